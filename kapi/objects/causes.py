@@ -1,0 +1,81 @@
+"""Field errors: the causes of a 422, with the texts and reasons of stock (apimachinery's field.Error, v1.36).
+
+`causes.invalid("spec.replicas", -1, "must be greater than or equal to 0")` is
+Cause("FieldValueInvalid", "Invalid value: -1: must be greater than or equal to 0", "spec.replicas").
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from kapi.objects.errors import Cause
+
+NON_NEGATIVE = "must be greater than or equal to 0"
+
+
+def go_quote(text: str) -> str:
+    """A string as Go's %q prints it."""
+    out = orjson.dumps(text).decode()
+    return out.replace("\\b", "\\b").replace("\\u007f", "\\x7f")
+
+
+def shown(value: Any) -> str:
+    """A value as a field error shows it: strings quoted, numbers plain, everything else as JSON, nothing as null."""
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return go_quote(value)
+    if isinstance(value, int | float):
+        return str(value)
+    return orjson.dumps(value).decode()
+
+
+def _tail(detail: str) -> str:
+    return f": {detail}" if detail else ""
+
+
+def required(field: str, detail: str = "") -> Cause:
+    return Cause("FieldValueRequired", "Required value" + _tail(detail), field)
+
+
+def invalid(field: str, value: Any, detail: str) -> Cause:
+    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}{_tail(detail)}", field)
+
+
+def type_invalid(field: str, value: Any, detail: str) -> Cause:
+    return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(value)}{_tail(detail)}", field)
+
+
+def duplicate(field: str, value: Any) -> Cause:
+    return Cause("FieldValueDuplicate", f"Duplicate value: {shown(value)}", field)
+
+
+def forbidden(field: str, detail: str) -> Cause:
+    return Cause("FieldValueForbidden", "Forbidden" + _tail(detail), field)
+
+
+def not_found(field: str, value: Any) -> Cause:
+    return Cause("FieldValueNotFound", f"Not found: {shown(value)}", field)
+
+
+def not_supported(field: str, value: Any, supported: Iterable[str]) -> Cause:
+    """`supported` is listed sorted, quoted, as stock does."""
+    listed = ", ".join(go_quote(v) for v in sorted(supported))
+    return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {listed}", field)
+
+
+def too_long(field: str, limit: int) -> Cause:
+    return Cause("FieldValueTooLong", f"Too long: may not be more than {limit} bytes", field)
+
+
+def too_many(field: str, actual: int, limit: int) -> Cause:
+    return Cause("FieldValueTooMany", f"Too many: {actual}: must have at most {limit} item{'s' if limit != 1 else ''}", field)
+
+
+def internal(field: str, detail: str) -> Cause:
+    return Cause("InternalError", f"Internal error: {detail}", field)

@@ -1,0 +1,50 @@
+"""A Kind: resource + schema + strategy + subresources, everything the pipeline needs to serve a resource.
+
+Made from the openapi tables for the built-in kinds and from a CustomResourceDefinition for the others; used alike.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import orjson
+
+from kapi.objects.resource import Resource
+from kapi.registry.strategy import Strategy
+from kapi.schema.schema import Schema
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One served version of one resource."""
+
+    resource: Resource
+    schema: Schema
+    strategy: Strategy
+    singular: str
+    verbs: tuple[str, ...]
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of each subresource -> its verbs, e.g. {"status": ("get", "patch", "update")}."""
+    storage: tuple[str, str] = ("", "")
+    """(group, plural) under which the objects are kept: shared by all versions, and by Event's two groups."""
+    custom: bool = False
+    """Made from a CRD: items of a list carry kind and apiVersion, unknown verbs of patch are refused."""
+
+    @cached_property
+    def collection(self) -> str:
+        """'/apps/deployments/': what every key of the resource starts with."""
+        group, plural = self.storage if self.storage[1] else (self.resource.group, self.resource.plural)
+        return f"/{group or 'core'}/{plural}/"
+
+    @cached_property
+    def head(self) -> bytes:
+        """What an object's bytes start with on the wire, in front of '"metadata":…'."""
+        return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
+
+    def prefix(self, namespace: str | None) -> str:
+        """What the keys of one namespace (or all) start with."""
+        return f"{self.collection}{namespace}/" if namespace and self.resource.namespaced else self.collection
+
+    def key(self, namespace: str | None, name: str) -> str:
+        return self.prefix(namespace) + name
