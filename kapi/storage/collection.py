@@ -1,0 +1,208 @@
+"""The live state of one resource: its entries in key order, an index of the labels that are asked for, and its recent steps.
+
+Keys are a plain sorted list: at 50,000 keys an insertion moves 200 KB, about 10 µs, and slices are as fast as can be.
+A label key is indexed from the first list that selects by it. The steps are a list with a moving start, addressed by a
+running number, so that a watcher is only a number.
+"""
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping
+
+from kapi.objects.errors import Expired
+from kapi.storage.entry import ADDED, DELETED, MODIFIED, Entry, Event, Page
+
+INDEXED_LABELS = 16
+"""Label keys indexed per resource at most; lists by others look at every entry."""
+KEPT_LINES = 512
+"""Steps whose encoded forms are kept for watchers that are a little behind."""
+
+CONTINUE_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
+    "between the time the first chunk was returned and now may show up in the list."
+)
+LIST_EXPIRED = "The resourceVersion for the provided list is too old."
+
+Where = Callable[[Entry], bool]
+Waiter = asyncio.Future[int]
+
+
+def upper(prefix: str) -> str:
+    """The first text that sorts behind everything starting with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+class Collection:
+    """All of one resource, e.g. of '/core/pods/'."""
+
+    def __init__(self, floor: int) -> None:
+        self.floor = floor
+        """The newest revision whose step is forgotten."""
+        self.start = 0
+        """The running number of the oldest step that is kept."""
+        self.waiters: dict[str, list[Waiter]] = {}
+        """Prefix -> watchers waiting for a step below it; each is given the number of that step."""
+        self._entries: dict[str, Entry] = {}
+        self._keys: list[str] = []
+        self._events: list[Event] = []
+        self._head = 0
+        self._index: dict[str, dict[str, set[str]]] = {}
+
+    # --- steps
+
+    @property
+    def end(self) -> int:
+        """The running number the next step will have."""
+        return self.start + len(self._events) - self._head
+
+    def step(self, entry: Entry, deleted: bool, time: float) -> Event:
+        """Make `entry` the state of its key (or take the key away), and remember the step."""
+        previous = self.place(entry, deleted)
+        event = Event(DELETED if deleted else MODIFIED if previous else ADDED, entry, previous, time)
+        events = self._events
+        events.append(event)
+        if len(events) - self._head > KEPT_LINES:
+            events[-KEPT_LINES - 1].lines = {}
+        return event
+
+    def forget_oldest(self) -> None:
+        event = self._events[self._head]
+        self.floor = event.revision
+        self._head += 1
+        self.start += 1
+        if self._head > 1024 and self._head * 2 > len(self._events):
+            del self._events[: self._head]
+            self._head = 0
+
+    def since(self, number: int, prefix: str) -> list[Event]:
+        """The steps below `prefix` from running number `number` on."""
+        return [e for e in self._events[number - self.start + self._head :] if e.entry.key.startswith(prefix)]
+
+    def number(self, revision: int) -> int:
+        """The running number of the first step after `revision`."""
+        if revision < self.floor:
+            raise Expired(f"too old resource version: {revision} ({self.floor})")
+        at = bisect_right(self._events, revision, lo=self._head, key=lambda e: e.revision)
+        return self.start + at - self._head
+
+    def wake(self, events: Iterable[tuple[int, str]]) -> None:
+        """Tell the watchers waiting for one of these (number, key)."""
+        for number, key in events:
+            if not self.waiters:
+                return
+            for prefix in [p for p in self.waiters if key.startswith(p)]:
+                for waiter in self.waiters.pop(prefix):
+                    if not waiter.done():
+                        waiter.set_result(number)
+
+    # --- states
+
+    def place(self, entry: Entry, deleted: bool) -> Entry | None:
+        """Change the state without remembering a step; the state there was before."""
+        key = entry.key
+        previous = self._entries.get(key)
+        if deleted:
+            if previous:
+                del self._entries[key]
+                del self._keys[bisect_left(self._keys, key)]
+        else:
+            self._entries[key] = entry
+            if previous is None:
+                self._add_key(key)
+        if self._index:
+            self._reindex(key, previous.labels if previous else {}, {} if deleted else entry.labels)
+        return previous
+
+    def _add_key(self, key: str) -> None:
+        keys = self._keys
+        if not keys or key > keys[-1]:
+            keys.append(key)
+        else:
+            keys.insert(bisect_left(keys, key), key)
+
+    def get(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def count(self, prefix: str) -> int:
+        return bisect_left(self._keys, upper(prefix)) - bisect_left(self._keys, prefix)
+
+    def page(self, prefix: str, after: str, limit: int, equals: Mapping[str, str] | None, where: Where | None, revision: int) -> Page:
+        """The entries below `prefix` behind `after`, in key order: all, or the first `limit` that match."""
+        keys, entries = self._keys, self._entries
+        low = max(bisect_left(keys, prefix), bisect_right(keys, after))
+        high = bisect_left(keys, upper(prefix), lo=low)
+        if not equals and where is None:
+            cut = min(high, low + limit) if limit else high
+            found = [entries[key] for key in keys[low:cut]]
+            return Page(found, cut < high, high - cut, revision)
+        if equals and (named := self._indexed(equals)) is not None:
+            first, last = (keys[low], keys[high - 1]) if low < high else ("", "")
+            candidates = sorted(key for key in named if first <= key <= last)
+        else:
+            candidates = keys[low:high]
+        found = _matching((entries[key] for key in candidates), limit, equals, where)
+        rest = high - bisect_right(keys, found[-1].key) if limit and len(found) == limit else 0
+        return Page(found, rest > 0, rest, revision)
+
+    def page_at(
+        self, at: int, prefix: str, after: str, limit: int, equals: Mapping[str, str] | None, where: Where | None
+    ) -> Page:
+        """The same as it was at revision `at`: the steps since are taken back. Raises Expired."""
+        if at < self.floor:
+            raise Expired(CONTINUE_EXPIRED if after else LIST_EXPIRED)
+        before: dict[str, Entry | None] = {}
+        for event in self._events[self.number(at) - self.start + self._head :]:
+            before.setdefault(event.entry.key, event.previous)
+        keys = self._keys[bisect_left(self._keys, prefix) : bisect_left(self._keys, upper(prefix))]
+        past = {key: self._entries[key] for key in keys if key > after and key not in before}
+        past.update({key: e for key, e in before.items() if e and key > after and key.startswith(prefix)})
+        found = _matching((past[key] for key in sorted(past)), limit, equals, where)
+        rest = sum(key > found[-1].key for key in past) if limit and len(found) == limit else 0
+        return Page(found, rest > 0, rest, at)
+
+    # --- label index
+
+    def _indexed(self, equals: Mapping[str, str]) -> set[str] | None:
+        """The keys with one of these labels: the fewest known; None when none of the labels is (or may be) indexed."""
+        best: set[str] | None = None
+        for label, value in equals.items():
+            values = self._index.get(label)
+            if values is None and len(self._index) < INDEXED_LABELS:
+                values = self._index[label] = self._build(label)
+            if values is not None:
+                named = values.get(value, set())
+                best = named if best is None or len(named) < len(best) else best
+        return best
+
+    def _build(self, label: str) -> dict[str, set[str]]:
+        values: dict[str, set[str]] = {}
+        for key, entry in self._entries.items():
+            if (value := entry.labels.get(label)) is not None:
+                values.setdefault(value, set()).add(key)
+        return values
+
+    def _reindex(self, key: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        for label, values in self._index.items():
+            was, now = old.get(label), new.get(label)
+            if was == now:
+                continue
+            if was is not None and (named := values.get(was)) is not None:
+                named.discard(key)
+                if not named:
+                    del values[was]
+            if now is not None:
+                values.setdefault(now, set()).add(key)
+
+
+def _matching(entries: Iterable[Entry], limit: int, equals: Mapping[str, str] | None, where: Where | None) -> list[Entry]:
+    found: list[Entry] = []
+    wanted = tuple(equals.items()) if equals else ()
+    for entry in entries:
+        if any(entry.labels.get(label) != value for label, value in wanted) or (where is not None and not where(entry)):
+            continue
+        found.append(entry)
+        if len(found) == limit:
+            break
+    return found
