@@ -1,0 +1,264 @@
+"""Label selectors: the text form of `?labelSelector=` and the object form of LabelSelector, matched against a dict of labels.
+
+`labels.parse("app in (x,y),!tier").matches({"app": "x"})` is True. Errors are ValueErrors worded as stock's parser words them.
+Requirements are kept sorted by key, as stock does; `equals` gives an index what it can look up.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from kapi.objects import causes, names
+from kapi.objects.errors import Cause
+
+Object = dict[str, Any]
+Labels = Mapping[str, str]
+
+IN, NOT_IN, EXISTS, ABSENT, GREATER, LESS = "in", "notin", "exists", "!", "gt", "lt"
+_BINARY = "in, notin, =, ==, !=, gt, lt"
+_OPERATORS = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": ABSENT}
+_SYMBOLS = {"in": IN, "notin": NOT_IN, "=": "=", "==": "==", "!=": "!=", ">": GREATER, "<": LESS}
+_PRINTED = {"=": "=", "==": "==", "!=": "!=", GREATER: ">", LESS: "<"}
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) and -(2**63) <= int(text) < 2**63 else None
+
+
+class Requirement(NamedTuple):
+    """One term; `operator` is as written (=, ==, !=, in, notin, exists, !, gt, lt)."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        return self.operator in ("=", "==", IN) and len(self.values) == 1
+
+    def matches(self, labels: Labels) -> bool:
+        value = labels.get(self.key)
+        match self.operator:
+            case "=" | "==" | "in":
+                return value is not None and value in self.values
+            case "!=" | "notin":
+                return value is None or value not in self.values
+            case "exists":
+                return value is not None
+            case "!":
+                return value is None
+        have, limit = _integer(value or ""), _integer(self.values[0])
+        if have is None or limit is None:
+            return False
+        return have > limit if self.operator == GREATER else have < limit
+
+    def __str__(self) -> str:
+        if self.operator in (EXISTS, ABSENT):
+            return self.key if self.operator == EXISTS else f"!{self.key}"
+        values = ",".join(sorted(self.values))
+        if self.operator in (IN, NOT_IN):
+            return f"{self.key} {self.operator} ({values})"
+        return f"{self.key}{_PRINTED[self.operator]}{values}"
+
+
+class Selector:
+    """All of its requirements must hold; with none it matches everything. `nothing` matches no object at all."""
+
+    __slots__ = ("_simple", "equals", "nothing", "requirements")
+
+    def __init__(self, requirements: Iterable[Requirement] = (), *, nothing: bool = False) -> None:
+        self.requirements = tuple(sorted(requirements, key=lambda r: r.key))
+        self.nothing = nothing
+        self.equals: dict[str, str] = {r.key: r.values[0] for r in self.requirements if r.exact}
+        """What a label must be for an object to match: the part an index can answer."""
+        self._simple = len(self.equals) == len(self.requirements)
+
+    @property
+    def empty(self) -> bool:
+        """Matches everything."""
+        return not self.requirements and not self.nothing
+
+    def matches(self, labels: Labels | None) -> bool:
+        if self.nothing:
+            return False
+        labels = labels or {}
+        if self._simple:
+            return all(labels.get(key) == value for key, value in self.equals.items())
+        return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.requirements))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selector) and (self.requirements, self.nothing) == (other.requirements, other.nothing)
+
+    def __hash__(self) -> int:
+        return hash((self.requirements, self.nothing))
+
+
+EVERYTHING = Selector()
+NOTHING = Selector(nothing=True)
+
+_token = re.compile(r"[ \t\r\n]*(?:([=!(),<>]+)|([^ \t\r\n=!(),<>]+))")
+_LONGEST_FIRST = ("==", "!=", "=", "!", "(", ")", ",", "<", ">")
+END = ("end", "")
+
+Token = tuple[str, str]
+
+
+def _tokens(text: str) -> list[Token]:
+    """('id', 'app'), ('=', '='), …, ('end', ''); 'in' and 'notin' are words until an operator is wanted."""
+    out: list[Token] = []
+    for symbols, word in _token.findall(text.rstrip(" \t\r\n")):
+        if word:
+            out.append(("id", word))
+        while symbols:
+            symbol = next(s for s in _LONGEST_FIRST if symbols.startswith(s))
+            out.append((symbol, symbol))
+            symbols = symbols[len(symbol) :]
+    return [*out, END, END]
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.tokens = _tokens(text)
+        self.at = 0
+
+    def peek(self) -> Token:
+        return self.tokens[self.at]
+
+    def take(self) -> Token:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def requirements(self) -> list[Requirement]:
+        out: list[Requirement] = []
+        while True:
+            kind, text = self.peek()
+            if kind == "end":
+                return out
+            if kind not in ("id", "!"):
+                raise ValueError(f"found '{text}', expected: !, identifier, or 'end of string'")
+            try:
+                out.append(self.requirement())
+            except ValueError as error:
+                raise ValueError(f"unable to parse requirement: {error}") from None
+            kind, text = self.take()
+            if kind == "end":
+                return out
+            if kind != ",":
+                raise ValueError(f"found '{text}', expected: ',' or 'end of string'")
+            if self.peek()[0] not in ("id", "!"):
+                raise ValueError(f"found '{self.peek()[1]}', expected: identifier after ','")
+
+    def requirement(self) -> Requirement:
+        kind, key = self.take()
+        absent = kind == "!"
+        if absent:
+            kind, key = self.take()
+        if kind != "id":
+            raise ValueError(f"found '{key}', expected: identifier")
+        _check_key(key, "<nil>")
+        if absent or self.peek()[0] in ("end", ","):
+            return Requirement(key, ABSENT if absent else EXISTS)
+        _, symbol = self.take()
+        operator = _SYMBOLS.get(symbol)
+        if operator is None:
+            raise ValueError(f"found '{symbol}', expected: {_BINARY}")
+        values = self.several() if operator in (IN, NOT_IN) else (self.single(),)
+        return _checked(Requirement(key, operator, tuple(sorted(set(values)))))
+
+    def single(self) -> str:
+        if self.peek()[0] in ("end", ","):
+            return ""
+        kind, text = self.take()
+        if kind != "id":
+            raise ValueError(f"found '{text}', expected: identifier")
+        return text
+
+    def several(self) -> list[str]:
+        kind, text = self.take()
+        if kind != "(":
+            raise ValueError(f"found '{text}' expected: '('")
+        kind, text = self.peek()
+        if kind == ")":
+            self.take()
+            return [""]
+        if kind not in ("id", ","):
+            raise ValueError(f"found '{text}', expected: ',', ')' or identifier")
+        out: list[str] = []
+        while True:
+            kind, text = self.take()
+            if kind == "id":
+                out.append(text)
+                kind, text = self.peek()
+                if kind not in (",", ")"):
+                    raise ValueError(f"found '{text}', expected: ',' or ')'")
+            elif kind == ",":
+                if not out or self.peek()[0] in (",", ")"):
+                    out.append("")
+            else:
+                raise ValueError(f"found '{text}', expected: ',', or identifier")
+            if self.peek()[0] == ")":
+                self.take()
+                return out
+
+
+def _check_key(key: str, path: str) -> None:
+    bad = names.label_key(key)
+    if bad:
+        raise ValueError(f"{path}: {causes.invalid('', key, '; '.join(bad)).message}")
+
+
+def _checked(requirement: Requirement) -> Requirement:
+    """The requirement, if its values may be label values. Raises ValueError."""
+    errors = []
+    if requirement.operator in (GREATER, LESS):
+        for i, value in enumerate(requirement.values):
+            if _integer(value) is None:
+                errors.append(f"values[{i}]: {causes.invalid('', value, _NOT_INTEGER).message}")
+    for i, value in enumerate(requirement.values):
+        bad = names.label_value(value)
+        if bad:
+            errors.append(f"values[{i}][{requirement.key}]: {causes.invalid('', value, '; '.join(bad)).message}")
+    if errors:
+        raise ValueError(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
+    return requirement
+
+
+_NOT_INTEGER = "for 'Gt', 'Lt' operators, the value must be an integer"
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str) -> Selector:
+    """The selector a text stands for; the empty text matches everything. Raises ValueError."""
+    requirements = _Parser(text).requirements() if text else ()
+    return Selector(requirements) if requirements else EVERYTHING
+
+
+def from_dict(labels: Labels | None) -> Selector:
+    """The plain map form (Service and ReplicationController selectors). None and {} match everything."""
+    return Selector(Requirement(key, "=", (value,)) for key, value in (labels or {}).items())
+
+
+def from_object(selector: Object | None) -> Selector:
+    """A LabelSelector object; None matches nothing, {} matches everything. Raises ValueError on an unknown operator."""
+    if selector is None:
+        return NOTHING
+    requirements = [Requirement(key, IN, (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or ():
+        operator = _OPERATORS.get(expression.get("operator", ""))
+        if operator is None:
+            raise ValueError(f"{causes.go_quote(expression.get('operator', ''))} is not a valid label selector operator")
+        requirements.append(Requirement(expression.get("key", ""), operator, tuple(expression.get("values") or ())))
+    return Selector(requirements) if requirements else EVERYTHING
+
+
+def check(labels: Labels | None, path: str) -> list[Cause]:
+    """The field errors of a map of labels: each key, then its value."""
+    out: list[Cause] = []
+    for key, value in sorted((labels or {}).items()):
+        out += [causes.invalid(path, key, message) for message in names.label_key(key)]
+        out += [causes.invalid(path, value, message) for message in names.label_value(value)]
+    return out
