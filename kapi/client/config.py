@@ -1,0 +1,126 @@
+"""Where the server is and who we are: from a kubeconfig (certificates, tokens) or from inside a pod. Makes the Client.
+
+Exec plugins and auth providers are not supported. Keys given as data never touch the disk.
+"""
+
+import base64
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.client.http import HttpTransport
+from kapi.objects import time
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One server and one identity; PEM as bytes."""
+
+    server: str
+    authority: bytes = b""
+    certificate: bytes = b""
+    key: bytes = b""
+    token: str = ""
+    token_file: str = ""
+    insecure: bool = False
+    namespace: str = "default"
+
+
+class ConfigError(Exception):
+    """A kubeconfig that can't be used; the message is one sentence for a person."""
+
+
+def _named(config: dict[str, Any], section: str, name: str, inner: str) -> dict[str, Any]:
+    for item in config.get(section) or ():
+        if item.get("name") == name:
+            return item.get(inner) or {}
+    raise ConfigError(f'the kubeconfig has no {inner} named "{name}"')
+
+
+def _pem(section: dict[str, Any], name: str, base: Path) -> bytes:
+    """The PEM given as NAME-data (base64) or as a file, relative to the kubeconfig."""
+    if data := section.get(f"{name}-data"):
+        return base64.b64decode(data)
+    if path := section.get(name):
+        return Path(base, path).read_bytes()
+    return b""
+
+
+def from_kubeconfig(path: str | os.PathLike[str] = "", context: str = "") -> Endpoint:
+    """The endpoint of a context (the current one by default). Raises ConfigError, OSError."""
+    import yaml  # only processes that read a kubeconfig carry it
+
+    file = Path(path or os.environ.get("KUBECONFIG", "").split(":")[0] or "~/.kube/config").expanduser()
+    try:
+        config = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not YAML: {error}") from error
+    chosen = _named(config, "contexts", context or config.get("current-context") or "", "context")
+    cluster = _named(config, "clusters", chosen.get("cluster", ""), "cluster")
+    user = _named(config, "users", chosen["user"], "user") if chosen.get("user") else {}
+    if "exec" in user or "auth-provider" in user:
+        raise ConfigError(f"{file}: exec plugins and auth providers are not supported")
+    return Endpoint(
+        server=cluster.get("server", ""),
+        authority=_pem(cluster, "certificate-authority", file.parent),
+        certificate=_pem(user, "client-certificate", file.parent),
+        key=_pem(user, "client-key", file.parent),
+        token=user.get("token", ""),
+        token_file=user.get("tokenFile", ""),
+        insecure=bool(cluster.get("insecure-skip-tls-verify")),
+        namespace=chosen.get("namespace", "default"),
+    )
+
+
+def in_cluster(root: Path = SERVICE_ACCOUNT) -> Endpoint:
+    """The endpoint a pod is given. Raises ConfigError outside of a pod."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+    if not host or not port:
+        raise ConfigError("not inside a pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set")
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    namespace = (root / "namespace").read_text().strip() if (root / "namespace").exists() else "default"
+    return Endpoint(server=server, authority=(root / "ca.crt").read_bytes(), token_file=str(root / "token"), namespace=namespace)
+
+
+def tls(endpoint: Endpoint) -> ssl.SSLContext:
+    """The TLS context of an endpoint; the key goes through anonymous memory because ssl reads only files."""
+    context = ssl.create_default_context(cadata=endpoint.authority.decode() or None)
+    if endpoint.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if endpoint.certificate:
+        fd = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+        try:
+            os.write(fd, endpoint.certificate.rstrip() + b"\n" + endpoint.key)
+            context.load_cert_chain(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+    return context
+
+
+def _token(endpoint: Endpoint) -> Callable[[], str] | None:
+    """The bearer token of now; a token file is read again every minute, it is replaced while we run."""
+    if not endpoint.token_file:
+        return (lambda: endpoint.token) if endpoint.token else None
+    known, read_at = "", 0.0
+
+    def read() -> str:
+        nonlocal known, read_at
+        if time.now() - read_at > TOKEN_SECONDS:
+            known, read_at = Path(endpoint.token_file).read_text().strip(), time.now()
+        return known
+
+    return read
+
+
+def connect(endpoint: Endpoint, *, agent: str = "kapi") -> Client:
+    """A client of the endpoint. Call it with the event loop running."""
+    context = tls(endpoint) if endpoint.server.startswith("https:") else None
+    return Client(HttpTransport(endpoint.server, context, token=_token(endpoint)), agent=agent)

@@ -1,0 +1,108 @@
+"""A controller: a queue of keys, a few workers, and `reconcile(key)`, which compares what should be with what is and acts.
+
+Level-based: a key says where to look, never what happened. Raising means back off and come again; seconds mean come again then.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from kapi.client.client import Client
+from kapi.client.events import Recorder
+from kapi.client.informer import Informer, Informers, key_of
+from kapi.client.queue import Queue
+from kapi.objects import errors
+from kapi.objects.resource import Resource
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every controller of a process shares. `settings` is what the room of controllers makes of it."""
+
+    client: Client
+    informers: Informers
+    recorder: Recorder
+    settings: Any = None
+
+
+class Controller:
+    """Override `setup` (which informers feed which keys) and `reconcile`."""
+
+    name: ClassVar[str] = "controller"
+    """How its events are signed, e.g. "replicaset-controller"."""
+    workers: ClassVar[int] = 5
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.client = context.client
+        self.recorder = context.recorder.named(self.name)
+        self.queue: Queue[str] = Queue()
+        self._needs: list[Informer] = []
+        self.setup()
+
+    def setup(self) -> None:
+        """Ask for informers with `watch` and `informer`."""
+
+    async def reconcile(self, key: str) -> float | None:
+        """Bring the object named `key` one step nearer to what it should be."""
+        return None
+
+    def informer(self, resource: Resource, *, metadata: bool = False) -> Informer:
+        """The shared informer; `run` waits until it is synced."""
+        informer = self.context.informers.of(resource, metadata=metadata)
+        self._needs.append(informer)
+        return informer
+
+    def watch(self, resource: Resource, keys: Callable[[Object], Iterable[str]] | None = None, *, metadata: bool = False) -> Informer:
+        """The shared informer; every change queues the keys that `keys` makes of the old and the new state (its own by default)."""
+        informer = self.informer(resource, metadata=metadata)
+        made = keys or (lambda obj: (key_of(obj),))
+
+        def handle(old: Object | None, new: Object | None) -> None:
+            for obj in (old, new):
+                if obj is not None:
+                    for key in made(obj):
+                        self.queue.add(key)
+
+        informer.on(handle)
+        return informer
+
+    async def ready(self) -> None:
+        for informer in self._needs:
+            await informer.synced.wait()
+
+    async def run(self) -> None:
+        await self.ready()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self.workers):
+                    group.create_task(self._work(), name=f"{self.name} {number}")
+        finally:
+            self.queue.close()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                after = await self.reconcile(key)
+            except (errors.Conflict, errors.AlreadyExists, errors.NotFound) as error:
+                log.debug("%s %s: %s", self.name, key, error)
+                self.queue.retry(key)
+            except (errors.StatusError, OSError) as error:
+                log.warning("%s %s: %s", self.name, key, error)
+                self.queue.retry(key)
+            except Exception:
+                log.exception("%s %s", self.name, key)
+                self.queue.retry(key)
+            else:
+                self.queue.forget(key)
+                if after is not None:
+                    self.queue.add_after(key, after)
+            finally:
+                self.queue.done(key)

@@ -1,0 +1,202 @@
+"""Events: what happened to an object, for people to read (`kubectl describe`). Written in the background, never waited for.
+
+Repeats become a count, a flood of similar ones is combined, and one source may say only so much of one object:
+the rules and figures of client-go's correlator (25 at once, then one in five minutes; combined beyond 10 in 10 minutes).
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import errors, time
+from kapi.objects.resource import EVENTS
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+NORMAL, WARNING = "Normal", "Warning"
+REMEMBERED = 1024
+BURST, REFILL = 25.0, 1 / 300
+SIMILAR, SIMILAR_SECONDS = 10, 600.0
+BACKLOG = 1000
+ATTEMPTS = 5
+
+
+def reference(obj: Object, field_path: str = "") -> Object:
+    """The ObjectReference of an object that carries kind and apiVersion."""
+    meta = obj.get("metadata") or {}
+    out = {
+        "kind": obj.get("kind"),
+        "namespace": meta.get("namespace"),
+        "name": meta.get("name"),
+        "uid": meta.get("uid"),
+        "apiVersion": obj.get("apiVersion"),
+        "resourceVersion": meta.get("resourceVersion"),
+        "fieldPath": field_path,
+    }
+    return {k: v for k, v in out.items() if v}
+
+
+@dataclass(slots=True)
+class _Similar:
+    """Messages of one reason about one object: beyond ten different ones they are combined."""
+
+    started: float
+    messages: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Written:
+    """An event that is in the API, to be counted up."""
+
+    namespace: str
+    name: str
+    count: int
+
+
+class _Memory:
+    """What has been said of late, bounded."""
+
+    def __init__(self) -> None:
+        self.written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
+        self._similar: OrderedDict[tuple[str, ...], _Similar] = OrderedDict()
+        self._budget: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
+
+    def message(self, group: tuple[str, ...], message: str) -> tuple[str, str]:
+        """(what tells repeats apart, the message to show)."""
+        now = time.now()
+        similar = self._similar.pop(group, None)
+        if similar is None or now - similar.started > SIMILAR_SECONDS:
+            similar = _Similar(now)
+        similar.messages.add(message)
+        self._similar[group] = similar
+        _bound(self._similar)
+        if len(similar.messages) < SIMILAR:
+            return message, message
+        similar.messages.pop()
+        return "", "(combined from similar events): " + message
+
+    def allowed(self, about: tuple[str, ...]) -> bool:
+        now = time.now()
+        left, at = self._budget.pop(about, (BURST, now))
+        left = min(BURST, left + (now - at) * REFILL)
+        self._budget[about] = (left - 1 if left >= 1 else left, now)
+        _bound(self._budget)
+        return left >= 1
+
+
+def _bound(memory: "OrderedDict[Any, Any]") -> None:
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)
+
+
+class Recorder:
+    """`event(...)` queues an event signed by `component`; `run` writes them. `named` gives one that signs otherwise and shares the rest."""
+
+    def __init__(self, client: Client, component: str, *, host: str = "") -> None:
+        self._client = client
+        self._component = component
+        self._host = host
+        self._queue: asyncio.Queue[tuple[tuple[str, ...], Object]] = asyncio.Queue(BACKLOG)
+        self._memory = _Memory()
+
+    def named(self, component: str) -> "Recorder":
+        twin = Recorder(self._client, component, host=self._host)
+        twin._queue, twin._memory = self._queue, self._memory
+        return twin
+
+    def event(
+        self,
+        obj: Object,
+        type: str,
+        reason: str,
+        message: str,
+        *,
+        action: str = "",
+        related: Object | None = None,
+        field_path: str = "",
+        annotations: dict[str, str] | None = None,
+    ) -> None:
+        """Say that something happened to `obj` (with kind and apiVersion). `action` makes it one of the newer kind (eventTime, action)."""
+        about = reference(obj, field_path)
+        subject = (str(about.get(k, "")) for k in ("kind", "namespace", "name", "uid", "fieldPath"))
+        identity = (self._component, self._host, *subject)
+        distinct, shown = self._memory.message((*identity, type, reason), message)
+        if not self._memory.allowed(identity):
+            return
+        event = self._event(about, type, reason, shown)
+        if annotations:
+            event["metadata"]["annotations"] = annotations
+        if related:
+            event["related"] = reference(related)
+        if action:
+            self._modern(event, action)
+        try:
+            self._queue.put_nowait(((*identity, type, reason, distinct), event))
+        except asyncio.QueueFull:
+            log.debug("too many events: %s %s dropped", reason, about.get("name"))
+
+    async def run(self) -> None:
+        while True:
+            key, event = await self._queue.get()
+            for attempt in range(ATTEMPTS):
+                try:
+                    await self._write(key, event)
+                    break
+                except errors.StatusError as error:
+                    log.debug("event %s: %s", event["reason"], error)
+                    break
+                except OSError as error:
+                    log.debug("event %s: %s", event["reason"], error)
+                    await asyncio.sleep(2**attempt)
+
+    def _event(self, about: Object, type: str, reason: str, message: str) -> Object:
+        now = time.now()
+        stamp = time.stamp(now)
+        source = {"component": self._component}
+        if self._host:
+            source["host"] = self._host
+        return {
+            "kind": "Event",
+            "apiVersion": "v1",
+            "metadata": {"name": f"{about.get('name', '')}.{int(now * 1e9):x}", "namespace": about.get("namespace", "default")},
+            "involvedObject": about,
+            "reason": reason,
+            "message": message[:1024],
+            "source": source,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "type": type,
+            "eventTime": None,
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
+        }
+
+    def _modern(self, event: Object, action: str) -> None:
+        instance = f"{self._component}-{self._host}" if self._host else self._component
+        event |= {"action": action, "eventTime": time.micro_stamp(), "source": {}, "reportingInstance": instance}
+        event |= {"firstTimestamp": None, "lastTimestamp": None}
+        del event["count"]
+
+    async def _write(self, key: tuple[str, ...], event: Object) -> None:
+        known = self._memory.written.get(key)
+        if known is not None:
+            try:
+                await self._client.patch(EVENTS, known.name, self._repeat(known, event), namespace=known.namespace, kind="strategic")
+                known.count += 1
+                return
+            except errors.NotFound:
+                del self._memory.written[key]
+        meta = event["metadata"]
+        await self._client.create(EVENTS, event)
+        self._memory.written[key] = _Written(meta["namespace"], meta["name"], 1)
+        _bound(self._memory.written)
+
+    def _repeat(self, known: _Written, event: Object) -> Object:
+        if event["eventTime"]:
+            return {"series": {"count": known.count + 1, "lastObservedTime": event["eventTime"]}}
+        return {"count": known.count + 1, "lastTimestamp": event["lastTimestamp"], "message": event["message"]}

@@ -1,0 +1,270 @@
+"""HTTP/1.1 over asyncio: a pool of keep-alive connections, TLS, parsed with httptools. Nothing about Kubernetes.
+
+A connection carries one exchange at a time. Reading stops while a consumer of a stream lags (1 MiB), so memory is bounded.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import httptools
+
+from kapi.client.transport import Answer, Headers
+
+CONNECT_TIMEOUT = 10.0
+HIGH_WATER = 1 << 20
+MAX_IDLE = 16
+IDLE_SECONDS = 60.0
+
+
+class _Exchange:
+    """One request's answer as it arrives; also the Stream given to the caller."""
+
+    def __init__(self, connection: "_Connection", timeout: float | None) -> None:
+        self.connection = connection
+        self.timeout = timeout
+        self.status = 0
+        self.headers: Headers = {}
+        self.chunks: deque[bytes] = deque()
+        self.size = 0
+        self.complete = False
+        self.error: OSError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def fail(self, error: OSError) -> None:
+        if not self.complete and self.error is None:
+            self.error = error
+            self.wake()
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait for `ready`; raises OSError, also after `timeout` seconds in which nothing arrived."""
+        loop = self.connection.loop
+        while not ready():
+            if self.error:
+                raise self.error
+            self._waiter = loop.create_future()
+            if self.timeout is not None:
+                self._alarm = loop.call_later(self.timeout, self.connection.expire)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if self._alarm:
+                    self._alarm.cancel()
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        await self.until(lambda: self.complete)
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await self.until(lambda: bool(self.chunks) or self.complete)
+            if not self.chunks:
+                return
+            data = b"".join(self.chunks)
+            self.chunks.clear()
+            self.size = 0
+            self.connection.resume()
+            yield data
+
+    async def close(self) -> None:
+        self.connection.release()
+
+
+class _Connection(asyncio.Protocol):
+    """One socket. Feeds the parser; the parser's callbacks fill the current exchange."""
+
+    def __init__(self, pool: "HttpTransport") -> None:
+        self.pool = pool
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        self.exchange: _Exchange | None = None
+        self.parser: httptools.HttpResponseParser | None = None
+        self.reused = False
+        self.idle_since = 0.0
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            if exchange.status and "content-length" not in exchange.headers and "transfer-encoding" not in exchange.headers:
+                exchange.complete = True
+                exchange.wake()
+            else:
+                exchange.fail(exc if isinstance(exc, OSError) else ConnectionResetError("the server closed the connection"))
+        self.pool.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.parser is None:
+            self.abort()
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if self.exchange:
+                self.exchange.fail(ConnectionError(f"malformed HTTP answer: {error}"))
+            self.abort()
+
+    def send(self, head: bytes, body: bytes, timeout: float | None) -> _Exchange:
+        self.exchange = _Exchange(self, timeout)
+        self.parser = httptools.HttpResponseParser(self)
+        assert self.transport is not None
+        self.transport.write(head + body if len(body) < 65536 else head)
+        if len(body) >= 65536:
+            self.transport.write(body)
+        return self.exchange
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.exchange:
+            self.exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self.exchange and self.parser:
+            self.exchange.status = self.parser.get_status_code()
+            self.exchange.wake()
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        exchange.chunks.append(body)
+        exchange.size += len(body)
+        exchange.wake()
+        if exchange.size > HIGH_WATER and not self._paused and self.transport and exchange.timeout is None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self.exchange:
+            self.exchange.complete = True
+            self.exchange.wake()
+
+    def resume(self) -> None:
+        if self._paused and self.transport:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def expire(self) -> None:
+        if self.exchange:
+            self.exchange.fail(TimeoutError("no answer in time"))
+        self.abort()
+
+    def release(self) -> None:
+        """Back to the pool when the exchange is over and the server keeps the connection, else closed."""
+        exchange, self.exchange = self.exchange, None
+        if exchange and exchange.complete and self.transport and self.parser and self.parser.should_keep_alive():
+            self.parser = None
+            self.resume()
+            self.pool.put(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        if self.transport:
+            self.transport.abort()
+
+
+class HttpTransport:
+    """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` gives the bearer token of now."""
+
+    def __init__(
+        self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = 48
+    ) -> None:
+        url = urlsplit(server)
+        self._host = url.hostname or "localhost"
+        self._tls = context if url.scheme == "https" else None
+        self._port = url.port or (443 if self._tls else 80)
+        self._prefix = url.path.rstrip("/")
+        self._fixed = f"Host: {url.netloc}\r\n"
+        self._token = token
+        self._slots = asyncio.Semaphore(limit)
+        self._idle: list[_Connection] = []
+        self._all: set[_Connection] = set()
+        self._emptied: asyncio.Event | None = None
+
+    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
+        async with self._slots:
+            exchange = await self._start(method, target, headers, body, seconds)
+            try:
+                data = await exchange.read()
+                return exchange.status, exchange.headers, data
+            finally:
+                exchange.connection.release()
+
+    async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Exchange:
+        return await self._start(method, target, headers, body, seconds)
+
+    async def close(self) -> None:
+        for connection in list(self._all):
+            connection.abort()
+        if self._all:
+            self._emptied = asyncio.Event()
+            await self._emptied.wait()
+
+    def put(self, connection: _Connection) -> None:
+        now = connection.loop.time()
+        while self._idle and (len(self._idle) >= MAX_IDLE or self._idle[0].idle_since < now - IDLE_SECONDS):
+            self._idle.pop(0).abort()
+        connection.idle_since = now
+        self._idle.append(connection)
+
+    def lost(self, connection: _Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._emptied is not None and not self._all:
+            self._emptied.set()
+
+    async def _start(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Exchange:
+        """Send and wait for the head; a kept connection that the server closed meanwhile is replaced once, unless it may have created."""
+        head = self._head(method, target, headers, body)
+        while True:
+            connection = await self._connection()
+            exchange = connection.send(head, body, seconds)
+            try:
+                await exchange.until(lambda: bool(exchange.status))  # noqa: B023
+                return exchange
+            except ConnectionError:
+                if not connection.reused or method == "POST":
+                    raise
+            except BaseException:
+                connection.abort()
+                raise
+
+    async def _connection(self) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.transport and not connection.transport.is_closing():
+                connection.reused = True
+                return connection
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, connection = await loop.create_connection(lambda: _Connection(self), self._host, self._port, ssl=self._tls)
+        except ssl.SSLError as error:
+            raise ConnectionError(f"TLS: {error}") from error
+        self._all.add(connection)
+        return connection
+
+    def _head(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
+        lines = [f"{method} {self._prefix}{target} HTTP/1.1\r\n", self._fixed]
+        lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+        if self._token is not None:
+            lines.append(f"Authorization: Bearer {self._token()}\r\n")
+        if body or method in ("POST", "PUT", "PATCH"):
+            lines.append(f"Content-Length: {len(body)}\r\n")
+        lines.append("\r\n")
+        return "".join(lines).encode("latin-1")

@@ -1,0 +1,280 @@
+"""A local copy of a resource: list, then watch, forever; handlers are told of every change, indexes find objects by something else.
+
+The client's own writes go into the copy at once (resourceVersions are comparable numbers), so a controller never acts on a state
+older than what it wrote itself. Objects are shared and never changed; managedFields are dropped.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import errors
+from kapi.objects.resource import Resource
+
+Object = dict[str, Any]
+Handler = Callable[[Object | None, Object | None], None]
+"""Called with (old, new): (None, new) added, (old, new) changed, (old, None) gone. Must not block; mostly it adds a key to a queue."""
+
+log = logging.getLogger(__name__)
+PAGE = 500
+FIRST_DELAY, LAST_DELAY = 0.8, 30.0
+
+
+def key_of(obj: Object) -> str:
+    """'default/web', or 'web' for what lives in no namespace."""
+    meta = obj["metadata"]
+    namespace = meta.get("namespace")
+    return f"{namespace}/{meta['name']}" if namespace else str(meta["name"])
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """('default', 'web') of 'default/web', ('', 'web') of 'web'."""
+    namespace, _, name = key.rpartition("/")
+    return namespace, name
+
+
+def revision_of(obj: Object) -> int:
+    version = obj["metadata"].get("resourceVersion") or "0"
+    return int(version) if version.isdigit() else 0
+
+
+class Informer:
+    """The objects of one resource (of one namespace, or a selection of them). `trim` may drop what its users never read."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        metadata: bool = False,
+        trim: Callable[[Object], Object] | None = None,
+    ) -> None:
+        self.resource = resource
+        self.metadata = metadata
+        self.synced = asyncio.Event()
+        self._client = client
+        self._scope: dict[str, Any] = {"namespace": namespace, "labels": labels, "fields": fields, "metadata": metadata}
+        self._whole = not (namespace or labels or fields)
+        self._trim = trim
+        self._objects: dict[str, Object] = {}
+        self._handlers: list[Handler] = []
+        self._indexers: dict[str, Callable[[Object], Iterable[str]]] = {}
+        self._indexes: dict[str, dict[str, dict[str, None]]] = {}
+        self._revision = 0
+        self._removed: set[str] = set()
+
+    def get(self, key: str) -> Object | None:
+        return self._objects.get(key)
+
+    def items(self) -> Collection[Object]:
+        return self._objects.values()
+
+    def __iter__(self) -> Iterator[Object]:
+        return iter(self._objects.values())
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def by(self, index: str, value: str) -> list[Object]:
+        """The objects that the named index files under `value`."""
+        return [self._objects[key] for key in self._indexes[index].get(value, ())]
+
+    def index(self, name: str, keys: Callable[[Object], Iterable[str]]) -> None:
+        """Keep an index; asking twice for the same name is one index."""
+        if name not in self._indexers:
+            self._indexers[name] = keys
+            self._indexes[name] = {}
+            for key, obj in self._objects.items():
+                self._file(name, key, obj)
+
+    def on(self, handler: Handler) -> None:
+        """Tell `handler` of every change from now on; what is there already comes to it as added."""
+        self._handlers.append(handler)
+        for obj in list(self._objects.values()):
+            handler(None, obj)
+
+    async def run(self) -> None:
+        """List and watch until cancelled. Failures are logged and tried again with back-off."""
+        delay = FIRST_DELAY
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                if not self._revision:
+                    await self._list()
+                await self._watch()
+            except errors.Gone:
+                self._revision = 0
+            except (errors.StatusError, OSError) as error:
+                log.warning("%s: %s", self.resource.qualified, error)
+            lasted = asyncio.get_running_loop().time() - started
+            if lasted > 1:
+                delay = FIRST_DELAY
+                continue
+            await asyncio.sleep(delay * random.uniform(1, 1.5))
+            delay = min(delay * 2, LAST_DELAY)
+
+    def observe(self, obj: Object) -> None:
+        """Take in an object that this process has just written, unless the watch is already past it."""
+        if self._whole and self.synced.is_set() and revision_of(obj) > self._revision:
+            self._put(key_of(obj), self._kept(obj))
+
+    def forget(self, key: str, uid: str) -> None:
+        """Take out an object that this process has just deleted."""
+        old = self._objects.get(key)
+        if old is not None and uid and old["metadata"].get("uid") == uid:
+            self._removed.add(uid)
+            self._drop(key)
+
+    def _kept(self, obj: Object) -> Object:
+        """The form that is kept: with kind and apiVersion, without managedFields."""
+        meta = obj["metadata"]
+        if "managedFields" in meta:
+            meta = {k: v for k, v in meta.items() if k != "managedFields"}
+        content = {} if self.metadata else obj
+        kept = {**content, "kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": meta}
+        return self._trim(kept) if self._trim else kept
+
+    async def _list(self) -> None:
+        found: dict[str, Object] = {}
+        token, revision = "", 0
+        while True:
+            page = await self._client.list(self.resource, limit=PAGE, continue_=token, **self._scope)
+            revision = int(page["metadata"].get("resourceVersion") or 0)
+            for item in page.get("items") or ():
+                found[key_of(item)] = self._kept(item)
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                break
+        self._removed.clear()
+        for key in [k for k, o in self._objects.items() if k not in found and revision_of(o) <= revision]:
+            self._drop(key)
+        for key, obj in found.items():
+            self._put(key, obj)
+        self._revision = revision
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        timeout = random.randint(300, 600)
+        async with aclosing(self._client.watch(self.resource, version=str(self._revision), timeout=timeout, **self._scope)) as events:  # type: ignore[type-var]
+            async for kind, obj in events:
+                if kind != "BOOKMARK":
+                    self._event(kind, obj)
+                self._revision = revision_of(obj) or self._revision
+
+    def _event(self, kind: str, obj: Object) -> None:
+        uid = obj["metadata"].get("uid", "")
+        if uid in self._removed:
+            if kind == "DELETED":
+                self._removed.discard(uid)
+            return
+        key = key_of(obj)
+        if kind != "DELETED":
+            self._put(key, self._kept(obj))
+            return
+        old = self._objects.get(key)
+        if old is not None and revision_of(old) <= revision_of(obj):
+            self._drop(key, self._kept(obj))
+
+    def _put(self, key: str, obj: Object) -> None:
+        old = self._objects.get(key)
+        if old is not None and 0 < revision_of(obj) <= revision_of(old):
+            return
+        self._objects[key] = obj
+        for name in self._indexers:
+            if old is not None:
+                self._unfile(name, key, old)
+            self._file(name, key, obj)
+        self._tell(old, obj)
+
+    def _drop(self, key: str, last: Object | None = None) -> None:
+        old = self._objects.pop(key)
+        for name in self._indexers:
+            self._unfile(name, key, old)
+        self._tell(last or old, None)
+
+    def _tell(self, old: Object | None, new: Object | None) -> None:
+        for handler in self._handlers:
+            handler(old, new)
+
+    def _file(self, name: str, key: str, obj: Object) -> None:
+        index = self._indexes[name]
+        for value in self._indexers[name](obj):
+            index.setdefault(value, {})[key] = None
+
+    def _unfile(self, name: str, key: str, obj: Object) -> None:
+        index = self._indexes[name]
+        for value in self._indexers[name](obj):
+            bucket = index.get(value)
+            if bucket is not None:
+                bucket.pop(key, None)
+                if not bucket:
+                    del index[value]
+
+
+class Informers:
+    """One informer per resource for everyone who shares this client; keeps them running."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._shared: dict[Resource, Informer] = {}
+        self._others: list[Informer] = []
+        self._tasks: dict[Informer, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        client.wrote = self._wrote
+        client.removed = self._removed
+
+    def of(self, resource: Resource, *, metadata: bool = False) -> Informer:
+        """The shared informer of a resource; one that holds only metadata serves `metadata`, a full one serves both."""
+        informer = self._shared.get(resource)
+        if informer is None or (informer.metadata and not metadata):
+            if informer is not None:
+                raise ValueError(f"{resource.qualified} is already watched for its metadata only: ask for the whole earlier")
+            informer = self._shared[resource] = Informer(self.client, resource, metadata=metadata)
+            self._begin(informer)
+        return informer
+
+    def select(self, resource: Resource, **scope: Any) -> Informer:
+        """An informer of its own over a selection (namespace, labels, fields, trim)."""
+        informer = Informer(self.client, resource, **scope)
+        self._others.append(informer)
+        self._begin(informer)
+        return informer
+
+    def drop(self, resource: Resource) -> None:
+        """Stop and forget the shared informer of a resource that is served no more."""
+        informer = self._shared.pop(resource, None)
+        if informer is not None and informer in self._tasks:
+            self._tasks.pop(informer).cancel()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for informer in [*self._shared.values(), *self._others]:
+                self._begin(informer)
+            await asyncio.Event().wait()
+
+    async def synced(self) -> None:
+        """Wait until every informer asked for so far has its objects."""
+        for informer in [*self._shared.values(), *self._others]:
+            await informer.synced.wait()
+
+    def _begin(self, informer: Informer) -> None:
+        if self._group is not None and informer not in self._tasks:
+            self._tasks[informer] = self._group.create_task(informer.run(), name=f"informer {informer.resource.qualified}")
+
+    def _wrote(self, resource: Resource, obj: Object) -> None:
+        informer = self._shared.get(resource)
+        if informer is not None:
+            informer.observe(obj)
+
+    def _removed(self, resource: Resource, namespace: str | None, name: str, uid: str) -> None:
+        informer = self._shared.get(resource)
+        if informer is not None:
+            informer.forget(f"{namespace}/{name}" if namespace else name, uid)

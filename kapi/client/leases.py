@@ -1,0 +1,162 @@
+"""Leases: one leader among several processes, and the heartbeat of a node. Figures are client-go's defaults.
+
+Whether a lease has run out is judged by this process's own clock since it last saw the lease change, never by comparing clocks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import errors, time
+from kapi.objects.resource import LEASES
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+NODE_NAMESPACE = "kube-node-lease"
+
+
+class LostLease(Exception):
+    """Leadership could not be renewed in time; whoever led must stop at once."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long a lease holds, how long its holder tries to renew it, how often everyone tries; seconds."""
+
+    duration: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+
+
+class Election:
+    """`run(lead)` waits for leadership, runs `lead` while it lasts, and gives it back at the end."""
+
+    def __init__(self, client: Client, name: str, identity: str, *, namespace: str = "kube-system", terms: Terms | None = None) -> None:
+        self._client = client
+        self._name, self._namespace, self._identity = name, namespace, identity
+        self._terms = terms or Terms()
+        self._lease: Object | None = None
+        self._changed = 0.0
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Raises LostLease when leadership is lost while leading."""
+        while not await self._try():  # noqa: ASYNC110 (nobody in this process can tell)
+            await asyncio.sleep(self._terms.retry)
+        log.info("%s became leader of %s/%s", self._identity, self._namespace, self._name)
+        try:
+            async with asyncio.TaskGroup() as group:
+                renewing = group.create_task(self._renew(), name=f"lease {self._name}")
+                await lead()
+                renewing.cancel()
+        finally:
+            await self._release()
+
+    async def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
+        renewed = loop.time()
+        while True:
+            await asyncio.sleep(self._terms.retry)
+            if await self._try():
+                renewed = loop.time()
+            elif loop.time() - renewed > self._terms.renew:
+                raise LostLease(f"{self._namespace}/{self._name}")
+
+    async def _try(self) -> bool:
+        """Create, renew or take over the lease; False when somebody else holds it or the server can't be asked."""
+        try:
+            await self._look()
+            if self._lease is None:
+                self._lease = await self._client.create(LEASES, self._fresh(None))
+            elif self._free():
+                self._lease = await self._client.update(LEASES, self._fresh(self._lease))
+            else:
+                return False
+        except (errors.StatusError, OSError) as error:
+            log.debug("lease %s: %s", self._name, error)
+            return False
+        self._changed = asyncio.get_running_loop().time()
+        return True
+
+    async def _look(self) -> None:
+        try:
+            found = await self._client.get(LEASES, self._name, self._namespace)
+        except errors.NotFound:
+            self._lease = None
+            return
+        if self._lease is None or found["metadata"]["resourceVersion"] != self._lease["metadata"]["resourceVersion"]:
+            self._lease, self._changed = found, asyncio.get_running_loop().time()
+
+    def _free(self) -> bool:
+        spec = (self._lease or {}).get("spec") or {}
+        holder = spec.get("holderIdentity")
+        lasts = spec.get("leaseDurationSeconds") or self._terms.duration
+        return not holder or holder == self._identity or asyncio.get_running_loop().time() - self._changed > lasts
+
+    def _fresh(self, old: Object | None) -> Object:
+        spec = dict((old or {}).get("spec") or {})
+        now = time.micro_stamp()
+        if spec.get("holderIdentity") != self._identity:
+            spec["leaseTransitions"] = (spec.get("leaseTransitions") or 0) + 1 if old else 0
+            spec["acquireTime"] = now
+        spec |= {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._terms.duration), "renewTime": now}
+        meta = old["metadata"] if old else {"name": self._name, "namespace": self._namespace}
+        return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+
+    async def _release(self) -> None:
+        held = self._lease
+        if held is None or held["spec"].get("holderIdentity") != self._identity:
+            return
+        now = time.micro_stamp()
+        spec = {**held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        try:
+            await self._client.update(LEASES, {**held, "spec": spec})
+        except (errors.StatusError, OSError) as error:
+            log.debug("lease %s: %s", self._name, error)
+
+
+class Heartbeat:
+    """A node's lease, renewed every quarter of its duration. `owner` is the Node, once it is known."""
+
+    def __init__(self, client: Client, name: str, *, duration: int = 40, owner: Object | None = None) -> None:
+        self._client, self._name, self._duration = client, name, duration
+        self.owner = owner
+        self._lease: Object | None = None
+
+    async def run(self) -> None:
+        while True:
+            await self.beat()
+            await asyncio.sleep(self._duration / 4)
+
+    async def beat(self) -> None:
+        """Renew once: one PUT as long as nobody else writes the lease. Failures are logged, the next beat tries again."""
+        try:
+            if self._lease is None:
+                self._lease = await self._client.get(LEASES, self._name, NODE_NAMESPACE)
+            self._lease = await self._client.update(LEASES, self._renewed(self._lease))
+        except errors.NotFound:
+            await self._create()
+        except errors.Conflict:
+            self._lease = None
+        except (errors.StatusError, OSError) as error:
+            log.warning("lease of node %s: %s", self._name, error)
+
+    async def _create(self) -> None:
+        fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name, "namespace": NODE_NAMESPACE}}
+        try:
+            self._lease = await self._client.create(LEASES, self._renewed(fresh))
+        except (errors.StatusError, OSError) as error:
+            self._lease = None
+            log.warning("lease of node %s: %s", self._name, error)
+
+    def _renewed(self, lease: Object) -> Object:
+        meta = dict(lease["metadata"])
+        meta.pop("managedFields", None)
+        if self.owner is not None and not meta.get("ownerReferences"):
+            node = self.owner["metadata"]
+            meta["ownerReferences"] = [{"apiVersion": "v1", "kind": "Node", "name": node["name"], "uid": node["uid"]}]
+        spec = {"holderIdentity": self._name, "leaseDurationSeconds": self._duration, "renewTime": time.micro_stamp()}
+        return {**lease, "metadata": meta, "spec": {**lease.get("spec", {}), **spec}}
