@@ -1,0 +1,193 @@
+"""Makes types.json, the table of every v1.36 type, and resources.json, the table of what is served.
+
+`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER] [--check]`. Fields, lists and merge
+keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go types in
+kubectl (openapi.binary); groups and verbs from recorded discovery documents (resources.json is left alone without them).
+The notation of types.json is described in kapi.schema.builtin, which reads it.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from openapi import binary
+
+HERE = Path(__file__).parent
+WANTED = re.compile(r"k8s\.io/(api|apimachinery/pkg/(apis/meta/v1|api/resource|runtime|util/intstr|types|version))[/.]")
+SCALARS = {
+    ("string", ""): "string",
+    ("string", "byte"): "bytes",
+    ("boolean", ""): "bool",
+    ("integer", "int32"): "int32",
+    ("integer", "int64"): "int64",
+    ("number", "double"): "float64",
+}
+WHOLE = {"string": "string", "bool": "bool", "float64": "float64"}
+VALUES = {"metadata", "spec", "status", "lastTransitionTime"}
+"""Optional structs that are no pointers in Go, in the types kubectl does not carry."""
+APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+POINTERS = {
+    "JSONSchemaProps": "$ref default maximum minimum maxLength minLength maxItems minItems multipleOf maxProperties minProperties items not"
+    " additionalProperties additionalItems externalDocs example x-kubernetes-preserve-unknown-fields x-kubernetes-list-type"
+    " x-kubernetes-map-type",
+    "CustomResourceDefinitionVersion": "deprecationWarning schema subresources",
+    "CustomResourceDefinitionSpec": "conversion",
+    "CustomResourceConversion": "webhook",
+    "CustomResourceSubresources": "status scale",
+    "CustomResourceSubresourceScale": "labelSelectorPath",
+    "CustomResourceValidation": "openAPIV3Schema",
+    "WebhookConversion": "clientConfig",
+    "WebhookClientConfig": "url service",
+    "ServiceReference": "path port",
+    "ValidationRule": "reason optionalOldSelf",
+    "APIServiceSpec": "service",
+    "PodGroupSchedulingPolicy": "basic gang",
+    "PodGroupSpec": "schedulingConstraints podGroupTemplateRef priority",
+    "PodGroupTemplate": "schedulingConstraints priority",
+    "PodGroupTemplateReference": "workload",
+    "PodGroupResourceClaim": "resourceClaimName resourceClaimTemplateName",
+    "PodGroupResourceClaimStatus": "resourceClaimName",
+    "WorkloadSpec": "controllerRef",
+    "NodeAllocatableResourceMapping": "capacityKey allocationMultiplier",
+}
+"""Pointer fields of the types kubectl does not carry (apiextensions, aggregation, alpha ones gone by 1.37), by type name."""
+NAMED = {
+    "CustomResourceDefinitionSpec.scope": "v1.ResourceScope",
+    "CustomResourceConversion.strategy": "v1.ConversionStrategyType",
+    "CustomResourceDefinitionCondition.type": "v1.CustomResourceDefinitionConditionType",
+    "CustomResourceDefinitionCondition.status": "v1.ConditionStatus",
+    "APIServiceCondition.type": "v1.APIServiceConditionType",
+    "APIServiceCondition.status": "v1.ConditionStatus",
+    "JSONSchemaProps.$schema": "v1.JSONSchemaURL",
+    "ValidationRule.reason": "v1.FieldValueErrorReason",
+}
+"""Names Go gives to the types of some fields among those, which error messages show."""
+
+
+def definition(go: str) -> str:
+    """'io.k8s.api.core.v1.Pod' of 'k8s.io/api/core/v1.Pod'."""
+    return go.replace("k8s.io/", "io.k8s.", 1).replace("/", ".")
+
+
+def go_name(name: str) -> str:
+    """The way back: 'k8s.io/api/core/v1.Pod' of 'io.k8s.api.core.v1.Pod'."""
+    package, _, kind = name.removeprefix("io.k8s.").rpartition(".")
+    return f"k8s.io/{package.replace('.', '/')}.{kind}"
+
+
+def notation(go: str, types: binary.Types, known: dict[str, Any]) -> str:
+    """The table's spelling of a Go type: '*k8s.io/api/core/v1.Protocol' is '*v1.Protocol=string'."""
+    for head in ("*", "[]"):
+        if go.startswith(head) and go != "[]uint8":
+            return head + notation(go[len(head) :], types, known)
+    if go == "[]uint8":
+        return "bytes"
+    if found := re.match(r"map\[(.*?)\](.*)", go):
+        return f"map[{found[1].rpartition('/')[2]}]{notation(found[2], types, known)}"
+    if go in types.named and definition(go) not in known:
+        return f"{go.rpartition('/')[2]}={notation(types.named[go], types, known)}"
+    return definition(go) if "/" in go else go
+
+
+def flattened(name: str, types: binary.Types) -> dict[str, binary.Field]:
+    """Fields of a struct by JSON name, embedded structs opened."""
+    out: dict[str, binary.Field] = {}
+    for field in types.structs.get(name, ()):
+        if field.name:
+            out[field.name] = field
+        else:
+            out |= flattened(field.type.lstrip("*"), types)
+    return out
+
+
+def plain(schema: dict[str, Any]) -> str:
+    """The notation of a swagger property, which knows no pointers."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    kind = schema.get("type", "object")
+    kind = next(k for k in kind if k != "null") if isinstance(kind, list) else kind
+    if kind == "array":
+        return "[]" + plain(schema["items"])
+    if kind == "object":
+        return "map[string]" + plain(schema["additionalProperties"]) if "additionalProperties" in schema else "any"
+    return SCALARS[kind, schema.get("format", "")]
+
+
+def guessed(owner: str, name: str, schema: dict[str, Any], required: bool) -> str:
+    """The notation of a field no Go type is at hand for: required ones are values, optional structs are pointers."""
+    short = owner.rpartition(".")[2]
+    kind = plain(schema)
+    if named := NAMED.get(f"{short}.{name}"):
+        kind = f"{named}={kind}"
+    listed = name in POINTERS.get(short, "").split()
+    struct = kind.startswith("io.") and short not in POINTERS and not required and name not in VALUES
+    return ("*" if listed or struct else "") + kind + ("" if required else " ?")
+
+
+def flags(schema: dict[str, Any], required: bool) -> list[str]:
+    """The words behind a type: '!' required, 'list=map(port,protocol)', 'map=atomic', 'patch=merge(name)'."""
+    out = ["!"] if required else []
+    if kind := schema.get("x-kubernetes-list-type"):
+        keys = schema.get("x-kubernetes-list-map-keys")
+        out.append(f"list={kind}" + (f"({','.join(keys)})" if keys else ""))
+    if kind := schema.get("x-kubernetes-map-type"):
+        out.append(f"map={kind}")
+    if kind := schema.get("x-kubernetes-patch-strategy"):
+        key = schema.get("x-kubernetes-patch-merge-key")
+        out.append(f"patch={kind}" + (f"({key})" if key else ""))
+    return out
+
+
+def described(name: str, schema: dict[str, Any], types: binary.Types, known: dict[str, Any]) -> dict[str, str]:
+    """One definition: its own words under "", then its fields in Go's order."""
+    head = [f"map={schema['x-kubernetes-map-type']}"] if "x-kubernetes-map-type" in schema else []
+    head += [f"kind={gvk['group']}/{gvk['version']}/{gvk['kind']}" for gvk in schema.get("x-kubernetes-group-version-kind", ())]
+    out = {"": " ".join(head)} if head else {}
+    go = flattened(go_name(name), types)
+    properties = schema.get("properties", {})
+    for field in sorted(properties, key=lambda f: (list(go).index(f) if f in go else len(go), f)):
+        required = field in schema.get("required", ())
+        if field in go:
+            options = "".join({"omitempty": " ?", "omitzero": " 0"}.get(o, "") for o in go[field].options)
+            text = notation(go[field].type, types, known) + options
+        else:
+            text = guessed(name, field, properties[field], required)
+        out[field] = " ".join([text, *flags(properties[field], required)])
+    return out
+
+
+def types_table(swagger: dict[str, Any], types: binary.Types) -> str:
+    """The text of types.json: a line per definition."""
+    known = swagger.get("definitions") or swagger["$defs"]
+    rows = [f"{json.dumps(name)}:{json.dumps(described(name, known[name], types, known), separators=(',', ':'))}" for name in sorted(known)]
+    return "{\n" + ",\n".join(rows) + "\n}\n"
+
+
+def swagger_path() -> Path:
+    """The v1.36 definitions in the installed kubernetes-validate package."""
+    root = resources.files("kubernetes_validate") / "kubernetes-json-schema" / "v1.36.0-local" / "_definitions.json"
+    return Path(str(root))
+
+
+def kubectl_path() -> Path:
+    """kubectl of the running Python's environment."""
+    return Path(shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m openapi.generate")
+    parser.add_argument("--swagger", type=Path, default=None)
+    parser.add_argument("--binary", type=Path, default=None)
+    args = parser.parse_args()
+    swagger = json.loads((args.swagger or swagger_path()).read_bytes())
+    table = types_table(swagger, binary.read(args.binary or kubectl_path(), WANTED))
+    (HERE / "types.json").write_text(table)
+
+
+if __name__ == "__main__":
+    main()
