@@ -1,0 +1,169 @@
+"""An own instance of containerd: its configuration, its CNI network, its start, and nothing left behind at its end.
+
+Everything it writes is below one directory and its CNI bridge is its own, so a user's containerd or Docker is left alone. Containers
+outlive it: their shims are adopted by the next start.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+CNI_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
+_CAP_SYS_RESOURCE = 1 << 24
+
+
+class Unavailable(Exception):
+    """containerd cannot be had; the text says why, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the instance lives and what network its pods get."""
+
+    root: Path
+    """Directory for images, state, configuration and the socket."""
+    pod_cidr: str = "10.244.0.0/24"
+    """The node's range of pod addresses."""
+    sandbox_image: str = "localhost/kapi/pause:1"
+    """The image of every pod's first process."""
+    bridge: str = "kapi0"
+    """Name of the bridge pods are attached to (15 characters at most)."""
+    mtu: int = 0
+    """MTU of the pods' interfaces; 0 leaves it to the bridge."""
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "containerd.sock"
+
+    @property
+    def endpoint(self) -> str:
+        return f"unix://{self.socket}"
+
+
+def lacks_sys_resource() -> bool:
+    """Whether this process may not lower oom_score_adj (a container without CAP_SYS_RESOURCE, say)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return not int(line.split()[1], 16) & _CAP_SYS_RESOURCE
+    return False
+
+
+def cni_directory() -> str:
+    """Where the CNI plugins are. Raises Unavailable."""
+    for directory in CNI_PLUGINS:
+        if Path(directory, "bridge").exists():
+            return directory
+    raise Unavailable("CNI plugins are missing: install containernetworking-plugins")
+
+
+def configuration(settings: Settings) -> str:
+    """containerd's config.toml (version 2: understood by 1.4 to 2.x)."""
+    root = settings.root
+    return f"""version = 2
+root = "{root}/root"
+state = "{root}/state"
+oom_score = 0
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", \
+"io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp"]
+
+[grpc]
+  address = "{settings.socket}"
+
+[ttrpc]
+  address = "{root}/containerd.sock.ttrpc"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{settings.sandbox_image}"
+  restrict_oom_score_adj = {"true" if lacks_sys_resource() else "false"}
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = true
+  tolerate_missing_hugetlb_controller = true
+  disable_tcp_service = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni_directory()}"
+    conf_dir = "{root}/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{root}/certs.d"
+"""
+
+
+def network(settings: Settings) -> str:
+    """The CNI configuration: a bridge with the node's pod range, and host ports."""
+    bridge = {
+        "type": "bridge",
+        "bridge": settings.bridge,
+        "isGateway": True,
+        "ipMasq": True,
+        "hairpinMode": True,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": str(settings.root / "ipam"),
+            "ranges": [[{"subnet": settings.pod_cidr}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+    }
+    if settings.mtu:
+        bridge["mtu"] = settings.mtu
+    plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
+    return json.dumps({"cniVersion": "0.4.0", "name": "kapi", "plugins": plugins}, indent=2)
+
+
+def write(settings: Settings) -> None:
+    """Lays out the instance's directory."""
+    for directory in ("", "cni", "certs.d"):
+        (settings.root / directory).mkdir(parents=True, exist_ok=True)
+    (settings.root / "config.toml").write_text(configuration(settings))
+    (settings.root / "cni" / "10-kapi.conflist").write_text(network(settings))
+
+
+async def start(settings: Settings, seconds: float = 20.0) -> asyncio.subprocess.Process:
+    """Starts containerd and returns once it listens. Raises Unavailable."""
+    program = shutil.which("containerd")
+    if program is None or shutil.which("runc") is None:
+        raise Unavailable("containerd or runc is missing: install containerd and runc")
+    write(settings)
+    settings.socket.unlink(missing_ok=True)
+    log = os.open(settings.root / "containerd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program, "--config", str(settings.root / "config.toml"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, env={**os.environ, "GOMEMLIMIT": "40MiB"},
+        )
+    finally:
+        os.close(log)
+    try:
+        async with asyncio.timeout(seconds):
+            await _listening(settings, process)
+    except TimeoutError:
+        process.kill()
+        raise Unavailable(f"containerd did not listen on {settings.socket} within {seconds:.0f} s") from None
+    return process
+
+
+async def _listening(settings: Settings, process: asyncio.subprocess.Process) -> None:
+    while True:
+        if process.returncode is not None:
+            last = (settings.root / "containerd.log").read_text(errors="replace").splitlines()[-1:]
+            raise Unavailable(f"containerd ended with code {process.returncode}: {''.join(last)}")
+        try:
+            _, writer = await asyncio.open_unix_connection(str(settings.socket))
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        return
+
+
+def forget_network(settings: Settings) -> None:
+    """Removes the bridge; to be called when no pod is left."""
+    subprocess.run(["ip", "link", "delete", settings.bridge], capture_output=True, check=False)

@@ -1,0 +1,202 @@
+"""The calls of CRI v1 as a Runtime: requests out, plain dataclasses back. Errors become RuntimeFailure.
+
+Knows no pods and decides nothing; containerd's own event stream (cri/events.py) stands in where a runtime has no GetContainerEvents.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+
+from kubelet import runtime
+from kubelet.cri import convert, events
+from kubelet.cri.messages import MESSAGES
+from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
+
+_RUNTIME, _IMAGES = "/runtime.v1.RuntimeService/", "/runtime.v1.ImageService/"
+# method: (service, request, response)
+_CALLS = {
+    "Version": (_RUNTIME, "VersionRequest", "VersionResponse"),
+    "Status": (_RUNTIME, "StatusRequest", "StatusResponse"),
+    "RunPodSandbox": (_RUNTIME, "RunPodSandboxRequest", "RunPodSandboxResponse"),
+    "StopPodSandbox": (_RUNTIME, "SandboxRequest", "Nothing"),
+    "RemovePodSandbox": (_RUNTIME, "SandboxRequest", "Nothing"),
+    "PodSandboxStatus": (_RUNTIME, "SandboxRequest", "PodSandboxStatusResponse"),
+    "ListPodSandbox": (_RUNTIME, "ListPodSandboxRequest", "ListPodSandboxResponse"),
+    "CreateContainer": (_RUNTIME, "CreateContainerRequest", "CreateContainerResponse"),
+    "StartContainer": (_RUNTIME, "ContainerRequest", "Nothing"),
+    "StopContainer": (_RUNTIME, "StopContainerRequest", "Nothing"),
+    "RemoveContainer": (_RUNTIME, "ContainerRequest", "Nothing"),
+    "ListContainers": (_RUNTIME, "ListContainersRequest", "ListContainersResponse"),
+    "ContainerStatus": (_RUNTIME, "ContainerRequest", "ContainerStatusResponse"),
+    "ReopenContainerLog": (_RUNTIME, "ContainerRequest", "Nothing"),
+    "ExecSync": (_RUNTIME, "ExecSyncRequest", "ExecSyncResponse"),
+    "Exec": (_RUNTIME, "ExecRequest", "UrlResponse"),
+    "Attach": (_RUNTIME, "AttachRequest", "UrlResponse"),
+    "PortForward": (_RUNTIME, "PortForwardRequest", "UrlResponse"),
+    "ListContainerStats": (_RUNTIME, "ListContainerStatsRequest", "ListContainerStatsResponse"),
+    "ListImages": (_IMAGES, "ListImagesRequest", "ListImagesResponse"),
+    "ImageStatus": (_IMAGES, "ImageRequest", "ImageStatusResponse"),
+    "PullImage": (_IMAGES, "PullImageRequest", "PullImageResponse"),
+    "RemoveImage": (_IMAGES, "ImageRequest", "Nothing"),
+    "ImageFsInfo": (_IMAGES, "ImageFsInfoRequest", "ImageFsInfoResponse"),
+}
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+)
+_QUICK, _SLOW, _PULL = 120.0, 240.0, 3600.0
+"""Seconds a call may take: look-ups, making a sandbox, pulling an image."""
+
+
+def failure(error: grpc.aio.AioRpcError) -> RuntimeFailure:
+    """NOT_FOUND -> 'NotFound', as Go prints codes."""
+    name = error.code().name.title().replace("_", "")
+    return RuntimeFailure(name, error.details() or "")
+
+
+class Cri:
+    """A Runtime on a CRI socket, e.g. Cri("unix:///run/containerd/containerd.sock")."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+        self._calls = {
+            name: self._channel.unary_unary(
+                service + name,
+                request_serializer=MESSAGES[request].SerializeToString,
+                response_deserializer=MESSAGES[response].FromString,
+            )
+            for name, (service, request, response) in _CALLS.items()
+        }
+
+    async def _call(self, name: str, seconds: float = _QUICK, /, **fields: Any) -> Any:
+        message = MESSAGES[_CALLS[name][1]](**fields)
+        try:
+            return await self._calls[name](message, timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            raise failure(error) from None
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def version(self) -> Version:
+        answer = await self._call("Version", version="v1")
+        return Version(answer.runtime_name, answer.runtime_version)
+
+    async def conditions(self) -> dict[str, tuple[bool, str]]:
+        answer = await self._call("Status")
+        return {c.type: (c.status, c.message) for c in answer.status.conditions}
+
+    async def sandboxes(self) -> list[Sandbox]:
+        return [convert.sandbox(s) for s in (await self._call("ListPodSandbox")).items]
+
+    async def containers(self) -> list[Container]:
+        return [convert.container(c) for c in (await self._call("ListContainers")).containers]
+
+    async def pod(self, uid: str) -> PodState:
+        """Lists by label, then asks for each one's status; one that vanishes meanwhile is left out."""
+        chosen = {"label_selector": {runtime.POD_UID: uid}}
+        sandboxes, containers = await asyncio.gather(
+            self._call("ListPodSandbox", filter=chosen), self._call("ListContainers", filter=chosen)
+        )
+        boxes, inside = await asyncio.gather(
+            asyncio.gather(*(self._sandbox(s.id) for s in sandboxes.items)),
+            asyncio.gather(*(self._container(c.id, c.pod_sandbox_id) for c in containers.containers)),
+        )
+        return PodState(
+            sorted((b for b in boxes if b), key=lambda b: -b.created),
+            sorted((c for c in inside if c), key=lambda c: -c.created),
+        )
+
+    async def _sandbox(self, id: str) -> Sandbox | None:
+        try:
+            answer = await self._call("PodSandboxStatus", pod_sandbox_id=id)
+        except RuntimeFailure as error:
+            if error.code == "NotFound":
+                return None
+            raise
+        return convert.sandbox_status(answer.status)
+
+    async def _container(self, id: str, sandbox: str) -> Container | None:
+        try:
+            answer = await self._call("ContainerStatus", container_id=id)
+        except RuntimeFailure as error:
+            if error.code == "NotFound":
+                return None
+            raise
+        return convert.container_status(answer.status, sandbox)
+
+    async def run_sandbox(self, config: Config, handler: str = "") -> str:
+        answer = await self._call("RunPodSandbox", _SLOW, config=config, runtime_handler=handler)
+        return str(answer.pod_sandbox_id)
+
+    async def stop_sandbox(self, id: str) -> None:
+        await self._call("StopPodSandbox", _SLOW, pod_sandbox_id=id)
+
+    async def remove_sandbox(self, id: str) -> None:
+        await self._call("RemovePodSandbox", _SLOW, pod_sandbox_id=id)
+
+    async def create_container(self, sandbox: str, config: Config, sandbox_config: Config) -> str:
+        answer = await self._call("CreateContainer", _SLOW, pod_sandbox_id=sandbox, config=config, sandbox_config=sandbox_config)
+        return str(answer.container_id)
+
+    async def start_container(self, id: str) -> None:
+        await self._call("StartContainer", _SLOW, container_id=id)
+
+    async def stop_container(self, id: str, grace: float) -> None:
+        await self._call("StopContainer", grace + _QUICK, container_id=id, timeout=int(grace))
+
+    async def remove_container(self, id: str) -> None:
+        await self._call("RemoveContainer", container_id=id)
+
+    async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
+        wait = seconds + 5 if seconds else _PULL
+        answer = await self._call("ExecSync", wait, container_id=id, cmd=list(command), timeout=int(seconds))
+        return ExecResult(answer.exit_code, answer.stdout, answer.stderr)
+
+    async def reopen_log(self, id: str) -> None:
+        await self._call("ReopenContainerLog", container_id=id)
+
+    async def usages(self) -> list[Usage]:
+        return [convert.usage(s) for s in (await self._call("ListContainerStats")).stats]
+
+    async def images(self) -> list[Image]:
+        return [convert.image(i) for i in (await self._call("ListImages")).images]
+
+    async def image(self, name: str) -> Image | None:
+        answer = await self._call("ImageStatus", image={"image": name})
+        return convert.image(answer.image) if answer.HasField("image") else None
+
+    async def pull(self, name: str, auth: Config | None, sandbox_config: Config) -> str:
+        answer = await self._call("PullImage", _PULL, image={"image": name}, auth=auth, sandbox_config=sandbox_config)
+        return str(answer.image_ref)
+
+    async def remove_image(self, name: str) -> None:
+        await self._call("RemoveImage", image={"image": name})
+
+    async def image_disk(self) -> tuple[str, int]:
+        answer = await self._call("ImageFsInfo")
+        for disk in answer.image_filesystems:
+            return disk.fs_id.mountpoint, disk.used_bytes.value
+        return "", 0
+
+    async def changes(self) -> AsyncIterator[Change]:
+        async for change in events.stream(self._channel):
+            yield change
+
+    async def exec_url(self, id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
+        answer = await self._call("Exec", container_id=id, cmd=list(command), tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
+        return str(answer.url)
+
+    async def attach_url(self, id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
+        answer = await self._call("Attach", container_id=id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
+        return str(answer.url)
+
+    async def port_forward_url(self, sandbox: str, ports: Sequence[int]) -> str:
+        answer = await self._call("PortForward", pod_sandbox_id=sandbox, port=list(ports))
+        return str(answer.url)

@@ -1,0 +1,137 @@
+"""Container images made on this machine, without a registry: tar archives in the OCI layout, and their import.
+
+`pause()` is what holds every pod's namespaces open; `busybox()` is a small workload image. Both come from Debian's static binaries.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import io
+import json
+import platform
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PAUSE = "localhost/kapi/pause:1"
+BUSYBOX = "docker.io/library/busybox:1"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+class ImageError(Exception):
+    """An image cannot be made or imported; the text says why, in one sentence."""
+
+
+def architecture() -> str:
+    """'amd64': Go's name of this machine's architecture."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def _layer(files: Mapping[str, bytes], links: Mapping[str, str], directories: Sequence[str]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name in directories:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tar.addfile(entry)
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o755 if name.startswith(("bin/", "pause")) else 0o644
+            tar.addfile(entry, io.BytesIO(data))
+        for name, target in links.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            tar.addfile(entry)
+    return out.getvalue()
+
+
+def build(
+    name: str,
+    files: Mapping[str, bytes],
+    *,
+    links: Mapping[str, str] | None = None,
+    directories: Sequence[str] = (),
+    config: Mapping[str, object] | None = None,
+) -> bytes:
+    """An OCI archive of one layer, e.g. build("localhost/x:1", {"bin/x": ...}, config={"Entrypoint": ["/bin/x"]})."""
+    blobs: dict[str, bytes] = {}
+
+    def add(data: bytes, media: str) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        blobs[digest] = data
+        return {"mediaType": f"application/vnd.oci.image.{media}", "digest": f"sha256:{digest}", "size": len(data)}
+
+    layer = _layer(files, links or {}, directories)
+    about = {
+        "created": _EPOCH,
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], **(config or {})},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+        "history": [{"created": _EPOCH, "created_by": "kapi"}],
+    }
+    described = add(json.dumps(about).encode(), "config.v1+json")
+    packed = add(gzip.compress(layer, 6, mtime=0), "layer.v1.tar+gzip")
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": described, "layers": [packed]}
+    top = add(json.dumps(manifest).encode(), "manifest.v1+json")
+    top["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [top]}
+    return _archive(blobs, index)
+
+
+def _archive(blobs: Mapping[str, bytes], index: object) -> bytes:
+    out = io.BytesIO()
+    content = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": json.dumps(index).encode()}
+    content |= {f"blobs/sha256/{digest}": data for digest, data in blobs.items()}
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path, data in content.items():
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(data), 0o644
+            tar.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _program(name: str, package: str) -> bytes:
+    path = shutil.which(name)
+    if path is None:
+        raise ImageError(f"{name} is missing: install {package}")
+    return Path(path).read_bytes()
+
+
+def pause(name: str = PAUSE) -> bytes:
+    """The pause image, from catatonit."""
+    return build(name, {"pause": _program("catatonit", "catatonit")}, config={"Entrypoint": ["/pause", "-P"], "User": "65535:65535"})
+
+
+def busybox(name: str = BUSYBOX) -> bytes:
+    """A busybox image with its applets as links, from busybox-static."""
+    program = _program("busybox", "busybox-static")
+    listed = subprocess.run([shutil.which("busybox") or "busybox", "--list"], capture_output=True, check=True, text=True).stdout.split()
+    files = {
+        "bin/busybox": program,
+        "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
+        "etc/group": b"root:x:0:\nnobody:x:65534:\n",
+        "etc/nsswitch.conf": b"hosts: files dns\n",
+    }
+    links = {f"bin/{applet}": "/bin/busybox" for applet in listed if applet != "busybox"}
+    directories = ("bin", "etc", "root", "tmp", "var", "var/www", "home", "usr", "usr/bin", "usr/sbin", "sbin", "dev", "proc", "sys")
+    return build(name, files, links=links, directories=directories, config={"Cmd": ["sh"]})
+
+
+async def load(socket: str, archive: bytes | Path) -> list[str]:
+    """Imports an archive (OCI or Docker) into containerd for Kubernetes' use; the names of its images. Raises ImageError."""
+    program = shutil.which("ctr")
+    if program is None:
+        raise ImageError("ctr is missing: install containerd")
+    source = "-" if isinstance(archive, bytes) else str(archive)
+    process = await asyncio.create_subprocess_exec(
+        program, "--address", socket, "--namespace", "k8s.io", "images", "import", "--all-platforms", source,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    out, err = await process.communicate(archive if isinstance(archive, bytes) else None)
+    if process.returncode:
+        raise ImageError(f"the image cannot be imported: {err.decode(errors='replace').strip()}")
+    return [line.split()[1] for line in out.decode().splitlines() if line.startswith("unpacking ")]
