@@ -17,14 +17,6 @@ INDEXED_LABELS = 16
 KEPT_LINES = 512
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
-CONTINUE_EXPIRED = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
-    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
-    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
-    "between the time the first chunk was returned and now may show up in the list."
-)
-LIST_EXPIRED = "The resourceVersion for the provided list is too old."
-
 Where = Callable[[Entry], bool]
 Waiter = asyncio.Future[int]
 
@@ -146,12 +138,8 @@ class Collection:
         rest = high - bisect_right(keys, found[-1].key) if limit and len(found) == limit else 0
         return Page(found, rest > 0, rest, revision)
 
-    def page_at(
-        self, at: int, prefix: str, after: str, limit: int, equals: Mapping[str, str] | None, where: Where | None
-    ) -> Page:
-        """The same as it was at revision `at`: the steps since are taken back. Raises Expired."""
-        if at < self.floor:
-            raise Expired(CONTINUE_EXPIRED if after else LIST_EXPIRED)
+    def page_at(self, at: int, prefix: str, after: str, limit: int, equals: Mapping[str, str] | None, where: Where | None) -> Page:
+        """The same as it was at revision `at`, not older than the steps that are kept: the steps since are taken back."""
         before: dict[str, Entry | None] = {}
         for event in self._events[self.number(at) - self.start + self._head :]:
             before.setdefault(event.entry.key, event.previous)

@@ -13,12 +13,21 @@ from typing import Any
 import orjson
 
 from kapi.objects import time
+from kapi.objects.errors import Expired
 from kapi.storage.backend import Backend
 from kapi.storage.collection import Collection, Where
 from kapi.storage.entry import HEAD, Change, Entry, Event, Mismatch, Object, Page, respliced, splice
 from kapi.storage.watch import Watch
 
 __all__ = ["Change", "Entry", "Event", "Mismatch", "Page", "Store", "Watch"]
+
+CONTINUE_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
+    "between the time the first chunk was returned and now may show up in the list."
+)
+LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 
 HISTORY_SECONDS = 300.0
 """How long steps are kept: as long as stock leaves between two compactions."""
@@ -42,7 +51,9 @@ class Store:
         """Makes the fields of an object that was read from disk or written by somebody else. Set it before `start`."""
         self._backend = backend
         self._collections: dict[str, Collection] = {}
+        self._loaded_floor = 0
         self._floor = 0
+        """The newest revision whose step is forgotten, anywhere."""
         self._turns: dict[str, list[asyncio.Future[None]]] = {}
         """Keys with a commit under way -> who waits for the next turn."""
         self._history: deque[tuple[Collection, Event]] = deque()
@@ -53,7 +64,7 @@ class Store:
     async def start(self) -> None:
         """Read what is kept. Raises backend.Unusable."""
         loaded = await self._backend.start(self._apply, self._refuse)
-        self._floor = loaded.floor
+        self._floor = self._loaded_floor = loaded.floor
         for change in loaded.changes:
             self._take(change, time.now())
         self.revision = max(loaded.revision, self.revision)
@@ -89,6 +100,8 @@ class Store:
         """
         collection = self._collection(prefix)
         if at and at < self.revision:
+            if at < self._floor:
+                raise Expired(CONTINUE_EXPIRED if after else LIST_EXPIRED)
             return collection.page_at(at, prefix, after, limit, equals, where)
         return collection.page(prefix, after, limit, equals, where, self.revision)
 
@@ -168,7 +181,7 @@ class Store:
         name = home(prefix)
         found = self._collections.get(name)
         if found is None:
-            found = self._collections[name] = Collection(self._floor)
+            found = self._collections[name] = Collection(self._loaded_floor)
         return found
 
     def _take(self, change: Change, now: float) -> tuple[Collection, Entry]:

@@ -1,0 +1,162 @@
+"""What a file adds to the contract: everything is there again, and a file that cannot be used says so."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kapi import storage
+from kapi.storage.store import Store
+from tests.storage.conftest import put
+
+ALL = "/core/configmaps/"
+
+
+async def opened(path: Path) -> Store:
+    store = storage.open(str(path))
+    store.describe = lambda key, obj: {"metadata.name": obj["metadata"]["name"]}
+    await store.start()
+    return store
+
+
+async def test_a_restart_shows_the_same_state_and_history(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "log")
+    await store.commit(ALL + "default/a", b'{"metadata":{"name":"a","labels":{"app":"x"}}}', expect=0, labels={"app": "x"})
+    b = await put(store, "b")
+    await put(store, "b", text="2")
+    await store.commit(ALL + "default/b", None, expect=None)
+    await store.close()
+    store = await opened(tmp_path / "log")
+    try:
+        assert store.revision == 4
+        (a,) = store.list(ALL, equals={"app": "x"}).entries
+        assert (a.revision, a.created, a.fields, a.obj["metadata"]["resourceVersion"]) == (1, 1, {"metadata.name": "a"}, "1")
+        assert [(e.type, e.revision) for e in await store.watch(ALL, b.revision).next(0)] == [("MODIFIED", 3), ("DELETED", 4)]
+        assert (await put(store, "c")).revision == 5
+    finally:
+        await store.close()
+
+
+async def test_what_was_forgotten_is_not_kept(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "log")
+    for n in range(20):
+        await put(store, "a", text=str(n))
+    await store.commit(ALL + "default/a", None, expect=None)
+    store.compact(store.revision)
+    await put(store, "b")
+    await store.commit(ALL + "default/b", None, expect=None)
+    store.compact(store.revision)
+    await put(store, "c")
+    await store.close()
+    store = await opened(tmp_path / "log")
+    try:
+        assert store.revision == 24
+        assert [e.entry.key[-1] for e in await store.watch(ALL, 23).next(0)] == ["c"]
+    finally:
+        await store.close()
+    assert len((tmp_path / "log").read_bytes()) <= 16384
+
+
+async def test_a_deadline_survives_a_restart(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "log")
+    await put(store, "a", ttl=0.02)
+    await store.close()
+    store = await opened(tmp_path / "log")
+    events = await store.watch(ALL, 1).next(5)
+    await store.close()
+    assert [e.type for e in events] == ["DELETED"]
+
+
+async def test_two_servers_on_one_file_are_refused(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "log")
+    with pytest.raises(storage.Unusable, match=r"in use by another server\.$"):
+        await opened(tmp_path / "log")
+    await store.close()
+    await (await opened(tmp_path / "log")).close()
+
+
+async def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"not a database, but long enough to be looked at" * 20)
+    with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\.$"):
+        await opened(tmp_path / "log")
+
+
+async def test_a_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(storage.Unusable, match="cannot be opened"):
+        await opened(tmp_path / "file" / "log")
+
+
+async def test_closing_keeps_what_is_under_way(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "log")
+    commits = [asyncio.create_task(put(store, f"n{n}")) for n in range(10)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert len(await asyncio.gather(*commits)) == 10
+
+
+async def test_after_a_disk_error_nothing_is_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await opened(tmp_path / "log")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    for _ in range(2):
+        with pytest.raises(Exception, match="Input/output error"):
+            await put(store, "a")
+    assert store.get(ALL + "default/a") is None
+    await store.close()
+
+
+WRITER = """
+import asyncio, sys
+from kapi import storage
+
+async def main():
+    store = storage.open(sys.argv[1])
+    await store.start()
+    async def write(name):
+        n = 0
+        while True:
+            n += 1
+            text = f"{name}-{n}-" * 100
+            body = b'{"metadata":{"name":"%s"},"n":%d,"text":"%s"}' % (name.encode(), n, text.encode())
+            entry = await store.commit(f"/core/configmaps/default/{name}", body, expect=None)
+            sys.stdout.write(f"{name} {n} {entry.revision}\\n")
+            sys.stdout.flush()
+            if entry.revision % 50 == 0:
+                store.compact(entry.revision - 20)
+    await asyncio.gather(*(write(f"w{i}") for i in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+async def test_killed_in_the_middle_every_acknowledged_write_is_there(tmp_path: Path) -> None:
+    last = 0
+    for run in range(12):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
+        assert child.stdout
+        acknowledged = [child.stdout.readline() for _ in range(40 + 37 * run)]
+        child.send_signal(signal.SIGKILL)
+        acknowledged += [line for line in child.stdout if line.endswith("\n")]
+        child.wait()
+        child.stdout.close()
+        store = await opened(tmp_path / "log")
+        try:
+            for line in acknowledged:
+                name, n, revision = line.split()
+                entry = store.get(f"{ALL}default/{name}")
+                assert entry
+                assert (entry.obj["n"], entry.revision) >= (int(n), int(revision))
+                assert entry.obj["text"] == f"{name}-{entry.obj['n']}-" * 100
+                last = max(last, int(revision))
+            assert store.revision >= last
+        finally:
+            await store.close()
