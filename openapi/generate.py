@@ -1,6 +1,6 @@
 """Makes types.json, the table of every v1.36 type, and resources.json, the table of what is served.
 
-`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER] [--check]`. Fields, lists and merge
+`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER]`. Fields, lists and merge
 keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go types in
 kubectl (openapi.binary); groups and verbs from recorded discovery documents (resources.json is left alone without them).
 The notation of types.json is described in kapi.schema.builtin, which reads it.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from openapi import binary
+from openapi.tables import storage_hash
 
 HERE = Path(__file__).parent
 WANTED = re.compile(r"k8s\.io/(api|apimachinery/pkg/(apis/meta/v1|api/resource|runtime|util/intstr|types|version))[/.]")
@@ -27,10 +28,9 @@ SCALARS = {
     ("integer", "int64"): "int64",
     ("number", "double"): "float64",
 }
-WHOLE = {"string": "string", "bool": "bool", "float64": "float64"}
+STORED = ("v1", "v2", "v1beta1", "v1beta2", "v1alpha1", "v1alpha2", "v1alpha3")
 VALUES = {"metadata", "spec", "status", "lastTransitionTime"}
 """Optional structs that are no pointers in Go, in the types kubectl does not carry."""
-APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 POINTERS = {
     "JSONSchemaProps": "$ref default maximum minimum maxLength minLength maxItems minItems multipleOf maxProperties minProperties items not"
     " additionalProperties additionalItems externalDocs example x-kubernetes-preserve-unknown-fields x-kubernetes-list-type"
@@ -168,6 +168,46 @@ def types_table(swagger: dict[str, Any], types: binary.Types) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
+def versions_of(group: dict[str, Any]) -> list[str]:
+    return [version["version"] for version in group["versions"]]
+
+
+def resource_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of resources.json of an APIResourceList: a resource with its subresources."""
+    group, _, version = document["groupVersion"].rpartition("/")
+    rows: dict[str, dict[str, Any]] = {}
+    for item in document["resources"]:
+        plural, _, sub = item["name"].partition("/")
+        verbs = " ".join(item["verbs"])
+        if sub:
+            rows[plural]["subresources"][sub] = verbs
+            continue
+        row = {"group": group, "version": version, "plural": plural, "kind": item["kind"], "namespaced": item["namespaced"], "verbs": verbs}
+        row |= {"short": item.get("shortNames", []), "categories": item.get("categories", []), "subresources": {}}
+        if stored := item.get("storageVersionHash"):
+            row["stored"] = stored_as(group, item["kind"], stored)
+        rows[plural] = row
+    return list(rows.values())
+
+
+def stored_as(group: str, kind: str, digest: str) -> str:
+    """The group/version a kind is stored as, told by its storageVersionHash."""
+    for where in (group, ""):
+        for version in STORED:
+            if storage_hash(where, version, kind) == digest:
+                return f"{where}/{version}"
+    raise ValueError(f"no version of {kind} hashes to {digest}")
+
+
+def resources_table(folder: Path) -> str:
+    """The text of resources.json: a line per resource, groups and versions in order of preference."""
+    names = ["api__v1.json"]
+    for group in json.loads((folder / "apis.json").read_bytes())["groups"]:
+        names += [f"apis__{group['name']}__{version}.json" for version in versions_of(group)]
+    rows = [row for name in names for row in resource_rows(json.loads((folder / name).read_bytes()))]
+    return "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n"
+
+
 def swagger_path() -> Path:
     """The v1.36 definitions in the installed kubernetes-validate package."""
     root = resources.files("kubernetes_validate") / "kubernetes-json-schema" / "v1.36.0-local" / "_definitions.json"
@@ -183,10 +223,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m openapi.generate")
     parser.add_argument("--swagger", type=Path, default=None)
     parser.add_argument("--binary", type=Path, default=None)
+    parser.add_argument("--discovery", type=Path, default=None)
     args = parser.parse_args()
     swagger = json.loads((args.swagger or swagger_path()).read_bytes())
     table = types_table(swagger, binary.read(args.binary or kubectl_path(), WANTED))
     (HERE / "types.json").write_text(table)
+    if args.discovery:
+        (HERE / "resources.json").write_text(resources_table(args.discovery))
 
 
 if __name__ == "__main__":

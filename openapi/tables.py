@@ -3,6 +3,8 @@
 Reading costs about 2 ms; what the notations mean is known to kapi.schema.builtin and kapi.registry.catalogue.
 """
 
+import base64
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,11 @@ def types() -> dict[str, dict[str, str]]:
 
 @cache
 def resources() -> list[dict[str, Any]]:
-    """Groups in order of priority, each with its versions and what they serve."""
+    """Every resource with its subresources; groups and versions in order of preference, resources by name."""
     table: list[dict[str, Any]] = orjson.loads((HERE / "resources.json").read_bytes())
     return table
+
+
+def storage_hash(group: str, version: str, kind: str) -> str:
+    """storageVersionHash of discovery: eight bytes of SHA-256 over what an object is stored as."""
+    return base64.b64encode(hashlib.sha256(f"{group}/{version}/{kind}".encode()).digest()[:8]).decode()

@@ -28,6 +28,8 @@ class Kind:
     """Name of each subresource -> its verbs, e.g. {"status": ("get", "patch", "update")}."""
     storage: tuple[str, str] = ("", "")
     """(group, plural) under which the objects are kept: shared by all versions, and by Event's two groups."""
+    stored: str = ""
+    """group/version the objects are stored as, "apps/v1" or "/v1"; "" for kinds that are only answered, never kept."""
     custom: bool = False
     """Made from a CRD: items of a list carry kind and apiVersion, unknown verbs of patch are refused."""
 

@@ -1,0 +1,145 @@
+"""Everything that is served: the Kinds by group, version and plural, in stock's order of preference.
+
+The built-in ones come from openapi's tables and the list of strategies; CustomResourceDefinitions add and remove theirs at
+run time. What depends on the whole (discovery, OpenAPI) keeps its work until `generation` changes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from kapi.objects.resource import Resource, split_api_version
+from kapi.registry.kind import Kind
+from kapi.registry.kinds import STRATEGIES
+from kapi.registry.strategy import Strategy
+from kapi.schema import builtin
+from openapi import tables
+
+GroupVersionKind = tuple[str, str, str]
+
+SUBRESOURCE_KINDS: dict[str, GroupVersionKind] = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "eviction": ("policy", "v1", "Eviction"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+    "binding": ("", "", "Binding"),
+    "attach": ("", "", "PodAttachOptions"),
+    "exec": ("", "", "PodExecOptions"),
+    "portforward": ("", "", "PodPortForwardOptions"),
+}
+"""(group, version, kind) a subresource speaks where it is not its parent's; group and version "" mean the parent's own."""
+
+
+class Bare(Strategy):
+    """A kind without a spec and status of its own."""
+
+    status = False
+    generation = False
+
+
+class Catalogue:
+    """A dict of Kinds that knows the order of groups and versions."""
+
+    def __init__(self, kinds: Iterable[Kind] = ()) -> None:
+        self.generation = 0
+        """Goes up with every change."""
+        self._kinds: dict[tuple[str, str, str], Kind] = {}
+        self._by_kind: dict[tuple[str, str], Kind] = {}
+        self._fixed: list[tuple[str, str]] = []
+        for kind in kinds:
+            self.add(kind)
+            if (pair := (kind.resource.group, kind.resource.version)) not in self._fixed:
+                self._fixed.append(pair)
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds.values())
+
+    def get(self, group: str, version: str, plural: str) -> Kind | None:
+        return self._kinds.get((group, version, plural))
+
+    def by_kind(self, api_version: str, kind: str) -> Kind | None:
+        """The Kind of an object: by_kind("apps/v1", "Deployment")."""
+        return self._by_kind.get((api_version, kind))
+
+    def add(self, kind: Kind) -> None:
+        """Serve a kind, in place of one of the same group, version and plural."""
+        resource = kind.resource
+        self._kinds[resource.group, resource.version, resource.plural] = kind
+        self._by_kind[resource.api_version, resource.kind] = kind
+        self.generation += 1
+
+    def remove(self, group: str, version: str, plural: str) -> None:
+        """Serve it no longer; nothing happens when it was not."""
+        if kind := self._kinds.pop((group, version, plural), None):
+            self._by_kind.pop((kind.resource.api_version, kind.resource.kind), None)
+            self.generation += 1
+
+    def groups(self) -> dict[str, list[str]]:
+        """Groups with their versions, the preferred first; the built-in ones in stock's order, then the others by name."""
+        served = {(group, version) for group, version, _ in self._kinds}
+        out: dict[str, list[str]] = {}
+        for group, version in self._fixed:
+            if (group, version) in served:
+                out.setdefault(group, []).append(version)
+        for group, version in sorted(served - set(self._fixed), key=lambda pair: (pair[0], version_rank(pair[1]))):
+            out.setdefault(group, []).append(version)
+        return out
+
+    def kinds(self, group: str, version: str) -> list[Kind]:
+        """What a group version serves, by plural name."""
+        found = [kind for key, kind in self._kinds.items() if key[:2] == (group, version)]
+        return sorted(found, key=lambda kind: kind.resource.plural)
+
+    def versions(self, group: str, plural: str) -> list[Kind]:
+        """All served versions of a resource, in the order of its group's versions."""
+        found = (self.get(group, version, plural) for version in self.groups().get(group, ()))
+        return [kind for kind in found if kind is not None]
+
+
+def version_rank(version: str) -> tuple[int, int, int, str]:
+    """Sorts v2, v1, v1beta2, v1beta1, v1alpha1, then anything else by name (the order of CRD versions)."""
+    found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if not found:
+        return (3, 0, 0, version)
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return (stage, -int(found[1]), -int(found[3] or 0), "")
+
+
+def subresource_kind(kind: Kind, subresource: str) -> GroupVersionKind:
+    """(group, version, kind) of a subresource's objects; group and version "" mean the parent's own."""
+    if subresource == "proxy":
+        return ("", "", kind.resource.kind + "ProxyOptions")
+    return SUBRESOURCE_KINDS.get(subresource, ("", "", kind.resource.kind))
+
+
+def switched_on(group: str, version: str, config: Mapping[str, bool]) -> bool:
+    """Whether --runtime-config serves a group version: the most exact of its keys decides, unnamed ones are served."""
+    stage = "beta" if "beta" in version else "alpha" if "alpha" in version else "ga"
+    for key in (f"{group}/{version}" if group else version, f"api/{stage}", "api/all"):
+        if key in config:
+            return config[key]
+    return True
+
+
+def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Strategy]]) -> Kind:
+    group, version, plural, kind = (str(row[key]) for key in ("group", "version", "plural", "kind"))
+    subs: dict[str, str] = row["subresources"]
+    stored = str(row.get("stored", ""))
+    plain = Strategy if "status" in subs else Bare
+    return Kind(
+        resource=Resource(group, version, plural, kind, bool(row["namespaced"])),
+        schema=builtin.schema(builtin.named(group, version, kind)),
+        strategy=strategies.get((group, plural), plain)(),
+        singular=kind.lower(),
+        verbs=tuple(str(row["verbs"]).split()),
+        short_names=tuple(row["short"]),
+        categories=tuple(row["categories"]),
+        subresources={name: tuple(verbs.split()) for name, verbs in subs.items()},
+        storage=(split_api_version(stored)[0], plural),
+        stored=stored,
+    )
+
+
+def standard(config: Mapping[str, bool] | None = None, strategies: Mapping[tuple[str, str], type[Strategy]] = STRATEGIES) -> Catalogue:
+    """The catalogue of v1.36; `config` is --runtime-config, e.g. {"api/alpha": False, "batch/v1": True}."""
+    rows = (row for row in tables.resources() if switched_on(row["group"], row["version"], config or {}))
+    return Catalogue(_kind(row, strategies) for row in rows)
