@@ -1,0 +1,315 @@
+"""Who has which cluster IP and node port. Kept in memory, rebuilt from the stored services at first use.
+
+`Allocators.allocate` is asked after admission and before the rules of a Service: it fills in what the client left open, takes what it
+named, and answers with the undo for a write that fails. `release` gives back what a deleted service had.
+Numbers named by clients come from the whole range, those chosen here from its upper band first (KEP 3070, KEP 3668).
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from random import randrange
+from typing import Any
+
+from kapi.objects import errors, names
+from kapi.objects.errors import Cause
+from kapi.registry.kind import Kind
+from kapi.registry.kinds import service
+from kapi.registry.kinds.rules import Errors
+from kapi.storage.store import Store
+
+Object = dict[str, Any]
+Undo = Callable[[], None]
+
+SERVICES = "/core/services/"
+ALREADY = "already allocated"
+_GUESSES = 32
+
+
+def _nothing() -> None:
+    """The undo of a write that took no numbers."""
+
+
+class Range:
+    """Numbers 0..size-1 of which some are taken; `band` is the first of those that are chosen rather than named."""
+
+    def __init__(self, first: int, size: int, band: int) -> None:
+        self.first, self.size, self.band = first, size, band
+        self.taken: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number < self.first + self.size
+
+    def take(self, number: int) -> bool:
+        if number in self.taken:
+            return False
+        self.taken.add(number)
+        return True
+
+    def free(self, number: int) -> None:
+        self.taken.discard(number)
+
+    def choose(self) -> int | None:
+        """A free number, at random from the upper band, then from the lower one; taken. None when all are."""
+        for low, high in ((self.band, self.size), (0, self.band)):
+            number = self._choose(self.first + low, self.first + high)
+            if number is not None:
+                self.taken.add(number)
+                return number
+        return None
+
+    def _choose(self, low: int, high: int) -> int | None:
+        if high <= low:
+            return None
+        for _ in range(_GUESSES):
+            number = randrange(low, high)
+            if number not in self.taken:
+                return number
+        return next((n for n in range(low, high) if n not in self.taken), None)
+
+
+def _band(size: int, least: int, most: int, step: int) -> int:
+    """How many numbers at the start of a range are kept for those who name them."""
+    return 0 if size < least else min(max(size // step, least), most)
+
+
+class _Transaction:
+    """What one write took and gave back, to be undone when it fails."""
+
+    def __init__(self, dry: bool) -> None:
+        self.dry = dry
+        self.took: list[tuple[Range, int]] = []
+        self.gave: list[tuple[Range, int]] = []
+
+    def take(self, numbers: Range, number: int) -> bool:
+        if (numbers, number) in self.gave:
+            self.gave.remove((numbers, number))
+            return numbers.take(number)
+        if not numbers.take(number):
+            return False
+        self.took.append((numbers, number))
+        return True
+
+    def choose(self, numbers: Range) -> int | None:
+        number = numbers.choose()
+        if number is not None:
+            self.took.append((numbers, number))
+        return number
+
+    def give(self, numbers: Range, number: int) -> None:
+        if number in numbers.taken:
+            numbers.free(number)
+            self.gave.append((numbers, number))
+
+    def undo(self) -> None:
+        for numbers, number in self.took:
+            numbers.free(number)
+        for numbers, number in self.gave:
+            numbers.take(number)
+
+
+class Allocators:
+    """The ranges of one cluster: a network per address family (one or two, the first is the default) and the node ports."""
+
+    def __init__(self, store: Store, cidrs: Iterable[str] = ("10.96.0.0/12",), ports: tuple[int, int] = (30000, 32767)) -> None:
+        self.store = store
+        self.networks = {f"IPv{n.version}": n for n in map(ipaddress.ip_network, cidrs)}
+        self.addresses = {family: _addresses(network) for family, network in self.networks.items()}
+        self.default_family = next(iter(self.addresses))
+        size = ports[1] - ports[0] + 1
+        self.ports = Range(ports[0], size, _band(size, 16, 128, 32))
+        self.port_range = f"{ports[0]}-{ports[1]}"
+        self._loaded = False
+
+    def allocate(self, kind: Kind, new: Object, old: Object | None, dry_run: bool = False) -> Undo:
+        """Fill in and take a Service's numbers; other kinds have none. Raises Invalid, InternalError."""
+        if kind.collection != SERVICES:
+            return _nothing
+        self._load()
+        transaction = _Transaction(dry_run)
+        try:
+            self._allocate(transaction, new, old)
+        except BaseException:
+            transaction.undo()
+            raise
+        if dry_run:
+            transaction.undo()
+            return _nothing
+        return transaction.undo
+
+    def release(self, kind: Kind, old: Object) -> None:
+        """Give back the numbers of a service that is gone."""
+        if kind.collection == SERVICES and self._loaded:
+            for numbers, number in self._held(old["spec"]):
+                numbers.free(number)
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            for entry in self.store.list(SERVICES).entries:
+                for numbers, number in self._held(entry.obj["spec"]):
+                    numbers.take(number)
+
+    def _held(self, spec: Object) -> list[tuple[Range, int]]:
+        out = [(self.ports, p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")]
+        if spec.get("healthCheckNodePort"):
+            out.append((self.ports, spec["healthCheckNodePort"]))
+        return out + [held for ip in spec.get("clusterIPs") or () if (held := self._address(ip))]
+
+    def _address(self, text: str) -> tuple[Range, int] | None:
+        ip = names.parse_ip(text)
+        numbers = self.addresses.get(f"IPv{ip.version}") if ip else None
+        return (numbers, int(ip)) if ip and numbers and int(ip) in numbers else None
+
+    def _allocate(self, transaction: _Transaction, new: Object, old: Object | None) -> None:
+        name, spec, before = new["metadata"].get("name", ""), new["spec"], old["spec"] if old else {}
+        service.sync_addresses(spec, before if old else None)
+        for held in self._held(before):
+            transaction.give(*held)
+        if spec.get("type") != "ExternalName":
+            self._families(name, spec, before if old else None)
+            if not service.headless(spec):
+                self._take_addresses(transaction, name, spec)
+        if service.needs_node_ports(spec):
+            self._take_ports(transaction, name, spec)
+        if service.needs_health_check(spec):
+            self._take_health_port(transaction, spec)
+
+    # addresses --------------------------------------------------------------------------------------------------------------------
+
+    def _families(self, name: str, spec: Object, before: Object | None) -> None:
+        """Settle ipFamilies and ipFamilyPolicy, or say why they can't be."""
+        if before is not None and _still_prefers_dual(spec, before):
+            return
+        selectorless = spec.get("clusterIP") == "None" and not spec.get("selector")
+        if "ipFamilyPolicy" not in spec:
+            spec["ipFamilyPolicy"] = (before or {}).get("ipFamilyPolicy") or ("RequireDualStack" if selectorless else "SingleStack")
+        e = Errors()
+        service.validate_addresses(e, spec, before or {})
+        _refuse(name, e)
+        single = spec["ipFamilyPolicy"] == "SingleStack"
+        _check_policy(e, spec, before, single)
+        self._infer(e, spec)
+        _refuse(name, e)
+        families = spec.setdefault("ipFamilies", [])
+        if selectorless:
+            families[:] = families or [self.default_family]
+            if len(families) < 2 and not single:
+                families.append("IPv6" if families[0] == "IPv4" else "IPv4")
+            return
+        if spec["ipFamilyPolicy"] == "RequireDualStack" and len(self.addresses) < 2:
+            e.invalid("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], "this cluster is not configured for dual-stack services")
+        for i, family in enumerate(families):
+            if family not in self.addresses:
+                e.invalid(f"spec.ipFamilies[{i}]", family, "not configured on this cluster")
+        _refuse(name, e)
+        families[:] = families or [self.default_family]
+        if not single and len(families) == 1:
+            families += [family for family in self.addresses if family != families[0]]
+
+    def _infer(self, e: Errors, spec: Object) -> None:
+        """Families of the addresses that were named."""
+        for i, text in enumerate(spec.get("clusterIPs") or ()):
+            ip = names.parse_ip(text)
+            families = spec.setdefault("ipFamilies", [])
+            if ip is None or i < len(families):
+                continue
+            family = f"IPv{ip.version}"
+            if family in self.addresses:
+                families.append(family)
+            else:
+                e.invalid(f"spec.clusterIPs[{i}]", spec["clusterIPs"], f"{family} is not configured on this cluster")
+
+    def _take_addresses(self, transaction: _Transaction, name: str, spec: Object) -> None:
+        ips = list(spec.get("clusterIPs") or ())
+        for i, family in enumerate(spec["ipFamilies"]):
+            if i < len(ips) and ips[i]:
+                self._take_named(transaction, name, ips, ips[i], family)
+                continue
+            number = transaction.choose(self.addresses[family])
+            if number is None:
+                raise errors.InternalError("failed to allocate a serviceIP: range is full")
+            ips[i : i + 1] = [str(self.networks[family][number - int(self.networks[family][0])])]
+        spec["clusterIPs"], spec["clusterIP"] = ips, ips[0]
+
+    def _take_named(self, transaction: _Transaction, name: str, ips: list[str], text: str, family: str) -> None:
+        ip = names.parse_ip(text)
+        number = int(ip) if ip else -1
+        if number not in self.addresses[family]:
+            why = "the provided network does not match the current range"
+        elif transaction.take(self.addresses[family], number):
+            return
+        else:
+            why = f"provided IP is {ALREADY}"
+        e = Errors()
+        e.invalid("spec.clusterIPs", ips, f"failed to allocate IP {text}: {why}")
+        _refuse(name, e)
+
+    # ports ------------------------------------------------------------------------------------------------------------------------
+
+    def _take_ports(self, transaction: _Transaction, name: str, spec: Object) -> None:
+        """A node port for every port; ports of the same number and different protocols share one."""
+        shared: dict[int, tuple[int, set[str]]] = {}
+        for i, port in enumerate(spec.get("ports") or ()):
+            wanted, protocol = port.get("nodePort") or 0, port.get("protocol") or ""
+            number, used = shared.get(port.get("port", 0), (0, set()))
+            if number and protocol not in used and wanted in (0, number):
+                port["nodePort"] = number
+                used.add(protocol)
+                continue
+            if not wanted:
+                chosen = transaction.choose(self.ports)
+                if chosen is None:
+                    raise errors.InternalError("failed to allocate a nodePort: range is full")
+                port["nodePort"] = wanted = chosen
+            elif why := self._refusal(transaction, wanted):
+                e = Errors()
+                e.invalid(f"spec.ports[{i}].nodePort", wanted, why)
+                _refuse(name, e)
+            shared[port.get("port", 0)] = (wanted, {protocol})
+
+    def _refusal(self, transaction: _Transaction, port: int) -> str:
+        if port not in self.ports and not transaction.dry:  # stock does not ask this in a dry run
+            return f"provided port is not in the valid range. The range of valid ports is {self.port_range}"
+        return "" if transaction.take(self.ports, port) else f"provided port is {ALREADY}"
+
+    def _take_health_port(self, transaction: _Transaction, spec: Object) -> None:
+        port = spec.get("healthCheckNodePort")
+        if port:
+            if why := self._refusal(transaction, port):
+                raise errors.InternalError(f"failed to allocate requested HealthCheck NodePort {port}: {why}")
+            return
+        chosen = transaction.choose(self.ports)
+        if chosen is None:
+            raise errors.InternalError("failed to allocate a HealthCheck NodePort: range is full")
+        spec["healthCheckNodePort"] = chosen
+
+
+def _addresses(network: names.Network) -> Range:
+    """The addresses of a network without its first and (IPv4) last; at most 65,536 of them, as stock keeps."""
+    size = network.num_addresses - (2 if network.version == 4 else 1)
+    return Range(int(network[0]) + 1, size, _band(size, 16, 256, 16))
+
+
+def _refuse(name: str, e: list[Cause]) -> None:
+    if e:
+        raise errors.invalid("Service", "", name, e)
+
+
+def _still_prefers_dual(spec: Object, before: Object) -> bool:
+    """Nothing about addresses changed in a service that takes what the cluster has."""
+    same = all(spec.get(field) == before.get(field) for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"))
+    return spec.get("ipFamilyPolicy") == "PreferDualStack" and same and before.get("type") != "ExternalName"
+
+
+def _check_policy(e: Errors, spec: Object, before: Object | None, single: bool) -> None:
+    fields = (("clusterIPs", "cluster IP", "cluster IPs"), ("ipFamilies", "IP family", "IP families"))
+    for field, one, _ in fields if before is not None else ():
+        new, old = spec.get(field) or [], (before or {}).get(field) or []
+        if single and new == old and len(new) > 1:
+            spec[field] = new[:1]
+        elif not single and old and len(new) < len(old) and new == old[: len(new)] and new:
+            e.invalid("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], f"must be 'SingleStack' to release the secondary {one}")
+    for field, _, many in fields if single else ():
+        if len(spec.get(field) or ()) == 2:
+            text = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {many} are specified"
+            e.invalid("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], text)

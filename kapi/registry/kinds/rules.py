@@ -1,0 +1,246 @@
+"""The small language the kinds are validated in: an `Errors` list that knows the usual rules, and checks many kinds share.
+
+`e.enum("spec.type", "x", ("A", "B"))` adds the cause stock gives. Order matters: causes are answered in the order they were found.
+Zero values: an absent field and "" (or 0) are the same to a rule unless the field is a pointer in stock's types; then `in` tells.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from kapi.objects import causes, duration, names
+from kapi.objects.errors import Cause
+
+Object = dict[str, Any]
+
+IMMUTABLE = "field is immutable"
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+class Errors(list[Cause]):
+    """Causes in order; every method adds at most what its rule finds."""
+
+    def required(self, field: str, detail: str = "") -> None:
+        self.append(causes.required(field, detail))
+
+    def invalid(self, field: str, value: Any, detail: str) -> None:
+        self.append(causes.invalid(field, value, detail))
+
+    def forbidden(self, field: str, detail: str = "") -> None:
+        self.append(causes.forbidden(field, detail))
+
+    def duplicate(self, field: str, value: Any) -> None:
+        self.append(causes.duplicate(field, value))
+
+    def too_long(self, field: str, limit: int) -> None:
+        self.append(causes.too_long(field, limit))
+
+    def too_many(self, field: str, actual: int, limit: int) -> None:
+        self.append(causes.too_many(field, actual, limit))
+
+    def unsupported(self, field: str, value: Any, allowed: Iterable[str], *, sort: bool = True) -> None:
+        """`sort=False`: the few places where stock lists the values in its own order."""
+        if sort:
+            self.append(causes.not_supported(field, value, allowed))
+        else:
+            listed = ", ".join(causes.go_quote(v) for v in allowed)
+            self.append(Cause("FieldValueNotSupported", f"Unsupported value: {causes.shown(value)}: supported values: {listed}", field))
+
+    def need(self, field: str, value: Any, detail: str = "") -> bool:
+        """Required: adds a cause and says False when the value is empty."""
+        if value:
+            return True
+        self.required(field, detail)
+        return False
+
+    def enum(self, field: str, value: Any, allowed: Sequence[str], need: str | None = None) -> bool:
+        """One of `allowed`; with `need`, nothing at all is "Required value: <need>"."""
+        if need is not None and not value:
+            self.required(field, need)
+            return False
+        if value in allowed:
+            return True
+        self.unsupported(field, value or "", allowed)
+        return False
+
+    def text(self, field: str, value: str, check: Callable[[str], list[str]]) -> bool:
+        """A check of kapi.objects.names."""
+        messages = check(value)
+        for message in messages:
+            self.invalid(field, value, message)
+        return not messages
+
+    def named(self, field: str, value: str, check: Callable[[str], list[str]], detail: str = "") -> bool:
+        """Required and checked."""
+        return self.need(field, value, detail) and self.text(field, value, check)
+
+    def at_least(self, field: str, value: int, low: int, detail: str = "") -> bool:
+        if value >= low:
+            return True
+        self.invalid(field, value, detail or f"must be greater than or equal to {low}")
+        return False
+
+    def non_negative(self, field: str, value: int | None) -> bool:
+        return value is None or self.at_least(field, value, 0)
+
+    def immutable(self, field: str, new: Any, old: Any) -> bool:
+        if new == old:
+            return True
+        self.invalid(field, new, IMMUTABLE)
+        return False
+
+    def port(self, field: str, value: int) -> bool:
+        if 1 <= value <= 65535:
+            return True
+        self.invalid(field, value, names.PORT_RANGE)
+        return False
+
+    def port_or_name(self, field: str, value: int | str) -> None:
+        if isinstance(value, str):
+            self.text(field, value, names.port_name)
+        else:
+            self.port(field, value)
+
+    def unique(self, field: str, value: Any, seen: set[Any]) -> bool:
+        """Duplicate when seen before, else remembered."""
+        if value in seen:
+            self.duplicate(field, value)
+            return False
+        seen.add(value)
+        return True
+
+    def qualified(self, field: str, value: str) -> bool:
+        return self.text(field, value, names.qualified_name)
+
+
+def labels(e: Errors, field: str, values: Mapping[str, str] | None) -> None:
+    """A map of labels: keys and values, both reported at the map's own path."""
+    for key, value in (values or {}).items():
+        e.text(field, key, names.label_key)
+        e.text(field, value, names.label_value)
+
+
+def label_selector(e: Errors, field: str, selector: Object | None, *, values: bool = True) -> None:
+    """A metav1.LabelSelector; `values=False` leaves the values of expressions unchecked (old objects may carry bad ones)."""
+    if not selector:
+        return
+    labels(e, f"{field}.matchLabels", selector.get("matchLabels"))
+    for i, part in enumerate(selector.get("matchExpressions") or ()):
+        requirement(e, f"{field}.matchExpressions[{i}]", part, values=values)
+
+
+def requirement(e: Errors, field: str, part: Object, *, values: bool = True) -> None:
+    operator, listed = part.get("operator") or "", part.get("values") or ()
+    if operator in ("In", "NotIn"):
+        e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if listed:
+            e.forbidden(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    else:
+        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
+    e.text(f"{field}.key", part.get("key") or "", names.label_key)
+    for i, value in enumerate(listed if values else ()):
+        e.text(f"{field}.values[{i}]", value, names.label_value)
+
+
+NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+
+
+def node_selector(e: Errors, field: str, selector: Object) -> None:
+    """A core/v1 NodeSelector (node affinity of volumes and slices)."""
+    terms = selector.get("nodeSelectorTerms") or ()
+    e.need(f"{field}.nodeSelectorTerms", terms, "must have at least one node selector term")
+    for i, term in enumerate(terms):
+        at = f"{field}.nodeSelectorTerms[{i}]"
+        for j, part in enumerate(term.get("matchExpressions") or ()):
+            _node_requirement(e, f"{at}.matchExpressions[{j}]", part)
+        for j, part in enumerate(term.get("matchFields") or ()):
+            _field_requirement(e, f"{at}.matchFields[{j}]", part)
+
+
+def _node_requirement(e: Errors, field: str, part: Object) -> None:
+    operator, listed = part.get("operator") or "", part.get("values") or []
+    if operator in ("In", "NotIn"):
+        e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if listed:
+            e.forbidden(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    elif operator in ("Gt", "Lt"):
+        if len(listed) != 1:
+            e.required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
+    else:
+        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
+    e.text(f"{field}.key", part.get("key") or "", names.label_key)
+    for i, value in enumerate(listed):
+        e.text(f"{field}.values[{i}]", value, names.label_value)
+
+
+def _field_requirement(e: Errors, field: str, part: Object) -> None:
+    operator, listed, key = part.get("operator") or "", part.get("values") or [], part.get("key") or ""
+    if operator in ("In", "NotIn"):
+        if len(listed) != 1:
+            e.required(f"{field}.values", "must be only one value when `operator` is 'In' or 'NotIn' for node field selector")
+    else:
+        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
+    if key != "metadata.name":
+        e.invalid(f"{field}.key", key, "not a valid field selector key")
+        return
+    for i, value in enumerate(listed):
+        e.text(f"{field}.values[{i}]", value, names.dns_subdomain)
+
+
+def legacy_ip(e: Errors, field: str, value: str, old: Iterable[str] = ()) -> bool:
+    """An address in a field as old as Kubernetes: what it held before may stay."""
+    return value in old or e.text(field, value, names.ip)
+
+
+def legacy_cidr(e: Errors, field: str, value: str, old: Iterable[str] = ()) -> bool:
+    return value in old or e.text(field, value, names.cidr)
+
+
+def endpoint_ip(e: Errors, field: str, value: str, what: str = "") -> None:
+    """Traffic must not be sent to these: neither nowhere, nor the host itself, nor its link."""
+    ip = names.parse_ip(value)
+    if ip is None:
+        e.invalid(field, value, "must be a valid IP address")
+        return
+    if ip.is_unspecified:
+        e.invalid(field, value, "may not be unspecified (0.0.0.0 or ::)")
+    if ip.is_loopback:
+        e.invalid(field, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    if ip.is_link_local:
+        e.invalid(field, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    if ip.is_multicast and (str(ip).startswith("224.0.0.") or str(ip).startswith("ff02:")):
+        e.invalid(field, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+
+
+def ip_warnings(field: str, value: str) -> list[str]:
+    """What stock warns of in an address that old parsers read and strict ones refuse or respell."""
+    ip = names.parse_ip(value)
+    if ip is None:
+        return []
+    if ip.version == 4 and any(len(p) > 1 and p.startswith("0") for p in value.split(".")):
+        return [f"{field}: non-standard IP address \"{value}\" will be considered invalid in a future Kubernetes release: use \"{ip}\""]
+    if ip.version == 6 and str(ip) != value:
+        return [f"{field}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{ip}\")"]
+    return []
+
+
+def cidr_warnings(field: str, value: str) -> list[str]:
+    network = names.parse_cidr(value)
+    if network is None:
+        return []
+    address, bits = value.split("/")
+    parts = address.split(".")
+    if network.version == 4 and (any(len(p) > 1 and p.startswith("0") for p in parts) or len(bits) > 1 and bits.startswith("0")):
+        return [f"{field}: non-standard CIDR value \"{value}\" will be considered invalid in a future Kubernetes release: use \"{network}\""]
+    if names.parse_ip(address) != network.network_address:
+        return [f"{field}: CIDR value \"{value}\" is ambiguous in this context (should be \"{network}\" or \"{address}/"
+                f"{network.max_prefixlen}\"?)"]
+    if network.version == 6 and str(network) != value:
+        return [f"{field}: IPv6 CIDR value \"{value}\" should be in RFC 5952 canonical format (\"{network}\")"]
+    return []
+
+
+def age(obj: Object, now: float) -> str:
+    """What an Age cell holds."""
+    return duration.since(obj["metadata"].get("creationTimestamp"), now)
