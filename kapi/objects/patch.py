@@ -1,0 +1,201 @@
+"""JSON patch (RFC 6902) and merge patch (RFC 7386), as kube-apiserver applies them.
+
+Both change the document they are given, which is the caller's own copy, and return the result. A patch that cannot be read
+is a BadRequest, one that does not apply an Invalid without details. Strategic merge patch needs types: kapi.schema.strategic.
+"""
+
+from typing import Any
+
+from kapi.objects import errors
+from kapi.objects.meta import clone
+
+Object = dict[str, Any]
+
+MAX_OPERATIONS = 10_000
+_REFUSED = "the server rejected our request due to an error in our request"
+_TEXT_FIELDS = ("op", "path", "from")
+
+
+class _DoesNotApply(Exception):
+    """An operation has nowhere to go; stock keeps the reason to itself."""
+
+
+def refused() -> errors.Invalid:
+    """What every patch that is well-formed but does not apply is answered with."""
+    return errors.Invalid(_REFUSED, {})
+
+
+def go_kind(value: Any) -> str:
+    """What Go's JSON decoder calls a value: object, array, string, number, bool."""
+    if isinstance(value, bool):
+        return "bool"
+    names = {dict: "object", list: "array", str: "string", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def go_text(value: Any) -> str:
+    """A JSON value as Go's %v prints it: map[a:1 b:[x y]]."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(map(go_text, value)) + "]"
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+# JSON patch ---------------------------------------------------------------------------------------------------------------------
+
+
+def check(operations: Any, validation: str = "Warn") -> list[str]:
+    """The strict-decoding messages of a JSON patch (unknown fields). Raises BadRequest when it is not a list of operations."""
+    if not isinstance(operations, list):
+        target = "[]handlers.jsonPatchOp" if validation != "Ignore" else "jsonpatch.Patch"
+        prefix = "error decoding patch: " if validation != "Ignore" else ""
+        raise errors.BadRequest(f"{prefix}json: cannot unmarshal {go_kind(operations)} into Go value of type {target}")
+    strict: list[str] = []
+    for i, operation in enumerate(operations):
+        if operation is not None and not isinstance(operation, dict):
+            message = f"json: cannot unmarshal {go_kind(operation)} into Go value of type handlers.jsonPatchOp"
+            raise errors.BadRequest(f"error decoding patch: {message}")
+        for key, value in (operation or {}).items():
+            if key in _TEXT_FIELDS and value is not None and not isinstance(value, str):
+                message = f"json: cannot unmarshal {go_kind(value)} into Go struct field jsonPatchOp.{key} of type string"
+                raise errors.BadRequest(f"error decoding patch: {message}")
+            if key not in _TEXT_FIELDS and key != "value":
+                strict.append(f'json patch unknown field "[{i}].{key}"')
+    if len(operations) > MAX_OPERATIONS:
+        message = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        raise errors.RequestEntityTooLarge(message)
+    return strict
+
+
+def json_patch(document: Object, operations: list[Object]) -> Any:
+    """The document after all operations (checked by `check`), or Invalid: then it is half changed and to be thrown away."""
+    try:
+        for operation in operations:
+            document = _operate(document, operation or {})
+    except _DoesNotApply as error:
+        raise refused() from error
+    return document
+
+
+def _operate(document: Any, operation: Object) -> Any:
+    op, path = operation.get("op"), operation.get("path")
+    if path is None:
+        raise _DoesNotApply("no path")
+    value = operation.get("value")
+    if path == "":
+        return _operate_on_root(document, op, value)
+    match op:
+        case "add":
+            _add(*_parent(document, path), value)
+        case "remove":
+            _remove(*_parent(document, path))
+        case "replace":
+            _replace(*_parent(document, path), value)
+        case "move":
+            moved = _remove(*_parent(document, operation.get("from")))
+            _add(*_parent(document, path), moved)
+        case "copy":
+            copied = clone(_get(*_parent(document, operation.get("from"))))
+            _add(*_parent(document, path), copied)
+        case "test":
+            if not _same(_get(*_parent(document, path)), value):
+                raise _DoesNotApply("test failed")
+        case _:
+            raise _DoesNotApply("unknown op")
+    return document
+
+
+def _operate_on_root(document: Any, op: Any, value: Any) -> Any:
+    if op == "replace" and isinstance(value, dict | list):
+        return value
+    if op == "test" and _same(document, value):
+        return document
+    raise _DoesNotApply("the whole document can only be replaced or tested")
+
+
+def _parent(document: Any, path: str | None) -> tuple[Any, str]:
+    """The container a pointer ends in, and the last step."""
+    steps = (path or "").split("/")
+    if len(steps) < 2:
+        raise _DoesNotApply("no such path")
+    decoded = [step.replace("~1", "/").replace("~0", "~") for step in steps[1:]]
+    for step in decoded[:-1]:
+        document = _get(document, step)
+        if not isinstance(document, dict | list):
+            raise _DoesNotApply("no such path")
+    return document, decoded[-1]
+
+
+def _index(length: int, step: str) -> int:
+    """A list index; negative ones count from the end."""
+    try:
+        index = int(step)
+    except ValueError:
+        raise _DoesNotApply("not an index") from None
+    if not -length <= index < length:
+        raise _DoesNotApply("no such index")
+    return index % length
+
+
+def _get(container: Any, step: str) -> Any:
+    """A missing key reads as null, as in stock; a missing index does not."""
+    return container[_index(len(container), step)] if isinstance(container, list) else container.get(step)
+
+
+def _add(container: Any, step: str, value: Any) -> None:
+    if isinstance(container, dict):
+        container[step] = value
+    elif step == "-":
+        container.append(value)
+    else:
+        container.insert(_index(len(container) + 1, step), value)
+
+
+def _remove(container: Any, step: str) -> Any:
+    if isinstance(container, list):
+        return container.pop(_index(len(container), step))
+    if step not in container:
+        raise _DoesNotApply("no such key")
+    return container.pop(step)
+
+
+def _replace(container: Any, step: str, value: Any) -> None:
+    """In an object the key need not exist: stock sets it."""
+    container[_index(len(container), step) if isinstance(container, list) else step] = value
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal as JSON: true is not 1."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return go_kind(a) == go_kind(b) and bool(a == b)
+
+
+# merge patch --------------------------------------------------------------------------------------------------------------------
+
+
+def check_merge(patch: Any) -> None:
+    """Raises BadRequest when a merge patch is not an object."""
+    if not isinstance(patch, dict):
+        message = f"json: cannot unmarshal {go_kind(patch)} into Go value of type map[string]interface {{}}"
+        raise errors.BadRequest(f"error decoding patch: {message}")
+
+
+def merge_patch(document: Object, patch: Object) -> Object:
+    """The document with the patch laid over it: null removes, objects merge, all else replaces."""
+    for key, value in patch.items():
+        if value is None:
+            document.pop(key, None)
+        elif isinstance(value, dict):
+            current = document.get(key)
+            document[key] = merge_patch(current if isinstance(current, dict) else {}, value)
+        else:
+            document[key] = clone(value)
+    return document

@@ -1,0 +1,226 @@
+"""Strategic merge patch: a merge patch that knows the types, so that lists of objects merge by key.
+
+Directives: $patch (replace, delete, merge), $retainKeys, $deleteFromPrimitiveList/F, $setElementOrder/F.
+`apply` changes the object it is given, which is the caller's own copy. Order of merged lists, from strong to weak:
+$setElementOrder, the patch, the live list. Source: "Strategic Merge Patch" of the Kubernetes community's API documents.
+"""
+
+from typing import Any
+
+from kapi.objects import errors
+from kapi.objects.meta import clone
+from kapi.objects.patch import go_text, refused
+from kapi.schema.schema import ANY, Schema
+
+Object = dict[str, Any]
+
+_PATCH, _RETAIN = "$patch", "$retainKeys"
+_DELETE_ITEMS, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"
+BAD_RETAIN = "invalid patch format of retainKeys"
+BAD_ITEMS = "invalid patch format of primitive list"
+BAD_ORDER = "invalid patch format of setElementOrder list"
+
+
+def apply(schema: Schema, obj: Object, patch: Object) -> Object:
+    """`obj` with the patch applied. Raises BadRequest, Invalid or (as stock: 500) StatusError for a patch that makes no sense."""
+    return _merge(schema, obj, dict(patch))
+
+
+def _error(message: str) -> errors.StatusError:
+    return errors.StatusError(message, reason="")
+
+
+def _no_key(item: Any, key: str) -> errors.StatusError:
+    return _error(f"map: {go_text(item)} does not contain declared merge key: {key}")
+
+
+def _child(schema: Schema, key: str) -> Schema:
+    if schema.type == "map":
+        return schema.item or ANY
+    return schema.fields.get(key) or ANY
+
+
+def _merge(schema: Schema, obj: Object, patch: Object) -> Object:
+    if _PATCH in patch:
+        return _directed(patch)
+    _retain(obj, patch)
+    for key in [key for key in patch if key.startswith(_ORDER)]:
+        _ordered(schema, obj, patch, key)
+    for key, value in patch.items():
+        deleting = key.startswith(_DELETE_ITEMS[:-1])
+        if deleting:
+            if not key.startswith(_DELETE_ITEMS):
+                raise errors.BadRequest(BAD_ITEMS)
+            key = key[len(_DELETE_ITEMS) :]
+        if value is None:
+            obj.pop(key, None)
+        elif key not in obj or type(obj[key]) is not type(value):
+            if not deleting:
+                obj[key] = _fresh(value)
+        else:
+            obj[key] = _merged(_child(schema, key), obj[key], value, deleting)
+    return obj
+
+
+def _fresh(value: Any) -> Any:
+    """A copy of a patch value that meets nothing to merge with: directives and nulls do not belong to the object."""
+    if isinstance(value, dict):
+        return {key: _fresh(item) for key, item in value.items() if item is not None and not key.startswith("$")}
+    if isinstance(value, list):
+        return [_fresh(item) for item in value if not (isinstance(item, dict) and _PATCH in item)]
+    return value
+
+
+def _merged(schema: Schema, current: Any, value: Any, deleting: bool) -> Any:
+    """Two values of one JSON type."""
+    if isinstance(value, dict):
+        return clone(value) if "replace" in schema.patch_strategy else _merge(schema, current, dict(value))
+    if isinstance(value, list) and "merge" in schema.patch_strategy:
+        return _merge_lists(schema, current, value, deleting)
+    return clone(value)
+
+
+def _directed(patch: Object) -> Object:
+    directive = patch[_PATCH]
+    if directive == "replace":
+        return {key: clone(value) for key, value in patch.items() if key != _PATCH}
+    if directive == "delete":
+        return {}
+    raise _error(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
+
+
+def _retain(obj: Object, patch: Object) -> None:
+    """$retainKeys: whatever it does not name is dropped; the patch may set only what it names."""
+    keys = patch.pop(_RETAIN, None)
+    if keys is None:
+        return
+    if not isinstance(keys, list):
+        raise errors.BadRequest(BAD_RETAIN)
+    for key, value in patch.items():
+        if value is not None and key not in keys and not key.startswith((_DELETE_ITEMS, _ORDER)):
+            raise errors.BadRequest(BAD_RETAIN)
+    for key in [key for key in obj if key not in keys]:
+        del obj[key]
+
+
+# lists --------------------------------------------------------------------------------------------------------------------------
+
+
+def _check_items(*lists: list[Any]) -> str:
+    """'' when there are no items, else 'map' or 'scalar'; all items must be of one type and none a list."""
+    kinds = {type(item) for items in lists for item in items}
+    if list in kinds:
+        raise refused()
+    if len(kinds) > 1:
+        raise _error(f"list element types are not identical: [{' '.join(map(go_text, lists))}]")
+    return "" if not kinds else "map" if dict in kinds else "scalar"
+
+
+def _merge_lists(schema: Schema, current: list[Any], patch: list[Any], deleting: bool) -> list[Any]:
+    if not current and not patch:
+        return current
+    if _check_items(current, patch) != "map":
+        if deleting:
+            return [item for item in current if item not in patch]
+        return _interleave(_unique(current + patch), patch, current, "")
+    key = schema.patch_key
+    if not key:
+        raise _error("cannot merge lists without merge key for type struct")
+    live, changes = _directed_items(current, patch, key)
+    merged = _merge_items(schema.item or ANY, list(live), changes, key)
+    return _interleave(merged, changes, live, key)
+
+
+def _directed_items(current: list[Object], patch: list[Object], key: str) -> tuple[list[Object], list[Object]]:
+    """Carry out the $patch items of a list: (live items left, items to merge)."""
+    plain: list[Object] = []
+    replace = False
+    for item in patch:
+        directive = item.get(_PATCH)
+        if directive is None:
+            plain.append(item)
+        elif directive == "delete":
+            if key not in item:
+                raise _no_key(item, key)
+            current = [have for have in current if key not in have or have[key] != item[key]]
+        elif directive == "replace":
+            replace = True
+        elif directive == "merge":
+            raise _error("merging lists cannot yet be specified in the patch")
+        else:
+            raise _error(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
+    return (clone(plain), []) if replace else (current, plain)
+
+
+def _merge_items(schema: Schema, live: list[Object], patch: list[Object], key: str) -> list[Object]:
+    for item in patch:
+        if key not in item:
+            raise _no_key(item, key)
+        at = next((i for i, have in enumerate(live) if key in have and have[key] == item[key]), -1)
+        if at < 0:
+            live.append(_fresh(item))
+        else:
+            live[at] = _merge(schema, live[at], dict(item))
+    return live
+
+
+def _unique(items: list[Any]) -> list[Any]:
+    out: list[Any] = []
+    for item in items:
+        if item not in out:
+            out.append(item)
+    return out
+
+
+def _identity(item: Any, key: str) -> Any:
+    if not key:
+        return item
+    if key not in item:
+        raise _no_key(item, key)
+    return item[key]
+
+
+def _interleave(items: list[Any], wanted: list[Any], live: list[Any], key: str) -> list[Any]:
+    """Items named in `wanted` in its order, the others in live order, each of these before the first wanted item it preceded."""
+    order = [_identity(item, key) for item in wanted]
+    before = [_identity(item, key) for item in live]
+    ours = sorted((i for i in items if _identity(i, key) in order), key=lambda i: order.index(_identity(i, key)))
+    others = [i for i in items if _identity(i, key) not in order]
+    others.sort(key=lambda i: before.index(_identity(i, key)) if _identity(i, key) in before else len(before))
+    out: list[Any] = []
+    while ours and others:
+        a, b = _identity(others[0], key), _identity(ours[0], key)
+        first = a in before and b in before and before.index(a) < before.index(b)
+        out.append((others if first else ours).pop(0))
+    return out + ours + others
+
+
+def _ordered(schema: Schema, obj: Object, patch: Object, directive: str) -> None:
+    """$setElementOrder/F together with F's own patch: both are taken out of the patch."""
+    order = patch.pop(directive)
+    name = directive[len(_ORDER) :]
+    if not isinstance(order, list):
+        raise _error(f"expected a []interface {{}}, but received a {go_text(type(order).__name__)}")
+    field, changes, current = _child(schema, name), patch.pop(name, None), obj.get(name)
+    if changes is None and current is None:
+        return
+    key = field.patch_key
+    _check_order(changes or [], order, key)
+    merged = current if changes is None else _fresh(changes) if current is None else _merged(field, list(current), changes, False)
+    obj[name] = _interleave(merged or [], order, current or [], key)
+
+
+def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
+    """The patch's items must appear in the order list, in the same order."""
+    if not order:
+        return
+    wanted = [_identity(item, key) for item in order]
+    at = 0
+    for item in changes:
+        if isinstance(item, dict) and _PATCH in item:
+            continue
+        identity = _identity(item, key)
+        if identity not in wanted[at:]:
+            shown = f"The order in patch list:\n{go_text(changes)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n"
+            raise _error(shown)
+        at = wanted.index(identity, at) + 1
