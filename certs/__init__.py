@@ -1,0 +1,5 @@
+"""A small CA: the keys, certificates and kubeconfigs of one cluster."""
+
+from certs.cluster import Settings, ensure
+
+__all__ = ["Settings", "ensure"]

@@ -1,0 +1,74 @@
+"""Files with keys and certificates in them: written whole or not at all, private ones readable by their owner only.
+
+Of a certificate only what decides about renewal is read here, so that a start with everything in place needs no cryptography.
+A certificate file begins with a line of comment, which is the note of what was asked for: a changed wish shows as a changed note.
+"""
+
+import base64
+import contextlib
+import os
+import re
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+_VALIDITY = re.compile(rb"\x30\x1e\x17\x0d\d{12}Z\x17\x0d(\d{12})Z")
+"""A sequence of two UTCTimes: notBefore, notAfter (RFC 5280, 4.1.2.5; good to the end of 2049)."""
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+
+
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace the file in one step; an existing one keeps its owner."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, mode)
+            if path.exists():
+                owner = path.stat()
+                with contextlib.suppress(PermissionError):
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_if_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    if not path.exists() or path.read_bytes() != data:
+        write(path, data, mode)
+
+
+def note(path: Path) -> str:
+    """The first line of a certificate file, e.g. '# CN=kubernetes-admin O=system:masters client by 5f3a…'; '' when there is none."""
+    try:
+        with path.open() as file:
+            return file.readline().rstrip("\n")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def pem(path: Path) -> bytes:
+    """What is in the file, without its note."""
+    data = path.read_bytes()
+    return data[max(data.find(b"-----BEGIN"), 0) :]
+
+
+def der(path: Path) -> bytes:
+    """The first certificate in the file. Raises ValueError."""
+    block = _BLOCK.search(path.read_bytes())
+    if block is None:
+        raise ValueError(f"no certificate in {path}")
+    return base64.b64decode(block[1])
+
+
+def expiry(path: Path) -> float:
+    """When the certificate ends, seconds since the epoch; 0.0 when there is none that can be read."""
+    try:
+        found = _VALIDITY.search(der(path))
+    except (OSError, ValueError):
+        return 0.0
+    return datetime.strptime(found[1].decode(), "%y%m%d%H%M%S").replace(tzinfo=UTC).timestamp() if found else 0.0

@@ -1,0 +1,98 @@
+"""Keys and certificates are made here (EC P-256, X.509 v3). The only room that loads the cryptography library.
+
+What is wanted and where it is kept: kapi's layout is in `certs.cluster`.
+"""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.wish import Wish
+
+BACKDATED = timedelta(minutes=5)
+"""Certificates begin a little before they are made: clocks differ."""
+_USAGES = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH}
+
+
+def new_key() -> bytes:
+    """A private key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def public_key(key: bytes) -> bytes:
+    """The public half of a private key, PEM."""
+    public = _private(key).public_key()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def authority(wish: Wish, key: bytes, now: float) -> bytes:
+    """A self-signed CA certificate, PEM."""
+    private = _private(key)
+    name, public = _name(wish), private.public_key()
+    builder = _builder(wish, now).subject_name(name).issuer_name(name).public_key(public)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    return _pem(builder.sign(private, hashes.SHA256()))
+
+
+def certificate(wish: Wish, key: bytes, ca: bytes, ca_key: bytes, now: float) -> bytes:
+    """A certificate for the holder of `key`, signed by the CA, PEM."""
+    issuer = x509.load_pem_x509_certificate(ca)
+    signer, public = _private(ca_key), _private(key).public_key()
+    builder = _builder(wish, now).subject_name(_name(wish)).issuer_name(issuer.subject).public_key(public)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([_USAGES[usage] for usage in wish.usages]), critical=False)
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    if wish.hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in wish.hosts]), critical=False)
+    return _pem(builder.sign(signer, hashes.SHA256()))
+
+
+def _private(key: bytes) -> ec.EllipticCurvePrivateKey:
+    private = serialization.load_pem_private_key(key, None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise ValueError("not an elliptic curve key")
+    return private
+
+
+def _name(wish: Wish) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in wish.groups]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, wish.name)])
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(wish: Wish, now: float) -> x509.CertificateBuilder:
+    at = datetime.fromtimestamp(int(now), UTC)
+    builder = x509.CertificateBuilder().serial_number(x509.random_serial_number())
+    return builder.not_valid_before(at - BACKDATED).not_valid_after(at + timedelta(days=wish.days))
+
+
+def _usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
