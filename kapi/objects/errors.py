@@ -28,7 +28,7 @@ class StatusError(Exception):
     def __init__(self, message: str, details: Object | None = None, *, code: int = 0, reason: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.details = details or {}
+        self.details = details
         if code:
             self.code = code
         if reason is not None:
@@ -40,7 +40,7 @@ class StatusError(Exception):
         out: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
         if self.reason:
             out["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             out["details"] = self.details
         out["code"] = self.code
         return out
@@ -136,7 +136,8 @@ def _named(name: str, group: str, plural: str) -> Object:
         details["name"] = name
     if group:
         details["group"] = group
-    details["kind"] = plural
+    if plural:
+        details["kind"] = plural
     return details
 
 
@@ -185,6 +186,6 @@ def from_status(status: Object) -> StatusError:
     error = cls.__new__(cls)
     StatusError.__init__(error, message, status.get("details"), code=code, reason=reason)
     if isinstance(error, Invalid):
-        causes = error.details.get("causes") or ()
+        causes = (error.details or {}).get("causes") or ()
         error.causes = [Cause(c.get("reason", ""), c.get("message", ""), c.get("field", "")) for c in causes]
     return error

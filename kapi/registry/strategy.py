@@ -47,8 +47,10 @@ class Strategy:
     """Paths the main endpoint resets besides status: never owned by its field managers, e.g. (("spec", "x"),)."""
     status_reset_fields: ClassVar[Sequence[tuple[str, ...]]] = (("spec",),)
     """Paths the /status endpoint resets."""
-    default_grace: ClassVar[int | None] = None
-    """Seconds of graceful deletion when the request names none; None: this kind is deleted at once."""
+    graceful: ClassVar[bool] = False
+    """Whether a delete request first marks the object and gives it `grace` seconds (pods)."""
+    returns_deleted: ClassVar[bool] = False
+    """Whether DELETE answers with the object that is gone rather than with a Status."""
 
     def default(self, obj: Object) -> None:
         """Fill in what stock's defaulting functions fill in. Runs on every decoded object, before anything looks at it."""
@@ -59,6 +61,13 @@ class Strategy:
     def prepare_status(self, new: Object, old: Object) -> None:
         """The same for /status, after the pipeline has put back everything but status and (ordinary) metadata."""
 
+    def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        """The same for every subresource that updates the object: status, approval, finalize, ephemeralcontainers, resize.
+
+        Whatever the subresource may not change must be put back here; for status the pipeline has done so.
+        """
+        self.prepare_status(new, old)
+
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         """Every field error of the object (and of the change, when `old` is given)."""
         return []
@@ -66,13 +75,23 @@ class Strategy:
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         return []
 
+    def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
+        return self.validate_status(new, old)
+
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         """Texts for Warning headers (deprecated fields and the like)."""
         return []
 
-    def grace(self, obj: Object, seconds: int | None) -> int | None:
-        """Seconds the object lives on after a delete request asked for `seconds`; None or 0: it goes at once."""
-        return self.default_grace if seconds is None else (seconds if self.default_grace is not None else None)
+    def grace(self, obj: Object, seconds: int | None) -> int:
+        """Seconds a graceful object lives on after a delete request asked for `seconds` (None: it named none)."""
+        return seconds or 0
+
+    def held(self, obj: Object) -> bool:
+        """Whether something besides metadata.finalizers keeps a deleted object (a namespace's spec.finalizers)."""
+        return False
+
+    def mark_deleted(self, obj: Object) -> None:
+        """What else changes when the object is first marked for deletion (a namespace becomes Terminating)."""
 
     def row(self, obj: Object, now: float) -> list[Any]:
         """The cells of the object under `columns`; `now` is seconds since the epoch."""
@@ -80,8 +99,12 @@ class Strategy:
         return [meta.get("name", ""), meta.get("creationTimestamp")]
 
     def to_storage(self, obj: Object, version: str) -> Object:
-        """From the served version to the stored one; most kinds have one shape for all their versions."""
+        """From the served version (an apiVersion, e.g. "autoscaling/v1") to the stored one; most kinds have one shape for all."""
         return obj
 
     def from_storage(self, obj: Object, version: str) -> Object:
         return obj
+
+    def changed(self, new: Object, old: Object) -> bool:
+        """Whether an update counts as a new generation: anything but metadata and status differs."""
+        return any(new.get(k) != old.get(k) for k in {*new, *old} if k not in ("metadata", "status"))

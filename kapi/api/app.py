@@ -1,0 +1,221 @@
+"""The application: an ASGI callable. A request runs through one visible route:
+
+identify -> impersonate -> authorize -> dispatch by (verb, subresource) -> answer; every failure becomes a Status here and nowhere else.
+Resource requests take the short way; everything that is no resource (health, version, discovery, OpenAPI, metrics) is a Starlette
+application behind it, in kapi.api.infrastructure.
+"""
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kapi.access.authentication import Authenticator
+from kapi.access.impersonation import impersonate
+from kapi.access.rbac import Authorizer
+from kapi.access.tokens import Issuer
+from kapi.api import infrastructure, metrics, options, reading, responses, reviews, server, streams, subresources, watching, writing
+from kapi.api.request import Receive, Request, Scope, Send, Target, target
+from kapi.objects import errors
+from kapi.objects.user import Attributes
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.kind import Kind
+from kapi.registry.rest import Rest
+
+log = logging.getLogger(__name__)
+Handler = Callable[[Request, "App", Kind], Awaitable[None]]
+
+IDENTITY = "kapi.user"
+"""Scope extension: who calls, when the call comes from inside this process (kapi.client.local)."""
+
+_NO_RESOURCE = "the server could not find the requested resource"
+_NO_METHOD = "the server does not allow this method on the requested resource"
+_AUDIT = (f"{os.getpid():08x}-{n >> 16 & 0xFFFF:04x}-4{n & 0xFFF:03x}-8000-{n:012x}" for n in itertools.count(int(time.time() * 1e6)))
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who a caller is and what it may do."""
+
+    authenticator: Authenticator
+    authorizer: Authorizer
+    issuer: Issuer
+
+
+class App:
+    """One API server without its socket."""
+
+    def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: streams.Kubelets) -> None:
+        self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
+        self.metrics = metrics.Metrics()
+        self.infrastructure = infrastructure.application(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive, send)
+        request.audit_id = request.audit_id or next(_AUDIT)
+        started = time.perf_counter()
+        code = 500
+        try:
+            code = await self._handle(request)
+        except errors.StatusError as error:
+            code = error.code
+            await responses.send_error(request, error)
+        except* (ConnectionError, TimeoutError):
+            code = 499
+        except* Exception:
+            log.exception("%s %s", request.method, request.path)
+            await responses.send_error(request, errors.InternalError("Internal error occurred: see the server's log", {}))
+        finally:
+            self.metrics.observe(request, code, time.perf_counter() - started)
+
+    async def _handle(self, request: Request) -> int:
+        self._identify(request)
+        where = request.target = target(request.path)
+        if where is None:
+            return await self._infrastructure(request)
+        kind = self.catalogue.get(where.group, where.version, where.plural)
+        request.verb = verb(request, where)
+        self._authorize(request, where)
+        if kind is None:
+            return await self._unknown(request, where)
+        await self._dispatch(request, kind, where)
+        return 200
+
+    def _identify(self, request: Request) -> None:
+        extensions = request.scope.get("extensions") or {}
+        user = extensions.get(IDENTITY)
+        if user is None:
+            user = self.access.authenticator.authenticate(request.authorization, extensions.get(server.CERTIFICATE), request.scope["headers"])
+        request.user = impersonate(user, request.scope["headers"], self.access.authorizer)
+
+    def _authorize(self, request: Request, where: Target) -> None:
+        asked = Attributes(
+            request.user, request.verb, where.group, where.version, where.plural, where.subresource, where.namespace, where.name
+        )
+        decision = self.access.authorizer.authorize(asked)
+        if not decision.allowed:
+            raise self.access.authorizer.refusal(asked, decision)
+
+    async def _infrastructure(self, request: Request) -> int:
+        asked = Attributes(request.user, request.method.lower(), path=request.path)
+        decision = self.access.authorizer.authorize(asked)
+        if not decision.allowed:
+            raise self.access.authorizer.refusal(asked, decision)
+        request.scope["kapi.request"] = request
+        await self.infrastructure(request.scope, request.receive, request.send)
+        return 200
+
+    async def _unknown(self, request: Request, where: Target) -> int:
+        if where.version not in self.catalogue.groups().get(where.group, ()):
+            await responses.send_text(request, 404, "404 page not found\n")
+            return 404
+        raise errors.NotFound(_NO_RESOURCE, {})
+
+    async def _dispatch(self, request: Request, kind: Kind, where: Target) -> None:
+        handler = _HANDLERS.get((where.subresource, request.verb))
+        if where.subresource and where.subresource not in kind.subresources:
+            raise errors.NotFound(_NO_RESOURCE, {})
+        if handler is None or request.verb not in (kind.subresources[where.subresource] if where.subresource else kind.verbs):
+            raise errors.MethodNotAllowed(_NO_METHOD, {})
+        if request.method == "POST" and where.name and not where.subresource:
+            raise errors.MethodNotAllowed(_NO_METHOD, {})
+        if kind.resource.namespaced and not where.namespace and request.verb not in ("list", "watch"):
+            raise errors.MethodNotAllowed(_NO_METHOD, {})
+        await handler(request, self, kind)
+
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+
+
+def verb(request: Request, where: Target) -> str:
+    """The API verb of a request: get, list, watch, create, update, patch, delete, deletecollection."""
+    method = request.method
+    if method in ("GET", "HEAD"):
+        if where.watch or (b"watch=" in request.scope["query_string"] and not where.subresource and options.truth(request.query, "watch")):
+            return "watch"
+        return "get" if where.name else "list"
+    if method == "DELETE":
+        return "delete" if where.name else "deletecollection"
+    return _VERBS.get(method, method.lower())
+
+
+# handlers: (subresource, verb) -> what answers ------------------------------------------------------------------------------------------
+
+
+def _place(request: Request, kind: Kind) -> tuple[str, str]:
+    assert request.target is not None
+    return (request.target.namespace if kind.resource.namespaced else ""), request.target.name
+
+
+async def _get(request: Request, app: App, kind: Kind) -> None:
+    await reading.get(request, app.rest, kind, *_place(request, kind))
+
+
+async def _list(request: Request, app: App, kind: Kind) -> None:
+    namespace, name = _place(request, kind)
+    await reading.list_(request, app.rest, kind, namespace, options.list_options(request.query, kind, name))
+
+
+async def _watch(request: Request, app: App, kind: Kind) -> None:
+    namespace, name = _place(request, kind)
+    how = options.list_options(request.query, kind, name)
+    with app.metrics.watching(kind):
+        if server.UPGRADE in (request.scope.get("extensions") or {}):
+            await streams.watch(request, app.rest, kind, namespace, how)
+        else:
+            await watching.serve(request, app.rest, kind, namespace, how)
+
+
+async def _create(request: Request, app: App, kind: Kind) -> None:
+    if kind.verbs == ("create",):
+        await reviews.answer(request, app.access, kind)
+    else:
+        await writing.create(request, app.rest, kind)
+
+
+async def _evict(request: Request, app: App, kind: Kind) -> None:
+    budgets = app.catalogue.get("policy", "v1", "poddisruptionbudgets")
+    assert budgets is not None
+    await subresources.evict(request, app.rest, kind, budgets)
+
+
+async def _token(request: Request, app: App, kind: Kind) -> None:
+    await subresources.token(request, app.rest, kind, app.access.issuer)
+
+
+async def _connect(request: Request, app: App, kind: Kind) -> None:
+    await streams.connect(request, app, kind)
+
+
+def _plain(function: Callable[[Request, Rest, Kind], Awaitable[None]]) -> Handler:
+    return lambda request, app, kind: function(request, app.rest, kind)
+
+
+_HANDLERS: dict[tuple[str, str], Handler] = {
+    ("", "get"): _get,
+    ("", "list"): _list,
+    ("", "watch"): _watch,
+    ("", "create"): _create,
+    ("", "update"): _plain(writing.update),
+    ("", "patch"): _plain(writing.patch_),
+    ("", "delete"): _plain(writing.delete),
+    ("", "deletecollection"): _plain(writing.delete_collection),
+    ("scale", "get"): _plain(subresources.get_scale),
+    ("scale", "update"): _plain(subresources.put_scale),
+    ("scale", "patch"): _plain(subresources.patch_scale),
+    ("binding", "create"): _plain(subresources.bind),
+    ("eviction", "create"): _evict,
+    ("token", "create"): _token,
+    **{(sub, "get"): _get for sub in ("status", "approval", "ephemeralcontainers", "resize")},
+    **{(sub, "update"): _plain(writing.update) for sub in ("status", "approval", "finalize", "ephemeralcontainers", "resize")},
+    **{(sub, "patch"): _plain(writing.patch_) for sub in ("status", "approval", "ephemeralcontainers", "resize")},
+    **{(sub, verb): _connect for sub in ("log", "exec", "attach", "portforward", "proxy") for verb in ("get", "create", "update", "patch", "delete")},
+}
+
+
+__all__ = ["IDENTITY", "Access", "App", "Any"]

@@ -1,0 +1,119 @@
+"""What is there before anybody asks: namespaces, default roles, priority classes, the service range, the `kubernetes` service.
+
+Made through the registry like anything else, when the server starts; what exists already is left as it is (default roles are brought
+up to date by kapi.access.bootstrap's rule).
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from kapi.access import bootstrap
+from kapi.objects import errors
+from kapi.objects.user import MASTERS, User
+from kapi.registry import encoding
+from kapi.registry.call import Call
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.rest import Rest
+
+Object = dict[str, Any]
+LOOPBACK = User("system:apiserver", (MASTERS, "system:authenticated"))
+
+
+def _namespaces() -> Iterator[Object]:
+    for name in ("kube-system", "kube-public", "kube-node-lease", "default"):
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _priorities() -> Iterator[Object]:
+    texts = {
+        "system-node-critical": (2000001000, "Used for system critical pods that must not be moved from their current node."),
+        "system-cluster-critical": (2000000000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+    }  # fmt: skip
+    for name, (value, text) in texts.items():
+        yield {
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": text,
+        }  # fmt: skip
+
+
+def _service(cidr: str, port: int) -> Iterator[Object]:
+    first = str(ipaddress.ip_network(cidr)[1])
+    yield {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [cidr]}}
+    yield {
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": first, "clusterIPs": [first], "sessionAffinity": "None", "ipFamilies": ["IPv4"],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+        },
+    }  # fmt: skip
+
+
+def endpoints(address: str, port: int) -> Iterator[Object]:
+    """Endpoints and EndpointSlice of the `kubernetes` service: where this API server is reached."""
+    meta = {"name": "kubernetes", "namespace": "default"}
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    yield {
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": {**meta, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+    }  # fmt: skip
+    yield {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {**meta, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": ports,
+    }  # fmt: skip
+
+
+def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
+    data = {"client-ca-file": client_ca}
+    if front_proxy_ca:
+        data |= {
+            "requestheader-allowed-names": '["front-proxy-client"]', "requestheader-client-ca-file": front_proxy_ca,
+            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]', "requestheader-group-headers": '["X-Remote-Group"]',
+            "requestheader-username-headers": '["X-Remote-User"]',
+        }  # fmt: skip
+    meta = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
+    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+async def ensure(rest: Rest, catalogue: Catalogue, *, address: str, port: int, cidr: str, client_ca: str = "", front_proxy_ca: str = "") -> None:
+    """Make what is missing, and bring the default roles and the address of this server up to date."""
+    for obj in (*_namespaces(), *_priorities(), *_service(cidr, port), *_authentication(client_ca, front_proxy_ca)):
+        await _create(rest, catalogue, obj)
+    for obj in endpoints(address, port):
+        await _put(rest, catalogue, obj)
+    for obj in bootstrap.objects():
+        await _reconcile(rest, catalogue, obj)
+
+
+def _call(catalogue: Catalogue, obj: Object) -> Call:
+    kind = catalogue.by_kind(obj["apiVersion"], obj["kind"])
+    assert kind is not None, obj["kind"]
+    meta = obj["metadata"]
+    return Call(kind=kind, user=LOOPBACK, namespace=meta.get("namespace", ""), name=meta["name"], tracked=False)
+
+
+async def _create(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
+    call = _call(catalogue, obj)
+    if rest.store.get(call.key) is None:
+        call.kind.strategy.default(obj)
+        try:
+            await rest.create(call, obj)
+        except errors.AlreadyExists:
+            return
+
+
+async def _put(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
+    call = _call(catalogue, obj)
+    call.kind.strategy.default(obj)
+    await rest.update(call, lambda old: {**old, **{k: v for k, v in obj.items() if k != "metadata"}}, create=lambda: obj)
+
+
+async def _reconcile(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
+    call = _call(catalogue, obj)
+    entry = rest.store.get(call.key)
+    if entry is None:
+        await _create(rest, catalogue, obj)
+        return
+    wanted = bootstrap.reconciled(encoding.parse(call.kind, entry), obj)
+    if wanted is not None:
+        await rest.update(call, lambda old: wanted)

@@ -1,0 +1,299 @@
+"""Query parameters into options: ListOptions, CreateOptions, UpdateOptions, PatchOptions, DeleteOptions, with stock's refusals.
+
+Source of texts: apimachinery's metav1 validation and meta/internalversion validation (v1.36).
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import orjson
+
+from kapi.objects import causes, errors, fields, labels
+from kapi.objects.errors import Cause
+from kapi.registry.kind import Kind
+from kapi.storage.store import Entry
+
+Object = dict[str, Any]
+Query = Mapping[str, str]
+
+_GROUP = "meta.k8s.io"
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+_MANAGER_LIMIT = 128
+
+
+def parse_query(raw: bytes) -> dict[str, str]:
+    """The first value of each parameter; dryRun and the like are never given twice by real clients."""
+    if not raw:
+        return {}
+    out: dict[str, str] = {}
+    for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="utf-8", errors="replace"):
+        out.setdefault(key, value)
+    return out
+
+
+def _integer(query: Query, name: str) -> int | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def truth(query: Query, name: str) -> bool:
+    """A boolean parameter; present and neither 'false' nor '0' means true, as in stock."""
+    return name in query and query[name].lower() not in ("false", "0")
+
+
+# writes -----------------------------------------------------------------------------------------------------------------------------
+
+
+def write_options(query: Query, options: str, *, apply: bool = False, patch: bool = False) -> Object:
+    """The checked options of a create, update or patch, e.g. {"dryRun": ["All"], "fieldManager": "kubectl"}."""
+    out: Object = {}
+    found: list[Cause] = []
+    if "force" in query:
+        out["force"] = truth(query, "force")
+        if patch and not apply:
+            found.append(causes.forbidden("force", "may not be specified for non-apply patch"))
+    manager = query.get("fieldManager", "")
+    if apply and not manager:
+        found.append(causes.required("fieldManager", "is required for apply patch"))
+    found += _manager_causes(manager)
+    if manager:
+        out["fieldManager"] = manager
+    found += _dry_run(query, out)
+    validation = query.get("fieldValidation", "")
+    if validation not in _VALIDATIONS:
+        found.append(causes.not_supported("fieldValidation", validation, _VALIDATIONS))
+    elif validation:
+        out["fieldValidation"] = validation
+    if found:
+        raise errors.invalid(options, _GROUP, "", found)
+    return out
+
+
+def _manager_causes(manager: str) -> list[Cause]:
+    if len(manager) > _MANAGER_LIMIT:
+        return [causes.too_long("fieldManager", _MANAGER_LIMIT)]
+    return [
+        causes.invalid("fieldManager", manager, f"invalid char {causes.go_quote(c)} (at position {i})") for i, c in enumerate(manager) if not c.isprintable()
+    ][:1]
+
+
+def _dry_run(query: Query, out: Object) -> list[Cause]:
+    value = query.get("dryRun")
+    if not value:
+        return []
+    if value != "All":
+        return [Cause("FieldValueNotSupported", f'Unsupported value: ["{value}"]: supported values: "All"', "dryRun")]
+    out["dryRun"] = ["All"]
+    return []
+
+
+def delete_options(query: Query, body: Object) -> Object:
+    """The checked DeleteOptions: the body's if it has one, else the query's."""
+    out = {k: v for k, v in body.items() if k not in ("kind", "apiVersion") and v is not None}
+    found: list[Cause] = []
+    if not body:
+        seconds = _integer(query, "gracePeriodSeconds")
+        if seconds is not None:
+            out["gracePeriodSeconds"] = seconds
+        if "orphanDependents" in query:
+            out["orphanDependents"] = truth(query, "orphanDependents")
+        if query.get("propagationPolicy"):
+            out["propagationPolicy"] = query["propagationPolicy"]
+    elif (dry := out.get("dryRun")) and dry != ["All"]:
+        found.append(Cause("FieldValueNotSupported", f'Unsupported value: {causes.shown(dry)}: supported values: "All"', "dryRun"))
+    if "dryRun" not in out:
+        found += _dry_run(query, out)
+    policy = out.get("propagationPolicy")
+    if out.get("orphanDependents") is not None and policy is not None:
+        found.append(causes.invalid("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set"))
+    if policy is not None and policy not in ("Foreground", "Background", "Orphan"):
+        text = f'Unsupported value: {causes.shown(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"'
+        found.append(Cause("FieldValueNotSupported", text, "propagationPolicy"))
+    if found:
+        raise errors.invalid("DeleteOptions", _GROUP, "", found)
+    return out
+
+
+# lists and watches ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ListOptions:
+    """How to list or watch, checked."""
+
+    labels: labels.Selector | None = None
+    fields: fields.Selector | None = None
+    limit: int = 0
+    after: str = ""
+    """The last key of the page before (from the continue token), without the collection's prefix."""
+    at: int = 0
+    """List the state at this revision; 0: the newest."""
+    version: str = ""
+    """resourceVersion as given."""
+    watch: bool = False
+    bookmarks: bool = False
+    initial_events: bool = False
+    timeout: int | None = None
+    where: Callable[[Entry], bool] | None = field(default=None)
+    """The selectors as a test of an entry; None where everything matches."""
+
+    @property
+    def equals(self) -> Mapping[str, str] | None:
+        """Label equalities the store's index can use."""
+        return self.labels.equals if self.labels is not None else None
+
+
+@lru_cache(maxsize=1024)
+def _labels(text: str) -> labels.Selector:
+    return labels.parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _fields(text: str) -> fields.Selector:
+    return fields.parse(text)
+
+
+def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
+    """ListOptions of a request on `kind`; `name` is that of a watch on one object."""
+    out = ListOptions(watch=truth(query, "watch"))
+    if not query and not name:
+        return out
+    out.limit = _integer(query, "limit") or 0
+    out.timeout = _integer(query, "timeoutSeconds")
+    out.bookmarks = truth(query, "allowWatchBookmarks")
+    out.initial_events = truth(query, "sendInitialEvents")
+    out.version = query.get("resourceVersion", "")
+    _selectors(out, query, kind, name)
+    _check_match(out, query)
+    token = query.get("continue")
+    if token and not out.watch:
+        out.at, out.after = _continue(token, out.version)
+    elif out.version:
+        revision = _revision(out.version)
+        if query.get("resourceVersionMatch") == "Exact" and revision:
+            out.at = revision
+    return out
+
+
+def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
+    try:
+        if query.get("labelSelector"):
+            out.labels = _labels(query["labelSelector"])
+        if query.get("fieldSelector"):
+            out.fields = _fields(query["fieldSelector"])
+    except ValueError as why:
+        raise errors.BadRequest(str(why)) from None
+    known = kind.strategy.fields
+    if out.fields is not None:
+        for key in (term.field for term in out.fields.terms):
+            if key not in known and key not in ("metadata.name", "metadata.namespace"):
+                raise errors.BadRequest(unknown_field(kind, key))
+    out.where = _where(out, kind, name)
+
+
+def unknown_field(kind: Kind, key: str) -> str:
+    """What stock says of a field selector it does not know."""
+    if kind.resource.group == "" and kind.strategy.fields:
+        return f"field label not supported: {key}"
+    return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
+def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] | None:
+    by_label, by_field = out.labels, out.fields
+    matches_labels = by_label.matches if by_label is not None else None
+    if by_field is None and not name:
+        return (lambda e: matches_labels(e.labels)) if matches_labels else None
+    namespaced = kind.resource.namespaced
+
+    def test(entry: Entry) -> bool:
+        _, _, rest = entry.key[1:].split("/", 2)
+        namespace, _, own = rest.rpartition("/") if namespaced else ("", "", rest)
+        if name and own != name:
+            return False
+        if matches_labels and not matches_labels(entry.labels):
+            return False
+        return by_field is None or by_field.matches({**entry.fields, "metadata.name": own, "metadata.namespace": namespace})
+
+    return test
+
+
+def _revision(text: str) -> int:
+    try:
+        value = int(text)
+        if value < 0 or text.startswith("+"):
+            raise ValueError
+    except ValueError:
+        why = f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise errors.BadRequest(why) from None
+    return value
+
+
+def _check_match(out: ListOptions, query: Query) -> None:
+    match, version = query.get("resourceVersionMatch", ""), out.version
+    found: list[Cause] = []
+    what = "resourceVersionMatch"
+    if out.watch:
+        found = _check_watch(out, query, match)
+    else:
+        if "sendInitialEvents" in query:
+            found.append(causes.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        if match and not version:
+            found.append(causes.forbidden(what, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        elif match and query.get("continue"):
+            found.append(causes.forbidden(what, "resourceVersionMatch is forbidden when continue is provided"))
+        elif match and match not in ("Exact", "NotOlderThan"):
+            text = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
+            found.append(Cause("FieldValueNotSupported", text, what))
+        elif match == "Exact" and version == "0":
+            found.append(causes.forbidden(what, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    if found:
+        raise errors.invalid("ListOptions", _GROUP, "", found)
+
+
+def _check_watch(out: ListOptions, query: Query, match: str) -> list[Cause]:
+    if "sendInitialEvents" not in query:
+        if match:
+            return [causes.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")]
+        return []
+    found: list[Cause] = []
+    if match != "NotOlderThan":
+        text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        found.append(causes.forbidden("resourceVersionMatch", text))
+    return found
+
+
+def continue_token(revision: int, after: str) -> str:
+    """The token for the page behind `after` (a key without its collection's prefix)."""
+    raw = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": after + "\0"})
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _continue(token: str, version: str) -> tuple[int, str]:
+    if version and version != "0":
+        raise errors.BadRequest("specifying resource version is not allowed when using continue")
+    try:
+        raw = base64.urlsafe_b64decode(unquote_to_bytes(token) + b"=" * (-len(token) % 4))
+        if base64.urlsafe_b64encode(raw).decode().rstrip("=") != token:
+            raise binascii.Error
+    except (binascii.Error, ValueError):
+        place = next((i for i, c in enumerate(token) if not (c.isalnum() or c in "-_")), len(token) - len(token) % 4)
+        why = f"invalid continue token: continue key is not valid: illegal base64 data at input byte {place}"
+        raise errors.BadRequest(why) from None
+    try:
+        value = orjson.loads(raw)
+        version_tag, revision, start = value["v"], value["rv"], value["start"]
+    except (ValueError, KeyError, TypeError) as why:
+        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}") from None
+    if version_tag != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int):
+        raise errors.BadRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version")
+    return revision, start.removesuffix("\0")

@@ -1,0 +1,138 @@
+"""A request: the URL taken apart, headers and body at hand. Knows nothing of kinds."""
+
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple
+
+from kapi.api import options
+from kapi.objects import errors
+from kapi.objects.user import User
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_LIMIT = 3 * 1024 * 1024
+"""Bytes of a request body stock takes."""
+
+
+class Target(NamedTuple):
+    """What a URL names, e.g. /apis/apps/v1/namespaces/d/deployments/web/scale."""
+
+    group: str = ""
+    version: str = ""
+    plural: str = ""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    """What follows a subresource: the path behind /proxy/."""
+    watch: bool = False
+    """The old /watch/ prefix."""
+
+
+def target(path: str) -> Target | None:
+    """The Target of a path below /api/V/ or /apis/G/V/; None for any other path."""
+    parts = path.split("/")
+    if parts[1] == "api" and len(parts) > 3:
+        group, version, parts = "", parts[2], parts[3:]
+    elif parts[1] == "apis" and len(parts) > 4:
+        group, version, parts = parts[2], parts[3], parts[4:]
+    else:
+        return None
+    if not parts[-1] and "proxy" not in parts:
+        parts.pop()
+    watch = bool(parts) and parts[0] == "watch"
+    if watch:
+        parts = parts[1:]
+    if not parts:
+        return None
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 2 and (group or parts[2] not in ("status", "finalize")):
+        namespace, parts = parts[1], parts[2:]
+    plural = parts[0]
+    name = parts[1] if len(parts) > 1 else ""
+    subresource = parts[2] if len(parts) > 2 else ""
+    rest = "/".join(parts[3:])
+    return Target(group, version, plural, namespace or (name if plural == "namespaces" and not group else ""), name, subresource, rest, watch)
+
+
+class Request:
+    """One HTTP request. Headers are looked up in one pass over what the handlers need."""
+
+    __slots__ = ("_body", "_query", "accept", "audit_id", "authorization", "content_type", "encoding", "method", "path", "receive",
+                 "scope", "send", "target", "user", "user_agent", "verb", "warnings")  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.accept = self.content_type = self.user_agent = self.authorization = self.audit_id = self.encoding = ""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                self.authorization = value.decode("latin-1")
+            elif name == b"accept":
+                self.accept = f"{self.accept},{value.decode('latin-1')}" if self.accept else value.decode("latin-1")
+            elif name == b"content-type":
+                self.content_type = value.decode("latin-1")
+            elif name == b"user-agent":
+                self.user_agent = value.decode("latin-1")
+            elif name == b"accept-encoding":
+                self.encoding = value.decode("latin-1")
+            elif name == b"audit-id":
+                self.audit_id = value.decode("latin-1")
+        self.target: Target | None = None
+        self.verb = ""
+        self.user = User("")
+        self.warnings: list[str] = []
+        self._query: dict[str, str] | None = None
+        self._body: bytes | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        if self._query is None:
+            self._query = options.parse_query(self.scope["query_string"])
+        return self._query
+
+    def header(self, name: bytes) -> str:
+        """The last value of a header, by its lower-case name."""
+        return next((v.decode("latin-1") for k, v in reversed(self.scope["headers"]) if k == name), "")
+
+    async def body(self) -> bytes:
+        """The whole body, unpacked if it came as gzip. Raises RequestEntityTooLarge."""
+        if self._body is None:
+            message = await self.receive()
+            raw: bytes = message.get("body", b"")
+            if message.get("more_body"):
+                parts, size = [raw], len(raw)
+                while message.get("more_body"):
+                    message = await self.receive()
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > BODY_LIMIT:
+                        raise too_large()
+                raw = b"".join(parts)
+            if len(raw) > BODY_LIMIT:
+                raise too_large()
+            self._body = _unpacked(raw) if self.header(b"content-encoding") == "gzip" else raw
+        return self._body
+
+    @property
+    def manager(self) -> str:
+        """The field manager where the request names none: the user agent up to the first '/'."""
+        return self.user_agent.partition("/")[0] or "unknown"
+
+
+def too_large() -> errors.RequestEntityTooLarge:
+    return errors.RequestEntityTooLarge(f"Request entity too large: limit is {BODY_LIMIT}", {})
+
+
+def _unpacked(raw: bytes) -> bytes:
+    unpacker = zlib.decompressobj(31)
+    try:
+        out = unpacker.decompress(raw, BODY_LIMIT + 1)
+    except zlib.error as why:
+        raise errors.BadRequest(f"unable to read gzip body: {why}") from None
+    if len(out) > BODY_LIMIT:
+        raise too_large()
+    return out

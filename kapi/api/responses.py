@@ -1,0 +1,138 @@
+"""Answers: what an Accept header asks for, and bytes onto the wire (JSON or YAML, gzip, Warning headers, Status for errors).
+
+JSON is the only encoding objects are kept in; YAML is made from it when asked for.
+"""
+
+import gzip
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+import yaml
+
+from kapi.api.request import Request
+from kapi.objects import errors
+
+Object = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+JSON, YAML = b"application/json", b"application/yaml"
+_GZIP_FROM = 128 * 1024
+"""Bytes from which stock packs an answer for a client that takes gzip."""
+_CHUNK = 72 * 1024
+"""Bytes a write: TLS out of Python is fastest near this size."""
+
+
+class Form(NamedTuple):
+    """How the client wants an answer: media type and, for objects, as="" | Table | PartialObjectMetadata(List)."""
+
+    media: bytes = JSON
+    shape: str = ""
+    version: str = "v1"
+
+
+_MEDIA = {"application/json": JSON, "*/*": JSON, "application/*": JSON, "application/yaml": YAML, "text/*": None}
+_SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+_AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+
+
+@lru_cache(maxsize=256)
+def negotiate(accept: str, shapes: bool = True) -> Form:
+    """The first acceptable clause of an Accept header. Raises NotAcceptable."""
+    if not accept:
+        return Form()
+    for clause in accept.split(","):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        known = _MEDIA.get(media)
+        if known is None:
+            continue
+        given = dict(p.partition("=")[::2] for p in parameters)
+        if "as" not in given:
+            return Form(known)
+        if shapes and given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
+            return Form(known, given["as"], given["v"])
+    raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", {})
+
+
+def common_headers(request: Request) -> Headers:
+    """Headers every answer carries."""
+    out = [(b"audit-id", request.audit_id.encode("latin-1")), (b"cache-control", b"no-cache, private"), (b"date", _date())]
+    seen: set[str] = set()
+    for text in request.warnings:
+        if text not in seen:
+            seen.add(text)
+            out.append((b"warning", f"299 - {_quoted(text)}".encode("latin-1", "replace")))
+    return out
+
+
+_dated: tuple[int, bytes] = (0, b"")
+
+
+def _date() -> bytes:
+    """The Date header of this second."""
+    global _dated
+    second = int(time.time())
+    if _dated[0] != second:
+        _dated = (second, formatdate(second, usegmt=True).encode())
+    return _dated[1]
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+async def send(request: Request, code: int, payload: bytes, media: bytes = JSON, headers: Headers | None = None) -> None:
+    """One whole answer."""
+    out = [(b"content-type", media), *common_headers(request), *(headers or ())]
+    if len(payload) >= _GZIP_FROM and "gzip" in request.encoding:
+        payload = gzip.compress(payload, 1)
+        out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    out.append((b"content-length", b"%d" % len(payload)))
+    await request.send({"type": "http.response.start", "status": code, "headers": out})
+    if request.method == "HEAD":
+        payload = b""
+    if len(payload) <= _CHUNK:
+        await request.send({"type": "http.response.body", "body": payload})
+        return
+    view = memoryview(payload)
+    for start in range(0, len(payload), _CHUNK):
+        await request.send({"type": "http.response.body", "body": bytes(view[start : start + _CHUNK]), "more_body": start + _CHUNK < len(payload)})
+
+
+async def send_encoded(request: Request, code: int, payload: bytes, form: Form) -> None:
+    """An object's JSON bytes, as the client wants them."""
+    if form.media is YAML:
+        payload = yaml_bytes(orjson.loads(payload))
+    elif "pretty" in request.query and request.query["pretty"] not in ("0", "false"):
+        payload = orjson.dumps(orjson.loads(payload), option=orjson.OPT_INDENT_2)
+    await send(request, code, payload, form.media)
+
+
+async def send_object(request: Request, code: int, obj: Object, form: Form | None = None) -> None:
+    await send_encoded(request, code, orjson.dumps(obj), form or Form())
+
+
+async def send_text(request: Request, code: int, text: str) -> None:
+    headers = [(b"x-content-type-options", b"nosniff")]
+    await send(request, code, text.encode(), b"text/plain; charset=utf-8", headers)
+
+
+async def send_error(request: Request, error: errors.StatusError) -> None:
+    """The Status of a failure."""
+    headers: Headers = []
+    seconds = (error.details or {}).get("retryAfterSeconds")
+    if seconds:
+        headers.append((b"retry-after", str(seconds).encode()))
+    if error.code == 401:
+        headers.append((b"www-authenticate", b'Basic realm="kubernetes-master"'))
+    media = YAML if request.accept.startswith("application/yaml") else JSON
+    payload = orjson.dumps(error.status())
+    await send(request, error.code, yaml_bytes(orjson.loads(payload)) if media is YAML else payload, media, headers)
+
+
+def yaml_bytes(obj: Any) -> bytes:
+    """Keys sorted, as stock's YAML."""
+    text: str = yaml.dump(obj, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=True, default_flow_style=False)
+    return text.encode()

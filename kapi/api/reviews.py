@@ -1,0 +1,105 @@
+"""Kinds that are questions: TokenReview and the access reviews. POSTed, answered at once, never stored."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kapi.api import options, responses, writing
+from kapi.api.request import Request
+from kapi.objects import errors, time
+from kapi.objects.user import Attributes, User
+from kapi.registry.kind import Kind
+from kapi.schema import managed
+
+if TYPE_CHECKING:
+    from kapi.api.app import Access
+
+Object = dict[str, Any]
+
+
+async def answer(request: Request, access: "Access", kind: Kind) -> None:
+    """Answer the review that was POSTed."""
+    given = options.write_options(request.query, "CreateOptions")
+    what = writing.call(request, kind, given)
+    obj = writing.decoded(await request.body(), writing.media(request), kind, what.validation, what.warnings)
+    writing.settle_namespace(obj, kind, what.namespace)
+    resource = kind.resource
+    if resource.kind == "SelfSubjectReview":
+        obj["metadata"] = {"creationTimestamp": time.stamp()}
+    else:
+        managed.track(kind.schema, None, obj, manager=what.manager, api_version=resource.api_version, stamp=time.stamp())
+        if resource.kind == "TokenReview" and not (obj.get("spec") or {}).get("token"):
+            raise errors.BadRequest("token is required for TokenReview in authentication")
+        if found := kind.strategy.validate(obj, None):
+            raise errors.invalid("", resource.group, "", found)
+    obj["status"] = _ANSWERS[resource.kind](access, request.user, obj)
+    await responses.send_object(request, 201, obj, responses.negotiate(request.accept))
+
+
+def user_info(user: User) -> Object:
+    """UserInfo of a user."""
+    out: Object = {"username": user.name}
+    if user.uid:
+        out["uid"] = user.uid
+    if user.groups:
+        out["groups"] = list(user.groups)
+    if user.extra:
+        out["extra"] = user.extra
+    return out
+
+
+def _token(access: "Access", user: User, obj: Object) -> Object:
+    spec = obj["spec"]
+    try:
+        found = access.authenticator.review(spec["token"], spec.get("audiences") or [])
+    except errors.Unauthorized:
+        return {"user": {}, "error": "invalid bearer token"}
+    out: Object = {"authenticated": True, "user": user_info(found)}
+    if spec.get("audiences"):
+        out["audiences"] = spec["audiences"]
+    return out
+
+
+def _attributes(user: User, spec: Object) -> Attributes:
+    if path := spec.get("nonResourceAttributes"):
+        return Attributes(user, path.get("verb", ""), path=path.get("path", ""))
+    at = spec.get("resourceAttributes") or {}
+    return Attributes(
+        user, at.get("verb", ""), at.get("group", ""), at.get("version", ""), at.get("resource", ""),
+        at.get("subresource", ""), at.get("namespace", ""), at.get("name", ""),
+    )  # fmt: skip
+
+
+def _decided(access: "Access", asked: Attributes) -> Object:
+    decision = access.authorizer.authorize(asked)
+    out: Object = {"allowed": decision.allowed}
+    if decision.reason:
+        out["reason"] = decision.reason
+    return out
+
+
+def _own_access(access: "Access", user: User, obj: Object) -> Object:
+    return _decided(access, _attributes(user, obj["spec"]))
+
+
+def _access(access: "Access", user: User, obj: Object) -> Object:
+    spec = obj["spec"]
+    subject = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {})
+    return _decided(access, _attributes(subject, spec))
+
+
+def _rules(access: "Access", user: User, obj: Object) -> Object:
+    return access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
+
+
+def _self(access: "Access", user: User, obj: Object) -> Object:
+    return {"userInfo": user_info(user)}
+
+
+_ANSWERS: dict[str, Callable[["Access", User, Object], Object]] = {
+    "TokenReview": _token,
+    "SelfSubjectReview": _self,
+    "SubjectAccessReview": _access,
+    "LocalSubjectAccessReview": _access,
+    "SelfSubjectAccessReview": _own_access,
+    "SelfSubjectRulesReview": _rules,
+}

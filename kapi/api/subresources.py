@@ -1,0 +1,146 @@
+"""Requests on a subresource that is not simply another face of update: /scale, /binding, /eviction, /token.
+
+/status, /approval, /finalize, /ephemeralcontainers and /resize go through the ordinary verbs (kapi.api.writing) with their name.
+"""
+
+from typing import Any
+
+import orjson
+
+from kapi.access import tokens
+from kapi.api import options, responses, writing
+from kapi.api.request import Request
+from kapi.objects import causes, errors
+from kapi.registry import binding, encoding, eviction, scale
+from kapi.registry.call import Call
+from kapi.registry.kind import Kind
+from kapi.registry.rest import Rest, Written
+from kapi.schema import builtin, decode
+
+Object = dict[str, Any]
+SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def _body(raw: bytes, form: str, group: str, version: str, kind: str, warnings: list[str], validation: str = "Warn") -> Object:
+    """A request body of a kind that is never stored."""
+    api_version = f"{group}/{version}" if group else version
+    schema = builtin.schema(builtin.named(group, version, kind))
+    obj, found = decode.decode(raw, form, schema, api_version=api_version, kind=kind, validation=validation)
+    warnings += found
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    return obj
+
+
+# /scale -----------------------------------------------------------------------------------------------------------------------------
+
+
+async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
+    what = writing.call(request, kind, {})
+    obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
+    await responses.send_object(request, 200, scale.of(obj), responses.negotiate(request.accept))
+
+
+async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
+    """PUT a Scale."""
+    given = options.write_options(request.query, "UpdateOptions")
+    what = writing.call(request, kind, given)
+    wanted = _body(await request.body(), writing.media(request), "autoscaling", "v1", "Scale", what.warnings, what.validation)
+    writing.settle_name(wanted, what.name)
+    await _write_scale(request, rest, what, lambda current: wanted)
+
+
+async def patch_scale(request: Request, rest: Rest, kind: Kind) -> None:
+    """PATCH the Scale of an object: the patch is applied to the Scale, the Scale to the object."""
+    type_ = writing.patch_type(request, kind)
+    given = options.write_options(request.query, "PatchOptions", apply=type_ == writing.APPLY_PATCH, patch=True)
+    what = writing.call(request, kind, given)
+    raw = await request.body()
+    if type_ == writing.APPLY_PATCH:
+        await _apply_scale(request, rest, what, raw)
+        return
+    schema = builtin.schema(builtin.named("autoscaling", "v1", "Scale"))
+    merge = writing.merger(type_, raw, schema)
+
+    def change(current: Object) -> Object:
+        return _body(orjson.dumps(merge(current)), "json", "autoscaling", "v1", "Scale", what.warnings, what.validation)
+
+    await _write_scale(request, rest, what, change)
+
+
+async def _apply_scale(request: Request, rest: Rest, what: Call, raw: bytes) -> None:
+    """An applied Scale owns spec.replicas of the object: it becomes an apply of just that field on the object."""
+    wanted = _body(raw, "yaml", "autoscaling", "v1", "Scale", what.warnings, what.validation)
+    resource = what.kind.resource
+    replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    applied = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": what.name}, "spec": {"replicas": replicas}}
+    try:
+        written = await writing.applied(rest, what, applied, bool(what.options.get("force")))
+    except errors.Conflict as error:
+        raise _scaled(error, resource.api_version) from None
+    await _answer_scale(request, what.kind, written)
+
+
+def _scaled(error: errors.Conflict, api_version: str) -> errors.Conflict:
+    """The conflict as the Scale's own: its managers are shown as owners of autoscaling/v1 fields."""
+    text = orjson.dumps([error.message, error.details]).decode().replace(f"using {api_version}", "using autoscaling/v1")
+    message, details = orjson.loads(text)
+    return errors.Conflict(message, details)
+
+
+async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) -> None:
+    def change(current: Object) -> Object:
+        new = wanted(scale.of(current))
+        replicas = (new.get("spec") or {}).get("replicas", 0)
+        if replicas < 0:
+            raise errors.invalid("Scale", "autoscaling", what.name, [causes.invalid("spec.replicas", replicas, causes.NON_NEGATIVE)])
+        return scale.put(current, new)
+
+    await _answer_scale(request, what.kind, await rest.update(what, change))
+
+
+async def _answer_scale(request: Request, kind: Kind, written: Written) -> None:
+    obj = encoding.served(kind, orjson.loads(written.body))
+    await responses.send_object(request, 200, scale.of(obj), responses.negotiate(request.accept))
+
+
+# pods -------------------------------------------------------------------------------------------------------------------------------
+
+
+async def bind(request: Request, rest: Rest, kind: Kind) -> None:
+    """POST pods/NAME/binding."""
+    given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
+    what = writing.call(request, kind, given)
+    wanted = _body(await request.body(), writing.media(request), "", "v1", "Binding", what.warnings)
+    given_name = wanted["metadata"].get("name")
+    if given_name and given_name != what.name:
+        raise errors.BadRequest("name in URL does not match name in Binding object")
+    await binding.bind(rest, what, wanted)
+    await responses.send_object(request, 201, SUCCESS)
+
+
+async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None:
+    """POST pods/NAME/eviction."""
+    given = options.write_options(request.query, "CreateOptions")
+    what = writing.call(request, kind, given)
+    wanted = _body(await request.body(), writing.media(request), "policy", "v1", "Eviction", what.warnings)
+    name = wanted["metadata"].get("name")
+    if name and name != what.name:
+        raise errors.BadRequest("name in URL does not match name in Eviction object")
+    how = options.delete_options({}, wanted.get("deleteOptions") or {})
+    what.dry_run = what.dry_run or "dryRun" in how
+    await eviction.evict(rest, what, budgets, writing.deletion_options(how))
+    await responses.send_object(request, 201, SUCCESS)
+
+
+# service accounts -------------------------------------------------------------------------------------------------------------------
+
+
+async def token(request: Request, rest: Rest, kind: Kind, issuer: tokens.Issuer) -> None:
+    """POST serviceaccounts/NAME/token."""
+    given = options.write_options(request.query, "CreateOptions")
+    what = writing.call(request, kind, given)
+    wanted = _body(await request.body(), writing.media(request), "authentication.k8s.io", "v1", "TokenRequest", what.warnings)
+    account = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
+    await responses.send_object(request, 201, issuer.issue(account, wanted, dry_run=what.dry_run), responses.negotiate(request.accept))
+

@@ -1,0 +1,270 @@
+"""POST, PUT, PATCH and DELETE of objects: bodies decoded, options checked, names compared; the rest is the registry's pipeline.
+
+Every way to change an object is a `change` for Rest.update: PUT, JSON patch, merge patch, strategic merge patch, apply.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from kapi.api import options, reading, responses
+from kapi.api.request import Request
+from kapi.objects import errors, patch, time
+from kapi.registry import deletion, encoding
+from kapi.registry.call import Call
+from kapi.registry.kind import Kind
+from kapi.registry.rest import Change, Rest, Written
+from kapi.schema import apply, decode
+from kapi.schema.schema import Schema
+
+Object = dict[str, Any]
+
+JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+STRATEGIC_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+_MISMATCH = "the namespace of the provided object does not match the namespace sent on the request"
+_PARALLEL_DELETES = 16
+
+
+def call(request: Request, kind: Kind, given: Object) -> Call:
+    """The Call of a request with its checked options."""
+    target = request.target
+    assert target is not None
+    return Call(
+        kind=kind, user=request.user, namespace=target.namespace if kind.resource.namespaced else "", name=target.name,
+        subresource=target.subresource, dry_run="dryRun" in given, manager=given.get("fieldManager") or request.manager,
+        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings,
+    )  # fmt: skip
+
+
+def media(request: Request) -> str:
+    """'json' or 'yaml', what the body is written in. Raises UnsupportedMediaType."""
+    kind = request.content_type.partition(";")[0].strip()
+    if kind in ("", "application/json"):
+        return "json"
+    if kind in ("application/yaml", "text/yaml"):
+        return "yaml"
+    raise errors.UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf", {},
+    )  # fmt: skip
+
+
+def decoded(raw: bytes, form: str, kind: Kind, validation: str, warnings: list[str]) -> Object:
+    """The body as an object of `kind`, pruned and defaulted. Raises BadRequest."""
+    resource = kind.resource
+    obj, found = decode.decode(raw, form, kind.schema, api_version=resource.api_version, kind=resource.kind, validation=validation)
+    warnings += found
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    kind.strategy.default(obj)
+    return obj
+
+
+def settle_namespace(obj: Object, kind: Kind, namespace: str) -> None:
+    """The object's namespace is the request's; another one is refused."""
+    meta = obj["metadata"]
+    given = meta.get("namespace")
+    if not kind.resource.namespaced:
+        if given:
+            del meta["namespace"]
+    elif not given:
+        meta["namespace"] = namespace
+    elif given != namespace:
+        raise errors.BadRequest(_MISMATCH)
+
+
+def settle_name(obj: Object, name: str) -> None:
+    given = obj["metadata"].get("name")
+    if not given:
+        raise errors.BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if given != name:
+        raise errors.BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
+
+
+async def answer(request: Request, kind: Kind, written: Written) -> None:
+    form = responses.negotiate(request.accept)
+    await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
+
+
+async def create(request: Request, rest: Rest, kind: Kind) -> None:
+    """POST to a collection."""
+    form = media(request)
+    responses.negotiate(request.accept)
+    given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
+    what = call(request, kind, given)
+    obj = decoded(await request.body(), form, kind, what.validation, what.warnings)
+    settle_namespace(obj, kind, what.namespace)
+    await answer(request, kind, await rest.create(what, obj))
+
+
+async def update(request: Request, rest: Rest, kind: Kind) -> None:
+    """PUT to an object or its /status."""
+    form = media(request)
+    given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
+    what = call(request, kind, given)
+    obj = decoded(await request.body(), form, kind, what.validation, what.warnings)
+    settle_name(obj, what.name)
+    settle_namespace(obj, kind, what.namespace)
+    make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
+    written = await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
+    await answer(request, kind, written)
+
+
+# patches ----------------------------------------------------------------------------------------------------------------------------
+
+
+async def patch_(request: Request, rest: Rest, kind: Kind) -> None:
+    """PATCH of an object or its /status, in any of the four kinds."""
+    written = await patched(request, rest, kind)
+    await answer(request, kind, written)
+
+
+def patch_type(request: Request, kind: Kind) -> str:
+    """The media type of a patch. Raises UnsupportedMediaType."""
+    given = request.content_type.partition(";")[0].strip()
+    allowed = [JSON_PATCH, MERGE_PATCH, *([] if kind.custom else [STRATEGIC_PATCH]), APPLY_PATCH]
+    if given not in allowed:
+        if given == STRATEGIC_PATCH:
+            listed = ", ".join(allowed)
+            raise errors.UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {listed}")
+        raise errors.UnsupportedMediaType("415: Unsupported Media Type", {})
+    return given
+
+
+async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
+    """Carry out the PATCH."""
+    type_ = patch_type(request, kind)
+    given = options.write_options(request.query, "PatchOptions", apply=type_ == APPLY_PATCH, patch=True)
+    what = call(request, kind, given)
+    raw = await request.body()
+    if type_ == APPLY_PATCH:
+        return await _apply(rest, what, raw, bool(given.get("force")))
+    return await rest.update(what, patch_change(what, type_, raw))
+
+
+def merger(type_: str, raw: bytes, schema: Schema) -> Callable[[Object], Object]:
+    """What a JSON, merge or strategic merge patch makes of an object."""
+    parsed = patch.parse(raw, type_)
+    if type_ == JSON_PATCH:
+        return lambda current: patch.json_patch(current, parsed)
+    if type_ == MERGE_PATCH:
+        return lambda current: patch.merge_patch(current, parsed)
+    return lambda current: patch.strategic_merge_patch(current, parsed, schema)
+
+
+def patch_change(what: Call, type_: str, raw: bytes) -> Change:
+    """The change a patch body asks for."""
+    kind = what.kind
+    merge = merger(type_, raw, kind.schema)
+
+    def change(current: Object) -> Object:
+        obj = decoded(orjson.dumps(merge(current)), "json", kind, what.validation, what.warnings)
+        settle_name(obj, what.name)
+        settle_namespace(obj, kind, what.namespace)
+        return obj
+
+    return change
+
+
+async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
+    kind = what.kind
+    wanted, warnings = decode.decode_applied(
+        raw, kind.schema, api_version=kind.resource.api_version, kind=kind.resource.kind, validation=what.validation
+    )
+    what.warnings += warnings
+    meta = wanted.setdefault("metadata", {})
+    if meta.get("managedFields"):
+        raise errors.BadRequest("metadata.managedFields must be nil")
+    settle_name(wanted, what.name)
+    settle_namespace(wanted, kind, what.namespace)
+    return await applied(rest, what, wanted, force)
+
+
+async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Written:
+    """Server-side apply of `wanted`, a partial object."""
+    kind = what.kind
+    what.tracked = False
+
+    def change(live: Object | None) -> Object:
+        out = apply.apply(
+            kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version,
+            subresource=what.subresource, stamp=time.stamp(),
+        )  # fmt: skip
+        kind.strategy.default(out)
+        return out
+
+    return await rest.update(what, change, create=None if what.subresource else lambda: change(None))
+
+
+# deletes ----------------------------------------------------------------------------------------------------------------------------
+
+
+async def delete_body(request: Request) -> Object:
+    """DeleteOptions sent as a body, or {}."""
+    raw = await request.body()
+    if not raw.strip():
+        return {}
+    obj = decode.parse(raw, media(request))
+    kind = obj.get("kind", "")
+    if kind and kind != "DeleteOptions":
+        raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: {kind}")
+    return obj
+
+
+def deletion_options(given: Object) -> deletion.Options:
+    before = given.get("preconditions") or {}
+    return deletion.Options(
+        grace=given.get("gracePeriodSeconds"), propagation=given.get("propagationPolicy") or "", orphan=given.get("orphanDependents"),
+        uid=before.get("uid") or "", version=before.get("resourceVersion") or "",
+    )  # fmt: skip
+
+
+async def delete(request: Request, rest: Rest, kind: Kind) -> None:
+    """DELETE of one object: the object itself while it lives on, else a Status (or the object, for some kinds)."""
+    given = options.delete_options(request.query, await delete_body(request))
+    what = call(request, kind, given)
+    written = await deletion.delete(rest, what, deletion_options(given))
+    if written.deleted and not kind.strategy.returns_deleted:
+        meta = orjson.loads(written.body)["metadata"]
+        await responses.send_object(request, 200, success(kind, what.name, meta["uid"]), responses.negotiate(request.accept))
+        return
+    code = 202 if not written.deleted and given.get("orphanDependents") is False else 200
+    await reading.send_stored(request, code, kind, written.body, responses.negotiate(request.accept))
+
+
+def success(kind: Kind, name: str, uid: str) -> Object:
+    """The Status of a delete that is done."""
+    details = {"name": name, "kind": kind.resource.plural, "uid": uid}
+    if kind.resource.group:
+        details["group"] = kind.resource.group
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
+    """DELETE of a collection: every object the selectors choose; answers with the list of them."""
+    how = options.list_options(request.query, kind)
+    given = options.delete_options(request.query, await delete_body(request))
+    what = call(request, kind, given)
+    page = reading.page_of(rest, kind, what.namespace, how)
+    wanted = deletion_options(given)
+    gate = asyncio.Semaphore(_PARALLEL_DELETES)
+
+    async def one(key: str) -> None:
+        namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
+        mine = Call(kind=kind, user=what.user, namespace=namespace, name=name, dry_run=what.dry_run, options=given, warnings=what.warnings)
+        async with gate:
+            try:
+                await deletion.delete(rest, mine, wanted)
+            except errors.NotFound:
+                pass
+
+    async with asyncio.TaskGroup() as group:
+        for entry in page.entries:
+            group.create_task(one(entry.key))
+    resource = kind.resource
+    items = b",".join([encoding.item(kind, e.body) for e in page.entries])
+    meta = orjson.dumps(reading.list_meta(kind, what.namespace, how, page))
+    head = b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[' % (resource.kind.encode(), resource.api_version.encode(), meta)
+    await responses.send_encoded(request, 200, head + items + b"]}", responses.negotiate(request.accept))

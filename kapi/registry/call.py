@@ -1,0 +1,35 @@
+"""A call: who wants which verb on which object, with the options that every write shares."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.objects.user import User
+from kapi.registry.kind import Kind
+
+Object = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on one kind, as the registry sees it."""
+
+    kind: Kind
+    user: User
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    dry_run: bool = False
+    manager: str = "unknown"
+    """Field manager: the fieldManager parameter, else the user agent up to the first '/'."""
+    validation: str = "Warn"
+    """fieldValidation: Ignore, Warn or Strict."""
+    tracked: bool = True
+    """Whether the pipeline keeps managedFields; an apply has done so itself, a binding has no field manager."""
+    options: Object = field(default_factory=dict)
+    """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions, as admission sees them."""
+    warnings: list[str] = field(default_factory=list)
+    """Texts for Warning headers, filled while the call runs."""
+
+    @property
+    def key(self) -> str:
+        return self.kind.key(self.namespace, self.name)

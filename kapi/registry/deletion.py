@@ -1,0 +1,140 @@
+"""Deleting: preconditions, graceful deletion, finalizers and propagation, deletecollection.
+
+An object goes at once unless its kind is graceful, it has finalizers, or the request asks for orphaning or foreground deletion:
+then it is marked (deletionTimestamp) and goes when the last of these is gone. Source: apiserver's registry Store.Delete (v1.36).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kapi.objects import errors, time
+from kapi.registry import encoding, metadata
+from kapi.registry.call import Call
+from kapi.registry.rest import Rest, Written
+from kapi.registry.review import Review
+from kapi.storage.store import Entry, Mismatch
+
+Object = dict[str, Any]
+_RETRIES = 5
+
+
+@dataclass(slots=True)
+class Options:
+    """DeleteOptions, as far as deciding needs them."""
+
+    grace: int | None = None
+    propagation: str = ""
+    orphan: bool | None = None
+    uid: str = ""
+    version: str = ""
+
+
+async def delete(rest: Rest, call: Call, options: Options, *, admitted: bool = False) -> Written:
+    """Delete the object named by `call`; the answer tells whether it is gone (`deleted`) or only marked."""
+    for _ in range(_RETRIES):
+        entry = rest.get(call.kind, call.namespace, call.name)
+        old = encoding.parse(call.kind, entry)
+        if not admitted:
+            await _admit(rest, call, old)
+        _check(call, options, old["metadata"])
+        try:
+            return await _delete(rest, call, options, entry, old)
+        except Mismatch:
+            continue
+    raise errors.conflict(call.kind.resource.plural, call.kind.resource.group, call.name, errors.STALE)
+
+
+async def _admit(rest: Rest, call: Call, old: Object) -> None:
+    review = Review(
+        kind=call.kind, operation="DELETE", user=call.user, namespace=call.namespace, name=call.name,
+        old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings,
+    )  # fmt: skip
+    await rest.admission.mutate(review)
+    await rest.admission.validate(review)
+
+
+def _check(call: Call, options: Options, meta: Object) -> None:
+    resource = call.kind.resource
+    why = ""
+    if options.uid and options.uid != meta["uid"]:
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({meta['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+    elif options.version and options.version != meta["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({options.version}) does not match the ResourceVersion in record "
+            f"({meta['resourceVersion']}). The object might have been modified"
+        )
+    if why:
+        raise errors.conflict(resource.kind, resource.group, call.name, why)
+
+
+async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: Object) -> Written:
+    strategy = call.kind.strategy
+    new = encoding.parse(call.kind, entry)
+    meta = new["metadata"]
+    grace: int | None = None
+    if strategy.graceful:
+        grace = _soften(strategy.grace(new, options.grace), meta)
+        if grace is None:
+            return Written(encoding.final(call.kind, old))
+    _set_finalizers(meta, options)
+    if meta.get("finalizers") or strategy.held(new):
+        if grace is None:
+            _mark(meta, 0)
+            strategy.mark_deleted(new)
+        return await _update(rest, call, entry, new, old)
+    if grace:
+        return await _update(rest, call, entry, new, old)
+    if not call.dry_run:
+        gone = await rest.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
+        meta["resourceVersion"] = str(gone.revision)
+        rest.allocators.release(call.kind, old)
+    return Written(encoding.final(call.kind, new), deleted=True)
+
+
+async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object) -> Written:
+    if call.dry_run or new == old:
+        return Written(encoding.final(call.kind, new))
+    return Written((await rest._commit(call, call.key, new, entry.revision)).body)
+
+
+def _soften(wanted: int, meta: Object) -> int | None:
+    """Mark a graceful deletion; the seconds it has, or None when one that is as short is under way already."""
+    wanted = 1 if wanted < 0 else wanted
+    if not meta.get("deletionTimestamp"):
+        _mark(meta, wanted)
+        return wanted
+    current = meta.get("deletionGracePeriodSeconds")
+    if current is None:
+        return 0
+    if wanted >= current:
+        return None
+    meta["deletionTimestamp"] = time.stamp(time.parse(meta["deletionTimestamp"]) - current + wanted)
+    meta["deletionGracePeriodSeconds"] = wanted
+    return wanted
+
+
+def _mark(meta: Object, grace: int) -> None:
+    first = not meta.get("deletionTimestamp")
+    if first:
+        meta["deletionTimestamp"] = time.stamp(time.now() + grace)
+        if meta.get("generation"):
+            meta["generation"] += 1
+    meta["deletionGracePeriodSeconds"] = grace
+
+
+def _set_finalizers(meta: Object, options: Options) -> None:
+    """Add or remove 'orphan' and 'foregroundDeletion' as the request says; one that says nothing leaves them."""
+    if not options.propagation and options.orphan is None:
+        return
+    kept = [f for f in meta.get("finalizers") or () if f not in (metadata.ORPHAN, metadata.FOREGROUND)]
+    if options.propagation == "Orphan" or options.orphan:
+        kept.append(metadata.ORPHAN)
+    elif options.propagation == "Foreground":
+        kept.append(metadata.FOREGROUND)
+    if kept:
+        meta["finalizers"] = kept
+    else:
+        meta.pop("finalizers", None)

@@ -1,0 +1,58 @@
+"""Between objects and the bytes an entry keeps: `{"metadata":{…},…}` without kind, apiVersion and resourceVersion."""
+
+from typing import Any
+
+import orjson
+
+from kapi.registry.kind import Kind
+from kapi.registry.strategy import Strategy
+from kapi.storage.store import Entry
+
+Object = dict[str, Any]
+_HEAD = ("metadata", "kind", "apiVersion")
+
+
+def body(obj: Object) -> bytes:
+    """What is stored: metadata first (so that the store can splice the revision in), then the rest as it came."""
+    meta = obj["metadata"]
+    if "resourceVersion" in meta:
+        meta = {k: v for k, v in meta.items() if k != "resourceVersion"}
+    return orjson.dumps({"metadata": meta, **{k: v for k, v in obj.items() if k not in _HEAD}})
+
+
+def converts(kind: Kind) -> bool:
+    """Whether the served shape differs from the stored one (HPA v1, events.k8s.io)."""
+    return type(kind.strategy).from_storage is not Strategy.from_storage
+
+
+def wire(kind: Kind, stored: bytes) -> bytes:
+    """The object as GET answers it."""
+    if converts(kind):
+        return orjson.dumps(served(kind, orjson.loads(stored)))
+    return kind.head + stored[1:]
+
+
+def item(kind: Kind, stored: bytes) -> bytes:
+    """The object as an item of a list: built-in kinds leave kind and apiVersion out."""
+    if converts(kind):
+        obj = served(kind, orjson.loads(stored))
+        return orjson.dumps({k: v for k, v in obj.items() if k not in ("kind", "apiVersion")})
+    return kind.head + stored[1:] if kind.custom else stored
+
+
+def served(kind: Kind, stored: Object) -> Object:
+    """The parsed stored form with kind and apiVersion, in the version of `kind`."""
+    resource = kind.resource
+    obj = {"kind": resource.kind, "apiVersion": resource.api_version, **stored}
+    return kind.strategy.from_storage(obj, resource.api_version)
+
+
+def parse(kind: Kind, entry: Entry) -> Object:
+    """A fresh copy of the stored object, in the served version."""
+    return served(kind, entry.obj)
+
+
+def final(kind: Kind, obj: Object) -> bytes:
+    """The stored form's bytes of an object that is not stored (dry run): its resourceVersion stays."""
+    obj = kind.strategy.to_storage(obj, kind.resource.api_version)
+    return orjson.dumps({"metadata": obj["metadata"], **{k: v for k, v in obj.items() if k not in _HEAD}})

@@ -1,0 +1,109 @@
+"""/eviction: delete a pod if the PodDisruptionBudgets that cover it allow that. Source: the eviction API (policy/v1)."""
+
+from typing import Any
+
+from kapi.objects import errors, labels, time
+from kapi.registry import deletion, encoding
+from kapi.registry.call import Call
+from kapi.registry.kind import Kind
+from kapi.registry.rest import Rest
+from kapi.storage.store import Mismatch
+
+Object = dict[str, Any]
+_TRIES = 5
+_CONDITION = {
+    "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+}  # fmt: skip
+
+
+async def evict(rest: Rest, call: Call, budgets: Kind, options: deletion.Options) -> None:
+    """Evict the pod named by `call`. Raises TooManyRequests when a budget is used up."""
+    entry = rest.get(call.kind, call.namespace, call.name)
+    pod = encoding.parse(call.kind, entry)
+    if not _free(pod):
+        await _spend(rest, call, budgets, pod)
+    if not call.dry_run:
+        await _mark(rest, call)
+    await deletion.delete(rest, call, options)
+
+
+def _free(pod: Object) -> bool:
+    """Whether its eviction disturbs nobody: over, not begun, or under way."""
+    return bool(pod["metadata"].get("deletionTimestamp")) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending")
+
+
+def _covering(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
+    own = pod["metadata"].get("labels") or {}
+    found = (encoding.parse(budgets, e) for e in rest.list(budgets, call.namespace).entries)
+    return [b for b in found if labels.from_object(b["spec"].get("selector")).matches(own)]
+
+
+def _ready(pod: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in (pod.get("status") or {}).get("conditions") or ())
+
+
+async def _spend(rest: Rest, call: Call, budgets: Kind, pod: Object) -> None:
+    covering = _covering(rest, call, budgets, pod)
+    if not covering:
+        return
+    if len(covering) > 1:
+        text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        raise errors.InternalError(text, {})
+    budget = covering[0]
+    status = budget.get("status") or {}
+    name = budget["metadata"]["name"]
+    if not _ready(pod):
+        always = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+        healthy = status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0) > 0
+        if always or healthy:
+            return
+    if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
+        raise _too_many(f"The disruption budget {name} is still being processed by the server.", 10)
+    if status.get("disruptionsAllowed", 0) <= 0:
+        needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
+        raise _too_many(f"The disruption budget {name} needs {needs} healthy pods and has {has} currently", 0)
+    if not call.dry_run:
+        await _take_one(rest, call, budgets, name, pod["metadata"]["name"])
+
+
+def _too_many(why: str, seconds: int) -> errors.TooManyRequests:
+    details: Object = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
+    if seconds:
+        details["retryAfterSeconds"] = seconds
+    return errors.TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", details)
+
+
+async def _take_one(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) -> None:
+    """Count the eviction in the budget's status, so that the next one sees it before the controller does."""
+    mine = Call(kind=budgets, user=call.user, namespace=call.namespace, name=name, subresource="status", tracked=False)
+    for _ in range(_TRIES):
+        entry = rest.get(budgets, call.namespace, name)
+        budget = encoding.parse(budgets, entry)
+        status = budget["status"]
+        if status.get("disruptionsAllowed", 0) <= 0:
+            needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
+            raise _too_many(f"The disruption budget {name} needs {needs} healthy pods and has {has} currently", 0)
+        status["disruptionsAllowed"] -= 1
+        status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: time.stamp()}
+        try:
+            await rest._commit(mine, mine.key, budget, entry.revision)
+        except Mismatch:
+            continue
+        return
+    raise errors.conflict(budgets.resource.plural, budgets.resource.group, name, errors.STALE)
+
+
+async def _mark(rest: Rest, call: Call) -> None:
+    """Leave the DisruptionTarget condition in the pod's status."""
+    for _ in range(_TRIES):
+        entry = rest.get(call.kind, call.namespace, call.name)
+        pod = encoding.parse(call.kind, entry)
+        status = pod.setdefault("status", {})
+        others = [c for c in status.get("conditions") or () if c["type"] != "DisruptionTarget"]
+        condition = {**_CONDITION, "lastProbeTime": None, "lastTransitionTime": time.stamp()}
+        status["conditions"] = [*others, condition]
+        try:
+            await rest._commit(call, call.key, pod, entry.revision)
+        except Mismatch:
+            continue
+        return

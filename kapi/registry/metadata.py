@@ -1,0 +1,182 @@
+"""The rules of ObjectMeta, the same for every kind: what the server fills in, what may be sent, what may change.
+
+Source: apimachinery's ValidateObjectMeta and ValidateObjectMetaUpdate (v1.36), in their order.
+"""
+
+import uuid
+from collections.abc import Callable
+from functools import lru_cache
+from random import choices
+from typing import Any
+
+from kapi.objects import causes, names, time
+from kapi.objects.errors import Cause
+
+Object = dict[str, Any]
+
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
+_ANNOTATIONS_LIMIT = 256 * 1024
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_BASE = 58
+"""generateName keeps 58 of 63 characters in front of its 5 random ones."""
+
+
+def generate_name(base: str) -> str:
+    """'web-' -> 'web-x7k2p'."""
+    return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))  # noqa: S311 - a name, not a secret
+
+
+def fill(meta: Object) -> None:
+    """What the server decides on create."""
+    meta["uid"] = str(uuid.uuid4())
+    meta["creationTimestamp"] = time.stamp()
+    for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+        meta.pop(field, None)
+    if not meta.get("name") and meta.get("generateName"):
+        meta["name"] = generate_name(meta["generateName"])
+
+
+def keep(meta: Object, old: Object) -> None:
+    """What an update can't change, put back before validation."""
+    meta.setdefault("uid", old["uid"])
+    for field in ("creationTimestamp", "generation", "deletionTimestamp"):
+        if field in old:
+            meta[field] = old[field]
+        elif field == "generation":
+            meta.pop(field, None)
+    if "deletionGracePeriodSeconds" in old:
+        meta.setdefault("deletionGracePeriodSeconds", old["deletionGracePeriodSeconds"])
+    meta.pop("selfLink", None)
+
+
+def dedupe_owners(meta: Object) -> bool:
+    """Drop owner references given twice (same uid); True when one was."""
+    owners = meta.get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return False
+    seen: dict[str, Object] = {}
+    for owner in owners:
+        if seen.setdefault(owner.get("uid", ""), owner) != owner:
+            seen[repr(owner)] = owner
+    if len(seen) == len(owners):
+        return False
+    meta["ownerReferences"] = list(seen.values())
+    return True
+
+
+def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], list[str]]) -> list[Cause]:
+    """Causes of a new object's metadata."""
+    out: list[Cause] = []
+    if generate := meta.get("generateName"):
+        out += [causes.invalid("metadata.generateName", generate, m) for m in name_check(generate, True)]
+    name = meta.get("name")
+    if not name:
+        out.append(causes.required("metadata.name", "name or generateName is required"))
+    else:
+        out += [causes.invalid("metadata.name", name, m) for m in name_check(name, False)]
+    namespace = meta.get("namespace")
+    if namespaced:
+        if not namespace:
+            out.append(causes.required("metadata.namespace"))
+        else:
+            out += [causes.invalid("metadata.namespace", namespace, m) for m in names.dns_label(namespace, False)]
+    elif namespace:
+        out.append(causes.forbidden("metadata.namespace", "not allowed on this type"))
+    if meta.get("generation", 0) < 0:
+        out.append(causes.invalid("metadata.generation", meta["generation"], causes.NON_NEGATIVE))
+    return out + _common(meta) + _finalizers(meta)
+
+
+def validate_update(meta: Object, old: Object) -> list[Cause]:
+    """Causes of a change of metadata. Stock asks this twice (pipeline and kind), so each cause is listed twice."""
+    out: list[Cause] = []
+    if old.get("deletionTimestamp"):
+        known = set(old.get("finalizers") or ())
+        if extra := sorted(f for f in meta.get("finalizers") or () if f not in known):
+            found = ", ".join(causes.go_quote(f) for f in extra)
+            text = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}"
+            out.append(causes.forbidden("metadata.finalizers", text))
+    out += [
+        causes.invalid(f"metadata.{field}", meta.get(field), "field is immutable")
+        for field in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+        if meta.get(field) != old.get(field)
+    ]
+    out += _common(meta)
+    return out + out + _finalizer_names(meta)
+
+
+def _common(meta: Object) -> list[Cause]:
+    out: list[Cause] = []
+    if labels := meta.get("labels"):
+        out += label_causes(labels, "metadata.labels")
+    if annotations := meta.get("annotations"):
+        out += annotation_causes(annotations, "metadata.annotations")
+    if owners := meta.get("ownerReferences"):
+        out += _owners(owners)
+    return out
+
+
+@lru_cache(maxsize=4096)
+def _label(key: str, value: str, field: str) -> tuple[Cause, ...]:
+    bad_keys = tuple(causes.invalid(field, key, m) for m in names.qualified_name(key))
+    return bad_keys + tuple(causes.invalid(field, value, m) for m in names.label_value(value))
+
+
+def label_causes(labels: dict[str, str], field: str) -> list[Cause]:
+    """Causes of a label map at `field`."""
+    return [cause for key, value in labels.items() for cause in _label(key, value, field)]
+
+
+@lru_cache(maxsize=4096)
+def _annotation_key(key: str, field: str) -> tuple[Cause, ...]:
+    return tuple(causes.invalid(field, key, m) for m in names.qualified_name(key.lower()))
+
+
+def annotation_causes(annotations: dict[str, str], field: str) -> list[Cause]:
+    """Causes of an annotation map at `field`: its keys, and its size as a whole (256 KiB)."""
+    out = [cause for key in annotations for cause in _annotation_key(key, field)]
+    if sum(len(k) + len(v) for k, v in annotations.items()) > _ANNOTATIONS_LIMIT:
+        out.append(causes.too_long(field, _ANNOTATIONS_LIMIT))
+    return out
+
+
+def _owners(owners: list[Object]) -> list[Cause]:
+    field = "metadata.ownerReferences"
+    out: list[Cause] = []
+    controller = ""
+    for owner in owners:
+        version = owner.get("apiVersion", "")
+        if not version.rpartition("/")[2]:
+            out.append(causes.invalid(f"{field}.apiVersion", version, "version must not be empty"))
+        out += [causes.invalid(f"{field}.{key}", "", "must not be empty") for key in ("kind", "name", "uid") if not owner.get(key)]
+        if (version, owner.get("kind")) in (("v1", "Event"), ("events.k8s.io/v1", "Event")):
+            group, _, served = version.rpartition("/")
+            out.append(causes.invalid(field, owner, f"{group}/{served}, Kind=Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            if controller:
+                text = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {owner.get("name")}'
+                out.append(causes.invalid(field, owners, text))
+            controller = owner.get("name", "")
+    return out
+
+
+def _finalizers(meta: Object) -> list[Cause]:
+    finalizers = meta.get("finalizers")
+    if not finalizers:
+        return []
+    out: list[Cause] = []
+    if ORPHAN in finalizers and FOREGROUND in finalizers:
+        text = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
+        out.append(causes.invalid("metadata.finalizers", finalizers, text))
+    return out + _finalizer_names(meta)
+
+
+def _finalizer_names(meta: Object) -> list[Cause]:
+    out: list[Cause] = []
+    for i, name in enumerate(meta.get("finalizers") or ()):
+        field = f"metadata.finalizers[{i}]"
+        out += [causes.invalid(field, name, m) for m in names.qualified_name(name)]
+        if "/" not in name and name not in STANDARD_FINALIZERS:
+            out.append(causes.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified"))
+    return out

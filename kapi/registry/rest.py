@@ -1,0 +1,267 @@
+"""THE pipeline: get, list, watch, create, update for every kind. What differs between kinds is their Strategy.
+
+create: default -> managedFields -> admission mutates -> fill metadata, prepare -> validate -> admission validates -> allocate -> commit.
+update is the same around a `change` (old object -> new object): PUT, the patches, apply, /status and /scale are each only another change.
+Deleting is in kapi.registry.deletion. Decoding of request bodies is the API's.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kapi.objects import errors, time
+from kapi.objects.errors import Cause
+from kapi.registry import encoding, metadata
+from kapi.registry.allocate import Allocators
+from kapi.registry.call import Call
+from kapi.registry.kind import Kind
+from kapi.registry.review import Admission, Review
+from kapi.schema import managed
+from kapi.storage.store import Entry, Mismatch, Page, Store, Watch
+
+Object = dict[str, Any]
+Change = Callable[[Object], Object]
+"""From the current object (a private copy) to the wanted one; raises a StatusError to refuse."""
+
+_NAME_TRIES = 8
+_RETRIES = 5
+_EVENT_SECONDS = 3600.0
+
+
+class Written(NamedTuple):
+    """What a write left: the stored form's bytes (with resourceVersion), and whether the object is new."""
+
+    body: bytes
+    created: bool = False
+    deleted: bool = False
+
+
+class Rest:
+    """The verbs, over one store and one admission chain."""
+
+    def __init__(self, store: Store, admission: Admission, allocators: Allocators | None = None) -> None:
+        self.store = store
+        self.admission = admission
+        self.allocators = allocators or Allocators(store)
+
+    # reads ------------------------------------------------------------------------------------------------------------------------
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Entry:
+        entry = self.store.get(kind.key(namespace, name))
+        if entry is None:
+            raise errors.not_found(kind.resource.plural, kind.resource.group, name)
+        return entry
+
+    def list(self, kind: Kind, namespace: str, **how: Any) -> Page:
+        """A page of entries in key order; `how` goes to Store.list."""
+        return self.store.list(kind.prefix(namespace), **how)
+
+    def watch(self, kind: Kind, namespace: str, since: int) -> Watch:
+        return self.store.watch(kind.prefix(namespace), since)
+
+    # create -----------------------------------------------------------------------------------------------------------------------
+
+    async def create(self, call: Call, obj: Object) -> Written:
+        """Create `obj` (decoded and defaulted). Raises AlreadyExists, Invalid, Forbidden …"""
+        generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
+        for attempt in range(_NAME_TRIES):
+            try:
+                return await self._create(call, encoding_copy(obj) if generated else obj)
+            except errors.AlreadyExists:
+                if not generated or attempt == _NAME_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create(self, call: Call, obj: Object) -> Written:
+        kind = call.kind
+        if metadata.dedupe_owners(obj["metadata"]):
+            call.warnings.append(DUPLICATE_OWNERS)
+        self._track(call, None, obj)
+        review = self._review(call, "CREATE", obj, None)
+        await self.admission.mutate(review)
+        obj = review.new or obj
+        metadata.fill(obj["metadata"])
+        call.name = obj["metadata"].get("name", "")
+        release = self.allocators.allocate(kind, obj, None, call.dry_run)
+        try:
+            self._check_new(call, obj)
+            await self.admission.validate(review)
+            return await self._insert(call, obj)
+        except BaseException:
+            release()
+            raise
+
+    def _check_new(self, call: Call, obj: Object) -> None:
+        """Prepare and validate a new object."""
+        kind, strategy, meta = call.kind, call.kind.strategy, obj["metadata"]
+        if strategy.status:
+            obj.pop("status", None)
+        if strategy.generation:
+            meta["generation"] = 1
+        strategy.prepare(obj, None)
+        self._refuse(call, metadata.validate(meta, kind.resource.namespaced, strategy.name_check) + strategy.validate(obj, None))
+        call.warnings += strategy.warnings(obj, None)
+
+    async def _insert(self, call: Call, obj: Object) -> Written:
+        kind, key = call.kind, call.key
+        if self.store.get(key) is not None:
+            raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
+        if call.dry_run:
+            return Written(encoding.final(kind, obj), created=True)
+        if obj["metadata"].get("resourceVersion"):
+            raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
+        try:
+            entry = await self._commit(call, key, obj, 0)
+        except Mismatch as found:
+            raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from found
+        return Written(entry.body, created=True)
+
+    # update -----------------------------------------------------------------------------------------------------------------------
+
+    async def update(self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True) -> Written:
+        """Change the object named by `call`. `create` makes the object where there is none and the verb may create it."""
+        for _ in range(_RETRIES):
+            entry = self.store.get(call.key)
+            if entry is None:
+                if create is None:
+                    raise errors.not_found(call.kind.resource.plural, call.kind.resource.group, call.name)
+                return await self.create(call, create())
+            try:
+                return await self._update(call, entry, change, unconditional)
+            except Mismatch:
+                continue
+        raise errors.conflict(call.kind.resource.plural, call.kind.resource.group, call.name, errors.STALE)
+
+    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> Written:
+        kind = call.kind
+        old = encoding.parse(kind, entry)
+        new = change(encoding.parse(kind, entry))
+        self._check_version(call, new, old, unconditional)
+        if metadata.dedupe_owners(new["metadata"]):
+            call.warnings.append(DUPLICATE_OWNERS)
+        self._track(call, old, new)
+        review = self._review(call, "UPDATE", new, old)
+        await self.admission.mutate(review)
+        new = review.new or new
+        self._check_uid(call, new, old)
+        release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
+        try:
+            self._check_changed(call, new, old)
+            await self.admission.validate(review)
+            return await self._replace(call, entry, new, old)
+        except BaseException:
+            if release:
+                release()
+            raise
+
+    def _check_changed(self, call: Call, new: Object, old: Object) -> None:
+        """Prepare and validate a changed object."""
+        strategy, subresource = call.kind.strategy, call.subresource
+        self._prepare(call, new, old)
+        causes = metadata.validate_update(new["metadata"], old["metadata"])
+        if subresource in ("", "scale"):
+            causes += strategy.validate(new, old)
+        else:
+            causes += strategy.validate_subresource(subresource, new, old)
+        self._refuse(call, causes)
+        call.warnings += strategy.warnings(new, old)
+
+    def _prepare(self, call: Call, new: Object, old: Object) -> None:
+        """Put back what this endpoint may not change, and count generations."""
+        strategy = call.kind.strategy
+        metadata.keep(new["metadata"], old["metadata"])
+        if call.subresource == "status":
+            for key in [k for k in new if k not in ("metadata", "kind", "apiVersion", "status")]:
+                del new[key]
+            new.update((k, v) for k, v in old.items() if k not in ("metadata", "kind", "apiVersion", "status"))
+        elif strategy.status and call.subresource in ("", "scale"):
+            if "status" in old:
+                new["status"] = old["status"]
+            else:
+                new.pop("status", None)
+        if call.subresource in ("", "scale"):
+            strategy.prepare(new, old)
+        else:
+            strategy.prepare_subresource(call.subresource, new, old)
+        if strategy.generation and strategy.changed(new, old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> Written:
+        kind = call.kind
+        meta = new["metadata"]
+        if meta.get("deletionTimestamp") and not meta.get("finalizers") and not meta.get("deletionGracePeriodSeconds") and not kind.strategy.held(new):
+            meta["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if not call.dry_run:
+                await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
+                self.allocators.release(kind, old)
+            return Written(encoding.final(kind, new), deleted=True)
+        meta["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if call.dry_run or new == old:
+            return Written(encoding.final(kind, new))
+        return Written((await self._commit(call, call.key, new, entry.revision)).body)
+
+    def _check_version(self, call: Call, new: Object, old: Object, unconditional: bool) -> None:
+        wanted = new["metadata"].get("resourceVersion")
+        resource = call.kind.resource
+        if not wanted or wanted == "0":
+            if not (unconditional and call.kind.strategy.unconditional_update):
+                cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
+                raise errors.invalid(resource.plural, resource.group, call.name, [cause])
+        elif wanted != old["metadata"]["resourceVersion"]:
+            raise errors.conflict(resource.plural, resource.group, call.name, errors.STALE)
+
+    def _check_uid(self, call: Call, new: Object, old: Object) -> None:
+        uid, known = new["metadata"].get("uid"), old["metadata"]["uid"]
+        if uid and uid != known:
+            resource = call.kind.resource
+            root = "" if call.dry_run else "/registry"
+            where = f"{root}/{resource.plural}/{call.namespace}/{call.name}" if call.namespace else f"{root}/{resource.plural}/{call.name}"
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: {where}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {known}"
+            )
+            raise errors.conflict(resource.plural, resource.group, call.name, why)
+
+    # shared -----------------------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, call: Call, causes: list[Cause]) -> None:
+        if causes:
+            raise errors.invalid(call.kind.resource.kind, call.kind.resource.group, call.name, causes)
+
+    def _review(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Review:
+        return Review(
+            kind=call.kind, operation=operation, user=call.user, namespace=call.namespace, name=call.name, subresource=call.subresource,
+            new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings,
+        )  # fmt: skip
+
+    def _track(self, call: Call, old: Object | None, new: Object) -> None:
+        """Who owns which field now."""
+        if not call.tracked:
+            return
+        strategy = call.kind.strategy
+        reset = strategy.status_reset_fields if call.subresource == "status" else strategy.reset_fields
+        if strategy.status and call.subresource != "status":
+            reset = (*reset, ("status",))
+        managed.track(
+            call.kind.schema, old, new, manager=call.manager, api_version=call.kind.resource.api_version,
+            subresource=call.subresource, reset=reset, stamp=time.stamp(),
+        )  # fmt: skip
+
+    async def _commit(self, call: Call, key: str, obj: Object, expect: int) -> Entry:
+        kind = call.kind
+        stored = kind.strategy.to_storage(obj, kind.resource.api_version)
+        ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
+        return await self.store.commit(
+            key, encoding.body(stored), expect=expect, labels=obj["metadata"].get("labels") or {},
+            fields={name: get(stored) for name, get in kind.strategy.fields.items()}, ttl=ttl,
+        )  # fmt: skip
+
+
+DUPLICATE_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
+    "and may reject such requests as early as 1.24; please fix your requests"
+)
+
+
+def encoding_copy(obj: Object) -> Object:
+    """A copy deep enough for one attempt of a generateName create (metadata is what an attempt changes at the top)."""
+    return {**obj, "metadata": dict(obj["metadata"])}

@@ -1,0 +1,43 @@
+"""Tables and PartialObjectMetadata: the shapes `kubectl get` and metadata clients ask for."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kapi.objects import time
+from kapi.registry.kind import Kind
+
+Object = dict[str, Any]
+
+
+def partial(obj: Object, version: str = "v1") -> Object:
+    """Only the metadata of an object."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version}", "metadata": obj["metadata"]}
+
+
+def columns(kind: Kind) -> list[Object]:
+    return [
+        {"name": c.name, "type": c.type, "format": c.format, "description": c.description, "priority": c.priority}
+        for c in kind.strategy.columns
+    ]  # fmt: skip
+
+
+def row(kind: Kind, obj: Object, include: str, now: float) -> Object:
+    """One row; `include` is None, Metadata or Object."""
+    shown: Object | None = None
+    if include == "Object":
+        shown = obj
+    elif include != "None":
+        shown = partial(obj)
+    return {"cells": kind.strategy.row(obj, now), "object": shown}
+
+
+def table(kind: Kind, objects: Iterable[Object], meta: Object, include: str, *, version: str = "v1", headed: bool = True) -> Object:
+    """A Table; a watch sends the column definitions only with its first event (`headed`)."""
+    now = time.now()
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": meta,
+        "columnDefinitions": columns(kind) if headed else None,
+        "rows": [row(kind, obj, include, now) for obj in objects],
+    }
