@@ -1,0 +1,134 @@
+"""A pod's sandbox and containers as CRI wants them configured. Pure: whatever had to be looked up is given.
+
+Labels and annotations are those stock sets: from them the kubelet knows its own containers again after a restart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kubelet import dns, environment, pods, resources, runtime, security
+from kubelet.settings import Settings
+
+Object = dict[str, Any]
+
+_PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
+_PROPAGATION = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one container is given beyond its spec."""
+
+    image: str = ""
+    """The image's id."""
+    image_user: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Object] = ()
+    """CRI mounts."""
+    attempt: int = 0
+    target: str = ""
+    """The container whose processes an ephemeral container sees."""
+    memory: int = 0
+    """Bytes of this machine's memory."""
+    unified: bool = False
+
+
+def log_directory(pod: Object, settings: Settings) -> str:
+    meta = pod["metadata"]
+    return f"{settings.pod_logs_dir}/{meta['namespace']}_{meta['name']}_{pods.uid(pod)}"
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    meta = pod["metadata"]
+    return {runtime.POD_NAME: meta["name"], runtime.POD_NAMESPACE: meta["namespace"], runtime.POD_UID: pods.uid(pod)}
+
+
+def sandbox(pod: Object, attempt: int, settings: Settings, resolver: dns.Resolver) -> Object:
+    """PodSandboxConfig."""
+    meta = pod["metadata"]
+    name, _ = dns.hostname(pod, "")
+    linux: Object = {"cgroup_parent": resources.parent(pod, settings.cgroup_root), "security_context": security.sandbox(pod)}
+    linux["sysctls"] = security.sysctls(pod)
+    out: Object = {
+        "metadata": {"name": meta["name"], "uid": pods.uid(pod), "namespace": meta["namespace"], "attempt": attempt},
+        "log_directory": log_directory(pod, settings),
+        "dns_config": {"servers": resolver.servers, "searches": resolver.searches, "options": resolver.options},
+        "labels": {**(meta.get("labels") or {}), **_labels(pod)},
+        "annotations": meta.get("annotations") or {},
+        "linux": linux,
+    }
+    if not pods.host_network(pod):
+        out["hostname"] = name
+        out["port_mappings"] = [_port(p) for c in pods.inits(pod) + pods.regulars(pod) for p in c.get("ports") or () if p.get("hostPort")]
+    return out
+
+
+def _port(port: Object) -> Object:
+    return {
+        "protocol": _PROTOCOLS[port.get("protocol", "TCP")],
+        "container_port": port["containerPort"],
+        "host_port": port["hostPort"],
+        "host_ip": port.get("hostIP", ""),
+    }
+
+
+def container(pod: Object, spec: Object, given: Inputs) -> Object:
+    """ContainerConfig."""
+    name = spec["name"]
+    command = [environment.expand(word, given.variables) for word in spec.get("command") or ()]
+    args = [environment.expand(word, given.variables) for word in spec.get("args") or ()]
+    return {
+        "metadata": {"name": name, "attempt": given.attempt},
+        "image": {"image": given.image, "user_specified_image": spec.get("image", "")},
+        "command": command,
+        "args": args,
+        "working_dir": spec.get("workingDir") or "",
+        "envs": [{"key": k, "value": v} for k, v in given.variables.items()],
+        "mounts": given.mounts,
+        "labels": {**_labels(pod), runtime.CONTAINER_NAME: name},
+        "annotations": _annotations(pod, spec, given.attempt),
+        "log_path": f"{name}/{given.attempt}.log",
+        "stdin": bool(spec.get("stdin")),
+        "stdin_once": bool(spec.get("stdinOnce")),
+        "tty": bool(spec.get("tty")),
+        "linux": {
+            "resources": resources.container(pod, spec, given.memory, unified=given.unified),
+            "security_context": security.container(pod, spec, given.image_user, given.target),
+        },
+    }
+
+
+def _annotations(pod: Object, spec: Object, attempt: int) -> dict[str, str]:
+    out = {
+        runtime.HASH: pods.container_hash(spec),
+        runtime.RESTART_COUNT: str(attempt),
+        runtime.MESSAGE_PATH: spec.get("terminationMessagePath") or "/dev/termination-log",
+        runtime.MESSAGE_POLICY: spec.get("terminationMessagePolicy") or "File",
+        runtime.POD_GRACE: str(int(pods.grace(pod))),
+    }
+    if ports := spec.get("ports"):
+        out["io.kubernetes.container.ports"] = orjson.dumps(ports).decode()
+    return out
+
+
+def mount(at: Object, host_path: str) -> Object:
+    """A volumeMount as a CRI mount."""
+    return {
+        "container_path": at["mountPath"] if at["mountPath"].startswith("/") else "/" + at["mountPath"],
+        "host_path": host_path,
+        "readonly": bool(at.get("readOnly")),
+        "propagation": _PROPAGATION[at.get("mountPropagation") or "None"],
+    }
+
+
+def within(base: str, relative: str) -> Path:
+    """base/relative, which must not lead out of base. Raises environment.Missing."""
+    root = Path(base).resolve()
+    path = (root / relative).resolve()
+    if path != root and root not in path.parents:
+        raise environment.Missing(f"subpath '{relative}' is outside of the volume")
+    return path

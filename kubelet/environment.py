@@ -1,0 +1,189 @@
+"""A container's environment: services, envFrom, env, $(NAME) expansion, and the downward API that volumes use too.
+
+What has to be looked up (ConfigMaps, Secrets) comes through `lookup`; a missing one raises Missing with stock's text.
+"""
+
+import base64
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.objects import quantity
+from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
+from kubelet import pods
+
+Object = dict[str, Any]
+Lookup = Callable[[Resource, str, str], Awaitable[Object | None]]
+"""(resource, namespace, name) -> the object, or None when there is none."""
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\)|\()")
+_KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
+
+
+class Missing(Exception):
+    """Something the container refers to is not there; the text is the status message."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a pod's environment depends on besides itself."""
+
+    services: Iterable[Object] = ()
+    """Services of the pod's namespace, and kubernetes of the default one."""
+    ips: tuple[str, ...] = ()
+    host_ips: tuple[str, ...] = ()
+    node: str = ""
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """$(NAME) becomes its value, $$ a dollar sign; an unknown name stays as it is written."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        return values.get(match[1], match[0]) if match[1] is not None else match[0]
+
+    return _REFERENCE.sub(replace, text)
+
+
+def service_variables(services: Iterable[Object]) -> dict[str, str]:
+    """The variables that tell where Services are, e.g. WEB_SERVICE_HOST and WEB_PORT_80_TCP_ADDR."""
+    out: dict[str, str] = {}
+    for service in services:
+        spec = service.get("spec") or {}
+        ip, ports = spec.get("clusterIP"), spec.get("ports") or ()
+        if not ip or ip == "None" or not ports:
+            continue
+        name = service["metadata"]["name"].upper().replace("-", "_")
+        out |= {f"{name}_SERVICE_HOST": ip, f"{name}_SERVICE_PORT": str(ports[0]["port"])}
+        for port in ports:
+            if port.get("name"):
+                out[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+        out |= _links(name, ip, ports)
+    return out
+
+
+def _links(name: str, ip: str, ports: Iterable[Object]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    host = f"[{ip}]" if ":" in ip else ip
+    for index, port in enumerate(ports):
+        protocol, number = port.get("protocol", "TCP"), port["port"]
+        url = f"{protocol.lower()}://{host}:{number}"
+        prefix = f"{name}_PORT_{number}_{protocol}"
+        if index == 0:
+            out[f"{name}_PORT"] = url
+        out |= {prefix: url, f"{prefix}_PROTO": protocol.lower(), f"{prefix}_PORT": str(number), f"{prefix}_ADDR": ip}
+    return out
+
+
+def field_value(pod: Object, path: str, around: Surroundings) -> str:
+    """The downward API: the text of a field, e.g. 'metadata.labels["app"]'. Raises Missing."""
+    meta, spec = pod["metadata"], pod["spec"]
+    if keyed := _KEYED.match(path):
+        return str((meta.get(keyed[1]) or {}).get(keyed[2], ""))
+    simple: dict[str, Callable[[], str]] = {
+        "metadata.name": lambda: meta["name"],
+        "metadata.namespace": lambda: meta["namespace"],
+        "metadata.uid": lambda: meta["uid"],
+        "metadata.labels": lambda: _pairs(meta.get("labels")),
+        "metadata.annotations": lambda: _pairs(meta.get("annotations")),
+        "spec.nodeName": lambda: spec.get("nodeName") or around.node,
+        "spec.serviceAccountName": lambda: spec.get("serviceAccountName") or "",
+        "status.hostIP": lambda: around.host_ips[0] if around.host_ips else "",
+        "status.hostIPs": lambda: ",".join(around.host_ips),
+        "status.podIP": lambda: around.ips[0] if around.ips else "",
+        "status.podIPs": lambda: ",".join(around.ips),
+    }
+    if path not in simple:
+        raise Missing(f"unsupported fieldPath: {path}")
+    return simple[path]()
+
+
+def _pairs(values: Mapping[str, str] | None) -> str:
+    """app="web" a line, sorted: how labels look in a file."""
+    return "\n".join(f'{k}="{_escaped(v)}"' for k, v in sorted((values or {}).items()))
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def resource_value(pod: Object, ref: Object, container: Object | None, around: Surroundings) -> str:
+    """resourceFieldRef, e.g. limits.cpu in units of its divisor, rounded up; no limit means the node's allocatable."""
+    if name := ref.get("containerName"):
+        found = pods.find(pod, name)
+        container = found[1] if found else None
+    if container is None:
+        raise Missing(f"container {ref.get('containerName')} not found")
+    what, _, resource = ref["resource"].partition(".")
+    text = ((container.get("resources") or {}).get(what) or {}).get(resource)
+    if text is None:
+        text = around.allocatable.get(resource, "0") if what == "limits" else "0"
+    divisor = quantity.parse(ref.get("divisor") or "1").nano or quantity.parse("1").nano
+    return str(-(-quantity.parse(text).nano // divisor))
+
+
+async def variables(pod: Object, container: Object, lookup: Lookup, around: Surroundings) -> dict[str, str]:
+    """The container's whole environment. Raises Missing."""
+    out = service_variables(around.services)
+    known: dict[str, str] = {}
+    for source in container.get("envFrom") or ():
+        known |= await _all_of(pod, source, lookup)
+    for entry in container.get("env") or ():
+        if entry.get("valueFrom"):
+            value = await _value(pod, container, entry["valueFrom"], lookup, around)
+            if value is not None:
+                known[entry["name"]] = value
+        else:
+            known[entry["name"]] = expand(entry.get("value") or "", out | known)
+    return out | known
+
+
+async def _all_of(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
+    prefix = source.get("prefix") or ""
+    ref = source.get("configMapRef") or source.get("secretRef") or {}
+    secret = bool(source.get("secretRef"))
+    found = await _find(pod, secret, ref, lookup)
+    return {prefix + key: value for key, value in sorted(texts(found).items())} if found else {}
+
+
+async def _find(pod: Object, secret: bool, ref: Object, lookup: Lookup) -> Object | None:
+    resource = SECRETS if secret else CONFIG_MAPS
+    found = await lookup(resource, pod["metadata"]["namespace"], ref.get("name") or "")
+    if found is None and not ref.get("optional"):
+        raise Missing(f'{resource.kind.lower()} "{ref.get("name")}" not found')
+    return found
+
+
+def texts(source: Object) -> dict[str, str]:
+    """The data of a ConfigMap or Secret as text."""
+    return {key: value.decode("utf-8", "replace") for key, value in data(source).items()}
+
+
+def data(source: Object) -> dict[str, bytes]:
+    """The data of a ConfigMap or Secret as bytes."""
+    out = {key: base64.b64decode(value) for key, value in (source.get("binaryData") or {}).items()}
+    if source.get("kind") == "Secret":
+        return out | {key: base64.b64decode(value or "") for key, value in (source.get("data") or {}).items()}
+    return out | {key: value.encode() for key, value in (source.get("data") or {}).items()}
+
+
+async def _value(pod: Object, container: Object, source: Object, lookup: Lookup, around: Surroundings) -> str | None:
+    if ref := source.get("fieldRef"):
+        return field_value(pod, ref["fieldPath"], around)
+    if ref := source.get("resourceFieldRef"):
+        return resource_value(pod, ref, container, around)
+    ref = source.get("configMapKeyRef") or source.get("secretKeyRef") or {}
+    secret = bool(source.get("secretKeyRef"))
+    found = await _find(pod, secret, ref, lookup)
+    if found is None:
+        return None
+    values = texts(found)
+    if ref["key"] in values:
+        return values[ref["key"]]
+    if ref.get("optional"):
+        return None
+    kind = "Secret" if secret else "ConfigMap"
+    raise Missing(f"couldn't find key {ref['key']} in {kind} {pod['metadata']['namespace']}/{ref['name']}")

@@ -1,0 +1,43 @@
+"""mount(2) and umount(2): memory-backed volumes, and what is mounted below a directory."""
+
+import ctypes
+import ctypes.util
+import os
+from pathlib import Path
+
+_libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
+_NOSUID, _NODEV, _BIND, _REC, _DETACH = 2, 4, 4096, 16384, 2
+
+
+def _check(result: int, path: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+
+
+def tmpfs(path: str | Path, size: int = 0) -> None:
+    """Mount a file system in memory, of at most `size` bytes (0: the kernel's half of the memory). Raises OSError."""
+    options = f"mode=0777,size={size}" if size else "mode=0777"
+    _check(_libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", _NOSUID | _NODEV, options.encode()), str(path))
+
+
+def bind(source: str | Path, target: str | Path) -> None:
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, _BIND | _REC, None), str(target))
+
+
+def unmount(path: str | Path) -> None:
+    """Take a mount away, even while it is in use. Raises OSError."""
+    _check(_libc.umount2(os.fsencode(path), _DETACH), str(path))
+
+
+def below(path: str | Path) -> list[str]:
+    """Mount points at or below `path`, deepest first."""
+    top = str(path)
+    with open("/proc/self/mountinfo", encoding="utf-8") as info:
+        points = [line.split(" ", 5)[4].encode().decode("unicode_escape") for line in info]
+    return sorted((p for p in points if p == top or p.startswith(top + "/")), key=len, reverse=True)
+
+
+def mounted(path: str | Path) -> bool:
+    """Whether something is mounted at `path` itself."""
+    return os.path.ismount(path)

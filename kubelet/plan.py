@@ -1,0 +1,359 @@
+"""What to do next for one pod: pure. From the pod, what was seen of it and the time to a list of actions; nothing is done here.
+
+Level-triggered: the same sight gives the same plan, whoever woke us. What is being done already (`Seen.busy`) is not planned again.
+Rules: KEP-753 (sidecars), the pod lifecycle documentation, crash back-off 10 s doubling to 5 min (v1.36).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kapi.objects import time
+from kubelet import pods, runtime
+from kubelet.runtime import Container, PodState, Sandbox
+
+Object = dict[str, Any]
+
+FIRST_DELAY, LAST_DELAY, FORGIVEN = 10.0, 300.0, 600.0
+MINIMUM_GRACE = 2.0
+SHOWN = 5.0
+"""Seconds a container that waits for its back-off is still shown as it ended."""
+SANDBOX, START = "sandbox", "start"
+DEADLINE = "Pod was active on the node longer than the specified deadline"
+
+
+class Failure(NamedTuple):
+    """Why a container (or the pod) is not what it should be, e.g. Failure("ErrImagePull", "...")."""
+
+    reason: str
+    message: str = ""
+
+
+class Backoff(NamedTuple):
+    """A container that keeps failing: how long it waits, and the end of the run that made it wait."""
+
+    delay: float
+    at: float
+
+
+class Verdict(NamedTuple):
+    """What probes say of a running container; None: nothing yet."""
+
+    live: bool | None = None
+    ready: bool | None = None
+    started: bool | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a pod beyond its spec."""
+
+    state: PodState = field(default_factory=PodState)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By container id."""
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    """Why the last try to start a container failed, by name."""
+    holds: Mapping[str, float] = field(default_factory=dict)
+    """Until when a container is not tried again after such a failure, by name."""
+    backoffs: Mapping[str, Backoff] = field(default_factory=dict)
+    """By container name."""
+    busy: Mapping[str, float] = field(default_factory=dict)
+    """What is being done: "sandbox", "start", or a container or sandbox id being stopped, with the grace it was given."""
+    outcome: Failure | None = None
+    """Set when the pod must end as Failed (evicted, deadline, rejected)."""
+    gone: bool = False
+    """The pod is no more in the API (or its manifest is gone)."""
+    hooking: frozenset[str] = frozenset()
+    """Ids of containers whose postStart hook has not ended."""
+
+
+@dataclass(frozen=True)
+class RunSandbox:
+    attempt: int
+
+
+@dataclass(frozen=True)
+class StopSandbox:
+    id: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Forget a dead container or a sandbox."""
+
+    id: str
+    sandbox: bool = False
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start containers in this order, each with its restart count; `after` is when its last run ended."""
+
+    name: str
+    attempt: int
+    after: float = 0.0
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Stop a container; `message` goes into the event, the empty one is the ordinary text."""
+
+    id: str
+    name: str
+    grace: float
+    message: str = ""
+    hook: bool = True
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The pod ends here as Failed."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing of the pod runs any more."""
+
+
+Action = RunSandbox | StopSandbox | Remove | Start | Kill | Fail | Finish
+
+
+class Plan(NamedTuple):
+    """Actions for now; `wake` is when to look again (seconds since the epoch), `waiting` names containers in back-off until then."""
+
+    actions: Sequence[Action] = ()
+    wake: float | None = None
+    waiting: Mapping[str, float] = {}
+
+
+def advance(old: Backoff | None, finished: float) -> Backoff:
+    """The back-off after another run that ended at `finished`."""
+    if old is None or finished - old.at > FORGIVEN:
+        return Backoff(FIRST_DELAY, finished)
+    return Backoff(min(old.delay * 2, LAST_DELAY), finished)
+
+
+def plan(pod: Object, seen: Seen, now: float) -> Plan:
+    """The next actions for the pod."""
+    if ending(pod, seen):
+        return _teardown(pod, seen)
+    deadline = _deadline(pod)
+    if deadline and now >= deadline:
+        return Plan([Fail("DeadlineExceeded", DEADLINE)])
+    steps = _sync(pod, seen, now)
+    wakes = [t for t in (deadline, steps.wake) if t]
+    return steps._replace(wake=min(wakes) if wakes else None)
+
+
+def ending(pod: Object, seen: Seen) -> bool:
+    """Whether the pod's containers are to be stopped for good."""
+    return seen.gone or pods.deleting(pod) or seen.outcome is not None or pods.terminal(pod) or finished(pod, seen)
+
+
+def _deadline(pod: Object) -> float:
+    seconds = pod["spec"].get("activeDeadlineSeconds")
+    started = (pod.get("status") or {}).get("startTime")
+    return time.parse(started) + seconds if seconds is not None and started else 0.0
+
+
+def current(seen: Seen) -> Sandbox | None:
+    """The sandbox that is up, if any."""
+    newest = seen.state.sandboxes[0] if seen.state.sandboxes else None
+    if newest is None or not newest.ready or not (newest.ips or newest.host_network):
+        return None
+    return newest
+
+
+def latest(seen: Seen, name: str) -> Container | None:
+    return next((c for c in seen.state.containers if c.name == name), None)
+
+
+def in_sandbox(seen: Seen, name: str, sandbox: Sandbox | None) -> Container | None:
+    """The newest run of a container in the sandbox that is up."""
+    found = latest(seen, name)
+    return found if found is not None and sandbox is not None and found.sandbox == sandbox.id else None
+
+
+def _done(pod: Object, container: Container | None) -> bool:
+    """Whether a regular container has ended and will not be started again."""
+    if container is None or container.state != runtime.EXITED:
+        return False
+    policy = pods.restart_policy(pod)
+    return policy == "Never" or (policy == "OnFailure" and container.exit_code == 0)
+
+
+def finished(pod: Object, seen: Seen) -> bool:
+    """Whether the pod has run its course: every container done, or an init container failed for good."""
+    if all(_done(pod, latest(seen, c["name"])) for c in pods.regulars(pod)):
+        return True
+    if pods.restart_policy(pod) != "Never":
+        return False
+    runs = [latest(seen, c["name"]) for c in pods.inits(pod) if not pods.is_sidecar(c)]
+    failed = any(r is not None and r.state == runtime.EXITED and r.exit_code for r in runs)
+    return failed and not any(latest(seen, c["name"]) for c in pods.regulars(pod))
+
+
+def started(container: Object, run: Container, seen: Seen) -> bool:
+    """Whether a running container has come up: its postStart hook has ended and its startup probe has passed."""
+    if run.state != runtime.RUNNING or run.id in seen.hooking:
+        return False
+    return not container.get("startupProbe") or bool(seen.verdicts.get(run.id, Verdict()).started)
+
+
+def initialized(pod: Object, seen: Seen) -> bool:
+    """Whether the init containers are behind us in this sandbox."""
+    sandbox = current(seen)
+    if any(in_sandbox(seen, c["name"], sandbox) for c in pods.regulars(pod)):
+        return True
+    for container in pods.inits(pod):
+        run = in_sandbox(seen, container["name"], sandbox)
+        if run is None:
+            return False
+        passed = started(container, run, seen) if pods.is_sidecar(container) else run.state == runtime.EXITED and not run.exit_code
+        if not passed:
+            return False
+    return True
+
+
+def _alive(seen: Seen) -> list[Container]:
+    return [c for c in seen.state.containers if c.state in (runtime.RUNNING, runtime.UNKNOWN)]
+
+
+def _teardown(pod: Object, seen: Seen) -> Plan:
+    """Containers first (sidecars last, in reverse order), then the sandbox, then the end."""
+    grace = max(pods.grace(pod), MINIMUM_GRACE)
+    sidecars = [c["name"] for c in pods.inits(pod) if pods.is_sidecar(c)]
+    alive = _alive(seen)
+    first = [c for c in alive if c.name not in sidecars]
+    if not first and alive:
+        last = max(alive, key=lambda c: sidecars.index(c.name))
+        first = [c for c in alive if c.name == last.name]
+    if first:
+        due = [c for c in first if grace < seen.busy.get(c.id, grace + 1)]
+        return Plan([Kill(c.id, c.name, grace) for c in due])
+    if SANDBOX in seen.busy or START in seen.busy:
+        return Plan()
+    standing = [s for s in seen.state.sandboxes if s.ready]
+    if standing:
+        return Plan([StopSandbox(s.id) for s in standing if s.id not in seen.busy])
+    return Plan([Finish()]) if not seen.busy else Plan()
+
+
+def _sync(pod: Object, seen: Seen, now: float) -> Plan:
+    sandbox = current(seen)
+    if sandbox is None:
+        return _renew_sandbox(pod, seen)
+    actions: list[Action] = [*_changed(pod, seen, sandbox), *_garbage(seen, sandbox)]
+    wanted, waiting = _wanted(pod, seen, sandbox, now)
+    if START not in seen.busy:
+        actions += wanted
+    ends = [latest(seen, name) for name in waiting]
+    shown = [t for t in (run.finished + SHOWN for run in ends if run is not None) if t > now]
+    return Plan(actions, min([*waiting.values(), *shown]) if waiting else None, waiting)
+
+
+def _renew_sandbox(pod: Object, seen: Seen) -> Plan:
+    """No sandbox is up: stop what is left of the old one, then run the next."""
+    if SANDBOX in seen.busy:
+        return Plan()
+    alive = [c for c in _alive(seen) if c.id not in seen.busy]
+    if alive:
+        return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in alive])
+    if any(c.id in seen.busy for c in seen.state.containers):
+        return Plan()
+    attempt = max((s.attempt + 1 for s in seen.state.sandboxes), default=0)
+    return Plan([RunSandbox(attempt)])
+
+
+def _changed(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
+    """Running containers that must be replaced: another image, or probes that gave them up."""
+    out: list[Action] = []
+    for field_name, container in pods.all_containers(pod):
+        run = in_sandbox(seen, container["name"], sandbox)
+        if run is None or run.state != runtime.RUNNING or run.id in seen.busy or field_name == "ephemeralContainers":
+            continue
+        name, verdict = container["name"], seen.verdicts.get(run.id, Verdict())
+        again = "" if pods.restart_policy(pod) == "Never" else ", will be restarted"
+        if run.annotations.get(runtime.HASH, pods.container_hash(container)) != pods.container_hash(container):
+            out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted"))
+        elif verdict.live is False:
+            out.append(Kill(run.id, name, _probe_grace(pod, container, "livenessProbe"), f"Container {name} failed liveness probe{again}"))
+        elif verdict.started is False:
+            out.append(Kill(run.id, name, _probe_grace(pod, container, "startupProbe"), f"Container {name} failed startup probe{again}"))
+    return out
+
+
+def _probe_grace(pod: Object, container: Object, probe: str) -> float:
+    own = (container.get(probe) or {}).get("terminationGracePeriodSeconds")
+    return max(float(own) if own is not None else pods.grace(pod), MINIMUM_GRACE)
+
+
+def _garbage(seen: Seen, sandbox: Sandbox) -> list[Action]:
+    """All but the last two runs of each container, and sandboxes that hold nothing."""
+    out: list[Action] = []
+    runs: dict[str, int] = {}
+    kept = {sandbox.id}
+    for container in seen.state.containers:
+        runs[container.name] = runs.get(container.name, 0) + 1
+        if runs[container.name] > 2 and container.state in (runtime.EXITED, runtime.CREATED):
+            if container.id not in seen.busy:
+                out.append(Remove(container.id))
+        else:
+            kept.add(container.sandbox)
+    stale = [s for s in seen.state.sandboxes if s.id not in kept and s.id not in seen.busy]
+    return out + [Remove(s.id, sandbox=True) for s in stale]
+
+
+def _wanted(pod: Object, seen: Seen, sandbox: Sandbox, now: float) -> tuple[list[Action], dict[str, float]]:
+    """Containers to start now, and those that wait for the end of their back-off."""
+    names, complete = _wanted_inits(pod, seen, sandbox)
+    if complete or any(in_sandbox(seen, c["name"], sandbox) for c in pods.regulars(pod)):
+        for container in pods.regulars(pod):
+            run = in_sandbox(seen, container["name"], sandbox)
+            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not _done(pod, run)):
+                names.append(container["name"])
+    names += [c["name"] for c in pods.ephemerals(pod) if latest(seen, c["name"]) is None]
+    actions: list[Action] = []
+    waiting: dict[str, float] = {}
+    for name in names:
+        run = latest(seen, name)
+        until = _held(seen, name, run)
+        if until > now:
+            waiting[name] = until
+        else:
+            actions.append(Start(name, run.attempt + 1 if run else 0, run.finished if run and run.state == runtime.EXITED else 0.0))
+    return actions, waiting
+
+
+def _held(seen: Seen, name: str, run: Container | None) -> float:
+    """Until when a failed start or the back-off of its last run holds a container."""
+    held = seen.holds.get(name, 0.0)
+    backoff = seen.backoffs.get(name)
+    if backoff is None or run is None or run.state != runtime.EXITED or run.finished - backoff.at > FORGIVEN:
+        return held
+    return max(held, run.finished + backoff.delay)
+
+
+def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str], bool]:
+    """Init containers to start now; and whether the regular ones may follow."""
+    begun = any(in_sandbox(seen, c["name"], sandbox) for c in pods.regulars(pod))
+    names: list[str] = []
+    for container in pods.inits(pod):
+        run = in_sandbox(seen, container["name"], sandbox)
+        if pods.is_sidecar(container):
+            if run is None or run.state != runtime.RUNNING:
+                names.append(container["name"])
+                if not begun:
+                    return names, False
+            elif not begun and not started(container, run, seen):
+                return names, False
+        elif not begun:
+            if run is not None and run.state == runtime.EXITED and run.exit_code == 0:
+                continue
+            if run is None or run.state in (runtime.EXITED, runtime.CREATED):
+                names.append(container["name"])
+            return names, False
+    return names, True

@@ -1,0 +1,127 @@
+"""Small questions about a pod's spec that every room of the kubelet asks. Pure."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from kapi.objects import quantity
+
+Object = dict[str, Any]
+
+CONFIG_SOURCE = "kubernetes.io/config.source"
+CONFIG_MIRROR = "kubernetes.io/config.mirror"
+CONFIG_HASH = "kubernetes.io/config.hash"
+GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
+_COUNTED = ("cpu", "memory")
+
+
+def uid(pod: Object) -> str:
+    """The uid the runtime knows the pod by: a mirror pod's is its manifest's hash."""
+    meta = pod["metadata"]
+    return str((meta.get("annotations") or {}).get(CONFIG_MIRROR) or meta["uid"])
+
+
+def full_name(pod: Object) -> str:
+    """'web_default(1234)': how messages name a pod."""
+    meta = pod["metadata"]
+    return f"{meta['name']}_{meta['namespace']}({uid(pod)})"
+
+
+def is_static(pod: Object) -> bool:
+    source = (pod["metadata"].get("annotations") or {}).get(CONFIG_SOURCE)
+    return source is not None and source != "api"
+
+
+def inits(pod: Object) -> list[Object]:
+    return pod["spec"].get("initContainers") or []
+
+
+def regulars(pod: Object) -> list[Object]:
+    return pod["spec"].get("containers") or []
+
+
+def ephemerals(pod: Object) -> list[Object]:
+    return pod["spec"].get("ephemeralContainers") or []
+
+
+def all_containers(pod: Object) -> Iterator[tuple[str, Object]]:
+    """(field, container), e.g. ("containers", {"name": "web", ...}); init containers first."""
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for container in pod["spec"].get(field) or ():
+            yield field, container
+
+
+def find(pod: Object, name: str) -> tuple[str, Object] | None:
+    return next(((field, c) for field, c in all_containers(pod) if c["name"] == name), None)
+
+
+def field_path(pod: Object, name: str) -> str:
+    """'spec.containers{web}': what an event about a container points at."""
+    found = find(pod, name)
+    return f"{found[0].join(('spec.', ''))}{{{name}}}" if found else ""
+
+
+def is_sidecar(container: Object) -> bool:
+    """Of an init container: whether it keeps running beside the others."""
+    return container.get("restartPolicy") == "Always"
+
+
+def restart_policy(pod: Object) -> str:
+    return pod["spec"].get("restartPolicy") or "Always"
+
+
+def host_network(pod: Object) -> bool:
+    return bool(pod["spec"].get("hostNetwork"))
+
+
+def grace(pod: Object) -> float:
+    """Seconds a container has between SIGTERM and SIGKILL."""
+    asked = pod["metadata"].get("deletionGracePeriodSeconds")
+    if asked is None:
+        asked = pod["spec"].get("terminationGracePeriodSeconds")
+    return 30.0 if asked is None else float(asked)
+
+
+def deleting(pod: Object) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def phase(pod: Object) -> str:
+    return (pod.get("status") or {}).get("phase") or "Pending"
+
+
+def terminal(pod: Object) -> bool:
+    return phase(pod) in ("Succeeded", "Failed")
+
+
+def container_hash(container: Object) -> str:
+    """Changes when a running container must be replaced: its name or image differ."""
+    text = orjson.dumps([container["name"], container.get("image")])
+    return hashlib.sha256(text).hexdigest()[:8]
+
+
+def resources(container: Object, what: str, name: str) -> int:
+    """resources(container, "limits", "memory") in bytes, cpu in thousandths; 0 when not said."""
+    text = ((container.get("resources") or {}).get(what) or {}).get(name)
+    return (quantity.milli(text) if name == "cpu" else quantity.value(text)) if text is not None else 0
+
+
+def qos(pod: Object) -> str:
+    """The pod's QoS class, of its containers and init containers (or of the pod's own resources)."""
+    known = (pod.get("status") or {}).get("qosClass")
+    if known:
+        return str(known)
+    whole = pod["spec"].get("resources") or {}
+    members = [whole] if whole.get("requests") or whole.get("limits") else [c.get("resources") or {} for c in inits(pod) + regulars(pod)]
+    guaranteed, anything = True, False
+    for member in members:
+        requests, limits = member.get("requests") or {}, member.get("limits") or {}
+        for name in _COUNTED:
+            asked, most = requests.get(name), limits.get(name)
+            anything = anything or bool(quantity.milli(asked)) or bool(quantity.milli(most))
+            guaranteed = guaranteed and most is not None and quantity.compare(asked if asked is not None else most, most) == 0
+    if not anything:
+        return BEST_EFFORT
+    return GUARANTEED if guaranteed else BURSTABLE

@@ -1,0 +1,176 @@
+"""Images for containers: the pull policies, pull secrets, back-off after failures, and the events they leave.
+
+One pull of an image at a time serves all who wait for it.
+"""
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from kapi.objects import time
+from kapi.objects.resource import SECRETS
+from kubelet.environment import Lookup, data
+from kubelet.plan import Failure
+from kubelet.runtime import Config, Image, Runtime, RuntimeFailure
+
+Object = dict[str, Any]
+Say = Callable[[str, str, str], None]
+"""(type, reason, message): an event about the container."""
+
+NORMAL, WARNING = "Normal", "Warning"
+FIRST_DELAY, LAST_DELAY = 10.0, 300.0
+
+
+class NotPulled(Exception):
+    """There is no image to start; `failure` is the container's waiting state, `until` when to try again."""
+
+    def __init__(self, failure: Failure, until: float = 0.0) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.until = until
+
+
+@dataclass
+class _Wait:
+    delay: float
+    until: float
+    message: str
+
+
+def normalized(image: str) -> str:
+    """The image with its default tag, e.g. 'busybox' -> 'busybox:latest'. Raises ValueError."""
+    name = image.partition("@")[0]
+    last = name.rpartition("/")[2]
+    if not last or any(c.isspace() for c in image) or name != name.lower().replace(last.lower(), last) or last.startswith(":"):
+        raise ValueError(f'couldn\'t parse image name "{image}": invalid reference format')
+    return image if "@" in image or ":" in last else f"{image}:latest"
+
+
+def registry(image: str) -> str:
+    """'docker.io' of 'busybox', 'quay.io' of 'quay.io/a/b:1'."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
+def credentials(secret: Object, image: str) -> list[Config]:
+    """The logins that a pull secret holds for an image."""
+    held = data(secret)
+    raw = held.get(".dockerconfigjson") or held.get(".dockercfg")
+    if not raw:
+        return []
+    parsed = orjson.loads(raw)
+    logins = parsed.get("auths", parsed) if ".dockerconfigjson" in held else parsed
+    out = []
+    for server, login in logins.items():
+        host = server.removeprefix("https://").removeprefix("http://").split("/")[0].replace("index.docker.io", "docker.io")
+        if host == registry(image):
+            out.append(_login(login, host))
+    return out
+
+
+def _login(login: Object, server: str) -> Config:
+    user, password = login.get("username", ""), login.get("password", "")
+    if not user and login.get("auth"):
+        user, _, password = base64.b64decode(login["auth"]).decode().partition(":")
+    return {"username": user, "password": password, "server_address": server}
+
+
+class Puller:
+    """`await ensure(...)` -> the image, present on this machine."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waits: dict[tuple[str, str], _Wait] = {}
+        self._pulls: dict[str, asyncio.Task[str]] = {}
+
+    async def ensure(self, pod: Object, container: Object, sandbox: Config, lookup: Lookup, say: Say) -> Image:
+        """Raises NotPulled."""
+        asked = container.get("image") or ""
+        try:
+            name = normalized(asked)
+        except ValueError as error:
+            say(WARNING, "InspectFailed", f'Failed to apply default image tag "{asked}": {error}')
+            raise NotPulled(Failure("InvalidImageName", f'Failed to apply default image tag "{asked}": {error}')) from None
+        policy = container.get("imagePullPolicy") or "IfNotPresent"
+        try:
+            present = await self._runtime.image(name)
+        except RuntimeFailure as error:
+            message = f'Failed to inspect image "{asked}": {error}'
+            say(WARNING, "InspectFailed", message)
+            raise NotPulled(Failure("ImageInspectError", message)) from None
+        if present is not None and policy != "Always":
+            say(NORMAL, "Pulled", f'Container image "{asked}" already present on machine and can be accessed by the pod')
+            return present
+        if policy == "Never":
+            message = f'Container image "{asked}" is not present with pull policy of Never'
+            say(WARNING, "ErrImageNeverPull", message)
+            raise NotPulled(Failure("ErrImageNeverPull", message))
+        return await self._pull(pod, asked, name, sandbox, lookup, say)
+
+    async def _pull(self, pod: Object, asked: str, name: str, sandbox: Config, lookup: Lookup, say: Say) -> Image:
+        key = (pod["metadata"]["uid"], asked)
+        wait = self._waits.get(key)
+        now = time.now()
+        if wait is not None and now < wait.until:
+            say(NORMAL, "BackOff", f'Back-off pulling image "{asked}"')
+            say(WARNING, "Failed", "Error: ImagePullBackOff")
+            message = f'Back-off pulling image "{asked}": ErrImagePull: {wait.message}'
+            raise NotPulled(Failure("ImagePullBackOff", message), wait.until)
+        say(NORMAL, "Pulling", f'Pulling image "{asked}"')
+        try:
+            await self._shared(pod, name, sandbox, lookup)
+            image = await self._runtime.image(name)
+        except RuntimeFailure as error:
+            raise self._failed(key, asked, str(error), say) from None
+        if image is None:
+            raise self._failed(key, asked, "the image vanished after it was pulled", say)
+        self._waits.pop(key, None)
+        took = _seconds(time.now() - now)
+        say(NORMAL, "Pulled", f'Successfully pulled image "{asked}" in {took} ({took} including waiting). Image size: {image.size} bytes.')
+        return image
+
+    def _failed(self, key: tuple[str, str], asked: str, message: str, say: Say) -> NotPulled:
+        say(WARNING, "Failed", f'Failed to pull image "{asked}": {message}')
+        say(WARNING, "Failed", "Error: ErrImagePull")
+        old = self._waits.get(key)
+        delay = min(old.delay * 2, LAST_DELAY) if old else FIRST_DELAY
+        self._waits[key] = _Wait(delay, time.now() + delay, message)
+        return NotPulled(Failure("ErrImagePull", message), time.now() + delay / 2)
+
+    async def _shared(self, pod: Object, name: str, sandbox: Config, lookup: Lookup) -> None:
+        task = self._pulls.get(name)
+        if task is None:
+            task = self._pulls[name] = asyncio.ensure_future(self._fetch(pod, name, sandbox, lookup))
+            task.add_done_callback(lambda _: self._pulls.pop(name, None))
+        await asyncio.shield(task)
+
+    async def _fetch(self, pod: Object, name: str, sandbox: Config, lookup: Lookup) -> str:
+        failed: RuntimeFailure | None = None
+        for auth in await self._logins(pod, name, lookup):
+            try:
+                return await self._runtime.pull(name, auth, sandbox)
+            except RuntimeFailure as error:
+                failed = error
+        raise failed or RuntimeFailure("Unknown", "no way to pull")
+
+    async def _logins(self, pod: Object, name: str, lookup: Lookup) -> list[Config | None]:
+        out: list[Config | None] = []
+        for ref in pod["spec"].get("imagePullSecrets") or ():
+            secret = await lookup(SECRETS, pod["metadata"]["namespace"], ref.get("name", ""))
+            with contextlib.suppress(ValueError):
+                out += credentials(secret, name) if secret else []
+        return out or [None]
+
+    def forget(self, uid: str) -> None:
+        """Drop the back-offs of a pod that is gone."""
+        self._waits = {k: v for k, v in self._waits.items() if k[0] != uid}
+
+
+def _seconds(seconds: float) -> str:
+    """'1.234s', '45ms': as stock prints a duration to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s" if seconds >= 1 else f"{round(seconds * 1000)}ms"

@@ -1,0 +1,342 @@
+"""A pod's status from what was seen of it: pure. Also the patch that brings the API's status to it.
+
+Conditions and fields are those a v1.36 kubelet fills in; those of others (PodScheduled, readiness gates) are left as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.objects import time
+from kubelet import plan, pods, runtime
+from kubelet.plan import Seen, Verdict
+from kubelet.runtime import Container
+
+Object = dict[str, Any]
+
+OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+LOST = "The container could not be located when the pod was terminated"
+_EPHEMERAL, _INIT = "ephemeralContainers", "initContainers"
+_FIELDS = {_INIT: "initContainerStatuses", "containers": "containerStatuses", _EPHEMERAL: "ephemeralContainerStatuses"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a status says of the node, and of the plan that is under way."""
+
+    host_ips: Sequence[str] = ()
+    runtime: str = "containerd"
+    waiting: Mapping[str, float] = field(default_factory=dict)
+    """Containers in back-off, as Plan.waiting."""
+
+
+def _list(names: Sequence[str]) -> str:
+    """['a', 'b'] as Go prints a slice of strings."""
+    return "[" + " ".join(names) + "]"
+
+
+def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
+    """The whole status of the pod; transition times come from the pod's old status where nothing changed."""
+    old = pod.get("status") or {}
+    out: Object = {"phase": "Pending", "conditions": []}
+    for group, target in _FIELDS.items():
+        statuses = [_container(pod, group, c, seen, facts, now) for c in pod["spec"].get(group) or ()]
+        if statuses:
+            out[target] = sorted(statuses, key=lambda s: s["name"]) if group == "containers" else statuses
+    out["phase"] = _phase(pod, out, seen)
+    if seen.outcome is not None:
+        out["reason"], out["message"] = seen.outcome.reason, seen.outcome.message
+    elif old.get("reason") and pods.terminal(pod):
+        out |= {k: old[k] for k in ("reason", "message") if k in old}
+    out["conditions"] = _conditions(pod, out, seen, now)
+    out |= _addresses(pod, old, seen, facts)
+    out["qosClass"] = pods.qos(pod)
+    out["startTime"] = old.get("startTime") or time.stamp(now)
+    if generation := pod["metadata"].get("generation"):
+        out["observedGeneration"] = generation
+    return out
+
+
+def _addresses(pod: Object, old: Object, seen: Seen, facts: Facts) -> Object:
+    out: Object = {}
+    if facts.host_ips:
+        out["hostIP"] = facts.host_ips[0]
+        out["hostIPs"] = [{"ip": ip} for ip in facts.host_ips]
+    sandbox = plan.current(seen)
+    if pods.host_network(pod):
+        ips: Sequence[str] = facts.host_ips if sandbox or old.get("podIP") else ()
+    else:
+        ips = sandbox.ips if sandbox else [p["ip"] for p in old.get("podIPs") or ()]
+    if ips:
+        out["podIP"] = ips[0]
+        out["podIPs"] = [{"ip": ip} for ip in ips]
+    return out
+
+
+def _container(pod: Object, group: str, container: Object, seen: Seen, facts: Facts, now: float) -> Object:
+    name = container["name"]
+    runs = [c for c in seen.state.containers if c.name == name]
+    run = runs[0] if runs else None
+    out: Object = {"name": name, "state": {}, "lastState": {}, "ready": False, "restartCount": run.attempt if run else 0}
+    out |= {"image": container.get("image", ""), "imageID": "", "started": False}
+    if group == _EPHEMERAL:
+        del out["started"]
+    if run is None:
+        out |= _absent(pod, group, container, seen)
+        return out
+    out |= {"image": run.image or out["image"], "imageID": run.image_id, "containerID": f"{facts.runtime}://{run.id}"}
+    if len(runs) > 1:
+        out["lastState"] = _terminated(runs[1], facts)
+    if run.state == runtime.RUNNING:
+        out |= _running(pod, group, container, run, seen)
+    elif run.state == runtime.EXITED:
+        out |= _ended(pod, group, container, run, seen, facts, now)
+    else:
+        out["state"] = {"waiting": _failing(seen, name) or {"reason": "ContainerCreating"}}
+    return out
+
+
+def _absent(pod: Object, group: str, container: Object, seen: Seen) -> Object:
+    """A container the runtime has not: not started yet, or lost."""
+    previous = _previous(pod, group, container["name"])
+    if previous is not None and ("running" in previous["state"] or "terminated" in previous["state"]):
+        if plan.ending(pod, seen) and "running" in previous["state"]:
+            gone = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": LOST, "startedAt": None, "finishedAt": None}
+            return {"state": {"terminated": gone}, "restartCount": previous.get("restartCount", 0)}
+        if "terminated" in previous["state"]:
+            kept = ("state", "lastState", "ready", "restartCount", "image", "imageID", "containerID")
+            return {k: previous[k] for k in kept if k in previous}
+    if failing := _failing(seen, container["name"]):
+        return {"state": {"waiting": failing}}
+    blocked = bool(pods.inits(pod)) and (group == _INIT or not plan.initialized(pod, seen))
+    return {"state": {"waiting": {"reason": "PodInitializing" if blocked else "ContainerCreating"}}}
+
+
+def _previous(pod: Object, group: str, name: str) -> Object | None:
+    return next((s for s in (pod.get("status") or {}).get(_FIELDS[group]) or () if s["name"] == name), None)
+
+
+def _failing(seen: Seen, name: str) -> Object | None:
+    failure = seen.failures.get(name)
+    if failure is None:
+        return None
+    return {"reason": failure.reason, "message": failure.message} if failure.message else {"reason": failure.reason}
+
+
+def _running(pod: Object, group: str, container: Object, run: Container, seen: Seen) -> Object:
+    verdict = seen.verdicts.get(run.id, Verdict())
+    out: Object = {"state": {"running": {"startedAt": time.stamp(run.started)}}}
+    if group == _EPHEMERAL:
+        return out | _furnished(container)
+    started = plan.started(container, run, seen)
+    ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
+    if group == _INIT and not pods.is_sidecar(container):
+        ready = False
+    return out | {"started": started, "ready": ready} | _furnished(container)
+
+
+def _furnished(container: Object) -> Object:
+    """What was allotted to a container and mounted into it."""
+    asked = container.get("resources") or {}
+    out: Object = {"resources": {k: asked[k] for k in ("limits", "requests", "claims") if asked.get(k)}}
+    if asked.get("requests"):
+        out["allocatedResources"] = asked["requests"]
+    mounts = [_mount(m) for m in container.get("volumeMounts") or ()]
+    if mounts:
+        out["volumeMounts"] = mounts
+    return out
+
+
+def _mount(mount: Object) -> Object:
+    out: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
+    if mount.get("readOnly"):
+        out |= {"readOnly": True, "recursiveReadOnly": "Disabled"}
+    return out
+
+
+def _terminated(run: Container, facts: Facts) -> Object:
+    ended: Object = {"exitCode": run.exit_code}
+    if run.reason:
+        ended["reason"] = run.reason
+    if run.message:
+        ended["message"] = run.message
+    ended |= {"startedAt": time.stamp(run.started), "finishedAt": time.stamp(run.finished)}
+    return {"terminated": ended | {"containerID": f"{facts.runtime}://{run.id}"}}
+
+
+def _ended(pod: Object, group: str, container: Object, run: Container, seen: Seen, facts: Facts, now: float) -> Object:
+    """An exited container: as it ended, or waiting for its next start."""
+    ended = _terminated(run, facts)
+    out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _furnished(container))
+    if group == _INIT and not pods.is_sidecar(container):
+        out["ready"] = run.exit_code == 0
+    name = container["name"]
+    waiting = _failing(seen, name)
+    if waiting is None and name in facts.waiting and now - run.finished >= plan.SHOWN:
+        waiting = _crashing(pod, name, seen)
+    if waiting is not None and not plan.ending(pod, seen):
+        out |= {"state": {"waiting": waiting}, "lastState": ended}
+    return out
+
+
+def _crashing(pod: Object, name: str, seen: Seen) -> Object:
+    backoff = seen.backoffs.get(name)
+    delay = _duration(backoff.delay if backoff else plan.FIRST_DELAY)
+    return {"reason": "CrashLoopBackOff", "message": f"back-off {delay} restarting failed container={name} pod={pods.full_name(pod)}"}
+
+
+def _duration(seconds: float) -> str:
+    """'10s', '1m20s', '5m0s': as Go prints it."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _phase(pod: Object, status: Object, seen: Seen) -> str:
+    if pods.terminal(pod):
+        return pods.phase(pod)
+    if seen.outcome is not None:
+        return "Failed"
+    policy = pods.restart_policy(pod)
+    begun = any(plan.latest(seen, c["name"]) for c in pods.regulars(pod))
+    pending, failed = _init_counts(pod, status, policy)
+    if failed:
+        return "Failed"
+    if pending and not begun:
+        return "Pending"
+    states = [s["state"] | {"last": s["lastState"]} for s in status.get("containerStatuses") or ()]
+    if any("waiting" in s and not s["last"] for s in states):
+        return "Pending"
+    if any("running" in s for s in states):
+        return "Running"
+    ends = [s["terminated"] for s in states if "terminated" in s]
+    if len(ends) < len(states) or (policy == "Always" and not plan.ending(pod, seen)):
+        return "Running"
+    if any(c.state == runtime.RUNNING for c in seen.state.containers):
+        return "Running"
+    if all(e["exitCode"] == 0 for e in ends):
+        return "Succeeded" if policy != "Always" or plan.ending(pod, seen) else "Running"
+    return "Failed" if policy == "Never" or plan.ending(pod, seen) else "Running"
+
+
+def _init_counts(pod: Object, status: Object, policy: str) -> tuple[bool, bool]:
+    """(whether an init container is still to come or fails, whether one failed for good)."""
+    pending = False
+    for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
+        ended = state["state"].get("terminated")
+        if pods.is_sidecar(container):
+            pending = pending or not state.get("started")
+        elif ended is None or ended["exitCode"]:
+            if ended is not None and policy == "Never":
+                return True, True
+            pending = True
+    return pending, False
+
+
+def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Object]:
+    phase = status["phase"]
+    known = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
+    up = plan.current(seen) is not None
+    found = {
+        "PodReadyToStartContainers": ("True" if up else "False", "", ""),
+        "Initialized": _initialized(pod, status, phase, seen),
+        "ContainersReady": (containers := _containers_ready(pod, status, phase)),
+        "Ready": _ready(pod, known, containers),
+        "PodScheduled": ("True", "", ""),
+    }
+    return [_condition(pod, type, *found[type], known.get(type), now) for type in OWNED if type != "PodScheduled" or type not in known]
+
+
+def _condition(pod: Object, type: str, status: str, reason: str, message: str, old: Object | None, now: float) -> Object:
+    same = old is not None and old.get("status") == status
+    out: Object = {"type": type, "status": status, "lastProbeTime": None}
+    out["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else time.stamp(now)
+    if reason:
+        out["reason"] = reason
+    if message:
+        out["message"] = message
+    if generation := pod["metadata"].get("generation"):
+        out["observedGeneration"] = generation
+    return out
+
+
+def _initialized(pod: Object, status: Object, phase: str, seen: Seen) -> tuple[str, str, str]:
+    if phase == "Succeeded":
+        return "True", "PodCompleted", ""
+    if any(plan.latest(seen, c["name"]) for c in pods.regulars(pod)):
+        return "True", "", ""
+    short = []
+    for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
+        passed = state.get("started") if pods.is_sidecar(container) else state["ready"]
+        if not passed:
+            short.append(container["name"])
+    if short:
+        return "False", "ContainersNotInitialized", f"containers with incomplete status: {_list(short)}"
+    return "True", "", ""
+
+
+def _containers_ready(pod: Object, status: Object, phase: str) -> tuple[str, str, str]:
+    if phase == "Succeeded":
+        return "False", "PodCompleted", ""
+    if phase == "Failed":
+        return "False", "PodFailed", ""
+    ready = {s["name"]: s["ready"] for group in _FIELDS.values() for s in status.get(group) or ()}
+    counted = [c for c in pods.inits(pod) if pods.is_sidecar(c)] + pods.regulars(pod)
+    unready = [c["name"] for c in counted if not ready.get(c["name"])]
+    if unready:
+        return "False", "ContainersNotReady", f"containers with unready status: {_list(unready)}"
+    return "True", "", ""
+
+
+def _ready(pod: Object, known: Mapping[str, Object], containers: tuple[str, str, str]) -> tuple[str, str, str]:
+    if containers[0] != "True":
+        return containers
+    short = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        type = gate["conditionType"]
+        if type not in known:
+            short.append(f'corresponding condition of pod readiness gate "{type}" does not exist.')
+        elif known[type].get("status") != "True":
+            short.append(f'the status of pod readiness gate "{type}" is not "True", but {known[type].get("status")}')
+    return ("False", "ReadinessGatesNotReady", ", ".join(short)) if short else ("True", "", "")
+
+
+def patch(pod: Object, new: Object) -> Object | None:
+    """The strategic merge patch from the pod's status to `new`; None when there is nothing to change."""
+    old = pod.get("status") or {}
+    change: Object = {}
+    conditions = _changed_conditions(old.get("conditions") or [], new["conditions"])
+    if conditions:
+        change["conditions"] = conditions
+        order = [c["type"] for c in new["conditions"]]
+        order += [c["type"] for c in old.get("conditions") or () if c["type"] not in order]
+        change["$setElementOrder/conditions"] = [{"type": t} for t in order]
+    for key in {*old, *new} - {"conditions"}:
+        if key in new and old.get(key) != new[key]:
+            change[key] = _replaced(key, old.get(key), new[key])
+        elif key not in new and key in ("reason", "message"):
+            change[key] = None
+    if not change:
+        return None
+    return {"metadata": {"uid": pod["metadata"]["uid"]}, "status": change}
+
+
+def _replaced(key: str, old: Any, new: Any) -> Any:
+    """podIPs and hostIPs merge by address: an old address has to be taken away by name."""
+    if key not in ("podIPs", "hostIPs") or not old:
+        return new
+    gone = [{"$patch": "delete", "ip": e["ip"]} for e in old if e not in new]
+    return [*new, *gone]
+
+
+def _changed_conditions(old: Sequence[Object], new: Sequence[Object]) -> list[Object]:
+    known = {c["type"]: {k: v for k, v in c.items() if v is not None} for c in old}
+    out = []
+    for condition in new:
+        plain = {k: v for k, v in condition.items() if v is not None}
+        before = known.get(condition["type"])
+        if before == plain:
+            continue
+        gone = {k: None for k in ("reason", "message") if before and k in before and k not in plain}
+        out.append(plain | gone)
+    return out
+

@@ -1,0 +1,131 @@
+"""A pod's volumes on this machine: set up before its containers, brought up to date, taken away after them.
+
+A volume is a directory below the pod's, named as stock names it; `paths` says where. Failures raise VolumeError with the text of the event.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+from kapi.objects import quantity
+from kapi.objects.errors import StatusError
+from kubelet import mounts
+from kubelet.environment import Missing
+from kubelet.settings import Settings
+from kubelet.volumes import atomic, payload
+
+Object = dict[str, Any]
+
+_PLUGINS = {
+    "emptyDir": "kubernetes.io~empty-dir",
+    "configMap": "kubernetes.io~configmap",
+    "secret": "kubernetes.io~secret",
+    "downwardAPI": "kubernetes.io~downward-api",
+    "projected": "kubernetes.io~projected",
+}
+_SECRET = ("secret", "projected")
+# hostPath type: (test on the mode, what the message calls it)
+_HOST_TYPES = {
+    "Directory": (stat.S_ISDIR, "directory"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "directory"),
+    "File": (stat.S_ISREG, "file"),
+    "FileOrCreate": (stat.S_ISREG, "file"),
+    "Socket": (stat.S_ISSOCK, "socket file"),
+    "CharDevice": (stat.S_ISCHR, "character device"),
+    "BlockDevice": (stat.S_ISBLK, "block device"),
+}
+
+
+class VolumeError(Exception):
+    """A volume cannot be set up; the text is that of the FailedMount event."""
+
+
+def kind(volume: Object) -> str:
+    """'emptyDir', 'hostPath' ...: what a volume is."""
+    return next((k for k in volume if k != "name"), "emptyDir")
+
+
+class Volumes:
+    """The volumes of this machine's pods."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def path(self, uid: str, volume: Object) -> Path:
+        """Where a volume is; a hostPath is where it says."""
+        what = kind(volume)
+        if what == "hostPath":
+            return Path(volume["hostPath"]["path"])
+        return self._settings.pod_dir(uid) / "volumes" / _PLUGINS.get(what, what) / volume["name"]
+
+    def paths(self, uid: str, pod: Object) -> dict[str, Path]:
+        return {v["name"]: self.path(uid, v) for v in pod["spec"].get("volumes") or ()}
+
+    async def set_up(self, uid: str, context: payload.Context) -> None:
+        """Make or refresh all volumes of the pod. Raises VolumeError."""
+        group = (context.pod["spec"].get("securityContext") or {}).get("fsGroup")
+        for volume in context.pod["spec"].get("volumes") or ():
+            try:
+                await self._one(self.path(uid, volume), volume, context, group)
+            except (Missing, StatusError, OSError) as error:
+                raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
+
+    async def _one(self, path: Path, volume: Object, context: payload.Context, group: int | None) -> None:
+        what = kind(volume)
+        if what == "emptyDir":
+            _empty(path, volume.get("emptyDir") or {}, group)
+        elif what == "hostPath":
+            _host(path, volume["hostPath"].get("type") or "")
+        elif what in _PLUGINS:
+            files = await payload.files(context, volume)
+            if what in _SECRET:
+                _memory(path)
+            atomic.write(path, files or {}, group)
+        else:
+            raise Missing(f"no volume plugin matched: {what}")
+
+    def tear_down(self, uid: str) -> None:
+        """Unmount and delete everything of the pod's. What will not go now goes with the next start."""
+        directory = self._settings.pod_dir(uid)
+        if not directory.exists():
+            return
+        for point in mounts.below(directory):
+            with contextlib.suppress(OSError):
+                mounts.unmount(point)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _empty(path: Path, source: Object, group: int | None) -> None:
+    if path.exists():
+        return
+    path.mkdir(parents=True)
+    if source.get("medium") == "Memory":
+        limit = source.get("sizeLimit")
+        mounts.tmpfs(path, quantity.value(limit) if limit is not None else 0)
+    path.chmod(0o777)
+    if group is not None:
+        os.chown(path, -1, group)
+        path.chmod(0o2777)
+
+
+def _memory(path: Path) -> None:
+    """What is secret is never written to a disk."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not mounts.mounted(path):
+        mounts.tmpfs(path)
+
+
+def _host(path: Path, what: str) -> None:
+    if not what:
+        return
+    if not path.exists():
+        if what == "DirectoryOrCreate":
+            path.mkdir(parents=True, mode=0o755)
+        elif what == "FileOrCreate":
+            path.touch(mode=0o644)
+    test, name = _HOST_TYPES[what]
+    if not path.exists() or not test(path.stat().st_mode):
+        raise Missing(f"hostPath type check failed: {path} is not a {name}")

@@ -1,0 +1,100 @@
+"""What the files of configMap, secret, downwardAPI and projected volumes hold. Raises environment.Missing where something is not there."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
+from kubelet import environment
+from kubelet.environment import Lookup, Missing, Surroundings
+from kubelet.volumes.atomic import File
+
+Object = dict[str, Any]
+Tokens = Callable[[Object, Object], Awaitable[str]]
+"""(pod, serviceAccountToken source) -> the token."""
+
+DEFAULT_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class Context:
+    """What payloads are made from."""
+
+    pod: Object
+    lookup: Lookup
+    tokens: Tokens
+    around: Surroundings
+
+
+def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int, *, optional: bool) -> dict[str, File]:
+    """All keys, or the ones that `items` names, under their paths."""
+    if not items:
+        return {key: File(value, mode) for key, value in data.items()}
+    out: dict[str, File] = {}
+    for item in items:
+        if item["key"] not in data:
+            if optional:
+                continue
+            raise Missing(f"references non-existent config key: {item['key']}")
+        out[item["path"]] = File(data[item["key"]], item.get("mode", mode))
+    return out
+
+
+async def _object(context: Context, resource: Resource, source: Object, name: str, mode: int) -> dict[str, File]:
+    found = await context.lookup(resource, context.pod["metadata"]["namespace"], name)
+    optional = bool(source.get("optional"))
+    if found is None:
+        if optional:
+            return {}
+        raise Missing(f'{resource.kind.lower()} "{name}" not found')
+    return _items(environment.data(found), source.get("items"), mode, optional=optional)
+
+
+def _downward(context: Context, source: Object, mode: int) -> dict[str, File]:
+    out: dict[str, File] = {}
+    for item in source.get("items") or ():
+        if ref := item.get("fieldRef"):
+            text = environment.field_value(context.pod, ref["fieldPath"], context.around)
+        else:
+            text = environment.resource_value(context.pod, item["resourceFieldRef"], None, context.around)
+        out[item["path"]] = File(text.encode(), item.get("mode", mode))
+    return out
+
+
+async def files(context: Context, volume: Object) -> dict[str, File] | None:
+    """The files of a volume; None for a volume of another kind."""
+    if source := volume.get("configMap"):
+        return await _object(context, CONFIG_MAPS, source, source.get("name", ""), source.get("defaultMode", DEFAULT_MODE))
+    if source := volume.get("secret"):
+        return await _object(context, SECRETS, source, source.get("secretName", ""), source.get("defaultMode", DEFAULT_MODE))
+    if "downwardAPI" in volume:
+        return _downward(context, volume["downwardAPI"], volume["downwardAPI"].get("defaultMode", DEFAULT_MODE))
+    if "projected" in volume:
+        return await _projected(context, volume["projected"])
+    return None
+
+
+async def _projected(context: Context, projected: Object) -> dict[str, File]:
+    mode = projected.get("defaultMode", DEFAULT_MODE)
+    out: dict[str, File] = {}
+    for source in projected.get("sources") or ():
+        if part := source.get("configMap"):
+            out |= await _object(context, CONFIG_MAPS, part, part.get("name", ""), mode)
+        elif part := source.get("secret"):
+            out |= await _object(context, SECRETS, part, part.get("name", ""), mode)
+        elif "downwardAPI" in source:
+            out |= _downward(context, source["downwardAPI"], mode)
+        elif part := source.get("serviceAccountToken"):
+            token = await context.tokens(context.pod, part)
+            out[part["path"]] = File(token.encode(), *_token_access(context.pod, mode))
+    return out
+
+
+def _token_access(pod: Object, mode: int) -> tuple[int, int | None]:
+    """A token belongs to the one user all containers run as; with fsGroup or several users it is as open as the volume."""
+    context = pod["spec"].get("securityContext") or {}
+    if context.get("fsGroup") is not None:
+        return 0o600, None
+    users = {(c.get("securityContext") or {}).get("runAsUser", context.get("runAsUser")) for c in pod["spec"]["containers"]}
+    user = users.pop() if len(users) == 1 else None
+    return (0o600, user) if user is not None else (mode, None)
