@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from kapi.client.client import Client
 from kapi.client.events import Recorder
-from kapi.client.informer import Informer, Informers, key_of
+from kapi.client.informer import Informer, Informers
 from kapi.client.queue import Queue
-from kapi.objects import errors
+from kapi.objects import errors, meta
 from kapi.objects.resource import Resource
 
 Object = dict[str, Any]
@@ -62,7 +62,7 @@ class Controller:
     def watch(self, resource: Resource, keys: Callable[[Object], Iterable[str]] | None = None, *, metadata: bool = False) -> Informer:
         """The shared informer; every change queues the keys that `keys` makes of the old and the new state (its own by default)."""
         informer = self.informer(resource, metadata=metadata)
-        made = keys or (lambda obj: (key_of(obj),))
+        made = keys or (lambda obj: (meta.key(obj),))
 
         def handle(old: Object | None, new: Object | None) -> None:
             for obj in (old, new):

@@ -64,6 +64,12 @@ class _Memory:
         self.written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
         self._similar: OrderedDict[tuple[str, ...], _Similar] = OrderedDict()
         self._budget: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
+        self._last = 0
+
+    def instant(self) -> int:
+        """Nanoseconds since the epoch, never the same twice: what an event's name ends with."""
+        self._last = max(int(time.now() * 1e9), self._last + 1)
+        return self._last
 
     def message(self, group: tuple[str, ...], message: str) -> tuple[str, str]:
         """(what tells repeats apart, the message to show)."""
@@ -154,15 +160,14 @@ class Recorder:
                     await asyncio.sleep(2**attempt)
 
     def _event(self, about: Object, type: str, reason: str, message: str) -> Object:
-        now = time.now()
-        stamp = time.stamp(now)
+        stamp = time.stamp()
         source = {"component": self._component}
         if self._host:
             source["host"] = self._host
         return {
             "kind": "Event",
             "apiVersion": "v1",
-            "metadata": {"name": f"{about.get('name', '')}.{int(now * 1e9):x}", "namespace": about.get("namespace", "default")},
+            "metadata": {"name": f"{about.get('name', '')}.{self._memory.instant():x}", "namespace": about.get("namespace", "default")},
             "involvedObject": about,
             "reason": reason,
             "message": message[:1024],

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 from kapi.client.client import Client
-from kapi.objects import errors
+from kapi.objects import errors, meta
 from kapi.objects.resource import Resource
 
 Object = dict[str, Any]
@@ -22,19 +22,6 @@ Handler = Callable[[Object | None, Object | None], None]
 log = logging.getLogger(__name__)
 PAGE = 500
 FIRST_DELAY, LAST_DELAY = 0.8, 30.0
-
-
-def key_of(obj: Object) -> str:
-    """'default/web', or 'web' for what lives in no namespace."""
-    meta = obj["metadata"]
-    namespace = meta.get("namespace")
-    return f"{namespace}/{meta['name']}" if namespace else str(meta["name"])
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """('default', 'web') of 'default/web', ('', 'web') of 'web'."""
-    namespace, _, name = key.rpartition("/")
-    return namespace, name
 
 
 def revision_of(obj: Object) -> int:
@@ -123,7 +110,7 @@ class Informer:
     def observe(self, obj: Object) -> None:
         """Take in an object that this process has just written, unless the watch is already past it."""
         if self._whole and self.synced.is_set() and revision_of(obj) > self._revision:
-            self._put(key_of(obj), self._kept(obj))
+            self._put(meta.key(obj), self._kept(obj))
 
     def forget(self, key: str, uid: str) -> None:
         """Take out an object that this process has just deleted."""
@@ -134,11 +121,11 @@ class Informer:
 
     def _kept(self, obj: Object) -> Object:
         """The form that is kept: with kind and apiVersion, without managedFields."""
-        meta = obj["metadata"]
-        if "managedFields" in meta:
-            meta = {k: v for k, v in meta.items() if k != "managedFields"}
+        about = obj["metadata"]
+        if "managedFields" in about:
+            about = {k: v for k, v in about.items() if k != "managedFields"}
         content = {} if self.metadata else obj
-        kept = {**content, "kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": meta}
+        kept = {**content, "kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": about}
         return self._trim(kept) if self._trim else kept
 
     async def _list(self) -> None:
@@ -148,7 +135,7 @@ class Informer:
             page = await self._client.list(self.resource, limit=PAGE, continue_=token, **self._scope)
             revision = int(page["metadata"].get("resourceVersion") or 0)
             for item in page.get("items") or ():
-                found[key_of(item)] = self._kept(item)
+                found[meta.key(item)] = self._kept(item)
             token = page["metadata"].get("continue") or ""
             if not token:
                 break
@@ -174,7 +161,7 @@ class Informer:
             if kind == "DELETED":
                 self._removed.discard(uid)
             return
-        key = key_of(obj)
+        key = meta.key(obj)
         if kind != "DELETED":
             self._put(key, self._kept(obj))
             return

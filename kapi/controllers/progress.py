@@ -1,0 +1,136 @@
+"""The status of a Deployment: counts, and the conditions Available, Progressing and ReplicaFailure with stock's reasons and texts. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kapi.controllers import rollout, workload
+from kapi.objects import meta, time
+
+Object = dict[str, Any]
+
+NO_DEADLINE = 2**31 - 1
+TIMED_OUT = "ProgressDeadlineExceeded"
+AVAILABLE = "NewReplicaSetAvailable"
+
+
+def has_deadline(deployment: Object) -> bool:
+    return (deployment["spec"].get("progressDeadlineSeconds") or NO_DEADLINE) != NO_DEADLINE
+
+
+def _condition(type: str, status: str, reason: str, message: str) -> Object:
+    now = time.stamp()
+    return {"type": type, "status": status, "lastUpdateTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
+
+
+def _find(conditions: Sequence[Object], type: str) -> Object | None:
+    return next((c for c in conditions if c["type"] == type), None)
+
+
+def _set(conditions: list[Object], new: Object) -> list[Object]:
+    """As stock sets one: nothing changes while status and reason stay, the transition time only with the status."""
+    old = _find(conditions, new["type"])
+    if old is not None and old["status"] == new["status"]:
+        if old.get("reason") == new["reason"]:
+            return conditions
+        new = {**new, "lastTransitionTime": old.get("lastTransitionTime")}
+    return workload.with_condition(conditions, new, new["type"])
+
+
+def with_progress(deployment: Object, value: str, reason: str, message: str) -> Object:
+    """The Deployment's status with its Progressing condition set."""
+    status = deployment.get("status") or {}
+    return {**status, "conditions": _set(status.get("conditions") or [], _condition("Progressing", value, reason, message))}
+
+
+def noticed(deployment: Object, message: str, reason: str) -> Object:
+    """The status as it is, with a first Progressing condition if there is a deadline and none yet."""
+    status: Object = deployment.get("status") or {}
+    if has_deadline(deployment) and meta.condition(deployment, "Progressing") is None:
+        return with_progress(deployment, "True", reason, message)
+    return status
+
+
+def _sum(sets: Sequence[Object], field: str) -> int:
+    return sum(int((rs.get("status") or {}).get(field) or 0) for rs in sets)
+
+
+def status(deployment: Object, sets: Sequence[Object], newest: Object | None) -> Object:
+    """Counts from the ReplicaSets, and the Available condition."""
+    old = deployment.get("status") or {}
+    available = _sum(sets, "availableReplicas")
+    out: Object = {
+        "observedGeneration": meta.metadata(deployment).get("generation", 0),
+        "replicas": _sum(sets, "replicas"),
+        "updatedReplicas": _sum([newest] if newest else [], "replicas"),
+        "readyReplicas": _sum(sets, "readyReplicas"),
+        "availableReplicas": available,
+        "unavailableReplicas": max(rollout.total(sets) - available, 0),
+        "terminatingReplicas": _sum(sets, "terminatingReplicas"),
+    }
+    if "collisionCount" in old:
+        out["collisionCount"] = old["collisionCount"]
+    if available >= rollout.replicas(deployment) - rollout.limits(deployment)[1]:
+        new = _condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+    else:
+        new = _condition("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+    return {**out, "conditions": _set(old.get("conditions") or [], new)}
+
+
+def judged(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
+    """The new status with progress judged and the ReplicaSets' failures taken over."""
+    conditions = new["conditions"]
+    current = meta.condition(deployment, "Progressing")
+    if not has_deadline(deployment):
+        conditions = workload.with_condition(conditions, None, "Progressing")
+    elif not (new["replicas"] == new["updatedReplicas"] and current is not None and current.get("reason") == AVAILABLE):
+        conditions = _progress(deployment, new, conditions, newest)
+    failure = _failure(sets, newest)
+    if failure is not None:
+        conditions = _set(conditions, failure)
+    else:
+        conditions = workload.with_condition(conditions, None, "ReplicaFailure")
+    return {**new, "conditions": conditions}
+
+
+def _progress(deployment: Object, new: Object, conditions: list[Object], newest: Object | None) -> list[Object]:
+    current = meta.condition(deployment, "Progressing")
+    who = f'ReplicaSet "{meta.name(newest)}"' if newest is not None else f'Deployment "{meta.name(deployment)}"'
+    if rollout.complete(deployment, new):
+        return _set(conditions, _condition("Progressing", "True", AVAILABLE, f"{who} has successfully progressed."))
+    if rollout.progressing(deployment.get("status") or {}, new):
+        moved = _condition("Progressing", "True", "ReplicaSetUpdated", f"{who} is progressing.")
+        if current is not None and current["status"] == "True":
+            moved["lastTransitionTime"] = current.get("lastTransitionTime")
+        return workload.with_condition(conditions, moved, "Progressing")
+    if current is not None and _timed_out(deployment, current):
+        return _set(conditions, _condition("Progressing", "False", TIMED_OUT, f"{who} has timed out progressing."))
+    return conditions
+
+
+def _timed_out(deployment: Object, current: Object) -> bool:
+    """No progress for progressDeadlineSeconds; a finished rollout and a pause don't time out."""
+    if current.get("reason") in (AVAILABLE, "DeploymentPaused"):
+        return False
+    if current.get("reason") == TIMED_OUT:
+        return True
+    return time.parse(current.get("lastUpdateTime")) + int(deployment["spec"]["progressDeadlineSeconds"]) < time.now()
+
+
+def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
+    """The first ReplicaFailure of a ReplicaSet, the newest's before the others'."""
+    for rs in ([newest] if newest is not None else []) + list(sets):
+        found = meta.condition(rs, "ReplicaFailure")
+        if found is not None:
+            return {**found, "lastUpdateTime": found.get("lastTransitionTime")}
+    return None
+
+
+def check_in(deployment: Object, now: float) -> float | None:
+    """Seconds until the deadline has to be looked at again."""
+    current = meta.condition(deployment, "Progressing")
+    if not has_deadline(deployment) or current is None or current.get("reason") == TIMED_OUT:
+        return None
+    if rollout.complete(deployment, deployment.get("status") or {}):
+        return None
+    due = time.parse(current.get("lastUpdateTime")) + int(deployment["spec"]["progressDeadlineSeconds"])
+    return max(due - now, 0.0) + 1

@@ -1,0 +1,84 @@
+"""ReplicaSet and ReplicationController: as many pods as asked for, made from one template."""
+
+from typing import Any
+
+from kapi.controllers import pods, workload
+from kapi.controllers.workload import BURST, Workload
+from kapi.objects import labels, meta, time
+from kapi.objects.errors import StatusError
+from kapi.objects.resource import REPLICA_SETS, REPLICATION_CONTROLLERS
+
+Object = dict[str, Any]
+Failure = StatusError | OSError | None
+
+
+class ReplicaSets(Workload):
+    name = "replicaset-controller"
+    resource = REPLICA_SETS
+
+    async def reconcile(self, key: str) -> float | None:
+        owner = self.objects.get(key)
+        if owner is None:
+            return None
+        mine = await self.claim(owner)
+        wanted = owner["spec"].get("replicas", 1)
+        active = [p for p in mine if pods.active(p)]
+        failure: Failure = None
+        if not meta.deleting(owner) and len(active) != wanted:
+            failure = await self._scale(owner, active, wanted - len(active))
+        current = self.objects.get(key) or owner
+        mine = [p for p in self.owned_by(owner) if not pods.finished(p)]
+        await self.update_status(current, self._status(current, mine, wanted - len(active), failure))
+        if failure is not None and not (isinstance(failure, StatusError) and workload.namespace_going(failure)):
+            raise failure
+        return pods.available_in((p for p in mine if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())
+
+    async def _scale(self, owner: Object, active: list[Object], missing: int) -> Failure:
+        if missing > 0:
+            pod = self.pod(owner, owner["spec"]["template"])
+            return await workload.slow_start(min(missing, BURST), lambda _: self.create_pod(owner, pod))
+        victims = pods.deletion_order(active, self._siblings(owner))[: min(-missing, BURST)]
+        return await workload.all_of([self.delete_pod(owner, p) for p in victims])
+
+    def _siblings(self, owner: Object) -> list[Object]:
+        """The pods of the other ReplicaSets of the same Deployment."""
+        ref = meta.controller_of(owner)
+        if ref is None:
+            return []
+        others = [o for o in self.objects.by("namespace", meta.namespace(owner)) if o is not owner and meta.controller_of(o) == ref]
+        return [p for o in others for p in self.owned_by(o)]
+
+    def _status(self, owner: Object, mine: list[Object], missing: int, failure: Failure) -> Object:
+        spec, old = owner["spec"], owner.get("status") or {}
+        template = labels.from_dict((spec["template"].get("metadata") or {}).get("labels"))
+        now, min_ready = time.now(), spec.get("minReadySeconds", 0)
+        active = [p for p in mine if pods.active(p)]
+        status: Object = {
+            "replicas": len(active),
+            "fullyLabeledReplicas": sum(template.matches(meta.labels(p)) for p in active),
+            "readyReplicas": sum(pods.ready(p) for p in active),
+            "availableReplicas": sum(pods.available(p, min_ready, now) for p in active),
+            "observedGeneration": meta.metadata(owner).get("generation", 0),
+        }
+        if self.resource is REPLICA_SETS:
+            status["terminatingReplicas"] = sum(pods.terminating(p) for p in mine)
+        conditions = self._conditions(old.get("conditions") or [], missing, failure)
+        return {**status, "conditions": conditions} if conditions else status
+
+    def _conditions(self, old: list[Object], missing: int, failure: Failure) -> list[Object]:
+        have = next((c for c in old if c["type"] == "ReplicaFailure"), None)
+        if failure is None:
+            return workload.with_condition(old, None, "ReplicaFailure")
+        if have is not None:
+            return old
+        reason = "FailedCreate" if missing > 0 else "FailedDelete"
+        new = {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure), "lastTransitionTime": time.stamp()}
+        return workload.with_condition(old, new, "ReplicaFailure")
+
+
+class ReplicationControllers(ReplicaSets):
+    name = "replication-controller"
+    resource = REPLICATION_CONTROLLERS
+
+    def selector(self, obj: Object) -> labels.Selector:
+        return labels.from_dict(obj["spec"].get("selector"))

@@ -1,0 +1,99 @@
+"""Which ReplicaSet is a Deployment's newest, and what a ReplicaSet remembers: revision, history, sizes, the Deployment's annotations."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kapi.controllers import rollout
+from kapi.controllers.hashing import short_hash
+from kapi.objects import meta
+
+Object = dict[str, Any]
+
+HISTORY_LIMIT = 2000
+NOT_COPIED = {
+    "kubectl.kubernetes.io/last-applied-configuration",
+    rollout.REVISION,
+    rollout.HISTORY,
+    rollout.DESIRED,
+    rollout.MAXIMUM,
+    "deprecated.deployment.rollback.to",
+}
+
+
+def _plain(template: Object) -> Object:
+    """The template without its hash label and without empty metadata."""
+    about = {k: v for k, v in (template.get("metadata") or {}).items() if v}
+    own = {k: v for k, v in (about.pop("labels", None) or {}).items() if k != rollout.HASH_LABEL}
+    return {"metadata": about, "labels": own, "spec": template.get("spec")}
+
+
+def newest(deployment: Object, sets: Sequence[Object]) -> Object | None:
+    """The oldest ReplicaSet with the Deployment's template."""
+    wanted = _plain(deployment["spec"]["template"])
+    return next((rs for rs in rollout.by_age(sets) if _plain(rs["spec"]["template"]) == wanted), None)
+
+
+def revision(obj: Object) -> int:
+    text = meta.annotations(obj).get(rollout.REVISION, "")
+    return int(text) if text.isdigit() else 0
+
+
+def next_revision(old: Iterable[Object]) -> int:
+    return max((revision(rs) for rs in old), default=0) + 1
+
+
+def sizes(deployment: Object) -> dict[str, str]:
+    """The annotations that say for which size of the Deployment a ReplicaSet was scaled."""
+    wanted = rollout.replicas(deployment)
+    return {rollout.DESIRED: str(wanted), rollout.MAXIMUM: str(wanted + rollout.limits(deployment)[0])}
+
+
+def annotations(deployment: Object, rs: Object | None, number: int) -> dict[str, str]:
+    """What the newest ReplicaSet's annotations should be: the Deployment's, its revision, and the revisions it was before."""
+    have = dict(meta.annotations(rs)) if rs is not None else {}
+    copied = {k: v for k, v in meta.annotations(deployment).items() if k not in NOT_COPIED}
+    out = {**have, **copied}
+    before = have.get(rollout.REVISION)
+    if before is not None and not before.isdigit() and before:
+        return out
+    if int(before or 0) < number:
+        out[rollout.REVISION] = str(number)
+        if before:
+            out[rollout.HISTORY] = _history(have.get(rollout.HISTORY, ""), before)
+    return {**out, **sizes(deployment)} if rs is None else out
+
+
+def _history(text: str, before: str) -> str:
+    """'1,3' and '5' make '1,3,5', forgetting the oldest beyond the limit."""
+    known = [r for r in text.split(",") if r] + [before]
+    while len(",".join(known)) > HISTORY_LIMIT:
+        known.pop(0)
+    return ",".join(known)
+
+
+def fresh(deployment: Object, number: int, replicas: int, *, api_version: str, kind: str) -> Object:
+    """A new ReplicaSet for the Deployment's template."""
+    template = meta.clone(deployment["spec"]["template"])
+    collisions = (deployment.get("status") or {}).get("collisionCount") or 0
+    code = short_hash(deployment["spec"]["template"], collisions)
+    about = template.setdefault("metadata", {})
+    about["labels"] = {**(about.get("labels") or {}), rollout.HASH_LABEL: code}
+    selector = meta.clone(deployment["spec"]["selector"])
+    selector["matchLabels"] = {**(selector.get("matchLabels") or {}), rollout.HASH_LABEL: code}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": f"{meta.name(deployment)}-{code}",
+            "namespace": meta.namespace(deployment),
+            "labels": about["labels"],
+            "annotations": annotations(deployment, None, number),
+            "ownerReferences": [meta.owner_reference(deployment, api_version=api_version, kind=kind)],
+        },
+        "spec": {
+            "replicas": replicas,
+            "minReadySeconds": deployment["spec"].get("minReadySeconds", 0),
+            "selector": selector,
+            "template": template,
+        },
+    }

@@ -1,0 +1,17 @@
+"""What may be set of the controllers, with stock's defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    cluster_ca: str = ""
+    """PEM of the cluster's certificate authority, published as ConfigMap kube-root-ca.crt in every namespace."""
+    node_monitor_grace: float = 50.0
+    """Seconds without a sign of life from a kubelet before its node is Unknown."""
+    terminated_pods: int = 12500
+    """Finished pods kept in all; beyond that the oldest are deleted."""
+    leader_elect: bool = False
+    """Run only while holding the lease kube-system/kube-controller-manager."""
+    identity: str = ""
+    """Name in the lease; the host's name by default."""

@@ -1,0 +1,171 @@
+"""What all controllers share that own pods (or other things) by a selector: finding, adopting and releasing, creating and deleting.
+
+The controllerRef rules: an object has one controller; a controller adopts orphans that match, releases what no longer does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from kapi.client import Controller, Informer
+from kapi.objects import errors, labels, meta
+from kapi.objects.resource import PODS, Resource
+
+Object = dict[str, Any]
+BURST = 500
+NORMAL, WARNING = "Normal", "Warning"
+
+
+def controller_keys(obj: Object) -> tuple[str]:
+    """The index "controller": the uid of the controller, or "orphan/NAMESPACE"."""
+    ref = meta.controller_of(obj)
+    return (str(ref["uid"]),) if ref else (f"orphan/{meta.namespace(obj)}",)
+
+
+def namespace_keys(obj: Object) -> tuple[str]:
+    return (meta.namespace(obj),)
+
+
+def with_condition(conditions: Sequence[Object], new: Object | None, type: str) -> list[Object]:
+    """The conditions with that of `type` replaced (at the end, as stock does) or taken out."""
+    kept = [c for c in conditions if c["type"] != type]
+    return [*kept, new] if new is not None else kept
+
+
+class Workload(Controller):
+    """A controller of `resource` whose objects own objects of `owned` found by a label selector."""
+
+    resource: ClassVar[Resource]
+    owned: ClassVar[Resource] = PODS
+
+    def setup(self) -> None:
+        self.objects: Informer = self.watch(self.resource)
+        self.objects.index("namespace", namespace_keys)
+        self.dependents: Informer = self.watch(self.owned, self.owner_keys)
+        self.dependents.index("controller", controller_keys)
+
+    def selector(self, obj: Object) -> labels.Selector:
+        return labels.from_object(obj["spec"].get("selector"))
+
+    def owner_keys(self, dependent: Object) -> Iterable[str]:
+        """Whom to wake for a change of a dependent: its controller, or, for an orphan, all whose selector matches it."""
+        ref = meta.controller_of(dependent)
+        namespace = meta.namespace(dependent)
+        if ref is not None:
+            group = ref.get("apiVersion", "").rpartition("/")[0]
+            return (f"{namespace}/{ref['name']}",) if (ref["kind"], group) == (self.resource.kind, self.resource.group) else ()
+        if meta.deleting(dependent) or not meta.labels(dependent):
+            return ()
+        own = meta.labels(dependent)
+        return [meta.key(o) for o in self.objects.by("namespace", namespace) if self.selector(o).matches(own)]
+
+    def owned_by(self, owner: Object) -> list[Object]:
+        return self.dependents.by("controller", meta.uid(owner))
+
+    async def claim(self, owner: Object) -> list[Object]:
+        """The dependents of `owner`, after adopting matching orphans and releasing what no longer matches."""
+        selector = self.selector(owner)
+        mine = self.owned_by(owner)
+        released = [d for d in mine if not selector.matches(meta.labels(d))]
+        orphans = [d for d in self.dependents.by("controller", f"orphan/{meta.namespace(owner)}") if selector.matches(meta.labels(d))]
+        orphans = [d for d in orphans if not meta.deleting(d)]
+        if meta.deleting(owner) or not (released or orphans):
+            return [d for d in mine if d not in released] if released else mine
+        for dependent in released:
+            await self._release(owner, dependent)
+        if orphans and await self._may_adopt(owner):
+            for dependent in orphans:
+                await self._adopt(owner, dependent)
+        return [d for d in self.owned_by(owner) if selector.matches(meta.labels(d))]
+
+    async def _may_adopt(self, owner: Object) -> bool:
+        """Ask the server, not the cache: an owner that is going must not take in anything."""
+        fresh = await self.client.get(self.resource, meta.name(owner), meta.namespace(owner))
+        return meta.uid(fresh) == meta.uid(owner) and not meta.deleting(fresh)
+
+    async def _adopt(self, owner: Object, dependent: Object) -> None:
+        await self._patch_owner(dependent, self.reference(owner))
+
+    async def _release(self, owner: Object, dependent: Object) -> None:
+        await self._patch_owner(dependent, {"$patch": "delete", "uid": meta.uid(owner)})
+
+    async def _patch_owner(self, dependent: Object, ref: Object) -> None:
+        patch = {"metadata": {"ownerReferences": [ref], "uid": meta.uid(dependent)}}
+        try:
+            await self.client.patch(self.owned, meta.name(dependent), patch, namespace=meta.namespace(dependent), kind="strategic")
+        except (errors.NotFound, errors.Invalid):
+            return
+
+    def reference(self, owner: Object) -> Object:
+        return meta.owner_reference(owner, api_version=self.resource.api_version, kind=self.resource.kind)
+
+    def pod(self, owner: Object, template: Object, *, name: str = "") -> Object:
+        """A new pod of a template, named by the server unless `name` is given."""
+        about = template.get("metadata") or {}
+        made: Object = {"namespace": meta.namespace(owner), "ownerReferences": [self.reference(owner)]}
+        made |= {"name": name} if name else {"generateName": meta.name(owner) + "-"}
+        made |= {k: about[k] for k in ("labels", "annotations", "finalizers") if about.get(k)}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": template["spec"]}
+
+    async def create_pod(self, owner: Object, pod: Object) -> Object:
+        """Create with the events stock sends; the failure is raised after its event."""
+        try:
+            created = await self.client.create(PODS, pod)
+        except errors.StatusError as error:
+            if not namespace_going(error):
+                self.recorder.event(owner, WARNING, "FailedCreate", f"Error creating: {error}")
+            raise
+        self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
+        return created
+
+    async def delete_pod(self, owner: Object, pod: Object) -> None:
+        try:
+            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
+        except (errors.NotFound, errors.Conflict):
+            return
+        except errors.StatusError as error:
+            self.recorder.event(owner, WARNING, "FailedDelete", f"Error deleting: {error}")
+            raise
+        self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
+
+    async def update_status(self, obj: Object, status: Object) -> Object:
+        """PUT /status when it differs from what is there; returns the object as it is then."""
+        if same(status, obj.get("status") or {}):
+            return obj
+        return await self.client.update(self.resource, {**obj, "status": status}, subresource="status")
+
+
+def namespace_going(error: errors.StatusError) -> bool:
+    """The namespace is being deleted: nothing can be created in it, and nothing needs to be said about it."""
+    return any(c.get("reason") == "NamespaceTerminating" for c in (error.details or {}).get("causes") or ())
+
+
+def same(a: Object, b: Object) -> bool:
+    """Equal as the API writes them: absent, zero and empty are one."""
+    return {k: v for k, v in a.items() if v} == {k: v for k, v in b.items() if v}
+
+
+async def all_of(jobs: Sequence[Awaitable[Any]]) -> errors.StatusError | OSError | None:
+    """Run them side by side, all to the end; the first failure, if any."""
+    for result in await asyncio.gather(*jobs, return_exceptions=True):
+        if isinstance(result, errors.StatusError | OSError):
+            return result
+        if isinstance(result, BaseException):
+            raise result
+    return None
+
+
+async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> errors.StatusError | OSError | None:
+    """Run `make(0)` … `make(count-1)` in batches of 1, 2, 4 …; stops after a batch with a failure and returns it.
+
+    What fails for everyone (a quota, a bad template) then fails once, not a thousand times.
+    """
+    done, batch = 0, 1
+    while done < count:
+        size = min(batch, count - done)
+        error = await all_of([make(done + i) for i in range(size)])
+        if error is not None:
+            return error
+        done += size
+        batch *= 2
+    return None
