@@ -1,0 +1,68 @@
+"""What plugins may use of the scheduler: the client, the cluster, look-ups in the informers, and tasks in the background."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.client import Client, Informer, Recorder
+from kapi.objects.resource import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+    STORAGE_CLASSES,
+    Resource,
+)
+from kapi.scheduler.snapshot import Cluster
+
+Object = dict[str, Any]
+
+LOOKED_UP = (
+    PERSISTENT_VOLUMES,
+    PERSISTENT_VOLUME_CLAIMS,
+    STORAGE_CLASSES,
+    POD_DISRUPTION_BUDGETS,
+    SERVICES,
+    REPLICATION_CONTROLLERS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+)
+"""What plugins look up besides nodes, pods and namespaces."""
+
+
+@dataclass(slots=True)
+class Handle:
+    client: Client
+    cluster: Cluster
+    recorder: Recorder
+    informers: dict[Resource, Informer]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    activate: Callable[[str, bool], None]
+    """Put a pod (by key) back into the active queue; True: only if a gate kept it out."""
+    _changes: "dict[Resource, asyncio.Future[None]]" = field(default_factory=dict)
+
+    def get(self, resource: Resource, key: str) -> Object | None:
+        return self.informers[resource].get(key)
+
+    def next_change(self, resource: Resource) -> "asyncio.Future[None]":
+        """Done when the informer of the resource next hears of a change."""
+        found = self._changes.get(resource)
+        if found is None or found.done():
+            found = self._changes[resource] = asyncio.get_running_loop().create_future()
+        return found
+
+    def changed(self, resource: Resource) -> None:
+        waiting = self._changes.pop(resource, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def in_namespace(self, resource: Resource, namespace: str) -> list[Object]:
+        return self.informers[resource].by("namespace", namespace)
+
+
+def by_namespace(obj: Object) -> tuple[str]:
+    return (obj["metadata"].get("namespace") or "",)

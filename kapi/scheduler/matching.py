@@ -1,0 +1,174 @@
+"""Matching nodes and pods: node selector terms, tolerations and pod (anti-)affinity terms, compiled once per pod spec.
+
+Pure functions on labels and taints. What a match means for a node's fate is decided in the plugins.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from kapi.objects import labels as label_room
+
+Object = dict[str, Any]
+Labels = Mapping[str, str]
+NodeTest = Callable[[str, Labels], bool]
+"""(node name, node labels) -> does it match."""
+
+
+def _as_integer(text: str | None) -> int | None:
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def requirement_matches(requirement: Object, labels: Labels) -> bool:
+    """One matchExpressions entry of a node selector term (In, NotIn, Exists, DoesNotExist, Gt, Lt)."""
+    key, operator, values = requirement.get("key", ""), requirement.get("operator"), requirement.get("values") or ()
+    match operator:
+        case "In":
+            return labels.get(key) in values if key in labels else False
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+        case "Gt" | "Lt":
+            have, bound = _as_integer(labels.get(key)), _as_integer(values[0] if values else None)
+            if have is None or bound is None:
+                return False
+            return have > bound if operator == "Gt" else have < bound
+    return False
+
+
+def term_matches(term: Object, name: str, labels: Labels) -> bool:
+    """A node selector term; one without any requirement matches nothing."""
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    return all(requirement_matches(r, labels) for r in expressions) and all(
+        r.get("key") == "metadata.name" and requirement_matches(r, {"metadata.name": name}) for r in fields
+    )
+
+
+def required_nodes(spec: Object) -> NodeTest | None:
+    """The test behind spec.nodeSelector and required node affinity; None when the pod asks for nothing."""
+    selector: Labels = spec.get("nodeSelector") or {}
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not selector and required is None:
+        return None
+    wanted = tuple(selector.items())
+    terms = None if required is None else required.get("nodeSelectorTerms") or ()
+
+    def test(name: str, labels: Labels) -> bool:
+        for key, value in wanted:
+            if labels.get(key) != value:
+                return False
+        return terms is None or any(term_matches(t, name, labels) for t in terms)
+
+    return test
+
+
+def named_nodes(spec: Object) -> tuple[frozenset[str] | None, bool]:
+    """The nodes that required affinity names through metadata.name, as DaemonSet pods do: (names or None, whether terms conflict)."""
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    terms = (required or {}).get("nodeSelectorTerms") or ()
+    union: frozenset[str] = frozenset()
+    for term in terms:
+        named = [
+            frozenset(f.get("values") or ())
+            for f in term.get("matchFields") or ()
+            if f.get("key") == "metadata.name" and f.get("operator") == "In"
+        ]
+        if not named:
+            return None, False
+        union |= frozenset.intersection(*named)
+    return (union, not union) if terms else (None, False)
+
+
+def tolerates(tolerations: Iterable[Object], taint: Object) -> bool:
+    """Whether any toleration covers the taint (core/v1 Toleration.ToleratesTaint)."""
+    key, value, effect = taint.get("key"), taint.get("value") or "", taint.get("effect")
+    for t in tolerations:
+        if (t.get("effect") or effect) != effect or (t.get("key") or key) != key:
+            continue
+        operator = t.get("operator") or "Equal"
+        if operator == "Exists" or (operator == "Equal" and (t.get("value") or "") == value):
+            return True
+    return False
+
+
+class Matcher:
+    """A compiled label selector that is compared by identity, so that its answers can be remembered cheaply."""
+
+    __slots__ = ("matches", "text")
+
+    def __init__(self, compiled: label_room.Selector) -> None:
+        self.matches: Callable[[Labels], bool] = compiled.matches
+        self.text = str(compiled)
+
+    def __repr__(self) -> str:
+        return f"Matcher({self.text})"
+
+
+class Term(NamedTuple):
+    """A pod affinity term: which pods (namespaces, selector) in which topology, and how much it weighs when only preferred."""
+
+    selector: Matcher | None
+    namespaces: frozenset[str]
+    namespace_selector: Matcher | None
+    topology: str
+    weight: int = 0
+
+    def selects(self, namespace: str, labels: Labels, namespace_labels: Labels) -> bool:
+        if namespace not in self.namespaces and not (self.namespace_selector and self.namespace_selector.matches(namespace_labels)):
+            return False
+        return self.selector is not None and self.selector.matches(labels)
+
+
+@lru_cache(maxsize=4096)
+def _selector(encoded: bytes) -> Matcher:
+    return Matcher(label_room.from_object(orjson.loads(encoded)))
+
+
+def selector(label_selector: Object | None) -> Matcher | None:
+    """A LabelSelector compiled; absent selects nothing (None), empty selects everything."""
+    return None if label_selector is None else _selector(orjson.dumps(label_selector, option=orjson.OPT_SORT_KEYS))
+
+
+def term(raw: Object, namespace: str, weight: int = 0) -> Term:
+    names, by_label = raw.get("namespaces") or (), raw.get("namespaceSelector")
+    listed = frozenset(names) if names or by_label is not None else frozenset((namespace,))
+    return Term(selector(raw.get("labelSelector")), listed, selector(by_label), raw.get("topologyKey", ""), weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affinities:
+    """Every pod affinity term of a pod, compiled."""
+
+    affinity: Sequence[Term] = ()
+    anti_affinity: Sequence[Term] = ()
+    preferred: Sequence[Term] = ()
+    """Positive weights attract, negative ones repel."""
+
+
+NO_AFFINITIES = Affinities()
+
+
+def affinities(spec: Object, namespace: str) -> Affinities:
+    affinity = spec.get("affinity") or {}
+    near, apart = affinity.get("podAffinity") or {}, affinity.get("podAntiAffinity") or {}
+    if not near and not apart:
+        return NO_AFFINITIES
+    required, soft = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+    preferred = [term(p["podAffinityTerm"], namespace, p.get("weight", 0)) for p in near.get(soft) or ()]
+    preferred += [term(p["podAffinityTerm"], namespace, -p.get("weight", 0)) for p in apart.get(soft) or ()]
+    return Affinities(
+        tuple(term(t, namespace) for t in near.get(required) or ()),
+        tuple(term(t, namespace) for t in apart.get(required) or ()),
+        tuple(preferred),
+    )

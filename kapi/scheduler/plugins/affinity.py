@@ -1,0 +1,186 @@
+"""InterPodAffinity: pods that want to be near, or away from, other pods.
+
+Required terms filter: the pod's own towards placed pods, and placed pods' anti-affinity towards it. Preferred terms of both sides
+score. Counts come from the cluster's indexes: by identity for the pod's own terms, by affinities for those of placed pods.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kapi.scheduler.framework import MAX_SCORE, SKIP, Code, Cycle, Event, SchedulingPlugin, Status
+from kapi.scheduler.matching import NO_AFFINITIES, Term
+from kapi.scheduler.pods import Identity, Pod
+from kapi.scheduler.snapshot import Cluster, Counts, NodeInfo
+
+HARD_WEIGHT = 1
+"""What a placed pod's required affinity adds to the score of a node near it (stock's hardPodAffinityWeight)."""
+Pairs = dict[tuple[str, str], int]
+"""(topology key, value) -> count."""
+
+
+def _selects(term: Term, identity: Identity, cluster: Cluster) -> bool:
+    namespace = identity.namespace
+    by_label = term.namespace_selector
+    if namespace not in term.namespaces and (by_label is None or not by_label.matches(cluster.namespaces.get(namespace, {}))):
+        return False
+    return term.selector is not None and identity.matches(term.selector)
+
+
+def _add(pairs: Pairs, key: str, counts: Counts, weight: int = 1) -> None:
+    for node, count in counts.items():
+        value = node.labels.get(key)
+        if value is not None:
+            pairs[key, value] = pairs.get((key, value), 0) + count * weight
+
+
+def _placed(term: Term, cluster: Cluster) -> Iterable[Counts]:
+    """Where the pods are that the term selects."""
+    spaces = cluster.identities if term.namespace_selector is not None else term.namespaces & cluster.identities.keys()
+    for namespace in spaces:
+        for identity, counts in cluster.identities[namespace].items():
+            if _selects(term, identity, cluster):
+                yield counts
+
+
+@dataclass(slots=True)
+class _State:
+    against: Pairs
+    """Domains that placed pods' anti-affinity keeps this pod out of."""
+    affinity: Pairs
+    """Domains with pods that match all of the pod's required affinity terms."""
+    anti_affinity: Pairs
+
+
+class InterPodAffinity(SchedulingPlugin):
+    name = "InterPodAffinity"
+    wakes = (
+        Event("pod", "add"),
+        Event("pod", "delete"),
+        Event("pod", "label"),
+        Event("node", "add"),
+        Event("node", "label"),
+    )
+    _far = Status(Code.UNRESOLVABLE, ("node(s) didn't match pod affinity rules",), name)
+    _near = Status(Code.UNSCHEDULABLE, ("node(s) didn't match pod anti-affinity rules",), name)
+    _unwanted = Status(Code.UNSCHEDULABLE, ("node(s) didn't satisfy existing pods anti-affinity rules",), name)
+
+    def pre_filter(self, cycle: Cycle) -> Status | None:
+        pod, cluster = cycle.pod, cycle.cluster
+        own = pod.affinities
+        if own is NO_AFFINITIES and not cluster.affine:
+            return SKIP
+        state = _State(self._against(pod, cluster), {}, {})
+        self._near_all(own.affinity, cluster, state.affinity)
+        for term in own.anti_affinity:
+            for counts in _placed(term, cluster):
+                _add(state.anti_affinity, term.topology, counts)
+        if not state.against and not own.affinity and not own.anti_affinity:
+            return SKIP
+        cycle.data[self.name] = state
+        return None
+
+    def _against(self, pod: Pod, cluster: Cluster) -> Pairs:
+        pairs: Pairs = {}
+        for (_, affinities), counts in cluster.affine.items():
+            for term in affinities.anti_affinity:
+                if _selects(term, pod.identity, cluster):
+                    _add(pairs, term.topology, counts)
+        return pairs
+
+    def _near_all(self, terms: Sequence[Term], cluster: Cluster, pairs: Pairs) -> None:
+        """A placed pod counts for a term only if it matches all of them."""
+        if not terms:
+            return
+        first = terms[0]
+        spaces = cluster.identities if first.namespace_selector is not None else first.namespaces & cluster.identities.keys()
+        for namespace in spaces:
+            for identity, counts in cluster.identities[namespace].items():
+                if all(_selects(term, identity, cluster) for term in terms):
+                    for term in terms:
+                        _add(pairs, term.topology, counts)
+
+    def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
+        state: _State = cycle.data[self.name]
+        own, labels = cycle.pod.affinities, node.labels
+        if own.affinity and not self._is_near(cycle, state, labels):
+            return self._far
+        for term in own.anti_affinity:
+            value = labels.get(term.topology)
+            if value is not None and state.anti_affinity.get((term.topology, value), 0) > 0:
+                return self._near
+        for (key, value), count in state.against.items() if len(state.against) < len(labels) else ():
+            if count > 0 and labels.get(key) == value:
+                return self._unwanted
+        if len(state.against) >= len(labels) and any(state.against.get(item, 0) > 0 for item in labels.items()):
+            return self._unwanted
+        return None
+
+    def _is_near(self, cycle: Cycle, state: _State, labels: dict[str, str]) -> bool:
+        terms, pod = cycle.pod.affinities.affinity, cycle.pod
+        if any(term.topology not in labels for term in terms):
+            return False
+        if all(state.affinity.get((t.topology, labels[t.topology]), 0) > 0 for t in terms):
+            return True
+        # the first pod of a set that wants to be near itself may go anywhere
+        alone = not any(count > 0 for count in state.affinity.values())
+        return alone and all(_selects(term, pod.identity, cycle.cluster) for term in terms)
+
+    def copy_data(self, data: _State) -> _State:
+        return _State(dict(data.against), dict(data.affinity), dict(data.anti_affinity))
+
+    def add_pod(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
+        self._shift(cycle, pod, {node: 1})
+
+    def remove_pod(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
+        self._shift(cycle, pod, {node: -1})
+
+    def _shift(self, cycle: Cycle, other: Pod, counts: Counts) -> None:
+        state: _State = cycle.data[self.name]
+        own, cluster = cycle.pod.affinities, cycle.cluster
+        for term in other.affinities.anti_affinity:
+            if _selects(term, cycle.pod.identity, cluster):
+                _add(state.against, term.topology, counts)
+        if own.affinity and all(_selects(term, other.identity, cluster) for term in own.affinity):
+            for term in own.affinity:
+                _add(state.affinity, term.topology, counts)
+        for term in own.anti_affinity:
+            if _selects(term, other.identity, cluster):
+                _add(state.anti_affinity, term.topology, counts)
+
+    # scoring
+
+    def pre_score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Status | None:
+        pod, cluster = cycle.pod, cycle.cluster
+        if not pod.affinities.preferred and not cluster.affine:
+            return SKIP
+        pairs: Pairs = {}
+        for term in pod.affinities.preferred:
+            for counts in _placed(term, cluster):
+                _add(pairs, term.topology, counts, term.weight)
+        for (_, affinities), counts in cluster.affine.items():
+            for term in affinities.affinity:
+                if _selects(term, pod.identity, cluster):
+                    _add(pairs, term.topology, counts, HARD_WEIGHT)
+            for term in affinities.preferred:
+                if _selects(term, pod.identity, cluster):
+                    _add(pairs, term.topology, counts, term.weight)
+        if not pairs:
+            return SKIP
+        cycle.data["score " + self.name] = pairs
+        return None
+
+    def scores(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[int]:
+        pairs: Pairs = cycle.data["score " + self.name]
+        keys = {key for key, _ in pairs}
+        raw = [sum(pairs.get((key, node.labels[key]), 0) for key in keys if key in node.labels) for node in nodes]
+        low, top = min(raw), max(raw)
+        return [int(MAX_SCORE * ((r - low) / (top - low))) if top > low else 0 for r in raw]
+
+    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+        """A pod matters if a term of either side selects the other; of nodes, any may bring a new domain."""
+        if event.resource != "pod" or not isinstance(obj, Pod):
+            return True
+        own = pod.affinities
+        ours = any(t.selector is not None and obj.identity.matches(t.selector) for t in (*own.affinity, *own.anti_affinity))
+        return ours or any(t.selector is not None and pod.identity.matches(t.selector) for t in obj.affinities.anti_affinity)

@@ -1,0 +1,240 @@
+"""What the scheduler knows of a pod: `Pod`, and the parts that pods of one template share, computed once.
+
+`Spec` holds what a node alone can be judged by (requests, selectors, tolerations, ports, images); `Identity` holds what
+other pods see (namespace and labels). Both are interned, so verdicts and matches can be kept per Spec and per Identity.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+import orjson
+
+from kapi.objects import quantity
+from kapi.scheduler import matching
+
+Object = dict[str, Any]
+Resources = dict[str, int]
+"""Amounts by resource: CPU in thousandths, everything else in whole units."""
+
+LEAST_CPU, LEAST_MEMORY = 100, 200 * 1024 * 1024
+"""What a container without requests is counted as when nodes are scored (stock's DefaultMilliCPURequest, DefaultMemoryRequest)."""
+
+
+def amounts(listed: Mapping[str, Any] | None) -> Resources:
+    return {name: quantity.milli(q) if name == "cpu" else quantity.value(q) for name, q in (listed or {}).items()}
+
+
+def _add(total: Resources, more: Resources) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _peak(total: Resources, other: Resources) -> None:
+    for name, amount in other.items():
+        if amount > total.get(name, 0):
+            total[name] = amount
+
+
+def requests(spec: Object, defaults: Resources | None = None) -> Resources:
+    """The pod's effective requests: containers and sidecars together, or the largest init phase, or the pod's own; plus overhead.
+
+    `defaults` stands in for what a container does not request (only scoring uses it).
+    """
+
+    def wanted(container: Object) -> Resources:
+        own = amounts((container.get("resources") or {}).get("requests"))
+        return {**defaults, **own} if defaults else own
+
+    total: Resources = {}
+    for container in spec.get("containers") or ():
+        _add(total, wanted(container))
+    sidecars: Resources = {}
+    init_peak: Resources = {}
+    for container in spec.get("initContainers") or ():
+        own = wanted(container)
+        if container.get("restartPolicy") == "Always":
+            _add(total, own)
+            _add(sidecars, own)
+            _peak(init_peak, sidecars)
+        else:
+            _add(own, sidecars)
+            _peak(init_peak, own)
+    _peak(total, init_peak)
+    total.update(amounts((spec.get("resources") or {}).get("requests")))
+    _add(total, amounts(spec.get("overhead")))
+    return total
+
+
+def host_ports(spec: Object) -> tuple[tuple[str, str, int], ...]:
+    """(host IP, protocol, port) of every port the pod takes on its node."""
+    containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always")]
+    return tuple(
+        (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", p["hostPort"])
+        for c in containers
+        for p in c.get("ports") or ()
+        if p.get("hostPort")
+    )
+
+
+def image_name(image: str) -> str:
+    """The name with its tag, as node status lists it."""
+    return image if image.rfind(":") > image.rfind("/") else image + ":latest"
+
+
+def claims(pod_name: str, spec: Object) -> list[tuple[str, bool]]:
+    """(claim name, whether it is an ephemeral volume's) of each volume that is a PersistentVolumeClaim."""
+    found = []
+    for volume in spec.get("volumes") or ():
+        if "persistentVolumeClaim" in volume:
+            found.append((volume["persistentVolumeClaim"].get("claimName", ""), False))
+        elif "ephemeral" in volume:
+            found.append((f"{pod_name}-{volume.get('name')}", True))
+    return found
+
+
+_PLACING = ("nodeName", "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "overhead", "resources", "resourceClaims")
+_CONTAINER = ("image", "resources", "ports", "restartPolicy")
+
+
+def _key(spec: Object) -> bytes:
+    """The part of a spec that placing it depends on, as bytes."""
+    containers = [[[c.get(name) for name in _CONTAINER] for c in spec.get(kind) or ()] for kind in ("containers", "initContainers")]
+    return orjson.dumps([[spec.get(name) for name in _PLACING], containers])
+
+
+class Spec:
+    """The placing part of a pod spec; pods made from one template share it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_affinities",
+        "best_effort",
+        "constraints",
+        "images",
+        "key",
+        "named",
+        "named_conflict",
+        "needs",
+        "nonzero_cpu",
+        "nonzero_memory",
+        "ports",
+        "preferred",
+        "raw",
+        "requests",
+        "required",
+        "tolerations",
+    )  # fmt: skip
+
+    def __init__(self, key: bytes, spec: Object) -> None:
+        self.key, self.raw = key, spec
+        self.requests = {name: amount for name, amount in requests(spec).items() if amount}
+        self.needs = tuple(self.requests.items())
+        padded = requests(spec, {"cpu": LEAST_CPU, "memory": LEAST_MEMORY})
+        self.nonzero_cpu, self.nonzero_memory = padded.get("cpu", 0), padded.get("memory", 0)
+        self.best_effort = not self.requests.get("cpu") and not self.requests.get("memory")
+        self.ports = host_ports(spec)
+        self.required = matching.required_nodes(spec)
+        self.named, self.named_conflict = matching.named_nodes(spec)
+        affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+        self.preferred: tuple[Object, ...] = tuple(affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ())
+        self.tolerations: tuple[Object, ...] = tuple(spec.get("tolerations") or ())
+        self.constraints: tuple[Object, ...] = tuple(spec.get("topologySpreadConstraints") or ())
+        containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+        self.images = tuple(image_name(c.get("image") or "") for c in containers)
+        self._affinities: dict[str, matching.Affinities] = {}
+
+    def affinities(self, namespace: str) -> matching.Affinities:
+        found = self._affinities.get(namespace)
+        if found is None:
+            found = self._affinities[namespace] = matching.affinities(self.raw, namespace)
+        return found
+
+
+class Identity:
+    """A namespace and a set of labels: what selectors see of a pod."""
+
+    __slots__ = ("__weakref__", "labels", "matched", "namespace")
+
+    def __init__(self, namespace: str, labels: Mapping[str, str]) -> None:
+        self.namespace, self.labels = namespace, labels
+        self.matched: dict[Any, bool] = {}
+
+    def matches(self, selector: Any) -> bool:
+        """Whether the selector (compiled, hashable) takes these labels; remembered."""
+        found = self.matched.get(selector)
+        if found is None:
+            if len(self.matched) > 1000:
+                self.matched.clear()
+            found = self.matched[selector] = selector.matches(self.labels)
+        return found
+
+
+_specs: WeakValueDictionary[bytes, Spec] = WeakValueDictionary()
+_identities: WeakValueDictionary[tuple[str, bytes], Identity] = WeakValueDictionary()
+
+
+def spec_of(spec: Object) -> Spec:
+    key = _key(spec)
+    found = _specs.get(key)
+    if found is None:
+        found = _specs[key] = Spec(key, spec)
+    return found
+
+
+def identity_of(namespace: str, labels: Mapping[str, str]) -> Identity:
+    key = (namespace, orjson.dumps(labels, option=orjson.OPT_SORT_KEYS))
+    found = _identities.get(key)
+    if found is None:
+        found = _identities[key] = Identity(namespace, labels)
+    return found
+
+
+class Pod:
+    """One pod as the scheduler sees it. `obj` is the API object and is never changed."""
+
+    __slots__ = ("affinities", "claims", "identity", "key", "name", "namespace", "node", "nominated", "obj", "priority", "spec",
+                 "terminating", "uid")  # fmt: skip
+
+    def __init__(self, obj: Object) -> None:
+        meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+        self.obj = obj
+        self.name: str = meta["name"]
+        self.namespace: str = meta.get("namespace") or ""
+        self.uid: str = meta.get("uid") or ""
+        self.key = f"{self.namespace}/{self.name}"
+        self.node: str = spec.get("nodeName") or ""
+        self.nominated: str = status.get("nominatedNodeName") or ""
+        self.priority: int = spec.get("priority") or 0
+        self.terminating = "deletionTimestamp" in meta
+        placing = {**spec, "nodeName": None} if self.node else spec
+        self.spec = spec_of(placing)
+        self.identity = identity_of(self.namespace, meta.get("labels") or {})
+        self.affinities = self.spec.affinities(self.namespace)
+        self.claims = claims(self.name, spec) if spec.get("volumes") else ()
+
+    @property
+    def scheduler(self) -> str:
+        return str(self.obj["spec"].get("schedulerName") or "default-scheduler")
+
+    @property
+    def finished(self) -> bool:
+        return (self.obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+    @property
+    def owner(self) -> Object | None:
+        """The controlling owner reference."""
+        return next((r for r in self.obj["metadata"].get("ownerReferences") or () if r.get("controller")), None)
+
+    def __repr__(self) -> str:
+        return f"Pod({self.key})"
+
+
+def by_importance(found: Iterable[Pod]) -> list[Pod]:
+    """By importance: higher priority first, then those that run longest (stock's MoreImportantPod)."""
+    return sorted(found, key=lambda p: (-p.priority, start_time(p), p.key))
+
+
+def start_time(pod: Pod) -> str:
+    """When the pod started, as text; one that has not counts as now, after all others."""
+    return str((pod.obj.get("status") or {}).get("startTime") or "9999")

@@ -1,0 +1,260 @@
+"""The scheduler: takes pods from the queue, places them one after the other, and binds them in the background.
+
+A cycle (choosing a node) is synchronous and counts the pod on its node at once; the binding, and everything else that speaks to
+the API server, runs beside it. A pod whose binding fails is taken off the node again and backs off.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from kapi.client import Client, Informer, Informers, Recorder
+from kapi.client.leases import Election
+from kapi.objects import errors, time
+from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
+from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod
+from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
+from kapi.scheduler.handle import LOOKED_UP, Handle, by_namespace
+from kapi.scheduler.pods import Pod
+from kapi.scheduler.profile import Plugins, Profile, default_plugins
+from kapi.scheduler.queue import Queue, Queued
+from kapi.scheduler.search import Misfit
+from kapi.scheduler.settings import Settings
+from kapi.scheduler.snapshot import Cluster, NodeInfo
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+SLICE = 0.004
+"""Seconds of scheduling after which others (bindings, watches) get their turn."""
+
+
+class Scheduler:
+    def __init__(self, client: Client, settings: Settings, plugins: Plugins = default_plugins) -> None:
+        self._settings, self._client = settings, client
+        self.cluster = Cluster()
+        self._group: asyncio.TaskGroup | None = None
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._binding = 0
+        self._permits: dict[str, asyncio.Future[str]] = {}
+        self._informers = Informers(client)
+        self._recorder = Recorder(client, "default-scheduler", host=socket.gethostname())
+        handle = Handle(client, self.cluster, self._recorder, {}, self._spawn, self._activate)
+        self.profiles = {p.name: Profile(p, handle, plugins, settings.percentage_of_nodes_to_score) for p in settings.profiles}
+        sorter = next(iter(self.profiles.values())).sorter
+        self.queue = Queue(sorter.sort_key, self._gate, self._plugins_of)
+        self._feed_from_informers(handle)
+
+    def _feed_from_informers(self, handle: Handle) -> None:
+        feed = Feed(self.cluster, self.queue, self.profiles.__contains__, self._wake.set)
+        handlers: Mapping[Resource, Callable[[Object | None, Object | None], None]]
+        handlers = {NAMESPACES: feed.namespace, NODES: feed.node, PODS: feed.pod}
+        self.pods = self._informers.select(PODS, fields=UNFINISHED, trim=trim_pod)
+        self._informers.select(NODES, trim=trim_node).on(handlers[NODES])
+        self._informers.select(NAMESPACES, metadata=True).on(handlers[NAMESPACES])
+        self.pods.on(handlers[PODS])
+        for resource in LOOKED_UP:
+            informer: Informer = self._informers.select(resource)
+            informer.index("namespace", by_namespace)
+            informer.on(feed.other(resource))
+            informer.on(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
+            handle.informers[resource] = informer
+
+    def _gate(self, pod: Pod) -> str:
+        return self.profiles[pod.scheduler].gate(pod)
+
+    def _plugins_of(self, pod: Pod) -> Mapping[str, SchedulingPlugin]:
+        return self.profiles[pod.scheduler].plugins
+
+    # running
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._informers.run(), name="scheduler informers")
+            group.create_task(self._recorder.run(), name="scheduler events")
+            await self._informers.synced()
+            await self._schedule()
+
+    async def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SLICE
+        while True:
+            self.queue.tick(time.now())
+            if self._binding >= self._settings.bindings:
+                self._room.clear()
+                await self._room.wait()
+                until = loop.time() + SLICE
+            queued = self.queue.pop()
+            if queued is None:
+                await self._rest()
+                until = loop.time() + SLICE
+                continue
+            self.attempt(queued)
+            if loop.time() > until:
+                await asyncio.sleep(0)
+                until = loop.time() + SLICE
+
+    async def _rest(self) -> None:
+        """Until something happens or a pod has backed off long enough."""
+        due = self.queue.next_due()
+        seconds = None if due is None else max(due - time.now(), 0.001)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._group is not None
+        self._group.create_task(work)
+
+    def _activate(self, key: str, if_gated: bool) -> None:
+        self.queue.activate(key, if_gated)
+        self._wake.set()
+
+    # one pod
+
+    def attempt(self, queued: Queued) -> None:
+        """Choose a node and start binding, or say why not."""
+        pod = queued.pod
+        profile = self.profiles[pod.scheduler]
+        cycle = Cycle(pod, self.cluster)
+        try:
+            node = profile.search.place(cycle)
+        except Misfit as misfit:
+            profile.after(cycle, misfit)
+            self._unschedulable(queued, cycle, misfit)
+            return
+        status = self._claim(profile, cycle, node)
+        if status is not None and status.code is not Code.WAIT:
+            self._give_up(queued, profile, cycle, node, status)
+            return
+        self._binding += 1
+        self._spawn(self._bind(queued, profile, cycle, node, status))
+
+    def _claim(self, profile: Profile, cycle: Cycle, node: NodeInfo) -> Status | None:
+        """Count the pod on the node, reserve, ask for permission."""
+        self.cluster.place(cycle.pod, node.name)
+        for plugin in profile.reservers:
+            status = plugin.reserve(cycle, node)
+            if status is not None:
+                return status
+        wait: Status | None = None
+        for plugin in profile.permitters:
+            status = plugin.permit(cycle, node)
+            if status is not None and status.code is Code.WAIT:
+                wait = status if wait is None or status.seconds > wait.seconds else wait
+            elif status is not None:
+                return status
+        return wait
+
+    async def _bind(self, queued: Queued, profile: Profile, cycle: Cycle, node: NodeInfo, wait: Status | None) -> None:
+        pod = cycle.pod
+        try:
+            status = await self._permission(pod, wait) if wait is not None else None
+            if status is None:
+                status = await profile.bind(cycle, node)
+        except OSError as error:
+            status = Status(Code.ERROR, (str(error),))
+        finally:
+            self._binding -= 1
+            self._room.set()
+        if status is not None:
+            self._give_up(queued, profile, cycle, node, status)
+            self._wake.set()
+            return
+        self.queue.remove(pod.key)
+        self.cluster.drop_nomination(pod)
+        message = f"Successfully assigned {pod.key} to {node.name}"
+        self._recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
+
+    async def _permission(self, pod: Pod, wait: Status) -> Status | None:
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._permits[pod.key] = answer
+        try:
+            async with asyncio.timeout(wait.seconds):
+                refusal = await answer
+        except TimeoutError:
+            refusal = "timed out waiting on permit"
+        finally:
+            del self._permits[pod.key]
+        return Status(Code.UNSCHEDULABLE, (refusal,), wait.plugin) if refusal else None
+
+    def allow(self, key: str) -> None:
+        """Let a pod that waits in permit (by key) be bound."""
+        self.reject(key, "")
+
+    def reject(self, key: str, reason: str) -> None:
+        answer = self._permits.get(key)
+        if answer is not None and not answer.done():
+            answer.set_result(reason)
+
+    # failing
+
+    def _give_up(self, queued: Queued, profile: Profile, cycle: Cycle, node: NodeInfo, status: Status) -> None:
+        """After the node was chosen: take the pod off it again and try later."""
+        pod = cycle.pod
+        for plugin in profile.reservers:
+            plugin.unreserve(cycle, node)
+        current = self.pods.get(pod.key)
+        if current is None or current["metadata"].get("uid") != pod.uid or current["spec"].get("nodeName"):
+            if current is None or not current["spec"].get("nodeName"):
+                self.cluster.remove(pod.key)
+            self.queue.remove(pod.key)
+            return
+        self.cluster.remove(pod.key)
+        error = status.code is Code.ERROR
+        self._fail(queued, {status.plugin} - {""}, status.message, "SchedulerError" if error else "Unschedulable", None)
+
+    def _unschedulable(self, queued: Queued, cycle: Cycle, misfit: Misfit) -> None:
+        plugins = misfit.plugins or {"NodeUnschedulable"}
+        self._fail(queued, plugins, misfit.message, "Unschedulable", cycle.nominated)
+
+    def _fail(self, queued: Queued, plugins: set[str], message: str, reason: str, nominated: str | None) -> None:
+        pod = queued.pod
+        self.queue.failed(queued, plugins, time.now(), error=reason == "SchedulerError")
+        if nominated is not None and nominated != pod.nominated:
+            self.cluster.nominate(pod, nominated)
+        self._recorder.event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
+        patch = status_patch(pod, reason, message, nominated)
+        if patch:
+            self._spawn(self._write_status(pod, patch))
+
+    async def _write_status(self, pod: Pod, patch: Object) -> None:
+        try:
+            await self._client.patch(PODS, pod.name, patch, namespace=pod.namespace, kind="strategic", subresource="status")
+        except errors.NotFound:
+            return
+        except (errors.StatusError, OSError) as error:
+            log.warning("status of pod %s: %s", pod.key, error)
+
+
+def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> Object:
+    """The strategic merge patch that says why the pod is not scheduled; empty when the pod says so already."""
+    status = pod.obj.get("status") or {}
+    old: Object = next((c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {})
+    changes: Object = {}
+    if (old.get("status"), old.get("reason"), old.get("message")) != ("False", reason, message):
+        since = old.get("lastTransitionTime") if old.get("status") == "False" else None
+        condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+        condition |= {"lastProbeTime": None, "lastTransitionTime": since or time.stamp()}
+        generation = pod.obj["metadata"].get("generation")
+        changes["conditions"] = [{**condition, "observedGeneration": generation} if generation else condition]
+    if nominated is not None and nominated != pod.nominated:
+        changes["nominatedNodeName"] = nominated or None
+    return {"metadata": {"uid": pod.uid}, "status": changes} if changes else {}
+
+
+async def run(client: Client, settings: Settings, plugins: Plugins = default_plugins) -> None:
+    """Schedule pods until cancelled; with leader election, only while leading."""
+    if not settings.leader_elect:
+        await Scheduler(client, settings, plugins).run()
+        return
+    identity = settings.identity or socket.gethostname()
+    await Election(client, "kube-scheduler", identity).run(lambda: Scheduler(client, settings, plugins).run())

@@ -1,0 +1,30 @@
+"""What can be set about the scheduler."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """One scheduler name and what differs from the default plugins for it."""
+
+    name: str = "default-scheduler"
+    """Pods with this spec.schedulerName are placed by this profile."""
+    disabled: frozenset[str] = frozenset()
+    """Plugins left out, by name."""
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Score weights that differ from the default, by plugin name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    profiles: tuple[ProfileSettings, ...] = (ProfileSettings(),)
+    """The profiles this scheduler serves."""
+    percentage_of_nodes_to_score: int = 0
+    """How many feasible nodes are enough, in percent of all; 0 adapts to the size of the cluster."""
+    bindings: int = 16
+    """How many bindings may be under way at once."""
+    leader_elect: bool = False
+    """Whether several schedulers share the work by a lease, one leading at a time."""
+    identity: str = ""
+    """Who this process is in the lease; the host's name when empty."""

@@ -1,0 +1,278 @@
+"""The cluster as the scheduler sees it: nodes with what is free on them, and which pods are where.
+
+Fed by informers and by the scheduler's own assumptions (a pod counts on its node before the binding is acknowledged).
+A scheduling cycle never awaits, so the live state is the snapshot. Every change of a node is noted in `Cluster.changes`;
+whoever keeps verdicts per node reads from there which of them to forget.
+"""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from kapi.scheduler.matching import NO_AFFINITIES, Affinities
+from kapi.scheduler.pods import Identity, Pod, Resources, amounts
+
+Object = dict[str, Any]
+ZONE, REGION, HOSTNAME = "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "kubernetes.io/hostname"
+
+
+class NodeInfo:
+    """A node and the sums over the pods on it."""
+
+    __slots__ = ("allocatable", "hard_taints", "images", "index", "labels", "max_pods", "name", "nonzero_cpu", "nonzero_memory", "obj",
+                 "pods", "ports", "requested", "soft_taints", "taints", "unschedulable")  # fmt: skip
+
+    def __init__(self, obj: Object) -> None:
+        self.index = -1
+        self.pods: dict[str, Pod] = {}
+        self.requested: Resources = {}
+        self.nonzero_cpu = self.nonzero_memory = 0
+        self.ports: dict[tuple[str, str, int], int] = {}
+        self.update(obj)
+
+    def update(self, obj: Object) -> None:
+        """Take over a new version of the Node object."""
+        meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+        self.obj = obj
+        self.name: str = meta["name"]
+        self.labels: dict[str, str] = meta.get("labels") or {}
+        self.unschedulable: bool = bool(spec.get("unschedulable"))
+        self.taints: list[Object] = spec.get("taints") or []
+        self.hard_taints = [t for t in self.taints if t.get("effect") in ("NoSchedule", "NoExecute")]
+        self.soft_taints = [t for t in self.taints if t.get("effect") == "PreferNoSchedule"]
+        self.allocatable = amounts(status.get("allocatable") or status.get("capacity"))
+        self.max_pods = self.allocatable.get("pods", 0)
+        self.images: dict[str, int] = {n: i.get("sizeBytes") or 0 for i in status.get("images") or () for n in i.get("names") or ()}
+
+    def add(self, pod: Pod) -> None:
+        self.pods[pod.key] = pod
+        self._count(pod, 1)
+
+    def remove(self, key: str) -> Pod | None:
+        pod = self.pods.pop(key, None)
+        if pod is not None:
+            self._count(pod, -1)
+        return pod
+
+    def _count(self, pod: Pod, sign: int) -> None:
+        spec, requested = pod.spec, self.requested
+        for name, amount in spec.needs:
+            requested[name] = requested.get(name, 0) + sign * amount
+        self.nonzero_cpu += sign * spec.nonzero_cpu
+        self.nonzero_memory += sign * spec.nonzero_memory
+        for port in spec.ports:
+            self.ports[port] = self.ports.get(port, 0) + sign
+            if not self.ports[port]:
+                del self.ports[port]
+
+    def copy(self) -> "NodeInfo":
+        """A copy to try things on (preemption, nominated pods)."""
+        twin = object.__new__(NodeInfo)
+        for name in NodeInfo.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin.pods, twin.requested, twin.ports = dict(self.pods), dict(self.requested), dict(self.ports)
+        return twin
+
+    def __repr__(self) -> str:
+        return f"NodeInfo({self.name})"
+
+
+Counts = dict[NodeInfo, int]
+_NEWS = ("allocatable", "label", "taint", "image")
+
+
+def _tally(book: dict[Any, Counts], key: Any, node: NodeInfo, sign: int) -> None:
+    counts = book.setdefault(key, {})
+    left = counts.get(node, 0) + sign
+    if left:
+        counts[node] = left
+        return
+    counts.pop(node, None)
+    if not counts:
+        del book[key]
+
+
+class Cluster:
+    """All nodes and all placed pods."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeInfo] = {}
+        self.pods: dict[str, tuple[Pod, str]] = {}
+        """Placed pods, assumed ones too: pod key -> (pod, node name)."""
+        self.identities: dict[str, dict[Identity, Counts]] = {}
+        """Namespace -> identity -> how many pods of it are on which node."""
+        self.dying: dict[Identity, Counts] = {}
+        """The terminating ones among them."""
+        self.affine: dict[tuple[Identity, Affinities], Counts] = {}
+        """Pods that have affinity terms of their own."""
+        self.namespaces: dict[str, dict[str, str]] = {}
+        """Labels of each namespace."""
+        self.images: dict[str, int] = {}
+        """On how many nodes each image is."""
+        self.soft_taints = 0
+        self.nominated: dict[str, dict[str, Pod]] = {}
+        """Node name -> pods that wait for room there."""
+        self.order: list[NodeInfo] = []
+        self.changes: list[int] = []
+        """Indexes (into `order`) of changed nodes, oldest first."""
+        self.forgotten = 0
+        """How many entries of `changes` were dropped from its start."""
+        self.epoch = 0
+        """Counts up when `order` is made anew and indexes lose their meaning."""
+        self._stale_order = False
+        self._orphans: dict[str, dict[str, Pod]] = {}
+
+    # nodes
+
+    def set_node(self, obj: Object) -> tuple[str, ...]:
+        """Take over a Node; what is new about it: "add", or some of "allocatable", "label", "taint", "image"."""
+        name = obj["metadata"]["name"]
+        node = self.nodes.get(name)
+        if node is None:
+            node = self.nodes[name] = NodeInfo(obj)
+            self._stale_order = True
+            self._count_node(node, 1)
+            for pod in self._orphans.pop(name, {}).values():
+                self._put(pod, node)
+            return ("add",)
+        before = (node.allocatable, node.labels, (node.taints, node.unschedulable), node.images)
+        self._count_node(node, -1)
+        node.update(obj)
+        self._count_node(node, 1)
+        after = (node.allocatable, node.labels, (node.taints, node.unschedulable), node.images)
+        news = tuple(what for what, old, new in zip(_NEWS, before, after, strict=True) if old != new)
+        if news:
+            self._stale_order |= any(before[1].get(key) != node.labels.get(key) for key in (REGION, ZONE))
+            self._changed(node)
+        return news
+
+    def remove_node(self, name: str) -> None:
+        node = self.nodes.pop(name, None)
+        if node is None:
+            return
+        self._stale_order = True
+        self._count_node(node, -1)
+        for pod in list(node.pods.values()):
+            self._take(pod.key, node)
+            self._orphans.setdefault(name, {})[pod.key] = pod
+
+    def _count_node(self, node: NodeInfo, sign: int) -> None:
+        self.soft_taints += sign * len(node.soft_taints)
+        for image in node.images:
+            self.images[image] = self.images.get(image, 0) + sign
+
+    def listed(self) -> list[NodeInfo]:
+        """All nodes, one zone after the other in turn, so that a search over some of them sees all zones."""
+        if self._stale_order:
+            zones: dict[tuple[str | None, str | None], list[NodeInfo]] = {}
+            for node in self.nodes.values():
+                zones.setdefault((node.labels.get(REGION), node.labels.get(ZONE)), []).append(node)
+            self.order = [node for row in zip_longest(*zones.values()) for node in row if node is not None]
+            for index, node in enumerate(self.order):
+                node.index = index
+            self._stale_order = False
+            self.epoch += 1
+            self.forgotten, self.changes = 0, []
+        return self.order
+
+    def _changed(self, node: NodeInfo) -> None:
+        if not self._stale_order:
+            self.changes.append(node.index)
+            if len(self.changes) > 20000:
+                self.forgotten += 10000
+                del self.changes[:10000]
+
+    # placed pods
+
+    def place(self, pod: Pod, node_name: str) -> None:
+        """Count the pod on the node: bound, or assumed to be bound soon."""
+        key = pod.key
+        known = self.pods.get(key)
+        if known is not None:
+            if self._same(known[0], pod) and known[1] == node_name:
+                self._refresh(pod, node_name)
+                return
+            self.remove(key)
+        self.pods[key] = (pod, node_name)
+        node = self.nodes.get(node_name)
+        if node is None:
+            self._orphans.setdefault(node_name, {})[key] = pod
+        else:
+            self._put(pod, node)
+
+    def _same(self, old: Pod, new: Pod) -> bool:
+        return (
+            old.spec is new.spec
+            and old.identity is new.identity
+            and old.terminating == new.terminating
+            and old.uid == new.uid
+            and old.priority == new.priority
+        )
+
+    def _refresh(self, pod: Pod, node_name: str) -> None:
+        self.pods[pod.key] = (pod, node_name)
+        node = self.nodes.get(node_name)
+        if node is not None:
+            node.pods[pod.key] = pod
+
+    def remove(self, key: str) -> Pod | None:
+        """Forget a placed pod: deleted, finished, or its binding failed."""
+        known = self.pods.pop(key, None)
+        if known is None:
+            return None
+        node = self.nodes.get(known[1])
+        if node is None:
+            self._orphans.get(known[1], {}).pop(key, None)
+        else:
+            self._take(key, node)
+        return known[0]
+
+    def _put(self, pod: Pod, node: NodeInfo) -> None:
+        node.add(pod)
+        self._index(pod, node, 1)
+
+    def _take(self, key: str, node: NodeInfo) -> None:
+        pod = node.remove(key)
+        if pod is not None:
+            self._index(pod, node, -1)
+
+    def _index(self, pod: Pod, node: NodeInfo, sign: int) -> None:
+        identity = pod.identity
+        mine = self.identities.setdefault(identity.namespace, {})
+        _tally(mine, identity, node, sign)
+        if not mine:
+            del self.identities[identity.namespace]
+        if pod.terminating:
+            _tally(self.dying, identity, node, sign)
+        if pod.affinities is not NO_AFFINITIES:
+            _tally(self.affine, (identity, pod.affinities), node, sign)
+        self._changed(node)
+
+    # nominated pods
+
+    def nominate(self, pod: Pod, node_name: str) -> None:
+        self.drop_nomination(pod)
+        if node_name:
+            self.nominated.setdefault(node_name, {})[pod.key] = pod
+
+    def drop_nomination(self, pod: Pod) -> None:
+        for name in [n for n, waiting in self.nominated.items() if pod.key in waiting]:
+            del self.nominated[name][pod.key]
+            if not self.nominated[name]:
+                del self.nominated[name]
+
+    def nominated_on(self, node: NodeInfo, pod: Pod) -> Sequence[Pod]:
+        """Pods waiting for the node that are at least as important as this one."""
+        waiting = self.nominated.get(node.name)
+        return [p for p in waiting.values() if p.priority >= pod.priority and p.key != pod.key] if waiting else ()
+
+    # counting
+
+    def count(self, node: NodeInfo, namespace: str, selector: Any) -> int:
+        """How many pods on the node the selector takes, without those that are being deleted."""
+        total = 0
+        for identity, counts in self.identities.get(namespace, {}).items():
+            if node in counts and identity.matches(selector):
+                dying = self.dying.get(identity)
+                total += counts[node] - (dying.get(node, 0) if dying else 0)
+        return total
