@@ -52,6 +52,8 @@ class App:
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
         self.metrics = metrics.Metrics()
         self.infrastructure = infrastructure.application(self)
+        self.closing = False
+        """The server is about to stop: /readyz says so."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

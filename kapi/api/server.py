@@ -72,9 +72,12 @@ class Protocol(HttpToolsProtocol):
         return False
 
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():
+        upgrade = self.parser.should_upgrade()
+        if upgrade:
             self.scope["extensions"][UPGRADE] = self.take_over
         super().on_headers_complete()
+        if upgrade:
+            self.cycle.keep_alive = False
 
     def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Give the connection away: from now on nobody here reads or writes it."""

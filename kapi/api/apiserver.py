@@ -1,0 +1,155 @@
+"""One API server put together: store, registry, admission, access, application, socket. `serving` is all of it as a context.
+
+`assemble` makes the same without a socket, for clients in this process and for tests.
+"""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import certs
+from certs import cluster
+from kapi import storage
+from kapi.access.authentication import Authenticator
+from kapi.access.rbac import Authorizer
+from kapi.access.tokens import Issuer
+from kapi.admission import chain
+from kapi.api import bootstrap, server
+from kapi.api.app import Access, App
+from kapi.api.streams import Kubelets
+from kapi.registry import catalogue as catalogues
+from kapi.registry.allocate import Allocators
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.rest import Object, Rest
+from kapi.storage.store import Store, home
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An API server."""
+
+    data_dir: Path = Path("kapi-data")
+    """Directory of this server: the database, and in pki/ keys, certificates and kubeconfigs. Made when missing."""
+    port: int = 6443
+    """Port to serve HTTPS on."""
+    bind_address: str = "0.0.0.0"
+    """Address to listen on."""
+    advertise_address: str = ""
+    """Address at which pods and nodes reach this server; empty: the address of the default route."""
+    service_cluster_ip_range: str = "10.96.0.0/12"
+    """CIDR from which services get their cluster IPs."""
+    storage: str = ""
+    """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
+    token_auth_file: str = ""
+    """CSV of static bearer tokens: token,user,uid,"group1,group2"; admin.token in the data directory always works."""
+    runtime_config: str = ""
+    """API versions to switch on or off: api/all=true, batch/v1=false and so on, with commas."""
+
+
+def own_address() -> str:
+    """The address of the interface with the default route (nothing is sent); 127.0.0.1 without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def certificates(settings: Settings, nodes: dict[str, tuple[str, ...]] | None = None) -> Path:
+    """Make or renew what this server needs under pki/; the directory."""
+    address = settings.advertise_address or own_address()
+    first = str(ipaddress.ip_network(settings.service_cluster_ip_range)[1])
+    pki = settings.data_dir / "pki"
+    wanted = cluster.Settings(
+        server=f"https://127.0.0.1:{settings.port}", hosts=(address, socket.gethostname()), service_ip=first, nodes=nodes or {}
+    )
+    certs.ensure(pki, wanted)
+    return pki
+
+
+def open_store(settings: Settings) -> Store:
+    """The store, still to be started. Raises storage.Unusable."""
+    return storage.open(settings.storage or str(settings.data_dir / "kapi.db"))
+
+
+async def assemble(settings: Settings, pki: Path, store: Store | None = None) -> App:
+    """An application over a started store, with everything in it that is there from the beginning."""
+    store = store or open_store(settings)
+    catalogue = catalogues.standard(_switches(settings.runtime_config))
+    store.describe = _describer(catalogue)
+    await store.start()
+    allocators = Allocators(store, (settings.service_cluster_ip_range,))
+    rest = Rest(store, chain.default(store, catalogue), allocators)
+    issuer = Issuer((pki / "sa.key").read_bytes(), store)
+    authenticator = Authenticator(store, issuer, token_files=[settings.data_dir / "admin.token", settings.token_auth_file])
+    access = Access(authenticator, Authorizer(store), issuer)
+    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
+    await bootstrap.ensure(
+        rest, catalogue, address=settings.advertise_address or own_address(), port=settings.port, cidr=settings.service_cluster_ip_range,
+        client_ca=(pki / "ca.crt").read_text(), front_proxy_ca=(pki / "front-proxy-ca.crt").read_text(),
+    )  # fmt: skip
+    return app
+
+
+def _switches(text: str) -> dict[str, bool]:
+    """{"api/beta": True} of "api/beta=true"; a name alone switches on."""
+    pairs = (part.partition("=") for part in text.split(",") if part)
+    return {name: value != "false" for name, _, value in pairs}
+
+
+def _describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
+    """The selectable fields of an object that was read from disk."""
+    fields = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
+
+    def describe(key: str, obj: Object) -> dict[str, str]:
+        known = fields.get(home(key))
+        return {name: get(obj) for name, get in known.items()} if known else {}
+
+    return describe
+
+
+def _kubelet_tls(pki: Path) -> ssl.SSLContext:
+    """This server's identity towards kubelets; their names are not checked (nodes register by address), their CA is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(str(pki / "ca.crt"))
+    context.load_cert_chain(str(pki / "apiserver-kubelet-client.crt"), str(pki / "apiserver-kubelet-client.key"))
+    return context
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
+    """An API server that answers on its port while the context lasts. Raises OSError when the port is taken, storage.Unusable."""
+    listen = server.Listen(
+        settings.bind_address, settings.port, pki / "apiserver.crt", pki / "apiserver.key", (pki / "ca.crt", pki / "front-proxy-ca.crt")
+    )
+    sock = server.bound(listen)
+    try:
+        app = await assemble(settings, pki)
+    except BaseException:
+        sock.close()
+        raise
+    http = server.Server(app, listen)
+    await http.start(sock)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield app
+    finally:
+        app.closing = True
+        await http.stop()
+        await app.rest.store.close()
+
+
+async def run(settings: Settings, pki: Path, ready: Callable[[], None]) -> None:
+    """Serve until cancelled; `ready` is called once the port answers."""
+    async with serving(settings, pki):
+        ready()
+        await asyncio.Event().wait()

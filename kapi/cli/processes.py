@@ -1,0 +1,161 @@
+"""Processes of a cluster: started detached, with a log and a pid file each, known to be ready by a byte on a pipe, ended politely.
+
+A pid file names the process and its start time, so that a pid used again by somebody else is never taken for ours.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kapi.cli.progress import Failure
+
+READY_FD = "KAPI_READY_FD"
+"""Environment variable: the descriptor a component writes to when it is ready."""
+
+
+def say_ready() -> None:
+    """Called by a component: tell whoever started it that it is ready."""
+    descriptor = os.environ.pop(READY_FD, "")
+    if descriptor:
+        os.write(int(descriptor), b"ready\n")
+        os.close(int(descriptor))
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in ticks since boot; '' when there is none (or only its corpse)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the cluster: `run/NAME.pid` and `log/NAME.log` below the data directory."""
+
+    name: str
+    data_dir: Path
+
+    @property
+    def pid_file(self) -> Path:
+        return self.data_dir / "run" / f"{self.name}.pid"
+
+    @property
+    def log_file(self) -> Path:
+        return self.data_dir / "log" / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int:
+        """Its pid while it runs, else 0."""
+        try:
+            known = json.loads(self.pid_file.read_text())
+        except (OSError, ValueError):
+            return 0
+        pid = int(known["pid"])
+        return pid if _start_time(pid) == known["started"] else 0
+
+    def start(self, command: Sequence[str], *, notifies: bool = True) -> "Starting":
+        """Start it in a session of its own. With `notifies` it is ready when it says so, else at once."""
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        reader, writer = os.pipe()
+        environment = {**os.environ, READY_FD: str(writer), "PYTHONUNBUFFERED": "1"}
+        with open(self.log_file, "ab") as log:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment,
+                pass_fds=(writer,) if notifies else (), cwd="/",
+            )  # fmt: skip
+        os.close(writer)
+        self.pid_file.write_text(json.dumps({"pid": child.pid, "started": _start_time(child.pid), "command": list(command)}))
+        return Starting(self, child, reader, notifies)
+
+    def signal(self, number: int) -> bool:
+        """Send a signal; False when it does not run."""
+        pid = self.pid
+        if not pid:
+            return False
+        os.kill(pid, number)
+        return True
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """SIGTERM, and SIGKILL to what is still there after `seconds`."""
+        pid = self.pid
+        if pid:
+            descriptor = os.pidfd_open(pid)
+            try:
+                os.kill(pid, signal.SIGTERM)
+                if not _ended(descriptor, seconds):
+                    os.kill(pid, signal.SIGKILL)
+                    _ended(descriptor, seconds)
+            except ProcessLookupError:
+                pass
+            finally:
+                os.close(descriptor)
+            _reap(pid)
+        self.pid_file.unlink(missing_ok=True)
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of its log."""
+        try:
+            return "\n".join(self.log_file.read_text(errors="replace").strip().splitlines()[-lines:])
+        except OSError:
+            return ""
+
+
+def _ended(descriptor: int, seconds: float) -> bool:
+    return bool(select.select([descriptor], [], [], seconds)[0])
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return
+
+
+@dataclass
+class Starting:
+    """A process that was started and may not be ready yet."""
+
+    process: Process
+    child: "subprocess.Popen[bytes]"
+    reader: int
+    notifies: bool
+
+    def wait(self, seconds: float = 30.0) -> None:
+        """Return when it is ready. Raises Failure with the end of its log when it ended or took too long."""
+        try:
+            if not self.notifies:
+                return
+            deadline = time.monotonic() + seconds
+            ready, _, _ = select.select([self.reader], [], [], max(0.0, deadline - time.monotonic()))
+            if ready and os.read(self.reader, 64):
+                return
+            what = "ended while starting" if ready else f"was not ready within {seconds:.0f} seconds"
+        finally:
+            os.close(self.reader)
+        words = self.process.last_words()
+        self.process.stop()
+        raise Failure(f"{self.process.name} {what}. The end of {self.process.log_file}:\n{words}")
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules with the Python that runs this."""
+    return [sys.executable, "-m", module, *arguments]
