@@ -89,6 +89,7 @@ class _Connection(asyncio.Protocol):
         self.exchange: _Exchange | None = None
         self.parser: httptools.HttpResponseParser | None = None
         self.reused = False
+        self.kept = False
         self.idle_since = 0.0
         self._paused = False
 
@@ -121,6 +122,7 @@ class _Connection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes, timeout: float | None) -> _Exchange:
         self.exchange = _Exchange(self, timeout)
         self.parser = httptools.HttpResponseParser(self)
+        self.kept = False
         assert self.transport is not None
         self.transport.write(head + body if len(body) < 65536 else head)
         if len(body) >= 65536:
@@ -148,7 +150,8 @@ class _Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self.exchange:
+        if self.exchange and self.parser:
+            self.kept = self.parser.should_keep_alive()
             self.exchange.complete = True
             self.exchange.wake()
 
@@ -165,7 +168,7 @@ class _Connection(asyncio.Protocol):
     def release(self) -> None:
         """Back to the pool when the exchange is over and the server keeps the connection, else closed."""
         exchange, self.exchange = self.exchange, None
-        if exchange and exchange.complete and self.transport and self.parser and self.parser.should_keep_alive():
+        if exchange and exchange.complete and self.kept and self.transport:
             self.parser = None
             self.resume()
             self.pool.put(self)
