@@ -51,7 +51,7 @@ def field_values(obj: Object) -> dict[str, str]:
     return known | {"spec.nodeName": spec.get("nodeName") or "", "status.phase": status.get("phase") or ""}
 
 
-def merge(target: Any, patch: Any) -> Any:
+def merge(target: Any, patch: Any, *, strategic: bool) -> Any:
     """Merge patch, with the two things of strategic merge that controllers use: owner references by uid, conditions by type."""
     if not isinstance(patch, dict):
         return patch
@@ -59,10 +59,10 @@ def merge(target: Any, patch: Any) -> Any:
     for key, value in patch.items():
         if value is None:
             out.pop(key, None)
-        elif key in ("ownerReferences", "conditions") and isinstance(value, list):
+        elif strategic and key in ("ownerReferences", "conditions") and isinstance(value, list):
             out[key] = merge_list(out.get(key) or [], value, "uid" if key == "ownerReferences" else "type")
         else:
-            out[key] = merge(out.get(key), value)
+            out[key] = merge(out.get(key), value, strategic=strategic)
     return out
 
 
@@ -169,7 +169,7 @@ class FakeApi:
         if method == "DELETE":
             return self.delete(where, old, body or {})
         if method == "PATCH":
-            body = merge(old, body)
+            body = merge(old, body, strategic="strategic" in headers["Content-Type"])
         return self._replace(where, old, body, sub)
 
     def _selected(self, namespace: str, query: dict[str, str]) -> Callable[[Object], bool]:
@@ -227,6 +227,9 @@ class FakeApi:
 
     def delete(self, where: Resource, obj: Object, options: Object) -> Object:
         wanted = (options.get("preconditions") or {}).get("uid")
+        version = (options.get("preconditions") or {}).get("resourceVersion")
+        if version and version != meta.resource_version(obj):
+            raise errors.conflict(where.plural, where.group, meta.name(obj), "Precondition failed: ResourceVersion in precondition")
         if wanted and wanted != meta.uid(obj):
             raise errors.conflict(where.plural, where.group, meta.name(obj), "Precondition failed: UID in precondition")
         about = {**obj["metadata"]}

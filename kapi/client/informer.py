@@ -21,6 +21,8 @@ Handler = Callable[[Object | None, Object | None], None]
 
 log = logging.getLogger(__name__)
 PAGE = 500
+UNREAD = ("managedFields", "annotations")
+"""What a copy of metadata only leaves out."""
 FIRST_DELAY, LAST_DELAY = 0.8, 30.0
 
 
@@ -122,8 +124,8 @@ class Informer:
     def _kept(self, obj: Object) -> Object:
         """The form that is kept: with kind and apiVersion, without managedFields."""
         about = obj["metadata"]
-        if "managedFields" in about:
-            about = {k: v for k, v in about.items() if k != "managedFields"}
+        if "managedFields" in about or self.metadata:
+            about = {k: v for k, v in about.items() if k not in (UNREAD if self.metadata else ("managedFields",))}
         content = {} if self.metadata else obj
         kept = {**content, "kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": about}
         return self._trim(kept) if self._trim else kept

@@ -1,0 +1,51 @@
+"""The controllers: what makes the cluster become what its objects say. A file per controller; this is the list of them.
+
+They speak only to an API server, ours or a stock one.
+"""
+
+import asyncio
+import platform
+
+from kapi.client import Client, Context, Controller, Informers, Recorder
+from kapi.client.leases import Election
+from kapi.controllers.deployment import Deployments
+from kapi.controllers.garbage import GarbageCollector
+from kapi.controllers.namespace import Namespaces
+from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCertificates
+from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
+from kapi.controllers.settings import Settings
+
+AGENT = "kube-controller-manager"
+"""User-Agent of these controllers: fields they write are managed under this name."""
+
+CONTROLLERS: tuple[type[Controller], ...] = (
+    Namespaces,
+    DefaultServiceAccounts,
+    RootCertificates,
+    ReplicaSets,
+    ReplicationControllers,
+    Deployments,
+    GarbageCollector,  # last: it watches the metadata of what nobody else watches whole
+)
+
+
+async def run(client: Client, settings: Settings | None = None) -> None:
+    """Run all controllers until cancelled (with leader election: while leading)."""
+    chosen = settings or Settings()
+    if not chosen.leader_elect:
+        await _run(client, chosen)
+        return
+    identity = chosen.identity or platform.node()
+    await Election(client, AGENT, identity).run(lambda: _run(client, chosen))
+
+
+async def _run(client: Client, settings: Settings) -> None:
+    informers = Informers(client)
+    recorder = Recorder(client, AGENT)
+    context = Context(client, informers, recorder, settings)
+    controllers = [kind(context) for kind in CONTROLLERS]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(informers.run(), name="informers")
+        group.create_task(recorder.run(), name="events")
+        for controller in controllers:
+            group.create_task(controller.run(), name=controller.name)

@@ -1,0 +1,197 @@
+"""The garbage collector: deletes what nobody owns any more, in the foreground or the background, and orphans what is to be kept.
+
+Keys are uids. The graph comes from the metadata of everything that can be listed, watched and deleted. A decision that rests on an old
+view of an object fails on its resourceVersion and is taken again.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from kapi.client import Controller
+from kapi.client.informer import Handler
+from kapi.controllers.discovery import discover
+from kapi.controllers.graph import FOREGROUND, ORPHAN, Graph, Node
+from kapi.objects import errors, meta
+from kapi.objects.resource import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, Resource
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+IGNORED = {("", "events"), ("events.k8s.io", "events")}
+SETTLE, PATIENCE = 1.0, 30.0
+
+
+class GarbageCollector(Controller):
+    name = "garbage-collector-controller"
+    workers = 20
+
+    def setup(self) -> None:
+        self.graph = Graph()
+        self._watched: set[Resource] = set()
+        self._stale = asyncio.Event()
+        self._ignored_owner_events: set[str] = set()
+
+    async def run(self) -> None:
+        await self._refresh()
+        for resource in (CUSTOM_RESOURCE_DEFINITIONS, API_SERVICES):
+            if resource in self._watched:
+                self.context.informers.of(resource, metadata=True).on(lambda old, new: self._stale.set())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name="garbage collector discovery")
+            await super().run()
+
+    async def ready(self) -> None:
+        """A server that is down must not hold up the collection of everything else."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await super().ready()
+        except TimeoutError:
+            log.warning("garbage collector: not everything could be listed, going on without it")
+
+    async def _follow(self) -> None:
+        """Look again at what is served whenever a CRD or an APIService changed."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            await asyncio.sleep(SETTLE)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        while True:
+            try:
+                found = await discover(self.client)
+                break
+            except (errors.StatusError, OSError) as error:
+                log.warning("discovery: %s", error)
+                await asyncio.sleep(SETTLE)
+        wanted = {r for r in found.able("list", "watch", "delete") if (r.group, r.plural) not in IGNORED}
+        self.graph.kinds = {(r.group, r.kind): r for r in wanted}
+        for resource in sorted(wanted - self._watched, key=lambda r: r.qualified):
+            informer = self.informer(resource, metadata=True)
+            informer.on(self._handler(resource))
+        if not found.failed:
+            for resource in self._watched - wanted:
+                self.context.informers.drop(resource)
+            self._watched &= wanted
+        self._watched |= wanted
+        for node in list(self.graph.nodes.values()):
+            if node.virtual:
+                self.queue.add(node.uid)
+
+    def _handler(self, resource: Resource) -> Handler:
+        return functools.partial(self._changed, resource)
+
+    def _changed(self, resource: Resource, old: Object | None, new: Object | None) -> None:
+        if old is not None and (new is None or meta.uid(new) != meta.uid(old)):
+            self._look(self.graph.remove(meta.uid(old)))
+        if new is not None:
+            self._look(self.graph.put(resource, new))
+
+    def _look(self, uids: Iterable[str]) -> None:
+        for uid in uids:
+            self.queue.add(uid)
+
+    async def reconcile(self, key: str) -> float | None:
+        node = self.graph.nodes.get(key)
+        if node is None:
+            return None
+        if node.virtual:
+            return await self._verify(node)
+        if node.foreground:
+            await self._foreground(node)
+        elif node.orphaning:
+            await self._orphan(node)
+        elif not node.deleting and node.owners:
+            await self._judge(node)
+        return None
+
+    async def _verify(self, node: Node) -> float | None:
+        """Is there such an owner? If not, its dependents have a dangling reference."""
+        if node.resource is None:
+            log.debug("owner %s %s: its kind is not served", node.name, node.uid)
+            return None
+        try:
+            live = await self.client.get(node.resource, node.name, node.namespace or None)
+            if meta.uid(live) == node.uid:
+                return 1.0
+        except errors.NotFound:
+            pass
+        if node.virtual:
+            self._look(self.graph.remove(node.uid))
+        return None
+
+    async def _foreground(self, node: Node) -> None:
+        """Wait for the dependents that block; send those on their way that are not yet going."""
+        blocking = [d for d in node.dependents.values() if d.blocks(node.uid)]
+        if not blocking:
+            await self._without_finalizer(node, FOREGROUND)
+        for dependent in node.dependents.values():
+            if not dependent.deleting:
+                self.queue.add(dependent.uid)
+
+    async def _orphan(self, node: Node) -> None:
+        for dependent in list(node.dependents.values()):
+            await self._without_owners(dependent, {node.uid})
+        await self._without_finalizer(node, ORPHAN)
+
+    async def _judge(self, node: Node) -> None:
+        """Delete a node that has no owner left which is there to stay; drop the references to those that aren't."""
+        solid, dangling, waiting = [], set(), set()
+        for ref in node.owners:
+            owner = self.graph.nodes.get(ref["uid"])
+            if self.graph.misplaced(node, ref):
+                self._wrong_namespace(node, ref)
+            if owner is None or (node.namespace and self.graph.misplaced(node, ref)):
+                dangling.add(ref["uid"])
+            elif owner.foreground:
+                waiting.add(ref["uid"])
+            else:
+                solid.append(ref)
+        if solid:
+            if dangling or waiting:
+                await self._without_owners(node, dangling | waiting)
+        elif waiting and node.dependents:
+            await self._delete(node, "Foreground")
+        else:
+            await self._delete(node, "")
+
+    async def _delete(self, node: Node, policy: str) -> None:
+        assert node.resource is not None
+        if not policy:
+            policy = "Orphan" if ORPHAN in node.finalizers else "Foreground" if FOREGROUND in node.finalizers else "Background"
+        space = node.namespace or None
+        try:
+            await self.client.delete(node.resource, node.name, namespace=space, uid=node.uid, version=node.version, propagation=policy)
+        except errors.NotFound:
+            return
+
+    async def _without_owners(self, node: Node, gone: set[str]) -> None:
+        assert node.resource is not None
+        kept = [ref for ref in node.owners if ref["uid"] not in gone]
+        await self._patch(node, {"ownerReferences": kept or None})
+
+    async def _without_finalizer(self, node: Node, finalizer: str) -> None:
+        kept = [f for f in node.finalizers if f != finalizer]
+        await self._patch(node, {"finalizers": kept or None})
+
+    async def _patch(self, node: Node, about: Object) -> None:
+        assert node.resource is not None
+        patch = {"metadata": {"uid": node.uid, "resourceVersion": node.version, **about}}
+        try:
+            await self.client.patch(node.resource, node.name, patch, namespace=node.namespace or None)
+        except errors.NotFound:
+            return
+
+    def _wrong_namespace(self, node: Node, ref: Object) -> None:
+        """Said once. An owner in another namespace counts as absent; for what is in no namespace the reference can't be judged."""
+        if node.uid in self._ignored_owner_events or node.resource is None:
+            return
+        self._ignored_owner_events.add(node.uid)
+        about = {"name": node.name, "uid": node.uid} | ({"namespace": node.namespace} if node.namespace else {})
+        obj = {"apiVersion": node.resource.api_version, "kind": node.resource.kind, "metadata": about}
+        shown = f"[{ref.get('apiVersion')}/{ref.get('kind')}, namespace: {node.namespace}, name: {ref.get('name')}, uid: {ref['uid']}]"
+        text = f'ownerRef {shown} does not exist in namespace "{node.namespace}"'
+        self.recorder.event(obj, "Warning", "OwnerRefInvalidNamespace", text)

@@ -1,0 +1,130 @@
+"""Who owns whom: a graph of everything deletable, kept up to date change by change. Pure; what to do about it is garbage.py's.
+
+An owner that something refers to but that was never seen is a virtual node, until somebody looks whether it exists.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.objects import meta
+from kapi.objects.resource import Resource
+
+Object = dict[str, Any]
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+@dataclass(slots=True)
+class Node:
+    uid: str
+    resource: Resource | None
+    """None for a virtual node of a kind that is not served."""
+    namespace: str
+    name: str
+    version: str = ""
+    owners: tuple[Object, ...] = ()
+    dependents: dict[str, "Node"] = field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+    virtual: bool = False
+
+    @property
+    def foreground(self) -> bool:
+        """Being deleted, and waiting for its dependents to go first."""
+        return self.deleting and FOREGROUND in self.finalizers
+
+    @property
+    def orphaning(self) -> bool:
+        return self.deleting and ORPHAN in self.finalizers
+
+    def blocks(self, owner: str) -> bool:
+        """Whether the owner's foreground deletion waits for this node."""
+        return any(ref.get("uid") == owner and ref.get("blockOwnerDeletion") for ref in self.owners)
+
+
+class Graph:
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.absent: dict[str, None] = {}
+        """Uids known to be gone, the latest last; bounded."""
+        self.kinds: dict[tuple[str, str], Resource] = {}
+        """Where objects of a (group, kind) live."""
+
+    def put(self, resource: Resource, obj: Object) -> Iterator[str]:
+        """Take in an object as it is now; gives the uids that should be looked at."""
+        uid = meta.uid(obj)
+        node = self.nodes.get(uid)
+        fresh = node is None or node.virtual
+        if node is None:
+            node = self.nodes[uid] = Node(uid, resource, meta.namespace(obj), meta.name(obj))
+        node.resource, node.namespace, node.name, node.virtual = resource, meta.namespace(obj), meta.name(obj), False
+        node.version, node.finalizers = meta.resource_version(obj), tuple(meta.finalizers(obj))
+        was, node.deleting = node.deleting, meta.deleting(obj)
+        yield from self._own(node, tuple(meta.owners(obj)))
+        if node.deleting and (not was or fresh or node.foreground or node.orphaning):
+            yield uid
+            yield from (ref["uid"] for ref in node.owners if self._waits(ref["uid"]))
+        if any(self._bad(node, ref) for ref in node.owners):
+            yield uid
+        if fresh:
+            yield from (d.uid for d in node.dependents.values() if any(self.misplaced(d, ref) for ref in d.owners))
+
+    def remove(self, uid: str) -> Iterator[str]:
+        """Take out an object that is gone; gives its dependents, and owners that waited for it."""
+        node = self.nodes.pop(uid, None)
+        self.note_absent(uid)
+        if node is None:
+            return
+        for ref in node.owners:
+            yield from self._disown(node, ref["uid"])
+        for dependent in list(node.dependents.values()):
+            yield dependent.uid
+
+    def note_absent(self, uid: str) -> None:
+        self.absent[uid] = None
+        while len(self.absent) > 4096:
+            del self.absent[next(iter(self.absent))]
+
+    def misplaced(self, node: Node, ref: Object) -> bool:
+        """An owner that lives in a namespace can only own what lives in the same one."""
+        owner = self.nodes.get(ref["uid"])
+        return owner is not None and bool(owner.namespace) and owner.namespace != node.namespace
+
+    def _waits(self, uid: str) -> bool:
+        owner = self.nodes.get(uid)
+        return owner is not None and owner.foreground
+
+    def _bad(self, node: Node, ref: Object) -> bool:
+        owner = self.nodes.get(ref["uid"])
+        return owner is None or owner.foreground or self.misplaced(node, ref)
+
+    def _own(self, node: Node, owners: tuple[Object, ...]) -> Iterator[str]:
+        old, node.owners = node.owners, owners
+        now = {ref["uid"] for ref in owners}
+        for ref in old:
+            if ref["uid"] not in now:
+                yield from self._disown(node, ref["uid"])
+        for ref in owners:
+            owner = self.nodes.get(ref["uid"])
+            if owner is None and ref["uid"] not in self.absent:
+                owner = self.nodes[ref["uid"]] = self._virtual(node, ref)
+                yield owner.uid
+            if owner is not None:
+                owner.dependents[node.uid] = node
+
+    def _disown(self, node: Node, uid: str) -> Iterator[str]:
+        owner = self.nodes.get(uid)
+        if owner is None:
+            return
+        owner.dependents.pop(node.uid, None)
+        if owner.foreground:
+            yield uid
+        elif owner.virtual and not owner.dependents:
+            del self.nodes[uid]
+
+    def _virtual(self, node: Node, ref: Object) -> Node:
+        group = ref.get("apiVersion", "").rpartition("/")[0]
+        resource = self.kinds.get((group, ref.get("kind", "")))
+        namespace = node.namespace if resource is None or resource.namespaced else ""
+        return Node(ref["uid"], resource, namespace, ref.get("name", ""), virtual=True)

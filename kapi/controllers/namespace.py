@@ -1,0 +1,170 @@
+"""The end of a namespace: pods first, then everything else in it, then the finalizer "kubernetes". Tells in conditions what holds it up.
+
+What is in a namespace is asked of the server, whatever kinds it serves.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.client import Controller
+from kapi.controllers.discovery import Discovery, discover
+from kapi.controllers.workload import with_condition
+from kapi.objects import errors, meta, time
+from kapi.objects.resource import NAMESPACES, PODS, Resource
+
+Object = dict[str, Any]
+
+FINALIZER = "kubernetes"
+AT_ONCE = 8
+FIRST_WAIT, LAST_WAIT = 0.5, 15.0
+
+
+@dataclass
+class Remains:
+    """What is left in a namespace after a round of deletions."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """Instances by 'pods.' or 'deployments.apps'."""
+    finalizers: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+
+class Namespaces(Controller):
+    name = "namespace-controller"
+    workers = 10
+
+    def setup(self) -> None:
+        self.namespaces = self.watch(NAMESPACES, self._doomed)
+        self.pods = self.informer(PODS)
+        self.pods.on(self._pod_gone)
+        self._rounds: Counter[str] = Counter()
+
+    def _doomed(self, namespace: Object) -> Iterable[str]:
+        if meta.deleting(namespace) and FINALIZER in ((namespace.get("spec") or {}).get("finalizers") or ()):
+            yield meta.name(namespace)
+
+    def _pod_gone(self, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:
+            namespace = self.namespaces.get(meta.namespace(old))
+            if namespace is not None and meta.deleting(namespace):
+                self.queue.add(meta.name(namespace))
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace = self.namespaces.get(key)
+        if namespace is None or not list(self._doomed(namespace)):
+            self._rounds.pop(key, None)
+            return None
+        found = await discover(self.client)
+        remains = await self._empty(key, found)
+        conditions = _conditions(meta.path(namespace, "status", "conditions") or [], found, remains)
+        if remains.counts or remains.failures or found.failed:
+            await self._report(namespace, conditions)
+            self._rounds[key] += 1
+            return float(min(FIRST_WAIT * 2 ** self._rounds[key], LAST_WAIT))
+        namespace = await self._report(namespace, conditions)
+        spec = {**namespace["spec"], "finalizers": [f for f in namespace["spec"]["finalizers"] if f != FINALIZER]}
+        await self.client.update(NAMESPACES, {**namespace, "spec": spec}, subresource="finalize")
+        self._rounds.pop(key, None)
+        return None
+
+    async def _report(self, namespace: Object, conditions: list[Object]) -> Object:
+        if conditions == meta.path(namespace, "status", "conditions"):
+            return namespace
+        status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": conditions}
+        return await self.client.update(NAMESPACES, {**namespace, "status": status}, subresource="status")
+
+    async def _empty(self, name: str, found: Discovery) -> Remains:
+        """Delete what is in the namespace; other kinds only once there are no pods left, so that what pods use outlives them."""
+        remains = Remains()
+        resources = [r for r in found.able("list", "delete") if r.namespaced]
+        if PODS in resources:
+            await self._clear(PODS, name, found, remains)
+        if not remains.counts and not remains.failures:
+            limit = asyncio.Semaphore(AT_ONCE)
+
+            async def one(resource: Resource) -> None:
+                async with limit:
+                    await self._clear(resource, name, found, remains)
+
+            await asyncio.gather(*(one(r) for r in resources if r != PODS))
+        return remains
+
+    async def _clear(self, resource: Resource, namespace: str, found: Discovery, remains: Remains) -> None:
+        try:
+            listed = await self.client.list(resource, namespace, metadata=True)
+            if not listed.get("items"):
+                return
+            if resource in found.able("deletecollection"):
+                await self.client.delete_collection(resource, namespace, propagation="Background")
+            else:
+                for item in listed["items"]:
+                    if not meta.deleting(item):
+                        await self._delete(resource, item)
+            left = (await self.client.list(resource, namespace, metadata=True)).get("items") or ()
+        except errors.StatusError as error:
+            if not isinstance(error, errors.NotFound | errors.MethodNotAllowed):
+                remains.failures.append(str(error))
+            return
+        if left:
+            remains.counts[f"{resource.plural}.{resource.group}"] = len(left)
+        for item in left:
+            remains.finalizers.update(meta.finalizers(item))
+
+    async def _delete(self, resource: Resource, item: Object) -> None:
+        try:
+            await self.client.delete(resource, meta.name(item), namespace=meta.namespace(item), propagation="Background")
+        except errors.NotFound:
+            return
+
+
+def _conditions(old: list[Object], found: Discovery, remains: Remains) -> list[Object]:
+    """The five conditions of a namespace that ends, with stock's reasons and texts."""
+    left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remains.counts.items()))
+    held = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remains.finalizers.items()))
+    failed = ", ".join(found.failed)
+    broken = ", ".join(sorted(set(remains.failures)))
+    verdicts: list[tuple[str, str, str, str]] = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            f"Discovery failed for some groups, {len(found.failed)} failing: {failed}" if failed else "",
+            "DiscoveryFailed ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "",
+            "GroupVersionParsingFailed ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            f"Failed to delete all resource types, {len(remains.failures)} remaining: {broken}" if broken else "",
+            "ContentDeletionFailed ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        (
+            "NamespaceContentRemaining",
+            f"Some resources are remaining: {left}" if left else "",
+            "SomeResourcesRemain ContentRemoved",
+            "All content successfully removed",
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            f"Some content in the namespace has finalizers remaining: {held}" if held else "",
+            "SomeFinalizersRemain ContentHasNoFinalizers",
+            "All content-preserving finalizers finished",
+        ),
+    ]
+    out = list(old)
+    for type, problem, reasons, fine in verdicts:
+        bad, good = reasons.split()
+        new = {"type": type, "status": "True" if problem else "False", "reason": bad if problem else good, "message": problem or fine}
+        have = next((c for c in old if c["type"] == type), None)
+        if have is None or any(have.get(k) != v for k, v in new.items()):
+            kept = have is not None and have["status"] == new["status"]
+            new["lastTransitionTime"] = (have or {}).get("lastTransitionTime", "") if kept else time.stamp()
+            out = [new if c["type"] == type else c for c in out] if have is not None else with_condition(out, new, type)
+    return out
