@@ -9,6 +9,7 @@ from typing import Any
 
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
+from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
 
 Object = dict[str, Any]
 
@@ -244,3 +245,23 @@ def cidr_warnings(field: str, value: str) -> list[str]:
 def age(obj: Object, now: float) -> str:
     """What an Age cell holds."""
     return duration.since(obj["metadata"].get("creationTimestamp"), now)
+
+
+def columns(*titles: str) -> tuple[Column, ...]:
+    """Columns by title: "Data#" is an integer, "Selector+" shows with -o wide only; Name and Age are the usual ones."""
+    known = {"Name": NAME_COLUMN, "Age": AGE_COLUMN}
+    return tuple(known.get(title) or _column(title) for title in titles)
+
+
+def _column(title: str) -> Column:
+    name = title.rstrip("+#")
+    return Column(name, "integer" if "#" in title else "string", f"{name} of the object.", 1 if "+" in title else 0)
+
+
+def shown(value: Any, default: str = "<none>") -> str:
+    """A cell: lists joined by commas, booleans in lower case, nothing as `default`."""
+    if value is None or value in ("", []):
+        return default
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, list) else str(value)

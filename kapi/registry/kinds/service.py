@@ -8,7 +8,7 @@ from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
+from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -45,15 +45,7 @@ class ServiceStrategy(Strategy):
     name_check = staticmethod(names.dns_label)
     generation = False
     fields = {"spec.clusterIP": lambda o: o["spec"].get("clusterIP", ""), "spec.type": lambda o: o["spec"].get("type", "")}
-    columns = (
-        NAME_COLUMN,
-        Column("Type", description="Type determines how the Service is exposed."),
-        Column("Cluster-IP", description="The IP address of the service."),
-        Column("External-IP", description="Addresses outside the cluster that reach the service."),
-        Column("Port(s)", description="The ports the service exposes."),
-        AGE_COLUMN,
-        Column("Selector", description="The labels of the pods behind the service.", priority=1),
-    )
+    columns = rules.columns("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector+")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

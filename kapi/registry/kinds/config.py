@@ -1,0 +1,146 @@
+"""ConfigMap, Secret and ServiceAccount."""
+
+import base64
+from typing import Any
+
+import orjson
+
+from kapi.objects import causes, names
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import rules
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.strategy import Strategy
+
+Object = dict[str, Any]
+
+LARGEST = 1 << 20
+"""Bytes of data a ConfigMap or Secret may hold."""
+SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
+MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+NEEDED_KEYS: dict[str, tuple[str, ...]] = {"kubernetes.io/ssh-auth": ("ssh-privatekey",), "kubernetes.io/tls": ("tls.crt", "tls.key")}
+DOCKER_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
+
+
+def _size(encoded: str) -> int:
+    """Bytes a base64 text stands for."""
+    return len(encoded) * 3 // 4 - encoded.count("=", -2)
+
+
+def _frozen(e: Errors, new: Object, old: Object | None, *fields: str) -> None:
+    """What `immutable: true` forbids to change, itself included."""
+    if not old or not old.get("immutable"):
+        return
+    text = "field is immutable when `immutable` is set"
+    if not new.get("immutable"):
+        e.forbidden("immutable", text)
+    for field in fields:
+        if (new.get(field) or {}) != (old.get(field) or {}):
+            e.forbidden(field, text)
+
+
+class ConfigMapStrategy(Strategy):
+    """core/v1 ConfigMap."""
+
+    status = False
+    generation = False
+    columns = rules.columns("Name", "Data#", "Age")
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        _frozen(e, new, old, "data", "binaryData")
+        data, binary = new.get("data") or {}, new.get("binaryData") or {}
+        for key in data:
+            e.text(f"data[{key}]", key, names.config_key)
+            if key in binary:
+                e.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        for key in binary:
+            e.text(f"binaryData[{key}]", key, names.config_key)
+            if key in data:
+                e.invalid(f"binaryData[{key}]", key, "duplicate of key present in data")
+        if sum(len(v.encode()) for v in data.values()) + sum(map(_size, binary.values())) > LARGEST:
+            e.too_long("", LARGEST)
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        count = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
+        return [obj["metadata"]["name"], count, rules.age(obj, now)]
+
+
+class SecretStrategy(Strategy):
+    """core/v1 Secret."""
+
+    status = False
+    generation = False
+    fields = {"type": lambda o: o.get("type", "")}
+    columns = rules.columns("Name", "Type", "Data#", "Age")
+
+    def default(self, obj: Object) -> None:
+        if texts := obj.pop("stringData", None):
+            encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+            obj["data"] = {**(obj.get("data") or {}), **encoded}
+        if not obj.get("type"):
+            obj["type"] = "Opaque"
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        if old is not None:
+            e.immutable("type", new["type"], old.get("type"))
+            _frozen(e, new, old, "data")
+        data = new.get("data") or {}
+        for key in data:
+            e.text(f"data[{key}]", key, names.config_key)
+        if sum(map(_size, data.values())) > LARGEST:
+            e.too_long("data", LARGEST)
+        _validate_type(e, new["type"], data, new["metadata"].get("annotations") or {})
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), rules.age(obj, now)]
+
+
+def _validate_type(e: Errors, kind: str, data: dict[str, str], annotations: dict[str, str]) -> None:
+    """What a secret of a known type must hold."""
+    if kind == "kubernetes.io/service-account-token":
+        e.need(f"metadata.annotations[{SERVICE_ACCOUNT_NAME}]", annotations.get(SERVICE_ACCOUNT_NAME))
+    elif kind == "kubernetes.io/basic-auth":
+        if "username" not in data and "password" not in data:
+            e.required("data[username]")
+            e.required("data[password]")
+    elif kind in DOCKER_KEYS:
+        _validate_docker(e, f"data[{DOCKER_KEYS[kind]}]", data.get(DOCKER_KEYS[kind]))
+    for key in NEEDED_KEYS.get(kind, ()):
+        if key not in data or (kind == "kubernetes.io/ssh-auth" and not data[key]):
+            e.required(f"data[{key}]")
+
+
+def _validate_docker(e: Errors, field: str, encoded: str | None) -> None:
+    if encoded is None:
+        e.required(field)
+        return
+    try:
+        if not isinstance(orjson.loads(base64.b64decode(encoded)), dict):
+            e.invalid(field, "<secret contents redacted>", "json: cannot unmarshal into Go value of type map[string]interface {}")
+    except ValueError:
+        text = "invalid character looking for beginning of value" if encoded else "unexpected end of JSON input"
+        e.append(causes.invalid(field, "<secret contents redacted>", text))
+
+
+class ServiceAccountStrategy(Strategy):
+    """core/v1 ServiceAccount."""
+
+    status = False
+    generation = False
+    columns = rules.columns("Name", "Age")
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        if new.get("secrets"):  # of a reference only the name counts
+            new["secrets"] = [{"name": ref["name"]} if ref.get("name") else {} for ref in new["secrets"]]
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        has = MOUNTABLE in (new["metadata"].get("annotations") or {})
+        had = MOUNTABLE in ((old or new)["metadata"].get("annotations") or {}) if old else False
+        text = f"metadata.annotations[{MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        return [text] if has and not had else []
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], rules.age(obj, now)]
