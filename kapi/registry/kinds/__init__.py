@@ -1,9 +1,36 @@
 """The list of strategies: one line for every built-in resource that differs from the plain Strategy."""
 
+from kapi.registry.kinds.autoscaling import AutoscalerStrategy
+from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
+from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
+from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
+from kapi.registry.kinds.ingress import IngressClassStrategy, IngressStrategy
+from kapi.registry.kinds.networking import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
+from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
+from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.service import ServiceStrategy
 from kapi.registry.strategy import Strategy
 
 STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     # (group, plural): strategy
+    ("", "configmaps"): ConfigMapStrategy,
+    ("", "endpoints"): EndpointsStrategy,
+    ("", "events"): EventStrategy,
+    ("", "limitranges"): LimitRangeStrategy,
+    ("", "resourcequotas"): ResourceQuotaStrategy,
+    ("", "secrets"): SecretStrategy,
+    ("", "serviceaccounts"): ServiceAccountStrategy,
     ("", "services"): ServiceStrategy,
+    ("autoscaling", "horizontalpodautoscalers"): AutoscalerStrategy,
+    ("coordination.k8s.io", "leases"): LeaseStrategy,
+    ("discovery.k8s.io", "endpointslices"): EndpointSliceStrategy,
+    ("events.k8s.io", "events"): NewEventStrategy,
+    ("networking.k8s.io", "ingressclasses"): IngressClassStrategy,
+    ("networking.k8s.io", "ingresses"): IngressStrategy,
+    ("networking.k8s.io", "ipaddresses"): IPAddressStrategy,
+    ("networking.k8s.io", "networkpolicies"): NetworkPolicyStrategy,
+    ("networking.k8s.io", "servicecidrs"): ServiceCIDRStrategy,
+    ("node.k8s.io", "runtimeclasses"): RuntimeClassStrategy,
+    ("policy", "poddisruptionbudgets"): PodDisruptionBudgetStrategy,
+    ("scheduling.k8s.io", "priorityclasses"): PriorityClassStrategy,
 }

@@ -1,0 +1,212 @@
+"""Events, served by core/v1 and events.k8s.io/v1 and kept in the shape of core/v1.
+
+The newer API is strict about what an event must say and lets nothing but its series change; the older one asks only for matching
+namespaces.
+"""
+
+from typing import Any
+
+from kapi.objects import duration, names
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import rules
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.strategy import Strategy
+
+Object = dict[str, Any]
+
+NEW = "events.k8s.io/v1"
+RENAMED = {
+    "regarding": "involvedObject",
+    "note": "message",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+    "reportingController": "reportingComponent",
+}
+BACK = {old: new for new, old in RENAMED.items()}
+LONGEST, LONGEST_MESSAGE = 128, 1024
+REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+UNCHANGING = ("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type", "eventTime",
+              "action", "related", "reportingController", "reportingInstance")  # fmt: skip
+
+
+def _source(event: Object) -> str:
+    return (event.get("source") or {}).get("component") or event.get("reportingComponent") or ""
+
+
+def _reference(field: str) -> Any:
+    return lambda event: (event.get("involvedObject") or {}).get(field, "")
+
+
+class EventStrategy(Strategy):
+    """core/v1 Event."""
+
+    status = False
+    generation = False
+    create_on_update = True
+    meta_checks = (0, 0)
+    fields = {
+        **{f"involvedObject.{field}": _reference(field) for field in REFERENCE},
+        "reason": lambda event: event.get("reason", ""),
+        "reportingComponent": lambda event: event.get("reportingComponent", ""),
+        "source": _source,
+        "type": lambda event: event.get("type", ""),
+    }
+    columns = rules.columns(
+        "Last Seen", "Type", "Reason", "Object", "Subobject+", "Source+", "Message", "First Seen+", "Count#+", "Name+",
+    )  # fmt: skip
+
+    def default(self, obj: Object) -> None:
+        for field, value in (("involvedObject", {}), ("source", {}), ("firstTimestamp", None), ("lastTimestamp", None),
+                             ("eventTime", None), ("reportingComponent", ""), ("reportingInstance", "")):  # fmt: skip
+            obj.setdefault(field, value)
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        _validate_old(e, new, "reportingComponent")
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return _row(obj, now)
+
+
+class NewEventStrategy(EventStrategy):
+    """events.k8s.io/v1 Event."""
+
+    meta_checks = (1, 0)
+    fields = {
+        **{f"regarding.{field}": _reference(field) for field in REFERENCE},
+        "reason": lambda event: event.get("reason", ""),
+        "reportingController": lambda event: event.get("reportingComponent", ""),
+        "source": _source,
+        "type": lambda event: event.get("type", ""),
+    }
+
+    def default(self, obj: Object) -> None:
+        for field, value in (("regarding", {}), ("deprecatedSource", {}), ("deprecatedFirstTimestamp", None),
+                             ("deprecatedLastTimestamp", None), ("eventTime", None)):  # fmt: skip
+            obj.setdefault(field, value)
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        event = _renamed(new, RENAMED)
+        _validate_old(e, event, "reportingController")
+        if old is None:
+            _validate_new(e, event)
+        else:
+            _validate_change(e, event, _renamed(old, RENAMED))
+        return e
+
+    def to_storage(self, obj: Object, version: str) -> Object:
+        stored = _renamed(obj, RENAMED)
+        stored.setdefault("reportingComponent", "")
+        stored.setdefault("reportingInstance", "")
+        return stored
+
+    def from_storage(self, obj: Object, version: str) -> Object:
+        served = _renamed(obj, BACK)
+        for field in ("reportingController", "reportingInstance"):
+            if not served.get(field):
+                served.pop(field, None)
+        return served
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return _row(_renamed(obj, RENAMED), now)
+
+
+def _renamed(event: Object, table: dict[str, str]) -> Object:
+    return {table.get(key, key): value for key, value in event.items()}
+
+
+# rules ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _validate_old(e: Errors, event: Object, controller: str) -> None:
+    """What both APIs ask. Fields are named as core/v1 names them, but for the reporting controller."""
+    namespace, named = event["metadata"].get("namespace") or "", (event.get("involvedObject") or {}).get("namespace") or ""
+    timed = bool(event.get("eventTime"))
+    free = ("", "default", "kube-system") if timed else ("", "default")
+    if (named and named != namespace and not timed) or (not named and namespace not in free):
+        e.invalid("involvedObject.namespace", named, "does not match event.namespace")
+    if timed:
+        _validate_reporter(e, event, controller)
+    if namespace:
+        e.text("namespace", namespace, names.dns_subdomain)
+
+
+def _validate_reporter(e: Errors, event: Object, controller: str) -> None:
+    reporter = event.get("reportingComponent") or ""
+    e.need(controller, reporter)
+    e.qualified(controller, reporter)
+    for field in ("reportingInstance", "action", "reason"):
+        value = event.get(field) or ""
+        e.need(field, value)
+        if len(value.encode()) > LONGEST:
+            e.invalid(field, "", f"can have at most {LONGEST} characters")
+    if len((event.get("message") or "").encode()) > LONGEST_MESSAGE:
+        e.invalid("message", "", f"can have at most {LONGEST_MESSAGE} characters")
+
+
+def _validate_series(e: Errors, series: Object | None) -> None:
+    if series is None:
+        return
+    if series.get("count", 0) < 2:
+        e.invalid("series.count", "", "should be at least 2")
+    e.need("series.lastObservedTime", series.get("lastObservedTime"))
+
+
+def _validate_new(e: Errors, event: Object) -> None:
+    _validate_series(e, event.get("series"))
+    e.need("eventTime", event.get("eventTime"))
+    if event.get("type") not in ("Normal", "Warning"):
+        e.invalid("type", "", f"has invalid value: {event.get('type') or ''}")
+    source = event.get("source") or {}
+    unset = {**{f: event.get(f) for f in ("firstTimestamp", "lastTimestamp", "count")}, "source": source.get("component") or source.get("host")}
+    for field, value in unset.items():
+        if value:
+            e.invalid(field, "", "needs to be unset")
+
+
+def _validate_change(e: Errors, new: Object, old: Object) -> None:
+    if new.get("series") != old.get("series"):
+        _validate_series(e, new.get("series"))
+    for field in UNCHANGING:
+        stored = "reportingComponent" if field == "reportingController" else field
+        one, other = _internal(stored, new.get(stored)), _internal(stored, old.get(stored))
+        if one != other:
+            e.invalid(field, one, rules.IMMUTABLE)
+
+
+def _internal(field: str, value: Any) -> Any:
+    """A value as stock's own types show it."""
+    if field in ("involvedObject", "related"):
+        if value is None and field == "related":
+            return None
+        shown = {"kind": "Kind", "namespace": "Namespace", "name": "Name", "uid": "UID", "apiVersion": "APIVersion",
+                 "resourceVersion": "ResourceVersion", "fieldPath": "FieldPath"}  # fmt: skip
+        return {title: (value or {}).get(key) or "" for key, title in shown.items()}
+    if field == "source":
+        return {"Component": (value or {}).get("component") or "", "Host": (value or {}).get("host") or ""}
+    if field in ("firstTimestamp", "lastTimestamp", "eventTime"):
+        return value or None
+    return value or (0 if field == "count" else "")
+
+
+# columns --------------------------------------------------------------------------------------------------------------------------
+
+
+def _row(event: Object, now: float) -> list[Any]:
+    first = duration.since(event.get("firstTimestamp") or event.get("eventTime"), now)
+    last = duration.since(event["lastTimestamp"], now) if event.get("lastTimestamp") else first
+    count = event.get("count") or 1
+    if series := event.get("series"):
+        last, count = duration.since(series.get("lastObservedTime"), now), series.get("count", 0)
+    about = event.get("involvedObject") or {}
+    kind, name = about.get("kind", "").lower(), about.get("name", "")
+    source = event.get("source") or {}
+    parts = [source.get("component") or event.get("reportingComponent"), source.get("host") or event.get("reportingInstance")]
+    return [
+        last, event.get("type", ""), event.get("reason", ""), f"{kind}/{name}" if name else kind, about.get("fieldPath", ""),
+        ", ".join(part for part in parts if part), event.get("message", "").strip(), first, count, event["metadata"]["name"],
+    ]  # fmt: skip

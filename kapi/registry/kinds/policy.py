@@ -1,0 +1,180 @@
+"""PodDisruptionBudget, Lease, PriorityClass and RuntimeClass: small kinds that stand alone."""
+
+import re
+from typing import Any
+
+from kapi.objects import names
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import placement, quota, rules
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.strategy import Strategy
+
+Object = dict[str, Any]
+
+HIGHEST_USER_PRIORITY = 1_000_000_000
+SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+POLICIES = ("PreemptLowerPriority", "Never")
+SYSTEM_SEVERITIES = "priority class names with 'system-' prefix are reserved for system use only"
+
+
+class PodDisruptionBudgetStrategy(Strategy):
+    """policy/v1 PodDisruptionBudget."""
+
+    unconditional_update = False
+    meta_checks = (1, 0)
+    columns = rules.columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions#", "Age")
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {})
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        zero = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+        new["status"] = (old or {}).get("status") or zero
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        spec = new["spec"]
+        least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
+        if least is not None and most is not None:
+            policy = spec.get("unhealthyPodEvictionPolicy")
+            shown = {"MinAvailable": least, "Selector": spec.get("selector"), "MaxUnavailable": most, "UnhealthyPodEvictionPolicy": policy}
+            e.invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
+        for field, value in (("minAvailable", least), ("maxUnavailable", most)):
+            if value is not None:
+                count_or_percent(e, f"spec.{field}", value)
+        rules.label_selector(e, "spec.selector", spec.get("selector"))
+        if "unhealthyPodEvictionPolicy" in spec:
+            e.enum("spec.unhealthyPodEvictionPolicy", spec["unhealthyPodEvictionPolicy"], ("AlwaysAllow", "IfHealthyBudget"))
+        return e
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        e = Errors()
+        for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+            e.non_negative(f"status.{field}", new.get("status", {}).get(field))
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        spec, allowed = obj["spec"], (obj.get("status") or {}).get("disruptionsAllowed", 0)
+        cells = [str(spec[f]) if f in spec else "N/A" for f in ("minAvailable", "maxUnavailable")]
+        return [obj["metadata"]["name"], *cells, allowed, rules.age(obj, now)]
+
+
+def count_or_percent(e: Errors, field: str, value: int | str) -> None:
+    """Not negative, or '0%' to '100%'."""
+    if isinstance(value, int):
+        e.at_least(field, value, 0)
+    else:
+        e.text(field, value, names.percent)
+        if re.fullmatch("[0-9]+%", value) and int(value[:-1]) > 100:
+            e.invalid(field, value, "must not be greater than 100%")
+
+
+class LeaseStrategy(Strategy):
+    """coordination.k8s.io/v1 Lease."""
+
+    status = False
+    generation = False
+    unconditional_update = False
+    create_on_update = True
+    meta_checks = (1, 0)
+    columns = rules.columns("Name", "Holder", "Age")
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {})
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        for field in ("strategy", "preferredHolder"):  # coordinated leader election is off by default
+            if not (old or {}).get("spec", {}).get(field):
+                new["spec"].pop(field, None)
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        spec = new["spec"]
+        if "leaseDurationSeconds" in spec:
+            e.at_least("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], 1, "must be greater than 0")
+        if spec.get("leaseTransitions", 0) < 0:
+            e.invalid("spec.leaseTransitions", spec["leaseTransitions"], "must be greater than or equal to 0")
+        if spec.get("strategy") is not None:
+            e.qualified("spec.strategy", spec["strategy"])
+        if spec.get("preferredHolder") and not spec.get("strategy"):
+            e.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), rules.age(obj, now)]
+
+
+class PriorityClassStrategy(Strategy):
+    """scheduling.k8s.io/v1 PriorityClass."""
+
+    status = False
+    meta_checks = (1, 0)
+    columns = rules.columns("Name", "Value#", "Global-Default", "Age", "PreemptionPolicy")
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("value", 0)
+        obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        name, value, policy = new["metadata"].get("name") or "", new.get("value", 0), new.get("preemptionPolicy")
+        if old is not None:
+            if value != old.get("value", 0):
+                e.forbidden("value", "may not be changed in an update.")
+            e.immutable("preemptionPolicy", policy, old.get("preemptionPolicy"))
+            return e
+        if name.startswith("system-"):
+            if SYSTEM_CLASSES.get(name) != value:
+                e.forbidden("metadata.name", SYSTEM_SEVERITIES + f". error: {name} is not a known system priority class")
+        elif value > HIGHEST_USER_PRIORITY:
+            e.forbidden("value", f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}")
+        if e.need("preemptionPolicy", policy) and policy not in POLICIES:
+            e.unsupported("preemptionPolicy", policy, POLICIES, sort=False)
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        shown = str(bool(obj.get("globalDefault"))).lower()
+        return [obj["metadata"]["name"], obj.get("value", 0), shown, rules.age(obj, now), obj.get("preemptionPolicy", "")]
+
+
+class RuntimeClassStrategy(Strategy):
+    """node.k8s.io/v1 RuntimeClass."""
+
+    status = False
+    generation = False
+    unconditional_update = False
+    meta_checks = (1, 0)
+    columns = rules.columns("Name", "Handler", "Age")
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        handler = new.get("handler") or ""
+        if old is not None:
+            e.immutable("handler", handler, old.get("handler") or "")
+            return e
+        e.named("handler", handler, names.dns_label)
+        for name, value in ((new.get("overhead") or {}).get("podFixed") or {}).items():
+            quota.container_resource_name(e, f"overhead.podFixed[{name}]", name)
+            quota.amount(e, f"overhead.podFixed[{name}]", name, value)
+        scheduling = new.get("scheduling") or {}
+        rules.labels(e, "scheduling.nodeSelector", scheduling.get("nodeSelector"))
+        _validate_tolerations(e, "scheduling.tolerations", scheduling.get("tolerations") or [])
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], obj.get("handler", ""), rules.age(obj, now)]
+
+
+def _validate_tolerations(e: Errors, at: str, tolerations: list[Object]) -> None:
+    placement.tolerations(e, at, tolerations)
+    seen: list[Object] = []
+    for i, toleration in enumerate(tolerations):
+        if toleration in seen:
+            e.duplicate(f"{at}[{i}]", _shown_toleration(toleration))
+        seen.append(toleration)
+
+
+def _shown_toleration(toleration: Object) -> Object:
+    seconds = toleration.get("tolerationSeconds")
+    titles = ("key", "operator", "value", "effect")
+    return {**{title.title(): toleration.get(title) or "" for title in titles}, "TolerationSeconds": seconds}
