@@ -1,0 +1,200 @@
+"""Server-side apply: a manager says which fields it wants, as a partial object; it owns those, and no others.
+
+`apply` lays the configuration over the live object, takes out what the manager applied before and no one else owns, and
+refuses when it would change what others own (unless forced). The result is yet to be decoded, defaulted and validated.
+Source: KEP-555 and the behaviour of kube-apiserver v1.36.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from kapi.objects import errors
+from kapi.schema import difference, managed, merging
+from kapi.schema import fieldset as sets
+from kapi.schema.fieldset import FieldSet
+from kapi.schema.managed import APPLY, Entry, Identity
+from kapi.schema.schema import Schema
+
+Object = dict[str, Any]
+Conflicts = list[tuple[Entry, FieldSet]]
+
+KUBECTL = "kubectl"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_LAST_APPLIED_LIMIT = 262144
+_NEVER_OWNED: FieldSet = {
+    "f:apiVersion": {},
+    "f:kind": {},
+    "f:metadata": {
+        ".": {},
+        **{f"f:{name}": {} for name in ("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName")},
+        **{f"f:{name}": {} for name in ("generation", "managedFields", "resourceVersion")},
+    },
+}
+
+
+def apply(
+    schema: Schema,
+    live: Object | None,
+    applied: Object,
+    *,
+    manager: str,
+    force: bool,
+    api_version: str,
+    subresource: str = "",
+    reset: Sequence[tuple[str, ...]] = (),
+    stamp: str,
+) -> Object:
+    """The object after `manager` applied `applied` (None as live: it is created). Raises Conflict, BadRequest, StatusError."""
+    _refuse_malformed(schema, applied)
+    before = live or {"metadata": {}}
+    entries = _entries(schema, live, api_version, subresource, stamp)
+    who: Identity = (manager, APPLY, "", subresource)
+    last = next((item for item in entries if managed.identity(item) == who), None)
+    fields = sets.difference(sets.of(schema, applied), _NEVER_OWNED)
+    for path in reset:
+        fields = sets.prune(fields, path)
+    others = [item for item in entries if item is not last]
+    wanted = _wanted(schema, before, applied, fields, last, others)
+    changed, removed = managed.changes(schema, before, wanted, reset)
+    found = [(item, both) for item in others if (both := sets.intersection(item.get("fieldsV1") or {}, changed))]
+    if found and not force:
+        _refuse_conflicts(found, _allowed(schema, live, manager, api_version))
+    others = managed.disown(others, changed, removed)
+    same = live is not None and wanted == {**live, "metadata": _bare(live)}
+    time = (last or {}).get("time") if same else stamp
+    if fields:
+        others.append(managed.entry(who, api_version, fields, time))
+    return _finished(wanted, others, applied, manager)
+
+
+def _bare(obj: Object) -> Object:
+    return {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+
+
+def _wanted(
+    schema: Schema, live: Object, applied: Object, fields: FieldSet, last: Entry | None, others: list[Entry]
+) -> Object:
+    """Live and applied merged, less what this manager no longer applies. Shares with both; metadata is its own."""
+    merged: Object = merging.merge(schema, {**live, "metadata": _bare(live)}, applied)
+    before: FieldSet = (last or {}).get("fieldsV1") or {}
+    if sets.difference(before, fields):
+        merged = _pruned(schema, merged, before, [fields, *(item.get("fieldsV1") or {} for item in others)])
+    return {**merged, "metadata": dict(merged.get("metadata") or {})}
+
+
+def _pruned(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
+    """Without the fields of `last` that nobody owns now."""
+    structs = merging.with_structs
+    everyone: FieldSet = {}
+    for fields in owned:
+        everyone = sets.union(everyone, fields)
+    whole = structs(schema, sets.of(schema, merged))
+    rest = merging.remove(schema, merged, structs(schema, last)) or {}
+    kept = sets.union(structs(schema, sets.of(schema, rest)), structs(schema, everyone))
+    rest = merging.remove(schema, merged, sets.difference(whole, kept)) or {}
+    dangling = sets.difference(whole, structs(schema, sets.of(schema, rest)))
+    return merging.remove(schema, merged, sets.intersection(dangling, structs(schema, last))) or {}
+
+
+def _entries(schema: Schema, live: Object | None, api_version: str, subresource: str, stamp: str) -> list[Entry]:
+    """Whose the live fields are; what was there before anything was tracked belongs to 'before-first-apply'."""
+    if live is None:
+        return []
+    entries = managed.decode(live["metadata"].get("managedFields") or [])
+    if entries:
+        return entries
+    fields = difference.created(schema, live)
+    who: Identity = (managed.BEFORE_APPLY, managed.UPDATE, api_version, subresource)
+    return [managed.entry(who, api_version, fields, stamp)] if fields else []
+
+
+# refusals -----------------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_malformed(schema: Schema, applied: Object) -> None:
+    meta = applied.get("metadata") or {}
+    if meta.get("managedFields") is not None:
+        raise errors.BadRequest("metadata.managedFields must be nil")
+    wrong = merging.check(schema, applied)
+    if wrong:
+        shown = wrong[0] if len(wrong) == 1 else "errors:\n" + "\n".join(f"  {text}" for text in wrong)
+        name = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}"
+        what = f"({name}; {applied.get('apiVersion')}, Kind={applied.get('kind')})"
+        raise errors.StatusError(f"failed to create typed patch object {what}: {shown}", reason="")
+
+
+def _owner(item: Entry) -> str:
+    """A manager as conflicts name it: '"edit" with subresource "status" using apps/v1'."""
+    out = orjson.dumps(item.get("manager", "")).decode()
+    if item.get("subresource"):
+        out += f" with subresource {orjson.dumps(item['subresource']).decode()}"
+    return out if item["operation"] == APPLY else f"{out} using {item['apiVersion']}"
+
+
+def _listed(fields: FieldSet, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The paths of a set as text: at each level its members first."""
+    steps = sorted((step, node) for step, node in fields.items() if step != ".")
+    for step, node in steps:
+        if sets.is_member(node):
+            yield sets.path_text((*path, step))
+    for step, node in steps:
+        yield from _listed(node, (*path, step))
+
+
+def _refuse_conflicts(found: Conflicts, allowed: FieldSet) -> None:
+    if allowed:
+        found = [(item, left) for item, fields in found if (left := sets.difference(fields, allowed))]
+        if not found:
+            return
+    by_owner: dict[str, list[str]] = {}
+    for item, fields in found:
+        by_owner.setdefault(_owner(item), []).extend(_listed(fields))
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path}
+        for owner, paths in by_owner.items()
+        for path in paths
+    ]
+    if len(causes) == 1:
+        text = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        parts = [f"conflicts with {owner}:\n" + "\n".join(f"- {path}" for path in by_owner[owner]) for owner in sorted(by_owner)]
+        text = f"Apply failed with {len(causes)} conflicts: " + "\n".join(parts)
+    raise errors.Conflict(text, {"causes": causes})
+
+
+# coming from client-side apply --------------------------------------------------------------------------------------------------
+
+
+def _allowed(schema: Schema, live: Object | None, manager: str, api_version: str) -> FieldSet:
+    """What kubectl applied on the client's side and nobody changed since: its own server-side apply may take that over."""
+    text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(LAST_APPLIED)
+    if manager != KUBECTL or not text or live is None:
+        return {}
+    try:
+        before = orjson.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(before, dict) or before.get("apiVersion") != api_version or merging.check(schema, before):
+        return {}
+    changed, removed = difference.between(schema, before, live)
+    return sets.difference(sets.difference(sets.of(schema, before), changed), removed)
+
+
+def _finished(wanted: Object, entries: list[Entry], applied: Object, manager: str) -> Object:
+    """Write the entries; keep kubectl's client-side annotation in step, so that going back to it works."""
+    annotations = wanted["metadata"].get("annotations") or {}
+    if manager == KUBECTL and annotations.get(LAST_APPLIED):
+        text = _configuration(applied)
+        if len(text) <= _LAST_APPLIED_LIMIT:
+            wanted["metadata"]["annotations"] = {**annotations, LAST_APPLIED: text}
+    managed.settle(wanted, entries)
+    return wanted
+
+
+def _configuration(applied: Object) -> str:
+    meta = {key: value for key, value in (applied.get("metadata") or {}).items() if key != "managedFields"}
+    if LAST_APPLIED in (meta.get("annotations") or {}):
+        meta["annotations"] = {key: value for key, value in meta["annotations"].items() if key != LAST_APPLIED}
+    return orjson.dumps({**applied, "metadata": meta}, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()
