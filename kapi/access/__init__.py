@@ -1,0 +1,1 @@
+"""Who asks (authentication), may they (authorization), and what every cluster grants from the start."""

@@ -1,0 +1,79 @@
+"""Nobody grants what they do not have: the check on writes of roles and bindings (RBAC docs, "Privilege escalation prevention").
+
+In the admission chain's shape (`validate(review)`), to be run where the chain ends.
+"""
+
+from typing import Any
+
+from kapi.access import rbac, rules
+from kapi.access.authorization import Answering
+from kapi.access.rbac import RBAC
+from kapi.access.rules import Rule
+from kapi.objects import errors
+from kapi.objects.user import MASTERS, Attributes, User
+from kapi.registry.review import Review
+
+Object = dict[str, Any]
+
+_FIELDS = {
+    "roles": ("rules",),
+    "clusterroles": ("rules", "aggregationRule"),
+    "rolebindings": ("roleRef", "subjects"),
+    "clusterrolebindings": ("roleRef", "subjects"),
+}
+"""What of each resource is about rights: a write that leaves them alone is not looked at."""
+
+
+class Escalation:
+    """Refuses roles and bindings that give more than their writer has."""
+
+    def __init__(self, authorizer: Answering, resolver: RBAC) -> None:
+        self._authorizer = authorizer
+        self._rbac = resolver
+
+    async def mutate(self, review: Review) -> None:
+        """Nothing to change."""
+
+    async def validate(self, review: Review) -> None:
+        """Raises Forbidden, and NotFound for a binding to a role that is not there."""
+        resource, new, old = review.kind.resource, review.new, review.old
+        fields = _FIELDS.get(resource.plural)
+        if resource.group != rbac.GROUP or fields is None or new is None or review.operation not in ("CREATE", "UPDATE"):
+            return
+        if MASTERS in review.user.groups or (old is not None and all((old.get(f) or None) == (new.get(f) or None) for f in fields)):
+            return
+        name = review.name or new["metadata"].get("name") or ""
+        if resource.plural.endswith("bindings"):
+            self._check_binding(review.user, review.namespace, resource.plural, name, new.get("roleRef") or {})
+        else:
+            self._check_role(review.user, review.namespace, resource.plural, name, new, old)
+
+    def _check_role(self, user: User, namespace: str, plural: str, name: str, new: Object, old: Object | None) -> None:
+        if self._may(user, "escalate", plural, namespace, name):
+            return
+        self._confirm(user, namespace, plural, name, new.get("rules") or [])
+        if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
+            owned, _ = self._rbac.rules_for(user, namespace)
+            if rules.missing(owned, rules.EVERYTHING):
+                raise errors.forbidden(plural, rbac.GROUP, name, "must have cluster-admin privileges to use the aggregationRule")
+
+    def _check_binding(self, user: User, namespace: str, plural: str, name: str, reference: Object) -> None:
+        kind, role = reference.get("kind") or "", reference.get("name") or ""
+        if not self._may(user, "bind", f"{kind.lower()}s", namespace, role):
+            self._confirm(user, namespace, plural, name, self._rbac.role_rules(kind, role, namespace))
+
+    def _may(self, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:
+        asked = Attributes(user, verb, rbac.GROUP, "*", plural, "", namespace, name)
+        return self._authorizer.authorize(asked).allowed
+
+    def _confirm(self, user: User, namespace: str, plural: str, name: str, wanted: list[Rule]) -> None:
+        owned, problems = self._rbac.rules_for(user, namespace)
+        missing = rules.missing(owned, wanted)
+        if not missing:
+            return
+        lines = "\n".join(sorted({rules.written(rule) for rule in rules.compact(missing)}))
+        who = f'user "{user.name}" (groups={rules.listed(user.groups)})'
+        text = f"{who} is attempting to grant RBAC permissions not currently held:\n{lines}"
+        if problems:
+            text += f"; resolution errors: [{', '.join(problems)}]"
+        raise errors.forbidden(plural, rbac.GROUP, name, text)

@@ -1,0 +1,74 @@
+"""Acting as somebody else: the Impersonate-* headers, and the questions the authorizer is asked about them first."""
+
+from collections.abc import Callable, Iterable
+from urllib.parse import unquote
+
+from kapi.access import rbac
+from kapi.access.authorization import Answering
+from kapi.access.tokens import GROUP as ACCOUNTS
+from kapi.access.tokens import PREFIX as ACCOUNT
+from kapi.objects.errors import BadRequest
+from kapi.objects.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Attributes, User
+
+_USER, _GROUP, _UID, _EXTRA = "impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-"
+_API = "authentication.k8s.io"
+Headers = Iterable[tuple[bytes, bytes]]
+"""(name in lower case, value), in the order they came: as ASGI has them."""
+
+
+def impersonate(user: User, headers: Headers, authorizer: Answering) -> User:
+    """The user the request is to be seen as: `user` itself without such headers. Raises Forbidden, BadRequest."""
+    found = [(name.decode(), value.decode()) for name, value in headers if name.startswith(b"impersonate-")]
+    if not found:
+        return user
+    wanted = _wanted(found)
+    for asked in _questions(user, wanted):
+        decision = authorizer.authorize(asked)
+        if not decision.allowed:
+            raise rbac.refused(asked, decision.reason)
+    return _complete(wanted)
+
+
+def _wanted(found: list[tuple[str, str]]) -> User:
+    name = next((value for header, value in found if header == _USER and value), "")
+    groups = tuple(value for header, value in found if header == _GROUP)
+    uid = next((value for header, value in found if header == _UID), "")
+    extra: dict[str, list[str]] = {}
+    for header, value in found:
+        if header.startswith(_EXTRA):
+            extra.setdefault(unquote(header.removeprefix(_EXTRA)), []).append(value)
+    if not name and (groups or uid or extra):
+        raise BadRequest(f"requested {', '.join(header for header, _ in found)} without impersonating a user")
+    return User(name, groups, uid, extra)
+
+
+def _questions(user: User, wanted: User) -> Iterable[Attributes]:
+    ask: Callable[..., Attributes] = lambda **more: Attributes(user, "impersonate", **more)  # noqa: E731
+    if account := account_of(wanted.name):
+        yield ask(version="v1", resource="serviceaccounts", namespace=account[0], name=account[1])
+    else:
+        yield ask(version="v1", resource="users", name=wanted.name)
+    for group in wanted.groups:
+        yield ask(version="v1", resource="groups", name=group)
+    for key, values in wanted.extra.items():
+        for value in values:
+            yield ask(group=_API, version="v1", resource="userextras", subresource=key, name=value)
+    if wanted.uid:
+        yield ask(group=_API, version="v1", resource="uids", name=wanted.uid)
+
+
+def account_of(name: str) -> tuple[str, str] | None:
+    """Namespace and name of the service account a user name stands for."""
+    namespace, colon, account = name.removeprefix(ACCOUNT).partition(":") if name.startswith(ACCOUNT) else ("", "", "")
+    return (namespace, account) if colon and namespace and account else None
+
+
+def _complete(wanted: User) -> User:
+    """With the groups that come by themselves."""
+    groups = list(wanted.groups)
+    if not groups and (account := account_of(wanted.name)):
+        groups = [ACCOUNTS, f"{ACCOUNTS}:{account[0]}"]
+    common = UNAUTHENTICATED if wanted.name == ANONYMOUS else AUTHENTICATED
+    if common not in groups and UNAUTHENTICATED not in groups:
+        groups.append(common)
+    return User(wanted.name, tuple(groups), wanted.uid, wanted.extra)

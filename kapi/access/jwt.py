@@ -1,0 +1,124 @@
+"""Signed tokens as JSON Web Tokens: ES256 and RS256, which is what service account keys are made of (RFC 7515, 7518).
+
+Nothing but the signature is judged here; what the claims mean is `kapi.access.tokens`' affair.
+The cryptography library is loaded with the first key that is really used.
+"""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+Claims = dict[str, Any]
+
+
+class Refused(Exception):
+    """The token is not good; the text is what stock says of it."""
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def claims(token: str) -> Claims:
+    """What the token says, unchecked. Raises Refused."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise Refused("invalid bearer token")
+    try:
+        said = orjson.loads(_decode(parts[1]))
+    except ValueError as error:
+        raise Refused("invalid bearer token") from error
+    if not isinstance(said, dict):
+        raise Refused("invalid bearer token")
+    return said
+
+
+class Key:
+    """A public or private key from a PEM file."""
+
+    def __init__(self, pem: bytes) -> None:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+        self._utils, self._invalid = utils, InvalidSignature
+        private = serialization.load_pem_private_key(pem, None) if b"PRIVATE KEY" in pem else None
+        public = private.public_key() if private else serialization.load_pem_public_key(pem)
+        if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
+            self.algorithm = "ES256"
+            self._scheme: tuple[Any, ...] = (ec.ECDSA(hashes.SHA256()),)
+        elif isinstance(public, rsa.RSAPublicKey):
+            self.algorithm = "RS256"
+            self._scheme = (padding.PKCS1v15(), hashes.SHA256())
+        else:
+            raise ValueError("a token key is an RSA key or an elliptic curve key on P-256")
+        self._private: Any = private
+        self._public: Any = public
+        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.id = _encode(hashlib.sha256(der).digest())
+        """The `kid` of stock: the digest of the public key."""
+
+    def sign(self, said: Claims) -> str:
+        """A token of these claims."""
+        head = {"alg": self.algorithm, "kid": self.id}
+        text = f"{_encode(orjson.dumps(head))}.{_encode(orjson.dumps(said))}"
+        signature = self._private.sign(text.encode(), *self._scheme)
+        if self.algorithm == "ES256":
+            r, s = self._utils.decode_dss_signature(signature)
+            signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        return f"{text}.{_encode(signature)}"
+
+    def verifies(self, token: str) -> bool:
+        """Whether this key signed the token."""
+        text, _, signature = token.rpartition(".")
+        try:
+            raw = _decode(signature)
+            if self.algorithm == "ES256":
+                if len(raw) != 64:
+                    return False
+                raw = self._utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+            self._public.verify(raw, text.encode(), *self._scheme)
+        except (ValueError, self._invalid):
+            return False
+        return True
+
+    def public(self) -> Claims:
+        """The key as /openid/v1/jwks shows it."""
+        numbers = self._public.public_numbers()
+        head = {"use": "sig", "kty": "EC", "kid": self.id, "alg": self.algorithm}
+        if self.algorithm == "ES256":
+            return {**head, "crv": "P-256", "x": _encode(numbers.x.to_bytes(32, "big")), "y": _encode(numbers.y.to_bytes(32, "big"))}
+        size = (numbers.n.bit_length() + 7) // 8
+        return {**head, "kty": "RSA", "n": _encode(numbers.n.to_bytes(size, "big")), "e": _encode(numbers.e.to_bytes(3, "big"))}
+
+
+class Keys:
+    """The keys a server trusts, read when the first token comes."""
+
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        self._files = files
+        self._keys: list[Key] | None = None
+
+    def all(self) -> list[Key]:
+        if self._keys is None:
+            keys = {key.id: key for key in (Key(file.read_bytes()) for file in self._files)}
+            self._keys = list(keys.values())
+        return self._keys
+
+    def check(self, token: str) -> None:
+        """Raises Refused when none of the keys signed the token as its header says."""
+        try:
+            head = orjson.loads(_decode(token.partition(".")[0]))
+            algorithm, kid = head.get("alg"), head.get("kid")
+        except (ValueError, AttributeError) as error:
+            raise Refused("invalid bearer token") from error
+        keys = [key for key in self.all() if key.algorithm == algorithm and (not kid or key.id == kid)]
+        if not any(key.verifies(token) for key in keys):
+            raise Refused("invalid bearer token")

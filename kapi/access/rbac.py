@@ -1,0 +1,195 @@
+"""The RBAC authorizer: what the roles and bindings in the store allow a user to do.
+
+Bindings are indexed by subject; what a user is granted is gathered once and kept, and so are answers, until one of the four
+collections changes. An aggregated ClusterRole grants what its selectors select, whether or not a controller wrote that down yet.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from kapi.access.rules import Compiled, Rule
+from kapi.objects import errors, labels
+from kapi.objects.user import Attributes, Decision, User
+from kapi.storage.store import Entry, Store
+
+Object = dict[str, Any]
+
+GROUP = "rbac.authorization.k8s.io"
+_ROOT = f"/{GROUP}/"
+CLUSTER_ROLES, ROLES = f"{_ROOT}clusterroles/", f"{_ROOT}roles/"
+CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS = f"{_ROOT}clusterrolebindings/", f"{_ROOT}rolebindings/"
+_COLLECTIONS = (CLUSTER_ROLES, ROLES, CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS)
+REMEMBERED = 8192
+
+
+class Binding(NamedTuple):
+    """A binding as one of its subjects sees it."""
+
+    namespace: str
+    """'' for a ClusterRoleBinding."""
+    role: tuple[str, str]
+    """Kind and name."""
+    source: str
+    """How a reason names it."""
+    order: tuple[str, int]
+    """Key of the binding and position of the subject in it: of several subjects that apply the first counts."""
+
+
+class Granted:
+    """All a user has by name and groups: rules for everywhere, and rules by namespace."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, list[tuple[Compiled, str]]] = {}
+        """Namespace ('' is everywhere) -> rules, each with its source."""
+        self.errors: dict[str, list[str]] = {}
+        """Namespace -> roles that are bound but are not there."""
+        self.decisions: dict[tuple[str, ...], Decision] = {}
+
+    def within(self, namespace: str) -> Iterator[tuple[Compiled, str]]:
+        yield from self.rules.get("", ())
+        if namespace:
+            yield from self.rules.get(namespace, ())
+
+    def problems(self, namespace: str) -> list[str]:
+        return [*self.errors.get("", ()), *(self.errors.get(namespace, ()) if namespace else ())]
+
+
+class RBAC:
+    """Answers from the store's roles and bindings."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._version: tuple[int, ...] = ()
+        self._bindings: dict[str, list[Binding]] = {}
+        """'User:x' or 'Group:y' -> what it is bound to, cluster-wide bindings first."""
+        self._granted: dict[tuple[str, tuple[str, ...]], Granted] = {}
+        self._parsed: dict[str, tuple[Entry, list[tuple[str, Binding]]]] = {}
+        self._roles: dict[str, tuple[Compiled, ...] | None] = {}
+
+    def authorize(self, asked: Attributes) -> Decision:
+        granted = self._of(asked.user)
+        question = asked[1:]
+        decision = granted.decisions.get(question)
+        if decision is None:
+            if len(granted.decisions) >= REMEMBERED:
+                granted.decisions.clear()
+            decision = granted.decisions[question] = self._decide(granted, asked)
+        return decision
+
+    def _decide(self, granted: Granted, asked: Attributes) -> Decision:
+        for rule, source in granted.within(asked.namespace):
+            if rule.allows(asked):
+                return Decision(True, f"RBAC: allowed by {source}")
+        problems = granted.problems(asked.namespace)
+        if not problems:
+            return Decision(False)
+        return Decision(False, f"RBAC: {problems[0] if len(problems) == 1 else '[' + ', '.join(dict.fromkeys(problems)) + ']'}")
+
+    def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], list[str]]:
+        """Every rule that holds for the user in the namespace, and what could not be resolved."""
+        granted = self._of(user)
+        return [rule.rule for rule, _ in granted.within(namespace)], granted.problems(namespace)
+
+    def role_rules(self, kind: str, name: str, namespace: str) -> list[Rule]:
+        """The rules of a Role or ClusterRole. Raises NotFound."""
+        self._refresh()
+        found = self._role(kind, name, namespace)
+        if found is None:
+            raise errors.not_found(f"{kind.lower()}s", GROUP, name)
+        return [rule.rule for rule in found]
+
+    # --- the index
+
+    def _of(self, user: User) -> Granted:
+        self._refresh()
+        key = (user.name, user.groups)
+        granted = self._granted.get(key)
+        if granted is None:
+            if len(self._granted) >= REMEMBERED:
+                self._granted.clear()
+            granted = self._granted[key] = self._gather(user)
+        return granted
+
+    def _gather(self, user: User) -> Granted:
+        granted = Granted()
+        subjects = (f"User:{user.name}", *(f"Group:{group}" for group in user.groups))
+        found = sorted((b for subject in subjects for b in self._bindings.get(subject, ())), key=lambda b: b.order, reverse=True)
+        for binding in reversed({b.order[0]: b for b in found}.values()):
+            role = self._role(*binding.role, binding.namespace)
+            if role is None:
+                kind, name = binding.role
+                text = errors.not_found(f"{kind.lower()}", GROUP, name).message
+                granted.errors.setdefault(binding.namespace, []).append(text)
+            else:
+                granted.rules.setdefault(binding.namespace, []).extend((rule, binding.source) for rule in role)
+        return granted
+
+    def _refresh(self) -> None:
+        """Start anew when a role or binding has changed since."""
+        version = tuple(self._store.version(prefix) for prefix in _COLLECTIONS)
+        if version == self._version:
+            return
+        self._version = version
+        self._granted, self._roles, self._bindings = {}, {}, {}
+        before, self._parsed = self._parsed, {}
+        for prefix in (CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS):
+            for entry in self._store.list(prefix).entries:
+                known = before.get(entry.key)
+                if known is None or known[0] is not entry:
+                    known = (entry, list(_subjects(entry.key, entry.obj)))
+                self._parsed[entry.key] = known
+                for subject, binding in known[1]:
+                    self._bindings.setdefault(subject, []).append(binding)
+
+    def _role(self, kind: str, name: str, namespace: str) -> tuple[Compiled, ...] | None:
+        key = f"{ROLES}{namespace}/{name}" if kind == "Role" else f"{CLUSTER_ROLES}{name}"
+        if key not in self._roles:
+            entry = self._store.get(key)
+            self._roles[key] = None if entry is None else tuple(Compiled(rule) for rule in self._rules(entry.obj))
+        return self._roles[key]
+
+    def _rules(self, role: Object) -> list[Rule]:
+        found: list[Rule] = list(role.get("rules") or ())
+        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
+            selected = labels.from_object(selector)
+            for entry in self._store.list(CLUSTER_ROLES, where=lambda e: selected.matches(e.labels)).entries:  # noqa: B023
+                if not entry.key.endswith(f"/{role['metadata']['name']}"):
+                    found += (rule for rule in entry.obj.get("rules") or () if rule not in found)
+        return found
+
+
+def _subjects(key: str, binding: Object) -> Iterator[tuple[str, Binding]]:
+    """Each subject of a binding with the binding as it sees it."""
+    meta, reference = binding["metadata"], binding.get("roleRef") or {}
+    namespace, role = meta.get("namespace") or "", (reference.get("kind") or "", reference.get("name") or "")
+    head = f'RoleBinding "{meta["name"]}/{namespace}"' if namespace else f'ClusterRoleBinding "{meta["name"]}"'
+    for position, subject in enumerate(binding.get("subjects") or ()):
+        kind, name = subject.get("kind"), subject.get("name") or ""
+        shown = name
+        if kind == "ServiceAccount":
+            home = subject.get("namespace") or namespace
+            shown, name = f"{name}/{home}", f"system:serviceaccount:{home}:{name}"
+        source = f'{head} of {role[0]} "{role[1]}" to {kind} "{shown}"'
+        yield f"{'Group' if kind == 'Group' else 'User'}:{name}", Binding(namespace, role, source, (key, position))
+
+
+def refused(asked: Attributes, reason: str = "") -> errors.Forbidden:
+    """The 403 for a question that was answered no, worded as stock."""
+    tail = f": {reason}" if reason else ""
+    if not asked.resource:
+        return errors.Forbidden(f'forbidden: User "{asked.user.name}" cannot {asked.verb} path "{asked.path}"{tail}')
+    resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    text = f'User "{asked.user.name}" cannot {asked.verb} resource "{resource}" in API group "{asked.group}" {where}{tail}'
+    return errors.forbidden(asked.resource, asked.group, asked.name, text)
+
+
+def resource_rules(found: list[Rule]) -> tuple[list[Object], list[Object]]:
+    """The two lists of a SelfSubjectRulesReview's status: rules on resources, and rules on URLs."""
+    resources = [_only(rule, "verbs", "apiGroups", "resources", "resourceNames") for rule in found if rule.get("resources")]
+    urls = [_only(rule, "verbs", "nonResourceURLs") for rule in found if rule.get("nonResourceURLs")]
+    return resources, urls
+
+
+def _only(rule: Rule, *fields: str) -> Object:
+    return {field: rule[field] for field in fields if rule.get(field)}
