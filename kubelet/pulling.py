@@ -6,6 +6,7 @@ One pull of an image at a time serves all who wait for it.
 import asyncio
 import base64
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ Say = Callable[[str, str, str], None]
 
 NORMAL, WARNING = "Normal", "Warning"
 FIRST_DELAY, LAST_DELAY = 10.0, 300.0
+_REPOSITORY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")
+_HOSTED = re.compile(r"^[A-Za-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+$")
 
 
 class NotPulled(Exception):
@@ -46,8 +49,12 @@ def normalized(image: str) -> str:
     """The image with its default tag, e.g. 'busybox' -> 'busybox:latest'. Raises ValueError."""
     name = image.partition("@")[0]
     last = name.rpartition("/")[2]
-    if not last or any(c.isspace() for c in image) or name != name.lower().replace(last.lower(), last) or last.startswith(":"):
-        raise ValueError(f'couldn\'t parse image name "{image}": invalid reference format')
+    repository = name[: len(name) - len(last)] + last.partition(":")[0]
+    bad = f'couldn\'t parse image name "{image}": invalid reference format'
+    if repository != repository.lower() and not _HOSTED.match(repository):
+        raise ValueError(f"{bad}: repository name (library/{repository}) must be lowercase")
+    if not _REPOSITORY.match(repository):
+        raise ValueError(bad)
     return image if "@" in image or ":" in last else f"{image}:latest"
 
 

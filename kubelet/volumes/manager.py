@@ -59,7 +59,7 @@ class Volumes:
         what = kind(volume)
         if what == "hostPath":
             return Path(volume["hostPath"]["path"])
-        return self._settings.pod_dir(uid) / "volumes" / _PLUGINS.get(what, what) / volume["name"]
+        return Path(self._settings.pod_dir(uid), "volumes", _PLUGINS.get(what, what), volume["name"])
 
     def paths(self, uid: str, pod: Object) -> dict[str, Path]:
         return {v["name"]: self.path(uid, v) for v in pod["spec"].get("volumes") or ()}

@@ -1,0 +1,133 @@
+"""A kubelet put together: from settings to running tasks. One real node, or many simulated ones that share one look at the pods."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.client.events import Recorder
+from kapi.client.informer import Informer
+from kapi.objects.resource import PODS, SERVICES
+from kubelet import machine, simulated
+from kubelet.act import Means
+from kubelet.cri.client import Cri
+from kubelet.furnish import Furnish, Machine
+from kubelet.handlers import RealHandlers
+from kubelet.housekeeping import Housekeeping
+from kubelet.kubelet import Kubelet
+from kubelet.node import Node, Status
+from kubelet.pulling import Puller
+from kubelet.settings import Settings
+from kubelet.sources import Sources
+from kubelet.volumes.tokens import Tokens
+
+Object = dict[str, Any]
+
+
+def real(settings: Settings, client: Client, recorder: Recorder, services: Informer) -> Kubelet:
+    """The kubelet of this machine."""
+    runtime = Cri(settings.container_runtime_endpoint)
+    known = machine.facts(settings.root_dir)
+    addresses = tuple(settings.node_ip.split(",")) if settings.node_ip else (machine.address(),)
+    node = Node(settings, client, Status(), known, addresses)
+    shared = Machine(addresses, known.memory, node.allocatable, services)
+    sources = Sources(client)
+    furnisher = Furnish(settings, sources, Tokens(client), shared)
+    means = Means(settings, runtime, furnisher, Puller(runtime), RealHandlers(runtime), sources, recorder)
+    return Kubelet(client, means, node, shared)
+
+
+def pretended(settings: Settings, client: Client, recorder: Recorder, index: int) -> Kubelet:
+    """The kubelet of the index-th simulated node."""
+    runtime = simulated.SimulatedRuntime(settings.pod_cidr or "10.244.0.0/24")
+    status = Status()
+    address = str(ipaddress.ip_address("172.30.0.1") + index)
+    node = Node(settings, client, status, simulated.facts(), (address,))
+    shared = Machine((address,), 0, node.allocatable)
+    means = Means(settings, runtime, simulated.Bare(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
+    return Kubelet(client, means, node, shared)
+
+
+def nodes(settings: Settings) -> list[Settings]:
+    """The settings of each simulated node; the pod range of each follows that of the one before."""
+    if settings.nodes <= 1:
+        return [settings]
+    first = ipaddress.ip_network(settings.pod_cidr or "10.244.0.0/24")
+    ranges = [ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen)) for i in range(settings.nodes)]
+    return [replace(settings, node_name=f"{settings.node_name}-{i}", pod_cidr=str(r), port=0) for i, r in enumerate(ranges)]
+
+
+async def run(settings: Settings, client: Client, ready: Callable[[], None] = lambda: None) -> None:
+    """The kubelet (or the simulated ones) for ever; `ready` is called once the nodes are registered and their pods known."""
+    if not settings.node_name:
+        settings = replace(settings, node_name=machine.hostname())
+    async with asyncio.TaskGroup() as group:
+        if settings.simulate:
+            await _run_simulated(settings, client, group)
+        else:
+            await _run_real(settings, client, group)
+        ready()
+
+
+async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+    recorder = Recorder(client, "kubelet", host=settings.node_name)
+    services = Informer(client, SERVICES, trim=_service)
+    informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
+    kubelet = real(settings, client, recorder, services)
+    await kubelet.start()
+    await kubelet.node.register()
+    for informing in (services, informer):
+        group.create_task(informing.run())
+    await services.synced.wait()
+    await informer.synced.wait()
+    informer.on(_feed(lambda name: kubelet))
+    await kubelet.adopt(informer.items())
+    group.create_task(recorder.run())
+    group.create_task(kubelet.run())
+    group.create_task(kubelet.node.run(kubelet.check))
+    group.create_task(Housekeeping(settings, client, kubelet).run())
+
+
+async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+    each = nodes(settings)
+    recorders = Recorder(client, "kubelet", host=settings.node_name)
+    kubelets = {one.node_name: pretended(one, client, recorders, i) for i, one in enumerate(each)}
+    several = len(each) > 1
+    informer = Informer(client, PODS, fields="" if several else f"spec.nodeName={each[0].node_name}")
+    group.create_task(recorders.run())
+    for kubelet in kubelets.values():
+        await kubelet.start()
+    await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
+    group.create_task(informer.run())
+    await informer.synced.wait()
+    informer.on(_feed(kubelets.get))
+    for kubelet in kubelets.values():
+        group.create_task(kubelet.run())
+        group.create_task(kubelet.node.run(kubelet.check))
+
+
+def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
+    """An informer's handler that hands each pod to its node."""
+
+    def handle(old: Object | None, new: Object | None) -> None:
+        pod = new or old or {}
+        kubelet = kubelet_of(pod["spec"].get("nodeName") or "")
+        if kubelet is None:
+            return
+        if new is None:
+            kubelet.drop(pod)
+            return
+        if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
+            kubelet.drop(old)
+        kubelet.put(new)
+
+    return handle
+
+
+def _service(service: Object) -> Object:
+    """What pods' environments need of a Service."""
+    meta, spec = service["metadata"], service.get("spec") or {}
+    kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
+    return {"metadata": kept, "spec": {"clusterIP": spec.get("clusterIP"), "ports": spec.get("ports") or []}}

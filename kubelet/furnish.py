@@ -1,0 +1,203 @@
+"""What a pod's sandbox and containers are given on this machine: directories, volumes, hosts file, environment, mounts, cgroup.
+
+Two implementations of Furnisher: Furnish, for real containers, and kubelet.simulated's, which gives nothing.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from kapi.objects.errors import StatusError
+from kubelet import cgroups, config, dns, environment, pods, resources, runtime, security
+from kubelet.config import Inputs
+from kubelet.environment import Missing, Surroundings
+from kubelet.plan import Failure
+from kubelet.runtime import Container, Image
+from kubelet.settings import Settings
+from kubelet.sources import Sources
+from kubelet.volumes import payload
+from kubelet.volumes.manager import VolumeError, Volumes
+from kubelet.volumes.tokens import Tokens
+
+Object = dict[str, Any]
+
+MAX_MESSAGE, MAX_LOG_MESSAGE, MAX_LOG_LINES = 4096, 2048, 80
+
+
+class NotFurnished(Exception):
+    """A container cannot be configured; `failure` is its waiting state."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Furnisher(Protocol):
+    async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
+        """Set up the pod's directories and volumes. Raises VolumeError."""
+        ...
+
+    def sandbox(self, pod: Object, attempt: int) -> Object: ...
+
+    async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
+        """ContainerConfig. Raises NotFurnished."""
+        ...
+
+    def told(self, run: Container) -> Container:
+        """An exited container with its termination message."""
+        ...
+
+    def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
+        """Take away what the pod had; `logs` too."""
+        ...
+
+
+@dataclass
+class Machine:
+    """What the rest of the kubelet knows of the node, for the pods' use."""
+
+    host_ips: tuple[str, ...] = ()
+    memory: int = 0
+    allocatable: Mapping[str, str] | None = None
+    services: Iterable[Object] = ()
+    """All Services; a live view."""
+
+
+class Furnish:
+    """The Furnisher of real containers."""
+
+    def __init__(self, settings: Settings, sources: Sources, tokens: Tokens, machine: Machine) -> None:
+        self._settings, self._sources, self._tokens, self._machine = settings, sources, tokens, machine
+        self._volumes = Volumes(settings)
+        self._unified = cgroups.unified()
+        self._dns = tuple(s for s in settings.cluster_dns.split(",") if s)
+
+    def _around(self, pod: Object, ips: Sequence[str]) -> Surroundings:
+        namespace, linked = pod["metadata"]["namespace"], pod["spec"].get("enableServiceLinks", True)
+        masters = ("kubernetes",)
+        own = [
+            s for s in self._machine.services
+            if (s["metadata"]["namespace"] == namespace and linked)
+            or (s["metadata"]["namespace"] == "default" and s["metadata"]["name"] in masters)
+        ]
+        own.sort(key=lambda s: str(s["metadata"]["name"]))
+        addresses = self._machine.host_ips if pods.host_network(pod) else tuple(ips)
+        return Surroundings(own, addresses, self._machine.host_ips, self._settings.node_name, self._machine.allocatable or {})
+
+    async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
+        uid = pods.uid(pod)
+        self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
+        cgroups.make(resources.parent(pod, self._settings.cgroup_root), resources.whole(pod))
+        self._log_directory(pod)
+        context = payload.Context(pod, self._sources.get, self._tokens.get, self._around(pod, ips))
+        await self._volumes.set_up(uid, context)
+
+    def sandbox(self, pod: Object, attempt: int) -> Object:
+        host = dns.read(self._settings.resolv_conf)
+        resolver = dns.resolver(pod, host, self._dns, self._settings.cluster_domain)
+        return config.sandbox(pod, attempt, self._settings, resolver)
+
+    async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
+        if refused := security.refused(pod, spec, image.user):
+            raise NotFurnished(refused)
+        try:
+            variables = await environment.variables(pod, spec, self._sources.get, self._around(pod, ips))
+            mounts = self._mounts(pod, spec, ips, variables)
+        except (Missing, StatusError, OSError) as error:
+            raise NotFurnished(Failure("CreateContainerConfigError", str(error))) from None
+        self._log_directory(pod, spec["name"])
+        given = Inputs(image.id, image.user, variables, mounts, attempt, target, self._machine.memory, self._unified)
+        return config.container(pod, spec, given)
+
+    def _log_directory(self, pod: Object, name: str = "") -> None:
+        Path(config.log_directory(pod, self._settings), name).mkdir(parents=True, exist_ok=True)
+
+    def _mounts(self, pod: Object, spec: Object, ips: Sequence[str], variables: Mapping[str, str]) -> list[Object]:
+        uid = pods.uid(pod)
+        paths = self._volumes.paths(uid, pod)
+        out = []
+        for at in spec.get("volumeMounts") or ():
+            if at["name"] not in paths:
+                raise Missing(f'volume "{at["name"]}" is not set up')
+            out.append(config.mount(at, self._at(paths[at["name"]], at, variables)))
+        if not any(m["container_path"] == "/etc/hosts" for m in out):
+            hosts = self._settings.pod_dir(uid) / "etc-hosts"
+            hosts.write_text(dns.hosts(pod, ips, self._settings.cluster_domain))
+            hosts.chmod(0o644)
+            out.append({"container_path": "/etc/hosts", "host_path": str(hosts)})
+        out.append({"container_path": self._message_path(spec), "host_path": self._message_file(uid, spec["name"])})
+        return out
+
+    def _at(self, base: Path, at: Object, variables: Mapping[str, str]) -> str:
+        relative = at.get("subPath") or environment.expand(at.get("subPathExpr") or "", variables)
+        if not relative:
+            return str(base)
+        path = config.within(str(base), relative)
+        if not path.exists():
+            path.mkdir(parents=True)
+            path.chmod(0o777 & base.stat().st_mode | 0o750)
+        return str(path)
+
+    def _message_path(self, spec: Object) -> str:
+        return spec.get("terminationMessagePath") or "/dev/termination-log"
+
+    def _message_file(self, uid: str, name: str) -> str:
+        directory = self._settings.pod_dir(uid) / "containers" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / secrets.token_hex(4)
+        file.touch()
+        file.chmod(0o666)
+        return str(file)
+
+    def told(self, run: Container) -> Container:
+        if run.state != runtime.EXITED:
+            return run
+        path = run.mounts.get(run.annotations.get(runtime.MESSAGE_PATH, ""))
+        message = ""
+        if path:
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                message = file.read(MAX_MESSAGE).decode("utf-8", "replace")
+        if not message and run.exit_code and run.annotations.get(runtime.MESSAGE_POLICY) == "FallbackToLogsOnError":
+            message = last_words(run.log_path)
+        return replace(run, message=message) if message else run
+
+    def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
+        self._volumes.tear_down(uid)
+        self._tokens.forget(uid)
+        for known, group in cgroups.pods(self._settings.cgroup_root):
+            if known == uid:
+                cgroups.remove(group)
+        if logs and pod is not None:
+            shutil.rmtree(config.log_directory(pod, self._settings), ignore_errors=True)
+
+    async def sweep(self, keep: Iterable[str]) -> None:
+        """Take away directories of pods that are no more; found at start."""
+        kept = set(keep)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._settings.pods_dir):
+                if name not in kept:
+                    self.tear_down(name, None, logs=False)
+                    await asyncio.sleep(0)
+
+
+def last_words(path: str) -> str:
+    """The end of a container's log: its termination message where it left none. The log is in CRI's format."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4 * MAX_LOG_MESSAGE))
+            lines = file.read().split(b"\n")[-MAX_LOG_LINES - 1 :]
+    except OSError:
+        return ""
+    parts = [line.split(b" ", 3) for line in lines]
+    text = b"".join(p[3] + (b"\n" if p[2] == b"F" else b"") for p in parts if len(p) == 4)
+    return text[-MAX_LOG_MESSAGE:].decode("utf-8", "replace")
+
+
+__all__ = ["Furnish", "Furnisher", "Machine", "NotFurnished", "VolumeError", "last_words"]

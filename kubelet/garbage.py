@@ -1,0 +1,94 @@
+"""What piles up on a node: containers' logs (rotated, the old ones packed) and images nobody uses (removed when the disk fills)."""
+
+import gzip
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from time import strftime
+
+from kapi.objects import time
+from kubelet import machine, runtime
+from kubelet.runtime import Container, Runtime, RuntimeFailure
+from kubelet.settings import Settings
+
+log = logging.getLogger(__name__)
+_YOUNG = 120.0
+"""Seconds an unused image is kept in any case."""
+
+
+class Logs:
+    """Keeps containers' logs to a size: NAME.log, then NAME.log.TIME, then NAME.log.TIME.gz."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._settings, self._runtime = settings, runtime
+
+    async def rotate(self, containers: Iterable[Container]) -> None:
+        """Raises RuntimeFailure, OSError."""
+        for container in containers:
+            if container.state != runtime.RUNNING or not container.log_path:
+                continue
+            try:
+                size = os.stat(container.log_path).st_size
+            except FileNotFoundError:
+                continue
+            if size >= self._settings.log_max_size:
+                self._pack(container.log_path)
+                await self._runtime.reopen_log(container.id)
+
+    def _pack(self, path: str) -> None:
+        """Packs what was turned away before, turns the log away, forgets the oldest."""
+        log = Path(path)
+        old = sorted(log.parent.glob(log.name + ".*"))
+        for turned in old:
+            if turned.suffix != ".gz":
+                with open(turned, "rb") as source, gzip.open(f"{turned}.gz", "wb") as packed:
+                    shutil.copyfileobj(source, packed)
+                turned.unlink()
+        for extra in sorted(log.parent.glob(log.name + ".*"))[: -(self._settings.log_max_files - 2) or None]:
+            extra.unlink()
+        log.rename(f"{log}.{strftime('%Y%m%d-%H%M%S')}")
+
+
+class Images:
+    """Removes images no container uses, the longest unused first, while the disk is too full."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._settings, self._runtime = settings, runtime
+        self._seen: dict[str, float] = {}
+        self._used: dict[str, float] = {}
+
+    async def collect(self) -> None:
+        """Raises RuntimeFailure."""
+        await self._look()
+        mount, _ = await self._runtime.image_disk()
+        total, free = machine.disk(mount or "/")
+        if not total or 100 - free * 100 // total < self._settings.image_gc_high:
+            return
+        wanted = total * (100 - self._settings.image_gc_low) // 100 - free
+        await self.remove(wanted)
+
+    async def _look(self) -> None:
+        now = time.now()
+        used = {c.image_id for c in await self._runtime.containers()} | {c.image for c in await self._runtime.containers()}
+        for image in await self._runtime.images():
+            self._seen.setdefault(image.id, now)
+            if used & {image.id, *image.tags, *image.digests}:
+                self._used[image.id] = now
+
+    async def remove(self, wanted: int) -> int:
+        """Remove unused images until `wanted` bytes are freed; the bytes freed."""
+        now, freed = time.now(), 0
+        images = [i for i in await self._runtime.images() if not i.pinned and not any("pause" in t for t in i.tags)]
+        images = [i for i in images if self._used.get(i.id, 0.0) < now and now - self._seen.get(i.id, now) >= _YOUNG]
+        for image in sorted(images, key=lambda i: self._used.get(i.id, self._seen[i.id])):
+            if freed >= wanted:
+                break
+            try:
+                await self._runtime.remove_image(image.id)
+            except RuntimeFailure as error:
+                log.warning("image %s: %s", image.id, error)
+                continue
+            freed += image.size
+        return freed

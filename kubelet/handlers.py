@@ -1,0 +1,174 @@
+"""What probes and lifecycle hooks do: run a command, ask over HTTP, TCP or gRPC, sleep. An answer is (did it go well, what it said).
+
+Texts are those of stock's probers, they end up in events. Two implementations of Handlers: this one and kubelet.simulated's.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import grpc
+
+from kubelet.runtime import Runtime, RuntimeFailure
+
+Object = dict[str, Any]
+
+MAX_OUTPUT = 10 * 1024
+_SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+_AGENT = "kube-probe/1.36"
+
+
+class Said(NamedTuple):
+    """`well` is None when the handler itself failed."""
+
+    well: bool | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a handler acts on."""
+
+    container: str
+    """The container's id."""
+    address: str
+    """The pod's address."""
+    ports: Mapping[str, int]
+    """The container's named ports."""
+
+
+class Handlers(Protocol):
+    async def run(self, handler: Object, target: Target, seconds: float) -> Said:
+        """Do what `handler` (exec, httpGet, tcpSocket, grpc or sleep) says, in at most `seconds`."""
+        ...
+
+
+class RealHandlers:
+    """Handlers against real containers."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._tls: ssl.SSLContext | None = None
+
+    async def run(self, handler: Object, target: Target, seconds: float) -> Said:
+        if "exec" in handler:
+            return await self._exec(handler["exec"].get("command") or [], target, seconds)
+        if "httpGet" in handler:
+            return await self._http(handler["httpGet"], target, seconds)
+        if "tcpSocket" in handler:
+            return await self._tcp(handler["tcpSocket"], target, seconds)
+        if "grpc" in handler:
+            return await self._grpc(handler["grpc"], target, seconds)
+        if "sleep" in handler:
+            await asyncio.sleep(min(handler["sleep"]["seconds"], seconds))
+            return Said(True)
+        return Said(None, "missing probe handler")
+
+    async def _exec(self, command: list[str], target: Target, seconds: float) -> Said:
+        try:
+            done = await self._runtime.exec(target.container, command, seconds)
+        except RuntimeFailure as error:
+            if error.code == "DeadlineExceeded":
+                return Said(False, f'command timed out: "{" ".join(command)}" timed out after {seconds:.0f}s')
+            return Said(None, str(error))
+        output = (done.stdout + done.stderr)[:MAX_OUTPUT].decode("utf-8", "replace")
+        return Said(done.exit_code == 0, output)
+
+    async def _tcp(self, handler: Object, target: Target, seconds: float) -> Said:
+        host, port = handler.get("host") or target.address, _port(handler["port"], target)
+        try:
+            async with asyncio.timeout(seconds):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError) as error:
+            return Said(False, f"dial tcp {host}:{port}: {_reason(error)}")
+        writer.close()
+        return Said(True)
+
+    async def _http(self, handler: Object, target: Target, seconds: float) -> Said:
+        scheme = (handler.get("scheme") or "HTTP").lower()
+        host, port = handler.get("host") or target.address, _port(handler["port"], target)
+        path = handler.get("path") or "/"
+        path = path if path.startswith("/") else "/" + path
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{scheme}://{shown}:{port}{path}"
+        headers = {"Host": f"{shown}:{port}", "User-Agent": _AGENT, "Accept": "*/*", "Connection": "close"}
+        headers |= {h["name"]: h["value"] for h in handler.get("httpHeaders") or ()}
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._get(scheme, host, port, path, headers)
+        except TimeoutError:
+            return Said(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
+        except OSError as error:
+            return Said(False, f'Get "{url}": dial tcp {shown}:{port}: {_reason(error)}')
+        except ValueError as error:
+            return Said(False, f'Get "{url}": {error}')
+
+    async def _get(self, scheme: str, host: str, port: int, path: str, headers: Mapping[str, str], hops: int = 10) -> Said:
+        reader, writer = await asyncio.open_connection(host, port, ssl=self._context() if scheme == "https" else None)
+        try:
+            lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
+            writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+            head = await _head(reader)
+        finally:
+            writer.close()
+        code, location = head
+        if 300 <= code < 400 and location:
+            there = urlsplit(location)
+            if (not there.hostname or there.hostname == host) and hops:
+                query = f"?{there.query}" if there.query else ""
+                return await self._get(there.scheme or scheme, host, there.port or port, (there.path or "/") + query, headers, hops - 1)
+        return Said(200 <= code < 400, "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}")
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
+        return self._tls
+
+    async def _grpc(self, handler: Object, target: Target, seconds: float) -> Said:
+        service, address = (handler.get("service") or "").encode(), f"{target.address}:{handler['port']}"
+        request = b"\x0a" + bytes([len(service)]) + service if service else b""
+        try:
+            async with grpc.aio.insecure_channel(address) as channel:
+                answer = await channel.unary_unary("/grpc.health.v1.Health/Check")(request, timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED or error.code() is grpc.StatusCode.UNAVAILABLE:
+                why = "context deadline exceeded"
+                return Said(False, f'timeout: failed to connect service "{address}" within {seconds:.0f}s: {why}')
+            return Said(False, f"error: health rpc probe failed: {error.details()}")
+        state = answer[1] if len(answer) > 1 else 0
+        return Said(state == 1, "" if state == 1 else f'service unhealthy (responded with "{_SERVING[min(state, 3)]}")')
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """(status code, Location) of an answer. Raises ValueError."""
+    first = await reader.readline()
+    words = first.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise ValueError("EOF" if not first else f'malformed HTTP response "{first.decode("latin-1").strip()}"')
+    location = ""
+    while (line := await reader.readline()) not in (b"\r\n", b"\n", b""):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"location":
+            location = value.strip().decode("latin-1")
+    return int(words[1]), location
+
+
+def _port(port: int | str, target: Target) -> int:
+    """A port by number or by name."""
+    if isinstance(port, int):
+        return port
+    return target.ports.get(port) or (int(port) if port.isdigit() else 0)
+
+
+def _reason(error: OSError) -> str:
+    """The error as Go words it."""
+    if isinstance(error, TimeoutError):
+        return "i/o timeout"
+    if isinstance(error, ConnectionRefusedError):
+        return "connect: connection refused"
+    return f"connect: {(error.strerror or str(error)).lower()}"

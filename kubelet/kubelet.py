@@ -1,0 +1,148 @@
+"""A node: its pods' workers, what happens in its runtime, its entry in the API. Wiring; each part is a room of its own."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import time
+from kubelet import pods, runtime, status
+from kubelet.act import Means
+from kubelet.admit import admit
+from kubelet.furnish import Machine
+from kubelet.node import Node
+from kubelet.pleg import Pleg
+from kubelet.runtime import RuntimeFailure
+from kubelet.worker import Worker
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Kubelet:
+    """One node. Its owner feeds it the node's pods (`put`, `drop`) and calls `run`."""
+
+    def __init__(self, client: Client, means: Means, node: Node, machine: Machine) -> None:
+        self.means, self.node = means, node
+        self.workers: dict[str, Worker] = {}
+        self.known: dict[str, str] = {}
+        self.pleg = Pleg(means.runtime, self.known, self.workers)
+        self._client, self._machine = client, machine
+        self._group: asyncio.TaskGroup | None = None
+        self._waiting: list[Worker] = []
+        self._successors: dict[str, Object] = {}
+
+    def facts(self) -> status.Facts:
+        return status.Facts(self._machine.host_ips, self.node.status.version.name)
+
+    def put(self, pod: Object) -> None:
+        """A pod of this node, new or changed; a mirror pod goes to its static one."""
+        uid = pods.uid(pod)
+        worker = self.workers.get(uid)
+        if worker is None:
+            self._begin(pod)
+        elif pods.is_static(worker.pod) and uid != pod["metadata"]["uid"]:
+            worker.mirror = pod
+            worker.wake()
+        elif worker.gone:
+            self._successors[uid] = pod
+        else:
+            worker.update(pod)
+
+    def drop(self, pod: Object) -> None:
+        """A pod that is no more in the API."""
+        worker = self.workers.get(pods.uid(pod))
+        if worker is None:
+            return
+        if pods.is_static(worker.pod) and worker.mirror is not None:
+            worker.mirror = None
+            return
+        worker.vanish()
+
+    def _begin(self, pod: Object, *, gone: bool = False) -> None:
+        worker = Worker(pod, self.means, self._client, self.facts, self.known)
+        self.workers[worker.uid] = worker
+        if gone:
+            worker.gone = True
+        elif not pods.deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
+            others = [w.pod for w in self.workers.values() if w is not worker and not w.gone and not pods.terminal(w.pod)]
+            worker.outcome = admit(pod, others, self.node.allocatable)
+            if worker.outcome is not None:
+                reference = {"kind": "Pod", "apiVersion": "v1", **pod}
+                self.means.teller.event(reference, "Warning", worker.outcome.reason, worker.outcome.message)
+        if self._group is None:
+            self._waiting.append(worker)
+        else:
+            self._group.create_task(self._live(worker))
+
+    async def _live(self, worker: Worker) -> None:
+        await worker.run()
+        del self.workers[worker.uid]
+        for id in [id for id, uid in self.known.items() if uid == worker.uid]:
+            del self.known[id]
+        successor = self._successors.pop(worker.uid, None)
+        if successor is not None:
+            self.put(successor)
+
+    async def run(self) -> None:
+        """The workers and the runtime's events, for ever."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self.pleg.run())
+            for worker in self._waiting:
+                group.create_task(self._live(worker))
+            self._waiting.clear()
+
+    async def adopt(self, pods_of_api: Iterable[Object]) -> None:
+        """At start: what runs here without a pod in the API is stopped and cleared away."""
+        present = {pods.uid(p) for p in pods_of_api} | set(self.workers)
+        found: dict[str, Object] = {}
+        for sandbox in await self.means.runtime.sandboxes():
+            if sandbox.uid and sandbox.labels.get(runtime.POD_UID) == sandbox.uid and sandbox.uid not in present:
+                found[sandbox.uid] = _orphan(sandbox.uid, sandbox.namespace, sandbox.name)
+        for container in await self.means.runtime.containers():
+            uid = container.uid
+            if uid and uid not in present:
+                labels = container.labels
+                orphan = found.setdefault(uid, _orphan(uid, labels.get(runtime.POD_NAMESPACE, ""), labels.get(runtime.POD_NAME, "")))
+                orphan["spec"]["containers"].append({"name": container.name})
+                grace = container.annotations.get(runtime.POD_GRACE, "")
+                if grace.isdigit():
+                    orphan["spec"]["terminationGracePeriodSeconds"] = int(grace)
+        for uid, pod in found.items():
+            log.info("%s is no more in the API: cleared away", pods.full_name(pod))
+            if uid not in self.workers:
+                self._begin(pod, gone=True)
+
+    async def check(self) -> None:
+        """Look after the runtime's health and the images; the node's status tells."""
+        state = self.node.status
+        try:
+            conditions = await self.means.runtime.conditions()
+            images = await self.means.runtime.images()
+        except RuntimeFailure as error:
+            state.set("Ready", f"container runtime is down: {error}")
+            return
+        trouble = [message for name, (well, message) in conditions.items() if not well and name in ("RuntimeReady", "NetworkReady")]
+        state.set("Ready", None if not trouble else f"container runtime network not ready: {'; '.join(trouble)}")
+        if images != state.images:
+            state.images = images
+            state.changed.set()
+
+    async def start(self) -> None:
+        """Wait for the runtime."""
+        while True:
+            try:
+                self.node.status.version = await self.means.runtime.version()
+                await self.check()
+                return
+            except RuntimeFailure as error:
+                log.warning("the container runtime is not there yet: %s", error)
+                await asyncio.sleep(0.2)
+
+
+def _orphan(uid: str, namespace: str, name: str) -> Object:
+    meta = {"name": name, "namespace": namespace, "uid": uid}
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"containers": []}, "status": {"startTime": time.stamp()}}

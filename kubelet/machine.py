@@ -1,0 +1,94 @@
+"""Facts about this machine: processors, memory, kernel, operating system, addresses. Reads /proc and /etc, changes nothing."""
+
+import os
+import platform
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+from kubelet.images import architecture
+
+
+class Facts(NamedTuple):
+    """What a node says of the machine it is."""
+
+    cpus: int
+    memory: int
+    """Bytes."""
+    disk: int
+    """Bytes of the file system the pods' data is on."""
+    machine_id: str
+    system_uuid: str
+    boot_id: str
+    kernel: str
+    os_image: str
+    architecture: str
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def memory() -> dict[str, int]:
+    """/proc/meminfo in bytes, e.g. {"MemTotal": ..., "MemAvailable": ...}."""
+    out: dict[str, int] = {}
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        out[name] = int(words[0]) * (1024 if len(words) > 1 else 1)
+    return out
+
+
+def disk(path: str | Path) -> tuple[int, int]:
+    """(bytes in all, bytes available) of the file system that `path` is (or will be) on."""
+    directory = Path(path)
+    while not directory.exists():
+        directory = directory.parent
+    found = os.statvfs(directory)
+    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+
+
+def inodes(path: str | Path) -> tuple[int, int]:
+    """(inodes in all, inodes free)."""
+    found = os.statvfs(path)
+    return found.f_files, found.f_favail
+
+
+def _os_image() -> str:
+    for line in _read("/etc/os-release").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return platform.system()
+
+
+def facts(path: str | Path) -> Facts:
+    return Facts(
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory=memory()["MemTotal"],
+        disk=disk(path)[0],
+        machine_id=_read("/etc/machine-id"),
+        system_uuid=_read("/sys/class/dmi/id/product_uuid") or _read("/etc/machine-id"),
+        boot_id=_read("/proc/sys/kernel/random/boot_id"),
+        kernel=platform.release(),
+        os_image=_os_image(),
+        architecture=architecture(),
+    )
+
+
+def address() -> str:
+    """The address of the interface that the default route uses; where there is none, the first that is not loopback."""
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((target, 9))
+                return str(probe.getsockname()[0])
+            except OSError:
+                continue
+    return "127.0.0.1"
+
+
+def hostname() -> str:
+    return socket.gethostname().lower()

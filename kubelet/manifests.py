@@ -1,0 +1,113 @@
+"""Static pods: manifests in a directory on the node run without an API server; mirror pods show them in the API."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import errors, time
+from kapi.objects.resource import PODS
+from kubelet import pods
+from kubelet.kubelet import Kubelet
+from kubelet.settings import Settings
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+_SUFFIXES = (".yaml", ".yml", ".json")
+_SEEN = "kubernetes.io/config.seen"
+
+
+def static_pod(text: bytes, node: str) -> Object:
+    """The pod of a manifest, named for its node. Raises ValueError."""
+    import yaml  # only kubelets with manifests carry it
+
+    try:
+        pod = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(pod, dict) or pod.get("kind") != "Pod" or not (pod.get("metadata") or {}).get("name"):
+        raise ValueError("not a Pod with a name")
+    meta, spec = dict(pod["metadata"]), dict(pod.get("spec") or {})
+    uid = hashlib.md5(text + node.encode(), usedforsecurity=False).hexdigest()
+    meta |= {"name": f"{meta['name']}-{node}", "namespace": meta.get("namespace") or "default", "uid": uid}
+    own = {pods.CONFIG_SOURCE: "file", pods.CONFIG_HASH: uid, _SEEN: time.stamp()}
+    meta["annotations"] = {**(meta.get("annotations") or {}), **own}
+    spec["nodeName"] = node
+    spec.setdefault("tolerations", []).append({"operator": "Exists", "effect": "NoExecute"})
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        latest = container.get("image", "").rpartition("/")[2].partition(":")[2] in ("", "latest")
+        container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}}
+
+
+class Manifests:
+    """The directory of one node's static pods."""
+
+    def __init__(self, settings: Settings, client: Client, kubelet: Kubelet) -> None:
+        self._settings, self._client, self._kubelet = settings, client, kubelet
+        self._files: dict[str, tuple[float, str]] = {}
+        self._pods: dict[str, Object] = {}
+
+    async def look(self) -> None:
+        """Run new manifests, end those that are gone, keep the mirrors. Raises StatusError, OSError."""
+        if not self._settings.pod_manifest_path:
+            return
+        self._read(Path(self._settings.pod_manifest_path))
+        for uid in list(self._pods):
+            await self._mirror(uid)
+
+    def _read(self, directory: Path) -> None:
+        found: dict[str, tuple[float, str]] = {}
+        for name in sorted(os.listdir(directory)) if directory.is_dir() else ():
+            path = directory / name
+            if name.startswith(".") or path.suffix not in _SUFFIXES:
+                continue
+            changed = path.stat().st_mtime
+            known = self._files.get(name)
+            found[name] = known if known and known[0] == changed else (changed, self._add(path))
+        self._files = found
+        current = {uid for _, uid in found.values()}
+        for uid in [u for u in self._pods if u not in current]:
+            del self._pods[uid]
+            if worker := self._kubelet.workers.get(uid):
+                worker.vanish()
+
+    def _add(self, path: Path) -> str:
+        try:
+            pod = static_pod(path.read_bytes(), self._settings.node_name)
+        except ValueError as error:
+            log.warning("%s: %s", path, error)
+            return ""
+        uid = str(pod["metadata"]["uid"])
+        if uid not in self._pods:
+            self._pods[uid] = pod
+            self._kubelet.put(pod)
+        return uid
+
+    async def _mirror(self, uid: str) -> None:
+        worker = self._kubelet.workers.get(uid)
+        if worker is None or worker.gone:
+            return
+        if worker.mirror is not None and not pods.deleting(worker.mirror):
+            return
+        meta = self._pods[uid]["metadata"]
+        if worker.mirror is not None:
+            own = worker.mirror["metadata"]
+            await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], uid=own["uid"], grace=0)
+        node = (self._kubelet.node.node or {"metadata": {}})["metadata"].get("uid")
+        owner = {"apiVersion": "v1", "kind": "Node", "name": self._settings.node_name, "uid": node, "controller": True}
+        mirrored = {k: v for k, v in meta.items() if k != "uid"}
+        mirrored["annotations"] = {**meta["annotations"], pods.CONFIG_MIRROR: uid}
+        mirrored["ownerReferences"] = [owner]
+        try:
+            worker.mirror = await self._client.create(PODS, {**self._pods[uid], "metadata": mirrored})
+        except errors.AlreadyExists:
+            old = await self._client.get(PODS, meta["name"], meta["namespace"])
+            if (old["metadata"].get("annotations") or {}).get(pods.CONFIG_MIRROR) == uid:
+                worker.mirror = old
+            else:
+                await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], grace=0)
+        worker.wake()

@@ -1,0 +1,245 @@
+"""The node in the API: registered, kept up to date when something changes (and every five minutes), its lease renewed every ten seconds."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.client.leases import Heartbeat
+from kapi.objects import errors, quantity, time
+from kapi.objects.resource import NODES
+from kubelet import machine
+from kubelet.runtime import Image, Version
+from kubelet.settings import Settings
+
+Object = dict[str, Any]
+
+VERSION = "v1.36.0"
+REPORT, CHECK = 300.0, 10.0
+"""Seconds between reports without a change, and between looks for changes."""
+MAX_IMAGES, MAX_NAMES = 50, 5
+_RETRY = 1.0
+
+log = logging.getLogger(__name__)
+
+# type: (status when fine, reason and message when fine, reason and message when not)
+_CONDITIONS = {
+    "MemoryPressure": (
+        "False",
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    ),
+    "DiskPressure": (
+        "False",
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ),
+    "PIDPressure": (
+        "False",
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+    ),
+    "Ready": ("True", ("KubeletReady", "kubelet is posting ready status"), ("KubeletNotReady", "")),
+}
+_OPPOSITE = {"True": "False", "False": "True"}
+
+
+class Status:
+    """What the rest of the kubelet knows of the node's health; the node is told when it changes."""
+
+    def __init__(self) -> None:
+        self.troubles: dict[str, str] = {"Ready": "container runtime status check may not have completed yet"}
+        """Conditions that are not fine, with a message."""
+        self.images: list[Image] = []
+        self.version = Version("containerd", "")
+        self.changed = asyncio.Event()
+
+    def set(self, type: str, trouble: str | None) -> None:
+        """`trouble` is None when all is well."""
+        if self.troubles.get(type) != trouble:
+            if trouble is None:
+                self.troubles.pop(type)
+            else:
+                self.troubles[type] = trouble
+            self.changed.set()
+
+
+def labels(settings: Settings, facts: machine.Facts) -> dict[str, str]:
+    out = {
+        "beta.kubernetes.io/arch": facts.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": facts.architecture,
+        "kubernetes.io/hostname": settings.node_name,
+        "kubernetes.io/os": "linux",
+    }
+    pairs = (pair.partition("=") for pair in settings.node_labels.split(",") if pair)
+    return out | {key: value for key, _, value in pairs}
+
+
+def taints(text: str) -> list[Object]:
+    """'a=b:NoSchedule,c:NoExecute' as taints."""
+    out = []
+    for word in text.split(","):
+        if word:
+            pair, _, effect = word.rpartition(":")
+            key, _, value = pair.partition("=")
+            out.append({"key": key, "effect": effect} | ({"value": value} if value else {}))
+    return out
+
+
+def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
+    return {
+        "cpu": str(facts.cpus),
+        "ephemeral-storage": f"{facts.disk // 1024}Ki",
+        "hugepages-1Gi": "0",
+        "hugepages-2Mi": "0",
+        "memory": f"{facts.memory // 1024}Ki",
+        "pods": str(settings.max_pods),
+    }
+
+
+def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
+    """Capacity less what is reserved; memory less the eviction threshold too, disk less a tenth."""
+    out = capacity(settings, facts)
+    milli = facts.cpus * 1000 - quantity.milli(settings.system_reserved_cpu)
+    kept = quantity.value(settings.system_reserved_memory) + quantity.value(settings.eviction_memory)
+    out["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+    out["memory"] = f"{(facts.memory - kept) // 1024}Ki"
+    out["ephemeral-storage"] = str(facts.disk - facts.disk * settings.eviction_disk // 100)
+    return dict(sorted(out.items()))
+
+
+class Node:
+    """One node. `fake` facts serve simulated ones."""
+
+    def __init__(self, settings: Settings, client: Client, status: Status, facts: machine.Facts, addresses: tuple[str, ...]) -> None:
+        self._settings, self._client, self._facts = settings, client, facts
+        self.status = status
+        self.addresses = addresses
+        self.node: Object | None = None
+        self.allocatable = allocatable(settings, facts)
+        self._heartbeat = Heartbeat(client, settings.node_name)
+        self._reported = 0.0
+
+    async def register(self) -> None:
+        """Until the API has the node; one that is there already is adopted."""
+        while True:
+            try:
+                await self._register()
+                break
+            except (errors.StatusError, OSError) as error:
+                log.warning("the node cannot be registered yet: %s", error)
+                await asyncio.sleep(_RETRY)
+        self._heartbeat.owner = self.node
+
+    async def _register(self) -> None:
+        wanted = self._fresh()
+        try:
+            self.node = await self._client.create(NODES, wanted)
+        except errors.AlreadyExists:
+            found = await self._client.get(NODES, self._settings.node_name)
+            self.node = found
+            missing = {k: v for k, v in wanted["metadata"]["labels"].items() if (found["metadata"].get("labels") or {}).get(k) != v}
+            if missing:
+                self.node = await self._client.patch(NODES, self._settings.node_name, {"metadata": {"labels": missing}}, kind="strategic")
+        await self.report()
+
+    def _fresh(self) -> Object:
+        meta = {
+            "name": self._settings.node_name,
+            "labels": labels(self._settings, self._facts),
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        }
+        spec: Object = {}
+        if self._settings.pod_cidr:
+            spec = {"podCIDR": self._settings.pod_cidr, "podCIDRs": [self._settings.pod_cidr]}
+        own = taints(self._settings.register_with_taints)
+        if own:
+            spec["taints"] = own
+        now = time.now()
+        return {"kind": "Node", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": self._status({}, now)}
+
+    def _status(self, old: Object, now: float) -> Object:
+        addresses = [{"type": "InternalIP", "address": ip} for ip in self.addresses]
+        version = self.status.version
+        facts = self._facts
+        return {
+            "addresses": [*addresses, {"type": "Hostname", "address": self._settings.node_name}],
+            "allocatable": self.allocatable,
+            "capacity": capacity(self._settings, facts),
+            "conditions": [self._condition(type, old, now) for type in _CONDITIONS],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._settings.port}},
+            "images": [_image(i) for i in sorted(self.status.images, key=lambda i: -i.size)[:MAX_IMAGES]],
+            "nodeInfo": {
+                "architecture": facts.architecture,
+                "bootID": facts.boot_id,
+                "containerRuntimeVersion": f"{version.name}://{version.version.removeprefix('v')}",
+                "kernelVersion": facts.kernel,
+                "kubeProxyVersion": "",
+                "kubeletVersion": VERSION,
+                "machineID": facts.machine_id,
+                "operatingSystem": "linux",
+                "osImage": facts.os_image,
+                "systemUUID": facts.system_uuid,
+            },
+        }
+
+    def _condition(self, type: str, old: Object, now: float) -> Object:
+        fine, well, badly = _CONDITIONS[type]
+        trouble = self.status.troubles.get(type)
+        value = fine if trouble is None else _OPPOSITE[fine]
+        reason, message = well if trouble is None else badly
+        before = next((c for c in old.get("conditions") or () if c["type"] == type), None)
+        same = before is not None and before.get("status") == value
+        return {
+            "type": type,
+            "status": value,
+            "reason": reason,
+            "message": trouble or message,
+            "lastHeartbeatTime": time.stamp(now),
+            "lastTransitionTime": before["lastTransitionTime"] if same and before else time.stamp(now),
+        }
+
+    async def report(self) -> None:
+        """Bring the node's status to now. Raises StatusError, OSError."""
+        node = self.node or {}
+        new = self._status(node.get("status") or {}, time.now())
+        change: Object = {key: value for key, value in new.items() if (node.get("status") or {}).get(key) != value}
+        order = [{"type": c["type"]} for c in new["conditions"]]
+        change["$setElementOrder/conditions"] = order
+        self.node = await self._client.patch(
+            NODES, self._settings.node_name, {"status": change}, kind="strategic", subresource="status"
+        )
+        self._reported = time.now()
+
+    async def run(self, check: Callable[[], Any]) -> None:
+        """Heartbeats and reports for ever; `check` refreshes `status` now and then."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._heartbeat.run())
+            group.create_task(self._reports(check))
+
+    async def _reports(self, check: Callable[[], Any]) -> None:
+        while True:
+            changed = self.status.changed.is_set()
+            self.status.changed.clear()
+            if changed or time.now() - self._reported >= REPORT:
+                try:
+                    await self.report()
+                except errors.NotFound:
+                    self.node = None
+                    await self.register()
+                except (errors.StatusError, OSError) as error:
+                    log.warning("the node's status: %s", error)
+                    self.status.changed.set()
+                    await asyncio.sleep(_RETRY)
+            try:
+                async with asyncio.timeout(CHECK):
+                    await self.status.changed.wait()
+            except TimeoutError:
+                await check()
+
+
+def _image(image: Image) -> Object:
+    names = [*image.digests, *image.tags][:MAX_NAMES]
+    return {"names": names, "sizeBytes": image.size}

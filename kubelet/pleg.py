@@ -1,0 +1,86 @@
+"""Tells the workers what happens in the runtime: its event stream where it has one, a look around every second where it has not.
+
+After a break in the stream everything is looked at once; so a restart of the runtime loses nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from kubelet import runtime
+from kubelet.runtime import Runtime, RuntimeFailure
+
+log = logging.getLogger(__name__)
+FIRST_DELAY, LAST_DELAY = 0.2, 2.0
+SETTLED = 1.0
+RELIST = 1.0
+"""Seconds between looks around where the runtime tells nothing by itself."""
+
+
+class Listener(Protocol):
+    """Who is told: one pod's worker."""
+
+    def touch(self, id: str = "") -> None: ...
+
+
+class Pleg:
+    """`known` says which pod a container or sandbox belongs to, `workers` are the pods by uid."""
+
+    def __init__(self, runtime: Runtime, known: dict[str, str], workers: Mapping[str, Any]) -> None:
+        self._runtime, self._known, self._workers = runtime, known, workers
+        self.healthy = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        delay = FIRST_DELAY
+        while True:
+            try:
+                await self._listen()
+                delay = FIRST_DELAY
+            except RuntimeFailure as error:
+                if error.code == "Unimplemented":
+                    await self._look_around()
+                log.warning("the runtime's events: %s", error)
+            self.healthy.clear()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELAY)
+
+    async def _listen(self) -> None:
+        async with aclosing(self._runtime.changes()) as changes:  # type: ignore[type-var]
+            async for change in changes:
+                if change.id:
+                    self._tell(change.id)
+                else:
+                    self.healthy.set()
+                    self.everyone()
+                    asyncio.get_running_loop().call_later(SETTLED, self.everyone)
+
+    def _tell(self, id: str) -> None:
+        worker = self._workers.get(self._known.get(id, ""))
+        if worker is not None:
+            worker.touch(id)
+
+    def everyone(self) -> None:
+        for worker in list(self._workers.values()):
+            worker.touch()
+
+    async def _look_around(self) -> None:
+        """Without events: compare states, as long as something is there."""
+        before: dict[str, str] = {}
+        while True:
+            await asyncio.sleep(RELIST)
+            if not self._workers:
+                continue
+            now = {c.id: c.state for c in await self._runtime.containers()}
+            now |= {s.id: str(s.ready) for s in await self._runtime.sandboxes()}
+            self.healthy.set()
+            for id in before.keys() | now.keys():
+                if before.get(id) != now.get(id):
+                    ended = now.get(id) in (None, runtime.EXITED, "False")
+                    if ended:
+                        self._tell(id)
+                    elif worker := self._workers.get(self._known.get(id, "")):
+                        worker.touch()
+            before = now

@@ -1,0 +1,308 @@
+"""One pod's life on this node: one task, level-triggered. Looks, plans, acts, tells the API; sleeps until something wakes it.
+
+Deeds run beside the loop, so a container that takes its whole grace to stop holds up nothing else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import errors, time
+from kapi.objects.resource import PODS
+from kubelet import plan, pods, runtime, status
+from kubelet.act import Actor, Means, Memory
+from kubelet.plan import SANDBOX, START, Failure, Finish, Kill, Plan, Remove, RunSandbox, Seen, Start, StopSandbox
+from kubelet.probes import Probes
+from kubelet.runtime import PodState, RuntimeFailure
+from kubelet.status import Facts
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+LATE, LATE_TRIES = 0.02, 50
+"""After an exit is announced: seconds between looks until the runtime shows it, and how many."""
+RETRY_FIRST, RETRY_LAST = 0.5, 10.0
+_STATUS = "status"
+
+
+class Worker:
+    """Runs one pod. `known` learns which ids belong to it, `done` is called when nothing of it is left."""
+
+    def __init__(self, pod: Object, means: Means, client: Client, facts: Callable[[], Facts], known: dict[str, str]) -> None:
+        self.pod = pod
+        self.uid = pods.uid(pod)
+        self.mirror: Object | None = None
+        """The API's picture of a static pod."""
+        self.gone = False
+        self.outcome: Failure | None = None
+        self.state = PodState()
+        self._means, self._client, self._facts, self._known = means, client, facts, known
+        self.memory = Memory()
+        self._actor = Actor(means, self.memory)
+        self.probes = Probes(means.handlers, self._actor.say, self.wake)
+        self._busy: dict[str, float] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._awake = asyncio.Event()
+        self._dirty = True
+        self._exits: dict[str, int] = {}
+        self._released = False
+        self._finished = False
+        self._due: Object | None = None
+        self._told: tuple[Object, int] | None = None
+        self._sending = False
+        self._shown: dict[str, float] = {}
+
+    def update(self, pod: Object) -> None:
+        """A new version of the pod."""
+        if _version(pod) >= _version(self.pod):
+            self.pod = pod
+        self.wake()
+
+    def vanish(self) -> None:
+        """The pod is no more in the API."""
+        self.gone = True
+        self.wake()
+
+    def end(self, outcome: Failure) -> None:
+        """The pod must end as Failed."""
+        if self.outcome is None:
+            self.outcome = outcome
+        self.wake()
+
+    def complain(self, reason: str, message: str) -> None:
+        """A warning about the pod."""
+        self._actor.say(self.pod, "", "Warning", reason, message)
+
+    def touch(self, id: str = "") -> None:
+        """Something changed in the runtime; `id` has exited."""
+        if id:
+            self._exits[id] = LATE_TRIES
+        self._dirty = True
+        self.wake()
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Until nothing of the pod is left on this node."""
+        delay = RETRY_FIRST
+        try:
+            while not self._finished:
+                self._awake.clear()
+                try:
+                    wake = await self._step()
+                    delay = RETRY_FIRST
+                except (RuntimeFailure, OSError) as error:
+                    log.warning("%s: %s", pods.full_name(self.pod), error)
+                    wake, delay = time.now() + delay, min(delay * 2, RETRY_LAST)
+                if not self._finished:
+                    await self._rest(wake)
+        finally:
+            self.probes.stop()
+            for task in self._tasks.values():
+                task.cancel()
+
+    async def _rest(self, until: float | None) -> None:
+        if until is None:
+            await self._awake.wait()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, until - time.now())):
+                await self._awake.wait()
+        except TimeoutError:
+            return
+
+    async def _step(self) -> float | None:
+        """One look and what follows from it; when to look again."""
+        if self._dirty:
+            await self._look()
+        pod, now = self._current(), time.now()
+        seen = self._seen()
+        steps = plan.plan(pod, seen, now)
+        if plan.ending(pod, seen) and START in self._tasks:
+            self._tasks[START].cancel()
+        sandbox = plan.current(seen)
+        ips = self._ips(pod, seen)
+        self.probes.sync(pod, seen, ips[0] if ips else "")
+        seen = self._seen()
+        if not self.gone:
+            self._tell(pod, seen, steps, now)
+        self._announce(pod, steps, now)
+        for action in steps.actions:
+            if not isinstance(action, Start):
+                self._do(pod, action, ips)
+        starts = [a for a in steps.actions if isinstance(a, Start)]
+        if starts and sandbox is not None:
+            targets = {c.name: c.id for c in seen.state.containers if c.state == runtime.RUNNING}
+            self._begin(START, 0.0, self._actor.start(pod, starts, sandbox.id, ips, targets))
+        wakes = [t for t in (steps.wake, self.memory.held, self._late(now)) if t and t > now]
+        return min(wakes) if wakes else None
+
+    def _current(self) -> Object:
+        """The pod, with the status the API has of it."""
+        if self.mirror is None:
+            return self.pod
+        return {**self.pod, "status": self.mirror.get("status") or {}}
+
+    async def _look(self) -> None:
+        self._dirty = False
+        try:
+            state = await self._means.runtime.pod(self.uid)
+        except RuntimeFailure:
+            self._dirty = True
+            raise
+        self.state = state._replace(containers=[self._means.furnisher.told(c) for c in state.containers])
+        for id in (*(s.id for s in state.sandboxes), *(c.id for c in state.containers)):
+            self._known[id] = self.uid
+        live = {c.id for c in state.containers if c.state == runtime.RUNNING} | {s.id for s in state.sandboxes if s.ready}
+        self._exits = {id: tries - 1 for id, tries in self._exits.items() if id in live and tries > 0}
+
+    def _late(self, now: float) -> float | None:
+        """When to look again for an exit that was announced but is not shown yet."""
+        if not self._exits:
+            return None
+        self._dirty = True
+        return now + LATE
+
+    def _seen(self) -> Seen:
+        memory = self.memory
+        seen = Seen(
+            self.state, dict(self.probes.verdicts), memory.failures, memory.holds, memory.backoffs, self._busy, self.outcome, self.gone,
+            frozenset(memory.hooking),
+        )
+        return replace(seen, busy={**self._busy, SANDBOX: 0.0}) if memory.held > time.now() else seen
+
+    def _ips(self, pod: Object, seen: Seen) -> tuple[str, ...]:
+        sandbox = plan.current(seen)
+        if sandbox is None:
+            return ()
+        return tuple(self._facts().host_ips) if pods.host_network(pod) else tuple(sandbox.ips)
+
+    def _announce(self, pod: Object, steps: Plan, now: float) -> None:
+        """The BackOff event, once for each wait."""
+        for name, until in steps.waiting.items():
+            if self._shown.get(name) != until and name not in self.memory.failures:
+                self._shown[name] = until
+                message = f"Back-off restarting failed container {name} in pod {pods.full_name(pod)}"
+                self._actor.say(pod, name, "Warning", "BackOff", message)
+
+    def _do(self, pod: Object, action: plan.Action, ips: tuple[str, ...]) -> None:
+        match action:
+            case RunSandbox(attempt):
+                self._begin(SANDBOX, 0.0, self._actor.run_sandbox(pod, attempt))
+            case StopSandbox(id):
+                self._begin(id, 0.0, self._actor.stop_sandbox(id))
+            case Remove(id, sandbox):
+                self._begin(id, 0.0, self._actor.remove(id, sandbox=sandbox))
+            case Kill():
+                self._begin(action.id, action.grace, self._actor.kill(pod, action, ips))
+            case plan.Fail(reason, message):
+                self._actor.say(pod, "", "Normal", reason, message)
+                self.end(Failure(reason, message))
+            case Finish():
+                self._finish(pod)
+
+    def _begin(self, key: str, grace: float, deed: Coroutine[Any, Any, None]) -> None:
+        """Start a deed; one of the same key that is under way is given up for it."""
+        if key in self._tasks:
+            self._tasks[key].cancel()
+        self._busy[key] = grace
+        task = self._tasks[key] = asyncio.create_task(self._run(key, deed))
+        task.set_name(f"{self.uid} {key}")
+
+    async def _run(self, key: str, deed: Coroutine[Any, Any, None]) -> None:
+        try:
+            await deed
+        except (errors.StatusError, OSError) as error:
+            log.warning("%s: %s: %s", pods.full_name(self.pod), key, error)
+        finally:
+            if self._tasks.get(key) is asyncio.current_task():
+                del self._tasks[key]
+                del self._busy[key]
+            self.touch()
+
+    def _finish(self, pod: Object) -> None:
+        """Nothing runs any more: give back what the pod had; when it is to go, let it go."""
+        if self._sending or self._due is not None:
+            return
+        going = self.gone or pods.deleting(pod)
+        if not self._released or self.gone:
+            self._released = True
+            self._means.furnisher.tear_down(self.uid, self.pod, logs=False)
+        if going:
+            self._begin("end", 0.0, self._end())
+
+    async def _end(self) -> None:
+        if not self.gone and self.mirror is None:
+            await self._delete()
+        for container in self.state.containers:
+            await self._actor.remove(container.id, sandbox=False)
+        for sandbox in self.state.sandboxes:
+            await self._actor.remove(sandbox.id, sandbox=True)
+        self._means.furnisher.tear_down(self.uid, self.pod, logs=True)
+        self._means.puller.forget(self.pod["metadata"]["uid"])
+        self._finished = True
+
+    async def _delete(self) -> None:
+        meta = self.pod["metadata"]
+        try:
+            await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], uid=meta["uid"], grace=0)
+        except (errors.NotFound, errors.Conflict):
+            return
+
+    def _tell(self, pod: Object, seen: Seen, steps: Plan, now: float) -> None:
+        """Bring the API's status to what was seen."""
+        target = self.mirror if self.mirror is not None else pod
+        if pods.is_static(self.pod) and self.mirror is None:
+            return
+        fresh = status.compute(pod, seen, replace(self._facts(), waiting=steps.waiting), now)
+        if status.patch(target, fresh) is None or self._told == (fresh, _version(target)):
+            self._due = None
+            return
+        self._due = fresh
+        if not self._sending:
+            self._sending = True
+            self._tasks[_STATUS] = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        delay = RETRY_FIRST
+        try:
+            while self._due is not None:
+                fresh, self._due = self._due, None
+                target = self.mirror if self.mirror is not None else self.pod
+                change = status.patch(target, fresh)
+                if change is None:
+                    continue
+                try:
+                    await self._patch(target, change)
+                    delay = RETRY_FIRST
+                except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
+                    log.info("%s: status: %s", pods.full_name(self.pod), error)
+                except (errors.StatusError, OSError) as error:
+                    log.warning("%s: status: %s", pods.full_name(self.pod), error)
+                    self._due = self._due or fresh
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, RETRY_LAST)
+                    continue
+                self._told = (fresh, _version(self.mirror if self.mirror is not None else self.pod))
+        finally:
+            self._sending = False
+            self.wake()
+
+    async def _patch(self, target: Object, change: Mapping[str, Any]) -> None:
+        meta = target["metadata"]
+        answer = await self._client.patch(
+            PODS, meta["name"], change, namespace=meta["namespace"], kind="strategic", subresource="status"
+        )
+        if target is self.mirror:
+            self.mirror = answer
+        elif _version(answer) > _version(self.pod):
+            self.pod = answer
+
+
+def _version(pod: Object) -> int:
+    version = str(pod["metadata"].get("resourceVersion") or "0")
+    return int(version) if version.isdigit() else 0
