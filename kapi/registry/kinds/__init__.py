@@ -6,9 +6,18 @@ from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrate
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
 from kapi.registry.kinds.ingress import IngressClassStrategy, IngressStrategy
 from kapi.registry.kinds.networking import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
+from kapi.registry.kinds.pods import PodStrategy
 from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
 from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.service import ServiceStrategy
+from kapi.registry.kinds.workload_sets import DaemonSetStrategy, StatefulSetStrategy
+from kapi.registry.kinds.workloads import (
+    ControllerRevisionStrategy,
+    DeploymentStrategy,
+    PodTemplateStrategy,
+    ReplicaSetStrategy,
+    ReplicationControllerStrategy,
+)
 from kapi.registry.strategy import Strategy
 
 STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
@@ -17,10 +26,18 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("", "endpoints"): EndpointsStrategy,
     ("", "events"): EventStrategy,
     ("", "limitranges"): LimitRangeStrategy,
+    ("", "pods"): PodStrategy,
+    ("", "podtemplates"): PodTemplateStrategy,
+    ("", "replicationcontrollers"): ReplicationControllerStrategy,
     ("", "resourcequotas"): ResourceQuotaStrategy,
     ("", "secrets"): SecretStrategy,
     ("", "serviceaccounts"): ServiceAccountStrategy,
     ("", "services"): ServiceStrategy,
+    ("apps", "controllerrevisions"): ControllerRevisionStrategy,
+    ("apps", "daemonsets"): DaemonSetStrategy,
+    ("apps", "deployments"): DeploymentStrategy,
+    ("apps", "replicasets"): ReplicaSetStrategy,
+    ("apps", "statefulsets"): StatefulSetStrategy,
     ("autoscaling", "horizontalpodautoscalers"): AutoscalerStrategy,
     ("coordination.k8s.io", "leases"): LeaseStrategy,
     ("discovery.k8s.io", "endpointslices"): EndpointSliceStrategy,

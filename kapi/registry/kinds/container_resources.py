@@ -1,0 +1,204 @@
+"""Requests, limits and claims of containers and pods: names, quantities, and how the two lists fit together."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from kapi.objects import names, quantity
+from kapi.objects.causes import NON_NEGATIVE
+from kapi.objects.errors import Cause
+from kapi.registry.kinds.rules import Errors
+
+Object = dict[str, Any]
+
+STANDARD = frozenset({
+    "cpu", "memory", "ephemeral-storage", "storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets",
+    "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
+    *(f"{kind}.{name}" for kind in ("requests", "limits") for name in ("cpu", "memory", "ephemeral-storage")), "requests.storage",
+})
+OF_CONTAINERS = frozenset({"cpu", "memory", "ephemeral-storage"})
+OF_PODS = ("cpu", "memory", "hugepages-")
+_WHOLE = frozenset({"pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
+                    "services.nodeports", "services.loadbalancers"})
+_HUGE = "hugepages-"
+_COMMON = frozenset({"cpu", "memory", "ephemeral-storage"})
+
+NameCheck = Callable[[Errors, str, str], None]
+
+
+def native(name: str) -> bool:
+    """Resources of Kubernetes' own: without a prefix, or with kubernetes.io/."""
+    return "/" not in name or "kubernetes.io/" in name
+
+
+def extended(name: str) -> bool:
+    return not native(name) and not name.startswith("requests.") and not names.qualified_name(f"requests.{name}")
+
+
+def resource_name(e: Errors, field: str, name: str) -> bool:
+    if not e.qualified(field, name):
+        return False
+    if "/" not in name and name not in STANDARD and not name.startswith((_HUGE, "requests.hugepages-")):
+        e.invalid(field, name, "must be a standard resource type or fully qualified")
+        return False
+    return True
+
+
+def container_resource_name(e: Errors, field: str, name: str) -> None:
+    resource_name(e, field, name)
+    if "/" not in name:
+        if name not in OF_CONTAINERS and not name.startswith(_HUGE):
+            e.invalid(field, name, "must be a standard resource for containers")
+    elif not native(name) and not extended(name):
+        e.invalid(field, name, "doesn't follow extended resource name standard")
+
+
+def pod_resource_name(e: Errors, field: str, name: str) -> None:
+    if resource_name(e, field, name) and not name.startswith(OF_PODS):
+        e.unsupported(field, name, ("cpu", "hugepages-", "memory"))
+
+
+def amount(e: Errors, field: str, name: str, value: str) -> None:
+    """No resource is negative, and what can only be counted is whole."""
+    parsed = quantity.parse(value)
+    if parsed.nano < 0:
+        e.invalid(field, str(parsed), NON_NEGATIVE)
+    if (name in _WHOLE or extended(name)) and parsed.nano % 1_000_000_000:
+        e.invalid(field, str(parsed), "must be an integer")
+
+
+def overcommits(name: str) -> bool:
+    """Whether requests may be below the limit: not for huge pages and extended resources."""
+    return native(name) and not name.startswith(_HUGE)
+
+
+def _huge(e: Errors, field: str, name: str, value: str) -> None:
+    size = name[len(_HUGE) :]
+    try:
+        unit = quantity.value(size)
+    except ValueError:
+        unit = 0
+    if not unit or quantity.value(value) % unit:
+        text = quantity.canonical(value)
+        e.invalid(field, text, f"{text} is not positive integer multiple of {name}")
+
+
+def _simple(limits: Object, requests: Object) -> bool:
+    """The common case, decided without building a path: cpu and memory only, positive, requests within limits."""
+    for listed in (limits, requests):
+        for name, value in listed.items():
+            if name not in _COMMON or quantity.parse(value).nano < 0:
+                return False
+    return all(name not in limits or quantity.parse(v).nano <= quantity.parse(limits[name]).nano for name, v in requests.items())
+
+
+def requirements(e: Errors, field: str, wanted: Object, claims: Collection[str], check: NameCheck = container_resource_name) -> None:
+    """A ResourceRequirements; `claims` are the names in spec.resourceClaims."""
+    limits, requests = wanted.get("limits") or {}, wanted.get("requests") or {}
+    if check is not container_resource_name or not _simple(limits, requests):
+        for name, value in limits.items():
+            at = f"{field}.limits[{name}]"
+            check(e, at, name)
+            amount(e, at, name, value)
+            if name.startswith(_HUGE):
+                _huge(e, at, name, value)
+        for name, value in requests.items():
+            _request(e, field, name, value, limits, check)
+        used = {*limits, *requests}
+        if any(name.startswith(_HUGE) for name in used) and not used & {"cpu", "memory"}:
+            e.forbidden(field, "HugePages require cpu or memory")
+    if wanted.get("claims"):
+        _claims(e, f"{field}.claims", wanted["claims"], claims)
+
+
+def _request(e: Errors, field: str, name: str, value: str, limits: Object, check: NameCheck) -> None:
+    at = f"{field}.requests[{name}]"
+    check(e, at, name)
+    amount(e, at, name, value)
+    if name in limits:
+        order, limit = quantity.compare(value, limits[name]), quantity.canonical(limits[name])
+        if order and not overcommits(name):
+            e.invalid(f"{field}.requests", quantity.canonical(value), f"must be equal to {name} limit of {limit}")
+        elif order > 0:
+            e.invalid(f"{field}.requests", quantity.canonical(value), f"must be less than or equal to {name} limit of {limit}")
+    elif not overcommits(name):
+        e.required(f"{field}.limits", "Limit must be set for non overcommitable resources")
+    if name.startswith(_HUGE):
+        _huge(e, at, name, value)
+
+
+def _claims(e: Errors, field: str, wanted: list[Object], known: Collection[str]) -> None:
+    seen: set[str] = set()
+    for i, claim in enumerate(wanted):
+        at, name, request = f"{field}[{i}]", claim.get("name") or "", claim.get("request") or ""
+        if not e.need(at, name):
+            continue
+        if name in seen:
+            e.duplicate(at, name)
+        else:
+            key = f"{name}/{request}" if request else name
+            if request:
+                e.text(f"{at}.request", request, names.dns_label)
+            if key in seen:
+                e.duplicate(at, key)
+            elif not request:
+                for _ in (k for k in seen if k.partition("/")[0] == name and "/" in k):
+                    e.duplicate(at, name)
+            seen.add(key)
+        if name not in known:
+            tail = f": {', '.join(sorted(known))}" if known else " which is empty"
+            e.append(Cause("FieldValueNotFound", f'Not found: "{name}": must be one of the names in pod.spec.resourceClaims{tail}', at))
+
+
+def total(spec: Object, kind: str) -> dict[str, quantity.Quantity]:
+    """What the containers of a pod ask for together: sidecars run all along, other init containers one at a time."""
+    out: dict[str, quantity.Quantity] = {}
+    for part in spec.get("containers") or ():
+        _add(out, part, kind)
+    sidecars: dict[str, quantity.Quantity] = {}
+    most: dict[str, quantity.Quantity] = {}
+    for part in spec.get("initContainers") or ():
+        if part.get("restartPolicy") == "Always":
+            _add(out, part, kind)
+            _add(sidecars, part, kind)
+            running = dict(sidecars)
+        else:
+            running = dict(sidecars)
+            _add(running, part, kind)
+        for name, value in running.items():
+            if name not in most or most[name].nano < value.nano:
+                most[name] = value
+    for name, value in most.items():
+        if name not in out or out[name].nano < value.nano:
+            out[name] = value
+    return out
+
+
+def _add(into: dict[str, quantity.Quantity], part: Object, kind: str) -> None:
+    for name, value in ((part.get("resources") or {}).get(kind) or {}).items():
+        parsed = quantity.parse(value)
+        into[name] = into[name].plus(parsed) if name in into else parsed
+
+
+def pod_level(e: Errors, field: str, spec: Object, claims: Collection[str]) -> None:
+    """spec.resources, and how it fits with those of the containers."""
+    wanted = spec.get("resources")
+    if wanted is None:
+        return
+    if (spec.get("os") or {}).get("name") == "windows":
+        e.forbidden(field, "may not be set for a windows pod")
+        return
+    if "claims" in wanted:
+        e.forbidden(f"{field}.claims", "claims may not be set for Resources at pod-level")
+    requirements(e, field, wanted, claims, pod_resource_name)
+    for kind in ("requests", "limits"):
+        have = wanted.get(kind) or {}
+        for name, value in total(spec, kind).items():
+            if name in have and (kind == "requests" or name.startswith(_HUGE)) and value.nano > quantity.parse(have[name]).nano:
+                e.invalid(f"{field}.{kind}[{name}]", quantity.canonical(have[name]),
+                          f"must be greater than or equal to aggregate container {kind} of {value}")
+    limits = wanted.get("limits") or {}
+    for i, part in enumerate(spec.get("containers") or ()):
+        for name, value in ((part.get("resources") or {}).get("limits") or {}).items():
+            if name in limits and quantity.compare(value, limits[name]) > 0:
+                e.invalid(f"{field}.containers[{i}][{name}].limits", quantity.canonical(value),
+                          f"must be less than or equal to pod limits of {quantity.canonical(limits[name])}")

@@ -1,0 +1,211 @@
+"""Where a pod may run: node selectors, affinity, tolerations, taints and topology spread, as stock checks them."""
+
+import re
+from typing import Any
+
+from kapi.objects import names
+from kapi.registry.kinds import internal, rules
+from kapi.registry.kinds.rules import Errors
+
+Object = dict[str, Any]
+
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_MATCH_EVERYTHING = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+_IN_BOTH = "exists in both matchLabelKeys and labelSelector"
+_NO_SELECTOR = "must not be specified when labelSelector is not set"
+
+
+def _requirement(e: Errors, field: str, part: Object, values: bool) -> None:
+    operator, listed = part.get("operator") or "", part.get("values") or []
+    if operator in ("In", "NotIn"):
+        e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if listed:
+            e.forbidden(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    elif operator in ("Gt", "Lt"):
+        if len(listed) != 1:
+            e.required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
+    else:
+        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
+    e.qualified(f"{field}.key", part.get("key") or "")
+    for i, value in enumerate(listed if values else ()):
+        e.text(f"{field}.values[{i}]", value, names.label_value)
+
+
+def _field_requirement(e: Errors, field: str, part: Object) -> None:
+    operator, listed, key = part.get("operator") or "", part.get("values") or [], part.get("key") or ""
+    if operator not in ("In", "NotIn"):
+        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
+    elif len(listed) != 1:
+        e.required(f"{field}.values", "must be only one value when `operator` is 'In' or 'NotIn' for node field selector")
+    if key != "metadata.name":
+        e.invalid(f"{field}.key", key, "not a valid field selector key")
+        return
+    for i, value in enumerate(listed):
+        e.text(f"{field}.values[{i}]", value, names.dns_subdomain)
+
+
+def _node_term(e: Errors, field: str, term: Object, values: bool) -> None:
+    for i, part in enumerate(term.get("matchExpressions") or ()):
+        _requirement(e, f"{field}.matchExpressions[{i}]", part, values)
+    for i, part in enumerate(term.get("matchFields") or ()):
+        _field_requirement(e, f"{field}.matchFields[{i}]", part)
+
+
+def _weight(e: Errors, field: str, term: Object) -> None:
+    weight = term.get("weight") or 0
+    if not 1 <= weight <= 100:
+        e.invalid(f"{field}.weight", weight, "must be in the range 1-100")
+
+
+def _node_affinity(e: Errors, field: str, part: Object) -> None:
+    required = part.get(REQUIRED)
+    if required is not None:
+        terms = required.get("nodeSelectorTerms") or ()
+        e.need(f"{field}.{REQUIRED}.nodeSelectorTerms", terms, "must have at least one node selector term")
+        for i, term in enumerate(terms):
+            _node_term(e, f"{field}.{REQUIRED}.nodeSelectorTerms[{i}]", term, True)
+    for i, term in enumerate(part.get(PREFERRED) or ()):
+        at = f"{field}.{PREFERRED}[{i}]"
+        _weight(e, at, term)
+        _node_term(e, f"{at}.preference", term.get("preference") or {}, False)
+
+
+def _label_keys(e: Errors, field: str, keys: list[str], selector: Object | None) -> None:
+    if keys and selector is None:
+        e.forbidden(field, _NO_SELECTOR)
+        return
+    for i, key in enumerate(keys):
+        e.qualified(f"{field}[{i}]", key)
+
+
+def match_label_keys(e: Errors, field: str, part: Object) -> None:
+    """Keys whose values the pod's own labels give: valid, not selected for otherwise, not excluded at once."""
+    keys, others, selector = part.get("matchLabelKeys") or [], part.get("mismatchLabelKeys") or [], part.get("labelSelector")
+    _label_keys(e, f"{field}.matchLabelKeys", keys, selector)
+    _label_keys(e, f"{field}.mismatchLabelKeys", others, selector)
+    if keys and selector:
+        seen = set(selector.get("matchLabels") or ())
+        for expression in selector.get("matchExpressions") or ():
+            key = expression.get("key") or ""
+            if key in keys and key in seen:
+                e.invalid(f"{field}[{keys.index(key)}]", key, _IN_BOTH)
+            seen.add(key)
+    for i, key in enumerate(keys):
+        if key in others:
+            e.invalid(f"{field}.matchLabelKeys[{i}]", key, "exists in both matchLabelKeys and mismatchLabelKeys")
+
+
+def _pod_term(e: Errors, field: str, term: Object) -> None:
+    rules.label_selector(e, f"{field}.labelSelector", term.get("labelSelector"))
+    rules.label_selector(e, f"{field}.namespaceSelector", term.get("namespaceSelector"))
+    for name in term.get("namespaces") or ():
+        e.text(f"{field}.namespace", name, names.dns_label)
+    match_label_keys(e, field, term)
+    key = term.get("topologyKey") or ""
+    e.need(f"{field}.topologyKey", key, "can not be empty")
+    e.qualified(f"{field}.topologyKey", key)
+
+
+def _pod_affinity(e: Errors, field: str, part: Object) -> None:
+    for i, term in enumerate(part.get(REQUIRED) or ()):
+        _pod_term(e, f"{field}.{REQUIRED}[{i}]", term)
+    for i, term in enumerate(part.get(PREFERRED) or ()):
+        at = f"{field}.{PREFERRED}[{i}]"
+        _weight(e, at, term)
+        _pod_term(e, f"{at}.podAffinityTerm", term.get("podAffinityTerm") or {})
+
+
+def affinity(e: Errors, field: str, part: Object) -> None:
+    if "nodeAffinity" in part:
+        _node_affinity(e, f"{field}.nodeAffinity", part["nodeAffinity"])
+    for kind in ("podAffinity", "podAntiAffinity"):
+        if kind in part:
+            _pod_affinity(e, f"{field}.{kind}", part[kind])
+
+
+def effect(e: Errors, field: str, value: str) -> None:
+    if value not in EFFECTS:
+        e.unsupported(field, value, EFFECTS, sort=False)
+
+
+def _integer(value: str) -> list[str]:
+    if not re.fullmatch(r"0|-?[1-9][0-9]*", value):
+        return ["must be a valid decimal integer in canonical form"]
+    return [] if -(2**63) <= int(value) < 2**63 else [f'strconv.ParseInt: parsing "{value}": value out of range']
+
+
+def tolerations(e: Errors, field: str, listed: list[Object]) -> None:
+    for i, part in enumerate(listed):
+        at, key, operator, value = f"{field}[{i}]", part.get("key"), part.get("operator") or "", part.get("value") or ""
+        if key:
+            e.qualified(f"{at}.key", key)
+        elif operator != "Exists":
+            e.invalid(f"{at}.operator", operator, _MATCH_EVERYTHING)
+        if "tolerationSeconds" in part and part.get("effect") != "NoExecute":
+            e.invalid(f"{at}.effect", part.get("effect") or "", "effect must be 'NoExecute' when `tolerationSeconds` is set")
+        if operator in ("Equal", ""):
+            bad = names.label_value(value)
+            if bad:
+                e.invalid(f"{at}.operator", value, ";".join(bad))
+        elif operator == "Exists":
+            if value:
+                e.invalid(f"{at}.operator", value, "value must be empty when `operator` is 'Exists'")
+        elif operator in ("Lt", "Gt"):
+            e.unsupported(f"{at}.operator", operator, ("Equal", "Exists", "Lt", "Gt"), sort=False)
+        else:
+            e.unsupported(f"{at}.operator", operator, ("Equal", "Exists"))
+        if part.get("effect"):
+            effect(e, f"{at}.effect", part["effect"])
+
+
+def taints(e: Errors, field: str, listed: list[Object]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for i, taint in enumerate(listed):
+        at, key, value, what = f"{field}[{i}]", taint.get("key") or "", taint.get("value") or "", taint.get("effect") or ""
+        e.qualified(f"{at}.key", key)
+        bad = names.label_value(value)
+        if bad:
+            e.invalid(f"{at}.value", value, ";".join(bad))
+        if e.need(f"{at}.effect", what):
+            effect(e, f"{at}.effect", what)
+        if (what, key) in seen:
+            e.duplicate(at, internal.to_internal("Taint", taint))
+            e[-1] = e[-1]._replace(message=f"{e[-1].message}: taints must be unique by key and effect pair")
+        seen.add((what, key))
+
+
+def topology_spread(e: Errors, field: str, listed: list[Object]) -> None:
+    for i, part in enumerate(listed):
+        at, skew, key, action = f"{field}[{i}]", part.get("maxSkew") or 0, part.get("topologyKey") or "", part.get("whenUnsatisfiable")
+        action = action or ""
+        if skew <= 0:
+            e.invalid(f"{at}.maxSkew", skew, "must be greater than zero")
+        e.need(f"{at}.topologyKey", key, "can not be empty")
+        e.enum(f"{at}.whenUnsatisfiable", action, ("DoNotSchedule", "ScheduleAnyway"))
+        if any((p.get("topologyKey") or "", p.get("whenUnsatisfiable") or "") == (key, action) for p in listed[i + 1 :]):
+            e.duplicate(f"{at}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}")
+        if "minDomains" in part:
+            if part["minDomains"] <= 0:
+                e.invalid(f"{at}.minDomains", part["minDomains"], "must be greater than zero")
+            if action != "DoNotSchedule":
+                e.invalid(f"{at}.minDomains", part["minDomains"],
+                          f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}")
+        for policy in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
+            if policy in part:
+                e.enum(f"{at}.{policy}", part[policy], ("Honor", "Ignore"))
+        match_label_keys(e, at, {k: v for k, v in part.items() if k != "mismatchLabelKeys"})
+        rules.label_selector(e, f"{at}.labelSelector", part.get("labelSelector"))
+
+
+def selector_from_labels(part: Object, labels: dict[str, str]) -> None:
+    """Write the requirements that matchLabelKeys and mismatchLabelKeys stand for into the selector, as stock does when a pod is made."""
+    selector = part.get("labelSelector")
+    if selector is None:
+        return
+    for kind, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
+        for key in part.get(kind) or ():
+            if key in labels:
+                selector.setdefault("matchExpressions", []).append({"key": key, "operator": operator, "values": [labels[key]]})

@@ -1,0 +1,221 @@
+"""What stock v1.36 fills into a pod spec: the fields of the spec, of its containers, probes and volumes.
+
+`template` is for specs inside workloads; `pod` adds what only real pods get. Both change the object in place.
+Container images are read only for their tag, which decides the pull policy.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kapi.objects import quantity
+
+Object = dict[str, Any]
+
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_PROBE_NUMBERS = (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3))
+_FILE_MODE = 0o644
+_VOLUMES: dict[str, Object] = {
+    "secret": {"defaultMode": _FILE_MODE},
+    "configMap": {"defaultMode": _FILE_MODE},
+    "downwardAPI": {"defaultMode": _FILE_MODE},
+    "projected": {"defaultMode": _FILE_MODE},
+    "hostPath": {"type": ""},
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "azureDisk": {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
+_TOKEN_SECONDS = 3600
+_CERTIFICATE_SECONDS = 86400
+
+
+def pull_policy(image: str) -> str:
+    """'Always' for ':latest' said or meant, else 'IfNotPresent' (also for what is no image name)."""
+    name = image.rpartition("/")[2]
+    if not name or "@" in name:
+        tag = "latest" if "@" in name and ":latest@" in name else ""
+    else:
+        tag = name.partition(":")[2] or "latest"
+    return "Always" if tag == "latest" and _readable(image) else "IfNotPresent"
+
+
+def _readable(image: str) -> bool:
+    """Whether the name is one an image reference may have; a repository is written in lower case."""
+    repository = image.split("@")[0]
+    head, _, tail = repository.rpartition("/")
+    path = f"{head}/{tail.partition(':')[0]}" if head else tail.partition(":")[0]
+    host, slash, rest = path.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        path = rest
+    parts = path.split("/")
+    return len(path) <= 255 and all(p and p == p.lower() and p[0].isalnum() and p[-1].isalnum() and _plain(p) for p in parts)
+
+
+def _plain(part: str) -> bool:
+    return all(c.isascii() and (c.isalnum() or c in "._-") for c in part)
+
+
+def resources(part: Object) -> None:
+    """Quantities finer than a thousandth are rounded up."""
+    for kind in ("limits", "requests"):
+        listed = part.get(kind)
+        if listed:
+            for name, amount in listed.items():
+                if (isinstance(amount, str) and amount[-1:] in "nu") or "." in str(amount):
+                    listed[name] = quantity.round_up(amount)
+
+
+def _handler(action: Object) -> None:
+    http = action.get("httpGet")
+    if http is not None:
+        if not http.get("path"):
+            http["path"] = "/"
+        if not http.get("scheme"):
+            http["scheme"] = "HTTP"
+
+
+def _probe(probe: Object) -> None:
+    for name, value in _PROBE_NUMBERS:
+        if not probe.get(name):
+            probe[name] = value
+    _handler(probe)
+    grpc = probe.get("grpc")
+    if grpc is not None:
+        grpc.setdefault("service", "")
+
+
+def _env(variables: list[Object]) -> None:
+    for variable in variables:
+        source = variable.get("valueFrom")
+        if not source:
+            continue
+        if "fieldRef" in source and not source["fieldRef"].get("apiVersion"):
+            source["fieldRef"]["apiVersion"] = "v1"
+        if "fileKeyRef" in source:
+            source["fileKeyRef"].setdefault("optional", False)
+
+
+def container(part: Object) -> None:
+    """The defaults of one container of any sort."""
+    for name, value in (("terminationMessagePath", "/dev/termination-log"), ("terminationMessagePolicy", "File")):
+        if not part.get(name):
+            part[name] = value
+    if not part.get("imagePullPolicy"):
+        part["imagePullPolicy"] = pull_policy(part.get("image") or "")
+    for port in part.get("ports") or ():
+        if not port.get("protocol"):
+            port["protocol"] = "TCP"
+    if part.get("env"):
+        _env(part["env"])
+    if part.get("resources"):
+        resources(part["resources"])
+    for name in _PROBES:
+        if name in part:
+            _probe(part[name])
+    for handler in (part.get("lifecycle") or {}).values():
+        if isinstance(handler, dict):
+            _handler(handler)
+
+
+def _files(items: list[Object] | None) -> None:
+    for item in items or ():
+        if "fieldRef" in item and not item["fieldRef"].get("apiVersion"):
+            item["fieldRef"]["apiVersion"] = "v1"
+
+
+def _projections(sources: list[Object] | None) -> None:
+    for source in sources or ():
+        if "serviceAccountToken" in source:
+            source["serviceAccountToken"].setdefault("expirationSeconds", _TOKEN_SECONDS)
+        if "downwardAPI" in source:
+            _files(source["downwardAPI"].get("items"))
+        if "podCertificate" in source:
+            source["podCertificate"].setdefault("maxExpirationSeconds", _CERTIFICATE_SECONDS)
+
+
+def volume(part: Object) -> None:
+    kinds = [kind for kind in part if kind != "name"]
+    if not kinds:
+        part["emptyDir"] = {}
+    for kind in kinds:
+        source = part[kind]
+        for name, value in _VOLUMES.get(kind, {}).items():
+            if source.get(name) is None or (source[name] == "" and value):
+                source[name] = value
+        if kind == "downwardAPI":
+            _files(source.get("items"))
+        elif kind == "projected":
+            _projections(source.get("sources"))
+        elif kind == "image" and not source.get("pullPolicy"):
+            source["pullPolicy"] = pull_policy(source.get("reference") or "")
+        elif kind == "ephemeral" and source.get("volumeClaimTemplate") is not None:
+            source["volumeClaimTemplate"].setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+
+
+def containers(spec: Object) -> Iterator[Object]:
+    """Every container of the spec: init containers first, then the regular and the ephemeral ones."""
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        if spec.get(kind):
+            yield from spec[kind]
+
+
+def template(spec: Object) -> None:
+    """The defaults of a pod spec, wherever it is."""
+    if not spec.get("restartPolicy"):
+        spec["restartPolicy"] = "Always"
+    if not spec.get("dnsPolicy"):
+        spec["dnsPolicy"] = "ClusterFirst"
+    if not spec.get("schedulerName"):
+        spec["schedulerName"] = "default-scheduler"
+    if "terminationGracePeriodSeconds" not in spec:
+        spec["terminationGracePeriodSeconds"] = 30
+    if "securityContext" not in spec:
+        spec["securityContext"] = {}
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    for part in containers(spec):
+        container(part)
+    for part in spec.get("volumes") or ():
+        volume(part)
+    if spec.get("resources"):
+        resources(spec["resources"])
+
+
+def _limits_to_requests(part: Object) -> None:
+    limits = (part.get("resources") or {}).get("limits")
+    if limits:
+        requests = part["resources"].setdefault("requests", {})
+        for name, amount in limits.items():
+            requests.setdefault(name, amount)
+
+
+def _pod_requests(spec: Object) -> None:
+    """Pod-level requests: what the containers ask for together, else the pod-level limit."""
+    limits = (spec.get("resources") or {}).get("limits")
+    if not limits:
+        return
+    requests = spec["resources"].setdefault("requests", {})
+    for name in ("cpu", "memory"):
+        asked = quantity.add("0", "0")
+        for part in spec.get("containers") or ():
+            asked = quantity.add(asked, ((part.get("resources") or {}).get("requests") or {}).get(name))
+        if quantity.compare(asked, None) > 0:
+            requests.setdefault(name, asked)
+    for name, amount in limits.items():
+        requests.setdefault(name, amount)
+
+
+def pod(spec: Object) -> None:
+    """The defaults of a real pod's spec, after those of every pod spec."""
+    template(spec)
+    for kind in ("containers", "initContainers"):
+        for part in spec.get(kind) or ():
+            _limits_to_requests(part)
+            if spec.get("hostNetwork"):
+                for port in part.get("ports") or ():
+                    if not port.get("hostPort"):
+                        port["hostPort"] = port.get("containerPort") or 0
+    if spec.get("resources"):
+        _pod_requests(spec)
+    spec.setdefault("enableServiceLinks", True)

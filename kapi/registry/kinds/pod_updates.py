@@ -1,0 +1,381 @@
+"""What may change in a pod once it is made: on the pod itself, its /status, its /ephemeralcontainers and its /resize.
+
+Each function adds the causes of one kind of change; the pod as such has been checked before. Source of rules and order: stock v1.36.
+"""
+
+from typing import Any
+
+from kapi.objects import causes, meta, names, quantity
+from kapi.registry.kinds import internal, pod_spec, rules
+from kapi.registry.kinds.placement import REQUIRED, tolerations
+from kapi.registry.kinds.pod_qos import qos_class
+from kapi.registry.kinds.rules import Errors
+
+Object = dict[str, Any]
+
+_MAY = (
+    "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+    "`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+_LARGEST_INT = 2**31 - 1
+_RESIZABLE = ("cpu", "memory")
+_SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
+_HEALTH = ("Healthy", "Unhealthy", "Unknown")
+STATUSES = (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"), ("ephemeralContainerStatuses", ""))
+
+
+def annotations(e: Errors, new: Object, old: Object) -> None:
+    """AppArmor and mirror annotations stay as they were made."""
+    mine, theirs = new["metadata"].get("annotations") or {}, old["metadata"].get("annotations") or {}
+    for key in (k for k in theirs if mine.get(k) != theirs[k]):
+        _fixed(e, key, "may not remove or update")
+    for key in (k for k in mine if k not in theirs):
+        _fixed(e, key, "may not add")
+    if mine:
+        pod_spec.pod_annotations(e, "metadata.annotations", mine, new.get("spec") or {})
+
+
+def _fixed(e: Errors, key: str, what: str) -> None:
+    if key.startswith(pod_spec.APP_ARMOR):
+        e.forbidden(f"metadata.annotations[{key}]", f"{what} AppArmor annotations")
+    if key == pod_spec.MIRROR:
+        e.forbidden(f"metadata.annotations[{key}]", f"{what} mirror pod annotation")
+
+
+def _containers(e: Errors, new: Object, old: Object) -> bool:
+    """Images may change, the lists may not; says whether to go on."""
+    for kind in ("containers", "initContainers"):
+        mine, theirs = new.get(kind) or [], old.get(kind) or []
+        if len(mine) != len(theirs):
+            e.forbidden(f"spec.{kind}", "pod updates may not add or remove containers")
+            return False
+        for i, part in enumerate(mine):
+            image = part.get("image") or ""
+            e.need(f"spec.{kind}[{i}].image", image)
+            if image != image.strip():
+                e.invalid(f"spec.{kind}[{i}].image", image, "must not have leading or trailing whitespace")
+    return True
+
+
+def _deadline(e: Errors, new: int | None, old: int | None) -> bool:
+    at = "spec.activeDeadlineSeconds"
+    if new is None:
+        if old is not None:
+            e.invalid(at, None, "must not update from a positive integer to nil value")
+        return True
+    if not 0 <= new <= _LARGEST_INT:
+        e.invalid(at, new, f"must be between 0 and {_LARGEST_INT}, inclusive")
+        return False
+    if old is not None and old < new:
+        e.invalid(at, new, "must be less than or equal to previous value")
+        return False
+    return True
+
+
+def _only_added_tolerations(e: Errors, new: list[Object], old: list[Object]) -> None:
+    timeless = [{k: v for k, v in t.items() if k != "tolerationSeconds"} for t in new]
+    for part in old:
+        if {k: v for k, v in part.items() if k != "tolerationSeconds"} not in timeless:
+            e.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+            return
+    tolerations(e, "spec.tolerations", new)
+
+
+def _only_removed_gates(e: Errors, new: list[Object], old: list[Object]) -> None:
+    known = {gate.get("name") or "" for gate in old}
+    added = {gate.get("name") or "": i for i, gate in enumerate(new)}
+    for name, i in added.items():
+        if name not in known:
+            e.forbidden(f"spec.schedulingGates[{i}].name", f"only deletion is allowed, but found new scheduling gate '{name}'")
+
+
+def _allowed(new: Object, old: Object) -> Object:
+    """The new spec with every change undone that an update may make."""
+    out = {k: v for k, v in new.items() if k not in ("activeDeadlineSeconds", "schedulingGates", "tolerations")}
+    for name in ("activeDeadlineSeconds", "schedulingGates", "tolerations"):
+        if name in old:
+            out[name] = old[name]
+    for kind in ("containers", "initContainers"):
+        if out.get(kind):
+            out[kind] = [{**part, "image": before.get("image")} for part, before in zip(out[kind], old[kind], strict=True)]
+    if (old.get("terminationGracePeriodSeconds") or 0) < 0 and out.get("terminationGracePeriodSeconds") == 1:
+        out["terminationGracePeriodSeconds"] = old["terminationGracePeriodSeconds"]
+    return out
+
+
+def _gated(e: Errors, spec: Object, old: Object) -> Object:
+    """A pod whose scheduling is held back may be narrowed: more node selectors, more node affinity."""
+    selector, before = spec.get("nodeSelector") or {}, old.get("nodeSelector") or {}
+    if any(selector.get(k) != v for k, v in before.items()):
+        e.invalid("spec.nodeSelector", selector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)")
+    out = {k: v for k, v in spec.items() if k != "nodeSelector"}
+    if before:
+        out["nodeSelector"] = before
+    mine, theirs = spec.get("affinity") or {}, old.get("affinity") or {}
+    if mine.get("nodeAffinity") != theirs.get("nodeAffinity"):
+        _narrowed(e, mine.get("nodeAffinity") or {}, theirs.get("nodeAffinity") or {})
+        merged = {k: v for k, v in mine.items() if k != "nodeAffinity"}
+        if "nodeAffinity" in theirs:
+            merged["nodeAffinity"] = theirs["nodeAffinity"]
+        out.pop("affinity", None)
+        if merged or "affinity" in old:
+            out["affinity"] = merged
+    return out
+
+
+def _narrowed(e: Errors, new: Object, old: Object) -> None:
+    before = (old.get(REQUIRED) or {}).get("nodeSelectorTerms") or []
+    now = (new.get(REQUIRED) or {}).get("nodeSelectorTerms") or []
+    at = f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms"
+    if before and len(before) != len(now):
+        listed = [internal.to_internal("NodeSelectorTerm", term) for term in now] or None
+        e.invalid(at, listed, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")
+        return
+    for i, (mine, theirs) in enumerate(zip(now, before, strict=False)):
+        kept = all((mine.get(k) or [])[: len(theirs.get(k) or [])] == (theirs.get(k) or []) for k in ("matchExpressions", "matchFields"))
+        empty = not theirs.get("matchExpressions") and not theirs.get("matchFields")
+        if not kept or (empty and (mine.get("matchExpressions") or mine.get("matchFields"))):
+            shown = internal.to_internal("NodeSelectorTerm", mine)
+            e.invalid(f"{at}[{i}]", shown, "only additions are allowed (no mutations or deletions)")
+
+
+def update(e: Errors, new: Object, old: Object) -> None:
+    """PUT and PATCH of the pod itself."""
+    annotations(e, new, old)
+    spec, before = new.get("spec") or {}, old["spec"]
+    if not _containers(e, spec, before) or not _deadline(e, spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")):
+        return
+    _only_added_tolerations(e, spec.get("tolerations") or [], before.get("tolerations") or [])
+    _only_removed_gates(e, spec.get("schedulingGates") or [], before.get("schedulingGates") or [])
+    if spec == before:
+        return
+    rest = _allowed(spec, before)
+    if before.get("schedulingGates"):
+        rest = _gated(e, rest, before)
+    if not same(rest, before):
+        e.forbidden("spec", f"pod updates may not change fields other than {_MAY}")
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal as stock compares: nothing, an empty list and an empty map are alike inside maps, quantities count by value."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return all(same(a.get(k), b.get(k)) for k in {*a, *b})
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b) or (not a and not b and _blank(a) and _blank(b))
+
+
+def _blank(value: Any) -> bool:
+    return value is None or value == [] or value == ""
+
+
+def ephemeral(e: Errors, new: Object, old: Object) -> None:
+    """/ephemeralcontainers: more of them, none changed and none taken away."""
+    annotations(e, new, old)
+    if pod_spec.MIRROR in (old["metadata"].get("annotations") or {}):
+        e[:] = [causes.forbidden("", "static pods do not support ephemeral containers")]
+        return
+    now = {part.get("name"): part for part in new["spec"].get("ephemeralContainers") or ()}
+    for part in old["spec"].get("ephemeralContainers") or ():
+        name, at = part.get("name"), "spec.ephemeralContainers"
+        if name not in now:
+            e.forbidden(at, f'existing ephemeral containers "{name}" may not be removed\n')
+        elif not same(now[name], part):
+            e.forbidden(at, f'existing ephemeral containers "{name}" may not be changed\n')
+
+
+def _resize_refusal(old: Object) -> str:
+    if pod_spec.MIRROR in (old["metadata"].get("annotations") or {}):
+        return "static pods cannot be resized"
+    if (old["spec"].get("os") or {}).get("name") == "windows":
+        return "windows pods cannot be resized"
+    return ""
+
+
+def _same_containers(e: Errors, new: Object, old: Object) -> bool:
+    before = len(e)
+    for kind in ("containers", "initContainers"):
+        mine, theirs = new.get(kind) or [], old.get(kind) or []
+        if len(mine) != len(theirs):
+            e.forbidden(f"spec.{kind}", f"{kind} may not be added or removed on resize")
+            continue
+        for i, (part, was) in enumerate(zip(mine, theirs, strict=True)):
+            if part.get("name") != was.get("name"):
+                e.forbidden(f"spec.{kind}[{i}].name", f"{kind} may not be renamed or reordered on resize")
+    return len(e) == before
+
+
+def _resized(e: Errors, at: str, part: Object, old: Object) -> None:
+    now, before = part.get("resources") or {}, old.get("resources") or {}
+    for kind in ("requests", "limits"):
+        if not set(before.get(kind) or ()) <= set(now.get(kind) or ()):
+            e.forbidden(f"{at}.{kind}", f"resource {kind} cannot be removed")
+    policy = next((p.get("restartPolicy") for p in part.get("resizePolicy") or () if p.get("resourceName") == "memory"), None)
+    limit, was = (now.get("limits") or {}).get("memory"), (before.get("limits") or {}).get("memory")
+    if policy not in (None, "", "NotRequired") or limit is None:
+        return
+    if was is None:
+        e.forbidden(f"{at}.limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer")
+    elif quantity.compare(limit, was) < 0:
+        e.forbidden(f"{at}.limits[memory]", "memory limits cannot be decreased unless resizePolicy is RestartContainer")
+
+
+def _without_cpu_memory(part: Object, old: Object) -> Object:
+    """The container with cpu and memory as they were before."""
+    out = {k: v for k, v in part.items() if k != "resources"}
+    listed: Object = {k: v for k, v in (part.get("resources") or {}).items() if k not in ("limits", "requests")}
+    before = old.get("resources") or {}
+    for kind in ("limits", "requests"):
+        amounts = {k: v for k, v in ((part.get("resources") or {}).get(kind) or {}).items() if k not in _RESIZABLE}
+        amounts |= {k: v for k, v in (before.get(kind) or {}).items() if k in _RESIZABLE}
+        if amounts or kind in before:
+            listed[kind] = amounts
+    return {**out, "resources": listed}
+
+
+def resize(e: Errors, new: Object, old: Object) -> None:
+    """/resize: cpu and memory of containers and sidecars, within what QoS class and policies allow."""
+    refusal = _resize_refusal(old)
+    if refusal:
+        e[:] = [causes.forbidden("", refusal)]
+        return
+    spec, before = new["spec"], old["spec"]
+    if ((old.get("status") or {}).get("qosClass") or qos_class(before)) != qos_class(spec):
+        e.invalid("spec", (new.get("status") or {}).get("qosClass") or "", "Pod QOS Class may not change as a result of resizing")
+    running = [s for s in (old.get("status") or {}).get("containerStatuses") or () if "running" in (s.get("state") or {})]
+    if running and "resources" not in running[0]:
+        e.forbidden("spec", "Pod running on node without support for resize")
+    if not _same_containers(e, spec, before):
+        return
+    for kind in ("initContainers", "containers"):
+        for i, (part, was) in enumerate(zip(spec.get(kind) or (), before.get(kind) or (), strict=True)):
+            if kind == "containers" or part.get("restartPolicy") == "Always":
+                _resized(e, f"spec.{kind}[{i}].resources", part, was)
+                if not same(_without_cpu_memory(part, was), {**was, "resources": was.get("resources") or {}}):
+                    what = "" if kind == "containers" else " for init or sidecar containers"
+                    e.forbidden("spec" if kind == "containers" else f"spec.{kind}[{i}]", f"only cpu and memory resources{what} are mutable")
+            elif not same(part, was):
+                e.forbidden("spec", "resources for non-sidecar init containers are immutable")
+
+
+def put_back(new: Object, old: Object, subresource: str) -> None:
+    """What /ephemeralcontainers and /resize leave alone, taken from the old pod."""
+    wanted = new.get("spec") or {}
+    spec = meta.clone(old["spec"])
+    if subresource == "ephemeralcontainers":
+        spec.pop("ephemeralContainers", None)
+        if wanted.get("ephemeralContainers"):
+            spec["ephemeralContainers"] = wanted["ephemeralContainers"]
+    else:
+        for kind in ("containers", "initContainers"):
+            by_name = {part.get("name"): part for part in wanted.get(kind) or ()}
+            for part in spec.get(kind) or ():
+                for name in ("resources", "resizePolicy"):
+                    if part.get("name") in by_name:
+                        part.pop(name, None)
+                        if name in by_name[part["name"]]:
+                            part[name] = by_name[part["name"]][name]
+        spec.pop("resources", None)
+        if "resources" in wanted:
+            spec["resources"] = wanted["resources"]
+    new["spec"] = spec
+    if "status" in old:
+        new["status"] = old["status"]
+
+
+def _restarts(part: Object, spec: Object, code: int) -> bool:
+    """Whether a container that ended with `code` may run again."""
+    for rule in part.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        if (code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return True
+    policy = part.get("restartPolicy") or spec.get("restartPolicy")
+    return policy == "Always" or (policy == "OnFailure" and code != 0)
+
+
+def _transitions(e: Errors, new: Object, old: Object, spec: Object) -> None:
+    """What has ended for good does not run again."""
+    all_at_once = any(rule.get("action") == "RestartAllContainers" for kind in ("containers", "initContainers")
+                      for part in spec.get(kind) or () for rule in part.get("restartPolicyRules") or ())
+    for kind, parts in STATUSES:
+        now = {s.get("name"): s for s in new.get(kind) or ()}
+        known = {part.get("name"): part for part in spec.get(parts) or ()} if parts else {}
+        for i, status in enumerate(old.get(kind) or ()):
+            ended = (status.get("state") or {}).get("terminated")
+            after = now.get(status.get("name"))
+            if ended is None or after is None or "terminated" in (after.get("state") or {}) or (parts and all_at_once):
+                continue
+            part = known.get(status.get("name"))
+            if part is None or not _restarts(part, spec, ended.get("exitCode") or 0):
+                e.forbidden(f"status.{kind}[{i}].state", "may not be transitioned to non-terminated state")
+
+
+def _addresses(e: Errors, status: Object, old: Object) -> None:
+    for kind in ("podIPs", "hostIPs"):
+        listed = status.get(kind) or []
+        known = [entry.get("ip") for entry in old.get(kind) or ()]
+        if kind == "hostIPs" and listed and listed[0].get("ip") != status.get("hostIP"):
+            e.invalid("status.hostIPs[0].ip", listed[0].get("ip") or "", "must be equal to `hostIP`")
+        for i, entry in enumerate(listed):
+            rules.legacy_ip(e, f"status.{kind}[{i}]", entry.get("ip") or "", known)
+        if len(listed) > 1:
+            versions = {":" in (entry.get("ip") or "") for entry in listed}
+            if len(versions) != 2 or len(listed) > 2:
+                shown = [internal.to_internal("PodIP", entry) for entry in listed]
+                e.invalid(f"status.{kind}", shown, "may specify no more than one IP for each IP family")
+
+
+def _conditions(e: Errors, conditions: list[Object]) -> None:
+    for i, condition in enumerate(conditions):
+        if (condition.get("observedGeneration") or 0) < 0:
+            e.invalid(f"status.conditions[{i}].observedGeneration", condition["observedGeneration"], "must be a non-negative integer")
+        if condition.get("type") not in _SYSTEM_CONDITIONS:
+            e.qualified(f"status.conditions[{i}].Type", condition.get("type") or "")
+
+
+def _claim_statuses(e: Errors, listed: list[Object], spec: Object) -> None:
+    known = {claim.get("name") for claim in spec.get("resourceClaims") or ()}
+    seen: set[str] = set()
+    for i, entry in enumerate(listed):
+        at, name = f"status.resourceClaimStatuses[{i}]", entry.get("name") or ""
+        if name not in known:
+            e.invalid(f"{at}.name", name, "must match the name of an entry in `spec.resourceClaims`")
+        e.unique(f"{at}.name", name, seen)
+        if "resourceClaimName" in entry:
+            e.text(f"{at}.resourceClaimName", entry["resourceClaimName"], names.dns_subdomain)
+
+
+def _container_status(e: Errors, at: str, status: Object) -> None:
+    linux = (status.get("user") or {}).get("linux") or {}
+    for name in ("uid", "gid"):
+        if not 0 <= (linux.get(name) or 0) <= _LARGEST_INT:
+            e.invalid(f"{at}.user.linux.{name}", linux[name], f"must be between 0 and {_LARGEST_INT}, inclusive")
+    for j, resource in enumerate(status.get("allocatedResourcesStatus") or ()):
+        seen: set[str] = set()
+        for k, entry in enumerate(resource.get("resources") or ()):
+            here = f"{at}.allocatedResourcesStatus[{j}].resources[{k}]"
+            e.enum(f"{here}.health", entry.get("health"), _HEALTH)
+            e.unique(f"{here}.resourceID", entry.get("resourceID") or "", seen)
+
+
+def status(e: Errors, new: Object, old: Object) -> None:
+    """/status: what a node or controller may say of the pod."""
+    annotations(e, new, old)
+    now, before, spec = new.get("status") or {}, old.get("status") or {}, new["spec"]
+    _conditions(e, now.get("conditions") or [])
+    nominated = now.get("nominatedNodeName")
+    if nominated and nominated != before.get("nominatedNodeName"):
+        e.text("status.nominatedNodeName", nominated, names.dns_subdomain)
+        if old["spec"].get("nodeName"):
+            e.forbidden("status.nominatedNodeName", "may not be set on pods that are already bound to a node")
+    if (now.get("observedGeneration") or 0) < 0:
+        e.invalid("status.observedGeneration", now["observedGeneration"], "must be a non-negative integer")
+    if (now.get("qosClass") or "") != (before.get("qosClass") or ""):
+        e.invalid("status.qosClass", now.get("qosClass") or "", rules.IMMUTABLE)
+    _transitions(e, now, before, old["spec"])
+    _claim_statuses(e, now.get("resourceClaimStatuses") or [], spec)
+    _addresses(e, now, before)
+    for kind, _ in STATUSES:
+        for i, part in enumerate(now.get(kind) or ()):
+            _container_status(e, f"status.{kind}[{i}]", part)

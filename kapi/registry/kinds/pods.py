@@ -1,0 +1,171 @@
+"""Pod: the strategy that puts defaults, checks, updates, grace, columns and subresources of pods together."""
+
+from typing import Any, ClassVar
+
+from kapi.objects import time
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
+from kapi.registry.kinds.pod_qos import qos_class
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.strategy import Strategy
+
+Object = dict[str, Any]
+
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+
+
+def _spec(name: str) -> Any:
+    return lambda pod: str((pod.get("spec") or {}).get(name) or "")
+
+
+def _status(name: str) -> Any:
+    return lambda pod: str((pod.get("status") or {}).get(name) or "")
+
+
+def _host_network(pod: Object) -> str:
+    return "true" if (pod.get("spec") or {}).get("hostNetwork") else "false"
+
+
+def _pod_ip(pod: Object) -> str:
+    status = pod.get("status") or {}
+    return str(status.get("podIP") or next((entry.get("ip") for entry in status.get("podIPs") or ()), "") or "")
+
+
+def sync_addresses(status: Object) -> None:
+    """podIP is the first of podIPs: whichever a client sent, both are kept; the single one wins when they differ."""
+    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
+        single, listed = status.get(one), status.get(many)
+        if one == "podIP" and single and (not listed or listed[0].get("ip") != single):
+            status[many] = [{"ip": single}]
+        elif one == "podIP" and listed and not single and listed[0].get("ip"):
+            status[one] = listed[0]["ip"]
+
+
+def check(e: Errors, pod: Object) -> None:
+    """A whole pod, as it must be after every change."""
+    meta, spec = pod["metadata"], pod.get("spec") or {}
+    annotations = meta.get("annotations") or {}
+    if annotations:
+        pod_spec.pod_annotations(e, "metadata.annotations", annotations, spec)
+    pod_spec.spec(e, "spec", spec, pod_name=meta.get("name") or "", is_pod=True, mirror=pod_spec.MIRROR in annotations)
+    if not spec.get("serviceAccountName"):
+        for i, volume in enumerate(spec.get("volumes") or ()):
+            for j, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
+                if "serviceAccountToken" in source:
+                    at = f"spec.volumes[{i}].projected.sources[{j}].serviceAccountToken"
+                    e.forbidden(at, "must not be specified when serviceAccountName is not set")
+    for kind in ("containers", "initContainers"):
+        for i, part in enumerate(spec.get(kind) or ()):
+            containers.whitespace(e, f"spec.{kind}[{i}]", part)
+
+
+def _select_by_own_labels(pod: Object) -> None:
+    """matchLabelKeys become requirements on the pod's own labels."""
+    labels, spec = pod["metadata"].get("labels") or {}, pod.get("spec") or {}
+    affinity = spec.get("affinity") or {}
+    for kind in ("podAffinity", "podAntiAffinity"):
+        part = affinity.get(kind) or {}
+        for term in part.get(placement.REQUIRED) or ():
+            placement.selector_from_labels(term, labels)
+        for weighted in part.get(placement.PREFERRED) or ():
+            placement.selector_from_labels(weighted.get("podAffinityTerm") or {}, labels)
+    for constraint in spec.get("topologySpreadConstraints") or ():
+        placement.selector_from_labels(constraint, labels)
+
+
+class PodStrategy(Strategy):
+    columns = pod_table.COLUMNS
+    fields: ClassVar[dict[str, Any]] = {
+        "spec.nodeName": _spec("nodeName"),
+        "spec.restartPolicy": _spec("restartPolicy"),
+        "spec.schedulerName": _spec("schedulerName"),
+        "spec.serviceAccountName": _spec("serviceAccountName"),
+        "spec.hostNetwork": _host_network,
+        "status.phase": _status("phase"),
+        "status.podIP": _pod_ip,
+        "status.nominatedNodeName": _status("nominatedNodeName"),
+    }
+    status_reset_fields = (("spec",), ("metadata", "deletionTimestamp"), ("metadata", "ownerReferences"))
+    graceful = True
+    returns_deleted = True
+
+    def default(self, obj: Object) -> None:
+        pod_defaults.pod(obj.setdefault("spec", {}))
+        if obj.get("status"):
+            sync_addresses(obj["status"])
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        if old is not None:
+            return
+        spec = new.get("spec") or {}
+        new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+        if spec.get("schedulingGates"):
+            new["status"]["conditions"] = [{**_GATED, "lastProbeTime": None, "lastTransitionTime": time.stamp()}]
+        if "affinity" in spec or "topologySpreadConstraints" in spec:
+            _select_by_own_labels(new)
+
+    def prepare_status(self, new: Object, old: Object) -> None:
+        status, owners = new.setdefault("status", {}), old["metadata"].get("ownerReferences")
+        new["metadata"].pop("ownerReferences", None)
+        if owners:
+            new["metadata"]["ownerReferences"] = owners
+        before = old.get("status") or {}
+        if not status.get("qosClass") and before.get("qosClass"):
+            status["qosClass"] = before["qosClass"]
+
+    def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        if subresource == "status":
+            self.prepare_status(new, old)
+        else:
+            pod_updates.put_back(new, old, subresource)
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        check(e, new)
+        if old is not None:
+            pod_updates.update(e, new, old)
+            return e
+        spec = new.get("spec") or {}
+        if spec.get("ephemeralContainers"):
+            e.forbidden("spec.ephemeralContainers", "cannot be set on create")
+        if spec.get("nodeName") and spec.get("schedulingGates"):
+            e.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+        annotations = new["metadata"].get("annotations")
+        if annotations:
+            pod_spec.profiles(e, "spec", annotations, spec)
+        return e
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        e = Errors()
+        pod_updates.status(e, new, old)
+        return e
+
+    def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
+        if subresource == "status":
+            return self.validate_status(new, old)
+        e = Errors()
+        check(e, new)
+        if subresource == "resize":
+            pod_updates.resize(e, new, old)
+        else:
+            pod_updates.ephemeral(e, new, old)
+        return e
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        return pod_warnings.template("", new)
+
+    def grace(self, obj: Object, seconds: int | None) -> int:
+        """The wanted seconds, else the pod's own; none for a pod that never ran or has ended."""
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        wanted = seconds if seconds is not None else spec.get("terminationGracePeriodSeconds") or 0
+        if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
+            return 0
+        return 1 if wanted < 0 else int(wanted)
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return pod_table.row(obj, now)
