@@ -29,15 +29,17 @@ def help_texts(cls: type[Any]) -> dict[str, str]:
     return out
 
 
-def add_arguments(parser: argparse.ArgumentParser, cls: type[Any]) -> None:
-    """An option for every field of the dataclass `cls`."""
+def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: tuple[str, ...] = ()) -> None:
+    """An option for every field of the dataclass `cls`; those in `positional` are given without a flag."""
     texts, hints = help_texts(cls), typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         flag, hint = "--" + field.name.replace("_", "-"), hints[field.name]
         text = texts.get(field.name, "").replace("%", "%%")
         default = None if field.default is dataclasses.MISSING else field.default
         shown = f" (default: {default})" if default not in (None, "", (), False) else ""
-        if hint is bool:
+        if field.name in positional:
+            parser.add_argument(field.name, help=text)
+        elif hint is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown)
         elif typing.get_origin(hint) is tuple:
             inner = typing.get_args(hint)[0]

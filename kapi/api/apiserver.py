@@ -7,18 +7,20 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import certs
-from certs import cluster
+from certs import cluster, files
 from kapi import storage
 from kapi.access.authentication import Authenticator
-from kapi.access.rbac import Authorizer
-from kapi.access.tokens import Issuer
+from kapi.access.authentication import Settings as AccessSettings
+from kapi.access.authorization import Authorization
+from kapi.access.tokens import Settings as TokenSettings
+from kapi.access.tokens import Tokens
 from kapi.admission import chain
 from kapi.api import bootstrap, server
 from kapi.api.app import Access, App
@@ -47,7 +49,7 @@ class Settings:
     storage: str = ""
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
     token_auth_file: str = ""
-    """CSV of static bearer tokens: token,user,uid,"group1,group2"; admin.token in the data directory always works."""
+    """CSV of static bearer tokens: token,user,uid,"group1,group2"; empty: tokens.csv in the data directory, made with one for admin."""
     runtime_config: str = ""
     """API versions to switch on or off: api/all=true, batch/v1=false and so on, with commas."""
 
@@ -70,8 +72,18 @@ def certificates(settings: Settings, nodes: dict[str, tuple[str, ...]] | None = 
     wanted = cluster.Settings(
         server=f"https://127.0.0.1:{settings.port}", hosts=(address, socket.gethostname()), service_ip=first, nodes=nodes or {}
     )
-    certs.ensure(pki, wanted)
+    cluster.ensure(pki, wanted)
     return pki
+
+
+def token_file(settings: Settings) -> Path:
+    """The file of static tokens; the one in the data directory is made with a token of user admin in system:masters."""
+    if settings.token_auth_file:
+        return Path(settings.token_auth_file)
+    path = settings.data_dir / "tokens.csv"
+    if not path.exists():
+        files.write(path, f"{secrets.token_urlsafe(24)},admin,admin,system:masters\n".encode(), 0o600)
+    return path
 
 
 def open_store(settings: Settings) -> Store:
@@ -87,9 +99,9 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     rest = Rest(store, chain.default(store, catalogue), allocators)
-    issuer = Issuer((pki / "sa.key").read_bytes(), store)
-    authenticator = Authenticator(store, issuer, token_files=[settings.data_dir / "admin.token", settings.token_auth_file])
-    access = Access(authenticator, Authorizer(store), issuer)
+    tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
+    authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
+    access = Access(authenticator, Authorization(store), tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
     await bootstrap.ensure(
         rest, catalogue, address=settings.advertise_address or own_address(), port=settings.port, cidr=settings.service_cluster_ip_range,

@@ -15,8 +15,8 @@ from typing import Any
 
 from kapi.access.authentication import Authenticator
 from kapi.access.impersonation import impersonate
-from kapi.access.rbac import Authorizer
-from kapi.access.tokens import Issuer
+from kapi.access.authorization import Authorization
+from kapi.access.tokens import Tokens
 from kapi.api import infrastructure, metrics, options, reading, responses, reviews, server, streams, subresources, watching, writing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.objects import errors
@@ -41,8 +41,8 @@ class Access:
     """Who a caller is and what it may do."""
 
     authenticator: Authenticator
-    authorizer: Authorizer
-    issuer: Issuer
+    authorizer: Authorization
+    tokens: Tokens
 
 
 class App:
@@ -67,9 +67,9 @@ class App:
         except errors.StatusError as error:
             code = error.code
             await responses.send_error(request, error)
-        except* (ConnectionError, TimeoutError):
+        except ConnectionError:
             code = 499
-        except* Exception:
+        except Exception:
             log.exception("%s %s", request.method, request.path)
             await responses.send_error(request, errors.InternalError("Internal error occurred: see the server's log", {}))
         finally:
@@ -92,8 +92,10 @@ class App:
         extensions = request.scope.get("extensions") or {}
         user = extensions.get(IDENTITY)
         if user is None:
-            user = self.access.authenticator.authenticate(request.authorization, extensions.get(server.CERTIFICATE), request.scope["headers"])
-        request.user = impersonate(user, request.scope["headers"], self.access.authorizer)
+            user = self.access.authenticator.authenticate(request.authorization, extensions.get(server.CERTIFICATE))
+        if request.impersonates:
+            user = impersonate(user, request.scope["headers"], self.access.authorizer)
+        request.user = user
 
     def _authorize(self, request: Request, where: Target) -> None:
         asked = Attributes(
@@ -187,7 +189,7 @@ async def _evict(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _token(request: Request, app: App, kind: Kind) -> None:
-    await subresources.token(request, app.rest, kind, app.access.issuer)
+    await subresources.token(request, kind, app.access.tokens)
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:

@@ -150,11 +150,19 @@ def _openapi(app: App) -> Endpoint:
 
 def _issuer(app: App, what: str) -> Endpoint:
     async def answer(http: HTTP) -> Response:
-        payload = app.access.issuer.configuration() if what == "configuration" else app.access.issuer.keys()
+        payload = _configuration(app.access.tokens.issuer) if what == "configuration" else app.access.tokens.key_set()
         media = "application/json" if what == "configuration" else "application/jwk-set+json"
         return Response(orjson.dumps(payload), media_type=media, headers={"cache-control": "public, max-age=3600"})
 
     return answer
+
+
+def _configuration(issuer: str) -> dict[str, object]:
+    """The OpenID discovery document of service account tokens (RFC 8414)."""
+    return {
+        "issuer": issuer, "jwks_uri": f"{issuer}/openid/v1/jwks", "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+    }  # fmt: skip
 
 
 def _root(app: App) -> Endpoint:

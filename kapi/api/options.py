@@ -131,8 +131,8 @@ def delete_options(query: Query, body: Object) -> Object:
 class ListOptions:
     """How to list or watch, checked."""
 
-    labels: labels.Selector | None = None
-    fields: fields.Selector | None = None
+    by_label: labels.Selector | None = None
+    by_field: fields.Selector | None = None
     limit: int = 0
     after: str = ""
     """The last key of the page before (from the continue token), without the collection's prefix."""
@@ -150,7 +150,7 @@ class ListOptions:
     @property
     def equals(self) -> Mapping[str, str] | None:
         """Label equalities the store's index can use."""
-        return self.labels.equals if self.labels is not None else None
+        return self.by_label.equals if self.by_label is not None else None
 
 
 @lru_cache(maxsize=1024)
@@ -188,14 +188,14 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
 def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
     try:
         if query.get("labelSelector"):
-            out.labels = _labels(query["labelSelector"])
+            out.by_label = _labels(query["labelSelector"])
         if query.get("fieldSelector"):
-            out.fields = _fields(query["fieldSelector"])
+            out.by_field = _fields(query["fieldSelector"])
     except ValueError as why:
         raise errors.BadRequest(str(why)) from None
     known = kind.strategy.fields
-    if out.fields is not None:
-        for key in (term.field for term in out.fields.terms):
+    if out.by_field is not None:
+        for key in (term.field for term in out.by_field.terms):
             if key not in known and key not in ("metadata.name", "metadata.namespace"):
                 raise errors.BadRequest(unknown_field(kind, key))
     out.where = _where(out, kind, name)
@@ -209,7 +209,7 @@ def unknown_field(kind: Kind, key: str) -> str:
 
 
 def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] | None:
-    by_label, by_field = out.labels, out.fields
+    by_label, by_field = out.by_label, out.by_field
     matches_labels = by_label.matches if by_label is not None else None
     if by_field is None and not name:
         return (lambda e: matches_labels(e.labels)) if matches_labels else None

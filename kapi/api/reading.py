@@ -81,7 +81,7 @@ def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) ->
         raise too_new(wanted, current)
     prefix = kind.prefix(namespace)
     after = prefix + how.after if how.after else ""
-    return rest.list(kind, namespace, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
+    return rest.page(kind, namespace, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
 
 
 def too_new(wanted: int, current: int) -> errors.Timeout:

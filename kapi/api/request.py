@@ -60,7 +60,7 @@ def target(path: str) -> Target | None:
 class Request:
     """One HTTP request. Headers are looked up in one pass over what the handlers need."""
 
-    __slots__ = ("_body", "_query", "accept", "audit_id", "authorization", "content_type", "encoding", "method", "path", "receive",
+    __slots__ = ("_body", "_query", "accept", "audit_id", "authorization", "content_type", "encoding", "impersonates", "method", "path", "receive",
                  "scope", "send", "target", "user", "user_agent", "verb", "warnings")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +68,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.accept = self.content_type = self.user_agent = self.authorization = self.audit_id = self.encoding = ""
+        self.impersonates = False
         for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value.decode("latin-1")
@@ -81,6 +82,8 @@ class Request:
                 self.encoding = value.decode("latin-1")
             elif name == b"audit-id":
                 self.audit_id = value.decode("latin-1")
+            elif name.startswith(b"impersonate-"):
+                self.impersonates = True
         self.target: Target | None = None
         self.verb = ""
         self.user = User("")

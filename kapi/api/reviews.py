@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kapi.access import jwt
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, time
@@ -50,13 +51,10 @@ def user_info(user: User) -> Object:
 def _token(access: "Access", user: User, obj: Object) -> Object:
     spec = obj["spec"]
     try:
-        found = access.authenticator.review(spec["token"], spec.get("audiences") or [])
-    except errors.Unauthorized:
-        return {"user": {}, "error": "invalid bearer token"}
-    out: Object = {"authenticated": True, "user": user_info(found)}
-    if spec.get("audiences"):
-        out["audiences"] = spec["audiences"]
-    return out
+        found = access.authenticator.understand(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
+    except jwt.Refused as why:
+        return {"user": {}, "error": str(why)}
+    return {"authenticated": True, "user": user_info(found.user), "audiences": list(found.audiences)}
 
 
 def _attributes(user: User, spec: Object) -> Attributes:

@@ -200,7 +200,7 @@ def _service_peer(app: "App", service: Object, scheme: str, port: str) -> Peer:
     assert slices is not None
     if wanted and (port or len(service["spec"]["ports"]) == 1):
         chosen = {"kubernetes.io/service-name": meta["name"]}
-        for entry in app.rest.list(slices, meta["namespace"], equals=chosen).entries:
+        for entry in app.rest.page(slices, meta["namespace"], equals=chosen).entries:
             obj = entry.obj
             numbers = [p["port"] for p in obj.get("ports") or () if (p.get("name") or "") == (wanted[0].get("name") or "")]
             for endpoint in obj.get("endpoints") or ():

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from kapi.access import tokens
+from kapi.access.tokens import Tokens
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors
@@ -136,11 +136,10 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
 # service accounts -------------------------------------------------------------------------------------------------------------------
 
 
-async def token(request: Request, rest: Rest, kind: Kind, issuer: tokens.Issuer) -> None:
+async def token(request: Request, kind: Kind, tokens: Tokens) -> None:
     """POST serviceaccounts/NAME/token."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = _body(await request.body(), writing.media(request), "authentication.k8s.io", "v1", "TokenRequest", what.warnings)
-    account = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
-    await responses.send_object(request, 201, issuer.issue(account, wanted, dry_run=what.dry_run), responses.negotiate(request.accept))
-
+    answered = tokens.request(what.namespace, what.name, wanted)
+    await responses.send_object(request, 201, answered, responses.negotiate(request.accept))

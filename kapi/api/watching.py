@@ -71,7 +71,7 @@ class Watching:
             return int(version), None
         if version and int(version) > self.rest.store.revision:
             raise reading.too_new(int(version), self.rest.store.revision)
-        page = self.rest.list(self.kind, self.namespace, equals=self.how.equals, where=self.how.where)
+        page = self.rest.page(self.kind, self.namespace, equals=self.how.equals, where=self.how.where)
         return page.revision, page.entries
 
     def _selected(self, events: list[Event], where: Callable[[Entry], bool]) -> list[bytes]:

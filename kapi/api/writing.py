@@ -170,9 +170,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
 
 async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     kind = what.kind
-    wanted, warnings = decode.decode_applied(
-        raw, kind.schema, api_version=kind.resource.api_version, kind=kind.resource.kind, validation=what.validation
-    )
+    wanted, warnings = decode.decode_applied(raw, api_version=kind.resource.api_version, validation=what.validation)
     what.warnings += warnings
     meta = wanted.setdefault("metadata", {})
     if meta.get("managedFields"):
@@ -186,11 +184,15 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
     """Server-side apply of `wanted`, a partial object."""
     kind = what.kind
     what.tracked = False
+    strategy = kind.strategy
+    reset = strategy.status_reset_fields if what.subresource == "status" else strategy.reset_fields
+    if strategy.status and what.subresource != "status":
+        reset = (*reset, ("status",))
 
     def change(live: Object | None) -> Object:
         out = apply.apply(
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version,
-            subresource=what.subresource, stamp=time.stamp(),
+            subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
         kind.strategy.default(out)
         return out

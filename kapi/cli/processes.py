@@ -83,8 +83,13 @@ class Process:
                 pass_fds=(writer,) if notifies else (), cwd="/",
             )  # fmt: skip
         os.close(writer)
-        self.pid_file.write_text(json.dumps({"pid": child.pid, "started": _start_time(child.pid), "command": list(command)}))
+        self.adopt(child.pid)
         return Starting(self, child, reader, notifies)
+
+    def adopt(self, pid: int) -> None:
+        """Note a process as this one."""
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        self.pid_file.write_text(json.dumps({"pid": pid, "started": _start_time(pid)}))
 
     def signal(self, number: int) -> bool:
         """Send a signal; False when it does not run."""

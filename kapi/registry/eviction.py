@@ -34,7 +34,7 @@ def _free(pod: Object) -> bool:
 
 def _covering(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
     own = pod["metadata"].get("labels") or {}
-    found = (encoding.parse(budgets, e) for e in rest.list(budgets, call.namespace).entries)
+    found = (encoding.parse(budgets, e) for e in rest.page(budgets, call.namespace).entries)
     return [b for b in found if labels.from_object(b["spec"].get("selector")).matches(own)]
 
 

@@ -51,7 +51,7 @@ class Rest:
             raise errors.not_found(kind.resource.plural, kind.resource.group, name)
         return entry
 
-    def list(self, kind: Kind, namespace: str, **how: Any) -> Page:
+    def page(self, kind: Kind, namespace: str, **how: Any) -> Page:
         """A page of entries in key order; `how` goes to Store.list."""
         return self.store.list(kind.prefix(namespace), **how)
 
@@ -195,7 +195,9 @@ class Rest:
                 self.allocators.release(kind, old)
             return Written(encoding.final(kind, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if call.dry_run or new == old:
+        if managed.unchanged_but_times(new, old):
+            return Written(entry.body)
+        if call.dry_run:
             return Written(encoding.final(kind, new))
         return Written((await self._commit(call, call.key, new, entry.revision)).body)
 

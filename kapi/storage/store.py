@@ -47,6 +47,8 @@ class Store:
     def __init__(self, backend: Backend) -> None:
         self.revision = 0
         """The revision of the newest visible commit."""
+        self.healthy = True
+        """Whether the backend took the newest commits."""
         self.describe: Callable[[str, Object], dict[str, str]] = lambda key, obj: {}
         """Makes the fields of an object that was read from disk or written by somebody else. Set it before `start`."""
         self._backend = backend
@@ -155,6 +157,7 @@ class Store:
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """The backend's news, durable and in order: make them visible, then tell who waits."""
+        self.healthy = True
         now = time.now()
         touched: dict[str, tuple[Collection, list[tuple[int, str]]]] = {}
         for change in changes:
@@ -169,6 +172,7 @@ class Store:
         self._set_timer()
 
     def _refuse(self, changes: Sequence[Change], error: Exception) -> None:
+        self.healthy = isinstance(error, Mismatch)
         for change in changes:
             self._release(change.key)
             if change.done and not change.done.done():

@@ -1,0 +1,137 @@
+"""Each component alone: `kapi apiserver`, `controllers`, `scheduler`, `proxy`; and `kapi control`, the latter three in one process.
+
+They speak HTTPS to any API server, ours or a stock one, as the identity of a kubeconfig.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from kapi.cli import processes
+from kapi.cli.progress import Failure
+from kapi.client import config
+from kapi.client.client import Client
+
+
+def supervise(main: Coroutine[Any, Any, None]) -> int:
+    """Run a component until SIGTERM or SIGINT, then end it in order. The exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+
+    async def until_told() -> None:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    uvloop.run(until_told())
+    return 0
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """A component that is a client of an API server."""
+
+    kubeconfig: Path | None = None
+    """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
+
+
+@contextlib.asynccontextmanager
+async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
+    """A client for a component; `agent` is what managedFields and audit logs call it."""
+    try:
+        endpoint = config.from_kubeconfig(kubeconfig or "")
+    except (OSError, config.ConfigError) as why:
+        raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
+    made = config.connect(endpoint, agent=agent)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def apiserver(settings: Any) -> None:
+    """The API server."""
+    from kapi import storage
+    from kapi.api import apiserver as room
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    pki = room.certificates(settings)
+    try:
+        await room.run(settings, pki, processes.say_ready)
+    except storage.Unusable as why:
+        raise Failure(str(why)) from None
+    except OSError as why:
+        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+
+
+async def controllers(settings: ClientSettings) -> None:
+    """The controllers."""
+    from kapi import controllers as room
+
+    async with client(settings.kubeconfig, "kube-controller-manager") as api:
+        processes.say_ready()
+        await room.run(api)
+
+
+async def scheduler(settings: ClientSettings) -> None:
+    """The scheduler."""
+    from kapi import scheduler as room
+
+    async with client(settings.kubeconfig, "kube-scheduler") as api:
+        processes.say_ready()
+        await room.run(api)
+
+
+async def proxy(settings: ClientSettings) -> None:
+    """The service proxy."""
+    from kapi import proxy as room
+
+    async with client(settings.kubeconfig, "kube-proxy") as api:
+        processes.say_ready()
+        await room.run(api)
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """Controllers, scheduler and proxy in one process."""
+
+    pki: Path = Path("pki")
+    """Directory with controller-manager.conf, scheduler.conf and proxy.conf."""
+    proxy: bool = True
+    """Run the service proxy too (needs root and nftables)."""
+
+
+async def control(settings: ControlSettings) -> None:
+    """Everything of floor 6 but the kubelet, each under its own identity."""
+    parts: list[tuple[Any, str]] = [(controllers, "controller-manager"), (scheduler, "scheduler")]
+    if settings.proxy:
+        parts.append((proxy, "proxy"))
+    async with asyncio.TaskGroup() as group:
+        for part, name in parts:
+            group.create_task(part(ClientSettings(settings.pki / f"{name}.conf")))
+
+
+def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
+    return lambda settings: supervise(part(settings))
+
+
+def commands() -> dict[str, tuple[type[Any], Callable[[Any], int]]]:
+    """Name -> settings class and what runs it."""
+    from kapi.api.apiserver import Settings as ServerSettings
+
+    return {
+        "apiserver": (ServerSettings, _runner(apiserver)),
+        "controllers": (ClientSettings, _runner(controllers)),
+        "scheduler": (ClientSettings, _runner(scheduler)),
+        "proxy": (ClientSettings, _runner(proxy)),
+        "control": (ControlSettings, _runner(control)),
+    }
