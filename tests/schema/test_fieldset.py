@@ -82,7 +82,7 @@ def test_paths_are_shown_as_conflicts_show_them() -> None:
 
 
 def test_has_and_prune() -> None:
-    fields = {"f:spec": {"f:a": {}, "f:b": {".": {}, "f:c": {}}}}
+    fields: Any = {"f:spec": {"f:a": {}, "f:b": {".": {}, "f:c": {}}}}
     assert fieldset.has(fields, ["f:spec", "f:b"])
     assert not fieldset.has(fields, ["f:spec"])
     assert fieldset.prune(fields, ("spec", "b")) == {"f:spec": {"f:a": {}}}

@@ -58,7 +58,8 @@ def test_times_alone_are_no_change() -> None:
 
 def test_clients_may_drop_all_and_then_nothing_is_tracked() -> None:
     first = write(None, config(k="v"), "one")
-    for empty in ([], [{}]):
+    empties: list[Any] = [[], [{}]]
+    for empty in empties:
         dropped = write(first, {**config(k="w"), "metadata": {"name": "a", "managedFields": empty}}, "two")
         assert "managedFields" not in dropped["metadata"]
     assert "managedFields" not in write(dropped, config(k="x"), "two")["metadata"]
