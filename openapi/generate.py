@@ -94,14 +94,15 @@ def notation(go: str, types: binary.Types, known: dict[str, Any]) -> str:
     return definition(go) if "/" in go else go
 
 
-def flattened(name: str, types: binary.Types) -> dict[str, binary.Field]:
-    """Fields of a struct by JSON name, embedded structs opened."""
-    out: dict[str, binary.Field] = {}
+def flattened(name: str, types: binary.Types, inside: str = "") -> dict[str, tuple[binary.Field, str]]:
+    """Fields of a struct by JSON name, embedded structs opened; with the dotted names of the structs they lie in."""
+    out: dict[str, tuple[binary.Field, str]] = {}
     for field in types.structs.get(name, ()):
         if field.name:
-            out[field.name] = field
+            out[field.name] = (field, inside)
         else:
-            out |= flattened(field.type.lstrip("*"), types)
+            struct = field.type.rpartition(".")[2]
+            out |= flattened(field.type.lstrip("*"), types, f"{inside}.{struct}" if inside else struct)
     return out
 
 
@@ -153,8 +154,9 @@ def described(name: str, schema: dict[str, Any], types: binary.Types, known: dic
     for field in sorted(properties, key=lambda f: (list(go).index(f) if f in go else len(go), f)):
         required = field in schema.get("required", ())
         if field in go:
-            options = "".join({"omitempty": " ?", "omitzero": " 0"}.get(o, "") for o in go[field].options)
-            text = notation(go[field].type, types, known) + options
+            known_field, inside = go[field]
+            options = "".join({"omitempty": " ?", "omitzero": " 0"}.get(o, "") for o in known_field.options)
+            text = notation(known_field.type, types, known) + options + (f" in={inside}" if inside else "")
         else:
             text = guessed(name, field, properties[field], required)
         out[field] = " ".join([text, *flags(properties[field], required)])

@@ -2,7 +2,8 @@
 
 The table maps each definition to its fields in Go's order. A field is a type and words: "*[]T", "map[K]T", "bytes", a
 definition's name, "v1.Protocol=string" for a scalar Go has a name for; '*' is a pointer, '?' omitempty, '0' omitzero, '!'
-required, "list=map(port,protocol)", "map=atomic", "patch=merge,retainKeys(name)". The key "" holds words on the whole type.
+required, "in=VolumeSource" lies in an embedded struct, "list=map(port,protocol)", "map=atomic",
+"patch=merge,retainKeys(name)". The key "" holds words on the whole type.
 """
 
 import re
@@ -41,6 +42,8 @@ def _words(text: str) -> dict[str, Any]:
             out["omit_empty"] = True
         elif key == "0":
             out["omit_zero"] = True
+        elif key == "in":
+            out["embedded"] = value
         elif key == "list":
             out |= {"list_type": value, "keys": inner.split(",") if inner else ()}
         elif key == "map":
@@ -71,7 +74,7 @@ def _type(text: str, **more: Any) -> Schema:
             name=text,
             fields=lambda: _fields(text),
             required=_required(text),
-            **more | {"atomic": bool(more.get("atomic")) or "map=atomic" in whole},
+            **{"atomic": "map=atomic" in whole} | more,
         )
     return Schema(PLAIN.get(text, text), **more)
 

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Fields = Mapping[str, "Schema"]
-SCALARS = frozenset({"string", "int32", "int64", "number", "boolean", "bytes", "quantity", "time", "microtime", "duration", "intstr"})
-ZEROS: dict[str, Any] = {"string": "", "int32": 0, "int64": 0, "number": 0, "boolean": False, "quantity": "0", "intstr": 0}
+ZEROS: dict[str, Any] = {
+    **{"string": "", "int32": 0, "int64": 0, "number": 0, "boolean": False},
+    **{"quantity": "0", "intstr": 0, "duration": "0s"},
+}
+"""What Go writes for values that were never set."""
 
 
 class Schema:
@@ -20,6 +23,7 @@ class Schema:
         "_fields",
         "atomic",
         "default",
+        "embedded",
         "enum",
         "extra",
         "go",
@@ -55,10 +59,11 @@ class Schema:
         pointer: bool = False,
         omit_empty: bool = True,
         omit_zero: bool = False,
+        embedded: str = "",
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         self.type = type
-        """object, map, list, any, or one of SCALARS."""
+        """object, map, list, any, string, int32, int64, number, boolean, bytes, quantity, time, microtime, duration, intstr."""
         self.name = name
         """Definition name of an object: 'io.k8s.api.core.v1.PodSpec'; also of quantities, times and the like."""
         self._fields = fields
@@ -83,6 +88,8 @@ class Schema:
         self.omit_empty = omit_empty
         """Absent from output when nil or zero (structs never are, unless omit_zero)."""
         self.omit_zero = omit_zero
+        self.embedded = embedded
+        """The embedded Go struct a field lies in, which paths in messages show: 'VolumeSource'."""
         self.extra = extra or {}
         """Further facts (a CRD's validation keywords)."""
 
@@ -126,4 +133,3 @@ class Schema:
 
 
 ANY = Schema("any")
-EMPTY = Schema("object")

@@ -1,0 +1,95 @@
+"""Text to JSON values: `plain` for speed, `exact` with all that a dict would lose (repeated keys, how numbers were written).
+
+YAML is read as sigs.k8s.io/yaml reads it: the first document, no dates, keys as texts. Types are no matter of this room.
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+import yaml
+
+from kapi.schema import syntax
+from kapi.schema.reading import DecodeError, Number, Pairs
+
+SPACED_KEY = re.compile(rb'"\s+:')
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def may_repeat(raw: bytes, value: Any) -> bool:
+    """Whether a key of the JSON text may stand twice in its object: cheap, and sure only when the answer is no."""
+    if b"\\u" in raw or SPACED_KEY.search(raw):
+        return True
+    return raw.count(b'":') != orjson.dumps(value).count(b'":')
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(text)
+
+
+def exact(raw: bytes, form: str, strict: list[str]) -> Any:
+    """Pairs of a 'json' or 'yaml' text. Raises DecodeError; repeated keys of YAML are told to `strict`."""
+    if form == "yaml":
+        return _yaml(raw, strict)
+    try:
+        return json.loads(raw, object_pairs_hook=Pairs, parse_float=Number, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        raise DecodeError(syntax.error(raw) or "invalid JSON") from None
+
+
+class _Loader(_LOADER):  # type: ignore[misc, valid-type]
+    """Makes Pairs, and remembers which keys stood twice and where."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
+        self.repeated: list[str] = []
+
+    def pairs(self, node: yaml.MappingNode) -> Pairs:
+        self.flatten_mapping(node)
+        out, seen = Pairs(), set[str]()
+        for key_node, value_node in node.value:
+            key = _key(self.construct_object(key_node, deep=True))
+            if key in seen:
+                self.repeated.append(f'  line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+            seen.add(key)
+            out.append((key, self.construct_object(value_node, deep=True)))
+        return Pairs(dict(out).items())
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _LOADER.yaml_implicit_resolvers.items()
+}
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.pairs)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    return orjson.dumps(key).decode() if isinstance(key, bool | int | float) else str(key)
+
+
+def _yaml_words(found: Exception) -> str:
+    """An error as go-yaml words it; its lines count from 0, those of its scanner from 1, and line 0 is not named."""
+    if not isinstance(found, yaml.MarkedYAMLError):
+        return str(found)
+    line = found.problem_mark.line if found.problem_mark else 0
+    if line and isinstance(found, yaml.scanner.ScannerError):
+        line += 1
+    if not line and found.context_mark:
+        line = found.context_mark.line
+    return f"line {line}: {found.problem}" if line else str(found.problem)
+
+
+def _yaml(raw: bytes, strict: list[str]) -> Any:
+    loader = _Loader(raw)
+    try:
+        value = loader.get_data() if loader.check_data() else None
+    except (yaml.YAMLError, ValueError) as found:
+        raise DecodeError(f"yaml: {_yaml_words(found)}") from None
+    finally:
+        loader.dispose()
+    if loader.repeated:
+        strict.append("\n".join(["yaml: unmarshal errors:", *loader.repeated]))
+    return value
