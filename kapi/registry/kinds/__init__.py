@@ -6,10 +6,19 @@ from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrate
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
 from kapi.registry.kinds.ingress import IngressClassStrategy, IngressStrategy
 from kapi.registry.kinds.networking import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
+from kapi.registry.kinds.persistent import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
 from kapi.registry.kinds.pods import PodStrategy
 from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
 from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.service import ServiceStrategy
+from kapi.registry.kinds.storage import (
+    CSIDriverStrategy,
+    CSINodeStrategy,
+    CSIStorageCapacityStrategy,
+    StorageClassStrategy,
+    VolumeAttachmentStrategy,
+    VolumeAttributesClassStrategy,
+)
 from kapi.registry.kinds.workload_sets import DaemonSetStrategy, StatefulSetStrategy
 from kapi.registry.kinds.workloads import (
     ControllerRevisionStrategy,
@@ -29,6 +38,8 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("", "pods"): PodStrategy,
     ("", "podtemplates"): PodTemplateStrategy,
     ("", "replicationcontrollers"): ReplicationControllerStrategy,
+    ("", "persistentvolumeclaims"): PersistentVolumeClaimStrategy,
+    ("", "persistentvolumes"): PersistentVolumeStrategy,
     ("", "resourcequotas"): ResourceQuotaStrategy,
     ("", "secrets"): SecretStrategy,
     ("", "serviceaccounts"): ServiceAccountStrategy,
@@ -50,4 +61,10 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("node.k8s.io", "runtimeclasses"): RuntimeClassStrategy,
     ("policy", "poddisruptionbudgets"): PodDisruptionBudgetStrategy,
     ("scheduling.k8s.io", "priorityclasses"): PriorityClassStrategy,
+    ("storage.k8s.io", "csidrivers"): CSIDriverStrategy,
+    ("storage.k8s.io", "csinodes"): CSINodeStrategy,
+    ("storage.k8s.io", "csistoragecapacities"): CSIStorageCapacityStrategy,
+    ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
+    ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
+    ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
 }

@@ -4,8 +4,11 @@
 Zero values: an absent field and "" (or 0) are the same to a rule unless the field is a pointer in stock's types; then `in` tells.
 """
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
@@ -265,3 +268,9 @@ def shown(value: Any, default: str = "<none>") -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def difference(old: Any, new: Any) -> str:
+    """The tail of a message that shows what changed: a line feed and the changed lines of both as JSON."""
+    texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines() for value in (old, new)]
+    return "\n" + "\n".join(list(difflib.unified_diff(*texts, lineterm=""))[2:]) + "\n"

@@ -36,9 +36,9 @@ def _sources(e: Errors, field: str, spec: Object) -> None:
     if source is None or reference is None:
         return
     if reference.get("namespace"):
-        e.invalid(field, f"{field}.dataSource", "may not be specified when dataSourceRef.namespace is specified")
+        e.invalid(field, {}, "may not be specified when dataSourceRef.namespace is specified")
     elif any(source.get(k) != reference.get(k) for k in ("apiGroup", "kind", "name")):
-        e.invalid(field, f"{field}.dataSource", "must match dataSourceRef")
+        e.invalid(field, {}, "must match dataSourceRef")
 
 
 def claim_spec(e: Errors, field: str, spec: Object) -> None:
