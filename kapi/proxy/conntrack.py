@@ -1,0 +1,50 @@
+"""Connections the kernel remembers wrongly: UDP flows to an endpoint that is gone, or begun when there was none.
+
+UDP has no end, so such entries would live as long as the client keeps sending. Everything else ends by itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+from kapi.proxy.model import ServicePort
+
+log = logging.getLogger(__name__)
+Command = tuple[str, ...]
+"""Arguments of `conntrack`."""
+
+
+def _faces(port: ServicePort) -> Iterator[Command]:
+    """How packets to the service look before translation."""
+    family = ("-f", "ipv6") if port.family == "IPv6" else ("-f", "ipv4")
+    for address in (port.cluster_ip, *port.external_ips, *port.balancer_ips):
+        yield (*family, "--orig-dst", address, "--orig-port-dst", str(port.port))
+    if port.node_port:
+        yield (*family, "--orig-port-dst", str(port.node_port))
+
+
+def stale(old: ServicePort | None, new: ServicePort | None) -> list[Command]:
+    """What to delete after a service port changed."""
+    port = old or new
+    if port is None or port.protocol != "udp":
+        return []
+    before, after = ({*p.anywhere, *p.here} if p else set() for p in (old, new))
+    start = ("-D", "-p", "udp")
+    if not before:
+        return [(*start, *face) for face in _faces(port)] if after else []
+    gone = sorted({address for address, _ in before - after})
+    return [(*start, *face, "--dst-nat", address) for face in _faces(port) for address in gone]
+
+
+async def run(command: Command) -> None:
+    """Run conntrack; entries that are not there, or no such program, are no failure."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "conntrack", *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+    except FileNotFoundError:
+        log.debug("no conntrack program: old UDP flows may linger")
+        return
+    _, said = await process.communicate()
+    if process.returncode and b"0 flow entries" not in said:
+        log.warning("conntrack %s: %s", " ".join(command), said.decode(errors="replace").strip())

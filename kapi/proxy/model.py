@@ -1,0 +1,239 @@
+"""What the proxy has to make true: Services and EndpointSlices turned into service ports with their endpoints. Pure.
+
+A `ServicePort` is one port of one Service in one IP family, with everything decided that depends on this node: which endpoints are
+used, which of them are local, what the traffic policies and topology hints leave of them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+SERVICE_NAME = "kubernetes.io/service-name"
+PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+HEADLESS = "service.kubernetes.io/headless"
+ZONE = "topology.kubernetes.io/zone"
+
+
+class Place(NamedTuple):
+    """The node the proxy runs on."""
+
+    name: str
+    zone: str = ""
+
+
+class Endpoint(NamedTuple):
+    address: str
+    port: int
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    local: bool = False
+    zones: tuple[str, ...] = ()
+    """Zones it is hinted for."""
+    nodes: tuple[str, ...] = ()
+    """Nodes it is hinted for."""
+
+    @property
+    def target(self) -> tuple[str, int]:
+        return self.address, self.port
+
+
+Targets = tuple[tuple[str, int], ...]
+"""(address, port) of endpoints, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    namespace: str
+    service: str
+    port_name: str
+    family: str
+    """IPv4 or IPv6."""
+    protocol: str
+    """tcp, udp or sctp."""
+    cluster_ip: str
+    port: int
+    node_port: int = 0
+    external_ips: tuple[str, ...] = ()
+    balancer_ips: tuple[str, ...] = ()
+    """Of the load balancer, those that the proxy itself is to serve (ipMode VIP)."""
+    source_ranges: tuple[str, ...] = ()
+    affinity: int = 0
+    """Seconds of ClientIP session affinity; 0 is none."""
+    internal_local: bool = False
+    external_local: bool = False
+    anywhere: Targets = ()
+    """Endpoints for traffic that may go to any node."""
+    here: Targets = ()
+    """Endpoints on this node, for policy Local."""
+    exists: bool = False
+    """Whether there is any usable endpoint at all, here or elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """'default/kubernetes/tcp/https': how chains and logs call it."""
+        return f"{self.namespace}/{self.service}/{self.protocol}/{self.port_name}"
+
+    @property
+    def internal(self) -> Targets:
+        """Endpoints behind the cluster IP."""
+        return self.here if self.internal_local else self.anywhere
+
+    @property
+    def external(self) -> Targets:
+        """Endpoints behind node port, external and load balancer addresses."""
+        return self.here if self.external_local else self.anywhere
+
+    @property
+    def exposed(self) -> bool:
+        return bool(self.node_port or self.external_ips or self.balancer_ips)
+
+
+def family_of(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
+
+
+def canonical(address: str) -> str:
+    """The address as nft prints it; '' for what is none."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return ""
+
+
+def served(service: Object) -> bool:
+    """Whether this proxy handles the Service at all."""
+    spec, labels = service.get("spec") or {}, service["metadata"].get("labels") or {}
+    return spec.get("type") != "ExternalName" and spec.get("clusterIP") not in (None, "", "None") and PROXY_NAME not in labels
+
+
+def slice_service(piece: Object) -> str:
+    """'namespace/name' of the Service an EndpointSlice belongs to; '' when it is none of ours."""
+    labels = piece["metadata"].get("labels") or {}
+    name = labels.get(SERVICE_NAME)
+    return f"{piece['metadata'].get('namespace')}/{name}" if name and HEADLESS not in labels and PROXY_NAME not in labels else ""
+
+
+def endpoints(slices: Iterable[Object], family: str, port_name: str, place: Place) -> list[Endpoint]:
+    """Endpoints of a named port, each address once."""
+    found: dict[tuple[str, int], Endpoint] = {}
+    for piece in slices:
+        if piece.get("addressType") != family:
+            continue
+        number = next((p.get("port") for p in piece.get("ports") or () if (p.get("name") or "") == port_name), None)
+        if number is None:
+            continue
+        for raw in piece.get("endpoints") or ():
+            conditions, hints = raw.get("conditions") or {}, raw.get("hints") or {}
+            ready = conditions.get("ready") is not False
+            serving = conditions.get("serving", ready) is not False
+            for address in raw.get("addresses") or ()[:1]:
+                endpoint = Endpoint(
+                    canonical(address),
+                    number,
+                    ready,
+                    serving,
+                    bool(conditions.get("terminating")),
+                    raw.get("nodeName") == place.name,
+                    tuple(z.get("name", "") for z in hints.get("forZones") or ()),
+                    tuple(n.get("name", "") for n in hints.get("forNodes") or ()),
+                )
+                old = found.get(endpoint.target)
+                if old is None or (endpoint.ready and not old.ready):
+                    found[endpoint.target] = endpoint
+    return list(found.values())
+
+
+def usable(candidates: Sequence[Endpoint]) -> list[Endpoint]:
+    """The ready ones; when there is none, those that still serve while they terminate."""
+    ready = [e for e in candidates if e.ready]
+    return ready or [e for e in candidates if e.serving and e.terminating]
+
+
+def hinted(candidates: Sequence[Endpoint], place: Place) -> list[Endpoint]:
+    """Those hinted for this node, else for its zone; all, when any has no hint or none is for here."""
+    if candidates and all(e.nodes for e in candidates):
+        near = [e for e in candidates if place.name in e.nodes]
+        if near:
+            return near
+    if candidates and place.zone and all(e.zones for e in candidates):
+        near = [e for e in candidates if place.zone in e.zones]
+        if near:
+            return near
+    return list(candidates)
+
+
+def _targets(chosen: Iterable[Endpoint]) -> Targets:
+    return tuple(sorted(e.target for e in chosen if e.address))
+
+
+def _addresses(listed: Iterable[str], family: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(canonical(a) for a in listed if family_of(a) == family and canonical(a)))
+
+
+def _facts(service: Object, family: str) -> Mapping[str, Any]:
+    """What all ports of the Service share."""
+    spec, status = service["spec"], service.get("status") or {}
+    affinity = 0
+    if spec.get("sessionAffinity") == "ClientIP":
+        affinity = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds") or 10800
+    ingress = (status.get("loadBalancer") or {}).get("ingress") or ()
+    balanced = spec.get("type") == "LoadBalancer"
+    return {
+        "external_ips": _addresses(spec.get("externalIPs") or (), family),
+        "balancer_ips": _addresses((i["ip"] for i in ingress if i.get("ip") and i.get("ipMode") != "Proxy"), family) if balanced else (),
+        "source_ranges": tuple(r.strip() for r in spec.get("loadBalancerSourceRanges") or () if family_of(r) == family) if balanced else (),
+        "affinity": affinity,
+        "internal_local": spec.get("internalTrafficPolicy") == "Local",
+        "external_local": spec.get("externalTrafficPolicy") == "Local",
+    }
+
+
+def service_ports(service: Object, slices: Sequence[Object], place: Place) -> list[ServicePort]:
+    """Every port of the Service, in each of its IP families."""
+    if not served(service):
+        return []
+    spec, meta = service["spec"], service["metadata"]
+    found = []
+    for cluster_ip in spec.get("clusterIPs") or [spec["clusterIP"]]:
+        family = family_of(cluster_ip)
+        facts = _facts(service, family)
+        for port in spec.get("ports") or ():
+            name = port.get("name") or ""
+            everyone = endpoints(slices, family, name, place)
+            anywhere = hinted(usable(everyone), place)
+            here = usable([e for e in everyone if e.local])
+            found.append(
+                ServicePort(
+                    meta["namespace"],
+                    meta["name"],
+                    name,
+                    family,
+                    (port.get("protocol") or "TCP").lower(),
+                    canonical(cluster_ip),
+                    port["port"],
+                    port.get("nodePort") or 0,
+                    anywhere=_targets(anywhere),
+                    here=_targets(here),
+                    exists=bool(anywhere or here),
+                    **facts,
+                )
+            )
+    return found
+
+
+def health_check(service: Object, slices: Sequence[Object], place: Place) -> tuple[int, int]:
+    """(health check node port, endpoints on this node); port 0 when the Service has none."""
+    number = service["spec"].get("healthCheckNodePort") or 0
+    if not number or service["spec"].get("externalTrafficPolicy") != "Local":
+        return 0, 0
+    local = {
+        a
+        for piece in slices
+        for e in piece.get("endpoints") or ()
+        if e.get("nodeName") == place.name and (e.get("conditions") or {}).get("ready") is not False
+        for a in e.get("addresses") or ()
+    }
+    return number, len(local)

@@ -1,0 +1,188 @@
+"""The proxy: watches Services and EndpointSlices and keeps the node's nftables true to them.
+
+A change is applied as soon as nft is free; what changes meanwhile goes together into the next script. When nft refuses a change,
+everything is written anew in one transaction. Nothing runs while nothing changes.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from kapi.client import Client, Informers
+from kapi.objects.resource import ENDPOINT_SLICES, NODES, SERVICES
+from kapi.proxy import conntrack, model, rules
+from kapi.proxy.health import HealthChecks
+from kapi.proxy.model import Place, ServicePort
+from kapi.proxy.rules import EMPTY, Fragment, Options
+from kapi.proxy.settings import Settings
+from kapi.proxy.table import Table
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+OURS = f"!{model.PROXY_NAME},!{model.HEADLESS}"
+FIRST_DELAY, LAST_DELAY = 1.0, 30.0
+
+
+class NftError(Exception):
+    """nft did not take a script; the message is what it said."""
+
+
+async def nft(script: str) -> None:
+    """Apply a script in one transaction. Raises NftError."""
+    process = await asyncio.create_subprocess_exec(
+        "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate(script.encode())
+    if process.returncode:
+        raise NftError(said.decode(errors="replace").strip())
+
+
+def families() -> list[str]:
+    """The IP families the node can do."""
+    return ["IPv4", "IPv6"] if Path("/proc/net/if_inet6").exists() else ["IPv4"]
+
+
+def bridged_traffic_is_seen() -> bool:
+    """Whether replies that stay on one bridge pass netfilter, so that they can be translated back."""
+    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    return switch.exists() and switch.read_text().strip() == "1"
+
+
+async def cleanup() -> None:
+    """Take away everything the proxy ever wrote."""
+    await nft(rules.cleanup(families()))
+
+
+class Proxy:
+    """`apply` takes a script for nft and raises NftError when it is refused."""
+
+    def __init__(self, client: Client, settings: Settings, apply: Callable[[str], Awaitable[None]] = nft) -> None:
+        self._apply = apply
+        self._place = Place(settings.node_name or socket.gethostname())
+        self._options = Options(settings.cluster_cidr, settings.masquerade_all, not bridged_traffic_is_seen())
+        self._tables = {family: Table(family) for family in families()}
+        self._ports: dict[str, dict[tuple[str, str], ServicePort]] = {}
+        """Service -> (family, port name with protocol) -> what is written for it."""
+        self._dirty: dict[str, None] = {}
+        self._checks: dict[str, None] = {}
+        """Services whose health check port may have to change."""
+        self._changed = asyncio.Event()
+        self._health = HealthChecks(settings.health_address)
+        self._informers = Informers(client)
+        self._services = self._informers.select(SERVICES, labels=OURS)
+        self._slices = self._informers.select(ENDPOINT_SLICES, labels=OURS)
+        self._slices.index("service", lambda piece: [key] if (key := model.slice_service(piece)) else [])
+        node = self._informers.select(NODES, fields=f"metadata.name={self._place.name}", metadata=True)
+        self._services.on(self._service_changed)
+        self._slices.on(self._slice_changed)
+        node.on(self._node_changed)
+        self.synced = asyncio.Event()
+        """Set when the rules are in place for the first time."""
+
+    def _mark(self, keys: Iterable[str]) -> None:
+        self._dirty |= dict.fromkeys(keys)
+        self._changed.set()
+
+    def _service_changed(self, old: Object | None, new: Object | None) -> None:
+        meta = (new or old or {})["metadata"]
+        self._mark((f"{meta['namespace']}/{meta['name']}",))
+
+    def _slice_changed(self, old: Object | None, new: Object | None) -> None:
+        self._mark(key for piece in (old, new) if piece is not None and (key := model.slice_service(piece)))
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        labels = ((new or {}).get("metadata") or {}).get("labels") or {}
+        zone = labels.get(model.ZONE, "")
+        if new is not None and zone != self._place.zone:
+            self._place = self._place._replace(zone=zone)
+            self._mark(self._ports)
+
+    async def run(self) -> None:
+        """Keep the rules true until cancelled; they stay when this ends, so that traffic goes on."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._informers.run(), name="proxy informers")
+                await self._informers.synced()
+                self._take()
+                await self._write_all()
+                self.synced.set()
+                while True:
+                    await self._changed.wait()
+                    await self._sync()
+        finally:
+            self._health.close()
+
+    async def _sync(self) -> None:
+        """Write what changed since the last time."""
+        scripts, stale = self._take()
+        script = "".join(scripts)
+        if script:
+            try:
+                await self._apply(script)
+            except NftError as error:
+                log.warning("nft refused a change, writing everything anew: %s", error)
+                await self._write_all()
+        for command in stale:
+            await conntrack.run(command)
+        await self._update_health()
+
+    async def _write_all(self) -> None:
+        """Replace the tables; a failure is tried again with back-off."""
+        delay = FIRST_DELAY
+        while True:
+            wanted = {family: table.whole() for family, table in self._tables.items()}
+            try:
+                await self._apply(rules.everything(self._tables, self._options, wanted))
+                break
+            except (NftError, OSError) as error:
+                log.error("nft: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELAY)
+            self._take()
+        await self._update_health()
+
+    def _take(self) -> tuple[list[str], list[conntrack.Command]]:
+        """Work out the changed services: (scripts, conntrack entries to drop)."""
+        self._changed.clear()
+        dirty, self._dirty = self._dirty, {}
+        changes: dict[str, dict[str, Fragment]] = {family: {} for family in self._tables}
+        stale: list[conntrack.Command] = []
+        for key in dirty:
+            old, new = self._ports.get(key, {}), self._wanted(key)
+            for identity in old.keys() | new.keys():
+                was, now = old.get(identity), new.get(identity)
+                if was == now:
+                    continue
+                stale += conntrack.stale(was, now)
+                name = f"{key}/{identity[1]}"
+                changes[identity[0]][name] = rules.fragment(now, self._options) if now else EMPTY
+            if new:
+                self._ports[key] = new
+            else:
+                self._ports.pop(key, None)
+            self._checks[key] = None
+        return [self._tables[family].replace(changed) for family, changed in changes.items() if changed], stale
+
+    def _wanted(self, key: str) -> dict[tuple[str, str], ServicePort]:
+        service = self._services.get(key)
+        if service is None:
+            return {}
+        ports = model.service_ports(service, self._slices.by("service", key), self._place)
+        return {(p.family, f"{p.protocol}/{p.port_name}"): p for p in ports if p.family in self._tables}
+
+    async def _update_health(self) -> None:
+        while self._checks:
+            key, _ = self._checks.popitem()
+            service = self._services.get(key)
+            pieces = self._slices.by("service", key)
+            port, local = model.health_check(service, pieces, self._place) if service and model.served(service) else (0, 0)
+            await self._health.update(key, port, local)
+
+
+async def run(client: Client, settings: Settings) -> None:
+    """Proxy Services on this node until cancelled."""
+    await Proxy(client, settings).run()

@@ -1,0 +1,15 @@
+"""What can be set about the proxy."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    node_name: str = ""
+    """The node this proxy runs on; the host's name when empty."""
+    cluster_cidr: str = ""
+    """Pod addresses of the whole cluster; traffic to cluster IPs from elsewhere is masqueraded. Empty: none is."""
+    masquerade_all: bool = False
+    """Masquerade all traffic to cluster IPs."""
+    health_address: str = "0.0.0.0"
+    """Where health check node ports listen."""
