@@ -10,6 +10,7 @@ from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.leases import Election
 from kapi.controllers.deployment import Deployments
 from kapi.controllers.garbage import GarbageCollector
+from kapi.controllers.job import Jobs
 from kapi.controllers.namespace import Namespaces
 from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCertificates
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
@@ -25,6 +26,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSets,
     ReplicationControllers,
     Deployments,
+    Jobs,
     GarbageCollector,  # last: it watches the metadata of what nobody else watches whole
 )
 

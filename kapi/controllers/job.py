@@ -1,0 +1,295 @@
+"""Job: pods that run to their end, so many at a time until so many have succeeded. The rules are in job_rules.py.
+
+No end of a pod is counted twice or forgotten: a pod keeps the finalizer batch.kubernetes.io/job-tracking until it is listed in
+status.uncountedTerminatedPods, and becomes a number once the finalizer is gone.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kapi.controllers import indexes, pods, workload
+from kapi.controllers import job_rules as rules
+from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Tally, Verdict
+from kapi.controllers.workload import BURST, NORMAL, WARNING, Workload
+from kapi.objects import errors, meta, time
+from kapi.objects.errors import StatusError
+from kapi.objects.resource import JOBS, PODS
+
+Object = dict[str, Any]
+Failure = StatusError | OSError | None
+
+
+def _job_keys(pod: Object) -> Iterable[str]:
+    """The index "job": 'namespace/name' of the Job that a pod says it belongs to, while it is not counted."""
+    ref = meta.controller_of(pod)
+    if ref is not None and ref["kind"] == "Job" and rules.tracked(pod):
+        yield f"{meta.namespace(pod)}/{ref['name']}"
+
+
+class Jobs(Workload):
+    name = "job-controller"
+    resource = JOBS
+
+    def setup(self) -> None:
+        super().setup()
+        self.dependents.index("job", _job_keys)
+
+    async def reconcile(self, key: str) -> float | None:
+        job = self.objects.get(key)
+        strays = [p for p in self.dependents.by("job", key) if job is None or not meta.controlled_by(p, job)]
+        if strays:
+            await self._untrack(strays)
+        if job is None or not rules.managed(job) or rules.finished(job):
+            return None
+        mine, now = await self.claim(job), time.now()
+        active = [p for p in mine if pods.active(p)]
+        count = rules.tally(job, mine)
+        verdict = rules.verdict(job, mine, count, len(active), now)
+        status: Object = {"uncountedTerminatedPods": {}, **meta.clone(job.get("status") or {})}
+        if not status.get("startTime") and not rules.suspended(job):
+            status["startTime"] = time.stamp()
+        failure, wait = None, None
+        if verdict is not None:
+            failure = await workload.all_of([self.delete_pod(job, p) for p in active])
+        elif not meta.deleting(job):
+            failure, wait = await self._manage(job, mine, active, count, now)
+            self._suspension(job, status)
+        await self._account(job, status, verdict)
+        if failure is not None and not (isinstance(failure, StatusError) and workload.namespace_going(failure)):
+            raise failure
+        left = rules.deadline({**job, "status": status}, time.now())
+        return min((w for w in (wait, left) if w is not None and w > 0), default=None)
+
+    async def _manage(
+        self, job: Object, mine: list[Object], active: list[Object], count: Tally, now: float
+    ) -> tuple[Failure, float | None]:
+        """Create or delete pods; gives a failure, and seconds to wait for a back-off."""
+        spec = job["spec"]
+        if rules.suspended(job):
+            return await self._discard(job, active), None
+        parallelism, completions = spec.get("parallelism", 1), spec.get("completions")
+        if completions is None:
+            wanted = len(active) if count.succeeded > 0 else parallelism
+        else:
+            left = completions - count.succeeded - len(count.lost)
+            wanted = max(min(left, parallelism), 0)
+        if wanted < len(active):
+            return await self._discard(job, self._surplus(job, active, count, len(active) - wanted)), None
+        missing = wanted - len(active)
+        waited = [p for p in mine if pods.terminating(p)] if rules.replaces_only_failed(job) else []
+        missing = min(missing - len(waited), BURST)
+        if missing <= 0:
+            return None, None
+        if rules.indexed(job):
+            return await self._create_indexed(job, mine, [*active, *waited], count, missing)
+        wait = rules.backoff(job, mine, now)
+        if wait > 0:
+            return None, wait
+        pod = self._pod(job)
+        return await workload.slow_start(missing, lambda _: self.create_pod(job, pod)), None
+
+    def _surplus(self, job: Object, active: list[Object], count: Tally, number: int) -> list[Object]:
+        """The pods to take away: of an indexed Job first those whose index is done, lost, too high or taken twice."""
+        if not rules.indexed(job):
+            return pods.deletion_order(active)[:number]
+        taken: set[int] = set()
+        useless: list[Object] = []
+        useful: list[Object] = []
+        for pod in reversed(pods.deletion_order(active)):
+            index = rules.index_of(pod)
+            valid = 0 <= index < job["spec"]["completions"] and index not in count.done | count.lost | taken
+            (useful if valid else useless).append(pod)
+            taken.add(index)
+        return [*useless, *reversed(useful)][: max(number, len(useless))]
+
+    async def _create_indexed(
+        self, job: Object, mine: list[Object], busy: Sequence[Object], count: Tally, missing: int
+    ) -> tuple[Failure, float | None]:
+        taken = {rules.index_of(p) for p in busy} | count.done | count.lost
+        free = (i for i in range(job["spec"]["completions"]) if i not in taken)
+        made: list[Object] = []
+        waits: list[float] = []
+        now = time.now()
+        overall = 0.0 if rules.per_index(job) else rules.backoff(job, mine, now)
+        for index in free:
+            if len(made) == missing:
+                break
+            last = self._last_failed(job, mine, index) if rules.per_index(job) else None
+            wait = rules.wait_after([rules.finish_time(last)], now, sum(_failures(last)) + 1) if last is not None else overall
+            if wait > 0:
+                waits.append(wait)
+            else:
+                made.append(self._pod(job, index, last))
+        failure = await workload.slow_start(len(made), lambda i: self.create_pod(job, made[i]))
+        return failure, min(waits, default=None)
+
+    def _last_failed(self, job: Object, mine: Sequence[Object], index: int) -> Object | None:
+        """The failed pod of an index that a new one replaces: it carries the count of failures so far."""
+        failed = [p for p in mine if rules.index_of(p) == index and rules.tracked(p) and rules.failed(p, job)]
+        return max(failed, key=lambda p: sum(_failures(p)), default=None)
+
+    def _pod(self, job: Object, index: int | None = None, replaced: Object | None = None) -> Object:
+        pod = self.pod(job, job["spec"]["template"])
+        about = pod["metadata"]
+        about["finalizers"] = [*about.get("finalizers", ()), FINALIZER]
+        if index is None:
+            return pod
+        base = f"{meta.name(job)}-{index}"
+        about["generateName"] = base[:57] + "-"
+        about["annotations"] = {**about.get("annotations", {}), INDEX: str(index)}
+        about["labels"] = {**about.get("labels", {}), INDEX: str(index)}
+        if rules.per_index(job):
+            counted, ignored = _failures(replaced)
+            if replaced is not None:
+                counts = rules.policy(job, replaced).counts
+                counted, ignored = counted + counts, ignored + (not counts)
+            about["annotations"] |= {INDEX_FAILURES: str(counted)} | ({INDEX_IGNORED: str(ignored)} if ignored else {})
+        pod["spec"] = _numbered(pod["spec"], base)
+        return pod
+
+    async def _discard(self, job: Object, unwanted: list[Object]) -> Failure:
+        """Delete pods that shall not count as failed."""
+        await self._untrack(unwanted)
+        return await workload.all_of([self.delete_pod(job, p) for p in unwanted])
+
+    async def _untrack(self, counted: Sequence[Object]) -> None:
+        """Take the finalizer off; raises the first failure after all have been tried."""
+
+        async def one(pod: Object) -> None:
+            kept = [f for f in meta.finalizers(pod) if f != FINALIZER]
+            about = {"uid": meta.uid(pod), "resourceVersion": meta.resource_version(pod), "finalizers": kept or None}
+            try:
+                await self.client.patch(PODS, meta.name(pod), {"metadata": about}, namespace=meta.namespace(pod))
+            except errors.NotFound:
+                return
+
+        error = await workload.all_of([one(p) for p in counted if rules.tracked(p)])
+        if error is not None:
+            raise error
+
+    def _suspension(self, job: Object, status: Object) -> None:
+        """The condition Suspended, the event, and a fresh start time on resuming."""
+        known = next((c for c in status.get("conditions") or () if c["type"] == "Suspended"), None)
+        held = rules.suspended(job)
+        if (known is None and not held) or (known is not None and known["status"] == ("True" if held else "False")):
+            return
+        reason, message = ("JobSuspended", "Job suspended") if held else ("JobResumed", "Job resumed")
+        new = _condition("Suspended", "True" if held else "False", reason, message)
+        others = list(status.get("conditions") or ())
+        status["conditions"] = [new if c["type"] == "Suspended" else c for c in others] if known else [*others, new]
+        if not held:
+            status["startTime"] = time.stamp()
+        self.recorder.event(job, NORMAL, "Suspended" if held else "Resumed", message)
+
+    async def _account(self, job: Object, status: Object, verdict: Verdict | None) -> None:
+        """Count what ended: list it, release it, count it; then say that the Job is over."""
+        mine = self.owned_by(job)
+        released = self._list_ended(job, status, mine, verdict)
+        active = [p for p in mine if pods.active(p)]
+        status |= {"active": len(active), "ready": sum(pods.ready(p) for p in active)}
+        status["terminating"] = sum(pods.terminating(p) for p in mine)
+        if verdict is not None and not any(c["type"] == verdict[0] for c in status.get("conditions") or ()):
+            status["conditions"] = [*(status.get("conditions") or ()), _condition(verdict[0], "True", *verdict[1:])]
+        job = await self.update_status(job, status)
+        await self._untrack(released)
+        status = meta.clone(status)
+        tracked = {meta.uid(p) for p in self.owned_by(job) if rules.tracked(p)}
+        _count(status, tracked, counted=not rules.indexed(job))
+        over = verdict is not None and not any(status["uncountedTerminatedPods"].values()) and not status["terminating"] and not active
+        if verdict is not None and over and not meta.deleting(job):
+            self._finish(job, status, verdict)
+        await self.update_status(job, status)
+
+    def _list_ended(self, job: Object, status: Object, mine: Sequence[Object], verdict: Verdict | None) -> list[Object]:
+        """Enter newly ended pods into the status; gives those whose finalizer may go."""
+        limit = job["spec"].get("completions") or 0
+        waiting = status["uncountedTerminatedPods"]
+        known = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
+        done, lost = indexes.parse(status.get("completedIndexes"), limit), indexes.parse(status.get("failedIndexes"), limit)
+        kept = self._kept_for_replacement(job, mine) if rules.per_index(job) and verdict is None else set()
+        released = []
+        for pod in sorted((p for p in mine if rules.tracked(p)), key=rules.index_of)[:BURST]:
+            good, bad, index = pods.phase(pod) == "Succeeded", rules.failed(pod, job), rules.index_of(pod)
+            if not (good or bad or verdict is not None or meta.deleting(job)):
+                continue
+            if rules.per_index(job) and 0 <= index < limit and rules.index_failed(job, pod):
+                lost.add(index)
+            if meta.uid(pod) in kept:
+                continue
+            released.append(pod)
+            if rules.indexed(job) and not 0 <= index < limit:
+                continue
+            if good and rules.indexed(job):
+                done.add(index)
+            elif meta.uid(pod) in known:
+                continue
+            elif good:
+                waiting.setdefault("succeeded", []).append(meta.uid(pod))
+            elif (bad or (verdict is not None and verdict[0] == "FailureTarget")) and rules.policy(job, pod).counts:
+                waiting.setdefault("failed", []).append(meta.uid(pod))
+        if rules.indexed(job):
+            status |= {"succeeded": len(done), "completedIndexes": indexes.text(done)}
+            if rules.per_index(job):
+                status["failedIndexes"] = indexes.text(lost - done)
+        return released
+
+    def _kept_for_replacement(self, job: Object, mine: Sequence[Object]) -> set[str]:
+        """Failed pods whose replacement is not there yet: their annotations are still needed."""
+        counts: dict[int, int] = {}
+        for pod in mine:
+            counts[rules.index_of(pod)] = max(counts.get(rules.index_of(pod), -1), sum(_failures(pod)))
+        return {
+            meta.uid(p)
+            for p in mine
+            if rules.failed(p, job) and not rules.index_failed(job, p) and sum(_failures(p)) == counts[rules.index_of(p)]
+        }
+
+    def _finish(self, job: Object, status: Object, verdict: Verdict) -> None:
+        good = verdict[0] == "SuccessCriteriaMet"
+        final = _condition("Complete" if good else "Failed", "True", *verdict[1:])
+        status["conditions"] = [*status["conditions"], final]
+        if good:
+            status["completionTime"] = final["lastTransitionTime"]
+            self.recorder.event(job, NORMAL, "Completed", "Job completed")
+        else:
+            self.recorder.event(job, WARNING, verdict[1], verdict[2])
+
+
+def _failures(pod: Object | None) -> tuple[int, int]:
+    """(failures counted, failures ignored) that an index had before this pod."""
+    known = meta.annotations(pod) if pod is not None else {}
+    return int(known.get(INDEX_FAILURES, "0")), int(known.get(INDEX_IGNORED, "0"))
+
+
+def _condition(type: str, status: str, reason: str, message: str) -> Object:
+    now = time.stamp()
+    return {"type": type, "status": status, "lastProbeTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
+
+
+def _count(status: Object, tracked: set[str], *, counted: bool) -> None:
+    """Turn the listed pods that are released into numbers (successes of an indexed Job are counted by index)."""
+    waiting = status["uncountedTerminatedPods"]
+    for kind in ("succeeded", "failed"):
+        listed = waiting.pop(kind, None) or []
+        left = [uid for uid in listed if uid in tracked]
+        if left:
+            waiting[kind] = left
+        if kind == "failed" or counted:
+            status[kind] = (status.get(kind) or 0) + len(listed) - len(left)
+
+
+def _numbered(spec: Object, hostname: str) -> Object:
+    """The pod's spec with its host name and JOB_COMPLETION_INDEX in every container."""
+    variable = {"name": "JOB_COMPLETION_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}}
+
+    def told(container: Object) -> Object:
+        env = container.get("env") or []
+        if any(e["name"] == variable["name"] for e in env):
+            return container
+        return {**container, "env": [*env, variable]}
+
+    out = {**spec, "hostname": hostname}
+    for part in ("initContainers", "containers"):
+        if spec.get(part):
+            out[part] = [told(c) for c in spec[part]]
+    return out
