@@ -11,12 +11,12 @@ import orjson
 
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
-from kapi.objects import errors, patch, time
+from kapi.objects import errors, time
 from kapi.registry import deletion, encoding
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
-from kapi.schema import apply, decode
+from kapi.schema import apply, decode, patching
 from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
@@ -146,21 +146,26 @@ async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
 
 def merger(type_: str, raw: bytes, schema: Schema) -> Callable[[Object], Object]:
     """What a JSON, merge or strategic merge patch makes of an object."""
-    parsed = patch.parse(raw, type_)
-    if type_ == JSON_PATCH:
-        return lambda current: patch.json_patch(current, parsed)
-    if type_ == MERGE_PATCH:
-        return lambda current: patch.merge_patch(current, parsed)
-    return lambda current: patch.strategic_merge_patch(current, parsed, schema)
+    parsed, _ = patching.parse(raw, type_)
+    return lambda current: patching.apply(schema, current, parsed, type_)
 
 
 def patch_change(what: Call, type_: str, raw: bytes) -> Change:
     """The change a patch body asks for."""
-    kind = what.kind
-    merge = merger(type_, raw, kind.schema)
+    kind, resource = what.kind, what.kind.resource
+    parsed, strict = patching.parse(raw, type_, what.validation)
 
     def change(current: Object) -> Object:
-        obj = decoded(orjson.dumps(merge(current)), "json", kind, what.validation, what.warnings)
+        merged = patching.apply(kind.schema, current, parsed, type_)
+        obj, found = patching.result(
+            kind.schema, merged, parsed, type_, api_version=resource.api_version, kind=resource.kind, validation=what.validation
+        )
+        if strict and what.validation == "Strict":
+            raise patching.refused(orjson.dumps(merged).decode(), "strict decoding error: " + ", ".join(strict))
+        what.warnings += found + (strict if what.validation == "Warn" else [])
+        if obj.get("metadata") is None:
+            obj["metadata"] = {}
+        kind.strategy.default(obj)
         settle_name(obj, what.name)
         settle_namespace(obj, kind, what.namespace)
         return obj

@@ -88,22 +88,58 @@ def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], l
     return out + _common(meta) + _finalizers(meta)
 
 
-def validate_update(meta: Object, old: Object) -> list[Cause]:
-    """Causes of a change of metadata. Stock asks this twice (pipeline and kind), so each cause is listed twice."""
-    out: list[Cause] = []
-    if old.get("deletionTimestamp"):
-        known = set(old.get("finalizers") or ())
-        if extra := sorted(f for f in meta.get("finalizers") or () if f not in known):
-            found = ", ".join(causes.go_quote(f) for f in extra)
-            text = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}"
-            out.append(causes.forbidden("metadata.finalizers", text))
-    out += [
+CHECKS: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(
+        (
+            "/core/configmaps/", "/core/secrets/", "/core/pods/", "/apps/controllerrevisions/", "/batch/jobs/",
+            "/networking.k8s.io/ingressclasses/", "/networking.k8s.io/ipaddresses/", "/rbac.authorization.k8s.io/roles/",
+            "/rbac.authorization.k8s.io/rolebindings/", "/rbac.authorization.k8s.io/clusterroles/",
+            "/rbac.authorization.k8s.io/clusterrolebindings/", "/storage.k8s.io/storageclasses/",
+            "/storage.k8s.io/volumeattributesclasses/", "/certificates.k8s.io/certificatesigningrequests/",
+            "/resource.k8s.io/deviceclasses/", "/resource.k8s.io/resourceclaims/", "/resource.k8s.io/resourceclaimtemplates/",
+        ),
+        (1, 1),
+    ),
+    **dict.fromkeys(
+        (
+            "/core/limitranges/", "/discovery.k8s.io/endpointslices/", "/flowcontrol.apiserver.k8s.io/flowschemas/",
+            "/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/",
+        ),
+        (0, 1),
+    ),
+    "/core/persistentvolumes/": (0, 2),
+}  # fmt: skip
+"""How often stock's rules of a kind check changed metadata: as a change, and anew as of a new object. Most: once, and not anew.
+
+The pipeline itself checks once before them; each check lists its causes again.
+"""
+
+
+def validate_update(meta: Object, old: Object, collection: str) -> list[Cause]:
+    """Causes of a change of metadata, each as often as stock lists it."""
+    immutable = _added_finalizers(meta, old) + [
         causes.invalid(f"metadata.{field}", meta.get(field), "field is immutable")
         for field in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
         if meta.get(field) != old.get(field)
     ]
-    out += _common(meta)
-    return out + out + _finalizer_names(meta)
+    common, finalizers = _common(meta), _finalizer_names(meta)
+    if not immutable and not common and not finalizers:
+        return []
+    changed, anew = CHECKS.get(collection, (1, 0))
+    return immutable + common + common + (immutable + common + finalizers) * changed + (common + finalizers) * anew
+
+
+def _added_finalizers(meta: Object, old: Object) -> list[Cause]:
+    """Finalizers may not be added to an object that is being deleted."""
+    if not old.get("deletionTimestamp"):
+        return []
+    known = set(old.get("finalizers") or ())
+    extra = sorted(f for f in meta.get("finalizers") or () if f not in known)
+    if not extra:
+        return []
+    found = ", ".join(causes.go_quote(f) for f in extra)
+    text = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}"
+    return [causes.forbidden("metadata.finalizers", text)]
 
 
 def _common(meta: Object) -> list[Cause]:

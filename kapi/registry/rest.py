@@ -157,7 +157,7 @@ class Rest:
         """Prepare and validate a changed object."""
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
-        causes = metadata.validate_update(new["metadata"], old["metadata"])
+        causes = metadata.validate_update(new["metadata"], old["metadata"], call.kind.collection)
         if subresource in ("", "scale"):
             causes += strategy.validate(new, old)
         else:
