@@ -1,12 +1,10 @@
 """May they? The authorizers in order: the first that says yes decides; when none does, the reasons are told together."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from kapi.access import rbac
 from kapi.access.nodes import Nodes
 from kapi.access.rbac import RBAC
-from kapi.objects.errors import Forbidden
-from kapi.objects.user import MASTERS, Attributes, Decision, User
+from kapi.objects.user import MASTERS, Attributes, Decision
 from kapi.storage.store import Store
 
 _YES = Decision(True)
@@ -18,7 +16,7 @@ class Answering(Protocol):
     def authorize(self, asked: Attributes) -> Decision: ...
 
 
-class Authorizer:
+class Authorization:
     """What an API server asks: system:masters may all, then nodes, then RBAC (stock's --authorization-mode=Node,RBAC)."""
 
     def __init__(self, store: Store) -> None:
@@ -36,21 +34,3 @@ class Authorizer:
             if decision.reason:
                 reasons.append(decision.reason)
         return Decision(False, "\n".join(reasons))
-
-    def refusal(self, asked: Attributes, decision: Decision) -> Forbidden:
-        """The 403 for a no."""
-        return rbac.refused(asked, decision.reason)
-
-    def rules_for(self, user: User, namespace: str) -> dict[str, Any]:
-        """The status of a SelfSubjectRulesReview."""
-        found, problems = self.rbac.rules_for(user, namespace)
-        resources, urls = rbac.resource_rules(found)
-        status = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": bool(problems)}
-        return {**status, "evaluationError": ", ".join(problems)} if problems else status
-
-
-class AlwaysAllow:
-    """For a server without access control (stock's --authorization-mode=AlwaysAllow)."""
-
-    def authorize(self, asked: Attributes) -> Decision:
-        return _YES

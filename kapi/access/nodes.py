@@ -138,7 +138,7 @@ def _names(plural: str, pod: Object) -> set[str]:
     names = {name for volume in spec.get("volumes") or () for name in _of_volume(plural, volume)}
     if plural == "persistentvolumeclaims":
         own = pod["metadata"]["name"]
-        return names | {f"{own}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral")}
+        return names | {f"{own}-{volume['name']}" for volume in spec.get("volumes") or () if volume.get("ephemeral") is not None}
     containers = [c for field in ("initContainers", "containers", "ephemeralContainers") for c in spec.get(field) or ()]
     for container in containers:
         names |= set(_of_environment(plural, container))

@@ -177,7 +177,7 @@ def refused(asked: Attributes, reason: str = "") -> errors.Forbidden:
     """The 403 for a question that was answered no, worded as stock."""
     tail = f": {reason}" if reason else ""
     if not asked.resource:
-        return errors.Forbidden(f'forbidden: User "{asked.user.name}" cannot {asked.verb} path "{asked.path}"{tail}')
+        return errors.Forbidden(f'forbidden: User "{asked.user.name}" cannot {asked.verb} path "{asked.path}"{tail}', {})
     resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
     text = f'User "{asked.user.name}" cannot {asked.verb} resource "{resource}" in API group "{asked.group}" {where}{tail}'

@@ -1,0 +1,217 @@
+"""Service account tokens: what is in them, who is told no, and when they stop being good."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from certs import making
+from kapi.access import jwt
+from kapi.access.authentication import Authenticator, Settings
+from kapi.access.tokens import ISSUER, Tokens
+from kapi.access.tokens import Settings as TokenSettings
+from kapi.objects import time
+from kapi.objects.errors import BadRequest, Conflict, Invalid, NotFound, Unauthorized
+from kapi.storage.store import Store
+from tests.access.conftest import put
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "sa.key"
+    path.write_bytes(making.new_key())
+    return path
+
+
+@pytest.fixture
+def clock() -> Iterator[list[float]]:
+    now = [NOW]
+    time.set_clock(lambda: now[0])
+    yield now
+    time.set_clock(None)
+
+
+@pytest.fixture
+async def tokens(store: Store, key: Path, clock: list[float]) -> Tokens:
+    await put(store, "core/serviceaccounts", "s", namespace="ns")
+    return Tokens(TokenSettings(signing_key=key), store)
+
+
+@pytest.fixture
+def authenticator(tokens: Tokens, store: Store) -> Authenticator:
+    return Authenticator(Settings(), tokens, store)
+
+
+def wish(**spec: object) -> dict[str, object]:
+    return {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": spec}
+
+
+def bound(kind: str, name: str, **more: str) -> dict[str, object]:
+    return wish(boundObjectRef={"kind": kind, "apiVersion": "v1", "name": name, **more})
+
+
+def issued(tokens: Tokens, wanted: dict[str, object] | None = None) -> str:
+    token: str = tokens.request("ns", "s", wanted or wish())["status"]["token"]
+    return token
+
+
+def test_the_answer_to_a_request(tokens: Tokens) -> None:
+    answer = tokens.request("ns", "s", wish(expirationSeconds=600))
+    assert answer["spec"] == {"expirationSeconds": 600, "audiences": [ISSUER]}
+    assert answer["metadata"] == {"name": "s", "namespace": "ns", "creationTimestamp": time.stamp(NOW)}
+    assert answer["status"]["expirationTimestamp"] == time.stamp(NOW + 600)
+
+
+def test_the_claims_are_stocks(tokens: Tokens) -> None:
+    said = jwt.claims(issued(tokens))
+    assert len(said.pop("jti")) == 36
+    assert said == {
+        "aud": [ISSUER],
+        "exp": NOW + 3600,
+        "iat": NOW,
+        "iss": ISSUER,
+        "kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "s", "uid": "uid-s"}},
+        "nbf": NOW,
+        "sub": "system:serviceaccount:ns:s",
+    }
+
+
+async def test_a_pods_token_names_pod_and_node_and_lives_a_year(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
+    await put(store, "core/nodes", "n1")
+    await put(store, "core/pods", "p", namespace="ns", spec={"serviceAccountName": "s", "nodeName": "n1"})
+    answer = tokens.request("ns", "s", {"spec": {"expirationSeconds": 3607, **bound("Pod", "p")["spec"]}})  # type: ignore[dict-item]
+    said = jwt.claims(answer["status"]["token"])
+    assert said["kubernetes.io"]["pod"] == {"name": "p", "uid": "uid-p"}
+    assert said["kubernetes.io"]["node"] == {"name": "n1", "uid": "uid-n1"}
+    assert (said["kubernetes.io"]["warnafter"], said["exp"]) == (NOW + 3607, NOW + 365 * 86400)
+    assert answer["status"]["expirationTimestamp"] == time.stamp(NOW + 3607)
+    user = authenticator.authenticate(f"Bearer {answer['status']['token']}")
+    assert user.extra == {
+        "authentication.kubernetes.io/credential-id": [f"JTI={said['jti']}"],
+        "authentication.kubernetes.io/pod-name": ["p"],
+        "authentication.kubernetes.io/pod-uid": ["uid-p"],
+        "authentication.kubernetes.io/node-name": ["n1"],
+        "authentication.kubernetes.io/node-uid": ["uid-n1"],
+    }
+
+
+async def test_requests_that_are_refused(store: Store, tokens: Tokens) -> None:
+    await put(store, "core/pods", "p", namespace="ns", spec={"serviceAccountName": "other"})
+    await put(store, "core/secrets", "c", namespace="ns")
+    with pytest.raises(Invalid, match="may not specify a duration less than 10 minutes"):
+        tokens.request("ns", "s", wish(expirationSeconds=5))
+    with pytest.raises(NotFound, match='serviceaccounts "none" not found'):
+        tokens.request("ns", "none", wish())
+    with pytest.raises(NotFound, match='pods "nope" not found'):
+        tokens.request("ns", "s", bound("Pod", "nope"))
+    with pytest.raises(BadRequest, match='cannot bind token for serviceaccount "s" to pod running with different'):
+        tokens.request("ns", "s", bound("Pod", "p"))
+    with pytest.raises(BadRequest, match="cannot bind token to object of type"):
+        tokens.request("ns", "s", bound("ConfigMap", "p"))
+    with pytest.raises(Conflict, match="does not match the UID in record"):
+        tokens.request("ns", "s", bound("Secret", "c", uid="another"))
+
+
+def test_a_token_speaks_for_its_account(tokens: Tokens, authenticator: Authenticator) -> None:
+    user = authenticator.authenticate(f"Bearer {issued(tokens)}")
+    assert user.name == "system:serviceaccount:ns:s"
+    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
+    assert user.uid == "uid-s"
+
+
+def test_a_token_ends(tokens: Tokens, authenticator: Authenticator, clock: list[float]) -> None:
+    header = f"Bearer {issued(tokens)}"
+    authenticator.authenticate(header)
+    clock[0] += 3601
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(header)
+
+
+async def test_a_token_ends_with_its_account(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
+    header = f"Bearer {issued(tokens)}"
+    authenticator.authenticate(header)
+    await put(store, "core/serviceaccounts", "s", namespace="ns", metadata={"uid": "another"})
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(header)
+    await put(store, "core/serviceaccounts", "s", namespace="ns")
+    authenticator.authenticate(header)
+    await store.commit("/core/serviceaccounts/ns/s", None, expect=None)
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(header)
+
+
+async def test_a_token_ends_a_minute_after_its_pod_was_deleted(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
+    await put(store, "core/pods", "p", namespace="ns", spec={"serviceAccountName": "s"})
+    header = f"Bearer {issued(tokens, bound('Pod', 'p'))}"
+    authenticator.authenticate(header)
+    for ago, good in ((30, True), (90, False)):
+        await put(store, "core/pods", "p", namespace="ns", metadata={"deletionTimestamp": time.stamp(NOW - ago)})
+        if good:
+            authenticator.authenticate(header)
+        else:
+            with pytest.raises(Unauthorized):
+                authenticator.authenticate(header)
+
+
+def test_a_token_is_for_its_audiences(tokens: Tokens, authenticator: Authenticator) -> None:
+    token = issued(tokens, wish(audiences=["vault", "x"]))
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(f"Bearer {token}")
+    assert authenticator.understand(token, ("a", "vault")).audiences == ("vault",)
+    with pytest.raises(jwt.Refused, match=r'token audiences \["vault" "x"\] is invalid for the target audiences \["a"\]'):
+        authenticator.understand(token, ("a",))
+
+
+@pytest.mark.parametrize("token", ["abc", "a.b.c", "e30.e30.e30", ".."])
+def test_nonsense_is_refused(authenticator: Authenticator, token: str) -> None:
+    with pytest.raises(jwt.Refused, match=r"^invalid bearer token$"):
+        authenticator.understand(token, (ISSUER,))
+
+
+def test_a_changed_token_is_refused(tokens: Tokens, authenticator: Authenticator) -> None:
+    head, said, signature = issued(tokens).split(".")
+    other = issued(tokens, wish(expirationSeconds=700)).split(".")
+    for forged in (f"{head}.{other[1]}.{signature}", f"{head}.{said}.", f"{head}.{said}.{signature[:-4]}AAAA"):
+        with pytest.raises(jwt.Refused):
+            authenticator.understand(forged, (ISSUER,))
+
+
+def test_a_token_of_another_key_is_refused(store: Store, authenticator: Authenticator, tmp_path: Path) -> None:
+    other = tmp_path / "key"
+    other.write_bytes(making.new_key())
+    forged = issued(Tokens(TokenSettings(signing_key=other), store))
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(f"Bearer {forged}")
+
+
+@pytest.mark.slow
+async def test_rsa_keys_are_understood(store: Store, tokens: Tokens, tmp_path: Path) -> None:
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    (tmp_path / "rsa.key").write_bytes(pem)
+    theirs = Tokens(TokenSettings(signing_key=tmp_path / "rsa.key"), store)
+    token = issued(theirs)
+    assert Authenticator(Settings(), theirs, store).authenticate(f"Bearer {token}").name == "system:serviceaccount:ns:s"
+    (shown,) = theirs.key_set()["keys"]
+    assert (shown["kty"], shown["alg"], shown["e"]) == ("RSA", "RS256", "AQAB")
+
+
+def test_the_key_set_shows_the_public_key(tokens: Tokens) -> None:
+    (shown,) = tokens.key_set()["keys"]
+    assert set(shown) == {"use", "kty", "kid", "alg", "crv", "x", "y"}
+
+
+async def test_a_legacy_token_lives_as_long_as_its_secret(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
+    await put(store, "core/secrets", "t", namespace="ns")
+    account = store.get("/core/serviceaccounts/ns/s")
+    assert account
+    header = f"Bearer {tokens.legacy(account.obj, 't')}"
+    assert authenticator.authenticate(header).name == "system:serviceaccount:ns:s"
+    await store.commit("/core/secrets/ns/t", None, expect=None)
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(header)
