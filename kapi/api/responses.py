@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 import yaml
 
+from kapi.api import server
 from kapi.api.request import Request
 from kapi.objects import errors
 
@@ -90,12 +91,17 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
         payload = gzip.compress(payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     out.append((b"content-length", b"%d" % len(payload)))
-    await request.send({"type": "http.response.start", "status": code, "headers": out})
     if request.method == "HEAD":
         payload = b""
     if len(payload) <= _CHUNK:
+        answer = request.scope["extensions"].get(server.ANSWER)
+        if answer:
+            answer(code, out, payload)
+            return
+        await request.send({"type": "http.response.start", "status": code, "headers": out})
         await request.send({"type": "http.response.body", "body": payload})
         return
+    await request.send({"type": "http.response.start", "status": code, "headers": out})
     view = memoryview(payload)
     for start in range(0, len(payload), _CHUNK):
         await request.send({"type": "http.response.body", "body": bytes(view[start : start + _CHUNK]), "more_body": start + _CHUNK < len(payload)})
