@@ -59,7 +59,8 @@ class RBAC:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._version: tuple[int, ...] = ()
+        self._counters = [store.counter(prefix) for prefix in _COLLECTIONS]
+        self._version = -1
         self._bindings: dict[str, list[Binding]] = {}
         """'User:x' or 'Group:y' -> what it is bound to, cluster-wide bindings first."""
         self._granted: dict[tuple[str, tuple[str, ...]], Granted] = {}
@@ -126,7 +127,8 @@ class RBAC:
 
     def _refresh(self) -> None:
         """Start anew when a role or binding has changed since."""
-        version = tuple(self._store.version(prefix) for prefix in _COLLECTIONS)
+        roles, local_roles, bindings, local_bindings = self._counters
+        version = roles() + local_roles() + bindings() + local_bindings()
         if version == self._version:
             return
         self._version = version

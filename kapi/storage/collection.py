@@ -34,6 +34,8 @@ class Collection:
         """The newest revision whose step is forgotten."""
         self.start = 0
         """The running number of the oldest step that is kept."""
+        self.steps = 0
+        """How many there were."""
         self.waiters: dict[str, list[Waiter]] = {}
         """Prefix -> watchers waiting for a step below it; each is given the number of that step."""
         self._entries: dict[str, Entry] = {}
@@ -51,6 +53,7 @@ class Collection:
 
     def step(self, entry: Entry, deleted: bool, time: float) -> Event:
         """Make `entry` the state of its key (or take the key away), and remember the step."""
+        self.steps += 1
         previous = self.place(entry, deleted)
         event = Event(DELETED if deleted else MODIFIED if previous else ADDED, entry, previous, time)
         events = self._events

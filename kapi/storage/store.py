@@ -110,9 +110,10 @@ class Store:
     def count(self, prefix: str) -> int:
         return self._collection(prefix).count(prefix)
 
-    def version(self, prefix: str) -> int:
-        """A number that grows with every step of the collection: whoever derives something from it sees when to do so anew."""
-        return self._collection(prefix).end
+    def counter(self, prefix: str) -> Callable[[], int]:
+        """Gives a number that grows with every step of the collection: whoever derives something from it sees when to do so anew."""
+        collection = self._collection(prefix)
+        return lambda: collection.steps
 
     def watch(self, prefix: str, since: int) -> Watch:
         """The steps below `prefix` after revision `since`; too old a one shows at the first `next`."""
