@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 
+from kapi.cli import processes
 from kapi.client import config
 from kubelet import assembly
 from kubelet.settings import Settings
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
     client = config.connect(config.from_kubeconfig(settings.kubeconfig), agent="kubelet/v1.36")
-    task = asyncio.ensure_future(assembly.run(settings, client))
+    task = asyncio.ensure_future(assembly.run(settings, client, processes.say_ready))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:

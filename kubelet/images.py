@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PAUSE = "localhost/kapi/pause:1"
-BUSYBOX = "docker.io/library/busybox:1"
+BUSYBOX = "localhost/kapi/busybox:1"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
 _EPOCH = "1970-01-01T00:00:00Z"
 
