@@ -9,12 +9,17 @@ import platform
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.leases import Election
 from kapi.controllers.deployment import Deployments
+from kapi.controllers.endpoint import Endpoints
+from kapi.controllers.endpoint_slice import EndpointSlices
 from kapi.controllers.garbage import GarbageCollector
 from kapi.controllers.job import Jobs
 from kapi.controllers.namespace import Namespaces
 from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCertificates
+from kapi.controllers.node import NodeLifecycle
+from kapi.controllers.pod_garbage import PodGarbageCollector
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
 from kapi.controllers.settings import Settings
+from kapi.controllers.taint_eviction import TaintEviction
 
 AGENT = "kube-controller-manager"
 """User-Agent of these controllers: fields they write are managed under this name."""
@@ -27,6 +32,11 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicationControllers,
     Deployments,
     Jobs,
+    NodeLifecycle,
+    TaintEviction,
+    PodGarbageCollector,
+    EndpointSlices,
+    Endpoints,
     GarbageCollector,  # last: it watches the metadata of what nobody else watches whole
 )
 

@@ -1,0 +1,165 @@
+"""Node lifecycle: a node whose kubelet falls silent becomes Unknown; conditions become taints; its pods are no longer ready.
+
+A renewed lease or a fresh status is a sign of life, timed by this process's own clock. Nothing polls: a silent node comes up by timer.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from kapi.client import Controller
+from kapi.client.leases import NODE_NAMESPACE
+from kapi.controllers.settings import Settings
+from kapi.objects import errors, meta, time
+from kapi.objects.resource import LEASES, NODES, PODS
+
+Object = dict[str, Any]
+
+STARTUP_GRACE = 60.0
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+JUDGED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+CONDITION_TAINTS = {
+    ("Ready", "False"): NOT_READY,
+    ("Ready", "Unknown"): UNREACHABLE,
+    ("MemoryPressure", "True"): "node.kubernetes.io/memory-pressure",
+    ("DiskPressure", "True"): "node.kubernetes.io/disk-pressure",
+    ("NetworkUnavailable", "True"): "node.kubernetes.io/network-unavailable",
+    ("PIDPressure", "True"): "node.kubernetes.io/pid-pressure",
+}
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+NO_SCHEDULE_KEYS = frozenset([*CONDITION_TAINTS.values(), UNSCHEDULABLE])
+NO_EXECUTE_KEYS = frozenset([NOT_READY, UNREACHABLE])
+
+
+def node_keys(pod: Object) -> Iterator[str]:
+    """The index "node": the node a pod is bound to."""
+    if name := (pod.get("spec") or {}).get("nodeName"):
+        yield name
+
+
+def ready(node: Object) -> str:
+    """The status of the condition Ready, "" when there is none."""
+    return str((meta.condition(node, "Ready") or {}).get("status") or "")
+
+
+def taints(node: Object, *, evict: bool) -> list[Object]:
+    """The taints a node should have: the foreign ones it has, and those of its conditions. `evict` allows NoExecute ones."""
+    true = {(c["type"], c["status"]) for c in (node.get("status") or {}).get("conditions") or ()}
+    wanted = {(key, "NoSchedule") for state, key in CONDITION_TAINTS.items() if state in true}
+    if node["spec"].get("unschedulable"):
+        wanted.add((UNSCHEDULABLE, "NoSchedule"))
+    unwell = CONDITION_TAINTS.get(("Ready", ready(node)))
+    if unwell and evict:
+        wanted.add((unwell, "NoExecute"))
+    have = node["spec"].get("taints") or []
+    kept = [t for t in have if (t["key"], t["effect"]) in wanted or not _ours(t)]
+    known = {(t["key"], t["effect"]) for t in kept}
+    now = time.stamp()
+    return [*kept, *({"key": key, "effect": effect, "timeAdded": now} for key, effect in sorted(wanted - known))]
+
+
+def _ours(taint: Object) -> bool:
+    keys = {"NoSchedule": NO_SCHEDULE_KEYS, "NoExecute": NO_EXECUTE_KEYS}.get(taint["effect"], frozenset[str]())
+    return taint["key"] in keys
+
+
+class NodeLifecycle(Controller):
+    name = "node-controller"
+
+    def setup(self) -> None:
+        self._seen: dict[str, float] = {}
+        self._evicting = False
+        self.nodes = self.informer(NODES)
+        self.nodes.on(self._node_changed)
+        self.pods = self.informer(PODS)
+        self.pods.index("node", node_keys)
+        self.leases = self.context.informers.select(LEASES, namespace=NODE_NAMESPACE)
+        self._needs.append(self.leases)
+        self.leases.on(self._renewed)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        name = meta.name(new or old or {})
+        if new is None:
+            self._seen.pop(name, None)
+        elif old is None or self._heartbeat(old) != self._heartbeat(new):
+            self._seen[name] = self._now()
+        alive = any(ready(n) == "True" for n in self.nodes)
+        if alive != self._evicting:
+            self._evicting = alive
+            for node in self.nodes:
+                self.queue.add(meta.name(node))
+        self.queue.add(name)
+
+    def _heartbeat(self, node: Object) -> str:
+        return str((meta.condition(node, "Ready") or {}).get("lastHeartbeatTime") or "")
+
+    def _renewed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            self._seen[meta.name(new)] = self._now()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def reconcile(self, key: str) -> float | None:
+        node = self.nodes.get(key)
+        if node is None:
+            return None
+        settings: Settings = self.context.settings
+        grace = settings.node_monitor_grace if ready(node) else STARTUP_GRACE
+        left = self._seen.setdefault(key, self._now()) + grace - self._now()
+        if left <= 0 and any((meta.condition(node, t) or {}).get("status") != "Unknown" for t in JUDGED):
+            node = await self._silent(node)
+        await self._taint(node)
+        if ready(node) not in ("True", ""):
+            await self._pods_not_ready(node)
+        return left + 0.1 if left > 0 else None
+
+    async def _silent(self, node: Object) -> Object:
+        """All that the kubelet used to tell is Unknown now."""
+        was, now = ready(node), time.stamp()
+        conditions = list(node["status"].get("conditions") or ()) if node.get("status") else []
+        for type in JUDGED:
+            known = next((c for c in conditions if c["type"] == type), None)
+            if known is None:
+                conditions.append(
+                    {
+                        "type": type,
+                        "status": "Unknown",
+                        "reason": "NodeStatusNeverUpdated",
+                        "message": "Kubelet never posted node status.",
+                        "lastHeartbeatTime": node["metadata"].get("creationTimestamp"),
+                        "lastTransitionTime": now,
+                    }
+                )
+            elif known["status"] != "Unknown":
+                told = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+                conditions[conditions.index(known)] = {**known, "status": "Unknown", **told, "lastTransitionTime": now}
+        status = {**(node.get("status") or {}), "conditions": conditions}
+        node = await self.client.update(NODES, {**node, "status": status}, subresource="status")
+        if was == "True":
+            self._say_not_ready(node)
+        return node
+
+    def _say_not_ready(self, node: Object) -> None:
+        self.recorder.event(node, "Normal", "NodeNotReady", f"Node {meta.name(node)} status is now: NodeNotReady")
+
+    async def _taint(self, node: Object) -> None:
+        wanted = taints(node, evict=self._evicting)
+        if wanted != (node["spec"].get("taints") or []):
+            patch = {"metadata": {"resourceVersion": meta.resource_version(node)}, "spec": {"taints": wanted or None}}
+            await self.client.patch(NODES, meta.name(node), patch)
+
+    async def _pods_not_ready(self, node: Object) -> None:
+        """Nobody can vouch for the pods of a node that is not ready."""
+        for pod in self.pods.by("node", meta.name(node)):
+            condition = meta.condition(pod, "Ready")
+            if condition is None or condition.get("status") != "True":
+                continue
+            new = {**condition, "status": "False", "lastTransitionTime": time.stamp()}
+            patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [new]}}
+            try:
+                where = meta.namespace(pod)
+                await self.client.patch(PODS, meta.name(pod), patch, namespace=where, kind="strategic", subresource="status")
+            except (errors.NotFound, errors.Conflict):
+                continue
+            self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")

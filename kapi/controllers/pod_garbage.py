@@ -1,0 +1,102 @@
+"""Pods nobody will ever finish: on nodes that are gone or out of service, deleted before they were placed; and ended ones, if too many."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kapi.client import Controller
+from kapi.controllers import pods
+from kapi.controllers.node import node_keys, ready
+from kapi.controllers.settings import Settings
+from kapi.controllers.taint_eviction import disrupt
+from kapi.objects import errors, meta
+from kapi.objects.resource import NODES, PODS
+
+Object = dict[str, Any]
+
+QUARANTINE = 40.0
+"""Seconds a node must be gone before its pods are: it may be about to come back."""
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+SURPLUS = "*surplus"
+
+
+def _ended(pod: Object) -> Iterator[str]:
+    """The index "ended": pods that are over and not yet being deleted."""
+    if pods.finished(pod):
+        yield "ended"
+
+
+class PodGarbageCollector(Controller):
+    name = "pod-garbage-collector"
+
+    def setup(self) -> None:
+        self.nodes = self.informer(NODES)
+        self.pods = self.informer(PODS)
+        self.pods.index("node", node_keys)
+        self.pods.index("ended", _ended)
+        self.pods.on(self._pod_changed)
+        self.nodes.on(self._node_changed)
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            return
+        if meta.deleting(new) and not new["spec"].get("nodeName"):
+            self.queue.add(meta.key(new))
+        elif any(self.nodes.get(name) is None for name in node_keys(new)):
+            self.queue.add_after(meta.key(new), QUARANTINE)
+        elif meta.deleting(new):
+            self.queue.add(meta.key(new))
+        if pods.finished(new) and (old is None or not pods.finished(old)):
+            settings: Settings = self.context.settings
+            if settings.terminated_pods and len(self.pods) > settings.terminated_pods:
+                self.queue.add(SURPLUS)
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        for pod in self.pods.by("node", meta.name(new or old or {})):
+            if new is None:
+                self.queue.add_after(meta.key(pod), QUARANTINE)
+            elif meta.deleting(pod):
+                self.queue.add(meta.key(pod))
+
+    async def reconcile(self, key: str) -> float | None:
+        if key == SURPLUS:
+            await self._thin_out()
+            return None
+        pod = self.pods.get(key)
+        if pod is None:
+            return None
+        name = pod["spec"].get("nodeName")
+        node = self.nodes.get(name) if name else None
+        if name and node is None:
+            if await self._gone(name):
+                await self._end(pod, "PodGC: node no longer exists")
+        elif meta.deleting(pod) and (node is None or self._out_of_service(node)):
+            await self._end(pod, "" if node is None else "PodGC: node out-of-service taint")
+        return None
+
+    def _out_of_service(self, node: Object) -> bool:
+        return ready(node) != "True" and any(t["key"] == OUT_OF_SERVICE for t in node["spec"].get("taints") or ())
+
+    async def _gone(self, node: str) -> bool:
+        """Ask the server before believing the cache."""
+        try:
+            await self.client.get(NODES, node)
+        except errors.NotFound:
+            return True
+        return False
+
+    async def _end(self, pod: Object, why: str) -> None:
+        try:
+            if why and not pods.finished(pod):
+                await disrupt(self.client, pod, "DeletionByPodGC", why, phase="Failed")
+            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod), grace=0)
+        except errors.NotFound:
+            return
+
+    async def _thin_out(self) -> None:
+        """Delete the oldest ended pods beyond the limit."""
+        settings: Settings = self.context.settings
+        ended = [p for p in self.pods.by("ended", "ended") if not meta.deleting(p)]
+        surplus = len(ended) - settings.terminated_pods
+        ended.sort(key=lambda p: (meta.metadata(p).get("creationTimestamp") or "", meta.name(p)))
+        for pod in ended[: max(surplus, 0)]:
+            await self._end(pod, "")

@@ -1,0 +1,102 @@
+"""Pods leave nodes with NoExecute taints that they do not tolerate, at once or when their tolerationSeconds have passed.
+
+When a pod has to go is computed from the taint's timeAdded each time: nothing is remembered.
+"""
+
+from typing import Any
+
+from kapi.client import Client, Controller
+from kapi.controllers import pods
+from kapi.controllers.node import node_keys
+from kapi.objects import errors, meta, time
+from kapi.objects.resource import NODES, PODS
+
+Object = dict[str, Any]
+
+
+def tolerates(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def due(pod: Object, taints: list[Object]) -> float | None:
+    """When the pod has to go, seconds since the epoch (0: now); None when it may stay."""
+    ends: list[float] = []
+    for taint in taints:
+        matching = [t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)]
+        if not matching:
+            return 0.0
+        limits = [t["tolerationSeconds"] for t in matching if t.get("tolerationSeconds") is not None]
+        if limits:
+            ends.append(time.parse(taint.get("timeAdded")) + max(min(limits), 0))
+    return min(ends, default=None)
+
+
+def no_execute(node: Object | None) -> list[Object]:
+    return [t for t in (node or {"spec": {}})["spec"].get("taints") or () if t["effect"] == "NoExecute"]
+
+
+class TaintEviction(Controller):
+    name = "taint-eviction-controller"
+    workers = 8
+
+    def setup(self) -> None:
+        self._marked: set[str] = set()
+        self.pods = self.informer(PODS)
+        self.pods.index("node", node_keys)
+        self.nodes = self.informer(NODES)
+        self.pods.on(self._pod_changed)
+        self.nodes.on(self._node_changed)
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            self._marked.discard(meta.uid(old or {}))
+        elif any(no_execute(self.nodes.get(name)) for name in node_keys(new)):
+            self.queue.add(meta.key(new))
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None and no_execute(old) != no_execute(new):
+            for pod in self.pods.by("node", meta.name(new)):
+                self.queue.add(meta.key(pod))
+
+    async def reconcile(self, key: str) -> float | None:
+        pod = self.pods.get(key)
+        if pod is None or meta.deleting(pod):
+            return None
+        taints = [t for name in node_keys(pod) for t in no_execute(self.nodes.get(name))]
+        at = due(pod, taints) if taints else None
+        if at is None:
+            if meta.uid(pod) in self._marked:
+                self._marked.discard(meta.uid(pod))
+                self.recorder.event(pod, "Normal", "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
+            return None
+        left = at - time.now()
+        if left > 0:
+            self._marked.add(meta.uid(pod))
+            return left
+        await self._evict(pod)
+        return None
+
+    async def _evict(self, pod: Object) -> None:
+        self.recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
+        try:
+            if not pods.finished(pod):
+                await disrupt(self.client, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
+        except errors.NotFound:
+            return
+
+
+async def disrupt(client: Client, pod: Object, reason: str, message: str, *, phase: str = "") -> None:
+    """Say in the pod's status that somebody ends it from outside, and why."""
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message, "lastTransitionTime": time.stamp()}
+    status: Object = {"conditions": [condition]}
+    if phase:
+        status["phase"] = phase
+    patch = {"metadata": {"uid": meta.uid(pod)}, "status": status}
+    await client.patch(PODS, meta.name(pod), patch, namespace=meta.namespace(pod), kind="strategic", subresource="status")
