@@ -1,7 +1,7 @@
 """Everything that is served: the Kinds by group, version and plural, in stock's order of preference.
 
 The built-in ones come from openapi's tables and the list of strategies; CustomResourceDefinitions add and remove theirs at
-run time. What depends on the whole (discovery, OpenAPI) keeps its work until `generation` changes.
+run time. What depends on the whole (discovery, OpenAPI) keeps its work in `kept`.
 """
 
 import re
@@ -42,6 +42,8 @@ class Catalogue:
     def __init__(self, kinds: Iterable[Kind] = ()) -> None:
         self.generation = 0
         """Goes up with every change."""
+        self.kept: dict[Any, Any] = {}
+        """What others made of the whole catalogue; forgotten with every change."""
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self._by_kind: dict[tuple[str, str], Kind] = {}
         self._fixed: list[tuple[str, str]] = []
@@ -65,13 +67,17 @@ class Catalogue:
         resource = kind.resource
         self._kinds[resource.group, resource.version, resource.plural] = kind
         self._by_kind[resource.api_version, resource.kind] = kind
-        self.generation += 1
+        self._changed()
 
     def remove(self, group: str, version: str, plural: str) -> None:
         """Serve it no longer; nothing happens when it was not."""
         if kind := self._kinds.pop((group, version, plural), None):
             self._by_kind.pop((kind.resource.api_version, kind.resource.kind), None)
-            self.generation += 1
+            self._changed()
+
+    def _changed(self) -> None:
+        self.generation += 1
+        self.kept.clear()
 
     def groups(self) -> dict[str, list[str]]:
         """Groups with their versions, the preferred first; the built-in ones in stock's order, then the others by name."""

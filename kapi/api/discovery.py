@@ -1,0 +1,153 @@
+"""What is served: the documents of /api, /apis and below, and the aggregated ones of both roots.
+
+Pure functions of the catalogue, kept until it changes; HTTP (routes, ETag comparison) is done by kapi.api.infrastructure.
+Field order and contents are stock's. Source: KEP-3352 for the aggregated form.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from kapi.registry.catalogue import Catalogue, subresource_kind
+from kapi.registry.kind import Kind
+from openapi.tables import storage_hash
+
+Object = dict[str, Any]
+Answer = tuple[bytes, str, str]
+"""Bytes, Content-Type, ETag ("" for the documents stock sends without one)."""
+
+JSON = "application/json"
+AGGREGATED = re.compile(r"application/json;g=apidiscovery\.k8s\.io;v=(v2|v2beta1);as=APIGroupDiscoveryList")
+PATH = re.compile(r"/api(?:/(?P<core>[^/]+))?/?|/apis(?:/(?P<group>[^/]+))?(?:/(?P<version>[^/]+))?/?")
+
+
+def document(catalogue: Catalogue, path: str, accept: str, address: str = "") -> Answer | None:
+    """The document of a path, in the form asked for; None where nothing is served. `address` is this server's host:port."""
+    found = PATH.fullmatch(path)
+    if not found:
+        return None
+    version = _aggregated(accept) if path.rstrip("/") in ("/api", "/apis") else ""
+    key = ("discovery", path.rstrip("/"), version, address)
+    if key not in catalogue.kept:
+        catalogue.kept[key] = _made(catalogue, found, version, address)
+    answer: Answer | None = catalogue.kept[key]
+    return answer
+
+
+def _aggregated(accept: str) -> str:
+    """The version of the aggregated form the client puts first, "" when it wants the old form."""
+    for clause in accept.replace(" ", "").split(","):
+        if form := AGGREGATED.match(clause):
+            return form[1]
+        if clause.partition(";")[0] in (JSON, "application/*", "*/*") and ";as=" not in clause:
+            return ""
+    return ""
+
+
+def _made(catalogue: Catalogue, found: re.Match[str], version: str, address: str) -> Answer | None:
+    core = found.string.startswith("/api/") or found.string == "/api"
+    if version:
+        raw = orjson.dumps(aggregated(catalogue, core, version))
+        etag = f'"{hashlib.sha512(raw).hexdigest().upper()}"'
+        return raw, f"{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", etag
+    made = _core(catalogue, found["core"], address) if core else _named(catalogue, found["group"], found["version"])
+    return None if made is None else (orjson.dumps(made), JSON, "")
+
+
+def _core(catalogue: Catalogue, version: str | None, address: str) -> Object | None:
+    versions = catalogue.groups().get("", [])
+    if version:
+        return resource_list(catalogue, "", version) if version in versions else None
+    out: Object = {"kind": "APIVersions", "versions": versions}
+    if address:
+        out["serverAddressByClientCIDRs"] = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
+    return out
+
+
+def _named(catalogue: Catalogue, group: str | None, version: str | None) -> Object | None:
+    groups = {name: versions for name, versions in catalogue.groups().items() if name}
+    if not group:
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(*pair) for pair in groups.items()]}
+    if group not in groups or (version and version not in groups[group]):
+        return None
+    if version:
+        return resource_list(catalogue, group, version)
+    return {"kind": "APIGroup", "apiVersion": "v1"} | _group(group, groups[group])
+
+
+def _group(group: str, versions: list[str]) -> Object:
+    listed = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+    return {"name": group, "versions": listed, "preferredVersion": listed[0]}
+
+
+def resource_list(catalogue: Catalogue, group: str, version: str) -> Object:
+    """The APIResourceList of a group version."""
+    head: Object = {"kind": "APIResourceList"} if not group else {"kind": "APIResourceList", "apiVersion": "v1"}
+    head["groupVersion"] = f"{group}/{version}" if group else version
+    rows = (row for kind in catalogue.kinds(group, version) for row in _rows(kind))
+    return {**head, "resources": sorted(rows, key=lambda row: str(row["name"]))}
+
+
+def _rows(kind: Kind) -> Iterator[Object]:
+    """A resource and its subresources as APIResources."""
+    resource = kind.resource
+    row = {"name": resource.plural, "singularName": kind.singular, "namespaced": resource.namespaced, "kind": resource.kind}
+    row["verbs"] = sorted(kind.verbs)
+    row |= _names(kind)
+    if kind.stored:
+        group, _, version = kind.stored.rpartition("/")
+        row["storageVersionHash"] = storage_hash(group, version, resource.kind)
+    yield row
+    for name, verbs in kind.subresources.items():
+        group, version, spoken = subresource_kind(kind, name)
+        where = {"group": group, "version": version} if version else {}
+        sub = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
+        yield {**sub, **where, "kind": spoken, "verbs": sorted(verbs)}
+
+
+def _names(kind: Kind) -> Object:
+    out: Object = {}
+    if kind.short_names:
+        out["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        out["categories"] = list(kind.categories)
+    return out
+
+
+def aggregated(catalogue: Catalogue, core: bool, version: str) -> Object:
+    """The APIGroupDiscoveryList of /api (core) or /apis."""
+    items = []
+    for group, versions in catalogue.groups().items():
+        if core != bool(group):
+            listed = [_discovered_version(catalogue, group, v) for v in versions]
+            items.append({"metadata": {"name": group} if group else {}, "versions": listed})
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}, "items": items}
+
+
+def _discovered_version(catalogue: Catalogue, group: str, version: str) -> Object:
+    return {"version": version, "resources": [_discovered(kind) for kind in catalogue.kinds(group, version)], "freshness": "Current"}
+
+
+def _own(kind: Kind) -> Object:
+    """How a kind's own objects are named: stock leaves out group and version of the built-in ones."""
+    where = (kind.resource.group, kind.resource.version) if kind.custom else ("", "")
+    return {"group": where[0], "version": where[1], "kind": kind.resource.kind}
+
+
+def _discovered(kind: Kind) -> Object:
+    resource = kind.resource
+    out: Object = {"resource": resource.plural, "responseKind": _own(kind)}
+    out |= {"scope": "Namespaced" if resource.namespaced else "Cluster", "singularResource": kind.singular}
+    out |= {"verbs": sorted(kind.verbs), **_names(kind)}
+    if kind.subresources:
+        out["subresources"] = [_discovered_sub(kind, name) for name in sorted(kind.subresources)]
+    return out
+
+
+def _discovered_sub(kind: Kind, name: str) -> Object:
+    group, version, spoken = subresource_kind(kind, name)
+    response = {"group": group, "version": version, "kind": spoken} if version or not kind.custom else _own(kind)
+    return {"subresource": name, "responseKind": response, "verbs": sorted(kind.subresources[name])}
