@@ -1,5 +1,6 @@
 """The status of a pod from what was seen of it, and the patch that brings the API there."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,7 +82,10 @@ def test_waiting_for_init_containers() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "code", "phase"),
-    [("Never", 0, "Succeeded"), ("Never", 1, "Failed"), ("OnFailure", 0, "Succeeded"), ("OnFailure", 1, "Running"), ("Always", 0, "Running")],
+    [
+        ("Never", 0, "Succeeded"), ("Never", 1, "Failed"), ("OnFailure", 0, "Succeeded"), ("OnFailure", 1, "Running"),
+        ("Always", 0, "Running"),
+    ],  # fmt: skip
 )
 def test_the_phase_after_an_exit(policy: str, code: int, phase: str) -> None:
     assert computed(pod(restartPolicy=policy), seen(run(state=EXITED, code=code)))["phase"] == phase
@@ -101,7 +105,8 @@ def test_a_failed_init_container_fails_a_pod_that_never_restarts() -> None:
 
 def test_a_crash_loop_shows_after_a_while() -> None:
     def state(ago: float) -> Object:
-        what = seen(run(state=EXITED, code=1, attempt=1, ago=ago), run(state=EXITED, code=1, ago=60), backoffs={"web": Backoff(80, NOW - 60)})
+        runs = run(state=EXITED, code=1, attempt=1, ago=ago), run(state=EXITED, code=1, ago=60)
+        what = seen(*runs, backoffs={"web": Backoff(80, NOW - 60)})
         found: Object = computed(pod(), what, Facts(waiting={"web": NOW + 20}))["containerStatuses"][0]
         return found
 
@@ -160,8 +165,7 @@ def test_the_patch_says_only_what_changed() -> None:
 def test_a_new_address_takes_the_old_one_away() -> None:
     of = pod()
     of["status"] = computed(pod(), seen(run()))
-    moved = sandbox(1)
-    what = seen(run(box="box1", attempt=1), boxes=(type(moved)(**{f: getattr(moved, f) for f in moved.__slots__} | {"ips": ("10.0.0.9",)}),))
+    what = seen(run(box="box1", attempt=1), boxes=(replace(sandbox(1), ips=("10.0.0.9",)),))
     change = status.patch(of, computed(of, what))
     assert change is not None
     assert change["status"]["podIPs"] == [{"ip": "10.0.0.9"}, {"$patch": "delete", "ip": "10.0.0.5"}]
