@@ -4,9 +4,11 @@ A token that was understood is remembered until it ends or one of the objects it
 """
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from kapi.access import certificates, jwt
 from kapi.access.tokens import Tokens, Understood
@@ -17,6 +19,9 @@ from kapi.storage.store import Entry, Store
 
 NOBODY = User(ANONYMOUS, (UNAUTHENTICATED,))
 REMEMBERED = 4096
+Headers = Iterable[tuple[bytes, bytes]]
+"""As ASGI has them: names in lower case."""
+_EXTRA = "x-remote-extra-"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Settings:
     """Lines of: token,user,uid,"group1,group2"."""
     anonymous: bool = True
     """Whether a request without credentials goes on as system:anonymous."""
+    proxy_issuer: str = "front-proxy-ca"
+    """Common name of the CA of authenticating proxies; other certificates of that CA speak for nobody."""
+    proxies: tuple[str, ...] = ("front-proxy-client",)
+    """The proxies whose X-Remote-User, -Group and -Extra-* headers are believed."""
 
 
 class Known(NamedTuple):
@@ -40,26 +49,33 @@ class Authenticator:
     """Tells who a request comes from."""
 
     def __init__(self, settings: Settings, tokens: Tokens, store: Store) -> None:
-        self._anonymous = settings.anonymous
+        self._settings = settings
         self._tokens = tokens
         self._store = store
         self._static = _read(settings.token_file) if settings.token_file else {}
         self._known: dict[tuple[str, tuple[str, ...]], Known] = {}
 
-    def authenticate(self, authorization: str = "", certificate: bytes | None = None) -> User:
-        """The user by the value of the Authorization header and the DER certificate TLS verified. Raises Unauthorized."""
-        if certificate and (user := certificates.user(certificate)):
+    def authenticate(self, authorization: str = "", certificate: bytes | None = None, headers: Headers = ()) -> User:
+        """The user by the Authorization header's value, the DER certificate TLS verified, and all headers. Raises Unauthorized."""
+        if certificate and (user := self._certified(certificate, headers)):
             return user
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
-            if self._anonymous:
+            if self._settings.anonymous:
                 return NOBODY
             raise Unauthorized
         try:
             return self.understand(token, self._tokens.audiences).user
         except jwt.Refused as error:
             raise Unauthorized from error
+
+    def _certified(self, certificate: bytes, headers: Headers) -> User | None:
+        """Who the certificate speaks for, or who a proxy says is asking."""
+        user = certificates.user(certificate)
+        if certificates.issuer(certificate) != self._settings.proxy_issuer:
+            return user
+        return _proxied(headers) if user and user.name in self._settings.proxies else None
 
     def understand(self, token: str, audiences: tuple[str, ...]) -> Understood:
         """The user of a bearer token, for TokenReview too. Raises jwt.Refused."""
@@ -81,6 +97,20 @@ class Authenticator:
         if end and time.now() > end:
             return False
         return all(self._store.get(key) is entry for key, entry in zip(keys, known.states, strict=True))
+
+
+def _proxied(headers: Headers) -> User | None:
+    """The user an authenticating proxy names."""
+    said = [(name.decode("latin-1"), value.decode()) for name, value in headers if name.startswith(b"x-remote-")]
+    name = next((value for header, value in said if header == "x-remote-user" and value), "")
+    if not name:
+        return None
+    groups = tuple(dict.fromkeys([*(value for header, value in said if header == "x-remote-group"), AUTHENTICATED]))
+    extra: dict[str, list[str]] = {}
+    for header, value in said:
+        if header.startswith(_EXTRA):
+            extra.setdefault(unquote(header.removeprefix(_EXTRA)), []).append(value)
+    return User(name, groups, next((value for header, value in said if header == "x-remote-uid"), ""), extra)
 
 
 def _read(path: Path) -> dict[str, User]:

@@ -20,9 +20,15 @@ _WIDE = {0x1E: "utf-16-be", 0x1C: "utf-32-be", 0x14: "latin-1"}
 
 
 @lru_cache(maxsize=4096)
+def issuer(der: bytes) -> str:
+    """The common name of the CA that signed it. Raises ValueError."""
+    return next((value for oid, value in _name(der, 2) if oid == _COMMON_NAME), "")
+
+
+@lru_cache(maxsize=4096)
 def user(der: bytes) -> User | None:
     """The user of a DER certificate; None when it names none. Raises ValueError."""
-    found = list(_subject(der))
+    found = list(_name(der, 4))
     names = [value for oid, value in found if oid == _COMMON_NAME]
     if not names or not names[-1]:
         return None
@@ -52,14 +58,14 @@ def _children(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         start = high
 
 
-def _subject(der: bytes) -> Iterator[tuple[bytes, str]]:
-    """(OID, text) of each attribute of the subject: Certificate > tbsCertificate > the sixth field (fifth without a version)."""
+def _name(der: bytes, field: int) -> Iterator[tuple[bytes, str]]:
+    """(OID, text) of each attribute of a name: Certificate > tbsCertificate > 2, the issuer, or 4, the subject (without the version)."""
     _, low, _ = _element(der, 0)
     _, low, high = _element(der, low)
     fields = [field for field in _children(der, low, high) if field[0] != _VERSION]
-    if len(fields) < 5 or fields[4][0] != _SEQUENCE:
+    if len(fields) < 5 or fields[field][0] != _SEQUENCE:
         raise ValueError("not a certificate")
-    for _, set_low, set_high in _children(der, *fields[4][1:]):
+    for _, set_low, set_high in _children(der, *fields[field][1:]):
         for _, low, high in _children(der, set_low, set_high):
             (_, oid_low, oid_high), (tag, text_low, text_high) = list(_children(der, low, high))[:2]
             yield der[oid_low:oid_high], der[text_low:text_high].decode(_WIDE.get(tag, "utf-8"))

@@ -74,7 +74,8 @@ class Tokens:
         """The answer to a TokenRequest (defaulted and pruned) for the service account. Raises Invalid, NotFound, BadRequest, Conflict."""
         spec: Object = {**(wanted.get("spec") or {})}
         spec["audiences"] = list(spec.get("audiences") or self.audiences)
-        spec.setdefault("expirationSeconds", DEFAULT_SECONDS)
+        if spec.get("expirationSeconds") is None:
+            spec["expirationSeconds"] = DEFAULT_SECONDS
         account = self._found("serviceaccounts", namespace, name)
         _validate(spec["expirationSeconds"])
         bound = self._bound(namespace, name, spec.get("boundObjectRef"))

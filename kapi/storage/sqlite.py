@@ -155,12 +155,14 @@ class SQLite:
         self._db.execute("COMMIT")
 
     def _synced(self, group: list[Change]) -> None:
-        self._apply(group)
-        if self._written > WAL_BYTES:
-            self._written = 0
-            self._jobs.put(self._write_back)
-        else:
-            self._write()
+        try:
+            self._apply(group)
+        finally:
+            if self._written > WAL_BYTES:
+                self._written = 0
+                self._jobs.put(self._write_back)
+            else:
+                self._write()
 
     def _failed(self, group: list[Change], error: Exception) -> None:
         """The disk did not take it: what is on it is not known any more, so nothing is written from here on."""

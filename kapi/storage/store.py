@@ -32,7 +32,7 @@ LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 HISTORY_SECONDS = 300.0
 """How long steps are kept: as long as stock leaves between two compactions."""
 HISTORY_EVENTS = 100_000
-HISTORY_BYTES = 48 << 20
+HISTORY_BYTES = 24 << 20
 """Bytes of replaced and deleted states kept for watchers and for lists in pages."""
 
 

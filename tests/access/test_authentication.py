@@ -21,9 +21,9 @@ from kapi.storage.store import Store
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
 
 
-def certificate(name: str, *groups: str) -> bytes:
+def certificate(name: str, *groups: str, issuer: str = "kubernetes") -> bytes:
     key = making.new_key()
-    ca = making.authority(Wish("ca", "ca"), key, clock.time())
+    ca = making.authority(Wish("ca", issuer), key, clock.time())
     return ssl.PEM_cert_to_DER_cert(making.certificate(Wish("x", name, groups, ("client",)), key, ca, key, clock.time()).decode())
 
 
@@ -44,6 +44,20 @@ def test_what_is_no_certificate_is_an_error() -> None:
     for data in (b"", b"0", b"\x30\x82\xff\xff", certificate("x")[:40], b"\x30\x03\x30\x01\x02"):
         with pytest.raises(ValueError):
             certificates.user(data)
+
+
+def test_a_proxy_names_the_user(authenticator: Authenticator) -> None:
+    headers = [(b"x-remote-user", b"jane"), (b"x-remote-group", b"a"), (b"x-remote-extra-acme%2fp", b"1")]
+    proxy = certificate("front-proxy-client", issuer="front-proxy-ca")
+    assert authenticator.authenticate("", proxy, headers) == User("jane", ("a", "system:authenticated"), "", {"acme/p": ["1"]})
+    assert authenticator.authenticate("", proxy) is NOBODY
+
+
+def test_nobody_else_can_name_another(authenticator: Authenticator) -> None:
+    headers = [(b"x-remote-user", b"jane")]
+    assert authenticator.authenticate("", certificate("other", issuer="front-proxy-ca"), headers) is NOBODY
+    assert authenticator.authenticate("", certificate("front-proxy-client"), headers).name == "front-proxy-client"
+    assert authenticator.authenticate("", None, headers) is NOBODY
 
 
 def test_the_token_file(authenticator: Authenticator) -> None:
