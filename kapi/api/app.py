@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kapi.access import rbac
 from kapi.access.authentication import Authenticator
 from kapi.access.impersonation import impersonate
 from kapi.access.authorization import Authorization
@@ -103,13 +104,13 @@ class App:
         )
         decision = self.access.authorizer.authorize(asked)
         if not decision.allowed:
-            raise self.access.authorizer.refusal(asked, decision)
+            raise rbac.refused(asked, decision.reason)
 
     async def _infrastructure(self, request: Request) -> int:
         asked = Attributes(request.user, request.method.lower(), path=request.path)
         decision = self.access.authorizer.authorize(asked)
         if not decision.allowed:
-            raise self.access.authorizer.refusal(asked, decision)
+            raise rbac.refused(asked, decision.reason)
         request.scope["kapi.request"] = request
         await self.infrastructure(request.scope, request.receive, request.send)
         return 200

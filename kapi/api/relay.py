@@ -34,10 +34,10 @@ class Peer:
 
 
 async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    named = {"server_hostname": peer.name} if peer.tls and peer.name else {}
+    name = (peer.name or peer.host) if peer.tls else None
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            return await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, limit=1 << 20, **named)
+            return await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, limit=1 << 20, server_hostname=name)
     except (OSError, TimeoutError) as why:
         text = f"dial tcp {peer.host}:{peer.port}: {_reason(why)}"
         raise errors.ServiceUnavailable(f"error trying to reach service: {text}", {}) from None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kapi.access import jwt
+from kapi.access import jwt, rbac
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, time
@@ -86,7 +86,12 @@ def _access(access: "Access", user: User, obj: Object) -> Object:
 
 
 def _rules(access: "Access", user: User, obj: Object) -> Object:
-    return access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
+    found, problems = access.authorizer.rbac.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
+    resources, urls = rbac.resource_rules(found)
+    out: Object = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": bool(problems)}
+    if problems:
+        out["evaluationError"] = ", ".join(problems)
+    return out
 
 
 def _self(access: "Access", user: User, obj: Object) -> Object:

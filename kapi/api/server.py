@@ -76,10 +76,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         upgrade = self.parser.should_upgrade()
+        extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
         if upgrade:
-            self.scope["extensions"][UPGRADE] = self.take_over
+            extensions[UPGRADE] = self.take_over
         super().on_headers_complete()
-        self.scope["extensions"][ANSWER] = partial(_answer, self.cycle)
+        extensions[ANSWER] = partial(_answer, self.cycle)
         if upgrade:
             self.cycle.keep_alive = False
 

@@ -83,10 +83,8 @@ def container(pod: Object, asked: str) -> str:
             raise errors.BadRequest(f"container {asked} is not valid for pod {name}")
         return asked
     chosen = (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
-    if chosen in main:
-        return str(chosen)
-    if len(main) == 1:
-        return main[0]
+    if chosen in main or len(main) == 1:
+        return str(chosen if chosen in main else main[0])
     text = f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
     if others["initContainers"]:
         text += f" or one of the init containers: [{' '.join(others['initContainers'])}]"

@@ -15,7 +15,7 @@ from kapi.registry import binding, encoding, eviction, scale
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, Written
-from kapi.schema import builtin, decode
+from kapi.schema import builtin, decode, patching
 
 Object = dict[str, Any]
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
@@ -53,19 +53,14 @@ async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
 async def patch_scale(request: Request, rest: Rest, kind: Kind) -> None:
     """PATCH the Scale of an object: the patch is applied to the Scale, the Scale to the object."""
     type_ = writing.patch_type(request, kind)
-    given = options.write_options(request.query, "PatchOptions", apply=type_ == writing.APPLY_PATCH, patch=True)
+    given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = writing.call(request, kind, given)
     raw = await request.body()
-    if type_ == writing.APPLY_PATCH:
+    if type_ == patching.APPLY:
         await _apply_scale(request, rest, what, raw)
         return
     schema = builtin.schema(builtin.named("autoscaling", "v1", "Scale"))
-    merge = writing.merger(type_, raw, schema)
-
-    def change(current: Object) -> Object:
-        return _body(orjson.dumps(merge(current)), "json", "autoscaling", "v1", "Scale", what.warnings, what.validation)
-
-    await _write_scale(request, rest, what, change)
+    await _write_scale(request, rest, what, writing.merger(what, type_, raw, schema, "autoscaling/v1", "Scale"))
 
 
 async def _apply_scale(request: Request, rest: Rest, what: Call, raw: bytes) -> None:

@@ -21,8 +21,6 @@ from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
 
-JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
-STRATEGIC_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 _MISMATCH = "the namespace of the provided object does not match the namespace sent on the request"
 _PARALLEL_DELETES = 16
 
@@ -104,7 +102,10 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    obj = decoded(await request.body(), form, kind, what.validation, what.warnings)
+    raw = await request.body()
+    obj = decoded(raw, form, kind, what.validation, what.warnings)
+    if b'"managedFields":[]' in raw or b'"managedFields": []' in raw:
+        obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
     settle_name(obj, what.name)
     settle_namespace(obj, kind, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
@@ -124,9 +125,9 @@ async def patch_(request: Request, rest: Rest, kind: Kind) -> None:
 def patch_type(request: Request, kind: Kind) -> str:
     """The media type of a patch. Raises UnsupportedMediaType."""
     given = request.content_type.partition(";")[0].strip()
-    allowed = [JSON_PATCH, MERGE_PATCH, *([] if kind.custom else [STRATEGIC_PATCH]), APPLY_PATCH]
+    allowed = [patching.JSON, patching.MERGE, *([] if kind.custom else [patching.STRATEGIC]), patching.APPLY]
     if given not in allowed:
-        if given == STRATEGIC_PATCH:
+        if given == patching.STRATEGIC:
             listed = ", ".join(allowed)
             raise errors.UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {listed}")
         raise errors.UnsupportedMediaType("415: Unsupported Media Type", {})
@@ -136,35 +137,36 @@ def patch_type(request: Request, kind: Kind) -> str:
 async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
     """Carry out the PATCH."""
     type_ = patch_type(request, kind)
-    given = options.write_options(request.query, "PatchOptions", apply=type_ == APPLY_PATCH, patch=True)
+    given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
     raw = await request.body()
-    if type_ == APPLY_PATCH:
+    if type_ == patching.APPLY:
         return await _apply(rest, what, raw, bool(given.get("force")))
     return await rest.update(what, patch_change(what, type_, raw))
 
 
-def merger(type_: str, raw: bytes, schema: Schema) -> Callable[[Object], Object]:
-    """What a JSON, merge or strategic merge patch makes of an object."""
-    parsed, _ = patching.parse(raw, type_)
-    return lambda current: patching.apply(schema, current, parsed, type_)
+def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str, kind: str) -> Callable[[Object], Object]:
+    """What a JSON, merge or strategic merge patch makes of an object: read as its type again."""
+    parsed, warnings = patching.parse(raw, type_, what.validation)
+    what.warnings += warnings
+
+    def merge(current: Object) -> Object:
+        merged = patching.apply(schema, current, parsed, type_)
+        obj, found = patching.result(schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation)
+        what.warnings += found
+        obj.setdefault("metadata", {})
+        return obj
+
+    return merge
 
 
 def patch_change(what: Call, type_: str, raw: bytes) -> Change:
     """The change a patch body asks for."""
-    kind, resource = what.kind, what.kind.resource
-    parsed, strict = patching.parse(raw, type_, what.validation)
+    kind = what.kind
+    merge = merger(what, type_, raw, kind.schema, kind.resource.api_version, kind.resource.kind)
 
     def change(current: Object) -> Object:
-        merged = patching.apply(kind.schema, current, parsed, type_)
-        obj, found = patching.result(
-            kind.schema, merged, parsed, type_, api_version=resource.api_version, kind=resource.kind, validation=what.validation
-        )
-        if strict and what.validation == "Strict":
-            raise patching.refused(orjson.dumps(merged).decode(), "strict decoding error: " + ", ".join(strict))
-        what.warnings += found + (strict if what.validation == "Warn" else [])
-        if obj.get("metadata") is None:
-            obj["metadata"] = {}
+        obj = merge(current)
         kind.strategy.default(obj)
         settle_name(obj, what.name)
         settle_namespace(obj, kind, what.namespace)
@@ -199,6 +201,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version,
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
+        out, _ = decode.read(out, kind.schema)
         kind.strategy.default(out)
         return out
 

@@ -246,7 +246,7 @@ def from_object(selector: Object | None) -> Selector:
     """A LabelSelector object; None matches nothing, {} matches everything. Raises ValueError on an unknown operator."""
     if selector is None:
         return NOTHING
-    requirements = [Requirement(key, IN, (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
+    requirements = [Requirement(key, "=", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
     for expression in selector.get("matchExpressions") or ():
         operator = _OPERATORS.get(expression.get("operator", ""))
         if operator is None:

@@ -5,12 +5,16 @@ Made from the openapi tables for the built-in kinds and from a CustomResourceDef
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import orjson
 
 from kapi.objects.resource import Resource
 from kapi.registry.strategy import Strategy
+from kapi.schema import decode
 from kapi.schema.schema import Schema
+
+Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,18 @@ class Kind:
     def head(self) -> bytes:
         """What an object's bytes start with on the wire, in front of '"metadata":…'."""
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
+
+    def blank_status(self) -> Object | None:
+        """A fresh status that says nothing, as stock writes it ({} or with its zeros); None where such a status is left out."""
+        raw = self._blank_status
+        return orjson.loads(raw) if raw else None
+
+    @cached_property
+    def _blank_status(self) -> bytes:
+        status = self.schema.fields.get("status") if self.schema.type == "object" else None
+        if status is None or status.omit_zero or status.pointer or status.type != "object":
+            return b""
+        return orjson.dumps(decode.read({}, status)[0])
 
     def prefix(self, namespace: str | None) -> str:
         """What the keys of one namespace (or all) start with."""

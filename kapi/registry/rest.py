@@ -94,7 +94,7 @@ class Rest:
         """Prepare and validate a new object."""
         kind, strategy, meta = call.kind, call.kind.strategy, obj["metadata"]
         if strategy.status:
-            obj.pop("status", None)
+            self._set_status(kind, obj, None)
         if strategy.generation:
             meta["generation"] = 1
         strategy.prepare(obj, None)
@@ -174,10 +174,7 @@ class Rest:
                 del new[key]
             new.update((k, v) for k, v in old.items() if k not in ("metadata", "kind", "apiVersion", "status"))
         elif strategy.status and call.subresource in ("", "scale"):
-            if "status" in old:
-                new["status"] = old["status"]
-            else:
-                new.pop("status", None)
+            self._set_status(call.kind, new, old.get("status"))
         if call.subresource in ("", "scale"):
             strategy.prepare(new, old)
         else:
@@ -200,6 +197,14 @@ class Rest:
         if call.dry_run:
             return Written(encoding.final(kind, new))
         return Written((await self._commit(call, call.key, new, entry.revision)).body)
+
+    def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
+        """The status an object has when its writer has no say in it: the old one, or a blank."""
+        status = kind.blank_status() if status is None else status
+        if status is None:
+            obj.pop("status", None)
+        else:
+            obj["status"] = status
 
     def _check_version(self, call: Call, new: Object, old: Object, unconditional: bool) -> None:
         wanted = new["metadata"].get("resourceVersion")
@@ -245,7 +250,7 @@ class Rest:
             reset = (*reset, ("status",))
         managed.track(
             call.kind.schema, old, new, manager=call.manager, api_version=call.kind.resource.api_version,
-            subresource=call.subresource, reset=reset, stamp=time.stamp(),
+            subresource=call.subresource, reset=reset, stamp="" if call.subresource == "scale" else time.stamp(),
         )  # fmt: skip
 
     async def _commit(self, call: Call, key: str, obj: Object, expect: int) -> Entry:

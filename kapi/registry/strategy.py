@@ -5,12 +5,18 @@ Objects are changed in place only in `default`, `prepare` and `prepare_status`, 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
 
 Object = dict[str, Any]
+
+
+class NameCheck(Protocol):
+    """Messages on a name; the flag says it is the start of a generated one."""
+
+    def __call__(self, name: str, prefix: bool, /) -> list[str]: ...
 
 
 class Column(NamedTuple):
@@ -30,7 +36,7 @@ AGE_COLUMN = Column("Age", description="Time since the object was created.")
 class Strategy:
     """The variation of one kind. Method arguments are whole objects; `old` is None when the object is being created."""
 
-    name_check: ClassVar[Callable[[str, bool], list[str]]] = staticmethod(names.dns_subdomain)
+    name_check: ClassVar[NameCheck] = staticmethod(names.dns_subdomain)
     """Messages on a bad metadata.name; the flag says the text is a generateName prefix."""
     status: ClassVar[bool] = True
     """Whether there is a /status endpoint: then the main endpoint leaves `status` alone and the other one all else."""

@@ -33,6 +33,10 @@ _NEVER_OWNED: FieldSet = {
     },
 }
 
+_SYSTEM = frozenset({"name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+                     "deletionGracePeriodSeconds"})  # fmt: skip
+"""Metadata that stays whoever stops applying what."""
+
 
 def apply(
     schema: Schema,
@@ -81,7 +85,8 @@ def _wanted(
     before: FieldSet = (last or {}).get("fieldsV1") or {}
     if sets.difference(before, fields):
         merged = _pruned(schema, merged, before, [fields, *(item.get("fieldsV1") or {} for item in others)])
-    return {**merged, "metadata": dict(merged.get("metadata") or {})}
+    system = {key: value for key, value in live["metadata"].items() if key in _SYSTEM}
+    return {**merged, "metadata": {**system, **(merged.get("metadata") or {})}}
 
 
 def _pruned(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
