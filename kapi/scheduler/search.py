@@ -67,8 +67,9 @@ class Misfit(Exception):
         for status in self.statuses.values():
             for reason in status.reasons:
                 counts[reason] = counts.get(reason, 0) + 1
-        for reason in self.absent.reasons if self.absent else ():
-            counts[reason] = counts.get(reason, 0) + self.nodes - len(self.statuses)
+        rest = self.nodes - len(self.statuses)
+        for reason in self.absent.reasons if self.absent and rest else ():
+            counts[reason] = counts.get(reason, 0) + rest
         return sorted(f"{count} {reason}" for reason, count in counts.items())
 
 
