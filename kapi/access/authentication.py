@@ -71,9 +71,12 @@ class Authenticator:
             raise Unauthorized from error
 
     def _certified(self, certificate: bytes, headers: Headers) -> User | None:
-        """Who the certificate speaks for, or who a proxy says is asking."""
-        user = certificates.user(certificate)
-        if certificates.issuer(certificate) != self._settings.proxy_issuer:
+        """Who the certificate speaks for, or who a proxy says is asking. Raises Unauthorized."""
+        try:
+            user, issuer = certificates.user(certificate), certificates.issuer(certificate)
+        except ValueError as error:
+            raise Unauthorized from error
+        if issuer != self._settings.proxy_issuer:
             return user
         return _proxied(headers) if user and user.name in self._settings.proxies else None
 

@@ -1,17 +1,16 @@
 """Nobody grants what they do not have: the check on writes of roles and bindings (RBAC docs, "Privilege escalation prevention").
 
-In the admission chain's shape (`validate(review)`), to be run where the chain ends.
+It stands around the admission chain: stock looks right after the mutating plugins, before the object is validated.
 """
 
 from typing import Any
 
 from kapi.access import rbac, rules
-from kapi.access.authorization import Answering
-from kapi.access.rbac import RBAC
+from kapi.access.authorization import Authorization
 from kapi.access.rules import Rule
 from kapi.objects import errors
 from kapi.objects.user import MASTERS, Attributes, User
-from kapi.registry.review import Review
+from kapi.registry.review import Admission, Review
 
 Object = dict[str, Any]
 
@@ -27,14 +26,19 @@ _FIELDS = {
 class Escalation:
     """Refuses roles and bindings that give more than their writer has."""
 
-    def __init__(self, authorizer: Answering, resolver: RBAC) -> None:
-        self._authorizer = authorizer
-        self._rbac = resolver
+    def __init__(self, chain: Admission, authorization: Authorization) -> None:
+        self._chain = chain
+        self._authorizer = authorization
+        self._rbac = authorization.rbac
 
     async def mutate(self, review: Review) -> None:
-        """Nothing to change."""
+        await self._chain.mutate(review)
+        self.check(review)
 
     async def validate(self, review: Review) -> None:
+        await self._chain.validate(review)
+
+    def check(self, review: Review) -> None:
         """Raises Forbidden, and NotFound for a binding to a role that is not there."""
         resource, new, old = review.kind.resource, review.new, review.old
         fields = _FIELDS.get(resource.plural)
