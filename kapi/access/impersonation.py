@@ -12,13 +12,13 @@ from kapi.objects.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Attribu
 
 _USER, _GROUP, _UID, _EXTRA = "impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-"
 _API = "authentication.k8s.io"
-Headers = Iterable[tuple[str, str]]
-"""(name in lower case, value), in the order they came."""
+Headers = Iterable[tuple[bytes, bytes]]
+"""As ASGI has them: names in lower case, in the order they came."""
 
 
 def impersonate(user: User, headers: Headers, authorizer: Answering) -> User:
     """The user the request is to be seen as: `user` itself without such headers. Raises Forbidden, BadRequest."""
-    found = [(name, value) for name, value in headers if name.startswith("impersonate-")]
+    found = [(name.decode("latin-1"), value.decode()) for name, value in headers if name.startswith(b"impersonate-")]
     if not found:
         return user
     wanted = _wanted(found)

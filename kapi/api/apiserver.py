@@ -19,6 +19,7 @@ from kapi import storage
 from kapi.access.authentication import Authenticator
 from kapi.access.authentication import Settings as AccessSettings
 from kapi.access.authorization import Authorization
+from kapi.access.escalation import Escalation
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
@@ -98,10 +99,11 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     store.describe = _describer(catalogue)
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
-    rest = Rest(store, chain.default(store, catalogue), allocators)
+    authorization = Authorization(store)
+    rest = Rest(store, Escalation(chain.default(store, catalogue, authorization), authorization), allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
     authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
-    access = Access(authenticator, Authorization(store), tokens)
+    access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
     await bootstrap.ensure(
         rest, catalogue, address=settings.advertise_address or own_address(), port=settings.port, cidr=settings.service_cluster_ip_range,

@@ -110,8 +110,12 @@ class Store:
     def count(self, prefix: str) -> int:
         return self._collection(prefix).count(prefix)
 
+    def version(self, prefix: str) -> int:
+        """A number that grows with every step of the collection: whoever derives something from it sees when to do so anew."""
+        return self._collection(prefix).steps
+
     def counter(self, prefix: str) -> Callable[[], int]:
-        """Gives a number that grows with every step of the collection: whoever derives something from it sees when to do so anew."""
+        """The version, made ready to be asked for on every request."""
         collection = self._collection(prefix)
         return lambda: collection.steps
 

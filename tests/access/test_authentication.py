@@ -98,8 +98,8 @@ class Asked:
 def test_impersonation_asks_for_every_part() -> None:
     asked = Asked()
     headers = [
-        ("impersonate-user", "jane"), ("impersonate-group", "a"), ("impersonate-group", "b"), ("impersonate-uid", "1"),
-        ("impersonate-extra-acme.com%2fproject", "p"), ("accept", "*/*"),
+        (b"impersonate-user", b"jane"), (b"impersonate-group", b"a"), (b"impersonate-group", b"b"), (b"impersonate-uid", b"1"),
+        (b"impersonate-extra-acme.com%2fproject", b"p"), (b"accept", b"*/*"),
     ]  # fmt: skip
     user = impersonate(ADMIN, headers, asked)
     assert user == User("jane", ("a", "b", "system:authenticated"), "1", {"acme.com/project": ["p"]})
@@ -115,27 +115,27 @@ def test_impersonation_asks_for_every_part() -> None:
 
 def test_impersonating_a_service_account_brings_its_groups() -> None:
     asked = Asked()
-    user = impersonate(ADMIN, [("impersonate-user", "system:serviceaccount:ns:s")], asked)
+    user = impersonate(ADMIN, [(b"impersonate-user", b"system:serviceaccount:ns:s")], asked)
     assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
     (question,) = asked.questions
     assert (question.resource, question.namespace, question.name) == ("serviceaccounts", "ns", "s")
 
 
 def test_impersonating_nobody() -> None:
-    assert impersonate(ADMIN, [("impersonate-user", "system:anonymous")], Asked()) == NOBODY
+    assert impersonate(ADMIN, [(b"impersonate-user", b"system:anonymous")], Asked()) == NOBODY
 
 
 def test_without_headers_one_stays_oneself() -> None:
-    assert impersonate(ADMIN, [("accept", "*/*")], Asked("users")) is ADMIN
+    assert impersonate(ADMIN, [(b"accept", b"*/*")], Asked("users")) is ADMIN
 
 
 def test_impersonation_may_be_refused() -> None:
     text = 'users "jane" is forbidden: User "admin" cannot impersonate resource "users" in API group "" at the cluster scope'
     with pytest.raises(Forbidden) as refused:
-        impersonate(ADMIN, [("impersonate-user", "jane")], Asked("users"))
+        impersonate(ADMIN, [(b"impersonate-user", b"jane")], Asked("users"))
     assert refused.value.message == text
 
 
 def test_a_group_without_a_user_is_a_bad_request() -> None:
     with pytest.raises(BadRequest, match="without impersonating a user"):
-        impersonate(ADMIN, [("impersonate-group", "a")], Asked())
+        impersonate(ADMIN, [(b"impersonate-group", b"a")], Asked())
