@@ -1,15 +1,25 @@
 """The list of strategies: one line for every built-in resource that differs from the plain Strategy."""
 
+from kapi.registry.kinds.apiservice import APIServiceStrategy
 from kapi.registry.kinds.autoscaling import AutoscalerStrategy
+from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
+from kapi.registry.kinds.flow import FlowSchemaStrategy, PriorityLevelStrategy
 from kapi.registry.kinds.ingress import IngressClassStrategy, IngressStrategy
 from kapi.registry.kinds.networking import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
 from kapi.registry.kinds.persistent import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
 from kapi.registry.kinds.pods import PodStrategy
+from kapi.registry.kinds.policies import (
+    MutatingBindingStrategy,
+    MutatingPolicyStrategy,
+    ValidatingBindingStrategy,
+    ValidatingPolicyStrategy,
+)
 from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
 from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
+from kapi.registry.kinds.rbac import ClusterRoleBindingStrategy, ClusterRoleStrategy, RoleBindingStrategy, RoleStrategy
 from kapi.registry.kinds.service import ServiceStrategy
 from kapi.registry.kinds.storage import (
     CSIDriverStrategy,
@@ -19,6 +29,7 @@ from kapi.registry.kinds.storage import (
     VolumeAttachmentStrategy,
     VolumeAttributesClassStrategy,
 )
+from kapi.registry.kinds.webhooks import MutatingWebhookStrategy, WebhookStrategy
 from kapi.registry.kinds.workload_sets import DaemonSetStrategy, StatefulSetStrategy
 from kapi.registry.kinds.workloads import (
     ControllerRevisionStrategy,
@@ -67,4 +78,19 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
     ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
     ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"): MutatingPolicyStrategy,
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"): MutatingBindingStrategy,
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): MutatingWebhookStrategy,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): ValidatingPolicyStrategy,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): ValidatingBindingStrategy,
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): WebhookStrategy,
+    ("apiregistration.k8s.io", "apiservices"): APIServiceStrategy,
+    ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
+    ("certificates.k8s.io", "clustertrustbundles"): ClusterTrustBundleStrategy,
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"): FlowSchemaStrategy,
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): PriorityLevelStrategy,
+    ("rbac.authorization.k8s.io", "clusterrolebindings"): ClusterRoleBindingStrategy,
+    ("rbac.authorization.k8s.io", "clusterroles"): ClusterRoleStrategy,
+    ("rbac.authorization.k8s.io", "rolebindings"): RoleBindingStrategy,
+    ("rbac.authorization.k8s.io", "roles"): RoleStrategy,
 }

@@ -1,0 +1,163 @@
+"""CertificateSigningRequest and ClusterTrustBundle. Who asked for a certificate is written in by the request's user (`sign_in`)."""
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from kapi.objects import duration, names
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import rules
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.strategy import Strategy
+
+Object = dict[str, Any]
+
+USAGES = frozenset((
+    "signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment", "cert sign", "crl sign",
+    "encipher only", "decipher only", "any", "server auth", "client auth", "code signing", "email protection", "s/mime", "ipsec end system",
+    "ipsec tunnel", "ipsec user", "timestamping", "ocsp signing", "microsoft sgc", "netscape sgc",
+))  # fmt: skip
+SIGNER_FORM = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+LEGACY = "kubernetes.io/legacy-unknown"
+SHORTEST = 600
+NOT_PEM = "PEM block type must be CERTIFICATE REQUEST"
+LARGEST_BUNDLE = 1 << 20
+_PEM_TYPE = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+
+
+def pem_types(data: bytes) -> list[str]:
+    """The kinds of blocks in a PEM text."""
+    return [found.decode() for found in _PEM_TYPE.findall(data)]
+
+
+class CertificateSigningRequestStrategy(Strategy):
+    """certificates.k8s.io/v1 CertificateSigningRequest."""
+
+    name_check = staticmethod(names.any_name)
+    generation = False
+    fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
+    columns = rules.columns("Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition")
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        spec.setdefault("request", None)
+        spec.setdefault("signerName", "")
+        obj.setdefault("status", {})
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        new["status"] = (old or {}).get("status") or {}
+        if old is not None:
+            new["spec"] = old["spec"]
+
+    def prepare_status(self, new: Object, old: Object) -> None:
+        kept = (old.get("status") or {}).get("conditions") or []
+        status = new.setdefault("status", {})
+        approvals = [c for c in kept if c.get("type") in ("Approved", "Denied")]
+        others = [c for c in status.get("conditions") or () if c.get("type") not in ("Approved", "Denied")]
+        if approvals or others:
+            status["conditions"] = [*approvals, *others]
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        spec = new["spec"]
+        _validate_request(e, spec.get("request"))
+        usages, seen = spec.get("usages") or [], set[str]()
+        e.need("spec.usages", usages)
+        for i, usage in enumerate(usages):
+            e.enum(f"spec.usages[{i}]", usage, tuple(USAGES))
+            e.unique(f"spec.usages[{i}]", usage, seen)
+        signer(e, "spec.signerName", spec.get("signerName") or "")
+        if spec.get("expirationSeconds") is not None:
+            text = f"may not specify a duration less than {SHORTEST} seconds ({SHORTEST // 60} minutes)"
+            e.at_least("spec.expirationSeconds", spec["expirationSeconds"], SHORTEST, text)
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        spec, status = obj["spec"], obj.get("status") or {}
+        seconds = spec.get("expirationSeconds")
+        asked = duration.human(seconds) if seconds is not None else "<none>"
+        return [obj["metadata"]["name"], rules.age(obj, now), spec.get("signerName", ""), spec.get("username", ""), asked, _condition(status)]
+
+
+def sign_in(obj: Object, name: str, uid: str, groups: list[str], extra: dict[str, list[str]]) -> None:
+    """Write down who asks. Called by the pipeline on create, with the authenticated user."""
+    spec = obj.setdefault("spec", {})
+    for field, value in (("username", name), ("uid", uid), ("groups", groups), ("extra", extra)):
+        if value:
+            spec[field] = value
+        else:
+            spec.pop(field, None)
+
+
+def _condition(status: Object) -> str:
+    kinds = {c.get("type") for c in status.get("conditions") or ()}
+    shown = "Denied" if "Denied" in kinds else "Approved" if "Approved" in kinds else "Pending"
+    return shown + (",Failed" if "Failed" in kinds else "") + (",Issued" if status.get("certificate") else "")
+
+
+def _validate_request(e: Errors, request: str | None) -> None:
+    try:
+        data = base64.b64decode(request or "")
+    except binascii.Error:
+        data = b""
+    if pem_types(data)[:1] != ["CERTIFICATE REQUEST"]:
+        e.invalid("spec.request", request, NOT_PEM)
+
+
+def signer(e: Errors, field: str, name: str) -> None:
+    """'example.com/signer-name'."""
+    if not e.need(field, name):
+        return
+    if name == LEGACY:
+        e.invalid(field, name, "the legacy signerName is not allowed via this API version")
+        return
+    domain, slash, path = name.partition("/")
+    if not slash or "/" in path or not path:
+        e.invalid(field, name, SIGNER_FORM)
+        return
+    for part in domain.split("."):
+        for message in names.dns_label(part):
+            e.invalid(field, domain, f'validating label "{part}": {message}')
+    if "." not in domain:
+        e.invalid(field, domain, "should be a domain with at least two segments separated by dots")
+    for part in path.split("."):
+        for message in names.dns_label(part):
+            e.invalid(field, path, f'validating label "{part}": {message}')
+
+
+class ClusterTrustBundleStrategy(Strategy):
+    """certificates.k8s.io ClusterTrustBundle."""
+
+    status = False
+    generation = False
+    fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
+    columns = rules.columns("Name", "SignerName")
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {}).setdefault("trustBundle", "")
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        spec, name = new["spec"], new["metadata"].get("name") or ""
+        bundle, by = spec.get("trustBundle") or "", spec.get("signerName") or ""
+        prefix = by.replace("/", ":") + ":"
+        if by:
+            signer(e, "spec.signerName", by)
+            if not name.startswith(prefix):
+                e.invalid("metadata.name", name, f'ClusterTrustBundle for signerName {by} must be named with prefix {prefix}')
+        elif ":" in name:
+            e.invalid("metadata.name", name, "ClusterTrustBundle without signer name must not have \":\" in its name")
+        if len(bundle) > LARGEST_BUNDLE:
+            e.too_long("spec.trustBundle", LARGEST_BUNDLE)
+        elif e.need("spec.trustBundle", bundle):
+            kinds = pem_types(bundle.encode())
+            if not kinds or set(kinds) != {"CERTIFICATE"}:
+                e.invalid("spec.trustBundle", "<value omitted>", "at least one trust anchor must be provided" if not kinds else
+                          f"entry 0 has bad block type: {kinds[0]}")  # fmt: skip
+        if old is not None:
+            e.immutable("spec.signerName", by, old["spec"].get("signerName") or "")
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], obj["spec"].get("signerName") or "<none>"]
