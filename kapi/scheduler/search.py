@@ -179,7 +179,7 @@ class Search:
         """(indexes of nodes that fit, how many were looked at, what plugins that look beyond the node said)."""
         verdicts, judge = board.verdicts, self._judge
         near: list[Filter] | None = None
-        far = [p for p in self._far if p.name not in cycle.skipped]
+        far = [p.filter for p in self._far if p.name not in cycle.skipped]
         waiting = self._cluster.nominated
         feasible: list[int] = []
         rejected: dict[int, Status] = {}
@@ -194,7 +194,13 @@ class Search:
             if verdict is not _FITS:
                 continue
             if far or waiting:
-                status = self._also(cycle, nodes[index], far)
+                status = None
+                for ask in far:
+                    status = ask(cycle, nodes[index])
+                    if status is not None:
+                        break
+                if status is None and waiting:
+                    status = self._crowded(cycle, nodes[index])
                 if status is not None:
                     rejected[index] = status
                     continue
@@ -218,12 +224,8 @@ class Search:
         board.verdicts[node.index] = verdict
         return verdict
 
-    def _also(self, cycle: Cycle, node: NodeInfo, far: list[SchedulingPlugin]) -> Status | None:
-        """What the rest says: plugins that look beyond the node, and pods that wait for room on it."""
-        for plugin in far:
-            status = plugin.filter(cycle, node)
-            if status is not None:
-                return status
+    def _crowded(self, cycle: Cycle, node: NodeInfo) -> Status | None:
+        """Why the pod would not fit beside those that wait for room on the node."""
         waiting = self._cluster.nominated_on(node, cycle.pod)
         if not waiting:
             return None

@@ -15,8 +15,8 @@ from kapi.scheduler.snapshot import Cluster, Counts, NodeInfo
 
 HARD_WEIGHT = 1
 """What a placed pod's required affinity adds to the score of a node near it (stock's hardPodAffinityWeight)."""
-Pairs = dict[tuple[str, str], int]
-"""(topology key, value) -> count."""
+Pairs = dict[str, dict[str, int]]
+"""Topology key -> value -> count."""
 
 
 def _selects(term: Term, identity: Identity, cluster: Cluster) -> bool:
@@ -28,10 +28,24 @@ def _selects(term: Term, identity: Identity, cluster: Cluster) -> bool:
 
 
 def _add(pairs: Pairs, key: str, counts: Counts, weight: int = 1) -> None:
+    values = pairs.setdefault(key, {})
     for node, count in counts.items():
         value = node.labels.get(key)
         if value is not None:
-            pairs[key, value] = pairs.get((key, value), 0) + count * weight
+            values[value] = values.get(value, 0) + count * weight
+
+
+def _copy(pairs: Pairs) -> Pairs:
+    return {key: dict(values) for key, values in pairs.items()}
+
+
+def _meets(pairs: Pairs, labels: dict[str, str]) -> bool:
+    """Whether a node with these labels is in a domain with a count."""
+    for key, values in pairs.items():
+        value = labels.get(key)
+        if value is not None and values.get(value, 0) > 0:
+            return True
+    return False
 
 
 def _placed(term: Term, cluster: Cluster) -> Iterable[Counts]:
@@ -105,14 +119,9 @@ class InterPodAffinity(SchedulingPlugin):
         own, labels = cycle.pod.affinities, node.labels
         if own.affinity and not self._is_near(cycle, state, labels):
             return self._far
-        for term in own.anti_affinity:
-            value = labels.get(term.topology)
-            if value is not None and state.anti_affinity.get((term.topology, value), 0) > 0:
-                return self._near
-        for (key, value), count in state.against.items() if len(state.against) < len(labels) else ():
-            if count > 0 and labels.get(key) == value:
-                return self._unwanted
-        if len(state.against) >= len(labels) and any(state.against.get(item, 0) > 0 for item in labels.items()):
+        if state.anti_affinity and _meets(state.anti_affinity, labels):
+            return self._near
+        if state.against and _meets(state.against, labels):
             return self._unwanted
         return None
 
@@ -120,14 +129,14 @@ class InterPodAffinity(SchedulingPlugin):
         terms, pod = cycle.pod.affinities.affinity, cycle.pod
         if any(term.topology not in labels for term in terms):
             return False
-        if all(state.affinity.get((t.topology, labels[t.topology]), 0) > 0 for t in terms):
+        if all(state.affinity.get(t.topology, {}).get(labels[t.topology], 0) > 0 for t in terms):
             return True
         # the first pod of a set that wants to be near itself may go anywhere
-        alone = not any(count > 0 for count in state.affinity.values())
+        alone = not any(count > 0 for values in state.affinity.values() for count in values.values())
         return alone and all(_selects(term, pod.identity, cycle.cluster) for term in terms)
 
     def copy_data(self, data: _State) -> _State:
-        return _State(dict(data.against), dict(data.affinity), dict(data.anti_affinity))
+        return _State(_copy(data.against), _copy(data.affinity), _copy(data.anti_affinity))
 
     def add_pod(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
         self._shift(cycle, pod, {node: 1})
@@ -172,8 +181,9 @@ class InterPodAffinity(SchedulingPlugin):
 
     def scores(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[int]:
         pairs: Pairs = cycle.data["score " + self.name]
-        keys = {key for key, _ in pairs}
-        raw = [sum(pairs.get((key, node.labels[key]), 0) for key in keys if key in node.labels) for node in nodes]
+        raw = [0] * len(nodes)
+        for key, values in pairs.items():
+            raw = [r + values.get(node.labels.get(key, ""), 0) for r, node in zip(raw, nodes, strict=True)]
         low, top = min(raw), max(raw)
         return [int(MAX_SCORE * ((r - low) / (top - low))) if top > low else 0 for r in raw]
 

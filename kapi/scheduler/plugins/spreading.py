@@ -73,11 +73,16 @@ class _Hard:
 
     constraints: tuple[Constraint, ...]
     domains: list[dict[str, int]]
-    least: list[int]
+    own: Sequence[bool]
+    """Whether the pod itself would count."""
+    limits: list[tuple[str, dict[str, int], int]]
+    """(topology, pods by domain, how many a domain may have for one more to be within the skew)."""
 
     def settle(self) -> None:
-        for i, (constraint, counts) in enumerate(zip(self.constraints, self.domains, strict=True)):
-            self.least[i] = min(counts.values(), default=0) if len(counts) >= constraint.least_domains else 0
+        self.limits = []
+        for constraint, counts, own in zip(self.constraints, self.domains, self.own, strict=True):
+            least = min(counts.values(), default=0) if len(counts) >= constraint.least_domains else 0
+            self.limits.append((constraint.topology, counts, least + constraint.skew - own))
 
 
 class PodTopologySpread(SchedulingPlugin):
@@ -104,7 +109,8 @@ class PodTopologySpread(SchedulingPlugin):
         if not hard:
             return SKIP
         domains = [self._tally(cycle, constraint, hard).domains for constraint in hard]
-        state = cycle.data[self.name] = _Hard(hard, domains, [0] * len(hard))
+        own = [c.selector is not None and pod.identity.matches(c.selector) for c in hard]
+        state = cycle.data[self.name] = _Hard(hard, domains, own, [])
         state.settle()
         return None
 
@@ -129,17 +135,18 @@ class PodTopologySpread(SchedulingPlugin):
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         state: _Hard = cycle.data[self.name]
         labels = node.labels
-        for constraint, counts, least in zip(state.constraints, state.domains, state.least, strict=True):
-            value = labels.get(constraint.topology)
+        for topology, counts, limit in state.limits:
+            value = labels.get(topology)
             if value is None:
                 return self._unlabelled
-            itself = constraint.selector is not None and cycle.pod.identity.matches(constraint.selector)
-            if counts.get(value, 0) + itself - least > constraint.skew:
+            if counts.get(value, 0) > limit:
                 return self._uneven
         return None
 
     def copy_data(self, data: _Hard) -> _Hard:
-        return _Hard(data.constraints, [dict(counts) for counts in data.domains], list(data.least))
+        twin = _Hard(data.constraints, [dict(counts) for counts in data.domains], data.own, [])
+        twin.settle()
+        return twin
 
     def add_pod(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
         self._shift(cycle, pod, node, 1)
