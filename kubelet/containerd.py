@@ -126,7 +126,7 @@ def write(settings: Settings) -> None:
     (settings.root / "cni" / "10-kapi.conflist").write_text(network(settings))
 
 
-async def start(settings: Settings, seconds: float = 20.0) -> asyncio.subprocess.Process:
+async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[bytes]":
     """Starts containerd and returns once it listens. Raises Unavailable."""
     program = shutil.which("containerd")
     if program is None or shutil.which("runc") is None:
@@ -135,10 +135,10 @@ async def start(settings: Settings, seconds: float = 20.0) -> asyncio.subprocess
     settings.socket.unlink(missing_ok=True)
     log = os.open(settings.root / "containerd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        process = await asyncio.create_subprocess_exec(
-            program, "--config", str(settings.root / "config.toml"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        process = subprocess.Popen(
+            [program, "--config", str(settings.root / "config.toml")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, env={**os.environ, "GOMEMLIMIT": "40MiB"},
-        )
+        )  # fmt: skip
     finally:
         os.close(log)
     try:
@@ -146,13 +146,14 @@ async def start(settings: Settings, seconds: float = 20.0) -> asyncio.subprocess
             await _listening(settings, process)
     except TimeoutError:
         process.kill()
+        process.wait()
         raise Unavailable(f"containerd did not listen on {settings.socket} within {seconds:.0f} s") from None
     return process
 
 
-async def _listening(settings: Settings, process: asyncio.subprocess.Process) -> None:
+async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> None:
     while True:
-        if process.returncode is not None:
+        if process.poll() is not None:
             last = (settings.root / "containerd.log").read_text(errors="replace").splitlines()[-1:]
             raise Unavailable(f"containerd ended with code {process.returncode}: {''.join(last)}")
         try:

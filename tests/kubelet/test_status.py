@@ -85,7 +85,7 @@ def test_waiting_for_init_containers() -> None:
     [
         ("Never", 0, "Succeeded"), ("Never", 1, "Failed"), ("OnFailure", 0, "Succeeded"), ("OnFailure", 1, "Running"),
         ("Always", 0, "Running"),
-    ],  # fmt: skip
+    ],
 )
 def test_the_phase_after_an_exit(policy: str, code: int, phase: str) -> None:
     assert computed(pod(restartPolicy=policy), seen(run(state=EXITED, code=code)))["phase"] == phase

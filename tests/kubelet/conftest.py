@@ -1,0 +1,53 @@
+"""A containerd of the tests' own, started once, with everything it leaves taken away at the end."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubelet import cgroups, containerd, images, mounts
+from kubelet.cri.client import Cri
+
+CGROUP = "/kubelet-tests"
+
+
+async def _begin(settings: containerd.Settings) -> "subprocess.Popen[bytes]":
+    process = await containerd.start(settings)
+    for archive in (images.pause(), images.busybox()):
+        await images.load(str(settings.socket), archive)
+    return process
+
+
+async def _clear(endpoint: str) -> None:
+    runtime = Cri(endpoint)
+    for sandbox in await runtime.sandboxes():
+        await runtime.stop_sandbox(sandbox.id)
+        await runtime.remove_sandbox(sandbox.id)
+    await runtime.close()
+
+
+@pytest.fixture(scope="session")
+def own_containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containerd.Settings]:
+    settings = containerd.Settings(tmp_path_factory.mktemp("containerd"), pod_cidr="10.203.0.0/24", bridge="kubelettest0")
+    process = asyncio.run(_begin(settings))
+    yield settings
+    asyncio.run(_clear(settings.endpoint))
+    process.terminate()
+    process.wait()
+    containerd.forget_network(settings)
+    cgroups.remove_root(CGROUP)
+    cgroups.remove(CGROUP)
+    for point in mounts.below(settings.root):
+        mounts.unmount(point)
+    shutil.rmtree(settings.root, ignore_errors=True)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A directory for pods; what is mounted below it goes at the end."""
+    yield tmp_path
+    for point in mounts.below(tmp_path):
+        mounts.unmount(point)

@@ -1,0 +1,235 @@
+"""Real pods in a real containerd, against the fake API: needs root, runc, CNI plugins and the kernel."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kapi.client import Client
+from kapi.objects.resource import CONFIG_MAPS, EVENTS, PODS, SECRETS
+from kubelet import assembly, containerd, images
+from kubelet.cri.client import Cri
+from kubelet.settings import Settings
+from tests.fakes import FakeApi
+from tests.kubelet.build import one, pod
+from tests.kubelet.conftest import CGROUP
+from tests.kubelet.story import condition, state
+
+pytestmark = [pytest.mark.containers, pytest.mark.slow]
+Object = dict[str, Any]
+FOREVER = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]
+
+
+class Real:
+    """A kubelet with real containers; it can be stopped and started again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.api = FakeApi()
+        self.client = Client(self.api, agent="kubelet")
+        self.settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        up = asyncio.Event()
+        self._task = asyncio.create_task(assembly.run(self.settings, self.client, up.set))
+        await up.wait()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def until(self, what: Any, name: str = "web", seconds: float = 20.0) -> Object:
+        """The pod, once `what(pod)` holds."""
+        async with asyncio.timeout(seconds):
+            while not what(found := self.api.get(PODS, f"default/{name}")):
+                self.api.changed.clear()
+                await self.api.changed.wait()
+        return found or {}
+
+    async def run(self, *containers: Object, **spec: Any) -> None:
+        made = pod(*containers, **{"terminationGracePeriodSeconds": 2, **spec})
+        made["status"] = {}
+        self.api.create(PODS, made)
+
+    async def logs(self, name: str = "web") -> str:
+        parts = [line.split(" ", 3)[3] for f in Path(self.settings.pod_logs_dir).rglob(f"{name}/*.log") for line in f.read_text().splitlines()]
+        return "\n".join(parts)
+
+    async def delete(self, name: str = "web") -> None:
+        await self.client.delete(PODS, name, namespace="default")
+        await self.until(lambda p: p is None, name)
+
+
+@pytest.fixture
+async def node(own_containerd: containerd.Settings, root: Path) -> AsyncIterator[Real]:
+    settings = Settings(
+        node_name="n1", root_dir=str(root / "kubelet"), pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.pod_cidr,
+        container_runtime_endpoint=own_containerd.endpoint, cgroup_root=CGROUP, cluster_dns="10.96.0.10",
+        pod_manifest_path=str(root / "manifests"),
+    )  # fmt: skip
+    real = Real(settings)
+    await real.start()
+    yield real
+    for found in real.api.all(PODS):
+        if found["spec"].get("nodeName"):
+            real.api.remove(PODS, found)
+    runtime = Cri(own_containerd.endpoint)
+    async with asyncio.timeout(30):
+        while await runtime.sandboxes():
+            await asyncio.sleep(0.05)
+    await runtime.close()
+    await real.stop()
+
+
+def container(**more: Any) -> Object:
+    return {**one(), "image": images.BUSYBOX, "command": FOREVER, **more}
+
+
+def ready(found: Object | None) -> bool:
+    return bool(found) and condition(found or {}, "Ready") == "True"
+
+
+async def test_a_pod_gets_its_volumes_environment_and_network(node: Real) -> None:
+    node.api.create(CONFIG_MAPS, {"metadata": {"name": "cm", "namespace": "default"}, "data": {"a": "alpha"}})
+    node.api.create(SECRETS, {"metadata": {"name": "s", "namespace": "default"}, "data": {"k": "c2VjcmV0"}})
+    script = "echo $IP $A $B; cat /cm/a; echo; cat /s/k; echo; id -u; cat /etc/resolv.conf /labels/l; mount | grep -c 'on /s '; exec sleep 1000"
+    env = [
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "a"}}},
+        {"name": "B", "value": "<$(A)>"},
+    ]
+    mounted = [{"name": n, "mountPath": f"/{n}"} for n in ("cm", "s", "labels")]
+    down = {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.name"}}]}
+    volumes = [{"name": "cm", "configMap": {"name": "cm"}}, {"name": "s", "secret": {"secretName": "s"}}, {"name": "labels", "downwardAPI": down}]
+    security = {"runAsUser": 1000}
+    await node.run(container(command=["sh", "-c", script], env=env, volumeMounts=mounted, securityContext=security), volumes=volumes)
+    found = await node.until(ready)
+    async with asyncio.timeout(5):
+        while not (said := await node.logs()).endswith("1"):
+            await asyncio.sleep(0.02)
+    lines = said.splitlines()
+    assert lines[:4] == [f"{found['status']['podIP']} alpha <alpha>", "alpha", "secret", "1000"]
+    assert "nameserver 10.96.0.10" in lines
+    assert "search default.svc.cluster.local svc.cluster.local cluster.local" in said
+
+
+async def test_the_end_of_a_pod_leaves_nothing(node: Real) -> None:
+    await node.run(container(), volumes=[{"name": "m", "emptyDir": {"medium": "Memory"}}])
+    found = await node.until(ready)
+    directory = Path(node.settings.root_dir, "pods", found["metadata"]["uid"])
+    assert directory.exists()
+    await node.delete()
+    assert not directory.exists()
+    group = Path("/sys/fs/cgroup/cpu" if Path("/sys/fs/cgroup/cpu").exists() else "/sys/fs/cgroup", CGROUP.strip("/"), "kubepods/besteffort")
+    assert not list(group.glob("pod*"))
+
+
+async def test_exit_codes_and_termination_messages(node: Real) -> None:
+    script = ["sh", "-c", "echo last words > /dev/termination-log; exit 7"]
+    talk = ["sh", "-c", "echo out of luck; exit 1"]
+    await node.run(
+        container(command=script), {**container(command=talk), "name": "log", "terminationMessagePolicy": "FallbackToLogsOnError"},
+        restartPolicy="Never",
+    )  # fmt: skip
+    found = await node.until(lambda p: p["status"].get("phase") == "Failed")
+    ended = state(found)["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"], ended["message"]) == (7, "Error", "last words\n")
+    assert state(found, "log")["state"]["terminated"]["message"] == "out of luck\n"
+
+
+async def test_a_killed_container_is_restarted(node: Real) -> None:
+    await node.run(container(command=["sh", "-c", "echo $$ > /pid; exec sleep 1000"]))
+    found = await node.until(ready)
+    old = state(found)["containerID"]
+    runtime = Cri(node.settings.container_runtime_endpoint)
+    await runtime.stop_container(old.partition("://")[2], 0)
+    await runtime.close()
+    found = await node.until(lambda p: ready(p) and state(p)["restartCount"] == 1)
+    assert state(found)["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
+    assert state(found)["containerID"] != old
+
+
+async def test_a_restarted_kubelet_leaves_containers_alone(node: Real) -> None:
+    await node.run(container(readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}))
+    before = await node.until(ready)
+    await node.stop()
+    await node.start()
+    await asyncio.sleep(1.5)
+    after = await node.until(ready)
+    assert state(after) == state(before)
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+
+
+async def test_what_ended_while_the_kubelet_was_away_is_found(node: Real) -> None:
+    await node.run(container())
+    found = await node.until(ready)
+    await node.stop()
+    node.api.remove(PODS, found)
+    await node.start()
+    runtime = Cri(node.settings.container_runtime_endpoint)
+    async with asyncio.timeout(10):
+        while await runtime.sandboxes():
+            await asyncio.sleep(0.05)
+    await runtime.close()
+
+
+async def test_probes_over_http_and_tcp(node: Real) -> None:
+    serve = ["sh", "-c", "mkdir /w; echo ok > /w/ok; exec httpd -f -p 8080 -h /w"]
+    probes = {
+        "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        "readinessProbe": {"httpGet": {"path": "/ok", "port": "http"}, "periodSeconds": 1},
+        "livenessProbe": {"httpGet": {"path": "/missing", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2, "initialDelaySeconds": 2},
+    }
+    await node.run(container(command=serve, ports=[{"name": "http", "containerPort": 8080}], **probes))
+    await node.until(ready)
+    async with asyncio.timeout(10):
+        while "Liveness probe failed: HTTP probe failed with statuscode: 404" not in {e["message"] for e in node.api.all(EVENTS)}:
+            await asyncio.sleep(0.05)
+
+
+async def test_hooks(node: Real) -> None:
+    touch = {"exec": {"command": ["sh", "-c", "echo started > /shared/post"]}}
+    stop = {"exec": {"command": ["sh", "-c", "echo stopping > /shared/pre"]}}
+    path = Path(node.settings.root_dir).parent / "shared"
+    volume = {"name": "shared", "hostPath": {"path": str(path), "type": "DirectoryOrCreate"}}
+    mount = [{"name": "shared", "mountPath": "/shared"}]
+    await node.run(container(lifecycle={"postStart": touch, "preStop": stop}, volumeMounts=mount), volumes=[volume])
+    await node.until(ready)
+    assert (path / "post").read_text() == "started\n"
+    await node.delete()
+    assert (path / "pre").read_text() == "stopping\n"
+
+
+async def test_an_image_that_is_not_there(node: Real) -> None:
+    never = container(image="localhost/none:1", imagePullPolicy="Never")
+    pull = {**container(image="127.0.0.1:1/none:1"), "name": "pull"}
+    await node.run(never, pull)
+    found = await node.until(lambda p: "ErrImagePull" in str(p["status"]) and "ErrImageNeverPull" in str(p["status"]))
+    assert state(found)["state"]["waiting"]["message"] == 'Container image "localhost/none:1" is not present with pull policy of Never'
+    found = await node.until(lambda p: "ImagePullBackOff" in str(p["status"]))
+    assert state(found, "pull")["state"]["waiting"]["reason"] == "ImagePullBackOff"
+
+
+async def test_a_missing_config_map_holds_the_pod(node: Real) -> None:
+    await node.run(container(volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=[{"name": "v", "configMap": {"name": "late"}}])
+    async with asyncio.timeout(5):
+        while 'MountVolume.SetUp failed for volume "v" : configmap "late" not found' not in {e["message"] for e in node.api.all(EVENTS)}:
+            await asyncio.sleep(0.05)
+    node.api.create(CONFIG_MAPS, {"metadata": {"name": "late", "namespace": "default"}, "data": {}})
+    await node.until(ready)
+
+
+async def test_twenty_pods_at_once(node: Real) -> None:
+    for index in range(20):
+        made = pod(container(), name=f"p{index}", terminationGracePeriodSeconds=2)
+        made["status"] = {}
+        node.api.create(PODS, made)
+    began = asyncio.get_running_loop().time()
+    for index in range(20):
+        await node.until(ready, f"p{index}", 15)
+    assert asyncio.get_running_loop().time() - began < 15
+    assert len({p["status"]["podIP"] for p in node.api.all(PODS)}) == 20
