@@ -47,7 +47,10 @@ COMMANDS = (
     Command("kubeconfig", "print the administrator's kubeconfig", _cluster("kubeconfig"), ("kapi kubeconfig > admin.conf",)),
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),
-    Command("image", "load an image archive into the cluster's containerd", _cluster("image"), ("kapi image load busybox.tar",), ("action", "file")),
+    Command(
+        "image", "load an image archive into the cluster's containerd", _cluster("image"),
+        ("kapi image load busybox.tar",), ("action", "file"),
+    ),
     Command(
         "apiserver", "run an API server in the foreground", _component("apiserver"),
         ("kapi apiserver --data-dir /tmp/kapi --port 6443", "kapi apiserver --storage memory:"),

@@ -40,10 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
         if field.name in positional:
             parser.add_argument(field.name, help=text)
         elif hint is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown)
+            parser.add_argument(
+                flag, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
+            )
         elif typing.get_origin(hint) is tuple:
             inner = typing.get_args(hint)[0]
-            parser.add_argument(flag, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner))
+            parser.add_argument(
+                flag, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
+            )
         else:
             parser.add_argument(flag, type=_plain(hint), default=default, help=text + shown, metavar=_metavar(hint))
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from kapi.access import rbac
 from kapi.access.authentication import Authenticator
-from kapi.access.impersonation import impersonate
 from kapi.access.authorization import Authorization
+from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Tokens
 from kapi.api import infrastructure, metrics, options, reading, responses, reviews, server, streams, subresources, watching, writing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
@@ -93,7 +93,9 @@ class App:
         extensions = request.scope.get("extensions") or {}
         user = extensions.get(IDENTITY)
         if user is None:
-            user = self.access.authenticator.authenticate(request.authorization, extensions.get(server.CERTIFICATE))
+            user = self.access.authenticator.authenticate(
+                request.authorization, extensions.get(server.CERTIFICATE), request.scope["headers"]
+            )
         if request.impersonates:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
@@ -219,8 +221,12 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
     **{(sub, "get"): _get for sub in ("status", "approval", "ephemeralcontainers", "resize")},
     **{(sub, "update"): _plain(writing.update) for sub in ("status", "approval", "finalize", "ephemeralcontainers", "resize")},
     **{(sub, "patch"): _plain(writing.patch_) for sub in ("status", "approval", "ephemeralcontainers", "resize")},
-    **{(sub, verb): _connect for sub in ("log", "exec", "attach", "portforward", "proxy") for verb in ("get", "create", "update", "patch", "delete")},
+    **{
+        (sub, verb): _connect
+        for sub in ("log", "exec", "attach", "portforward", "proxy")
+        for verb in ("get", "create", "update", "patch", "delete")
+    },
 }
 
 
-__all__ = ["IDENTITY", "Access", "App", "Any"]
+__all__ = ["IDENTITY", "Access", "Any", "App"]

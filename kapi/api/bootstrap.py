@@ -28,7 +28,8 @@ def _namespaces() -> Iterator[Object]:
 def _priorities() -> Iterator[Object]:
     texts = {
         "system-node-critical": (2000001000, "Used for system critical pods that must not be moved from their current node."),
-        "system-cluster-critical": (2000000000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        "system-cluster-critical": (2000000000, "Used for system critical pods that must run in the cluster, but can be moved to "
+                                    "another node if necessary."),
     }  # fmt: skip
     for name, (value, text) in texts.items():
         yield {
@@ -58,7 +59,8 @@ def endpoints(address: str, port: int) -> Iterator[Object]:
         "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
     }  # fmt: skip
     yield {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {**meta, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", 
+        "metadata": {**meta, "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": "IPv4", "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": ports,
     }  # fmt: skip
 
@@ -75,7 +77,9 @@ def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
 
 
-async def ensure(rest: Rest, catalogue: Catalogue, *, address: str, port: int, cidr: str, client_ca: str = "", front_proxy_ca: str = "") -> None:
+async def ensure(
+    rest: Rest, catalogue: Catalogue, *, address: str, port: int, cidr: str, client_ca: str = "", front_proxy_ca: str = ""
+) -> None:
     """Make what is missing, and bring the default roles and the address of this server up to date."""
     for obj in (*_namespaces(), *_priorities(), *_service(cidr, port), *_authentication(client_ca, front_proxy_ca)):
         await _create(rest, catalogue, obj)

@@ -61,8 +61,7 @@ def application(app: App) -> Starlette:
             Route("/metrics", _metrics(app)),
             Route("/openapi/v2", _openapi(app)), Route("/openapi/v3", _openapi(app)), Route("/openapi/v3/{path:path}", _openapi(app)),
             Route("/.well-known/openid-configuration", _issuer(app, "configuration")), Route("/openid/v1/jwks", _issuer(app, "keys")),
-            Route("/api", _discovery(app)), Route("/apis", _discovery(app)), Route("/api/", _discovery(app)), Route("/apis/", _discovery(app)),
-            Route("/api/{path:path}", _discovery(app)), Route("/apis/{path:path}", _discovery(app)),
+            *(Route(path, _discovery(app)) for path in ("/api", "/api/", "/api/{path:path}", "/apis", "/apis/", "/apis/{path:path}")),
             Route("/", _root(app)),
         ],
         exception_handlers={404: _missing, 405: _missing},
@@ -83,7 +82,9 @@ def checks(app: App, name: str) -> dict[str, bool]:
     out["etcd"] = app.rest.store.healthy
     if name == "readyz":
         at = list(out).index("etcd") + 1
-        out = dict([*list(out.items())[:at], *((c, True) for c in READY_ONLY[:2]), *list(out.items())[at:], (READY_ONLY[2], not app.closing)])
+        out = dict(
+            [*list(out.items())[:at], *((c, True) for c in READY_ONLY[:2]), *list(out.items())[at:], (READY_ONLY[2], not app.closing)]
+        )
     return out
 
 
@@ -95,7 +96,9 @@ def _health(app: App, name: str) -> Endpoint:
         if not failed and "verbose" not in http.query_params:
             return PlainTextResponse("ok")
         lines = [f"[{'+' if ok else '-'}]{check} {'ok' if ok else 'failed: reason withheld'}" for check, ok in found.items()]
-        lines += [f'warn: some health checks cannot be excluded: no matches for "{check}"' for check in sorted(excluded - set(checks(app, name)))]
+        lines += [
+            f'warn: some health checks cannot be excluded: no matches for "{check}"' for check in sorted(excluded - set(checks(app, name)))
+        ]
         lines.append(f"{name} check {'failed' if failed else 'passed'}")
         return PlainTextResponse("\n".join(lines) + "\n", 500 if failed else 200, {"x-content-type-options": "nosniff"})
 

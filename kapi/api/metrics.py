@@ -55,7 +55,9 @@ class Metrics:
     def text(self, store: Store, collections: dict[str, str]) -> str:
         """The Prometheus exposition; `collections` maps a metric's resource name to its key prefix."""
         lines: list[str] = []
-        _head(lines, "apiserver_request_total", "counter", "Counter of apiserver requests by verb, group, version, resource, scope and code.")
+        _head(
+            lines, "apiserver_request_total", "counter", "Counter of apiserver requests by verb, group, version, resource, scope and code."
+        )
         for (key, code), count in self._requests.items():
             lines.append(f'apiserver_request_total{{code="{code}",{_labels(key)}}} {count}')
         self._histogram(lines)

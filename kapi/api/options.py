@@ -83,7 +83,9 @@ def _manager_causes(manager: str) -> list[Cause]:
     if len(manager) > _MANAGER_LIMIT:
         return [causes.too_long("fieldManager", _MANAGER_LIMIT)]
     return [
-        causes.invalid("fieldManager", manager, f"invalid char {causes.go_quote(c)} (at position {i})") for i, c in enumerate(manager) if not c.isprintable()
+        causes.invalid("fieldManager", manager, f"invalid char {causes.go_quote(c)} (at position {i})")
+        for i, c in enumerate(manager)
+        if not c.isprintable()
     ][:1]
 
 
@@ -263,7 +265,9 @@ def _check_match(out: ListOptions, query: Query) -> None:
 def _check_watch(out: ListOptions, query: Query, match: str) -> list[Cause]:
     if "sendInitialEvents" not in query:
         if match:
-            return [causes.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")]
+            return [
+                causes.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+            ]
         return []
     found: list[Cause] = []
     if match != "NotOlderThan":

@@ -65,7 +65,11 @@ async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
         out = {"kind": "PartialObjectMetadataList", "apiVersion": f"meta.k8s.io/{form.version}", "metadata": meta, "items": items}
         await responses.send_object(request, 200, out, form)
     else:
-        head = b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[' % (resource.kind.encode(), resource.api_version.encode(), orjson.dumps(meta))
+        head = b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[' % (
+            resource.kind.encode(),
+            resource.api_version.encode(),
+            orjson.dumps(meta),
+        )
         if encoding.converts(kind) or kind.custom:
             joined = b",".join([encoding.item(kind, e.body) for e in page.entries])
         else:

@@ -71,7 +71,9 @@ async def splice(request: Request, peer: Peer, path: str) -> None:
         writer.close()
 
 
-async def join(a_reader: asyncio.StreamReader, a_writer: asyncio.StreamWriter, b_reader: asyncio.StreamReader, b_writer: asyncio.StreamWriter) -> None:
+async def join(
+    a_reader: asyncio.StreamReader, a_writer: asyncio.StreamWriter, b_reader: asyncio.StreamReader, b_writer: asyncio.StreamWriter
+) -> None:
     """Copy both ways until either side ends."""
     ways = [asyncio.ensure_future(_copy(a_reader, b_writer)), asyncio.ensure_future(_copy(b_reader, a_writer))]
     try:
@@ -146,7 +148,9 @@ class Answer:
         return b"".join([piece async for piece in self.pieces()])
 
 
-async def exchange(request: Request, peer: Peer, path: str, *, method: str = "", body: bytes = b"", headers: Headers | None = None) -> tuple[Answer, asyncio.StreamWriter]:
+async def exchange(
+    request: Request, peer: Peer, path: str, *, method: str = "", body: bytes = b"", headers: Headers | None = None
+) -> tuple[Answer, asyncio.StreamWriter]:
     """Ask the peer; whoever calls this closes the writer."""
     reader, writer = await _connect(peer)
     try:

@@ -54,14 +54,16 @@ def target(path: str) -> Target | None:
     name = parts[1] if len(parts) > 1 else ""
     subresource = parts[2] if len(parts) > 2 else ""
     rest = "/".join(parts[3:])
-    return Target(group, version, plural, namespace or (name if plural == "namespaces" and not group else ""), name, subresource, rest, watch)
+    return Target(
+        group, version, plural, namespace or (name if plural == "namespaces" and not group else ""), name, subresource, rest, watch
+    )
 
 
 class Request:
     """One HTTP request. Headers are looked up in one pass over what the handlers need."""
 
-    __slots__ = ("_body", "_query", "accept", "audit_id", "authorization", "content_type", "encoding", "impersonates", "method", "path", "receive",
-                 "scope", "send", "target", "user", "user_agent", "verb", "warnings")  # fmt: skip
+    __slots__ = ("_body", "_query", "accept", "audit_id", "authorization", "content_type", "encoding", "impersonates", "method", "path",
+                 "receive", "scope", "send", "target", "user", "user_agent", "verb", "warnings")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send

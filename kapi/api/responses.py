@@ -104,7 +104,9 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     await request.send({"type": "http.response.start", "status": code, "headers": out})
     view = memoryview(payload)
     for start in range(0, len(payload), _CHUNK):
-        await request.send({"type": "http.response.body", "body": bytes(view[start : start + _CHUNK]), "more_body": start + _CHUNK < len(payload)})
+        await request.send(
+            {"type": "http.response.body", "body": bytes(view[start : start + _CHUNK]), "more_body": start + _CHUNK < len(payload)}
+        )
 
 
 async def send_encoded(request: Request, code: int, payload: bytes, form: Form) -> None:

@@ -144,7 +144,8 @@ class Server:
 
     def __init__(self, app: Any, listen: Listen) -> None:
         self._config = uvicorn.Config(
-            app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
+            app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+            date_header=False, proxy_headers=False,
             timeout_keep_alive=90,
         )  # fmt: skip
         self._config.load()

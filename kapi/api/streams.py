@@ -105,7 +105,11 @@ async def _log(request: Request, app: "App", pod: Object) -> None:
     try:
         if answer.status >= 400:
             text = (await answer.body()).decode(errors="replace").strip()
-            raise errors.BadRequest(text) if answer.status == 400 else errors.StatusError(text, {}, code=answer.status, reason="InternalError")
+            raise (
+                errors.BadRequest(text)
+                if answer.status == 400
+                else errors.StatusError(text, {}, code=answer.status, reason="InternalError")
+            )
         await relay.send(request, answer, headers)
     finally:
         writer.close()
@@ -218,7 +222,7 @@ async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     response = socket.accept(Handshake(request.path, headers))
     if response.status_code != 101:
         raise errors.BadRequest("Upgrade request required")
-    reader, writer = request.scope["extensions"][server.UPGRADE]()
+    _, writer = request.scope["extensions"][server.UPGRADE]()
     socket.send_response(response)
 
     async def flush() -> None:

@@ -41,7 +41,7 @@ class Watching:
     async def run(self, send: Callable[[bytes], Any]) -> None:
         """Send lines until the time is up or the client is gone."""
         loop = asyncio.get_running_loop()
-        seconds = self.how.timeout or random.randint(_LONGEST_SECONDS, 2 * _LONGEST_SECONDS)  # noqa: S311
+        seconds = self.how.timeout or random.randint(_LONGEST_SECONDS, 2 * _LONGEST_SECONDS)
         deadline = loop.time() + seconds
         since, initial = self._start()
         if initial is not None:
@@ -128,8 +128,18 @@ class Watching:
         resource = self.kind.resource
         obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
         if self.form.shape == "Table":
-            rows = [{"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}] if ended else []
-            obj = {"kind": "Table", "apiVersion": f"meta.k8s.io/{self.form.version}", "metadata": meta, "columnDefinitions": None, "rows": rows}
+            rows = (
+                [{"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}]
+                if ended
+                else []
+            )
+            obj = {
+                "kind": "Table",
+                "apiVersion": f"meta.k8s.io/{self.form.version}",
+                "metadata": meta,
+                "columnDefinitions": None,
+                "rows": rows,
+            }
         elif self.form.shape:
             obj = table.partial(obj, self.form.version)
         return self._encoded({"type": "BOOKMARK", "object": obj})

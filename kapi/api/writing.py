@@ -4,6 +4,7 @@ Every way to change an object is a `change` for Rest.update: PUT, JSON patch, me
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -265,10 +266,8 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
         namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
         mine = Call(kind=kind, user=what.user, namespace=namespace, name=name, dry_run=what.dry_run, options=given, warnings=what.warnings)
         async with gate:
-            try:
+            with contextlib.suppress(errors.NotFound):
                 await deletion.delete(rest, mine, wanted)
-            except errors.NotFound:
-                pass
 
     async with asyncio.TaskGroup() as group:
         for entry in page.entries:

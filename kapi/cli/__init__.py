@@ -1,1 +1,4 @@
-"""The command line: what `kapi up`, `down` and the others do. Components are started as processes of their own; this room only drives them."""
+"""The command line: what `kapi up`, `down` and the others do.
+
+Components are started as processes of their own; this room only drives them.
+"""

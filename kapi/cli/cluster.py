@@ -38,11 +38,14 @@ def default_directory() -> Path:
     return Path("/var/lib/kapi") if os.geteuid() == 0 else Path.home() / ".local/share/kapi"
 
 
+DIRECTORY = default_directory()
+
+
 @dataclass(frozen=True)
 class Place:
     """Which cluster is meant."""
 
-    data_dir: Path = default_directory()
+    data_dir: Path = DIRECTORY
     """Directory of the cluster."""
 
 
@@ -108,7 +111,11 @@ def _check(given: Up) -> None:
 def _check_machine(given: Up) -> None:
     if os.geteuid() != 0:
         raise Failure("Real containers need root: run it with sudo, or without containers: kapi up --simulate")
-    needed = _PACKAGES if not given.container_runtime_endpoint else {k: v for k, v in _PACKAGES.items() if v in ("nftables", "iproute2", "conntrack")}
+    needed = (
+        _PACKAGES
+        if not given.container_runtime_endpoint
+        else {k: v for k, v in _PACKAGES.items() if v in ("nftables", "iproute2", "conntrack")}
+    )
     missing = sorted({package for program, package in needed.items() if shutil.which(program) is None})
     if missing:
         raise Failure(f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}")
@@ -213,7 +220,9 @@ async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> N
                 if len(ready) >= count:
                     return
     except TimeoutError:
-        raise Failure(f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs below the data directory.") from None
+        raise Failure(
+            f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs below the data directory."
+        ) from None
     finally:
         await client.close()
 

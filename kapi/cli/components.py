@@ -88,7 +88,7 @@ async def scheduler(settings: ClientSettings) -> None:
 
     async with client(settings.kubeconfig, "kube-scheduler") as api:
         processes.say_ready()
-        await room.run(api)
+        await room.run(api, room.Settings())
 
 
 async def proxy(settings: ClientSettings) -> None:
@@ -97,7 +97,7 @@ async def proxy(settings: ClientSettings) -> None:
 
     async with client(settings.kubeconfig, "kube-proxy") as api:
         processes.say_ready()
-        await room.run(api)
+        await room.run(api, room.Settings())
 
 
 @dataclass(frozen=True)

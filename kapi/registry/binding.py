@@ -1,4 +1,7 @@
-"""/binding: the scheduler's word on which node a pod runs. One compare-and-swap, outside of the update pipeline: it is its hottest write."""
+"""/binding: the scheduler's word on which node a pod runs.
+
+One compare-and-swap outside of the update pipeline: no other write comes as often.
+"""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ _LONGEST_BASE = 58
 
 def generate_name(base: str) -> str:
     """'web-' -> 'web-x7k2p'."""
-    return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))  # noqa: S311 - a name, not a secret
+    return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))
 
 
 def fill(meta: Object) -> None:
@@ -191,7 +191,8 @@ def _owners(owners: list[Object]) -> list[Cause]:
             out.append(causes.invalid(field, owner, f"{group}/{served}, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
             if controller:
-                text = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {owner.get("name")}'
+                found = f'Found "true" in references for {controller} and {owner.get("name")}'
+                text = f"Only one reference can have Controller set to true. {found}"
                 out.append(causes.invalid(field, owners, text))
             controller = owner.get("name", "")
     return out

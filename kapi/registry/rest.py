@@ -117,7 +117,9 @@ class Rest:
 
     # update -----------------------------------------------------------------------------------------------------------------------
 
-    async def update(self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True) -> Written:
+    async def update(
+        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True
+    ) -> Written:
         """Change the object named by `call`. `create` makes the object where there is none and the verb may create it."""
         for _ in range(_RETRIES):
             entry = self.store.get(call.key)
@@ -185,7 +187,12 @@ class Rest:
     async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> Written:
         kind = call.kind
         meta = new["metadata"]
-        if meta.get("deletionTimestamp") and not meta.get("finalizers") and not meta.get("deletionGracePeriodSeconds") and not kind.strategy.held(new):
+        if (
+            meta.get("deletionTimestamp")
+            and not meta.get("finalizers")
+            and not meta.get("deletionGracePeriodSeconds")
+            and not kind.strategy.held(new)
+        ):
             meta["resourceVersion"] = old["metadata"]["resourceVersion"]
             if not call.dry_run:
                 await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})

@@ -16,7 +16,13 @@ def of(obj: Object, selector: str | None = None) -> Object:
     if text:
         status["selector"] = text
     replicas = obj["spec"].get("replicas", 0)
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {"replicas": replicas} if replicas else {}, "status": status}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": meta,
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": status,
+    }
 
 
 def selector_text(selector: Mapping[str, Any] | None) -> str:

@@ -1,0 +1,36 @@
+"""What many tests start from: a whole API server in this process, over a memory store, and a client of it without a socket."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kapi.api import apiserver
+from kapi.api.app import App
+from kapi.client.client import Client
+from kapi.client.local import LocalTransport
+from kapi.objects.user import MASTERS, User
+
+ADMIN = User("admin", (MASTERS, "system:authenticated"))
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a cluster's keys and certificates."""
+    return apiserver.certificates(apiserver.Settings(data_dir=tmp_path_factory.mktemp("cluster")))
+
+
+@pytest.fixture
+async def app(pki: Path) -> AsyncIterator[App]:
+    """An API server without a socket, with nothing in it but what is there from the beginning."""
+    made = await apiserver.assemble(apiserver.Settings(data_dir=pki.parent, storage="memory:"), pki)
+    yield made
+    await made.rest.store.close()
+
+
+@pytest.fixture
+async def client(app: App) -> AsyncIterator[Client]:
+    """The administrator's client of `app`."""
+    made = Client(LocalTransport(app, ADMIN), agent="test")
+    yield made
+    await made.close()

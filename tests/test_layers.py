@@ -1,0 +1,68 @@
+"""The house: imports go downwards only, and no room knows its neighbour where they are columns (ARCHITECTURE.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "kapi.objects": 0, "openapi": 0, "certs": 0, "kapi.settings": 0,
+    "kapi.storage": 1, "kapi.schema": 1,
+    "kapi.registry": 2,
+    "kapi.admission": 3, "kapi.access": 3,
+    "kapi.api": 4,
+    "kapi.client": 5,
+    "kapi.controllers": 6, "kapi.scheduler": 6, "kapi.proxy": 6, "kubelet": 6,
+    "kapi.cli": 7, "conformance": 7, "kapi.testing": 7,
+    "kapi.__main__": 8, "kubelet.__main__": 8,
+}  # fmt: skip
+WIRE = 4
+"""Floors above this one speak to an API server only over the wire: they may use the client, and floor 0."""
+SHARED = 0
+
+
+def room(module: str) -> str:
+    """The room a module is in: the longest name of FLOORS that it starts with."""
+    return max((r for r in FLOORS if module == r or module.startswith(r + ".")), key=len, default="")
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    out: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            out.add(node.module)
+            out |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return out
+
+
+SOURCES = [p for top in ("kapi", "kubelet", "openapi", "certs", "conformance") for p in sorted((ROOT / top).rglob("*.py"))]
+
+
+def name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_imports_go_downwards(path: Path) -> None:
+    here = room(name(path))
+    if not here:
+        assert name(path) == "kapi", f"{name(path)} is in no room"
+        return
+    floor = FLOORS[here]
+    for module in imports(path):
+        there = room(module)
+        if not there or there == here:
+            continue
+        assert FLOORS[there] < floor, f"{name(path)} (floor {floor}) imports {module} (floor {FLOORS[there]})"
+        if WIRE < floor < 7:
+            assert there == "kapi.client" or FLOORS[there] == SHARED, f"{name(path)} must speak over the wire, but imports {module}"
+
+
+def test_the_wall() -> None:
+    """500 lines is the wall for a file."""
+    long = {name(p): lines for p in SOURCES if "_pb2" not in p.name and (lines := p.read_text().count("\n")) > 500}
+    assert not long
