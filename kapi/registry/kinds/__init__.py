@@ -4,11 +4,15 @@ from kapi.registry.kinds.apiservice import APIServiceStrategy
 from kapi.registry.kinds.autoscaling import AutoscalerStrategy
 from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
+from kapi.registry.kinds.cronjobs import CronJobStrategy
 from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
 from kapi.registry.kinds.flow import FlowSchemaStrategy, PriorityLevelStrategy
 from kapi.registry.kinds.ingress import IngressClassStrategy, IngressStrategy
+from kapi.registry.kinds.jobs import JobStrategy
+from kapi.registry.kinds.namespaces import NamespaceStrategy
 from kapi.registry.kinds.networking import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
+from kapi.registry.kinds.nodes import NodeStrategy
 from kapi.registry.kinds.persistent import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
 from kapi.registry.kinds.pods import PodStrategy
 from kapi.registry.kinds.policies import (
@@ -46,38 +50,17 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("", "endpoints"): EndpointsStrategy,
     ("", "events"): EventStrategy,
     ("", "limitranges"): LimitRangeStrategy,
+    ("", "namespaces"): NamespaceStrategy,
+    ("", "nodes"): NodeStrategy,
+    ("", "persistentvolumeclaims"): PersistentVolumeClaimStrategy,
+    ("", "persistentvolumes"): PersistentVolumeStrategy,
     ("", "pods"): PodStrategy,
     ("", "podtemplates"): PodTemplateStrategy,
     ("", "replicationcontrollers"): ReplicationControllerStrategy,
-    ("", "persistentvolumeclaims"): PersistentVolumeClaimStrategy,
-    ("", "persistentvolumes"): PersistentVolumeStrategy,
     ("", "resourcequotas"): ResourceQuotaStrategy,
     ("", "secrets"): SecretStrategy,
     ("", "serviceaccounts"): ServiceAccountStrategy,
     ("", "services"): ServiceStrategy,
-    ("apps", "controllerrevisions"): ControllerRevisionStrategy,
-    ("apps", "daemonsets"): DaemonSetStrategy,
-    ("apps", "deployments"): DeploymentStrategy,
-    ("apps", "replicasets"): ReplicaSetStrategy,
-    ("apps", "statefulsets"): StatefulSetStrategy,
-    ("autoscaling", "horizontalpodautoscalers"): AutoscalerStrategy,
-    ("coordination.k8s.io", "leases"): LeaseStrategy,
-    ("discovery.k8s.io", "endpointslices"): EndpointSliceStrategy,
-    ("events.k8s.io", "events"): NewEventStrategy,
-    ("networking.k8s.io", "ingressclasses"): IngressClassStrategy,
-    ("networking.k8s.io", "ingresses"): IngressStrategy,
-    ("networking.k8s.io", "ipaddresses"): IPAddressStrategy,
-    ("networking.k8s.io", "networkpolicies"): NetworkPolicyStrategy,
-    ("networking.k8s.io", "servicecidrs"): ServiceCIDRStrategy,
-    ("node.k8s.io", "runtimeclasses"): RuntimeClassStrategy,
-    ("policy", "poddisruptionbudgets"): PodDisruptionBudgetStrategy,
-    ("scheduling.k8s.io", "priorityclasses"): PriorityClassStrategy,
-    ("storage.k8s.io", "csidrivers"): CSIDriverStrategy,
-    ("storage.k8s.io", "csinodes"): CSINodeStrategy,
-    ("storage.k8s.io", "csistoragecapacities"): CSIStorageCapacityStrategy,
-    ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
-    ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
-    ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
     ("admissionregistration.k8s.io", "mutatingadmissionpolicies"): MutatingPolicyStrategy,
     ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"): MutatingBindingStrategy,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): MutatingWebhookStrategy,
@@ -85,12 +68,37 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): ValidatingBindingStrategy,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): WebhookStrategy,
     ("apiregistration.k8s.io", "apiservices"): APIServiceStrategy,
+    ("apps", "controllerrevisions"): ControllerRevisionStrategy,
+    ("apps", "daemonsets"): DaemonSetStrategy,
+    ("apps", "deployments"): DeploymentStrategy,
+    ("apps", "replicasets"): ReplicaSetStrategy,
+    ("apps", "statefulsets"): StatefulSetStrategy,
+    ("autoscaling", "horizontalpodautoscalers"): AutoscalerStrategy,
+    ("batch", "cronjobs"): CronJobStrategy,
+    ("batch", "jobs"): JobStrategy,
     ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
     ("certificates.k8s.io", "clustertrustbundles"): ClusterTrustBundleStrategy,
+    ("coordination.k8s.io", "leases"): LeaseStrategy,
+    ("discovery.k8s.io", "endpointslices"): EndpointSliceStrategy,
+    ("events.k8s.io", "events"): NewEventStrategy,
     ("flowcontrol.apiserver.k8s.io", "flowschemas"): FlowSchemaStrategy,
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): PriorityLevelStrategy,
+    ("networking.k8s.io", "ingressclasses"): IngressClassStrategy,
+    ("networking.k8s.io", "ingresses"): IngressStrategy,
+    ("networking.k8s.io", "ipaddresses"): IPAddressStrategy,
+    ("networking.k8s.io", "networkpolicies"): NetworkPolicyStrategy,
+    ("networking.k8s.io", "servicecidrs"): ServiceCIDRStrategy,
+    ("node.k8s.io", "runtimeclasses"): RuntimeClassStrategy,
+    ("policy", "poddisruptionbudgets"): PodDisruptionBudgetStrategy,
     ("rbac.authorization.k8s.io", "clusterrolebindings"): ClusterRoleBindingStrategy,
     ("rbac.authorization.k8s.io", "clusterroles"): ClusterRoleStrategy,
     ("rbac.authorization.k8s.io", "rolebindings"): RoleBindingStrategy,
     ("rbac.authorization.k8s.io", "roles"): RoleStrategy,
+    ("scheduling.k8s.io", "priorityclasses"): PriorityClassStrategy,
+    ("storage.k8s.io", "csidrivers"): CSIDriverStrategy,
+    ("storage.k8s.io", "csinodes"): CSINodeStrategy,
+    ("storage.k8s.io", "csistoragecapacities"): CSIStorageCapacityStrategy,
+    ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
+    ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
+    ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
 }

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from kapi.objects import time
+from kapi.objects import names, time
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.kinds.pod_qos import qos_class
@@ -11,6 +11,7 @@ from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
+_HOSTNAME = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
 _GATED = {
     "type": "PodScheduled",
     "status": "False",
@@ -157,7 +158,9 @@ class PodStrategy(Strategy):
         return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        return pod_warnings.template("", new)
+        bad = names.dns_label(new["metadata"].get("name") or "") if old is None else []
+        named = [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
+        return named + pod_warnings.template("", new)
 
     def grace(self, obj: Object, seconds: int | None) -> int:
         """The wanted seconds, else the pod's own; none for a pod that never ran or has ended."""

@@ -81,6 +81,7 @@ def _with_claims(part: Object, claims: list[Object]) -> Object:
 
 
 class StatefulSetStrategy(TemplateStrategy):
+    warns_of_name = False
     columns = rules.columns("Name", "Ready", "Age", "Containers+", "Images+")
 
     def default(self, obj: Object) -> None:
@@ -177,6 +178,7 @@ def _daemon_strategy(e: Errors, part: Object) -> None:
 
 
 class DaemonSetStrategy(TemplateStrategy):
+    warns_of_name = False
     columns = rules.columns("Name", "Desired#", "Current#", "Ready#", "Up-to-date#", "Available#", "Node Selector", "Age", "Containers+",
                             "Images+", "Selector+")
 

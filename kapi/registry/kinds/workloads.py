@@ -15,6 +15,7 @@ from kapi.registry.strategy import Column, Strategy
 Object = dict[str, Any]
 IntOrString = int | str
 
+_HOSTNAME = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended"
 TOO_MANY = "cannot be greater than status.replicas"
 
 
@@ -159,11 +160,18 @@ def selector_cell(part: Object | None) -> str:
 class TemplateStrategy(Strategy):
     """A kind with a pod template at spec.template."""
 
+    warns_of_name = True
+    """Whether the name becomes part of the names of pods, and so should be one a host can have."""
+
+    def name_warnings(self, new: Object, old: Object | None) -> list[str]:
+        bad = names.dns_label(new["metadata"].get("name") or "") if self.warns_of_name and old is None else []
+        return [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
+
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         part = spec_of(new).get("template") or {}
         if old is not None and spec_of(old).get("template") == part:
             return []
-        return pod_warnings.template("spec.template.", part)
+        return self.name_warnings(new, old) + pod_warnings.template("spec.template.", part)
 
 
 class PodTemplateStrategy(Strategy):

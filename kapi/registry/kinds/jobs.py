@@ -1,0 +1,177 @@
+"""Job: the selector it makes itself, what may change once it exists, and its columns. The spec's own rules are in job_spec."""
+
+from typing import Any
+
+from kapi.objects import duration, labels, names, time
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import internal, job_spec, job_status, rules
+from kapi.registry.kinds.job_policies import shown
+from kapi.registry.kinds.pod_updates import same
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.workloads import (
+    TemplateStrategy,
+    container_cells,
+    default_template,
+    matches_template,
+    parsed_selector,
+    selector_cell,
+    shown_selector,
+    spec_of,
+)
+
+Object = dict[str, Any]
+
+UID, NAME, OLD_UID, OLD_NAME = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"
+_TANDEM = "can only be modified in tandem with spec.parallelism"
+_SCHEDULING = ("nodeSelector", "tolerations", "schedulingGates")
+
+
+def own_labels(obj: Object) -> dict[str, str]:
+    """The labels of the pods of a Job that selects them itself."""
+    uid, name = obj["metadata"].get("uid") or "", obj["metadata"].get("name") or ""
+    return {UID: uid, NAME: name, OLD_UID: uid, OLD_NAME: name}
+
+
+def _generated(e: Errors, obj: Object) -> None:
+    """A selector that is not the user's selects the pods of this Job and no others."""
+    spec = spec_of(obj)
+    wanted = spec.get("selector")
+    if spec.get("manualSelector") or wanted is None:
+        return
+    found = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    expected = own_labels(obj)
+    for key in (OLD_UID, OLD_NAME, UID, NAME):
+        at = f"spec.template.metadata.labels[{key}]"
+        if key not in found:
+            e.required(at, f"must be '{expected[key]}'")
+        elif found[key] != expected[key]:
+            e.invalid(at, found[key], f"must be '{expected[key]}'")
+    chosen = parsed_selector(wanted)
+    if chosen is not None and not chosen.matches(expected):
+        e.invalid("spec.selector", shown_selector(wanted), "`selector` not auto-generated")
+
+
+def _spec(e: Errors, spec: Object) -> None:
+    job_spec.check(e, "spec", spec)
+    wanted = spec.get("selector")
+    if wanted is None:
+        e.required("spec.selector")
+    else:
+        rules.label_selector(e, "spec.selector", wanted)
+    chosen = labels.NOTHING if wanted is None else parsed_selector(wanted)
+    if chosen is not None:
+        matches_template(e, chosen, spec.get("template") or {})
+
+
+def _hostname(e: Errors, obj: Object) -> None:
+    """Pods of an indexed Job are called after it and their index."""
+    spec, name = spec_of(obj), obj["metadata"].get("name") or ""
+    if spec.get("completionMode") == job_spec.INDEXED and (spec.get("completions") or 0) > 0:
+        host = f"{name}-{spec['completions'] - 1}"
+        if names.dns_label(host):
+            e.invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {host}")
+
+
+def _changed_template(e: Errors, new: Object, old: Object, may_schedule: bool) -> None:
+    """The template stays, but a Job that has not begun may still be told where to run and how much to take."""
+    mine, theirs = new.get("template") or {}, old.get("template") or {}
+    if not may_schedule:
+        if not same(mine, theirs):
+            e.invalid("spec.template", internal.to_internal("PodTemplateSpec", mine), rules.IMMUTABLE)
+        return
+    now, before = mine.get("spec") or {}, dict(theirs.get("spec") or {})
+    for name in _SCHEDULING:
+        before[name] = now.get(name)
+    affinity = {**(before.get("affinity") or {}), "nodeAffinity": (now.get("affinity") or {}).get("nodeAffinity")}
+    before["affinity"] = affinity if "affinity" in now or any(affinity.values()) else None
+    for kind in ("containers", "initContainers"):
+        if len(now.get(kind) or ()) == len(before.get(kind) or ()):
+            pairs = zip(before.get(kind) or (), now.get(kind) or (), strict=True)
+            before[kind] = [{**part, "resources": other.get("resources")} for part, other in pairs]
+    if not same(now, before):
+        e.invalid("spec.template.spec", internal.to_internal("PodSpec", now), rules.IMMUTABLE)
+
+
+def _change(e: Errors, new: Object, old: Object) -> None:
+    now, before = spec_of(new), spec_of(old)
+    completions, parallelism = now.get("completions"), now.get("parallelism")
+    if before.get("completionMode") != job_spec.INDEXED:
+        e.immutable("spec.completions", completions, before.get("completions"))
+    elif completions != before.get("completions"):
+        if completions is None:
+            e.required("spec.completions", f"when completion mode is {job_spec.INDEXED}")
+        elif parallelism is None or completions != parallelism:
+            e.invalid("spec.completions", completions, _TANDEM)
+    e.immutable("spec.selector", shown_selector(now.get("selector")), shown_selector(before.get("selector")))
+    status = old.get("status") or {}
+    waiting = not status.get("startTime") or job_status.has(status, "Suspended")
+    _changed_template(e, now, before, bool(before.get("suspend")) and waiting)
+    e.immutable("spec.completionMode", now.get("completionMode"), before.get("completionMode"))
+    _kept(e, "podFailurePolicy", now, before, "PodFailurePolicy")
+    e.immutable("spec.backoffLimitPerIndex", now.get("backoffLimitPerIndex"), before.get("backoffLimitPerIndex"))
+    e.immutable("spec.managedBy", now.get("managedBy"), before.get("managedBy"))
+    _kept(e, "successPolicy", now, before, "SuccessPolicy")
+
+
+def _kept(e: Errors, name: str, now: Object, before: Object, kind: str) -> None:
+    if not same(now.get(name), before.get(name)):
+        e.invalid(f"spec.{name}", shown(now.get(name), kind), rules.IMMUTABLE)
+
+
+class JobStrategy(TemplateStrategy):
+    columns = rules.columns("Name", "Status", "Completions", "Duration", "Age", "Containers+", "Images+", "Selector+")
+    fields = {"status.successful": lambda obj: str((obj.get("status") or {}).get("succeeded") or 0)}
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        job_spec.default(spec)
+        default_template(spec.setdefault("template", {}))
+        found = (spec["template"].get("metadata") or {}).get("labels")
+        if found and not obj["metadata"].get("labels"):
+            obj["metadata"]["labels"] = dict(found)
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        if old is not None:
+            return
+        spec = spec_of(new)
+        new["status"] = {}
+        if not spec.get("manualSelector"):
+            meta = spec.setdefault("template", {}).setdefault("metadata", {})
+            meta["labels"] = {**(meta.get("labels") or {}), **own_labels(new)}
+            if "selector" not in spec:
+                spec["selector"] = {"matchLabels": {}}
+            chosen = spec["selector"]
+            chosen["matchLabels"] = {**(chosen.get("matchLabels") or {}), UID: new["metadata"].get("uid") or ""}
+        found = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+        if found and not new["metadata"].get("labels"):
+            new["metadata"]["labels"] = dict(found)
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        _generated(e, new)
+        _spec(e, spec_of(new))
+        if old is None:
+            _hostname(e, new)
+        else:
+            _spec(e, spec_of(new))
+            _change(e, new, old)
+        return e
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        e = Errors()
+        job_status.check(e, new, old)
+        return e
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        spec, status = spec_of(obj), obj.get("status") or {}
+        done, parallelism = status.get("succeeded") or 0, spec.get("parallelism") or 0
+        if "completions" in spec:
+            shown_done = f"{done}/{spec['completions']}"
+        else:
+            shown_done = f"{done}/1 of {parallelism}" if parallelism > 1 else f"{done}/1"
+        start, end = status.get("startTime"), status.get("completionTime")
+        took = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
+        return [
+            obj["metadata"]["name"], job_status.word(obj), shown_done, took, rules.age(obj, now),
+            *container_cells(spec.get("template") or {}), selector_cell(spec.get("selector")),
+        ]  # fmt: skip

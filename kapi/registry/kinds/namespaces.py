@@ -1,0 +1,76 @@
+"""Namespace: the label with its name, the finalizers of its spec, and its two phases.
+
+Emptying a namespace that is being deleted is the namespace controller's work.
+"""
+
+from typing import Any
+
+from kapi.objects import names
+from kapi.objects.errors import Cause
+from kapi.registry.kinds import rules
+from kapi.registry.kinds.rules import Errors
+from kapi.registry.strategy import Column, Strategy
+
+Object = dict[str, Any]
+
+LABEL, OWN = "kubernetes.io/metadata.name", "kubernetes"
+_STANDARD = (OWN, "orphan", "foregroundDeletion")
+
+
+def _finalizer(e: Errors, field: str, name: str) -> None:
+    if not e.qualified(field, name):
+        return
+    if "/" not in name and name not in _STANDARD:
+        e.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified")
+
+
+class NamespaceStrategy(Strategy):
+    name_check = staticmethod(names.dns_label)
+    generation = False
+    columns = (*rules.columns("Name"), Column("Status", description="The status of the namespace"), *rules.columns("Age"))
+    fields = {"status.phase": lambda obj: str((obj.get("status") or {}).get("phase") or "")}
+
+    def default(self, obj: Object) -> None:
+        if obj["metadata"].get("name"):
+            obj["metadata"]["labels"] = {**(obj["metadata"].get("labels") or {}), LABEL: obj["metadata"]["name"]}
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        if old is not None:
+            if "spec" in old:
+                new["spec"] = old["spec"]
+            return
+        self.default(new)
+        new["status"] = {"phase": "Active"}
+        spec = new.setdefault("spec", {})
+        if OWN not in (spec.get("finalizers") or ()):
+            spec["finalizers"] = [*(spec.get("finalizers") or ()), OWN]
+
+    def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        if subresource == "finalize" and "status" in old:
+            new["status"] = old["status"]
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        e, phase = Errors(), (new.get("status") or {}).get("phase") or ""
+        if not new["metadata"].get("deletionTimestamp"):
+            if phase != "Active":
+                e.invalid("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty")
+        elif phase != "Terminating":
+            e.invalid("status.Phase", phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+        return e
+
+    def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
+        if subresource != "finalize":
+            return self.validate_status(new, old)
+        e = Errors()
+        for i, name in enumerate((new.get("spec") or {}).get("finalizers") or ()):
+            _finalizer(e, f"spec.finalizers[{i}]", name)
+        return e
+
+    def held(self, obj: Object) -> bool:
+        return bool((obj.get("spec") or {}).get("finalizers"))
+
+    def mark_deleted(self, obj: Object) -> None:
+        obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"]["name"], (obj.get("status") or {}).get("phase") or "", rules.age(obj, now)]
