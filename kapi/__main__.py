@@ -58,6 +58,7 @@ COMMANDS = (
     Command("controllers", "run the controllers", _component("controllers"), ("kapi controllers --kubeconfig controller-manager.conf",)),
     Command("scheduler", "run the scheduler", _component("scheduler"), ("kapi scheduler --kubeconfig scheduler.conf",)),
     Command("proxy", "run the service proxy (root, nftables)", _component("proxy"), ("kapi proxy --kubeconfig proxy.conf",)),
+    Command("simulated", "run a whole simulated cluster in one process", _component("simulated"), ("kapi simulated --nodes 100",)),
     Command("control", "run controllers, scheduler and proxy in one process", _component("control"), ("kapi control --pki /tmp/kapi/pki",)),
 )  # fmt: skip
 

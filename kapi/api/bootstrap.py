@@ -5,7 +5,7 @@ up to date by kapi.access.bootstrap's rule).
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kapi.access import bootstrap
@@ -77,6 +77,21 @@ def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
 
 
+def _controllers(roles: Iterable[Object]) -> Iterator[Object]:
+    """What lets one controller manager run every control loop: the rules of all system:controller roles, for its own user."""
+    rules = [
+        rule for r in roles if r["kind"] == "ClusterRole" and r["metadata"]["name"].startswith("system:controller:") for rule in r["rules"]
+    ]
+    meta = {"name": "kapi:controllers", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}
+    group = "rbac.authorization.k8s.io"
+    yield {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
+    yield {
+        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {**meta},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": meta["name"]},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "system:kube-controller-manager"}],
+    }  # fmt: skip
+
+
 async def ensure(
     rest: Rest, catalogue: Catalogue, *, address: str, port: int, cidr: str, client_ca: str = "", front_proxy_ca: str = ""
 ) -> None:
@@ -85,7 +100,8 @@ async def ensure(
         await _create(rest, catalogue, obj)
     for obj in endpoints(address, port):
         await _put(rest, catalogue, obj)
-    for obj in bootstrap.objects():
+    roles = bootstrap.objects()
+    for obj in (*roles, *_controllers(roles)):
         await _reconcile(rest, catalogue, obj)
 
 

@@ -79,7 +79,12 @@ async def controllers(settings: ClientSettings) -> None:
 
     async with client(settings.kubeconfig, "kube-controller-manager") as api:
         processes.say_ready()
-        await room.run(api)
+        await room.run(api, room.Settings(cluster_ca=_authority(settings.kubeconfig)))
+
+
+def _authority(kubeconfig: Path | None) -> str:
+    """The PEM of the cluster's CA, as the kubeconfig has it."""
+    return config.from_kubeconfig(kubeconfig or "").authority.decode()
 
 
 async def scheduler(settings: ClientSettings) -> None:
@@ -120,6 +125,51 @@ async def control(settings: ControlSettings) -> None:
             group.create_task(part(ClientSettings(settings.pki / f"{name}.conf")))
 
 
+async def simulated(settings: Any) -> None:
+    """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
+    from kapi import controllers as controller_room
+    from kapi import scheduler as scheduler_room
+    from kapi.api import apiserver as server_room
+    from kapi.client.local import LocalTransport
+    from kapi.objects.user import MASTERS, User
+    from kubelet import assembly
+    from kubelet.settings import Settings as KubeletSettings
+
+    def local(app: Any, name: str) -> Client:
+        return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    served = server_room.Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
+    pki = server_room.certificates(served)
+    nodes = KubeletSettings(
+        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet")
+    )
+    authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
+    try:
+        async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
+            group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
+            group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
+            group.create_task(assembly.run(nodes, local(app, "kubelet"), processes.say_ready))
+    except OSError as why:
+        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+
+
+@dataclass(frozen=True)
+class SimulatedSettings:
+    """A simulated cluster."""
+
+    data_dir: Path = Path("kapi-data")
+    """Directory of the cluster."""
+    port: int = 6443
+    """Port of the API server."""
+    storage: str = ""
+    """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
+    nodes: int = 1
+    """How many nodes."""
+    node_name: str = "sim"
+    """Name of the node; with several, what their names start with."""
+
+
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
     return lambda settings: supervise(part(settings))
 
@@ -134,4 +184,5 @@ def commands() -> dict[str, tuple[type[Any], Callable[[Any], int]]]:
         "scheduler": (ClientSettings, _runner(scheduler)),
         "proxy": (ClientSettings, _runner(proxy)),
         "control": (ControlSettings, _runner(control)),
+        "simulated": (SimulatedSettings, _runner(simulated)),
     }

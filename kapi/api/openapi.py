@@ -1,0 +1,106 @@
+"""/openapi/v2 and /openapi/v3: an index with a hash per group version, a document for each, and the old one for all together.
+
+Documents are made when asked for and kept packed until the catalogue changes; a hash tells clients when to ask again, and
+is taken from what a document is made of, not from the document, so that the index costs nothing. The contents come from
+kapi.api.definitions and kapi.api.operations.
+"""
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import orjson
+
+from kapi.api import definitions, operations
+from kapi.api.definitions import V2, V3
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.kind import Kind
+
+Object = dict[str, Any]
+Answer = tuple[bytes, str, dict[str, str]]
+"""Bytes, Content-Type, further headers."""
+
+JSON = "application/json"
+VERSION = "v1.36.2"
+GROUP_VERSION = re.compile(r"(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)")
+HEAD: Object = {"title": "Kubernetes", "version": VERSION}
+TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
+
+
+def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Answer | None:
+    """The document of a path; None where there is none."""
+    if path == "/openapi/v2":
+        return _kept(catalogue, path, lambda: version2(catalogue)), JSON, _headers(_hash(catalogue, list(catalogue)))
+    name = path.removeprefix("/openapi/v3").strip("/")
+    if not name:
+        return orjson.dumps(index(catalogue)), JSON, {"cache-control": "no-cache, private"}
+    found = GROUP_VERSION.fullmatch(name)
+    kinds = catalogue.kinds(found["group"] or "", found["version"]) if found else []
+    if not kinds:
+        return None
+    digest = _hash(catalogue, kinds)
+    headers = _headers(digest)
+    if query.get("hash") == digest:
+        headers["cache-control"] = "public, immutable, max-age=31536000"
+    return _kept(catalogue, path, lambda: version3(kinds)), JSON, headers
+
+
+def _headers(digest: str) -> dict[str, str]:
+    return {"etag": f'"{digest}"', "vary": "Accept", "cache-control": "no-cache, private"}
+
+
+def _kept(catalogue: Catalogue, path: str, make: Callable[[], Object]) -> bytes:
+    """The document's bytes, packed in between: they are many and rarely asked for."""
+    key = ("openapi", path)
+    if key not in catalogue.kept:
+        raw = orjson.dumps(make())
+        catalogue.kept[key] = zlib.compress(raw, 1)
+        return raw
+    return zlib.decompress(catalogue.kept[key])
+
+
+def _installed() -> str:
+    """The version of the package descriptions come from."""
+    try:
+        return metadata.version("kubernetes-validate")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _hash(catalogue: Catalogue, kinds: list[Kind]) -> str:
+    """What a document of these kinds depends on."""
+    if "texts" not in catalogue.kept:
+        catalogue.kept["texts"] = _installed()
+    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), published(k) if k.custom else k.schema.name] for k in kinds]
+    made_of = [VERSION, catalogue.kept["texts"], facts]
+    return hashlib.sha512(orjson.dumps(made_of, default=str)).hexdigest().upper()
+
+
+def index(catalogue: Catalogue) -> Object:
+    """{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}."""
+    out: Object = {}
+    for group, versions in catalogue.groups().items():
+        for version in versions:
+            name = f"apis/{group}/{version}" if group else f"api/{version}"
+            digest = _hash(catalogue, catalogue.kinds(group, version))
+            out[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
+    return {"paths": dict(sorted(out.items()))}
+
+
+def published(kind: Kind) -> Object:
+    """The OpenAPI schema of a custom kind, with what every object has."""
+    resource = kind.resource
+    own: Object = dict(kind.schema.extra.get("openapi") or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    common: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": V3 + definitions.builtin.META + "ObjectMeta"}}
+    own["properties"] = dict(own.get("properties") or {}) | common
+    own["x-kubernetes-group-version-kind"] = [{"group": resource.group, "version": resource.version, "kind": resource.kind}]
+    return own
+
+
+def custom_name(kind: Kind) -> str:
+    """'com.example.v1.Thing': the definition name of a custom kind."""
+    resource = kind.resource
+    return ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])

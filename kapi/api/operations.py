@@ -1,0 +1,180 @@
+"""Paths as OpenAPI describes them: every operation of every kind, with its parameters, body and answers (version 3).
+
+`version2` turns a path item into the older form. kubectl looks here for what it may ask (fieldValidation, dryRun); the types
+are the work of kapi.api.definitions.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kapi.api.definitions import V2, V3
+from kapi.registry.catalogue import subresource_kind
+from kapi.registry.kind import Kind
+from kapi.schema import builtin
+
+Object = dict[str, Any]
+
+META = builtin.META
+MEDIA = ("application/json", "application/yaml")
+PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
+TEXTS, NUMBERS, FLAGS = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+PARAMETERS = {
+    "allowWatchBookmarks": FLAGS, "continue": TEXTS, "dryRun": TEXTS, "fieldManager": TEXTS, "fieldSelector": TEXTS, "fieldValidation": TEXTS,
+    "force": FLAGS, "gracePeriodSeconds": NUMBERS, "ignoreStoreReadErrorWithClusterBreakingPotential": FLAGS, "labelSelector": TEXTS,
+    "limit": NUMBERS, "orphanDependents": FLAGS, "pretty": TEXTS, "propagationPolicy": TEXTS, "resourceVersion": TEXTS,
+    "resourceVersionMatch": TEXTS, "sendInitialEvents": FLAGS, "timeoutSeconds": NUMBERS, "watch": FLAGS,
+}  # fmt: skip
+LIST = (
+    "allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch",
+    "sendInitialEvents", "timeoutSeconds", "watch",
+)  # fmt: skip
+DELETE = ("dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "propagationPolicy")
+SELECT = ("continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds")
+WRITE = ("dryRun", "fieldManager", "fieldValidation")
+CONNECT = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+METHODS = {"get": "get", "update": "put", "patch": "patch", "delete": "delete", "create": "post"}
+NAMES = {"get": "read", "update": "replace", "patch": "patch", "delete": "delete", "create": "create"}
+QUERIES: dict[str, tuple[str, ...]] = {"update": WRITE, "patch": (*WRITE, "force"), "create": WRITE, "delete": DELETE}
+
+
+def paths(kind: Kind) -> Iterator[tuple[str, Object]]:
+    """(path, path item) of a kind: its collection, its objects, their subresources."""
+    resource = kind.resource
+    scope = f"{resource.root}/namespaces/{{namespace}}" if resource.namespaced else resource.root
+    collection, item = f"{scope}/{resource.plural}", f"{scope}/{resource.plural}/{{name}}"
+    yield from _filled(collection, _collection(kind))
+    yield from _filled(item, {METHODS[verb]: _one(kind, verb) for verb in METHODS if verb in kind.verbs and verb != "create"})
+    if resource.namespaced and "list" in kind.verbs:
+        everywhere = _operation(kind, "list", f"list{_group(kind)}{resource.kind}ForAllNamespaces", LIST, _list_type(kind))
+        yield f"{resource.root}/{resource.plural}", {"get": everywhere, "parameters": [_query("pretty")]}
+    for name, verbs in kind.subresources.items():
+        make = _connect if name in CONNECT else _one
+        yield from _filled(f"{item}/{name}", {METHODS[verb]: make(kind, verb, name) for verb in verbs if verb in METHODS})
+
+
+def _filled(path: str, item: Object) -> Iterator[tuple[str, Object]]:
+    if item:
+        inside = [_path(name) for name in ("name", "namespace") if f"{{{name}}}" in path]
+        yield path, {**item, "parameters": [*inside, _query("pretty")]}
+
+
+def _collection(kind: Kind) -> Object:
+    out: Object = {}
+    name = _scoped(kind)
+    if "list" in kind.verbs:
+        out["get"] = _operation(kind, "list", f"list{name}", LIST, _list_type(kind))
+    if "create" in kind.verbs:
+        out["post"] = _operation(kind, "post", f"create{name}", WRITE, kind.schema.name, kind.schema.name)
+    if "deletecollection" in kind.verbs:
+        named = f"delete{_group(kind)}Collection{name.removeprefix(_group(kind))}"
+        out["delete"] = _operation(kind, "deletecollection", named, DELETE + SELECT, META + "Status", META + "DeleteOptions")
+    return out
+
+
+def _one(kind: Kind, verb: str, sub: str = "") -> Object:
+    """An operation on one object or its subresource."""
+    spoken = _spoken(kind, sub)
+    type_ = builtin.named(*spoken) or kind.schema.name
+    body = {"get": "", "delete": META + "DeleteOptions", "patch": META + "Patch"}.get(verb, type_)
+    answer = META + "Status" if verb == "delete" else type_
+    named = f"{NAMES[verb]}{_scoped(kind)}{sub[:1].upper()}{sub[1:]}"
+    action = {"get": "get", "update": "put", "create": "post"}.get(verb, verb)
+    return _operation(kind, action, named, QUERIES.get(verb, ()), answer, body, spoken)
+
+
+def _connect(kind: Kind, verb: str, sub: str) -> Object:
+    """An operation whose answer is a stream."""
+    method = METHODS[verb].capitalize()
+    named = f"connect{_group(kind)}{method}{_scoped(kind).removeprefix(_group(kind))}{sub.capitalize()}"
+    return _operation(kind, "connect", named, (), "", "", _spoken(kind, sub))
+
+
+def _operation(
+    kind: Kind, action: str, name: str, queries: tuple[str, ...], answer: str, body: str = "", spoken: tuple[str, str, str] | None = None
+) -> Object:
+    resource = kind.resource
+    group, version, own = spoken or (resource.group, resource.version, resource.kind)
+    out: Object = {"tags": [_tag(kind)], "operationId": name}
+    if queries:
+        out["parameters"] = [_query(query) for query in sorted(queries)]
+    if body:
+        out["requestBody"] = {"content": _content(body, PATCHES if body == META + "Patch" else ("*/*",))}
+    codes = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
+    ok: Object = {"description": "OK", "content": _content(answer, MEDIA) if answer else {"*/*": {"schema": {"type": "string"}}}}
+    out["responses"] = {code: ok for code in codes.get(action, ("200",))} | {"401": {"description": "Unauthorized"}}
+    out["x-kubernetes-action"] = action
+    out["x-kubernetes-group-version-kind"] = {"group": group, "version": version, "kind": own}
+    return out
+
+
+def _content(name: str, media: tuple[str, ...]) -> Object:
+    return {kind: {"schema": {"$ref": V3 + name}} for kind in media}
+
+
+def _query(name: str) -> Object:
+    return {"name": name, "in": "query", "schema": {**PARAMETERS[name], "uniqueItems": True}}
+
+
+def _path(name: str) -> Object:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "uniqueItems": True}}
+
+
+def _spoken(kind: Kind, sub: str) -> tuple[str, str, str]:
+    group, version, own = subresource_kind(kind, sub)
+    return (group, version, own) if version else (kind.resource.group, kind.resource.version, own)
+
+
+def _list_type(kind: Kind) -> str:
+    return kind.schema.name + "List"
+
+
+def _words(group: str) -> list[str]:
+    """['rbac', 'authorization'] of 'rbac.authorization.k8s.io', ['core'] of ''."""
+    return (group.removesuffix(".k8s.io") or "core").split(".")
+
+
+def _group(kind: Kind) -> str:
+    """'RbacAuthorizationV1', as operation names spell a group version."""
+    version = kind.resource.version
+    return "".join(word[:1].upper() + word[1:] for word in [*_words(kind.resource.group), version])
+
+
+def _scoped(kind: Kind) -> str:
+    return f"{_group(kind)}{'Namespaced' if kind.resource.namespaced else ''}{kind.resource.kind}"
+
+
+def _tag(kind: Kind) -> str:
+    first, *rest = _words(kind.resource.group)
+    return "".join([first, *(word[:1].upper() + word[1:] for word in rest)]) + "_" + kind.resource.version
+
+
+def version2(item: Object) -> Object:
+    """A path item as OpenAPI 2 writes it."""
+    out: Object = {"parameters": [_flat(p) for p in item.get("parameters", ())]}
+    for method, operation in item.items():
+        if method == "parameters":
+            continue
+        made = {key: value for key, value in operation.items() if key not in ("requestBody", "parameters", "responses")}
+        made["parameters"] = [_flat(p) for p in operation.get("parameters", ())]
+        if body := operation.get("requestBody"):
+            made["consumes"] = list(body["content"])
+            made["parameters"].insert(0, {"name": "body", "in": "body", "required": method != "delete", "schema": _schema2(body)})
+        ok = next(iter(operation["responses"].values()))
+        made |= {"produces": list(ok["content"]), "schemes": ["https"]}
+        made["responses"] = {code: _answer2(answer) for code, answer in operation["responses"].items()}
+        out[method] = made
+    return out
+
+
+def _flat(parameter: Object) -> Object:
+    return {key: value for key, value in parameter.items() if key != "schema"} | parameter["schema"]
+
+
+def _schema2(content: Object) -> Object:
+    schema: Object = next(iter(content["content"].values()))["schema"]
+    return {"$ref": schema["$ref"].replace(V3, V2)} if "$ref" in schema else schema
+
+
+def _answer2(answer: Object) -> Object:
+    out = {"description": answer["description"]}
+    return out | {"schema": _schema2(answer)} if "content" in answer else out
