@@ -92,7 +92,10 @@ class Feed:
             self._queue.remove(pod.key)
             self._cluster.drop_nomination(pod)
             return
-        if pod.key in self._cluster.pods and known is None:
+        placed = self._cluster.pods.get(pod.key)
+        if placed is not None and placed[0].uid != pod.uid:
+            self._cluster.remove(pod.key)
+        elif placed is not None and known is None:
             return
         if known is not None:
             if known.pod.nominated != pod.nominated:
