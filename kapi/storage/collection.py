@@ -19,6 +19,8 @@ KEPT_LINES = 512
 
 Where = Callable[[Entry], bool]
 Waiter = asyncio.Future[int]
+Interest = tuple[str, str, str]
+"""What a watcher watches: a prefix (the collection, a namespace in it, or one key), and a field with its value, or '' twice."""
 
 
 def upper(prefix: str) -> str:
@@ -29,15 +31,18 @@ def upper(prefix: str) -> str:
 class Collection:
     """All of one resource, e.g. of '/core/pods/'."""
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, name: str, floor: int) -> None:
+        self.name = name
         self.floor = floor
         """The newest revision whose step is forgotten."""
         self.start = 0
         """The running number of the oldest step that is kept."""
         self.steps = 0
         """How many there were."""
-        self.waiters: dict[str, list[Waiter]] = {}
-        """Prefix -> watchers waiting for a step below it; each is given the number of that step."""
+        self.waiters: dict[Interest, list[Waiter]] = {}
+        """What is waited for -> watchers; each is given the number of the step that came."""
+        self.fields: set[str] = set()
+        """Fields that somebody waits for or did."""
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._events: list[Event] = []
@@ -71,9 +76,13 @@ class Collection:
             del self._events[: self._head]
             self._head = 0
 
-    def since(self, number: int, prefix: str) -> list[Event]:
-        """The steps below `prefix` from running number `number` on."""
-        return [e for e in self._events[number - self.start + self._head :] if e.entry.key.startswith(prefix)]
+    def since(self, number: int, interest: Interest) -> list[Event]:
+        """The steps of interest from running number `number` on."""
+        prefix, field, value = interest
+        events = self._events[number - self.start + self._head :]
+        if prefix != self.name:
+            events = [e for e in events if e.entry.key.startswith(prefix) and (prefix[-1] == "/" or e.entry.key == prefix)]
+        return [e for e in events if value in _values(e, field)] if field else events
 
     def number(self, revision: int) -> int:
         """The running number of the first step after `revision`."""
@@ -82,15 +91,21 @@ class Collection:
         at = bisect_right(self._events, revision, lo=self._head, key=lambda e: e.revision)
         return self.start + at - self._head
 
-    def wake(self, events: Iterable[tuple[int, str]]) -> None:
-        """Tell the watchers waiting for one of these (number, key)."""
-        for number, key in events:
-            if not self.waiters:
-                return
-            for prefix in [p for p in self.waiters if key.startswith(p)]:
-                for waiter in self.waiters.pop(prefix):
-                    if not waiter.done():
-                        waiter.set_result(number)
+    def wake(self, number: int, event: Event) -> None:
+        """Tell the watchers waiting for this step: a few look-ups, however many watchers wait for others."""
+        if not self.waiters:
+            return
+        key = event.entry.key
+        for prefix in {self.name, key[: key.rindex("/") + 1], key}:
+            self._wake((prefix, "", ""), number)
+            for field in self.fields:
+                for value in _values(event, field):
+                    self._wake((prefix, field, value), number)
+
+    def _wake(self, interest: Interest, number: int) -> None:
+        for waiter in self.waiters.pop(interest, ()):
+            if not waiter.done():
+                waiter.set_result(number)
 
     # --- states
 
@@ -185,6 +200,12 @@ class Collection:
                     del values[was]
             if now is not None:
                 values.setdefault(now, set()).add(key)
+
+
+def _values(event: Event, field: str) -> set[str]:
+    """What the field was before the step and is after it."""
+    after = event.entry.fields.get(field, "")
+    return {after, event.previous.fields.get(field, "")} if event.previous else {after}
 
 
 def _matching(entries: Iterable[Entry], limit: int, equals: Mapping[str, str] | None, where: Where | None) -> list[Entry]:

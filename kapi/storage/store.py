@@ -119,9 +119,16 @@ class Store:
         collection = self._collection(prefix)
         return lambda: collection.steps
 
-    def watch(self, prefix: str, since: int) -> Watch:
-        """The steps below `prefix` after revision `since`; too old a one shows at the first `next`."""
-        return Watch(self._collection(prefix), prefix, since, lambda: self.revision)
+    def watch(self, prefix: str, since: int, field: str = "", value: str = "") -> Watch:
+        """The steps below `prefix` after revision `since`; too old a one shows at the first `next`.
+
+        The prefix is a collection, a namespace in it, or a whole key. With `field`, only steps of what has (or had) that value there:
+        watchers of others are not even woken, which is what keeps a thousand kubelets apart.
+        """
+        collection = self._collection(prefix)
+        if field:
+            collection.fields.add(field)
+        return Watch(collection, (prefix, field, value), since, lambda: self.revision)
 
     # --- writing
 
@@ -164,15 +171,11 @@ class Store:
         """The backend's news, durable and in order: make them visible, then tell who waits."""
         self.healthy = True
         now = time.now()
-        touched: dict[str, tuple[Collection, list[tuple[int, str]]]] = {}
         for change in changes:
-            collection, entry = self._take(change, now)
-            touched.setdefault(home(change.key), (collection, []))[1].append((collection.end - 1, change.key))
+            entry = self._take(change, now)
             self._release(change.key)
             if change.done and not change.done.done():
                 change.done.set_result(entry)
-        for collection, steps in touched.values():
-            collection.wake(steps)
         self._trim()
         self._set_timer()
 
@@ -194,11 +197,11 @@ class Store:
         name = home(prefix)
         found = self._collections.get(name)
         if found is None:
-            found = self._collections[name] = Collection(self._loaded_floor)
+            found = self._collections[name] = Collection(name, self._loaded_floor)
         return found
 
-    def _take(self, change: Change, now: float) -> tuple[Collection, Entry]:
-        """Make one change the state; a step when it is not older than what is remembered."""
+    def _take(self, change: Change, now: float) -> Entry:
+        """Make one change the state, and a step its watchers are told of unless it is older than what is remembered."""
         collection = self._collection(change.key)
         entry = self._entry(change, collection)
         self.revision = revision = change.revision
@@ -210,7 +213,8 @@ class Store:
             event = collection.step(entry, change.body is None, now)
             self._history.append((collection, event))
             self._history_bytes += len(event.previous.body) if event.previous else 0
-        return collection, entry
+            collection.wake(collection.end - 1, event)
+        return entry
 
     def _entry(self, change: Change, collection: Collection) -> Entry:
         revision = change.revision

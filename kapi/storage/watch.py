@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import Callable
 
 from kapi.objects.errors import Expired
-from kapi.storage.collection import Collection, Waiter
+from kapi.storage.collection import Collection, Interest, Waiter
 from kapi.storage.entry import Event
 
 
 class Watch:
-    """The steps below one prefix after one revision."""
+    """The steps of one interest after one revision."""
 
-    def __init__(self, collection: Collection, prefix: str, since: int, revision: Callable[[], int]) -> None:
+    def __init__(self, collection: Collection, interest: Interest, since: int, revision: Callable[[], int]) -> None:
         self.revision = since
         """Everything up to here has been handed out: what a bookmark says."""
         self._collection = collection
-        self._prefix = prefix
+        self._interest = interest
         self._current = revision
         self._number = -1
         """Running number of the next step to look at; -1: not found yet."""
@@ -38,7 +38,7 @@ class Watch:
             self._number = collection.number(self.revision)
         if self._number < collection.start:
             raise Expired(f"too old resource version: {self.revision} ({collection.floor})")
-        events = collection.since(self._number, self._prefix) if self._number < collection.end else []
+        events = collection.since(self._number, self._interest) if self._number < collection.end else []
         self._number = collection.end
         self.revision = max(self.revision, self._current())
         return events
@@ -47,8 +47,7 @@ class Watch:
         """The number of the first step that concerns this watcher, or of the end when there was none in time."""
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
-        waiting = self._collection.waiters.setdefault(self._prefix, [])
-        waiting.append(waiter)
+        self._collection.waiters.setdefault(self._interest, []).append(waiter)
         timer = loop.call_later(seconds, self._give_up, waiter) if seconds is not None else None
         try:
             return await waiter
@@ -62,8 +61,8 @@ class Watch:
             waiter.set_result(self._collection.end)
 
     def _leave(self, waiter: Waiter) -> None:
-        waiting = self._collection.waiters.get(self._prefix)
+        waiting = self._collection.waiters.get(self._interest)
         if waiting and waiter in waiting:
             waiting.remove(waiter)
             if not waiting:
-                del self._collection.waiters[self._prefix]
+                del self._collection.waiters[self._interest]

@@ -257,3 +257,33 @@ async def test_an_update_moves_the_deadline(store: Store) -> None:
     events = await store.watch(ALL, store.revision).next(5)
     assert [e.entry.key[-1] for e in events] == ["b"]
     assert store.get(A)
+
+
+async def on(store: Store, name: str, node: str) -> None:
+    await store.commit(f"/core/pods/default/{name}", b'{"metadata":{}}', expect=None, fields={"spec.nodeName": node})
+
+
+async def test_a_watch_of_a_field_sees_what_comes_and_goes(store: Store) -> None:
+    watch = store.watch("/core/pods/", 0, "spec.nodeName", "n1")
+    for name, node in (("a", ""), ("b", "n2"), ("a", "n1"), ("b", "n3"), ("a", "n2"), ("a", "n3")):
+        await on(store, name, node)
+    assert [(e.entry.key[-1], e.entry.fields["spec.nodeName"]) for e in await watch.next(0)] == [("a", "n1"), ("a", "n2")]
+
+
+async def test_a_watch_of_a_field_is_woken_by_nothing_else(store: Store) -> None:
+    waiting = [asyncio.create_task(store.watch("/core/pods/", 0, "spec.nodeName", node).next(5)) for node in ("n1", "n2")]
+    await asyncio.sleep(0)
+    await on(store, "a", "n3")
+    await on(store, "b", "n2")
+    assert [e.entry.key[-1] for e in await waiting[1]] == ["b"]
+    assert not waiting[0].done()
+    await on(store, "b", "n1")
+    assert [e.revision for e in await waiting[0]] == [3]
+
+
+async def test_a_watch_of_one_key(store: Store) -> None:
+    waiting = asyncio.create_task(store.watch(A, 0).next(5))
+    await asyncio.sleep(0)
+    await put(store, "aa")
+    await put(store, "a")
+    assert [e.entry.key for e in await waiting] == [A]
