@@ -8,6 +8,7 @@ import platform
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.leases import Election
+from kapi.controllers.daemonset import DaemonSets
 from kapi.controllers.deployment import Deployments
 from kapi.controllers.endpoint import Endpoints
 from kapi.controllers.endpoint_slice import EndpointSlices
@@ -19,6 +20,7 @@ from kapi.controllers.node import NodeLifecycle
 from kapi.controllers.pod_garbage import PodGarbageCollector
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
 from kapi.controllers.settings import Settings
+from kapi.controllers.statefulset import StatefulSets
 from kapi.controllers.taint_eviction import TaintEviction
 
 AGENT = "kube-controller-manager"
@@ -31,6 +33,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ReplicaSets,
     ReplicationControllers,
     Deployments,
+    StatefulSets,
+    DaemonSets,
     Jobs,
     NodeLifecycle,
     TaintEviction,

@@ -8,27 +8,17 @@ from typing import Any
 from kapi.client import Client, Controller
 from kapi.controllers import pods
 from kapi.controllers.node import node_keys
-from kapi.objects import errors, meta, time
+from kapi.objects import errors, meta, placement, time
 from kapi.objects.resource import NODES, PODS
 
 Object = dict[str, Any]
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 def due(pod: Object, taints: list[Object]) -> float | None:
     """When the pod has to go, seconds since the epoch (0: now); None when it may stay."""
     ends: list[float] = []
     for taint in taints:
-        matching = [t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)]
+        matching = [t for t in pod["spec"].get("tolerations") or () if placement.covers(t, taint)]
         if not matching:
             return 0.0
         limits = [t["tolerationSeconds"] for t in matching if t.get("tolerationSeconds") is not None]

@@ -1,0 +1,234 @@
+"""DaemonSet: one pod on every node that fits, replaced node by node when the template changes."""
+
+from typing import Any
+
+from kapi.controllers import pods, rollout, workload
+from kapi.controllers.history import HASH_LABEL, POD_LABEL, History
+from kapi.controllers.workload import BURST, WARNING, Workload
+from kapi.objects import errors, meta, placement, time
+from kapi.objects.resource import DAEMON_SETS, NODES
+
+Object = dict[str, Any]
+
+GENERATION = "deprecated.daemonset.template.generation"
+ALWAYS_TOLERATED = (
+    ("node.kubernetes.io/not-ready", "NoExecute"),
+    ("node.kubernetes.io/unreachable", "NoExecute"),
+    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
+    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
+    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
+    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+)
+HOST_NETWORK_TOLERATED = ("node.kubernetes.io/network-unavailable", "NoSchedule")
+FAILED_BASE, FAILED_LIMIT = 1.0, 900.0
+
+
+def node_of(pod: Object) -> str:
+    """The node a pod is on, or is made for."""
+    if name := pod["spec"].get("nodeName"):
+        return str(name)
+    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in affinity.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("operator") == "In" and len(field.get("values") or ()) == 1:
+                return str(field["values"][0])
+    return ""
+
+
+def _with_tolerations(spec: Object) -> Object:
+    wanted = [*ALWAYS_TOLERATED, *([HOST_NETWORK_TOLERATED] if spec.get("hostNetwork") else [])]
+    more = [{"key": key, "operator": "Exists", "effect": effect} for key, effect in wanted]
+    have = spec.get("tolerations") or []
+    return {**spec, "tolerations": [*have, *(t for t in more if t not in have)]}
+
+
+def _pinned(spec: Object, node: str) -> Object:
+    """The spec with an affinity to one node by name; the scheduler does the rest."""
+    field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    affinity = dict(spec.get("affinity") or {})
+    wanted = dict(affinity.get("nodeAffinity") or {})
+    wanted["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": [field]}
+    return {**spec, "affinity": {**affinity, "nodeAffinity": wanted}}
+
+
+class DaemonSets(Workload):
+    name = "daemonset-controller"
+    resource = DAEMON_SETS
+    workers = 2
+
+    def setup(self) -> None:
+        super().setup()
+        self.nodes = self.informer(NODES)
+        self.nodes.on(self._node_changed)
+        self.history = History(self)
+        self._failures: dict[tuple[str, str], tuple[int, float]] = {}
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and new is not None and _placing(old) == _placing(new):
+            return
+        for key in [meta.key(o) for o in self.objects]:
+            self.queue.add(key)
+
+    async def reconcile(self, key: str) -> float | None:
+        owner = self.objects.get(key)
+        if owner is None:
+            return None
+        mine = await self.claim(owner)
+        if meta.deleting(owner):
+            return None
+        update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
+        code = meta.labels(update)[HASH_LABEL]
+        failure, wait = await self._place(owner, mine, code)
+        if failure is None and (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
+            failure = await self._roll(owner, self.owned_by(owner), code)
+        mine = self.owned_by(owner)
+        await self.update_status(self.objects.get(key) or owner, self._status(owner, mine, code))
+        await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in mine}, [update])
+        if failure is not None and not (isinstance(failure, errors.StatusError) and workload.namespace_going(failure)):
+            raise failure
+        soon = pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
+        return min((w for w in (wait, soon) if w is not None), default=None)
+
+    def _fits(self, owner: Object, node: Object) -> tuple[bool, bool]:
+        """(may a pod be started on the node, may one that is there go on)."""
+        spec = _with_tolerations(owner["spec"]["template"]["spec"])
+        if spec.get("nodeName") not in (None, "", meta.name(node)):
+            return False, False
+        if not placement.fits_node(spec, meta.name(node), meta.labels(node)):
+            return False, False
+        bad = {t["effect"] for t in node["spec"].get("taints") or () if not placement.tolerates(spec["tolerations"], t)}
+        return not bad & {"NoSchedule", "NoExecute"}, "NoExecute" not in bad
+
+    async def _place(self, owner: Object, mine: list[Object], code: str) -> tuple[errors.StatusError | OSError | None, float | None]:
+        """A pod to every node that should have one, none elsewhere, one only."""
+        by_node: dict[str, list[Object]] = {}
+        for pod in mine:
+            by_node.setdefault(node_of(pod), []).append(pod)
+        missing: list[str] = []
+        surplus: list[Object] = []
+        waits: list[float] = []
+        for node in self.nodes:
+            name = meta.name(node)
+            start, stay = self._fits(owner, node)
+            here = by_node.get(name, [])
+            if not stay:
+                surplus += [p for p in here if not meta.deleting(p)]
+                continue
+            failed = [p for p in here if pods.finished(p) and not meta.deleting(p)]
+            for pod in failed:
+                wait = self._failed(owner, pod, name)
+                if wait > 0:
+                    waits.append(wait)
+                else:
+                    surplus.append(pod)
+            alive = [p for p in here if pods.active(p)]
+            if not here and start:
+                missing.append(name)
+            surplus += self._extra(alive, code, owner)
+        pod = self.pod(owner, owner["spec"]["template"])
+        labels = {**pod["metadata"].get("labels", {}), POD_LABEL: code}
+        if generation := meta.annotations(owner).get(GENERATION):
+            labels["pod-template-generation"] = generation
+        pod["metadata"]["labels"] = labels
+        pod["spec"] = _with_tolerations(pod["spec"])
+        missing = missing[:BURST]
+        made = [{**pod, "spec": _pinned(pod["spec"], name)} for name in missing]
+        failure = await workload.slow_start(len(made), lambda i: self.create_pod(owner, made[i]))
+        return failure or await workload.all_of([self.delete_pod(owner, p) for p in surplus]), min(waits, default=None)
+
+    def _extra(self, alive: list[Object], code: str, owner: Object) -> list[Object]:
+        """Beyond one pod a node: the newer ones go, except the surge of an update until the new pod is available."""
+        if len(alive) < 2:
+            return []
+        min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
+        fresh = [p for p in alive if meta.labels(p).get(POD_LABEL) == code]
+        stale = [p for p in alive if meta.labels(p).get(POD_LABEL) != code]
+        if fresh and stale and self._surge(owner):
+            return stale if any(pods.available(p, min_ready, now) for p in fresh) else []
+        alive = sorted(alive, key=lambda p: (not p["spec"].get("nodeName"), meta.metadata(p)["creationTimestamp"], meta.name(p)))
+        return alive[1:]
+
+    def _failed(self, owner: Object, pod: Object, node: str) -> float:
+        """Seconds until a failed pod is taken away to be replaced: at once, then 1 s, 2 s … 15 min."""
+        key = (meta.uid(owner), node)
+        count, at = self._failures.get(key, (0, 0.0))
+        now = time.now()
+        if at > now:
+            return at - now
+        if now - at > 2 * FAILED_LIMIT:
+            count = 0
+        self._failures[key] = (count + 1, now + min(FAILED_BASE * 2**count, FAILED_LIMIT))
+        text = f"Found failed daemon pod {meta.key(pod)} on node {node}, will try to kill it"
+        self.recorder.event(owner, WARNING, "FailedDaemonPod", text)
+        return 0.0
+
+    def _rule(self, owner: Object) -> Object:
+        rule: Object = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+        return rule
+
+    def _desired(self, owner: Object) -> int:
+        return sum(self._fits(owner, n)[0] for n in self.nodes)
+
+    def _surge(self, owner: Object) -> int:
+        return rollout.scaled_value(self._rule(owner).get("maxSurge", 0), self._desired(owner), up=True)
+
+    async def _roll(self, owner: Object, mine: list[Object], code: str) -> errors.StatusError | OSError | None:
+        """Replace pods of older templates: unavailable ones freely, available ones within maxUnavailable, or by surging."""
+        stale = [p for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
+        if not stale:
+            return None
+        min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
+        well = {node_of(p) for p in mine if pods.active(p) and pods.available(p, min_ready, now)}
+        if surge := self._surge(owner):
+            return await self._add_surge(owner, mine, stale, code, surge)
+        allowed = max(rollout.scaled_value(self._rule(owner).get("maxUnavailable", 1), self._desired(owner), up=True), 1)
+        lost = sum(1 for n in self.nodes if self._fits(owner, n)[0] and meta.name(n) not in well)
+        victims = [p for p in stale if not pods.available(p, min_ready, now)]
+        victims += [p for p in stale if p not in victims][: max(allowed - lost, 0)]
+        return await workload.all_of([self.delete_pod(owner, p) for p in victims])
+
+    async def _add_surge(
+        self, owner: Object, mine: list[Object], stale: list[Object], code: str, surge: int
+    ) -> errors.StatusError | OSError | None:
+        """Start a new pod beside an old one; `_place` takes the old one away once the new one is available."""
+        fresh = {node_of(p) for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
+        beside = sum(node_of(p) in fresh for p in stale)
+        nodes = [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - beside, 0)]
+        pod = self.pod(owner, owner["spec"]["template"])
+        pod["metadata"]["labels"] = {**pod["metadata"].get("labels", {}), POD_LABEL: code}
+        spec = _with_tolerations(pod["spec"])
+        return await workload.slow_start(len(nodes), lambda i: self.create_pod(owner, {**pod, "spec": _pinned(spec, nodes[i])}))
+
+    def _status(self, owner: Object, mine: list[Object], code: str) -> Object:
+        min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
+        by_node: dict[str, list[Object]] = {}
+        for pod in mine:
+            by_node.setdefault(node_of(pod), []).append(pod)
+        counts = dict.fromkeys(("desired", "current", "misplaced", "ready", "available", "updated"), 0)
+        for node in self.nodes:
+            here = by_node.get(meta.name(node), [])
+            if not self._fits(owner, node)[0]:
+                counts["misplaced"] += bool(here)
+                continue
+            counts["desired"] += 1
+            counts["current"] += bool(here)
+            counts["ready"] += any(pods.ready(p) and not meta.deleting(p) for p in here)
+            counts["available"] += any(pods.available(p, min_ready, now) and not meta.deleting(p) for p in here)
+            counts["updated"] += any(meta.labels(p).get(POD_LABEL) == code and not meta.deleting(p) for p in here)
+        old = owner.get("status") or {}
+        status = {
+            "currentNumberScheduled": counts["current"],
+            "desiredNumberScheduled": counts["desired"],
+            "numberMisscheduled": counts["misplaced"],
+            "numberReady": counts["ready"],
+            "numberAvailable": counts["available"],
+            "numberUnavailable": counts["desired"] - counts["available"],
+            "updatedNumberScheduled": counts["updated"],
+            "observedGeneration": meta.metadata(owner).get("generation", 0),
+        }
+        return status | ({"collisionCount": old["collisionCount"]} if old.get("collisionCount") else {})
+
+
+def _placing(node: Object) -> tuple[Any, ...]:
+    """All of a node that decides about daemon pods."""
+    return meta.labels(node), node["spec"].get("taints"), node["spec"].get("unschedulable")

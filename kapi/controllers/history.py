@@ -1,0 +1,77 @@
+"""ControllerRevisions: the past templates of StatefulSets and DaemonSets, numbered; the newest is the one to update to."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kapi.controllers.hashing import short_hash
+from kapi.controllers.workload import Workload, controller_keys
+from kapi.objects import errors, meta
+from kapi.objects.resource import CONTROLLER_REVISIONS
+
+Object = dict[str, Any]
+
+HASH_LABEL = "controller.kubernetes.io/hash"
+POD_LABEL = "controller-revision-hash"
+
+
+class History:
+    """The revisions of one workload controller's objects."""
+
+    def __init__(self, controller: Workload) -> None:
+        self._controller = controller
+        self.revisions = controller.watch(CONTROLLER_REVISIONS, controller.owner_keys)
+        self.revisions.index("controller", controller_keys)
+
+    def of(self, owner: Object) -> list[Object]:
+        """Oldest first."""
+        found = self.revisions.by("controller", meta.uid(owner))
+        return sorted(found, key=lambda r: (r["revision"], meta.metadata(r).get("creationTimestamp") or "", meta.name(r)))
+
+    async def newest(self, owner: Object, labels: dict[str, str]) -> Object:
+        """The revision of the owner's template; found, renumbered as the newest, or made. Collisions of names are counted in the status."""
+        known = self.of(owner)
+        data = {"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}}
+        number = known[-1]["revision"] + 1 if known else 1
+        same = [r for r in known if r["data"] == data]
+        if same and same[-1] is known[-1]:
+            return same[-1]
+        if same:
+            return await self._controller.client.update(CONTROLLER_REVISIONS, {**same[-1], "revision": number})
+        return await self._create(owner, labels, data, number)
+
+    async def _create(self, owner: Object, labels: dict[str, str], data: Object, number: int) -> Object:
+        collisions = (owner.get("status") or {}).get("collisionCount") or 0
+        while True:
+            code = short_hash(data, collisions)
+            name = f"{meta.name(owner)}-{code}"
+            about = {
+                "name": name,
+                "namespace": meta.namespace(owner),
+                "labels": {**labels, HASH_LABEL: code, POD_LABEL: code},
+                "ownerReferences": [self._controller.reference(owner)],
+            }
+            made = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": about, "data": data, "revision": number}
+            try:
+                return await self._controller.client.create(CONTROLLER_REVISIONS, made)
+            except errors.AlreadyExists:
+                there = await self._controller.client.get(CONTROLLER_REVISIONS, name, meta.namespace(owner))
+                if there["data"] == data and meta.controlled_by(there, owner):
+                    return there
+                collisions += 1
+
+    async def truncate(self, owner: Object, live: Iterable[str], keep: Sequence[Object]) -> None:
+        """Delete the oldest beyond revisionHistoryLimit that neither a pod uses (by name or hash) nor `keep` holds."""
+        limit = owner["spec"].get("revisionHistoryLimit")
+        kept, used = {meta.name(r) for r in keep}, set(live)
+        idle = [r for r in self.of(owner) if meta.name(r) not in kept | used and meta.labels(r).get(HASH_LABEL) not in used]
+        surplus = len(idle) - (10 if limit is None else limit)
+        for revision in idle[: max(surplus, 0)]:
+            try:
+                await self._controller.client.delete(CONTROLLER_REVISIONS, meta.name(revision), namespace=meta.namespace(revision))
+            except errors.NotFound:
+                continue
+
+
+def template(revision: Object) -> Object:
+    """The pod template a revision stands for."""
+    return {k: v for k, v in revision["data"]["spec"]["template"].items() if k != "$patch"}

@@ -1,0 +1,74 @@
+"""Who a pod of a StatefulSet is: its number, name, host name, claims, and the revision it should have. Pure."""
+
+import re
+from typing import Any
+
+from kapi.controllers import history
+from kapi.controllers.history import POD_LABEL
+from kapi.controllers.workload import Workload
+from kapi.objects import meta
+
+Object = dict[str, Any]
+
+POD_NAME = "statefulset.kubernetes.io/pod-name"
+POD_INDEX = "apps.kubernetes.io/pod-index"
+_numbered = re.compile(r"(.*)-([0-9]+)")
+
+
+def name(owner: Object, number: int) -> str:
+    return f"{meta.name(owner)}-{number}"
+
+
+def ordinal(owner: Object, pod: Object) -> int:
+    """The pod's number; -1 when its name is not one of this set's."""
+    found = _numbered.fullmatch(meta.name(pod))
+    return int(found[2]) if found and found[1] == meta.name(owner) else -1
+
+
+def revision_of(pod: Object) -> str:
+    return meta.labels(pod).get(POD_LABEL, "")
+
+
+def revision_for(owner: Object, number: int, current: Object, update: Object) -> Object:
+    """A pod below the partition (of a rolling update) is made anew as it was."""
+    strategy = owner["spec"].get("updateStrategy") or {}
+    if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+        return update
+    start = (owner["spec"].get("ordinals") or {}).get("start", 0)
+    rule = strategy.get("rollingUpdate")
+    below = (rule.get("partition") or 0) if rule is not None else (owner.get("status") or {}).get("currentReplicas", 0)
+    return current if number < start + below else update
+
+
+def claim_name(owner: Object, template: Object, number: int) -> str:
+    return f"{meta.name(template)}-{name(owner, number)}"
+
+
+def claims(controller: Workload, owner: Object, number: int) -> list[Object]:
+    """The claims of a number, as they are created."""
+    out = []
+    policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    owners = {"ownerReferences": [controller.reference(owner)]} if policy.get("whenDeleted") == "Delete" else {}
+    labels = (owner["spec"].get("selector") or {}).get("matchLabels") or {}
+    for template in owner["spec"].get("volumeClaimTemplates") or ():
+        about = {k: v for k, v in template["metadata"].items() if k in ("annotations", "labels")}
+        about["labels"] = {**about.get("labels", {}), **labels}
+        about |= {"name": claim_name(owner, template, number), "namespace": meta.namespace(owner), **owners}
+        out.append({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about, "spec": template["spec"]})
+    return out
+
+
+def pod(controller: Workload, owner: Object, number: int, revision: Object) -> Object:
+    """The pod of a number at a revision."""
+    own = name(owner, number)
+    made = controller.pod(owner, history.template(revision), name=own)
+    labels = {POD_NAME: own, POD_INDEX: str(number), POD_LABEL: meta.name(revision)}
+    made["metadata"]["labels"] = {**made["metadata"].get("labels", {}), **labels}
+    spec = {**made["spec"], "hostname": own, "subdomain": owner["spec"].get("serviceName") or ""}
+    templates = owner["spec"].get("volumeClaimTemplates") or ()
+    if templates:
+        named = {meta.name(t) for t in templates}
+        disks = [{"name": meta.name(t), "persistentVolumeClaim": {"claimName": claim_name(owner, t, number)}} for t in templates]
+        spec["volumes"] = [*disks, *(v for v in spec.get("volumes") or () if v["name"] not in named)]
+    made["spec"] = spec
+    return made

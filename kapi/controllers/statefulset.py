@@ -1,0 +1,189 @@
+"""StatefulSet: pods with names and disks of their own, made and replaced in order of their numbers.
+
+Who a pod is (name, host name, claims) is in stateful_pod.py; here is in which order things happen.
+"""
+
+from typing import Any
+
+from kapi.controllers import pods, rollout, stateful_pod
+from kapi.controllers.history import History
+from kapi.controllers.stateful_pod import ordinal, revision_of
+from kapi.controllers.workload import NORMAL, WARNING, Workload, namespace_going
+from kapi.objects import errors, meta, time
+from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
+
+Object = dict[str, Any]
+
+
+class StatefulSets(Workload):
+    name = "statefulset-controller"
+    resource = STATEFUL_SETS
+
+    def setup(self) -> None:
+        super().setup()
+        self.claims = self.informer(PERSISTENT_VOLUME_CLAIMS)
+        self.history = History(self)
+
+    async def reconcile(self, key: str) -> float | None:
+        owner = self.objects.get(key)
+        if owner is None:
+            return None
+        mine = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]
+        if meta.deleting(owner):
+            return None
+        update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
+        named = (owner.get("status") or {}).get("currentRevision")
+        current = next((r for r in self.history.of(owner) if meta.name(r) == named), update)
+        failure: errors.StatusError | None = None
+        try:
+            await self._step(owner, mine, current, update)
+        except errors.StatusError as error:
+            failure = error
+        mine = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
+        await self.update_status(self.objects.get(key) or owner, self._status(owner, mine, current, update))
+        await self.history.truncate(owner, {revision_of(p) for p in mine}, [current, update])
+        if failure is not None and not namespace_going(failure):
+            raise failure
+        return pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
+
+    async def _step(self, owner: Object, mine: list[Object], current: Object, update: Object) -> None:
+        """All that may happen now: numbers up, surplus down, then old revisions from the top."""
+        spec = owner["spec"]
+        start, count = (spec.get("ordinals") or {}).get("start", 0), spec.get("replicas", 1)
+        in_order = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+        by_number = {ordinal(owner, p): p for p in mine}
+        for number in range(start, start + count):
+            revision = stateful_pod.revision_for(owner, number, current, update)
+            if not await self._keep(owner, by_number.get(number), number, revision, in_order=in_order):
+                return
+        surplus = sorted((n for n in by_number if not start <= n < start + count), reverse=True)
+        if not await self._shrink(owner, [by_number[n] for n in surplus], list(by_number.values()), in_order=in_order):
+            return
+        if (spec.get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
+            numbers = [by_number[n] for n in range(start, start + count) if n in by_number]
+            await self._roll(owner, numbers, update)
+
+    async def _keep(self, owner: Object, pod: Object | None, number: int, revision: Object, *, in_order: bool) -> bool:
+        """See that the pod of a number exists and is well; False when the next number has to wait for it."""
+        if pod is not None and pods.finished(pod):
+            if not meta.deleting(pod):
+                kind, reason = (WARNING, "RecreatingFailedPod") if pods.phase(pod) == "Failed" else (NORMAL, "RecreatingTerminatedPod")
+                where, word = f"{meta.namespace(owner)}/{meta.name(owner)}", "failed" if kind == WARNING else "terminated"
+                self.recorder.event(owner, kind, reason, f"StatefulSet {where} is recreating {word} Pod {meta.name(pod)}")
+                await self._delete(owner, pod)
+            return not in_order
+        if pod is None:
+            await self._create(owner, number, revision)
+            return not in_order
+        if meta.deleting(pod):
+            return not in_order
+        await self._make_claims(owner, number, meta.name(pod))
+        return not in_order or self._well(owner, pod)
+
+    def _well(self, owner: Object, pod: Object) -> bool:
+        ready = pods.phase(pod) == "Running" and pods.available(pod, owner["spec"].get("minReadySeconds", 0), time.now())
+        return ready and not meta.deleting(pod)
+
+    async def _shrink(self, owner: Object, surplus: list[Object], everyone: list[Object], *, in_order: bool) -> bool:
+        """Take away the highest numbers, one at a time when in order; an unwell pod blocks all but itself."""
+        unwell = min((p for p in everyone if not self._well(owner, p)), key=lambda p: ordinal(owner, p), default=None)
+        for pod in surplus:
+            if meta.deleting(pod):
+                if in_order:
+                    return False
+                continue
+            if in_order and not self._well(owner, pod) and pod is not unwell:
+                return False
+            await self._retire_claims(owner, pod)
+            await self._delete(owner, pod)
+            if in_order:
+                return False
+        return True
+
+    async def _roll(self, owner: Object, numbered: list[Object], update: Object) -> None:
+        """Replace pods of older revisions from the top down to the partition, at most maxUnavailable at a time."""
+        rule = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+        budget = max(rollout.scaled_value(rule.get("maxUnavailable", 1), owner["spec"].get("replicas", 1), up=False), 1)
+        for pod in reversed(numbered):
+            if ordinal(owner, pod) < rule.get("partition", 0):
+                return
+            if revision_of(pod) != meta.name(update) and not meta.deleting(pod):
+                await self._delete(owner, pod)
+                budget -= 1
+            elif not self._well(owner, pod):
+                budget -= 1
+            if budget <= 0:
+                return
+
+    async def _create(self, owner: Object, number: int, revision: Object) -> None:
+        name = stateful_pod.name(owner, number)
+        await self._make_claims(owner, number, name)
+        pod = stateful_pod.pod(self, owner, number, revision)
+        try:
+            await self.client.create(PODS, pod)
+        except errors.StatusError as error:
+            if not isinstance(error, errors.AlreadyExists) and not namespace_going(error):
+                text = f"create Pod {name} in StatefulSet {meta.name(owner)} failed error: {error}"
+                self.recorder.event(owner, WARNING, "FailedCreate", text)
+            raise
+        text = f"create Pod {name} in StatefulSet {meta.name(owner)} successful"
+        self.recorder.event(owner, NORMAL, "SuccessfulCreate", text)
+
+    async def _delete(self, owner: Object, pod: Object) -> None:
+        what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
+        try:
+            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
+        except errors.NotFound:
+            return
+        except errors.StatusError as error:
+            self.recorder.event(owner, WARNING, "FailedDelete", f"{what} failed error: {error}")
+            raise
+        self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"{what} successful")
+
+    async def _make_claims(self, owner: Object, number: int, pod: str) -> None:
+        for claim in stateful_pod.claims(self, owner, number):
+            if self.claims.get(meta.key(claim)) is not None:
+                continue
+            what = f"create Claim {meta.name(claim)} Pod {pod} in StatefulSet {meta.name(owner)}"
+            try:
+                await self.client.create(PERSISTENT_VOLUME_CLAIMS, claim)
+            except errors.AlreadyExists:
+                continue
+            except errors.StatusError as error:
+                self.recorder.event(owner, WARNING, "FailedCreate", f"{what} failed error: {error}")
+                raise
+            self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"{what} success")
+
+    async def _retire_claims(self, owner: Object, pod: Object) -> None:
+        """With whenScaled: Delete, the claims of a pod that scaling takes away go with it."""
+        policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+        if policy.get("whenScaled") != "Delete":
+            return
+        for wanted in stateful_pod.claims(self, owner, ordinal(owner, pod)):
+            claim = self.claims.get(meta.key(wanted))
+            if claim is None or any(ref["uid"] == meta.uid(pod) for ref in meta.owners(claim)):
+                continue
+            ref = meta.owner_reference(pod, api_version="v1", kind="Pod", controller=False)
+            patch = {"metadata": {"uid": meta.uid(claim), "ownerReferences": [*meta.owners(claim), ref]}}
+            await self.client.patch(PERSISTENT_VOLUME_CLAIMS, meta.name(claim), patch, namespace=meta.namespace(claim))
+
+    def _status(self, owner: Object, mine: list[Object], current: Object, update: Object) -> Object:
+        old, count, now = owner.get("status") or {}, owner["spec"].get("replicas", 1), time.now()
+        min_ready = owner["spec"].get("minReadySeconds", 0)
+        steady = [p for p in mine if not meta.deleting(p)]
+        ready = [p for p in mine if pods.phase(p) == "Running" and pods.ready(p)]
+        updated = sum(revision_of(p) == meta.name(update) for p in steady)
+        status: Object = {
+            "observedGeneration": meta.metadata(owner).get("generation", 0),
+            "replicas": len(mine),
+            "readyReplicas": len(ready),
+            "availableReplicas": sum(pods.available(p, min_ready, now) for p in ready),
+            "currentReplicas": sum(revision_of(p) == meta.name(current) for p in steady),
+            "updatedReplicas": updated,
+            "currentRevision": meta.name(current),
+            "updateRevision": meta.name(update),
+            "collisionCount": old.get("collisionCount") or 0,
+        }
+        if updated == len(mine) == len(ready) == count:
+            status |= {"currentRevision": meta.name(update), "currentReplicas": updated}
+        return status
