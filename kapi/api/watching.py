@@ -50,7 +50,7 @@ class Watching:
                 lines.append(self._bookmark(since, ended=True))
             if lines:
                 await send(b"".join(lines))
-        watch = self.rest.watch(self.kind, self.namespace, since)
+        watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         where = self.how.where
         while (left := deadline - loop.time()) > 0:
             try:

@@ -5,7 +5,7 @@ update is the same around a `change` (old object -> new object): PUT, the patche
 Deleting is in kapi.registry.deletion. Decoding of request bodies is the API's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kapi.objects import errors, time
@@ -55,8 +55,13 @@ class Rest:
         """A page of entries in key order; `how` goes to Store.list."""
         return self.store.list(kind.prefix(namespace), **how)
 
-    def watch(self, kind: Kind, namespace: str, since: int) -> Watch:
-        return self.store.watch(kind.prefix(namespace), since)
+    def watch(self, kind: Kind, namespace: str, since: int, equals: Mapping[str, str] | None = None) -> Watch:
+        """`equals`: what fields must be; the watcher is woken for (about) those objects only, and still has to look."""
+        wanted = dict(equals or {})
+        name = wanted.pop("metadata.name", "")
+        known = bool(name) and (bool(namespace) or not kind.resource.namespaced)
+        field = next((field for field in wanted if field in kind.strategy.fields), "")
+        return self.store.watch(kind.key(namespace, name) if known else kind.prefix(namespace), since, field, wanted.get(field, ""))
 
     # create -----------------------------------------------------------------------------------------------------------------------
 
