@@ -10,7 +10,7 @@ from kubelet import resources
 
 log = logging.getLogger(__name__)
 _ROOT = Path("/sys/fs/cgroup")
-_V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "hugetlb", "perf_event", "net_cls", "rdma")
+_V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "hugetlb", "unified")
 
 
 def unified() -> bool:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CNI_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
+TABLE = "kapi-pods"
+"""The nft table that masquerades what pods send beyond their node."""
 _CAP_SYS_RESOURCE = 1 << 24
 
 
@@ -103,7 +105,7 @@ def network(settings: Settings) -> str:
         "type": "bridge",
         "bridge": settings.bridge,
         "isGateway": True,
-        "ipMasq": True,
+        "ipMasq": shutil.which("nft") is None,
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
@@ -118,12 +120,41 @@ def network(settings: Settings) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "kapi", "plugins": plugins}, indent=2)
 
 
+def _nft(script: str) -> None:
+    subprocess.run(["nft", "-f", "-"], input=script.encode(), capture_output=True, check=False)
+
+
 def write(settings: Settings) -> None:
     """Lays out the instance's directory."""
     for directory in ("", "cni", "certs.d"):
         (settings.root / directory).mkdir(parents=True, exist_ok=True)
     (settings.root / "config.toml").write_text(configuration(settings))
     (settings.root / "cni" / "10-kapi.conflist").write_text(network(settings))
+
+
+def masquerade(settings: Settings) -> str:
+    """nft's script that lets pods reach beyond their node under its address."""
+    cidr = settings.pod_cidr
+    return f"""table ip {TABLE}
+delete table ip {TABLE}
+table ip {TABLE} {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr {cidr} ip daddr != {{ {cidr}, 224.0.0.0/4 }} masquerade
+  }}
+}}
+"""
+
+
+def _spawn(settings: Settings, program: str) -> "subprocess.Popen[bytes]":
+    log = os.open(settings.root / "containerd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(
+            [program, "--config", str(settings.root / "config.toml")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, env={**os.environ, "GOMEMLIMIT": "40MiB"},
+        )  # fmt: skip
+    finally:
+        os.close(log)
 
 
 async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[bytes]":
@@ -133,14 +164,9 @@ async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[
         raise Unavailable("containerd or runc is missing: install containerd and runc")
     write(settings)
     settings.socket.unlink(missing_ok=True)
-    log = os.open(settings.root / "containerd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        process = subprocess.Popen(
-            [program, "--config", str(settings.root / "config.toml")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True, env={**os.environ, "GOMEMLIMIT": "40MiB"},
-        )  # fmt: skip
-    finally:
-        os.close(log)
+    if shutil.which("nft"):
+        _nft(masquerade(settings))
+    process = _spawn(settings, program)
     try:
         async with asyncio.timeout(seconds):
             await _listening(settings, process)
@@ -166,5 +192,7 @@ async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> 
 
 
 def forget_network(settings: Settings) -> None:
-    """Removes the bridge; to be called when no pod is left."""
+    """Removes the bridge and the masquerading; to be called when no pod is left."""
+    if shutil.which("nft"):
+        _nft(f"table ip {TABLE}\ndelete table ip {TABLE}\n")
     subprocess.run(["ip", "link", "delete", settings.bridge], capture_output=True, check=False)
