@@ -62,7 +62,7 @@ class Proxy:
 
     def __init__(self, client: Client, settings: Settings, apply: Callable[[str], Awaitable[None]] = nft) -> None:
         self._apply = apply
-        self._place = Place(settings.node_name or socket.gethostname())
+        self._place = Place(settings.node_name or socket.gethostname().lower())
         self._options = Options(settings.cluster_cidr, settings.masquerade_all, not bridged_traffic_is_seen())
         self._tables = {family: Table(family) for family in families()}
         self._ports: dict[str, dict[tuple[str, str], ServicePort]] = {}

@@ -55,6 +55,13 @@ def trim_node(obj: Object) -> Object:
     }
 
 
+def trim_set(obj: Object) -> Object:
+    """Services, controllers of pods and disruption budgets: which pods they mean is all that is read of them."""
+    meta = obj["metadata"]
+    kept = {"metadata": {k: meta[k] for k in _META if k in meta}, "spec": {"selector": (obj.get("spec") or {}).get("selector")}}
+    return {**kept, "status": obj["status"]} if obj.get("kind") == "PodDisruptionBudget" and "status" in obj else kept
+
+
 def pod_news(old: Pod, new: Pod) -> list[Event]:
     """In which ways a pod changed that scheduling (its own or another's) may care about."""
     news = []

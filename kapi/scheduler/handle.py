@@ -32,6 +32,8 @@ LOOKED_UP = (
     STATEFUL_SETS,
 )
 """What plugins look up besides nodes, pods and namespaces."""
+WHOLE = frozenset((PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES))
+"""Those of them that plugins read more of than the selector."""
 
 
 @dataclass(slots=True)

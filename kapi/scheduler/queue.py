@@ -24,6 +24,7 @@ class Queued:
 
     pod: Pod
     since: float
+    """When it came into the queue, or was rejected last: who waits longest goes first."""
     attempts: int = 0
     failures: int = 0
     """Consecutive failures that count for back-off."""
@@ -129,6 +130,7 @@ class Queue:
         if queued.place != "flying":
             return
         queued.failures += 1
+        queued.since = now
         queued.plugins, queued.rejected_at, queued.errored = set(plugins), now, error
         if queued.plugins and not error:
             queued.place = "unschedulable"

@@ -14,9 +14,9 @@ from kapi.client import Client, Informer, Informers, Recorder
 from kapi.client.leases import Election
 from kapi.objects import errors, time
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
-from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod
+from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
-from kapi.scheduler.handle import LOOKED_UP, Handle, by_namespace
+from kapi.scheduler.handle import LOOKED_UP, WHOLE, Handle, by_namespace
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.profile import Plugins, Profile, default_plugins
 from kapi.scheduler.queue import Queue, Queued
@@ -57,7 +57,7 @@ class Scheduler:
         self._informers.select(NAMESPACES, metadata=True).on(handlers[NAMESPACES])
         self.pods.on(handlers[PODS])
         for resource in LOOKED_UP:
-            informer: Informer = self._informers.select(resource)
+            informer: Informer = self._informers.select(resource, trim=None if resource in WHOLE else trim_set)
             informer.index("namespace", by_namespace)
             informer.on(feed.other(resource))
             informer.on(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
