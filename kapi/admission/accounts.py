@@ -1,0 +1,143 @@
+"""ServiceAccount: every pod runs as one, which must exist; its token is mounted and its pull secrets are used."""
+
+import random
+from collections.abc import Iterator
+
+from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_mirror, is_pod, spec_containers
+from kapi.objects.resource import SERVICE_ACCOUNTS, Resource
+from kapi.registry.review import Review
+
+MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOKEN_SECONDS = 3607
+"""An hour, and seven seconds by which legacy clients that do not reload are told apart."""
+ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+"""No vowels and no digits that look like letters: names spell nothing."""
+_VOLUME_SECRETS = {
+    "azureFile": "secretName", "cephfs": "secretRef", "csi": "nodePublishSecretRef", "flexVolume": "secretRef",
+    "iscsi": "secretRef", "rbd": "secretRef", "scaleIO": "secretRef", "secret": "secretName", "storageos": "secretRef",
+}  # fmt: skip
+
+
+def token_volume(name: str) -> Object:
+    """The projected volume with token, CA and namespace."""
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
+
+
+class ServiceAccount(Plugin):
+    name = "ServiceAccount"
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        if not is_pod(resource):
+            return False
+        return (operation == CREATE and not subresource) or (operation == UPDATE and subresource == "ephemeralcontainers")
+
+    def mutate(self, review: Review) -> None:
+        pod = review.new or {}
+        if review.operation == CREATE and not is_mirror(pod):
+            spec = pod["spec"]
+            if not spec.get("serviceAccountName"):
+                spec["serviceAccountName"] = "default"
+            spec["serviceAccount"] = spec["serviceAccountName"]
+            account = self._account(review, spec["serviceAccountName"])
+            if _wants_token(account, spec):
+                _mount_token(spec)
+            if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+                spec["imagePullSecrets"] = [{"name": ref.get("name", "")} for ref in account["imagePullSecrets"]]
+
+    def validate(self, review: Review) -> None:
+        pod = review.new or {}
+        spec = pod["spec"]
+        if is_mirror(pod) and review.operation == CREATE:
+            self._check_mirror(review, spec)
+            return
+        name = spec.get("serviceAccountName")
+        if not name:
+            raise forbidden(review, f"no service account specified for pod {review.namespace}/{review.name}")
+        account = self._account(review, name)
+        annotations = account["metadata"].get("annotations") or {}
+        if annotations.get(ENFORCE_SECRETS) == "true":
+            self._check_secrets(review, spec, account)
+
+    def _account(self, review: Review, name: str) -> Object:
+        account = self.reader.get(SERVICE_ACCOUNTS, review.namespace, name)
+        if account is None:
+            where = f"{review.namespace}/{name}"
+            raise forbidden(review, f'error looking up service account {where}: serviceaccount "{name}" not found')
+        return account
+
+    def _check_mirror(self, review: Review, spec: Object) -> None:
+        if spec.get("serviceAccountName"):
+            raise forbidden(review, "a mirror pod may not reference service accounts")
+        if any(True for _ in secret_names(spec)):
+            raise forbidden(review, "a mirror pod may not reference secrets")
+        for volume in spec.get("volumes") or ():
+            sources = (volume.get("projected") or {}).get("sources") or ()
+            if any("serviceAccountToken" in source for source in sources):
+                raise forbidden(review, "a mirror pod may not use ServiceAccountToken volume projections")
+
+    def _check_secrets(self, review: Review, spec: Object, account: Object) -> None:
+        allowed = {ref.get("name") for ref in account.get("secrets") or ()}
+        name = account["metadata"]["name"]
+        for where, secret in secret_names(spec):
+            if where != "pull" and secret not in allowed:
+                why = f"{where} secret.secretName=\"{secret}\" is not allowed because service account {name} does not reference that secret"
+                raise forbidden(review, why)
+        pull = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}
+        for i, ref in enumerate(spec.get("imagePullSecrets") or ()):
+            if ref.get("name") not in pull:
+                subject = f'imagePullSecrets[{i}].name="{ref.get("name")}"'
+                raise forbidden(review, f"{subject} is not allowed because service account {name} does not reference that imagePullSecret")
+
+
+def secret_names(spec: Object) -> Iterator[tuple[str, str]]:
+    """(where, name) of each secret a pod uses."""
+    for ref in spec.get("imagePullSecrets") or ():
+        yield "pull", ref.get("name", "")
+    for container in [*spec_containers(spec), *(spec.get("ephemeralContainers") or ())]:
+        where = f"container {container.get('name')} with"
+        for source in container.get("envFrom") or ():
+            if "secretRef" in source:
+                yield where, source["secretRef"].get("name", "")
+        for variable in container.get("env") or ():
+            ref = (variable.get("valueFrom") or {}).get("secretKeyRef")
+            if ref:
+                yield where, ref.get("name", "")
+    for volume in spec.get("volumes") or ():
+        for kind, field in _VOLUME_SECRETS.items():
+            value = (volume.get(kind) or {}).get(field)
+            if value:
+                yield "volume with", value if isinstance(value, str) else value.get("name", "")
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if "secret" in source:
+                yield "volume with", source["secret"].get("name", "")
+
+
+def _wants_token(account: Object, spec: Object) -> bool:
+    for holder in (spec, account):
+        wish = holder.get("automountServiceAccountToken")
+        if wish is not None:
+            return bool(wish)
+    return True
+
+
+def _mount_token(spec: Object) -> None:
+    """Mount the token where nothing is mounted yet; the volume comes last."""
+    name = "kube-api-access-" + "".join(random.choices(_SUFFIX, k=5))
+    mounted = False
+    for container in spec_containers(spec):
+        mounts = container.setdefault("volumeMounts", [])
+        if all(mount.get("mountPath") != MOUNT_PATH for mount in mounts):
+            mounts.append({"name": name, "readOnly": True, "mountPath": MOUNT_PATH})
+            mounted = True
+    if mounted:
+        spec["volumes"] = [*(spec.get("volumes") or ()), token_volume(name)]

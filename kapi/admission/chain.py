@@ -1,0 +1,110 @@
+"""THE list of admission plugins, in stock's order, and the chain that asks them.
+
+Which plugins care for a kind of request is worked out once: a plugin that does not costs nothing. Plain methods are called,
+only coroutines are awaited. The first refusal ends the matter. Webhooks and policies stand just before the quota.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kapi.admission.accounts import ServiceAccount
+from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from kapi.admission.limits import LimitRanger
+from kapi.admission.namespaces import NamespaceLifecycle
+from kapi.admission.nodes import NodeRestriction, TaintNodesByCondition
+from kapi.admission.plugin import Authorizer, Plugin, Reader
+from kapi.admission.pod_security import PodSecurity
+from kapi.admission.pods import DefaultTolerationSeconds, PodTopologyLabels, Priority, RuntimeClass
+from kapi.admission.quota import ResourceQuota
+from kapi.admission.storage import (
+    DefaultIngressClass,
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
+from kapi.objects.resource import Resource
+from kapi.objects.user import Attributes, Decision
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.review import Review
+from kapi.storage.store import Store
+
+Step = tuple[Callable[[Review], Any], bool]
+"""A method, and whether it is a coroutine."""
+
+
+class Everybody:
+    """Says yes: for a chain in front of which nobody authorizes."""
+
+    def authorize(self, asked: Attributes) -> Decision:
+        return Decision(True)
+
+
+def plugins(reader: Reader, authorizer: Authorizer) -> tuple[Plugin, ...]:
+    """The plugins stock runs by default, in its order (and NodeRestriction, which every installer turns on)."""
+    return (
+        NamespaceLifecycle(reader),
+        LimitRanger(reader),
+        ServiceAccount(reader),
+        NodeRestriction(reader),
+        TaintNodesByCondition(),
+        PodSecurity(reader),
+        Priority(reader),
+        DefaultTolerationSeconds(),
+        DefaultStorageClass(reader),
+        StorageObjectInUseProtection(),
+        PersistentVolumeClaimResize(reader),
+        RuntimeClass(reader),
+        CertificateApproval(authorizer),
+        CertificateSigning(authorizer),
+        CertificateSubjectRestriction(),
+        DefaultIngressClass(reader),
+        PodTopologyLabels(reader),
+        ResourceQuota(reader),
+    )
+
+
+class Chain:
+    """The Admission of kapi.registry.review."""
+
+    def __init__(self, links: Sequence[Plugin]) -> None:
+        self.plugins = tuple(links)
+        self._steps: dict[tuple[str, Resource, str], tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
+
+    def _for(self, review: Review) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """(mutating steps, validating steps) for this kind of request."""
+        key = (review.operation, review.kind.resource, review.subresource)
+        steps = self._steps.get(key)
+        if steps is None:
+            if len(self._steps) > 4096:
+                self._steps.clear()
+            resource = review.kind.resource
+            links = [p for p in self.plugins if p.handles(review.operation, resource, review.subresource)]
+            steps = self._steps[key] = (
+                tuple(_step(p.mutate) for p in links if type(p).mutate is not Plugin.mutate),
+                tuple(_step(p.validate) for p in links if type(p).validate is not Plugin.validate),
+            )
+        return steps
+
+    async def mutate(self, review: Review) -> None:
+        for method, waits in self._for(review)[0]:
+            if waits:
+                await method(review)
+            else:
+                method(review)
+
+    async def validate(self, review: Review) -> None:
+        for method, waits in self._for(review)[1]:
+            if waits:
+                await method(review)
+            else:
+                method(review)
+
+
+def _step(method: Callable[[Review], Any]) -> Step:
+    return method, inspect.iscoroutinefunction(method)
+
+
+def default(store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None) -> Chain:
+    """The chain of an API server."""
+    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody()))

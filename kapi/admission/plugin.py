@@ -1,0 +1,113 @@
+"""What a plugin of the chain is, how it refuses, and how it reads other objects.
+
+A plugin overrides `handles` and `mutate` or `validate`; these may be coroutines, the plain ones cost nothing to await.
+"""
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from kapi.objects import errors
+from kapi.objects.resource import PODS, Resource
+from kapi.objects.user import Attributes, Decision
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.review import Review
+from kapi.storage.store import Store
+
+Object = dict[str, Any]
+
+CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
+
+
+class Authorizer(Protocol):
+    """Who may do what (kapi.access.authorization)."""
+
+    def authorize(self, asked: Attributes) -> Decision: ...
+
+
+class Plugin:
+    """One link of the chain."""
+
+    name = ""
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        """Whether the plugin cares at all; asked once per kind of request and remembered."""
+        return False
+
+    def mutate(self, review: Review) -> Awaitable[None] | None:
+        """Change `review.new` in place, or refuse."""
+        return None
+
+    def validate(self, review: Review) -> Awaitable[None] | None:
+        """Refuse, or let pass; nothing is changed any more."""
+        return None
+
+
+class Reader:
+    """Other objects, as they are now: plain look-ups. Parsed forms are kept as long as the stored ones live."""
+
+    def __init__(self, store: Store, catalogue: Catalogue) -> None:
+        self.store = store
+        self._prefixes: dict[Resource, str] = {}
+        self._catalogue = catalogue
+        self._objects: dict[str, tuple[int, Object]] = {}
+        self._lists: dict[str, tuple[int, list[Object]]] = {}
+
+    def prefix(self, resource: Resource, namespace: str = "") -> str:
+        """What the resource's keys start with."""
+        known = self._prefixes.get(resource)
+        if known is None:
+            kind = self._catalogue.get(resource.group, resource.version, resource.plural)
+            known = kind.collection if kind is not None else f"/{resource.group or 'core'}/{resource.plural}/"
+            self._prefixes[resource] = known
+        return f"{known}{namespace}/" if namespace else known
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """The object, not to be changed; None when there is none."""
+        key = self.prefix(resource, namespace) + name
+        entry = self.store.get(key)
+        if entry is None:
+            self._objects.pop(key, None)
+            return None
+        known = self._objects.get(key)
+        if known is None or known[0] != entry.revision:
+            if len(self._objects) > 1024:
+                self._objects.clear()
+            known = self._objects[key] = (entry.revision, entry.obj)
+        return known[1]
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
+        """All objects of the resource (in a namespace), not to be changed."""
+        prefix = self.prefix(resource, namespace)
+        version = self.store.version(prefix)
+        known = self._lists.get(prefix)
+        if known is None or known[0] != version:
+            if len(self._lists) > 256:
+                self._lists.clear()
+            known = self._lists[prefix] = (version, [entry.obj for entry in self.store.list(prefix).entries])
+        return known[1]
+
+
+def subject(review: Review) -> str:
+    """The name a refusal shows: the request's, else the object's, else the prefix it asked for."""
+    meta = (review.new or {}).get("metadata") or {}
+    return review.name or meta.get("name") or meta.get("generateName") or "Unknown"
+
+
+def forbidden(review: Review, why: str) -> errors.Forbidden:
+    """A refusal as stock words it: 'pods "p" is forbidden: …'."""
+    resource = review.kind.resource
+    return errors.forbidden(resource.plural, resource.group, subject(review), why)
+
+
+def is_pod(resource: Resource) -> bool:
+    return resource.plural == PODS.plural and resource.group == ""
+
+
+def is_mirror(pod: Object) -> bool:
+    """A mirror pod shows a static pod of a kubelet; nobody changes its spec."""
+    return "kubernetes.io/config.mirror" in ((pod.get("metadata") or {}).get("annotations") or {})
+
+
+def spec_containers(spec: Object) -> list[Object]:
+    """Init containers, then containers: the order stock visits them in."""
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]

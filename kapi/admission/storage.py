@@ -1,0 +1,109 @@
+"""Plugins on volumes and on classes that are the default: of storage, of ingress; protection of what is in use; growing claims."""
+
+from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden
+from kapi.objects import quantity
+from kapi.objects.resource import STORAGE_CLASSES, Resource
+from kapi.registry.review import Review
+
+INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
+_DEFAULT_STORAGE = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_DEFAULT_INGRESS = ("ingressclass.kubernetes.io/is-default-class",)
+_BETA_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"
+_INGRESS_CLASS = "kubernetes.io/ingress.class"
+_FINALIZERS = {
+    ("", "persistentvolumeclaims"): "kubernetes.io/pvc-protection",
+    ("", "persistentvolumes"): "kubernetes.io/pv-protection",
+    ("storage.k8s.io", "volumeattributesclasses"): "kubernetes.io/vac-protection",
+}
+
+
+def default_class(classes: list[Object], annotations: tuple[str, ...]) -> str | None:
+    """The name of the class marked as default: of several the newest, then the first by name."""
+    marked = [c for c in classes if any((c["metadata"].get("annotations") or {}).get(a) == "true" for a in annotations)]
+    marked.sort(key=lambda c: c["metadata"]["name"])
+    marked.sort(key=lambda c: c["metadata"].get("creationTimestamp") or "", reverse=True)
+    return marked[0]["metadata"]["name"] if marked else None
+
+
+class DefaultStorageClass(Plugin):
+    name = "DefaultStorageClass"
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        return operation == CREATE and not subresource and (resource.group, resource.plural) == ("", "persistentvolumeclaims")
+
+    def mutate(self, review: Review) -> None:
+        claim = review.new or {}
+        spec = claim.get("spec") or {}
+        if spec.get("storageClassName") is not None or _BETA_STORAGE_CLASS in (claim["metadata"].get("annotations") or {}):
+            return
+        name = default_class(self.reader.list(STORAGE_CLASSES), _DEFAULT_STORAGE)
+        if name is not None:
+            claim["spec"] = {**spec, "storageClassName": name}
+
+
+class DefaultIngressClass(Plugin):
+    name = "DefaultIngressClass"
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        return operation == CREATE and not subresource and (resource.group, resource.plural) == ("networking.k8s.io", "ingresses")
+
+    def mutate(self, review: Review) -> None:
+        ingress = review.new or {}
+        spec = ingress.get("spec") or {}
+        if spec.get("ingressClassName") is not None or _INGRESS_CLASS in (ingress["metadata"].get("annotations") or {}):
+            return
+        name = default_class(self.reader.list(INGRESS_CLASSES), _DEFAULT_INGRESS)
+        if name is not None:
+            ingress["spec"] = {**spec, "ingressClassName": name}
+
+
+class StorageObjectInUseProtection(Plugin):
+    """A finalizer keeps claims, volumes and attribute classes as long as they are in use."""
+
+    name = "StorageObjectInUseProtection"
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        return operation == CREATE and not subresource and (resource.group, resource.plural) in _FINALIZERS
+
+    def mutate(self, review: Review) -> None:
+        resource, meta = review.kind.resource, (review.new or {})["metadata"]
+        finalizer = _FINALIZERS[resource.group, resource.plural]
+        if finalizer not in (meta.get("finalizers") or ()):
+            meta["finalizers"] = [*(meta.get("finalizers") or ()), finalizer]
+
+
+class PersistentVolumeClaimResize(Plugin):
+    """A bound claim may grow where its storage class says so."""
+
+    name = "PersistentVolumeClaimResize"
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        return operation == UPDATE and not subresource and (resource.group, resource.plural) == ("", "persistentvolumeclaims")
+
+    def validate(self, review: Review) -> None:
+        new, old = review.new or {}, review.old or {}
+        if quantity.compare(_requested(old), _requested(new)) >= 0:
+            return
+        if (old.get("status") or {}).get("phase") != "Bound":
+            raise forbidden(review, "Only bound persistent volume claims can be expanded")
+        annotations = old["metadata"].get("annotations") or {}
+        name = annotations.get(_BETA_STORAGE_CLASS) or (old.get("spec") or {}).get("storageClassName") or ""
+        chosen = self.reader.get(STORAGE_CLASSES, "", name) if name else None
+        if not (chosen or {}).get("allowVolumeExpansion"):
+            why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
+            raise forbidden(review, why)
+
+
+def _requested(claim: Object) -> str | None:
+    resources = (claim.get("spec") or {}).get("resources") or {}
+    storage: str | None = (resources.get("requests") or {}).get("storage")
+    return storage
