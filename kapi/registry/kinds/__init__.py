@@ -5,6 +5,7 @@ from kapi.registry.kinds.autoscaling import AutoscalerStrategy
 from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from kapi.registry.kinds.cronjobs import CronJobStrategy
+from kapi.registry.kinds.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy, ResourceSliceStrategy
 from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
 from kapi.registry.kinds.flow import FlowSchemaStrategy, PriorityLevelStrategy
@@ -24,6 +25,13 @@ from kapi.registry.kinds.policies import (
 from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
 from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.rbac import ClusterRoleBindingStrategy, ClusterRoleStrategy, RoleBindingStrategy, RoleStrategy
+from kapi.registry.kinds.reviews import (
+    AccessReviewStrategy,
+    LocalAccessReviewStrategy,
+    SelfSubjectReviewStrategy,
+    SubjectAccessReviewStrategy,
+    TokenReviewStrategy,
+)
 from kapi.registry.kinds.service import ServiceStrategy
 from kapi.registry.kinds.storage import (
     CSIDriverStrategy,
@@ -101,4 +109,13 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
     ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
     ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
+    ("authentication.k8s.io", "selfsubjectreviews"): SelfSubjectReviewStrategy,
+    ("authentication.k8s.io", "tokenreviews"): TokenReviewStrategy,
+    ("authorization.k8s.io", "localsubjectaccessreviews"): LocalAccessReviewStrategy,
+    ("authorization.k8s.io", "selfsubjectaccessreviews"): AccessReviewStrategy,
+    ("authorization.k8s.io", "subjectaccessreviews"): SubjectAccessReviewStrategy,
+    ("resource.k8s.io", "deviceclasses"): DeviceClassStrategy,
+    ("resource.k8s.io", "resourceclaims"): ResourceClaimStrategy,
+    ("resource.k8s.io", "resourceclaimtemplates"): ResourceClaimTemplateStrategy,
+    ("resource.k8s.io", "resourceslices"): ResourceSliceStrategy,
 }

@@ -15,6 +15,17 @@ from typing import Any, NamedTuple
 Object = dict[str, Any]
 
 _TYPES = {
+    "ResourceClaimTemplateSpec": "Spec:ResourceClaimSpec",
+    "ResourceClaimSpec": "Devices:DeviceClaim",
+    "DeviceClaim": "Requests[DeviceRequest] Constraints[DeviceConstraint] Config[DeviceClaimConfiguration]",
+    "DeviceRequest": "Name Exactly?ExactDeviceRequest FirstAvailable[DeviceSubRequest]",
+    "ExactDeviceRequest": "DeviceClassName Selectors[DeviceSelector] AllocationMode Count# AdminAccess? Tolerations[Toleration] Capacity?",
+    "DeviceSubRequest": "Name DeviceClassName Selectors[DeviceSelector] AllocationMode Count# Tolerations[Toleration] Capacity?",
+    "DeviceSelector": "CEL?CELSelector=cel",
+    "CELSelector": "Expression",
+    "DeviceConstraint": "Requests[] MatchAttribute? DistinctAttribute?",
+    "DeviceClaimConfiguration": "Requests[] Opaque?OpaqueConfiguration",
+    "OpaqueConfiguration": "Driver Parameters?",
     "PodTemplateSpec": "Spec:PodSpec",
     "PodSpec": "Volumes[Volume] InitContainers[Container] Containers[Container] EphemeralContainers[EphemeralContainer] RestartPolicy"
     " TerminationGracePeriodSeconds? ActiveDeadlineSeconds? DNSPolicy=dnsPolicy NodeSelector? ServiceAccountName"
