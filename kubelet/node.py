@@ -15,7 +15,7 @@ from kubelet.settings import Settings
 
 Object = dict[str, Any]
 
-VERSION = "v1.36.0"
+VERSION = "v1.36.2"
 REPORT, CHECK = 300.0, 10.0
 """Seconds between reports without a change, and between looks for changes."""
 MAX_IMAGES, MAX_NAMES = 50, 5
