@@ -162,6 +162,8 @@ class Allocators:
 
     def _allocate(self, transaction: _Transaction, new: Object, old: Object | None) -> None:
         name, spec, before = new["metadata"].get("name", ""), new["spec"], old["spec"] if old else {}
+        if old is not None:
+            service.keep_allocated(spec, before)
         service.sync_addresses(spec, before if old else None)
         for held in self._held(before):
             transaction.give(*held)

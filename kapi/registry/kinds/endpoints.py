@@ -102,7 +102,6 @@ class EndpointSliceStrategy(Strategy):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     status = False
-    meta_checks = (0, 1)
     columns = rules.columns("Name", "AddressType", "Ports", "Endpoints", "Age")
 
     def default(self, obj: Object) -> None:

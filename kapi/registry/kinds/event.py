@@ -45,7 +45,6 @@ class EventStrategy(Strategy):
     status = False
     generation = False
     create_on_update = True
-    meta_checks = (0, 0)
     fields = {
         **{f"involvedObject.{field}": _reference(field) for field in REFERENCE},
         "reason": lambda event: event.get("reason", ""),
@@ -74,7 +73,6 @@ class EventStrategy(Strategy):
 class NewEventStrategy(EventStrategy):
     """events.k8s.io/v1 Event."""
 
-    meta_checks = (1, 0)
     fields = {
         **{f"regarding.{field}": _reference(field) for field in REFERENCE},
         "reason": lambda event: event.get("reason", ""),

@@ -21,7 +21,6 @@ MOST_QUEUES, MOST_ENTROPY = 10_000_000, 60
 class FlowSchemaStrategy(Strategy):
     """flowcontrol.apiserver.k8s.io FlowSchema."""
 
-    meta_checks = (0, 1)
     columns = rules.columns("Name", "PriorityLevel", "MatchingPrecedence#", "DistinguisherMethod", "Age", "MissingPL")
 
     def default(self, obj: Object) -> None:
@@ -158,7 +157,6 @@ def _validate_urls(e: Errors, at: str, rule: Object) -> None:
 class PriorityLevelStrategy(Strategy):
     """flowcontrol.apiserver.k8s.io PriorityLevelConfiguration."""
 
-    meta_checks = (0, 1)
     columns = rules.columns("Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age")
 
     def default(self, obj: Object) -> None:

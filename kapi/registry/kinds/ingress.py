@@ -20,7 +20,6 @@ ABSOLUTE = "must be an absolute path"
 class IngressStrategy(Strategy):
     """networking.k8s.io/v1 Ingress."""
 
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "Class", "Hosts", "Address", "Ports", "Age")
 
     def default(self, obj: Object) -> None:

@@ -15,7 +15,6 @@ class NetworkPolicyStrategy(Strategy):
     """networking.k8s.io/v1 NetworkPolicy."""
 
     status = False
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "Pod-Selector", "Age")
 
     def default(self, obj: Object) -> None:
@@ -158,7 +157,6 @@ class ServiceCIDRStrategy(Strategy):
     """networking.k8s.io/v1 ServiceCIDR."""
 
     generation = False
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "CIDRs", "Age")
 
     def default(self, obj: Object) -> None:

@@ -45,7 +45,6 @@ class PersistentVolumeStrategy(Strategy):
     """core/v1 PersistentVolume."""
 
     generation = False
-    meta_checks = (0, 2)
     columns = rules.columns("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
                             "VolumeAttributesClass", "Reason", "Age", "VolumeMode+")  # fmt: skip
 

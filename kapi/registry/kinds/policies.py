@@ -28,7 +28,6 @@ class ValidatingPolicyStrategy(Strategy):
     """ValidatingAdmissionPolicy."""
 
     unconditional_update = False
-    meta_checks = (0, 1)
     columns = rules.columns("Name", "Validations#", "ParamKind", "Age")
 
     def default(self, obj: Object) -> None:
@@ -152,7 +151,6 @@ class MutatingPolicyStrategy(Strategy):
 
     status = False
     unconditional_update = False
-    meta_checks = (0, 1)
     columns = rules.columns("Name", "Mutations#", "ParamKind", "Age")
 
     def default(self, obj: Object) -> None:
@@ -186,7 +184,6 @@ class MutatingBindingStrategy(Strategy):
 
     status = False
     unconditional_update = False
-    meta_checks = (0, 1)
     columns = rules.columns("Name", "PolicyName", "ParamRef", "Age")
 
     def default(self, obj: Object) -> None:

@@ -21,7 +21,6 @@ class PodDisruptionBudgetStrategy(Strategy):
     """policy/v1 PodDisruptionBudget."""
 
     unconditional_update = False
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions#", "Age")
 
     def default(self, obj: Object) -> None:
@@ -76,7 +75,6 @@ class LeaseStrategy(Strategy):
     generation = False
     unconditional_update = False
     create_on_update = True
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "Holder", "Age")
 
     def default(self, obj: Object) -> None:
@@ -108,7 +106,6 @@ class PriorityClassStrategy(Strategy):
     """scheduling.k8s.io/v1 PriorityClass."""
 
     status = False
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "Value#", "Global-Default", "Age", "PreemptionPolicy")
 
     def default(self, obj: Object) -> None:
@@ -143,7 +140,6 @@ class RuntimeClassStrategy(Strategy):
     status = False
     generation = False
     unconditional_update = False
-    meta_checks = (1, 0)
     columns = rules.columns("Name", "Handler", "Age")
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:

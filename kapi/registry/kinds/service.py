@@ -74,7 +74,6 @@ class ServiceStrategy(Strategy):
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = old["status"] if old and "status" in old else {"loadBalancer": {}}
         if old is not None:
-            _keep_allocated(new["spec"], old["spec"])
             _drop_unneeded(new["spec"], old["spec"])
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
@@ -153,7 +152,7 @@ def sync_addresses(spec: Object, before: Object | None) -> None:
         spec.pop("clusterIPs", None)
 
 
-def _keep_allocated(spec: Object, before: Object) -> None:
+def keep_allocated(spec: Object, before: Object) -> None:
     """What an update leaves out and the server had chosen stays, so that a manifest can be applied twice."""
     if needs_address(spec) and needs_address(before):
         spec["clusterIP"] = spec.get("clusterIP") or before.get("clusterIP", "")

@@ -26,7 +26,6 @@ class WebhookStrategy(Strategy):
 
     status = False
     unconditional_update = False
-    meta_checks = (0, 1)
     mutating: ClassVar[bool] = False
     columns = rules.columns("Name", "Webhooks#", "Age")
 
