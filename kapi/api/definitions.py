@@ -111,7 +111,7 @@ class Definitions:
     def _typed(self, node: Schema, in_struct: bool = False) -> Object:
         if node.name:
             self._needed.append(node.name)
-            out = {"$ref": self.prefix + node.name}
+            out: Object = {"$ref": self.prefix + node.name}
             if in_struct or node.pointer or node.type != "object" or self.prefix == V2:
                 return out
             return {"allOf": [out], "default": {}}

@@ -18,6 +18,7 @@ from kapi.api import definitions, operations
 from kapi.api.definitions import V2, V3
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
+from kapi.schema import builtin
 
 Object = dict[str, Any]
 Answer = tuple[bytes, str, dict[str, str]]
@@ -94,13 +95,42 @@ def published(kind: Kind) -> Object:
     """The OpenAPI schema of a custom kind, with what every object has."""
     resource = kind.resource
     own: Object = dict(kind.schema.extra.get("openapi") or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-    common: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": V3 + definitions.builtin.META + "ObjectMeta"}}
+    common: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": V3 + builtin.META + "ObjectMeta"}}
     own["properties"] = dict(own.get("properties") or {}) | common
     own["x-kubernetes-group-version-kind"] = [{"group": resource.group, "version": resource.version, "kind": resource.kind}]
     return own
 
 
-def custom_name(kind: Kind) -> str:
-    """'com.example.v1.Thing': the definition name of a custom kind."""
-    resource = kind.resource
-    return ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
+def _custom_list(kind: Kind) -> Object:
+    item = {"$ref": V3 + operations.type_name(kind)}
+    common: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": V3 + builtin.META + "ListMeta"}}
+    return {"type": "object", "required": ["items"], "properties": common | {"items": {"type": "array", "items": item}}}
+
+
+def _types(kinds: list[Kind], prefix: str) -> Object:
+    """Every type these kinds need."""
+    names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")}
+    customs: Object = {}
+    for kind in kinds:
+        name = operations.type_name(kind)
+        names |= {name, name + "List", *operations.spoken_types(kind)}
+        if not kind.schema.name:
+            customs |= {name: published(kind), name + "List": _custom_list(kind)}
+    made = definitions.Definitions(prefix, definitions.texts()).closure(names)
+    own: Object = orjson.loads(orjson.dumps(customs).replace(V3.encode(), prefix.encode()))
+    return made | own
+
+
+def version3(kinds: list[Kind]) -> Object:
+    """The OpenAPI 3 document of a group version."""
+    paths = dict(pair for kind in kinds for pair in operations.paths(kind))
+    components = {"schemas": _types(kinds, V3), "securitySchemes": TOKEN}
+    return {"openapi": "3.0.0", "info": HEAD, "paths": dict(sorted(paths.items())), "components": components}
+
+
+def version2(catalogue: Catalogue) -> Object:
+    """The OpenAPI 2 document of everything."""
+    kinds = list(catalogue)
+    paths = {path: operations.version2(item) for kind in kinds for path, item in operations.paths(kind)}
+    out: Object = {"swagger": "2.0", "info": HEAD, "paths": dict(sorted(paths.items())), "definitions": _types(kinds, V2)}
+    return out | {"securityDefinitions": TOKEN, "security": [{"BearerToken": []}]}

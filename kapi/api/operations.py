@@ -16,22 +16,30 @@ Object = dict[str, Any]
 
 META = builtin.META
 MEDIA = ("application/json", "application/yaml")
-PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
-TEXTS, NUMBERS, FLAGS = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
-PARAMETERS = {
-    "allowWatchBookmarks": FLAGS, "continue": TEXTS, "dryRun": TEXTS, "fieldManager": TEXTS, "fieldSelector": TEXTS, "fieldValidation": TEXTS,
-    "force": FLAGS, "gracePeriodSeconds": NUMBERS, "ignoreStoreReadErrorWithClusterBreakingPotential": FLAGS, "labelSelector": TEXTS,
-    "limit": NUMBERS, "orphanDependents": FLAGS, "pretty": TEXTS, "propagationPolicy": TEXTS, "resourceVersion": TEXTS,
-    "resourceVersionMatch": TEXTS, "sendInitialEvents": FLAGS, "timeoutSeconds": NUMBERS, "watch": FLAGS,
-}  # fmt: skip
+PATCHES = (
+    *("application/apply-patch+yaml", "application/json-patch+json"),
+    *("application/merge-patch+json", "application/strategic-merge-patch+json"),
+)
+TEXTS = (
+    *("continue", "dryRun", "fieldManager", "fieldSelector", "fieldValidation", "labelSelector", "pretty", "propagationPolicy"),
+    *("resourceVersion", "resourceVersionMatch"),
+)
+NUMBERS = ("gracePeriodSeconds", "limit", "timeoutSeconds")
+FLAGS = (
+    *("allowWatchBookmarks", "force", "orphanDependents", "sendInitialEvents", "watch"),
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
+)
+PARAMETERS = dict.fromkeys(TEXTS, "string") | dict.fromkeys(NUMBERS, "integer") | dict.fromkeys(FLAGS, "boolean")
 LIST = (
     "allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch",
     "sendInitialEvents", "timeoutSeconds", "watch",
 )  # fmt: skip
 DELETE = ("dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "propagationPolicy")
-SELECT = ("continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds")
+SELECT = (
+    "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds",
+)  # fmt: skip
 WRITE = ("dryRun", "fieldManager", "fieldValidation")
-CONNECT = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+CONNECT = frozenset({"attach", "exec", "portforward", "proxy"})
 METHODS = {"get": "get", "update": "put", "patch": "patch", "delete": "delete", "create": "post"}
 NAMES = {"get": "read", "update": "replace", "patch": "patch", "delete": "delete", "create": "create"}
 QUERIES: dict[str, tuple[str, ...]] = {"update": WRITE, "patch": (*WRITE, "force"), "create": WRITE, "delete": DELETE}
@@ -48,13 +56,18 @@ def paths(kind: Kind) -> Iterator[tuple[str, Object]]:
         everywhere = _operation(kind, "list", f"list{_group(kind)}{resource.kind}ForAllNamespaces", LIST, _list_type(kind))
         yield f"{resource.root}/{resource.plural}", {"get": everywhere, "parameters": [_query("pretty")]}
     for name, verbs in kind.subresources.items():
-        make = _connect if name in CONNECT else _one
-        yield from _filled(f"{item}/{name}", {METHODS[verb]: make(kind, verb, name) for verb in verbs if verb in METHODS})
+        if name not in CONNECT:
+            yield from _filled(f"{item}/{name}", {METHODS[verb]: _one(kind, verb, name) for verb in verbs if verb in METHODS})
+            continue
+        methods = [METHODS[verb] for verb in verbs if verb in METHODS] + (["head", "options"] if name == "proxy" else [])
+        yield from _filled(f"{item}/{name}", {method: _connect(kind, method, name) for method in methods})
+        if name == "proxy":
+            yield from _filled(f"{item}/{name}/{{path}}", {method: _connect(kind, method, name, "WithPath") for method in methods})
 
 
 def _filled(path: str, item: Object) -> Iterator[tuple[str, Object]]:
     if item:
-        inside = [_path(name) for name in ("name", "namespace") if f"{{{name}}}" in path]
+        inside = [_path(name) for name in ("name", "namespace", "path") if f"{{{name}}}" in path]
         yield path, {**item, "parameters": [*inside, _query("pretty")]}
 
 
@@ -64,7 +77,7 @@ def _collection(kind: Kind) -> Object:
     if "list" in kind.verbs:
         out["get"] = _operation(kind, "list", f"list{name}", LIST, _list_type(kind))
     if "create" in kind.verbs:
-        out["post"] = _operation(kind, "post", f"create{name}", WRITE, kind.schema.name, kind.schema.name)
+        out["post"] = _operation(kind, "post", f"create{name}", WRITE, type_name(kind), type_name(kind))
     if "deletecollection" in kind.verbs:
         named = f"delete{_group(kind)}Collection{name.removeprefix(_group(kind))}"
         out["delete"] = _operation(kind, "deletecollection", named, DELETE + SELECT, META + "Status", META + "DeleteOptions")
@@ -74,18 +87,17 @@ def _collection(kind: Kind) -> Object:
 def _one(kind: Kind, verb: str, sub: str = "") -> Object:
     """An operation on one object or its subresource."""
     spoken = _spoken(kind, sub)
-    type_ = builtin.named(*spoken) or kind.schema.name
+    type_ = builtin.named(*spoken) or type_name(kind)
     body = {"get": "", "delete": META + "DeleteOptions", "patch": META + "Patch"}.get(verb, type_)
-    answer = META + "Status" if verb == "delete" else type_
+    answer = META + "Status" if verb == "delete" else "" if sub == "log" else type_
     named = f"{NAMES[verb]}{_scoped(kind)}{sub[:1].upper()}{sub[1:]}"
     action = {"get": "get", "update": "put", "create": "post"}.get(verb, verb)
     return _operation(kind, action, named, QUERIES.get(verb, ()), answer, body, spoken)
 
 
-def _connect(kind: Kind, verb: str, sub: str) -> Object:
+def _connect(kind: Kind, method: str, sub: str, more: str = "") -> Object:
     """An operation whose answer is a stream."""
-    method = METHODS[verb].capitalize()
-    named = f"connect{_group(kind)}{method}{_scoped(kind).removeprefix(_group(kind))}{sub.capitalize()}"
+    named = f"connect{_group(kind)}{method.capitalize()}{_scoped(kind).removeprefix(_group(kind))}{sub.capitalize()}{more}"
     return _operation(kind, "connect", named, (), "", "", _spoken(kind, sub))
 
 
@@ -101,7 +113,7 @@ def _operation(
         out["requestBody"] = {"content": _content(body, PATCHES if body == META + "Patch" else ("*/*",))}
     codes = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
     ok: Object = {"description": "OK", "content": _content(answer, MEDIA) if answer else {"*/*": {"schema": {"type": "string"}}}}
-    out["responses"] = {code: ok for code in codes.get(action, ("200",))} | {"401": {"description": "Unauthorized"}}
+    out["responses"] = dict.fromkeys(codes.get(action, ("200",)), ok) | {"401": {"description": "Unauthorized"}}
     out["x-kubernetes-action"] = action
     out["x-kubernetes-group-version-kind"] = {"group": group, "version": version, "kind": own}
     return out
@@ -112,7 +124,7 @@ def _content(name: str, media: tuple[str, ...]) -> Object:
 
 
 def _query(name: str) -> Object:
-    return {"name": name, "in": "query", "schema": {**PARAMETERS[name], "uniqueItems": True}}
+    return {"name": name, "in": "query", "schema": {"type": PARAMETERS[name], "uniqueItems": True}}
 
 
 def _path(name: str) -> Object:
@@ -124,8 +136,20 @@ def _spoken(kind: Kind, sub: str) -> tuple[str, str, str]:
     return (group, version, own) if version else (kind.resource.group, kind.resource.version, own)
 
 
+def type_name(kind: Kind) -> str:
+    """The definition name of a kind's objects: of a custom one 'com.example.v1.Thing'."""
+    resource = kind.resource
+    return kind.schema.name or ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
+
+
+def spoken_types(kind: Kind) -> list[str]:
+    """Definition names of what the subresources speak."""
+    names = (builtin.named(*_spoken(kind, sub)) for sub in kind.subresources if sub not in CONNECT)
+    return [name for name in names if name]
+
+
 def _list_type(kind: Kind) -> str:
-    return kind.schema.name + "List"
+    return type_name(kind) + "List"
 
 
 def _words(group: str) -> list[str]:
@@ -167,14 +191,16 @@ def version2(item: Object) -> Object:
 
 
 def _flat(parameter: Object) -> Object:
-    return {key: value for key, value in parameter.items() if key != "schema"} | parameter["schema"]
+    return {**parameter["schema"], **{key: value for key, value in parameter.items() if key != "schema"}}
 
 
 def _schema2(content: Object) -> Object:
-    schema: Object = next(iter(content["content"].values()))["schema"]
+    schema: Object = dict(next(iter(content["content"].values()))["schema"])
     return {"$ref": schema["$ref"].replace(V3, V2)} if "$ref" in schema else schema
 
 
 def _answer2(answer: Object) -> Object:
-    out = {"description": answer["description"]}
-    return out | {"schema": _schema2(answer)} if "content" in answer else out
+    out: Object = {"description": answer["description"]}
+    if "content" in answer:
+        out["schema"] = _schema2(answer)
+    return out

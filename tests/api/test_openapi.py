@@ -1,0 +1,135 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from kapi.api import definitions, openapi
+from kapi.objects.resource import Resource
+from kapi.registry import catalogue
+from kapi.registry.kind import Kind
+from kapi.registry.strategy import Strategy
+from kapi.schema.schema import Schema
+
+STANDARD = catalogue.standard(strategies={})
+CORE = "io.k8s.api.core.v1."
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+
+
+def document(path: str, served: catalogue.Catalogue = STANDARD) -> Any:
+    found = openapi.document(served, path, {}, "application/json")
+    assert found is not None
+    return orjson.loads(found[0])
+
+
+@pytest.fixture(autouse=True)
+def _short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptions of one type instead of all: reading the package's takes its time."""
+    said = {"properties": {"name": {"description": "A name."}, "restartPolicy": {"description": 'One.\n\n - `"Never"`\n - `"Always"` x'}}}
+    monkeypatch.setattr(definitions, "texts", lambda: {CORE + "Container": said, CORE + "PodSpec": said})
+    STANDARD.kept.clear()
+
+
+def test_the_index_names_every_group_version() -> None:
+    paths = document("/openapi/v3")["paths"]
+    versions = {f"apis/{group}/{v}" if group else f"api/{v}" for group, vs in STANDARD.groups().items() for v in vs}
+    assert set(paths) == versions
+    url, _, digest = paths["apis/apps/v1"]["serverRelativeURL"].partition("?hash=")
+    assert url == "/openapi/v3/apis/apps/v1"
+    found = openapi.document(STANDARD, url, {"hash": digest}, "")
+    assert found is not None
+    assert found[2]["etag"] == f'"{digest}"'
+    assert "immutable" in found[2]["cache-control"]
+    stale = openapi.document(STANDARD, url, {"hash": "0"}, "")
+    assert stale is not None
+    assert "immutable" not in stale[2]["cache-control"]
+    assert stale[0] == found[0]
+
+
+def test_unknown_documents() -> None:
+    for path in ("/openapi/v3/apis/nothing/v1", "/openapi/v3/api/v2", "/openapi/v3/nonsense"):
+        assert openapi.document(STANDARD, path, {}, "") is None
+
+
+def test_types_of_version_3() -> None:
+    schemas = document("/openapi/v3/api/v1")["components"]["schemas"]
+    assert schemas[CORE + "Pod"]["x-kubernetes-group-version-kind"] == [{"group": "", "kind": "Pod", "version": "v1"}]
+    spec = schemas[CORE + "PodSpec"]
+    assert spec["required"] == ["containers"]
+    containers = spec["properties"]["containers"]
+    assert containers["items"] == {"allOf": [{"$ref": f"#/components/schemas/{CORE}Container"}], "default": {}}
+    assert (containers["x-kubernetes-list-map-keys"], containers["x-kubernetes-patch-merge-key"]) == (["name"], "name")
+    assert spec["properties"]["nodeSelector"]["x-kubernetes-map-type"] == "atomic"
+    assert spec["properties"]["restartPolicy"]["enum"] == ["Always", "Never"]
+    assert schemas[CORE + "Container"]["properties"]["name"] == {"type": "string", "default": "", "description": "A name."}
+    assert schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"] == {"oneOf": [{"type": "string"}, {"type": "number"}]}
+    assert schemas[META + "FieldsV1"] == {"type": "object"}
+
+
+def test_references_all_lead_somewhere() -> None:
+    out = document("/openapi/v3/apis/apps/v1")
+    names = set(out["components"]["schemas"])
+    used = {part.split('"')[0] for part in orjson.dumps(out).decode().split("#/components/schemas/")[1:]}
+    assert used <= names
+    assert "io.k8s.api.autoscaling.v1.Scale" in names
+
+
+def test_operations() -> None:
+    paths = document("/openapi/v3/apis/apps/v1")["paths"]
+    item = paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    patch = item["patch"]
+    assert {"fieldValidation", "dryRun", "force"} <= {parameter["name"] for parameter in patch["parameters"]}
+    assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "version": "v1", "kind": "Deployment"}
+    assert patch["operationId"] == "patchAppsV1NamespacedDeployment"
+    assert [parameter["name"] for parameter in item["parameters"]] == ["name", "namespace", "pretty"]
+    collection = paths["/apis/apps/v1/namespaces/{namespace}/deployments"]
+    assert collection["delete"]["operationId"] == "deleteAppsV1CollectionNamespacedDeployment"
+    assert paths["/apis/apps/v1/deployments"]["get"]["operationId"] == "listAppsV1DeploymentForAllNamespaces"
+    scale = paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["put"]
+    assert scale["x-kubernetes-group-version-kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+
+
+def test_streams() -> None:
+    paths = document("/openapi/v3/api/v1")["paths"]
+    pod = "/api/v1/namespaces/{namespace}/pods/{name}"
+    assert paths[pod + "/exec"]["post"]["operationId"] == "connectCoreV1PostNamespacedPodExec"
+    assert paths[pod + "/log"]["get"]["operationId"] == "readCoreV1NamespacedPodLog"
+    assert set(paths[pod + "/proxy/{path}"]) == {"get", "put", "patch", "delete", "post", "head", "options", "parameters"}
+
+
+@pytest.mark.slow
+def test_version_2() -> None:
+    out = document("/openapi/v2")
+    assert out["swagger"] == "2.0"
+    post = out["paths"]["/api/v1/namespaces/{namespace}/pods"]["post"]
+    assert post["parameters"][0] == {"name": "body", "in": "body", "required": True, "schema": {"$ref": f"#/definitions/{CORE}Pod"}}
+    assert {"name": "dryRun", "in": "query", "type": "string", "uniqueItems": True} in post["parameters"]
+    spec = out["definitions"][CORE + "PodSpec"]["properties"]
+    assert spec["affinity"] == {"$ref": f"#/definitions/{CORE}Affinity"}
+    assert out["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"] == {"type": "string"}
+
+
+def test_a_custom_kind_is_described_by_its_own_schema() -> None:
+    served = catalogue.Catalogue([])
+    thing = Resource("example.com", "v1", "things", "Thing", True)
+    own = {"type": "object", "properties": {"spec": {"type": "object"}}}
+    verbs = ("get", "list", "patch")
+    served.add(Kind(thing, Schema("object", extra={"openapi": own}), Strategy(), "thing", verbs, custom=True))
+    out = document("/openapi/v3/apis/example.com/v1", served)
+    schema = out["components"]["schemas"]["com.example.v1.Thing"]
+    assert schema["properties"]["spec"] == {"type": "object"}
+    assert schema["properties"]["metadata"] == {"$ref": f"#/components/schemas/{META}ObjectMeta"}
+    items = out["components"]["schemas"]["com.example.v1.ThingList"]["properties"]["items"]
+    assert items["items"] == {"$ref": "#/components/schemas/com.example.v1.Thing"}
+    hashes = [document("/openapi/v3", served)["paths"]["apis/example.com/v1"]]
+    own["properties"] = {"status": {"type": "object"}}
+    hashes.append(document("/openapi/v3", served)["paths"]["apis/example.com/v1"])
+    assert hashes[0] != hashes[1]
+
+
+@pytest.mark.slow
+def test_descriptions_come_from_the_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    said = definitions.texts()
+    assert "Standard object" in said[CORE + "Pod"]["properties"]["metadata"]["description"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert definitions.texts() == {}
