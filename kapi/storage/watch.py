@@ -39,6 +39,8 @@ class Watch:
         if self._number < collection.start:
             raise Expired(f"too old resource version: {self.revision} ({collection.floor})")
         events = collection.since(self._number, self._interest) if self._number < collection.end else []
+        if events and events[0].revision <= self.revision:
+            events = [event for event in events if event.revision > self.revision]
         self._number = collection.end
         self.revision = max(self.revision, self._current())
         return events

@@ -287,3 +287,11 @@ async def test_a_watch_of_one_key(store: Store) -> None:
     await put(store, "aa")
     await put(store, "a")
     assert [e.entry.key for e in await waiting] == [A]
+
+
+async def test_a_watch_from_the_future_shows_what_comes_after_that(store: Store) -> None:
+    watch = store.watch(ALL, 2)
+    for name in "abc":
+        await put(store, name)
+        events = await watch.next(0)
+        assert [e.revision for e in events] == ([3] if name == "c" else [])
