@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
+from typing import cast
+
 import httptools
 
 from kapi.client.transport import Answer, Headers
@@ -94,8 +96,7 @@ class _Connection(asyncio.Protocol):
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
