@@ -8,8 +8,11 @@ import platform
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.leases import Election
+from kapi.controllers.cluster_role import ClusterRoleAggregation
+from kapi.controllers.cronjob import CronJobs
 from kapi.controllers.daemonset import DaemonSets
 from kapi.controllers.deployment import Deployments
+from kapi.controllers.disruption import Disruption
 from kapi.controllers.endpoint import Endpoints
 from kapi.controllers.endpoint_slice import EndpointSlices
 from kapi.controllers.garbage import GarbageCollector
@@ -18,10 +21,12 @@ from kapi.controllers.namespace import Namespaces
 from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCertificates
 from kapi.controllers.node import NodeLifecycle
 from kapi.controllers.pod_garbage import PodGarbageCollector
+from kapi.controllers.protection import ClaimProtection, VolumeProtection
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
 from kapi.controllers.settings import Settings
 from kapi.controllers.statefulset import StatefulSets
 from kapi.controllers.taint_eviction import TaintEviction
+from kapi.controllers.ttl import TimeToLive
 
 AGENT = "kube-controller-manager"
 """User-Agent of these controllers: fields they write are managed under this name."""
@@ -36,6 +41,12 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     StatefulSets,
     DaemonSets,
     Jobs,
+    CronJobs,
+    TimeToLive,
+    Disruption,
+    ClusterRoleAggregation,
+    ClaimProtection,
+    VolumeProtection,
     NodeLifecycle,
     TaintEviction,
     PodGarbageCollector,

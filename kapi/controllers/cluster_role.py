@@ -1,0 +1,42 @@
+"""Aggregated ClusterRoles: one with an aggregationRule has the rules of all that its selectors find."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kapi.client import Controller
+from kapi.objects import labels, meta
+from kapi.objects.resource import CLUSTER_ROLES
+
+Object = dict[str, Any]
+
+
+class ClusterRoleAggregation(Controller):
+    name = "clusterrole-aggregation-controller"
+
+    def setup(self) -> None:
+        self.roles = self.watch(CLUSTER_ROLES, self._affected)
+
+    def _affected(self, role: Object) -> Iterable[str]:
+        """Itself, and those that take in its rules."""
+        for other in self.roles:
+            rule = other.get("aggregationRule")
+            if rule and (other is role or self._takes(rule, role)):
+                yield meta.name(other)
+        if role.get("aggregationRule"):
+            yield meta.name(role)
+
+    def _takes(self, rule: Object, role: Object) -> bool:
+        return any(labels.from_object(s).matches(meta.labels(role)) for s in rule.get("clusterRoleSelectors") or ())
+
+    async def reconcile(self, key: str) -> float | None:
+        role = self.roles.get(key)
+        if role is None or not role.get("aggregationRule"):
+            return None
+        rules: list[Object] = []
+        for other in sorted(self.roles, key=meta.name):
+            if meta.name(other) != key and self._takes(role["aggregationRule"], other):
+                rules += [r for r in other.get("rules") or () if r not in rules]
+        if rules != (role.get("rules") or []):
+            wanted = {"apiVersion": role["apiVersion"], "kind": role["kind"], "metadata": {"name": key}, "rules": rules}
+            await self.client.patch(CLUSTER_ROLES, key, wanted, kind="apply", fieldManager=self.name, force=True)
+        return None

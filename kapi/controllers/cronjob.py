@@ -1,0 +1,152 @@
+"""CronJob: a Job at each time of its schedule, by its policy on overlap and lateness; old Jobs are cleared away."""
+
+from datetime import datetime
+from typing import Any
+
+from kapi.controllers import job_rules, schedule, workload
+from kapi.controllers.workload import NORMAL, WARNING, Workload
+from kapi.objects import cron, errors, labels, meta, time
+from kapi.objects.resource import CRON_JOBS, JOBS
+
+Object = dict[str, Any]
+
+SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+TOO_MANY = 100
+LATE = 0.1
+
+
+def _started(job: Object) -> str:
+    return str(meta.path(job, "status", "startTime") or meta.metadata(job).get("creationTimestamp") or "")
+
+
+def _reference(job: Object) -> Object:
+    about = {"apiVersion": "batch/v1", "kind": "Job", "name": meta.name(job), "namespace": meta.namespace(job)}
+    return about | {"uid": meta.uid(job), "resourceVersion": meta.resource_version(job)}
+
+
+class CronJobs(Workload):
+    name = "cronjob-controller"
+    resource = CRON_JOBS
+    owned = JOBS
+
+    def selector(self, obj: Object) -> labels.Selector:
+        """A CronJob adopts nothing."""
+        return labels.NOTHING
+
+    async def reconcile(self, key: str) -> float | None:
+        owner = self.objects.get(key)
+        if owner is None:
+            return None
+        jobs = self.owned_by(owner)
+        await self._clear(owner, jobs)
+        status = self._noticed(owner, self.owned_by(owner))
+        wait = None if meta.deleting(owner) or owner["spec"].get("suspend") else await self._due(owner, status)
+        await self.update_status(self.objects.get(key) or owner, status)
+        return wait
+
+    async def _clear(self, owner: Object, jobs: list[Object]) -> None:
+        """Keep the newest finished Jobs up to the history limits."""
+        for kind, field, default in (("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)):
+            over = [j for j in jobs if (meta.condition(j, kind) or {}).get("status") == "True" and not meta.deleting(j)]
+            limit = owner["spec"].get(field, default)
+            for job in sorted(over, key=lambda j: (_started(j), meta.name(j)))[: max(len(over) - limit, 0)]:
+                await self._delete(owner, job)
+
+    async def _delete(self, owner: Object, job: Object) -> None:
+        try:
+            await self.client.delete(JOBS, meta.name(job), namespace=meta.namespace(job), uid=meta.uid(job), propagation="Background")
+        except errors.NotFound:
+            return
+        except errors.StatusError as error:
+            self.recorder.event(owner, WARNING, "FailedDelete", f"Deleted job: {error}")
+            raise
+        self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
+
+    def _noticed(self, owner: Object, jobs: list[Object]) -> Object:
+        """The status after a look at the Jobs: who is active still, what ended."""
+        status = meta.clone(owner.get("status") or {})
+        active: list[Object] = list(status.get("active") or ())
+        known = {ref["uid"] for ref in active}
+        for job in jobs:
+            over = job_rules.finished(job)
+            if meta.uid(job) not in known and not over:
+                text = f"Saw a job that the controller did not create or forgot: {meta.name(job)}"
+                self.recorder.event(owner, WARNING, "UnexpectedJob", text)
+            elif over and meta.uid(job) in known:
+                active = [ref for ref in active if ref["uid"] != meta.uid(job)]
+                kind = "Complete" if (meta.condition(job, "Complete") or {}).get("status") == "True" else "Failed"
+                self.recorder.event(owner, NORMAL, "SawCompletedJob", f"Saw completed job: {meta.name(job)}, condition: {kind}")
+            done = meta.path(job, "status", "completionTime")
+            if done and done > (status.get("lastSuccessfulTime") or ""):
+                status["lastSuccessfulTime"] = done
+        here = {meta.uid(j) for j in jobs}
+        for ref in [r for r in active if r["uid"] not in here]:
+            active.remove(ref)
+            self.recorder.event(owner, NORMAL, "MissingJob", f"Active job went missing: {ref['name']}")
+        status["active"] = active
+        return {k: v for k, v in status.items() if v}
+
+    async def _due(self, owner: Object, status: Object) -> float | None:
+        """Start the Job that is due, if any; gives the seconds until the next."""
+        spec, now = owner["spec"], time.now()
+        try:
+            plan = cron.parse(spec["schedule"])
+            where = schedule.zone(plan, spec.get("timeZone"))
+        except (ValueError, KeyError) as error:
+            text = f'unparseable schedule: "{spec["schedule"]}" : {error}'
+            self.recorder.event(owner, WARNING, "UnparseableSchedule", text)
+            return None
+        since = time.parse(status.get("lastScheduleTime") or meta.metadata(owner).get("creationTimestamp"))
+        deadline = spec.get("startingDeadlineSeconds")
+        if deadline is not None:
+            since = max(since, now - deadline)
+        at, count = schedule.missed(plan, since, now, where)
+        if count > TOO_MANY and deadline is None:
+            text = f"too many missed start times: {count}. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
+            self.recorder.event(owner, WARNING, "TooManyMissedTimes", text)
+        if at is not None:
+            await self._start(owner, status, at, where)
+        soon = schedule.following(plan, now, where)
+        return None if soon is None else soon - now + LATE
+
+    async def _start(self, owner: Object, status: Object, at: float, where: Any) -> None:
+        name = f"{meta.name(owner)}-{int(at) // 60}"
+        active = status.get("active") or []
+        if any(ref["name"] == name for ref in active) or time.parse(status.get("lastScheduleTime")) >= at:
+            return
+        policy = owner["spec"].get("concurrencyPolicy", "Allow")
+        if policy == "Forbid" and active:
+            text = "Not starting job because prior execution is running and concurrency policy is Forbid"
+            self.recorder.event(owner, NORMAL, "JobAlreadyActive", text)
+            return
+        if policy == "Replace":
+            for ref in active:
+                job = self.dependents.get(f"{meta.namespace(owner)}/{ref['name']}")
+                if job is not None:
+                    await self._delete(owner, job)
+            status["active"] = active = []
+        try:
+            job = await self.client.create(JOBS, self._job(owner, name, at, where))
+        except errors.AlreadyExists:
+            status["lastScheduleTime"] = time.stamp(at)
+            return
+        except errors.StatusError as error:
+            if not workload.namespace_going(error):
+                self.recorder.event(owner, WARNING, "FailedCreate", f"Error creating job: {error}")
+            raise
+        self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created job {name}")
+        status["active"] = [*active, _reference(job)]
+        status["lastScheduleTime"] = time.stamp(at)
+
+    def _job(self, owner: Object, name: str, at: float, where: Any) -> Object:
+        template = owner["spec"]["jobTemplate"]
+        about = template.get("metadata") or {}
+        moment = datetime.fromtimestamp(at, where).isoformat().replace("+00:00", "Z")
+        made = {
+            "name": name,
+            "namespace": meta.namespace(owner),
+            "labels": about.get("labels") or {},
+            "annotations": {**(about.get("annotations") or {}), SCHEDULED_AT: moment},
+            "ownerReferences": [self.reference(owner)],
+        }
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": template["spec"]}

@@ -1,0 +1,81 @@
+"""Disks in use are not taken away: a claim stays while a pod uses it, a volume while it is bound."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from kapi.client import Controller, Informer
+from kapi.controllers import pods
+from kapi.objects import errors, meta
+from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource
+
+Object = dict[str, Any]
+
+
+def claims_of(pod: Object) -> Iterable[str]:
+    """The index "claim": the claims a pod names, and those made for its ephemeral volumes."""
+    for volume in pod["spec"].get("volumes") or ():
+        if volume.get("persistentVolumeClaim"):
+            yield f"{meta.namespace(pod)}/{volume['persistentVolumeClaim']['claimName']}"
+        elif volume.get("ephemeral"):
+            yield f"{meta.namespace(pod)}/{meta.name(pod)}-{volume['name']}"
+
+
+class _Protection(Controller):
+    """Puts a finalizer on, and takes it off what is being deleted and not in use."""
+
+    resource: ClassVar[Resource]
+    finalizer: ClassVar[str]
+    objects: Informer
+
+    def in_use(self, obj: Object) -> bool:
+        raise AssertionError("says the subclass")
+
+    async def reconcile(self, key: str) -> float | None:
+        obj = self.objects.get(key)
+        if obj is None:
+            return None
+        have = meta.finalizers(obj)
+        if not meta.deleting(obj) and self.finalizer not in have:
+            await self._set(obj, [*have, self.finalizer])
+        elif meta.deleting(obj) and self.finalizer in have and not self.in_use(obj):
+            await self._set(obj, [f for f in have if f != self.finalizer])
+        return None
+
+    async def _set(self, obj: Object, finalizers: list[str]) -> None:
+        about = {"uid": meta.uid(obj), "resourceVersion": meta.resource_version(obj), "finalizers": finalizers or None}
+        try:
+            await self.client.patch(self.resource, meta.name(obj), {"metadata": about}, namespace=meta.namespace(obj) or None)
+        except errors.NotFound:
+            return
+
+
+class ClaimProtection(_Protection):
+    name = "persistentvolumeclaim-protection-controller"
+    resource = PERSISTENT_VOLUME_CLAIMS
+    finalizer = "kubernetes.io/pvc-protection"
+
+    def setup(self) -> None:
+        self.objects = self.watch(PERSISTENT_VOLUME_CLAIMS)
+        self.pods = self.watch(PODS, self._freed)
+        self.pods.index("claim", claims_of)
+
+    def _freed(self, pod: Object) -> Iterable[str]:
+        for key in claims_of(pod):
+            claim = self.objects.get(key)
+            if claim is not None and meta.deleting(claim):
+                yield key
+
+    def in_use(self, obj: Object) -> bool:
+        return any(p["spec"].get("nodeName") and not pods.finished(p) for p in self.pods.by("claim", meta.key(obj)))
+
+
+class VolumeProtection(_Protection):
+    name = "persistentvolume-protection-controller"
+    resource = PERSISTENT_VOLUMES
+    finalizer = "kubernetes.io/pv-protection"
+
+    def setup(self) -> None:
+        self.objects = self.watch(PERSISTENT_VOLUMES)
+
+    def in_use(self, obj: Object) -> bool:
+        return bool(meta.path(obj, "status", "phase") == "Bound")
