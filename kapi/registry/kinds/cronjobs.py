@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.objects import cron, duration, time
 from kapi.objects.errors import Cause
-from kapi.registry.kinds import job_spec, pod_warnings, rules
+from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.workloads import (
     TemplateStrategy,
@@ -83,6 +83,8 @@ class CronJobStrategy(TemplateStrategy):
         default_template(inner.setdefault("template", {}))
 
     def prepare(self, new: Object, old: Object | None) -> None:
+        inner = ((spec_of(new).get("jobTemplate") or {}).get("spec") or {}).get("template") or {}
+        pod_defaults.switched_off(inner.get("spec") or {})
         if old is None:
             new["status"] = {}
 

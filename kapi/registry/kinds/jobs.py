@@ -131,6 +131,7 @@ class JobStrategy(TemplateStrategy):
             obj["metadata"]["labels"] = dict(found)
 
     def prepare(self, new: Object, old: Object | None) -> None:
+        super().prepare(new, old)
         if old is not None:
             return
         spec = spec_of(new)

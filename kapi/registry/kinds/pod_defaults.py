@@ -206,6 +206,22 @@ def _pod_requests(spec: Object) -> None:
         requests.setdefault(name, amount)
 
 
+def switched_off(spec: Object) -> None:
+    """Take out what v1.36 keeps behind feature gates that are off: such fields are not stored."""
+    spec.pop("schedulingGroup", None)
+    for part in containers(spec):
+        lifecycle = part.get("lifecycle")
+        if lifecycle and "stopSignal" in lifecycle:
+            del lifecycle["stopSignal"]
+            if not lifecycle:
+                del part["lifecycle"]
+    for source in spec.get("volumes") or ():
+        if "projected" in source:
+            for projection in source["projected"].get("sources") or ():
+                projection.pop("clusterTrustBundle", None)
+                projection.pop("podCertificate", None)
+
+
 def pod(spec: Object) -> None:
     """The defaults of a real pod's spec, after those of every pod spec."""
     template(spec)

@@ -15,9 +15,8 @@ def _amounts(listed: Object | None) -> dict[str, quantity.Quantity]:
 
 def qos_class(spec: Object) -> str:
     """'Guaranteed', 'Burstable' or 'BestEffort'."""
-    whole = spec.get("resources") or {}
-    if whole.get("requests") or whole.get("limits"):
-        parts = [whole]
+    if "resources" in spec:
+        parts = [spec["resources"]]
     else:
         parts = [part.get("resources") or {} for kind in ("containers", "initContainers") for part in spec.get(kind) or ()]
     guaranteed, anything = True, False

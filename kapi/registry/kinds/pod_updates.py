@@ -154,7 +154,8 @@ def update(e: Errors, new: Object, old: Object) -> None:
     if before.get("schedulingGates"):
         rest = _gated(e, rest, before)
     if not same(rest, before):
-        e.forbidden("spec", f"pod updates may not change fields other than {_MAY}")
+        texts = (internal.to_internal("PodSpec", before), internal.to_internal("PodSpec", rest))
+        e.forbidden("spec", f"pod updates may not change fields other than {_MAY}{rules.difference(*texts)}")
 
 
 def same(a: Any, b: Any) -> bool:

@@ -128,11 +128,11 @@ def _overlapping(out: list[str], volume: Object) -> None:
                     out.append(f'{head} ({what}): overlapping paths: "{path}" with {", ".join(found)}')
     if "projected" not in volume:
         return
-    sources = volume["projected"].get("sources") or ()
-    if not sources:
-        out.append(f"{head} (Projected) has no sources provided")
     known: list[tuple[str, str]] = []
-    for source in sources:
+    for source in volume["projected"].get("sources") or ():
+        if not source:
+            out.append(f"{head} (Projected) has no sources provided")
+            continue
         own = _projected(source)
         for path, what in own:
             found = [f'"{p}" ({w})' for p, w in known if p and _nested(path, p)]

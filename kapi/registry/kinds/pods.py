@@ -101,9 +101,10 @@ class PodStrategy(Strategy):
             sync_addresses(obj["status"])
 
     def prepare(self, new: Object, old: Object | None) -> None:
+        spec = new.get("spec") or {}
+        pod_defaults.switched_off(spec)
         if old is not None:
             return
-        spec = new.get("spec") or {}
         new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
         if spec.get("schedulingGates"):
             new["status"]["conditions"] = [{**_GATED, "lastProbeTime": None, "lastTransitionTime": time.stamp()}]

@@ -190,7 +190,8 @@ def _storageos(e: Errors, field: str, source: Object) -> None:
 
 
 def csi_driver_name(e: Errors, field: str, driver: str) -> None:
-    e.need(field, driver)
+    if not e.need(field, driver):
+        return
     if len(driver) > 63:
         e.too_long(field, 63)
     for message in names.dns_subdomain(driver.lower()):

@@ -194,6 +194,7 @@ class DaemonSetStrategy(TemplateStrategy):
 
     def prepare(self, new: Object, old: Object | None) -> None:
         """The template's generation, which stock keeps in an annotation."""
+        super().prepare(new, old)
         count = 1
         if old is not None:
             count = int(((old["metadata"].get("annotations") or {}).get(GENERATION)) or 0)

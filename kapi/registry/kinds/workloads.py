@@ -167,6 +167,9 @@ class TemplateStrategy(Strategy):
         bad = names.dns_label(new["metadata"].get("name") or "") if self.warns_of_name and old is None else []
         return [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
 
+    def prepare(self, new: Object, old: Object | None) -> None:
+        pod_defaults.switched_off((spec_of(new).get("template") or {}).get("spec") or {})
+
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         part = spec_of(new).get("template") or {}
         if old is not None and spec_of(old).get("template") == part:
@@ -186,6 +189,9 @@ class PodTemplateStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         default_template(obj.setdefault("template", {}))
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        pod_defaults.switched_off((new.get("template") or {}).get("spec") or {})
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
