@@ -170,11 +170,17 @@ class Furnish:
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
         self._volumes.tear_down(uid)
         self._tokens.forget(uid)
+        self._remove_cgroup(uid, pod)
+        if logs and pod is not None:
+            shutil.rmtree(config.log_directory(pod, self._settings), ignore_errors=True)
+
+    def _remove_cgroup(self, uid: str, pod: Object | None) -> None:
+        if pod is not None and (pod.get("status") or {}).get("qosClass"):
+            cgroups.remove(resources.parent(pod, self._settings.cgroup_root))
+            return
         for known, group in cgroups.pods(self._settings.cgroup_root):
             if known == uid:
                 cgroups.remove(group)
-        if logs and pod is not None:
-            shutil.rmtree(config.log_directory(pod, self._settings), ignore_errors=True)
 
     async def sweep(self, keep: Iterable[str]) -> None:
         """Take away directories of pods that are no more; found at start."""

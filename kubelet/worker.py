@@ -22,6 +22,8 @@ from kubelet.status import Facts
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
+PATIENCE = 0.4
+"""Seconds the status may lag behind while containers are being started."""
 LATE, LATE_TRIES = 0.02, 50
 """After an exit is announced: seconds between looks until the runtime shows it, and how many."""
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0
@@ -54,6 +56,7 @@ class Worker:
         self._told: tuple[Object, int] | None = None
         self._sending = False
         self._shown: dict[str, float] = {}
+        self._starting = 0.0
 
     def update(self, pod: Object) -> None:
         """A new version of the pod."""
@@ -128,7 +131,7 @@ class Worker:
         ips = self._ips(pod, seen)
         self.probes.sync(pod, seen, ips[0] if ips else "")
         seen = self._seen()
-        if not self.gone:
+        if not self.gone and not self._soon(pod, seen, steps, now):
             self._tell(pod, seen, steps, now)
         self._announce(pod, steps, now)
         for action in steps.actions:
@@ -137,9 +140,16 @@ class Worker:
         starts = [a for a in steps.actions if isinstance(a, Start)]
         if starts and sandbox is not None:
             targets = {c.name: c.id for c in seen.state.containers if c.state == runtime.RUNNING}
+            self._starting = now
             self._begin(START, 0.0, self._actor.start(pod, starts, sandbox.id, ips, targets))
-        wakes = [t for t in (steps.wake, self.memory.held, self._late(now)) if t and t > now]
+        wakes = [t for t in (steps.wake, self.memory.held, self._starting + PATIENCE, self._late(now)) if t and t > now]
         return min(wakes) if wakes else None
+
+    def _soon(self, pod: Object, seen: Seen, steps: Plan, now: float) -> bool:
+        """Whether the status is about to change anyway, so that one telling will do: containers starting, a sandbox stopping at the end."""
+        if START in self._tasks or any(isinstance(a, Start) for a in steps.actions):
+            return now < self._starting + PATIENCE or START not in self._tasks
+        return any(isinstance(a, StopSandbox) for a in steps.actions) or any(s.id in self._tasks for s in seen.state.sandboxes)
 
     def _current(self) -> Object:
         """The pod, with the status the API has of it."""
