@@ -5,6 +5,7 @@ refuses when it would change what others own (unless forced). The result is yet 
 Source: KEP-555 and the behaviour of kube-apiserver v1.36.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -60,8 +61,9 @@ def apply(
     for path in reset:
         fields = sets.prune(fields, path)
     others = [item for item in entries if item is not last]
-    wanted = _wanted(schema, before, applied, fields, last, others)
-    changed, removed = managed.changes(schema, before, wanted, reset)
+    with _nameable():
+        wanted = _wanted(schema, before, applied, fields, last, others)
+        changed, removed = managed.changes(schema, before, wanted, reset)
     found = [(item, both) for item in others if (both := sets.intersection(item.get("fieldsV1") or {}, changed))]
     if found and not force:
         _refuse_conflicts(found, _allowed(schema, live, manager, api_version))
@@ -71,6 +73,15 @@ def apply(
     if fields:
         others.append(managed.entry(who, api_version, fields, time))
     return _finished(wanted, others, applied, manager)
+
+
+@contextlib.contextmanager
+def _nameable() -> Iterator[None]:
+    """A live object whose list items have no names cannot be applied to."""
+    try:
+        yield
+    except sets.Unkeyed as error:
+        raise errors.StatusError(f"failed to create typed live object: {error}", reason="") from error
 
 
 def _bare(obj: Object) -> Object:

@@ -18,6 +18,8 @@ _NO_FIELDS = frozenset({"kind", "apiVersion"})
 _NEVER_OWNED = frozenset(
     {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"}
 )
+_NEVER_CREATED = _NEVER_OWNED | {"deletionTimestamp", "deletionGracePeriodSeconds"}
+"""What a create may not bring along is wiped before anyone looks at it."""
 
 
 @lru_cache(maxsize=8192)
@@ -44,7 +46,7 @@ def _whole(schema: Schema, value: Any) -> FieldSet:
         item_schema = schema.item or ANY
         for item in value:
             step = item_step(schema, item)
-            if step is not None and step not in out:
+            if step not in out:
                 out[step] = _whole(item_schema, item)
         return out if len(out) < 3 else dict(sorted(out.items()))
     if schema.type == "map":
@@ -84,7 +86,7 @@ def _into_struct(schema: Schema, value: Object, skip: frozenset[str]) -> Object:
 def created(schema: Schema, obj: Object, skip: frozenset[str] = frozenset()) -> FieldSet:
     """The fields whoever creates the object owns; `skip` are fields the endpoint resets ("status")."""
     out = _into_struct(schema, obj, skip | _NO_FIELDS | {"metadata"})
-    metadata = _into_struct(child(schema, "metadata"), obj.get("metadata") or {}, _NEVER_OWNED)
+    metadata = _into_struct(child(schema, "metadata"), obj.get("metadata") or {}, _NEVER_CREATED)
     if metadata:
         out["f:metadata"] = metadata
         out = dict(sorted(out.items()))

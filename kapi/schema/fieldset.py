@@ -10,15 +10,15 @@ from typing import Any
 
 import orjson
 
-from kapi.schema.schema import ANY, Schema
+from kapi.schema.schema import ANY, ZEROS, Schema
 
 Object = dict[str, Any]
 FieldSet = Mapping[str, Any]
 
 MEMBER: FieldSet = {}
 """A node that is in the set and has nothing below."""
-_KEY_DEFAULTS: dict[str, Any] = {"protocol": "TCP", "name": ""}
-"""Key fields of list items that may be left out, where the type's table has no default."""
+_KEY_DEFAULTS = {("ContainerPort", "protocol"): "TCP", ("ServicePort", "protocol"): "TCP", ("LocalObjectReference", "name"): ""}
+"""Defaults of key fields that the table of types does not have: published types leave them out."""
 
 
 def is_member(node: FieldSet) -> bool:
@@ -169,37 +169,49 @@ def _text(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def item_step(schema: Schema, item: Any) -> str | None:
-    """The step of a list item: 'v:"x"' of a set, 'k:{"name":"c"}' of a map list; None when a key is missing."""
+class Unkeyed(ValueError):
+    """A list item has none of the keys that would name it: nothing can be said about who owns it."""
+
+
+def item_step(schema: Schema, item: Any) -> str:
+    """The step of a list item: 'v:"x"' of a set, 'k:{"name":"c"}' of a map list. Raises Unkeyed."""
     if schema.list_type == "set":
         return f"v:{_text(item)}"
-    if not isinstance(item, dict):
-        return None
     keys: Object = {}
-    for key in schema.keys:
+    for key in schema.keys if isinstance(item, dict) else ():
         value = item.get(key)
         if value is None:
-            value = _key_default(schema, key)
-            if value is None:
-                return None
-        keys[key] = value
+            value = _missing_key(schema, key)
+        if value is not None:
+            keys[key] = value
+    if not keys:
+        raise Unkeyed(", ".join(schema.keys))
     return f"k:{_text(keys)}"
 
 
-def _key_default(schema: Schema, key: str) -> Any:
-    field = schema.item.fields.get(key) if schema.item is not None else None
+def key_default(schema: Schema, key: str) -> Any:
+    """The default of a key field of a list's items; None when it has none."""
+    item = schema.item or ANY
+    field = item.fields.get(key)
     if field is not None and field.default is not None:
         return field.default
-    return _KEY_DEFAULTS.get(key)
+    return _KEY_DEFAULTS.get((item.name.rpartition(".")[2], key))
+
+
+def _missing_key(schema: Schema, key: str) -> Any:
+    """What an item without the key counts as having: the default, or the zero Go writes when it never leaves the field out."""
+    default = key_default(schema, key)
+    field = (schema.item or ANY).fields.get(key)
+    if default is None and field is not None and not field.omit_empty and not field.pointer:
+        return ZEROS.get(field.type)
+    return default
 
 
 def items(schema: Schema, values: list[Any]) -> dict[str, Any]:
-    """The items of a granular list by their step, in list order; of doubles the first one."""
+    """The items of a granular list by their step, in list order; of doubles the first one. Raises Unkeyed."""
     out: dict[str, Any] = {}
     for item in values:
-        step = item_step(schema, item)
-        if step is not None:
-            out.setdefault(step, item)
+        out.setdefault(item_step(schema, item), item)
     return out
 
 

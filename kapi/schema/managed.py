@@ -137,11 +137,17 @@ def track(
     reset: Sequence[tuple[str, ...]] = (),
     stamp: str,
 ) -> None:
-    """Set `new`'s managedFields as they are after this write. `old` is None for a create; `stamp` is the time now."""
+    """Set `new`'s managedFields as they are after this write; an object with nameless list items loses them.
+
+    `old` is None for a create; `stamp` is the time now.
+    """
     entries = starting(old, new, subresource)
     if old is not None and not entries:
         return
-    changed, removed = changes(schema, old, new, reset)
+    try:
+        changed, removed = changes(schema, old, new, reset)
+    except sets.Unkeyed:
+        return
     who: Identity = (manager, operation, api_version, subresource)
     if entries:
         entries = record(entries, who, api_version, changed, removed, stamp)

@@ -63,25 +63,27 @@ def _check_list(schema: Schema, values: list[Any], path: str) -> list[str]:
     seen: set[str] = set()
     inner = schema.item or ANY
     for i, item in enumerate(values):
-        step: str | None = f"i:{i}"
+        step = f"i:{i}"
         if schema.list_type != "atomic":
-            step = sets.item_step(schema, item)
-            if step is None:
-                out.append(f"{path}: element {i}: {_no_key(schema, item)}")
+            if schema.list_type == "map" and (missing := _no_key(schema, item)):
+                out.append(f"{path}: element {i}: {missing}")
                 continue
+            step = sets.item_step(schema, item)
             if step in seen:
                 what = "key" if schema.list_type == "map" else "set element"
                 out.append(f"{path}: duplicate entries for {what} {sets.path_text([step])}")
             seen.add(step)
-        out += check(inner, item, path + sets.path_text([step or ""]))
+        out += check(inner, item, path + sets.path_text([step]))
     return out
 
 
 def _no_key(schema: Schema, item: Any) -> str:
+    """What keeps an item from being named; an applied configuration must say its keys where they have no default."""
     if not isinstance(item, dict):
         return "associative list with keys may not have non-map elements"
-    missing = next((key for key in schema.keys if item.get(key) is None), "")
-    return f'associative list with keys has an element that omits key field "{missing}" (and doesn\'t have default value)'
+    if any(item.get(key) is not None or sets.key_default(schema, key) is not None for key in schema.keys):
+        return ""
+    return f'associative list with keys has an element that omits key field "{schema.keys[0]}" (and doesn\'t have default value)'
 
 
 # lay one over the other ---------------------------------------------------------------------------------------------------------
@@ -134,9 +136,7 @@ def _merge_lists(schema: Schema, live: list[Any], applied: list[Any]) -> list[An
 def _doubles(schema: Schema, values: list[Any]) -> dict[str, list[Any]]:
     out: dict[str, list[Any]] = {}
     for item in values:
-        step = sets.item_step(schema, item)
-        if step is not None:
-            out.setdefault(step, []).append(item)
+        out.setdefault(sets.item_step(schema, item), []).append(item)
     return out
 
 
@@ -164,7 +164,7 @@ def remove(schema: Schema, value: Any, gone: FieldSet) -> Any:
 def _remove_items(schema: Schema, values: list[Any], gone: FieldSet) -> list[Any] | None:
     out = []
     for item in values:
-        node = gone.get(sets.item_step(schema, item) or "")
+        node = gone.get(sets.item_step(schema, item))
         if node is None:
             out.append(item)
         elif not sets.is_member(node):

@@ -53,8 +53,17 @@ def result(
         return decode.decode(raw, "json", schema, api_version=api_version, kind=kind, validation=validation)
     except errors.BadRequest as found:
         why = found.message.partition(" cannot be handled as a ")[2].partition(": ")[2] or found.message
-        shown = patch.go_text(parsed) if media == STRATEGIC else orjson.dumps(dict(sorted(merged.items()))).decode()
+        shown = patch.go_text(parsed) if media == STRATEGIC else _shown(schema, merged)
         raise refused(shown, _converted(why) if media == STRATEGIC else why) from found
+
+
+def _shown(schema: Schema, merged: Object) -> str:
+    """A patched object as stock shows it: top level sorted, metadata in the order of its type."""
+    meta = merged.get("metadata")
+    if isinstance(meta, dict) and "metadata" in schema.fields:
+        order = [name for name in schema.fields["metadata"].fields if name in meta]
+        merged = {**merged, "metadata": {**{name: meta[name] for name in order}, **meta}}
+    return orjson.dumps(dict(sorted(merged.items()))).decode()
 
 
 def refused(shown: str, why: str) -> errors.Invalid:
