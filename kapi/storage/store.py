@@ -264,12 +264,12 @@ class Store:
     def _expire(self) -> None:
         self._timer = None
         while self._due and self._due[0][0] <= time.now():
-            deadline, key, revision = heapq.heappop(self._due)
+            _, key, revision = heapq.heappop(self._due)
             entry = self.get(key)
             if entry is None or entry.revision != revision:
                 continue
             if key in self._turns:
-                heapq.heappush(self._due, (deadline + 1.0, key, revision))
+                heapq.heappush(self._due, (time.now() + 0.1, key, revision))
             else:
                 self._submit(Change(key, None, expect=revision, created=entry.created))
         self._set_timer()

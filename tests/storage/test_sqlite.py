@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from kapi import storage
+from kapi.objects.errors import InternalError
+from kapi.storage import sqlite
 from kapi.storage.store import Store
 from tests.storage.conftest import put
 
@@ -110,6 +112,32 @@ async def test_after_a_disk_error_nothing_is_acknowledged(tmp_path: Path, monkey
         with pytest.raises(Exception, match="Input/output error"):
             await put(store, "a")
     assert store.get(ALL + "default/a") is None
+    await store.close()
+
+
+async def test_the_wal_is_written_back_and_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    store = await opened(tmp_path / "log")
+    for n in range(20):
+        await asyncio.gather(*(put(store, f"n{n}-{i}", text="x" * 2000) for i in range(20)))
+    assert len((tmp_path / "log-wal").read_bytes()) < 1_000_000
+    await store.close()
+    store = await opened(tmp_path / "log")
+    assert store.count(ALL) == 400
+    await store.close()
+
+
+async def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
+    backend = sqlite.SQLite(tmp_path / "log")
+    store = Store(backend)
+    await store.start()
+    await put(store, "a")
+    backend._db.execute("PRAGMA max_page_count=5")
+    with pytest.raises(InternalError, match="database or disk is full"):
+        await put(store, "b", text="x" * 50_000)
+    assert store.get(ALL + "default/b") is None
+    backend._db.execute("PRAGMA max_page_count=5000")
+    assert (await put(store, "b", text="x" * 50_000)).revision > 1
     await store.close()
 
 
