@@ -44,6 +44,11 @@ class Kind:
         return f"/{group or 'core'}/{plural}/"
 
     @cached_property
+    def served(self) -> str:
+        """The same of what is served: the two APIs of events share a collection."""
+        return f"/{self.resource.group or 'core'}/{self.resource.plural}/"
+
+    @cached_property
     def head(self) -> bytes:
         """What an object's bytes start with on the wire, in front of '"metadata":…'."""
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))

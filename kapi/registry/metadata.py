@@ -65,8 +65,8 @@ def dedupe_owners(meta: Object) -> bool:
     return True
 
 
-def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], list[str]]) -> list[Cause]:
-    """Causes of a new object's metadata."""
+def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], list[str]], loose: bool = False) -> list[Cause]:
+    """Causes of a new object's metadata; `loose`: its finalizers need no domain."""
     out: list[Cause] = []
     if generate := meta.get("generateName"):
         out += [causes.invalid("metadata.generateName", generate, m) for m in name_check(generate, True)]
@@ -85,7 +85,7 @@ def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], l
         out.append(causes.forbidden("metadata.namespace", "not allowed on this type"))
     if meta.get("generation", 0) < 0:
         out.append(causes.invalid("metadata.generation", meta["generation"], causes.NON_NEGATIVE))
-    return out + _common(meta) + _finalizers(meta)
+    return out + _common(meta) + _finalizers(meta, loose)
 
 
 CHECKS: dict[str, tuple[int, int]] = {
@@ -108,6 +108,7 @@ CHECKS: dict[str, tuple[int, int]] = {
         (0, 1),
     ),
     "/core/persistentvolumes/": (0, 2),
+    "/core/events/": (0, 0),
 }  # fmt: skip
 """How often stock's rules of a kind check changed metadata: as a change, and anew as of a new object. Most: once, and not anew.
 
@@ -198,7 +199,7 @@ def _owners(owners: list[Object]) -> list[Cause]:
     return out
 
 
-def _finalizers(meta: Object) -> list[Cause]:
+def _finalizers(meta: Object, loose: bool) -> list[Cause]:
     finalizers = meta.get("finalizers")
     if not finalizers:
         return []
@@ -206,14 +207,14 @@ def _finalizers(meta: Object) -> list[Cause]:
     if ORPHAN in finalizers and FOREGROUND in finalizers:
         text = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
         out.append(causes.invalid("metadata.finalizers", finalizers, text))
-    return out + _finalizer_names(meta)
+    return out + _finalizer_names(meta, loose)
 
 
-def _finalizer_names(meta: Object) -> list[Cause]:
+def _finalizer_names(meta: Object, loose: bool = False) -> list[Cause]:
     out: list[Cause] = []
     for i, name in enumerate(meta.get("finalizers") or ()):
         field = f"metadata.finalizers[{i}]"
         out += [causes.invalid(field, name, m) for m in names.qualified_name(name)]
-        if "/" not in name and name not in STANDARD_FINALIZERS:
+        if not loose and "/" not in name and name not in STANDARD_FINALIZERS:
             out.append(causes.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified"))
     return out

@@ -103,7 +103,9 @@ class Rest:
         if strategy.generation:
             meta["generation"] = 1
         strategy.prepare(obj, None)
-        self._refuse(call, metadata.validate(meta, kind.resource.namespaced, strategy.name_check) + strategy.validate(obj, None))
+        call.name = meta.get("name", "")
+        causes = metadata.validate(meta, kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
+        self._refuse(call, causes + strategy.validate(obj, None))
         call.warnings += strategy.warnings(obj, None)
 
     async def _insert(self, call: Call, obj: Object) -> Written:
@@ -142,6 +144,7 @@ class Rest:
         kind = call.kind
         old = encoding.parse(kind, entry)
         new = change(encoding.parse(kind, entry))
+        self._check_uid(call, new, old)
         self._check_version(call, new, old, unconditional)
         if metadata.dedupe_owners(new["metadata"]):
             call.warnings.append(DUPLICATE_OWNERS)
@@ -149,7 +152,6 @@ class Rest:
         review = self._review(call, "UPDATE", new, old)
         await self.admission.mutate(review)
         new = review.new or new
-        self._check_uid(call, new, old)
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
             self._check_changed(call, new, old)
@@ -164,7 +166,7 @@ class Rest:
         """Prepare and validate a changed object."""
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
-        causes = metadata.validate_update(new["metadata"], old["metadata"], call.kind.collection)
+        causes = metadata.validate_update(new["metadata"], old["metadata"], call.kind.served)
         if subresource in ("", "scale"):
             causes += strategy.validate(new, old)
         else:
@@ -244,7 +246,8 @@ class Rest:
 
     def _refuse(self, call: Call, causes: list[Cause]) -> None:
         if causes:
-            raise errors.invalid(call.kind.resource.kind, call.kind.resource.group, call.name, causes)
+            group = call.kind.strategy.error_group
+            raise errors.invalid(call.kind.resource.kind, call.kind.resource.group if group is None else group, call.name, causes)
 
     def _review(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Review:
         return Review(

@@ -38,6 +38,10 @@ class Strategy:
 
     name_check: ClassVar[NameCheck] = staticmethod(names.dns_subdomain)
     """Messages on a bad metadata.name; the flag says the text is a generateName prefix."""
+    loose_finalizers: ClassVar[bool] = False
+    """Whether any qualified name does as a finalizer: stock's rules of a few kinds leave out the check for a domain."""
+    error_group: ClassVar[str | None] = None
+    """The group that an Invalid names, where it is not the served one."""
     status: ClassVar[bool] = True
     """Whether there is a /status endpoint: then the main endpoint leaves `status` alone and the other one all else."""
     generation: ClassVar[bool] = True

@@ -36,6 +36,7 @@ class CertificateSigningRequestStrategy(Strategy):
 
     name_check = staticmethod(names.any_name)
     generation = False
+    reset_fields = (("spec",),)
     fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
     columns = rules.columns("Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition")
 

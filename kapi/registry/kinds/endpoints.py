@@ -106,8 +106,8 @@ class EndpointSliceStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         obj.setdefault("addressType", "")
-        obj["endpoints"] = obj.get("endpoints") or None
-        obj["ports"] = obj.get("ports") or None
+        obj.setdefault("endpoints", None)
+        obj.setdefault("ports", None)
         for endpoint in obj["endpoints"] or ():
             endpoint.setdefault("addresses", None)
             endpoint.setdefault("conditions", {})
@@ -119,7 +119,9 @@ class EndpointSliceStrategy(Strategy):
             port.setdefault("protocol", "TCP")
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        for endpoint in new.get("endpoints") or ():
+        for field in ("endpoints", "ports"):
+            new[field] = new.get(field) or None
+        for endpoint in new["endpoints"] or ():
             endpoint.pop("deprecatedTopology", None)  # v1 does not store it
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:

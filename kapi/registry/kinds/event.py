@@ -42,6 +42,9 @@ def _reference(field: str) -> Any:
 class EventStrategy(Strategy):
     """core/v1 Event."""
 
+    loose_finalizers = True
+    name_check = staticmethod(names.path_segment)
+    error_group = ""
     status = False
     generation = False
     create_on_update = True
@@ -73,6 +76,8 @@ class EventStrategy(Strategy):
 class NewEventStrategy(EventStrategy):
     """events.k8s.io/v1 Event."""
 
+    name_check = staticmethod(names.dns_subdomain)
+    loose_finalizers = False
     fields = {
         **{f"regarding.{field}": _reference(field) for field in REFERENCE},
         "reason": lambda event: event.get("reason", ""),

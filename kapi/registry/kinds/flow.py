@@ -163,7 +163,8 @@ class PriorityLevelStrategy(Strategy):
         spec = obj.setdefault("spec", {})
         spec.setdefault("type", "")
         if (limited := spec.get("limited")) is not None:
-            limited.setdefault("nominalConcurrencyShares", 30)
+            if limited.get("nominalConcurrencyShares") is None:
+                limited["nominalConcurrencyShares"] = 30
             limited.setdefault("lendablePercent", 0)
             response = limited.setdefault("limitResponse", {})
             response.setdefault("type", "")

@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
-from kapi.registry.kinds import rules, service
+from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
 
@@ -135,7 +135,7 @@ def _validate_backend(e: Errors, at: str, backend: Object) -> None:
 
 
 def _validate_service(e: Errors, at: str, target: Object) -> None:
-    e.named(f"{at}.service.name", target.get("name") or "", service.ServiceStrategy.name_check)
+    e.named(f"{at}.service.name", target.get("name") or "", names.dns_label)
     port = target.get("port") or {}
     name, number = port.get("name"), port.get("number")
     if name and number:
@@ -164,7 +164,7 @@ class IngressClassStrategy(Strategy):
     def default(self, obj: Object) -> None:
         parameters = obj.setdefault("spec", {}).get("parameters")
         if parameters is not None:
-            parameters.setdefault("scope", "Cluster")
+            parameters["scope"] = "Cluster" if parameters.get("scope") is None else parameters["scope"]
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

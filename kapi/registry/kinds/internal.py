@@ -129,7 +129,7 @@ _TYPES = {
     "NodeConfigSource": "ConfigMap?NodeConfigMap",
     "NodeConfigMap": "Namespace Name UID=uid ResourceVersion KubeletConfigKey",
     "DeploymentStrategy": "Type RollingUpdate?RollingUpdate",
-    "RollingUpdate": "MaxUnavailable? MaxSurge?",
+    "RollingUpdate": "MaxUnavailable# MaxSurge#",
     "StatefulSetStrategy": "Type RollingUpdate?StatefulRolling",
     "StatefulRolling": "Partition# MaxUnavailable?",
     "PodFailurePolicy": "Rules[PodFailureRule]",

@@ -108,7 +108,7 @@ def success(e: Errors, field: str, policy: Object, spec: Object) -> None:
 
 
 def _success_rule(e: Errors, at: str, rule: Object, completions: int) -> None:
-    indexes, count, total = rule.get("succeededIndexes"), rule.get("succeededCount"), None
+    indexes, count, total = rule.get("succeededIndexes"), rule.get("succeededCount"), 0
     if indexes is None and count is None:
         e.required(at, "at least one of succeededCount or succeededIndexes must be specified")
         return
@@ -124,7 +124,7 @@ def _success_rule(e: Errors, at: str, rule: Object, completions: int) -> None:
         if count > completions:
             e.invalid(f"{at}.succeededCount", count,
                       f"must be less than or equal to {completions} (the number of specified completions)")
-        if total is not None and count > total:
+        if indexes is not None and count > total:
             e.invalid(f"{at}.succeededCount", count,
                       f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)")
 

@@ -77,6 +77,7 @@ def _mode(e: Errors, at: str, spec: Object) -> None:
         e.unsupported(f"{at}.completionMode", mode, ("NonIndexed", INDEXED), sort=False)
     if mode == INDEXED:
         _indexed(e, at, spec)
+    if mode not in (None, "NonIndexed"):
         return
     for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
         if name in spec:

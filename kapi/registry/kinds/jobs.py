@@ -144,7 +144,7 @@ class JobStrategy(TemplateStrategy):
             chosen = spec["selector"]
             chosen["matchLabels"] = {**(chosen.get("matchLabels") or {}), UID: new["metadata"].get("uid") or ""}
         found = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
-        if found and not new["metadata"].get("labels"):
+        if found and not new["metadata"].get("labels") and not any(map(names.label_value, found.values())):
             new["metadata"]["labels"] = dict(found)
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:

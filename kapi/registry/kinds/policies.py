@@ -27,6 +27,7 @@ CEL_WORDS = frozenset(("true", "false", "null", "in", "as", "break", "const", "c
 class ValidatingPolicyStrategy(Strategy):
     """ValidatingAdmissionPolicy."""
 
+    loose_finalizers = True
     unconditional_update = False
     columns = rules.columns("Name", "Validations#", "ParamKind", "Age")
 
@@ -81,13 +82,11 @@ def policy_frame(e: Errors, spec: Object) -> None:
         match_resources(e, "spec.matchConstraints", match)
         e.need("spec.matchConstraints.resourceRules", match.get("resourceRules"))
     webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [])
-    seen: set[str] = set()
     for i, variable in enumerate(spec.get("variables") or ()):
         at, name = f"spec.variables[{i}]", variable.get("name") or ""
         if e.need(f"{at}.name", name, "name is not specified"):
             if not _IDENTIFIER.fullmatch(name) or name in CEL_WORDS:
                 e.invalid(f"{at}.name", name, "must be a valid CEL identifier")
-            e.unique(f"{at}.name", name, seen)
         e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN)
 
 
@@ -149,6 +148,7 @@ def _validate_notes(e: Errors, at: str, notes: list[Object], name: str) -> None:
 class MutatingPolicyStrategy(Strategy):
     """MutatingAdmissionPolicy."""
 
+    loose_finalizers = True
     status = False
     unconditional_update = False
     columns = rules.columns("Name", "Mutations#", "ParamKind", "Age")
@@ -182,6 +182,7 @@ class MutatingPolicyStrategy(Strategy):
 class MutatingBindingStrategy(Strategy):
     """MutatingAdmissionPolicyBinding."""
 
+    loose_finalizers = True
     status = False
     unconditional_update = False
     columns = rules.columns("Name", "PolicyName", "ParamRef", "Age")

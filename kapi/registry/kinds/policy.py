@@ -20,6 +20,8 @@ SYSTEM_SEVERITIES = "priority class names with 'system-' prefix are reserved for
 class PodDisruptionBudgetStrategy(Strategy):
     """policy/v1 PodDisruptionBudget."""
 
+    loose_finalizers = True
+    name_check = staticmethod(names.path_segment)
     unconditional_update = False
     columns = rules.columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions#", "Age")
 
@@ -71,6 +73,7 @@ def count_or_percent(e: Errors, field: str, value: int | str) -> None:
 class LeaseStrategy(Strategy):
     """coordination.k8s.io/v1 Lease."""
 
+    loose_finalizers = True
     status = False
     generation = False
     unconditional_update = False
@@ -108,6 +111,9 @@ class PriorityClassStrategy(Strategy):
     status = False
     columns = rules.columns("Name", "Value#", "Global-Default", "Age", "PreemptionPolicy")
 
+    def changed(self, new: Object, old: Object) -> bool:
+        return False  # the first generation is the only one
+
     def default(self, obj: Object) -> None:
         obj.setdefault("value", 0)
         obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
@@ -137,6 +143,7 @@ class PriorityClassStrategy(Strategy):
 class RuntimeClassStrategy(Strategy):
     """node.k8s.io/v1 RuntimeClass."""
 
+    loose_finalizers = True
     status = False
     generation = False
     unconditional_update = False

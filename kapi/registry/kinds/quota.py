@@ -1,5 +1,6 @@
 """LimitRange and ResourceQuota, and the names of resources they may speak of."""
 
+import uuid
 from typing import Any
 
 from kapi.objects import quantity
@@ -72,11 +73,16 @@ class LimitRangeStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
-        spec["limits"] = spec.get("limits") or None
+        spec.setdefault("limits", None)
         for limit in spec["limits"] or ():
             limit.setdefault("type", "")
             if limit["type"] == "Container":
                 _default_limit(limit)
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        new["spec"]["limits"] = new["spec"].get("limits") or None
+        if not new["metadata"].get("name"):
+            new["metadata"]["name"] = str(uuid.uuid4())
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
@@ -185,7 +191,8 @@ class ResourceQuotaStrategy(Strategy):
 
     def row(self, obj: Object, now: float) -> list[Any]:
         status = obj.get("status") or {}
-        requests, limits = [], []
+        requests: list[str] = []
+        limits: list[str] = []
         for name, hard in sorted((status.get("hard") or {}).items()):
             shown = f"{name}: {(status.get('used') or {}).get(name, '0')}/{hard}"
             (limits if name.startswith("limits") else requests).append(shown)

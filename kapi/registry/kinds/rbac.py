@@ -24,9 +24,12 @@ class RoleStrategy(Strategy):
     columns = (NAME_COLUMN, Strategy.columns[1])
 
     def default(self, obj: Object) -> None:
-        obj["rules"] = obj.get("rules") or None
+        obj.setdefault("rules", None)
         for rule in obj["rules"] or ():
-            rule["verbs"] = rule.get("verbs") or None
+            rule.setdefault("verbs", None)
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        new["rules"] = new.get("rules") or None
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

@@ -11,6 +11,8 @@ from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
+IGNORED = frozenset(("namespace", "managedFields", "uid", "selfLink", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"))
+"""Metadata that the server drops before it looks at a review."""
 ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 
 
@@ -90,7 +92,7 @@ def _shown(path: Object) -> Object:
 
 def _bare(e: Errors, metadata: Object) -> None:
     """A question has no metadata but its namespace (and what the server notes of fields)."""
-    if any(value for key, value in metadata.items() if key not in ("namespace", "managedFields")):
+    if any(value for key, value in metadata.items() if key not in IGNORED):
         order = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
                  "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
                  "managedFields")  # fmt: skip

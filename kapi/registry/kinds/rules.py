@@ -235,7 +235,7 @@ def cidr_warnings(field: str, value: str) -> list[str]:
         return []
     address, bits = value.split("/")
     parts = address.split(".")
-    if network.version == 4 and (any(len(p) > 1 and p.startswith("0") for p in parts) or len(bits) > 1 and bits.startswith("0")):
+    if network.version == 4 and (any(len(p) > 1 and p.startswith("0") for p in parts) or (len(bits) > 1 and bits.startswith("0"))):
         return [f"{field}: non-standard CIDR value \"{value}\" will be considered invalid in a future Kubernetes release: use \"{network}\""]
     if names.parse_ip(address) != network.network_address:
         return [f"{field}: CIDR value \"{value}\" is ambiguous in this context (should be \"{network}\" or \"{address}/"
@@ -273,4 +273,4 @@ def shown(value: Any, default: str = "<none>") -> str:
 def difference(old: Any, new: Any) -> str:
     """The tail of a message that shows what changed: a line feed and the changed lines of both as JSON."""
     texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines() for value in (old, new)]
-    return "\n" + "\n".join(list(difflib.unified_diff(*texts, lineterm=""))[2:]) + "\n"
+    return "\n" + "\n".join(list(difflib.unified_diff(texts[0], texts[1], lineterm=""))[2:]) + "\n"

@@ -111,7 +111,9 @@ def _validate_topologies(e: Errors, terms: list[Object]) -> None:
 class CSIDriverStrategy(Strategy):
     """storage.k8s.io/v1 CSIDriver."""
 
+    name_check = staticmethod(names.path_segment)
     status = False
+    generation = False
     unconditional_update = False
     columns = rules.columns(
         "Name", "AttachRequired", "PodInfoOnMount", "StorageCapacity", "TokenRequests", "RequiresRepublish", "Modes", "Age",
@@ -177,11 +179,14 @@ class CSINodeStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
-        spec["drivers"] = spec.get("drivers") or None
+        spec.setdefault("drivers", None)
         for driver in spec["drivers"] or ():
             driver.setdefault("name", "")
             driver.setdefault("nodeID", "")
             driver["topologyKeys"] = driver.get("topologyKeys") or None
+
+    def prepare(self, new: Object, old: Object | None) -> None:
+        new["spec"]["drivers"] = new["spec"].get("drivers") or None
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

@@ -24,6 +24,7 @@ URL_FORM = "desired format: https://host[/path]"
 class WebhookStrategy(Strategy):
     """ValidatingWebhookConfiguration."""
 
+    loose_finalizers = True
     status = False
     unconditional_update = False
     mutating: ClassVar[bool] = False

@@ -98,17 +98,22 @@ class StatefulSetStrategy(TemplateStrategy):
         set_absent(spec, replicas=1, revisionHistoryLimit=10)
         default_template(spec.setdefault("template", {}))
         for claim in spec.get("volumeClaimTemplates") or ():
-            set_empty(claim, kind="PersistentVolumeClaim", apiVersion="v1")
+            claim.update(kind="PersistentVolumeClaim", apiVersion="v1")
             set_absent(claim.setdefault("spec", {}), volumeMode="Filesystem")
             set_empty(claim.setdefault("status", {}), phase="Pending")
 
+    def prepare(self, new: Object, old: Object | None) -> None:
+        """Rolling out to several pods at once is behind a gate that is off."""
+        super().prepare(new, old)
+        ((spec_of(new).get("updateStrategy") or {}).get("rollingUpdate") or {}).pop("maxUnavailable", None)
+
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e, spec = Errors(), spec_of(new)
+        _stateful_spec(e, spec, old)
         if old is not None:
             before = spec_of(old)
             if any(not same(spec.get(k), before.get(k)) for k in {*spec, *before} if k not in _MAY_CHANGE):
                 e.forbidden("spec", _FORBIDDEN)
-        _stateful_spec(e, spec, old)
         return e
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
@@ -191,6 +196,8 @@ class DaemonSetStrategy(TemplateStrategy):
             set_absent(strategy["rollingUpdate"], maxUnavailable=1, maxSurge=0)
         set_absent(spec, revisionHistoryLimit=10)
         default_template(spec.setdefault("template", {}))
+        meta = obj.setdefault("metadata", {})
+        meta["annotations"] = {GENERATION: "0", **(meta.get("annotations") or {})}
 
     def prepare(self, new: Object, old: Object | None) -> None:
         """The template's generation, which stock keeps in an annotation."""
@@ -204,6 +211,8 @@ class DaemonSetStrategy(TemplateStrategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e, spec = Errors(), spec_of(new)
         part, wanted = spec.get("template") or {}, spec.get("selector")
+        if old is not None:
+            e.immutable("spec.selector", shown_selector(wanted), shown_selector(spec_of(old).get("selector")))
         rules.label_selector(e, "spec.selector", wanted)
         chosen = labels.NOTHING if wanted is None else parsed_selector(wanted)
         if chosen is not None:
@@ -215,8 +224,6 @@ class DaemonSetStrategy(TemplateStrategy):
         e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         _daemon_strategy(e, spec.get("updateStrategy") or {})
         e.non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
-        if old is not None:
-            e.immutable("spec.selector", shown_selector(wanted), shown_selector(spec_of(old).get("selector")))
         return e
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:

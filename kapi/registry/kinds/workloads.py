@@ -324,6 +324,10 @@ class DeploymentStrategy(TemplateStrategy):
             e.immutable("spec.selector", shown_selector(spec.get("selector")), shown_selector(spec_of(old).get("selector")))
         return e
 
+    def changed(self, new: Object, old: Object) -> bool:
+        """Annotations count too: they are handed on to the replica sets."""
+        return super().changed(new, old) or new["metadata"].get("annotations") != old["metadata"].get("annotations")
+
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         e, status = Errors(), new.get("status") or {}
         counts(e, status, "observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas",
