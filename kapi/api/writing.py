@@ -184,7 +184,8 @@ async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     if meta.get("managedFields"):
         raise errors.BadRequest("metadata.managedFields must be nil")
     settle_name(wanted, what.name)
-    settle_namespace(wanted, kind, what.namespace)
+    if meta.get("namespace"):
+        settle_namespace(wanted, kind, what.namespace)
     return await applied(rest, what, wanted, force)
 
 
@@ -202,6 +203,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version,
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
+        settle_namespace(out, kind, what.namespace)
         out, _ = decode.read(out, kind.schema)
         kind.strategy.default(out)
         return out
