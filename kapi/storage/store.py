@@ -62,6 +62,7 @@ class Store:
         self._history_bytes = 0
         self._due: list[tuple[float, str, int]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     async def start(self) -> None:
         """Read what is kept. Raises backend.Unusable."""
@@ -257,9 +258,15 @@ class Store:
 
     def _set_timer(self) -> None:
         """Be there when the next deadline is due."""
-        if self._timer is None and self._due and not self._backend.expires:
-            wait = max(0.0, self._due[0][0] - time.now())
-            self._timer = asyncio.get_running_loop().call_later(wait, self._expire)
+        if not self._due or self._backend.expires:
+            return
+        first = self._due[0][0]
+        if self._timer and self._timer_at <= first:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer_at = first
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, first - time.now()), self._expire)
 
     def _expire(self) -> None:
         self._timer = None

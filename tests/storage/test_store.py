@@ -250,6 +250,13 @@ async def test_a_key_with_a_deadline_goes_by_itself(store: Store) -> None:
     assert names(store.list(ALL)) == ["b"]
 
 
+async def test_a_nearer_deadline_is_kept_too(store: Store) -> None:
+    await put(store, "a", ttl=100)
+    await put(store, "b", ttl=0.01)
+    events = await store.watch(ALL, store.revision).next(5)
+    assert [(e.type, e.entry.key[-1]) for e in events] == [("DELETED", "b")]
+
+
 async def test_an_update_moves_the_deadline(store: Store) -> None:
     await put(store, "a", ttl=0.005)
     await put(store, "a", ttl=100)
