@@ -86,6 +86,8 @@ class App:
         self._authorize(request, where)
         if kind is None:
             return await self._unknown(request, where)
+        if kind.strategy.deprecated:
+            request.warnings.append(kind.strategy.deprecated)
         await self._dispatch(request, kind, where)
         return 200
 

@@ -47,7 +47,6 @@ def keep(meta: Object, old: Object) -> None:
             meta.pop(field, None)
     if "deletionGracePeriodSeconds" in old:
         meta.setdefault("deletionGracePeriodSeconds", old["deletionGracePeriodSeconds"])
-    meta.pop("selfLink", None)
 
 
 def dedupe_owners(meta: Object) -> bool:

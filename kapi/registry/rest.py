@@ -103,6 +103,7 @@ class Rest:
         if strategy.generation:
             meta["generation"] = 1
         strategy.prepare(obj, None)
+        strategy.signed(obj, call.user)
         call.name = meta.get("name", "")
         causes = metadata.validate(meta, kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
         self._refuse(call, causes + strategy.validate(obj, None))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
+from kapi.objects.user import User
 
 Object = dict[str, Any]
 
@@ -38,6 +39,8 @@ class Strategy:
 
     name_check: ClassVar[NameCheck] = staticmethod(names.dns_subdomain)
     """Messages on a bad metadata.name; the flag says the text is a generateName prefix."""
+    deprecated: ClassVar[str] = ""
+    """The warning that every request for this resource is answered with."""
     loose_finalizers: ClassVar[bool] = False
     """Whether any qualified name does as a finalizer: stock's rules of a few kinds leave out the check for a domain."""
     error_group: ClassVar[str | None] = None
@@ -67,6 +70,9 @@ class Strategy:
 
     def prepare(self, new: Object, old: Object | None) -> None:
         """Set what the client may not choose on the main endpoint (beyond status and generation, done by the pipeline)."""
+
+    def signed(self, new: Object, user: User) -> None:
+        """Write down who creates the object, for the kinds that keep it."""
 
     def prepare_status(self, new: Object, old: Object) -> None:
         """The same for /status, after the pipeline has put back everything but status and (ordinary) metadata."""

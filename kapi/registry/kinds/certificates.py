@@ -1,4 +1,4 @@
-"""CertificateSigningRequest and ClusterTrustBundle. Who asked for a certificate is written in by the request's user (`sign_in`)."""
+"""CertificateSigningRequest and ClusterTrustBundle. A request for a certificate keeps who made it."""
 
 import base64
 import binascii
@@ -7,6 +7,7 @@ from typing import Any
 
 from kapi.objects import duration, names
 from kapi.objects.errors import Cause
+from kapi.objects.user import User
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
@@ -51,6 +52,14 @@ class CertificateSigningRequestStrategy(Strategy):
         if old is not None:
             new["spec"] = old["spec"]
 
+    def signed(self, new: Object, user: User) -> None:
+        spec = new["spec"]
+        for field, value in (("username", user.name), ("uid", user.uid), ("groups", list(user.groups)), ("extra", user.extra)):
+            if value:
+                spec[field] = value
+            else:
+                spec.pop(field, None)
+
     def prepare_status(self, new: Object, old: Object) -> None:
         kept = (old.get("status") or {}).get("conditions") or []
         status = new.setdefault("status", {})
@@ -78,17 +87,8 @@ class CertificateSigningRequestStrategy(Strategy):
         spec, status = obj["spec"], obj.get("status") or {}
         seconds = spec.get("expirationSeconds")
         asked = duration.human(seconds) if seconds is not None else "<none>"
-        return [obj["metadata"]["name"], rules.age(obj, now), spec.get("signerName", ""), spec.get("username", ""), asked, _condition(status)]
-
-
-def sign_in(obj: Object, name: str, uid: str, groups: list[str], extra: dict[str, list[str]]) -> None:
-    """Write down who asks. Called by the pipeline on create, with the authenticated user."""
-    spec = obj.setdefault("spec", {})
-    for field, value in (("username", name), ("uid", uid), ("groups", groups), ("extra", extra)):
-        if value:
-            spec[field] = value
-        else:
-            spec.pop(field, None)
+        who = spec.get("username", "")
+        return [obj["metadata"]["name"], rules.age(obj, now), spec.get("signerName", ""), who, asked, _condition(status)]
 
 
 def _condition(status: Object) -> str:

@@ -412,7 +412,8 @@ def _validate_policy(e: Errors, at: str, capacity: Object) -> None:
         return
     default, valid, span = policy.get("default"), policy.get("validValues") or [], policy.get("validRange")
     if valid and span is not None:
-        e.forbidden(f"{at}.requestPolicy", "exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time")
+        text = "exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time"
+        e.forbidden(f"{at}.requestPolicy", text)
     if (valid or span is not None) and default is None:
         e.required(f"{at}.requestPolicy.default", "required when validValues or validRange is defined")
     most = capacity.get("value")

@@ -19,6 +19,7 @@ _SHOWN = 3
 class EndpointsStrategy(Strategy):
     """core/v1 Endpoints."""
 
+    deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
     status = False
     generation = False
     columns = rules.columns("Name", "Endpoints", "Age")

@@ -165,7 +165,8 @@ def _validate_new(e: Errors, event: Object) -> None:
     if event.get("type") not in ("Normal", "Warning"):
         e.invalid("type", "", f"has invalid value: {event.get('type') or ''}")
     source = event.get("source") or {}
-    unset = {**{f: event.get(f) for f in ("firstTimestamp", "lastTimestamp", "count")}, "source": source.get("component") or source.get("host")}
+    unset = {field: event.get(field) for field in ("firstTimestamp", "lastTimestamp", "count")}
+    unset["source"] = source.get("component") or source.get("host")
     for field, value in unset.items():
         if value:
             e.invalid(field, "", "needs to be unset")

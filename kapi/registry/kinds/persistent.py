@@ -30,7 +30,7 @@ CLAIM_FROZEN = "spec is immutable after creation except resources.requests and v
 
 def short_modes(modes: list[str] | None) -> str:
     """'RWO,ROX'."""
-    return ",".join(SHORT_MODES[mode] for mode in ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod") if mode in (modes or ()))
+    return ",".join(short for mode, short in SHORT_MODES.items() if mode in (modes or ()))
 
 
 def storage_class(obj: Object) -> str:

@@ -16,7 +16,8 @@ SHOWN_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 NOT_GIVEN = "expression is not specified"
 SOMETHING = "validations or auditAnnotations must contain at least one item"
 BOTH_WAYS = (
-    "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"
+    "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers "
+    "serves no purpose)"
 )
 EXCLUSIVE = "name and selector are mutually exclusive"
 _IDENTIFIER = re.compile("[_a-zA-Z][_a-zA-Z0-9]*")
@@ -84,9 +85,8 @@ def policy_frame(e: Errors, spec: Object) -> None:
     webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [])
     for i, variable in enumerate(spec.get("variables") or ()):
         at, name = f"spec.variables[{i}]", variable.get("name") or ""
-        if e.need(f"{at}.name", name, "name is not specified"):
-            if not _IDENTIFIER.fullmatch(name) or name in CEL_WORDS:
-                e.invalid(f"{at}.name", name, "must be a valid CEL identifier")
+        if e.need(f"{at}.name", name, "name is not specified") and (not _IDENTIFIER.fullmatch(name) or name in CEL_WORDS):
+            e.invalid(f"{at}.name", name, "must be a valid CEL identifier")
         e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN)
 
 

@@ -139,7 +139,8 @@ def _compare_limits(e: Errors, at: str, limit: Object, name: str) -> None:
     ordered("min", "max", "min", "min", "min value {} is greater than max value {}")
     ordered("min", "defaultRequest", "defaultRequest", "defaultRequest", "min value {} is greater than default request value {}")
     ordered("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request value {} is greater than max value {}")
-    ordered("defaultRequest", "default", "defaultRequest", "defaultRequest", "default request value {} is greater than default limit value {}")
+    text = "default request value {} is greater than default limit value {}"
+    ordered("defaultRequest", "default", "defaultRequest", "defaultRequest", text)
     ordered("min", "default", "default", "min", "min value {} is greater than default value {}")
     ordered("default", "max", "default", "max", "default value {} is greater than max value {}")
     ratio, low, high = get("maxLimitRequestRatio"), get("min"), get("max")

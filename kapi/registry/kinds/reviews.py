@@ -11,7 +11,8 @@ from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
-IGNORED = frozenset(("namespace", "managedFields", "uid", "selfLink", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"))
+IGNORED = frozenset(("namespace", "managedFields", "uid", "selfLink", "creationTimestamp", "deletionTimestamp",
+                     "deletionGracePeriodSeconds"))  # fmt: skip
 """Metadata that the server drops before it looks at a review."""
 ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 

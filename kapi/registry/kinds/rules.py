@@ -236,7 +236,8 @@ def cidr_warnings(field: str, value: str) -> list[str]:
     address, bits = value.split("/")
     parts = address.split(".")
     if network.version == 4 and (any(len(p) > 1 and p.startswith("0") for p in parts) or (len(bits) > 1 and bits.startswith("0"))):
-        return [f"{field}: non-standard CIDR value \"{value}\" will be considered invalid in a future Kubernetes release: use \"{network}\""]
+        text = "will be considered invalid in a future Kubernetes release"
+        return [f"{field}: non-standard CIDR value \"{value}\" {text}: use \"{network}\""]
     if names.parse_ip(address) != network.network_address:
         return [f"{field}: CIDR value \"{value}\" is ambiguous in this context (should be \"{network}\" or \"{address}/"
                 f"{network.max_prefixlen}\"?)"]
