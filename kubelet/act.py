@@ -68,10 +68,10 @@ def reference(pod: Object) -> Object:
 
 
 class Actor:
-    """The deeds for one pod."""
+    """The deeds for one pod; `known` is told of every container made, before it can end."""
 
-    def __init__(self, means: Means, memory: Memory) -> None:
-        self._means, self._memory = means, memory
+    def __init__(self, means: Means, memory: Memory, known: dict[str, str]) -> None:
+        self._means, self._memory, self._known = means, memory, known
 
     def say(self, pod: Object, name: str, type: str, reason: str, message: str) -> None:
         path = pods.field_path(pod, name) if name else ""
@@ -143,6 +143,7 @@ class Actor:
             id = await means.runtime.create_container(sandbox, config, box)
         except RuntimeFailure as error:
             raise NotFurnished(Failure("CreateContainerError", error.description)) from None
+        self._known[id] = pods.uid(pod)
         say(NORMAL, "Created", "Container created")
         hook = (spec.get("lifecycle") or {}).get("postStart")
         if hook:

@@ -19,6 +19,8 @@ from kubelet.worker import Worker
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
+PATIENCE = 30.0
+"""Seconds the runtime may be away before the node is not ready."""
 
 
 class Kubelet:
@@ -28,7 +30,8 @@ class Kubelet:
         self.means, self.node = means, node
         self.workers: dict[str, Worker] = {}
         self.known: dict[str, str] = {}
-        self.pleg = Pleg(means.runtime, self.known, self.workers)
+        self.pleg = Pleg(means.runtime, self.known, self.workers, node.status.look.set)
+        self._down = 0.0
         self._client, self._machine = client, machine
         self._group: asyncio.TaskGroup | None = None
         self._waiting: list[Worker] = []
@@ -123,8 +126,11 @@ class Kubelet:
             conditions = await self.means.runtime.conditions()
             images = await self.means.runtime.images()
         except RuntimeFailure as error:
-            state.set("Ready", f"container runtime is down: {error}")
+            self._down = self._down or time.now()
+            if time.now() - self._down >= PATIENCE:
+                state.set("Ready", f"container runtime is down: {error}")
             return
+        self._down = 0.0
         trouble = [message for name, (well, message) in conditions.items() if not well and name in ("RuntimeReady", "NetworkReady")]
         state.set("Ready", None if not trouble else f"container runtime network not ready: {'; '.join(trouble)}")
         if images != state.images:

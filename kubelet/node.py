@@ -54,6 +54,8 @@ class Status:
         self.images: list[Image] = []
         self.version = Version("containerd", "")
         self.changed = asyncio.Event()
+        self.look = asyncio.Event()
+        """Set to have the health looked at now."""
 
     def set(self, type: str, trouble: str | None) -> None:
         """`trouble` is None when all is well."""
@@ -233,11 +235,19 @@ class Node:
                     log.warning("the node's status: %s", error)
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
-            try:
-                async with asyncio.timeout(CHECK):
-                    await self.status.changed.wait()
-            except TimeoutError:
-                await check()
+            await self._pause()
+            self.status.look.clear()
+            await check()
+
+
+    async def _pause(self) -> None:
+        """Until the next look is due or asked for, or there is something to report."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.status.changed, self.status.look)]
+        try:
+            await asyncio.wait(waits, timeout=CHECK, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 def _image(image: Image) -> Object:

@@ -5,7 +5,7 @@ After a break in the stream everything is looked at once; so a restart of the ru
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -26,11 +26,10 @@ class Listener(Protocol):
 
 
 class Pleg:
-    """`known` says which pod a container or sandbox belongs to, `workers` are the pods by uid."""
+    """`known` says which pod a container or sandbox belongs to, `workers` are the pods by uid; `changed` hears of the stream's breaks."""
 
-    def __init__(self, runtime: Runtime, known: dict[str, str], workers: Mapping[str, Any]) -> None:
-        self._runtime, self._known, self._workers = runtime, known, workers
-        self.healthy = asyncio.Event()
+    def __init__(self, runtime: Runtime, known: dict[str, str], workers: Mapping[str, Any], changed: Callable[[], None]) -> None:
+        self._runtime, self._known, self._workers, self._changed = runtime, known, workers, changed
 
     async def run(self) -> None:
         """Listen for ever."""
@@ -42,8 +41,8 @@ class Pleg:
             except RuntimeFailure as error:
                 if error.code == "Unimplemented":
                     await self._look_around()
-                log.warning("the runtime's events: %s", error)
-            self.healthy.clear()
+                log.info("the runtime's events: %s", error)
+            self._changed()
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
 
@@ -53,7 +52,7 @@ class Pleg:
                 if change.id:
                     self._tell(change.id)
                 else:
-                    self.healthy.set()
+                    self._changed()
                     self.everyone()
                     asyncio.get_running_loop().call_later(SETTLED, self.everyone)
 
@@ -75,7 +74,6 @@ class Pleg:
                 continue
             now = {c.id: c.state for c in await self._runtime.containers()}
             now |= {s.id: str(s.ready) for s in await self._runtime.sandboxes()}
-            self.healthy.set()
             for id in before.keys() | now.keys():
                 if before.get(id) != now.get(id):
                     ended = now.get(id) in (None, runtime.EXITED, "False")

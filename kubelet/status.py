@@ -172,7 +172,8 @@ def _ended(pod: Object, group: str, container: Object, run: Container, seen: See
         out["ready"] = run.exit_code == 0
     name = container["name"]
     waiting = _failing(seen, name)
-    if waiting is None and name in facts.waiting and now - run.finished >= plan.SHOWN:
+    looping = name in facts.waiting and name in seen.backoffs and now - run.finished >= plan.SHOWN
+    if looping and (waiting is None or waiting["reason"] == "RunContainerError"):
         waiting = _crashing(pod, name, seen)
     if waiting is not None and not plan.ending(pod, seen):
         out |= {"state": {"waiting": waiting}, "lastState": ended}

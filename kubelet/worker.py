@@ -43,7 +43,7 @@ class Worker:
         self.state = PodState()
         self._means, self._client, self._facts, self._known = means, client, facts, known
         self.memory = Memory()
-        self._actor = Actor(means, self.memory)
+        self._actor = Actor(means, self.memory, known)
         self.probes = Probes(means.handlers, self._actor.say, self.wake)
         self._busy: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -99,7 +99,7 @@ class Worker:
                     wake = await self._step()
                     delay = RETRY_FIRST
                 except (RuntimeFailure, OSError) as error:
-                    log.warning("%s: %s", pods.full_name(self.pod), error)
+                    log.log(_loudness(error), "%s: %s", pods.full_name(self.pod), error)
                     wake, delay = time.now() + delay, min(delay * 2, RETRY_LAST)
                 if not self._finished:
                     await self._rest(wake)
@@ -311,6 +311,11 @@ class Worker:
             self.mirror = answer
         elif _version(answer) > _version(self.pod):
             self.pod = answer
+
+
+def _loudness(error: Exception) -> int:
+    """A runtime that is away is told of once, by the node."""
+    return logging.DEBUG if isinstance(error, RuntimeFailure) and error.code == "Unavailable" else logging.WARNING
 
 
 def _version(pod: Object) -> int:
