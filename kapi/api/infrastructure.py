@@ -5,6 +5,7 @@ Discovery and OpenAPI documents are made by their own modules; here they only fi
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sys
 from collections.abc import Awaitable, Callable
@@ -140,7 +141,8 @@ def _discovery(app: App) -> Endpoint:
 
 def _openapi(app: App) -> Endpoint:
     async def answer(http: HTTP) -> Response:
-        found = openapi.document(app.catalogue, http.url.path, dict(http.query_params), http.headers.get("accept", ""))
+        query, accept = dict(http.query_params), http.headers.get("accept", "")
+        found = await asyncio.to_thread(openapi.document, app.catalogue, http.url.path, query, accept)
         if found is None:
             return await _missing(http, LookupError())
         payload, media, headers = found
