@@ -100,13 +100,13 @@ def _bound(memory: "OrderedDict[Any, Any]") -> None:
 
 
 class Recorder:
-    """`event(...)` queues an event signed by `component`; `run` writes them. `named` gives one that signs otherwise and shares the rest."""
+    """`event(...)` queues an event signed by `component`; `run` writes them. `backlog` is how many may wait. `named` gives one that signs otherwise and shares the rest."""
 
-    def __init__(self, client: Client, component: str, *, host: str = "") -> None:
+    def __init__(self, client: Client, component: str, *, host: str = "", backlog: int = BACKLOG) -> None:
         self._client = client
         self._component = component
         self._host = host
-        self._queue: asyncio.Queue[tuple[tuple[str, ...], Object]] = asyncio.Queue(BACKLOG)
+        self._queue: asyncio.Queue[tuple[tuple[str, ...], Object]] = asyncio.Queue(backlog)
         self._memory = _Memory()
 
     def named(self, component: str) -> "Recorder":

@@ -5,6 +5,7 @@ A connection carries one exchange at a time. Reading stops while a consumer of a
 
 import asyncio
 import ssl
+from asyncio import sslproto
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
@@ -17,8 +18,11 @@ from kapi.client.transport import Answer, Headers
 
 CONNECT_TIMEOUT = 10.0
 HIGH_WATER = 1 << 20
-MAX_IDLE = 16
+MAX_IDLE = 24
 IDLE_SECONDS = 60.0
+
+sslproto.SSLProtocol.max_size = 32 * 1024
+"""asyncio keeps a read buffer of this size for every TLS connection, 256 KiB by default: 18 MB for the watches of the controllers."""
 
 
 class _Exchange:
@@ -185,7 +189,7 @@ class HttpTransport:
     """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` gives the bearer token of now."""
 
     def __init__(
-        self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = 48
+        self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = MAX_IDLE
     ) -> None:
         url = urlsplit(server)
         self._host = url.hostname or "localhost"
