@@ -1,14 +1,14 @@
 """The RBAC authorizer: what the roles and bindings in the store allow a user to do.
 
 Bindings are indexed by subject; what a user is granted is gathered once and kept, and so are answers, until one of the four
-collections changes. An aggregated ClusterRole grants what its selectors select, whether or not a controller wrote that down yet.
+collections changes. An aggregated ClusterRole grants the rules that are written in it: a controller gathers them.
 """
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kapi.access.rules import Compiled, Rule
-from kapi.objects import errors, labels
+from kapi.objects import errors
 from kapi.objects.user import Attributes, Decision, User
 from kapi.storage.store import Entry, Store
 
@@ -147,17 +147,8 @@ class RBAC:
         key = f"{ROLES}{namespace}/{name}" if kind == "Role" else f"{CLUSTER_ROLES}{name}"
         if key not in self._roles:
             entry = self._store.get(key)
-            self._roles[key] = None if entry is None else tuple(Compiled(rule) for rule in self._rules(entry.obj))
+            self._roles[key] = None if entry is None else tuple(Compiled(rule) for rule in entry.obj.get("rules") or ())
         return self._roles[key]
-
-    def _rules(self, role: Object) -> list[Rule]:
-        found: list[Rule] = list(role.get("rules") or ())
-        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            selected = labels.from_object(selector)
-            for entry in self._store.list(CLUSTER_ROLES, where=lambda e: selected.matches(e.labels)).entries:  # noqa: B023
-                if not entry.key.endswith(f"/{role['metadata']['name']}"):
-                    found += (rule for rule in entry.obj.get("rules") or () if rule not in found)
-        return found
 
 
 def _subjects(key: str, binding: Object) -> Iterator[tuple[str, Binding]]:

@@ -80,12 +80,13 @@ async def test_changes_are_seen_at_once(store: Store, answers: RBAC) -> None:
     assert not answers.authorize(get_pod(User("u"))).allowed
 
 
-async def test_an_aggregated_role_grants_what_it_selects(store: Store, answers: RBAC) -> None:
+async def test_an_aggregated_role_grants_what_is_written_in_it(store: Store, answers: RBAC) -> None:
     selector = {"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]}
+    await put(store, f"{GROUP}/clusterroles", "part", rules=READ_PODS, labels={"to": "all"})
     await put(store, f"{GROUP}/clusterroles", "all", rules=None, aggregationRule=selector)
     await grant(store, "b", user("u"), "all")
     assert not answers.authorize(get_pod(User("u"))).allowed
-    await put(store, f"{GROUP}/clusterroles", "part", rules=READ_PODS, labels={"to": "all"})
+    await put(store, f"{GROUP}/clusterroles", "all", rules=READ_PODS, aggregationRule=selector)
     assert answers.authorize(get_pod(User("u"))).allowed
 
 
