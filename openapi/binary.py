@@ -28,6 +28,8 @@ class Field(NamedTuple):
     options: tuple[str, ...]
     type: str
     """'*string', '[]k8s.io/api/core/v1.Container', 'map[string]string', 'k8s.io/api/core/v1.Protocol'."""
+    number: int = 0
+    """Its number in the protobuf encoding."""
 
 
 class Types(NamedTuple):
@@ -116,7 +118,8 @@ class Binary:
             found = re.search(r'json:"([^"]*)"', tag)
             if text[:1].isupper() and not (found and found[1] == "-"):
                 json, *options = found[1].split(",") if found else [""]
-                yield Field(json, tuple(options), self.spelled(kind)), kind
+                wire = re.search(r'protobuf:"[^",]*,(\d+)', tag)
+                yield Field(json, tuple(options), self.spelled(kind), int(wire[1]) if wire else 0), kind
 
 
 def read(path: Path, wanted: re.Pattern[str]) -> Types:

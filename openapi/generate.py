@@ -1,4 +1,4 @@
-"""Makes types.json, the table of every v1.36 type, and resources.json, the table of what is served.
+"""Makes types.json, the table of every v1.36 type, wire.json, their numbers in protobuf, and resources.json, what is served.
 
 `python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER]`. Fields, lists and merge
 keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go types in
@@ -170,6 +170,24 @@ def types_table(swagger: dict[str, Any], types: binary.Types) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
+def numbered(name: str, types: binary.Types, before: str = "") -> dict[str, str]:
+    """JSON name -> number in the protobuf encoding; '2.5' is field 5 of an embedded struct that is field 2."""
+    out: dict[str, str] = {}
+    for field in types.structs.get(name, ()):
+        if field.name and field.number:
+            out[field.name] = f"{before}{field.number}"
+        elif not field.name and field.number:
+            out |= numbered(field.type.lstrip("*"), types, f"{before}{field.number}.")
+    return out
+
+
+def wire_table(swagger: dict[str, Any], types: binary.Types) -> str:
+    """The text of wire.json: a line per definition, "name=1 namespace=3"."""
+    names = sorted(swagger.get("definitions") or swagger["$defs"])
+    words = {name: " ".join(f"{f}={n}" for f, n in numbered(go_name(name), types).items()) for name in names}
+    return "{\n" + ",\n".join(f"{json.dumps(name)}:{json.dumps(text)}" for name, text in words.items() if text) + "\n}\n"
+
+
 def versions_of(group: dict[str, Any]) -> list[str]:
     return [version["version"] for version in group["versions"]]
 
@@ -228,8 +246,9 @@ def main() -> None:
     parser.add_argument("--discovery", type=Path, default=None)
     args = parser.parse_args()
     swagger = json.loads((args.swagger or swagger_path()).read_bytes())
-    table = types_table(swagger, binary.read(args.binary or kubectl_path(), WANTED))
-    (HERE / "types.json").write_text(table)
+    types = binary.read(args.binary or kubectl_path(), WANTED)
+    (HERE / "types.json").write_text(types_table(swagger, types))
+    (HERE / "wire.json").write_text(wire_table(swagger, types))
     if args.discovery:
         (HERE / "resources.json").write_text(resources_table(args.discovery))
 

@@ -22,6 +22,13 @@ def types() -> dict[str, dict[str, str]]:
 
 
 @cache
+def wire() -> dict[str, str]:
+    """Definition name -> "name=1 namespace=3": numbers of the protobuf encoding."""
+    table: dict[str, str] = orjson.loads((HERE / "wire.json").read_bytes())
+    return table
+
+
+@cache
 def resources() -> list[dict[str, Any]]:
     """Every resource with its subresources; groups and versions in order of preference, resources by name."""
     table: list[dict[str, Any]] = orjson.loads((HERE / "resources.json").read_bytes())

@@ -17,7 +17,7 @@ from kapi.registry import deletion, encoding
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
-from kapi.schema import apply, decode, patching
+from kapi.schema import apply, builtin, decode, patching
 from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
@@ -38,12 +38,14 @@ def call(request: Request, kind: Kind, given: Object) -> Call:
 
 
 def media(request: Request) -> str:
-    """'json' or 'yaml', what the body is written in. Raises UnsupportedMediaType."""
+    """'json', 'yaml' or 'protobuf', what the body is written in. Raises UnsupportedMediaType."""
     kind = request.content_type.partition(";")[0].strip()
     if kind in ("", "application/json"):
         return "json"
     if kind in ("application/yaml", "text/yaml"):
         return "yaml"
+    if kind == "application/vnd.kubernetes.protobuf":
+        return "protobuf"
     raise errors.UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include: "
         "application/json, application/yaml, application/vnd.kubernetes.protobuf", {},
@@ -219,7 +221,11 @@ async def delete_body(request: Request) -> Object:
     raw = await request.body()
     if not raw.strip():
         return {}
-    obj = decode.parse(raw, media(request))
+    form = media(request)
+    if form == "protobuf":
+        schema = builtin.schema(builtin.named("", "v1", "DeleteOptions"))
+        return decode.decode(raw, form, schema, api_version="v1", kind="DeleteOptions")[0]
+    obj = decode.parse(raw, form)
     kind = obj.get("kind", "")
     if kind and kind != "DeleteOptions":
         raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: {kind}")

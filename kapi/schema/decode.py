@@ -13,7 +13,7 @@ import orjson
 
 from kapi.objects.errors import BadRequest
 from kapi.objects.resource import split_api_version
-from kapi.schema import builtin, compiled, parsing, reading, scalars, syntax
+from kapi.schema import builtin, compiled, parsing, protobuf, reading, scalars, syntax
 from kapi.schema.reading import DecodeError, Pairs
 from kapi.schema.schema import Schema
 
@@ -70,6 +70,8 @@ def decode(raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str
 
     `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields.
     """
+    if form == "protobuf":
+        return _from_protobuf(raw, schema, api_version, kind), []
     if form == "json" and schema.name:
         try:
             value = orjson.loads(raw)
@@ -80,6 +82,19 @@ def decode(raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str
         except (orjson.JSONDecodeError, compiled.Refused):
             pass
     return _Body(raw, form, api_version, kind).decode(schema, validation)
+
+
+def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> Object:
+    """The object of a protobuf body. Raises BadRequest."""
+    try:
+        found = protobuf.unwrap(raw)
+        if (found.api_version or api_version, found.kind or kind) != (api_version, kind):
+            text = f"the API version in the data ({found.api_version}) does not match the expected API version ({api_version})"
+            raise BadRequest(text if found.api_version != api_version else f"{found.kind} cannot be handled as a {kind}")
+        obj, _ = read(protobuf.decode(found.raw, schema), schema)
+    except (protobuf.Malformed, DecodeError) as why:
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why}") from None
+    return {**obj, "kind": kind, "apiVersion": api_version}
 
 
 def decode_applied(raw: bytes, *, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
