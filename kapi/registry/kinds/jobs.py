@@ -95,13 +95,10 @@ def _changed_template(e: Errors, new: Object, old: Object, may_schedule: bool) -
 def _change(e: Errors, new: Object, old: Object) -> None:
     now, before = spec_of(new), spec_of(old)
     completions, parallelism = now.get("completions"), now.get("parallelism")
-    if before.get("completionMode") != job_spec.INDEXED:
+    if now.get("completionMode") != job_spec.INDEXED:
         e.immutable("spec.completions", completions, before.get("completions"))
-    elif completions != before.get("completions"):
-        if completions is None:
-            e.required("spec.completions", f"when completion mode is {job_spec.INDEXED}")
-        elif parallelism is None or completions != parallelism:
-            e.invalid("spec.completions", completions, _TANDEM)
+    elif completions is not None and completions not in (before.get("completions"), parallelism):
+        e.invalid("spec.completions", completions, _TANDEM)
     e.immutable("spec.selector", shown_selector(now.get("selector")), shown_selector(before.get("selector")))
     status = old.get("status") or {}
     waiting = not status.get("startTime") or job_status.has(status, "Suspended")

@@ -235,9 +235,12 @@ class ReplicationControllerStrategy(TemplateStrategy):
         return e
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e, status = Errors(), new.get("status") or {}
-        replica_counts(e, status)
+        e = Errors()
+        replica_counts(e, new.get("status") or {})
         return e
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        return super().warnings(new, old) if old is None else []
 
     def row(self, obj: Object, now: float) -> list[Any]:
         spec, status = spec_of(obj), obj.get("status") or {}
@@ -296,7 +299,7 @@ def selected_template(e: Errors, spec: Object) -> None:
 
 
 class DeploymentStrategy(TemplateStrategy):
-    columns = rules.columns("Name", "Ready", "Up-to-date#", "Available#", "Age", "Containers+", "Images+", "Selector+")
+    columns = rules.columns("Name", "Ready", "Up-to-date", "Available", "Age", "Containers+", "Images+", "Selector+")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -368,7 +371,7 @@ def _deployment_strategy(e: Errors, part: Object) -> None:
 class ControllerRevisionStrategy(Strategy):
     status = False
     generation = False
-    columns = rules.columns("Name", "Controller", "Revision#", "Age")
+    columns = rules.columns("Name", "Controller", "Revision", "Age")
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
