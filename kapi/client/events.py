@@ -100,7 +100,10 @@ def _bound(memory: "OrderedDict[Any, Any]") -> None:
 
 
 class Recorder:
-    """`event(...)` queues an event signed by `component`; `run` writes them. `backlog` is how many may wait. `named` gives one that signs otherwise and shares the rest."""
+    """`event(...)` queues an event signed by `component`; `run` writes them. `named` gives one that signs otherwise and shares the rest.
+
+    `backlog` is how many may wait.
+    """
 
     def __init__(self, client: Client, component: str, *, host: str = "", backlog: int = BACKLOG) -> None:
         self._client = client

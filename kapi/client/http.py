@@ -8,9 +8,8 @@ import ssl
 from asyncio import sslproto
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
-
 from typing import cast
+from urllib.parse import urlsplit
 
 import httptools
 
