@@ -27,6 +27,8 @@ from kapi.scheduler.snapshot import Cluster, NodeInfo
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
+EVENTS = 20_000
+"""How many events may wait to be written: they are written one after the other, so that bindings go first."""
 SLICE = 0.004
 """Seconds of scheduling after which others (bindings, watches) get their turn."""
 
@@ -41,7 +43,7 @@ class Scheduler:
         self._binding = 0
         self._permits: dict[str, asyncio.Future[str]] = {}
         self._informers = Informers(client)
-        self._recorder = Recorder(client, "default-scheduler", host=socket.gethostname())
+        self._recorder = Recorder(client, "default-scheduler", host=socket.gethostname(), backlog=EVENTS)
         handle = Handle(client, self.cluster, self._recorder, {}, self._spawn, self._activate)
         self.profiles = {p.name: Profile(p, handle, plugins, settings.percentage_of_nodes_to_score) for p in settings.profiles}
         sorter = next(iter(self.profiles.values())).sorter
