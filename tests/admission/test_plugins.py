@@ -1,0 +1,193 @@
+"""Namespaces, nodes, storage, certificates, quota, and the chain itself."""
+
+from typing import Any
+
+import pytest
+
+from kapi.admission import certificates, chain, namespaces, nodes, storage
+from kapi.admission.plugin import Plugin
+from kapi.admission.quota import ResourceQuota
+from kapi.objects import errors
+from kapi.objects.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    CONFIG_MAPS,
+    INGRESSES,
+    NAMESPACES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    RESOURCE_QUOTAS,
+    STORAGE_CLASSES,
+)
+from kapi.objects.user import Attributes, Decision
+
+
+def refusal(call: Any, review: Any) -> str:
+    with pytest.raises(errors.StatusError) as caught:
+        call(review)
+    return caught.value.message
+
+
+def named(name: str, **rest: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, **rest}
+
+
+def test_namespaces_must_be_there_and_stay(world: Any) -> None:
+    plugin = namespaces.NamespaceLifecycle(world.reader)
+    review = world.review(CONFIG_MAPS, named("a"))
+    assert refusal(plugin.mutate, review) == 'namespaces "ns" not found'
+    world.add(NAMESPACES, "ns", status={"phase": "Terminating"})
+    with pytest.raises(errors.Forbidden) as caught:
+        plugin.mutate(review)
+    why = "unable to create new content in namespace ns because it is being terminated"
+    assert caught.value.message == f'configmaps "a" is forbidden: {why}'
+    assert caught.value.status()["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+    assert "may not be deleted" in refusal(plugin.mutate, world.review(NAMESPACES, None, "DELETE", old=named("default")))
+
+
+def test_new_nodes_are_not_ready(world: Any) -> None:
+    review = world.review(NODES, named("n"))
+    nodes.TaintNodesByCondition().mutate(review)
+    nodes.TaintNodesByCondition().mutate(review)
+    assert review.new["spec"]["taints"] == [{"key": nodes.NOT_READY, "effect": "NoSchedule"}]
+
+
+KUBELET = {"user": "system:node:n1", "groups": ("system:nodes",)}
+
+
+def test_a_kubelet_keeps_to_itself(world: Any) -> None:
+    plugin = nodes.NodeRestriction(world.reader)
+    plugin.mutate(world.review(NODES, named("n1"), **KUBELET))
+    other = world.review(NODES, named("n2"), **KUBELET)
+    assert refusal(plugin.mutate, other) == 'nodes "n2" is forbidden: node "n1" is not allowed to modify node "n2"'
+    pod = world.review(PODS, named("p", spec={"nodeName": "n1"}), **KUBELET)
+    assert "can only create mirror pods" in refusal(plugin.mutate, pod)
+    world.add(PODS, "q", "ns", spec={"nodeName": "n2"})
+    delete = world.review(PODS, None, "DELETE", old=named("q"), **KUBELET)
+    assert "can only delete pods with spec.nodeName set to itself" in refusal(plugin.mutate, delete)
+    plugin.mutate(world.review(NODES, named("n2")))
+
+
+def test_labels_a_kubelet_may_set() -> None:
+    assert nodes.forbidden_labels({}, {"kubernetes.io/hostname": "a", "node.kubernetes.io/x": "1", "x": "y"}) == []
+    assert nodes.forbidden_labels({}, {"kubernetes.io/role": "a", "a.node-restriction.kubernetes.io/b": "c"}) == [
+        "a.node-restriction.kubernetes.io/b",
+        "kubernetes.io/role",
+    ]
+
+
+def test_default_classes(world: Any) -> None:
+    mark = {"storageclass.kubernetes.io/is-default-class": "true"}
+    world.add(STORAGE_CLASSES, "slow", annotations=mark)
+    review = world.review(PERSISTENT_VOLUME_CLAIMS, named("c", spec={}))
+    storage.DefaultStorageClass(world.reader).mutate(review)
+    assert review.new["spec"] == {"storageClassName": "slow"}
+    none = world.review(PERSISTENT_VOLUME_CLAIMS, named("c", spec={"storageClassName": ""}))
+    storage.DefaultStorageClass(world.reader).mutate(none)
+    assert none.new["spec"] == {"storageClassName": ""}
+    world.add(storage.INGRESS_CLASSES, "web", annotations={"ingressclass.kubernetes.io/is-default-class": "true"})
+    ingress = world.review(INGRESSES, named("i", spec={}))
+    storage.DefaultIngressClass(world.reader).mutate(ingress)
+    assert ingress.new["spec"] == {"ingressClassName": "web"}
+
+
+def test_claims_are_protected_and_grow_only_where_allowed(world: Any) -> None:
+    review = world.review(PERSISTENT_VOLUME_CLAIMS, named("c"))
+    storage.StorageObjectInUseProtection().mutate(review)
+    assert review.new["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+
+    def claim(size: str) -> dict[str, Any]:
+        spec = {"storageClassName": "s", "resources": {"requests": {"storage": size}}}
+        return named("c", spec=spec, status={"phase": "Bound"})
+
+    plugin = storage.PersistentVolumeClaimResize(world.reader)
+    grow = world.review(PERSISTENT_VOLUME_CLAIMS, claim("2Gi"), "UPDATE", old=claim("1Gi"))
+    assert "only dynamically provisioned pvc can be resized" in refusal(plugin.validate, grow)
+    world.add(STORAGE_CLASSES, "s", allowVolumeExpansion=True)
+    plugin.validate(grow)
+
+
+class Clerk:
+    """Allows what it was told to."""
+
+    def __init__(self, *allowed: tuple[str, str]) -> None:
+        self.allowed = allowed
+
+    def authorize(self, asked: Attributes) -> Decision:
+        return Decision((asked.verb, asked.name) in self.allowed)
+
+
+def test_approving_needs_the_right_to(world: Any) -> None:
+    old = named("r", spec={"signerName": "example.com/s"})
+    review = world.review(CERTIFICATE_SIGNING_REQUESTS, old, "UPDATE", old=old, subresource="approval")
+    message = refusal(certificates.CertificateApproval(Clerk()).validate, review)
+    assert message == (
+        'certificatesigningrequests.certificates.k8s.io "r" is forbidden: '
+        'user not permitted to approve requests with signerName "example.com/s"'
+    )
+    certificates.CertificateApproval(Clerk(("approve", "example.com/*"))).validate(review)
+
+
+def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
+    return {"spec": {"hard": hard}, "status": {"hard": hard, "used": used}}
+
+
+async def test_quota_counts_and_refuses(world: Any) -> None:
+    world.add(RESOURCE_QUOTAS, "q", "ns", **quota({"pods": "2", "requests.cpu": "1"}, {"pods": "1", "requests.cpu": "500m"}))
+    plugin = ResourceQuota(world.reader)
+    pod = named("p", spec={"containers": [{"name": "c", "resources": {"requests": {"cpu": "300m"}}}]})
+    await plugin.validate(world.review(PODS, pod))
+    status = world.reader.get(RESOURCE_QUOTAS, "ns", "q")["status"]
+    assert status["used"] == {"pods": "2", "requests.cpu": "800m"}
+
+
+async def test_an_exceeded_quota_says_what(world: Any) -> None:
+    world.add(RESOURCE_QUOTAS, "q", "ns", **quota({"pods": "1", "requests.cpu": "1"}, {"pods": "1", "requests.cpu": "0"}))
+    pod = named("p", spec={"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]})
+    with pytest.raises(errors.Forbidden) as caught:
+        await ResourceQuota(world.reader).validate(world.review(PODS, pod))
+    why = "exceeded quota: q, requested: pods=1,requests.cpu=2, used: pods=1,requests.cpu=0, limited: pods=1,requests.cpu=1"
+    assert caught.value.message == f'pods "p" is forbidden: {why}'
+
+
+async def test_a_quota_on_compute_wants_it_said(world: Any) -> None:
+    world.add(RESOURCE_QUOTAS, "q", "ns", **quota({"limits.cpu": "1"}, {"limits.cpu": "0"}))
+    with pytest.raises(errors.Forbidden, match=r"failed quota: q: must specify limits\.cpu for: c"):
+        await ResourceQuota(world.reader).validate(world.review(PODS, named("p", spec={"containers": [{"name": "c"}]})))
+
+
+async def test_scoped_quotas_leave_other_pods_alone(world: Any) -> None:
+    limited = quota({"pods": "0"}, {"pods": "0"})
+    limited["spec"]["scopes"] = ["NotBestEffort"]
+    world.add(RESOURCE_QUOTAS, "q", "ns", **limited)
+    await ResourceQuota(world.reader).validate(world.review(PODS, named("p", spec={"containers": [{"name": "c"}]})))
+
+
+async def test_the_chain_asks_in_order_and_only_who_cares(world: Any) -> None:
+    asked: list[str] = []
+
+    class Plain(Plugin):
+        def __init__(self, name: str, operation: str) -> None:
+            self.name, self.operation = name, operation
+
+        def handles(self, operation: str, resource: Any, subresource: str) -> bool:
+            return operation == self.operation
+
+        def mutate(self, review: Any) -> Any:
+            asked.append(self.name)
+
+    class Waiting(Plain):
+        async def mutate(self, review: Any) -> None:
+            asked.append(f"{self.name} waited")
+
+    links = chain.Chain([Plain("a", "CREATE"), Waiting("b", "CREATE"), Plain("c", "DELETE")])
+    await links.mutate(world.review(PODS, named("p")))
+    await links.validate(world.review(PODS, named("p")))
+    assert asked == ["a", "b waited"]
+
+
+def test_the_list_is_in_stocks_order(world: Any) -> None:
+    names = [plugin.name for plugin in chain.plugins(world.reader, chain.Everybody())]
+    assert names[:3] == ["NamespaceLifecycle", "LimitRanger", "ServiceAccount"]
+    assert names[-1] == "ResourceQuota"
+    assert len(set(names)) == len(names)
