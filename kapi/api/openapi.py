@@ -26,7 +26,8 @@ Answer = tuple[bytes, str, dict[str, str]]
 
 JSON = "application/json"
 VERSION = "v1.36.2"
-GROUP_VERSION = re.compile(r"(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)")
+NAME = re.compile(r"version|api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
+ROOTS = ("APIVersions", "APIGroupList", "APIGroup", "APIResourceList")
 HEAD: Object = {"title": "Kubernetes", "version": VERSION}
 TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
 
@@ -38,15 +39,30 @@ def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: 
     name = path.removeprefix("/openapi/v3").strip("/")
     if not name:
         return orjson.dumps(index(catalogue)), JSON, {"cache-control": "no-cache, private"}
-    found = GROUP_VERSION.fullmatch(name)
-    kinds = catalogue.kinds(found["group"] or "", found["version"]) if found else []
-    if not kinds:
+    if name not in _names(catalogue):
         return None
+    kinds = _of(catalogue, name)
     digest = _hash(catalogue, kinds)
     headers = _headers(digest)
     if query.get("hash") == digest:
         headers["cache-control"] = "public, immutable, max-age=31536000"
-    return _kept(catalogue, path, lambda: version3(kinds)), JSON, headers
+    return _kept(catalogue, path, lambda: version3(f"/{name}/", kinds)), JSON, headers
+
+
+def _names(catalogue: Catalogue) -> list[str]:
+    """What there is a document of, e.g. ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version"]."""
+    out = ["api", "apis", "version"]
+    for group, versions in catalogue.groups().items():
+        out += [f"apis/{group}"] if group else []
+        out += [f"apis/{group}/{version}" if group else f"api/{version}" for version in versions]
+    return sorted(out)
+
+
+def _of(catalogue: Catalogue, name: str) -> list[Kind]:
+    """The kinds a document is about; none for that of a group or a root."""
+    found = NAME.fullmatch(name)
+    version = found and (found["core"] or found["version"])
+    return catalogue.kinds(found["group"] or "", version) if found and version else []
 
 
 def _headers(digest: str) -> dict[str, str]:
@@ -82,13 +98,8 @@ def _hash(catalogue: Catalogue, kinds: list[Kind]) -> str:
 
 def index(catalogue: Catalogue) -> Object:
     """{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}."""
-    out: Object = {}
-    for group, versions in catalogue.groups().items():
-        for version in versions:
-            name = f"apis/{group}/{version}" if group else f"api/{version}"
-            digest = _hash(catalogue, catalogue.kinds(group, version))
-            out[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
-    return {"paths": dict(sorted(out.items()))}
+    hashes = {name: _hash(catalogue, _of(catalogue, name)) for name in _names(catalogue)}
+    return {"paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"} for name, digest in hashes.items()}}
 
 
 def published(kind: Kind) -> Object:
@@ -109,7 +120,7 @@ def _custom_list(kind: Kind) -> Object:
 
 def _types(kinds: list[Kind], prefix: str) -> Object:
     """Every type these kinds need."""
-    names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")}
+    names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")} | _root_types()
     customs: Object = {}
     for kind in kinds:
         name = operations.type_name(kind)
@@ -121,16 +132,23 @@ def _types(kinds: list[Kind], prefix: str) -> Object:
     return made | own
 
 
-def version3(kinds: list[Kind]) -> Object:
-    """The OpenAPI 3 document of a group version."""
-    paths = dict(pair for kind in kinds for pair in operations.paths(kind))
-    components = {"schemas": _types(kinds, V3), "securitySchemes": TOKEN}
+def version3(root: str, kinds: list[Kind]) -> Object:
+    """The OpenAPI 3 document of a group version, or of a root or group (which have no kinds)."""
+    paths = dict([operations.root(root), *(pair for kind in kinds for pair in operations.paths(kind))])
+    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, definitions.texts()).closure(_root_types())
+    components = {"schemas": needed, "securitySchemes": TOKEN}
     return {"openapi": "3.0.0", "info": HEAD, "paths": dict(sorted(paths.items())), "components": components}
+
+
+def _root_types() -> set[str]:
+    return {builtin.META + name for name in ROOTS} | {operations.INFO}
 
 
 def version2(catalogue: Catalogue) -> Object:
     """The OpenAPI 2 document of everything."""
     kinds = list(catalogue)
-    paths = {path: operations.version2(item) for kind in kinds for path, item in operations.paths(kind)}
+    pairs = [operations.root(f"/{name}/") for name in _names(catalogue)]
+    pairs += [pair for kind in kinds for pair in operations.paths(kind)]
+    paths = {path: operations.version2(item) for path, item in pairs}
     out: Object = {"swagger": "2.0", "info": HEAD, "paths": dict(sorted(paths.items())), "definitions": _types(kinds, V2)}
     return out | {"securityDefinitions": TOKEN, "security": [{"BearerToken": []}]}

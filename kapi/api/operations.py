@@ -15,6 +15,7 @@ from kapi.schema import builtin
 Object = dict[str, Any]
 
 META = builtin.META
+INFO = "io.k8s.apimachinery.pkg.version.Info"
 MEDIA = ("application/json", "application/yaml")
 PATCHES = (
     *("application/apply-patch+yaml", "application/json-patch+json"),
@@ -157,10 +158,18 @@ def _words(group: str) -> list[str]:
     return (group.removesuffix(".k8s.io") or "core").split(".")
 
 
+def _camel(*words: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _lower(words: list[str]) -> str:
+    """'rbacAuthorization'."""
+    return words[0] + _camel(*words[1:])
+
+
 def _group(kind: Kind) -> str:
     """'RbacAuthorizationV1', as operation names spell a group version."""
-    version = kind.resource.version
-    return "".join(word[:1].upper() + word[1:] for word in [*_words(kind.resource.group), version])
+    return _camel(*_words(kind.resource.group), kind.resource.version)
 
 
 def _scoped(kind: Kind) -> str:
@@ -168,13 +177,30 @@ def _scoped(kind: Kind) -> str:
 
 
 def _tag(kind: Kind) -> str:
-    first, *rest = _words(kind.resource.group)
-    return "".join([first, *(word[:1].upper() + word[1:] for word in rest)]) + "_" + kind.resource.version
+    return f"{_lower(_words(kind.resource.group))}_{kind.resource.version}"
+
+
+def root(path: str) -> tuple[str, Object]:
+    """(path, path item) of what is no resource: "/api/", "/apis/", "/apis/apps/", "/apis/apps/v1/", "/version/"."""
+    parts = path.strip("/").split("/")
+    type_ = {1: {"api": "APIVersions", "apis": "APIGroupList"}.get(parts[0], ""), 2: "APIGroup"}.get(len(parts), "APIResourceList")
+    if parts[0] == "api" and len(parts) == 2:
+        parts, type_ = ["apis", "", parts[1]], "APIResourceList"
+    words = _words(parts[1] if len(parts) > 1 else "")
+    head, version = _camel(*words), _camel(*parts[2:])
+    name, tag = {
+        "": ("getCodeVersion", "version"),
+        "APIGroupList": ("getAPIVersions", "apis"),
+        "APIVersions": ("getCoreAPIVersions", "core"),
+        "APIGroup": (f"get{head}APIGroup", _lower(words)),
+    }.get(type_, (f"get{head}{version}APIResources", f"{_lower(words)}_{'_'.join(parts[2:])}"))
+    ok: Object = {"description": "OK", "content": _content(META + type_ if type_ else INFO, MEDIA if type_ else MEDIA[:1])}
+    return path, {"get": {"tags": [tag], "operationId": name, "responses": {"200": ok, "401": {"description": "Unauthorized"}}}}
 
 
 def version2(item: Object) -> Object:
     """A path item as OpenAPI 2 writes it."""
-    out: Object = {"parameters": [_flat(p) for p in item.get("parameters", ())]}
+    out: Object = {"parameters": [_flat(p) for p in item["parameters"]]} if "parameters" in item else {}
     for method, operation in item.items():
         if method == "parameters":
             continue

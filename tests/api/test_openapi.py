@@ -32,7 +32,7 @@ def _short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_index_names_every_group_version() -> None:
     paths = document("/openapi/v3")["paths"]
     versions = {f"apis/{group}/{v}" if group else f"api/{v}" for group, vs in STANDARD.groups().items() for v in vs}
-    assert set(paths) == versions
+    assert set(paths) == versions | {f"apis/{group}" for group in STANDARD.groups() if group} | {"api", "apis", "version"}
     url, _, digest = paths["apis/apps/v1"]["serverRelativeURL"].partition("?hash=")
     assert url == "/openapi/v3/apis/apps/v1"
     found = openapi.document(STANDARD, url, {"hash": digest}, "")
@@ -86,6 +86,22 @@ def test_operations() -> None:
     assert paths["/apis/apps/v1/deployments"]["get"]["operationId"] == "listAppsV1DeploymentForAllNamespaces"
     scale = paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["put"]
     assert scale["x-kubernetes-group-version-kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "operation", "tag"),
+    [
+        ("api", "/api/", "getCoreAPIVersions", "core"),
+        ("api/v1", "/api/v1/", "getCoreV1APIResources", "core_v1"),
+        ("apis", "/apis/", "getAPIVersions", "apis"),
+        ("apis/rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/", "getRbacAuthorizationAPIGroup", "rbacAuthorization"),
+        ("apis/apps/v1", "/apis/apps/v1/", "getAppsV1APIResources", "apps_v1"),
+        ("version", "/version/", "getCodeVersion", "version"),
+    ],
+)
+def test_roots(name: str, path: str, operation: str, tag: str) -> None:
+    get = document(f"/openapi/v3/{name}")["paths"][path]["get"]
+    assert (get["operationId"], get["tags"]) == (operation, [tag])
 
 
 def test_streams() -> None:
