@@ -5,6 +5,7 @@ of a Secret of type kubernetes.io/service-account-token, are understood as well.
 """
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -176,7 +177,7 @@ class Tokens:
         if not shared:
             raise Refused(f"token audiences {rules.listed(meant)} is invalid for the target audiences {rules.listed(audiences)}")
         user, keys = self._user(said)
-        return Understood(user, shared, float(end), keys)
+        return Understood(user, shared, min([float(end), *self._deadlines(keys)]), keys)
 
     def _user(self, said: Claims) -> tuple[User, tuple[str, ...]]:
         private = said.get("kubernetes.io") or {}
@@ -205,6 +206,13 @@ class Tokens:
         if (gone := meta.get("deletionTimestamp")) and time.parse(gone) + LEEWAY < time.now():
             raise Refused(f"{what} {reference.get('name')} has been deleted")
         return key
+
+    def _deadlines(self, keys: tuple[str, ...]) -> Iterator[float]:
+        """When the token ends with objects that are being deleted."""
+        for key in keys:
+            entry = self._store.get(key)
+            if entry and (gone := entry.obj["metadata"].get("deletionTimestamp")):
+                yield time.parse(gone) + LEEWAY
 
     def _understand_legacy(self, said: Claims) -> Understood:
         namespace, account = said.get(_LEGACY + "namespace", ""), said.get(_LEGACY + "service-account.name", "")
