@@ -20,6 +20,10 @@ def go_quote(text: str) -> str:
     return out.replace("\\b", "\\b").replace("\\u007f", "\\x7f")
 
 
+_HTML = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
+"""Go's JSON writes these so that the text may stand in a page."""
+
+
 def shown(value: Any) -> str:
     """A value as a field error shows it: strings quoted, numbers plain, everything else as JSON, nothing as null."""
     if value is True:
@@ -32,7 +36,7 @@ def shown(value: Any) -> str:
         return go_quote(value)
     if isinstance(value, int | float):
         return str(value)
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value).decode().translate(_HTML)
 
 
 def _tail(detail: str) -> str:

@@ -5,6 +5,7 @@ from kapi.registry.kinds.autoscaling import AutoscalerStrategy
 from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from kapi.registry.kinds.cronjobs import CronJobStrategy
+from kapi.registry.kinds.custom import CustomResourceDefinitionStrategy
 from kapi.registry.kinds.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy, ResourceSliceStrategy
 from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
@@ -75,6 +76,7 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"): ValidatingPolicyStrategy,
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): ValidatingBindingStrategy,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): WebhookStrategy,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): CustomResourceDefinitionStrategy,
     ("apiregistration.k8s.io", "apiservices"): APIServiceStrategy,
     ("apps", "controllerrevisions"): ControllerRevisionStrategy,
     ("apps", "daemonsets"): DaemonSetStrategy,
