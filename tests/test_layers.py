@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    "kapi.objects": 0, "openapi": 0, "certs": 0, "kapi.settings": 0,
+    "kapi.objects": 0, "openapi": 0, "certs": 0, "kapi.settings": 0, "kapi.http": 0,
     "kapi.storage": 1, "kapi.schema": 1,
     "kapi.registry": 2,
     "kapi.admission": 3, "kapi.access": 3,

@@ -23,9 +23,10 @@ from kapi.access.escalation import Escalation
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
-from kapi.api import bootstrap, server
+from kapi.api import bootstrap
 from kapi.api.app import Access, App
 from kapi.api.streams import Kubelets
+from kapi.http import server
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
 from kapi.registry.catalogue import Catalogue

@@ -18,8 +18,9 @@ from kapi.access.authentication import Authenticator
 from kapi.access.authorization import Authorization
 from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Tokens
-from kapi.api import infrastructure, metrics, options, reading, responses, reviews, server, streams, subresources, watching, writing
+from kapi.api import infrastructure, metrics, options, reading, responses, reviews, streams, subresources, watching, writing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
+from kapi.http import server
 from kapi.objects import errors
 from kapi.objects.user import Attributes
 from kapi.registry.catalogue import Catalogue

@@ -11,8 +11,8 @@ from typing import Any
 
 import httptools
 
-from kapi.api import server
 from kapi.api.request import Request
+from kapi.http import server, splicing
 from kapi.objects import errors
 
 Headers = list[tuple[bytes, bytes]]
@@ -66,33 +66,9 @@ async def splice(request: Request, peer: Peer, path: str) -> None:
         writer.write(_head(request, request.method, path, peer, [], upgrade=True))
         await writer.drain()
         near_reader, near_writer = request.scope["extensions"][server.UPGRADE]()
-        await join(near_reader, near_writer, reader, writer)
+        await splicing.join(near_reader, near_writer, reader, writer)
     finally:
         writer.close()
-
-
-async def join(
-    a_reader: asyncio.StreamReader, a_writer: asyncio.StreamWriter, b_reader: asyncio.StreamReader, b_writer: asyncio.StreamWriter
-) -> None:
-    """Copy both ways until either side ends."""
-    ways = [asyncio.ensure_future(_copy(a_reader, b_writer)), asyncio.ensure_future(_copy(b_reader, a_writer))]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for writer in (a_writer, b_writer):
-            writer.close()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(_BLOCK):
-            writer.write(data)
-            await writer.drain()
-    except (ConnectionError, ssl.SSLError):
-        return
 
 
 class Answer:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 import yaml
 
-from kapi.api import server
 from kapi.api.request import Request
+from kapi.http import server
 from kapi.objects import errors
 
 Object = dict[str, Any]

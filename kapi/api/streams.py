@@ -8,13 +8,10 @@ import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from websockets.datastructures import Headers as WebSocketHeaders
-from websockets.http11 import Request as Handshake
-from websockets.server import ServerProtocol
-
-from kapi.api import options, relay, server, watching
+from kapi.api import options, relay, watching
 from kapi.api.relay import Peer
 from kapi.api.request import Request
+from kapi.http import server, websocket
 from kapi.objects import errors
 from kapi.registry import encoding
 from kapi.registry.kind import Kind
@@ -217,30 +214,18 @@ def _service_peer(app: "App", service: Object, scheme: str, port: str) -> Peer:
 
 async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
     """Answer a watch on an upgraded connection: a text frame for each event."""
-    socket = ServerProtocol()
-    headers = WebSocketHeaders([(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.scope["headers"]])
-    response = socket.accept(Handshake(request.path, headers))
-    if response.status_code != 101:
-        raise errors.BadRequest("Upgrade request required")
-    _, writer = request.scope["extensions"][server.UPGRADE]()
-    socket.send_response(response)
-
-    async def flush() -> None:
-        for data in socket.data_to_send():
-            writer.write(data)
-        await writer.drain()
+    try:
+        socket = await websocket.accept(dict(request.scope), request.scope["extensions"][server.UPGRADE])
+    except websocket.NoWebSocket:
+        raise errors.BadRequest("Upgrade request required") from None
 
     async def send(lines: bytes) -> None:
         for line in lines.splitlines():
-            socket.send_text(line)
-        await flush()
+            await socket.send_text(line)
 
     try:
-        await flush()
         await watching.Watching(request, rest, kind, namespace, how).run(send)
-        socket.send_close()
-        await flush()
     except ConnectionError:
         return
     finally:
-        writer.close()
+        await socket.close()

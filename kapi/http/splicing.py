@@ -1,0 +1,33 @@
+"""Two connections joined: what comes in at one goes out at the other, byte for byte."""
+
+import asyncio
+import ssl
+
+_BLOCK = 1 << 16
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def join(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, far_reader: asyncio.StreamReader, far_writer: asyncio.StreamWriter
+) -> None:
+    """Copy both ways until either side ends, then close both."""
+    ways = [asyncio.ensure_future(copy(reader, far_writer)), asyncio.ensure_future(copy(far_reader, writer))]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for end in (writer, far_writer):
+            end.close()
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy until the reader's end; a broken connection is an end."""
+    try:
+        while data := await reader.read(_BLOCK):
+            writer.write(data)
+            await writer.drain()
+    except (ConnectionError, ssl.SSLError):
+        return

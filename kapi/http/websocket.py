@@ -1,0 +1,96 @@
+"""The server's side of a WebSocket on a connection that was taken over; frames by the `websockets` library, without its I/O."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from websockets.datastructures import Headers
+from websockets.exceptions import ProtocolError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+_BLOCK = 1 << 16
+_MESSAGE_LIMIT = 1 << 25
+"""Bytes of the longest message that is taken."""
+
+
+class NoWebSocket(ValueError):
+    """The request is no WebSocket handshake, or offers none of the subprotocols."""
+
+
+class WebSocket:
+    """Messages both ways on a taken-over connection. Make it with `accept`."""
+
+    def __init__(self, protocol: ServerProtocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._protocol, self._reader, self._writer = protocol, reader, writer
+        self.subprotocol = str(protocol.subprotocol or "")
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Messages as they come, text as bytes; ends when the other side closes."""
+        parts: list[bytes] = []
+        while True:
+            for event in self._protocol.events_received():
+                if not isinstance(event, Frame) or event.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
+                    continue
+                parts.append(bytes(event.data))
+                if event.fin:
+                    yield b"".join(parts)
+                    parts = []
+            await self._flush()
+            if self._protocol.state is not State.OPEN:
+                return
+            data = await self._reader.read(_BLOCK)
+            if not data:
+                self._protocol.receive_eof()
+                return
+            self._protocol.receive_data(data)
+
+    async def send(self, data: bytes) -> None:
+        """One binary message. Raises ConnectionError once the other side is gone."""
+        self._alive()
+        self._protocol.send_binary(data)
+        await self._flush()
+
+    async def send_text(self, data: bytes) -> None:
+        self._alive()
+        self._protocol.send_text(data)
+        await self._flush()
+
+    def _alive(self) -> None:
+        if self._protocol.state is not State.OPEN:
+            raise ConnectionResetError("the WebSocket is closed")
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye and hang up."""
+        try:
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_close(code, reason)
+                await self._flush()
+        except (ConnectionError, ProtocolError):
+            pass
+        finally:
+            self._writer.close()
+
+    async def _flush(self) -> None:
+        data = b"".join(self._protocol.data_to_send())
+        if data:
+            self._writer.write(data)
+            await self._writer.drain()
+
+
+async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[str] = ()) -> WebSocket:
+    """Answer a handshake. `take_over` gives the connection; only called when the handshake is good. Raises NoWebSocket."""
+    wanted = [Subprotocol(s) for s in subprotocols]
+    protocol = ServerProtocol(subprotocols=wanted or None, max_size=_MESSAGE_LIMIT, select_subprotocol=None)
+    headers = Headers([(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]])
+    response = protocol.accept(Request(scope["path"], headers))
+    if response.status_code != 101 or (wanted and protocol.subprotocol is None):
+        raise NoWebSocket("unable to upgrade: no WebSocket handshake with a known subprotocol")
+    reader, writer = take_over()
+    protocol.send_response(response)
+    out = WebSocket(protocol, reader, writer)
+    await out._flush()
+    return out
