@@ -60,6 +60,7 @@ def plugins(reader: Reader, authorizer: Authorizer) -> tuple[Plugin, ...]:
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         PodTopologyLabels(reader),
+        # MutatingAdmissionPolicy, MutatingAdmissionWebhook, ValidatingAdmissionPolicy and ValidatingAdmissionWebhook go here.
         ResourceQuota(reader),
     )
 

@@ -118,7 +118,7 @@ def _entries(schema: Schema, live: Object | None, api_version: str, subresource:
     """Whose the live fields are; what was there before anything was tracked belongs to 'before-first-apply'."""
     if live is None:
         return []
-    entries = managed.decode(live["metadata"].get("managedFields") or [])
+    entries = managed.fitting(schema, managed.decode(live["metadata"].get("managedFields") or []))
     if entries:
         return entries
     fields = difference.created(schema, live)

@@ -10,7 +10,7 @@ from typing import Any
 from kapi.schema import difference
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet
-from kapi.schema.schema import Schema
+from kapi.schema.schema import ANY, Schema
 
 Object = dict[str, Any]
 Entry = dict[str, Any]
@@ -70,15 +70,40 @@ def decode(entries: Any) -> list[Entry]:
     return list(merged.values())
 
 
-def starting(old: Object | None, new: Object, subresource: str) -> list[Entry]:
+def starting(schema: Schema, old: Object | None, new: Object, subresource: str) -> list[Entry]:
     """The entries a write starts from; takes them off `new`. Clients may send their own, or [] (or [{}]) to drop all."""
     sent = new["metadata"].pop("managedFields", None)
-    live = (old or {}).get("metadata", {}).get("managedFields")
-    if subresource or sent is None:
-        return list(live) if live else []
+    live = (old or {}).get("metadata", {}).get("managedFields") or []
+    if subresource or sent is None or sent == live:
+        return fitting(schema, live) if not schema.name else list(live)
     if sent in ([], [{}]):
         return []
-    return decode(sent) or (list(live) if live else [])
+    return fitting(schema, decode(sent)) or list(live)
+
+
+def fitting(schema: Schema, entries: Iterable[Entry]) -> list[Entry]:
+    """Entries made fit for a type that may have changed since (one from a client, or of a custom resource)."""
+    out = []
+    for item in entries:
+        fields: FieldSet = item.get("fieldsV1") or {}
+        left = flattened(schema, fields)
+        out.append(item if left is fields else {**item, "fieldsV1": left})
+    return out
+
+
+def flattened(schema: Schema, fields: FieldSet) -> FieldSet:
+    """The set for a type that has changed: what is atomic now is owned as a whole by whoever owned a part. The same one if all is well."""
+    out: Object | None = None
+    for step, node in fields.items():
+        if not node or step == ".":
+            continue
+        inner = sets.child(schema, step[2:]) if step.startswith("f:") else schema.item or ANY
+        atomic = inner.atomic or (inner.type == "list" and inner.list_type == "atomic")
+        left = sets.MEMBER if atomic else flattened(inner, node)
+        if left is not node:
+            out = dict(fields) if out is None else out
+            out[step] = left
+    return fields if out is None else out
 
 
 def settle(new: Object, entries: Iterable[Entry]) -> None:
@@ -141,7 +166,7 @@ def track(
 
     `old` is None for a create; `stamp` is the time now.
     """
-    entries = starting(old, new, subresource)
+    entries = starting(schema, old, new, subresource)
     if old is not None and not entries:
         return
     try:

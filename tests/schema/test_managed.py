@@ -4,6 +4,7 @@ from typing import Any
 
 from kapi.objects.meta import clone
 from kapi.schema import builtin, managed
+from kapi.schema.schema import Schema
 
 CONFIG = builtin.schema(builtin.named("", "v1", "ConfigMap"))
 DEPLOYMENT = builtin.schema(builtin.named("apps", "v1", "Deployment"))
@@ -79,6 +80,21 @@ def test_reset_fields_and_subresources_are_their_own_entries() -> None:
     second = write(first, changed, "one", schema=DEPLOYMENT, subresource="status", reset=(("spec",),))
     assert [e.get("subresource", "") for e in second["metadata"]["managedFields"]] == ["", "status"]
     assert second["metadata"]["managedFields"][1]["fieldsV1"] == {"f:status": {"f:readyReplicas": {}, "f:replicas": {}}}
+
+
+def test_parts_of_what_is_atomic_now_become_the_whole() -> None:
+    granular = Schema("object", fields={"m": Schema("map", item=Schema("string"))})
+    atomic = Schema("object", fields={"m": Schema("map", item=Schema("string"), atomic=True)})
+    first = write(None, {"metadata": {}, "m": {"a": "1"}}, "one", schema=granular)
+    assert owners(first) == {"one": {"f:m": {".": {}, "f:a": {}}}}
+    second = write(first, {"metadata": {}, "m": {"a": "1"}, "n": "2"}, "two", schema=atomic)
+    assert owners(second) == {"one": {"f:m": {}}, "two": {"f:n": {}}}
+
+
+def test_items_without_a_name_leave_nothing_to_own() -> None:
+    account = builtin.schema(builtin.named("", "v1", "ServiceAccount"))
+    nameless = {"metadata": {"name": "a"}, "secrets": [{"kind": "Secret"}]}
+    assert "managedFields" not in write(None, nameless, "one", schema=account)["metadata"]
 
 
 def test_the_oldest_updaters_are_folded() -> None:
