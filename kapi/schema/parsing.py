@@ -13,6 +13,9 @@ import yaml
 from kapi.schema import syntax
 from kapi.schema.reading import DecodeError, Number, Pairs
 
+SURROGATE = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
+LARGEST = 1_000_000
+"""Values a YAML document may stand for, its aliases spelled out."""
 SPACED_KEY = re.compile(rb'"\s+:')
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -33,9 +36,15 @@ def exact(raw: bytes, form: str, strict: list[str]) -> Any:
     if form == "yaml":
         return _yaml(raw, strict)
     try:
-        return json.loads(raw, object_pairs_hook=Pairs, parse_float=Number, parse_constant=_constant)
+        text = SURROGATE.sub(_sound, raw.decode(errors="replace"))
+        return json.loads(text, object_pairs_hook=Pairs, parse_float=Number, parse_constant=_constant)
     except (ValueError, RecursionError):
         raise DecodeError(syntax.error(raw) or "invalid JSON") from None
+
+
+def _sound(found: re.Match[str]) -> str:
+    """Half a surrogate pair is no character: Go reads it as U+FFFD."""
+    return found[0] if len(found[0]) != 6 else "\\ufffd"
 
 
 class _Loader(_LOADER):  # type: ignore[misc, valid-type]
@@ -90,6 +99,19 @@ def _yaml(raw: bytes, strict: list[str]) -> Any:
         raise DecodeError(f"yaml: {_yaml_words(found)}") from None
     finally:
         loader.dispose()
+    if b"*" in raw and _weight(value, {}) > LARGEST:
+        raise DecodeError("yaml: document contains excessive aliasing")
     if loader.repeated:
         strict.append("\n".join(["yaml: unmarshal errors:", *loader.repeated]))
     return value
+
+
+def _weight(value: Any, known: dict[int, int]) -> int:
+    """How many values there are, each counted as often as it is referred to."""
+    if not isinstance(value, list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = LARGEST + 1  # a document that holds itself
+        inner = (item for _, item in value) if isinstance(value, Pairs) else value
+        known[id(value)] = 1 + sum(_weight(item, known) for item in inner)
+    return known[id(value)]

@@ -171,3 +171,18 @@ def test_both_ways_agree() -> None:
     careful = decode.read({**value, "unknown": 1}, builtin.schema("io.k8s.api.core.v1.Pod"))
     assert careful == (from_bytes, ['unknown field "unknown"'])
     assert list(careful[0]) == list(from_bytes)
+
+
+def test_half_a_surrogate_pair_is_no_character() -> None:
+    raw = rb'{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"\ud800x","b":"\ud83d\ude00","c":"\\ud800","d":"\udc00"}}'
+    data = decode.decode(raw, "json", **MAP)[0]["data"]
+    assert data == {"a": "\ufffdx", "b": "\U0001f600", "c": "\\ud800", "d": "\ufffd"}
+    broken = b'{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"\xff"}}'
+    assert decode.decode(broken, "json", **MAP)[0]["data"] == {"a": "\ufffd"}
+
+
+def test_aliases_may_not_blow_up() -> None:
+    lines = ["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"{new}: &{new} [{', '.join(['*' + old] * 10)}]" for old, new in zip("abcdefg", "bcdefgh", strict=True)]
+    assert "yaml: document contains excessive aliasing" in refusal(MAP, "\n".join(lines).encode(), "yaml")
+    assert decode.parse(b"a: &x {k: v}\nb: *x\nc: {<<: *x, l: w}", "yaml") == {"a": {"k": "v"}, "b": {"k": "v"}, "c": {"k": "v", "l": "w"}}
