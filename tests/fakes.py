@@ -80,18 +80,23 @@ class FakeStream:
     def __init__(self, api: "FakeApi", wanted: Callable[[Object], bool], where: Resource, since: int, partial: bool) -> None:
         self.status, self.headers = 200, {"content-type": "application/json"}
         self._api, self._wanted, self._where, self._at, self._partial = api, wanted, where, since, partial
-        self.closed = False
+        self.closed = self.ended = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         cursor = 0
-        while not self.closed:
+        if self._at < self._api.too_old:
+            status = errors.Expired("too old resource version").status()
+            yield orjson.dumps({"type": "ERROR", "object": status}) + b"\n"
+            return
+        while not self.closed and not self.ended:
             while cursor < len(self._api.log):
                 revision, where, kind, obj = self._api.log[cursor]
                 cursor += 1
                 if revision > self._at and where == self._where and self._wanted(obj):
                     yield orjson.dumps({"type": kind, "object": partial(obj) if self._partial else obj}) + b"\n"
             self._api.changed.clear()
-            await self._api.changed.wait()
+            if not self.ended:
+                await self._api.changed.wait()
 
     async def close(self) -> None:
         self.closed = True
@@ -111,6 +116,9 @@ class FakeApi:
         self.log: list[tuple[int, Resource, str, Object]] = []
         self.changed = asyncio.Event()
         self.calls: list[str] = []
+        self.too_old = 0
+        """Watches from before this revision are told that it is gone."""
+        self._streams: list[FakeStream] = []
         self.refuse: Callable[[str, Resource, Object], errors.StatusError | None] = lambda verb, where, obj: None
 
     async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
@@ -128,7 +136,15 @@ class FakeApi:
         given = {k: v[0] for k, v in parse_qs(query).items()}
         where, namespace, _, _ = self.locate(unquote(path))
         since = int(given.get("resourceVersion") or 0)
-        return FakeStream(self, self._selected(namespace, given), where, since, "PartialObjectMetadata" in headers.get("Accept", ""))
+        stream = FakeStream(self, self._selected(namespace, given), where, since, "PartialObjectMetadata" in headers.get("Accept", ""))
+        self._streams.append(stream)
+        return stream
+
+    def end_watches(self) -> None:
+        """End every watch as a server does that goes away, before it has told of what is new."""
+        for stream in self._streams:
+            stream.ended = True
+        self.changed.set()
 
     async def close(self) -> None:
         return None

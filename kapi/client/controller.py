@@ -31,6 +31,11 @@ class Context:
     settings: Any = None
 
 
+def namespace_going(error: errors.StatusError) -> bool:
+    """The namespace is being deleted: nothing can be created in it, and nothing needs to be said or tried again."""
+    return any(c.get("reason") == "NamespaceTerminating" for c in (error.details or {}).get("causes") or ())
+
+
 class Controller:
     """Override `setup` (which informers feed which keys) and `reconcile`."""
 
@@ -95,8 +100,11 @@ class Controller:
                 log.debug("%s %s: %s", self.name, key, error)
                 self.queue.retry(key)
             except (errors.StatusError, OSError) as error:
-                log.warning("%s %s: %s", self.name, key, error)
-                self.queue.retry(key)
+                if isinstance(error, errors.StatusError) and namespace_going(error):
+                    self.queue.forget(key)
+                else:
+                    log.warning("%s %s: %s", self.name, key, error)
+                    self.queue.retry(key)
             except Exception:
                 log.exception("%s %s", self.name, key)
                 self.queue.retry(key)

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from kapi.controllers import job_rules, schedule, workload
+from kapi.client.controller import namespace_going
+from kapi.controllers import job_rules, schedule
 from kapi.controllers.workload import NORMAL, WARNING, Workload
 from kapi.objects import cron, errors, labels, meta, time
 from kapi.objects.resource import CRON_JOBS, JOBS
@@ -131,7 +132,7 @@ class CronJobs(Workload):
             status["lastScheduleTime"] = time.stamp(at)
             return
         except errors.StatusError as error:
-            if not workload.namespace_going(error):
+            if not namespace_going(error):
                 self.recorder.event(owner, WARNING, "FailedCreate", f"Error creating job: {error}")
             raise
         self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created job {name}")

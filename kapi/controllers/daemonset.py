@@ -84,7 +84,7 @@ class DaemonSets(Workload):
         mine = self.owned_by(owner)
         await self.update_status(self.objects.get(key) or owner, self._status(owner, mine, code))
         await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in mine}, [update])
-        if failure is not None and not (isinstance(failure, errors.StatusError) and workload.namespace_going(failure)):
+        if failure is not None:
             raise failure
         soon = pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
         return min((w for w in (wait, soon) if w is not None), default=None)

@@ -6,7 +6,8 @@ The arithmetic is in rollout.py, what ReplicaSets remember in revisions.py, the 
 from collections.abc import Iterable
 from typing import Any
 
-from kapi.controllers import pods, progress, revisions, rollout, workload
+from kapi.client.controller import namespace_going
+from kapi.controllers import pods, progress, revisions, rollout
 from kapi.controllers.workload import NORMAL, WARNING, Workload, controller_keys
 from kapi.objects import errors, meta, time
 from kapi.objects.resource import DEPLOYMENTS, PODS, REPLICA_SETS
@@ -136,7 +137,7 @@ class Deployments(Workload):
             await self._collision(deployment, name)
             raise
         except errors.StatusError as error:
-            if not workload.namespace_going(error):
+            if not namespace_going(error):
                 await self._create_failed(deployment, name, error)
             raise
         if size > 0:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from kapi.client.controller import namespace_going
 from kapi.controllers import backends, pods
 from kapi.controllers.backends import HEADLESS, TRIGGER_TIME, Backends
 from kapi.objects import errors, meta
@@ -130,6 +131,8 @@ class EndpointSlices(Backends):
         try:
             await self.client.create(ENDPOINT_SLICES, {"apiVersion": ENDPOINT_SLICES.api_version, "kind": "EndpointSlice", **made})
         except errors.StatusError as error:
+            if namespace_going(error):
+                raise
             self.recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
             raise
 

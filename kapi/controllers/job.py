@@ -55,7 +55,7 @@ class Jobs(Workload):
             failure, wait = await self._manage(job, mine, active, count, now)
             self._suspension(job, status)
         await self._account(job, status, verdict)
-        if failure is not None and not (isinstance(failure, StatusError) and workload.namespace_going(failure)):
+        if failure is not None:
             raise failure
         left = rules.deadline({**job, "status": status}, time.now())
         return min((w for w in (wait, left) if w is not None and w > 0), default=None)

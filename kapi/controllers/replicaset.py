@@ -29,7 +29,7 @@ class ReplicaSets(Workload):
         current = self.objects.get(key) or owner
         mine = [p for p in self.owned_by(owner) if not pods.finished(p)]
         await self.update_status(current, self._status(current, mine, wanted - len(active), failure))
-        if failure is not None and not (isinstance(failure, StatusError) and workload.namespace_going(failure)):
+        if failure is not None:
             raise failure
         return pods.available_in((p for p in mine if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())
 

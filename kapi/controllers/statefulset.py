@@ -5,10 +5,11 @@ Who a pod is (name, host name, claims) is in stateful_pod.py; here is in which o
 
 from typing import Any
 
+from kapi.client.controller import namespace_going
 from kapi.controllers import pods, rollout, stateful_pod
 from kapi.controllers.history import History
 from kapi.controllers.stateful_pod import ordinal, revision_of
-from kapi.controllers.workload import NORMAL, WARNING, Workload, namespace_going
+from kapi.controllers.workload import NORMAL, WARNING, Workload
 from kapi.objects import errors, meta, time
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 
@@ -42,7 +43,7 @@ class StatefulSets(Workload):
         mine = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
         await self.update_status(self.objects.get(key) or owner, self._status(owner, mine, current, update))
         await self.history.truncate(owner, {revision_of(p) for p in mine}, [current, update])
-        if failure is not None and not namespace_going(failure):
+        if failure is not None:
             raise failure
         return pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
+from kapi.client.controller import namespace_going
 from kapi.objects import errors, labels, meta
 from kapi.objects.resource import PODS, Resource
 
@@ -133,11 +134,6 @@ class Workload(Controller):
         if same(status, obj.get("status") or {}):
             return obj
         return await self.client.update(self.resource, {**obj, "status": status}, subresource="status")
-
-
-def namespace_going(error: errors.StatusError) -> bool:
-    """The namespace is being deleted: nothing can be created in it, and nothing needs to be said about it."""
-    return any(c.get("reason") == "NamespaceTerminating" for c in (error.details or {}).get("causes") or ())
 
 
 def same(a: Object, b: Object) -> bool:

@@ -1,0 +1,146 @@
+"""Stories of informers, events and leases against the fake API, in virtual time."""
+
+import asyncio
+from typing import Any
+
+from kapi.client.leases import Election, Heartbeat, Terms
+from kapi.objects import meta
+from kapi.objects.resource import CONFIG_MAPS, EVENTS, LEASES, PODS
+from tests.controllers.story import Cluster, story
+
+Object = dict[str, Any]
+
+
+def pod(name: str, namespace: str = "default", **labels: str) -> Object:
+    return {"metadata": {"name": name, "namespace": namespace, "labels": labels, "managedFields": [{}]}, "spec": {}}
+
+
+@story
+async def test_copy_follows_and_tells(cluster: Cluster) -> None:
+    told: list[tuple[str, str]] = []
+
+    def handler(old: Object | None, new: Object | None) -> None:
+        told.append(("-" if new is None else "+" if old is None else "=", meta.name(new or old or {})))
+
+    first = cluster.api.create(PODS, pod("a"))
+    informer = cluster.informers.of(PODS)
+    informer.on(handler)
+    await cluster.run()
+    second = cluster.api.create(PODS, pod("b"))
+    cluster.api.set(PODS, first, spec={"nodeName": "n"})
+    cluster.api.remove(PODS, second)
+    await cluster.settle()
+    assert told == [("+", "a"), ("+", "b"), ("=", "a"), ("-", "b")]
+    kept = informer.get("default/a")
+    assert kept is not None
+    assert (kept["kind"], kept["apiVersion"]) == ("Pod", "v1")
+    assert "managedFields" not in kept["metadata"]
+
+
+@story
+async def test_indexes_are_kept(cluster: Cluster) -> None:
+    informer = cluster.informers.of(PODS)
+    informer.index("app", lambda o: [meta.labels(o)["app"]])
+    first = cluster.api.create(PODS, pod("a", app="x"))
+    cluster.api.create(PODS, pod("b", app="x"))
+    await cluster.run()
+    assert [meta.name(o) for o in informer.by("app", "x")] == ["a", "b"]
+    cluster.api.set(PODS, first, metadata={**first["metadata"], "labels": {"app": "y"}})
+    await cluster.settle()
+    assert [meta.name(o) for o in informer.by("app", "x")] == ["b"]
+    assert [meta.name(o) for o in informer.by("app", "y")] == ["a"]
+
+
+@story
+async def test_own_writes_are_seen_at_once(cluster: Cluster) -> None:
+    informer = cluster.informers.of(PODS)
+    await cluster.run()
+    made = await cluster.client.create(PODS, pod("a"))
+    assert informer.get("default/a") is not None
+    await cluster.client.update(PODS, {**made, "spec": {"nodeName": "n"}})
+    assert informer.get("default/a")["spec"] == {"nodeName": "n"}  # type: ignore[index]
+    await cluster.client.delete(PODS, "a", namespace="default", grace=0)
+    assert informer.get("default/a") is None
+    await cluster.settle()
+    assert len(informer) == 0
+
+
+@story
+async def test_history_that_is_gone_is_listed_again(cluster: Cluster) -> None:
+    gone: list[str] = []
+    informer = cluster.informers.of(PODS)
+    informer.on(lambda old, new: gone.append(meta.name(old or {})) if new is None else None)
+    first = cluster.api.create(PODS, pod("a"))
+    await cluster.run()
+    cluster.api.too_old = cluster.api.revision + 3
+    cluster.api.remove(PODS, first)
+    cluster.api.create(PODS, pod("b"))
+    cluster.api.end_watches()
+    await cluster.settle(10)
+    assert [meta.name(o) for o in informer] == ["b"]
+    assert gone == ["a"]
+
+
+@story
+async def test_a_selection_holds_only_what_it_selects(cluster: Cluster) -> None:
+    cluster.api.create(CONFIG_MAPS, pod("a"))
+    cluster.api.create(CONFIG_MAPS, pod("b"))
+    informer = cluster.informers.select(CONFIG_MAPS, fields="metadata.name=b")
+    await cluster.run()
+    assert [meta.name(o) for o in informer] == ["b"]
+
+
+@story
+async def test_events_are_counted_combined_and_limited(cluster: Cluster) -> None:
+    await cluster.run()
+    about = {"kind": "Pod", "apiVersion": "v1", **cluster.api.create(PODS, pod("a"))}
+    recorder = cluster.recorder.named("tester")
+    for _ in range(3):
+        recorder.event(about, "Warning", "BackOff", "again")
+    await cluster.settle()
+    [event] = cluster.api.all(EVENTS)
+    assert (event["count"], event["source"], event["involvedObject"]["name"]) == (3, {"component": "tester"}, "a")
+    for number in range(40):
+        recorder.event(about, "Normal", "Tick", f"message {number}")
+    await cluster.settle()
+    ticks = [e for e in cluster.api.all(EVENTS) if e["reason"] == "Tick"]
+    assert len(ticks) == 10
+    assert ticks[-1]["message"] == "(combined from similar events): message 21"
+    recorder.event({**about, "metadata": {**about["metadata"], "uid": "other"}}, "Normal", "Bound", "x", action="Binding")
+    await cluster.settle()
+    modern = cluster.api.all(EVENTS)[-1]
+    assert (modern["action"], modern["reportingComponent"], "count" in modern) == ("Binding", "tester", False)
+
+
+@story
+async def test_one_leads_and_another_takes_over(cluster: Cluster) -> None:
+    leading: list[str] = []
+
+    async def lead(name: str) -> None:
+        leading.append(name)
+        await asyncio.Event().wait()
+
+    terms = Terms(15, 10, 2)
+    first = asyncio.create_task(Election(cluster.client, "x", "a", terms=terms).run(lambda: lead("a")))
+    await cluster.settle()
+    second = asyncio.create_task(Election(cluster.client, "x", "b", terms=terms).run(lambda: lead("b")))
+    await cluster.settle(60)
+    assert leading == ["a"]
+    first.cancel()
+    await cluster.settle(3)
+    assert leading == ["a", "b"]
+    assert cluster.api.all(LEASES)[0]["spec"]["leaseTransitions"] == 1
+    second.cancel()
+    await cluster.settle(1)
+    assert cluster.api.all(LEASES)[0]["spec"]["holderIdentity"] == ""
+
+
+@story
+async def test_heartbeat_is_one_write_each_ten_seconds(cluster: Cluster) -> None:
+    beating = asyncio.create_task(Heartbeat(cluster.client, "n1").run())
+    await cluster.settle(61)
+    beating.cancel()
+    assert cluster.api.calls.count("PUT leases") == 6
+    assert cluster.api.calls.count("GET leases") == 1
+    lease = cluster.api.all(LEASES)[0]
+    assert (meta.namespace(lease), lease["spec"]["holderIdentity"]) == ("kube-node-lease", "n1")
