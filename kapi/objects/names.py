@@ -75,13 +75,6 @@ _BAD_LABEL_VALUE = regex_message(
 _BAD_CONFIG_KEY = regex_message(
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.'", "[-._a-zA-Z0-9]+", "key.name", "KEY_NAME", "key-name"
 )
-_BAD_ENV_NAME = regex_message(
-    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit",
-    "[-._a-zA-Z][-._a-zA-Z0-9]*",
-    "my.env-name",
-    "MY_ENV.NAME",
-    "MyEnvName1",
-)
 _BAD_C_IDENTIFIER = regex_message(
     "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
     "[A-Za-z_][A-Za-z0-9_]*",
@@ -100,7 +93,6 @@ _underscored = re.compile(_UNDERSCORED_SUBDOMAIN).fullmatch
 _wildcard = re.compile(rf"\*\.{_SUBDOMAIN}").fullmatch
 _qualified = re.compile(_QUALIFIED).fullmatch
 _config_key = re.compile("[-._a-zA-Z0-9]+").fullmatch
-_env_name = re.compile("[-._a-zA-Z][-._a-zA-Z0-9]*").fullmatch
 _printable = re.compile(r"[ -<>-~]+").fullmatch
 _c_identifier = re.compile("[A-Za-z_][A-Za-z0-9_]*").fullmatch
 _percent = re.compile("[0-9]+%").fullmatch
@@ -207,10 +199,6 @@ def config_key(text: str) -> list[str]:
     return _check(text, 253, _config_key, _BAD_CONFIG_KEY) + _directory_prefix(text)
 
 
-def env_name_strict(text: str) -> list[str]:
-    return ([] if _env_name(text) else [_BAD_ENV_NAME]) + _directory_prefix(text)
-
-
 def env_name(text: str) -> list[str]:
     """An environment variable's name: since v1.34 any printable ASCII but '='."""
     if not text:
@@ -250,11 +238,6 @@ def in_range(value: int, low: int, high: int) -> list[str]:
 
 def port_number(value: int) -> list[str]:
     return [] if 1 <= value <= 65535 else [PORT_RANGE]
-
-
-def user_id(value: int) -> list[str]:
-    """A Unix user or group id."""
-    return in_range(value, 0, 0xFFFFFFFF)
 
 
 def domain_prefixed_path(text: str) -> list[str]:

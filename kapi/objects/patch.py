@@ -181,13 +181,6 @@ def _same(a: Any, b: Any) -> bool:
 # merge patch --------------------------------------------------------------------------------------------------------------------
 
 
-def check_merge(patch: Any) -> None:
-    """Raises BadRequest when a merge patch is not an object."""
-    if not isinstance(patch, dict):
-        message = f"json: cannot unmarshal {go_kind(patch)} into Go value of type map[string]interface {{}}"
-        raise errors.BadRequest(f"error decoding patch: {message}")
-
-
 def merge_patch(document: Object, patch: Object) -> Object:
     """The document with the patch laid over it: null removes, objects merge, all else replaces."""
     for key, value in patch.items():
