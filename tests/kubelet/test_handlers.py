@@ -1,0 +1,87 @@
+"""Probes' questions over real sockets on loopback."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from kubelet.handlers import RealHandlers, Said, Target
+from kubelet.runtime import ExecResult
+from kubelet.simulated import SimulatedRuntime
+
+
+class Commands(SimulatedRuntime):
+    async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
+        return ExecResult(int(command[0]), b"out ", b"err")
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    asked = (await reader.read(4096)).split()
+    path = asked[1] if asked else b""
+    if path == b"/there":
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\n\r\n")
+    elif path == b"/silent":
+        await reader.read()
+    else:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if path == b"/ok" else b"HTTP/1.1 503 Busy\r\n\r\n")
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """A server's port; at the end every conversation is over."""
+    talks: set[asyncio.Task[None]] = set()
+    begun = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answer(reader, writer)
+        await writer.wait_closed()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.add(asyncio.ensure_future(talk(reader, writer)))
+        begun.set()
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await begun.wait()
+        await asyncio.gather(*talks, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [("/ok", Said(True)), ("ok", Said(True)), ("/there", Said(True)), ("/bad", Said(False, "HTTP probe failed with statuscode: 503"))],
+)
+async def test_http(path: str, wanted: Said) -> None:
+    async with serving() as port:
+        target = Target("c", "127.0.0.1", {"http": port})
+        assert await RealHandlers(Commands()).run({"httpGet": {"port": "http", "path": path}}, target, 1) == wanted
+
+
+async def test_http_without_an_answer() -> None:
+    async with serving() as port:
+        said = await RealHandlers(Commands()).run({"httpGet": {"port": port, "path": "/silent"}}, Target("c", "127.0.0.1", {}), 0.05)
+    url = f"http://127.0.0.1:{port}/silent"
+    assert said == Said(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
+
+
+async def test_tcp() -> None:
+    target = Target("c", "127.0.0.1", {})
+    async with serving() as port:
+        assert await RealHandlers(Commands()).run({"tcpSocket": {"port": port}}, target, 1) == Said(True)
+    refused = await RealHandlers(Commands()).run({"tcpSocket": {"port": port}}, target, 1)
+    assert refused == Said(False, f"dial tcp 127.0.0.1:{port}: connect: connection refused")
+    http = await RealHandlers(Commands()).run({"httpGet": {"port": port}}, target, 1)
+    assert http == Said(False, f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused')
+
+
+@pytest.mark.parametrize(("code", "well"), [("0", True), ("1", False)])
+async def test_exec(code: str, well: bool) -> None:
+    said = await RealHandlers(Commands()).run({"exec": {"command": [code]}}, Target("c", "", {}), 1)
+    assert said == Said(well, "out err")
+
+
+async def test_grpc_without_a_server() -> None:
+    said = await RealHandlers(Commands()).run({"grpc": {"port": 1}}, Target("c", "127.0.0.1", {}), 1)
+    assert said == Said(False, 'timeout: failed to connect service "127.0.0.1:1" within 1s: context deadline exceeded')

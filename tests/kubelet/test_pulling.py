@@ -1,0 +1,109 @@
+"""Image names, pull policies, logins, back-off."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from kapi.objects import time
+from kapi.objects.resource import Resource
+from kubelet import pulling
+from kubelet.plan import Failure
+from kubelet.pulling import NotPulled, Puller
+from kubelet.runtime import Config, Image, RuntimeFailure
+from kubelet.simulated import SimulatedRuntime
+from tests.kubelet.build import one, pod
+
+Object = dict[str, Any]
+
+
+class Registry(SimulatedRuntime):
+    """Has what it was given, pulls what does not say `none`."""
+
+    def __init__(self, *present: str) -> None:
+        super().__init__()
+        self.present = set(present)
+        self.logins: list[Config | None] = []
+
+    async def image(self, name: str) -> Image | None:
+        return Image("sha256:1", (name,), (), 7) if name in self.present else None
+
+    async def pull(self, name: str, auth: Config | None, sandbox_config: Config) -> str:
+        self.logins.append(auth)
+        if "none" in name:
+            raise RuntimeFailure("NotFound", "no such image")
+        self.present.add(name)
+        return name
+
+
+async def nothing(resource: Resource, namespace: str, name: str) -> Object | None:
+    return None
+
+
+async def ensure(puller: Puller, container: Object, **spec: Any) -> tuple[Failure | None, list[str]]:
+    """(why not, reasons of the events)."""
+    said: list[str] = []
+
+    def say(type: str, reason: str, message: str) -> None:
+        said.append(f"{reason}: {message}")
+
+    try:
+        await puller.ensure(pod(container, **spec), container, {}, nothing, say)
+    except NotPulled as error:
+        return error.failure, said
+    return None, said
+
+
+@pytest.mark.parametrize(("image", "wanted"), [("busybox", "busybox:latest"), ("a.b:5/c", "a.b:5/c:latest"), ("x@sha256:1", "x@sha256:1")])
+def test_names(image: str, wanted: str) -> None:
+    assert pulling.normalized(image) == wanted
+
+
+@pytest.mark.parametrize("image", ["", "Busybox", "a b", ":1"])
+def test_bad_names(image: str) -> None:
+    with pytest.raises(ValueError, match="invalid reference format"):
+        pulling.normalized(image)
+
+
+async def test_policies() -> None:
+    here, away = one(image="here:1"), one(image="away:1")
+    assert await ensure(Puller(Registry("here:1")), here) == (
+        None, ['Pulled: Container image "here:1" already present on machine and can be accessed by the pod'],
+    )  # fmt: skip
+    failure, said = await ensure(Puller(Registry()), away)
+    assert failure is None
+    assert said[0] == 'Pulling: Pulling image "away:1"'
+    assert said[1].endswith("Image size: 7 bytes.")
+    assert len((await ensure(Puller(Registry("here:1")), {**here, "imagePullPolicy": "Always"}))[1]) == 2
+    failure, said = await ensure(Puller(Registry()), {**away, "imagePullPolicy": "Never"})
+    text = 'Container image "away:1" is not present with pull policy of Never'
+    assert (failure, said) == (Failure("ErrImageNeverPull", text), [f"ErrImageNeverPull: {text}"])
+
+
+async def test_a_failed_pull_backs_off() -> None:
+    try:
+        time.set_clock(lambda: 1000.0)
+        puller, container = Puller(Registry()), one(image="none:1")
+        failure, said = await ensure(puller, container)
+        assert failure == Failure("ErrImagePull", "rpc error: code = NotFound desc = no such image")
+        assert [s.partition(":")[0] for s in said] == ["Pulling", "Failed", "Failed"]
+        failure, said = await ensure(puller, container)
+        assert failure is not None
+        assert failure.reason == "ImagePullBackOff"
+        assert said == ['BackOff: Back-off pulling image "none:1"', "Failed: Error: ImagePullBackOff"]
+        time.set_clock(lambda: 1011.0)
+        failure, _ = await ensure(puller, container)
+        assert failure is not None
+        assert failure.reason == "ErrImagePull"
+    finally:
+        time.set_clock(None)
+
+
+def test_logins() -> None:
+    auth = base64.b64encode(b"me:secret").decode()
+    held = json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": auth}, "quay.io": {"username": "q", "password": "p"}}})
+    secret = {"kind": "Secret", "data": {".dockerconfigjson": base64.b64encode(held.encode()).decode()}}
+    assert pulling.credentials(secret, "busybox:1") == [{"username": "me", "password": "secret", "server_address": "docker.io"}]
+    assert pulling.credentials(secret, "quay.io/x/y") == [{"username": "q", "password": "p", "server_address": "quay.io"}]
+    assert pulling.credentials(secret, "ghcr.io/x/y") == []
