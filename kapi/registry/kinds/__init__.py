@@ -24,6 +24,15 @@ from kapi.registry.kinds.policies import (
     ValidatingPolicyStrategy,
 )
 from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
+from kapi.registry.kinds.previews import (
+    DeviceTaintRuleStrategy,
+    LeaseCandidateStrategy,
+    PodCertificateRequestStrategy,
+    PodGroupStrategy,
+    RulesReviewStrategy,
+    StorageVersionStrategy,
+    WorkloadStrategy,
+)
 from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.rbac import ClusterRoleBindingStrategy, ClusterRoleStrategy, RoleBindingStrategy, RoleStrategy
 from kapi.registry.kinds.reviews import (
@@ -120,4 +129,11 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("resource.k8s.io", "resourceclaims"): ResourceClaimStrategy,
     ("resource.k8s.io", "resourceclaimtemplates"): ResourceClaimTemplateStrategy,
     ("resource.k8s.io", "resourceslices"): ResourceSliceStrategy,
+    ("authorization.k8s.io", "selfsubjectrulesreviews"): RulesReviewStrategy,
+    ("certificates.k8s.io", "podcertificaterequests"): PodCertificateRequestStrategy,
+    ("coordination.k8s.io", "leasecandidates"): LeaseCandidateStrategy,
+    ("internal.apiserver.k8s.io", "storageversions"): StorageVersionStrategy,
+    ("resource.k8s.io", "devicetaintrules"): DeviceTaintRuleStrategy,
+    ("scheduling.k8s.io", "podgroups"): PodGroupStrategy,
+    ("scheduling.k8s.io", "workloads"): WorkloadStrategy,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
-from kapi.registry.kinds import custom_schema, rules, webhooks
+from kapi.registry.kinds import custom_schema, webhooks
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import NAME_COLUMN, Strategy
 

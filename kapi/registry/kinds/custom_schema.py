@@ -71,7 +71,8 @@ def validate(at: str, schema: Object, status: bool) -> list[Cause]:
     if status:
         if any(value not in (None, "", False, []) for field, value in schema.items() if field not in AT_ROOT):
             listed = " ".join(map(_title, AT_ROOT))
-            e.invalid(at, shown(schema), f"only [{listed}] fields are allowed at the root of the schema if the status subresource is enabled")
+            text = f"only [{listed}] fields are allowed at the root of the schema if the status subresource is enabled"
+            e.invalid(at, shown(schema), text)
         if schema.get("type") and schema["type"] != "object":
             text = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
             e.invalid(f"{at}.type", schema["type"], text)

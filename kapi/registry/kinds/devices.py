@@ -366,7 +366,7 @@ def _validate_device(e: Errors, at: str, device: Object, selective: bool) -> Non
     for name, value in (device.get("capacity") or {}).items():
         _qualified_name(e, f"{at}.capacity[{name}]", name)
         _validate_policy(e, f"{at}.capacity[{name}]", value)
-    _each(e, f"{at}.taints", device.get("taints") or [], MOST_TAINTS, _validate_taint)
+    _each(e, f"{at}.taints", device.get("taints") or [], MOST_TAINTS, taint)
     for i, consumed in enumerate(device.get("consumesCounters") or ()):
         where = f"{at}.consumesCounters[{i}]"
         e.named(f"{where}.counterSet", consumed.get("counterSet") or "", names.dns_label)
@@ -421,11 +421,11 @@ def _validate_policy(e: Errors, at: str, capacity: Object) -> None:
         e.invalid(f"{at}.requestPolicy.default", default, f"default is larger than capacity value: {most}")
 
 
-def _validate_taint(e: Errors, at: str, taint: Object) -> None:
-    e.text(f"{at}.key", taint.get("key") or "", names.label_key)
-    if taint.get("value"):
-        e.text(f"{at}.value", taint["value"], names.label_value)
-    e.enum(f"{at}.effect", taint.get("effect"), ("NoExecute", "NoSchedule", "None"), need="")
+def taint(e: Errors, at: str, given: Object) -> None:
+    e.text(f"{at}.key", given.get("key") or "", names.label_key)
+    if given.get("value"):
+        e.text(f"{at}.value", given["value"], names.label_value)
+    e.enum(f"{at}.effect", given.get("effect"), ("NoExecute", "NoSchedule", "None"), need="")
 
 
 def _validate_counters(e: Errors, at: str, counters: Object) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
-from kapi.registry.kinds import placement, quota, rules
+from kapi.registry.kinds import container_resources, placement, rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
 
@@ -157,8 +157,8 @@ class RuntimeClassStrategy(Strategy):
             return e
         e.named("handler", handler, names.dns_label)
         for name, value in ((new.get("overhead") or {}).get("podFixed") or {}).items():
-            quota.container_resource_name(e, f"overhead.podFixed[{name}]", name)
-            quota.amount(e, f"overhead.podFixed[{name}]", name, value)
+            container_resources.container_resource_name(e, f"overhead.podFixed[{name}]", name)
+            container_resources.amount(e, f"overhead.podFixed[{name}]", name, value)
         scheduling = new.get("scheduling") or {}
         rules.labels(e, "scheduling.nodeSelector", scheduling.get("nodeSelector"))
         _validate_tolerations(e, "scheduling.tolerations", scheduling.get("tolerations") or [])

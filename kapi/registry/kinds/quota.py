@@ -1,4 +1,4 @@
-"""LimitRange and ResourceQuota, and the names of resources they may speak of."""
+"""LimitRange and ResourceQuota."""
 
 import uuid
 from typing import Any
@@ -6,18 +6,16 @@ from typing import Any
 from kapi.objects import quantity
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
+from kapi.registry.kinds.container_resources import amount, container_resource_name, resource_name
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
 COMPUTE = frozenset(("cpu", "memory", "ephemeral-storage"))
-CONTAINER = COMPUTE
 COUNTED = frozenset(("pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
                      "services.nodeports", "services.loadbalancers"))  # fmt: skip
-INTEGERS = COUNTED
 QUOTAS = COMPUTE | COUNTED | frozenset(f"{way}.{name}" for way in ("requests", "limits") for name in COMPUTE) | {"requests.storage"}
-STANDARD = QUOTAS | {"storage"}
 LIMIT_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
 HUGE = ("hugepages-", "requests.hugepages-")
 POD_SCOPES = ("Terminating", "NotTerminating", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity")
@@ -33,32 +31,6 @@ EXISTS_ONLY = (
 
 def standard(name: str, known: frozenset[str]) -> bool:
     return name in known or name.startswith(HUGE)
-
-
-def resource_name(e: Errors, field: str, name: str) -> bool:
-    """'cpu' or 'example.com/gpu'."""
-    if not e.qualified(field, name):
-        return False
-    if "/" not in name and not standard(name, STANDARD):
-        e.invalid(field, name, "must be a standard resource type or fully qualified")
-        return False
-    return True
-
-
-def container_resource_name(e: Errors, field: str, name: str) -> None:
-    if not resource_name(e, field, name):
-        return
-    if "/" not in name and not standard(name, CONTAINER):
-        e.invalid(field, name, "must be a standard resource for containers")
-
-
-def amount(e: Errors, field: str, name: str, value: Any) -> None:
-    """A quantity of a resource: not negative, whole where things are counted."""
-    parsed = quantity.parse(value)
-    if parsed.nano < 0:
-        e.invalid(field, str(value), "must be greater than or equal to 0")
-    if (name in INTEGERS or ("/" in name and not name.startswith("kubernetes.io/"))) and parsed.nano % 10**9:
-        e.invalid(field, value, "must be an integer")
 
 
 # LimitRange -----------------------------------------------------------------------------------------------------------------------
