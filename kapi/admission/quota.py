@@ -68,16 +68,15 @@ class ResourceQuota(Plugin):
         raise forbidden(review, f"quota {name} changed while it was being charged, please try again")
 
     def _checked(self, review: Review, quota: Object, asked: Usage) -> Usage:
-        """What of the ask this quota limits. Raises Forbidden when it is too much, or not said."""
+        """What of the ask this quota limits (it does so once the controller has seen it). Raises Forbidden: too much, or not said."""
         name, status = quota["metadata"]["name"], quota.get("status") or {}
-        limits = (quota.get("spec") or {}).get("hard") or {}
         hard, used = status.get("hard") or {}, status.get("used") or {}
         if is_pod(review.kind.resource):
-            missing = quota_usage.unspecified(limits, (review.new or {}).get("spec") or {})
+            missing = quota_usage.unspecified(hard, (review.new or {}).get("spec") or {})
             if missing:
                 raise forbidden(review, f"failed quota: {name}: must specify {missing}")
-        more = {what: amount for what, amount in asked.items() if what in limits}
-        unknown = sorted(what for what in more if what not in hard or what not in used)
+        more = {what: amount for what, amount in asked.items() if what in hard}
+        unknown = sorted(what for what in more if what not in used)
         if unknown:
             raise forbidden(review, f"status unknown for quota: {name}, resources: {','.join(unknown)}")
         over = [what for what, amount in more.items() if quantity.parse(used[what]).nano + amount.nano > quantity.parse(hard[what]).nano]

@@ -156,6 +156,15 @@ async def test_a_quota_on_compute_wants_it_said(world: Any) -> None:
         await ResourceQuota(world.reader).validate(world.review(PODS, named("p", spec={"containers": [{"name": "c"}]})))
 
 
+async def test_a_quota_limits_nothing_before_its_status_says_what(world: Any) -> None:
+    world.add(RESOURCE_QUOTAS, "q", "ns", spec={"hard": {"pods": "0"}})
+    review = world.review(PODS, named("p", spec={"containers": [{"name": "c"}]}))
+    await ResourceQuota(world.reader).validate(review)
+    world.add(RESOURCE_QUOTAS, "q", "ns", spec={"hard": {"pods": "0"}}, status={"hard": {"pods": "0"}})
+    with pytest.raises(errors.Forbidden, match="status unknown for quota: q, resources: pods"):
+        await ResourceQuota(world.reader).validate(review)
+
+
 async def test_scoped_quotas_leave_other_pods_alone(world: Any) -> None:
     limited = quota({"pods": "0"}, {"pods": "0"})
     limited["spec"]["scopes"] = ["NotBestEffort"]
