@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from kapi.objects import time
+from kapi.objects import quantity, time
 from kapi.objects.resource import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
@@ -25,12 +25,29 @@ _STATUS = ("phase", "conditions", "nominatedNodeName", "startTime", "resourceCla
 _LEFT_OUT = ("containers", "initContainers", "ephemeralContainers", "volumes", "securityContext", "serviceAccount", "serviceAccountName")
 
 
+def _held(container: Object, said: Object) -> Object:
+    """The container with what it holds on its node, while a resize is under way: the most of wanted, allotted and actual."""
+    wanted = (container.get("resources") or {}).get("requests") or {}
+    held = dict(wanted)
+    for other in (said.get("allocatedResources") or {}, (said.get("resources") or {}).get("requests") or {}):
+        for name, amount in other.items():
+            if name in held and amount != held[name] and quantity.compare(amount, held[name]) > 0:
+                held[name] = amount
+    return container if held == wanted else {**container, "resources": {**container["resources"], "requests": held}}
+
+
+def _containers(obj: Object, kind: str, statuses: str) -> list[Object]:
+    said = {s.get("name"): s for s in (obj.get("status") or {}).get(statuses) or ()}
+    kept = [{k: c[k] for k in _CONTAINER if k in c} for c in obj["spec"][kind]]
+    return [_held(c, said[c["name"]]) if c.get("name") in said else c for c in kept]
+
+
 def trim_pod(obj: Object) -> Object:
     """What scheduling never reads is dropped: most of a pod's bytes."""
     spec = {k: v for k, v in obj["spec"].items() if k not in _LEFT_OUT}
-    for kind in ("containers", "initContainers"):
+    for kind, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
         if kind in obj["spec"]:
-            spec[kind] = [{k: c[k] for k in _CONTAINER if k in c} for c in obj["spec"][kind]]
+            spec[kind] = _containers(obj, kind, statuses)
     volumes = [v for v in obj["spec"].get("volumes") or () if "persistentVolumeClaim" in v or "ephemeral" in v]
     if volumes:
         spec["volumes"] = volumes
