@@ -96,7 +96,7 @@ class Scheduler:
                 await self._rest()
                 until = loop.time() + SLICE
                 continue
-            self.attempt(queued)
+            self._guarded(queued)
             if loop.time() > until:
                 await asyncio.sleep(0)
                 until = loop.time() + SLICE
@@ -112,9 +112,24 @@ class Scheduler:
             return
         self._wake.clear()
 
+    def _guarded(self, queued: Queued) -> None:
+        """One attempt; a plugin that raises costs its pod the attempt, not everyone the scheduler."""
+        try:
+            self.attempt(queued)
+        except Exception as error:
+            log.exception("scheduling %s", queued.pod.key)
+            self.cluster.remove(queued.pod.key)
+            self._fail(queued, set(), f"{type(error).__name__}: {error}", "SchedulerError", None)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._group is not None
-        self._group.create_task(work)
+        self._group.create_task(self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("work in the background")
 
     def _activate(self, key: str, if_gated: bool) -> None:
         self.queue.activate(key, if_gated)
@@ -162,8 +177,10 @@ class Scheduler:
             status = await self._permission(pod, wait) if wait is not None else None
             if status is None:
                 status = await profile.bind(cycle, node)
-        except OSError as error:
-            status = Status(Code.ERROR, (str(error),))
+        except Exception as error:
+            if not isinstance(error, OSError):
+                log.exception("binding %s", pod.key)
+            status = Status(Code.ERROR, (f"{type(error).__name__}: {error}",))
         finally:
             self._binding -= 1
             self._room.set()

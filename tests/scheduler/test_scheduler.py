@@ -166,6 +166,37 @@ async def test_permit_holds_a_binding(told: Story) -> None:
     assert told.condition("q")["message"] == "not today"
 
 
+class Broken(SchedulingPlugin):
+    """Raises for pods that are named for it."""
+
+    name = "Broken"
+
+    def pre_filter(self, cycle: Cycle) -> Status | None:
+        if cycle.pod.name == "cursed":
+            raise ZeroDivisionError("oops")
+        return None
+
+    async def pre_bind(self, cycle: Cycle, node: NodeInfo) -> Status | None:
+        if cycle.pod.name == "jinxed":
+            raise KeyError("what")
+        return None
+
+
+def with_broken(handle: Handle) -> Sequence[Weighted]:
+    return [*default_plugins(handle), Weighted(Broken(), 0)]
+
+
+@story
+async def test_a_plugin_that_raises_costs_only_its_pod(told: Story) -> None:
+    await told.nodes(node("a"))
+    scheduler = await told.start(plugins=with_broken)
+    await told.pods(pod("cursed", priority=1), pod("jinxed"), pod("fine", cpu="1"))
+    assert told.condition("cursed")["message"] == "ZeroDivisionError: oops"
+    assert told.condition("jinxed")["reason"] == "SchedulerError"
+    assert told.where("fine") == "a"
+    assert list(scheduler.cluster.pods) == ["default/fine"]
+
+
 @story
 async def test_deleted_while_waiting(told: Story) -> None:
     await told.nodes(node("a", cpu="1"))
