@@ -22,7 +22,9 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def may_repeat(raw: bytes, value: Any) -> bool:
     """Whether a key of the JSON text may stand twice in its object: cheap, and sure only when the answer is no."""
-    if b"\\u" in raw or SPACED_KEY.search(raw):
+    if b"\\u" in raw:
+        return True
+    if (b" :" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw) and SPACED_KEY.search(raw):
         return True
     return raw.count(b'":') != orjson.dumps(value).count(b'":')
 
