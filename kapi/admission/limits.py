@@ -1,12 +1,11 @@
 """LimitRanger: a namespace's LimitRanges give containers their default requests and limits, and bound what is asked for."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_pod
 from kapi.objects import quantity
-from kapi.objects.quantity import Quantity
 from kapi.objects.resource import LIMIT_RANGES, Resource
+from kapi.objects.usage import sum_of
 from kapi.registry.review import Review
 
 ANNOTATION = "kubernetes.io/limit-ranger"
@@ -144,34 +143,3 @@ def _ratio(kind: str, name: str, bound: str, request: str | None, limit: str | N
         return [f"{head}, but no limit is specified or limit is 0"]
     ratio = quantity.parse(limit).nano / quantity.parse(request).nano
     return [f"{head}, but provided ratio is {ratio:f}"] if ratio > quantity.parse(bound).nano / 10**9 else []
-
-
-def _plus(total: dict[str, Quantity], more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total[name].plus(quantity.parse(amount)) if name in total else quantity.parse(amount)
-
-
-def _largest(amounts: Iterable[Amounts]) -> dict[str, Quantity]:
-    out: dict[str, Quantity] = {}
-    for one in amounts:
-        for name, amount in one.items():
-            value = quantity.parse(amount)
-            if name not in out or value.nano > out[name].nano:
-                out[name] = value
-    return out
-
-
-def sum_of(spec: Object, field: str) -> Amounts:
-    """What a pod asks for as a whole: all containers together, or its largest init container."""
-    total: dict[str, Quantity] = {}
-    for container in spec.get("containers") or ():
-        _plus(total, (container.get("resources") or {}).get(field) or {})
-    inits = spec.get("initContainers") or ()
-    for container in inits:
-        if container.get("restartPolicy") == "Always":
-            _plus(total, (container.get("resources") or {}).get(field) or {})
-    peak = _largest((c.get("resources") or {}).get(field) or {} for c in inits if c.get("restartPolicy") != "Always")
-    for name, amount in peak.items():
-        if name not in total or amount.nano > total[name].nano:
-            total[name] = amount
-    return {name: str(amount) for name, amount in total.items()}

@@ -4,11 +4,10 @@ The quota's status.used is raised before the object is written, by compare-and-s
 and then came to nothing.
 """
 
-from kapi.admission import quota_usage
 from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_pod
-from kapi.admission.quota_usage import Usage
-from kapi.objects import quantity
+from kapi.objects import quantity, usage
 from kapi.objects.resource import RESOURCE_QUOTAS, Resource
+from kapi.objects.usage import Usage
 from kapi.registry import encoding
 from kapi.registry.review import Review
 from kapi.storage.store import Mismatch
@@ -41,13 +40,13 @@ class ResourceQuota(Plugin):
         if not self.reader.list(RESOURCE_QUOTAS, review.namespace):
             return
         resource, new = review.kind.resource, review.new or {}
-        asked = quota_usage.of(resource, new)
+        asked = usage.of(resource, new)
         if review.operation == UPDATE:
-            before = quota_usage.of(resource, review.old or {})
+            before = usage.of(resource, review.old or {})
             asked = {name: amount.minus(before[name]) if name in before else amount for name, amount in asked.items()}
         asked = {name: amount for name, amount in asked.items() if amount.nano > 0}
         for quota in list(self.reader.list(RESOURCE_QUOTAS, review.namespace)):
-            if asked and quota_usage.concerns(quota, resource, new):
+            if asked and usage.concerns(quota, resource, new):
                 await self._charge(review, quota, asked)
 
     async def _charge(self, review: Review, quota: Object, asked: Usage) -> None:
@@ -72,7 +71,7 @@ class ResourceQuota(Plugin):
         name, status = quota["metadata"]["name"], quota.get("status") or {}
         hard, used = status.get("hard") or {}, status.get("used") or {}
         if is_pod(review.kind.resource):
-            missing = quota_usage.unspecified(hard, (review.new or {}).get("spec") or {})
+            missing = usage.unspecified(hard, (review.new or {}).get("spec") or {})
             if missing:
                 raise forbidden(review, f"failed quota: {name}: must specify {missing}")
         more = {what: amount for what, amount in asked.items() if what in hard}

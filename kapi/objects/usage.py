@@ -1,14 +1,19 @@
-"""What an object counts for in a ResourceQuota, and whether a quota is about it at all. Pure; the plugin is in quota.py."""
+"""What an object counts for in a ResourceQuota, and whether a quota is about it at all. Pure.
 
+Admission charges with it, the controller counts up with it what is really there.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
-from kapi.admission.limits import sum_of
 from kapi.objects import quantity
 from kapi.objects.quantity import Quantity
 from kapi.objects.resource import Resource
 
 Object = dict[str, Any]
 Usage = dict[str, Quantity]
+Amounts = dict[str, Any]
+"""Quantities by resource, as they are written."""
 
 _ONE = quantity.parse("1")
 _BY_NAME = frozenset({"configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"})
@@ -148,3 +153,37 @@ def unspecified(hard: Object, spec: Object) -> str:
             if what not in ((container.get("resources") or {}).get(way) or {}):
                 missing.setdefault(name, []).append(container.get("name", ""))
     return "; ".join(f"{name} for: {','.join(sorted(missing[name]))}" for name in sorted(missing))
+
+
+# sums ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _plus(total: dict[str, Quantity], more: Amounts) -> None:
+    for name, amount in more.items():
+        total[name] = total[name].plus(quantity.parse(amount)) if name in total else quantity.parse(amount)
+
+
+def _largest(amounts: Iterable[Amounts]) -> dict[str, Quantity]:
+    out: dict[str, Quantity] = {}
+    for one in amounts:
+        for name, amount in one.items():
+            value = quantity.parse(amount)
+            if name not in out or value.nano > out[name].nano:
+                out[name] = value
+    return out
+
+
+def sum_of(spec: Object, field: str) -> Amounts:
+    """What a pod asks for as a whole: all containers together, or its largest init container."""
+    total: dict[str, Quantity] = {}
+    for container in spec.get("containers") or ():
+        _plus(total, (container.get("resources") or {}).get(field) or {})
+    inits = spec.get("initContainers") or ()
+    for container in inits:
+        if container.get("restartPolicy") == "Always":
+            _plus(total, (container.get("resources") or {}).get(field) or {})
+    peak = _largest((c.get("resources") or {}).get(field) or {} for c in inits if c.get("restartPolicy") != "Always")
+    for name, amount in peak.items():
+        if name not in total or amount.nano > total[name].nano:
+            total[name] = amount
+    return {name: str(amount) for name, amount in total.items()}
