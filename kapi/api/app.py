@@ -195,7 +195,7 @@ async def _evict(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _token(request: Request, app: App, kind: Kind) -> None:
-    await subresources.token(request, kind, app.access.tokens)
+    await subresources.token(request, app.rest, kind, app.access.tokens)
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:

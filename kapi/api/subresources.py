@@ -15,6 +15,7 @@ from kapi.registry import binding, encoding, eviction, scale
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, Written
+from kapi.registry.review import Review
 from kapi.schema import builtin, decode, patching
 
 Object = dict[str, Any]
@@ -102,6 +103,16 @@ async def _answer_scale(request: Request, kind: Kind, written: Written) -> None:
 # pods -------------------------------------------------------------------------------------------------------------------------------
 
 
+async def _admit(rest: Rest, what: Call, new: Object) -> None:
+    """Put the object POSTed to a subresource (a Binding, Eviction, TokenRequest) through admission."""
+    review = Review(
+        kind=what.kind, operation="CREATE", user=what.user, namespace=what.namespace, name=what.name, subresource=what.subresource,
+        new=new, options=what.options, dry_run=what.dry_run, warnings=what.warnings,
+    )  # fmt: skip
+    await rest.admission.mutate(review)
+    await rest.admission.validate(review)
+
+
 async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     """POST pods/NAME/binding."""
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
@@ -110,6 +121,7 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     given_name = wanted["metadata"].get("name")
     if given_name and given_name != what.name:
         raise errors.BadRequest("name in URL does not match name in Binding object")
+    await _admit(rest, what, wanted)
     await binding.bind(rest, what, wanted)
     await responses.send_object(request, 201, SUCCESS)
 
@@ -124,6 +136,7 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
         raise errors.BadRequest("name in URL does not match name in Eviction object")
     how = options.delete_options({}, wanted.get("deleteOptions") or {})
     what.dry_run = what.dry_run or "dryRun" in how
+    await _admit(rest, what, wanted)
     await eviction.evict(rest, what, budgets, writing.deletion_options(how))
     await responses.send_object(request, 201, SUCCESS)
 
@@ -131,10 +144,11 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
 # service accounts -------------------------------------------------------------------------------------------------------------------
 
 
-async def token(request: Request, kind: Kind, tokens: Tokens) -> None:
+async def token(request: Request, rest: Rest, kind: Kind, tokens: Tokens) -> None:
     """POST serviceaccounts/NAME/token."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = _body(await request.body(), writing.media(request), "authentication.k8s.io", "v1", "TokenRequest", what.warnings)
+    await _admit(rest, what, wanted)
     answered = tokens.request(what.namespace, what.name, wanted)
     await responses.send_object(request, 201, answered, responses.negotiate(request.accept))

@@ -206,9 +206,9 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
         settle_namespace(out, kind, what.namespace)
-        out, _ = decode.read(out, kind.schema)
-        kind.strategy.default(out)
-        return out
+        obj: Object = decode.read(out, kind.schema)[0]
+        kind.strategy.default(obj)
+        return obj
 
     return await rest.update(what, change, create=None if what.subresource else lambda: change(None))
 

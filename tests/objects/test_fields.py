@@ -1,7 +1,7 @@
 """Field selectors: operators, escapes, errors."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapi.objects import fields
@@ -25,5 +25,6 @@ def test_not_understood() -> None:
 
 
 @given(st.text(min_size=1))
+@settings(max_examples=40)
 def test_an_escaped_value_reads_back(value: str) -> None:
     assert fields.parse(f"f={fields.escape(value)}").terms == (fields.Term("f", value),)

@@ -1,7 +1,7 @@
 """Label selectors: both forms, stock's words for errors, and the law that a printed selector reads back the same."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapi.objects import labels
@@ -64,11 +64,13 @@ requirements = st.one_of(
 
 
 @given(st.lists(requirements, max_size=4))
+@settings(max_examples=40)
 def test_what_is_printed_reads_back(terms: list[labels.Requirement]) -> None:
     selector = labels.Selector(terms)
     assert labels.parse(str(selector)) == selector
 
 
 @given(st.lists(requirements, max_size=4), st.dictionaries(words, words, max_size=4))
+@settings(max_examples=40)
 def test_a_selector_is_the_conjunction_of_its_terms(terms: list[labels.Requirement], have: dict[str, str]) -> None:
     assert labels.Selector(terms).matches(have) == all(labels.Selector([term]).matches(have) for term in terms)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapi.objects import errors, patch
@@ -77,11 +77,13 @@ objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 @given(objects, objects)
+@settings(max_examples=40)
 def test_a_merge_patch_twice_is_once(document: Any, change: Any) -> None:
     once = patch.merge_patch(clone(document), change)
     assert patch.merge_patch(clone(once), change) == once
 
 
 @given(objects, objects)
+@settings(max_examples=40)
 def test_adding_and_removing_leaves_the_document(document: Any, value: Any) -> None:
     assert operate(document, {"op": "add", "path": "/new", "value": value}, {"op": "remove", "path": "/new"}) == document

@@ -122,14 +122,14 @@ data = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("xyz"), max_size
 
 
 @given(data, data)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_applying_twice_is_applying_once(before: Any, wanted: Any) -> None:
     once = applied(applied(None, config(**before), "other"), config(**wanted), force=True)
     assert applied(once, config(**wanted), stamp="2030-01-01T00:00:00Z") == once
 
 
 @given(data.filter(bool), st.dictionaries(st.sampled_from("efgh"), st.sampled_from("xyz"), min_size=1, max_size=4))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_disjoint_managers_never_conflict_and_their_order_does_not_matter(a: Any, b: Any) -> None:
     left = applied(applied(None, config(**a), "one"), config(**b), "two")
     right = applied(applied(None, config(**b), "two"), config(**a), "one")
@@ -138,7 +138,7 @@ def test_disjoint_managers_never_conflict_and_their_order_does_not_matter(a: Any
 
 
 @given(data, st.permutations("abcd"))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_the_order_of_keys_does_not_matter(wanted: Any, order: Any) -> None:
     shuffled = {key: wanted[key] for key in order if key in wanted}
     assert applied(None, config(**wanted)) == applied(None, config(**shuffled))

@@ -104,7 +104,7 @@ def built(all_paths: list[tuple[str, ...]]) -> Any:
 
 
 @given(many_paths, many_paths)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_the_algebra_is_that_of_sets_of_paths(a: Any, b: Any) -> None:
     x, y = built(a), built(b)
     assert paths(x) == set(a)
@@ -118,7 +118,7 @@ values = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"), max_siz
 
 
 @given(values, values)
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_changed_and_removed_tell_apart_any_two_maps(old: Any, new: Any) -> None:
     schema = Schema("object", fields={"data": Schema("map", item=Schema("string"))})
     changed, removed = difference.between(schema, {"data": old}, {"data": new})

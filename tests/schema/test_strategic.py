@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapi.objects import errors
@@ -90,6 +90,7 @@ envs = st.lists(st.sampled_from("ABCD"), unique=True).map(lambda names: [{"name"
 
 
 @given(envs, envs)
+@settings(max_examples=40)
 def test_a_patch_twice_is_once(live: Any, change: Any) -> None:
     before = pod_spec(containers=[{"name": "c", "env": live}])
     patch = pod_spec(containers=[{"name": "c", "env": change}])
