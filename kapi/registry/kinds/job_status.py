@@ -108,6 +108,6 @@ def check(e: Errors, new: Object, old: Object) -> None:
     if has(status, "Complete") or has(status, "Failed"):
         _finished(e, status)
     if (status.get("ready") or 0) > (status.get("active") or 0):
-        e.invalid("status.ready", status["ready"], "cannot set more ready pods than active")
+        e.invalid("status.ready", status.get("ready") or 0, "cannot set more ready pods than active")
     _indexes(e, "completedIndexes", status, spec)
     _indexes(e, "failedIndexes", status, spec)

@@ -1,0 +1,126 @@
+"""Changes of pods: the few fields that may change, gated pods, status, resize, ephemeral containers."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from kapi.registry.kinds.pods import PodStrategy
+from tests.registry.kinds.making import Object, change_faults, container, made, pod
+
+PODS = PodStrategy()
+FROZEN = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+
+
+def to(**fields: Any) -> Callable[[Object], None]:
+    return lambda obj: obj["spec"].update(fields)
+
+
+def image(obj: Object) -> None:
+    obj["spec"]["containers"][0]["image"] = "other:1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [image, to(activeDeadlineSeconds=5), to(tolerations=[{"key": "k", "operator": "Exists"}]), lambda obj: None],
+    ids=["image", "deadline", "toleration", "nothing"],
+)
+def test_may_change(change: Callable[[Object], None]) -> None:
+    assert change_faults(PODS, pod(), change) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [to(nodeName="n"), to(restartPolicy="Never"), to(hostNetwork=True), to(nodeSelector={"a": "b"}), to(priority=5),
+     to(volumes=[{"name": "v", "emptyDir": {}}]), to(containers=container(command=["x"]))],
+    ids=["node", "restart", "network", "selector", "priority", "volumes", "command"],
+)  # fmt: skip
+def test_may_not_change(change: Callable[[Object], None]) -> None:
+    found = change_faults(PODS, pod(), change)
+    assert len(found) == 1
+    assert found[0].startswith(FROZEN)
+    assert "\n@@ " in found[0]
+
+
+def test_number_of_containers_is_fixed() -> None:
+    found = change_faults(PODS, pod(), lambda obj: obj["spec"]["containers"].append({"name": "d", "image": "i"}))
+    assert found == ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+
+
+def test_deadline_only_shrinks() -> None:
+    found = change_faults(PODS, pod(activeDeadlineSeconds=5), to(activeDeadlineSeconds=6))
+    assert found == ["spec.activeDeadlineSeconds: Invalid value: 6: must be less than or equal to previous value"]
+
+
+def test_tolerations_are_only_added() -> None:
+    old = pod(tolerations=[{"key": "k", "operator": "Exists"}])
+    found = change_faults(PODS, old, to(tolerations=[]))
+    assert found == ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]
+
+
+def test_gates_are_only_taken_away() -> None:
+    old = pod(schedulingGates=[{"name": "a"}])
+    assert change_faults(PODS, deepcopy(old), to(schedulingGates=[])) == []
+    found = change_faults(PODS, old, to(schedulingGates=[{"name": "a"}, {"name": "b"}]))
+    assert found == ["spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'b'"]
+
+
+def test_gated_pod_may_narrow_its_nodes() -> None:
+    assert change_faults(PODS, pod(schedulingGates=[{"name": "a"}], nodeSelector={"a": "b"}), to(nodeSelector={"a": "b", "c": "d"})) == []
+    found = change_faults(PODS, pod(schedulingGates=[{"name": "a"}], nodeSelector={"a": "b"}), to(nodeSelector={"a": "x"}))
+    assert [line.split(":")[0] for line in found] == ["spec.nodeSelector"]
+
+
+def status_faults(before: Object, after: Object, **spec: Any) -> list[str]:
+    old = made(PODS, pod(**spec))
+    old["status"].update(before)
+    new = deepcopy(old)
+    new["status"].update(after)
+    PODS.prepare_subresource("status", new, old)
+    return [f"{c.field}: {c.message}" for c in PODS.validate_subresource("status", new, old)]
+
+
+def test_status_rules() -> None:
+    ended = {"containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 0}}}]}
+    running: Object = {"containerStatuses": [{"name": "c", "state": {"running": {}}}]}
+    assert status_faults(ended, running) == []
+    assert status_faults(ended, running, restartPolicy="Never") == [
+        "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"
+    ]
+    assert status_faults({}, {"qosClass": "Guaranteed"}) == ['status.qosClass: Invalid value: "Guaranteed": field is immutable']
+    assert status_faults({}, {"podIPs": [{"ip": "x"}]})[0].startswith("status.podIPs[0]")
+
+
+def through(subresource: str, old: Object, change: Callable[[Object], None]) -> tuple[Object, list[str]]:
+    made(PODS, old)
+    new = deepcopy(old)
+    change(new)
+    PODS.default(new)
+    PODS.prepare_subresource(subresource, new, old)
+    return new, [f"{c.field}: {c.message}" for c in PODS.validate_subresource(subresource, new, old)]
+
+
+def test_ephemeral_containers_are_added_and_stay() -> None:
+    new, found = through("ephemeralcontainers", pod(), lambda obj: obj["spec"].update(
+        ephemeralContainers=[{"name": "e", "image": "i"}], restartPolicy="Never"))  # fmt: skip
+    assert found == []
+    assert new["spec"]["ephemeralContainers"][0]["name"] == "e"
+    assert new["spec"]["restartPolicy"] == "Always"
+    _, found = through("ephemeralcontainers", new, lambda obj: obj["spec"].pop("ephemeralContainers"))
+    assert found == ["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be removed\n"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "fault"),
+    [
+        ({"requests": {"cpu": "2", "memory": "1Gi"}}, ""),
+        ({"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "2"}}, ""),
+        ({"requests": {"cpu": "2"}}, "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"),
+    ],
+)
+def test_resize(resources: Object, fault: str) -> None:
+    old = pod(containers=container(resources={"requests": {"cpu": "1", "memory": "1Gi"}}))
+    new, found = through("resize", old, lambda obj: obj["spec"]["containers"][0].update(resources=resources, image="other"))
+    assert found == ([fault] if fault else [])
+    assert new["spec"]["containers"][0]["image"] == "i"
