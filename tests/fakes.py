@@ -48,6 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def field_values(obj: Object) -> dict[str, str]:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     known = {"metadata.name": meta.name(obj), "metadata.namespace": meta.namespace(obj)}
+    known["type"] = str(obj.get("type") or "")
     return known | {"spec.nodeName": spec.get("nodeName") or "", "status.phase": status.get("phase") or ""}
 
 
@@ -116,6 +117,8 @@ class FakeApi:
         self.log: list[tuple[int, Resource, str, Object]] = []
         self.changed = asyncio.Event()
         self.calls: list[str] = []
+        self.may: Callable[[Object], bool] = lambda spec: False
+        """The answer to a SubjectAccessReview."""
         self.too_old = 0
         """Watches from before this revision are told that it is gone."""
         self._streams: list[FakeStream] = []
@@ -165,6 +168,8 @@ class FakeApi:
     def _answer(self, method: str, path: str, query: dict[str, str], body: Any, headers: Headers) -> Object:
         if path in ("/api", "/apis"):
             return self._discovery(path == "/api")
+        if path.endswith("/subjectaccessreviews"):
+            return {**body, "status": {"allowed": self.may(body["spec"])}}
         where, namespace, name, sub = self.locate(path)
         self.calls.append(f"{method} {where.plural}" + (f"/{sub}" if sub else ""))
         if refused := self.refuse(method, where, body or {}):
@@ -223,7 +228,7 @@ class FakeApi:
             raise errors.conflict(where.plural, where.group, meta.name(old), "Precondition failed: UID in precondition")
         if given.get("resourceVersion") and given["resourceVersion"] != meta.resource_version(old):
             raise errors.conflict(where.plural, where.group, meta.name(old), errors.STALE)
-        if sub == "status":
+        if sub in ("status", "approval"):
             new = {**old, "status": new.get("status"), "metadata": {**old["metadata"], "annotations": given.get("annotations") or {}}}
         elif sub == "finalize":
             new = {**old, "spec": new["spec"]}

@@ -8,6 +8,7 @@ import platform
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.leases import Election
+from kapi.controllers.account_token import AccountTokens
 from kapi.controllers.cluster_role import ClusterRoleAggregation
 from kapi.controllers.cronjob import CronJobs
 from kapi.controllers.daemonset import DaemonSets
@@ -22,8 +23,10 @@ from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCerti
 from kapi.controllers.node import NodeLifecycle
 from kapi.controllers.pod_garbage import PodGarbageCollector
 from kapi.controllers.protection import ClaimProtection, VolumeProtection
+from kapi.controllers.quota import Quotas
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
 from kapi.controllers.settings import Settings
+from kapi.controllers.signing_request import RequestApproval, RequestCleaning, RequestSigning
 from kapi.controllers.statefulset import StatefulSets
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.controllers.ttl import TimeToLive
@@ -44,7 +47,12 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CronJobs,
     TimeToLive,
     Disruption,
+    Quotas,
     ClusterRoleAggregation,
+    AccountTokens,
+    RequestApproval,
+    RequestSigning,
+    RequestCleaning,
     ClaimProtection,
     VolumeProtection,
     NodeLifecycle,

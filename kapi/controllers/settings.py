@@ -7,6 +7,12 @@ from dataclasses import dataclass
 class Settings:
     cluster_ca: str = ""
     """PEM of the cluster's certificate authority, published as ConfigMap kube-root-ca.crt in every namespace."""
+    signing_cert_file: str = ""
+    """Certificate of the authority that signs CertificateSigningRequests."""
+    signing_key_file: str = ""
+    """Its key; without one nothing is signed."""
+    account_key_file: str = ""
+    """Key that signs the tokens in Secrets of service accounts; without one they stay empty."""
     node_monitor_grace: float = 50.0
     """Seconds without a sign of life from a kubelet before its node is Unknown."""
     terminated_pods: int = 12500

@@ -1,0 +1,93 @@
+"""Secrets of type kubernetes.io/service-account-token: filled with a token that does not expire, and gone with their account.
+
+The older way; tokens of today come from TokenRequest.
+"""
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kapi.client import Controller
+from kapi.controllers.settings import Settings
+from kapi.objects import errors, meta
+from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
+
+Object = dict[str, Any]
+
+TYPE = "kubernetes.io/service-account-token"
+ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
+ISSUER = "kubernetes/serviceaccount"
+
+
+def token(account: Object, secret: Object, key_file: str) -> str:
+    """A signed token without an end, with the claims of stock's legacy tokens."""
+    import jwt  # heavy, and hardly ever asked for
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    private: Any = load_pem_private_key(Path(key_file).read_bytes(), None)
+    claims = {
+        "iss": ISSUER,
+        f"{ISSUER}/namespace": meta.namespace(account),
+        f"{ISSUER}/secret.name": meta.name(secret),
+        f"{ISSUER}/service-account.name": meta.name(account),
+        f"{ISSUER}/service-account.uid": meta.uid(account),
+        "sub": f"system:serviceaccount:{meta.namespace(account)}:{meta.name(account)}",
+    }
+    return jwt.encode(claims, private, algorithm="RS256" if isinstance(private, RSAPrivateKey) else "ES256")
+
+
+class AccountTokens(Controller):
+    name = "serviceaccount-token-controller"
+
+    def setup(self) -> None:
+        self.secrets = self.context.informers.select(SECRETS, fields=f"type={TYPE}")
+        self._needs.append(self.secrets)
+        self.secrets.index("account", self._account_keys)
+        self.accounts = self.watch(SERVICE_ACCOUNTS, self._secrets_of)
+        self.secrets.on(lambda old, new: self.queue.add(meta.key(new or old or {})))
+
+    def _account_keys(self, secret: Object) -> Iterable[str]:
+        yield f"{meta.namespace(secret)}/{meta.annotations(secret).get(ACCOUNT_NAME, '')}"
+
+    def _secrets_of(self, account: Object) -> Iterable[str]:
+        return [meta.key(s) for s in self.secrets.by("account", meta.key(account))]
+
+    async def reconcile(self, key: str) -> float | None:
+        secret = self.secrets.get(key)
+        if secret is None or meta.deleting(secret):
+            return None
+        account = self.accounts.get(next(iter(self._account_keys(secret))))
+        bound = meta.annotations(secret).get(ACCOUNT_UID)
+        if account is None or (bound and bound != meta.uid(account)):
+            await self._orphaned(secret)
+            return None
+        await self._fill(account, secret)
+        return None
+
+    async def _orphaned(self, secret: Object) -> None:
+        """Ask the server before deleting: the account may be newer than our copy."""
+        name = meta.annotations(secret).get(ACCOUNT_NAME, "")
+        try:
+            live = await self.client.get(SERVICE_ACCOUNTS, name, meta.namespace(secret))
+            if meta.annotations(secret).get(ACCOUNT_UID) in (None, meta.uid(live)):
+                return
+        except errors.NotFound:
+            pass
+        try:
+            await self.client.delete(SECRETS, meta.name(secret), namespace=meta.namespace(secret), uid=meta.uid(secret))
+        except errors.NotFound:
+            return
+
+    async def _fill(self, account: Object, secret: Object) -> None:
+        settings: Settings = self.context.settings
+        have = secret.get("data") or {}
+        wanted = {"ca.crt": settings.cluster_ca, "namespace": meta.namespace(secret)}
+        data = {**have, **{k: base64.b64encode(v.encode()).decode() for k, v in wanted.items() if v}}
+        if not have.get("token") and settings.account_key_file:
+            made = token(account, secret, settings.account_key_file)
+            data["token"] = base64.b64encode(made.encode()).decode()
+        annotations = {**meta.annotations(secret), ACCOUNT_UID: meta.uid(account)}
+        if data != have or annotations != meta.annotations(secret):
+            await self.client.update(SECRETS, {**secret, "data": data, "metadata": {**secret["metadata"], "annotations": annotations}})

@@ -1,0 +1,105 @@
+"""ResourceQuota: status.used counted up from what is there. Admission charges ahead; here it is put right when things go."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from kapi.client import Controller, Informer
+from kapi.controllers import pods
+from kapi.controllers.discovery import discover
+from kapi.controllers.workload import namespace_keys
+from kapi.objects import meta, quantity, usage
+from kapi.objects.resource import (
+    CONFIG_MAPS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    RESOURCE_QUOTAS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
+
+Object = dict[str, Any]
+
+WHOLE = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
+"""Resources whose use depends on more than their number, and those that are watched anyway."""
+NAMED = {r.plural: r for r in (*WHOLE, SECRETS, CONFIG_MAPS)}
+
+
+def concerned(name: str) -> tuple[str, str]:
+    """(group, plural) of the resource that a quota's name is about: 'count/deployments.apps', 'requests.cpu', 'services.nodeports'."""
+    if name.startswith("count/"):
+        plural, _, group = name[6:].partition(".")
+        return group, plural
+    if name.startswith("services"):
+        return "", "services"
+    if name == "requests.storage" or ".storageclass.storage.k8s.io/" in name:
+        return "", "persistentvolumeclaims"
+    return "", name if name in NAMED else "pods"
+
+
+class Quotas(Controller):
+    name = "resourcequota-controller"
+
+    def setup(self) -> None:
+        self.quotas = self.watch(RESOURCE_QUOTAS)
+        self.quotas.index("namespace", namespace_keys)
+        self._sources: dict[tuple[str, str], Informer] = {}
+        for resource in WHOLE:
+            self._source(resource, self.informer(resource))
+
+    def _source(self, resource: Resource, informer: Informer) -> Informer:
+        informer.index("namespace", namespace_keys)
+        informer.on(functools.partial(self._changed, resource))
+        self._sources[(resource.group, resource.plural)] = informer
+        return informer
+
+    def _changed(self, resource: Resource, old: Object | None, new: Object | None) -> None:
+        """Things that come are charged for already; what goes, ends or changes its size has to be counted again."""
+        if not len(self.quotas):
+            return
+        obj = new or old or {}
+        if old is not None and new is not None and _weight(resource, old) == _weight(resource, new):
+            return
+        for quota in self.quotas.by("namespace", meta.namespace(obj)):
+            self.queue.add(meta.key(quota))
+
+    async def reconcile(self, key: str) -> float | None:
+        quota = self.quotas.get(key)
+        if quota is None:
+            return None
+        hard = quota["spec"].get("hard") or {}
+        used = dict.fromkeys(hard, quantity.parse("0"))
+        for group, plural in {concerned(name) for name in hard}:
+            informer = self._sources.get((group, plural)) or await self._find(group, plural)
+            if informer is None:
+                continue
+            for amounts in self._amounts(quota, informer):
+                for name in amounts.keys() & used.keys():
+                    used[name] = used[name].plus(amounts[name])
+        status = {"hard": hard, "used": {name: str(amount) for name, amount in used.items()}}
+        if status != {k: (quota.get("status") or {}).get(k) for k in status}:
+            await self.client.update(RESOURCE_QUOTAS, {**quota, "status": status}, subresource="status")
+        return None
+
+    def _amounts(self, quota: Object, informer: Informer) -> Iterator[usage.Usage]:
+        for obj in informer.by("namespace", meta.namespace(quota)):
+            if usage.concerns(quota, informer.resource, obj):
+                yield _weight(informer.resource, obj)
+
+    async def _find(self, group: str, plural: str) -> Informer | None:
+        """The metadata of a resource that only its number matters of; None when it is not served."""
+        for resource in (await discover(self.client)).able("list", "watch"):
+            if (resource.group, resource.plural) == (group, plural):
+                informer = self.context.informers.of(resource, metadata=True)
+                await informer.synced.wait()
+                return self._source(resource, informer)
+        return None
+
+
+def _weight(resource: Resource, obj: Object) -> usage.Usage:
+    """What an object uses; a pod that is over is only counted as an object."""
+    if resource == PODS and pods.finished(obj):
+        return {k: v for k, v in usage.counted(resource).items() if k.startswith("count/")}
+    return usage.of(resource, obj)

@@ -1,0 +1,198 @@
+"""CertificateSigningRequests: kubelets' own are approved, approved ones signed with the cluster's authority, old ones cleared away.
+
+The rules of the four built-in signers (kubernetes.io/…) are a table here; the certificate is made by certs.signing.
+"""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kapi.client import Controller
+from kapi.controllers.settings import Settings
+from kapi.objects import errors, meta, time
+from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
+
+Object = dict[str, Any]
+
+ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False)
+NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
+LONGEST, SHORTEST = 365 * 86400, 600
+KEEP = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "": 86400.0}
+"""Seconds a request is kept, by what became of it."""
+_BASIC = frozenset(["digital signature", "key encipherment"])
+
+
+@dataclass(frozen=True)
+class Signer:
+    """What a built-in signer signs: usages that must and may be asked for, and of whom."""
+
+    needed: frozenset[str]
+    allowed: frozenset[str]
+    nodes: bool = False
+    """Only subjects that are nodes."""
+    hosts: bool = False
+    """Subject names that are hosts: required of nodes' serving certificates, refused in nodes' client certificates."""
+
+
+SIGNERS = {
+    "kubernetes.io/kube-apiserver-client": Signer(frozenset(["client auth"]), _BASIC),
+    "kubernetes.io/kube-apiserver-client-kubelet": Signer(frozenset(["client auth", "digital signature"]), _BASIC, nodes=True),
+    "kubernetes.io/kubelet-serving": Signer(frozenset(["server auth", "digital signature"]), _BASIC, nodes=True, hosts=True),
+    "kubernetes.io/legacy-unknown": Signer(frozenset(), frozenset()),
+}
+
+
+def condition(request: Object, type: str) -> bool:
+    found = meta.condition(request, type)
+    return found is not None and found.get("status", "True") == "True"
+
+
+def refusal(request: Object, subject: Object) -> str:
+    """Why the signer will not sign, or "". `subject` is what `read` gives."""
+    signer, usages = SIGNERS[request["spec"]["signerName"]], set(request["spec"].get("usages") or ())
+    if signer.needed and not (signer.needed <= usages <= signer.needed | signer.allowed):
+        return "usages did not match " + ",".join(sorted(signer.needed | signer.allowed))
+    if not signer.nodes:
+        return ""
+    if subject["organizations"] != [NODES_GROUP]:
+        return f"subject organization is not {NODES_GROUP}"
+    if not subject["name"].startswith(NODE_PREFIX):
+        return f"subject common name does not begin with {NODE_PREFIX}"
+    if signer.hosts and not subject["hosts"]:
+        return "DNS or IP subjectAltName is required"
+    if subject["others"] or (subject["hosts"] and not signer.hosts):
+        return "DNS subjectAltNames are not allowed" if not signer.hosts else "Email subjectAltNames are not allowed"
+    return ""
+
+
+def read(pem: bytes) -> Object:
+    """{"name", "organizations", "hosts", "others"} of a PKCS #10 request. Raises ValueError."""
+    from cryptography import x509  # heavy, and most clusters see no request for days
+
+    asked = x509.load_pem_x509_csr(pem)
+    oids = x509.oid.NameOID
+    try:
+        names: Any = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = ()
+    hosts = [n for n in names if isinstance(n, x509.DNSName | x509.IPAddress)]
+    common = asked.subject.get_attributes_for_oid(oids.COMMON_NAME)
+    return {
+        "name": str(common[0].value) if common else "",
+        "organizations": [str(a.value) for a in asked.subject.get_attributes_for_oid(oids.ORGANIZATION_NAME)],
+        "hosts": len(hosts),
+        "others": len(list(names)) - len(hosts),
+    }
+
+
+class _Requests(Controller):
+    def setup(self) -> None:
+        self.requests = self.watch(CERTIFICATE_SIGNING_REQUESTS)
+
+    def pem(self, request: Object) -> bytes:
+        return base64.b64decode(request["spec"]["request"])
+
+    async def note(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
+        now = time.stamp()
+        new = {"type": type, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": now}
+        status = request.get("status") or {}
+        status = {**status, "conditions": [*(status.get("conditions") or ()), new]}
+        await self.client.update(CERTIFICATE_SIGNING_REQUESTS, {**request, "status": status}, subresource=subresource)
+
+
+class RequestApproval(_Requests):
+    """Approves the client certificates that kubelets ask for, when they may."""
+
+    name = "certificate-controller"
+    recognized = (
+        ("selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview."),
+        ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview."),
+    )
+
+    async def reconcile(self, key: str) -> float | None:
+        request = self.requests.get(key)
+        if request is None or condition(request, "Approved") or condition(request, "Denied"):
+            return None
+        if request["spec"].get("signerName") != "kubernetes.io/kube-apiserver-client-kubelet":
+            return None
+        try:
+            subject = read(self.pem(request))
+        except ValueError:
+            return None
+        if refusal(request, subject):
+            return None
+        for subresource, message in self.recognized:
+            if subresource == "selfnodeclient" and subject["name"] != request["spec"].get("username"):
+                continue
+            if await self._may(request, subresource):
+                await self.note(request, "Approved", "AutoApproved", message, "approval")
+                return None
+        return None
+
+    async def _may(self, request: Object, subresource: str) -> bool:
+        spec = request["spec"]
+        what = {"group": "certificates.k8s.io", "resource": "certificatesigningrequests", "verb": "create", "version": "*"}
+        who = {"user": spec.get("username"), "uid": spec.get("uid"), "groups": spec.get("groups"), "extra": spec.get("extra")}
+        review = {k: v for k, v in who.items() if v} | {"resourceAttributes": {**what, "subresource": subresource}}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": review}
+        answer = await self.client.post(ACCESS_REVIEWS.path(), body)
+        return bool((answer.get("status") or {}).get("allowed"))
+
+
+class RequestSigning(_Requests):
+    """Signs what is approved; needs the authority's key."""
+
+    name = "certificate-controller"
+
+    async def reconcile(self, key: str) -> float | None:
+        request, settings = self.requests.get(key), self.context.settings
+        if request is None or not isinstance(settings, Settings) or not settings.signing_key_file:
+            return None
+        signed = (request.get("status") or {}).get("certificate")
+        if signed or not condition(request, "Approved") or condition(request, "Denied") or condition(request, "Failed"):
+            return None
+        if request["spec"].get("signerName") not in SIGNERS:
+            return None
+        try:
+            why = refusal(request, read(self.pem(request)))
+            certificate = b"" if why else self._sign(request, settings)
+        except ValueError as error:
+            why, certificate = str(error), b""
+        if why:
+            await self.note(request, "Failed", "SignerValidationFailure", why, "status")
+            return None
+        status = {**(request.get("status") or {}), "certificate": base64.b64encode(certificate).decode()}
+        await self.client.update(CERTIFICATE_SIGNING_REQUESTS, {**request, "status": status}, subresource="status")
+        return None
+
+    def _sign(self, request: Object, settings: Settings) -> bytes:
+        from certs import signing  # heavy, as above
+
+        ca, key = Path(settings.signing_cert_file).read_bytes(), Path(settings.signing_key_file).read_bytes()
+        seconds = min(max(request["spec"].get("expirationSeconds") or LONGEST, SHORTEST), LONGEST)
+        return signing.sign(self.pem(request), request["spec"].get("usages") or (), seconds, ca, key, time.now())
+
+
+class RequestCleaning(_Requests):
+    """Requests that are settled go after an hour, those nobody answers after a day."""
+
+    name = "certificate-controller"
+
+    async def reconcile(self, key: str) -> float | None:
+        request = self.requests.get(key)
+        if request is None:
+            return None
+        state = next((t for t in ("Failed", "Denied", "Approved") if condition(request, t)), "")
+        since = meta.metadata(request)["creationTimestamp"]
+        if state:
+            found = meta.condition(request, state) or {}
+            since = found.get("lastUpdateTime") or since
+        left = time.parse(since) + KEEP[state] - time.now()
+        if left > 0:
+            return left
+        try:
+            await self.client.delete(CERTIFICATE_SIGNING_REQUESTS, key, uid=meta.uid(request))
+        except errors.NotFound:
+            return None
+        return None
