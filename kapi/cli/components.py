@@ -77,12 +77,15 @@ async def controllers(settings: ClientSettings) -> None:
 
     async with client(settings.kubeconfig, "kube-controller-manager") as api:
         processes.say_ready()
-        await room.run(api, room.Settings(cluster_ca=_authority(settings.kubeconfig)))
+        authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
+        await room.run(api, room.Settings(cluster_ca=authority, **_keys(settings.kubeconfig)))
 
 
-def _authority(kubeconfig: Path | None) -> str:
-    """The PEM of the cluster's CA, as the kubeconfig has it."""
-    return config.from_kubeconfig(kubeconfig or "").authority.decode()
+def _keys(kubeconfig: Path | None) -> dict[str, str]:
+    """The keys that controllers sign with, when they lie beside the kubeconfig."""
+    files = {"signing_cert_file": "ca.crt", "signing_key_file": "ca.key", "account_key_file": "sa.key"}
+    beside = {setting: kubeconfig.parent / name for setting, name in files.items()} if kubeconfig else {}
+    return {setting: str(path) for setting, path in beside.items() if path.exists()}
 
 
 async def scheduler(settings: ClientSettings) -> None:
