@@ -15,6 +15,8 @@ from kapi.storage.store import Store
 
 Object = dict[str, Any]
 
+_SHORT = 64
+"""Objects in a list that is worth keeping parsed: classes, limits, quotas; not pods."""
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 
@@ -76,15 +78,20 @@ class Reader:
         return known[1]
 
     def list(self, resource: Resource, namespace: str = "") -> list[Object]:
-        """All objects of the resource (in a namespace), not to be changed."""
+        """All objects of the resource (in a namespace), not to be changed. Short lists are kept until something in them changes."""
         prefix = self.prefix(resource, namespace)
         version = self.store.version(prefix)
         known = self._lists.get(prefix)
-        if known is None or known[0] != version:
-            if len(self._lists) > 256:
-                self._lists.clear()
-            known = self._lists[prefix] = (version, [entry.obj for entry in self.store.list(prefix).entries])
-        return known[1]
+        if known is not None and known[0] == version:
+            return known[1]
+        found = [entry.obj for entry in self.store.list(prefix).entries]
+        if len(self._lists) > 256:
+            self._lists.clear()
+        if len(found) <= _SHORT:
+            self._lists[prefix] = (version, found)
+        else:
+            self._lists.pop(prefix, None)
+        return found
 
 
 def subject(review: Review) -> str:
