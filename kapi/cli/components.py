@@ -78,14 +78,8 @@ async def controllers(settings: ClientSettings) -> None:
     async with client(settings.kubeconfig, "kube-controller-manager") as api:
         processes.say_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
-        await room.run(api, room.Settings(cluster_ca=authority, **_keys(settings.kubeconfig)))
-
-
-def _keys(kubeconfig: Path | None) -> dict[str, str]:
-    """The keys that controllers sign with, when they lie beside the kubeconfig."""
-    files = {"signing_cert_file": "ca.crt", "signing_key_file": "ca.key", "account_key_file": "sa.key"}
-    beside = {setting: kubeconfig.parent / name for setting, name in files.items()} if kubeconfig else {}
-    return {setting: str(path) for setting, path in beside.items() if path.exists()}
+        directory = settings.kubeconfig.parent if settings.kubeconfig else None
+        await room.run(api, room.with_keys(room.Settings(cluster_ca=authority), directory))
 
 
 async def scheduler(settings: ClientSettings) -> None:

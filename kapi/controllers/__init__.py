@@ -15,6 +15,7 @@ from kapi.controllers.daemonset import DaemonSets
 from kapi.controllers.deployment import Deployments
 from kapi.controllers.disruption import Disruption
 from kapi.controllers.endpoint import Endpoints
+from kapi.controllers.endpoint_mirror import EndpointMirrors
 from kapi.controllers.endpoint_slice import EndpointSlices
 from kapi.controllers.garbage import GarbageCollector
 from kapi.controllers.job import Jobs
@@ -25,11 +26,13 @@ from kapi.controllers.pod_garbage import PodGarbageCollector
 from kapi.controllers.protection import ClaimProtection, VolumeProtection
 from kapi.controllers.quota import Quotas
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
-from kapi.controllers.settings import Settings
+from kapi.controllers.settings import Settings, with_keys
 from kapi.controllers.signing_request import RequestApproval, RequestCleaning, RequestSigning
 from kapi.controllers.statefulset import StatefulSets
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.controllers.ttl import TimeToLive
+
+__all__ = ["AGENT", "CONTROLLERS", "Settings", "run", "with_keys"]
 
 AGENT = "kube-controller-manager"
 """User-Agent of these controllers: fields they write are managed under this name."""
@@ -60,6 +63,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodGarbageCollector,
     EndpointSlices,
     Endpoints,
+    EndpointMirrors,
     GarbageCollector,  # last: it watches the metadata of what nobody else watches whole
 )
 

@@ -1,6 +1,7 @@
 """What may be set of the controllers, with stock's defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,10 @@ class Settings:
     """Run only while holding the lease kube-system/kube-controller-manager."""
     identity: str = ""
     """Name in the lease; the host's name by default."""
+
+
+def with_keys(settings: Settings, directory: Path | None) -> Settings:
+    """The settings with the keys to sign with, as far as a cluster's directory of keys has them."""
+    names = ("ca.crt", "ca.key", "sa.key")
+    ca, key, account = (str(directory / name) if directory and (directory / name).exists() else "" for name in names)
+    return replace(settings, signing_cert_file=ca, signing_key_file=key, account_key_file=account)

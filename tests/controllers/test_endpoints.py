@@ -3,6 +3,7 @@
 from typing import Any
 
 from kapi.controllers.endpoint import Endpoints
+from kapi.controllers.endpoint_mirror import EndpointMirrors
 from kapi.controllers.endpoint_slice import EndpointSlices
 from kapi.objects import meta
 from kapi.objects.resource import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
@@ -112,3 +113,21 @@ async def test_what_does_not_show_is_not_written(cluster: Cluster) -> None:
     cluster.api.set(PODS, pod, metadata={**pod["metadata"], "annotations": {"a": "b"}})
     await cluster.settle()
     assert len(cluster.api.calls) == before
+
+
+@story
+async def test_endpoints_written_by_hand_are_mirrored(cluster: Cluster) -> None:
+    cluster.api.create(SERVICES, service(selector=None))
+    subset = {"addresses": [{"ip": "10.0.0.1"}], "notReadyAddresses": [{"ip": "10.0.0.2"}], "ports": [{"port": 80, "name": "http"}]}
+    made = cluster.api.create(ENDPOINTS, {"metadata": {"name": "web", "namespace": "default"}, "subsets": [subset]})
+    await cluster.run(EndpointMirrors)
+    [slice] = slices(cluster)
+    assert meta.labels(slice)["endpointslice.kubernetes.io/managed-by"] == "endpointslicemirroring-controller.k8s.io"
+    assert slice["ports"] == [{"name": "http", "port": 80, "protocol": "TCP"}]
+    assert [(e["addresses"], e["conditions"]["ready"]) for e in slice["endpoints"]] == [(["10.0.0.1"], True), (["10.0.0.2"], False)]
+    made = cluster.api.set(ENDPOINTS, made, subsets=[{**subset, "notReadyAddresses": []}])
+    await cluster.settle()
+    assert [len(s["endpoints"]) for s in slices(cluster)] == [1]
+    cluster.api.remove(ENDPOINTS, made)
+    await cluster.settle()
+    assert slices(cluster) == []
