@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.admission import accounts, limits, pods
-from kapi.objects import errors
+from kapi.objects import errors, usage
 from kapi.objects.resource import LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
 
 
@@ -133,5 +133,5 @@ def test_a_pods_sum_counts_sidecars_and_the_largest_init_container() -> None:
         return {"resources": {"requests": {"cpu": cpu}}, **more}
 
     spec = {"containers": [asking("1"), asking("500m")], "initContainers": [asking("1", restartPolicy="Always"), asking("4")]}
-    assert limits.sum_of(spec, "requests") == {"cpu": "4"}
-    assert limits.sum_of({**spec, "initContainers": spec["initContainers"][:1]}, "requests") == {"cpu": "2500m"}
+    assert usage.sum_of(spec, "requests") == {"cpu": "4"}
+    assert usage.sum_of({**spec, "initContainers": spec["initContainers"][:1]}, "requests") == {"cpu": "2500m"}
