@@ -25,6 +25,8 @@ def qos_class(spec: Object) -> str:
         anything = anything or bool(requests or limits)
         if len(limits) != len(_COMPUTE) or any(requests.get(k, limits[k]).nano != limits[k].nano for k in limits):
             guaranteed = False
+        if anything and not guaranteed:
+            return "Burstable"
     if not anything:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"

@@ -1,5 +1,6 @@
 """Warnings stock sends with pods and pod templates: deprecated labels, volumes and annotations, and settings that do nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kapi.objects import quantity
@@ -94,6 +95,7 @@ def _files(source: Object) -> list[str]:
     return [item.get("path") or "" for item in source.get("items") or ()]
 
 
+_PLAIN = ("serviceAccountToken", "configMap", "secret", "downwardAPI")
 _KEYED = (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName"), ("downwardAPI", "DownwardAPI", ""))
 
 
@@ -116,6 +118,17 @@ def _projected(source: Object) -> list[tuple[str, str]]:
     return out
 
 
+def _apart(sources: Sequence[Object]) -> bool:
+    """The common case, told cheaply: each source is of one kind, and no two files have the same name or are in directories."""
+    names: list[str] = []
+    for source in sources:
+        for kind, part in source.items():
+            names += [part.get("path") or "/"] if kind == "serviceAccountToken" else _files(part)
+            if kind not in _PLAIN:
+                return False
+    return len(names) == len(set(names)) and not any("/" in name for name in names) and all(sources)
+
+
 def _overlapping(out: list[str], volume: Object) -> None:
     """Files of one volume that hide each other."""
     head = f'volume "{volume.get("name") or ""}"'
@@ -128,8 +141,11 @@ def _overlapping(out: list[str], volume: Object) -> None:
                     out.append(f'{head} ({what}): overlapping paths: "{path}" with {", ".join(found)}')
     if "projected" not in volume:
         return
+    sources = volume["projected"].get("sources") or ()
+    if _apart(sources):
+        return
     known: list[tuple[str, str]] = []
-    for source in volume["projected"].get("sources") or ():
+    for source in sources:
         if not source:
             out.append(f"{head} (Projected) has no sources provided")
             continue

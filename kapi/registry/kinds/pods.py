@@ -159,7 +159,10 @@ class PodStrategy(Strategy):
         return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        bad = names.dns_label(new["metadata"].get("name") or "") if old is None else []
+        """Only of new pods: changes are too many and rarely by people."""
+        if old is not None:
+            return []
+        bad = names.dns_label(new["metadata"].get("name") or "")
         named = [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
         return named + pod_warnings.template("", new)
 

@@ -171,10 +171,9 @@ class TemplateStrategy(Strategy):
         pod_defaults.switched_off((spec_of(new).get("template") or {}).get("spec") or {})
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        part = spec_of(new).get("template") or {}
-        if old is not None and spec_of(old).get("template") == part:
+        if old is not None and new["metadata"].get("generation") == old["metadata"].get("generation"):
             return []
-        return self.name_warnings(new, old) + pod_warnings.template("spec.template.", part)
+        return self.name_warnings(new, old) + pod_warnings.template("spec.template.", spec_of(new).get("template") or {})
 
 
 class PodTemplateStrategy(Strategy):

@@ -233,6 +233,7 @@ def _warns(strategy: Strategy, spoil: Callable[[Object], None], expected: list[s
     new = deepcopy(old)
     assert strategy.warnings(new, old) == []
     spoil(new)
+    new["metadata"]["generation"] = 2
     assert strategy.warnings(new, old) == expected
     new["metadata"]["name"] = "a.b"
     assert strategy.warnings(new, None)[0].startswith("metadata.name: this is used in Pod names and hostnames")
