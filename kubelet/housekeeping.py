@@ -1,17 +1,14 @@
-"""What a node does every ten seconds and needs no haste: log rotation, image garbage, eviction under pressure, static pods' manifests;
-and every minute: volumes brought up to date with their sources."""
+"""What a node does every ten seconds and needs no haste: log rotation, image garbage, eviction under pressure; and every
+minute: volumes brought up to date with their sources."""
 
 import asyncio
 import logging
 
-from kapi.client.client import Client
 from kapi.objects import time
-from kapi.objects.errors import StatusError
 from kubelet import pods, runtime
 from kubelet.eviction import Eviction
 from kubelet.garbage import Images, Logs
 from kubelet.kubelet import Kubelet
-from kubelet.manifests import Manifests
 from kubelet.runtime import RuntimeFailure
 from kubelet.settings import Settings
 from kubelet.volumes.manager import VolumeError
@@ -24,24 +21,22 @@ _REFRESHED = ("configMap", "secret", "downwardAPI", "projected")
 class Housekeeping:
     """Chores of one real node."""
 
-    def __init__(self, settings: Settings, client: Client, kubelet: Kubelet) -> None:
+    def __init__(self, settings: Settings, kubelet: Kubelet) -> None:
         self._settings, self._kubelet = settings, kubelet
         self._logs = Logs(settings, kubelet.means.runtime)
         self._images = Images(settings, kubelet.means.runtime)
         self._eviction = Eviction(settings, kubelet)
-        self._manifests = Manifests(settings, client, kubelet)
 
     async def run(self) -> None:
         refreshed = cleaned = time.now()
         while True:
             try:
-                await self._manifests.look()
                 await self._logs.rotate(c for w in self._kubelet.workers.values() for c in w.state.containers)
                 await self._eviction.look()
                 if time.now() - cleaned >= IMAGES:
                     cleaned = time.now()
                     await self._images.collect()
-            except (RuntimeFailure, OSError, StatusError) as error:
+            except (RuntimeFailure, OSError) as error:
                 log.warning("housekeeping: %s", error)
             if time.now() - refreshed >= self._settings.sync_seconds:
                 refreshed = time.now()

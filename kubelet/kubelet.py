@@ -30,6 +30,8 @@ class Kubelet:
         self.means, self.node = means, node
         self.workers: dict[str, Worker] = {}
         self.known: dict[str, str] = {}
+        self.mirrors: dict[str, Object] = {}
+        """The API's pictures of static pods, by the uid of these."""
         self.pleg = Pleg(means.runtime, self.known, self.workers, node.status.look.set)
         self._down = 0.0
         self._client, self._machine = client, machine
@@ -44,11 +46,13 @@ class Kubelet:
         """A pod of this node, new or changed; a mirror pod goes to its static one."""
         uid = pods.uid(pod)
         worker = self.workers.get(uid)
-        if worker is None:
+        if uid != pod["metadata"]["uid"]:
+            self.mirrors[uid] = pod
+            if worker is not None:
+                worker.mirror = pod
+                worker.wake()
+        elif worker is None:
             self._begin(pod)
-        elif pods.is_static(worker.pod) and uid != pod["metadata"]["uid"]:
-            worker.mirror = pod
-            worker.wake()
         elif worker.gone:
             self._successors[uid] = pod
         else:
@@ -56,17 +60,19 @@ class Kubelet:
 
     def drop(self, pod: Object) -> None:
         """A pod that is no more in the API."""
-        worker = self.workers.get(pods.uid(pod))
-        if worker is None:
-            return
-        if pods.is_static(worker.pod) and worker.mirror is not None:
-            worker.mirror = None
-            return
-        worker.vanish()
+        uid = pods.uid(pod)
+        worker = self.workers.get(uid)
+        if uid != pod["metadata"]["uid"]:
+            self.mirrors.pop(uid, None)
+            if worker is not None:
+                worker.mirror = None
+        elif worker is not None:
+            worker.vanish()
 
     def _begin(self, pod: Object, *, gone: bool = False) -> None:
         worker = Worker(pod, self.means, self._client, self.facts, self.known)
         self.workers[worker.uid] = worker
+        worker.mirror = self.mirrors.get(worker.uid)
         if gone:
             worker.gone = True
         elif not pods.deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):

@@ -1,5 +1,7 @@
 """Static pods: manifests in a directory on the node run without an API server; mirror pods show them in the API."""
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -10,12 +12,15 @@ from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import PODS
 from kubelet import pods
+from kubelet.inotify import Inotify
 from kubelet.kubelet import Kubelet
 from kubelet.settings import Settings
 
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
+AGAIN = 20.0
+"""Seconds between looks without a change."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SEEN = "kubernetes.io/config.seen"
 
@@ -51,13 +56,33 @@ class Manifests:
         self._files: dict[str, tuple[float, str]] = {}
         self._pods: dict[str, Object] = {}
 
-    async def look(self) -> None:
-        """Run new manifests, end those that are gone, keep the mirrors. Raises StatusError, OSError."""
-        if not self._settings.pod_manifest_path:
-            return
-        self._read(Path(self._settings.pod_manifest_path))
+    async def run(self) -> None:
+        """Look when the directory changes, and every twenty seconds (for the mirrors)."""
+        directory = Path(self._settings.pod_manifest_path)
+        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+        changed = asyncio.Event()
+        watch = Inotify(directory, changed.set)
+        try:
+            while True:
+                changed.clear()
+                await self._look(directory)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN):
+                        await changed.wait()
+        finally:
+            watch.close()
+
+    async def _look(self, directory: Path) -> None:
+        """Run new manifests, end those that are gone, keep the mirrors."""
+        self._read(directory)
+        for uid, mirror in list(self._kubelet.mirrors.items()):
+            if uid not in self._pods and uid not in self._kubelet.workers:
+                await self._remove(mirror)
         for uid in list(self._pods):
-            await self._mirror(uid)
+            try:
+                await self._mirror(uid)
+            except (errors.StatusError, OSError) as error:
+                log.warning("mirror of %s: %s", pods.full_name(self._pods[uid]), error)
 
     def _read(self, directory: Path) -> None:
         found: dict[str, tuple[float, str]] = {}
@@ -87,6 +112,13 @@ class Manifests:
             self._kubelet.put(pod)
         return uid
 
+    async def _remove(self, mirror: Object) -> None:
+        meta = mirror["metadata"]
+        try:
+            await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], uid=meta["uid"], grace=0)
+        except (errors.StatusError, OSError) as error:
+            log.warning("mirror %s/%s: %s", meta["namespace"], meta["name"], error)
+
     async def _mirror(self, uid: str) -> None:
         worker = self._kubelet.workers.get(uid)
         if worker is None or worker.gone:
@@ -95,8 +127,7 @@ class Manifests:
             return
         meta = self._pods[uid]["metadata"]
         if worker.mirror is not None:
-            own = worker.mirror["metadata"]
-            await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], uid=own["uid"], grace=0)
+            await self._remove(worker.mirror)
         node = (self._kubelet.node.node or {"metadata": {}})["metadata"].get("uid")
         owner = {"apiVersion": "v1", "kind": "Node", "name": self._settings.node_name, "uid": node, "controller": True}
         mirrored = {k: v for k, v in meta.items() if k != "uid"}

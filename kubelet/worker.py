@@ -246,8 +246,10 @@ class Worker:
             self._begin("end", 0.0, self._end())
 
     async def _end(self) -> None:
-        if not self.gone and self.mirror is None:
-            await self._delete()
+        if self.mirror is not None:
+            await self._delete(self.mirror)
+        elif not self.gone:
+            await self._delete(self.pod)
         for container in self.state.containers:
             await self._actor.remove(container.id, sandbox=False)
         for sandbox in self.state.sandboxes:
@@ -256,8 +258,8 @@ class Worker:
         self._means.puller.forget(self.pod["metadata"]["uid"])
         self._finished = True
 
-    async def _delete(self) -> None:
-        meta = self.pod["metadata"]
+    async def _delete(self, pod: Object) -> None:
+        meta = pod["metadata"]
         try:
             await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], uid=meta["uid"], grace=0)
         except (errors.NotFound, errors.Conflict):

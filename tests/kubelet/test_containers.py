@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from kapi.client import Client
@@ -66,6 +67,13 @@ class Real:
         """What the container has said."""
         files = Path(self.settings.pod_logs_dir).rglob(f"{name}/*.log")
         return [line.split(" ", 3)[3] for file in files for line in file.read_text().splitlines()]
+
+    def manifest(self, name: str, content: Object | None) -> None:
+        file = Path(self.settings.pod_manifest_path, name)
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(orjson.dumps(content))
 
     def messages(self) -> set[str]:
         return {e["message"] for e in self.api.all(EVENTS)}
@@ -244,3 +252,16 @@ async def test_twenty_pods_at_once(node: Real) -> None:
         await node.until(ready, f"p{index}", 15)
     assert asyncio.get_running_loop().time() - began < 15
     assert len({p["status"]["podIP"] for p in node.api.all(PODS)}) == 20
+
+
+async def test_a_static_pod_and_its_mirror(node: Real, root: Path) -> None:
+    manifest = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "static"}, "spec": {"terminationGracePeriodSeconds": 2}}
+    manifest["spec"] = {"terminationGracePeriodSeconds": 2, "containers": [container()]}
+    node.manifest("static.json", manifest)
+    found = await node.until(ready, "static-n1")
+    notes = found["metadata"]["annotations"]
+    assert notes["kubernetes.io/config.mirror"] == notes["kubernetes.io/config.hash"]
+    assert found["metadata"]["ownerReferences"][0]["kind"] == "Node"
+    node.manifest("static.json", None)
+    await node.cleared()
+    await node.until(lambda p: p is None, "static-n1")
