@@ -17,6 +17,7 @@ from kubelet.furnish import Furnish, Machine
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
 from kubelet.kubelet import Kubelet
+from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
 from kubelet.pulling import Puller
 from kubelet.settings import Settings
@@ -87,7 +88,9 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     group.create_task(recorder.run())
     group.create_task(kubelet.run())
     group.create_task(kubelet.node.run(kubelet.check))
-    group.create_task(Housekeeping(settings, client, kubelet).run())
+    group.create_task(Housekeeping(settings, kubelet).run())
+    if settings.pod_manifest_path:
+        group.create_task(Manifests(settings, client, kubelet).run())
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
