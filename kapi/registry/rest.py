@@ -71,8 +71,11 @@ class Rest:
         for attempt in range(_NAME_TRIES):
             try:
                 return await self._create(call, encoding_copy(obj) if generated else obj)
-            except errors.AlreadyExists:
+            except errors.AlreadyExists as error:
                 if not generated or attempt == _NAME_TRIES - 1:
+                    if obj["metadata"].get("generateName"):
+                        error.message += ", the server was not able to generate a unique name for the object"
+                        error.details["retryAfterSeconds"] = 1
                     raise
         raise AssertionError("unreachable")
 
@@ -235,8 +238,8 @@ class Rest:
         uid, known = new["metadata"].get("uid"), old["metadata"]["uid"]
         if uid and uid != known:
             resource = call.kind.resource
-            root = "" if call.dry_run else "/registry"
-            where = f"{root}/{resource.plural}/{call.namespace}/{call.name}" if call.namespace else f"{root}/{resource.plural}/{call.name}"
+            root = ("/" if call.dry_run else "/registry/") + STORED_AS.get(resource.plural, resource.plural)
+            where = f"{root}/{call.namespace}/{call.name}" if call.namespace else f"{root}/{call.name}"
             why = (
                 f"StorageError: invalid object, Code: 4, Key: {where}, ResourceVersion: 0, AdditionalErrorMsg: "
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {known}"
@@ -279,6 +282,12 @@ class Rest:
         )  # fmt: skip
 
 
+STORED_AS = {
+    "apiservices": "apiregistration.k8s.io/apiservices", "customresourcedefinitions": "apiextensions.k8s.io/customresourcedefinitions",
+    "endpoints": "services/endpoints", "ingresses": "ingress", "nodes": "minions", "replicationcontrollers": "controllers",
+    "services": "services/specs",
+}  # fmt: skip
+"""Where stock keeps the resources whose place is not their plural; a conflict's message tells."""
 DUPLICATE_OWNERS = (
     ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests"

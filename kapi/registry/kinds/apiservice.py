@@ -39,6 +39,8 @@ class APIServiceStrategy(Strategy):
         e = Errors()
         spec, name = new["spec"], new["metadata"].get("name") or ""
         group, version = spec.get("group") or "", spec.get("version") or ""
+        if generate := new["metadata"].get("generateName"):
+            e.invalid("metadata.generateName", generate, f'must be `spec.version+"."+spec.group`: "{version}.{group}"')
         if name and name != f"{version}.{group}":
             e.invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: "{version}.{group}"')
         if group:

@@ -126,6 +126,8 @@ class IPAddressStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
         ref = new["spec"].get("parentRef")
+        if old is not None and new["metadata"].get("generateName"):
+            e.text("metadata.generateName", new["metadata"]["generateName"], ip_name)
         if ref is None:
             e.required("spec.parentRef")
         else:

@@ -3,7 +3,7 @@
 import posixpath
 from typing import Any
 
-from kapi.objects import names, quantity, time
+from kapi.objects import meta, names, quantity, time
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, volume_claims, volumes
 from kapi.registry.kinds.rules import Errors
@@ -19,6 +19,13 @@ SOURCE_DEFAULTS: dict[str, Object] = {
     "iscsi": {"iscsiInterface": "default"},
     "azureDisk": {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
     "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
+SUCCESSORS = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
 }
 SOURCES = ("hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs", "iscsi",
            "cinder", "fc", "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "scaleIO",
@@ -170,12 +177,25 @@ def _validate_volume_change(e: Errors, spec: Object, before: Object) -> None:
         e.forbidden("spec.persistentvolumesource", text + rules.difference(old, new))
     e.immutable("volumeMode", spec.get("volumeMode"), before.get("volumeMode"))
     affinity = spec.get("nodeAffinity")
-    if before.get("nodeAffinity") is not None and affinity != before["nodeAffinity"]:
+    if before.get("nodeAffinity") is not None and affinity != _upgraded(before["nodeAffinity"], affinity):
         shown = None
         if affinity is not None:
             required = affinity.get("required")
             shown = {"Required": None if required is None else internal.to_internal("NodeSelector", required)}
         e.invalid("nodeAffinity", shown, "field is immutable, except for updating from beta label to GA")
+
+
+def _upgraded(old: Object, new: Object | None) -> Object:
+    """The old affinity with those keys of the new one that only replace a beta label by its successor."""
+    old = meta.clone(old)
+    terms = [((part or {}).get("required") or {}).get("nodeSelectorTerms") or () for part in (old, new)]
+    for was, term in zip(*terms, strict=False):
+        for field in ("matchExpressions", "matchFields"):
+            for before, after in zip(was.get(field) or (), term.get(field) or (), strict=False):
+                if (after.get("key") or "") == SUCCESSORS.get(before.get("key") or "", ""):
+                    before.pop("key", None)
+                    before.update((k, v) for k, v in after.items() if k == "key")
+    return dict(old)
 
 
 # claims ---------------------------------------------------------------------------------------------------------------------------

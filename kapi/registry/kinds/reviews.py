@@ -55,6 +55,11 @@ class SubjectAccessReviewStrategy(AccessReviewStrategy):
 class LocalAccessReviewStrategy(SubjectAccessReviewStrategy):
     """LocalSubjectAccessReview."""
 
+    def default(self, obj: Object) -> None:
+        super().default(obj)
+        for field in IGNORED - {"namespace", "managedFields"}:
+            obj["metadata"].pop(field, None)
+
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         spec, namespace = new["spec"], new["metadata"].get("namespace") or ""
         e = Errors(super().validate(new, old))
