@@ -4,11 +4,13 @@ import asyncio
 import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer
+from kapi.http import server
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
 from kubelet.act import Means
@@ -20,6 +22,7 @@ from kubelet.kubelet import Kubelet
 from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
 from kubelet.pulling import Puller
+from kubelet.server.app import App
 from kubelet.settings import Settings
 from kubelet.sources import Sources
 from kubelet.volumes.tokens import Tokens
@@ -87,10 +90,19 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await kubelet.adopt(informer.items())
     group.create_task(recorder.run())
     group.create_task(kubelet.run())
+    if settings.port and settings.tls_cert_file:
+        await _serve(settings, client, kubelet)
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
     if settings.pod_manifest_path:
         group.create_task(Manifests(settings, client, kubelet).run())
+
+
+async def _serve(settings: Settings, client: Client, kubelet: Kubelet) -> None:
+    """Listen on the kubelet's own port."""
+    authorities = (Path(settings.client_ca_file),) if settings.client_ca_file else ()
+    listen = server.Listen(settings.address, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
+    await server.Server(App(kubelet, client, settings.node_name), listen).start(server.bound(listen))
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:

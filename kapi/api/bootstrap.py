@@ -82,7 +82,8 @@ def _controllers(roles: Iterable[Object]) -> Iterator[Object]:
     rules = [
         rule for r in roles if r["kind"] == "ClusterRole" and r["metadata"]["name"].startswith("system:controller:") for rule in r["rules"]
     ]
-    meta = {"name": "kapi:controllers", "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}
+    labels, updated = {"kubernetes.io/bootstrapping": "rbac-defaults"}, {"rbac.authorization.kubernetes.io/autoupdate": "true"}
+    meta = {"name": "kapi:controllers", "labels": labels, "annotations": updated}
     group = "rbac.authorization.k8s.io"
     yield {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
     yield {

@@ -23,6 +23,8 @@ ANSWER = "kapi.answer"
 """Scope extension: a callable (status, headers, payload) that writes a whole answer at once: one TLS record, one system call."""
 CERTIFICATE = "kapi.certificate"
 """Scope extension: the client certificate in DER, absent without one."""
+SUBJECT = "kapi.subject"
+"""Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
 
 
 class _Taken(asyncio.Protocol):
@@ -40,12 +42,13 @@ class _Taken(asyncio.Protocol):
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with the two extensions above."""
+    """uvicorn's HTTP/1.1 with the extensions above."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         self._certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
+        self._subject = tls.getpeercert if tls else None
         self._upgrading: bytes | None = None
         self._early = b""
 
@@ -54,6 +57,7 @@ class Protocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {}
         if self._certificate:
             extensions[CERTIFICATE] = self._certificate
+            extensions[SUBJECT] = self._subject
         self.scope["extensions"] = extensions
 
     def data_received(self, data: bytes) -> None:
@@ -76,7 +80,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         upgrade = self.parser.should_upgrade()
-        extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
+        extensions: dict[str, Any] = self.scope["extensions"]
         if upgrade:
             extensions[UPGRADE] = self.take_over
         super().on_headers_complete()

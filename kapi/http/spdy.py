@@ -16,7 +16,7 @@ _FRAME = 16 * 1024
 _WAITING = 64
 """Frames of a stream that may wait to be read before the connection is read no further."""
 
-_WORDS = (
+_WORDS = (  # noqa: SIM905 - a list of words reads best so
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow authorization "
     "cache-control connection content-base content-encoding content-language content-length content-location content-md5 content-range "
     "content-type date etag expect expires from host if-match if-modified-since if-none-match if-range if-unmodified-since last-modified "

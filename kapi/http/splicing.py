@@ -1,8 +1,10 @@
 """Two connections joined: what comes in at one goes out at the other, byte for byte."""
 
 import asyncio
+import logging
 import ssl
 
+log = logging.getLogger(__name__)
 _BLOCK = 1 << 16
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -18,7 +20,9 @@ async def join(
     finally:
         for way in ways:
             way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+        for found in await asyncio.gather(*ways, return_exceptions=True):
+            if isinstance(found, Exception):
+                log.warning("a spliced connection broke", exc_info=found)
         for end in (writer, far_writer):
             end.close()
 

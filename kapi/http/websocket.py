@@ -1,10 +1,10 @@
 """The server's side of a WebSocket on a connection that was taken over; frames by the `websockets` library, without its I/O."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from websockets.datastructures import Headers
 from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -13,6 +13,8 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 _BLOCK = 1 << 16
+_quiet = logging.getLogger("kapi.http.websocket")
+_quiet.setLevel(logging.WARNING)
 _MESSAGE_LIMIT = 1 << 25
 """Bytes of the longest message that is taken."""
 
@@ -81,12 +83,21 @@ class WebSocket:
             await self._writer.drain()
 
 
+def _handshake(scope: dict[str, Any]) -> bytes:
+    """The request as it came in: the library's parser wants to have read it itself."""
+    lines = [b"GET " + scope["raw_path"] + b" HTTP/1.1", *(k + b": " + v for k, v in scope["headers"])]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
 async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[str] = ()) -> WebSocket:
     """Answer a handshake. `take_over` gives the connection; only called when the handshake is good. Raises NoWebSocket."""
     wanted = [Subprotocol(s) for s in subprotocols]
-    protocol = ServerProtocol(subprotocols=wanted or None, max_size=_MESSAGE_LIMIT, select_subprotocol=None)
-    headers = Headers([(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]])
-    response = protocol.accept(Request(scope["path"], headers))
+    protocol = ServerProtocol(subprotocols=wanted or None, max_size=_MESSAGE_LIMIT, logger=_quiet)
+    protocol.receive_data(_handshake(scope))
+    asked = protocol.events_received()
+    if not asked or not isinstance(asked[0], Request):
+        raise NoWebSocket("unable to upgrade: no WebSocket handshake")
+    response = protocol.accept(asked[0])
     if response.status_code != 101 or (wanted and protocol.subprotocol is None):
         raise NoWebSocket("unable to upgrade: no WebSocket handshake with a known subprotocol")
     reader, writer = take_over()

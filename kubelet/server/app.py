@@ -1,0 +1,231 @@
+"""The application behind port 10250: one table of paths, and failures as plain text, as stock's kubelet answers them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from kapi.client.client import Client
+from kapi.objects import errors, time
+from kubelet.kubelet import Kubelet
+from kubelet.runtime import RUNNING, Container, RuntimeFailure
+from kubelet.server import logs, streaming, summary
+from kubelet.server.access import Access
+from kubelet.worker import Worker
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Handler = Callable[["Request", list[str]], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+
+
+class Request:
+    """One request: its path and query, and the way to answer."""
+
+    def __init__(self, scope: Scope, receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self.pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self.query = dict(self.pairs)
+
+    def flag(self, name: str) -> bool:
+        return self.query.get(name, "") in _TRUE
+
+    def number(self, name: str) -> int | None:
+        """A whole number. Raises BadRequest."""
+        text = self.query.get(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+    async def answer(self, status: int, body: bytes, media: bytes = b"text/plain; charset=utf-8") -> None:
+        headers = [(b"content-type", media), (b"content-length", b"%d" % len(body))]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def pieces(self, body: AsyncIterator[bytes]) -> None:
+        """A body that comes piece by piece; ends early when the client is gone."""
+        await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await self.send({"type": "http.response.body", "body": b"", "more_body": True})
+        telling, gone = asyncio.ensure_future(self._tell(body)), asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait((telling, gone), return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                telling.result()
+        finally:
+            for task in (telling, gone):
+                task.cancel()
+            await asyncio.gather(telling, gone, return_exceptions=True)
+
+    async def _tell(self, body: AsyncIterator[bytes]) -> None:
+        async for piece in body:
+            await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+class App:
+    """The server of one node's kubelet."""
+
+    def __init__(self, kubelet: Kubelet, client: Client, node: str) -> None:
+        self._kubelet, self._access = kubelet, Access(client, node)
+        self._node = node
+        self._routes: dict[str, Handler] = {
+            "containerLogs": self._logs,
+            "exec": self._exec,
+            "attach": self._attach,
+            "portForward": self._port_forward,
+            "pods": self._pods,
+            "stats": self._summary,
+            "healthz": self._healthz,
+        }
+
+    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request, parts = Request(scope, receive, send), scope["path"].strip("/").split("/")
+        try:
+            await self._access.check(scope, scope["path"])
+            handler = self._routes.get(parts[0])
+            if handler is None:
+                raise errors.NotFound("404 page not found")
+            await handler(request, parts[1:])
+        except errors.StatusError as why:
+            await request.answer(why.code, f"{why.message}\n".encode())
+        except RuntimeFailure as why:
+            await request.answer(500, f"{why}\n".encode())
+        except ConnectionError:
+            return
+
+    # finding what is meant ---------------------------------------------------------------------------------------------------------
+
+    def _worker(self, parts: list[str]) -> Worker:
+        namespace, name = (*parts, "", "")[:2]
+        for worker in self._kubelet.workers.values():
+            meta = worker.pod["metadata"]
+            if (meta["namespace"], meta["name"]) == (namespace, name):
+                return worker
+        raise errors.NotFound(f'pods "{name}" not found')
+
+    def _container(self, parts: list[str]) -> tuple[Worker, Container]:
+        """The newest container of a name, running. Raises NotFound."""
+        worker, name = self._worker(parts), (*parts, "", "", "")[2]
+        found = next((c for c in worker.state.containers if c.name == name), None)
+        if found is None or found.state != RUNNING:
+            raise errors.NotFound(f'container not found ("{name}")')
+        return worker, found
+
+    # logs -----------------------------------------------------------------------------------------------------------------------------
+
+    async def _logs(self, request: Request, parts: list[str]) -> None:
+        worker, name = self._worker(parts), (*parts, "", "", "")[2]
+        how = self._log_options(request)
+        found = self._logged(worker, name, previous=how.previous)
+
+        def running() -> bool:
+            alive = any(c.id == found.id and c.state == RUNNING for c in worker.state.containers)
+            return alive and worker.uid in self._kubelet.workers
+
+        try:
+            await request.pieces(logs.read(Path(found.log_path), how, running))
+        except FileNotFoundError:
+            raise errors.InternalError(f"failed to try resolving symlinks in path {found.log_path}: no such file or directory") from None
+
+    def _log_options(self, request: Request) -> logs.Options:
+        since = 0.0
+        if seconds := request.number("sinceSeconds"):
+            since = time.now() - seconds
+        elif request.query.get("sinceTime"):
+            try:
+                since = time.parse(request.query["sinceTime"])
+            except ValueError as why:
+                raise errors.BadRequest(str(why)) from None
+        stream = request.query.get("stream", "All").lower()
+        return logs.Options(
+            follow=request.flag("follow"), previous=request.flag("previous"), timestamps=request.flag("timestamps"),
+            tail=request.number("tailLines"), since=since, limit=request.number("limitBytes"), stream="" if stream == "all" else stream,
+        )  # fmt: skip
+
+    def _logged(self, worker: Worker, name: str, *, previous: bool) -> Container:
+        """The container whose log is meant. Raises BadRequest with stock's texts."""
+        own = [c for c in worker.state.containers if c.name == name]
+        pod = worker.pod["metadata"]["name"]
+        if previous:
+            ended = [c for c in own[1:] if c.state != RUNNING]
+            if not ended:
+                raise errors.BadRequest(f'previous terminated container "{name}" in pod "{pod}" not found')
+            return ended[0]
+        if own:
+            return own[0]
+        raise errors.BadRequest(f'container "{name}" in pod "{pod}" is waiting to start: {_waiting_reason(worker.pod, name)}')
+
+    # streams --------------------------------------------------------------------------------------------------------------------------
+
+    async def _exec(self, request: Request, parts: list[str]) -> None:
+        _, container = self._container(parts)
+        command = [v for k, v in request.pairs if k == "command"]
+        if not command:
+            raise errors.BadRequest("you must specify at least 1 command for the container")
+        want = _wanted(request)
+        url = await self._kubelet.means.runtime.exec_url(container.id, command, **want)
+        await streaming.remote_command(request.scope, url, _channels(want))
+
+    async def _attach(self, request: Request, parts: list[str]) -> None:
+        _, container = self._container(parts)
+        want = _wanted(request)
+        url = await self._kubelet.means.runtime.attach_url(container.id, **want)
+        await streaming.remote_command(request.scope, url, _channels(want))
+
+    async def _port_forward(self, request: Request, parts: list[str]) -> None:
+        worker = self._worker(parts)
+        sandbox = next((s for s in worker.state.sandboxes if s.ready), None)
+        if sandbox is None:
+            raise errors.NotFound(f'pod "{parts[1]}" has no sandbox')
+        ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
+        url = await self._kubelet.means.runtime.port_forward_url(sandbox.id, ports)
+        await streaming.port_forward(request.scope, url, ports)
+
+    # the rest -------------------------------------------------------------------------------------------------------------------------
+
+    async def _pods(self, request: Request, parts: list[str]) -> None:
+        items = [w.pod for w in self._kubelet.workers.values()]
+        listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
+        await request.answer(200, orjson.dumps(listed), b"application/json")
+
+    async def _summary(self, request: Request, parts: list[str]) -> None:
+        usages = await self._kubelet.means.runtime.usages()
+        known = {w.uid: w.pod for w in self._kubelet.workers.values()}
+        await request.answer(200, orjson.dumps(summary.of(self._node, usages, known)), b"application/json")
+
+    async def _healthz(self, request: Request, parts: list[str]) -> None:
+        await request.answer(200, b"ok")
+
+
+def _waiting_reason(pod: dict[str, Any], name: str) -> str:
+    """Why a container does not run yet, by the pod's status."""
+    status = pod.get("status") or {}
+    listed = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    states = [c.get("state") or {} for c in listed if c["name"] == name]
+    return next((s["waiting"].get("reason", "") for s in states if s.get("waiting")), "ContainerCreating")
+
+
+def _wanted(request: Request) -> dict[str, bool]:
+    """The streams a client asks for; a terminal has no stderr of its own."""
+    tty = request.flag("tty")
+    return {"tty": tty, "stdin": request.flag("input"), "stdout": request.flag("output"), "stderr": request.flag("error") and not tty}
+
+
+def _channels(want: dict[str, bool]) -> list[int]:
+    names = {"stdin": streaming.STDIN, "stdout": streaming.STDOUT, "stderr": streaming.STDERR, "tty": streaming.RESIZE}
+    return [channel for name, channel in names.items() if want[name]]

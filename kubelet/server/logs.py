@@ -1,0 +1,144 @@
+"""Container logs: the CRI log files read back, from where and in the form the client asks, and followed while the container runs.
+
+A line of such a file is "TIME stdout|stderr F|P TEXT"; P marks a piece of a line that goes on. A rotated file (NAME.TIMESTAMP[.gz]) is
+not read back, as in stock.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from kapi.objects import time
+from kubelet.server import inotify
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """PodLogOptions, checked."""
+
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail: int | None = None
+    since: float = 0.0
+    """Only lines from this time on, seconds since the epoch."""
+    limit: int | None = None
+    """Bytes at most."""
+    stream: str = ""
+    """'stdout' or 'stderr' alone; '' both."""
+
+
+def rendered(line: bytes, how: Options) -> bytes:
+    """What the client sees of a line of the file; b"" when nothing."""
+    stamp, _, rest = line.partition(b" ")
+    stream, _, rest = rest.partition(b" ")
+    tag, _, text = rest.partition(b" ")
+    if how.stream and stream.decode() != how.stream:
+        return b""
+    if how.since and _seconds(stamp) < how.since:
+        return b""
+    if tag.startswith(b"P"):
+        text = text[:-1] if text.endswith(b"\n") else text
+    return stamp + b" " + text if how.timestamps else text
+
+
+def _seconds(stamp: bytes) -> float:
+    text = stamp.decode(errors="replace")
+    try:
+        return time.parse(text[:26] + "Z" if len(text) > 27 and text.endswith("Z") else text)
+    except ValueError:
+        return 0.0
+
+
+def tail_offset(file: BinaryIO, lines: int) -> int:
+    """Where the last `lines` lines of a file begin."""
+    at = file.seek(0, os.SEEK_END)
+    if lines <= 0:
+        return at
+    found, first = 0, True
+    while at > 0:
+        size = min(_BLOCK, at)
+        at -= size
+        file.seek(at)
+        block = file.read(size)
+        end = len(block) - 1 if first and block.endswith(b"\n") else len(block)
+        first = False
+        while (end := block.rfind(b"\n", 0, end)) >= 0:
+            found += 1
+            if found == lines:
+                return at + end + 1
+    return 0
+
+
+async def read(path: Path, how: Options, running: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Pieces of the log; with `follow` they go on until `running` says no and all is read. Raises OSError."""
+    left = how.limit
+    async for lines in _lines(path, how, running):
+        piece = b"".join([rendered(line, how) for line in lines])
+        if left is not None:
+            piece = piece[:left]
+            left -= len(piece)
+        if piece:
+            yield piece
+        if left == 0:
+            return
+
+
+async def _lines(path: Path, how: Options, running: Callable[[], bool]) -> AsyncIterator[list[bytes]]:
+    with path.open("rb") as file:
+        file.seek(tail_offset(file, how.tail) if how.tail is not None else 0)
+        if not how.follow:
+            while lines := file.readlines(_BLOCK):
+                yield lines
+                await asyncio.sleep(0)
+            return
+        async with inotify.watching(path.parent) as changed:
+            async for lines in _followed(path, file, changed, running):
+                yield lines
+
+
+async def _followed(path: Path, file: BinaryIO, changed: asyncio.Event, running: Callable[[], bool]) -> AsyncIterator[list[bytes]]:
+    """Whole lines as they are written; goes over to a new file when the log is rotated."""
+    rest = b""
+    current: BinaryIO = file
+    try:
+        while True:
+            changed.clear()
+            alive = running()
+            while data := current.read(_BLOCK):
+                *lines, rest = (
+                    (rest + data).splitlines(keepends=True) if not data.endswith(b"\n") else [*(rest + data).splitlines(keepends=True), b""]
+                )
+                if lines:
+                    yield lines
+            if _replaced(path, current):
+                current = _reopened(current, file, path)
+                continue
+            if not alive:
+                return
+            try:
+                async with asyncio.timeout(1.0):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+    finally:
+        if current is not file:
+            current.close()
+
+
+def _replaced(path: Path, file: BinaryIO) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _reopened(current: BinaryIO, first: BinaryIO, path: Path) -> BinaryIO:
+    if current is not first:
+        current.close()
+    return path.open("rb")

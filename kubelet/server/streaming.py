@@ -1,0 +1,202 @@
+"""exec, attach and port-forward: whatever the client speaks, joined to the runtime's streaming server, which speaks SPDY.
+
+SPDY clients are spliced through. A WebSocket client of v5 (or v4).channel.k8s.io has its channels carried over to SPDY streams; one of
+SPDY/3.1+portforward.k8s.io tunnels SPDY in messages, which are unwrapped.
+"""
+
+import asyncio
+import contextlib
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from kapi.http import server, spdy, splicing, websocket
+from kapi.objects import errors
+
+log = logging.getLogger(__name__)
+Scope = dict[str, Any]
+CHANNELS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+TUNNEL = "SPDY/3.1+portforward.k8s.io"
+REMOTE_COMMAND, PORT_FORWARD = "v4.channel.k8s.io", "portforward.k8s.io"
+STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+_NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", RESIZE: "resize"}
+
+
+def upgrade_of(scope: Scope) -> str:
+    """'websocket', 'spdy/3.1' or ''."""
+    return next((v.decode("latin-1").lower() for k, v in scope["headers"] if k == b"upgrade"), "")
+
+
+def _take_over(scope: Scope) -> Callable[[], splicing.Ends]:
+    found = scope.get("extensions", {}).get(server.UPGRADE)
+    if found is None:
+        raise errors.BadRequest("Upgrade request required")
+    out: Callable[[], splicing.Ends] = found
+    return out
+
+
+async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, bytes]:
+    """An upgraded connection to the runtime's streaming server, and the head of its answer. Raises StatusError."""
+    where = urlsplit(url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1 << 20)
+    offered = "".join(f"X-Stream-Protocol-Version: {v}\r\n" for v in versions)
+    path = where.path + (f"?{where.query}" if where.query else "")
+    head = f"POST {path} HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n{offered}"
+    writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
+    await writer.drain()
+    try:
+        answer = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as why:
+        writer.close()
+        raise errors.InternalError(f"the runtime hung up: {why.partial.decode(errors='replace')}") from None
+    first = answer.partition(b"\r\n")[0].decode(errors="replace")
+    if " 101 " not in first:
+        writer.close()
+        raise errors.InternalError(f"the runtime refused the stream: {first}")
+    return (reader, writer), answer
+
+
+async def _splice(scope: Scope, url: str) -> None:
+    """A SPDY client and the runtime speak to each other."""
+    versions = [v.decode("latin-1") for k, v in scope["headers"] if k == b"x-stream-protocol-version"]
+    take_over = _take_over(scope)
+    (reader, writer), head = await _runtime(url, versions)
+    near_reader, near_writer = take_over()
+    near_writer.write(head)
+    await splicing.join(near_reader, near_writer, reader, writer)
+
+
+async def remote_command(scope: Scope, url: str, streams: Sequence[int]) -> None:
+    """exec or attach; `streams` are the channels the client wants besides the error channel."""
+    if upgrade_of(scope) != "websocket":
+        await _splice(scope, url)
+        return
+    socket = await _accepted(scope, CHANNELS)
+    try:
+        (reader, writer), _ = await _runtime(url, (REMOTE_COMMAND,))
+        connection = spdy.Connection(reader, writer)
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(connection.run())
+            await _carry(socket, connection, streams, group)
+            reading.cancel()
+    except* (ConnectionError, spdy.Broken) as why:
+        log.warning("stream ended: %s", why.exceptions)
+    finally:
+        await socket.close()
+
+
+async def _accepted(scope: Scope, protocols: Sequence[str]) -> websocket.WebSocket:
+    try:
+        return await websocket.accept(scope, _take_over(scope), protocols)
+    except websocket.NoWebSocket as why:
+        raise errors.BadRequest(str(why)) from None
+
+
+async def _carry(socket: websocket.WebSocket, connection: spdy.Connection, streams: Sequence[int], group: asyncio.TaskGroup) -> None:
+    """Open the SPDY streams and carry everything over until the error stream has said how it ended."""
+    failure = await connection.open({"streamType": "error"})
+    opened = {channel: await connection.open({"streamType": _NAMES[channel]}) for channel in streams}
+    await socket.send(bytes([STDOUT if STDOUT in opened else ERROR]))
+    inwards = group.create_task(_inwards(socket, opened))
+    outwards = [group.create_task(_outwards(socket, channel, opened[channel])) for channel in (STDOUT, STDERR) if channel in opened]
+    told = group.create_task(failure.read_all())
+    waited: set[asyncio.Task[Any]] = {told, inwards}
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if told.done():
+            if outwards:
+                await asyncio.wait(outwards)
+            await socket.send(bytes([ERROR]) + told.result())
+    finally:
+        for task in (*waited, *outwards):
+            task.cancel()
+
+
+async def _inwards(socket: websocket.WebSocket, opened: dict[int, spdy.Stream]) -> None:
+    """What the client sends: stdin, sizes of its terminal, and that a channel is closed (v5)."""
+    async for message in socket.messages():
+        if not message:
+            continue
+        channel, data = message[0], message[1:]
+        if channel == CLOSE and data and data[0] in opened:
+            await opened[data[0]].close()
+        elif channel in (STDIN, RESIZE) and channel in opened and data:
+            await opened[channel].write(data)
+
+
+async def _outwards(socket: websocket.WebSocket, channel: int, stream: spdy.Stream) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await stream.read():
+            await socket.send(bytes([channel]) + data)
+
+
+# port-forward -------------------------------------------------------------------------------------------------------------------------
+
+
+async def port_forward(scope: Scope, url: str, ports: Sequence[int]) -> None:
+    """Forward ports of a pod; SPDY clients name them stream by stream, v4 WebSocket clients in the query (`ports`)."""
+    if upgrade_of(scope) != "websocket":
+        await _splice(scope, url)
+        return
+    socket = await _accepted(scope, (TUNNEL, "v4.channel.k8s.io"))
+    try:
+        (reader, writer), _ = await _runtime(url, (PORT_FORWARD,))
+        if socket.subprotocol == TUNNEL:
+            await _tunnel(socket, reader, writer)
+        else:
+            await _port_channels(socket, spdy.Connection(reader, writer), ports)
+    except* (ConnectionError, spdy.Broken):
+        pass
+    finally:
+        await socket.close()
+
+
+async def _tunnel(socket: websocket.WebSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """SPDY's bytes, in messages on the client's side, bare on the runtime's."""
+
+    async def inwards() -> None:
+        async for message in socket.messages():
+            writer.write(message)
+            await writer.drain()
+
+    async def outwards() -> None:
+        while data := await reader.read(1 << 15):
+            await socket.send(data)
+
+    ways = [asyncio.ensure_future(inwards()), asyncio.ensure_future(outwards())]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        writer.close()
+
+
+async def _port_channels(socket: websocket.WebSocket, connection: spdy.Connection, ports: Sequence[int]) -> None:
+    """Two channels a port: data and errors; each begins with the port's number."""
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(connection.run())
+        data: dict[int, spdy.Stream] = {}
+        outwards = []
+        for i, port in enumerate(ports):
+            headers = {"port": str(port), "requestID": str(i)}
+            failure = await connection.open({"streamType": "error", **headers})
+            await failure.close()
+            data[2 * i] = await connection.open({"streamType": "data", **headers})
+            for channel, stream in ((2 * i, data[2 * i]), (2 * i + 1, failure)):
+                await socket.send(bytes([channel]) + struct.pack("<H", port))
+                outwards.append(group.create_task(_outwards(socket, channel, stream)))
+        inwards = group.create_task(_port_inwards(socket, data))
+        finished = asyncio.ensure_future(asyncio.gather(*outwards))
+        await asyncio.wait((inwards, finished), return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, inwards, *outwards):
+            task.cancel()
+
+
+async def _port_inwards(socket: websocket.WebSocket, data: dict[int, spdy.Stream]) -> None:
+    async for message in socket.messages():
+        if message and message[0] in data and len(message) > 1:
+            await data[message[0]].write(message[1:])
