@@ -18,7 +18,6 @@ from kapi.cli.progress import Failure
 from kapi.client import config
 from kapi.client.client import Client
 
-
 GARBAGE = (50_000, 20, 50)
 """How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
 
