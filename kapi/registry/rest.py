@@ -75,7 +75,7 @@ class Rest:
                 if not generated or attempt == _NAME_TRIES - 1:
                     if obj["metadata"].get("generateName"):
                         error.message += ", the server was not able to generate a unique name for the object"
-                        error.details["retryAfterSeconds"] = 1
+                        error.details = {**(error.details or {}), "retryAfterSeconds": 1}
                     raise
         raise AssertionError("unreachable")
 
