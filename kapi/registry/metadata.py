@@ -90,7 +90,7 @@ def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], l
 CHECKS: dict[str, tuple[int, int]] = {
     **dict.fromkeys(
         (
-            "/core/configmaps/", "/core/secrets/", "/core/pods/", "/apps/controllerrevisions/", "/batch/jobs/",
+            "/core/configmaps/", "/core/secrets/", "/core/pods/", "/apps/controllerrevisions/",
             "/networking.k8s.io/ingressclasses/", "/networking.k8s.io/ipaddresses/", "/rbac.authorization.k8s.io/roles/",
             "/rbac.authorization.k8s.io/rolebindings/", "/rbac.authorization.k8s.io/clusterroles/",
             "/rbac.authorization.k8s.io/clusterrolebindings/", "/storage.k8s.io/storageclasses/",
@@ -101,7 +101,7 @@ CHECKS: dict[str, tuple[int, int]] = {
     ),
     **dict.fromkeys(
         (
-            "/core/limitranges/", "/discovery.k8s.io/endpointslices/", "/flowcontrol.apiserver.k8s.io/flowschemas/",
+            "/batch/jobs/", "/core/limitranges/", "/discovery.k8s.io/endpointslices/", "/flowcontrol.apiserver.k8s.io/flowschemas/",
             "/flowcontrol.apiserver.k8s.io/prioritylevelconfigurations/",
         ),
         (0, 1),
@@ -117,16 +117,25 @@ The pipeline itself checks once before them; each check lists its causes again.
 
 def validate_update(meta: Object, old: Object, collection: str) -> list[Cause]:
     """Causes of a change of metadata, each as often as stock lists it."""
-    immutable = _added_finalizers(meta, old) + [
-        causes.invalid(f"metadata.{field}", meta.get(field), "field is immutable")
-        for field in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-        if meta.get(field) != old.get(field)
-    ]
+    immutable = _immutable(meta, old)
     common, finalizers = _common(meta), _finalizer_names(meta)
     if not immutable and not common and not finalizers:
         return []
     changed, anew = CHECKS.get(collection, (1, 0))
     return immutable + common + common + (immutable + common + finalizers) * changed + (common + finalizers) * anew
+
+
+def validate_change(meta: Object, old: Object) -> list[Cause]:
+    """The check of changed metadata alone, for a kind that lists it between its own causes."""
+    return _immutable(meta, old) + _common(meta) + _finalizer_names(meta)
+
+
+def _immutable(meta: Object, old: Object) -> list[Cause]:
+    return _added_finalizers(meta, old) + [
+        causes.invalid(f"metadata.{field}", meta.get(field), "field is immutable")
+        for field in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+        if meta.get(field) != old.get(field)
+    ]
 
 
 def _added_finalizers(meta: Object, old: Object) -> list[Cause]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from kapi.objects import duration, labels, names, time
 from kapi.objects.errors import Cause
+from kapi.registry import metadata
 from kapi.registry.kinds import internal, job_spec, job_status, rules
 from kapi.registry.kinds.job_policies import shown
 from kapi.registry.kinds.pod_updates import same
@@ -151,6 +152,7 @@ class JobStrategy(TemplateStrategy):
         if old is None:
             _hostname(e, new)
         else:
+            e += metadata.validate_change(new["metadata"], old["metadata"])
             _spec(e, spec_of(new))
             _change(e, new, old)
         return e

@@ -144,12 +144,12 @@ def update(e: Errors, new: Object, old: Object) -> None:
     """PUT and PATCH of the pod itself."""
     annotations(e, new, old)
     spec, before = new.get("spec") or {}, old["spec"]
+    if spec == before:
+        return
     if not _containers(e, spec, before) or not _deadline(e, spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")):
         return
     _only_added_tolerations(e, spec.get("tolerations") or [], before.get("tolerations") or [])
     _only_removed_gates(e, spec.get("schedulingGates") or [], before.get("schedulingGates") or [])
-    if spec == before:
-        return
     rest = _allowed(spec, before)
     if before.get("schedulingGates"):
         rest = _gated(e, rest, before)
