@@ -35,7 +35,7 @@ def real(settings: Settings, client: Client, recorder: Recorder, services: Infor
     runtime = Cri(settings.container_runtime_endpoint)
     known = machine.facts(settings.root_dir)
     addresses = tuple(settings.node_ip.split(",")) if settings.node_ip else (machine.address(),)
-    node = Node(settings, client, Status(), known, addresses)
+    node = Node(settings, client, recorder, Status(), known, addresses)
     shared = Machine(addresses, known.memory, node.allocatable, services)
     sources = Sources(client)
     furnisher = Furnish(settings, sources, Tokens(client), shared)
@@ -48,7 +48,7 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
     runtime = simulated.SimulatedRuntime(settings.pod_cidr or "10.244.0.0/24")
     status = Status()
     address = str(ipaddress.ip_address("172.30.0.1") + index)
-    node = Node(settings, client, status, simulated.facts(), (address,))
+    node = Node(settings, client, recorder, status, simulated.facts(), (address,))
     shared = Machine((address,), 0, node.allocatable)
     means = Means(settings, runtime, simulated.Bare(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
     return Kubelet(client, means, node, shared)
@@ -81,21 +81,21 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
     kubelet = real(settings, client, recorder, services)
     await kubelet.start()
+    for room in (recorder, kubelet, services, informer):
+        group.create_task(room.run())
+    if settings.pod_manifest_path:
+        manifests = Manifests(settings, client, kubelet)
+        manifests.read()
+        group.create_task(manifests.run())
     await kubelet.node.register()
-    for informing in (services, informer):
-        group.create_task(informing.run())
     await services.synced.wait()
     await informer.synced.wait()
     informer.on(_feed(lambda name: kubelet))
     await kubelet.adopt(informer.items())
-    group.create_task(recorder.run())
-    group.create_task(kubelet.run())
     if settings.port and settings.tls_cert_file:
         await _serve(settings, client, kubelet)
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
-    if settings.pod_manifest_path:
-        group.create_task(Manifests(settings, client, kubelet).run())
 
 
 async def _serve(settings: Settings, client: Client, kubelet: Kubelet) -> None:

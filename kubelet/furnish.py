@@ -3,7 +3,6 @@
 Two implementations of Furnisher: Furnish, for real containers, and kubelet.simulated's, which gives nothing.
 """
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -55,6 +54,10 @@ class Furnisher(Protocol):
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
         """Take away what the pod had; `logs` too."""
+        ...
+
+    def sweep(self, keep: Iterable[str]) -> None:
+        """Take away what pods left that are no more; found at start."""
         ...
 
 
@@ -182,14 +185,15 @@ class Furnish:
             if known == uid:
                 cgroups.remove(group)
 
-    async def sweep(self, keep: Iterable[str]) -> None:
-        """Take away directories of pods that are no more; found at start."""
+    def sweep(self, keep: Iterable[str]) -> None:
         kept = set(keep)
+        for uid, group in cgroups.pods(self._settings.cgroup_root):
+            if uid not in kept:
+                cgroups.remove(group)
         with contextlib.suppress(OSError):
             for name in os.listdir(self._settings.pods_dir):
                 if name not in kept:
                     self.tear_down(name, None, logs=False)
-                    await asyncio.sleep(0)
 
 
 def last_words(path: str) -> str:

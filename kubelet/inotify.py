@@ -1,37 +1,34 @@
-"""Hears of changes in a directory from the kernel (inotify), so that it need not be looked at again and again."""
+"""Waiting until a file changes, without looking again and again: Linux inotify through the C library."""
 
 import asyncio
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+MODIFY, MOVED, CREATE, DELETED = 0x002, 0x0C0, 0x100, 0x600
+_CLOEXEC, _NONBLOCK = 0o2000000, 0o0004000
 _libc = ctypes.CDLL(None, use_errno=True)
-_CLOEXEC, _NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
-_CHANGES = 0x008 | 0x040 | 0x080 | 0x100 | 0x200
-"""Closed after writing, moved from, moved to, created, deleted."""
 
 
-class Inotify:
-    """Calls `changed` after something changed in `directory`. Raises OSError where there is no such directory."""
+@asynccontextmanager
+async def watching(directory: Path) -> AsyncIterator[asyncio.Event]:
+    """An event that is set when something in the directory was written, made, moved or deleted. Raises OSError."""
+    descriptor = _libc.inotify_init1(_CLOEXEC | _NONBLOCK)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "inotify is not to be had")
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
-    def __init__(self, directory: str | Path, changed: Callable[[], None]) -> None:
-        self._changed = changed
-        self._fd = _libc.inotify_init1(_CLOEXEC | _NONBLOCK)
-        if self._fd < 0 or _libc.inotify_add_watch(self._fd, os.fsencode(directory), _CHANGES) < 0:
-            number = ctypes.get_errno()
-            if self._fd >= 0:
-                os.close(self._fd)
-            raise OSError(number, os.strerror(number), str(directory))
-        asyncio.get_running_loop().add_reader(self._fd, self._heard)
+    def woken() -> None:
+        os.read(descriptor, 1 << 16)
+        changed.set()
 
-    def _heard(self) -> None:
-        try:
-            os.read(self._fd, 65536)
-        except BlockingIOError:
-            return
-        self._changed()
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._fd)
-        os.close(self._fd)
+    try:
+        if _libc.inotify_add_watch(descriptor, os.fsencode(directory), MODIFY | MOVED | CREATE | DELETED) < 0:
+            raise OSError(ctypes.get_errno(), f"{directory} can't be watched")
+        loop.add_reader(descriptor, woken)
+        yield changed
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

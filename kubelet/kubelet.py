@@ -124,6 +124,7 @@ class Kubelet:
             log.info("%s is no more in the API: cleared away", pods.full_name(pod))
             if uid not in self.workers:
                 self._begin(pod, gone=True)
+        self.means.furnisher.sweep(self.workers)
 
     async def check(self) -> None:
         """Look after the runtime's health and the images; the node's status tells."""

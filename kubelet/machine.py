@@ -23,6 +23,8 @@ class Facts(NamedTuple):
     kernel: str
     os_image: str
     architecture: str
+    hugepages: dict[str, int] = {}
+    """Bytes of huge pages set aside, by size: {"2Mi": 0}."""
 
 
 def _read(path: str) -> str:
@@ -64,6 +66,16 @@ def _os_image() -> str:
     return platform.system()
 
 
+def _hugepages() -> dict[str, int]:
+    """hugepages-2048kB holds how many of 2Mi there are."""
+    out: dict[str, int] = {}
+    for directory in Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
+        size = int(directory.name.removeprefix("hugepages-").removesuffix("kB"))
+        name = f"{size >> 20}Gi" if size >= 1 << 20 else f"{size >> 10}Mi" if size >= 1 << 10 else f"{size}Ki"
+        out[name] = int(_read(f"{directory}/nr_hugepages") or 0) * size * 1024
+    return out
+
+
 def facts(path: str | Path) -> Facts:
     return Facts(
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -75,6 +87,7 @@ def facts(path: str | Path) -> Facts:
         kernel=platform.release(),
         os_image=_os_image(),
         architecture=architecture(),
+        hugepages=_hugepages(),
     )
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import PODS
-from kubelet import pods
-from kubelet.inotify import Inotify
+from kubelet import inotify, pods
 from kubelet.kubelet import Kubelet
 from kubelet.settings import Settings
 
@@ -53,28 +52,24 @@ class Manifests:
 
     def __init__(self, settings: Settings, client: Client, kubelet: Kubelet) -> None:
         self._settings, self._client, self._kubelet = settings, client, kubelet
+        self._directory = Path(settings.pod_manifest_path)
         self._files: dict[str, tuple[float, str]] = {}
         self._pods: dict[str, Object] = {}
 
     async def run(self) -> None:
         """Look when the directory changes, and every twenty seconds (for the mirrors)."""
-        directory = Path(self._settings.pod_manifest_path)
-        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
-        changed = asyncio.Event()
-        watch = Inotify(directory, changed.set)
-        try:
+        async with inotify.watching(self._directory) as changed:
             while True:
                 changed.clear()
-                await self._look(directory)
+                self.read()
+                if self._kubelet.node.node is not None:
+                    await self._show()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN):
                         await changed.wait()
-        finally:
-            watch.close()
 
-    async def _look(self, directory: Path) -> None:
-        """Run new manifests, end those that are gone, keep the mirrors."""
-        self._read(directory)
+    async def _show(self) -> None:
+        """Keep the mirrors."""
         for uid, mirror in list(self._kubelet.mirrors.items()):
             if uid not in self._pods and uid not in self._kubelet.workers:
                 await self._remove(mirror)
@@ -84,9 +79,12 @@ class Manifests:
             except (errors.StatusError, OSError) as error:
                 log.warning("mirror of %s: %s", pods.full_name(self._pods[uid]), error)
 
-    def _read(self, directory: Path) -> None:
+    def read(self) -> None:
+        """Run new manifests, end those that are gone."""
+        directory = self._directory
+        directory.mkdir(parents=True, exist_ok=True)
         found: dict[str, tuple[float, str]] = {}
-        for name in sorted(os.listdir(directory)) if directory.is_dir() else ():
+        for name in sorted(os.listdir(directory)):
             path = directory / name
             if name.startswith(".") or path.suffix not in _SUFFIXES:
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.client.client import Client
+from kapi.client.events import Recorder
 from kapi.client.leases import Heartbeat
 from kapi.objects import errors, quantity, time
 from kapi.objects.resource import NODES
@@ -41,6 +42,13 @@ _CONDITIONS = {
         ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
     ),
     "Ready": ("True", ("KubeletReady", "kubelet is posting ready status"), ("KubeletNotReady", "")),
+}
+# type: (event when not fine, event when fine)
+_EVENTS = {
+    "MemoryPressure": ("NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+    "DiskPressure": ("NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+    "PIDPressure": ("NodeHasInsufficientPID", "NodeHasSufficientPID"),
+    "Ready": ("NodeNotReady", "NodeReady"),
 }
 _OPPOSITE = {"True": "False", "False": "True"}
 
@@ -91,14 +99,9 @@ def taints(text: str) -> list[Object]:
 
 
 def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
-    return {
-        "cpu": str(facts.cpus),
-        "ephemeral-storage": f"{facts.disk // 1024}Ki",
-        "hugepages-1Gi": "0",
-        "hugepages-2Mi": "0",
-        "memory": f"{facts.memory // 1024}Ki",
-        "pods": str(settings.max_pods),
-    }
+    out = {"cpu": str(facts.cpus), "ephemeral-storage": f"{facts.disk // 1024}Ki", "memory": f"{facts.memory // 1024}Ki"}
+    out |= {f"hugepages-{size}": str(total) for size, total in facts.hugepages.items()}
+    return dict(sorted({**out, "pods": str(settings.max_pods)}.items()))
 
 
 def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
@@ -115,9 +118,12 @@ def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
 class Node:
     """One node. `fake` facts serve simulated ones."""
 
-    def __init__(self, settings: Settings, client: Client, status: Status, facts: machine.Facts, addresses: tuple[str, ...]) -> None:
-        self._settings, self._client, self._facts = settings, client, facts
+    def __init__(
+        self, settings: Settings, client: Client, recorder: Recorder, status: Status, facts: machine.Facts, addresses: tuple[str, ...]
+    ) -> None:
+        self._settings, self._client, self._recorder, self._facts = settings, client, recorder, facts
         self.status = status
+        self._shown: dict[str, str] = {}
         self.addresses = addresses
         self.node: Object | None = None
         self.allocatable = allocatable(settings, facts)
@@ -126,6 +132,7 @@ class Node:
 
     async def register(self) -> None:
         """Until the API has the node; one that is there already is adopted."""
+        self.say("Normal", "Starting", "Starting kubelet.")
         while True:
             try:
                 await self._register()
@@ -134,6 +141,20 @@ class Node:
                 log.warning("the node cannot be registered yet: %s", error)
                 await asyncio.sleep(_RETRY)
         self._heartbeat.owner = self.node
+
+    def say(self, type: str, reason: str, message: str) -> None:
+        """An event about the node; it goes by the node's name for a uid, as it may not be registered yet."""
+        name = self._settings.node_name
+        self._recorder.event({"kind": "Node", "metadata": {"name": name, "uid": name}}, type, reason, message)
+
+    def _announce(self, conditions: list[Object]) -> None:
+        """Events for what changed since the last report."""
+        for condition in conditions:
+            type, value = condition["type"], condition["status"]
+            if self._shown.get(type) != value:
+                self._shown[type] = value
+                reason = _EVENTS[type][value == _CONDITIONS[type][0]]
+                self.say("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     async def _register(self) -> None:
         wanted = self._fresh()
@@ -214,6 +235,7 @@ class Node:
             NODES, self._settings.node_name, {"status": change}, kind="strategic", subresource="status"
         )
         self._reported = time.now()
+        self._announce(new["conditions"])
 
     async def run(self, check: Callable[[], Any]) -> None:
         """Heartbeats and reports for ever; `check` refreshes `status` now and then."""

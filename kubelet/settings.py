@@ -18,7 +18,7 @@ class Settings:
     kubeconfig: str = option("", "file that says where the API server is and who we are")
     root_dir: str = option("/var/lib/kubelet", "directory for pods' volumes and the like")
     container_runtime_endpoint: str = option("unix:///run/containerd/containerd.sock", "socket of the CRI runtime")
-    pod_cidr: str = option("", "addresses of this node's pods, e.g. 10.244.0.0/24 (default: what the node object says)")
+    pod_cidr: str = option("", "addresses of this node's pods, e.g. 10.244.0.0/24 (told to the API; the network is the runtime's)")
     cluster_dns: str = option("", "addresses of the cluster's DNS, comma separated")
     cluster_domain: str = option("cluster.local", "domain of the cluster's services")
     node_ip: str = option("", "address of the node (default: that of the default route)")

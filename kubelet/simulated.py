@@ -10,7 +10,7 @@ import ipaddress
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -223,6 +223,9 @@ class Bare:
         return run
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
+        return
+
+    def sweep(self, keep: Iterable[str]) -> None:
         return
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kapi.objects import time
-from kubelet.server import inotify
+from kubelet import inotify
 
 _BLOCK = 1 << 16
 
