@@ -77,6 +77,7 @@ ip -n @node link add {bridge} type bridge
 ip -n @node addr add {address}/24 dev {bridge}
 ip -n @node link set {bridge} up""")
         self.sh("ip netns exec @node sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0 net.ipv4.conf.all.send_redirects=0")
+        self.sh("ip netns exec @node sysctl -q -w net.bridge.bridge-nf-call-iptables=0")
         self.sh("ip -n @node route add default via 192.168.77.9")
         self.attach("p1", "10.88.0.2", "10.88.0.1", "pods")
         self.attach("p2", "10.88.0.3", "10.88.0.1", "pods")
@@ -202,3 +203,15 @@ def test_cleanup_leaves_no_table(node: Node) -> None:
     node.write(OPTIONS, made("10.88.0.3"))
     node.nft(rules.cleanup(["IPv4"]))
     assert node.listing("tables") == ""
+
+
+def test_where_bridged_replies_are_seen_clients_keep_their_address(node: Node) -> None:
+    switch = "ip netns exec @node sysctl -q -w net.bridge.bridge-nf-call-iptables="
+    node.sh(switch + "1")
+    try:
+        node.write(Options(), made("10.88.0.3"))
+        assert node.ask("p1", "10.96.0.10", 80) == "p2 10.88.0.2"
+        node.write(Options(), made("10.88.0.2"))
+        assert node.ask("p1", "10.96.0.10", 80) == "p1 10.88.0.1"
+    finally:
+        node.sh(switch + "0")
