@@ -6,6 +6,7 @@ from kapi.objects import cron, duration, time
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules
 from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import (
     TemplateStrategy,
     container_cells,
@@ -69,8 +70,7 @@ def _spec(e: Errors, spec: Object, old: Object | None) -> None:
 
 
 class CronJobStrategy(TemplateStrategy):
-    columns = rules.columns("Name", "Schedule", "Timezone", "Suspend", "Active#", "Last Schedule", "Age", "Containers+", "Images+",
-                            "Selector+")
+    columns = COLUMNS["cronjobs"]
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -9,6 +9,7 @@ from kapi.registry.kinds import internal, job_spec, job_status, rules
 from kapi.registry.kinds.job_policies import shown
 from kapi.registry.kinds.pod_updates import same
 from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import (
     TemplateStrategy,
     container_cells,
@@ -117,7 +118,7 @@ def _kept(e: Errors, name: str, now: Object, before: Object, kind: str) -> None:
 
 
 class JobStrategy(TemplateStrategy):
-    columns = rules.columns("Name", "Status", "Completions", "Duration", "Age", "Containers+", "Images+", "Selector+")
+    columns = COLUMNS["jobs"]
     fields = {"status.successful": lambda obj: str((obj.get("status") or {}).get("succeeded") or 0)}
 
     def default(self, obj: Object) -> None:

@@ -9,7 +9,8 @@ from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Column, Strategy
+from kapi.registry.kinds.tables import COLUMNS
+from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -27,7 +28,7 @@ def _finalizer(e: Errors, field: str, name: str) -> None:
 class NamespaceStrategy(Strategy):
     name_check = staticmethod(names.dns_label)
     generation = False
-    columns = (*rules.columns("Name"), Column("Status", description="The status of the namespace"), *rules.columns("Age"))
+    columns = COLUMNS["namespaces"]
     fields = {"status.phase": lambda obj: str((obj.get("status") or {}).get("phase") or "")}
 
     def default(self, obj: Object) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import container_resources, internal, placement, rules
 from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
@@ -87,8 +88,7 @@ class NodeStrategy(Strategy):
     """A new node may bring its status along; what an update must leave alone is put back below."""
     generation = False
     reset_fields = (("status",),)
-    columns = rules.columns("Name", "Status", "Roles", "Age", "Version", "Internal-IP+", "External-IP+", "OS-Image+", "Kernel-Version+",
-                            "Container-Runtime+")
+    columns = COLUMNS["nodes"]
     fields = {"spec.unschedulable": lambda obj: str(bool((obj.get("spec") or {}).get("unschedulable"))).lower()}
 
     def default(self, obj: Object) -> None:

@@ -7,8 +7,6 @@ from kapi.registry.kinds import rules
 
 Object = dict[str, Any]
 
-COLUMNS = rules.columns("Name", "Ready", "Status", "Restarts", "Age", "IP+", "Node+", "Nominated Node+", "Readiness Gates+")
-
 
 def _condition(status: Object, kind: str) -> Object:
     return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})

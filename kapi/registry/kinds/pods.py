@@ -7,6 +7,7 @@ from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.kinds.pod_qos import qos_class
 from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
@@ -87,7 +88,7 @@ def _select_by_own_labels(pod: Object) -> None:
 
 
 class PodStrategy(Strategy):
-    columns = pod_table.COLUMNS
+    columns = COLUMNS["pods"]
     fields: ClassVar[dict[str, Any]] = {
         "spec.nodeName": _spec("nodeName"),
         "spec.restartPolicy": _spec("restartPolicy"),

@@ -7,6 +7,7 @@ from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, pod_spec, rules
 from kapi.registry.kinds.pod_updates import same
 from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.volume_claims import claim_spec
 from kapi.registry.kinds.workloads import (
     TOO_MANY,
@@ -82,7 +83,7 @@ def _with_claims(part: Object, claims: list[Object]) -> Object:
 
 class StatefulSetStrategy(TemplateStrategy):
     warns_of_name = False
-    columns = rules.columns("Name", "Ready", "Age", "Containers+", "Images+")
+    columns = COLUMNS["statefulsets"]
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -184,8 +185,7 @@ def _daemon_strategy(e: Errors, part: Object) -> None:
 
 class DaemonSetStrategy(TemplateStrategy):
     warns_of_name = False
-    columns = rules.columns("Name", "Desired#", "Current#", "Ready#", "Up-to-date#", "Available#", "Node Selector", "Age", "Containers+",
-                            "Images+", "Selector+")
+    columns = COLUMNS["daemonsets"]
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -10,7 +10,8 @@ from kapi.objects import labels, names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, pod_defaults, pod_spec, pod_warnings, rules
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Column, Strategy
+from kapi.registry.kinds.tables import COLUMNS
+from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 IntOrString = int | str
@@ -179,12 +180,7 @@ class TemplateStrategy(Strategy):
 class PodTemplateStrategy(Strategy):
     status = False
     returns_deleted = True
-    columns = (
-        *rules.columns("Name"),
-        Column("Containers", description="Names of each container in the template."),
-        Column("Images", description="Images referenced by each container in the template."),
-        Column("Pod Labels", description="The labels for the pod template."),
-    )
+    columns = COLUMNS["podtemplates"]
 
     def default(self, obj: Object) -> None:
         default_template(obj.setdefault("template", {}))
@@ -206,7 +202,7 @@ class PodTemplateStrategy(Strategy):
 
 
 class ReplicationControllerStrategy(TemplateStrategy):
-    columns = rules.columns("Name", "Desired#", "Current#", "Ready#", "Age", "Containers+", "Images+", "Selector+")
+    columns = COLUMNS["replicationcontrollers"]
     fields = {"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)}
 
     def default(self, obj: Object) -> None:
@@ -257,7 +253,7 @@ def replica_counts(e: Errors, status: Object) -> None:
 
 
 class ReplicaSetStrategy(TemplateStrategy):
-    columns = rules.columns("Name", "Desired#", "Current#", "Ready#", "Age", "Containers+", "Images+", "Selector+")
+    columns = COLUMNS["replicasets"]
     fields = {"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)}
 
     def default(self, obj: Object) -> None:
@@ -298,7 +294,7 @@ def selected_template(e: Errors, spec: Object) -> None:
 
 
 class DeploymentStrategy(TemplateStrategy):
-    columns = rules.columns("Name", "Ready", "Up-to-date", "Available", "Age", "Containers+", "Images+", "Selector+")
+    columns = COLUMNS["deployments"]
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -370,7 +366,7 @@ def _deployment_strategy(e: Errors, part: Object) -> None:
 class ControllerRevisionStrategy(Strategy):
     status = False
     generation = False
-    columns = rules.columns("Name", "Controller", "Revision", "Age")
+    columns = COLUMNS["controllerrevisions"]
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
