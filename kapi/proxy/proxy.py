@@ -52,6 +52,27 @@ def bridged_traffic_is_seen() -> bool:
     return switch.exists() and switch.read_text().strip() == "1"
 
 
+def trim_node(node: Object) -> Object:
+    meta, addresses = node["metadata"], (node.get("status") or {}).get("addresses") or []
+    kept = {k: meta[k] for k in ("name", "uid", "resourceVersion", "labels") if k in meta}
+    return {"metadata": kept, "status": {"addresses": addresses}}
+
+
+def internal_addresses(node: Object) -> list[str]:
+    return [a.get("address", "") for a in node["status"]["addresses"] if a.get("type") == "InternalIP"]
+
+
+def is_local(address: str) -> bool:
+    """Whether one of this host's interfaces has the address: only then can it be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
 async def cleanup() -> None:
     """Take away everything the proxy ever wrote."""
     await nft(rules.cleanup(families()))
@@ -62,7 +83,9 @@ class Proxy:
 
     def __init__(self, client: Client, settings: Settings, apply: Callable[[str], Awaitable[None]] = nft) -> None:
         self._apply = apply
-        self._place = Place(settings.node_name or socket.gethostname().lower())
+        self._settings = settings
+        self._nodes: dict[str, Object] = {}
+        self._place = self._found_place()
         self._options = Options(settings.cluster_cidr, settings.masquerade_all, not bridged_traffic_is_seen())
         self._tables = {family: Table(family) for family in families()}
         self._ports: dict[str, dict[tuple[str, str], ServicePort]] = {}
@@ -76,7 +99,8 @@ class Proxy:
         self._services = self._informers.select(SERVICES, labels=OURS)
         self._slices = self._informers.select(ENDPOINT_SLICES, labels=OURS)
         self._slices.index("service", lambda piece: [key] if (key := model.slice_service(piece)) else [])
-        node = self._informers.select(NODES, fields=f"metadata.name={self._place.name}", metadata=True)
+        name = settings.node_name
+        node = self._informers.select(NODES, fields=f"metadata.name={name}" if name else "", trim=trim_node)
         self._services.on(self._service_changed)
         self._slices.on(self._slice_changed)
         node.on(self._node_changed)
@@ -95,11 +119,23 @@ class Proxy:
         self._mark(key for piece in (old, new) if piece is not None and (key := model.slice_service(piece)))
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
-        labels = ((new or {}).get("metadata") or {}).get("labels") or {}
-        zone = labels.get(model.ZONE, "")
-        if new is not None and zone != self._place.zone:
-            self._place = self._place._replace(zone=zone)
+        if new is not None:
+            self._nodes[new["metadata"]["name"]] = new
+        elif old is not None:
+            self._nodes.pop(old["metadata"]["name"], None)
+        place = self._found_place()
+        if place != self._place:
+            self._place = place
             self._mark(self._ports)
+
+    def _found_place(self) -> Place:
+        """This node: named by the settings, or as the host, or else the only one that has an address of this host."""
+        name = self._settings.node_name or socket.gethostname().lower()
+        if not self._settings.node_name and name not in self._nodes:
+            here = [n for n, node in self._nodes.items() if any(is_local(a) for a in internal_addresses(node))]
+            name = here[0] if len(here) == 1 else name
+        labels = (self._nodes.get(name) or {"metadata": {}})["metadata"].get("labels") or {}
+        return Place(name, labels.get(model.ZONE, ""))
 
     async def run(self) -> None:
         """Keep the rules true until cancelled; they stay when this ends, so that traffic goes on."""
@@ -123,7 +159,7 @@ class Proxy:
         if script:
             try:
                 await self._apply(script)
-            except NftError as error:
+            except (NftError, OSError) as error:
                 log.warning("nft refused a change, writing everything anew: %s", error)
                 await self._write_all()
         for command in stale:

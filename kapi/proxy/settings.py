@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Settings:
     node_name: str = ""
-    """The node this proxy runs on; the host's name when empty."""
+    """The node this proxy runs on; when empty, the one named like the host or else the one with an address of this host."""
     cluster_cidr: str = ""
     """Pod addresses of the whole cluster; traffic to cluster IPs from elsewhere is masqueraded. Empty: none is."""
     masquerade_all: bool = False

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kapi.client import Client
-from kapi.objects.resource import ENDPOINT_SLICES, SERVICES
+from kapi.objects.resource import ENDPOINT_SLICES, NODES, SERVICES
 from kapi.proxy.health import HealthChecks
 from kapi.proxy.proxy import NftError, Proxy
 from kapi.proxy.settings import Settings
@@ -89,6 +89,25 @@ async def test_a_deleted_service_leaves_nothing(story: Story) -> None:
     script = await story.kernel.next()
     assert "delete element ip kapi service-ips { 10.96.0.10 . tcp . 80 }" in script
     assert "delete chain" in script
+
+
+async def test_the_node_is_known_by_its_address(story: Story) -> None:
+    await story.client.create(NODES, {"metadata": {"name": "elsewhere"}, "status": {"addresses": internal("192.0.2.77")}})
+    await story.client.create(NODES, {"metadata": {"name": "me"}, "status": {"addresses": internal("127.0.0.3")}})
+    spec = service(name="local", clusterIP="10.96.0.11", internalTrafficPolicy="Local")
+    await story.client.create(SERVICES, spec)
+    await story.client.create(ENDPOINT_SLICES, piece(endpoint("10.0.0.1", "elsewhere"), endpoint("10.0.0.2", "me"), service="local"))
+    kernel = Kernel()
+    proxy = Proxy(story.client, Settings(), kernel.apply)
+    task = asyncio.create_task(proxy.run())
+    script = await kernel.next()
+    assert "-default/local/tcp/http meta l4proto tcp dnat to 10.0.0.2:8080" in script
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def internal(address: str) -> list[Object]:
+    return [{"type": "InternalIP", "address": address}]
 
 
 async def _get(port: int) -> str:
