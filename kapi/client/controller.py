@@ -6,7 +6,7 @@ Level-based: a key says where to look, never what happened. Raising means back o
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kapi.client.client import Client
@@ -29,6 +29,8 @@ class Context:
     informers: Informers
     recorder: Recorder
     settings: Any = None
+    shared: dict[Any, Any] = field(default_factory=dict)
+    """What controllers of one kind keep together, by a key of their own."""
 
 
 def namespace_going(error: errors.StatusError) -> bool:

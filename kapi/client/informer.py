@@ -176,10 +176,12 @@ class Informer:
         if old is not None and 0 < revision_of(obj) <= revision_of(old):
             return
         self._objects[key] = obj
-        for name in self._indexers:
-            if old is not None:
+        for name, values in self._indexers.items():
+            if old is None:
+                self._file(name, key, obj)
+            elif list(values(old)) != list(values(obj)):
                 self._unfile(name, key, old)
-            self._file(name, key, obj)
+                self._file(name, key, obj)
         self._tell(old, obj)
 
     def _drop(self, key: str, last: Object | None = None) -> None:

@@ -20,6 +20,11 @@ def selected(service: Object, labels: dict[str, str]) -> bool:
     return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
 
 
+def _selecting(service: Object) -> list[str]:
+    """The index "selecting": namespaces in which there is a selector to compare pods with."""
+    return [meta.namespace(service)] if service["spec"].get("selector") else []
+
+
 def addresses(pod: Object) -> list[str]:
     status = pod.get("status") or {}
     listed = [ip["ip"] for ip in status.get("podIPs") or ()]
@@ -94,19 +99,20 @@ class Backends(Controller):
 
     def setup(self) -> None:
         self.services = self.watch(SERVICES)
-        self.services.index("namespace", namespace_keys)
+        self.services.index("selecting", _selecting)
         self.pods = self.informer(PODS)
         self.pods.index("namespace", namespace_keys)
         self.pods.on(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        if old is not None and new is not None and _seen(old) == _seen(new):
-            return
         pod = new or old or {}
+        services = self.services.by("selecting", meta.namespace(pod))
+        if not services or (old is not None and new is not None and _seen(old) == _seen(new)):
+            return
         seen = [meta.labels(p) for p in (old, new) if p is not None]
         if all(p is None or not addresses(p) for p in (old, new)):
             return
-        for service in self.services.by("namespace", meta.namespace(pod)):
+        for service in services:
             if any(selected(service, labels) for labels in seen):
                 self.queue.add(meta.key(service))
 

@@ -3,7 +3,6 @@
 The arithmetic is in rollout.py, what ReplicaSets remember in revisions.py, the conditions in progress.py.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from kapi.client.controller import namespace_going
@@ -22,11 +21,15 @@ class Deployments(Workload):
 
     def setup(self) -> None:
         super().setup()
-        self.pods = self.watch(PODS, self._recreated)
+        self.pods = self.informer(PODS)
         self.pods.index("controller", controller_keys)
+        self.pods.on(self._pod_changed)
 
-    def _recreated(self, pod: Object) -> Iterable[str]:
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         """A pod going away lets a Recreate go on."""
+        pod = new or old
+        if pod is None or (new is not None and not pods.finished(new)):
+            return
         ref = meta.controller_of(pod)
         if ref is None or ref["kind"] != "ReplicaSet":
             return
@@ -35,7 +38,7 @@ class Deployments(Workload):
         key = f"{meta.namespace(pod)}/{owner['name']}" if owner else ""
         deployment = self.objects.get(key)
         if deployment is not None and not rollout.rolling(deployment):
-            yield key
+            self.queue.add(key)
 
     async def reconcile(self, key: str) -> float | None:
         deployment = self.objects.get(key)

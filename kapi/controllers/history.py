@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kapi.controllers.hashing import short_hash
-from kapi.controllers.workload import Workload, controller_keys
+from kapi.controllers.workload import Workload
 from kapi.objects import errors, meta
 from kapi.objects.resource import CONTROLLER_REVISIONS
 
@@ -19,8 +19,7 @@ class History:
 
     def __init__(self, controller: Workload) -> None:
         self._controller = controller
-        self.revisions = controller.watch(CONTROLLER_REVISIONS, controller.owner_keys)
-        self.revisions.index("controller", controller_keys)
+        self.revisions = controller.own(CONTROLLER_REVISIONS)
 
     def of(self, owner: Object) -> list[Object]:
         """Oldest first."""

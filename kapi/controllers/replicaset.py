@@ -53,11 +53,12 @@ class ReplicaSets(Workload):
         template = labels.from_dict((spec["template"].get("metadata") or {}).get("labels"))
         now, min_ready = time.now(), spec.get("minReadySeconds", 0)
         active = [p for p in mine if pods.active(p)]
+        ready = [p for p in active if pods.ready(p)]
         status: Object = {
             "replicas": len(active),
             "fullyLabeledReplicas": sum(template.matches(meta.labels(p)) for p in active),
-            "readyReplicas": sum(pods.ready(p) for p in active),
-            "availableReplicas": sum(pods.available(p, min_ready, now) for p in active),
+            "readyReplicas": len(ready),
+            "availableReplicas": sum(pods.available(p, min_ready, now) for p in ready) if min_ready else len(ready),
             "observedGeneration": meta.metadata(owner).get("generation", 0),
         }
         if self.resource is REPLICA_SETS:

@@ -4,7 +4,7 @@ The controllerRef rules: an object has one controller; a controller adopts orpha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
@@ -33,6 +33,37 @@ def with_condition(conditions: Sequence[Object], new: Object | None, type: str) 
     return [*kept, new] if new is not None else kept
 
 
+class Owners:
+    """Tells the controllers that own things of one resource what happened to them: one look at each change for all of these controllers."""
+
+    def __init__(self, informer: Informer) -> None:
+        self.controllers: dict[tuple[str, str], Workload] = {}
+        """By the (kind, group) of the owner."""
+        informer.index("controller", controller_keys)
+        informer.on(self._changed)
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None:
+            self._tell(new)
+        if old is not None and (new is None or _bonds(old) != _bonds(new)):
+            self._tell(old)
+
+    def _tell(self, dependent: Object) -> None:
+        ref = meta.controller_of(dependent)
+        if ref is not None:
+            controller = self.controllers.get((ref["kind"], ref.get("apiVersion", "").rpartition("/")[0]))
+            if controller is not None:
+                controller.queue.add(f"{dependent['metadata'].get('namespace')}/{ref['name']}")
+        elif not meta.deleting(dependent):
+            for controller in self.controllers.values():
+                controller.offer(dependent)
+
+
+def _bonds(obj: Object) -> tuple[Any, Any]:
+    about = obj["metadata"]
+    return about.get("ownerReferences"), about.get("labels")
+
+
 class Workload(Controller):
     """A controller of `resource` whose objects own objects of `owned` found by a label selector."""
 
@@ -42,23 +73,28 @@ class Workload(Controller):
     def setup(self) -> None:
         self.objects: Informer = self.watch(self.resource)
         self.objects.index("namespace", namespace_keys)
-        self.dependents: Informer = self.watch(self.owned, self.owner_keys)
-        self.dependents.index("controller", controller_keys)
+        self.dependents: Informer = self.own(self.owned)
 
     def selector(self, obj: Object) -> labels.Selector:
         return labels.from_object(obj["spec"].get("selector"))
 
-    def owner_keys(self, dependent: Object) -> Iterable[str]:
-        """Whom to wake for a change of a dependent: its controller, or, for an orphan, all whose selector matches it."""
-        ref = meta.controller_of(dependent)
-        namespace = meta.namespace(dependent)
-        if ref is not None:
-            group = ref.get("apiVersion", "").rpartition("/")[0]
-            return (f"{namespace}/{ref['name']}",) if (ref["kind"], group) == (self.resource.kind, self.resource.group) else ()
-        if meta.deleting(dependent) or not meta.labels(dependent):
-            return ()
-        own = meta.labels(dependent)
-        return [meta.key(o) for o in self.objects.by("namespace", namespace) if self.selector(o).matches(own)]
+    def own(self, resource: Resource) -> Informer:
+        """The informer of a resource this controller's objects own; a change wakes the owner, an orphan all whose selector matches it."""
+        informer = self.informer(resource)
+        owners: Owners | None = self.context.shared.get(("owners", resource))
+        if owners is None:
+            owners = self.context.shared[("owners", resource)] = Owners(informer)
+        owners.controllers[(self.resource.kind, self.resource.group)] = self
+        for obj in informer:
+            owners._tell(obj)
+        return informer
+
+    def offer(self, orphan: Object) -> None:
+        """Something without a controller: wake those who may adopt it."""
+        if own := meta.labels(orphan):
+            for obj in self.objects.by("namespace", meta.namespace(orphan)):
+                if self.selector(obj).matches(own):
+                    self.queue.add(meta.key(obj))
 
     def owned_by(self, owner: Object) -> list[Object]:
         return self.dependents.by("controller", meta.uid(owner))
