@@ -1,6 +1,6 @@
 """What the OpenAPI schema of a CustomResourceDefinition must be: structural, and within what a server can check.
 
-Whether its x-kubernetes-validations are CEL is not asked here.
+Of its x-kubernetes-validations the syntax and the names are checked.
 """
 
 import re
@@ -139,7 +139,8 @@ def _openapi(e: Errors, at: str, schema: Object) -> None:
         e.unsupported(f"{at}.type", kind, TYPES)
     _lists(e, at, schema, kind)
     for i, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
-        e.need(f"{at}.x-kubernetes-validations[{i}].rule", (rule.get("rule") or "").strip(), "rule is not specified")
+        if e.need(f"{at}.x-kubernetes-validations[{i}].rule", (rule.get("rule") or "").strip(), "rule is not specified"):
+            e.expression(f"{at}.x-kubernetes-validations[{i}].rule", rule["rule"], ("self", "oldSelf"))
 
 
 def _lists(e: Errors, at: str, schema: Object, kind: str) -> None:

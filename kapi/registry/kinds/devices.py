@@ -1,7 +1,4 @@
-"""Dynamic resource allocation (resource.k8s.io): DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice.
-
-Whether a selector is CEL is not asked here.
-"""
+"""Dynamic resource allocation (resource.k8s.io): DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -152,6 +149,8 @@ def _validate_selector(e: Errors, at: str, selector: Object) -> None:
         e.required(f"{at}.cel")
     elif len(selector["cel"].get("expression") or "") > MOST_PARAMETERS:
         e.too_long(f"{at}.cel.expression", MOST_PARAMETERS)
+    else:
+        e.expression(f"{at}.cel.expression", selector["cel"].get("expression") or "", ("device",))
 
 
 def _validate_config(e: Errors, at: str, config: Object) -> None:

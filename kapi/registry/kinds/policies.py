@@ -1,4 +1,4 @@
-"""Admission policies and their bindings, validating and mutating. Whether an expression is CEL is not asked here."""
+"""Admission policies and their bindings, validating and mutating. Of expressions the syntax and the names are checked."""
 
 import re
 from typing import Any
@@ -44,14 +44,17 @@ class ValidatingPolicyStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
         spec, name = new["spec"], new["metadata"].get("name") or ""
-        policy_frame(e, spec)
+        known, fields = policy_frame(e, spec)
         checks, notes = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not checks and not notes:
             e.required("spec.validations", SOMETHING)
             e.required("spec.auditAnnotations", SOMETHING)
         for i, check in enumerate(checks):
-            _validate_check(e, f"spec.validations[{i}]", check)
+            _validate_check(e, f"spec.validations[{i}]", check, known, fields)
         _validate_notes(e, "spec.auditAnnotations", notes, name)
+        for i, note in enumerate(notes):
+            if (note.get("valueExpression") or "").strip():
+                e.expression(f"spec.auditAnnotations[{i}].valueExpression", note["valueExpression"], known, fields)
         return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
@@ -71,8 +74,9 @@ def default_resources(match: Object | None) -> None:
         webhooks.default_rules(match.get("excludeResourceRules"))
 
 
-def policy_frame(e: Errors, spec: Object) -> None:
-    """What validating and mutating policies have in common, in stock's order."""
+def policy_frame(e: Errors, spec: Object) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """What validating and mutating policies have in common, in stock's order; answers with the names their expressions may use."""
+    known = (*webhooks.KNOWN, "namespaceObject", *(("params",) if spec.get("paramKind") is not None else ()))
     e.enum("spec.failurePolicy", spec.get("failurePolicy"), webhooks.FAILURES, need="" if spec.get("failurePolicy") is None else None)
     if spec.get("paramKind") is not None:
         _validate_kind(e, "spec.paramKind", spec["paramKind"])
@@ -82,12 +86,19 @@ def policy_frame(e: Errors, spec: Object) -> None:
     else:
         match_resources(e, "spec.matchConstraints", match)
         e.need("spec.matchConstraints.resourceRules", match.get("resourceRules"))
-    webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [])
+    webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [], known)
+    declared: list[str] = []
+    if spec.get("variables"):
+        known = (*known, "variables")
     for i, variable in enumerate(spec.get("variables") or ()):
         at, name = f"spec.variables[{i}]", variable.get("name") or ""
         if e.need(f"{at}.name", name, "name is not specified") and (not _IDENTIFIER.fullmatch(name) or name in CEL_WORDS):
             e.invalid(f"{at}.name", name, "must be a valid CEL identifier")
-        e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN)
+        if e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN):
+            e.expression(f"{at}.expression", variable["expression"], known, {"variables": list(declared)})
+            if _IDENTIFIER.fullmatch(name):
+                declared.append(name)
+    return known, {"variables": declared}
 
 
 def _validate_kind(e: Errors, at: str, kind: Object) -> None:
@@ -119,11 +130,14 @@ def match_resources(e: Errors, at: str, match: Object) -> None:
         e.enum(f"{at}.matchPolicy", match["matchPolicy"], webhooks.MATCHES)
 
 
-def _validate_check(e: Errors, at: str, check: Object) -> None:
-    e.need(f"{at}.expression", (check.get("expression") or "").strip(), NOT_GIVEN)
+def _validate_check(e: Errors, at: str, check: Object, known: tuple[str, ...], fields: dict[str, list[str]]) -> None:
+    if e.need(f"{at}.expression", (check.get("expression") or "").strip(), NOT_GIVEN):
+        e.expression(f"{at}.expression", check["expression"], known, fields)
     message, expression = check.get("message") or "", check.get("messageExpression") or ""
     if expression and not expression.strip():
         e.invalid(f"{at}.messageExpression", expression, "must be non-empty if specified")
+    elif expression:
+        e.expression(f"{at}.messageExpression", expression, [name for name in known if name != "authorizer"], fields)
     if message and not message.strip():
         e.invalid(f"{at}.message", message, "message must be non-empty if specified")
     elif "\n" in message.strip():

@@ -5,7 +5,7 @@ Zero values: an absent field and "" (or 0) are the same to a rule unless the fie
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ import orjson
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
+from kapi.schema.cel import checking
 
 Object = dict[str, Any]
 
@@ -111,6 +112,11 @@ class Errors(list[Cause]):
             return False
         seen.add(value)
         return True
+
+    def expression(self, field: str, text: str, known: Collection[str], fields: Mapping[str, Collection[str]] | None = None) -> None:
+        """A CEL expression that speaks of `known` names."""
+        if fault := checking.check(text, known, fields):
+            self.append(Cause("FieldValueInvalid", f"Invalid value: {causes.shown(text)}: {fault}", field))
 
     def qualified(self, field: str, value: str) -> bool:
         return self.text(field, value, names.qualified_name)
