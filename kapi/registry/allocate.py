@@ -23,6 +23,8 @@ Undo = Callable[[], None]
 SERVICES = "/core/services/"
 ALREADY = "already allocated"
 _GUESSES = 32
+_NEAR = 1 << 16
+"""Numbers are chosen among so many first: addresses of a big range then share their first two parts."""
 
 
 def _nothing() -> None:
@@ -49,8 +51,9 @@ class Range:
         self.taken.discard(number)
 
     def choose(self) -> int | None:
-        """A free number, at random from the upper band, then from the lower one; taken. None when all are."""
-        for low, high in ((self.band, self.size), (0, self.band)):
+        """A free number, at random from the near part of the upper band, then its rest, then the lower one; taken. None: all are."""
+        near = min(self.size, _NEAR)
+        for low, high in ((self.band, near), (near, self.size), (0, self.band)):
             number = self._choose(self.first + low, self.first + high)
             if number is not None:
                 self.taken.add(number)
@@ -287,7 +290,7 @@ class Allocators:
 
 
 def _addresses(network: names.Network) -> Range:
-    """The addresses of a network without its first and (IPv4) last; at most 65,536 of them, as stock keeps."""
+    """The addresses of a network without its first and (IPv4) last."""
     size = network.num_addresses - (2 if network.version == 4 else 1)
     return Range(int(network[0]) + 1, size, _band(size, 16, 256, 16))
 

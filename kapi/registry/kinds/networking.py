@@ -118,7 +118,7 @@ class IPAddressStrategy(Strategy):
     status = False
     generation = False
     name_check = staticmethod(ip_name)
-    columns = (*rules.columns("Name"), *rules.columns("ParentRef", "Age+"))
+    columns = rules.columns("Name", "ParentRef")  # stock's rows have a third cell, the age, without a column
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
