@@ -22,8 +22,8 @@ from kubelet.status import Facts
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
-PATIENCE = 0.4
-"""Seconds the status may lag behind while containers are being started."""
+PATIENCE = {SANDBOX: 0.1, START: 0.4}
+"""Seconds the status may lag behind while a sandbox is made or containers are started: often one telling will do."""
 LATE, LATE_TRIES = 0.02, 50
 """After an exit is announced: seconds between looks until the runtime shows it, and how many."""
 RETRY_FIRST, RETRY_LAST = 0.5, 10.0
@@ -56,7 +56,7 @@ class Worker:
         self._told: tuple[Object, int] | None = None
         self._sending = False
         self._shown: dict[str, float] = {}
-        self._starting = 0.0
+        self._quiet = 0.0
 
     def update(self, pod: Object) -> None:
         """A new version of the pod."""
@@ -140,15 +140,17 @@ class Worker:
         starts = [a for a in steps.actions if isinstance(a, Start)]
         if starts and sandbox is not None:
             targets = {c.name: c.id for c in seen.state.containers if c.state == runtime.RUNNING}
-            self._starting = now
+            self._quiet = now + PATIENCE[START]
             self._begin(START, 0.0, self._actor.start(pod, starts, sandbox.id, ips, targets))
-        wakes = [t for t in (steps.wake, self.memory.held, self._starting + PATIENCE, self._late(now)) if t and t > now]
+        wakes = [t for t in (steps.wake, self.memory.held, self._quiet, self._late(now)) if t and t > now]
         return min(wakes) if wakes else None
 
     def _soon(self, pod: Object, seen: Seen, steps: Plan, now: float) -> bool:
         """Whether the status is about to change anyway, so that one telling will do: containers starting, a sandbox stopping at the end."""
-        if START in self._tasks or any(isinstance(a, Start) for a in steps.actions):
-            return now < self._starting + PATIENCE or START not in self._tasks
+        if any(isinstance(a, Start | RunSandbox) for a in steps.actions):
+            return True
+        if START in self._tasks or SANDBOX in self._tasks:
+            return now < self._quiet
         return any(isinstance(a, StopSandbox) for a in steps.actions) or any(s.id in self._tasks for s in seen.state.sandboxes)
 
     def _current(self) -> Object:
@@ -202,6 +204,7 @@ class Worker:
     def _do(self, pod: Object, action: plan.Action, ips: tuple[str, ...]) -> None:
         match action:
             case RunSandbox(attempt):
+                self._quiet = time.now() + PATIENCE[SANDBOX]
                 self._begin(SANDBOX, 0.0, self._actor.run_sandbox(pod, attempt))
             case StopSandbox(id):
                 self._begin(id, 0.0, self._actor.stop_sandbox(id))

@@ -1,0 +1,111 @@
+"""Logs that grow, images that pile up, memory that runs short."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from kapi.client import Client, Recorder
+from kapi.objects import time
+from kubelet import assembly, machine, runtime
+from kubelet.eviction import Eviction
+from kubelet.garbage import Images, Logs
+from kubelet.plan import Failure
+from kubelet.runtime import Container, Image, Usage
+from kubelet.settings import Settings
+from kubelet.simulated import SimulatedRuntime
+from tests.fakes import FakeApi
+from tests.kubelet.build import one, pod
+
+
+class Watched(SimulatedRuntime):
+    """Remembers what it was asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reopened: list[str] = []
+        self.present = [Image("a", ("a:1",), (), 100), Image("b", ("b:1",), (), 100), Image("p", ("pause:1",), (), 100)]
+        self.running: list[Container] = []
+
+    async def reopen_log(self, id: str) -> None:
+        self.reopened.append(id)
+
+    async def images(self) -> list[Image]:
+        return self.present
+
+    async def containers(self) -> list[Container]:
+        return self.running
+
+    async def remove_image(self, name: str) -> None:
+        self.present = [i for i in self.present if i.id != name]
+
+
+def container(log: str = "", image: str = "a") -> Container:
+    return Container("c", "s", "u1", "web", 0, runtime.RUNNING, 0.0, log_path=log, image_id=image)
+
+
+async def test_logs_are_turned_away_and_packed(tmp_path: Path) -> None:
+    log, kept = tmp_path / "0.log", Watched()
+    logs = Logs(Settings(log_max_size=10, log_max_files=4), kept)
+    log.write_text("short")
+    await logs.rotate([container(str(log))])
+    assert (kept.reopened, os.listdir(tmp_path)) == ([], ["0.log"])
+    for number in range(4):
+        (tmp_path / f"0.log.2026010{number}-000000").write_text(f"old {number}")
+    log.write_text("much too long")
+    await logs.rotate([container(str(log)), container(str(tmp_path / "none.log"))])
+    assert kept.reopened == ["c"]
+    names = sorted(os.listdir(tmp_path))
+    assert names[:2] == ["0.log.20260102-000000.gz", "0.log.20260103-000000.gz"]
+    assert (tmp_path / names[2]).read_text() == "much too long"
+    assert gzip.decompress((tmp_path / names[1]).read_bytes()) == b"old 3"
+
+
+async def test_unused_images_go_the_pause_image_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Watched()
+    kept.running = [container(image="a")]
+    images = Images(Settings(), kept)
+    clock = [1000.0]
+    time.set_clock(lambda: clock[0])
+    try:
+        monkeypatch.setattr(machine, "disk", lambda path: (1000, 100))
+        await images.collect()
+        assert len(kept.present) == 3
+        clock[0] += 300
+        await images.collect()
+    finally:
+        time.set_clock(None)
+    assert [i.id for i in kept.present] == ["a", "p"]
+
+
+async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, settings = Client(FakeApi()), Settings(node_name="n1")
+    kubelet = assembly.pretended(settings, client, Recorder(client, "kubelet"), 0)
+    for made in (pod(name="small", uid="small"), pod(one(resources={"requests": {"memory": "1Gi"}}), uid="big")):
+        kubelet.put(made)
+    sizes = {"small": 600 << 20, "big": 1 << 30}
+
+    async def usages() -> list[Usage]:
+        return [Usage("c", uid, "web", 0, size, 0, 0, 0, 0, 0.0) for uid, size in sizes.items()]
+
+    memory = {"MemAvailable": 50 << 20}
+    monkeypatch.setattr(kubelet.means.runtime, "usages", usages)
+    monkeypatch.setattr(machine, "memory", lambda: memory)
+    monkeypatch.setattr(machine, "disk", lambda path: (100, 50))
+    eviction, troubles = Eviction(settings, kubelet), kubelet.node.status.troubles
+    await eviction.look()
+    text = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 51200Ki. "
+    assert kubelet.workers["small"].outcome == Failure("Evicted", text)
+    assert kubelet.workers["big"].outcome is None
+    assert "MemoryPressure" in troubles
+    memory["MemAvailable"] = 1 << 40
+    await eviction.look()
+    assert "MemoryPressure" in troubles
+    later = time.now() + 301
+    time.set_clock(lambda: later)
+    try:
+        await eviction.look()
+    finally:
+        time.set_clock(None)
+    assert "MemoryPressure" not in troubles
