@@ -118,12 +118,12 @@ def subresource_kind(kind: Kind, subresource: str) -> GroupVersionKind:
 
 
 def switched_on(group: str, version: str, config: Mapping[str, bool]) -> bool:
-    """Whether --runtime-config serves a group version: the most exact of its keys decides, unnamed ones are served."""
+    """Whether a group version is served: the most exact of --runtime-config's keys decides; unnamed ones are when they are stable."""
     stage = "beta" if "beta" in version else "alpha" if "alpha" in version else "ga"
     for key in (f"{group}/{version}" if group else version, f"api/{stage}", "api/all"):
         if key in config:
             return config[key]
-    return True
+    return stage == "ga"
 
 
 def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Strategy]]) -> Kind:

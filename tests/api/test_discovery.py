@@ -27,7 +27,7 @@ def test_roots() -> None:
     assert addressed is not None
     assert orjson.loads(addressed[0])["serverAddressByClientCIDRs"] == [{"clientCIDR": "0.0.0.0/0", "serverAddress": "10.0.0.1:6443"}]
     groups = document("/apis")["groups"]
-    assert len(groups) == 22
+    assert len(groups) == 20
     assert {"kind": "APIGroup", "apiVersion": "v1"} | groups[5] == document("/apis/autoscaling/")
 
 

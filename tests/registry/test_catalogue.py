@@ -50,6 +50,13 @@ def test_kinds_come_and_go() -> None:
     assert served.generation == before + 6
 
 
+def test_only_stable_versions_are_served_unasked() -> None:
+    assert {version for versions in STANDARD.groups().values() for version in versions} == {"v1", "v2"}
+    groups = catalogue.standard({"api/beta": True}, {}).groups()
+    assert groups["coordination.k8s.io"] == ["v1", "v1beta1"]
+    assert "internal.apiserver.k8s.io" not in groups
+
+
 def test_runtime_config_switches_versions() -> None:
     groups = catalogue.standard({"api/all": False, "api/ga": True, "batch/v1": False, "networking.k8s.io/v1beta1": True}, {}).groups()
     assert "batch" not in groups
