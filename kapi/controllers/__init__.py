@@ -17,6 +17,7 @@ from kapi.controllers.disruption import Disruption
 from kapi.controllers.endpoint import Endpoints
 from kapi.controllers.endpoint_mirror import EndpointMirrors
 from kapi.controllers.endpoint_slice import EndpointSlices
+from kapi.controllers.ephemeral_volume import EphemeralVolumes
 from kapi.controllers.garbage import GarbageCollector
 from kapi.controllers.job import Jobs
 from kapi.controllers.namespace import Namespaces
@@ -31,6 +32,7 @@ from kapi.controllers.signing_request import RequestApproval, RequestCleaning, R
 from kapi.controllers.statefulset import StatefulSets
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.controllers.ttl import TimeToLive
+from kapi.controllers.volume import VolumeBinder
 
 __all__ = ["AGENT", "CONTROLLERS", "Settings", "run", "with_keys"]
 
@@ -58,6 +60,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     RequestCleaning,
     ClaimProtection,
     VolumeProtection,
+    VolumeBinder,
+    EphemeralVolumes,
     NodeLifecycle,
     TaintEviction,
     PodGarbageCollector,
