@@ -24,6 +24,8 @@ Query = Mapping[str, str]
 _GROUP = "meta.k8s.io"
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 _MANAGER_LIMIT = 128
+ANY_STATE = -1
+"""The revision in a continue token that goes on with whatever is there by then, after a 410."""
 
 
 def parse_query(raw: bytes) -> dict[str, str]:
@@ -276,6 +278,12 @@ def _check_watch(out: ListOptions, query: Query, match: str) -> list[Cause]:
     return found
 
 
+def get_version(query: Query) -> int:
+    """The revision a get must be as new as; 0: any. Raises BadRequest."""
+    text = query.get("resourceVersion")
+    return _revision(text) if text else 0
+
+
 def continue_token(revision: int, after: str) -> str:
     """The token for the page behind `after` (a key without its collection's prefix)."""
     raw = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": after + "\0"})
@@ -300,4 +308,7 @@ def _continue(token: str, version: str) -> tuple[int, str]:
         raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}") from None
     if version_tag != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int):
         raise errors.BadRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version")
-    return revision, start.removesuffix("\0")
+    if revision == 0:
+        why = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}")
+    return max(revision, 0), start.removesuffix("\0")

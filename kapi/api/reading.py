@@ -20,6 +20,10 @@ _INCLUDES = ("", "None", "Metadata", "Object")
 async def get(request: Request, rest: Rest, kind: Kind, namespace: str, name: str) -> None:
     """Answer with one object."""
     form = responses.negotiate(request.accept)
+    if request.scope["query_string"]:
+        wanted = options.get_version(request.query)
+        if wanted > rest.store.revision:
+            raise too_new(wanted, rest.store.revision)
     entry = rest.get(kind, namespace, name)
     if not form.shape and not request.scope["query_string"]:
         await responses.send_encoded(request, 200, encoding.wire(kind, entry.body), form)
@@ -85,7 +89,12 @@ def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) ->
         raise too_new(wanted, current)
     prefix = kind.prefix(namespace)
     after = prefix + how.after if how.after else ""
-    return rest.page(kind, namespace, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
+    try:
+        return rest.page(kind, namespace, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
+    except errors.Expired as error:
+        if how.after:
+            error.metadata = {"continue": options.continue_token(options.ANY_STATE, how.after)}
+        raise
 
 
 def too_new(wanted: int, current: int) -> errors.Timeout:

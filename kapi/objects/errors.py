@@ -34,10 +34,13 @@ class StatusError(Exception):
         if reason is not None:
             self.reason = reason
         self.warnings: list[str] = []
+        self.metadata: Object = {}
+        """Of the Status; a list that went too far back says here where to go on."""
 
     def status(self) -> Object:
         """The Status object sent to the client."""
-        out: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message}
+        out: Object = {"kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure"}
+        out["message"] = self.message
         if self.reason:
             out["reason"] = self.reason
         if self.details is not None:
@@ -185,6 +188,7 @@ def from_status(status: Object) -> StatusError:
     cls = _BY_REASON.get(reason) or _BY_CODE.get(code) or StatusError
     error = cls.__new__(cls)
     StatusError.__init__(error, message, status.get("details"), code=code, reason=reason)
+    error.metadata = status.get("metadata") or {}
     if isinstance(error, Invalid):
         causes = (error.details or {}).get("causes") or ()
         error.causes = [Cause(c.get("reason", ""), c.get("message", ""), c.get("field", "")) for c in causes]

@@ -1,0 +1,167 @@
+"""Lists: selectors, pages that stay as they were, resource versions and their refusals."""
+
+from typing import Any
+
+import pytest
+
+from kapi.api.app import App
+from kapi.client.client import Client
+from kapi.objects import errors
+from kapi.objects.resource import CONFIG_MAPS, PODS
+from tests.api.asking import MAPS, ask, config_map, pod
+
+
+def names(listed: dict[str, Any]) -> list[str]:
+    return [item["metadata"]["name"] for item in listed["items"]]
+
+
+async def fill(client: Client, count: int = 5) -> list[int]:
+    """Config maps m0, m1 …; the revisions they were made at."""
+    made = [await client.create(CONFIG_MAPS, config_map(f"m{i}", labels={"i": str(i), "odd": str(i % 2)})) for i in range(count)]
+    return [int(obj["metadata"]["resourceVersion"]) for obj in made]
+
+
+async def test_a_list(client: Client) -> None:
+    revisions = await fill(client, 2)
+    listed = await client.list(CONFIG_MAPS, "default")
+    assert (listed["kind"], listed["apiVersion"], names(listed)) == ("ConfigMapList", "v1", ["m0", "m1"])
+    assert listed["metadata"] == {"resourceVersion": str(revisions[-1])}
+    assert not any("kind" in item for item in listed["items"]), "items of a list do not say what they are"
+
+
+async def test_an_empty_list(client: Client) -> None:
+    assert (await client.list(PODS, "default"))["items"] == []
+
+
+async def test_all_namespaces(client: Client) -> None:
+    await fill(client, 1)
+    await client.create(CONFIG_MAPS, {"metadata": {"name": "z", "namespace": "kube-system"}})
+    listed = await client.list(CONFIG_MAPS)
+    assert [(i["metadata"]["namespace"], i["metadata"]["name"]) for i in listed["items"]][0] == ("default", "m0")
+    assert "z" in names(listed)
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [
+        ("i=1", "1"), ("i==1", "1"), ("i!=1", "0234"), ("i in (1,3)", "13"), ("i notin (1,3)", "024"), ("odd=1,i!=1", "3"),
+        ("odd", "01234"), ("!odd", ""), ("i>2", "34"), ("i<2", "01"), ("nothing=x", ""), ("nothing!=x", "01234"),
+    ],
+)  # fmt: skip
+async def test_label_selectors(client: Client, selector: str, found: str) -> None:
+    await fill(client)
+    assert names(await client.list(CONFIG_MAPS, "default", labels=selector)) == [f"m{i}" for i in found]
+
+
+async def test_field_selectors(api: Client) -> None:
+    for name, node in (("a", "n1"), ("b", "n2"), ("c", "n1")):
+        await api.create(PODS, pod(name, node=node))
+    for selector, found in (
+        ("spec.nodeName=n1", "ac"), ("spec.nodeName!=n1", "b"), ("metadata.name=b", "b"), ("metadata.namespace=other", ""),
+        ("status.phase=Pending,spec.nodeName=n1", "ac"), ("status.phase!=Pending", ""), ("spec.restartPolicy=Always", "abc"),
+    ):  # fmt: skip
+        assert names(await api.list(PODS, "default", fields=selector)) == list(found), selector
+
+
+async def test_selectors_that_make_no_sense(client: Client) -> None:
+    answer = await ask(client, "GET", f"{MAPS}?labelSelector=a%3D%3D%3Db")
+    assert answer.said[:2] == (400, "BadRequest")
+    assert "unable to parse requirement" in answer.json["message"]
+    answer = await ask(client, "GET", "/api/v1/pods?fieldSelector=spec.color%3Dred")
+    assert answer.said == (400, "BadRequest", "field label not supported: spec.color")
+
+
+async def test_pages_show_one_state(client: Client) -> None:
+    revisions = await fill(client)
+    first = await client.list(CONFIG_MAPS, "default", limit=2)
+    assert names(first) == ["m0", "m1"]
+    assert first["metadata"]["remainingItemCount"] == 3
+    await client.create(CONFIG_MAPS, config_map("m22"))
+    await client.delete(CONFIG_MAPS, "m3", namespace="default")
+    await client.update(CONFIG_MAPS, config_map("m4", {"new": "data"}))
+    second = await client.list(CONFIG_MAPS, "default", limit=2, continue_=first["metadata"]["continue"])
+    third = await client.list(CONFIG_MAPS, "default", limit=2, continue_=second["metadata"]["continue"])
+    assert names(second) + names(third) == ["m2", "m3", "m4"]
+    assert "data" not in third["items"][0]
+    assert {p["metadata"]["resourceVersion"] for p in (first, second, third)} == {str(revisions[-1])}
+    assert "continue" not in third["metadata"]
+    assert names(await client.list(CONFIG_MAPS, "default")) == ["m0", "m1", "m2", "m22", "m4"]
+
+
+async def test_pages_of_a_selection_do_not_count(client: Client) -> None:
+    await fill(client)
+    first = await client.list(CONFIG_MAPS, "default", limit=1, labels="odd=0")
+    assert names(first) == ["m0"]
+    assert "remainingItemCount" not in first["metadata"]
+    rest = await client.list(CONFIG_MAPS, "default", limit=5, labels="odd=0", continue_=first["metadata"]["continue"])
+    assert names(rest) == ["m2", "m4"]
+
+
+async def test_a_page_whose_state_is_forgotten(app: App, client: Client) -> None:
+    """410 with a token that goes on from here, at today's state."""
+    await fill(client)
+    first = await client.list(CONFIG_MAPS, "default", limit=2)
+    await client.delete(CONFIG_MAPS, "m2", namespace="default")
+    app.rest.store.compact(app.rest.store.revision)
+    answer = await ask(client, "GET", f"{MAPS}?limit=2&continue={first['metadata']['continue']}")
+    assert answer.said[:2] == (410, "Expired")
+    assert answer.json["message"].startswith("The provided continue parameter is too old to display a consistent list result.")
+    rest = await client.list(CONFIG_MAPS, "default", limit=2, continue_=answer.json["metadata"]["continue"])
+    assert names(rest) == ["m3", "m4"]
+
+
+async def test_broken_tokens(client: Client) -> None:
+    for token in ("nonsense!", "e30", "eyJ2IjoibWV0YS5rOHMuaW8vdjEifQ"):
+        answer = await ask(client, "GET", f"{MAPS}?continue={token}")
+        assert answer.said[:2] == (400, "BadRequest"), token
+        assert answer.json["message"].startswith("invalid continue token: "), token
+
+
+async def test_a_list_of_the_past(client: Client) -> None:
+    revisions = await fill(client, 3)
+    await client.delete(CONFIG_MAPS, "m0", namespace="default")
+    past = await client.list(CONFIG_MAPS, "default", version=str(revisions[1]), resourceVersionMatch="Exact")
+    assert names(past) == ["m0", "m1"]
+    assert past["metadata"]["resourceVersion"] == str(revisions[1])
+    for version, match in (("0", ""), (str(revisions[1]), "NotOlderThan"), (str(revisions[1]), "")):
+        assert names(await client.list(CONFIG_MAPS, "default", version=version, resourceVersionMatch=match)) == ["m1", "m2"]
+
+
+async def test_a_past_that_is_forgotten(app: App, client: Client) -> None:
+    revisions = await fill(client, 3)
+    await client.delete(CONFIG_MAPS, "m0", namespace="default")
+    app.rest.store.compact(app.rest.store.revision)
+    with pytest.raises(errors.Expired):
+        await client.list(CONFIG_MAPS, "default", version=str(revisions[0]), resourceVersionMatch="Exact")
+
+
+async def test_a_list_of_the_future(client: Client) -> None:
+    answer = await ask(client, "GET", f"{MAPS}?resourceVersion=99999&resourceVersionMatch=NotOlderThan")
+    assert answer.said[:2] == (504, "Timeout")
+    assert answer.json["message"].startswith("Timeout: Too large resource version: 99999, current: ")
+    assert answer.json["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+async def test_a_get_of_the_future(client: Client) -> None:
+    await fill(client, 1)
+    assert (await ask(client, "GET", f"{MAPS}/m0?resourceVersion=0")).code == 200
+    assert (await ask(client, "GET", f"{MAPS}/m0?resourceVersion=99999")).said[:2] == (504, "Timeout")
+
+
+REFUSED = [
+    ("resourceVersion=x", 400, "Invalid value"),
+    ("resourceVersionMatch=Exact", 422, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
+    ("resourceVersion=0&resourceVersionMatch=Exact", 422, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'),
+    ("resourceVersion=1&resourceVersionMatch=Near", 422, 'Unsupported value: "Near": supported values: "Exact", "NotOlderThan"'),
+    ("sendInitialEvents=true", 422, "sendInitialEvents is forbidden for list"),
+    ("watch=true&resourceVersionMatch=NotOlderThan", 422, "forbidden for watch unless sendInitialEvents is provided"),
+    ("watch=true&sendInitialEvents=true", 422, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+    ("limit=x", 400, 'parsing "x": invalid syntax'),
+]
+
+
+@pytest.mark.parametrize(("query", "code", "said"), REFUSED)
+async def test_refusals(client: Client, query: str, code: int, said: str) -> None:
+    answer = await ask(client, "GET", f"{MAPS}?{query}")
+    assert answer.code == code
+    assert said in answer.json["message"]
