@@ -19,6 +19,8 @@ from kapi.objects.resource import Resource
 Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
+UNREACHABLE_SECONDS = 1.0
+"""A server that can't be reached says nothing about a key: its back-off is left alone."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,15 @@ class Controller:
             except (errors.Conflict, errors.AlreadyExists, errors.NotFound) as error:
                 log.debug("%s %s: %s", self.name, key, error)
                 self.queue.retry(key)
-            except (errors.StatusError, OSError) as error:
-                if isinstance(error, errors.StatusError) and namespace_going(error):
+            except errors.StatusError as error:
+                if namespace_going(error):
                     self.queue.forget(key)
                 else:
                     log.warning("%s %s: %s", self.name, key, error)
                     self.queue.retry(key)
+            except OSError as error:
+                log.debug("%s %s: %s", self.name, key, error)
+                self.queue.add_after(key, UNREACHABLE_SECONDS)
             except Exception:
                 log.exception("%s %s", self.name, key)
                 self.queue.retry(key)

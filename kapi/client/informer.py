@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 PAGE = 500
 UNREAD = ("managedFields", "annotations")
 """What a copy of metadata only leaves out."""
-FIRST_DELAY, LAST_DELAY = 0.8, 30.0
+FIRST_DELAY, LAST_DELAY = 0.8, 5.0
 
 
 def revision_of(obj: Object) -> int:
