@@ -144,8 +144,8 @@ class EndpointSliceStrategy(Strategy):
         return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        out = []
-        for i, endpoint in enumerate(new.get("endpoints") or ()):
+        out: list[str] = []
+        for i, endpoint in enumerate(new.get("endpoints") or ()) if new.get("addressType") != "FQDN" else ():
             for j, address in enumerate(endpoint.get("addresses") or ()):
                 out += rules.ip_warnings(f"endpoints[{i}].addresses[{j}]", address)
         return out
@@ -199,10 +199,10 @@ def _validate_slice_address(e: Errors, at: str, address: str, kind: str) -> None
             if not bad and "." not in address.removesuffix("."):
                 e.invalid(at, address, "should be a domain with at least two segments separated by dots")
     elif kind in ("IPv4", "IPv6"):
-        ip = names.parse_ip(address)
-        if ip is None:
+        family = rules.family(address)
+        if not family:
             e.invalid(at, address, names.BAD_IP)
-        elif f"IPv{ip.version}" != kind:
+        elif f"IPv{family}" != kind:
             e.invalid(at, address, f"must be an {kind} address")
         rules.endpoint_ip(e, at, address)
 

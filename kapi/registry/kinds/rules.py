@@ -6,7 +6,8 @@ Zero values: an absent field and "" (or 0) are the same to a rule unless the fie
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -207,32 +208,53 @@ def legacy_cidr(e: Errors, field: str, value: str, old: Iterable[str] = ()) -> b
     return value in old or e.text(field, value, names.cidr)
 
 
-def endpoint_ip(e: Errors, field: str, value: str, what: str = "") -> None:
+def endpoint_ip(e: Errors, field: str, value: str) -> None:
     """Traffic must not be sent to these: neither nowhere, nor the host itself, nor its link."""
+    for fault in _address(value).faults:
+        e.invalid(field, value, fault)
+
+
+class Address(NamedTuple):
+    """What is known of the text of an address: its family (0: it is none), why it is no endpoint, what is unusual in its spelling."""
+
+    family: int
+    faults: tuple[str, ...]
+    warning: str = ""
+
+
+@lru_cache(maxsize=16384)
+def _address(value: str) -> Address:
+    """Slices carry the same addresses again and again: each is read once."""
     ip = names.parse_ip(value)
     if ip is None:
-        e.invalid(field, value, "must be a valid IP address")
-        return
-    if ip.is_unspecified:
-        e.invalid(field, value, "may not be unspecified (0.0.0.0 or ::)")
-    if ip.is_loopback:
-        e.invalid(field, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    if ip.is_link_local:
-        e.invalid(field, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-    if ip.is_multicast and (str(ip).startswith("224.0.0.") or str(ip).startswith("ff02:")):
-        e.invalid(field, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+        return Address(0, ("must be a valid IP address",))
+    local = ip.is_multicast and str(ip).startswith(("224.0.0.", "ff02:"))
+    kinds = {
+        "may not be unspecified (0.0.0.0 or ::)": ip.is_unspecified,
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)": ip.is_loopback,
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)": ip.is_link_local,
+        "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)": local,
+    }
+    return Address(ip.version, tuple(text for text, true in kinds.items() if true), _spelling(value, ip))
+
+
+def _spelling(value: str, ip: names.Address) -> str:
+    if ip.version == 4 and any(len(p) > 1 and p.startswith("0") for p in value.split(".")):
+        return f'non-standard IP address "{value}" will be considered invalid in a future Kubernetes release: use "{ip}"'
+    if ip.version == 6 and str(ip) != value:
+        return f'IPv6 address "{value}" should be in RFC 5952 canonical format ("{ip}")'
+    return ""
+
+
+def family(value: str) -> int:
+    """4 or 6, 0 for no address."""
+    return _address(value).family
 
 
 def ip_warnings(field: str, value: str) -> list[str]:
     """What stock warns of in an address that old parsers read and strict ones refuse or respell."""
-    ip = names.parse_ip(value)
-    if ip is None:
-        return []
-    if ip.version == 4 and any(len(p) > 1 and p.startswith("0") for p in value.split(".")):
-        return [f"{field}: non-standard IP address \"{value}\" will be considered invalid in a future Kubernetes release: use \"{ip}\""]
-    if ip.version == 6 and str(ip) != value:
-        return [f"{field}: IPv6 address \"{value}\" should be in RFC 5952 canonical format (\"{ip}\")"]
-    return []
+    warning = _address(value).warning
+    return [f"{field}: {warning}"] if warning else []
 
 
 def cidr_warnings(field: str, value: str) -> list[str]:
