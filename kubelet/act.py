@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kapi.objects import time
+from kapi.objects.resource import RUNTIME_CLASSES
 from kubelet import plan, pods
 from kubelet.furnish import Furnisher, NotFurnished
 from kubelet.handlers import Handlers, Target
@@ -83,13 +84,23 @@ class Actor:
             self.say(pod, "", NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         try:
             await means.furnisher.prepare(pod, ())
-            await means.runtime.run_sandbox(means.furnisher.sandbox(pod, attempt), pod["spec"].get("runtimeClassName") or "")
+            await means.runtime.run_sandbox(means.furnisher.sandbox(pod, attempt), await self._handler(pod))
         except VolumeError as error:
             self.say(pod, "", WARNING, "FailedMount", str(error))
             self._memory.held = time.now() + RETRY / 5
         except RuntimeFailure as error:
             self.say(pod, "", WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             self._memory.held = time.now() + RETRY / 2
+
+    async def _handler(self, pod: Object) -> str:
+        """The runtime handler of the pod's RuntimeClass; "" is the runtime's own choice. Raises RuntimeFailure."""
+        name = pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        found = await self._means.sources.get(RUNTIME_CLASSES, "", name)
+        if found is None:
+            raise RuntimeFailure("NotFound", f'runtimeclasses.node.k8s.io "{name}" not found')
+        return str(found["handler"])
 
     async def stop_sandbox(self, id: str) -> None:
         await self._quietly(self._means.runtime.stop_sandbox(id))

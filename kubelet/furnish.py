@@ -79,6 +79,7 @@ class Furnish:
         self._settings, self._sources, self._tokens, self._machine = settings, sources, tokens, machine
         self._volumes = Volumes(settings)
         self._unified = cgroups.unified()
+        self._prepared: set[str] = set()
         self._dns = tuple(s for s in settings.cluster_dns.split(",") if s)
 
     def _around(self, pod: Object, ips: Sequence[str]) -> Surroundings:
@@ -100,6 +101,7 @@ class Furnish:
         self._log_directory(pod)
         context = payload.Context(pod, self._sources.get, self._tokens.get, self._around(pod, ips))
         await self._volumes.set_up(uid, context)
+        self._prepared.add(uid)
 
     def sandbox(self, pod: Object, attempt: int) -> Object:
         host = dns.read(self._settings.resolv_conf)
@@ -110,9 +112,11 @@ class Furnish:
         if refused := security.refused(pod, spec, image.user):
             raise NotFurnished(refused)
         try:
+            if pods.uid(pod) not in self._prepared:
+                await self.prepare(pod, ips)
             variables = await environment.variables(pod, spec, self._sources.get, self._around(pod, ips))
             mounts = self._mounts(pod, spec, ips, variables)
-        except (Missing, StatusError, OSError) as error:
+        except (Missing, VolumeError, StatusError, OSError) as error:
             raise NotFurnished(Failure("CreateContainerConfigError", str(error))) from None
         self._log_directory(pod, spec["name"])
         given = Inputs(image.id, image.user, variables, mounts, attempt, target, self._machine.memory, self._unified)
@@ -171,6 +175,7 @@ class Furnish:
         return replace(run, message=message) if message else run
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
+        self._prepared.discard(uid)
         self._volumes.tear_down(uid)
         self._tokens.forget(uid)
         self._remove_cgroup(uid, pod)

@@ -87,7 +87,13 @@ class Kubelet:
             self._group.create_task(self._live(worker))
 
     async def _live(self, worker: Worker) -> None:
-        await worker.run()
+        """A worker's whole life; a fault of its own costs a second, not the node."""
+        while not worker.finished:
+            try:
+                await worker.run()
+            except Exception:
+                log.exception("%s", pods.full_name(worker.pod))
+                await asyncio.sleep(1)
         del self.workers[worker.uid]
         for id in [id for id, uid in self.known.items() if uid == worker.uid]:
             del self.known[id]

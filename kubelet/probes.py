@@ -1,6 +1,7 @@
 """Liveness, readiness and startup probes: one task a probe while its container runs. Verdicts go to the planner, failures into events."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from kubelet.handlers import Handlers, Said, Target
 from kubelet.plan import Seen, Verdict
 from kubelet.runtime import Container
 
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 Say = Callable[[Object, str, str, str, str], None]
 """(pod, container name, type, reason, message)."""
@@ -60,7 +62,9 @@ class Probes:
         target = Target(run.id, address, ports(container))
         for kind in _KINDS:
             if container.get(kind) and not (kind == "startupProbe" and verdict.started):
-                self._tasks[run.id].append(asyncio.ensure_future(self._probe(pod, container, kind, run, target)))
+                task = asyncio.create_task(self._probe(pod, container, kind, run, target))
+                task.add_done_callback(_report)
+                self._tasks[run.id].append(task)
 
     async def _probe(self, pod: Object, container: Object, kind: str, run: Container, target: Target) -> None:
         probe, (title, field) = container[kind], _KINDS[kind]
@@ -96,6 +100,12 @@ class Probes:
         if field == "started" and well:
             self._up[id].set()
         self._changed()
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    """A probe that breaks is a fault worth a line."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a probe broke", exc_info=error)
 
 
 def _remembered(pod: Object, run: Container) -> Verdict:

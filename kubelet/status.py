@@ -14,7 +14,6 @@ from kubelet.runtime import Container
 
 Object = dict[str, Any]
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 LOST = "The container could not be located when the pod was terminated"
 _EPHEMERAL, _INIT = "ephemeralContainers", "initContainers"
 _FIELDS = {_INIT: "initContainerStatuses", "containers": "containerStatuses", _EPHEMERAL: "ephemeralContainerStatuses"}
@@ -237,14 +236,18 @@ def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Obj
     phase = status["phase"]
     known = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
     up = plan.current(seen) is not None
+    containers = _containers_ready(pod, status, phase)
     found = {
         "PodReadyToStartContainers": ("True" if up else "False", "", ""),
         "Initialized": _initialized(pod, status, phase, seen),
-        "ContainersReady": (containers := _containers_ready(pod, status, phase)),
         "Ready": _ready(pod, known, containers),
+        "ContainersReady": containers,
         "PodScheduled": ("True", "", ""),
     }
-    return [_condition(pod, type, *found[type], known.get(type), now) for type in OWNED if type != "PodScheduled" or type not in known]
+    if seen.outcome is not None and seen.outcome.reason == "Evicted":
+        found["DisruptionTarget"] = ("True", "TerminationByKubelet", seen.outcome.message)
+    mine = [type for type in found if type != "PodScheduled" or type not in known]
+    return [_condition(pod, type, *found[type], known.get(type), now) for type in mine]
 
 
 def _condition(pod: Object, type: str, status: str, reason: str, message: str, old: Object | None, now: float) -> Object:

@@ -51,7 +51,7 @@ class Worker:
         self._dirty = True
         self._exits: dict[str, int] = {}
         self._released = False
-        self._finished = False
+        self.finished = False
         self._due: Object | None = None
         self._told: tuple[Object, int] | None = None
         self._sending = False
@@ -93,7 +93,7 @@ class Worker:
         """Until nothing of the pod is left on this node."""
         delay = RETRY_FIRST
         try:
-            while not self._finished:
+            while not self.finished:
                 self._awake.clear()
                 try:
                     wake = await self._step()
@@ -101,7 +101,7 @@ class Worker:
                 except (RuntimeFailure, OSError) as error:
                     log.log(_loudness(error), "%s: %s", pods.full_name(self.pod), error)
                     wake, delay = time.now() + delay, min(delay * 2, RETRY_LAST)
-                if not self._finished:
+                if not self.finished:
                     await self._rest(wake)
         finally:
             self.probes.stop()
@@ -227,10 +227,14 @@ class Worker:
         task.set_name(f"{self.uid} {key}")
 
     async def _run(self, key: str, deed: Coroutine[Any, Any, None]) -> None:
+        """Supervises a deed: whatever becomes of it, the planner looks again."""
         try:
             await deed
         except (errors.StatusError, OSError) as error:
             log.warning("%s: %s: %s", pods.full_name(self.pod), key, error)
+        except Exception:
+            log.exception("%s: %s", pods.full_name(self.pod), key)
+            await asyncio.sleep(1)
         finally:
             if self._tasks.get(key) is asyncio.current_task():
                 del self._tasks[key]
@@ -259,7 +263,7 @@ class Worker:
             await self._actor.remove(sandbox.id, sandbox=True)
         self._means.furnisher.tear_down(self.uid, self.pod, logs=True)
         self._means.puller.forget(self.pod["metadata"]["uid"])
-        self._finished = True
+        self.finished = True
 
     async def _delete(self, pod: Object) -> None:
         meta = pod["metadata"]

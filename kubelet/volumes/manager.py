@@ -12,10 +12,10 @@ from typing import Any
 
 from kapi.objects import quantity
 from kapi.objects.errors import StatusError
-from kubelet import mounts
+from kubelet import mounts, pods
 from kubelet.environment import Missing
 from kubelet.settings import Settings
-from kubelet.volumes import atomic, payload
+from kubelet.volumes import atomic, claims, payload
 
 Object = dict[str, Any]
 
@@ -53,12 +53,16 @@ class Volumes:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._claims: dict[str, dict[str, Path]] = {}
+        """Where the claims of a pod turned out to be, by uid and volume."""
 
     def path(self, uid: str, volume: Object) -> Path:
         """Where a volume is; a hostPath is where it says."""
         what = kind(volume)
         if what == "hostPath":
             return Path(volume["hostPath"]["path"])
+        if what == "persistentVolumeClaim":
+            return self._claims[uid][volume["name"]]
         return Path(self._settings.pod_dir(uid), "volumes", _PLUGINS.get(what, what), volume["name"])
 
     def paths(self, uid: str, pod: Object) -> dict[str, Path]:
@@ -66,6 +70,7 @@ class Volumes:
 
     async def set_up(self, uid: str, context: payload.Context) -> None:
         """Make or refresh all volumes of the pod. Raises VolumeError."""
+        self._claims[uid] = {}
         group = (context.pod["spec"].get("securityContext") or {}).get("fsGroup")
         for volume in context.pod["spec"].get("volumes") or ():
             try:
@@ -79,6 +84,10 @@ class Volumes:
             _empty(path, volume.get("emptyDir") or {}, group)
         elif what == "hostPath":
             _host(path, volume["hostPath"].get("type") or "")
+        elif what == "persistentVolumeClaim":
+            found = await claims.directory(context, volume["persistentVolumeClaim"]["claimName"])
+            _host(found, "")
+            self._claims[pods.uid(context.pod)][volume["name"]] = found
         elif what in _PLUGINS:
             files = await payload.files(context, volume)
             if what in _SECRET:
@@ -89,6 +98,7 @@ class Volumes:
 
     def tear_down(self, uid: str) -> None:
         """Unmount and delete everything of the pod's. What will not go now goes with the next start."""
+        self._claims.pop(uid, None)
         directory = self._settings.pod_dir(uid)
         if not directory.exists():
             return

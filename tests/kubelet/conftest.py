@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ async def _begin(settings: containerd.Settings) -> "subprocess.Popen[bytes]":
     return process
 
 
+@dataclass
+class Containerd:
+    """The one that runs; `crash` kills it and starts another in its place."""
+
+    settings: containerd.Settings
+    process: "subprocess.Popen[bytes]"
+
+    async def crash(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process = await containerd.start(self.settings)
+
+
 async def _clear(endpoint: str) -> None:
     runtime = Cri(endpoint)
     for sandbox in await runtime.sandboxes():
@@ -30,13 +44,14 @@ async def _clear(endpoint: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def own_containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containerd.Settings]:
+def own_containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
     settings = containerd.Settings(tmp_path_factory.mktemp("containerd"), pod_cidr="10.203.0.0/24", bridge="kubelettest0")
     process = asyncio.run(_begin(settings))
-    yield settings
+    running = Containerd(settings, process)
+    yield running
     asyncio.run(_clear(settings.endpoint))
-    process.terminate()
-    process.wait()
+    running.process.terminate()
+    running.process.wait()
     containerd.forget_network(settings)
     cgroups.remove_root(CGROUP)
     cgroups.remove(CGROUP)

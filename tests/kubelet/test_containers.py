@@ -10,13 +10,13 @@ import orjson
 import pytest
 
 from kapi.client import Client
-from kapi.objects.resource import CONFIG_MAPS, EVENTS, PODS, SECRETS
-from kubelet import assembly, containerd, images
+from kapi.objects.resource import CONFIG_MAPS, EVENTS, NODES, PODS, SECRETS
+from kubelet import assembly, images
 from kubelet.cri.client import Cri
 from kubelet.settings import Settings
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
-from tests.kubelet.conftest import CGROUP
+from tests.kubelet.conftest import CGROUP, Containerd
 from tests.kubelet.story import condition, state
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
@@ -100,10 +100,10 @@ class Real:
 
 
 @pytest.fixture
-async def node(own_containerd: containerd.Settings, root: Path) -> AsyncIterator[Real]:
+async def node(own_containerd: Containerd, root: Path) -> AsyncIterator[Real]:
     settings = Settings(
-        node_name="n1", root_dir=str(root / "kubelet"), pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.pod_cidr,
-        container_runtime_endpoint=own_containerd.endpoint, cgroup_root=CGROUP, cluster_dns="10.96.0.10",
+        node_name="n1", root_dir=str(root / "kubelet"), pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.settings.pod_cidr,
+        container_runtime_endpoint=own_containerd.settings.endpoint, cgroup_root=CGROUP, cluster_dns="10.96.0.10",
         pod_manifest_path=str(root / "manifests"),
     )  # fmt: skip
     real = Real(settings)
@@ -188,6 +188,19 @@ async def test_a_restarted_kubelet_leaves_containers_alone(node: Real) -> None:
     after = await node.until(ready)
     assert state(after) == state(before)
     assert after["status"]["podIP"] == before["status"]["podIP"]
+
+
+async def test_a_restarted_containerd_leaves_containers_alone(node: Real, own_containerd: Containerd) -> None:
+    await node.run(container())
+    before = await node.until(ready)
+    await own_containerd.crash()
+    await asyncio.sleep(2.5)
+    assert state(node.api.get(PODS, "default/web") or {}) == state(before)
+    assert condition(node.api.get(NODES, "n1") or {}, "Ready") == "True"
+    runtime = Cri(node.settings.container_runtime_endpoint)
+    await runtime.stop_container(state(before)["containerID"].partition("://")[2], 0)
+    await runtime.close()
+    await node.until(lambda p: ready(p) and state(p)["restartCount"] == 1)
 
 
 async def test_what_ended_while_the_kubelet_was_away_is_found(node: Real) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.resource import LEASES, NODES, PODS
+from kubelet import plan
 from kubelet.simulated import fate
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
@@ -163,3 +164,13 @@ async def test_an_idle_node_only_renews_its_lease(told: Story) -> None:
     await asyncio.sleep(100)
     assert set(told.api.calls) == {"PUT leases"}
     assert len(told.api.calls) == 10
+
+
+@story
+async def test_a_fault_costs_its_pod_a_second(told: Story) -> None:
+    await told.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "plan", lambda *_: 1 / 0)
+        found = await told.run(seconds=3)
+    assert "phase" not in found["status"]
+    assert (await told.later(2))["status"]["phase"] == "Running"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from kapi.client import Client
-from kapi.objects.resource import CONFIG_MAPS, Resource
+from kapi.objects.resource import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, Resource
 from kubelet.environment import Missing, Surroundings
 from kubelet.settings import Settings
-from kubelet.volumes import atomic, payload
+from kubelet.volumes import atomic, claims, payload
 from kubelet.volumes.atomic import File
 from kubelet.volumes.manager import VolumeError, Volumes
 from kubelet.volumes.tokens import Tokens
@@ -127,3 +127,21 @@ async def test_tokens_are_kept_for_most_of_their_life(monkeypatch: pytest.Monkey
     ]  # fmt: skip
     tokens.forget("u1")
     assert await tokens.get(pod(), {}) == "t2"
+
+
+async def test_claims_lead_to_directories(tmp_path: Path) -> None:
+    objects: dict[tuple[Resource, str], Object] = {
+        (PERSISTENT_VOLUME_CLAIMS, "c"): {"spec": {"volumeName": "v"}, "status": {"phase": "Bound"}},
+        (PERSISTENT_VOLUME_CLAIMS, "unbound"): {"spec": {}, "status": {"phase": "Pending"}},
+        (PERSISTENT_VOLUMES, "v"): {"spec": {"hostPath": {"path": str(tmp_path / "data")}}},
+    }
+
+    async def find(resource: Resource, namespace: str, name: str) -> Object | None:
+        return objects.get((resource, name))
+
+    where = payload.Context(pod(), find, token, Surroundings())
+    assert await claims.directory(where, "c") == tmp_path / "data"
+    assert os.listdir(tmp_path) == ["data"]
+    for name, message in (("none", 'persistentvolumeclaim "none" not found'), ("unbound", "PVC default/unbound is not bound")):
+        with pytest.raises(Missing, match=message):
+            await claims.directory(where, name)
