@@ -3,7 +3,7 @@
 Pure functions on labels and taints. What a match means for a node's fate is decided in the plugins.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,48 +11,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from kapi.objects import labels as label_room
+from kapi.objects.placement import requirement_matches as requirement_matches
+from kapi.objects.placement import term_matches as term_matches
+from kapi.objects.placement import tolerates as tolerates
 
 Object = dict[str, Any]
 Labels = Mapping[str, str]
 NodeTest = Callable[[str, Labels], bool]
 """(node name, node labels) -> does it match."""
-
-
-def _as_integer(text: str | None) -> int | None:
-    try:
-        return int(text) if text is not None else None
-    except ValueError:
-        return None
-
-
-def requirement_matches(requirement: Object, labels: Labels) -> bool:
-    """One matchExpressions entry of a node selector term (In, NotIn, Exists, DoesNotExist, Gt, Lt)."""
-    key, operator, values = requirement.get("key", ""), requirement.get("operator"), requirement.get("values") or ()
-    match operator:
-        case "In":
-            return labels.get(key) in values if key in labels else False
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-        case "Gt" | "Lt":
-            have, bound = _as_integer(labels.get(key)), _as_integer(values[0] if values else None)
-            if have is None or bound is None:
-                return False
-            return have > bound if operator == "Gt" else have < bound
-    return False
-
-
-def term_matches(term: Object, name: str, labels: Labels) -> bool:
-    """A node selector term; one without any requirement matches nothing."""
-    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not fields:
-        return False
-    return all(requirement_matches(r, labels) for r in expressions) and all(
-        r.get("key") == "metadata.name" and requirement_matches(r, {"metadata.name": name}) for r in fields
-    )
 
 
 def required_nodes(spec: Object) -> NodeTest | None:
@@ -88,18 +54,6 @@ def named_nodes(spec: Object) -> tuple[frozenset[str] | None, bool]:
             return None, False
         union |= frozenset.intersection(*named)
     return (union, not union) if terms else (None, False)
-
-
-def tolerates(tolerations: Iterable[Object], taint: Object) -> bool:
-    """Whether any toleration covers the taint (core/v1 Toleration.ToleratesTaint)."""
-    key, value, effect = taint.get("key"), taint.get("value") or "", taint.get("effect")
-    for t in tolerations:
-        if (t.get("effect") or effect) != effect or (t.get("key") or key) != key:
-            continue
-        operator = t.get("operator") or "Equal"
-        if operator == "Exists" or (operator == "Equal" and (t.get("value") or "") == value):
-            return True
-    return False
 
 
 class Matcher:
