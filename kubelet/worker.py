@@ -80,7 +80,9 @@ class Worker:
         self._actor.say(self.pod, "", "Warning", reason, message)
 
     def touch(self, id: str = "") -> None:
-        """Something changed in the runtime; `id` has exited."""
+        """Something changed in the runtime; `id` has exited. What is being stopped here is looked at when that is done."""
+        if id in self._tasks:
+            return
         if id:
             self._exits[id] = LATE_TRIES
         self._dirty = True
@@ -257,10 +259,12 @@ class Worker:
             await self._delete(self.mirror)
         elif not self.gone:
             await self._delete(self.pod)
-        for container in self.state.containers:
-            await self._actor.remove(container.id, sandbox=False)
         for sandbox in self.state.sandboxes:
             await self._actor.remove(sandbox.id, sandbox=True)
+        boxes = {s.id for s in self.state.sandboxes}
+        for container in self.state.containers:
+            if container.sandbox not in boxes:
+                await self._actor.remove(container.id, sandbox=False)
         self._means.furnisher.tear_down(self.uid, self.pod, logs=True)
         self._means.puller.forget(self.pod["metadata"]["uid"])
         self.finished = True
