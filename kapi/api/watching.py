@@ -13,6 +13,7 @@ import orjson
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
+from kapi.http import server
 from kapi.objects import errors
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
@@ -154,9 +155,12 @@ async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     media = b"application/json;stream=watch" if watching.form == Form() and ";stream=watch" in request.accept else watching.form.media
     headers = [(b"content-type", media), *responses.common_headers(request)]
     started = False
+    at_once = request.scope["extensions"].get(server.PIECE)
 
     async def send(lines: bytes) -> None:
         nonlocal started
+        if started and at_once and at_once(lines):
+            return
         if not started:
             started = True
             await request.send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -21,6 +21,8 @@ UPGRADE = "kapi.upgrade"
 """Scope extension: a callable that takes over the connection and returns (reader, writer)."""
 ANSWER = "kapi.answer"
 """Scope extension: a callable (status, headers, payload) that writes a whole answer at once: one TLS record, one system call."""
+PIECE = "kapi.piece"
+"""Scope extension: a callable that writes one piece of a chunked body at once; False when the client is slow and has to be waited for."""
 CERTIFICATE = "kapi.certificate"
 """Scope extension: the client certificate in DER, absent without one."""
 SUBJECT = "kapi.subject"
@@ -85,6 +87,7 @@ class Protocol(HttpToolsProtocol):
             extensions[UPGRADE] = self.take_over
         super().on_headers_complete()
         extensions[ANSWER] = partial(_answer, self.cycle)
+        extensions[PIECE] = partial(_piece, self.cycle)
         if upgrade:
             self.cycle.keep_alive = False
 
@@ -113,6 +116,14 @@ def _answer(cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes,
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+
+
+def _piece(cycle: RequestResponseCycle, payload: bytes) -> bool:
+    """What uvicorn's cycle does for a message of a chunked body that goes on, unless that would have to wait."""
+    if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
+        return False
+    cycle.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))
+    return True
 
 
 @dataclass(frozen=True)

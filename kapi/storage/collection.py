@@ -5,12 +5,12 @@ A label key is indexed from the first list that selects by it. The steps are a l
 running number, so that a watcher is only a number.
 """
 
-import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 
 from kapi.objects.errors import Expired
 from kapi.storage.entry import ADDED, DELETED, MODIFIED, Entry, Event, Page
+from kapi.storage.waiting import Interest, Waiting, field_values
 
 INDEXED_LABELS = 16
 """Label keys indexed per resource at most; lists by others look at every entry."""
@@ -18,9 +18,6 @@ KEPT_LINES = 512
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
 Where = Callable[[Entry], bool]
-Waiter = asyncio.Future[int]
-Interest = tuple[str, str, str]
-"""What a watcher watches: a prefix (the collection, a namespace in it, or one key), and a field with its value, or '' twice."""
 
 
 def upper(prefix: str) -> str:
@@ -39,10 +36,7 @@ class Collection:
         """The running number of the oldest step that is kept."""
         self.steps = 0
         """How many there were."""
-        self.waiters: dict[Interest, list[Waiter]] = {}
-        """What is waited for -> watchers; each is given the number of the step that came."""
-        self.fields: set[str] = set()
-        """Fields that somebody waits for or did."""
+        self.waiting = Waiting(name)
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._events: list[Event] = []
@@ -82,7 +76,7 @@ class Collection:
         events = self._events[number - self.start + self._head :]
         if prefix != self.name:
             events = [e for e in events if e.entry.key.startswith(prefix) and (prefix[-1] == "/" or e.entry.key == prefix)]
-        return [e for e in events if value in _values(e, field)] if field else events
+        return [e for e in events if value in field_values(e, field)] if field else events
 
     def number(self, revision: int) -> int:
         """The running number of the first step after `revision`."""
@@ -90,22 +84,6 @@ class Collection:
             raise Expired(f"too old resource version: {revision} ({self.floor})")
         at = bisect_right(self._events, revision, lo=self._head, key=lambda e: e.revision)
         return self.start + at - self._head
-
-    def wake(self, number: int, event: Event) -> None:
-        """Tell the watchers waiting for this step: a few look-ups, however many watchers wait for others."""
-        if not self.waiters:
-            return
-        key = event.entry.key
-        for prefix in {self.name, key[: key.rindex("/") + 1], key}:
-            self._wake((prefix, "", ""), number)
-            for field in self.fields:
-                for value in _values(event, field):
-                    self._wake((prefix, field, value), number)
-
-    def _wake(self, interest: Interest, number: int) -> None:
-        for waiter in self.waiters.pop(interest, ()):
-            if not waiter.done():
-                waiter.set_result(number)
 
     # --- states
 
@@ -200,12 +178,6 @@ class Collection:
                     del values[was]
             if now is not None:
                 values.setdefault(now, set()).add(key)
-
-
-def _values(event: Event, field: str) -> set[str]:
-    """What the field was before the step and is after it."""
-    after = event.entry.fields.get(field, "")
-    return {after, event.previous.fields.get(field, "")} if event.previous else {after}
 
 
 def _matching(entries: Iterable[Entry], limit: int, equals: Mapping[str, str] | None, where: Where | None) -> list[Entry]:

@@ -128,7 +128,7 @@ class Store:
         """
         collection = self._collection(prefix)
         if field:
-            collection.fields.add(field)
+            collection.waiting.fields.add(field)
         return Watch(collection, (prefix, field, value), since, lambda: self.revision)
 
     # --- writing
@@ -214,7 +214,7 @@ class Store:
             event = collection.step(entry, change.body is None, now)
             self._history.append((collection, event))
             self._history_bytes += len(event.previous.body) if event.previous else 0
-            collection.wake(collection.end - 1, event)
+            collection.waiting.wake(collection.end - 1, event)
         return entry
 
     def _entry(self, change: Change, collection: Collection) -> Entry:

@@ -1,11 +1,11 @@
 """A watcher: a place in its collection's steps. It has no queue, so a slow one costs nothing; one too slow is told 410."""
 
-import asyncio
 from collections.abc import Callable
 
 from kapi.objects.errors import Expired
-from kapi.storage.collection import Collection, Interest, Waiter
+from kapi.storage.collection import Collection
 from kapi.storage.entry import Event
+from kapi.storage.waiting import Interest
 
 
 class Watch:
@@ -28,7 +28,8 @@ class Watch:
         events = self.ready()
         if events or timeout == 0:
             return events
-        self._number = await self._wait(timeout)
+        found = await self._collection.waiting.wait(self._interest, timeout, lambda: self._collection.end)
+        self._number = max(self._number, found)
         return self.ready()
 
     def ready(self) -> list[Event]:
@@ -44,27 +45,3 @@ class Watch:
         self._number = collection.end
         self.revision = max(self.revision, self._current())
         return events
-
-    async def _wait(self, seconds: float | None) -> int:
-        """The number of the first step that concerns this watcher, or of the end when there was none in time."""
-        loop = asyncio.get_running_loop()
-        waiter: Waiter = loop.create_future()
-        self._collection.waiters.setdefault(self._interest, []).append(waiter)
-        timer = loop.call_later(seconds, self._give_up, waiter) if seconds is not None else None
-        try:
-            return await waiter
-        finally:
-            if timer:
-                timer.cancel()
-            self._leave(waiter)
-
-    def _give_up(self, waiter: Waiter) -> None:
-        if not waiter.done():
-            waiter.set_result(self._collection.end)
-
-    def _leave(self, waiter: Waiter) -> None:
-        waiting = self._collection.waiters.get(self._interest)
-        if waiting and waiter in waiting:
-            waiting.remove(waiter)
-            if not waiting:
-                del self._collection.waiters[self._interest]

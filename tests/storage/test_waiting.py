@@ -1,0 +1,49 @@
+"""A crowd of watchers is told of quick steps together, and misses none."""
+
+import asyncio
+
+from kapi.storage import waiting
+from kapi.storage.store import Store
+from tests.storage.conftest import put
+
+ALL = "/core/configmaps/"
+
+
+async def revisions(store: Store, last: int) -> list[list[int]]:
+    """What one watcher is handed, a list a time, until it has seen revision `last`."""
+    watch = store.watch(ALL, 0)
+    handed: list[list[int]] = []
+    while not handed or handed[-1][-1] < last:
+        handed.append([e.revision for e in await watch.next(5)])
+    return handed
+
+
+async def test_a_crowd_is_handed_quick_steps_together(store: Store) -> None:
+    crowd = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.CROWD)]
+    await asyncio.sleep(0)
+    for _ in range(6):
+        await put(store, "a")
+    for handed in await asyncio.gather(*crowd):
+        assert [revision for some in handed for revision in some] == [1, 2, 3, 4, 5, 6]
+        assert len(handed) < 6
+
+
+async def test_few_watchers_are_told_of_each_step(store: Store) -> None:
+    few = [asyncio.create_task(revisions(store, 3)) for _ in range(waiting.CROWD - 1)]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        await put(store, "a")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert all(handed == [[1], [2], [3]] for handed in await asyncio.gather(*few))
+
+
+async def test_a_watcher_that_gives_up_misses_no_held_step(store: Store) -> None:
+    crowd = [asyncio.create_task(revisions(store, 2)) for _ in range(waiting.CROWD)]
+    await asyncio.sleep(0)
+    watch = store.watch(ALL, 1)
+    await put(store, "a")
+    impatient = asyncio.create_task(watch.next(0.0001))
+    await put(store, "a")
+    assert [e.revision for e in [*await impatient, *await watch.next(0)]] == [2]
+    await asyncio.gather(*crowd)
