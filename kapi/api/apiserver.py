@@ -26,6 +26,7 @@ from kapi.admission import chain
 from kapi.api import bootstrap
 from kapi.api.app import Access, App
 from kapi.api.streams import Kubelets
+from kapi.api.upkeep import Upkeep
 from kapi.http import server
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
@@ -155,10 +156,12 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     await http.start(sock)
     gc.collect()
     gc.freeze()
+    upkeep = asyncio.create_task(Upkeep(app.rest, app.catalogue).run())
     try:
         yield app
     finally:
         app.closing = True
+        upkeep.cancel()
         await http.stop()
         await app.rest.store.close()
 

@@ -1,14 +1,16 @@
-"""What is there before anybody asks: namespaces, default roles, priority classes, the service range, the `kubernetes` service.
+"""What is there before anybody asks: namespaces, default roles, priority classes, flow control, an APIService for every group
+version, the service range, the `kubernetes` service.
 
 Made through the registry like anything else, when the server starts; what exists already is left as it is (default roles are brought
 up to date by kapi.access.bootstrap's rule).
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kapi.access import bootstrap
+from kapi.access import bootstrap, flows
 from kapi.objects import errors
 from kapi.objects.user import MASTERS, User
 from kapi.registry import encoding
@@ -17,6 +19,8 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Rest
 
 Object = dict[str, Any]
+PRODUCER = "api-priority-and-fairness-config-producer-v1"
+"""Field manager of the flow control objects."""
 LOOPBACK = User("system:apiserver", (MASTERS, "system:authenticated"))
 
 
@@ -93,24 +97,53 @@ def _controllers(roles: Iterable[Object]) -> Iterator[Object]:
     }  # fmt: skip
 
 
+_ORDER = {
+    "": 18000, "apps": 17800, "events.k8s.io": 17750, "authentication.k8s.io": 17700, "authorization.k8s.io": 17600, "autoscaling": 17500,
+    "batch": 17400, "certificates.k8s.io": 17300, "networking.k8s.io": 17200, "policy": 17100, "rbac.authorization.k8s.io": 17000,
+    "storage.k8s.io": 16800, "apiextensions.k8s.io": 16700, "admissionregistration.k8s.io": 16700, "scheduling.k8s.io": 16600,
+    "coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200, "flowcontrol.apiserver.k8s.io": 16100,
+    "internal.apiserver.k8s.io": 16000, "resource.k8s.io": 15900, "storagemigration.k8s.io": 15800,
+}  # fmt: skip
+"""The groupPriorityMinimum of each built-in group."""
+_VERSION_ORDER = {"/v1": 1, "autoscaling/v2": 30, "flowcontrol.apiserver.k8s.io/v1": 21}
+"""The versionPriority where it is not that of its stage: 15, 12 (beta) or 9 (alpha)."""
+
+
+def _api_services(catalogue: Catalogue) -> Iterator[Object]:
+    """What `kubectl get apiservices` calls Local: the group versions this server serves itself."""
+    for group, version in ((group, version) for group, versions in catalogue.groups().items() for version in versions):
+        stage = 12 if "beta" in version else 9 if "alpha" in version else 15
+        yield {
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": f"{version}.{group}", "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
+            "spec": {
+                "version": version, "groupPriorityMinimum": _ORDER.get(group, 15700),
+                "versionPriority": _VERSION_ORDER.get(f"{group}/{version}", stage), **({"group": group} if group else {}),
+            },
+        }  # fmt: skip
+
+
 async def ensure(
     rest: Rest, catalogue: Catalogue, *, address: str, port: int, cidr: str, client_ca: str = "", front_proxy_ca: str = ""
 ) -> None:
     """Make what is missing, and bring the default roles and the address of this server up to date."""
-    for obj in (*_namespaces(), *_priorities(), *_service(cidr, port), *_authentication(client_ca, front_proxy_ca)):
+    for obj in (*_namespaces(), *_service(cidr, port)):
         await _create(rest, catalogue, obj)
-    for obj in endpoints(address, port):
-        await _put(rest, catalogue, obj)
     roles = bootstrap.objects()
-    for obj in (*roles, *_controllers(roles)):
-        await _reconcile(rest, catalogue, obj)
+    plain = (*_priorities(), *_authentication(client_ca, front_proxy_ca), *flows.objects(), *_api_services(catalogue))
+    await asyncio.gather(
+        *(_create(rest, catalogue, obj) for obj in plain),
+        *(_put(rest, catalogue, obj) for obj in endpoints(address, port)),
+        *(_reconcile(rest, catalogue, obj) for obj in (*roles, *_controllers(roles))),
+    )
 
 
 def _call(catalogue: Catalogue, obj: Object) -> Call:
     kind = catalogue.by_kind(obj["apiVersion"], obj["kind"])
     assert kind is not None, obj["kind"]
     meta = obj["metadata"]
-    return Call(kind=kind, user=LOOPBACK, namespace=meta.get("namespace", ""), name=meta["name"], tracked=False)
+    manager = PRODUCER if kind.resource.group == flows.GROUP else "kube-apiserver"
+    return Call(kind=kind, user=LOOPBACK, namespace=meta.get("namespace", ""), name=meta["name"], manager=manager)
 
 
 async def _create(rest: Rest, catalogue: Catalogue, obj: Object) -> None:

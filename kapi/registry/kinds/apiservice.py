@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kapi.objects import names
+from kapi.objects import names, time
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
@@ -11,6 +11,8 @@ from kapi.registry.strategy import Strategy
 Object = dict[str, Any]
 
 HIGHEST_GROUP, HIGHEST_VERSION = 20000, 1000
+LOCAL: Object = {"type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available"}
+"""The condition of an APIService that names no other server."""
 
 
 class APIServiceStrategy(Strategy):
@@ -32,8 +34,7 @@ class APIServiceStrategy(Strategy):
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {}
         if old is None and new["spec"].get("service") is None:
-            local = {"type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available"}
-            new["status"] = {"conditions": [local]}
+            new["status"] = {"conditions": [{**LOCAL, "lastTransitionTime": time.stamp()}]}
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
