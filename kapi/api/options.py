@@ -309,6 +309,6 @@ def _continue(token: str, version: str) -> tuple[int, str]:
     if version_tag != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int):
         raise errors.BadRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version")
     if revision == 0:
-        why = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
-        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}")
+        text = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {text}")
     return max(revision, 0), start.removesuffix("\0")

@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 async def ask(client: Client, method: str, path: str, body: Any = b"", **headers: str) -> Answer:
     """One request; header names are written with underscores."""
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {name.replace("_", "-").title(): value for name, value in headers.items()}
     return Answer(*await client.raw(method, path, raw, given, retries=0))
 
 

@@ -1,0 +1,148 @@
+"""DELETE: at once, gracefully, held by finalizers, with conditions; and of whole collections."""
+
+from typing import Any
+
+import pytest
+
+from kapi.client.client import Client
+from kapi.objects import errors, time
+from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
+from tests.api.asking import MAPS, PODS as POD_PATH, ask, config_map, deployment, pod
+
+
+async def there(client: Client, name: str) -> bool:
+    return name in {i["metadata"]["name"] for i in (await client.list(CONFIG_MAPS, "default"))["items"]}
+
+
+async def test_at_once(client: Client) -> None:
+    made = await client.create(CONFIG_MAPS, config_map("a"))
+    status = await client.delete(CONFIG_MAPS, "a", namespace="default")
+    details = {"name": "a", "kind": "configmaps", "uid": made["metadata"]["uid"]}
+    assert status == {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    assert not await there(client, "a")
+
+
+async def test_preconditions(client: Client) -> None:
+    made = await client.create(CONFIG_MAPS, config_map("a"))
+    meta = made["metadata"]
+    with pytest.raises(errors.Conflict, match=r"the UID in the precondition \(x\) does not match"):
+        await client.delete(CONFIG_MAPS, "a", namespace="default", uid="x")
+    with pytest.raises(errors.Conflict, match=r"the ResourceVersion in the precondition \(1\) does not match"):
+        await client.delete(CONFIG_MAPS, "a", namespace="default", version="1")
+    await client.delete(CONFIG_MAPS, "a", namespace="default", uid=meta["uid"], version=meta["resourceVersion"])
+    assert not await there(client, "a")
+
+
+async def test_a_pod_that_runs_has_time_to_end(api: Client) -> None:
+    await api.create(PODS, pod("p", node="n1"))
+    before = time.now()
+    marked = await api.delete(PODS, "p", namespace="default")
+    meta = marked["metadata"]
+    assert meta["deletionGracePeriodSeconds"] == 30
+    assert 28 <= time.parse(meta["deletionTimestamp"]) - before <= 31
+    shorter = await api.delete(PODS, "p", namespace="default", grace=5)
+    assert shorter["metadata"]["deletionGracePeriodSeconds"] == 5
+    longer = await api.delete(PODS, "p", namespace="default", grace=60)
+    assert longer["metadata"]["deletionGracePeriodSeconds"] == 5, "never longer than once said"
+    await api.delete(PODS, "p", namespace="default", grace=0)
+    assert (await ask(api, "GET", f"{POD_PATH}/p")).code == 404
+
+
+async def test_a_pod_on_no_node_goes_at_once(api: Client) -> None:
+    await api.create(PODS, pod("p"))
+    gone = await api.delete(PODS, "p", namespace="default")
+    assert gone["kind"] == "Pod", "of a pod the object is answered, not a Status"
+    assert (await ask(api, "GET", f"{POD_PATH}/p")).code == 404
+
+
+async def test_finalizers_hold(client: Client) -> None:
+    await client.create(CONFIG_MAPS, config_map("a", finalizers=["example.com/hold"]))
+    answer = await ask(client, "DELETE", f"{MAPS}/a")
+    assert answer.code == 200
+    assert answer.json["metadata"]["deletionTimestamp"]
+    assert answer.json["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert await there(client, "a")
+    with pytest.raises(errors.Invalid, match="no new finalizers can be added if the object is being deleted"):
+        await client.patch(CONFIG_MAPS, "a", {"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}, namespace="default")
+    await client.patch(CONFIG_MAPS, "a", {"metadata": {"finalizers": None}}, namespace="default")
+    assert not await there(client, "a")
+
+
+@pytest.mark.parametrize(
+    ("policy", "finalizers"), [("Foreground", ["foregroundDeletion"]), ("Orphan", ["orphan"]), ("Background", None)]
+)
+async def test_propagation(client: Client, policy: str, finalizers: list[str] | None) -> None:
+    await client.create(DEPLOYMENTS, deployment("web"))
+    answered = await client.delete(DEPLOYMENTS, "web", namespace="default", propagation=policy)
+    if finalizers is None:
+        assert answered["status"] == "Success"
+        return
+    assert answered["metadata"]["finalizers"] == finalizers
+    assert (await client.get(DEPLOYMENTS, "web", "default"))["metadata"]["deletionTimestamp"]
+
+
+async def test_options_in_the_query(client: Client) -> None:
+    await client.create(DEPLOYMENTS, deployment("web"))
+    path = "/apis/apps/v1/namespaces/default/deployments/web"
+    answer = await ask(client, "DELETE", f"{path}?propagationPolicy=Foreground")
+    assert answer.json["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+async def test_the_old_word_for_background_answers_202(client: Client) -> None:
+    await client.create(CONFIG_MAPS, config_map("a", finalizers=["example.com/hold"]))
+    answer = await ask(client, "DELETE", f"{MAPS}/a", {"orphanDependents": False})
+    assert answer.code == 202
+
+
+REFUSED: list[tuple[dict[str, Any], int, str]] = [
+    ({"propagationPolicy": "Sideways"}, 422, 'Unsupported value: "Sideways"'),
+    ({"propagationPolicy": "Orphan", "orphanDependents": True}, 422, "orphanDependents and deletionPropagation cannot be both set"),
+    ({"dryRun": ["Some"]}, 422, 'supported values: "All"'),
+    ({"kind": "Pod", "apiVersion": "v1"}, 400, "DeleteOptions"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "said"), REFUSED)
+async def test_refusals(client: Client, body: dict[str, Any], code: int, said: str) -> None:
+    await client.create(CONFIG_MAPS, config_map("a"))
+    answer = await ask(client, "DELETE", f"{MAPS}/a", body)
+    assert answer.code == code
+    assert said in answer.json["message"]
+    assert await there(client, "a")
+
+
+async def test_a_collection(client: Client) -> None:
+    for i in range(4):
+        await client.create(CONFIG_MAPS, config_map(f"m{i}", labels={"odd": str(i % 2)}))
+    gone = await client.delete_collection(CONFIG_MAPS, "default", labels="odd=1")
+    assert gone["kind"] == "ConfigMapList"
+    assert [i["metadata"]["name"] for i in gone["items"]] == ["m1", "m3"]
+    assert [i["metadata"]["name"] for i in (await client.list(CONFIG_MAPS, "default"))["items"]] == ["m0", "m2"]
+
+
+async def test_a_collection_with_finalizers(client: Client) -> None:
+    await client.create(CONFIG_MAPS, config_map("a", finalizers=["example.com/hold"]))
+    await client.create(CONFIG_MAPS, config_map("b"))
+    await client.delete_collection(CONFIG_MAPS, "default")
+    left = (await client.list(CONFIG_MAPS, "default"))["items"]
+    assert [i["metadata"]["name"] for i in left] == ["a"]
+    assert left[0]["metadata"]["deletionTimestamp"]
+
+
+async def test_namespaces_end_in_two_steps(client: Client) -> None:
+    await client.create(NAMESPACES, {"metadata": {"name": "team"}})
+    ending = await client.delete(NAMESPACES, "team")
+    assert ending["status"]["phase"] == "Terminating"
+    refused = await ask(client, "POST", "/api/v1/namespaces/team/configmaps", {"metadata": {"name": "a"}})
+    assert refused.code == 403
+    assert "because it is being terminated" in refused.json["message"]
+    ending["spec"]["finalizers"] = []
+    await client.update(NAMESPACES, ending, subresource="finalize")
+    assert (await ask(client, "GET", "/api/v1/namespaces/team")).code == 404
+
+
+async def test_what_must_not_go(client: Client) -> None:
+    for name in ("default", "kube-system"):
+        answer = await ask(client, "DELETE", f"/api/v1/namespaces/{name}")
+        assert answer.code == 403
+        assert "this namespace may not be deleted" in answer.json["message"]
