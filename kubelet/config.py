@@ -35,6 +35,8 @@ class Inputs:
     memory: int = 0
     """Bytes of this machine's memory."""
     unified: bool = False
+    profiles: str = ""
+    """Directory of the node's own seccomp profiles."""
 
 
 def log_directory(pod: Object, settings: Settings) -> str:
@@ -97,7 +99,7 @@ def container(pod: Object, spec: Object, given: Inputs) -> Object:
         "tty": bool(spec.get("tty")),
         "linux": {
             "resources": resources.container(pod, spec, given.memory, unified=given.unified),
-            "security_context": security.container(pod, spec, given.image_user, given.target),
+            "security_context": security.container(pod, spec, given.image_user, given.target, given.profiles),
         },
     }
 

@@ -119,7 +119,8 @@ class Furnish:
         except (Missing, VolumeError, StatusError, OSError) as error:
             raise NotFurnished(Failure("CreateContainerConfigError", str(error))) from None
         self._log_directory(pod, spec["name"])
-        given = Inputs(image.id, image.user, variables, mounts, attempt, target, self._machine.memory, self._unified)
+        profiles = f"{self._settings.root_dir}/seccomp"
+        given = Inputs(image.id, image.user, variables, mounts, attempt, target, self._machine.memory, self._unified, profiles)
         return config.container(pod, spec, given)
 
     def _log_directory(self, pod: Object, name: str = "") -> None:

@@ -31,10 +31,11 @@ def namespaces(pod: Object, target: str = "") -> Object:
     return out
 
 
-def _profile(profile: Object | None) -> Object:
-    """A seccomp (or AppArmor) profile; none given means unconfined."""
+def _profile(profile: Object | None, root: str) -> Object:
+    """A seccomp profile; none given means unconfined, one of the node's own lies below `root`."""
     kind = (profile or {}).get("type", "Unconfined")
-    return {"profile_type": _SECCOMP[kind], "localhost_ref": (profile or {}).get("localhostProfile", "")}
+    own = (profile or {}).get("localhostProfile")
+    return {"profile_type": _SECCOMP[kind], "localhost_ref": f"{root}/{own}" if own else ""}
 
 
 def _number(value: int | None) -> Object | None:
@@ -63,7 +64,7 @@ def sysctls(pod: Object) -> dict[str, str]:
     return {s["name"]: s["value"] for s in of(pod["spec"]).get("sysctls") or ()}
 
 
-def container(pod: Object, spec: Object, image_user: str, target: str = "") -> Object:
+def container(pod: Object, spec: Object, image_user: str, target: str = "", profiles: str = "") -> Object:
     """LinuxContainerSecurityContext. `image_user` runs where nothing else is said (a number, a name, or "" for root)."""
     whole, own = of(pod["spec"]), of(spec)
     chosen = {k: own.get(k, whole.get(k)) for k in ("runAsUser", "runAsGroup", "seccompProfile", "seLinuxOptions")}
@@ -74,7 +75,7 @@ def container(pod: Object, spec: Object, image_user: str, target: str = "") -> O
         "readonly_rootfs": bool(own.get("readOnlyRootFilesystem")),
         "no_new_privs": own.get("allowPrivilegeEscalation") is False and not privileged,
         "supplemental_groups": _groups(pod),
-        "seccomp": _profile(None if privileged else chosen["seccompProfile"]),
+        "seccomp": _profile(None if privileged else chosen["seccompProfile"], profiles),
     }
     if chosen["runAsUser"] is not None:
         out["run_as_user"] = _number(chosen["runAsUser"])
