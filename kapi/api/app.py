@@ -35,7 +35,7 @@ IDENTITY = "kapi.user"
 
 _NO_RESOURCE = "the server could not find the requested resource"
 _NO_METHOD = "the server does not allow this method on the requested resource"
-_AUDIT = (f"{os.getpid():08x}-{n >> 16 & 0xFFFF:04x}-4{n & 0xFFF:03x}-8000-{n:012x}" for n in itertools.count(int(time.time() * 1e6)))
+_AUDIT = map(f"{os.getpid():08x}-{int(time.time()) & 0xFFFF:04x}-4000-8000-%012x".__mod__, itertools.count(1))
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class App:
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
         self.metrics = metrics.Metrics()
         self.infrastructure = infrastructure.application(self)
+        self.address = ""
+        """Where clients reach this server, host:port; discovery tells."""
         self.closing = False
         """The server is about to stop: /readyz says so."""
 
@@ -132,11 +134,19 @@ class App:
             raise errors.NotFound(_NO_RESOURCE, {})
         if handler is None or request.verb not in (kind.subresources[where.subresource] if where.subresource else kind.verbs):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
-        if request.method == "POST" and where.name and not where.subresource:
+        if (request.method == "POST" and where.name and not where.subresource) or (request.verb in ("update", "patch") and not where.name):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         if kind.resource.namespaced and not where.namespace and request.verb not in ("list", "watch"):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         await handler(request, self, kind)
+
+
+def immediate(scope: Scope) -> bool:
+    """Whether a request only looks something up: GET of objects and lists."""
+    if scope["method"] != "GET" or b"watch" in scope["query_string"] or server.UPGRADE in scope["extensions"]:
+        return False
+    where = target(scope["path"])
+    return where is not None and not where.subresource and not where.watch
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
@@ -232,4 +242,4 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
 }
 
 
-__all__ = ["IDENTITY", "Access", "Any", "App"]
+__all__ = ["IDENTITY", "Access", "Any", "App", "immediate"]

@@ -7,7 +7,8 @@ import pytest
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
-from tests.api.asking import MAPS, PODS as POD_PATH, ask, config_map, deployment, pod
+from tests.api.asking import MAPS, ask, config_map, deployment, pod
+from tests.api.asking import PODS as POD_PATH
 
 
 async def there(client: Client, name: str) -> bool:

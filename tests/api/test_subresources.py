@@ -137,7 +137,12 @@ async def test_a_node_s_status(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "code"),
-    [("GET", f"{WEB}/nothing", 404), ("POST", f"{WEB}/scale", 405), ("DELETE", f"{WEB}/status", 405), ("GET", f"{POD_PATH}/p/binding", 405)],
+    [
+        ("GET", f"{WEB}/nothing", 404),
+        ("POST", f"{WEB}/scale", 405),
+        ("DELETE", f"{WEB}/status", 405),
+        ("GET", f"{POD_PATH}/p/binding", 405),
+    ],
 )
 async def test_doors_that_are_not_there(client: Client, method: str, path: str, code: int) -> None:
     assert (await ask(client, method, path)).said[0] == code
