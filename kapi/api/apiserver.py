@@ -24,7 +24,7 @@ from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
 from kapi.api import bootstrap
-from kapi.api.app import Access, App
+from kapi.api.app import Access, App, immediate
 from kapi.api.streams import Kubelets
 from kapi.api.upkeep import Upkeep
 from kapi.http import server
@@ -107,8 +107,10 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
+    address = settings.advertise_address or own_address()
+    app.address = f"{address}:{settings.port}"
     await bootstrap.ensure(
-        rest, catalogue, address=settings.advertise_address or own_address(), port=settings.port, cidr=settings.service_cluster_ip_range,
+        rest, catalogue, address=address, port=settings.port, cidr=settings.service_cluster_ip_range,
         client_ca=(pki / "ca.crt").read_text(), front_proxy_ca=(pki / "front-proxy-ca.crt").read_text(),
     )  # fmt: skip
     return app
@@ -152,7 +154,7 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     except BaseException:
         sock.close()
         raise
-    http = server.Server(app, listen)
+    http = server.Server(app, listen, immediate)
     await http.start(sock)
     gc.collect()
     gc.freeze()

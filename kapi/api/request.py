@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kapi.api import options
@@ -31,6 +32,7 @@ class Target(NamedTuple):
     """The old /watch/ prefix."""
 
 
+@lru_cache(maxsize=1024)
 def target(path: str) -> Target | None:
     """The Target of a path below /api/V/ or /apis/G/V/; None for any other path."""
     parts = path.split("/")

@@ -7,10 +7,13 @@ WebSocket) reaches the application as an ordinary request whose scope offers `ka
 import asyncio
 import socket
 import ssl
+import types
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
@@ -29,6 +32,9 @@ SUBJECT = "kapi.subject"
 """Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
 
 
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
+
+
 class _Taken(asyncio.Protocol):
     """What stands on the transport after the hand-over: bytes into a StreamReader, flow control for its writer."""
 
@@ -44,7 +50,12 @@ class _Taken(asyncio.Protocol):
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with the extensions above."""
+    """uvicorn's HTTP/1.1 with the extensions above, and less done for each request."""
+
+    def __init__(self, *arguments: Any, immediate: Callable[[Any], bool], **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._immediate = immediate
+        self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,19 +66,20 @@ class Protocol(HttpToolsProtocol):
         self._early = b""
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        extensions: dict[str, Any] = {}
-        if self._certificate:
-            extensions[CERTIFICATE] = self._certificate
-            extensions[SUBJECT] = self._subject
-        self.scope["extensions"] = extensions
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        extensions: dict[str, Any] = {CERTIFICATE: self._certificate, SUBJECT: self._subject} if self._certificate else {}
+        self.scope = {  # type: ignore[typeddict-item]
+            "type": "http", "asgi": _ASGI, "http_version": "1.1", "server": self.server, "client": self.client,
+            "scheme": self.scheme or "http", "root_path": "", "headers": self.headers, "extensions": extensions, "state": self.app_state,
+        }  # fmt: skip
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, but an upgrade is not refused: what follows it is kept for whoever takes the connection over."""
         if self._upgrading is not None:
             self._early += data
             return
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -81,24 +93,102 @@ class Protocol(HttpToolsProtocol):
         return False
 
     def on_headers_complete(self) -> None:
-        upgrade = self.parser.should_upgrade()
-        extensions: dict[str, Any] = self.scope["extensions"]
+        scope, parser, url = self.scope, self.parser, self.url
+        version = scope["http_version"] = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if not url.startswith(b"/"):
+            parsed = httptools.parse_url(url)
+            url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+        raw, _, scope["query_string"] = url.partition(b"#")[0].partition(b"?")
+        scope["raw_path"] = raw
+        scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
+        before, upgrade = self.cycle, parser.should_upgrade()
+        keep_alive = version != "1.0" and parser.should_keep_alive() and not upgrade
+        cycle = self.cycle = RequestResponseCycle(
+            scope, self.transport, self.flow, self.logger, self.access_logger, False, [], asyncio.Event(),
+            self.expect_100_continue, keep_alive, self.on_response_complete,
+        )  # fmt: skip
+        extensions: dict[str, Any] = scope["extensions"]
+        extensions[ANSWER], extensions[PIECE] = partial(_answer, cycle), partial(_piece, cycle)
         if upgrade:
             extensions[UPGRADE] = self.take_over
-        super().on_headers_complete()
-        extensions[ANSWER] = partial(_answer, self.cycle)
-        extensions[PIECE] = partial(_piece, self.cycle)
-        if upgrade:
-            self.cycle.keep_alive = False
+        if before is None or before.response_complete:
+            self._begin(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _begin(self, cycle: RequestResponseCycle) -> None:
+        """Run the application; a request that is answered without waiting for anything needs no task."""
+        if not self._immediate(cycle.scope):
+            self._start_asgi_task(cycle, self.app)
+            return
+        running: Coroutine[Any, Any, None] = cycle.run_asgi(self.app)
+        try:
+            awaited = running.send(None)
+        except StopIteration:
+            return
+        task = self.loop.create_task(_resumed(running, awaited))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """The one timer of a connection stays; it looks when the last answer was."""
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection when nothing was asked for a while, else look again later."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or not self.cycle.response_complete:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
 
     def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Give the connection away: from now on nobody here reads or writes it."""
         cycle: RequestResponseCycle = self.cycle
         cycle.response_started = cycle.response_complete = True
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task.cancel()
         self.connections.discard(self)
         taken = _Taken(self.transport, self._early)
         return taken.reader, taken.writer
+
+
+@types.coroutine
+def _resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that was begun outside a task and now waits for `awaited`."""
+    while True:
+        try:
+            value = yield awaited
+        except BaseException as error:
+            step = partial(running.throw, error)
+        else:
+            step = partial(running.send, value)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
 
 
 def _answer(cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
@@ -157,7 +247,12 @@ class Server:
     Stands in for uvicorn.Server, whose main loop wakes ten times a second: an idle server should sleep.
     """
 
-    def __init__(self, app: Any, listen: Listen) -> None:
+    def __init__(self, app: Any, listen: Listen, immediate: Callable[[Any], bool] = lambda scope: False) -> None:
+        """`immediate` tells of a request's scope whether it is (nearly always) answered without waiting, and so begins without a task.
+
+        Until it waits it may not use what belongs to a task, such as asyncio.timeout.
+        """
+        self._immediate = immediate
         self._config = uvicorn.Config(
             app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
             date_header=False, proxy_headers=False,
@@ -170,7 +265,7 @@ class Server:
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections from now on."""
-        make = lambda: Protocol(config=self._config, server_state=self._state, app_state={})  # noqa: E731
+        make = partial(Protocol, config=self._config, server_state=self._state, app_state={}, immediate=self._immediate)
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(make, sock=sock, ssl=self._tls, backlog=2048)
 

@@ -1,0 +1,103 @@
+"""The socket over plain TCP: keep-alive, pipelining, requests begun without a task, pieces, connections handed over."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from kapi.http import server
+
+Serve = Callable[[bytes], Awaitable[bytes]]
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the path and query; /later waits first, /whole uses the short way, /pieces comes in three, /upgrade takes over."""
+    extensions, path = scope["extensions"], scope["path"]
+    if path == "/upgrade":
+        reader, writer = extensions[server.UPGRADE]()
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + await reader.readexactly(4))
+        writer.close()
+        return
+    if path == "/later":
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+    body = f"{scope['method']} {path}?{scope['query_string'].decode()}".encode()
+    if path == "/whole":
+        extensions[server.ANSWER](200, [(b"content-length", b"%d" % len(body))], body)
+        return
+    if path == "/body":
+        body = (await receive())["body"]
+    pieces = path == "/pieces"
+    headers = [] if pieces else [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if pieces:
+        assert extensions[server.PIECE](b"one")
+        assert extensions[server.PIECE](b"two")
+        body = b"three"
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(params=[True, False], ids=["immediate", "task"])
+async def talk(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
+    """Send bytes to a new connection and read until the server closes it."""
+    listen = server.Listen("127.0.0.1", 0)
+    immediate = request.param
+    http = server.Server(application, listen, lambda scope: immediate and scope["path"] not in ("/upgrade", "/body"))
+    sock = server.bound(listen)
+    await http.start(sock)
+
+    async def talk(sent: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*sock.getsockname()[:2])
+        writer.write(sent)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    yield talk
+    await http.stop(0.1)
+
+
+def get(path: str, *, last: bool = False) -> bytes:
+    close = "Connection: close\r\n" if last else ""
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n{close}\r\n".encode()
+
+
+async def test_requests_follow_each_other_on_a_connection(talk: Serve) -> None:
+    answer = await talk(get("/a?b=c") + get("/whole") + get("/later?d") + get("/%C3%A4", last=True))
+    bodies = [answer.index(text) for text in (b"GET /a?b=c", b"GET /whole?", b"GET /later?d", "GET /ä?".encode())]
+    assert bodies == sorted(bodies)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 4
+    assert answer.count(b"connection: close") == 1
+
+
+async def test_many_pipelined_requests(talk: Serve) -> None:
+    answer = await talk(get("/later") + get("/whole") * 400 + get("/whole", last=True))
+    assert answer.count(b"GET /whole?") == 401
+
+
+async def test_a_whole_url_is_understood(talk: Serve) -> None:
+    assert b"GET /a?b=c" in await talk(get("http://x/a?b=c#d", last=True))
+
+
+async def test_an_old_client_is_hung_up_on(talk: Serve) -> None:
+    assert (await talk(b"GET /whole HTTP/1.0\r\n\r\n")).endswith(b"GET /whole?")
+
+
+async def test_pieces_make_one_chunked_body(talk: Serve) -> None:
+    answer = await talk(get("/pieces", last=True))
+    assert answer.endswith(b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n")
+
+
+async def test_a_body_is_read(talk: Serve) -> None:
+    answer = await talk(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+    assert answer.endswith(b"\r\n\r\nhello")
+
+
+async def test_a_connection_is_handed_over_with_what_came_early(talk: Serve) -> None:
+    head = b"POST /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
+    assert await talk(head + b"ping") == b"HTTP/1.1 101 Switching Protocols\r\n\r\nping"
+
+
+async def test_nonsense_is_refused(talk: Serve) -> None:
+    assert (await talk(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 Bad Request\r\n")
