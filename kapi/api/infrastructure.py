@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VERSION = {
     "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-    "gitVersion": "v1.36.2+kapi", "gitCommit": "", "gitTreeState": "clean", "buildDate": "2026-06-09T00:00:00Z",
+    "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "clean", "buildDate": "2026-06-09T00:00:00Z",
     "goVersion": f"python{platform.python_version()}", "compiler": sys.implementation.name,
     "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
 }  # fmt: skip
@@ -126,7 +126,7 @@ def _metrics(app: App) -> Endpoint:
 
 def _discovery(app: App) -> Endpoint:
     async def answer(http: HTTP) -> Response:
-        found = discovery.document(app.catalogue, http.url.path, http.headers.get("accept", ""))
+        found = discovery.document(app.catalogue, http.url.path, http.headers.get("accept", ""), app.address)
         if found is None:
             return await _missing(http, LookupError())
         payload, media, etag = found
