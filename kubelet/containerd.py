@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CNI_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
-TABLE = "kapi-pods"
-"""The nft table that masquerades what pods send beyond their node."""
 _CAP_SYS_RESOURCE = 1 << 24
 
 
@@ -36,6 +34,11 @@ class Settings:
     """Name of the bridge pods are attached to (15 characters at most)."""
     mtu: int = 0
     """MTU of the pods' interfaces; 0 leaves it to the bridge."""
+
+    @property
+    def table(self) -> str:
+        """The nft table that masquerades what pods send beyond their node."""
+        return f"{self.bridge}-pods"
 
     @property
     def socket(self) -> Path:
@@ -135,9 +138,9 @@ def write(settings: Settings) -> None:
 def masquerade(settings: Settings) -> str:
     """nft's script that lets pods reach beyond their node under its address."""
     cidr = settings.pod_cidr
-    return f"""table ip {TABLE}
-delete table ip {TABLE}
-table ip {TABLE} {{
+    return f"""table ip {settings.table}
+delete table ip {settings.table}
+table ip {settings.table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {cidr} ip daddr != {{ {cidr}, 224.0.0.0/4 }} masquerade
@@ -194,5 +197,25 @@ async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> 
 def forget_network(settings: Settings) -> None:
     """Removes the bridge and the masquerading; to be called when no pod is left."""
     if shutil.which("nft"):
-        _nft(f"table ip {TABLE}\ndelete table ip {TABLE}\n")
+        _nft(f"table ip {settings.table}\ndelete table ip {settings.table}\n")
+        for family in ("ip", "ip6"):
+            _forget_port_mappings(family)
     subprocess.run(["ip", "link", "delete", settings.bridge], capture_output=True, check=False)
+
+
+def foreign_rules(table: str) -> list[str]:
+    """The rules of a listed table that are neither in a chain of CNI's nor lead to one."""
+    chain, out = "", []
+    for line in (line.strip() for line in table.splitlines()[1:]):
+        if line.startswith("chain "):
+            chain = line.split()[1]
+        elif line and line != "}" and not chain.startswith("CNI-") and "CNI-" not in line and not line.startswith("type nat hook"):
+            out.append(line)
+    return out
+
+
+def _forget_port_mappings(family: str) -> None:
+    """The table that the portmap plugin made through iptables, unless somebody else uses it too."""
+    found = subprocess.run(["nft", "list", "table", family, "nat"], capture_output=True, check=False, text=True).stdout
+    if "chain CNI-" in found and not foreign_rules(found):
+        _nft(f"delete table {family} nat\n")

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from kubelet import containerd
+
 CGROUP = "/kapi"
 """Below which cgroup the kubelet makes those of pods."""
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -37,7 +39,7 @@ def machine(data_dir: Path) -> None:
     _remove_cgroups()
     for family in ("ip", "ip6"):
         _quiet("nft", "delete", "table", family, "kapi")
-    _quiet("ip", "link", "delete", "kapi0")
+    containerd.forget_network(containerd.Settings(data_dir / "containerd"))
 
 
 def _unmount(data_dir: Path) -> None:

@@ -120,10 +120,11 @@ async def _inwards(socket: websocket.WebSocket, opened: dict[int, spdy.Stream]) 
         if not message:
             continue
         channel, data = message[0], message[1:]
-        if channel == CLOSE and data and data[0] in opened:
-            await opened[data[0]].close()
-        elif channel in (STDIN, RESIZE) and channel in opened and data:
-            await opened[channel].write(data)
+        with contextlib.suppress(ConnectionError):  # what a command that has ended did not read is dropped
+            if channel == CLOSE and data and data[0] in opened:
+                await opened[data[0]].close()
+            elif channel in (STDIN, RESIZE) and channel in opened and data:
+                await opened[channel].write(data)
 
 
 async def _outwards(socket: websocket.WebSocket, channel: int, stream: spdy.Stream) -> None:
