@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from kapi.api import definitions, operations
+from kapi.api import definitions, operations, packing
 from kapi.api.definitions import V2, V3
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -35,7 +35,11 @@ TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token 
 def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Answer | None:
     """The document of a path; None where there is none."""
     if path == "/openapi/v2":
-        return _kept(catalogue, path, lambda: version2(catalogue)), JSON, _headers(_hash(catalogue, list(catalogue)))
+        headers = _headers(_hash(catalogue, list(catalogue)))
+        if any(media in accept for media in packing.ACCEPTED):
+            packed = _kept(catalogue, path + ".pb", lambda: packing.document(version2(catalogue)))
+            return packed, packing.MEDIA, headers
+        return _kept(catalogue, path, lambda: orjson.dumps(version2(catalogue))), JSON, headers
     name = path.removeprefix("/openapi/v3").strip("/")
     if not name:
         return orjson.dumps(index(catalogue)), JSON, {"cache-control": "no-cache, private"}
@@ -46,7 +50,7 @@ def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: 
     headers = _headers(digest)
     if query.get("hash") == digest:
         headers["cache-control"] = "public, immutable, max-age=31536000"
-    return _kept(catalogue, path, lambda: version3(f"/{name}/", kinds)), JSON, headers
+    return _kept(catalogue, path, lambda: orjson.dumps(version3(f"/{name}/", kinds))), JSON, headers
 
 
 def _names(catalogue: Catalogue) -> list[str]:
@@ -69,11 +73,11 @@ def _headers(digest: str) -> dict[str, str]:
     return {"etag": f'"{digest}"', "vary": "Accept", "cache-control": "no-cache, private"}
 
 
-def _kept(catalogue: Catalogue, path: str, make: Callable[[], Object]) -> bytes:
+def _kept(catalogue: Catalogue, path: str, make: Callable[[], bytes]) -> bytes:
     """The document's bytes, packed in between: they are many and rarely asked for."""
     key = ("openapi", path)
     if key not in catalogue.kept:
-        raw = orjson.dumps(make())
+        raw = make()
         catalogue.kept[key] = zlib.compress(raw, 1)
         return raw
     return zlib.decompress(catalogue.kept[key])
