@@ -217,5 +217,6 @@ def foreign_rules(table: str) -> list[str]:
 def _forget_port_mappings(family: str) -> None:
     """The table that the portmap plugin made through iptables, unless a pod or somebody else still uses it."""
     found = subprocess.run(["nft", "list", "table", family, "nat"], capture_output=True, check=False, text=True).stdout
-    if "chain CNI-" in found and "chain CNI-DN-" not in found and not foreign_rules(found):
+    ours = "chain CNI-" in found or (found and "chain " not in found)
+    if ours and "chain CNI-DN-" not in found and not foreign_rules(found):
         _nft(f"delete table {family} nat\n")

@@ -134,6 +134,7 @@ def test_a_container_that_was_lost() -> None:
 def test_an_outcome_is_told() -> None:
     out = computed(pod(), seen(run(), outcome=Failure("Evicted", "The node was low on resource: memory.")))
     assert (out["phase"], out["reason"], conditions(out)["Ready"]) == ("Failed", "Evicted", "False")
+    assert conditions(out)["DisruptionTarget"] == "True"
 
 
 def test_a_pod_on_the_hosts_network_has_its_address() -> None:
