@@ -1,17 +1,18 @@
 """GET: one object, a list (in pages), as JSON bytes joined from what the store keeps, or as Table and PartialObjectMetadata."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
-from kapi.api import options, responses
+from kapi.api import options, pieces, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
-from kapi.objects import errors
+from kapi.objects import errors, time
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-from kapi.storage.store import Page
+from kapi.storage.store import Entry, Page
 
 Object = dict[str, Any]
 _INCLUDES = ("", "None", "Metadata", "Object")
@@ -56,29 +57,32 @@ def include_object(request: Request) -> str:
 
 
 async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
-    """Answer with a page of a list."""
+    """Answer with a page of a list, made as it is sent."""
     form = responses.negotiate(request.accept)
     page = page_of(rest, kind, namespace, how)
     meta = list_meta(kind, namespace, how, page)
-    resource = kind.resource
-    if form.shape == "Table":
-        objects = (encoding.parse(kind, e) for e in page.entries)
-        await responses.send_object(request, 200, table.table(kind, objects, meta, include_object(request), version=form.version), form)
-    elif form.shape:
-        items = [table.partial(e.obj, form.version) for e in page.entries]
-        out = {"kind": "PartialObjectMetadataList", "apiVersion": f"meta.k8s.io/{form.version}", "metadata": meta, "items": items}
-        await responses.send_object(request, 200, out, form)
+    if form.shape:
+        head, items = _shaped(request, kind, page.entries, meta, form)
+        await pieces.send(request, head, items, b"]}", form)
     else:
-        head = b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[' % (
-            resource.kind.encode(),
-            resource.api_version.encode(),
-            orjson.dumps(meta),
-        )
-        if encoding.converts(kind) or kind.custom:
-            joined = b",".join([encoding.item(kind, e.body) for e in page.entries])
-        else:
-            joined = b",".join([e.body for e in page.entries])
-        await responses.send_encoded(request, 200, b"".join((head, joined, b"]}")), form)
+        await send_list(request, kind, page.entries, meta, form)
+
+
+def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> tuple[bytes, Iterator[bytes]]:
+    """The head and the rows or items of a Table or a PartialObjectMetadataList."""
+    version = f"meta.k8s.io/{form.version}"
+    if form.shape != "Table":
+        items = (orjson.dumps(table.partial(e.obj, form.version)) for e in entries)
+        return pieces.head("PartialObjectMetadataList", version, meta), items
+    include, now = include_object(request), time.now()
+    rows = (orjson.dumps(table.row(kind, encoding.parse(kind, e), include, now)) for e in entries)
+    return pieces.head("Table", version, meta, items="rows", columnDefinitions=table.columns(kind)), rows
+
+
+async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
+    """A list of these entries."""
+    head = pieces.head(f"{kind.resource.kind}List", kind.resource.api_version, meta)
+    await pieces.send(request, head, encoding.items(kind, entries), b"]}", form)
 
 
 def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> Page:

@@ -20,7 +20,7 @@ Object = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 JSON, YAML = b"application/json", b"application/yaml"
-_GZIP_FROM = 128 * 1024
+GZIP_FROM = 128 * 1024
 """Bytes from which stock packs an answer for a client that takes gzip."""
 _CHUNK = 72 * 1024
 """Bytes a write: TLS out of Python is fastest near this size."""
@@ -87,7 +87,7 @@ def _quoted(text: str) -> str:
 async def send(request: Request, code: int, payload: bytes, media: bytes = JSON, headers: Headers | None = None) -> None:
     """One whole answer."""
     out = [(b"content-type", media), *common_headers(request), *(headers or ())]
-    if len(payload) >= _GZIP_FROM and "gzip" in request.encoding:
+    if len(payload) >= GZIP_FROM and "gzip" in request.encoding:
         payload = gzip.compress(payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     out.append((b"content-length", b"%d" % len(payload)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kapi.api import options, reading, responses
+from kapi.api import options, pieces, reading, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
@@ -46,11 +46,12 @@ class Watching:
         deadline = loop.time() + seconds
         since, initial = self._start()
         if initial is not None:
-            lines = [self.line("ADDED", e, None) for e in initial]
+            turns = pieces.Turns()
+            for block in pieces.blocks(self.line("ADDED", e, None) for e in initial):
+                await send(block)
+                await turns.over()
             if self.how.initial_events:
-                lines.append(self._bookmark(since, ended=True))
-            if lines:
-                await send(b"".join(lines))
+                await send(self._bookmark(since, ended=True))
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         where = self.how.where
         while (left := deadline - loop.time()) > 0:

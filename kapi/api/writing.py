@@ -13,11 +13,12 @@ import orjson
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, time
-from kapi.registry import deletion, encoding
+from kapi.registry import deletion
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
 from kapi.schema import apply, builtin, decode, patching
+from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
@@ -182,12 +183,13 @@ async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     kind = what.kind
     wanted, warnings = decode.decode_applied(raw, api_version=kind.resource.api_version, validation=what.validation)
     what.warnings += warnings
-    meta = wanted.setdefault("metadata", {})
-    if meta.get("managedFields"):
-        raise errors.BadRequest("metadata.managedFields must be nil")
-    settle_name(wanted, what.name)
-    if meta.get("namespace"):
-        settle_namespace(wanted, kind, what.namespace)
+    meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
+    if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
+        if meta.get("managedFields"):
+            raise errors.BadRequest("metadata.managedFields must be nil")
+        settle_name(wanted, what.name)
+        if meta.get("namespace"):
+            settle_namespace(wanted, kind, what.namespace)
     return await applied(rest, what, wanted, force)
 
 
@@ -206,11 +208,21 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
         settle_namespace(out, kind, what.namespace)
-        obj: Object = decode.read(out, kind.schema)[0]
+        obj = _typed(out, wanted, kind)
         kind.strategy.default(obj)
         return obj
 
     return await rest.update(what, change, create=None if what.subresource else lambda: change(None))
+
+
+def _typed(merged: Object, wanted: Object, kind: Kind) -> Object:
+    """What an apply made, read as its type. Raises StatusError for texts that are no quantity, time and so on."""
+    try:
+        obj: Object = decode.read(merged, kind.schema)[0]
+    except DecodeError as why:
+        text = f"failed to convert new object {apply.described(wanted)} to proper version ({kind.resource.api_version}): {why}"
+        raise errors.StatusError(text, reason="") from None
+    return obj
 
 
 # deletes ----------------------------------------------------------------------------------------------------------------------------
@@ -280,8 +292,5 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     async with asyncio.TaskGroup() as group:
         for entry in page.entries:
             group.create_task(one(entry.key))
-    resource = kind.resource
-    items = b",".join([encoding.item(kind, e.body) for e in page.entries])
-    meta = orjson.dumps(reading.list_meta(kind, what.namespace, how, page))
-    head = b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[' % (resource.kind.encode(), resource.api_version.encode(), meta)
-    await responses.send_encoded(request, 200, head + items + b"]}", responses.negotiate(request.accept))
+    meta = reading.list_meta(kind, what.namespace, how, page)
+    await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

@@ -1,5 +1,6 @@
 """Between objects and the bytes an entry keeps: `{"metadata":{…},…}` without kind, apiVersion and resourceVersion."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -38,6 +39,13 @@ def item(kind: Kind, stored: bytes) -> bytes:
         obj = served(kind, orjson.loads(stored))
         return orjson.dumps({k: v for k, v in obj.items() if k not in ("kind", "apiVersion")})
     return kind.head + stored[1:] if kind.custom else stored
+
+
+def items(kind: Kind, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Entries as items of a list, one at a time."""
+    if kind.custom or converts(kind):
+        return (item(kind, entry.body) for entry in entries)
+    return (entry.body for entry in entries)
 
 
 def served(kind: Kind, stored: Object) -> Object:

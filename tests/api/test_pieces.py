@@ -1,0 +1,66 @@
+"""Long lists come in pieces, packed or not, and let others run meanwhile."""
+
+import asyncio
+import gzip
+import itertools
+
+import orjson
+import pytest
+
+from kapi.api import pieces
+from kapi.client.client import Client
+from kapi.objects.resource import CONFIG_MAPS
+from tests.api.asking import MAPS, TABLE, ask, config_map
+
+
+async def fill(client: Client) -> None:
+    """Three config maps of 100 KB: a list of them is too long for one piece."""
+    for i in range(3):
+        await client.create(CONFIG_MAPS, config_map(f"m{i}", {"k": str(i) * 100_000}))
+
+
+async def test_a_long_list(client: Client) -> None:
+    await fill(client)
+    answer = await ask(client, "GET", MAPS)
+    assert [item["data"]["k"][0] for item in answer.json["items"]] == ["0", "1", "2"]
+    assert "content-length" not in answer.headers, "its length is not known when it begins"
+
+
+async def test_a_long_list_packed(client: Client) -> None:
+    await fill(client)
+    plain = await ask(client, "GET", MAPS)
+    packed = await ask(client, "GET", MAPS, accept_encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < 10_000
+
+
+async def test_a_long_table(client: Client) -> None:
+    await fill(client)
+    table = (await ask(client, "GET", MAPS + "?includeObject=Object", accept=TABLE)).json
+    assert [row["cells"][0] for row in table["rows"]] == ["m0", "m1", "m2"]
+    assert table["columnDefinitions"][0]["name"] == "Name"
+
+
+@pytest.mark.slow
+async def test_a_watch_begins_with_a_long_list(client: Client) -> None:
+    await fill(client)
+    answer = await ask(client, "GET", MAPS + "?watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan")
+    events = [orjson.loads(line) for line in answer.body.splitlines()]
+    assert [event["type"] for event in events] == ["ADDED", "ADDED", "ADDED", "BOOKMARK"]
+
+
+def test_blocks_hold_whole_items() -> None:
+    items = [b"x" * 30_000] * 7
+    made = list(pieces.blocks(items, b","))
+    assert [len(block) for block in made] == [90_002, 90_003, 30_001]
+    assert b"".join(made) == b",".join(items)
+    assert list(pieces.blocks([], b",")) == []
+
+
+async def test_others_have_their_turn() -> None:
+    turns, ran = pieces.Turns(), asyncio.Event()
+    asyncio.get_running_loop().call_soon(ran.set)
+    for _ in itertools.takewhile(lambda _: not ran.is_set(), itertools.count()):
+        await turns.over()
+    assert ran.is_set()
