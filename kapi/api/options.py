@@ -205,11 +205,19 @@ def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
     out.where = _where(out, kind, name)
 
 
+_UNKNOWN_FIELDS = {
+    "jobs": 'field label "{key}" not supported for Job',
+    "resourceslices": "field label not supported for {api}, Kind={kind}: {key}",
+    "replicasets": '"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"',
+}
+"""How kinds with fields of their own refuse others, where it is not as most do."""
+
+
 def unknown_field(kind: Kind, key: str) -> str:
     """What stock says of a field selector it does not know."""
-    if kind.resource.group == "" and kind.strategy.fields:
-        return f"field label not supported: {key}"
-    return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    resource = kind.resource
+    usual = "field label not supported: {key}" if kind.strategy.fields else _UNKNOWN_FIELDS["replicasets"]
+    return _UNKNOWN_FIELDS.get(resource.plural, usual).format(key=key, api=resource.api_version, kind=resource.kind)
 
 
 def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] | None:

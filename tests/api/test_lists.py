@@ -70,6 +70,11 @@ async def test_selectors_that_make_no_sense(client: Client) -> None:
     assert "unable to parse requirement" in answer.json["message"]
     answer = await ask(client, "GET", "/api/v1/pods?fieldSelector=spec.color%3Dred")
     assert answer.said == (400, "BadRequest", "field label not supported: spec.color")
+    answer = await ask(client, "GET", "/apis/batch/v1/jobs?fieldSelector=spec.color%3Dred")
+    assert answer.said == (400, "BadRequest", 'field label "spec.color" not supported for Job')
+    known = 'only "metadata.name", "metadata.namespace"'
+    answer = await ask(client, "GET", "/apis/apps/v1/deployments?fieldSelector=spec.color%3Dred")
+    assert answer.said == (400, "BadRequest", f'"spec.color" is not a known field selector: {known}')
 
 
 async def test_pages_show_one_state(client: Client) -> None:

@@ -159,6 +159,7 @@ def test_applied_objects_stay_as_written() -> None:
 def test_parsing_alone() -> None:
     assert decode.parse(b'{"a":1.5}', "json") == {"a": 1.5}
     assert decode.parse(b"a: {1: yes}", "yaml") == {"a": {"1": True}}
+    assert decode.parse(b"a: [y, N, 'y', yo]", "yaml") == {"a": [True, False, "y", "yo"]}
     for raw, form, text in ((b"[]", "json", "array"), (b"{", "json", "unexpected end"), (b"a: [", "yaml", "error converting YAML")):
         with pytest.raises(BadRequest, match=text):
             decode.parse(raw, form)

@@ -148,7 +148,8 @@ class CSIDriverStrategy(Strategy):
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         spec = new["spec"]
-        return [NO_TOKENS_IN_SECRETS] if spec.get("tokenRequests") and spec.get("serviceAccountTokenInSecrets") is None else []
+        unset = bool(spec.get("tokenRequests")) and spec.get("serviceAccountTokenInSecrets") is None
+        return [NO_TOKENS_IN_SECRETS] if unset and old is None else []
 
     def row(self, obj: Object, now: float) -> list[Any]:
         spec = obj["spec"]
