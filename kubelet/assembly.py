@@ -14,7 +14,6 @@ from kapi.http import server
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
 from kubelet.act import Means
-from kubelet.cri.client import Cri
 from kubelet.furnish import Furnish, Machine
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
@@ -32,6 +31,8 @@ Object = dict[str, Any]
 
 def real(settings: Settings, client: Client, recorder: Recorder, services: Informer) -> Kubelet:
     """The kubelet of this machine."""
+    from kubelet.cri.client import Cri  # gRPC: 20 MB that simulated nodes do not need
+
     runtime = Cri(settings.container_runtime_endpoint)
     known = machine.facts(settings.root_dir)
     addresses = tuple(settings.node_ip.split(",")) if settings.node_ip else (machine.address(),)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import grpc
-
 from kubelet.runtime import Runtime, RuntimeFailure
 
 Object = dict[str, Any]
@@ -130,6 +128,8 @@ class RealHandlers:
         return self._tls
 
     async def _grpc(self, handler: Object, target: Target, seconds: float) -> Said:
+        import grpc  # 20 MB that a simulated node does not need
+
         service, address = (handler.get("service") or "").encode(), f"{target.address}:{handler['port']}"
         request = b"\x0a" + bytes([len(service)]) + service if service else b""
         try:
