@@ -20,6 +20,9 @@ CLUSTER_ROLES, ROLES = f"{_ROOT}clusterroles/", f"{_ROOT}roles/"
 CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS = f"{_ROOT}clusterrolebindings/", f"{_ROOT}rolebindings/"
 _COLLECTIONS = (CLUSTER_ROLES, ROLES, CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS)
 REMEMBERED = 8192
+MANAGER, CONTROLLER = "system:kube-controller-manager", "system:controller:"
+"""One process runs every control loop: its user may do what the accounts of the loops may. (It may ask for tokens of any account
+anyway; a manager that acts as each of them, as stock's can, needs no more than its own role.)"""
 
 
 class Binding(NamedTuple):
@@ -114,7 +117,10 @@ class RBAC:
     def _gather(self, user: User) -> Granted:
         granted = Granted()
         subjects = (f"User:{user.name}", *(f"Group:{group}" for group in user.groups))
-        found = sorted((b for subject in subjects for b in self._bindings.get(subject, ())), key=lambda b: b.order, reverse=True)
+        held = [b for subject in subjects for b in self._bindings.get(subject, ())]
+        if user.name == MANAGER:
+            held += [b for bindings in self._bindings.values() for b in bindings if b.role[1].startswith(CONTROLLER)]
+        found = sorted(held, key=lambda b: b.order, reverse=True)
         for binding in reversed({b.order[0]: b for b in found}.values()):
             role = self._role(*binding.role, binding.namespace)
             if role is None:

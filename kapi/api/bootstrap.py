@@ -7,7 +7,7 @@ up to date by kapi.access.bootstrap's rule).
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kapi.access import bootstrap, flows
@@ -55,7 +55,9 @@ def _service(cidr: str, port: int) -> Iterator[Object]:
 
 
 def endpoints(address: str, port: int) -> Iterator[Object]:
-    """Endpoints and EndpointSlice of the `kubernetes` service: where this API server is reached."""
+    """Endpoints and EndpointSlice of the `kubernetes` service: where pods reach this API server; none on a machine without a network."""
+    if ipaddress.ip_address(address).is_loopback:
+        return
     meta = {"name": "kubernetes", "namespace": "default"}
     ports = [{"name": "https", "port": port, "protocol": "TCP"}]
     yield {
@@ -79,22 +81,6 @@ def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
         }  # fmt: skip
     meta = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-
-
-def _controllers(roles: Iterable[Object]) -> Iterator[Object]:
-    """What lets one controller manager run every control loop: the rules of all system:controller roles, for its own user."""
-    rules = [
-        rule for r in roles if r["kind"] == "ClusterRole" and r["metadata"]["name"].startswith("system:controller:") for rule in r["rules"]
-    ]
-    labels, updated = {"kubernetes.io/bootstrapping": "rbac-defaults"}, {"rbac.authorization.kubernetes.io/autoupdate": "true"}
-    meta = {"name": "kapi:controllers", "labels": labels, "annotations": updated}
-    group = "rbac.authorization.k8s.io"
-    yield {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
-    yield {
-        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {**meta},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": meta["name"]},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": "system:kube-controller-manager"}],
-    }  # fmt: skip
 
 
 _ORDER = {
@@ -129,12 +115,11 @@ async def ensure(
     """Make what is missing, and bring the default roles and the address of this server up to date."""
     for obj in (*_namespaces(), *_service(cidr, port)):
         await _create(rest, catalogue, obj)
-    roles = bootstrap.objects()
     plain = (*_priorities(), *_authentication(client_ca, front_proxy_ca), *flows.objects(), *_api_services(catalogue))
     await asyncio.gather(
         *(_create(rest, catalogue, obj) for obj in plain),
         *(_put(rest, catalogue, obj) for obj in endpoints(address, port)),
-        *(_reconcile(rest, catalogue, obj) for obj in (*roles, *_controllers(roles))),
+        *(_reconcile(rest, catalogue, obj) for obj in bootstrap.objects()),
     )
 
 

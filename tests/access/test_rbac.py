@@ -47,6 +47,15 @@ async def test_a_cluster_role_binding_holds_everywhere(store: Store, answers: RB
     assert not answers.authorize(get_pod(User("v"))).allowed
 
 
+async def test_the_controller_manager_may_do_what_its_controllers_may(store: Store, answers: RBAC) -> None:
+    await put(store, f"{GROUP}/clusterroles", "system:controller:c", rules=READ_PODS)
+    account = {"kind": "ServiceAccount", "name": "c", "namespace": "kube-system"}
+    await grant(store, "system:controller:c", account, "system:controller:c")
+    assert answers.authorize(get_pod(User("system:kube-controller-manager"), "default")).allowed
+    assert answers.authorize(get_pod(User("system:serviceaccount:kube-system:c"), "default")).allowed
+    assert not answers.authorize(get_pod(User("system:kube-scheduler"), "default")).allowed
+
+
 async def test_a_role_binding_holds_in_its_namespace(store: Store, answers: RBAC) -> None:
     await grant(store, "b", {"kind": "Group", "name": "g"}, namespace="default")
     decision = answers.authorize(get_pod(User("u", ("g",)), "default"))
