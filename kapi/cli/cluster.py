@@ -24,6 +24,7 @@ from kapi.objects import resource
 
 NAMES = ("kubelet", "control", "apiserver", "containerd", "simulated")
 """Every process a cluster may have, in the order they are stopped."""
+_KUBELET_PORT = 10250
 _PACKAGES = {
     "containerd": "containerd", "runc": "runc", "ctr": "containerd", "nft": "nftables", "ip": "iproute2", "conntrack": "conntrack",
     "catatonit": "catatonit", "busybox": "busybox-static",
@@ -98,14 +99,19 @@ def _check(given: Up) -> None:
         (given.data_dir / ".writable").unlink()
     except OSError as why:
         raise Failure(f"The data directory {given.data_dir} can't be used: {why.strerror}. Name another with --data-dir.") from None
+    _check_port(given.port, "Choose another with --port.")
+    if not given.simulate:
+        _check_machine(given)
+        _check_port(_KUBELET_PORT, "It is the kubelet's: one machine runs one cluster with containers.")
+
+
+def _check_port(port: int, advice: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", given.port))
+            probe.bind(("0.0.0.0", port))
         except OSError as why:
-            raise Failure(f"Port {given.port} can't be used: {why.strerror}. Choose another with --port.") from None
-    if not given.simulate:
-        _check_machine(given)
+            raise Failure(f"Port {port} can't be used: {why.strerror}. {advice}") from None
 
 
 def _check_machine(given: Up) -> None:

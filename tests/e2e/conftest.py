@@ -1,0 +1,72 @@
+"""One cluster with containers and one without, each brought up once; a namespace for every test."""
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Cluster, Kubectl, started
+
+_numbers = itertools.count(1)
+
+
+def left_on_the_machine() -> set[str]:
+    """What a cluster may leave behind: network namespaces, links, cgroups, mounts and nft tables."""
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    cgroups = {str(p) for p in Path("/sys/fs/cgroup").glob("**/kapi*/**")}
+    links = {str(p) for p in Path("/sys/class/net").iterdir()}
+    return {*tables, *mounts, *cgroups, *links, *map(str, Path("/var/run/netns").glob("*"))}
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Command lines of processes that have to do with a directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(directory) in line:
+            found.append(line)
+    return found
+
+
+@pytest.fixture(scope="session")
+def real() -> Iterator[Cluster]:
+    """A cluster with containers; when it is down again, nothing of it is left."""
+    before = left_on_the_machine()
+    with started() as cluster:
+        yield cluster
+    assert processes_of(cluster.directory) == []
+    assert left_on_the_machine() - before == set()
+
+
+@pytest.fixture(scope="session")
+def simulated() -> Iterator[Cluster]:
+    """A cluster of three nodes that only pretend to run pods."""
+    with started("--simulate", "--nodes", "3") as cluster:
+        yield cluster
+    assert processes_of(cluster.directory) == []
+
+
+def in_new_namespace(cluster: Cluster) -> Iterator[Kubectl]:
+    kubectl = Kubectl(cluster, f"test-{next(_numbers)}")
+    kubectl("create", "namespace", kubectl.namespace)
+    kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=10s")
+    yield kubectl
+    kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
+
+
+@pytest.fixture
+def kubectl(real: Cluster) -> Iterator[Kubectl]:
+    """kubectl in a namespace of its own, with real containers."""
+    yield from in_new_namespace(real)
+
+
+@pytest.fixture
+def sim(simulated: Cluster) -> Iterator[Kubectl]:
+    """kubectl in a namespace of its own, without containers."""
+    yield from in_new_namespace(simulated)

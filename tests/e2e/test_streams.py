@@ -1,0 +1,135 @@
+"""kubectl with real containers: logs, exec, attach, cp, run, port-forward, to the byte."""
+
+import hashlib
+import os
+import re
+import select
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import IMAGE, Kubectl, line_with
+
+pytestmark = pytest.mark.containers
+TEN_MB = 10 * 1024 * 1024
+_READY = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1}
+
+
+def pod(name: str, script: str, **container: Any) -> dict[str, Any]:
+    """A pod that runs a shell script and ends at once when told to."""
+    made = {"name": "main", "image": IMAGE, "command": ["sh", "-c", f"trap 'exit 0' TERM; {script}"], **container}
+    spec = {"containers": [made], "terminationGracePeriodSeconds": 1}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+@pytest.fixture
+def shell(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """kubectl, and a pod named shell that waits."""
+    kubectl.apply(pod("shell", "echo started; sleep 3600 & wait"))
+    kubectl("wait", "--for=condition=Ready", "pod/shell", "--timeout=20s")
+    yield kubectl
+    kubectl("delete", "pod", "shell", "--wait=false")
+
+
+def test_exec(shell: Kubectl) -> None:
+    assert shell("exec", "shell", "--", "echo", "hello") == "hello\n"
+    assert shell("exec", "-i", "shell", "--", "cat", given="piped\n") == "piped\n"
+    failed = shell("exec", "shell", "--", "sh", "-c", "echo oops >&2; exit 7", fails=True)
+    assert (failed, failed.code) == ("", 7)
+    assert failed.err == "oops\ncommand terminated with exit code 7\n"
+    missing = shell("exec", "shell", "--", "no-such-program", fails=True)
+    assert "no-such-program" in missing.err
+
+
+def test_exec_on_a_terminal(shell: Kubectl) -> None:
+    shown = shell.terminal("exec", "-it", "shell", "--", "sh", "-c", "tty; read line; echo got $line", typed="words\n")
+    assert "/dev/pts/0" in shown
+    assert "got words" in shown
+
+
+def test_exec_to_the_byte(shell: Kubectl, tmp_path: Path) -> None:
+    """Every byte value, in both directions, at size."""
+    data = os.urandom(2_000_000)
+    (tmp_path / "in").write_bytes(data)
+    shell("cp", str(tmp_path / "in"), "shell:/tmp/in")
+    assert shell("exec", "shell", "--", "md5sum", "/tmp/in").split()[0] == hashlib.md5(data).hexdigest()
+    shell("cp", "shell:/tmp/in", str(tmp_path / "out"))
+    assert (tmp_path / "out").read_bytes() == data
+
+
+def test_logs(kubectl: Kubectl) -> None:
+    kubectl.apply(pod("talk", "for i in 1 2 3; do echo line $i; done; touch /tmp/ready; sleep 3600 & wait", readinessProbe=_READY))
+    kubectl("wait", "--for=condition=Ready", "pod/talk", "--timeout=20s")
+    assert kubectl("logs", "talk") == "line 1\nline 2\nline 3\n"
+    assert kubectl("logs", "talk", "--tail=1") == "line 3\n"
+    assert kubectl("logs", "talk", "--limit-bytes=6") == "line 1"
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z line 1\n", kubectl("logs", "talk", "--timestamps"))
+    assert kubectl("logs", "-l", "app=talk", "--prefix").startswith("[pod/talk/main] line 1")
+    assert "previous terminated container" in kubectl("logs", "talk", "--previous", fails=True).err
+    assert 'container nothing is not valid for pod talk' in kubectl("logs", "talk", "-c", "nothing", fails=True).err
+
+
+def test_logs_followed(kubectl: Kubectl) -> None:
+    kubectl.apply(pod("talk", "echo first; while ! test -e /tmp/go; do sleep 0.05; done; echo last"))
+    kubectl("wait", "--for=condition=Ready", "pod/talk", "--timeout=20s")
+    with kubectl.running("logs", "-f", "talk") as following:
+        line_with(following.stdout, "first")
+        kubectl("exec", "talk", "--", "touch", "/tmp/go")
+        line_with(following.stdout, "last")
+
+
+def test_attach(kubectl: Kubectl) -> None:
+    kubectl.apply(pod("echo", "while read line; do echo you said $line; done", stdin=True, stdinOnce=True))
+    kubectl("wait", "--for=condition=Ready", "pod/echo", "--timeout=20s")
+    assert "you said hello\n" in kubectl("attach", "-i", "echo", given="hello\n")
+
+
+def test_run_and_remove(kubectl: Kubectl) -> None:
+    out = kubectl("run", "once", "--rm", "-i", "-q", f"--image={IMAGE}", "--restart=Never", "--", "cat", given="through\n")
+    assert "through\n" in out
+    assert "not found" in kubectl("get", "pod", "once", fails=True).err
+
+
+def test_port_forward_to_the_byte(kubectl: Kubectl) -> None:
+    """Ten megabytes there and back: the pod sends what it gets."""
+    kubectl.apply(pod("echo", "nc -lk -p 7000 -e cat & touch /tmp/ready; wait", readinessProbe=_READY))
+    kubectl("wait", "--for=condition=Ready", "pod/echo", "--timeout=20s")
+    data = os.urandom(TEN_MB)
+    with kubectl.running("port-forward", "pod/echo", ":7000") as forwarding:
+        port = int(line_with(forwarding.stdout, "Forwarding from 127.0.0.1").split(":")[1].split()[0])
+        for _ in range(2):
+            assert echoed(port, data) == hashlib.sha256(data).hexdigest()
+
+
+def echoed(port: int, data: bytes) -> str:
+    """SHA-256 of what comes back."""
+    digest, left = hashlib.sha256(), len(data)
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.setblocking(False)
+        view = memoryview(data)
+        while left:
+            readable, writable, _ = select.select([connection], [connection] if view else [], [], 30)
+            assert readable or writable, f"{left} bytes did not come back"
+            if writable:
+                view = view[connection.send(view[: 1 << 16]) :]
+            if readable:
+                piece = connection.recv(1 << 16)
+                assert piece, f"closed with {left} bytes to come"
+                digest.update(piece)
+                left -= len(piece)
+    return digest.hexdigest()
+
+
+def test_port_forward_to_a_service(kubectl: Kubectl) -> None:
+    script = "mkdir -p /www; echo page > /www/index.html; touch /tmp/ready; httpd -f -p 8080 -h /www & wait"
+    kubectl.apply(pod("web", script, readinessProbe=_READY))
+    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kubectl("expose", "pod", "web", "--port=80", "--target-port=8080")
+    with kubectl.running("port-forward", "service/web", ":80") as forwarding:
+        port = int(line_with(forwarding.stdout, "Forwarding from 127.0.0.1").split(":")[1].split()[0])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+            assert page.read() == b"page\n"
