@@ -1,10 +1,9 @@
 """An API in memory with the face of a Transport: enough of the rules (revisions, finalizers, grace, conflicts, watches) for controllers.
 
-It validates and defaults nothing. With a VirtualLoop hours pass in milliseconds.
+It validates and defaults nothing.
 """
 
 import asyncio
-import selectors
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,34 +14,11 @@ import orjson
 from kapi.client.transport import Answer, Headers
 from kapi.objects import errors, fields, labels, meta, resource, time
 from kapi.objects.resource import Resource
+from tests.moments import turn
 
 Object = dict[str, Any]
-EPOCH = 1_767_225_600.0
 BUILT_IN = [r for r in vars(resource).values() if isinstance(r, Resource)]
 GRACEFUL = {"pods": 30}
-
-
-class _Jumping(selectors.DefaultSelector):
-    """A selector that, rather than waiting, moves the clock on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:
-            raise RuntimeError("nothing will ever happen: every task waits and no timer runs")
-        self.now += max(timeout, 0)
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
 
 
 def field_values(obj: Object) -> dict[str, str]:
@@ -131,7 +107,7 @@ class FakeApi:
             answer = self._answer(method, unquote(path), given, orjson.loads(body) if body else None, headers)
         except errors.StatusError as error:
             return error.code, {}, orjson.dumps(error.status())
-        await asyncio.sleep(0)
+        await turn()
         return 200, {}, orjson.dumps(answer)
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> FakeStream:

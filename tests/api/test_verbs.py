@@ -9,6 +9,7 @@ from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import CONFIG_MAPS, NAMESPACES, NODES, PODS, SERVICES
 from tests.api.asking import MAPS, ask, config_map, pod
+from tests.moments import turn
 
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 
@@ -187,7 +188,7 @@ async def test_concurrent_updates_lose_nothing(client: Client) -> None:
         while True:
             seen = await client.get(CONFIG_MAPS, "counter", "default")
             seen["data"]["n"] = str(int(seen["data"]["n"]) + 1)
-            await asyncio.sleep(0)
+            await turn()
             try:
                 await client.update(CONFIG_MAPS, seen)
                 return

@@ -73,8 +73,10 @@ async def test_one_connection_serves_requests_in_turn() -> None:
 
 
 async def test_requests_side_by_side_use_several() -> None:
+    together = asyncio.Barrier(8)
+
     async def handle(head: bytes, writer: asyncio.StreamWriter) -> bool:
-        await asyncio.sleep(0.01)
+        await together.wait()
         writer.write(answer(b"{}"))
         return True
 
@@ -126,13 +128,16 @@ async def test_a_connection_the_server_gave_up_is_replaced_but_a_post_is_not_rep
 
 
 async def test_silence_is_an_error() -> None:
+    asked_enough = asyncio.Event()
+
     async def handle(head: bytes, writer: asyncio.StreamWriter) -> bool:
-        await asyncio.sleep(5)
+        await asked_enough.wait()
         return False
 
     async with serving(handle) as (_, client):
         with pytest.raises(TimeoutError):
             await client.raw("GET", "/version", seconds=0.02)
+        asked_enough.set()
 
 
 async def test_watch_events_across_chunk_borders() -> None:

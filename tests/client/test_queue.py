@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from kapi.client import Queue
-from tests.fakes import VirtualLoop
+from tests.moments import VirtualLoop, later, turn
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -25,7 +25,7 @@ def test_a_key_waits_once_and_has_one_worker() -> None:
         assert await queue.get() == "a"
         queue.add("a")
         getter = asyncio.create_task(queue.get())
-        await asyncio.sleep(1)
+        await later(1)
         assert not getter.done()
         queue.done("a")
         assert await getter == "a"
@@ -45,7 +45,7 @@ def test_of_several_delays_the_earliest_counts() -> None:
         assert (await queue.get(), loop.time()) == ("a", 3)
         assert (await queue.get(), loop.time()) == ("b", 5)
         queue.done("a")
-        await asyncio.sleep(100)
+        await later(100)
         assert len(queue) == 0
 
     run(story())
@@ -67,7 +67,7 @@ def test_a_cancelled_getter_loses_nothing() -> None:
     async def story() -> None:
         queue: Queue[str] = Queue()
         first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
-        await asyncio.sleep(0)
+        await turn()
         queue.add("a")
         first.cancel()
         assert await second == "a"

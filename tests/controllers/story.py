@@ -4,14 +4,14 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.controllers.settings import Settings
 from kapi.objects import meta, time
 from kapi.objects.resource import EVENTS, PODS
-from tests.fakes import EPOCH, FakeApi, VirtualLoop
+from tests.fakes import FakeApi
+from tests.moments import later, stories_on
 
 Object = dict[str, Any]
 
@@ -38,7 +38,7 @@ class Cluster:
 
     async def settle(self, seconds: float = 5) -> None:
         """Let virtual time pass; everything due by then has happened."""
-        await asyncio.sleep(seconds)
+        await later(seconds)
 
     def events(self, reason: str = "") -> list[str]:
         return [e["message"] for e in self.api.all(EVENTS) if not reason or e["reason"] == reason]
@@ -65,23 +65,4 @@ class Cluster:
         await self.settle()
 
 
-def story(test: Callable[[Cluster], Awaitable[None]]) -> Callable[[], None]:
-    """Make a test of `async def test(cluster)`, run in virtual time."""
-
-    async def told() -> None:
-        async with asyncio.TaskGroup() as group:
-            await test(Cluster(group))
-            for task in list(group._tasks):
-                task.cancel()
-
-    def run() -> None:
-        loop = VirtualLoop()
-        time.set_clock(lambda: EPOCH + loop.time())
-        try:
-            loop.run_until_complete(told())
-        finally:
-            time.set_clock(None)
-            loop.close()
-
-    run.__name__, run.__module__, run.__doc__ = test.__name__, test.__module__, test.__doc__
-    return run
+story = stories_on(Cluster)

@@ -17,7 +17,7 @@ from kapi.controllers.signing_request import RequestApproval, RequestCleaning, R
 from kapi.objects import meta
 from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, SECRETS, SERVICE_ACCOUNTS
 from tests.controllers.story import Cluster, story
-from tests.fakes import EPOCH
+from tests.moments import EPOCH
 
 Object = dict[str, Any]
 

@@ -1,16 +1,15 @@
 """Stories of simulated nodes against the fake API, in virtual time: `@story async def test_x(node)`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kapi.client import Client
-from kapi.objects import time
 from kapi.objects.resource import EVENTS, NODES, PODS
 from kubelet import assembly
 from kubelet.settings import Settings
-from tests.fakes import EPOCH, FakeApi, VirtualLoop
+from tests.fakes import FakeApi
 from tests.kubelet.build import pod
+from tests.moments import later, stories_on
 
 Object = dict[str, Any]
 
@@ -27,7 +26,7 @@ class Story:
     async def start(self, **settings: Any) -> None:
         made = Settings(**{"node_name": "n1", "simulate": True, **settings})
         self._kubelet = self._group.create_task(assembly.run(made, self.client))
-        await asyncio.sleep(1)
+        await later(1)
 
     async def run(self, *containers: Object, seconds: float = 1, **spec: Any) -> Object:
         """Create a bound pod, let time pass, and the pod as it is then."""
@@ -37,7 +36,7 @@ class Story:
         return await self.later(seconds)
 
     async def later(self, seconds: float = 1, name: str = "web") -> Object:
-        await asyncio.sleep(seconds)
+        await later(seconds)
         return self.api.get(PODS, f"default/{name}") or {}
 
     async def delete(self, seconds: float = 1, name: str = "web") -> Object:
@@ -51,26 +50,7 @@ class Story:
         return [e["message"] for e in self.api.all(EVENTS) if not reason or e["reason"] == reason]
 
 
-def story(test: Callable[[Story], Awaitable[None]]) -> Callable[[], None]:
-    """Make a test of `async def test(story)`, run in virtual time."""
-
-    async def told() -> None:
-        async with asyncio.TaskGroup() as group:
-            await test(Story(group))
-            for task in list(group._tasks):
-                task.cancel()
-
-    def run() -> None:
-        loop = VirtualLoop()
-        time.set_clock(lambda: EPOCH + loop.time())
-        try:
-            loop.run_until_complete(told())
-        finally:
-            time.set_clock(None)
-            loop.close()
-
-    run.__name__, run.__module__, run.__doc__ = test.__name__, test.__module__, test.__doc__
-    return run
+story = stories_on(Story)
 
 
 def condition(of: Object, type: str) -> str:

@@ -1,6 +1,5 @@
 """Pods on simulated nodes, from their creation to their end: the whole kubelet but containers."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from kubelet import plan
 from kubelet.simulated import fate
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
+from tests.moments import later
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ async def test_many_nodes_in_one_process(told: Story) -> None:
         made: dict[str, Any] = pod(name=f"p{index}")
         made["spec"]["nodeName"] = f"sim-{index % 20}"
         told.api.create(PODS, made)
-    await asyncio.sleep(2)
+    await later(2)
     ips = {p["status"]["podIP"] for p in told.api.all(PODS)}
     assert len(ips) == 40
     assert {condition(p, "Ready") for p in told.api.all(PODS)} == {"True"}
@@ -161,7 +161,7 @@ async def test_an_idle_node_only_renews_its_lease(told: Story) -> None:
     await told.start()
     await told.run()
     told.api.calls.clear()
-    await asyncio.sleep(100)
+    await later(100)
     assert set(told.api.calls) == {"PUT leases"}
     assert len(told.api.calls) == 10
 

@@ -1,16 +1,16 @@
 """Stories of the scheduler: `@story async def test_x(told)` runs it against the API in memory, in virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kapi.client import Client
 from kapi.client.transport import Headers
-from kapi.objects import errors, time
+from kapi.objects import errors
 from kapi.objects.resource import EVENTS, NODES, PODS
 from kapi.scheduler import Scheduler, Settings, default_plugins
 from kapi.scheduler.profile import Plugins
-from tests.fakes import EPOCH, FakeApi, VirtualLoop
+from tests.fakes import FakeApi
+from tests.moments import later, stories_on
 from tests.scheduler.making import Object
 
 
@@ -44,7 +44,7 @@ class Story:
         return scheduler
 
     async def settle(self, seconds: float = 0.5) -> None:
-        await asyncio.sleep(seconds)
+        await later(seconds)
 
     async def nodes(self, *nodes: Object) -> None:
         for one in nodes:
@@ -71,21 +71,4 @@ class Story:
         return [e for e in self.api.all(EVENTS) if e["reason"] == reason]
 
 
-def story(test: Callable[[Story], Awaitable[None]]) -> Callable[[], None]:
-    async def told() -> None:
-        async with asyncio.TaskGroup() as group:
-            await test(Story(group))
-            for task in list(group._tasks):
-                task.cancel()
-
-    def run() -> None:
-        loop = VirtualLoop()
-        time.set_clock(lambda: EPOCH + loop.time())
-        try:
-            loop.run_until_complete(told())
-        finally:
-            time.set_clock(None)
-            loop.close()
-
-    run.__name__, run.__module__, run.__doc__ = test.__name__, test.__module__, test.__doc__
-    return run
+story = stories_on(Story)

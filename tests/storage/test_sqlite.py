@@ -13,6 +13,7 @@ from kapi import storage
 from kapi.objects.errors import InternalError
 from kapi.storage import sqlite
 from kapi.storage.store import Store
+from tests.moments import turn
 from tests.storage.conftest import put
 
 ALL = "/core/configmaps/"
@@ -96,7 +97,7 @@ async def test_a_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 async def test_closing_keeps_what_is_under_way(tmp_path: Path) -> None:
     store = await opened(tmp_path / "log")
     commits = [asyncio.create_task(put(store, f"n{n}")) for n in range(10)]
-    await asyncio.sleep(0)
+    await turn()
     await store.close()
     assert len(await asyncio.gather(*commits)) == 10
 

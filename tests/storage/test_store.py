@@ -7,6 +7,7 @@ import pytest
 from kapi.objects import time
 from kapi.objects.errors import Expired
 from kapi.storage.store import Mismatch, Store
+from tests.moments import turn
 from tests.storage.conftest import put
 
 ALL = "/core/configmaps/"
@@ -77,7 +78,7 @@ async def test_commits_of_one_key_queue_behind_each_other(store: Store) -> None:
 
 async def test_a_cancelled_commit_gives_its_turn_on(store: Store) -> None:
     commits = [asyncio.create_task(put(store, "a", text=str(n))) for n in range(3)]
-    await asyncio.sleep(0)
+    await turn()
     commits[1].cancel()
     assert (await commits[2]).obj["data"]["text"] == "2"
 
@@ -174,7 +175,7 @@ async def test_a_watch_shows_every_step_after_its_revision(store: Store) -> None
 async def test_a_watch_waits_for_its_own_namespace_only(store: Store) -> None:
     watch = store.watch(ALL + "other/", 0)
     waiting = asyncio.create_task(watch.next(5))
-    await asyncio.sleep(0)
+    await turn()
     await put(store, "a")
     assert not waiting.done()
     await store.commit("/core/configmaps/other/b", b'{"metadata":{}}', expect=0)
@@ -211,7 +212,7 @@ async def test_a_watch_that_lags_behind_history_is_expired(store: Store) -> None
 async def test_a_waiting_watch_does_not_age(store: Store) -> None:
     watch = store.watch(ALL + "other/", 0)
     waiting = asyncio.create_task(watch.next(5))
-    await asyncio.sleep(0)
+    await turn()
     for _ in range(3):
         await put(store, "a")
     store.compact(store.revision)
@@ -279,7 +280,7 @@ async def test_a_watch_of_a_field_sees_what_comes_and_goes(store: Store) -> None
 
 async def test_a_watch_of_a_field_is_woken_by_nothing_else(store: Store) -> None:
     waiting = [asyncio.create_task(store.watch("/core/pods/", 0, "spec.nodeName", node).next(5)) for node in ("n1", "n2")]
-    await asyncio.sleep(0)
+    await turn()
     await on(store, "a", "n3")
     await on(store, "b", "n2")
     assert [e.entry.key[-1] for e in await waiting[1]] == ["b"]
@@ -290,7 +291,7 @@ async def test_a_watch_of_a_field_is_woken_by_nothing_else(store: Store) -> None
 
 async def test_a_watch_of_one_key(store: Store) -> None:
     waiting = asyncio.create_task(store.watch(A, 0).next(5))
-    await asyncio.sleep(0)
+    await turn()
     await put(store, "aa")
     await put(store, "a")
     assert [e.entry.key for e in await waiting] == [A]

@@ -4,6 +4,7 @@ import asyncio
 
 from kapi.storage import waiting
 from kapi.storage.store import Store
+from tests.moments import turn
 from tests.storage.conftest import put
 
 ALL = "/core/configmaps/"
@@ -20,7 +21,7 @@ async def revisions(store: Store, last: int) -> list[list[int]]:
 
 async def test_a_crowd_is_handed_quick_steps_together(store: Store) -> None:
     crowd = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.CROWD)]
-    await asyncio.sleep(0)
+    await turn()
     for _ in range(6):
         await put(store, "a")
     for handed in await asyncio.gather(*crowd):
@@ -30,17 +31,17 @@ async def test_a_crowd_is_handed_quick_steps_together(store: Store) -> None:
 
 async def test_few_watchers_are_told_of_each_step(store: Store) -> None:
     few = [asyncio.create_task(revisions(store, 3)) for _ in range(waiting.CROWD - 1)]
-    await asyncio.sleep(0)
+    await turn()
     for _ in range(3):
         await put(store, "a")
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await turn()
+        await turn()
     assert all(handed == [[1], [2], [3]] for handed in await asyncio.gather(*few))
 
 
 async def test_a_watcher_that_gives_up_misses_no_held_step(store: Store) -> None:
     crowd = [asyncio.create_task(revisions(store, 2)) for _ in range(waiting.CROWD)]
-    await asyncio.sleep(0)
+    await turn()
     watch = store.watch(ALL, 1)
     await put(store, "a")
     impatient = asyncio.create_task(watch.next(0.0001))
