@@ -44,11 +44,11 @@ class Owners:
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None:
-            self._tell(new)
+            self.tell(new)
         if old is not None and (new is None or _bonds(old) != _bonds(new)):
-            self._tell(old)
+            self.tell(old)
 
-    def _tell(self, dependent: Object) -> None:
+    def tell(self, dependent: Object) -> None:
         ref = meta.controller_of(dependent)
         if ref is not None:
             controller = self.controllers.get((ref["kind"], ref.get("apiVersion", "").rpartition("/")[0]))
@@ -86,7 +86,7 @@ class Workload(Controller):
             owners = self.context.shared[("owners", resource)] = Owners(informer)
         owners.controllers[(self.resource.kind, self.resource.group)] = self
         for obj in informer:
-            owners._tell(obj)
+            owners.tell(obj)
         return informer
 
     def offer(self, orphan: Object) -> None:

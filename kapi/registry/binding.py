@@ -33,7 +33,7 @@ async def bind(rest: Rest, call: Call, binding: Object) -> None:
         if call.dry_run:
             return
         try:
-            await rest._commit(call, call.key, pod, entry.revision)
+            await rest.commit(call, call.key, pod, entry.revision)
         except Mismatch:
             continue
         return

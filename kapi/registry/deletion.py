@@ -97,7 +97,7 @@ async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: O
 async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object) -> Written:
     if call.dry_run or new == old:
         return Written(encoding.final(call.kind, new))
-    return Written((await rest._commit(call, call.key, new, entry.revision)).body)
+    return Written((await rest.commit(call, call.key, new, entry.revision)).body)
 
 
 def _soften(wanted: int, meta: Object) -> int | None:

@@ -86,7 +86,7 @@ async def _take_one(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) 
         status["disruptionsAllowed"] -= 1
         status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: time.stamp()}
         try:
-            await rest._commit(mine, mine.key, budget, entry.revision)
+            await rest.commit(mine, mine.key, budget, entry.revision)
         except Mismatch:
             continue
         return
@@ -103,7 +103,7 @@ async def _mark(rest: Rest, call: Call) -> None:
         condition = {**_CONDITION, "lastProbeTime": None, "lastTransitionTime": time.stamp()}
         status["conditions"] = [*others, condition]
         try:
-            await rest._commit(call, call.key, pod, entry.revision)
+            await rest.commit(call, call.key, pod, entry.revision)
         except Mismatch:
             continue
         return

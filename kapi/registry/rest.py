@@ -121,7 +121,7 @@ class Rest:
         if obj["metadata"].get("resourceVersion"):
             raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         try:
-            entry = await self._commit(call, key, obj, 0)
+            entry = await self.commit(call, key, obj, 0)
         except Mismatch as found:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from found
         return Written(entry.body, created=True)
@@ -214,7 +214,7 @@ class Rest:
             return Written(entry.body)
         if call.dry_run:
             return Written(encoding.final(kind, new))
-        return Written((await self._commit(call, call.key, new, entry.revision)).body)
+        return Written((await self.commit(call, call.key, new, entry.revision)).body)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
         """The status an object has when its writer has no say in it: the old one, or a blank."""
@@ -272,7 +272,8 @@ class Rest:
             subresource=call.subresource, reset=reset, stamp="" if call.subresource == "scale" else time.stamp(),
         )  # fmt: skip
 
-    async def _commit(self, call: Call, key: str, obj: Object, expect: int) -> Entry:
+    async def commit(self, call: Call, key: str, obj: Object, expect: int) -> Entry:
+        """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch."""
         kind = call.kind
         stored = kind.strategy.to_storage(obj, kind.resource.api_version)
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
