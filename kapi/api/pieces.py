@@ -6,32 +6,50 @@ What is written are whole JSON items; whoever lists makes them one at a time. Sh
 import asyncio
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
+from weakref import WeakKeyDictionary
 
 import orjson
 
 from kapi.api import responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
+from kapi.http import server
 
 SIZE = 72 * 1024
 """Bytes a piece: TLS out of Python is fastest near this size."""
 TURN = 0.005
-"""Seconds after which others have their turn on the event loop."""
+"""Seconds a long answer writes before the event loop sees to others."""
 
 
-class Turns:
-    """When the event loop was last given to others."""
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Whose turn it is: of all long answers one writes at a time."""
 
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
 
-    async def over(self) -> None:
-        """Let others run when it is time."""
-        if time.perf_counter() - self._since > TURN:
+async def write_all(pieces: Iterable[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]]) -> None:
+    """Write long pieces in turns of some milliseconds, between which the event loop sees to everything else.
+
+    `at_once` writes without waiting, or is False when the client is slow: then `write` waits for it, and that is nobody's turn.
+    """
+    rest = iter(pieces)
+    turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    while True:
+        late = b""
+        async with turn:
+            end = time.perf_counter() + TURN
+            for piece in rest:
+                if piece and not at_once(piece):
+                    late = piece
+                    break
+                if time.perf_counter() > end:
+                    break
+            else:
+                return
             await asyncio.sleep(0)
-            self._since = time.perf_counter()
+        if late:
+            await write(late)
 
 
 def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
@@ -54,33 +72,36 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
     if request.method == "HEAD" or form.media is responses.YAML or "pretty" in request.query:
         await responses.send_encoded(request, 200, b"".join(pieces), form)
         return
-    turns = Turns()
     first: list[bytes] = []
     size = 0
     for piece in pieces:
         first.append(piece)
         size += len(piece)
         if size >= responses.GZIP_FROM:
-            break
-        await turns.over()
-    else:
-        await responses.send_encoded(request, 200, b"".join(first), form)
-        return
-    await _stream(request, chain(first, pieces), form, turns)
+            await _stream(request, chain(first, pieces), form)
+            return
+    await responses.send_encoded(request, 200, b"".join(first), form)
 
 
-async def _stream(request: Request, pieces: Iterable[bytes], form: Form, turns: Turns) -> None:
+async def _stream(request: Request, pieces: Iterable[bytes], form: Form) -> None:
     headers = [(b"content-type", form.media), *responses.common_headers(request)]
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31) if "gzip" in request.encoding else None
-    if packer:
+    if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+        pieces = _packed(pieces)
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
+    await write_all(pieces, request.scope["extensions"].get(server.PIECE, lambda piece: False), partial(_write, request))
+    await request.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _write(request: Request, piece: bytes) -> None:
+    await request.send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     for piece in pieces:
-        packed = packer.compress(piece) if packer else piece
-        if packed:
-            await request.send({"type": "http.response.body", "body": packed, "more_body": True})
-        await turns.over()
-    await request.send({"type": "http.response.body", "body": packer.flush() if packer else b"", "more_body": False})
+        yield packer.compress(piece)
+    yield packer.flush()
 
 
 def head(kind: str, api_version: str, metadata: object, *, items: str = "items", **more: object) -> bytes:

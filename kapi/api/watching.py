@@ -46,10 +46,7 @@ class Watching:
         deadline = loop.time() + seconds
         since, initial = self._start()
         if initial is not None:
-            turns = pieces.Turns()
-            for block in pieces.blocks(self.line("ADDED", e, None) for e in initial):
-                await send(block)
-                await turns.over()
+            await pieces.write_all(pieces.blocks(self.line("ADDED", e, None) for e in initial), lambda block: False, send)
             if self.how.initial_events:
                 await send(self._bookmark(since, ended=True))
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import gzip
-import itertools
+import time
 
 import orjson
 import pytest
@@ -58,9 +58,30 @@ def test_blocks_hold_whole_items() -> None:
     assert list(pieces.blocks([], b",")) == []
 
 
-async def test_others_have_their_turn() -> None:
-    turns, ran = pieces.Turns(), asyncio.Event()
-    asyncio.get_running_loop().call_soon(ran.set)
-    for _ in itertools.takewhile(lambda _: not ran.is_set(), itertools.count()):
-        await turns.over()
-    assert ran.is_set()
+async def test_long_answers_take_turns() -> None:
+    """Two that write all the time, a third whose client is slow: the two alternate, and the loop runs between."""
+    written: list[str] = []
+    rounds = 0
+
+    def busy(name: str) -> bool:
+        time.sleep(pieces.TURN)
+        written.append(name)
+        return True
+
+    async def slowly(piece: bytes) -> None:
+        await asyncio.sleep(0)
+        written.append("c")
+
+    async def count() -> None:
+        nonlocal rounds
+        while len(written) < 9:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    a = pieces.write_all([b"x"] * 3, lambda piece: busy("a"), slowly)
+    b = pieces.write_all([b"x"] * 3, lambda piece: busy("b"), slowly)
+    c = pieces.write_all([b"x"] * 3, lambda piece: False, slowly)
+    await asyncio.gather(a, b, c, count())
+    assert [name for name in written if name != "c"] == ["a", "b"] * 3
+    assert written.count("c") == 3
+    assert rounds > 6
