@@ -1,12 +1,14 @@
 """Pods on simulated nodes, from their creation to their end: the whole kubelet but containers."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from kapi.objects.resource import LEASES, NODES, PODS
 from kubelet import plan
-from kubelet.simulated import fate
+from kubelet.runtime import Change, RuntimeFailure
+from kubelet.simulated import SimulatedRuntime, fate
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
 from tests.moments import later
@@ -164,6 +166,20 @@ async def test_an_idle_node_only_renews_its_lease(told: Story) -> None:
     await later(100)
     assert set(told.api.calls) == {"PUT leases"}
     assert len(told.api.calls) == 10
+
+
+@story
+async def test_a_runtime_without_events_is_looked_at(told: Story) -> None:
+    async def silent(self: SimulatedRuntime) -> AsyncIterator[Change]:
+        raise RuntimeFailure("Unimplemented", "no events")
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimulatedRuntime, "changes", silent)
+        await told.start()
+        found = await told.run(one(command=["sleep", "5"]), restartPolicy="Never", seconds=4)
+        assert found["status"]["phase"] == "Running"
+        assert (await told.later(3))["status"]["phase"] == "Succeeded"
 
 
 @story
