@@ -6,10 +6,7 @@ from kapi.objects.resource import STORAGE_CLASSES, Resource
 from kapi.registry.review import Review
 
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
-_DEFAULT_STORAGE = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
-_DEFAULT_INGRESS = ("ingressclass.kubernetes.io/is-default-class",)
 _BETA_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"
-_INGRESS_CLASS = "kubernetes.io/ingress.class"
 _FINALIZERS = {
     ("", "persistentvolumeclaims"): "kubernetes.io/pvc-protection",
     ("", "persistentvolumes"): "kubernetes.io/pv-protection",
@@ -25,42 +22,51 @@ def default_class(classes: list[Object], annotations: tuple[str, ...]) -> str | 
     return marked[0]["metadata"]["name"] if marked else None
 
 
-class DefaultStorageClass(Plugin):
+class DefaultClass(Plugin):
+    """An object that names no class gets the default one."""
+
+    of: tuple[str, str]
+    """Group and plural of the objects."""
+    classes: Resource
+    marks: tuple[str, ...]
+    """Annotations that make a class the default."""
+    field: str
+    """Where its name goes in spec."""
+    annotation: str
+    """Names a class the old way."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
+        return operation == CREATE and not subresource and (resource.group, resource.plural) == self.of
+
+    def mutate(self, review: Review) -> None:
+        obj = review.new or {}
+        spec = obj.get("spec") or {}
+        if spec.get(self.field) is not None or self.annotation in (obj["metadata"].get("annotations") or {}):
+            return
+        name = default_class(self.reader.list(self.classes), self.marks)
+        if name is not None:
+            obj["spec"] = {**spec, self.field: name}
+
+
+class DefaultStorageClass(DefaultClass):
     name = "DefaultStorageClass"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and not subresource and (resource.group, resource.plural) == ("", "persistentvolumeclaims")
-
-    def mutate(self, review: Review) -> None:
-        claim = review.new or {}
-        spec = claim.get("spec") or {}
-        if spec.get("storageClassName") is not None or _BETA_STORAGE_CLASS in (claim["metadata"].get("annotations") or {}):
-            return
-        name = default_class(self.reader.list(STORAGE_CLASSES), _DEFAULT_STORAGE)
-        if name is not None:
-            claim["spec"] = {**spec, "storageClassName": name}
+    of = ("", "persistentvolumeclaims")
+    classes = STORAGE_CLASSES
+    marks = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+    field = "storageClassName"
+    annotation = _BETA_STORAGE_CLASS
 
 
-class DefaultIngressClass(Plugin):
+class DefaultIngressClass(DefaultClass):
     name = "DefaultIngressClass"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and not subresource and (resource.group, resource.plural) == ("networking.k8s.io", "ingresses")
-
-    def mutate(self, review: Review) -> None:
-        ingress = review.new or {}
-        spec = ingress.get("spec") or {}
-        if spec.get("ingressClassName") is not None or _INGRESS_CLASS in (ingress["metadata"].get("annotations") or {}):
-            return
-        name = default_class(self.reader.list(INGRESS_CLASSES), _DEFAULT_INGRESS)
-        if name is not None:
-            ingress["spec"] = {**spec, "ingressClassName": name}
+    of = ("networking.k8s.io", "ingresses")
+    classes = INGRESS_CLASSES
+    marks = ("ingressclass.kubernetes.io/is-default-class",)
+    field = "ingressClassName"
+    annotation = "kubernetes.io/ingress.class"
 
 
 class StorageObjectInUseProtection(Plugin):

@@ -112,18 +112,18 @@ class LocalTransport:
     """Requests to an ASGI application, asked as `user`."""
 
     def __init__(self, app: App, user: User) -> None:
-        self._app = app
+        self.app = app
         self._user = user
         self._open: set[_Stream] = set()
 
     async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
         call = _Call(body)
-        await self._app(_scope(self._user, method, target, headers), call.receive, call.send)
+        await self.app(_scope(self._user, method, target, headers), call.receive, call.send)
         return call.status, call.headers, call.parts[0] if len(call.parts) == 1 else b"".join(call.parts)
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Stream:
         stream = _Stream(body)
-        await stream.start(self._app, _scope(self._user, method, target, headers))
+        await stream.start(self.app, _scope(self._user, method, target, headers))
         self._open = {s for s in self._open if s._task and not s._task.done()} | {stream}
         return stream
 

@@ -47,7 +47,7 @@ def as_user(client: Client, name: str, *groups: str) -> Client:
     """A client of the same server as somebody else."""
     transport = client.transport
     assert isinstance(transport, LocalTransport)
-    return Client(LocalTransport(transport._app, User(name, groups)), agent="test")
+    return Client(LocalTransport(transport.app, User(name, groups)), agent="test")
 
 
 def config_map(name: str, data: dict[str, str] | None = None, **meta: Any) -> Object:

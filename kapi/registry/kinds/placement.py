@@ -17,43 +17,6 @@ _IN_BOTH = "exists in both matchLabelKeys and labelSelector"
 _NO_SELECTOR = "must not be specified when labelSelector is not set"
 
 
-def _requirement(e: Errors, field: str, part: Object, values: bool) -> None:
-    operator, listed = part.get("operator") or "", part.get("values") or []
-    if operator in ("In", "NotIn"):
-        e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
-    elif operator in ("Exists", "DoesNotExist"):
-        if listed:
-            e.forbidden(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-    elif operator in ("Gt", "Lt"):
-        if len(listed) != 1:
-            e.required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
-    else:
-        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
-    e.qualified(f"{field}.key", part.get("key") or "")
-    for i, value in enumerate(listed if values else ()):
-        e.text(f"{field}.values[{i}]", value, names.label_value)
-
-
-def _field_requirement(e: Errors, field: str, part: Object) -> None:
-    operator, listed, key = part.get("operator") or "", part.get("values") or [], part.get("key") or ""
-    if operator not in ("In", "NotIn"):
-        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
-    elif len(listed) != 1:
-        e.required(f"{field}.values", "must be only one value when `operator` is 'In' or 'NotIn' for node field selector")
-    if key != "metadata.name":
-        e.invalid(f"{field}.key", key, "not a valid field selector key")
-        return
-    for i, value in enumerate(listed):
-        e.text(f"{field}.values[{i}]", value, names.dns_subdomain)
-
-
-def _node_term(e: Errors, field: str, term: Object, values: bool) -> None:
-    for i, part in enumerate(term.get("matchExpressions") or ()):
-        _requirement(e, f"{field}.matchExpressions[{i}]", part, values)
-    for i, part in enumerate(term.get("matchFields") or ()):
-        _field_requirement(e, f"{field}.matchFields[{i}]", part)
-
-
 def _weight(e: Errors, field: str, term: Object) -> None:
     weight = term.get("weight") or 0
     if not 1 <= weight <= 100:
@@ -63,14 +26,11 @@ def _weight(e: Errors, field: str, term: Object) -> None:
 def _node_affinity(e: Errors, field: str, part: Object) -> None:
     required = part.get(REQUIRED)
     if required is not None:
-        terms = required.get("nodeSelectorTerms") or ()
-        e.need(f"{field}.{REQUIRED}.nodeSelectorTerms", terms, "must have at least one node selector term")
-        for i, term in enumerate(terms):
-            _node_term(e, f"{field}.{REQUIRED}.nodeSelectorTerms[{i}]", term, True)
+        rules.node_selector(e, f"{field}.{REQUIRED}", required)
     for i, term in enumerate(part.get(PREFERRED) or ()):
         at = f"{field}.{PREFERRED}[{i}]"
         _weight(e, at, term)
-        _node_term(e, f"{at}.preference", term.get("preference") or {}, False)
+        rules.node_selector_term(e, f"{at}.preference", term.get("preference") or {}, values=False)
 
 
 def _label_keys(e: Errors, field: str, keys: list[str], selector: Object | None) -> None:

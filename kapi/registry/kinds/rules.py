@@ -157,18 +157,22 @@ NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
 def node_selector(e: Errors, field: str, selector: Object) -> None:
-    """A core/v1 NodeSelector (node affinity of volumes and slices)."""
+    """A core/v1 NodeSelector (node affinity of pods, volumes and slices)."""
     terms = selector.get("nodeSelectorTerms") or ()
     e.need(f"{field}.nodeSelectorTerms", terms, "must have at least one node selector term")
     for i, term in enumerate(terms):
-        at = f"{field}.nodeSelectorTerms[{i}]"
-        for j, part in enumerate(term.get("matchExpressions") or ()):
-            _node_requirement(e, f"{at}.matchExpressions[{j}]", part)
-        for j, part in enumerate(term.get("matchFields") or ()):
-            _field_requirement(e, f"{at}.matchFields[{j}]", part)
+        node_selector_term(e, f"{field}.nodeSelectorTerms[{i}]", term)
 
 
-def _node_requirement(e: Errors, field: str, part: Object) -> None:
+def node_selector_term(e: Errors, field: str, term: Object, *, values: bool = True) -> None:
+    """One of its terms; `values` says whether labels are held against their syntax, which stock does not for preferences."""
+    for i, part in enumerate(term.get("matchExpressions") or ()):
+        _node_requirement(e, f"{field}.matchExpressions[{i}]", part, values)
+    for i, part in enumerate(term.get("matchFields") or ()):
+        _field_requirement(e, f"{field}.matchFields[{i}]", part)
+
+
+def _node_requirement(e: Errors, field: str, part: Object, values: bool) -> None:
     operator, listed = part.get("operator") or "", part.get("values") or []
     if operator in ("In", "NotIn"):
         e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
@@ -181,17 +185,16 @@ def _node_requirement(e: Errors, field: str, part: Object) -> None:
     else:
         e.invalid(f"{field}.operator", operator, "not a valid selector operator")
     e.text(f"{field}.key", part.get("key") or "", names.label_key)
-    for i, value in enumerate(listed):
+    for i, value in enumerate(listed if values else ()):
         e.text(f"{field}.values[{i}]", value, names.label_value)
 
 
 def _field_requirement(e: Errors, field: str, part: Object) -> None:
     operator, listed, key = part.get("operator") or "", part.get("values") or [], part.get("key") or ""
-    if operator in ("In", "NotIn"):
-        if len(listed) != 1:
-            e.required(f"{field}.values", "must be only one value when `operator` is 'In' or 'NotIn' for node field selector")
-    else:
+    if operator not in ("In", "NotIn"):
         e.invalid(f"{field}.operator", operator, "not a valid selector operator")
+    elif len(listed) != 1:
+        e.required(f"{field}.values", "must be only one value when `operator` is 'In' or 'NotIn' for node field selector")
     if key != "metadata.name":
         e.invalid(f"{field}.key", key, "not a valid field selector key")
         return
