@@ -72,6 +72,7 @@ class NamespaceStrategy(Strategy):
 
     def mark_deleted(self, obj: Object) -> None:
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+        obj["metadata"].pop("deletionGracePeriodSeconds", None)  # its own storage marks it in stock, and sets no grace
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], (obj.get("status") or {}).get("phase") or "", rules.age(obj, now)]

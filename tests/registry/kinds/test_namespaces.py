@@ -61,7 +61,9 @@ def test_phases() -> None:
     assert [c.message for c in NAMESPACES.validate_status(deleted, obj)] == [
         "Invalid value: \"Active\": may only be 'Terminating' if `deletionTimestamp` is not empty"
     ]
+    deleted["metadata"]["deletionGracePeriodSeconds"] = 0
     NAMESPACES.mark_deleted(deleted)
+    assert "deletionGracePeriodSeconds" not in deleted["metadata"]
     assert NAMESPACES.validate_status(deleted, obj) == []
     assert NAMESPACES.validate_status({**obj, "status": {}}, obj)[0].field == "status.Phase"
 
