@@ -117,8 +117,9 @@ class Kubectl:
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """A command that goes on (logs -f, get -w, port-forward), its output to be read line by line; ended with the block."""
         process = subprocess.Popen(
-            self.command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.cluster.env
-        )
+            self.command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=self.cluster.env,
+        )  # fmt: skip
         try:
             yield process
         finally:
@@ -153,7 +154,7 @@ def line_with(stream: IO[str] | None, text: str) -> str:
 
 @contextmanager
 def started(*options: str) -> Iterator[Cluster]:
-    """A cluster that is up for as long as the block lasts; its directory goes with it. (A pytest directory's path is too long for sockets.)"""
+    """A cluster that is up for as long as the block lasts; its directory goes with it (pytest's have too long a path for sockets)."""
     directory = Path(tempfile.mkdtemp(prefix="kapi-e2e-"))
     cluster = Cluster(directory, *options)
     (directory / "home").mkdir()

@@ -70,3 +70,10 @@ def kubectl(real: Cluster) -> Iterator[Kubectl]:
 def sim(simulated: Cluster) -> Iterator[Kubectl]:
     """kubectl in a namespace of its own, without containers."""
     yield from in_new_namespace(simulated)
+
+
+@pytest.fixture(params=[pytest.param("sim", marks=pytest.mark.slow), pytest.param("kubectl", marks=pytest.mark.containers)])
+def either(request: pytest.FixtureRequest) -> Kubectl:
+    """kubectl without and with containers, one after the other."""
+    kubectl: Kubectl = request.getfixturevalue(request.param)
+    return kubectl

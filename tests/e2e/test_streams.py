@@ -96,7 +96,7 @@ def test_run_and_remove(kubectl: Kubectl) -> None:
 
 def test_port_forward_to_the_byte(kubectl: Kubectl) -> None:
     """Ten megabytes there and back: the pod sends what it gets."""
-    kubectl.apply(pod("echo", "nc -lk -p 7000 -e cat & touch /tmp/ready; wait", readinessProbe=_READY))
+    kubectl.apply(pod("echo", "nc -ll -p 7000 -e cat & touch /tmp/ready; wait", readinessProbe=_READY))
     kubectl("wait", "--for=condition=Ready", "pod/echo", "--timeout=20s")
     data = os.urandom(TEN_MB)
     with kubectl.running("port-forward", "pod/echo", ":7000") as forwarding:
