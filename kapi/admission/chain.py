@@ -6,7 +6,8 @@ only coroutines are awaited. The first refusal ends the matter. Webhooks and pol
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
 from kapi.admission.accounts import ServiceAccount
 from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
@@ -23,14 +24,26 @@ from kapi.admission.storage import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from kapi.objects.errors import StatusError
+from kapi.objects.metrics import Cell, Histogram
 from kapi.objects.resource import Resource
 from kapi.objects.user import Attributes, Decision
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.review import Review
 from kapi.storage.store import Store
 
-Step = tuple[Callable[[Review], Any], bool]
-"""A method, and whether it is a coroutine."""
+_BOUNDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
+
+
+class Step(NamedTuple):
+    """A plugin's part in one kind of request."""
+
+    method: Callable[[Review], Any]
+    waits: bool
+    """Whether it is a coroutine."""
+    passed: Cell
+    """Its durations."""
+    refused: Cell
 
 
 class Everybody:
@@ -70,6 +83,10 @@ class Chain:
 
     def __init__(self, links: Sequence[Plugin]) -> None:
         self.plugins = tuple(links)
+        self.durations = Histogram(
+            "apiserver_admission_controller_admission_duration_seconds", "Seconds an admission plugin took, by what it was asked.",
+            ("name", "operation", "rejected", "type"), _BOUNDS,
+        )  # fmt: skip
         self._steps: dict[tuple[str, Resource, str], tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
 
     def _for(self, review: Review) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -82,28 +99,38 @@ class Chain:
             resource = review.kind.resource
             links = [p for p in self.plugins if p.handles(review.operation, resource, review.subresource)]
             steps = self._steps[key] = (
-                tuple(_step(p.mutate) for p in links if type(p).mutate is not Plugin.mutate),
-                tuple(_step(p.validate) for p in links if type(p).validate is not Plugin.validate),
+                tuple(self._step(p, p.mutate, review, "admit") for p in links if type(p).mutate is not Plugin.mutate),
+                tuple(self._step(p, p.validate, review, "validate") for p in links if type(p).validate is not Plugin.validate),
             )
         return steps
 
+    def _step(self, plugin: Plugin, method: Callable[[Review], Any], review: Review, phase: str) -> Step:
+        name = plugin.name or type(plugin).__name__
+        cells = [self.durations.cell(name, review.operation, refused, phase) for refused in ("false", "true")]
+        return Step(method, inspect.iscoroutinefunction(method), *cells)
+
     async def mutate(self, review: Review) -> None:
-        for method, waits in self._for(review)[0]:
-            if waits:
-                await method(review)
-            else:
-                method(review)
+        await _ask(self._for(review)[0], review)
 
     async def validate(self, review: Review) -> None:
-        for method, waits in self._for(review)[1]:
+        await _ask(self._for(review)[1], review)
+
+
+async def _ask(steps: tuple[Step, ...], review: Review) -> None:
+    """One plugin after the other."""
+    before = perf_counter()
+    for method, waits, passed, refused in steps:
+        try:
             if waits:
                 await method(review)
             else:
                 method(review)
-
-
-def _step(method: Callable[[Review], Any]) -> Step:
-    return method, inspect.iscoroutinefunction(method)
+        except StatusError:
+            refused.observe(perf_counter() - before)
+            raise
+        after = perf_counter()
+        passed.observe(after - before)
+        before = after
 
 
 def default(store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None) -> Chain:

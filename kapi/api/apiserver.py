@@ -102,13 +102,15 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     authorization = Authorization(store)
-    rest = Rest(store, Escalation(chain.default(store, catalogue, authorization), authorization), allocators)
+    admission = chain.default(store, catalogue, authorization)
+    rest = Rest(store, Escalation(admission, authorization), allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
     authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
     address = settings.advertise_address or own_address()
     app.address = f"{address}:{settings.port}"
+    app.metrics.add(admission.durations)
     await bootstrap.ensure(
         rest, catalogue, address=address, port=settings.port, cidr=settings.service_cluster_ip_range,
         client_ca=(pki / "ca.crt").read_text(), front_proxy_ca=(pki / "front-proxy-ca.crt").read_text(),

@@ -65,34 +65,36 @@ class App:
         request = Request(scope, receive, send)
         request.audit_id = request.audit_id or next(_AUDIT)
         started = time.perf_counter()
-        code = 500
+        self.metrics.begin(request)
         try:
-            code = await self._handle(request)
+            await self._handle(request)
         except errors.StatusError as error:
-            code = error.code
             await responses.send_error(request, error)
+        except RecursionError:
+            await responses.send_error(request, errors.BadRequest("exceeded max depth"))
         except ConnectionError:
-            code = 499
+            request.code = 499
         except Exception:
             log.exception("%s %s", request.method, request.path)
             await responses.send_error(request, errors.InternalError("Internal error occurred: see the server's log", {}))
         finally:
-            self.metrics.observe(request, code, time.perf_counter() - started)
+            self.metrics.observe(request, request.code, time.perf_counter() - started)
 
-    async def _handle(self, request: Request) -> int:
+    async def _handle(self, request: Request) -> None:
         self._identify(request)
         where = request.target = target(request.path)
         if where is None:
-            return await self._infrastructure(request)
+            await self._infrastructure(request)
+            return
         kind = self.catalogue.get(where.group, where.version, where.plural)
         request.verb = verb(request, where)
         self._authorize(request, where)
         if kind is None:
-            return await self._unknown(request, where)
+            await self._unknown(request, where)
+            return
         if kind.strategy.deprecated:
             request.warnings.append(kind.strategy.deprecated)
         await self._dispatch(request, kind, where)
-        return 200
 
     def _identify(self, request: Request) -> None:
         extensions = request.scope.get("extensions") or {}
@@ -113,19 +115,18 @@ class App:
         if not decision.allowed:
             raise rbac.refused(asked, decision.reason)
 
-    async def _infrastructure(self, request: Request) -> int:
+    async def _infrastructure(self, request: Request) -> None:
         asked = Attributes(request.user, request.method.lower(), path=request.path)
         decision = self.access.authorizer.authorize(asked)
         if not decision.allowed:
             raise rbac.refused(asked, decision.reason)
         request.scope["kapi.request"] = request
         await self.infrastructure(request.scope, request.receive, request.send)
-        return 200
 
-    async def _unknown(self, request: Request, where: Target) -> int:
+    async def _unknown(self, request: Request, where: Target) -> None:
         if where.version not in self.catalogue.groups().get(where.group, ()):
             await responses.send_text(request, 404, "404 page not found\n")
-            return 404
+            return
         raise errors.NotFound(_NO_RESOURCE, {})
 
     async def _dispatch(self, request: Request, kind: Kind, where: Target) -> None:
@@ -184,15 +185,20 @@ async def _list(request: Request, app: App, kind: Kind) -> None:
 async def _watch(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
     how = options.list_options(request.query, kind, name)
-    with app.metrics.watching(kind):
+    count = app.metrics.counter(kind)
+    with app.metrics.running_long(request, kind):
         if server.UPGRADE in (request.scope.get("extensions") or {}):
-            await streams.watch(request, app.rest, kind, namespace, how)
+            await streams.watch(request, app.rest, kind, namespace, how, count)
         else:
-            await watching.serve(request, app.rest, kind, namespace, how)
+            await watching.serve(request, app.rest, kind, namespace, how, count)
 
 
 async def _create(request: Request, app: App, kind: Kind) -> None:
-    if kind.verbs == ("create",):
+    if (kind.resource.group, kind.resource.plural) == ("", "bindings"):
+        pods = app.catalogue.get("", "v1", "pods")
+        assert pods is not None
+        await subresources.bind(request, app.rest, pods)
+    elif kind.verbs == ("create",):
         await reviews.answer(request, app.access, kind)
     else:
         await writing.create(request, app.rest, kind)
@@ -209,7 +215,8 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
-    await streams.connect(request, app, kind)
+    with app.metrics.running_long(request, kind):
+        await streams.connect(request, app, kind)
 
 
 def _plain(function: Callable[[Request, Rest, Kind], Awaitable[None]]) -> Handler:

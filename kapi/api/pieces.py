@@ -20,7 +20,7 @@ from kapi.http import server
 
 SIZE = 72 * 1024
 """Bytes a piece: TLS out of Python is fastest near this size."""
-TURN = 0.005
+TURN = 0.003
 """Seconds a long answer writes before the event loop sees to others."""
 
 

@@ -64,8 +64,10 @@ def target(path: str) -> Target | None:
 class Request:
     """One HTTP request. Headers are looked up in one pass over what the handlers need."""
 
-    __slots__ = ("_body", "_query", "accept", "audit_id", "authorization", "content_type", "encoding", "impersonates", "method", "path",
-                 "receive", "scope", "send", "target", "user", "user_agent", "verb", "warnings")  # fmt: skip
+    __slots__ = (
+        "_body", "_query", "accept", "audit_id", "authorization", "code", "content_type", "encoding", "impersonates", "method", "path",
+        "receive", "scope", "send", "target", "user", "user_agent", "verb", "warnings",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
@@ -90,6 +92,8 @@ class Request:
                 self.impersonates = True
         self.target: Target | None = None
         self.verb = ""
+        self.code = 200
+        """Of the answer, once there is one."""
         self.user = User("")
         self.warnings: list[str] = []
         self._query: dict[str, str] | None = None

@@ -86,6 +86,7 @@ def _quoted(text: str) -> str:
 
 async def send(request: Request, code: int, payload: bytes, media: bytes = JSON, headers: Headers | None = None) -> None:
     """One whole answer."""
+    request.code = code
     out = [(b"content-type", media), *common_headers(request), *(headers or ())]
     if len(payload) >= GZIP_FROM and "gzip" in request.encoding:
         payload = gzip.compress(payload, 1)

@@ -212,7 +212,7 @@ def _service_peer(app: "App", service: Object, scheme: str, port: str) -> Peer:
 # watch over WebSocket -----------------------------------------------------------------------------------------------------------------
 
 
-async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
+async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: watching.Count) -> None:
     """Answer a watch on an upgraded connection: a text frame for each event."""
     try:
         socket = await websocket.accept(dict(request.scope), request.scope["extensions"][server.UPGRADE])
@@ -224,7 +224,7 @@ async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
             await socket.send_text(line)
 
     try:
-        await watching.Watching(request, rest, kind, namespace, how).run(send)
+        await watching.Watching(request, rest, kind, namespace, how, count).run(send)
     except ConnectionError:
         return
     finally:

@@ -25,13 +25,14 @@ _BOOKMARK_SECONDS = 60.0
 _LONGEST_SECONDS = 1800
 """A watch without timeoutSeconds lasts between this and twice this, as in stock."""
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-Encode = Callable[[str, Entry, Event | None], bytes]
+Count = Callable[[int], None]
 
 
 class Watching:
     """One watch: what the client asked for, and how its events are written."""
 
-    def __init__(self, request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
+    def __init__(self, request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
+        self.count = count
         self.request, self.rest, self.kind, self.namespace, self.how = request, rest, kind, namespace, how
         self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
         self._headed = True
@@ -46,6 +47,7 @@ class Watching:
         deadline = loop.time() + seconds
         since, initial = self._start()
         if initial is not None:
+            self.count(len(initial))
             await pieces.write_all(pieces.blocks(self.line("ADDED", e, None) for e in initial), lambda block: False, send)
             if self.how.initial_events:
                 await send(self._bookmark(since, ended=True))
@@ -59,6 +61,7 @@ class Watching:
                 return
             lines = [self.line(e.type, e.entry, e) for e in events] if where is None else self._selected(events, where)
             if lines:
+                self.count(len(lines))
                 await send(b"".join(lines))
             elif not events and self.how.bookmarks:
                 await send(self._bookmark(watch.revision))
@@ -147,9 +150,9 @@ class Watching:
         return self._encoded({"type": "ERROR", "object": error.status()})
 
 
-async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
+async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
     """Answer a watch over plain HTTP: an endless chunked body."""
-    watching = Watching(request, rest, kind, namespace, how)
+    watching = Watching(request, rest, kind, namespace, how, count)
     media = b"application/json;stream=watch" if watching.form == Form() and ";stream=watch" in request.accept else watching.form.media
     headers = [(b"content-type", media), *responses.common_headers(request)]
     started = False

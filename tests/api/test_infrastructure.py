@@ -65,7 +65,7 @@ async def test_metrics(client: Client) -> None:
     text = (await ask(client, "GET", "/metrics")).body.decode()
     counts = series(text, "apiserver_request_total{")
     found: dict[str, Any] = {key: value for key, value in counts.items() if 'resource="configmaps"' in key}
-    assert [v for k, v in found.items() if 'verb="CREATE"' in k] == [2]
+    assert [v for k, v in found.items() if 'code="201"' in k and 'verb="POST"' in k] == [2]
     assert [v for k, v in found.items() if 'code="404"' in k and 'verb="GET"' in k] == [1]
     assert series(text, "apiserver_storage_objects")['apiserver_storage_objects{resource="configmaps"}'] == len(names)
     assert series(text, "process_cpu_seconds_total")
