@@ -15,6 +15,7 @@ from websockets.typing import Subprotocol
 _BLOCK = 1 << 16
 _quiet = logging.getLogger("kapi.http.websocket")
 _quiet.setLevel(logging.WARNING)
+_GOODBYE_SECONDS = 1.0
 _MESSAGE_LIMIT = 1 << 25
 """Bytes of the longest message that is taken."""
 
@@ -66,15 +67,23 @@ class WebSocket:
             raise ConnectionResetError("the WebSocket is closed")
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say goodbye and hang up."""
+        """Say goodbye and hang up; bytes under way the other way would make the system cut the line before that is heard."""
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
                 await self._flush()
-        except (ConnectionError, ProtocolError):
+                async with asyncio.timeout(_GOODBYE_SECONDS):
+                    await self._answered()
+        except (ConnectionError, ProtocolError, TimeoutError):
             pass
         finally:
             self._writer.close()
+
+    async def _answered(self) -> None:
+        """Read on, dropping everything, until the other side has said goodbye as well."""
+        while self._protocol.state is not State.CLOSED and (data := await self._reader.read(_BLOCK)):
+            self._protocol.receive_data(data)
+            self._protocol.events_received()
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
