@@ -68,6 +68,7 @@ class NodeLifecycle(Controller):
 
     def setup(self) -> None:
         self._seen: dict[str, float] = {}
+        self._registered: set[str] = set()
         self._evicting = False
         self.nodes = self.informer(NODES)
         self.nodes.on(self._node_changed)
@@ -81,6 +82,7 @@ class NodeLifecycle(Controller):
         name = meta.name(new or old or {})
         if new is None:
             self._seen.pop(name, None)
+            self._registered.discard(name)
         elif old is None or self._heartbeat(old) != self._heartbeat(new):
             self._seen[name] = self._now()
         alive = any(ready(n) == "True" for n in self.nodes)
@@ -104,6 +106,9 @@ class NodeLifecycle(Controller):
         node = self.nodes.get(key)
         if node is None:
             return None
+        if key not in self._registered:
+            self._registered.add(key)
+            self.recorder.event(node, "Normal", "RegisteredNode", f"Node {key} event: Registered Node {key} in Controller")
         settings: Settings = self.context.settings
         grace = settings.node_monitor_grace if ready(node) else STARTUP_GRACE
         left = self._seen.setdefault(key, self._now()) + grace - self._now()

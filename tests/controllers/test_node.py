@@ -57,6 +57,7 @@ async def test_a_silent_node_is_unknown_tainted_and_emptied(cluster: Cluster) ->
     add_pod(cluster, "faithful", tolerations=[{"operator": "Exists"}])
     await cluster.run(NodeLifecycle, TaintEviction)
     await live(cluster, 40, "n1", "n2")
+    assert cluster.events("RegisteredNode") == [f"Node {name} event: Registered Node {name} in Controller" for name in ("n1", "n2")]
     assert taints(cluster, "n1") == []
     await live(cluster, 60, "n2")
     assert taints(cluster, "n1") == [("unreachable", "NoExecute"), ("unreachable", "NoSchedule")]
