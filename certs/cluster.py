@@ -85,7 +85,7 @@ def _certificate(directory: Path, wish: Wish, now: float) -> None:
     note = wish.note(_fingerprint(issuer, issuer.stat().st_mtime_ns) if issuer else "")
     if key_path.exists() and files.note(path) == note and files.expiry(path) - now > wish.renew * 86400:
         return
-    from certs import making
+    from certs import making  # loads cryptography, which a process that finds its keys made does without
 
     if not key_path.exists():
         files.write(key_path, making.new_key(), 0o600)
@@ -108,7 +108,7 @@ def _service_account(directory: Path) -> None:
     key, public = directory / "sa.key", directory / "sa.pub"
     if key.exists() and public.exists():
         return
-    from certs import making
+    from certs import making  # loads cryptography, which a process that finds its keys made does without
 
     if not key.exists():
         files.write(key, making.new_key(), 0o600)

@@ -53,13 +53,13 @@ COMMANDS = (
     ),
     Command(
         "apiserver", "run an API server in the foreground", _component("apiserver"),
-        ("kapi apiserver --data-dir /tmp/kapi --port 6443", "kapi apiserver --storage memory:"),
+        ("kapi apiserver --data-dir kapi-data --port 6443", "kapi apiserver --storage memory:"),
     ),
     Command("controllers", "run the controllers", _component("controllers"), ("kapi controllers --kubeconfig controller-manager.conf",)),
     Command("scheduler", "run the scheduler", _component("scheduler"), ("kapi scheduler --kubeconfig scheduler.conf",)),
     Command("proxy", "run the service proxy (root, nftables)", _component("proxy"), ("kapi proxy --kubeconfig proxy.conf",)),
     Command("simulated", "run a whole simulated cluster in one process", _component("simulated"), ("kapi simulated --nodes 100",)),
-    Command("control", "run controllers, scheduler and proxy in one process", _component("control"), ("kapi control --pki /tmp/kapi/pki",)),
+    Command("control", "run controllers, scheduler and proxy in one process", _component("control"), ("kapi control --pki kapi-data/pki",)),
 )  # fmt: skip
 
 

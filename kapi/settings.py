@@ -1,6 +1,7 @@
 """Settings are frozen dataclasses, one per room; the command line is derived from them.
 
-A field's help is the string literal behind it; `port: int = 6443` becomes `--port`. A bool becomes a switch, a tuple may be given again.
+A field's help is the string literal behind it; `port: int = 6443` becomes `--port`. A bool becomes a switch, a tuple may be given
+again, a Literal is a choice.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
         default = None if field.default is dataclasses.MISSING else field.default
         shown = f" (default: {default})" if default not in (None, "", (), False) else ""
         if field.name in positional:
-            parser.add_argument(field.name, help=text)
+            parser.add_argument(field.name, help=text, choices=_choices(hint))
         elif hint is bool:
             parser.add_argument(
                 flag, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
@@ -50,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
             )
         else:
             parser.add_argument(flag, type=_plain(hint), default=default, help=text + shown, metavar=_metavar(hint))
+
+
+def _choices(hint: Any) -> tuple[str, ...] | None:
+    """('load',) of Literal['load']."""
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else None
 
 
 def _plain(hint: Any) -> Any:

@@ -44,7 +44,7 @@ class Key:
     """A public or private key from a PEM file."""
 
     def __init__(self, pem: bytes) -> None:
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature  # heavy, and of no use without keys
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 

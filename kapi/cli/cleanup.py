@@ -15,7 +15,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 async def remove_pods(endpoint: str) -> None:
     """Stop and remove every pod sandbox of the runtime at `endpoint`, all at once."""
-    from kubelet.cri.client import Cri
+    from kubelet.cri.client import Cri  # loads gRPC: only where there may be containers
 
     runtime = Cri(endpoint)
     try:

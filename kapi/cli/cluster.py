@@ -7,12 +7,13 @@ process is everything, and no container runs.
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import certs.userconfig
 from kapi.api import apiserver
@@ -158,8 +159,6 @@ def up(given: Up) -> int:
 
 def _stay(given: Up) -> int:
     print("Press ctrl-C to stop.", flush=True)
-    import signal
-
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     return down(Place(given.data_dir))
 
@@ -302,20 +301,20 @@ def status(given: Place) -> int:
     return 0
 
 
-def _file(path: Path) -> str:
+def _file(given: Place, name: str) -> str:
     try:
-        return path.read_text()
+        return (given.data_dir / name).read_text()
     except OSError:
-        raise Failure(f"There is no cluster in {path.parent.parent}. Start one with: kapi up") from None
+        raise Failure(f"There is no cluster in {given.data_dir}. Start one with: kapi up") from None
 
 
 def kubeconfig(given: Place) -> int:
-    print(_file(given.data_dir / "pki" / "admin.conf"), end="")
+    print(_file(given, "pki/admin.conf"), end="")
     return 0
 
 
 def token(given: Place) -> int:
-    print(_file(given.data_dir / "tokens.csv").partition(",")[0])
+    print(_file(given, "tokens.csv").partition(",")[0])
     return 0
 
 
@@ -323,7 +322,7 @@ def token(given: Place) -> int:
 class Image(Place):
     """Load an image archive into the cluster's containerd."""
 
-    action: str = "load"
+    action: Literal["load"] = "load"
     """What to do."""
     file: str = ""
     """An image archive (docker save or OCI layout)."""

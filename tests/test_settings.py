@@ -1,0 +1,60 @@
+"""Options made of a dataclass, and the dataclass made of what was given."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from kapi import settings
+
+
+@dataclass(frozen=True)
+class Base:
+    place: Path = Path("there")
+    """Where it is;
+    on two lines."""
+
+
+@dataclass(frozen=True)
+class Sample(Base):
+    port: int = 6443
+    """A port."""
+    verbose: bool = False
+    """Say 100 % more."""
+    color: bool = True
+    """In color."""
+    labels: tuple[str, ...] = ("a",)
+    """Labels."""
+    limit: int | None = None
+    """No more than that."""
+    action: Literal["load", "save"] = "load"
+    """What to do."""
+
+
+def parsed(*given: str) -> Sample:
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser, Sample, positional=("action",))
+    return settings.from_arguments(Sample, parser.parse_args(given))
+
+
+def test_texts_stand_behind_their_fields() -> None:
+    assert settings.help_texts(Sample)["place"] == "Where it is; on two lines."
+    assert settings.help_texts(Sample)["port"] == "A port."
+
+
+def test_defaults() -> None:
+    assert parsed("load") == Sample()
+
+
+def test_every_sort_of_option() -> None:
+    given = parsed("save", "--place", "here", "--port", "1", "--verbose", "--no-color", "--labels", "x", "--labels", "y", "--limit", "3")
+    assert given == Sample(Path("here"), 1, True, False, ("x", "y"), 3, "save")
+
+
+@pytest.mark.parametrize("wrong", [("burn",), ("load", "--port", "x"), ()])
+def test_what_is_wrong_is_refused(wrong: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parsed(*wrong)
+    assert "error: " in capsys.readouterr().err
