@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
     """The kubelet of the index-th simulated node."""
     runtime = simulated.SimulatedRuntime(settings.pod_cidr or "10.244.0.0/24")
     status = Status()
-    address = str(ipaddress.ip_address("172.30.0.1") + index)
+    address = str(ipaddress.ip_address("127.1.0.1") + index)  # a node of its own, and yet this machine: its server is reached there
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
     shared = Machine((address,), 0, node.allocatable)
     means = Means(settings, runtime, simulated.Bare(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
@@ -61,7 +62,7 @@ def nodes(settings: Settings) -> list[Settings]:
         return [settings]
     first = ipaddress.ip_network(settings.pod_cidr or "10.244.0.0/24")
     ranges = [ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen)) for i in range(settings.nodes)]
-    return [replace(settings, node_name=f"{settings.node_name}-{i}", pod_cidr=str(r), port=0) for i, r in enumerate(ranges)]
+    return [replace(settings, node_name=f"{settings.node_name}-{i}", pod_cidr=str(r)) for i, r in enumerate(ranges)]
 
 
 async def run(settings: Settings, client: Client, ready: Callable[[], None] = lambda: None) -> None:
@@ -94,19 +95,25 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer.on(_feed(lambda name: kubelet))
     await kubelet.adopt(informer.items())
     if settings.port and settings.tls_cert_file:
-        await _serve(settings, client, kubelet)
+        await _serve(settings, client, [kubelet], server.bound(_listen(settings)))
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
 
 
-async def _serve(settings: Settings, client: Client, kubelet: Kubelet) -> None:
-    """Listen on the kubelet's own port."""
+def _listen(settings: Settings) -> server.Listen:
     authorities = (Path(settings.client_ca_file),) if settings.client_ca_file else ()
-    listen = server.Listen(settings.address, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
-    await server.Server(App(kubelet, client, settings.node_name), listen).start(server.bound(listen))
+    return server.Listen(settings.address, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
+
+
+async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], sock: socket.socket) -> None:
+    """Answer on the kubelet's own port."""
+    await server.Server(App(kubelets, client, settings.node_name), _listen(settings)).start(sock)
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+    """All simulated nodes share one server, on any free port when none is named."""
+    sock = server.bound(_listen(settings)) if settings.tls_cert_file else None
+    settings = replace(settings, port=sock.getsockname()[1] if sock else 0)
     each = nodes(settings)
     recorders = Recorder(client, "kubelet", host=settings.node_name)
     kubelets = {one.node_name: pretended(one, client, recorders, i) for i, one in enumerate(each)}
@@ -119,6 +126,8 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     group.create_task(informer.run())
     await informer.synced.wait()
     informer.on(_feed(kubelets.get))
+    if sock:
+        await _serve(settings, client, list(kubelets.values()), sock)
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
         group.create_task(kubelet.node.run(kubelet.check))

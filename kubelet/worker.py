@@ -58,6 +58,11 @@ class Worker:
         self._shown: dict[str, float] = {}
         self._quiet = 0.0
 
+    @property
+    def runtime(self) -> runtime.Runtime:
+        """What the pod's containers run in."""
+        return self._means.runtime
+
     def update(self, pod: Object) -> None:
         """A new version of the pod."""
         if _version(pod) >= _version(self.pod):

@@ -142,8 +142,9 @@ async def simulated(settings: Any) -> None:
     served = server_room.Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
     pki = server_room.certificates(served)
     nodes = KubeletSettings(
-        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet")
-    )
+        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
+        tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
+    )  # fmt: skip
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
     try:
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -76,10 +76,10 @@ class Request:
 
 
 class App:
-    """The server of one node's kubelet."""
+    """The server of one node's kubelet, or of all the simulated nodes of a process."""
 
-    def __init__(self, kubelet: Kubelet, client: Client, node: str) -> None:
-        self._kubelet, self._access = kubelet, Access(client, node)
+    def __init__(self, kubelets: Sequence[Kubelet], client: Client, node: str) -> None:
+        self._kubelets, self._access = kubelets, Access(client, node)
         self._node = node
         self._routes: dict[str, Handler] = {
             "containerLogs": self._logs,
@@ -110,9 +110,12 @@ class App:
 
     # finding what is meant ---------------------------------------------------------------------------------------------------------
 
+    def _workers(self) -> Iterator[Worker]:
+        return (worker for kubelet in self._kubelets for worker in kubelet.workers.values())
+
     def _worker(self, parts: list[str]) -> Worker:
         namespace, name = (*parts, "", "")[:2]
-        for worker in self._kubelet.workers.values():
+        for worker in self._workers():
             meta = worker.pod["metadata"]
             if (meta["namespace"], meta["name"]) == (namespace, name):
                 return worker
@@ -135,8 +138,11 @@ class App:
 
         def running() -> bool:
             alive = any(c.id == found.id and c.state == RUNNING for c in worker.state.containers)
-            return alive and worker.uid in self._kubelet.workers
+            return alive and worker in self._workers()
 
+        if not found.log_path:  # a simulated container writes nothing
+            await request.answer(200, b"", b"text/plain")
+            return
         try:
             await request.pieces(logs.read(Path(found.log_path), how, running))
         except FileNotFoundError:
@@ -173,18 +179,18 @@ class App:
     # streams --------------------------------------------------------------------------------------------------------------------------
 
     async def _exec(self, request: Request, parts: list[str]) -> None:
-        _, container = self._container(parts)
+        worker, container = self._container(parts)
         command = [v for k, v in request.pairs if k == "command"]
         if not command:
             raise errors.BadRequest("you must specify at least 1 command for the container")
         want = _wanted(request)
-        url = await self._kubelet.means.runtime.exec_url(container.id, command, **want)
+        url = await worker.runtime.exec_url(container.id, command, **want)
         await streaming.remote_command(request.scope, url, _channels(want))
 
     async def _attach(self, request: Request, parts: list[str]) -> None:
-        _, container = self._container(parts)
+        worker, container = self._container(parts)
         want = _wanted(request)
-        url = await self._kubelet.means.runtime.attach_url(container.id, **want)
+        url = await worker.runtime.attach_url(container.id, **want)
         await streaming.remote_command(request.scope, url, _channels(want))
 
     async def _port_forward(self, request: Request, parts: list[str]) -> None:
@@ -193,19 +199,19 @@ class App:
         if sandbox is None:
             raise errors.NotFound(f'pod "{parts[1]}" has no sandbox')
         ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
-        url = await self._kubelet.means.runtime.port_forward_url(sandbox.id, ports)
+        url = await worker.runtime.port_forward_url(sandbox.id, ports)
         await streaming.port_forward(request.scope, url, ports)
 
     # the rest -------------------------------------------------------------------------------------------------------------------------
 
     async def _pods(self, request: Request, parts: list[str]) -> None:
-        items = [w.pod for w in self._kubelet.workers.values()]
+        items = [w.pod for w in self._workers()]
         listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
         await request.answer(200, orjson.dumps(listed), b"application/json")
 
     async def _summary(self, request: Request, parts: list[str]) -> None:
-        usages = await self._kubelet.means.runtime.usages()
-        known = {w.uid: w.pod for w in self._kubelet.workers.values()}
+        usages = [u for kubelet in self._kubelets for u in await kubelet.means.runtime.usages()]
+        known = {w.uid: w.pod for w in self._workers()}
         await request.answer(200, orjson.dumps(summary.of(self._node, usages, known)), b"application/json")
 
     async def _healthz(self, request: Request, parts: list[str]) -> None:
