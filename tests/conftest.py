@@ -7,6 +7,7 @@ import pytest
 
 from kapi.api import apiserver
 from kapi.api.app import App
+from kapi.api.settings import Settings, certificates
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects.user import MASTERS, User
@@ -17,13 +18,13 @@ ADMIN = User("admin", (MASTERS, "system:authenticated"))
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a cluster's keys and certificates."""
-    return apiserver.certificates(apiserver.Settings(data_dir=tmp_path_factory.mktemp("cluster")))
+    return certificates(Settings(data_dir=tmp_path_factory.mktemp("cluster")))
 
 
 @pytest.fixture
 async def app(pki: Path) -> AsyncIterator[App]:
     """An API server without a socket, with nothing in it but what is there from the beginning."""
-    made = await apiserver.assemble(apiserver.Settings(data_dir=pki.parent, storage="memory:"), pki)
+    made = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)
     yield made
     await made.rest.store.close()
 

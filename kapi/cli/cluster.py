@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import certs.userconfig
-from kapi.api import apiserver
+from kapi.api import settings as servers
 from kapi.cli import cleanup, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
@@ -135,9 +135,9 @@ def up(given: Up) -> int:
     progress = Progress()
     try:
         with progress.step("Certificates and keys"):
-            settings = apiserver.Settings(data_dir=given.data_dir, port=given.port)
-            address = apiserver.own_address()
-            pki = apiserver.certificates(settings, {} if given.simulate else {given.name: (address,)})
+            settings = servers.Settings(data_dir=given.data_dir, port=given.port)
+            address = servers.own_address()
+            pki = servers.certificates(settings, {} if given.simulate else {given.name: (address,)})
         if given.simulate:
             with progress.step(f"API server, controllers, scheduler and {given.nodes} simulated node{'s' if given.nodes > 1 else ''}"):
                 _simulated(given)

@@ -65,9 +65,10 @@ async def apiserver(settings: Any) -> None:
     """The API server."""
     from kapi import storage
     from kapi.api import apiserver as room
+    from kapi.api.settings import certificates
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    pki = room.certificates(settings)
+    pki = certificates(settings)
     try:
         await room.run(settings, pki, processes.say_ready)
     except storage.Unusable as why:
@@ -130,6 +131,7 @@ async def simulated(settings: Any) -> None:
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
     from kapi.api import apiserver as server_room
+    from kapi.api.settings import Settings, certificates
     from kapi.client.local import LocalTransport
     from kapi.objects.user import MASTERS, User
     from kubelet import assembly
@@ -139,8 +141,8 @@ async def simulated(settings: Any) -> None:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    served = server_room.Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
-    pki = server_room.certificates(served)
+    served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
+    pki = certificates(served)
     nodes = KubeletSettings(
         simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
         tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
@@ -188,7 +190,7 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
 
 def commands() -> dict[str, tuple[type[Any], Callable[[Any], int]]]:
     """Name -> settings class and what runs it."""
-    from kapi.api.apiserver import Settings as ServerSettings
+    from kapi.api.settings import Settings as ServerSettings
 
     return {
         "apiserver": (ServerSettings, _server(apiserver)),
