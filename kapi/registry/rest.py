@@ -1,6 +1,6 @@
 """THE pipeline: get, list, watch, create, update for every kind. What differs between kinds is their Strategy.
 
-create: default -> managedFields -> admission mutates -> fill metadata, prepare -> validate -> admission validates -> allocate -> commit.
+create: default -> managedFields -> admission mutates -> fill metadata -> allocate -> prepare, validate -> admission validates -> commit.
 update is the same around a `change` (old object -> new object): PUT, the patches, apply, /status and /scale are each only another change.
 Deleting is in kapi.registry.deletion. Decoding of request bodies is the API's.
 """
