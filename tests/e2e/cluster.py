@@ -19,6 +19,14 @@ from kapi.cli.processes import Process
 
 IMAGE = "localhost/kapi/busybox:1"
 KUBECTL = str(Path(sys.executable).parent / "kubectl")
+_START = """
+import sys
+from pathlib import Path
+from kapi.cli.processes import Process
+name, directory, notifies, *command = sys.argv[1:]
+Process(name, Path(directory)).start(command, notifies=notifies == "True").wait()
+"""
+"""Starts a process whose parent is gone at once, as those of `kapi up` are."""
 SECONDS = 45
 """No single command may take longer."""
 
@@ -73,7 +81,7 @@ class Cluster:
         """The pid of one of its processes; 0 when it does not run."""
         return Process(process, self.directory).pid
 
-    def kill(self, process: str) -> Callable[[], None]:
+    def kill(self, process: str) -> Callable[[], Result]:
         """SIGKILL one of its processes; what is returned starts it again and waits until it is ready."""
         pid = self.pid(process)
         command = [a.decode() for a in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
@@ -81,7 +89,8 @@ class Cluster:
         os.kill(pid, signal.SIGKILL)
         select.select([gone], [], [])
         os.close(gone)
-        return lambda: Process(process, self.directory).start(command).wait()
+        arguments = [process, str(self.directory), str(process != "containerd"), *command]
+        return lambda: self._run([sys.executable, "-c", _START, *arguments])
 
     def _run(self, command: list[str], given: str | None = None, *, fails: bool = False) -> Result:
         done = subprocess.run(command, input=given, capture_output=True, text=True, env=self.env, timeout=SECONDS, check=False)
