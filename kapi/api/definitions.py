@@ -6,19 +6,14 @@ package each time a document is made, and left out where there is none.
 
 import re
 from collections.abc import Iterable
-from importlib import util
-from pathlib import Path
 from typing import Any
-
-import orjson
 
 from kapi.schema import builtin
 from kapi.schema.schema import Schema
+from kapi.schema.texts import Texts
 from openapi import tables
 
 Object = dict[str, Any]
-Texts = dict[str, Any]
-"""Definition name -> what the installed package says of it."""
 
 SCALARS: dict[str, Object] = {
     "string": {"type": "string"},
@@ -41,18 +36,6 @@ FREE = frozenset({builtin.META + "FieldsV1", builtin.META + "Patch", "io.k8s.api
 """Types that are objects of any shape."""
 ENUM = re.compile(r'^ - `"([^"`]*)"`', re.MULTILINE)
 V3, V2 = "#/components/schemas/", "#/definitions/"
-
-
-def texts() -> Texts:
-    """The texts of v1.36 in the installed package; {} without it."""
-    spec = util.find_spec("kubernetes_validate")
-    try:
-        root = Path(spec.origin or "").parent if spec else Path()
-        known = orjson.loads((root / "kubernetes-json-schema" / "v1.36.0-local" / "_definitions.json").read_bytes())
-    except OSError:
-        return {}
-    found: Texts = known.get("$defs") or known.get("definitions") or {}
-    return found
 
 
 class Definitions:

@@ -18,7 +18,7 @@ from kapi.api import definitions, operations, packing
 from kapi.api.definitions import V2, V3
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.schema import builtin
+from kapi.schema import builtin, texts
 
 Object = dict[str, Any]
 Answer = tuple[bytes, str, dict[str, str]]
@@ -131,7 +131,7 @@ def _types(kinds: list[Kind], prefix: str) -> Object:
         names |= {name, name + "List", *operations.spoken_types(kind)}
         if not kind.schema.name:
             customs |= {name: published(kind), name + "List": _custom_list(kind)}
-    made = definitions.Definitions(prefix, definitions.texts()).closure(names)
+    made = definitions.Definitions(prefix, texts.definitions()).closure(names)
     own: Object = orjson.loads(orjson.dumps(customs).replace(V3.encode(), prefix.encode()))
     return made | own
 
@@ -139,7 +139,7 @@ def _types(kinds: list[Kind], prefix: str) -> Object:
 def version3(root: str, kinds: list[Kind]) -> Object:
     """The OpenAPI 3 document of a group version, or of a root or group (which have no kinds)."""
     paths = dict([operations.root(root), *(pair for kind in kinds for pair in operations.paths(kind))])
-    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, definitions.texts()).closure(_root_types())
+    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, texts.definitions()).closure(_root_types())
     components = {"schemas": needed, "securitySchemes": TOKEN}
     return {"openapi": "3.0.0", "info": HEAD, "paths": dict(sorted(paths.items())), "components": components}
 

@@ -28,21 +28,13 @@ class Column(NamedTuple):
     description: str = ""
     priority: int = 0
     format: str = ""
+    source: str = ""
+    """The field whose documentation describes the column (see kapi.schema.texts), instead of a description."""
 
 
-_NAME = (
-    "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request "
-    "the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration "
-    "definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
-)
-_CREATED = (
-    "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in "
-    "happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\n"
-    "Populated by the system. Read-only. Null for lists. More info: "
-    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
-)
-NAME_COLUMN = Column("Name", format="name", description=_NAME)
-AGE_COLUMN = Column("Age", description=_CREATED)
+_CREATED = "ObjectMeta.creationTimestamp"
+NAME_COLUMN = Column("Name", format="name", source="ObjectMeta.name")
+AGE_COLUMN = Column("Age", source=_CREATED)
 
 
 class Strategy:
@@ -64,7 +56,7 @@ class Strategy:
     """Whether PUT to an absent name creates."""
     unconditional_update: ClassVar[bool] = True
     """Whether PUT may leave out metadata.resourceVersion."""
-    columns: ClassVar[Sequence[Column]] = (NAME_COLUMN, Column("Created At", "date", _CREATED))
+    columns: ClassVar[Sequence[Column]] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
     fields: ClassVar[dict[str, Callable[[Object], str]]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()

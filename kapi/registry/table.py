@@ -1,10 +1,13 @@
 """Tables and PartialObjectMetadata: the shapes `kubectl get` and metadata clients ask for."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from kapi.objects import time
 from kapi.registry.kind import Kind
+from kapi.registry.strategy import Column
+from kapi.schema import texts
 
 Object = dict[str, Any]
 
@@ -15,9 +18,15 @@ def partial(obj: Object, version: str = "v1") -> Object:
 
 
 def columns(kind: Kind) -> list[Object]:
+    return _defined(tuple(kind.strategy.columns))
+
+
+@lru_cache(maxsize=512)
+def _defined(definitions: tuple[Column, ...]) -> list[Object]:
+    said = texts.of(c.source for c in definitions)
     return [
-        {"name": c.name, "type": c.type, "format": c.format, "description": c.description, "priority": c.priority}
-        for c in kind.strategy.columns
+        {"name": c.name, "type": c.type, "format": c.format, "description": said.get(c.source, c.description), "priority": c.priority}
+        for c in definitions
     ]  # fmt: skip
 
 

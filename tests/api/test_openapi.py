@@ -3,11 +3,12 @@ from typing import Any
 import orjson
 import pytest
 
-from kapi.api import definitions, openapi
+from kapi.api import openapi
 from kapi.objects.resource import Resource
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.strategy import Strategy
+from kapi.schema import texts
 from kapi.schema.schema import Schema
 
 STANDARD = catalogue.standard(strategies={})
@@ -25,7 +26,7 @@ def document(path: str, served: catalogue.Catalogue = STANDARD) -> Any:
 def _short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptions of one type instead of all: reading the package's takes its time."""
     said = {"properties": {"name": {"description": "A name."}, "restartPolicy": {"description": 'One.\n\n - `"Never"`\n - `"Always"` x'}}}
-    monkeypatch.setattr(definitions, "texts", lambda: {CORE + "Container": said, CORE + "PodSpec": said})
+    monkeypatch.setattr(texts, "definitions", lambda: {CORE + "Container": said, CORE + "PodSpec": said})
     STANDARD.kept.clear()
 
 
@@ -145,7 +146,7 @@ def test_a_custom_kind_is_described_by_its_own_schema() -> None:
 @pytest.mark.slow
 def test_descriptions_come_from_the_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    said = definitions.texts()
+    said = texts.definitions()
     assert "Standard object" in said[CORE + "Pod"]["properties"]["metadata"]["description"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert definitions.texts() == {}
+    assert texts.definitions() == {}

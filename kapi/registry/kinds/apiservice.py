@@ -21,7 +21,10 @@ class APIServiceStrategy(Strategy):
     name_check = staticmethod(names.path_segment)
     generation = False
     unconditional_update = False
-    columns = rules.columns("Name", "Service", "Available", "Age")
+    columns = rules.columns(
+        "Name", "Service: The reference to the service that hosts this API endpoint.", "Available: Whether this service is available.",
+        "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -39,7 +39,12 @@ class AutoscalerStrategy(Strategy):
     """autoscaling HorizontalPodAutoscaler."""
 
     generation = False
-    columns = rules.columns("Name", "Reference", "Targets", "MinPods", "MaxPods#", "Replicas#", "Age")
+    columns = rules.columns(
+        "Name", "Reference=autoscaling.v2.HorizontalPodAutoscalerSpec.scaleTargetRef",
+        "Targets=autoscaling.v2.HorizontalPodAutoscalerSpec.metrics", "MinPods=autoscaling.v2.HorizontalPodAutoscalerSpec.minReplicas",
+        "MaxPods#=autoscaling.v2.HorizontalPodAutoscalerSpec.maxReplicas",
+        "Replicas#=autoscaling.v2.HorizontalPodAutoscalerStatus.currentReplicas", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

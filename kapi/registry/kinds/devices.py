@@ -200,7 +200,7 @@ class ResourceClaimStrategy(Strategy):
     """ResourceClaim."""
 
     generation = False
-    columns = rules.columns("Name", "State", "Age")
+    columns = rules.columns("Name", "State: A summary of the current state (allocated, pending, reserved, etc.).", "Age")
 
     def default(self, obj: Object) -> None:
         _default_claim(obj.setdefault("spec", {}))
@@ -279,7 +279,10 @@ class ResourceSliceStrategy(Strategy):
 
     status = False
     fields = {"spec.nodeName": lambda o: o["spec"].get("nodeName") or "", "spec.driver": lambda o: o["spec"].get("driver") or ""}
-    columns = rules.columns("Name", "Node", "Driver", "Pool", "Age")
+    columns = rules.columns(
+        "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver=resource.v1.ResourceSliceSpec.driver",
+        "Pool=resource.v1.ResourcePool.name", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -22,7 +22,7 @@ class EndpointsStrategy(Strategy):
     deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
     status = False
     generation = False
-    columns = rules.columns("Name", "Endpoints", "Age")
+    columns = rules.columns("Name", "Endpoints=core.v1.Endpoints.subsets", "Age")
 
     def default(self, obj: Object) -> None:
         for subset in obj.get("subsets") or ():
@@ -103,7 +103,10 @@ class EndpointSliceStrategy(Strategy):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     status = False
-    columns = rules.columns("Name", "AddressType", "Ports", "Endpoints", "Age")
+    columns = rules.columns(
+        "Name", "AddressType=discovery.v1.EndpointSlice.addressType", "Ports=discovery.v1.EndpointSlice.ports",
+        "Endpoints=discovery.v1.EndpointSlice.endpoints", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         obj.setdefault("addressType", "")

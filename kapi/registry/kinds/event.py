@@ -56,7 +56,10 @@ class EventStrategy(Strategy):
         "type": lambda event: event.get("type", ""),
     }
     columns = rules.columns(
-        "Last Seen", "Type", "Reason", "Object", "Subobject+", "Source+", "Message", "First Seen+", "Count#+", "Name+",
+        "Last Seen=core.v1.Event.lastTimestamp", "Type=core.v1.Event.type", "Reason=core.v1.Event.reason",
+        "Object=core.v1.Event.involvedObject", "Subobject+=core.v1.ObjectReference.fieldPath", "Source+=core.v1.Event.source",
+        "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count#+=core.v1.Event.count",
+        "Name+=ObjectMeta.name",
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:

@@ -21,7 +21,12 @@ MOST_QUEUES, MOST_ENTROPY = 10_000_000, 60
 class FlowSchemaStrategy(Strategy):
     """flowcontrol.apiserver.k8s.io FlowSchema."""
 
-    columns = rules.columns("Name", "PriorityLevel", "MatchingPrecedence#", "DistinguisherMethod", "Age", "MissingPL")
+    columns = rules.columns(
+        "Name", "PriorityLevel=flowcontrol.v1.PriorityLevelConfigurationReference.name",
+        "MatchingPrecedence#=flowcontrol.v1.FlowSchemaSpec.matchingPrecedence",
+        "DistinguisherMethod=flowcontrol.v1.FlowSchemaSpec.distinguisherMethod", "Age",
+        "MissingPL: references a broken or non-existent PriorityLevelConfiguration",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -157,7 +162,12 @@ def _validate_urls(e: Errors, at: str, rule: Object) -> None:
 class PriorityLevelStrategy(Strategy):
     """flowcontrol.apiserver.k8s.io PriorityLevelConfiguration."""
 
-    columns = rules.columns("Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age")
+    columns = rules.columns(
+        "Name", "Type=flowcontrol.v1.PriorityLevelConfigurationSpec.type",
+        "NominalConcurrencyShares=flowcontrol.v1.LimitedPriorityLevelConfiguration.nominalConcurrencyShares",
+        "Queues=flowcontrol.v1.QueuingConfiguration.queues", "HandSize=flowcontrol.v1.QueuingConfiguration.handSize",
+        "QueueLengthLimit=flowcontrol.v1.QueuingConfiguration.queueLengthLimit", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -20,7 +20,12 @@ ABSOLUTE = "must be an absolute path"
 class IngressStrategy(Strategy):
     """networking.k8s.io/v1 Ingress."""
 
-    columns = rules.columns("Name", "Class", "Hosts", "Address", "Ports", "Age")
+    columns = rules.columns(
+        "Name", "Class: The name of the IngressClass resource that should be used for additional configuration",
+        "Hosts: Hosts that incoming requests are matched against before the ingress rule",
+        "Address: Address is a list containing ingress points for the load-balancer", "Ports: Ports of TLS configurations that open",
+        "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -159,7 +164,10 @@ class IngressClassStrategy(Strategy):
     """networking.k8s.io/v1 IngressClass."""
 
     status = False
-    columns = rules.columns("Name", "Controller", "Parameters", "Age")
+    columns = rules.columns(
+        "Name", "Controller: Controller that is responsible for handling this class",
+        "Parameters: A reference to a resource with additional parameters", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         parameters = obj.setdefault("spec", {}).get("parameters")

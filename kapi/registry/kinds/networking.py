@@ -15,7 +15,7 @@ class NetworkPolicyStrategy(Strategy):
     """networking.k8s.io/v1 NetworkPolicy."""
 
     status = False
-    columns = rules.columns("Name", "Pod-Selector", "Age")
+    columns = rules.columns("Name", "Pod-Selector=networking.v1.NetworkPolicySpec.podSelector", "Age")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -118,7 +118,9 @@ class IPAddressStrategy(Strategy):
     status = False
     generation = False
     name_check = staticmethod(ip_name)
-    columns = rules.columns("Name", "ParentRef")  # stock's rows have a third cell, the age, without a column
+    columns = rules.columns(
+        "Name", "ParentRef=networking.v1.IPAddressSpec.parentRef",
+    )  # stock's rows have a third cell, the age, without a column  # fmt: skip
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
@@ -159,7 +161,7 @@ class ServiceCIDRStrategy(Strategy):
     """networking.k8s.io/v1 ServiceCIDR."""
 
     generation = False
-    columns = rules.columns("Name", "CIDRs", "Age")
+    columns = rules.columns("Name", "CIDRs=networking.v1.ServiceCIDRSpec.cidrs", "Age")
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})

@@ -52,8 +52,13 @@ class PersistentVolumeStrategy(Strategy):
     """core/v1 PersistentVolume."""
 
     generation = False
-    columns = rules.columns("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
-                            "VolumeAttributesClass", "Reason", "Age", "VolumeMode+")  # fmt: skip
+    columns = rules.columns(
+        "Name", "Capacity=core.v1.PersistentVolumeSpec.capacity", "Access Modes=core.v1.PersistentVolumeSpec.accessModes",
+        "Reclaim Policy=core.v1.PersistentVolumeSpec.persistentVolumeReclaimPolicy", "Status=core.v1.PersistentVolumeStatus.phase",
+        "Claim=core.v1.PersistentVolumeSpec.claimRef", "StorageClass: StorageClass of the pv",
+        "VolumeAttributesClass: VolumeAttributesClass of the pv", "Reason=core.v1.PersistentVolumeStatus.reason", "Age",
+        "VolumeMode+=core.v1.PersistentVolumeSpec.volumeMode",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -205,8 +210,12 @@ class PersistentVolumeClaimStrategy(Strategy):
     """core/v1 PersistentVolumeClaim."""
 
     generation = False
-    columns = rules.columns("Name", "Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age",
-                            "VolumeMode+")  # fmt: skip
+    columns = rules.columns(
+        "Name", "Status=core.v1.PersistentVolumeClaimStatus.phase", "Volume=core.v1.PersistentVolumeClaimSpec.volumeName",
+        "Capacity=core.v1.PersistentVolumeClaimStatus.capacity", "Access Modes=core.v1.PersistentVolumeClaimStatus.accessModes",
+        "StorageClass: StorageClass of the pvc", "VolumeAttributesClass: VolumeAttributesClass of the pvc", "Age",
+        "VolumeMode+=core.v1.PersistentVolumeClaimSpec.volumeMode",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -30,7 +30,10 @@ class ValidatingPolicyStrategy(Strategy):
 
     loose_finalizers = True
     unconditional_update = False
-    columns = rules.columns("Name", "Validations#", "ParamKind", "Age")
+    columns = rules.columns(
+        "Name", "Validations#: Validations indicates the number of validation rules defined in this configuration",
+        "ParamKind: ParamKind specifies the kind of resources used to parameterize this policy", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -165,7 +168,10 @@ class MutatingPolicyStrategy(Strategy):
     loose_finalizers = True
     status = False
     unconditional_update = False
-    columns = rules.columns("Name", "Mutations#", "ParamKind", "Age")
+    columns = rules.columns(
+        "Name", "Mutations#: Mutation indicates the number of mutations rules defined in this configuration",
+        "ParamKind: ParamKind specifies the kind of resources used to parameterize this policy", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -199,7 +205,10 @@ class MutatingBindingStrategy(Strategy):
     loose_finalizers = True
     status = False
     unconditional_update = False
-    columns = rules.columns("Name", "PolicyName", "ParamRef", "Age")
+    columns = rules.columns(
+        "Name", "PolicyName: PolicyName indicates the policy definition which the policy binding binded to",
+        "ParamRef: ParamRef indicates the param resource which sets the configration param", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         default_resources(obj.setdefault("spec", {}).get("matchResources"))

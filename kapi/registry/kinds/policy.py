@@ -23,7 +23,11 @@ class PodDisruptionBudgetStrategy(Strategy):
     loose_finalizers = True
     name_check = staticmethod(names.path_segment)
     unconditional_update = False
-    columns = rules.columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions#", "Age")
+    columns = rules.columns(
+        "Name", "Min Available: The minimum number of pods that must be available.",
+        "Max Unavailable: The maximum number of pods that may be unavailable.",
+        "Allowed Disruptions#: Calculated number of pods that may be disrupted at this time.", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
@@ -78,7 +82,7 @@ class LeaseStrategy(Strategy):
     generation = False
     unconditional_update = False
     create_on_update = True
-    columns = rules.columns("Name", "Holder", "Age")
+    columns = rules.columns("Name", "Holder=coordination.v1.LeaseSpec.holderIdentity", "Age")
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
@@ -109,7 +113,10 @@ class PriorityClassStrategy(Strategy):
     """scheduling.k8s.io/v1 PriorityClass."""
 
     status = False
-    columns = rules.columns("Name", "Value#", "Global-Default", "Age", "PreemptionPolicy")
+    columns = rules.columns(
+        "Name", "Value#=scheduling.v1.PriorityClass.value", "Global-Default=scheduling.v1.PriorityClass.globalDefault", "Age",
+        "PreemptionPolicy=scheduling.v1.PriorityClass.preemptionPolicy",
+    )  # fmt: skip
 
     def changed(self, new: Object, old: Object) -> bool:
         return False  # the first generation is the only one
@@ -147,7 +154,7 @@ class RuntimeClassStrategy(Strategy):
     status = False
     generation = False
     unconditional_update = False
-    columns = rules.columns("Name", "Handler", "Age")
+    columns = rules.columns("Name", "Handler=node.v1.RuntimeClass.handler", "Age")
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

@@ -133,7 +133,10 @@ class ResourceQuotaStrategy(Strategy):
     """core/v1 ResourceQuota."""
 
     generation = False
-    columns = rules.columns("Name", "Request", "Limit", "Age")
+    columns = rules.columns(
+        "Name", "Request: Request represents a minimum amount of cpu/memory that a container may consume.",
+        "Limit: Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})

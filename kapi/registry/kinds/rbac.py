@@ -77,7 +77,10 @@ class RoleBindingStrategy(Strategy):
     status = False
     generation = False
     roles: ClassVar[tuple[str, ...]] = ("Role", "ClusterRole")
-    columns = rules.columns("Name", "Role", "Age", "Users+", "Groups+", "ServiceAccounts+")
+    columns = rules.columns(
+        "Name", "Role=rbac.v1.RoleBinding.roleRef", "Age", "Users+: Users in the roleBinding", "Groups+: Groups in the roleBinding",
+        "ServiceAccounts+: ServiceAccounts in the roleBinding",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         ref = obj.setdefault("roleRef", {})

@@ -283,14 +283,21 @@ def age(obj: Object, now: float) -> str:
 
 
 def columns(*titles: str) -> tuple[Column, ...]:
-    """Columns by title: "Data#" is an integer, "Selector+" shows with -o wide only; Name and Age are the usual ones."""
+    """Columns by title: "Data#" is an integer, "Suspend!" a boolean, "Selector+" shows with -o wide only; Name and Age are the usual ones.
+
+    What describes it follows: a field, "Data=core.v1.ConfigMap.data", or a text, "Roles: The roles of the node".
+    """
     known = {"Name": NAME_COLUMN, "Age": AGE_COLUMN}
     return tuple(known.get(title) or _column(title) for title in titles)
 
 
 def _column(title: str) -> Column:
-    name = title.rstrip("+#")
-    return Column(name, "integer" if "#" in title else "string", f"{name} of the object.", 1 if "+" in title else 0)
+    title, _, text = title.partition(": ")
+    title, _, source = title.partition("=")
+    name = title.rstrip("+#!")
+    type = "integer" if "#" in title else "boolean" if "!" in title else "string"
+    format = "name" if name == "Name" else ""
+    return Column(name, type, text or f"{name} of the object.", int("+" in title), format, source)
 
 
 def shown(value: Any, default: str = "<none>") -> str:

@@ -45,7 +45,10 @@ class ServiceStrategy(Strategy):
     name_check = staticmethod(names.dns_label)
     generation = False
     fields = {"spec.clusterIP": lambda o: o["spec"].get("clusterIP", ""), "spec.type": lambda o: o["spec"].get("type", "")}
-    columns = rules.columns("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector+")
+    columns = rules.columns(
+        "Name", "Type=core.v1.ServiceSpec.type", "Cluster-IP=core.v1.ServiceSpec.clusterIP", "External-IP=core.v1.ServiceSpec.externalIPs",
+        "Port(s)=core.v1.ServiceSpec.ports", "Age", "Selector+=core.v1.ServiceSpec.selector",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -60,7 +60,11 @@ class StorageClassStrategy(Strategy):
 
     status = False
     generation = False
-    columns = rules.columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")
+    columns = rules.columns(
+        "Name", "Provisioner=storage.v1.StorageClass.provisioner", "ReclaimPolicy=storage.v1.StorageClass.reclaimPolicy",
+        "VolumeBindingMode=storage.v1.StorageClass.volumeBindingMode", "AllowVolumeExpansion=storage.v1.StorageClass.allowVolumeExpansion",
+        "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         obj.setdefault("provisioner", "")
@@ -116,7 +120,9 @@ class CSIDriverStrategy(Strategy):
     generation = False
     unconditional_update = False
     columns = rules.columns(
-        "Name", "AttachRequired", "PodInfoOnMount", "StorageCapacity", "TokenRequests", "RequiresRepublish", "Modes", "Age",
+        "Name", "AttachRequired=storage.v1.CSIDriverSpec.attachRequired", "PodInfoOnMount=storage.v1.CSIDriverSpec.podInfoOnMount",
+        "StorageCapacity=storage.v1.CSIDriverSpec.storageCapacity", "TokenRequests=storage.v1.CSIDriverSpec.tokenRequests",
+        "RequiresRepublish=storage.v1.CSIDriverSpec.requiresRepublish", "Modes=storage.v1.CSIDriverSpec.volumeLifecycleModes", "Age",
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
@@ -176,7 +182,7 @@ class CSINodeStrategy(Strategy):
     status = False
     generation = False
     unconditional_update = False
-    columns = rules.columns("Name", "Drivers#", "Age")
+    columns = rules.columns("Name", "Drivers#: Drivers indicates the number of CSI drivers registered on the node", "Age")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -221,7 +227,10 @@ class VolumeAttachmentStrategy(Strategy):
 
     generation = False
     unconditional_update = False
-    columns = rules.columns("Name", "Attacher", "PV", "Node", "Attached", "Age")
+    columns = rules.columns(
+        "Name", "Attacher=storage.v1.VolumeAttachmentSpec.attacher", "PV=storage.v1.VolumeAttachmentSource.persistentVolumeName",
+        "Node=storage.v1.VolumeAttachmentSpec.nodeName", "Attached=storage.v1.VolumeAttachmentStatus.attached", "Age",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {}).setdefault("source", {})
@@ -277,7 +286,7 @@ class VolumeAttributesClassStrategy(Strategy):
 
     status = False
     generation = False
-    columns = rules.columns("Name", "DriverName", "Age")
+    columns = rules.columns("Name", "DriverName=storage.v1.VolumeAttributesClass.driverName", "Age")
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

@@ -30,7 +30,7 @@ class WebhookStrategy(Strategy):
     status = False
     unconditional_update = False
     mutating: ClassVar[bool] = False
-    columns = rules.columns("Name", "Webhooks#", "Age")
+    columns = rules.columns("Name", "Webhooks#: Webhooks indicates the total number of webhooks defined in this configuration", "Age")
 
     def default(self, obj: Object) -> None:
         for hook in obj.get("webhooks") or ():
