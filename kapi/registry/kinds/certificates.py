@@ -39,7 +39,12 @@ class CertificateSigningRequestStrategy(Strategy):
     generation = False
     reset_fields = (("spec",),)
     fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
-    columns = rules.columns("Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition")
+    columns = rules.columns(
+        "Name", "Age", "SignerName=certificates.v1.CertificateSigningRequestSpec.signerName",
+        "Requestor=certificates.v1.CertificateSigningRequestSpec.request",
+        "RequestedDuration=certificates.v1.CertificateSigningRequestSpec.expirationSeconds",
+        "Condition=certificates.v1.CertificateSigningRequestStatus.conditions",
+    )  # fmt: skip
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

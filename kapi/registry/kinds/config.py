@@ -43,7 +43,7 @@ class ConfigMapStrategy(Strategy):
 
     status = False
     generation = False
-    columns = rules.columns("Name", "Data#", "Age")
+    columns = rules.columns("Name", "Data#=core.v1.ConfigMap.data", "Age")
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
@@ -72,7 +72,7 @@ class SecretStrategy(Strategy):
     status = False
     generation = False
     fields = {"type": lambda o: o.get("type", "")}
-    columns = rules.columns("Name", "Type", "Data#", "Age")
+    columns = rules.columns("Name", "Type=core.v1.Secret.type", "Data#=core.v1.Secret.data", "Age")
 
     def default(self, obj: Object) -> None:
         if texts := obj.pop("stringData", None):
