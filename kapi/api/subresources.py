@@ -114,12 +114,14 @@ async def _admit(rest: Rest, what: Call, new: Object) -> None:
 
 
 async def bind(request: Request, rest: Rest, kind: Kind) -> None:
-    """POST pods/NAME/binding."""
+    """POST pods/NAME/binding, or a Binding that names the pod itself to bindings."""
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = writing.call(request, kind, given)
     wanted = _body(await request.body(), writing.media(request), "", "v1", "Binding", what.warnings)
     given_name = wanted["metadata"].get("name")
-    if given_name and given_name != what.name:
+    if not request.target or not request.target.name:
+        what.name, what.subresource = given_name or "", "binding"
+    elif given_name and given_name != what.name:
         raise errors.BadRequest("name in URL does not match name in Binding object")
     await _admit(rest, what, wanted)
     await binding.bind(rest, what, wanted)

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from kapi.objects import errors
 from kapi.registry.kind import Kind
 from kapi.registry.strategy import Strategy
 from kapi.storage.store import Entry
@@ -18,7 +19,15 @@ def body(obj: Object) -> bytes:
     meta = obj["metadata"]
     if "resourceVersion" in meta:
         meta = {k: v for k, v in meta.items() if k != "resourceVersion"}
-    return orjson.dumps({"metadata": meta, **{k: v for k, v in obj.items() if k not in _HEAD}})
+    return _written({"metadata": meta, **{k: v for k, v in obj.items() if k not in _HEAD}})
+
+
+def _written(obj: Object) -> bytes:
+    """Raises BadRequest for what is nested too deeply (254 levels)."""
+    try:
+        return orjson.dumps(obj)
+    except TypeError as why:
+        raise errors.BadRequest(f"the object cannot be encoded: {why}") from None
 
 
 def converts(kind: Kind) -> bool:
@@ -63,4 +72,4 @@ def parse(kind: Kind, entry: Entry) -> Object:
 def final(kind: Kind, obj: Object) -> bytes:
     """The stored form's bytes of an object that is not stored (dry run): its resourceVersion stays."""
     obj = kind.strategy.to_storage(obj, kind.resource.api_version)
-    return orjson.dumps({"metadata": obj["metadata"], **{k: v for k, v in obj.items() if k not in _HEAD}})
+    return _written({"metadata": obj["metadata"], **{k: v for k, v in obj.items() if k not in _HEAD}})

@@ -54,7 +54,8 @@ def apply(
     """The object after `manager` applied `applied` (None as live: it is created). Raises Conflict, BadRequest, StatusError."""
     _refuse_malformed(schema, applied)
     before = live or {"metadata": {}}
-    entries = _entries(schema, live, api_version, subresource, stamp)
+    with _nameable():
+        entries = _entries(schema, live, api_version, subresource, stamp)
     who: Identity = (manager, APPLY, "", subresource)
     last = next((item for item in entries if managed.identity(item) == who), None)
     fields = sets.difference(sets.of(schema, applied), _NEVER_OWNED)
@@ -130,15 +131,21 @@ def _entries(schema: Schema, live: Object | None, api_version: str, subresource:
 
 
 def _refuse_malformed(schema: Schema, applied: Object) -> None:
-    meta = applied.get("metadata") or {}
-    if meta.get("managedFields") is not None:
+    meta = applied.get("metadata")
+    if isinstance(meta, dict) and meta.get("managedFields") is not None:
         raise errors.BadRequest("metadata.managedFields must be nil")
     wrong = merging.check(schema, applied)
     if wrong:
         shown = wrong[0] if len(wrong) == 1 else "errors:\n" + "\n".join(f"  {text}" for text in wrong)
-        name = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}"
-        what = f"({name}; {applied.get('apiVersion')}, Kind={applied.get('kind')})"
-        raise errors.StatusError(f"failed to create typed patch object {what}: {shown}", reason="")
+        raise errors.StatusError(f"failed to create typed patch object {described(applied)}: {shown}", reason="")
+
+
+def described(applied: Object) -> str:
+    """An applied configuration in messages: '(default/web; apps/v1, Kind=Deployment)'."""
+    meta = applied.get("metadata")
+    meta = meta if isinstance(meta, dict) else {}
+    name = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}"
+    return f"({name}; {applied.get('apiVersion')}, Kind={applied.get('kind')})"
 
 
 def _owner(item: Entry) -> str:

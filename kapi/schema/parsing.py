@@ -4,29 +4,40 @@ YAML is read as sigs.k8s.io/yaml reads it: the first document, no dates, keys as
 """
 
 import json
+import math
 import re
 from typing import Any
 
 import orjson
 import yaml
 
+from kapi.objects.errors import BadRequest
 from kapi.schema import syntax
 from kapi.schema.reading import DecodeError, Number, Pairs
 
 SURROGATE = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
 LARGEST = 1_000_000
 """Values a YAML document may stand for, its aliases spelled out."""
+DEEPEST = 500
+"""Levels of a YAML document: libyaml's composer goes down on the C stack, without a limit of its own."""
+TOO_DEEP = "exceeded max depth"
 SPACED_KEY = re.compile(rb'"\s+:')
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def may_repeat(raw: bytes, value: Any) -> bool:
-    """Whether a key of the JSON text may stand twice in its object: cheap, and sure only when the answer is no."""
+    """Whether a key of the JSON text may stand twice in its object: cheap, and sure only when the answer is no.
+
+    Raises BadRequest for what is nested too deeply to be kept (254 levels).
+    """
     if b"\\u" in raw:
         return True
     if (b" :" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw) and SPACED_KEY.search(raw):
         return True
-    return raw.count(b'":') != orjson.dumps(value).count(b'":')
+    try:
+        return raw.count(b'":') != orjson.dumps(value).count(b'":')
+    except TypeError:
+        raise BadRequest(TOO_DEEP) from None  # it was read, so its depth is all that can keep it from being written
 
 
 def _constant(text: str) -> Any:
@@ -68,10 +79,28 @@ class _Loader(_LOADER):  # type: ignore[misc, valid-type]
         return Pairs(dict(out).items())
 
 
+def _float(loader: Any, node: yaml.ScalarNode) -> float:
+    value: float = loader.construct_yaml_float(node)
+    if not math.isfinite(value):
+        raise ValueError(f"json: unsupported value: {node.value}")
+    return value
+
+
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = {
+    "int": re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
+    "float": re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
+}
+"""How numbers are written: as in Go, which knows no sexagesimal ones."""
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [
+        (tag, _NUMBERS.get(tag.removeprefix(_TAG), pattern))
+        for tag, pattern in sorted(resolvers, key=lambda pair: pair[0] == _TAG + "float")
+        if tag not in (_TAG + "timestamp", _TAG + "value")
+    ]
     for first, resolvers in _LOADER.yaml_implicit_resolvers.items()
 }
+_Loader.add_constructor(_TAG + "float", _float)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]$"), list("yYnN"))
 _Loader.bool_values = {**_LOADER.bool_values, "y": True, "n": False}
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.pairs)
@@ -95,11 +124,26 @@ def _yaml_words(found: Exception) -> str:
     return f"line {line}: {found.problem}" if line else str(found.problem)
 
 
+def _check_depth(raw: bytes) -> None:
+    """Refuse a document that is nested too deeply; looks closely only at those that might be."""
+    if raw.count(b"[") + raw.count(b"{") + 2 * max(map(len, raw.splitlines()), default=0) < DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(raw, _LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise yaml.YAMLError(TOO_DEEP)
+
+
 def _yaml(raw: bytes, strict: list[str]) -> Any:
     loader = _Loader(raw)
     try:
+        _check_depth(raw)
         value = loader.get_data() if loader.check_data() else None
-    except (yaml.YAMLError, ValueError) as found:
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as found:
         raise DecodeError(f"yaml: {_yaml_words(found)}") from None
     finally:
         loader.dispose()

@@ -47,8 +47,11 @@ def apply(schema: Schema, obj: Object, parsed: Any, media: str) -> Any:
 def result(
     schema: Schema, merged: Any, parsed: Any, media: str, *, api_version: str, kind: str, validation: str
 ) -> tuple[Object, list[str]]:
-    """A patched object read as its type: (object, warnings). Raises Invalid."""
-    raw = orjson.dumps(merged)
+    """A patched object read as its type: (object, warnings). Raises Invalid, and BadRequest for what is nested too deeply."""
+    try:
+        raw = orjson.dumps(merged)
+    except TypeError as why:
+        raise errors.BadRequest(f"the patched object cannot be encoded: {why}") from None
     try:
         return decode.decode(raw, "json", schema, api_version=api_version, kind=kind, validation=validation)
     except errors.BadRequest as found:

@@ -5,6 +5,7 @@ Objects already in the form stock writes take the compiled way (kapi.schema.comp
 ways give the same. What is read may be plain JSON, or `Pairs` and `Number` made by kapi.schema.decode to keep what a dict loses.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,7 +71,19 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item) for item in value]
-    return float(value) if isinstance(value, Number) else value
+    if isinstance(value, Number) or (type(value) is int and not -(2**63) <= value < 2**64):
+        return _double(value)
+    return value
+
+
+def _double(number: Any) -> float:
+    """A number as Go keeps what is no 64-bit integer; raises DecodeError beyond what a double holds."""
+    try:
+        if math.isfinite(out := float(number)):
+            return out
+    except OverflowError:
+        pass
+    raise DecodeError(f"json: cannot unmarshal number {number} into Go value of type float64")
 
 
 class Reading:

@@ -35,7 +35,7 @@ def pem_types(data: bytes) -> list[str]:
 class CertificateSigningRequestStrategy(Strategy):
     """certificates.k8s.io/v1 CertificateSigningRequest."""
 
-    name_check = staticmethod(names.any_name)
+    name_check = staticmethod(names.path_segment)
     generation = False
     reset_fields = (("spec",),)
     fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}

@@ -21,8 +21,9 @@ NEEDED_KEYS: dict[str, tuple[str, ...]] = {"kubernetes.io/ssh-auth": ("ssh-priva
 DOCKER_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
 
 
-def _size(encoded: str) -> int:
-    """Bytes a base64 text stands for."""
+def _size(encoded: str | None) -> int:
+    """Bytes a base64 text stands for; null stands for none."""
+    encoded = encoded or ""
     return len(encoded) * 3 // 4 - encoded.count("=", -2)
 
 
