@@ -117,6 +117,10 @@ class Strategy:
         meta = obj.get("metadata") or {}
         return [meta.get("name", ""), meta.get("creationTimestamp")]
 
+    def row_conditions(self, obj: Object) -> list[Object]:
+        """What a Table says of a row as a whole: that the work it stands for is over."""
+        return []
+
     def to_storage(self, obj: Object, version: str) -> Object:
         """From the served version (an apiVersion, e.g. "autoscaling/v1") to the stored one; most kinds have one shape for all."""
         return obj

@@ -37,7 +37,11 @@ def row(kind: Kind, obj: Object, include: str, now: float) -> Object:
         shown = obj
     elif include != "None":
         shown = partial(obj)
-    return {"cells": kind.strategy.row(obj, now), "object": shown}
+    out: Object = {"cells": kind.strategy.row(obj, now)}
+    if conditions := kind.strategy.row_conditions(obj):
+        out["conditions"] = conditions
+    out["object"] = shown
+    return out
 
 
 def table(kind: Kind, objects: Iterable[Object], meta: Object, include: str, *, version: str = "v1", headed: bool = True) -> Object:

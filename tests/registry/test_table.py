@@ -41,3 +41,10 @@ def test_a_table_has_cells_for_its_columns() -> None:
     assert table.table(kind("", "configmaps"), [], {}, "None", headed=False) == {
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": None, "rows": [],
     }  # fmt: skip
+
+
+def test_the_row_of_a_finished_pod_says_so() -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": []}, "status": {"phase": "Succeeded"}}
+    over = {"type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed successfully."}
+    assert table.row(kind("", "pods"), pod, "None", 0.0)["conditions"] == [over]
+    assert "conditions" not in table.row(kind("", "pods"), {**pod, "status": {"phase": "Running"}}, "None", 0.0)

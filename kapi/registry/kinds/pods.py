@@ -185,3 +185,8 @@ class PodStrategy(Strategy):
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return pod_table.row(obj, now)
+
+    def row_conditions(self, obj: Object) -> list[Object]:
+        phase = (obj.get("status") or {}).get("phase")
+        text = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}.get(phase or "")
+        return [{"type": "Completed", "status": "True", "reason": phase, "message": text}] if text else []
