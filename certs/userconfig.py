@@ -45,16 +45,25 @@ def merge(added: bytes, path: Path | None = None) -> None:
         config["current-context"] = name
 
 
-def remove(path: Path | None = None, name: str = NAME) -> None:
-    """Take them out again; the context that was current before is current again. No file, no change."""
+def remove(path: Path | None = None, name: str = NAME, only: bytes = b"") -> None:
+    """Take them out again; the context that was current before is current again. No file, no change.
+
+    With `only`, a kubeconfig, nothing is done when the cluster of that name is another one by now.
+    """
     path = path or default_path()
     if not path.exists():
         return
     with _editing(path) as config:
+        if only and _cluster(config, name) != _cluster(yaml.safe_load(only), name):
+            return
         if config.get("current-context") == name:
             config["current-context"] = _previous(config, name) or ""
         for section in ("clusters", "contexts", "users"):
             config[section] = _without(config, section, name)
+
+
+def _cluster(config: Config, name: str) -> object:
+    return next((entry.get("cluster") for entry in config.get("clusters") or [] if entry.get("name") == name), None)
 
 
 def _without(config: Config, section: str, name: str) -> list[Config]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kapi import settings
+from kapi.cli import processes
 from kapi.cli.progress import Failure
 
 
@@ -95,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(settings.from_arguments(cls, parsed))
     except Failure as why:
+        processes.say_failed(str(why))
         print(f"kapi {command.name}: {why}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(serve(Settings(**given)))
     except (config.ConfigError, OSError) as error:
+        processes.say_failed(f"kubelet: {error}")
         print(f"kubelet: {error}", file=sys.stderr)
         return 1
     return 0

@@ -162,6 +162,13 @@ def _spawn(settings: Settings, program: str) -> "subprocess.Popen[bytes]":
 
 async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[bytes]":
     """Starts containerd and returns once it listens. Raises Unavailable."""
+    process = launch(settings)
+    await wait(settings, process, seconds)
+    return process
+
+
+def launch(settings: Settings) -> "subprocess.Popen[bytes]":
+    """Starts containerd; it may not listen yet. Raises Unavailable."""
     program = shutil.which("containerd")
     if program is None or shutil.which("runc") is None:
         raise Unavailable("containerd or runc is missing: install containerd and runc")
@@ -169,7 +176,11 @@ async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[
     settings.socket.unlink(missing_ok=True)
     if shutil.which("nft"):
         _nft(masquerade(settings))
-    process = _spawn(settings, program)
+    return _spawn(settings, program)
+
+
+async def wait(settings: Settings, process: "subprocess.Popen[bytes]", seconds: float = 20.0) -> None:
+    """Returns once it listens. Raises Unavailable."""
     try:
         async with asyncio.timeout(seconds):
             await _listening(settings, process)
@@ -177,7 +188,6 @@ async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[
         process.kill()
         process.wait()
         raise Unavailable(f"containerd did not listen on {settings.socket} within {seconds:.0f} s") from None
-    return process
 
 
 async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> None:

@@ -121,17 +121,30 @@ def busybox(name: str = BUSYBOX) -> bytes:
     return build(name, files, links=links, directories=directories, config={"Cmd": ["sh"]})
 
 
+async def missing(socket: str, names: Sequence[str]) -> list[str]:
+    """Those of `names` that containerd does not have. Raises ImageError."""
+    out = await _ctr(socket, "list", "--quiet")
+    present = set(out.split())
+    return [name for name in names if name not in present]
+
+
 async def load(socket: str, archive: bytes | Path) -> list[str]:
     """Imports an archive (OCI or Docker) into containerd for Kubernetes' use; the names of its images. Raises ImageError."""
+    source, data = ("-", archive) if isinstance(archive, bytes) else (str(archive), b"")
+    out = await _ctr(socket, "import", "--all-platforms", source, given=data)
+    return [line.split()[1] for line in out.splitlines() if line.startswith("unpacking ")]
+
+
+async def _ctr(socket: str, *arguments: str, given: bytes = b"") -> str:
+    """What `ctr images` prints. Raises ImageError."""
     program = shutil.which("ctr")
     if program is None:
         raise ImageError("ctr is missing: install containerd")
-    source = "-" if isinstance(archive, bytes) else str(archive)
     process = await asyncio.create_subprocess_exec(
-        program, "--address", socket, "--namespace", "k8s.io", "images", "import", "--all-platforms", source,
+        program, "--address", socket, "--namespace", "k8s.io", "images", *arguments,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate(archive if isinstance(archive, bytes) else None)
+    )  # fmt: skip
+    out, err = await process.communicate(given)
     if process.returncode:
-        raise ImageError(f"the image cannot be imported: {err.decode(errors='replace').strip()}")
-    return [line.split()[1] for line in out.decode().splitlines() if line.startswith("unpacking ")]
+        raise ImageError(f"ctr images {arguments[0]} failed: {err.decode(errors='replace').strip()}")
+    return out.decode()

@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 import certs.userconfig
-from kapi.api import settings as servers
-from kapi.cli import cleanup, processes
+from kapi.cli import cleanup, launching, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
-from kapi.objects import resource
+from kapi.objects import errors, resource
+from kubelet import images
 
 NAMES = ("kubelet", "control", "apiserver", "containerd", "simulated")
 """Every process a cluster may have, in the order they are stopped."""
@@ -49,6 +51,11 @@ class Place:
 
     data_dir: Path = DIRECTORY
     """Directory of the cluster."""
+
+    @property
+    def admin(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.data_dir / "pki" / "admin.conf"
 
 
 @dataclass(frozen=True)
@@ -94,16 +101,16 @@ def _check(given: Up) -> None:
         raise Failure(f"A cluster is running from {given.data_dir} ({', '.join(p.name for p in running)}). Stop it with: kapi down")
     if given.nodes > 1 and not given.simulate:
         raise Failure("More than one node on one machine needs --simulate.")
+    if not given.simulate:
+        _check_machine(given)
+        _check_port(_KUBELET_PORT, "It is the kubelet's: one machine runs one cluster with containers.")
+    _check_port(given.port, "Choose another with --port.")
     try:
         given.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
         (given.data_dir / ".writable").touch()
         (given.data_dir / ".writable").unlink()
     except OSError as why:
         raise Failure(f"The data directory {given.data_dir} can't be used: {why.strerror}. Name another with --data-dir.") from None
-    _check_port(given.port, "Choose another with --port.")
-    if not given.simulate:
-        _check_machine(given)
-        _check_port(_KUBELET_PORT, "It is the kubelet's: one machine runs one cluster with containers.")
 
 
 def _check_port(port: int, advice: str) -> None:
@@ -133,80 +140,34 @@ def up(given: Up) -> int:
     given = replace(given, data_dir=given.data_dir.absolute())
     _check(given)
     progress = Progress()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
     try:
-        with progress.step("Certificates and keys"):
-            settings = servers.Settings(data_dir=given.data_dir, port=given.port)
-            address = servers.own_address()
-            pki = servers.certificates(settings, {} if given.simulate else {given.name: (address,)})
-        if given.simulate:
-            with progress.step(f"API server, controllers, scheduler and {given.nodes} simulated node{'s' if given.nodes > 1 else ''}"):
-                _simulated(given)
-        else:
-            _real(given, pki, progress)
+        (launching.simulated if given.simulate else launching.real)(given, progress)
         with progress.step("Waiting for the node to be Ready" if given.nodes == 1 else f"Waiting for {given.nodes} nodes to be Ready"):
-            asyncio.run(_nodes_ready(pki / "admin.conf", given.nodes))
+            asyncio.run(_nodes_ready(given.admin, given.nodes))
         if given.kubeconfig:
             with progress.step("Context kapi in your kubeconfig"):
-                certs.userconfig.merge((pki / "admin.conf").read_bytes())
+                _merge(given.admin)
     except BaseException:
         _stop(given)
         raise
     progress.done("The cluster is up.")
-    image = "localhost/kapi/busybox:1"
-    print(f"\nNext: kubectl --context kapi create deployment web --image={image} -- httpd -f -p 8080")
+    print(f"\nNext: kubectl --context kapi create deployment web --image={images.BUSYBOX} -- httpd -f -p 8080")
     return _stay(given) if given.foreground else 0
+
+
+def _merge(admin: Path) -> None:
+    try:
+        certs.userconfig.merge(admin.read_bytes())
+    except (OSError, ValueError, yaml.YAMLError) as why:
+        path = certs.userconfig.default_path()
+        raise Failure(f"The context kapi can't go into {path}: {why}. Leave it out with --no-kubeconfig.") from None
 
 
 def _stay(given: Up) -> int:
     print("Press ctrl-C to stop.", flush=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     return down(Place(given.data_dir))
-
-
-def _common(given: Up) -> list[str]:
-    return ["--data-dir", str(given.data_dir), "--port", str(given.port)]
-
-
-def _simulated(given: Up) -> None:
-    command = processes.python("kapi", "simulated", *_common(given), "--nodes", str(given.nodes))
-    Process("simulated", given.data_dir).start(command).wait()
-
-
-def _real(given: Up, pki: Path, progress: Progress) -> None:
-    with progress.step("API server and containerd"):
-        server = Process("apiserver", given.data_dir).start(processes.python("kapi", "apiserver", *_common(given)))
-        endpoint = given.container_runtime_endpoint or asyncio.run(_containerd(given))
-        server.wait()
-    with progress.step("Controllers, scheduler, proxy and kubelet"):
-        control = Process("control", given.data_dir).start(processes.python("kapi", "control", "--pki", str(pki)))
-        kubelet = Process("kubelet", given.data_dir).start(_kubelet(given, pki, endpoint))
-        control.wait()
-        kubelet.wait()
-
-
-async def _containerd(given: Up) -> str:
-    """Start an own containerd and give it the images it can't pull; its endpoint."""
-    from kubelet import containerd, images
-
-    settings = containerd.Settings(given.data_dir / "containerd", pod_cidr=given.pod_cidr)
-    try:
-        process = await containerd.start(settings)
-        Process("containerd", given.data_dir).adopt(process.pid)
-        for archive in (images.pause(), images.busybox()):
-            await images.load(str(settings.socket), archive)
-    except (containerd.Unavailable, images.ImageError) as why:
-        raise Failure(str(why)) from None
-    return settings.endpoint
-
-
-def _kubelet(given: Up, pki: Path, endpoint: str) -> list[str]:
-    node = pki / "nodes" / given.name
-    return processes.python(
-        "kubelet", "--node-name", given.name, "--kubeconfig", str(node / "kubelet.conf"), "--root-dir", str(given.data_dir / "kubelet"),
-        "--pod-logs-dir", str(given.data_dir / "pod-logs"), "--container-runtime-endpoint", endpoint, "--pod-cidr", given.pod_cidr,
-        "--tls-cert-file", str(node / "serving.crt"), "--tls-private-key-file", str(node / "serving.key"),
-        "--client-ca-file", str(pki / "ca.crt"), "--cgroup-root", cleanup.CGROUP,
-    )  # fmt: skip
 
 
 async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> None:
@@ -240,13 +201,12 @@ def _is_ready(node: dict[str, Any]) -> bool:
 
 
 def _stop(place: Place) -> None:
-    """Everything of the cluster but its data: processes, pods, mounts, network, context."""
-    endpoint = place.data_dir / "containerd" / "containerd.sock"
+    """Everything of the cluster but its data: processes, pods, mounts, network."""
     by_name = {p.name: p for p in _processes(place)}
     for name in ("simulated", "kubelet", "control"):
         by_name[name].stop()
-    if by_name["containerd"].pid:
-        asyncio.run(cleanup.remove_pods(f"unix://{endpoint}"))
+    if cleanup.expected(place.data_dir):
+        asyncio.run(cleanup.remove_pods(place.data_dir, running=bool(by_name["containerd"].pid)))
     by_name["apiserver"].stop()
     by_name["containerd"].stop()
     cleanup.machine(place.data_dir)
@@ -260,7 +220,8 @@ def down(given: Place) -> int:
         print(f"No cluster is running from {given.data_dir}.")
     with progress.step("Stopping pods and processes"):
         _stop(given)
-    certs.userconfig.remove()
+    if given.admin.exists():
+        certs.userconfig.remove(only=given.admin.read_bytes())
     progress.done("The cluster is down.")
     return 0
 
@@ -290,7 +251,7 @@ def _confirmed(question: str) -> bool:
 
 
 def status(given: Place) -> int:
-    """Print the processes with their memory; 1 when none runs."""
+    """Print the processes with their memory, and the nodes; 1 when none runs."""
     running = _running(given)
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
@@ -298,7 +259,22 @@ def status(given: Place) -> int:
         print(f"No cluster is running from {given.data_dir}. Start one with: kapi up")
         return 1
     print(f"{'all':12}              {sum(processes.resident(p.pid) for p in running) / 2**20:6.1f} MB")
+    for line in asyncio.run(_node_lines(given.admin)):
+        print(line)
     return 0
+
+
+async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
+    """A line for each node, or one that says why there is none."""
+    client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-status")
+    try:
+        async with asyncio.timeout(seconds):
+            nodes = (await client.list(resource.NODES))["items"]
+    except (TimeoutError, OSError, errors.StatusError) as why:
+        return [f"The API server does not answer: {why or 'it takes too long'}"]
+    finally:
+        await client.close()
+    return [f"node {n['metadata']['name']:20} {'Ready' if _is_ready(n) else 'NotReady'}" for n in nodes] or ["There is no node."]
 
 
 def _file(given: Place, name: str) -> str:
@@ -330,8 +306,6 @@ class Image(Place):
 
 def image(given: Image) -> int:
     """Load an archive; the names of its images are printed."""
-    from kubelet import images
-
     endpoint = given.data_dir / "containerd" / "containerd.sock"
     if not endpoint.exists():
         raise Failure("The cluster runs no containerd of its own: load the image where its runtime is.")

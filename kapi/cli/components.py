@@ -35,7 +35,13 @@ def supervise(main: Coroutine[Any, Any, None], run: Callable[[Coroutine[Any, Any
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    run(until_told())
+    try:
+        run(until_told())
+    except BaseExceptionGroup as several:
+        first = several.exceptions[0]
+        if isinstance(first, Failure):
+            raise first from None
+        raise
     return 0
 
 
@@ -72,9 +78,14 @@ async def apiserver(settings: Any) -> None:
     try:
         await room.run(settings, pki, processes.say_ready)
     except storage.Unusable as why:
-        raise Failure(str(why)) from None
+        raise Failure(_sentence(str(why))) from None
     except OSError as why:
         raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 async def controllers(settings: ClientSettings) -> None:
@@ -97,13 +108,21 @@ async def scheduler(settings: ClientSettings) -> None:
         await room.run(api, room.Settings())
 
 
-async def proxy(settings: ClientSettings) -> None:
+@dataclass(frozen=True)
+class ProxySettings(ClientSettings):
+    """The service proxy of this node."""
+
+    table: str = "kapi"
+    """Name of its nftables table."""
+
+
+async def proxy(settings: ProxySettings) -> None:
     """The service proxy."""
     from kapi import proxy as room
 
     async with client(settings.kubeconfig, "kube-proxy") as api:
         processes.say_ready()
-        await room.run(api, room.Settings())
+        await room.run(api, room.Settings(table=settings.table))
 
 
 @dataclass(frozen=True)
@@ -114,22 +133,24 @@ class ControlSettings:
     """Directory with controller-manager.conf, scheduler.conf and proxy.conf."""
     proxy: bool = True
     """Run the service proxy too (needs root and nftables)."""
+    table: str = "kapi"
+    """Name of the proxy's nftables table."""
 
 
 async def control(settings: ControlSettings) -> None:
     """Everything of floor 6 but the kubelet, each under its own identity."""
-    parts: list[tuple[Any, str]] = [(controllers, "controller-manager"), (scheduler, "scheduler")]
-    if settings.proxy:
-        parts.append((proxy, "proxy"))
     async with asyncio.TaskGroup() as group:
-        for part, name in parts:
-            group.create_task(part(ClientSettings(settings.pki / f"{name}.conf")))
+        group.create_task(controllers(ClientSettings(settings.pki / "controller-manager.conf")))
+        group.create_task(scheduler(ClientSettings(settings.pki / "scheduler.conf")))
+        if settings.proxy:
+            group.create_task(proxy(ProxySettings(settings.pki / "proxy.conf", settings.table)))
 
 
-async def simulated(settings: Any) -> None:
+async def simulated(settings: Any, ready: Callable[[], None] = processes.say_ready) -> None:
     """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
+    from kapi import storage
     from kapi.api import apiserver as server_room
     from kapi.api.settings import Settings, certificates
     from kapi.client.local import LocalTransport
@@ -152,7 +173,9 @@ async def simulated(settings: Any) -> None:
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
             group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
             group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
-            group.create_task(assembly.run(nodes, local(app, "kubelet"), processes.say_ready))
+            group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
+    except storage.Unusable as why:
+        raise Failure(_sentence(str(why))) from None
     except OSError as why:
         raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
 
@@ -196,7 +219,7 @@ def commands() -> dict[str, tuple[type[Any], Callable[[Any], int]]]:
         "apiserver": (ServerSettings, _server(apiserver)),
         "controllers": (ClientSettings, _runner(controllers)),
         "scheduler": (ClientSettings, _runner(scheduler)),
-        "proxy": (ClientSettings, _runner(proxy)),
+        "proxy": (ProxySettings, _runner(proxy)),
         "control": (ControlSettings, _runner(control)),
         "simulated": (SimulatedSettings, _server(simulated)),
     }

@@ -73,9 +73,9 @@ def is_local(address: str) -> bool:
     return True
 
 
-async def cleanup() -> None:
+async def cleanup(table: str = rules.TABLE) -> None:
     """Take away everything the proxy ever wrote."""
-    await nft(rules.cleanup(families()))
+    await nft(rules.cleanup(families(), table))
 
 
 class Proxy:
@@ -86,8 +86,8 @@ class Proxy:
         self._settings = settings
         self._nodes: dict[str, Object] = {}
         self._place = self._found_place()
-        self._options = Options(settings.cluster_cidr, settings.masquerade_all, not bridged_traffic_is_seen())
-        self._tables = {family: Table(family) for family in families()}
+        self._options = Options(settings.cluster_cidr, settings.masquerade_all, not bridged_traffic_is_seen(), settings.table)
+        self._tables = {family: Table(family, settings.table) for family in families()}
         self._ports: dict[str, dict[tuple[str, str], ServicePort]] = {}
         """Service -> (family, port name with protocol) -> what is written for it."""
         self._dirty: dict[str, None] = {}

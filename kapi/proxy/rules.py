@@ -1,4 +1,4 @@
-"""Service ports turned into nftables: one table `kapi` per family, verdict maps keyed by address . protocol . port. Pure.
+"""Service ports turned into nftables: one table (`kapi`) per family, verdict maps keyed by address . protocol . port. Pure.
 
 A `Fragment` is what one service port adds: chains of its own and elements of the shared maps. Changes are scripts for `nft -f`
 that touch only what differs between two fragments, in one transaction. How a packet goes:
@@ -55,6 +55,8 @@ class Options:
     masquerade_all: bool = False
     masquerade_same_link: bool = False
     """Masquerade between endpoints behind one bridge, needed where bridged replies do not pass netfilter."""
+    table: str = TABLE
+    """What the table is called."""
 
     def pods(self, family: str) -> str:
         """The pods' range in this family, or ''."""
@@ -68,7 +70,7 @@ def base(family: str, options: Options) -> str:
     key = f"{f.address} . inet_proto . inet_service"
     same_link = "    ct status dnat fib daddr . iif oif exists jump mark-for-masquerade\n" if options.masquerade_same_link else ""
     return f"""\
-table {f.word} {TABLE} {{
+table {f.word} {options.table} {{
   comment "rules for Services"
   set {CLUSTER_IPS} {{ type {f.address}; }}
   set {HAIRPIN} {{ type {f.address} . {f.address}; }}
@@ -270,9 +272,9 @@ def _keys(elements: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return groups
 
 
-def change(family: str, old: Fragment, new: Fragment) -> str:
+def change(family: str, old: Fragment, new: Fragment, table: str = TABLE) -> str:
     """The script that leads from one state to the other; '' when nothing differs."""
-    word = f"{FAMILIES[family].word} {TABLE}"
+    word = f"{FAMILIES[family].word} {table}"
     lines = [f"add set {word} {name} {{ {text} }}" for name, text in new.sets.items() if old.sets.get(name) != text]
     fresh = {name: rules for name, rules in new.chains.items() if old.chains.get(name) != rules}
     lines += [f"add chain {word} {name}" for name in fresh if name not in old.chains]
@@ -293,10 +295,11 @@ def change(family: str, old: Fragment, new: Fragment) -> str:
 
 def everything(families: Iterable[str], options: Options, wanted: Mapping[str, Fragment]) -> str:
     """The script that replaces whatever was there, in one transaction."""
-    return cleanup(families) + "".join(base(f, options) + change(f, EMPTY, wanted.get(f, EMPTY)) for f in families)
+    fresh = (base(f, options) + change(f, EMPTY, wanted.get(f, EMPTY), options.table) for f in families)
+    return cleanup(families, options.table) + "".join(fresh)
 
 
-def cleanup(families: Iterable[str]) -> str:
+def cleanup(families: Iterable[str], table: str = TABLE) -> str:
     """The script that leaves nothing behind."""
     words = [FAMILIES[f].word for f in families]
-    return "".join(f"add table {w} {TABLE}\ndelete table {w} {TABLE}\n" for w in words)
+    return "".join(f"add table {w} {table}\ndelete table {w} {table}\n" for w in words)

@@ -11,5 +11,7 @@ class Settings:
     """Pod addresses of the whole cluster; traffic to cluster IPs from elsewhere is masqueraded. Empty: none is."""
     masquerade_all: bool = False
     """Masquerade all traffic to cluster IPs."""
+    table: str = "kapi"
+    """What the nftables table is called."""
     health_address: str = "0.0.0.0"
     """Where health check node ports listen."""

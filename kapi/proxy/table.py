@@ -11,8 +11,8 @@ from kapi.proxy.rules import EMPTY, Fragment
 
 
 class Table:
-    def __init__(self, family: str) -> None:
-        self.family = family
+    def __init__(self, family: str, name: str = rules.TABLE) -> None:
+        self.family, self.name = family, name
         self._fragments: dict[str, Fragment] = {}
         self._owners: dict[tuple[str, str], dict[str, str]] = {}
 
@@ -33,7 +33,7 @@ class Table:
                 for key, verdict in new.elements.items():
                     self._owners.setdefault(key, {})[name] = verdict
         after.elements = self._winners(touched)
-        return rules.change(self.family, before, after)
+        return rules.change(self.family, before, after, self.name)
 
     def _disown(self, name: str, old: Fragment) -> None:
         for key in old.elements:

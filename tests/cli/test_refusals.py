@@ -1,0 +1,95 @@
+"""What `kapi up` refuses: one sentence, exit status 1, nothing started and nothing left."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from kapi import __main__ as cli
+from kapi.cli import cleanup, processes
+from kapi.cli.progress import Failure
+from tests.e2e.cluster import free_port
+from tests.e2e.conftest import processes_of
+
+
+def refusal(capsys: pytest.CaptureFixture[str], directory: Path, *options: str, port: int = 0) -> str:
+    """What `kapi up` says on its way out; no process of it is left."""
+    arguments = ["up", "--no-kubeconfig", "--data-dir", str(directory), "--port", str(port or free_port()), *options]
+    assert cli.main(arguments) == 1
+    assert processes_of(directory) == []
+    said = capsys.readouterr().err
+    assert said.startswith("kapi up: ")
+    assert said.count("\n") == 1
+    return said.removeprefix("kapi up: ").rstrip("\n")
+
+
+def test_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refusal(capsys, tmp_path / "new", "--simulate", port=port)
+    assert said == f"Port {port} can't be used: Address already in use. Choose another with --port."
+    assert not (tmp_path / "new").exists()
+
+
+def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    said = refusal(capsys, tmp_path)
+    assert said == "Real containers need root: run it with sudo, or without containers: kapi up --simulate"
+
+
+def test_programs_that_are_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = refusal(capsys, tmp_path / "data")
+    missing = ("busybox-static", "catatonit", "conntrack", "containerd", "iproute2", "nftables", "runc")
+    assert said == f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}"
+
+
+def test_several_nodes_with_containers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert refusal(capsys, tmp_path, "--nodes", "2") == "More than one node on one machine needs --simulate."
+
+
+def test_a_file_where_the_directory_should_be(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(capsys, tmp_path / "file", "--simulate")
+    assert said == f"The data directory {tmp_path}/file can't be used: File exists. Name another with --data-dir."
+
+
+def test_a_key_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "ca.key").write_text("nonsense")
+    said = refusal(capsys, tmp_path, "--simulate")
+    assert said.startswith(f"The keys and certificates in {tmp_path}/pki can't be used: ")
+    assert said.endswith("Delete what is broken.")
+
+
+@pytest.mark.slow
+def test_a_database_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "kapi.db").write_bytes(b"nonsense" * 1000)
+    said = refusal(capsys, tmp_path, "--simulate")
+    assert said == f"The data in {tmp_path}/kapi.db cannot be opened: file is not a database."
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_early_leaves_its_last_words(tmp_path: Path) -> None:
+    starting = processes.Process("control", tmp_path).start(processes.python("nosuchmodule"))
+    with pytest.raises(Failure, match=r"(?s)control ended while starting\. The end of .*control\.log:\n.*No module named nosuchmodule"):
+        starting.wait()
+    assert not (tmp_path / "run" / "control.pid").exists()
+
+
+def test_every_directory_has_its_own_names() -> None:
+    plain, one, other = (cleanup.marks(path) for path in (cleanup.DEFAULT, Path("/a"), Path("/b")))
+    assert plain == cleanup.Marks("/kapi", "kapi0", "kapi")
+    for name in ("cgroup", "bridge", "table"):
+        assert len({getattr(marks, name) for marks in (plain, one, other)}) == 3
+    assert len(one.bridge) <= 15
+
+
+def test_a_cluster_that_had_no_containers_has_nothing_to_clean(tmp_path: Path) -> None:
+    assert not cleanup.expected(tmp_path)
+    cleanup.expect(tmp_path)
+    assert cleanup.expected(tmp_path) is (os.geteuid() == 0)
