@@ -3,6 +3,7 @@
 from kapi.registry.kinds.apiservice import APIServiceStrategy
 from kapi.registry.kinds.autoscaling import AutoscalerStrategy
 from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
+from kapi.registry.kinds.components import ComponentStatusStrategy
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from kapi.registry.kinds.cronjobs import CronJobStrategy
 from kapi.registry.kinds.custom import CustomResourceDefinitionStrategy
@@ -64,6 +65,7 @@ from kapi.registry.strategy import Strategy
 
 STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     # (group, plural): strategy
+    ("", "componentstatuses"): ComponentStatusStrategy,
     ("", "configmaps"): ConfigMapStrategy,
     ("", "endpoints"): EndpointsStrategy,
     ("", "events"): EventStrategy,
