@@ -95,7 +95,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer.on(_feed(lambda name: kubelet))
     await kubelet.adopt(informer.items())
     if settings.port and settings.tls_cert_file:
-        await _serve(settings, client, [kubelet], server.bound(_listen(settings)))
+        group.create_task(_serve(settings, client, [kubelet], server.bound(_listen(settings))))
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
 
@@ -106,8 +106,13 @@ def _listen(settings: Settings) -> server.Listen:
 
 
 async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], sock: socket.socket) -> None:
-    """Answer on the kubelet's own port."""
-    await server.Server(App(kubelets, client, settings.node_name), _listen(settings)).start(sock)
+    """Answer on the kubelet's own port until cancelled."""
+    answering = server.Server(App(kubelets, client, settings.node_name), _listen(settings))
+    await answering.start(sock)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await answering.stop(0)
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
@@ -127,7 +132,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     await informer.synced.wait()
     informer.on(_feed(kubelets.get))
     if sock:
-        await _serve(settings, client, list(kubelets.values()), sock)
+        group.create_task(_serve(settings, client, list(kubelets.values()), sock))
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
         group.create_task(kubelet.node.run(kubelet.check))

@@ -1,0 +1,136 @@
+"""A real cluster inside a test: API server on a free port, controllers, scheduler and simulated nodes, in a thread of this process.
+
+    with kapi.testing.cluster() as cluster:
+        api = kubernetes.config.new_client_from_config(str(cluster.kubeconfig))
+
+Objects are kept in memory and gone afterwards; pods are scheduled and become Running, but no container runs. With pytest the fixture
+`cluster` (kapi.testing.plugin, there once kapi is installed) is the same, brought up once a session.
+"""
+
+import asyncio
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kapi.cli import components
+from kapi.client import config
+from kapi.client.client import Client
+from kapi.objects.resource import NODES, SERVICE_ACCOUNTS, Resource
+
+__all__ = ["Cluster", "cluster"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a running cluster is, and how to come in as its administrator."""
+
+    directory: Path
+    port: int
+
+    @property
+    def server(self) -> str:
+        """'https://127.0.0.1:34567'."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig file of the administrator."""
+        return self.directory / "pki" / "admin.conf"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the cluster's CA."""
+        return self.directory / "pki" / "ca.crt"
+
+    @property
+    def token(self) -> str:
+        """The administrator's bearer token."""
+        return (self.directory / "tokens.csv").read_text().partition(",")[0]
+
+
+@contextmanager
+def cluster(nodes: int = 1) -> Iterator[Cluster]:
+    """A cluster that is ready: `nodes` simulated nodes (node-0 …) and the service account of namespace default are there."""
+    with tempfile.TemporaryDirectory(prefix="kapi-testing-") as directory:
+        made = Cluster(Path(directory), _free_port())
+        running = _Running(components.SimulatedSettings(made.directory, made.port, "memory:", nodes, "node-0" if nodes == 1 else "node"))
+        running.start()
+        try:
+            yield made
+        finally:
+            running.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class _Running:
+    """The cluster's thread and event loop."""
+
+    def __init__(self, settings: components.SimulatedSettings) -> None:
+        self._settings = settings
+        self._ready: Future[None] = Future()
+        self._stop: Callable[[], Any] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="kapi-cluster", daemon=True)
+
+    def start(self) -> None:
+        """Start it, return when it is ready. Raises whatever kept it from starting."""
+        self._thread.start()
+        self._ready.result()
+
+    def stop(self) -> None:
+        self._stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except asyncio.CancelledError:
+            return
+        except BaseException as why:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(why)
+
+    async def _serve(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
+        registered = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(components.simulated(self._settings, registered.set))
+            await registered.wait()
+            await _usable(self._settings)
+            self._ready.set_result(None)
+
+
+async def _usable(settings: components.SimulatedSettings) -> None:
+    """Return when pods can be created and will find a node."""
+    client = config.connect(config.from_kubeconfig(settings.data_dir / "pki" / "admin.conf"), agent="kapi-testing")
+    try:
+        ready = {f"{settings.node_name}-{i}" for i in range(settings.nodes)} if settings.nodes > 1 else {settings.node_name}
+        await _seen(client, NODES, None, ready)
+        await _seen(client, SERVICE_ACCOUNTS, "default", {"default"})
+    finally:
+        await client.close()
+
+
+async def _seen(client: Client, resource: Resource, namespace: str | None, names: set[str]) -> None:
+    """Return when all of them have been there (nodes: Ready)."""
+    missing = set(names)
+    async with aclosing(client.watch(resource, namespace, version="0")) as events:  # type: ignore[type-var]
+        async for _, obj in events:
+            conditions = (obj.get("status") or {}).get("conditions") or ()
+            if resource is not NODES or any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+                missing.discard(obj["metadata"]["name"])
+            if not missing:
+                return
