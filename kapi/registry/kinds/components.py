@@ -20,6 +20,6 @@ class ComponentStatusStrategy(Strategy):
     )  # fmt: skip
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        healthy = next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
+        healthy: Object = next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
         known = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.get("status") or "", "Unknown")
         return [obj["metadata"]["name"], known, healthy.get("message") or "", healthy.get("error") or ""]
