@@ -90,7 +90,7 @@ def _one(kind: Kind, verb: str, sub: str = "") -> Object:
     spoken = _spoken(kind, sub)
     type_ = builtin.named(*spoken) or type_name(kind)
     body = {"get": "", "delete": META + "DeleteOptions", "patch": META + "Patch"}.get(verb, type_)
-    answer = META + "Status" if verb == "delete" else "" if sub == "log" else type_
+    answer = META + "Status" if verb == "delete" and not kind.strategy.returns_deleted else "" if sub == "log" else type_
     named = f"{NAMES[verb]}{_scoped(kind)}{sub[:1].upper()}{sub[1:]}"
     action = {"get": "get", "update": "put", "create": "post"}.get(verb, verb)
     return _operation(kind, action, named, QUERIES.get(verb, ()), answer, body, spoken)

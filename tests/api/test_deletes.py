@@ -6,7 +6,8 @@ import pytest
 
 from kapi.client.client import Client
 from kapi.objects import errors, time
-from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
+from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
+from kapi.registry.kinds import STRATEGIES
 from tests.api.asking import MAPS, ask, config_map, deployment, pod
 from tests.api.asking import PODS as POD_PATH
 
@@ -21,6 +22,22 @@ async def test_at_once(client: Client) -> None:
     details = {"name": "a", "kind": "configmaps", "uid": made["metadata"]["uid"]}
     assert status == {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
     assert not await there(client, "a")
+
+
+async def test_some_kinds_answer_with_what_is_gone(client: Client) -> None:
+    made = await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "a", "namespace": "default"}})
+    gone = await client.delete(SERVICE_ACCOUNTS, "a", namespace="default")
+    assert (gone["kind"], gone["metadata"]["uid"]) == ("ServiceAccount", made["metadata"]["uid"])
+
+
+def test_which_kinds_those_are() -> None:
+    """As the DELETE operations of stock's OpenAPI declare."""
+    plurals = {plural for (_, plural), strategy in STRATEGIES.items() if strategy.returns_deleted}
+    assert plurals == {
+        "csidrivers", "csinodes", "deviceclasses", "devicetaintrules", "persistentvolumeclaims", "persistentvolumes", "pods",
+        "podtemplates", "resourceclaims", "resourceclaimtemplates", "resourcequotas", "resourceslices", "serviceaccounts",
+        "services", "storageclasses", "volumeattachments", "volumeattributesclasses",
+    }  # fmt: skip
 
 
 async def test_preconditions(client: Client) -> None:

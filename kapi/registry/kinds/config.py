@@ -129,6 +129,7 @@ def _validate_docker(e: Errors, field: str, encoded: str | None) -> None:
 class ServiceAccountStrategy(Strategy):
     """core/v1 ServiceAccount."""
 
+    returns_deleted = True
     status = False
     generation = False
     columns = rules.columns("Name", "Age")

@@ -199,6 +199,7 @@ def _qualified_name(e: Errors, field: str, text: str) -> None:
 class ResourceClaimStrategy(Strategy):
     """ResourceClaim."""
 
+    returns_deleted = True
     generation = False
     columns = rules.columns("Name", "State: A summary of the current state (allocated, pending, reserved, etc.).", "Age")
 
@@ -227,6 +228,7 @@ class ResourceClaimStrategy(Strategy):
 class ResourceClaimTemplateStrategy(Strategy):
     """ResourceClaimTemplate."""
 
+    returns_deleted = True
     status = False
     generation = False
     columns = rules.columns("Name", "Age")
@@ -251,6 +253,7 @@ class ResourceClaimTemplateStrategy(Strategy):
 class DeviceClassStrategy(Strategy):
     """DeviceClass."""
 
+    returns_deleted = True
     status = False
     columns = rules.columns("Name", "Age")
 
@@ -277,6 +280,7 @@ class DeviceClassStrategy(Strategy):
 class ResourceSliceStrategy(Strategy):
     """ResourceSlice."""
 
+    returns_deleted = True
     status = False
     fields = {"spec.nodeName": lambda o: o["spec"].get("nodeName") or "", "spec.driver": lambda o: o["spec"].get("driver") or ""}
     columns = rules.columns(

@@ -51,6 +51,7 @@ def storage_class(obj: Object) -> str:
 class PersistentVolumeStrategy(Strategy):
     """core/v1 PersistentVolume."""
 
+    returns_deleted = True
     generation = False
     columns = rules.columns(
         "Name", "Capacity=core.v1.PersistentVolumeSpec.capacity", "Access Modes=core.v1.PersistentVolumeSpec.accessModes",
@@ -209,6 +210,7 @@ def _upgraded(old: Object, new: Object | None) -> Object:
 class PersistentVolumeClaimStrategy(Strategy):
     """core/v1 PersistentVolumeClaim."""
 
+    returns_deleted = True
     generation = False
     columns = rules.columns(
         "Name", "Status=core.v1.PersistentVolumeClaimStatus.phase", "Volume=core.v1.PersistentVolumeClaimSpec.volumeName",

@@ -191,6 +191,7 @@ class PodCertificateRequestStrategy(Strategy):
 class DeviceTaintRuleStrategy(Strategy):
     """resource.k8s.io DeviceTaintRule."""
 
+    returns_deleted = True
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {}).setdefault("taint", {})
         obj.setdefault("status", {})

@@ -132,6 +132,7 @@ def _compare_limits(e: Errors, at: str, limit: Object, name: str) -> None:
 class ResourceQuotaStrategy(Strategy):
     """core/v1 ResourceQuota."""
 
+    returns_deleted = True
     generation = False
     columns = rules.columns(
         "Name", "Request: Request represents a minimum amount of cpu/memory that a container may consume.",

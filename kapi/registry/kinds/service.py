@@ -42,6 +42,7 @@ def needs_health_check(spec: Object) -> bool:
 class ServiceStrategy(Strategy):
     """core/v1 Service."""
 
+    returns_deleted = True
     name_check = staticmethod(names.dns_label)
     generation = False
     fields = {"spec.clusterIP": lambda o: o["spec"].get("clusterIP", ""), "spec.type": lambda o: o["spec"].get("type", "")}

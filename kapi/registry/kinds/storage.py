@@ -58,6 +58,7 @@ def _parameters(e: Errors, field: str, values: dict[str, str], *, needed: bool =
 class StorageClassStrategy(Strategy):
     """storage.k8s.io/v1 StorageClass."""
 
+    returns_deleted = True
     status = False
     generation = False
     columns = rules.columns(
@@ -115,6 +116,7 @@ def _validate_topologies(e: Errors, terms: list[Object]) -> None:
 class CSIDriverStrategy(Strategy):
     """storage.k8s.io/v1 CSIDriver."""
 
+    returns_deleted = True
     name_check = staticmethod(names.path_segment)
     status = False
     generation = False
@@ -179,6 +181,7 @@ def _validate_tokens(e: Errors, requests: list[Object]) -> None:
 class CSINodeStrategy(Strategy):
     """storage.k8s.io/v1 CSINode."""
 
+    returns_deleted = True
     status = False
     generation = False
     unconditional_update = False
@@ -225,6 +228,7 @@ def _validate_driver(e: Errors, at: str, driver: Object, seen: set[str]) -> None
 class VolumeAttachmentStrategy(Strategy):
     """storage.k8s.io/v1 VolumeAttachment."""
 
+    returns_deleted = True
     generation = False
     unconditional_update = False
     columns = rules.columns(
@@ -284,6 +288,7 @@ class CSIStorageCapacityStrategy(Strategy):
 class VolumeAttributesClassStrategy(Strategy):
     """storage.k8s.io/v1 VolumeAttributesClass."""
 
+    returns_deleted = True
     status = False
     generation = False
     columns = rules.columns("Name", "DriverName=storage.v1.VolumeAttributesClass.driverName", "Age")
