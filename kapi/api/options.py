@@ -28,8 +28,9 @@ ANY_STATE = -1
 """The revision in a continue token that goes on with whatever is there by then, after a 410."""
 
 
-def parse_query(raw: bytes) -> dict[str, str]:
-    """The first value of each parameter; dryRun and the like are never given twice by real clients."""
+@lru_cache(maxsize=512)
+def parse_query(raw: bytes) -> Mapping[str, str]:
+    """The first value of each parameter; dryRun and the like are never given twice by real clients, which repeat themselves."""
     if not raw:
         return {}
     out: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """A request: the URL taken apart, headers and body at hand. Knows nothing of kinds."""
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -96,11 +96,11 @@ class Request:
         """Of the answer, once there is one."""
         self.user = User("")
         self.warnings: list[str] = []
-        self._query: dict[str, str] | None = None
+        self._query: Mapping[str, str] | None = None
         self._body: bytes | None = None
 
     @property
-    def query(self) -> dict[str, str]:
+    def query(self) -> Mapping[str, str]:
         if self._query is None:
             self._query = options.parse_query(self.scope["query_string"])
         return self._query

@@ -8,6 +8,8 @@ Reordering a list whose items have keys is no change. `created` is the fast path
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from kapi.schema.fieldset import MEMBER, FieldSet, child, granular, item_step, items
 from kapi.schema.schema import ANY, ZEROS, Schema
 
@@ -83,9 +85,31 @@ def _into_struct(schema: Schema, value: Object, skip: frozenset[str]) -> Object:
     return out
 
 
+_KEPT = 128
+"""Specs whose field sets are kept: what comes from one template has one spec."""
+_kept: dict[tuple[str, bytes], Object] = {}
+
+
+def _spec(schema: Schema, spec: Object) -> Object:
+    """The children of `spec`: 50 µs to work out for a pod, 4 to find again."""
+    key = (schema.name, orjson.dumps(spec))
+    found = _kept.get(key)
+    if found is None:
+        if len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]
+        found = _kept[key] = _into_struct(schema, spec, frozenset())
+    return found
+
+
 def created(schema: Schema, obj: Object, skip: frozenset[str] = frozenset()) -> FieldSet:
     """The fields whoever creates the object owns; `skip` are fields the endpoint resets ("status")."""
-    out = _into_struct(schema, obj, skip | _NO_FIELDS | {"metadata"})
+    spec, node = obj.get("spec"), child(schema, "spec")
+    if isinstance(spec, dict) and node.name and "spec" not in skip and node.type == "object" and not node.atomic and _always_there(node):
+        out = _into_struct(schema, obj, skip | _NO_FIELDS | {"metadata", "spec"})
+        if inner := _spec(node, spec):
+            out = dict(sorted({**out, "f:spec": inner}.items()))
+    else:
+        out = _into_struct(schema, obj, skip | _NO_FIELDS | {"metadata"})
     metadata = _into_struct(child(schema, "metadata"), obj.get("metadata") or {}, _NEVER_CREATED)
     if metadata:
         out["f:metadata"] = metadata
