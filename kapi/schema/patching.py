@@ -50,8 +50,8 @@ def result(
     """A patched object read as its type: (object, warnings). Raises Invalid, and BadRequest for what is nested too deeply."""
     try:
         raw = orjson.dumps(merged)
-    except TypeError as why:
-        raise errors.BadRequest(f"the patched object cannot be encoded: {why}") from None
+    except TypeError as deep:
+        raise errors.BadRequest(f"the patched object cannot be encoded: {deep}") from None
     try:
         return decode.decode(raw, "json", schema, api_version=api_version, kind=kind, validation=validation)
     except errors.BadRequest as found:
