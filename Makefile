@@ -54,7 +54,7 @@ fast: install
 
 lint: install
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/mypy kapi kubelet openapi certs conformance tests
+	@$(VENV)/bin/mypy kapi kubelet openapi certs conformance bench tests
 
 bench: install
 	@$(PY) -m bench

@@ -1,0 +1,172 @@
+"""`make bench`: start an API server on a fresh directory, load it, print its figures beside their targets. About a minute.
+
+Load and server share the machine, so the figures are lower than with a load generator elsewhere. A target that is missed shows as ✗.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.load import Connection, Load, Outcome, Target, fan_out, run
+from kapi.cli import processes
+from kapi.cli.processes import Process
+
+PODS = "/api/v1/namespaces/bench/pods"
+MAPS = "/api/v1/namespaces/bench/configmaps"
+POD = json.dumps({
+    "apiVersion": "v1", "kind": "Pod",
+    "metadata": {"name": "p-@", "labels": {"app": "bench", "tier": "web"}, "annotations": {"note": "x" * 64}},
+    "spec": {
+        "schedulerName": "nobody", "terminationGracePeriodSeconds": 0,
+        "containers": [{
+            "name": "web", "image": "busybox:1", "command": ["httpd", "-f", "-p", "8080"],
+            "ports": [{"containerPort": 8080, "name": "http"}],
+            "env": [{"name": "A", "value": "1"}, {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}},
+        }],
+    },
+})  # fmt: skip
+MAP = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m-@"}, "data": {"k": "v" * 500}})
+STRATEGIC = "application/strategic-merge-patch+json"
+OBJECTS = 10_000
+WATCHERS, EVENTS = 50, 400
+
+
+class Server:
+    """An API server of its own in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._process = Process("apiserver", directory)
+        self._directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+
+    def start(self) -> float:
+        """Seconds until it answers that it is ready."""
+        started = time.perf_counter()
+        command = processes.python("kapi", "apiserver", "--data-dir", str(self._directory), "--port", str(self.port))
+        self._process.start(command).wait(60)
+        line = Connection(self.target)
+        code, _ = line.ask(Load("/readyz").request(self.target, ""))
+        line.close()
+        assert code == 200
+        return time.perf_counter() - started
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    @property
+    def target(self) -> Target:
+        return Target(self.port, (self._directory / "tokens.csv").read_text().partition(",")[0])
+
+    @property
+    def megabytes(self) -> float:
+        return processes.resident(self._process.pid) / 2**20
+
+
+def show(name: str, figure: float, unit: str, target: float = 0.0, *, most: bool = False, more: str = "") -> None:
+    """One line of the table. `most`: the target is an upper bound."""
+    met = not target or (figure <= target if most else figure >= target)
+    shown = f"{figure:,.2f}" if figure < 10 else f"{figure:,.0f}"
+    bound = f"{'≤' if most else '≥'} {target:,g}" if target else ""
+    print(f"{' ' if not target else '✓' if met else '✗'} {name:38}{shown:>10} {unit:10}{bound:>12}   {more}", flush=True)
+
+
+def times(outcome: Outcome) -> str:
+    failed = f", {outcome.failed} failed" if outcome.failed else ""
+    return f"p50 {outcome.percentile(0.5):.1f} ms, p99 {outcome.percentile(0.99):.1f} ms{failed}"
+
+
+def prepare(target: Target) -> None:
+    """A namespace in which pods can be created."""
+    line = Connection(target)
+    for path, body in (("/api/v1/namespaces", '{"metadata": {"name": "bench"}}'),
+                       ("/api/v1/namespaces/bench/serviceaccounts", '{"metadata": {"name": "default"}}')):  # fmt: skip
+        code, said = line.ask(Load(path, "POST", body).request(target, ""))
+        assert code == 201, said
+    line.close()
+
+
+def fill(target: Target, path: str, body: str, count: int) -> None:
+    """Create until there are `count` objects."""
+    line = Connection(target)
+    have = total(target, path)
+    line.close()
+    while have < count:
+        run(target, Load(path, "POST", body, seconds=min(4.0, (count - have) / 1500)))
+        have = total(target, path)
+
+
+def total(target: Target, path: str) -> int:
+    """How many objects there are."""
+    line = Connection(target)
+    code, body = line.ask(Load(f"{path}?limit=1").request(target, ""))
+    line.close()
+    assert code == 200
+    listed = json.loads(body)
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
+
+
+def measure(server: Server) -> None:
+    """The figures of a server that runs."""
+    target = server.target
+    prepare(target)
+    show("memory, idle", server.megabytes, "MB")
+    created = run(target, Load(PODS, "POST", POD))
+    show("create pod, 16 connections", created.rate, "/s", 800, more=times(created))
+    fill(target, PODS, POD, 4000)
+    pods = total(target, PODS)
+    line = Connection(target)
+    _, body = line.ask(Load(f"{PODS}?limit=1").request(target, ""))
+    line.close()
+    one = f"{PODS}/{json.loads(body)['items'][0]['metadata']['name']}"
+    got = run(target, Load(one))
+    show("get pod, 16 connections", got.rate, "/s", 4500, more=times(got))
+    patched = run(target, Load(one, "PATCH", '{"metadata": {"annotations": {"n": "@"}}}', STRATEGIC, connections=1))
+    show("patch a pod, 1 connection", patched.rate, "/s", 250, more=times(patched))
+    listed = run(target, Load(f"{PODS}?resourceVersion=0", connections=2))
+    show(f"list all {pods} pods, 2 connections", listed.rate * pods, "pods/s", 100_000, more=times(listed))
+    paged = run(target, Load(f"{PODS}?limit=500", connections=4))
+    show("list 500 of them, 4 connections", paged.rate, "/s", more=times(paged))
+    none = run(target, Load(f"{PODS}?resourceVersion=0&labelSelector=app%3Dother", connections=4))
+    show("list with a label none has", none.rate, "/s", 2000, more=times(none))
+    events = fan_out(target, f"{MAPS}?watch=1&resourceVersion=0", Load(MAPS, "POST", MAP), WATCHERS, EVENTS)
+    show(f"watch, {WATCHERS} watchers of {EVENTS} creates", events, "events/s", 40_000)
+    fill(target, PODS, POD, OBJECTS)
+    show(f"memory, {total(target, PODS):,} pods", server.megabytes, "MB", 200, most=True)
+
+
+@contextmanager
+def fresh() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="kapi-bench-") as directory:
+        server = Server(Path(directory))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def main() -> int:
+    with fresh() as server:
+        show("start on a fresh directory to ready", server.start(), "s", 2, most=True)
+        measure(server)
+        server.stop()
+        show(f"restart with {OBJECTS:,} objects to ready", server.start(), "s", 3, most=True)
+        show("memory after that", server.megabytes, "MB", 200, most=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (OSError, subprocess.SubprocessError) as why:
+        print(f"bench: {why}", file=sys.stderr)
+        sys.exit(1)
