@@ -136,12 +136,20 @@ class RealHandlers:
             async with grpc.aio.insecure_channel(address) as channel:
                 answer = await channel.unary_unary("/grpc.health.v1.Health/Check")(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED or error.code() is grpc.StatusCode.UNAVAILABLE:
-                why = "context deadline exceeded"
-                return Said(False, f'timeout: failed to connect service "{address}" within {seconds:.0f}s: {why}')
-            return Said(False, f"error: health rpc probe failed: {error.details()}")
+            return Said(False, _refused(error.code().name, error.details() or "", address, seconds))
         state = answer[1] if len(answer) > 1 else 0
         return Said(state == 1, "" if state == 1 else f'service unhealthy (responded with "{_SERVING[min(state, 3)]}")')
+
+
+def _refused(code: str, details: str, address: str, seconds: float) -> str:
+    """A failed health call as stock words it; `code` is gRPC's, e.g. NOT_FOUND."""
+    if code == "UNAVAILABLE":
+        return f'timeout: failed to connect service "{address}" within {seconds:.0f}s: context deadline exceeded'
+    if code == "DEADLINE_EXCEEDED":
+        return f"timeout: health rpc did not complete within {seconds:.0f}s"
+    if code == "UNIMPLEMENTED":
+        return f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {details}"
+    return f"error: health rpc probe failed: rpc error: code = {code.title().replace('_', '')} desc = {details}"
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, str]:

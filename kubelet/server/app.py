@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from kapi.client.client import Client
 from kapi.objects import errors, time
 from kubelet.kubelet import Kubelet
 from kubelet.runtime import RUNNING, Container, RuntimeFailure
-from kubelet.server import logs, streaming, summary
+from kubelet.server import logs, metrics, streaming, summary
 from kubelet.server.access import Access
 from kubelet.worker import Worker
 
@@ -88,6 +89,7 @@ class App:
             "portForward": self._port_forward,
             "pods": self._pods,
             "stats": self._summary,
+            "metrics": self._metrics,
             "healthz": self._healthz,
         }
 
@@ -209,10 +211,25 @@ class App:
         listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
         await request.answer(200, orjson.dumps(listed), b"application/json")
 
-    async def _summary(self, request: Request, parts: list[str]) -> None:
+    async def _figures(self) -> dict[str, Any]:
         usages = [u for kubelet in self._kubelets for u in await kubelet.means.runtime.usages()]
-        known = {w.uid: w.pod for w in self._workers()}
-        await request.answer(200, orjson.dumps(summary.of(self._node, usages, known)), b"application/json")
+        started = {c.id: c.started for w in self._workers() for c in w.state.containers}
+        return summary.of(self._node, usages, {w.uid: w.pod for w in self._workers()}, started)
+
+    async def _summary(self, request: Request, parts: list[str]) -> None:
+        await request.answer(200, orjson.dumps(await self._figures()), b"application/json")
+
+    async def _metrics(self, request: Request, parts: list[str]) -> None:
+        """/metrics about the kubelet, /metrics/resource about what runs."""
+        if parts == ["resource"]:
+            await request.answer(200, metrics.resource(await self._figures()), metrics.MEDIA)
+            return
+        if parts:
+            raise errors.NotFound("404 page not found")
+        states = [w.state for w in self._workers()]
+        pods = sum(any(box.ready for box in s.sandboxes) for s in states)
+        counts = Counter(c.state for s in states for c in s.containers)
+        await request.answer(200, metrics.own(self._node, pods, counts), metrics.MEDIA)
 
     async def _healthz(self, request: Request, parts: list[str]) -> None:
         await request.answer(200, b"ok")

@@ -5,16 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from kapi.objects import time
+from kubelet import machine
 from kubelet.runtime import Usage
 
 Object = dict[str, Any]
 
 
-def _memory() -> tuple[int, int]:
-    """(available, used) bytes of the machine."""
-    found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    total, free = (int(found[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    return free, total - free
+def _memory(now: str) -> Object:
+    found = machine.memory()
+    free, used = found["MemAvailable"], found["MemTotal"] - found["MemAvailable"]
+    return {"time": now, "availableBytes": free, "usageBytes": used, "workingSetBytes": used, "rssBytes": found["AnonPages"]}
+
+
+def _disk(now: str) -> Object:
+    (total, free), (inodes, unused) = machine.disk("/"), machine.inodes("/")
+    return {
+        "time": now, "availableBytes": free, "capacityBytes": total, "usedBytes": total - free,
+        "inodesFree": unused, "inodes": inodes, "inodesUsed": inodes - unused,
+    }  # fmt: skip
+
+
+def _boot() -> str:
+    """When the machine started."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    return time.stamp(int(next(line.split()[1] for line in lines if line.startswith("btime "))))
 
 
 def _cpu_ns() -> int:
@@ -23,41 +37,42 @@ def _cpu_ns() -> int:
     return (user + nice + system + sum(rest[:3])) * 10_000_000
 
 
-def _container(usage: Usage, name: str) -> Object:
+def _container(usage: Usage, started: float) -> Object:
     stamp = time.stamp(usage.at)
     return {
-        "name": name, "startTime": stamp,
+        "name": usage.name, "startTime": time.stamp(started),
         "cpu": {"time": stamp, "usageCoreNanoSeconds": usage.cpu_ns},
         "memory": {"time": stamp, "workingSetBytes": usage.working_set, "usageBytes": usage.usage, "rssBytes": usage.rss},
         "rootfs": {"time": stamp, "usedBytes": usage.disk, "inodesUsed": usage.inodes},
     }  # fmt: skip
 
 
-def of(node: str, usages: Iterable[Usage], pods: Mapping[str, Object]) -> Object:
-    """The summary; `pods` by uid."""
+def of(node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float]) -> Object:
+    """The summary; `pods` by uid, when containers `started` by id."""
     by_pod: dict[str, list[Usage]] = {}
     for usage in usages:
         if usage.uid in pods:
             by_pod.setdefault(usage.uid, []).append(usage)
     now = time.stamp()
-    free, used = _memory()
     return {
         "node": {
             "nodeName": node,
+            "startTime": _boot(),
             "cpu": {"time": now, "usageCoreNanoSeconds": _cpu_ns()},
-            "memory": {"time": now, "availableBytes": free, "usageBytes": used, "workingSetBytes": used},
+            "memory": _memory(now),
+            "fs": _disk(now),
         },
-        "pods": [_pod(pods[uid], found, now) for uid, found in by_pod.items()],
+        "pods": [_pod(pods[uid], found, started, now) for uid, found in by_pod.items()],
     }
 
 
-def _pod(pod: Object, usages: list[Usage], now: str) -> Object:
+def _pod(pod: Object, usages: list[Usage], started: Mapping[str, float], now: str) -> Object:
     meta = pod["metadata"]
     total = {name: sum(getattr(u, name) for u in usages) for name in ("cpu_ns", "working_set", "usage", "rss")}
     return {
         "podRef": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
         "startTime": (pod.get("status") or {}).get("startTime"),
-        "containers": [_container(u, u.name) for u in usages],
+        "containers": [_container(u, started.get(u.container, u.at)) for u in usages],
         "cpu": {"time": now, "usageCoreNanoSeconds": total["cpu_ns"]},
         "memory": {"time": now, "workingSetBytes": total["working_set"], "usageBytes": total["usage"], "rssBytes": total["rss"]},
     }

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from kubelet.handlers import RealHandlers, Said, Target
@@ -80,6 +83,42 @@ async def test_tcp() -> None:
 async def test_exec(code: str, well: bool) -> None:
     said = await RealHandlers(Commands()).run({"exec": {"command": [code]}}, Target("c", "", {}), 1)
     assert said == Said(well, "out err")
+
+
+async def health(request: bytes, context: Any) -> bytes:
+    """grpc.health.v1.Health/Check on the wire: service in field 1, status in field 1."""
+    service = request[2:].decode()
+    if service == "slow":
+        await asyncio.Event().wait()
+    if service == "unknown":
+        await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return b"\x08\x02" if service == "busy" else b"\x08\x01"
+
+
+@pytest.fixture
+async def grpc_port() -> AsyncIterator[int]:
+    server = grpc.aio.server()
+    method = grpc.unary_unary_rpc_method_handler(health)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield port
+    await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("service", "wanted"),
+    [
+        ("", Said(True)),
+        ("busy", Said(False, 'service unhealthy (responded with "NOT_SERVING")')),
+        ("unknown", Said(False, "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service")),
+        ("slow", Said(False, "timeout: health rpc did not complete within 0s")),
+    ],
+)
+async def test_grpc(grpc_port: int, service: str, wanted: Said) -> None:
+    target = Target("c", "127.0.0.1", {})
+    said = await RealHandlers(Commands()).run({"grpc": {"port": grpc_port, "service": service}}, target, 0.2)
+    assert said == wanted
 
 
 async def test_grpc_without_a_server() -> None:
