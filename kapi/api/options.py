@@ -157,6 +157,11 @@ class ListOptions:
         """Label equalities the store's index can use."""
         return self.by_label.equals if self.by_label is not None else None
 
+    @property
+    def name(self) -> str:
+        """The one name that a field selector asks for, or ''."""
+        return self.by_field.equals.get("metadata.name", "") if self.by_field is not None else ""
+
 
 @lru_cache(maxsize=1024)
 def _labels(text: str) -> labels.Selector:
@@ -221,21 +226,34 @@ def unknown_field(kind: Kind, key: str) -> str:
     return _UNKNOWN_FIELDS.get(resource.plural, usual).format(key=key, api=resource.api_version, kind=resource.kind)
 
 
+_IN_KEY = frozenset({"metadata.name", "metadata.namespace"})
+"""Fields that an entry's key tells."""
+
+
 def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] | None:
     by_label, by_field = out.by_label, out.by_field
     matches_labels = by_label.matches if by_label is not None else None
     if by_field is None and not name:
         return (lambda e: matches_labels(e.labels)) if matches_labels else None
+    terms = by_field.terms if by_field is not None else ()
+    stored = [term for term in terms if term.field not in _IN_KEY]
+    in_key = [term for term in terms if term.field in _IN_KEY]
+    if name:
+        in_key.append(fields.Term("metadata.name", name))
     namespaced = kind.resource.namespaced
 
     def test(entry: Entry) -> bool:
-        _, _, rest = entry.key[1:].split("/", 2)
-        namespace, _, own = rest.rpartition("/") if namespaced else ("", "", rest)
-        if name and own != name:
-            return False
-        if matches_labels and not matches_labels(entry.labels):
-            return False
-        return by_field is None or by_field.matches({**entry.fields, "metadata.name": own, "metadata.namespace": namespace})
+        have = entry.fields
+        for key, value, negated in stored:
+            if (have.get(key, "") == value) is negated:
+                return False
+        if in_key:
+            _, _, rest = entry.key[1:].split("/", 2)
+            namespace, _, own = rest.rpartition("/") if namespaced else ("", "", rest)
+            for key, value, negated in in_key:
+                if ((own if key == "metadata.name" else namespace) == value) is negated:
+                    return False
+        return matches_labels is None or matches_labels(entry.labels)
 
     return test
 

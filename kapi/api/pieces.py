@@ -68,9 +68,15 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
 
 async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form) -> None:
     """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it."""
-    pieces = chain((head,), blocks(items, b","), (tail,))
-    if request.method == "HEAD" or form.media is responses.YAML or "pretty" in request.query:
-        await responses.send_encoded(request, 200, b"".join(pieces), form)
+    pretty = request.query.get("pretty", "0") not in ("0", "false")
+    if form.media is responses.YAML:
+        pieces: Iterator[bytes] = _yaml(head, items, tail)
+    elif pretty:
+        pieces = _pretty(head, items, tail)
+    else:
+        pieces = chain((head,), blocks(items, b","), (tail,))
+    if request.method == "HEAD":
+        await responses.send(request, 200, b"".join(pieces), form.media)
         return
     first: list[bytes] = []
     size = 0
@@ -80,7 +86,7 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
         if size >= responses.GZIP_FROM:
             await _stream(request, chain(first, pieces), form)
             return
-    await responses.send_encoded(request, 200, b"".join(first), form)
+    await responses.send(request, 200, b"".join(first), form.media)
 
 
 async def _stream(request: Request, pieces: Iterable[bytes], form: Form) -> None:
@@ -91,6 +97,34 @@ async def _stream(request: Request, pieces: Iterable[bytes], form: Form) -> None
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
     await write_all(pieces, request.scope["extensions"].get(server.PIECE, lambda piece: False), partial(_write, request))
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _pretty(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
+    """Indented, an item at a time."""
+    lines = (orjson.dumps(orjson.loads(item), option=orjson.OPT_INDENT_2).replace(b"\n", b"\n    ") for item in items)
+    start, _, end = orjson.dumps(orjson.loads(head + b"0" + tail), option=orjson.OPT_INDENT_2).rpartition(b"    0\n  ")
+    first = next(lines, None)
+    if first is None:
+        yield start.rstrip() + end
+        return
+    yield b"%s    %s" % (start, first)
+    for line in lines:
+        yield b",\n    " + line
+    yield b"\n  " + end
+
+
+def _yaml(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
+    """As YAML, keys sorted, an item at a time."""
+    around = orjson.loads(head + tail)
+    listed = next(key for key, value in around.items() if value == [])
+    for key in sorted(around):
+        first = next(iter(items := iter(items)), None) if key == listed else None
+        if first is None:
+            yield responses.yaml_bytes({key: around[key]})
+            continue
+        yield b"%s:\n" % key.encode()
+        for item in chain((first,), items):
+            yield responses.yaml_bytes([orjson.loads(item)])
 
 
 async def _write(request: Request, piece: bytes) -> None:

@@ -94,7 +94,7 @@ def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) ->
     prefix = kind.prefix(namespace)
     after = prefix + how.after if how.after else ""
     try:
-        return rest.page(kind, namespace, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
+        return rest.page(kind, namespace, how.name, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
     except errors.Expired as error:
         if how.after:
             error.metadata = {"continue": options.continue_token(options.ANY_STATE, how.after)}

@@ -280,17 +280,19 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     what = call(request, kind, given)
     page = reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
-    gate = asyncio.Semaphore(_PARALLEL_DELETES)
+    keys = iter([entry.key for entry in page.entries])
 
-    async def one(key: str) -> None:
-        namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
-        mine = Call(kind=kind, user=what.user, namespace=namespace, name=name, dry_run=what.dry_run, options=given, warnings=what.warnings)
-        async with gate:
+    async def some() -> None:
+        for key in keys:
+            namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
+            mine = Call(
+                kind=kind, user=what.user, namespace=namespace, name=name, dry_run=what.dry_run, options=given, warnings=what.warnings
+            )  # fmt: skip
             with contextlib.suppress(errors.NotFound):
                 await deletion.delete(rest, mine, wanted)
 
     async with asyncio.TaskGroup() as group:
-        for entry in page.entries:
-            group.create_task(one(entry.key))
+        for _ in range(_PARALLEL_DELETES):
+            group.create_task(some())
     meta = reading.list_meta(kind, what.namespace, how, page)
     await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

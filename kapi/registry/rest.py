@@ -51,9 +51,10 @@ class Rest:
             raise errors.not_found(kind.resource.plural, kind.resource.group, name)
         return entry
 
-    def page(self, kind: Kind, namespace: str, **how: Any) -> Page:
-        """A page of entries in key order; `how` goes to Store.list."""
-        return self.store.list(kind.prefix(namespace), **how)
+    def page(self, kind: Kind, namespace: str, name: str = "", **how: Any) -> Page:
+        """A page of entries in key order; `how` goes to Store.list. With `name`, `how` asks for that one: only its like is looked at."""
+        known = name and (namespace or not kind.resource.namespaced)
+        return self.store.list(kind.key(namespace, name) if known else kind.prefix(namespace), **how)
 
     def watch(self, kind: Kind, namespace: str, since: int, equals: Mapping[str, str] | None = None) -> Watch:
         """`equals`: what fields must be; the watcher is woken for (about) those objects only, and still has to look."""

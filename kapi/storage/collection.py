@@ -183,6 +183,8 @@ class Collection:
 def _matching(entries: Iterable[Entry], limit: int, equals: Mapping[str, str] | None, where: Where | None) -> list[Entry]:
     found: list[Entry] = []
     wanted = tuple(equals.items()) if equals else ()
+    if not wanted and not limit and where is not None:
+        return list(filter(where, entries))
     for entry in entries:
         if any(entry.labels.get(label) != value for label, value in wanted) or (where is not None and not where(entry)):
             continue

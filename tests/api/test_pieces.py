@@ -6,6 +6,7 @@ import time
 
 import orjson
 import pytest
+import yaml
 
 from kapi.api import pieces
 from kapi.client.client import Client
@@ -56,6 +57,28 @@ def test_blocks_hold_whole_items() -> None:
     assert [len(block) for block in made] == [90_002, 90_003, 30_001]
     assert b"".join(made) == b",".join(items)
     assert list(pieces.blocks([], b",")) == []
+
+
+async def test_lists_in_other_dresses(client: Client) -> None:
+    for count in range(3):
+        listed = (await ask(client, "GET", MAPS)).json
+        assert len(listed["items"]) == count
+        pretty = (await ask(client, "GET", MAPS + "?pretty=true")).body
+        assert pretty == orjson.dumps(listed, option=orjson.OPT_INDENT_2)
+        text = (await ask(client, "GET", MAPS, accept="application/yaml")).body.decode()
+        assert text == yaml.safe_dump(listed, default_flow_style=False)
+        table = (await ask(client, "GET", MAPS, accept=TABLE)).json
+        pretty_table = (await ask(client, "GET", MAPS + "?pretty=1", accept=TABLE)).body
+        assert pretty_table == orjson.dumps(table, option=orjson.OPT_INDENT_2)
+        await client.create(CONFIG_MAPS, config_map(f"m{count}", {"k": "a\nb"}))
+
+
+async def test_a_list_of_one_name(client: Client) -> None:
+    for name in ("m", "m0", "n"):
+        await client.create(CONFIG_MAPS, config_map(name))
+    for path in (MAPS, "/api/v1/configmaps"):
+        listed = (await ask(client, "GET", f"{path}?fieldSelector=metadata.name%3Dm")).json
+        assert [item["metadata"]["name"] for item in listed["items"]] == ["m"]
 
 
 async def test_long_answers_take_turns() -> None:
