@@ -1,8 +1,9 @@
-"""Time in tests: a loop whose hours pass in milliseconds, stories told on it, and a turn of any loop."""
+"""Time in tests: a loop whose hours pass in milliseconds, stories told on it, a turn of any loop, and a thread held."""
 
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any, TypeVar
 
 from kapi.objects import time
@@ -43,6 +44,13 @@ async def later(seconds: float) -> None:
     """Let virtual time pass; everything due by then has happened."""
     assert isinstance(asyncio.get_running_loop(), VirtualLoop), "in real time, wait for what should happen"
     await asyncio.sleep(seconds)
+
+
+def hold(seconds: float) -> None:
+    """Keep this thread, and the loop that runs on it, busy."""
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        pass
 
 
 class _Told(Exception):

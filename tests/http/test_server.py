@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kapi.http import server
+from tests.moments import turn
 
 Serve = Callable[[bytes], Awaitable[bytes]]
 
@@ -20,8 +21,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         writer.close()
         return
     if path == "/later":
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.001)
+        await turn()
+        await asyncio.to_thread(int)
     body = f"{scope['method']} {path}?{scope['query_string'].decode()}".encode()
     if path == "/whole":
         extensions[server.ANSWER](200, [(b"content-length", b"%d" % len(body))], body)

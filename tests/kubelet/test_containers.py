@@ -184,7 +184,8 @@ async def test_a_restarted_kubelet_leaves_containers_alone(node: Real) -> None:
     before = await node.until(ready)
     await node.stop()
     await node.start()
-    await asyncio.sleep(1.5)
+    await node.run(container(), name="next", uid="u2")
+    await node.until(ready, "next")
     after = await node.until(ready)
     assert state(after) == state(before)
     assert after["status"]["podIP"] == before["status"]["podIP"]
@@ -194,7 +195,8 @@ async def test_a_restarted_containerd_leaves_containers_alone(node: Real, own_co
     await node.run(container())
     before = await node.until(ready)
     await own_containerd.crash()
-    await asyncio.sleep(2.5)
+    await node.run(container(), name="next", uid="u2")
+    await node.until(ready, "next")
     assert state(node.api.get(PODS, "default/web") or {}) == state(before)
     assert condition(node.api.get(NODES, "n1") or {}, "Ready") == "True"
     runtime = Cri(node.settings.container_runtime_endpoint)
