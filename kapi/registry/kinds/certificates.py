@@ -5,7 +5,7 @@ import binascii
 import re
 from typing import Any
 
-from kapi.objects import duration, names
+from kapi.objects import duration, names, time
 from kapi.objects.errors import Cause
 from kapi.objects.user import User
 from kapi.registry.kinds import rules
@@ -20,6 +20,7 @@ USAGES = frozenset((
     "ipsec tunnel", "ipsec user", "timestamping", "ocsp signing", "microsoft sgc", "netscape sgc",
 ))  # fmt: skip
 SIGNER_FORM = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+DECISIONS = ("Approved", "Denied")
 LEGACY = "kubernetes.io/legacy-unknown"
 SHORTEST = 600
 NOT_PEM = "PEM block type must be CERTIFICATE REQUEST"
@@ -66,12 +67,24 @@ class CertificateSigningRequestStrategy(Strategy):
                 spec.pop(field, None)
 
     def prepare_status(self, new: Object, old: Object) -> None:
-        kept = (old.get("status") or {}).get("conditions") or []
-        status = new.setdefault("status", {})
-        approvals = [c for c in kept if c.get("type") in ("Approved", "Denied")]
-        others = [c for c in status.get("conditions") or () if c.get("type") not in ("Approved", "Denied")]
-        if approvals or others:
-            status["conditions"] = [*approvals, *others]
+        """/status decides nothing: approvals and denials stay as they are."""
+        status, approvals = new.setdefault("status", {}), [dict(c) for c in _conditions(old) if c.get("type") in DECISIONS]
+        conditions = [*approvals, *(c for c in _conditions(new) if c.get("type") not in DECISIONS)]
+        status.pop("conditions", None)
+        if conditions:
+            status["conditions"] = conditions
+        _stamp(new, old)
+
+    def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        """/approval changes the conditions and nothing else."""
+        if subresource != "approval":
+            return self.prepare_status(new, old)
+        new["spec"] = old["spec"]
+        conditions = _conditions(new)
+        new["status"] = {k: v for k, v in (old.get("status") or {}).items() if k != "conditions"}
+        if conditions:
+            new["status"]["conditions"] = conditions
+        _stamp(new, old)
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
@@ -94,6 +107,20 @@ class CertificateSigningRequestStrategy(Strategy):
         asked = duration.human(seconds) if seconds is not None else "<none>"
         who = spec.get("username", "")
         return [obj["metadata"]["name"], rules.age(obj, now), spec.get("signerName", ""), who, asked, _condition(status)]
+
+
+def _conditions(obj: Object) -> list[Object]:
+    return (obj.get("status") or {}).get("conditions") or []
+
+
+def _stamp(new: Object, old: Object) -> None:
+    """Conditions without times get them: of the last update now, of the transition when there was one."""
+    since = {(c.get("type"), c.get("status")): c.get("lastTransitionTime") for c in _conditions(old)}
+    now = time.stamp(time.now())
+    for condition in _conditions(new):
+        condition["lastUpdateTime"] = condition.get("lastUpdateTime") or now
+        before = since.get((condition.get("type"), condition.get("status")))
+        condition["lastTransitionTime"] = condition.get("lastTransitionTime") or before or now
 
 
 def _condition(status: Object) -> str:
