@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 catatonit busybox-static
 PROGRAMS := containerd runc nft conntrack ip catatonit busybox
 
-.PHONY: help up down test fast lint bench clean install machine
+.PHONY: help up down test fast lint bench soak fuzz clean install machine
 
 help:
 	@echo "make up      start a cluster with real containers; its context is kapi"
@@ -16,6 +16,8 @@ help:
 	@echo "make fast    only the tests that need no container"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make bench   measure an API server and print a table"
+	@echo "make soak    200 watchers of an API server that is killed again and again: three minutes"
+	@echo "make fuzz    every operation of our OpenAPI documents with made-up arguments: FUZZ_SECONDS (900)"
 	@echo "make clean   remove what was built here"
 
 $(STAMP): pyproject.toml
@@ -55,6 +57,13 @@ fast: install
 lint: install
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy kapi kubelet openapi certs conformance bench tests
+
+soak: install
+	@$(PY) -m conformance.soak
+
+fuzz: install
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@$(PY) -m conformance.fuzz
 
 bench: install
 	@$(PY) -m bench

@@ -1,0 +1,101 @@
+"""What happened, as many watchers saw it: changes by revision, and whether each watcher saw every one of its own, once and in order.
+
+A watcher's story is cut into stretches: from where a list or a watch began to the last revision it was told of. Within a stretch it
+must have seen exactly the changes that fall into what it watches; count and digest are compared, so nothing is kept twice.
+"""
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import NamedTuple
+
+
+class View(NamedTuple):
+    """What a watcher watches: everything, a namespace, the objects with a label, or one name."""
+
+    namespace: str = ""
+    part: str = ""
+    name: str = ""
+
+    def shows(self, change: "Change") -> bool:
+        return (
+            self.namespace in ("", change.namespace) and self.part in ("", change.name[0]) and self.name in ("", change.name)
+        )  # fmt: skip
+
+
+class Change(NamedTuple):
+    """One event; the first letter of an object's name is the part it belongs to."""
+
+    type: str
+    namespace: str
+    name: str
+
+
+class Stretch:
+    """What was seen of (since, until], as a count and a sum of hashes."""
+
+    __slots__ = ("count", "digest", "since", "until")
+
+    def __init__(self, since: int) -> None:
+        self.since = self.until = since
+        self.count = self.digest = 0
+
+    def add(self, revision: int, change: Change) -> None:
+        self.until = revision
+        self.count += 1
+        self.digest += hash((revision, change))
+
+
+class Ledger:
+    """All changes anybody saw or was told of, and what was wrong."""
+
+    def __init__(self) -> None:
+        self.changes: dict[int, Change] = {}
+        self.acknowledged: dict[int, Change] = {}
+        self.deletes = 0
+        """Acknowledged deletes: their answers name no revision."""
+        self.delivered = 0
+        self.faults: list[str] = []
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+
+    def saw(self, revision: int, change: Change) -> None:
+        """One delivery of an event."""
+        self.delivered += 1
+        known = self.changes.setdefault(revision, change)
+        if known != change:
+            self.fault(f"revision {revision} was {known} for one watcher and {change} for another")
+
+    def check(self, stories: list[tuple[str, View, list[Stretch]]]) -> None:
+        """Compare every watcher's stretches with all that happened."""
+        made: dict[View, _Index] = {}
+        for who, view, stretches in stories:
+            index = made[view] = made.get(view) or _Index(self.changes, view)
+            for stretch in stretches:
+                count, digest = index.between(stretch.since, stretch.until)
+                if (count, digest) != (stretch.count, stretch.digest):
+                    what = f"saw {stretch.count} changes of {count} in ({stretch.since}, {stretch.until}]"
+                    self.fault(f"{who} {view}: {what}{'' if count != stretch.count else ', but others'}")
+        self._check_acknowledged([stretch for _, view, stretches in stories if view == View() for stretch in stretches])
+
+    def _check_acknowledged(self, whole: list[Stretch]) -> None:
+        """Every write that was answered was seen, where anybody watched everything."""
+        for revision, change in self.acknowledged.items():
+            if self.changes.get(revision) not in (change, None):
+                self.fault(f"{change} was acknowledged at {revision}, seen was {self.changes[revision]}")
+            elif revision not in self.changes and any(s.since < revision <= s.until for s in whole):
+                self.fault(f"{change} was acknowledged at {revision} and seen by nobody")
+        if (seen := sum(change.type == "DELETED" for change in self.changes.values())) < self.deletes and len(whole) == 1:
+            self.fault(f"{self.deletes} deletes were acknowledged, {seen} seen")
+
+
+class _Index:
+    """The changes of one view in order, with running sums."""
+
+    def __init__(self, changes: dict[int, Change], view: View) -> None:
+        self._revisions = sorted(revision for revision, change in changes.items() if view.shows(change))
+        self._sums = [0, *accumulate(hash((revision, changes[revision])) for revision in self._revisions)]
+
+    def between(self, since: int, until: int) -> tuple[int, int]:
+        first, last = bisect_right(self._revisions, since), bisect_right(self._revisions, until)
+        return last - first, self._sums[last] - self._sums[first]

@@ -1,0 +1,367 @@
+"""`make soak`: does every watcher see every change once, in order, never back in time, whatever happens to the server?
+
+Writers create, change and delete ConfigMaps; watchers watch all of them, a namespace, a label or one name. Some are away for long, so
+that the server has forgotten where they were (410); the server is killed and stopped on the way. What was seen is compared in
+conformance.ledger. Starts an API server of its own; `--clients`, `--events`, `--kills` say how much.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from conformance.ledger import Change, Ledger, Stretch, View
+from kapi.client import config
+from kapi.client.client import Client
+from kapi.objects import errors
+from kapi.objects.resource import CONFIG_MAPS, NAMESPACES
+
+Object = dict[str, Any]
+
+NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16
+PARTS = "abcdefgh"
+WRITTEN_BYTES = 50_000_000
+"""Bytes of all events together: more than the server keeps of the past, so that it forgets."""
+PATIENCE = 60.0
+"""Seconds watchers have to see the last change, and a server to start."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much."""
+
+    clients: int = 200
+    """Watchers."""
+    events: int = 50_000
+    """Writes."""
+    kills: int = 3
+    """How often the server is ended on the way: by SIGKILL, every third time by SIGTERM."""
+    quiet: bool = False
+    """Print nothing but the verdict."""
+
+
+class Server:
+    """An API server in a directory, that can be ended and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "kapi", "apiserver", "--data-dir", str(self._directory), "--port", str(self._port)]
+        with (self._directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen([*command, "--bind-address", "127.0.0.1"], stdout=log, stderr=log)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+
+    async def client(self) -> Client:
+        """The administrator's client, once the server is ready."""
+        path = self._directory / "pki" / "admin.conf"
+        async with asyncio.timeout(PATIENCE):
+            await until(path.exists)
+            client = config.connect(config.from_kubeconfig(path), agent="soak")
+            await ready(client)
+        return client
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that nobody tells of."""
+    while not true():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+async def ready(client: Client) -> None:
+    """Wait until the server answers."""
+    while True:
+        with contextlib.suppress(OSError):
+            if (await client.raw("GET", "/readyz", retries=0))[0] == 200:
+                return
+        await asyncio.sleep(0.1)
+
+
+@dataclass
+class Run:
+    """What all take part in."""
+
+    client: Client
+    settings: Settings
+    ledger: Ledger = field(default_factory=Ledger)
+    written: int = 0
+    finished: bool = False
+    reconnects: int = 0
+    expired: int = 0
+
+    def part_done(self) -> float:
+        return self.written / self.settings.events
+
+
+class Watcher:
+    """One client: lists, watches, goes on where it was; its picture of the objects is compared in the end."""
+
+    def __init__(self, run: Run, number: int, view: View, *, sleeps: bool) -> None:
+        self.run, self.who, self.view = run, f"watcher {number}", view
+        self.stretches: list[Stretch] = []
+        self.picture: dict[tuple[str, str], str] = {}
+        self._sleeps_at = 0.1 + 0.2 * random.random() if sleeps else 2.0
+        self._known = False
+
+    @property
+    def last(self) -> int:
+        return self.stretches[-1].until if self.stretches else 0
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                if not self._known:
+                    await self._list()
+                await self._follow()
+            except OSError:
+                self.run.reconnects += 1
+                await asyncio.sleep(0.1 + 0.2 * random.random())
+            except errors.Expired:
+                self.run.expired += 1
+                self._known = False
+            except errors.StatusError as error:
+                self.run.ledger.fault(f"{self.who} {self.view}: {error.code} {error.message}")
+                await asyncio.sleep(1)
+
+    def _query(self) -> Object:
+        return {
+            "labelSelector": f"part={self.view.part}" if self.view.part else "",
+            "fieldSelector": f"metadata.name={self.view.name}" if self.view.name else "",
+        }  # fmt: skip
+
+    async def _list(self) -> None:
+        listed = await self.run.client.send("GET", CONFIG_MAPS.path(self.view.namespace), **self._query())
+        revision = int(listed["metadata"]["resourceVersion"])
+        if revision < self.last:
+            self.run.ledger.fault(f"{self.who}: a list of {revision} after {self.last}")
+        self.picture = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"]}
+        self.stretches.append(Stretch(revision))
+        self._known = True
+
+    async def _follow(self) -> None:
+        query = {"watch": True, "allowWatchBookmarks": True, "resourceVersion": str(self.last), **self._query()}
+        stream = await self.run.client.stream("GET", CONFIG_MAPS.path(self.view.namespace), **query)
+        rest = b""
+        try:
+            async for chunk in stream:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._take(orjson.loads(line))
+                if self.run.part_done() > self._sleeps_at:
+                    break
+        finally:
+            await stream.close()
+        await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Be away, if it is time for that, until most is written."""
+        if self.run.part_done() > self._sleeps_at:
+            self._sleeps_at = 2.0
+            await until(lambda: self.run.finished or self.run.part_done() >= 0.9)
+
+    def _take(self, event: Object) -> None:
+        type_, obj = event["type"], event["object"]
+        if type_ == "ERROR":
+            raise errors.from_status(obj)
+        revision, stretch = int(obj["metadata"]["resourceVersion"]), self.stretches[-1]
+        if revision < stretch.until or (revision == stretch.until and type_ != "BOOKMARK"):
+            self.run.ledger.fault(f"{self.who} {self.view}: {type_} of {revision} after {stretch.until}")
+        if type_ == "BOOKMARK":
+            stretch.until = revision
+            return
+        key = _key(obj)
+        change = Change(type_, *key)
+        if (type_ == "ADDED") == (key in self.picture) or not self.view.shows(change):
+            self.run.ledger.fault(f"{self.who} {self.view}: {change} at {revision} where {self.picture.get(key)} was known")
+        if type_ == "DELETED":
+            self.picture.pop(key, None)
+        else:
+            self.picture[key] = str(revision)
+        stretch.add(revision, change)
+        self.run.ledger.saw(revision, change)
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+class Writer:
+    """Changes its own objects, and knows what the server said of each."""
+
+    def __init__(self, run: Run, number: int) -> None:
+        self.run = run
+        self._random = random.Random(number)
+        self._there: dict[tuple[str, str], bool] = dict.fromkeys(objects()[number::WRITERS], False)
+        self._load = "x" * (WRITTEN_BYTES // run.settings.events)
+
+    async def write(self) -> None:
+        keys = [*self._there]
+        while self.run.written < self.run.settings.events:
+            self.run.written += 1
+            key = self._random.choice(keys)
+            try:
+                await self._change(*key)
+            except (OSError, errors.StatusError) as error:
+                if isinstance(error, errors.StatusError):
+                    self.run.ledger.fault(f"a write of {key}: {error.code} {error.message}")
+                await self._look(*key)
+
+    async def _change(self, namespace: str, name: str) -> None:
+        client, ledger = self.run.client, self.run.ledger
+        if not self._there[namespace, name]:
+            meta = {"name": name, "namespace": namespace, "labels": {"part": name[0]}}
+            made = await client.create(CONFIG_MAPS, {"metadata": meta, "data": {"load": self._load}})
+            type_ = "ADDED"
+        elif self._random.random() < 0.1:
+            await client.delete(CONFIG_MAPS, name, namespace=namespace)
+            ledger.deletes += 1
+            self._there[namespace, name] = False
+            return
+        else:
+            made = await client.patch(CONFIG_MAPS, name, {"data": {"n": str(self.run.written)}}, namespace=namespace)
+            type_ = "MODIFIED"
+        self._there[namespace, name] = True
+        ledger.acknowledged[int(made["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
+
+    async def _look(self, namespace: str, name: str) -> None:
+        """Find out whether the object is there: the answer to a write was lost."""
+        await ready(self.run.client)
+        try:
+            await self.run.client.get(CONFIG_MAPS, name, namespace)
+            self._there[namespace, name] = True
+        except errors.NotFound:
+            self._there[namespace, name] = False
+        except OSError:
+            await self._look(namespace, name)
+
+
+def objects() -> list[tuple[str, str]]:
+    """(namespace, name) of all objects."""
+    return [(f"soak-{n % NAMESPACE_COUNT}", f"{PARTS[n // NAMESPACE_COUNT % len(PARTS)]}-{n}") for n in range(OBJECTS)]
+
+
+def views(count: int) -> list[View]:
+    """One of ten watches everything, the others a namespace, a label, one name."""
+    names = itertools.cycle(objects())
+    spaces, parts = itertools.cycle(f"soak-{n}" for n in range(NAMESPACE_COUNT)), itertools.cycle(PARTS)
+    out = []
+    for n in range(count):
+        namespace, name = next(names)
+        kinds = (View(), View(next(spaces)), View(part=next(parts)), View(namespace, name=name), View(next(spaces), part=next(parts)))
+        out.append(kinds[0 if n % 10 == 0 else 1 + n % 4])
+    return out
+
+
+async def soak(server: Server, settings: Settings) -> Run:
+    """The whole run; its faults are in the ledger."""
+    server.start()
+    client = await server.client()
+    run = Run(client, settings)
+    for n in range(NAMESPACE_COUNT):
+        await client.create(NAMESPACES, {"metadata": {"name": f"soak-{n}"}})
+    watchers = [Watcher(run, n, view, sleeps=n % 10 in (3, 5)) for n, view in enumerate(views(settings.clients))]
+    watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
+    helping = [asyncio.create_task(_end_servers(server, run)), asyncio.create_task(_tell(run))]
+    async with asyncio.TaskGroup() as group:
+        for n in range(WRITERS):
+            group.create_task(Writer(run, n).write())
+    await helping[0]
+    await ready(client)
+    run.finished = True
+    await _caught_up(run, watchers)
+    for task in (*watching, *helping):
+        task.cancel()
+    await asyncio.gather(*watching, *helping, return_exceptions=True)
+    run.ledger.check([(watcher.who, watcher.view, watcher.stretches) for watcher in watchers])
+    await client.close()
+    return run
+
+
+async def _end_servers(server: Server, run: Run) -> None:
+    """End the server now and then, and start it again."""
+    for n in range(1, run.settings.kills + 1):
+        part = n / (run.settings.kills + 1)
+        await until(lambda part=part: run.part_done() >= part)  # type: ignore[misc]
+        how = signal.SIGTERM if n % 3 == 0 else signal.SIGKILL
+        await asyncio.to_thread(server.stop, how)
+        _say(run, f"{how.name}")
+        server.start()
+        await ready(run.client)
+
+
+async def _caught_up(run: Run, watchers: list[Watcher]) -> None:
+    """Wait until every watcher's picture is the server's."""
+    listed = await run.client.list(CONFIG_MAPS)
+    there = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"] if _key(item)[0].startswith("soak-")}
+    for watcher in watchers:
+        wanted = {key: version for key, version in there.items() if watcher.view.shows(Change("", *key))}
+        deadline = time.monotonic() + PATIENCE
+        while (seen := {key: v for key, v in watcher.picture.items() if key[0].startswith("soak-")}) != wanted:
+            if time.monotonic() > deadline:
+                differ = sorted(set(seen.items()) ^ set(wanted.items()))[:3]
+                run.ledger.fault(f"{watcher.who} {watcher.view} has another picture in the end: {differ}")
+                break
+            await asyncio.sleep(0.1)
+
+
+async def _tell(run: Run) -> None:
+    while True:
+        await asyncio.sleep(10)
+        _say(run)
+
+
+def _say(run: Run, what: str = "") -> None:
+    if not run.settings.quiet:
+        numbers = f"{run.written:>7} writes  {run.ledger.delivered:>9} seen  {run.reconnects:>4} reconnects  {run.expired:>3} expired"
+        print(f" … {numbers}  {len(run.ledger.faults)} faults  {what}", flush=True)
+
+
+def verdict(run: Run, seconds: float) -> str:
+    ledger = run.ledger
+    seen = f"{ledger.delivered} events seen, {run.expired} times too old"
+    how = f"{run.settings.clients} watchers, {run.written} writes, {run.settings.kills} kills, {seen}, {seconds:.0f} s"
+    if ledger.faults:
+        return "\n".join([f" ✗ {len(ledger.faults)} faults: {how}", *(f"   {text}" for text in ledger.faults[:20])])
+    return f" ✓ every change seen once and in order: {how}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m conformance.soak", description=__doc__)
+    for name in ("clients", "events", "kills"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(Settings, name))
+    settings = Settings(**vars(parser.parse_args()))
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kapi-soak-") as directory:
+        server = Server(Path(directory))
+        try:
+            run = asyncio.run(soak(server, settings))
+        finally:
+            server.stop(signal.SIGKILL)
+    print(verdict(run, time.monotonic() - started))
+    return 1 if run.ledger.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
