@@ -1,0 +1,54 @@
+"""`kapi up` to `kapi reset`, as a user types them, with simulated nodes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Cluster, Failed, Kubectl, free_port
+
+pytestmark = pytest.mark.slow
+OTHER = """apiVersion: v1
+kind: Config
+current-context: other
+contexts: [{name: other, context: {cluster: other, user: other}}]
+clusters: [{name: other, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: other, user: {token: t}}]
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Not up yet; down in the end."""
+    made = Cluster(tmp_path / "data")
+    made.env["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+    yield made
+    made.kapi("down")
+
+
+def test_a_cluster_s_life(cluster: Cluster, tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    config.write_text(OTHER)
+    shown = cluster.kapi("up", "--simulate", "--nodes", "2", "--port", str(cluster.port))
+    assert [line[1] for line in shown.splitlines()[:4]] == ["✓"] * 4
+    assert "Next: kubectl --context kapi create deployment" in shown
+    kubectl = Kubectl(cluster, "default")
+    assert kubectl("--context", "kapi", "get", "nodes", "--no-headers").count(" Ready ") == 2
+    assert kubectl("config", "current-context") == "kapi\n"
+    assert "all" in cluster.kapi("status")
+    with pytest.raises(Failed, match="A cluster is running from"):
+        cluster.kapi("up", "--simulate", "--port", str(free_port()))
+    assert "server: https://127.0.0.1" in cluster.kapi("kubeconfig")
+    kubectl("--context", "kapi", "create", "configmap", "kept")
+    assert "The cluster is down." in cluster.kapi("down")
+    assert json.loads(kubectl("config", "view", "-o", "json"))["contexts"][0]["name"] == "other"
+    assert "kapi" not in config.read_text()
+    cluster.kapi("up", "--simulate", "--nodes", "2", "--port", str(cluster.port))
+    assert kubectl("--context", "kapi", "get", "configmap", "kept", "-o", "name") == "configmap/kept\n"
+    assert "is gone" in cluster.kapi("reset", "--yes")
+    assert not cluster.directory.exists()
+
+
+def test_down_where_nothing_is_up(cluster: Cluster) -> None:
+    assert "No cluster is running from" in cluster.kapi("down")
