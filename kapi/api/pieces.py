@@ -79,11 +79,11 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
         await responses.send(request, 200, b"".join(pieces), form.media)
         return
     first: list[bytes] = []
-    size = 0
+    size, end = 0, time.perf_counter() + TURN
     for piece in pieces:
         first.append(piece)
         size += len(piece)
-        if size >= responses.GZIP_FROM:
+        if size >= responses.GZIP_FROM or time.perf_counter() > end:
             await _stream(request, chain(first, pieces), form)
             return
     await responses.send(request, 200, b"".join(first), form.media)
