@@ -1,6 +1,7 @@
-"""kubectl with real containers: logs, exec, attach, cp, run, port-forward, to the byte."""
+"""kubectl with real containers: logs, exec, attach, cp, run, port-forward, to the byte; services and volumes from inside."""
 
 import hashlib
+import json
 import os
 import re
 import select
@@ -133,3 +134,50 @@ def test_port_forward_to_a_service(kubectl: Kubectl) -> None:
         port = int(line_with(forwarding.stdout, "Forwarding from 127.0.0.1").split(":")[1].split()[0])
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
             assert page.read() == b"page\n"
+
+
+def test_pods_reach_services_and_the_api_server(kubectl: Kubectl) -> None:
+    """Cluster addresses are the proxy's doing; the token is the kubelet's."""
+    script = "mkdir -p /www; hostname > /www/index.html; touch /tmp/ready; httpd -f -p 8080 -h /www & wait"
+    kubectl.apply(*(pod(name, script, readinessProbe=_READY) for name in ("web", "other")))
+    kubectl("wait", "--for=condition=Ready", "pod/web", "pod/other", "--timeout=20s")
+    kubectl("expose", "pod", "web", "--port=80", "--target-port=8080")
+    address = kubectl.field("service/web", ".spec.clusterIP")
+    kubectl("wait", "--for=jsonpath={.endpoints[0].conditions.ready}=true", "endpointslice", "-l", "kubernetes.io/service-name=web")
+    fetch = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 $0 80 | tail -n 1"
+    assert kubectl("exec", "other", "--", "sh", "-c", fetch, address) == "web\n"
+    assert kubectl("exec", "web", "--", "sh", "-c", fetch, address) == "web\n", "also to itself"
+    own = kubectl("exec", "other", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    assert own == kubectl.namespace
+    token = kubectl("exec", "other", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
+    answer = json.loads(kubectl("auth", "whoami", f"--token={token}", "-o", "json", "--kubeconfig=/dev/null", *anonymously(kubectl)))
+    assert answer["status"]["userInfo"]["username"] == f"system:serviceaccount:{kubectl.namespace}:default"
+    probe = "nc -w 5 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT < /dev/null && echo open"
+    assert kubectl("exec", "other", "--", "sh", "-c", probe) == "open\n"
+
+
+def anonymously(kubectl: Kubectl) -> list[str]:
+    """Options that reach the server without the administrator's certificate."""
+    return [f"--server=https://127.0.0.1:{kubectl.cluster.port}", f"--certificate-authority={kubectl.cluster.directory}/pki/ca.crt"]
+
+
+def test_volumes(kubectl: Kubectl) -> None:
+    """Settings as files and variables; and a place to write."""
+    kubectl("create", "configmap", "settings", "--from-literal=color=red")
+    kubectl("create", "secret", "generic", "keys", "--from-literal=door=1234")
+    made = pod(
+        "reader", "cat /tmp/s/color /tmp/k/door; echo; echo $COLOR; echo $DOOR; sleep 3600 & wait",
+        volumeMounts=[{"name": "s", "mountPath": "/tmp/s"}, {"name": "k", "mountPath": "/tmp/k"}, {"name": "e", "mountPath": "/tmp/e"}],
+        env=[
+            {"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "color"}}},
+            {"name": "DOOR", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "door"}}},
+        ],
+    )  # fmt: skip
+    made["spec"]["volumes"] = [
+        {"name": "s", "configMap": {"name": "settings"}}, {"name": "k", "secret": {"secretName": "keys"}}, {"name": "e", "emptyDir": {}},
+    ]  # fmt: skip
+    kubectl.apply(made)
+    kubectl("wait", "--for=condition=Ready", "pod/reader", "--timeout=20s")
+    assert kubectl("logs", "reader") == "red1234\nred\n1234\n"
+    kubectl("exec", "reader", "--", "sh", "-c", "echo kept > /tmp/e/file")
+    assert kubectl("exec", "reader", "--", "cat", "/tmp/e/file") == "kept\n"
