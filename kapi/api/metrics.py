@@ -30,9 +30,6 @@ class Metrics:
     """Counts of one API server."""
 
     def __init__(self) -> None:
-        self._requests = Family(
-            "apiserver_request_total", "Requests answered, by what they asked and the code of the answer.", ("code", *_LABELS)
-        )
         self._durations = Histogram(
             "apiserver_request_duration_seconds", "Seconds from the head of a request to the end of its answer.", _LABELS, _BUCKETS
         )
@@ -43,7 +40,9 @@ class Metrics:
         self._events = Family("apiserver_watch_events_total", "Events written to watching clients.", ("group", "resource", "version"))
         self._lag = Histogram("kapi_event_loop_lag_seconds", "Seconds a timer came late because the event loop was held.", (), _HELD)
         self._more: list[Histogram] = []
-        self._cells: dict[tuple[Key, int], tuple[Key, Cell | None]] = {}
+        self._cells: dict[tuple[Key, int], tuple[list[int], Cell | None]] = {}
+        self._counts: dict[Key, list[int]] = {}
+        """Requests by the labels of apiserver_request_total."""
         self._inflight.values[("mutating",)] = self._inflight.values[("readOnly",)] = 0
         self._held = self._lag.cell()
         self._ticking = False
@@ -71,15 +70,16 @@ class Metrics:
         found = self._cells.get((asked, code))
         if found is None:
             found = self._cells[asked, code] = self._cell(asked, code)
-        counted, cell = found
-        self._requests.values[counted] += 1
+        count, cell = found
+        count[0] += 1
         if cell is not None:
             cell.observe(seconds)
 
-    def _cell(self, asked: Key, code: int) -> tuple[Key, Cell | None]:
+    def _cell(self, asked: Key, code: int) -> tuple[list[int], Cell | None]:
         verb, group, version, plural, subresource, scope, dry = asked
         labels = ("apiserver", dry, group, plural, scope, subresource, verb, version)
-        return (str(code), *labels), None if verb in ("WATCH", "CONNECT") else self._durations.cell(*labels)
+        count = self._counts.setdefault((str(code), *labels), [0])
+        return count, None if verb in ("WATCH", "CONNECT") else self._durations.cell(*labels)
 
     @contextmanager
     def running_long(self, request: Request, kind: Kind) -> Iterator[None]:
@@ -126,7 +126,9 @@ class Metrics:
         stored = Family("apiserver_storage_objects", "Objects stored, by resource.", ("resource",), gauge=True)
         for name, prefix in collections.items():
             stored.values[name,] = store.count(prefix)
-        counts = (self._requests, self._inflight, self._long, self._events, stored)
+        requests = Family("apiserver_request_total", "Requests answered, by what they asked and their code.", ("code", *_LABELS))
+        requests.values.update((labels, count) for labels, (count,) in self._counts.items())
+        counts = (requests, self._inflight, self._long, self._events, stored)
         parts: tuple[Family | Histogram, ...] = (*counts, self._durations, *self._more, self._lag)
         lines = [line for part in parts for line in part.lines()]
         return "\n".join([*lines, *metrics.process()]) + "\n"
