@@ -63,6 +63,10 @@ class Server:
             self._port = int(probe.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self._port}"
+
     def start(self) -> None:
         command = [sys.executable, "-m", "kapi", "apiserver", "--data-dir", str(self._directory), "--port", str(self._port)]
         with (self._directory / "server.log").open("ab") as log:

@@ -1,0 +1,70 @@
+"""`make fuzz`: schemathesis sends made-up requests to every operation of our own OpenAPI documents, against an API server of its own.
+
+No failure of the server, no hang, no answer that is not what the document says. FUZZ_SECONDS is for how long (900); arguments choose
+documents: `python -m conformance.fuzz apis/apps/v1`.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from conformance.soak import Server
+
+CHECKS = "answered,response_schema_conformance"
+STREAMS = r"/(exec|attach|portforward|proxy|log)(/\{path\})?$"
+"""Operations that need a kubelet."""
+LEAST = 3
+"""Seconds for a document of one operation."""
+
+
+async def documents(server: Server) -> dict[str, dict[str, Any]]:
+    """The documents of all group versions by their names."""
+    client = await server.client()
+    try:
+        index = await client.send("GET", "/openapi/v3")
+        return {name: await client.send("GET", f"/openapi/v3/{name}") for name in index["paths"]}
+    finally:
+        await client.close()
+
+
+def run(server: Server, name: str, document: dict[str, Any], seconds: int, directory: Path) -> int:
+    """Send requests of one document; the exit code of schemathesis."""
+    path = directory / (name.replace("/", "_") + ".json")
+    path.write_bytes(orjson.dumps(document))
+    token, authority = (directory / "tokens.csv").read_text().partition(",")[0], directory / "pki" / "ca.crt"
+    command = [
+        "run", str(path), "--url", server.url, "--header", f"Authorization: Bearer {token}", "--tls-verify", str(authority), "--checks",
+        CHECKS, "--exclude-path-regex", STREAMS, "--phases", "coverage,fuzzing", "--max-time", str(seconds),
+        "--request-timeout", "15", "--suppress-health-check", "all", "--continue-on-failure", "--warnings", "off",
+    ]  # fmt: skip
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "conformance.fuzz_hooks", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.run([sys.executable, "-m", "schemathesis.cli", *command], env=environment, cwd=directory, check=False).returncode
+
+
+def main() -> int:
+    seconds = int(os.environ.get("FUZZ_SECONDS", "900"))
+    with tempfile.TemporaryDirectory(prefix="kapi-fuzz-") as place:
+        directory = Path(place)
+        server = Server(directory)
+        server.start()
+        try:
+            found = {n: d for n, d in asyncio.run(documents(server)).items() if not sys.argv[1:] or n in sys.argv[1:]}
+            whole = sum(len(document["paths"]) for document in found.values())
+            shares = {name: max(LEAST, seconds * len(document["paths"]) // whole) for name, document in found.items()}
+            failed = [name for name, document in found.items() if run(server, name, document, shares[name], directory)]
+            trouble = [line for line in (directory / "server.log").read_text().splitlines() if line.startswith("Traceback")]
+        finally:
+            server.stop(signal.SIGKILL)
+    print(f" ✗ {len(trouble)} errors of the server, faults in {', '.join(failed)}" if failed or trouble else f" ✓ {len(found)} documents")
+    return 1 if failed or trouble else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
