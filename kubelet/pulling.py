@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import orjson
@@ -64,27 +65,32 @@ def registry(image: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 
+def logs_into(server: str, image: str) -> bool:
+    """Whether a login's key, e.g. "https://index.docker.io/v1/", "*.example.com" or "quay.io/team", is meant for an image."""
+    host, _, path = server.removeprefix("https://").removeprefix("http://").replace("index.docker.io", "docker.io").partition("/")
+    path = "" if path.startswith(("v1/", "v2/")) or path in ("v1", "v2") else path.rstrip("/")
+    asked = registry(image)
+    repository = image.removeprefix(f"{asked}/")
+    same_depth = host.count(".") == asked.count(".")
+    return same_depth and fnmatchcase(asked, host) and (not path or f"{repository}/".startswith(f"{path}/"))
+
+
 def credentials(secret: Object, image: str) -> list[Config]:
-    """The logins that a pull secret holds for an image."""
+    """The logins that a pull secret holds for an image, the most specific first."""
     held = data(secret)
     raw = held.get(".dockerconfigjson") or held.get(".dockercfg")
     if not raw:
         return []
     parsed = orjson.loads(raw)
     logins = parsed.get("auths", parsed) if ".dockerconfigjson" in held else parsed
-    out = []
-    for server, login in logins.items():
-        host = server.removeprefix("https://").removeprefix("http://").split("/")[0].replace("index.docker.io", "docker.io")
-        if host == registry(image):
-            out.append(_login(login, host))
-    return out
+    return [_login(login) for server, login in sorted(logins.items(), reverse=True) if logs_into(server, image)]
 
 
-def _login(login: Object, server: str) -> Config:
+def _login(login: Object) -> Config:
     user, password = login.get("username", ""), login.get("password", "")
     if not user and login.get("auth"):
         user, _, password = base64.b64decode(login["auth"]).decode().partition(":")
-    return {"username": user, "password": password, "server_address": server}
+    return {"username": user, "password": password}
 
 
 class Puller:

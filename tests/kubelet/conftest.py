@@ -3,16 +3,17 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from kapi.objects.resource import PODS
 from kubelet import cgroups, containerd, images, mounts
 from kubelet.cri.client import Cri
-
-CGROUP = "/kubelet-tests"
+from kubelet.settings import Settings
+from tests.kubelet.real import CGROUP, Real
 
 
 async def _begin(settings: containerd.Settings) -> "subprocess.Popen[bytes]":
@@ -66,3 +67,20 @@ def root(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for point in mounts.below(tmp_path):
         mounts.unmount(point)
+
+
+@pytest.fixture
+async def node(own_containerd: Containerd, root: Path) -> AsyncIterator[Real]:
+    settings = Settings(
+        node_name="n1", root_dir=str(root / "kubelet"), pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.settings.pod_cidr,
+        container_runtime_endpoint=own_containerd.settings.endpoint, cgroup_root=CGROUP, cluster_dns="10.96.0.10",
+        pod_manifest_path=str(root / "manifests"),
+    )  # fmt: skip
+    real = Real(settings)
+    await real.start()
+    yield real
+    for found in real.api.all(PODS):
+        if found["spec"].get("nodeName"):
+            real.api.remove(PODS, found)
+    await real.cleared()
+    await real.stop()

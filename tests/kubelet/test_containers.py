@@ -2,126 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
-from kapi.client import Client
-from kapi.objects.resource import CONFIG_MAPS, EVENTS, NODES, PODS, SECRETS
-from kubelet import assembly, images
+from kapi.objects.resource import CONFIG_MAPS, NODES, PODS, SECRETS
 from kubelet.cri.client import Cri
-from kubelet.settings import Settings
-from tests.fakes import FakeApi
-from tests.kubelet.build import one, pod
-from tests.kubelet.conftest import CGROUP, Containerd
+from tests.kubelet.build import pod
+from tests.kubelet.conftest import Containerd
+from tests.kubelet.real import Real, container, ready
 from tests.kubelet.story import condition, state
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 Object = dict[str, Any]
-FOREVER = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]
-
-
-class Real:
-    """A kubelet with real containers; it can be stopped and started again."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.api = FakeApi()
-        self.client = Client(self.api, agent="kubelet")
-        self.settings = settings
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        up = asyncio.Event()
-        self._task = asyncio.create_task(assembly.run(self.settings, self.client, up.set))
-        await up.wait()
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def eventually(self, what: Any) -> None:
-        for _ in range(400):
-            if what():
-                return
-            await asyncio.sleep(0.025)
-        raise AssertionError("it never came to be")
-
-    async def until(self, what: Any, name: str = "web", seconds: float = 20.0) -> Object:
-        """The pod, once `what(pod)` holds."""
-        async with asyncio.timeout(seconds):
-            while not what(found := self.api.get(PODS, f"default/{name}")):
-                self.api.changed.clear()
-                await self.api.changed.wait()
-        return found or {}
-
-    async def run(self, *containers: Object, **spec: Any) -> None:
-        made = pod(*containers, **{"terminationGracePeriodSeconds": 2, **spec})
-        made["status"] = {}
-        self.api.create(PODS, made)
-
-    def logs(self, name: str = "web") -> list[str]:
-        """What the container has said."""
-        files = Path(self.settings.pod_logs_dir).rglob(f"{name}/*.log")
-        return [line.split(" ", 3)[3] for file in files for line in file.read_text().splitlines()]
-
-    def manifest(self, name: str, content: Object | None) -> None:
-        file = Path(self.settings.pod_manifest_path, name)
-        if content is None:
-            file.unlink()
-        else:
-            file.write_bytes(orjson.dumps(content))
-
-    def messages(self) -> set[str]:
-        return {e["message"] for e in self.api.all(EVENTS)}
-
-    def left(self, uid: str) -> list[Path]:
-        """What is still there of a pod: its directory, its cgroups."""
-        groups = [p for h in Path("/sys/fs/cgroup").glob(f"*{CGROUP}/kubepods") for p in h.rglob(f"pod{uid}")]
-        return [p for p in (Path(self.settings.root_dir, "pods", uid), *groups) if p.exists()]
-
-    async def cleared(self) -> None:
-        """No sandbox is left in the runtime."""
-        runtime = Cri(self.settings.container_runtime_endpoint)
-        for _ in range(400):
-            if not await runtime.sandboxes():
-                break
-            await asyncio.sleep(0.05)
-        else:
-            raise AssertionError("sandboxes are left")
-        await runtime.close()
-
-    async def delete(self, name: str = "web") -> None:
-        await self.client.delete(PODS, name, namespace="default")
-        await self.until(lambda p: p is None, name)
-
-
-@pytest.fixture
-async def node(own_containerd: Containerd, root: Path) -> AsyncIterator[Real]:
-    settings = Settings(
-        node_name="n1", root_dir=str(root / "kubelet"), pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.settings.pod_cidr,
-        container_runtime_endpoint=own_containerd.settings.endpoint, cgroup_root=CGROUP, cluster_dns="10.96.0.10",
-        pod_manifest_path=str(root / "manifests"),
-    )  # fmt: skip
-    real = Real(settings)
-    await real.start()
-    yield real
-    for found in real.api.all(PODS):
-        if found["spec"].get("nodeName"):
-            real.api.remove(PODS, found)
-    await real.cleared()
-    await real.stop()
-
-
-def container(**more: Any) -> Object:
-    return {**one(), "image": images.BUSYBOX, "command": FOREVER, **more}
-
-
-def ready(found: Object | None) -> bool:
-    return bool(found) and condition(found or {}, "Ready") == "True"
 
 
 async def test_a_pod_gets_its_volumes_environment_and_network(node: Real) -> None:
