@@ -3,6 +3,7 @@
 The API server finds the kubelet (or the pod) and checks names; the streams themselves pass through untouched (kapi.api.relay).
 """
 
+import asyncio
 import ipaddress
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -223,9 +224,19 @@ async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
         for line in lines.splitlines():
             await socket.send_text(line)
 
+    async def listen() -> None:
+        async for _ in socket.messages():  # a watcher has nothing to say but goodbye
+            continue
+
+    running = asyncio.ensure_future(watching.Watching(request, rest, kind, namespace, how, count).run(send))
+    listening = asyncio.ensure_future(listen())
     try:
-        await watching.Watching(request, rest, kind, namespace, how, count).run(send)
+        await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
     except ConnectionError:
         return
     finally:
+        running.cancel()
+        listening.cancel()
         await socket.close()

@@ -192,7 +192,9 @@ def _resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any,
 
 
 def _answer(cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
-    """What uvicorn's cycle does for a response's two messages, in one write."""
+    """What uvicorn's cycle does for a response's two messages, in one write. Nothing on a connection that was handed over."""
+    if cycle.response_complete:
+        return
     lines = [STATUS_LINE[status]]
     for name, value in headers:
         lines += (name, b": ", value, b"\r\n")

@@ -1,0 +1,158 @@
+"""The API server behind its socket: TLS, certificates and tokens, watches over HTTP and WebSocket, streams that end."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from kapi.api import apiserver
+from kapi.api.app import App
+from kapi.api.settings import Settings
+from kapi.client import config
+from kapi.client.client import Client
+from kapi.objects import errors
+from kapi.objects.resource import CONFIG_MAPS
+from tests.api.asking import MAPS, config_map
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Served:
+    """A server that listens."""
+
+    app: App
+    pki: Path
+    port: int
+
+    @property
+    def token(self) -> str:
+        return (self.pki.parent / "tokens.csv").read_text().partition(",")[0]
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
+
+    def client(self, name: str = "admin") -> Client:
+        """A client with the certificate of one of the cluster's identities."""
+        endpoint = config.from_kubeconfig(self.pki / f"{name}.conf")
+        return config.connect(replace(endpoint, server=f"https://127.0.0.1:{self.port}"), agent="test")
+
+    def websocket(self, path: str, **options: Any) -> connect:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return connect(f"wss://127.0.0.1:{self.port}{path}", ssl=self.tls(), additional_headers=headers, **options)
+
+    async def raw(self, request: str) -> bytes:
+        """The whole answer to a request, the connection being closed behind it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls())
+        writer.write(request.replace("\n", "\r\n").encode())
+        try:
+            return await asyncio.wait_for(reader.read(), 2)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.fixture
+async def served(pki: Path) -> AsyncIterator[Served]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = Settings(data_dir=pki.parent, storage="memory:", port=port, bind_address="127.0.0.1")
+    async with apiserver.serving(settings, pki) as app:
+        yield Served(app, pki, port)
+
+
+@pytest.fixture
+async def admin(served: Served) -> AsyncIterator[Client]:
+    made = served.client()
+    yield made
+    await made.close()
+
+
+async def test_certificates_say_who_calls(served: Served, admin: Client) -> None:
+    review = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    assert "system:masters" in (await admin.post(review, {}))["status"]["userInfo"]["groups"]
+    scheduler = served.client("scheduler")
+    try:
+        assert (await scheduler.post(review, {}))["status"]["userInfo"]["username"] == "system:kube-scheduler"
+        with pytest.raises(errors.Forbidden, match='User "system:kube-scheduler" cannot create resource "configmaps"'):
+            await scheduler.create(CONFIG_MAPS, config_map("a"))
+    finally:
+        await scheduler.close()
+
+
+async def test_tokens_say_who_calls(served: Served) -> None:
+    request = "GET /api/v1/nodes HTTP/1.1\nHost: x\nConnection: close\nAuthorization: Bearer {}\n\n"
+    assert (await served.raw(request.format(served.token))).startswith(b"HTTP/1.1 200 OK\r\n")
+    refused = await served.raw(request.format("nonsense"))
+    assert refused.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b'"reason":"Unauthorized"' in refused
+    nobody = await served.raw("GET /api/v1/nodes HTTP/1.1\nHost: x\nConnection: close\n\n")
+    assert b'nodes is forbidden: User \\"system:anonymous\\" cannot list resource' in nobody
+
+
+async def test_head_has_no_body(served: Served) -> None:
+    answer = await served.raw(f"HEAD /version HTTP/1.1\nHost: x\nConnection: close\nAuthorization: Bearer {served.token}\n\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body == b""
+
+
+async def test_a_watch(admin: Client) -> None:
+    since = (await admin.list(CONFIG_MAPS, "default"))["metadata"]["resourceVersion"]
+    async with asyncio.timeout(5), aclosing(admin.watch(CONFIG_MAPS, "default", version=since)) as events:  # type: ignore[type-var]
+        for name in ("a", "b"):
+            await admin.create(CONFIG_MAPS, config_map(name))
+            type_, obj = await anext(events)
+            assert (type_, obj["metadata"]["name"]) == ("ADDED", name)
+
+
+async def message(talk: ClientConnection) -> Any:
+    async with asyncio.timeout(5):
+        return orjson.loads(await talk.recv())
+
+
+async def test_a_watch_over_websocket(served: Served, admin: Client) -> None:
+    await admin.create(CONFIG_MAPS, config_map("a"))
+    async with served.websocket(f"{MAPS}?watch=true&resourceVersion=0") as talk:
+        assert (await message(talk))["object"]["metadata"]["name"] == "a"
+        await admin.delete(CONFIG_MAPS, "a", namespace="default")
+        last = await message(talk)
+        assert (last["type"], last["object"]["kind"]) == ("DELETED", "ConfigMap")
+
+
+async def test_who_hangs_up_is_forgotten(served: Served, admin: Client) -> None:
+    """The gauge of watches under way falls again, for both kinds."""
+
+    def count() -> int:
+        lines = served.app.metrics.text(served.app.rest.store, {}).splitlines()
+        return sum(int(float(line.split()[-1])) for line in lines if line.startswith("apiserver_longrunning_requests{"))
+
+    since = (await admin.list(CONFIG_MAPS, "default"))["metadata"]["resourceVersion"]
+    async with served.websocket(f"{MAPS}?watch=true&resourceVersion=0"), aclosing(
+        admin.watch(CONFIG_MAPS, "default", version=since)
+    ) as events:  # type: ignore[type-var]
+        await admin.create(CONFIG_MAPS, config_map("a"))
+        await anext(events)
+        assert count() == 2
+    async with asyncio.timeout(5):
+        while count():  # noqa: ASYNC110 (a gauge tells nobody that it has changed)
+            await asyncio.sleep(0.005)
+
+
+async def test_upgrades_where_there_is_nothing_to_upgrade(served: Served) -> None:
+    upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
+    head = f"Host: x\nAuthorization: Bearer {served.token}\n{upgrade}\n"
+    answer = await served.raw(f"GET /api/v1/namespaces/default/pods/nothing/exec?command=ls HTTP/1.1\n{head}")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b'pods \\"nothing\\" not found' in answer
+    answer = await served.raw(f"GET /api/v1/namespaces/default HTTP/1.1\n{head}")
+    assert b"default" in answer
