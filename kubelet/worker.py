@@ -232,6 +232,7 @@ class Worker:
         self._busy[key] = grace
         task = self._tasks[key] = asyncio.create_task(self._run(key, deed))
         task.set_name(f"{self.uid} {key}")
+        task.add_done_callback(lambda _: deed.close())  # one that was cancelled before it began
 
     async def _run(self, key: str, deed: Coroutine[Any, Any, None]) -> None:
         """Supervises a deed: whatever becomes of it, the planner looks again."""

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Registry(ThreadingHTTPServer):
-    """Serves one image under any name and tag; `pulls` counts manifests that were given out."""
+    """Serves one image under any name and tag; `pulls` counts questions for its manifest."""
 
     daemon_threads = True
 
@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "none" in self.path:
             self._answer(404, b"", "text/plain")
         elif kind.endswith("/manifests"):
-            self.server.pulls += self.command == "GET"
+            self.server.pulls += 1
             self._answer(200, self.server.blobs[self.server.top["digest"][7:]], self.server.top["mediaType"])
         else:
             self._answer(200, self.server.blobs.get(reference[7:], b""), "application/octet-stream")
