@@ -36,7 +36,7 @@ def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]
     def load() -> tuple[type[Any], Callable[[Any], int]]:
         from kapi.cli import components
 
-        return components.commands()[name]
+        return components.command(name)
 
     return load
 

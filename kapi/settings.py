@@ -15,6 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+NO_OPTION = {"option": False}
+"""Metadata of a field that only programs set: `field(default=(), metadata=NO_OPTION)`."""
+
+
+def options(cls: type[Any]) -> list[dataclasses.Field[Any]]:
+    """The fields that are options of the command line."""
+    return [field for field in dataclasses.fields(cls) if field.metadata.get("option", True)]
 
 
 def help_texts(cls: type[Any]) -> dict[str, str]:
@@ -33,7 +40,7 @@ def help_texts(cls: type[Any]) -> dict[str, str]:
 def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: tuple[str, ...] = ()) -> None:
     """An option for every field of the dataclass `cls`; those in `positional` are given without a flag."""
     texts, hints = help_texts(cls), typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
+    for field in options(cls):
         flag, hint = "--" + field.name.replace("_", "-"), hints[field.name]
         text = texts.get(field.name, "").replace("%", "%%")
         default = None if field.default is dataclasses.MISSING else field.default
@@ -72,7 +79,7 @@ def _metavar(hint: Any) -> str:
 def from_arguments(cls: type[T], given: argparse.Namespace) -> T:
     """The settings that the parsed command line says."""
     values = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in options(cls):
         value = getattr(given, field.name)
         if value is None and isinstance(field.default, tuple):
             value = field.default

@@ -9,7 +9,9 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,17 @@ class ClientSettings:
     """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
 
 
+def alone(name: str) -> type[Any]:
+    """The settings of a component with a process to itself: those of its room, and a kubeconfig."""
+    room: Any = import_module(f"kapi.{name}.settings").Settings
+
+    @dataclass(frozen=True)
+    class Alone(ClientSettings, room):  # type: ignore[misc]
+        pass
+
+    return Alone
+
+
 @contextlib.asynccontextmanager
 async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
     """A client for a component; `agent` is what managedFields and audit logs call it."""
@@ -88,7 +101,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-async def controllers(settings: ClientSettings) -> None:
+async def controllers(settings: Any) -> None:
     """The controllers."""
     from kapi import controllers as room
 
@@ -96,33 +109,25 @@ async def controllers(settings: ClientSettings) -> None:
         processes.say_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
         directory = settings.kubeconfig.parent if settings.kubeconfig else None
-        await room.run(api, room.with_keys(room.Settings(cluster_ca=authority), directory))
+        await room.run(api, room.with_keys(replace(settings, cluster_ca=authority), directory))
 
 
-async def scheduler(settings: ClientSettings) -> None:
+async def scheduler(settings: Any) -> None:
     """The scheduler."""
     from kapi import scheduler as room
 
     async with client(settings.kubeconfig, "kube-scheduler") as api:
         processes.say_ready()
-        await room.run(api, room.Settings())
+        await room.run(api, settings)
 
 
-@dataclass(frozen=True)
-class ProxySettings(ClientSettings):
-    """The service proxy of this node."""
-
-    table: str = "kapi"
-    """Name of its nftables table."""
-
-
-async def proxy(settings: ProxySettings) -> None:
+async def proxy(settings: Any) -> None:
     """The service proxy."""
     from kapi import proxy as room
 
     async with client(settings.kubeconfig, "kube-proxy") as api:
         processes.say_ready()
-        await room.run(api, room.Settings(table=settings.table))
+        await room.run(api, settings)
 
 
 @dataclass(frozen=True)
@@ -140,10 +145,10 @@ class ControlSettings:
 async def control(settings: ControlSettings) -> None:
     """Everything of floor 6 but the kubelet, each under its own identity."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(controllers(ClientSettings(settings.pki / "controller-manager.conf")))
-        group.create_task(scheduler(ClientSettings(settings.pki / "scheduler.conf")))
+        group.create_task(controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf")))
+        group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf")))
         if settings.proxy:
-            group.create_task(proxy(ProxySettings(settings.pki / "proxy.conf", settings.table)))
+            group.create_task(proxy(alone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
 
 
 async def simulated(settings: Any, ready: Callable[[], None] = processes.say_ready) -> None:
@@ -211,15 +216,17 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
     return run
 
 
-def commands() -> dict[str, tuple[type[Any], Callable[[Any], int]]]:
-    """Name -> settings class and what runs it."""
-    from kapi.api.settings import Settings as ServerSettings
+_COMMANDS: dict[str, tuple[Callable[[], type[Any]], Callable[[Any], int]]] = {
+    "apiserver": (lambda: import_module("kapi.api.settings").Settings, _server(apiserver)),
+    "controllers": (partial(alone, "controllers"), _runner(controllers)),
+    "scheduler": (partial(alone, "scheduler"), _runner(scheduler)),
+    "proxy": (partial(alone, "proxy"), _runner(proxy)),
+    "control": (lambda: ControlSettings, _runner(control)),
+    "simulated": (lambda: SimulatedSettings, _server(simulated)),
+}
 
-    return {
-        "apiserver": (ServerSettings, _server(apiserver)),
-        "controllers": (ClientSettings, _runner(controllers)),
-        "scheduler": (ClientSettings, _runner(scheduler)),
-        "proxy": (ProxySettings, _runner(proxy)),
-        "control": (ControlSettings, _runner(control)),
-        "simulated": (SimulatedSettings, _server(simulated)),
-    }
+
+def command(name: str) -> tuple[type[Any], Callable[[Any], int]]:
+    """The settings class of a command and what runs it; only its own room is loaded."""
+    settings, run = _COMMANDS[name]
+    return settings(), run

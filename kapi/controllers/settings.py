@@ -1,12 +1,14 @@
 """What may be set of the controllers, with stock's defaults."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from kapi.settings import NO_OPTION
 
 
 @dataclass(frozen=True)
 class Settings:
-    cluster_ca: str = ""
+    cluster_ca: str = field(default="", metadata=NO_OPTION)
     """PEM of the cluster's certificate authority, published as ConfigMap kube-root-ca.crt in every namespace."""
     signing_cert_file: str = ""
     """Certificate of the authority that signs CertificateSigningRequests."""
@@ -28,4 +30,9 @@ def with_keys(settings: Settings, directory: Path | None) -> Settings:
     """The settings with the keys to sign with, as far as a cluster's directory of keys has them."""
     names = ("ca.crt", "ca.key", "sa.key")
     ca, key, account = (str(directory / name) if directory and (directory / name).exists() else "" for name in names)
-    return replace(settings, signing_cert_file=ca, signing_key_file=key, account_key_file=account)
+    return replace(
+        settings,
+        signing_cert_file=settings.signing_cert_file or ca,
+        signing_key_file=settings.signing_key_file or key,
+        account_key_file=settings.account_key_file or account,
+    )

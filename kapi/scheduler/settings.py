@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kapi.settings import NO_OPTION
+
 
 @dataclass(frozen=True)
 class ProfileSettings:
@@ -18,7 +20,7 @@ class ProfileSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    profiles: tuple[ProfileSettings, ...] = (ProfileSettings(),)
+    profiles: tuple[ProfileSettings, ...] = field(default=(ProfileSettings(),), metadata=NO_OPTION)
     """The profiles this scheduler serves."""
     percentage_of_nodes_to_score: int = 0
     """How many feasible nodes are enough, in percent of all; 0 adapts to the size of the cluster."""

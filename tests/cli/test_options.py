@@ -1,0 +1,54 @@
+"""The options of every command: each is explained, the examples are understood, and README knows the commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kapi import __main__ as cli
+from kapi import settings
+from kapi.cli import components
+from kapi.scheduler.settings import Settings as SchedulerSettings
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+by_name = pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda c: c.name)
+
+
+@by_name
+def test_help_has_a_line_for_every_setting(command: cli.Command, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command.name, "--help"])
+    said = capsys.readouterr().out
+    cls, _ = command.load()
+    texts = settings.help_texts(cls)
+    for field in settings.options(cls):
+        assert texts.get(field.name), f"{command.name} says nothing of {field.name}"
+        assert "--" + field.name.replace("_", "-") in said or field.name in command.positional
+
+
+@by_name
+def test_examples_are_understood(command: cli.Command) -> None:
+    cls, _ = command.load()
+    for example in command.examples:
+        words = example.partition(" > ")[0].split()
+        assert words[:2] == ["kapi", command.name]
+        assert isinstance(settings.from_arguments(cls, cli.parser(command.name).parse_args(words[1:])), cls)
+
+
+@by_name
+def test_readme_names_it(command: cli.Command) -> None:
+    assert re.search(rf"\| .*`(kapi )?{command.name}\b.*\|", README)
+
+
+def test_a_component_alone_takes_the_settings_of_its_room() -> None:
+    cls, _ = components.command("scheduler")
+    given = settings.from_arguments(cls, cli.parser("scheduler").parse_args(["scheduler", "--leader-elect", "--kubeconfig", "s.conf"]))
+    assert isinstance(given, SchedulerSettings)
+    assert given.leader_elect
+    assert vars(given)["kubeconfig"] == Path("s.conf")
+
+
+def test_only_known_actions(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["image", "remove", "busybox.tar"])
+    assert "invalid choice: 'remove'" in capsys.readouterr().err
