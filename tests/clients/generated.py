@@ -29,7 +29,8 @@ def word(kind: str) -> str:
 
 def methods(api: type) -> set[str]:
     """The methods of a generated class that make a request."""
-    return {n for n, _ in inspect.getmembers(api, inspect.isfunction) if not n.startswith("_") and not n.endswith("_with_http_info")} - {"close"}
+    found = {name for name, _ in inspect.getmembers(api, inspect.isfunction) if not name.startswith("_")}
+    return {name for name in found if not name.endswith("_with_http_info")} - {"close"}
 
 
 class Calls:

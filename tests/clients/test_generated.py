@@ -5,6 +5,7 @@ understood, patched in every way, scaled and deleted. What a typed client leaves
 import base64
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class Story:
         """Server-side apply of a label of its own, and then of nothing: the label goes."""
         part = {"apiVersion": self.body["apiVersion"], "kind": self.body["kind"], "metadata": {"name": self.calls.name}}
         labels = {**part, "metadata": {**part["metadata"], "labels": {"applied": "yes"}}}
-        options = {"_content_type": APPLY, "field_manager": "test", "force": True}
+        options: dict[str, Any] = {"_content_type": APPLY, "field_manager": "test", "force": True}
         assert self.calls.do("patch", body=labels, **options).metadata.labels["applied"] == "yes"
         assert "applied" not in self.calls.do("patch", body=part, **options).metadata.labels
 
@@ -184,11 +185,9 @@ def test_every_group(api: client.ApiClient) -> None:
     for name in (n for n in dir(client) if n.endswith("Api")):
         found = getattr(client, name)(api)
         if name != "CustomObjectsApi" and hasattr(found, "get_api_resources"):
-            try:
+            with suppress(client.exceptions.NotFoundException):
                 assert found.get_api_resources().resources
                 served.add(name)
-            except client.ApiException as missing:
-                assert missing.status == 404
         elif hasattr(found, "get_api_group") and name not in ("LifecycleApi", "StoragemigrationApi", "InternalApiserverApi"):
             assert found.get_api_group().preferred_version.version
     assert {api_name(one["apiVersion"]) for one in OBJECTS} | {"AuthenticationV1Api", "AuthorizationV1Api"} == served

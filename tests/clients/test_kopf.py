@@ -87,7 +87,7 @@ async def test_an_operator_that_makes_children(kubectl: Kubectl, operator: Opera
     """A Service for every Deployment, owned by it; a daemon and an event handler beside."""
     @kopf.on.resume("deployments", registry=operator.registry)
     @kopf.on.create("deployments", registry=operator.registry)
-    async def created(body: kopf.Body, namespace: str, **_: Any) -> None:
+    async def created(body: kopf.Body, **_: Any) -> None:
         child = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
         kopf.adopt(child, owner=body)
         kopf.label(child, {"from": "kopf"})

@@ -1,7 +1,6 @@
 """The official client's methods that are about no object of their own: reviews, bindings, evictions, tokens, approvals and the like."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,11 +23,11 @@ def core(api: client.ApiClient) -> client.CoreV1Api:
 
 
 @pytest.fixture
-def running(kubectl: Kubectl, core: client.CoreV1Api) -> Iterator[str]:
+def running(kubectl: Kubectl, core: client.CoreV1Api) -> str:
     """The namespace of a pod p that runs."""
     core.create_namespaced_pod(kubectl.namespace, POD)
     kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=20s")
-    yield kubectl.namespace
+    return kubectl.namespace
 
 
 def test_reviews(api: client.ApiClient, core: client.CoreV1Api, kubectl: Kubectl) -> None:
@@ -48,8 +47,9 @@ def test_reviews(api: client.ApiClient, core: client.CoreV1Api, kubectl: Kubectl
 
 def test_bindings(core: client.CoreV1Api, kubectl: Kubectl) -> None:
     node = core.list_node().items[0].metadata.name
+    spec = {**POD["spec"], "schedulerName": "nobody"}
     for name in ("one", "two"):
-        core.create_namespaced_pod(kubectl.namespace, {**POD, "metadata": {"name": name}, "spec": {**POD["spec"], "schedulerName": "nobody"}})
+        core.create_namespaced_pod(kubectl.namespace, {"metadata": {"name": name}, "spec": spec})
     target = client.V1Binding(metadata=client.V1ObjectMeta(name="one"), target=client.V1ObjectReference(kind="Node", name=node))
     # The server answers with a Status, which the client does not expect.
     core.create_namespaced_binding(kubectl.namespace, target, _preload_content=False)
