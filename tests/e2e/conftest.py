@@ -1,24 +1,44 @@
 """One cluster with containers and one without, each brought up once; a namespace for every test."""
 
 import itertools
+import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from kapi.cli import cleanup
 from tests.e2e.cluster import Cluster, Kubectl, started
 
 _numbers = itertools.count(1)
 
 
 def left_on_the_machine() -> set[str]:
-    """What a cluster may leave behind: network namespaces, links, cgroups, mounts and nft tables."""
+    """What any cluster may leave behind: network namespaces, links, cgroups, mounts and nft tables."""
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
     cgroups = {str(p) for p in Path("/sys/fs/cgroup").glob("**/kapi*/**")}
     links = {str(p) for p in Path("/sys/class/net").iterdir()}
     return {*tables, *mounts, *cgroups, *links, *map(str, Path("/var/run/netns").glob("*"))}
+
+
+def left_of(directory: Path) -> list[str]:
+    """What is left of a cluster on the machine: mounts, cgroups, links, nft tables, processes."""
+    marks = cleanup.marks(directory)
+    ours = (f"{directory}/", f"/sys/class/net/{marks.bridge}")
+    names = {marks.cgroup.strip("/"), marks.table}
+    return [t for t in left_on_the_machine() if t.startswith(ours) or names & set(re.split(r"[/ ]", t))] + processes_of(directory)
+
+
+def empty_network_namespaces() -> set[str]:
+    """Those that no process is in: a pod's, once it is gone."""
+    used = set()
+    for path in Path("/proc").glob("[0-9]*/ns/net"):
+        with suppress(OSError):
+            used.add(path.stat().st_ino)
+    return {p.name for p in Path("/var/run/netns").glob("cni-*") if p.stat().st_ino not in used}
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -37,11 +57,11 @@ def processes_of(directory: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def real() -> Iterator[Cluster]:
     """A cluster with containers; when it is down again, nothing of it is left."""
-    before = left_on_the_machine()
+    before = empty_network_namespaces()
     with started() as cluster:
         yield cluster
-    assert processes_of(cluster.directory) == []
-    assert left_on_the_machine() - before == set()
+    assert left_of(cluster.directory) == []
+    assert empty_network_namespaces() - before == set()
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,27 @@ def anonymously(kubectl: Kubectl) -> list[str]:
     return [f"--server=https://127.0.0.1:{kubectl.cluster.port}", f"--certificate-authority={kubectl.cluster.directory}/pki/ca.crt"]
 
 
+@pytest.fixture
+def spdy(shell: Kubectl) -> Iterator[Kubectl]:
+    """The protocol kubectl spoke before WebSocket."""
+    switches = {f"KUBECTL_{what}_WEBSOCKETS": "false" for what in ("REMOTE_COMMAND", "PORT_FORWARD")}
+    shell.cluster.env |= switches
+    yield shell
+    for name in switches:
+        del shell.cluster.env[name]
+
+
+def test_the_older_protocol(spdy: Kubectl) -> None:
+    assert spdy("exec", "-i", "shell", "--", "sh", "-c", "cat; echo err >&2", given="piped\n") == "piped\n"
+    failed = spdy("exec", "shell", "--", "sh", "-c", "exit 7", fails=True)
+    assert (failed.code, failed.err) == (7, "command terminated with exit code 7\n")
+    spdy("exec", "shell", "--", "sh", "-c", "nc -ll -p 7000 -e cat >/dev/null 2>&1 &")
+    data = os.urandom(1_000_000)
+    with spdy.running("port-forward", "pod/shell", ":7000") as forwarding:
+        port = int(line_with(forwarding.stdout, "Forwarding from 127.0.0.1").split(":")[1].split()[0])
+        assert echoed(port, data) == hashlib.sha256(data).hexdigest()
+
+
 def test_volumes(kubectl: Kubectl) -> None:
     """Settings as files and variables; and a place to write."""
     kubectl("create", "configmap", "settings", "--from-literal=color=red")
