@@ -5,6 +5,8 @@ Whether a lease has run out is judged by this process's own clock since it last 
 
 import asyncio
 import logging
+import socket
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +35,15 @@ class Terms:
 
 
 class Election:
-    """`run(lead)` waits for leadership, runs `lead` while it lasts, and gives it back at the end."""
+    """`run(lead)` waits for leadership, runs `lead` while it lasts, and gives it back at the end.
+
+    Without an `identity` it is the host's name and something that no other process has.
+    """
 
     def __init__(self, client: Client, name: str, identity: str, *, namespace: str = "kube-system", terms: Terms | None = None) -> None:
         self._client = client
-        self._name, self._namespace, self._identity = name, namespace, identity
+        self._name, self._namespace = name, namespace
+        self._identity = identity or f"{socket.gethostname()}_{uuid.uuid4()}"
         self._terms = terms or Terms()
         self._lease: Object | None = None
         self._changed = 0.0

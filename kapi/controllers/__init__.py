@@ -4,7 +4,6 @@ They speak only to an API server, ours or a stock one.
 """
 
 import asyncio
-import platform
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.leases import Election
@@ -78,8 +77,7 @@ async def run(client: Client, settings: Settings | None = None) -> None:
     if not chosen.leader_elect:
         await _run(client, chosen)
         return
-    identity = chosen.identity or platform.node()
-    await Election(client, AGENT, identity).run(lambda: _run(client, chosen))
+    await Election(client, AGENT, chosen.identity).run(lambda: _run(client, chosen))
 
 
 async def _run(client: Client, settings: Settings) -> None:

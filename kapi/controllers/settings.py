@@ -23,7 +23,7 @@ class Settings:
     leader_elect: bool = False
     """Run only while holding the lease kube-system/kube-controller-manager."""
     identity: str = ""
-    """Name in the lease; the host's name by default."""
+    """Who this process is in the lease; empty: the host's name and something of its own."""
 
 
 def with_keys(settings: Settings, directory: Path | None) -> Settings:

@@ -275,5 +275,4 @@ async def run(client: Client, settings: Settings, plugins: Plugins = default_plu
     if not settings.leader_elect:
         await Scheduler(client, settings, plugins).run()
         return
-    identity = settings.identity or socket.gethostname()
-    await Election(client, "kube-scheduler", identity).run(lambda: Scheduler(client, settings, plugins).run())
+    await Election(client, "kube-scheduler", settings.identity).run(lambda: Scheduler(client, settings, plugins).run())

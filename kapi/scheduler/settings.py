@@ -29,4 +29,4 @@ class Settings:
     leader_elect: bool = False
     """Whether several schedulers share the work by a lease, one leading at a time."""
     identity: str = ""
-    """Who this process is in the lease; the host's name when empty."""
+    """Who this process is in the lease; empty: the host's name and something of its own."""

@@ -1,6 +1,7 @@
 """Stories of informers, events and leases against the fake API, in virtual time."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from kapi.client.leases import Election, Heartbeat, Terms
@@ -133,6 +134,20 @@ async def test_one_leads_and_another_takes_over(cluster: Cluster) -> None:
     second.cancel()
     await cluster.settle(1)
     assert cluster.api.all(LEASES)[0]["spec"]["holderIdentity"] == ""
+
+
+@story
+async def test_two_without_a_name_on_one_host_are_two(cluster: Cluster) -> None:
+    leading: list[str] = []
+
+    async def lead(name: str) -> None:
+        leading.append(name)
+        await asyncio.Event().wait()
+
+    for name in ("a", "b"):
+        cluster.background(Election(cluster.client, "x", "").run(partial(lead, name)))
+    await cluster.settle(60)
+    assert len(leading) == 1
 
 
 @story

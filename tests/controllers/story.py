@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
@@ -35,6 +36,10 @@ class Cluster:
         for controller in controllers:
             self._group.create_task(controller.run())
         await self.settle()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Something that goes on until the story ends."""
+        self._group.create_task(work)
 
     async def settle(self, seconds: float = 5) -> None:
         """Let virtual time pass; everything due by then has happened."""
