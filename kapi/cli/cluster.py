@@ -28,6 +28,8 @@ from kubelet import images
 NAMES = ("kubelet", "control", "apiserver", "containerd", "simulated")
 """Every process a cluster may have, in the order they are stopped."""
 _KUBELET_PORT = 10250
+_ENDS = {signal.SIGINT, signal.SIGTERM}
+"""What ends a cluster in the foreground."""
 _PACKAGES = {
     "containerd": "containerd", "runc": "runc", "ctr": "containerd", "nft": "nftables", "ip": "iproute2", "conntrack": "conntrack",
     "catatonit": "catatonit", "busybox": "busybox-static",
@@ -148,6 +150,8 @@ def up(given: Up) -> int:
         if given.kubeconfig:
             with progress.step("Context kapi in your kubeconfig"):
                 _merge(given.admin)
+        if given.foreground:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # from now on they are waited for
     except BaseException:
         _stop(given)
         raise
@@ -166,7 +170,8 @@ def _merge(admin: Path) -> None:
 
 def _stay(given: Up) -> int:
     print("Press ctrl-C to stop.", flush=True)
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    signal.sigwait(_ENDS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
     return down(Place(given.data_dir))
 
 

@@ -77,8 +77,9 @@ class _Runtime:
 
     def __init__(self, wish: Wish) -> None:
         self._settings = cleanup.runtime(wish.data_dir, wish.pod_cidr)
-        self._process = containerd.launch(self._settings)
-        Process("containerd", wish.data_dir).adopt(self._process.pid)
+        with processes.undisturbed():
+            self._process = containerd.launch(self._settings)
+            Process("containerd", wish.data_dir).adopt(self._process.pid)
 
     async def ready(self) -> None:
         """It listens, and has the images that nobody can pull. Raises Failure."""

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def _say(what: bytes) -> None:
 def environment() -> dict[str, str]:
     """What components get: ours, frugal with memory; and Python keeps compiled modules (compiling costs 0.5 s and 5 MB a process)."""
     return {**os.environ, **_FRUGAL, "PYTHONDONTWRITEBYTECODE": ""}
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is over, so that no process is started and not noted. For the main thread."""
+    came: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in came:
+        signal.raise_signal(late)
 
 
 def _start_time(pid: int) -> str:
@@ -94,13 +109,13 @@ class Process:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         reader, writer = os.pipe()
         told = {**environment(), READY_FD: str(writer)}
-        with open(self.log_file, "ab") as log:
+        with open(self.log_file, "ab") as log, undisturbed():
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=told,
                 pass_fds=(writer,) if notifies else (), cwd="/",
             )  # fmt: skip
+            self.adopt(child.pid)
         os.close(writer)
-        self.adopt(child.pid)
         return Starting(self, child, reader, notifies)
 
     def adopt(self, pid: int) -> None:
