@@ -13,7 +13,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from kapi.cli.progress import Failure
 from kubelet import cgroups, containerd
+from kubelet.runtime import Runtime, RuntimeFailure, Sandbox
 
 DEFAULT = Path("/var/lib/kapi")
 """The directory whose cluster gets the plain names."""
@@ -77,16 +79,27 @@ async def _remove_sandboxes(endpoint: str) -> None:
     from kubelet.cri.client import Cri  # loads gRPC: only where there are containers
 
     client = Cri(endpoint)
+
+    async def one(sandbox: str) -> None:
+        await client.stop_sandbox(sandbox)
+        await client.remove_sandbox(sandbox)
+
     try:
         async with asyncio.timeout(_SECONDS):
-
-            async def one(sandbox: str) -> None:
-                await client.stop_sandbox(sandbox)
-                await client.remove_sandbox(sandbox)
-
-            await asyncio.gather(*(one(s.id) for s in await client.sandboxes()), return_exceptions=True)
+            await asyncio.gather(*(one(s.id) for s in await _listed(client)), return_exceptions=True)
+    except TimeoutError:
+        raise Failure(f"Pods did not end within {_SECONDS} seconds. Try again: kapi down") from None
     finally:
         await client.close()
+
+
+async def _listed(client: Runtime) -> list[Sandbox]:
+    """The sandboxes, once the runtime has found them again after its start."""
+    while True:
+        try:
+            return list(await client.sandboxes())
+        except RuntimeFailure:
+            await asyncio.sleep(0.05)
 
 
 def _shims(socket: Path) -> bool:

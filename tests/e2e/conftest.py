@@ -1,7 +1,9 @@
 """One cluster with containers and one without, each brought up once; a namespace for every test."""
 
 import itertools
+import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,17 +21,18 @@ def left_on_the_machine() -> set[str]:
     """What any cluster may leave behind: network namespaces, links, cgroups, mounts and nft tables."""
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    cgroups = {str(p) for p in Path("/sys/fs/cgroup").glob("**/kapi*/**")}
-    links = {str(p) for p in Path("/sys/class/net").iterdir()}
+    roots = [*Path("/sys/fs/cgroup").glob("*/kapi*"), *Path("/sys/fs/cgroup").glob("kapi*")]
+    cgroups = {directory for root in roots for directory, _, _ in os.walk(root)}
+    links = {name for _, name in socket.if_nameindex()}
     return {*tables, *mounts, *cgroups, *links, *map(str, Path("/var/run/netns").glob("*"))}
 
 
 def left_of(directory: Path) -> list[str]:
     """What is left of a cluster on the machine: mounts, cgroups, links, nft tables, processes."""
     marks = cleanup.marks(directory)
-    ours = (f"{directory}/", f"/sys/class/net/{marks.bridge}")
-    names = {marks.cgroup.strip("/"), marks.table}
-    return [t for t in left_on_the_machine() if t.startswith(ours) or names & set(re.split(r"[/ ]", t))] + processes_of(directory)
+    names = {marks.cgroup.strip("/"), marks.bridge, marks.table, f"{marks.bridge}-pods"}
+    found = [t for t in left_on_the_machine() if t.startswith(f"{directory}/") or names & set(re.split(r"[/ ]", t))]
+    return found + processes_of(directory)
 
 
 def empty_network_namespaces() -> set[str]:
