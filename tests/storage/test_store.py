@@ -243,9 +243,8 @@ async def test_many_steps_can_be_forgotten(store: Store) -> None:
 
 
 async def test_a_key_with_a_deadline_goes_by_itself(store: Store) -> None:
-    await put(store, "a", ttl=0.01)
     await put(store, "b")
-    watch = store.watch(ALL, store.revision)
+    watch = store.watch(ALL, (await put(store, "a", ttl=0.01)).revision)
     events = await watch.next(5)
     assert [(e.type, e.entry.key) for e in events] == [("DELETED", A)]
     assert names(store.list(ALL)) == ["b"]
