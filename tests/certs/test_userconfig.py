@@ -108,3 +108,14 @@ def test_the_default_path_is_kubectls(tmp_path: Path, monkeypatch: pytest.Monkey
     assert userconfig.default_path() == tmp_path / "b"
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/x:{tmp_path}/y")
     assert userconfig.default_path() == tmp_path / "y"
+
+
+def test_the_context_of_another_cluster_stays(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    userconfig.merge(OURS, path)
+    other: Any = yaml.safe_load(OURS)
+    other["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:7000"
+    userconfig.remove(path, only=yaml.safe_dump(other).encode())
+    assert load(path) == yaml.safe_load(OURS)
+    userconfig.remove(path, only=OURS)
+    assert not path.exists()
