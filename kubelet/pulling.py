@@ -60,13 +60,13 @@ def normalized(image: str) -> str:
 
 
 def registry(image: str) -> str:
-    """'docker.io' of 'busybox', 'quay.io' of 'quay.io/a/b:1'."""
+    """'docker.io' of 'busybox', 'reg.example.com' of 'reg.example.com/a/b:1'."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 
 def logs_into(server: str, image: str) -> bool:
-    """Whether a login's key, e.g. "https://index.docker.io/v1/", "*.example.com" or "quay.io/team", is meant for an image."""
+    """Whether a login's key, e.g. "https://index.docker.io/v1/", "*.example.com" or "reg.example.com/team", is meant for an image."""
     host, _, path = server.removeprefix("https://").removeprefix("http://").replace("index.docker.io", "docker.io").partition("/")
     path = "" if path.startswith(("v1/", "v2/")) or path in ("v1", "v2") else path.rstrip("/")
     asked = registry(image)

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,14 @@ def room(module: str) -> str:
     return max((r for r in FLOORS if module == r or module.startswith(r + ".")), key=len, default="")
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     out: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -76,7 +83,7 @@ def test_the_wall() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_the_rules_of_a_file(path: Path) -> None:
     """It opens with what it is for; no function is longer than 60 lines; nothing reaches for what another room keeps to itself."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert ast.get_docstring(tree), f"{name(path)} does not say what it is for"
     for function in functions(tree):
         assert (function.end_lineno or 0) - function.lineno < 60, f"{name(path)}.{function.name} is long"

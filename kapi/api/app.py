@@ -130,7 +130,7 @@ class App:
         raise errors.NotFound(_NO_RESOURCE, {})
 
     async def _dispatch(self, request: Request, kind: Kind, where: Target) -> None:
-        handler = _HANDLERS.get((where.subresource, request.verb))
+        handler = HANDLERS.get((where.subresource, request.verb))
         if where.subresource and where.subresource not in kind.subresources:
             raise errors.NotFound(_NO_RESOURCE, {})
         if handler is None or request.verb not in (kind.subresources[where.subresource] if where.subresource else kind.verbs):
@@ -223,7 +223,7 @@ def _plain(function: Callable[[Request, Rest, Kind], Awaitable[None]]) -> Handle
     return lambda request, app, kind: function(request, app.rest, kind)
 
 
-_HANDLERS: dict[tuple[str, str], Handler] = {
+HANDLERS: dict[tuple[str, str], Handler] = {
     ("", "get"): _get,
     ("", "list"): _list,
     ("", "watch"): _watch,

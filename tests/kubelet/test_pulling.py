@@ -102,19 +102,19 @@ async def test_a_failed_pull_backs_off() -> None:
 
 def test_logins() -> None:
     auth = base64.b64encode(b"me:secret").decode()
-    held = json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": auth}, "quay.io": {"username": "q", "password": "p"}}})
+    held = json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": auth}, "reg.example.com": {"username": "q", "password": "p"}}})
     secret = {"kind": "Secret", "data": {".dockerconfigjson": base64.b64encode(held.encode()).decode()}}
     assert pulling.credentials(secret, "busybox:1") == [{"username": "me", "password": "secret"}]
-    assert pulling.credentials(secret, "quay.io/x/y") == [{"username": "q", "password": "p"}]
-    assert pulling.credentials(secret, "ghcr.io/x/y") == []
+    assert pulling.credentials(secret, "reg.example.com/x/y") == [{"username": "q", "password": "p"}]
+    assert pulling.credentials(secret, "other.example.com/x/y") == []
 
 
 @pytest.mark.parametrize(
     ("server", "image", "wanted"),
     [
         ("https://index.docker.io/v1/", "busybox", True),
-        ("quay.io/team", "quay.io/team/app:1", True),
-        ("quay.io/team", "quay.io/teammate/app:1", False),
+        ("reg.example.com/team", "reg.example.com/team/app:1", True),
+        ("reg.example.com/team", "reg.example.com/teammate/app:1", False),
         ("*.example.com", "a.example.com/x", True),
         ("*.example.com", "a.b.example.com/x", False),
         ("127.0.0.1:5000", "127.0.0.1:5000/x", True),

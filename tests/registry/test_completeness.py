@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from kapi.api.app import _HANDLERS, App
+from kapi.api.app import HANDLERS, App
 from kapi.client.client import Client
 from kapi.registry import catalogue, table
 from kapi.registry.kind import Kind
@@ -72,7 +72,7 @@ def test_defaults_stay(kind: Kind) -> None:
 def test_every_verb_has_a_handler(kind: Kind) -> None:
     wanted = [("", verb) for verb in kind.verbs]
     wanted += [(sub, verb) for sub, verbs in kind.subresources.items() for verb in verbs]
-    assert [pair for pair in wanted if pair not in _HANDLERS] == []
+    assert [pair for pair in wanted if pair not in HANDLERS] == []
 
 
 async def test_an_empty_server_answers_every_read(client: Client) -> None:
