@@ -16,6 +16,7 @@ import orjson
 from kapi.objects import causes, errors, fields, labels
 from kapi.objects.errors import Cause
 from kapi.registry.kind import Kind
+from kapi.schema import syntax
 from kapi.storage.store import Entry
 
 Object = dict[str, Any]
@@ -147,7 +148,8 @@ class ListOptions:
     """resourceVersion as given."""
     watch: bool = False
     bookmarks: bool = False
-    initial_events: bool = False
+    initial_events: bool | None = None
+    """Whether a watch begins with what is there: as it is told to, or (None) as its resourceVersion has it."""
     timeout: int | None = None
     where: Callable[[Entry], bool] | None = field(default=None)
     """The selectors as a test of an entry; None where everything matches."""
@@ -178,10 +180,10 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
     out = ListOptions(watch=truth(query, "watch"))
     if not query and not name:
         return out
-    out.limit = _integer(query, "limit") or 0
+    out.limit = max(_integer(query, "limit") or 0, 0)
     out.timeout = _integer(query, "timeoutSeconds")
     out.bookmarks = truth(query, "allowWatchBookmarks")
-    out.initial_events = truth(query, "sendInitialEvents")
+    out.initial_events = truth(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     out.version = query.get("resourceVersion", "")
     _selectors(out, query, kind, name)
     _check_match(out, query)
@@ -328,11 +330,14 @@ def _continue(token: str, version: str) -> tuple[int, str]:
         place = next((i for i, c in enumerate(token) if not (c.isalnum() or c in "-_")), len(token) - len(token) % 4)
         why = f"invalid continue token: continue key is not valid: illegal base64 data at input byte {place}"
         raise errors.BadRequest(why) from None
+    if why := syntax.error(raw):
+        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}")
     try:
         value = orjson.loads(raw)
-        version_tag, revision, start = value["v"], value["rv"], value["start"]
-    except (ValueError, KeyError, TypeError) as why:
-        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}") from None
+    except ValueError:  # JSON to Go, but not quite
+        value = None
+    value = value if isinstance(value, dict) else {}
+    version_tag, revision, start = value.get("v"), value.get("rv"), value.get("start")
     if version_tag != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int):
         raise errors.BadRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version")
     if revision == 0:

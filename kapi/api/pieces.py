@@ -68,7 +68,7 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
 
 async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form) -> None:
     """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it."""
-    pretty = request.query.get("pretty", "0") not in ("0", "false")
+    pretty = responses.pretty(request)
     if form.media is responses.YAML:
         pieces: Iterator[bytes] = _yaml(head, items, tail)
     elif pretty:

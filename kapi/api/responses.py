@@ -22,6 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON, YAML = b"application/json", b"application/yaml"
 GZIP_FROM = 128 * 1024
 """Bytes from which stock packs an answer for a client that takes gzip."""
+_EYES = ("curl", "Wget", "Mozilla/5.0")
 _CHUNK = 72 * 1024
 """Bytes a write: TLS out of Python is fastest near this size."""
 
@@ -110,11 +111,18 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
         )
 
 
+def pretty(request: Request) -> bool:
+    """Whether somebody reads the answer with their own eyes: they ask for it, or use a tool for that."""
+    if wanted := request.query.get("pretty"):
+        return wanted in ("1", "t", "T", "true", "True", "TRUE")
+    return request.user_agent.startswith(_EYES)
+
+
 async def send_encoded(request: Request, code: int, payload: bytes, form: Form) -> None:
     """An object's JSON bytes, as the client wants them."""
     if form.media is YAML:
         payload = yaml_bytes(orjson.loads(payload))
-    elif "pretty" in request.query and request.query["pretty"] not in ("0", "false"):
+    elif pretty(request):
         payload = orjson.dumps(orjson.loads(payload), option=orjson.OPT_INDENT_2)
     await send(request, code, payload, form.media)
 

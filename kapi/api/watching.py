@@ -49,7 +49,7 @@ class Watching:
         if initial is not None:
             self.count(len(initial))
             await pieces.write_all(pieces.blocks(self.line("ADDED", e, None) for e in initial), lambda block: False, send)
-            if self.how.initial_events:
+            if self.how.initial_events and self.how.bookmarks:
                 await send(self._bookmark(since, ended=True))
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         where = self.how.where
@@ -71,6 +71,8 @@ class Watching:
         version = self.how.version
         if version and version != "0" and not self.how.initial_events:
             return int(version), None
+        if self.how.initial_events is False:
+            return self.rest.store.revision, None
         if version and int(version) > self.rest.store.revision:
             raise reading.too_new(int(version), self.rest.store.revision)
         page = self.rest.page(self.kind, self.namespace, equals=self.how.equals, where=self.how.where)

@@ -241,7 +241,12 @@ async def delete_body(request: Request) -> Object:
     kind = obj.get("kind", "")
     if kind and kind != "DeleteOptions":
         raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: {kind}")
-    return obj
+    try:
+        read: Object = decode.read(obj, builtin.schema(builtin.named("", "v1", "DeleteOptions")))[0]
+    except DecodeError as why:
+        version = obj.get("apiVersion") or "v1"
+        raise errors.BadRequest(f'DeleteOptions in version "{version}" cannot be handled as a DeleteOptions: {why}') from None
+    return read
 
 
 def deletion_options(given: Object) -> deletion.Options:
