@@ -1,7 +1,6 @@
 """Everything our tables say is served is served: every kind is listed, watched and printed, every subresource and verb has a handler."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,8 +21,6 @@ SERVED = [*catalogue.standard()]
 METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}
 MORE_CELLS = ("ipaddresses",)
 """Stock's rows of these have an age that no column names."""
-VECTORS = sorted((Path(__file__).parents[3] / "shared" / "data" / "roundtrip").glob("*.json"))
-"""Every type filled in, where these facts are at hand; none of them is needed."""
 
 
 def called(kind: Kind) -> str:
@@ -107,17 +104,3 @@ async def test_what_is_not_offered_is_not_allowed(client: Client, kind: Kind) ->
             if verb not in verbs and verb != "deletecollection":
                 assert (await ask(client, method, path(kind, "x", sub), b"{}")).said == refused, (called(kind), sub, verb)
     assert (await ask(client, "GET", path(kind, "x", "nothing"))).code == 404
-
-
-def vectors() -> list[tuple[Path, Kind]]:
-    found = ((file, orjson.loads(file.read_bytes())) for file in VECTORS)
-    kinds = ((file, ALL.by_kind(obj.get("apiVersion", ""), obj.get("kind", ""))) for file, obj in found)
-    return [(file, kind) for file, kind in kinds if kind is not None]
-
-
-@pytest.mark.parametrize(("vector", "kind"), vectors(), ids=lambda value: value.stem if isinstance(value, Path) else "")
-def test_a_filled_in_object_comes_through(vector: Path, kind: Kind) -> None:
-    given = orjson.loads(vector.read_bytes())
-    obj, warnings = decode.decode(vector.read_bytes(), "json", kind.schema, api_version=given["apiVersion"], kind=given["kind"])
-    assert warnings == []
-    assert obj == given
