@@ -3,6 +3,7 @@
 import gc
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,15 @@ def connected(cluster: Cluster) -> Iterator[client.ApiClient]:
     yield api
     api.rest_client.pool_manager.clear()
     api.close()
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """The client leaves sockets of its streams and watches to the collector, which warns of each: here, not in a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
