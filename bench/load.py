@@ -4,7 +4,8 @@ import multiprocessing
 import socket
 import ssl
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection as Pipe
 
 PROCESSES = 2
@@ -107,8 +108,9 @@ class Connection:
         self._socket.close()
 
 
-def _work(target: Target, load: Load, connections: int, name: str, pipe: Pipe) -> None:
+def _work(target: Target, load: Load, name: str, pipe: Pipe) -> None:
     """One process: every connection always has a request under way."""
+    connections = load.connections
     lines = [Connection(target) for _ in range(connections)]
     fixed = b"" if "@" in load.body else load.request(target, "")
     out, number = Outcome(), 0
@@ -147,12 +149,19 @@ def _work(target: Target, load: Load, connections: int, name: str, pipe: Pipe) -
 def run(target: Target, load: Load) -> Outcome:
     """Put the load on the server; everything it answered, together."""
     processes = min(PROCESSES, load.connections)
+    parts = mixed(target, [replace(load, connections=load.connections // processes)] * processes)
+    whole = Outcome(sum(p.done for p in parts), sum(p.failed for p in parts), max(p.seconds for p in parts))
+    whole.times = [t for p in parts for t in p.times]
+    return whole
+
+
+def mixed(target: Target, loads: Sequence[Load]) -> list[Outcome]:
+    """Put several loads on the server at once, a process for each; what came of each."""
     pipes: list[Pipe] = []
     workers = []
-    for index in range(processes):
+    for index, load in enumerate(loads):
         ours, theirs = multiprocessing.Pipe()
-        arguments = (target, load, load.connections // processes, f"{index}-{time.time_ns() // 1000 % 10**9}", theirs)
-        worker = multiprocessing.Process(target=_work, args=arguments)
+        worker = multiprocessing.Process(target=_work, args=(target, load, f"{index}-{time.time_ns() // 1000 % 10**9}", theirs))
         worker.start()
         pipes.append(ours)
         workers.append(worker)
@@ -163,9 +172,7 @@ def run(target: Target, load: Load) -> Outcome:
     parts: list[Outcome] = [pipe.recv() for pipe in pipes]
     for worker in workers:
         worker.join()
-    whole = Outcome(sum(p.done for p in parts), sum(p.failed for p in parts), max(p.seconds for p in parts))
-    whole.times = [t for p in parts for t in p.times]
-    return whole
+    return parts
 
 
 def _follow(target: Target, path: str, watchers: int, events: int, pipe: Pipe) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.load import Connection, Load, Target, fan_out, run
+from bench.load import Connection, Load, Target, fan_out, mixed, run
 from kapi.testing import Cluster
 
 pytestmark = pytest.mark.slow
@@ -44,3 +44,11 @@ def test_failures_are_told_apart(target: Target) -> None:
 
 def test_every_watcher_sees_everything(target: Target) -> None:
     assert fan_out(target, f"{MAPS}?watch=1&resourceVersion=0", Load(MAPS, "POST", MAP), 3, 20) > 0
+
+
+def test_loads_at_once_are_told_apart(target: Target) -> None:
+    writes, reads = Load(MAPS, "POST", MAP, connections=2, seconds=0.2), Load(f"{MAPS}/nothing", connections=1, seconds=0.2)
+    written, read = mixed(target, [writes, reads])
+    assert (written.failed, read.done) == (0, 0)
+    assert written.done
+    assert read.failed
