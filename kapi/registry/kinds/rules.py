@@ -14,7 +14,6 @@ import orjson
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
-from kapi.schema.cel import checking
 
 Object = dict[str, Any]
 
@@ -116,6 +115,8 @@ class Errors(list[Cause]):
 
     def expression(self, field: str, text: str, known: Collection[str], fields: Mapping[str, Collection[str]] | None = None) -> None:
         """A CEL expression that speaks of `known` names."""
+        from kapi.schema.cel import checking  # only servers that are given expressions load CEL
+
         if fault := checking.check(text, known, fields):
             self.append(Cause("FieldValueInvalid", f"Invalid value: {causes.shown(text)}: {fault}", field))
 

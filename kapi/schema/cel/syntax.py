@@ -1,10 +1,11 @@
 """CEL text to a tree. Evaluating and checking trees is for others.
 
-`parse("a.b + 1")` is Call("_+_", None, [Select(Ident("a"), "b"), Literal()]). A bad text raises SyntaxFault with the words of the parser
+`parse("a.b + 1")` is Call("_+_", None, [Select(Ident("a"), "b"), Literal("1")]). A bad text raises SyntaxFault with the words of the parser
 that stock uses (an ANTLR grammar). Source of the grammar: the CEL specification, "Syntax".
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,15 +57,16 @@ class Ident(Node):
 
 @dataclass(slots=True)
 class Select(Node):
-    """`operand.name`; `at` is the place of the dot."""
+    """`operand.name`, or `operand.?name`; `at` is the place of the dot."""
 
     operand: Node
     name: str = ""
+    optional: bool = False
 
 
 @dataclass(slots=True)
 class Call(Node):
-    """A function, a method of `target`, or an operator by its name in the specification ("_+_", "_?_:_", "_[_]")."""
+    """A function, a method of `target`, or an operator by its name in the specification ("_+_", "_?_:_", "_[_]"); `at`: its '('."""
 
     name: str
     target: Node | None = None
@@ -72,10 +74,30 @@ class Call(Node):
 
 
 @dataclass(slots=True)
-class Group(Node):
-    """A list, a map (keys and values in turn) or the fields of a message."""
+class Maybe(Node):
+    """`?value`: an entry of a list, map or message that is there when the optional holds something."""
 
+    value: Node
+
+
+@dataclass(slots=True)
+class ListOf(Node):
     items: list[Node] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class MapOf(Node):
+    """Keys (perhaps Maybe) with their values."""
+
+    entries: list[tuple[Node, Node]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Message(Node):
+    """`Type.Name{field: value}`."""
+
+    name: str = ""
+    entries: list[tuple[str, Node]] = field(default_factory=list)
 
 
 def tokens(text: str) -> list[Token]:
@@ -158,6 +180,9 @@ class _Parser:
         token = self.next
         if token.kind == "mark" and token.text in "!-":
             self.take()
+            if token.text == "-" and self.next.kind == "number":
+                self.found[self.place] = Token("number", "-" + self.next.text, token.at)
+                return self.member()
             return Call(token.at, f"{token.text}_", None, [self.unary()])
         return self.member()
 
@@ -166,16 +191,17 @@ class _Parser:
         while True:
             at = self.next.at
             if self.accept("."):
-                self.accept("?")
-                name = self.name()
-                tree = Call(at, name, tree, self.arguments(")")) if self.accept("(") else Select(at, tree, name)
+                optional = self.accept("?")
+                name, opened = self.name(), self.next.at
+                call = not optional and self.accept("(")
+                tree = Call(opened, name, tree, self.arguments(")")) if call else Select(at, tree, name, optional)
             elif self.accept("["):
-                self.accept("?")
-                tree = Call(at, "_[_]", None, [tree, self.expression()])
+                operator = "_[?_]" if self.accept("?") else "_[_]"
+                tree = Call(at, operator, None, [tree, self.expression()])
                 self.expect("]")
-            elif self.next.text == "{" and _names_type(tree):
+            elif self.next.text == "{" and (name := qualified(tree)):
                 self.take()
-                tree = Group(at, self.entries("}", names=True))
+                tree = Message(at, name, self.fields())
             else:
                 return tree
 
@@ -195,7 +221,8 @@ class _Parser:
             self.take()
             if token.text in RESERVED:
                 raise SyntaxFault(f"reserved identifier: {token.text}", token.at)
-            return Call(token.at, token.text, None, self.arguments(")")) if self.accept("(") else Ident(token.at, token.text)
+            at = self.next.at
+            return Call(at, token.text, None, self.arguments(")")) if self.accept("(") else Ident(token.at, token.text)
         if self.accept("."):
             return self.primary()
         if self.accept("("):
@@ -203,9 +230,9 @@ class _Parser:
             self.expect(")")
             return tree
         if self.accept("["):
-            return Group(token.at, self.arguments("]"))
+            return ListOf(token.at, self.arguments("]"))
         if self.accept("{"):
-            return Group(token.at, self.entries("}"))
+            return MapOf(token.at, self.entries())
         raise self.unexpected(token)
 
     def unexpected(self, token: Token) -> SyntaxFault:
@@ -216,29 +243,85 @@ class _Parser:
     def arguments(self, close: str) -> list[Node]:
         out: list[Node] = []
         while not self.accept(close):
-            self.accept("?")
-            out.append(self.expression())
+            out.append(self.maybe(self.expression))
             if not self.accept(","):
                 self.expect(close)
                 break
         return out
 
-    def entries(self, close: str, *, names: bool = False) -> list[Node]:
-        out: list[Node] = []
-        while not self.accept(close):
-            self.accept("?")
-            if names:
-                self.name()
-            else:
-                out.append(self.expression())
+    def maybe(self, read: Callable[[], Node]) -> Node:
+        at = self.next.at
+        return Maybe(at, read()) if self.accept("?") else read()
+
+    def entries(self) -> list[tuple[Node, Node]]:
+        out: list[tuple[Node, Node]] = []
+        while not self.accept("}"):
+            key = self.maybe(self.expression)
             self.expect(":")
-            out.append(self.expression())
+            out.append((key, self.expression()))
             if not self.accept(","):
-                self.expect(close)
+                self.expect("}")
+                break
+        return out
+
+    def fields(self) -> list[tuple[str, Node]]:
+        out: list[tuple[str, Node]] = []
+        while not self.accept("}"):
+            at, optional, name = self.next.at, self.accept("?"), self.name()
+            self.expect(":")
+            value = self.expression()
+            out.append((name, Maybe(at, value) if optional else value))
+            if not self.accept(","):
+                self.expect("}")
                 break
         return out
 
 
-def _names_type(tree: Node) -> bool:
-    """Whether what stands before '{' may be the name of a message."""
-    return isinstance(tree, Ident) or (isinstance(tree, Select) and _names_type(tree.operand))
+def qualified(tree: Node | None) -> str:
+    """'a.b' for the name it may be, else ''."""
+    if isinstance(tree, Ident):
+        return tree.name
+    if isinstance(tree, Select) and not tree.optional and (owner := qualified(tree.operand)):
+        return f"{owner}.{tree.name}"
+    return ""
+
+
+_ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
+_ESCAPED = re.compile(r"\\(?:[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL)
+
+
+def literal(text: str) -> bool | int | float | str | bytes | tuple[int] | None:
+    """What a literal means; a uint is a tuple of one. Raises ValueError."""
+    if text in ("true", "false", "null"):
+        return {"true": True, "false": False}.get(text)
+    if text[-1] in "'\"":
+        return _quoted(text)
+    if text[-1] in "uU":
+        return (int(text[:-1], 0),)
+    if "x" not in text and "X" not in text and re.search("[.eE]", text):
+        return float(text)
+    return int(text, 16 if "x" in text.lower() else 10)
+
+
+def _quoted(text: str) -> str | bytes:
+    start = min(place for place in map(text.find, "'\"") if place >= 0)
+    marks = text[:start].lower()
+    width = 3 if text[start : start + 3] in ("'''", '"""') and len(text) - start >= 6 else 1
+    body = text[start + width : -width]
+    if "b" not in marks:
+        return body if "r" in marks else _ESCAPED.sub(lambda found: chr(_code(found)), body)
+    if "r" in marks:
+        return body.encode()
+    out, place = b"", 0
+    for found in _ESCAPED.finditer(body):
+        code = _code(found)
+        out += body[place : found.start()].encode() + (chr(code).encode() if found[2] or found[3] else bytes([code]))
+        place = found.end()
+    return out + body[place:].encode()
+
+
+def _code(found: re.Match[str]) -> int:
+    for group, base in ((1, 16), (2, 16), (3, 16), (4, 8)):
+        if found[group]:
+            return int(found[group], base)
+    return _ESCAPES.get(found[5], ord(found[5]))

@@ -16,7 +16,7 @@ KNOWN = ("self", "oldSelf", "variables")
         "self.items.map(i, i.a, i.b)",
         "cel.bind(x, self.a, x + x)",
         "optional.of(self.a).optMap(v, v + 1).orValue(0)",
-        "type(self.a) == int && math.greatest(1, 2) == 2",
+        "type(self.a) == int && lists.range(2).sum() == 1",
         "variables.n.size() < 3",
     ],
 )

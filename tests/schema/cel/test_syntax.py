@@ -2,7 +2,7 @@
 
 import pytest
 
-from kapi.schema.cel.syntax import Call, Group, Ident, Literal, Node, Select, SyntaxFault, parse
+from kapi.schema.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select, SyntaxFault, literal, parse
 
 
 def shown(node: Node) -> str:
@@ -13,12 +13,18 @@ def shown(node: Node) -> str:
         case Ident():
             return node.name
         case Select():
-            return f"(. {shown(node.operand)} {node.name})"
+            return f"({'.?' if node.optional else '.'} {shown(node.operand)} {node.name})"
         case Call():
             parts = [node.name, *([shown(node.target)] if node.target else []), *map(shown, node.args)]
             return f"({' '.join(parts)})"
-        case Group():
+        case Maybe():
+            return f"?{shown(node.value)}"
+        case ListOf():
             return f"[{' '.join(map(shown, node.items))}]"
+        case MapOf():
+            return f"{{{' '.join(f'{shown(key)}: {shown(value)}' for key, value in node.entries)}}}"
+        case Message():
+            return f"{node.name}{{{' '.join(f'{key}: {shown(value)}' for key, value in node.entries)}}}"
     raise AssertionError(node)
 
 
@@ -30,9 +36,12 @@ def shown(node: Node) -> str:
         ("a ? b : c ? d : e", "(_?_:_ a b (_?_:_ c d e))"),
         ("self.items.all(i, i.size() < 3)", "(all (. self items) i (_<_ (size i) 3))"),
         ("'x' in [\"a\", r'b\\']", "(_in_ 'x' [\"a\" r'b\\'])"),
-        ("a[0].?b == -1.5e3", "(_==_ (. (_[_] a 0) b) (-_ 1.5e3))"),
-        ("{'a': 1, ?'b': x}", "['a' 1 'b' x]"),
-        ("a.b.C{d: 1}", "[1]"),
+        ("a[0].?b == -1.5e3", "(_==_ (.? (_[_] a 0) b) -1.5e3)"),
+        ("{'a': 1, ?'b': x}", "{'a': 1 ?'b': x}"),
+        ("a.b.C{d: 1, ?e: x}", "a.b.C{d: 1 e: ?x}"),
+        ("[1, ?a[?0]]", "[1 ?(_[?_] a 0)]"),
+        ("- 1 - -1", "(_-_ -1 -1)"),
+        ("-a", "(-_ a)"),
         ("has(object.metadata) // why", "(has (. object metadata))"),
         ("'''two\nlines'''", "'''two\nlines'''"),
         ("0xFFu", "0xFFu"),
@@ -58,3 +67,21 @@ def test_fault(text: str, at: int, message: str) -> None:
     with pytest.raises(SyntaxFault) as caught:
         parse(text)
     assert (caught.value.at, caught.value.message) == (at, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("null", None),
+        ("0x1f", 31),
+        ("-7", -7),
+        ("7u", (7,)),
+        (".5e1", 5.0),
+        (r"'a\n\x41\101\u00e9'", "a\nAA\u00e9"),
+        (r"r'\d'", r"\d"),
+        (r"b'\xff\u00e9'", b"\xff\xc3\xa9"),
+        ('"""a"b"""', 'a"b'),
+    ],
+)
+def test_literal(text: str, value: object) -> None:
+    assert literal(text) == value

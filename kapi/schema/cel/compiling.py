@@ -1,0 +1,336 @@
+"""Text to a Program: reads, checks types and names, and makes the code, in one walk over the tree.
+
+`compiled("self.a > 1", {"self": type})` raises CompilationError with the words of the compiler stock uses. What types and variables there
+are is the caller's (an Environment); values are kapi.schema.cel.values.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapi.schema.cel import escaping, macros, standard, syntax, types, values
+from kapi.schema.cel.evaluating import Code, Frame, Program, call, chosen, decided, entered, truth
+from kapi.schema.cel.library import library
+from kapi.schema.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
+from kapi.schema.cel.types import BOOL, DYN, Type, assignable, list_of, map_of, optional_of
+from kapi.schema.cel.values import EvaluationError, Optional
+
+_NAMES = {kind.name: kind for kind in values.KINDS.values()} | {"dyn": DYN}
+_LITERAL_CHECKS: dict[str, Callable[[str], Any]] = {
+    "matches": standard.pattern,
+    "duration": values.parse_duration,
+    "timestamp": values.parse_timestamp,
+}
+_KEEPS_SIZE = frozenset(("lowerAscii", "upperAscii", "substring", "trim", "split"))
+
+
+class CompilationError(Exception):
+    """What is wrong with an expression, with places and carets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What an expression may speak of."""
+
+    variables: Mapping[str, Type]
+    messages: Callable[[str], Type | None] = field(default=lambda name: None)
+    """Types that can be made (`Object.spec{…}`), by name."""
+
+
+Scope = dict[str, tuple[int, Type]]
+
+
+def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Program:
+    """The program of an expression. Raises CompilationError."""
+    env = environment if isinstance(environment, Environment) else Environment(environment)
+    try:
+        tree = syntax.parse(text)
+    except syntax.SyntaxFault as fault:
+        raise CompilationError(shown(text, f"Syntax error: {fault.message}", fault.at)) from None
+    except RecursionError:
+        raise CompilationError(shown(text, "Syntax error: expression recursion limit exceeded: 250", 0)) from None
+    compiler = Compiler(env)
+    code = compiler.code(tree, compiler.scope)
+    if compiler.faults:
+        found = sorted(dict.fromkeys(compiler.faults), key=lambda fault: fault[0])
+        raise CompilationError("\n".join(shown(text, message, at) for at, message in found))
+    slots = {name: slot for name, (slot, _) in compiler.scope.items()}
+    return Program(code, slots, compiler.depth, frozenset(compiler.used))
+
+
+def shown(text: str, message: str, at: int) -> str:
+    """The message with its place, the line and a caret under it."""
+    if not text:
+        return f"ERROR: <input>:1:0: {message}"
+    line = text.count("\n", 0, at)
+    start = text.rfind("\n", 0, at) + 1
+    return f"ERROR: <input>:{line + 1}:{at - start + 1}: {message}\n | {text.split(chr(10))[line]}\n | {'.' * (at - start)}^"
+
+
+class Compiler:
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.scope: Scope = {name: (slot, kind) for slot, (name, kind) in enumerate(env.variables.items())}
+        self.depth = len(self.scope)
+        self.faults: list[tuple[int, str]] = []
+        self.used: set[str] = set()
+
+    def code(self, node: Node, scope: Scope) -> Code:
+        return _NODES[type(node)](self, node, scope)
+
+    def fault(self, message: str, at: int) -> Code:
+        """Notes what is wrong and goes on."""
+        self.faults.append((at, message))
+        return Code(DYN, lambda frame: None)
+
+    def names(self, args: Sequence[Node], kinds: Sequence[Type], scope: Scope) -> tuple[Scope, list[int]]:
+        """A scope in which the arguments, which must be names, are variables; and their slots."""
+        inner, slots = dict(scope), []
+        for arg, name, kind in zip(args, macros.simple_names(args), kinds, strict=True):
+            if name is None:
+                self.fault(macros.NAMELESS, arg.at)
+            inner[name or ""] = (self.depth, kind)
+            slots.append(self.depth)
+            self.depth += 1
+        return inner, slots
+
+    def predicate(self, node: Node, scope: Scope, operator: str, at: int) -> Code:
+        """Code that must be a bool for the operator a macro uses it with."""
+        code = self.code(node, scope)
+        if not assignable(BOOL, code.type):
+            given = [code.type, DYN, DYN] if operator == "_?_:_" else [BOOL, code.type]
+            self.unmatched(operator, given, False, at)
+        return code._replace(run=truth(code._replace(cost=0)))
+
+    def unmatched(self, name: str, kinds: Sequence[Type], method: bool, at: int) -> Code:
+        args = ", ".join(map(str, kinds[1:] if method else kinds))
+        return self.fault(f"found no matching overload for '{name}' applied to '{f'{kinds[0]}.' if method else ''}({args})'", at)
+
+    def field(self, owner: Type, name: str, at: int) -> Type:
+        """The type of `owner.name`."""
+        if owner.name == "map":
+            return owner.params[1] if owner.params else DYN
+        if owner.name == "optional_type" and owner.params:
+            return optional_of(self.field(owner.params[0], name, at))
+        if owner.fields is None:
+            if owner != DYN:
+                self.fault(f"type '{owner}' does not support field selection", at)
+            return DYN
+        found = owner.fields.get(name)
+        if found is None:
+            self.fault(f"undefined field '{name}'", at)
+        return found or DYN
+
+    def unescaped(self, owner: Type, name: str) -> str:
+        """The name a field has in the value: those of typed objects are escaped in expressions."""
+        inside = owner.params[0] if owner.name == "optional_type" and owner.params else owner
+        return escaping.unescape(name) if inside.fields is not None else name
+
+    def resolve(self, name: str, method: bool, args: Sequence[Code], at: int) -> Code:
+        """A call of whatever overloads take the arguments."""
+        known = library()
+        found, kind = [], None
+        for overload in known.overloads.get((name, method), ()):
+            bound: dict[str, Type] = {}
+            if len(overload.params) == len(args) and all(
+                types.accepts(param, arg.type, bound) for param, arg in zip(overload.params, args, strict=True)
+            ):
+                found.append(overload)
+                result = types.bind(overload.result, bound)
+                kind = result if kind is None or kind == result else DYN
+        if kind is None:
+            if not known.named(name):
+                return self.fault(f"undeclared reference to '{name}' (in container '')", at)
+            return self.unmatched(name, [arg.type for arg in args], method, at)
+        run, cost, worst = call(name, found, args)
+        size = None
+        if name in _KEEPS_SIZE:
+            size = len(args[0].extent())
+        elif name == "_+_" and kind.name in ("string", "bytes", "list"):
+            size = sum(len(arg.extent()) for arg in args)
+        return Code(kind, run, cost, worst, size)
+
+
+def _literal(compiler: Compiler, node: Literal, scope: Scope) -> Code:
+    try:
+        value: Any = syntax.literal(node.text)
+        if isinstance(value, tuple):
+            value = values.unsigned(value[0])
+        elif type(value) is int:
+            value = values.whole(value)
+    except (ValueError, EvaluationError):
+        return compiler.fault("Syntax error: invalid literal", node.at)
+    kind = types.parse(values.STATIC.get(values.kind(value).name, values.kind(value).name))
+    return Code(kind, lambda frame: value, size=len(value) if isinstance(value, str | bytes) else None)
+
+
+def _ident(compiler: Compiler, node: Ident, scope: Scope) -> Code:
+    found = scope.get(node.name)
+    if found is not None:
+        return _variable(compiler, node.name, *found)
+    if node.name in _NAMES:
+        return _type(node.name)
+    return compiler.fault(f"undeclared reference to '{node.name}' (in container '')", node.at)
+
+
+def _variable(compiler: Compiler, name: str, slot: int, kind: Type) -> Code:
+    compiler.used.add(name)
+    return Code(kind, lambda frame: frame.slots[slot], 1, 1)
+
+
+def _type(name: str) -> Code:
+    kind = _NAMES[name]
+    return Code(types.TYPE, lambda frame: kind, 1, 1)
+
+
+def _select(compiler: Compiler, node: Select, scope: Scope) -> Code:
+    whole = syntax.qualified(node)
+    if whole in scope:
+        return _variable(compiler, whole, *scope[whole])
+    if whole in _NAMES and whole.partition(".")[0] not in scope:
+        return _type(whole)
+    owner = compiler.code(node.operand, scope)
+    kind, run = compiler.field(owner.type, node.name, node.at), owner.run
+    name = compiler.unescaped(owner.type, node.name)
+    if node.optional or owner.type.name == "optional_type":
+        wrapped = kind if owner.type.name == "optional_type" else optional_of(kind)
+        return Code(wrapped, lambda frame: standard.look(run(frame), name), owner.cost + 1, owner.worst + 1)
+
+    def select(frame: Frame) -> Any:
+        held = run(frame)
+        try:
+            return held[name]
+        except (KeyError, TypeError):
+            if isinstance(held, Optional):
+                return standard.look(held, name)
+            raise EvaluationError(f"no such key: {name}") from None
+
+    return Code(kind, select, owner.cost + 1, owner.worst + 1)
+
+
+def _call(compiler: Compiler, node: Call, scope: Scope) -> Code:
+    special = _OPERATORS.get(node.name) if node.target is None else None
+    if special is not None:
+        return special(compiler, node, scope)
+    macro = macros.find(node)
+    if macro is not None:
+        return macro(compiler, node, scope)
+    args = [compiler.code(arg, scope) for arg in node.args]
+    _check_literal(compiler, node)
+    if node.target is None:
+        return compiler.resolve(node.name, False, args, node.at)
+    full = f"{syntax.qualified(node.target)}.{node.name}"
+    if (full, False) in library().overloads:
+        return compiler.resolve(full, False, args, node.at)
+    return compiler.resolve(node.name, True, [compiler.code(node.target, scope), *args], node.at)
+
+
+def _check_literal(compiler: Compiler, node: Call) -> None:
+    """Patterns, spans and times that are written out must be good."""
+    check, last = _LITERAL_CHECKS.get(node.name), node.args[-1] if node.args else None
+    if check is not None and isinstance(last, Literal) and isinstance(value := syntax.literal(last.text), str):
+        try:
+            check(value)
+        except EvaluationError:
+            compiler.fault(f"invalid {node.name} argument", last.at)
+
+
+def _logic(compiler: Compiler, node: Call, scope: Scope) -> Code:
+    left, right = (compiler.code(arg, scope) for arg in node.args)
+    if not (assignable(BOOL, left.type) and assignable(BOOL, right.type)):
+        return compiler.unmatched(node.name, [left.type, right.type], False, node.at)
+    run = decided(node.name == "_||_", truth(left._replace(cost=0)), truth(right))
+    return Code(BOOL, run, left.cost, left.worst + right.worst)
+
+
+def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
+    condition, yes, no = (compiler.code(arg, scope) for arg in node.args)
+    if not assignable(BOOL, condition.type) or not (assignable(yes.type, no.type) or assignable(no.type, yes.type)):
+        return compiler.unmatched(node.name, [condition.type, yes.type, no.type], False, node.at)
+    run = chosen(truth(condition._replace(cost=0)), entered(yes), entered(no))
+    size = max(len(yes.extent()), len(no.extent()))
+    return Code(types.join((yes.type, no.type)), run, condition.cost, condition.worst + max(yes.worst, no.worst), size)
+
+
+def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
+    parts = [(isinstance(item, Maybe), compiler.code(item.value if isinstance(item, Maybe) else item, scope)) for item in node.items]
+    kinds = [_inside(code.type) if maybe else code.type for maybe, code in parts]
+    _alike(compiler, kinds, node.items)
+    constant = all(isinstance(item, Literal) for item in node.items)
+    runs = [(maybe, code.run) for maybe, code in parts]
+    plain = [run for _, run in runs]
+
+    def simple(frame: Frame) -> list[Any]:
+        return [run(frame) for run in plain]
+
+    def careful(frame: Frame) -> list[Any]:
+        made = [(maybe, run(frame)) for maybe, run in runs]
+        return [value.value if maybe else value for maybe, value in made if not maybe or value.present]
+
+    make = careful if any(maybe for maybe, _ in parts) else simple
+    cost, worst = sum(code.cost for _, code in parts), sum(code.worst for _, code in parts)
+    return Code(list_of(types.join(kinds)), make, cost + (0 if constant else 10), worst + 10, len(parts))
+
+
+def _inside(kind: Type) -> Type:
+    return kind.params[0] if kind.name == "optional_type" and kind.params else DYN
+
+
+def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node]) -> None:
+    """Elements of a literal must be of one type."""
+    for kind, node in zip(kinds, nodes, strict=True):
+        if not (assignable(kinds[0], kind) or assignable(kind, kinds[0])):
+            compiler.fault(f"expected type '{kinds[0]}' but found '{kind}'", node.at)
+
+
+def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
+    parts = []
+    for key, value in node.entries:
+        maybe = isinstance(key, Maybe)
+        parts.append((maybe, compiler.code(key.value if isinstance(key, Maybe) else key, scope), compiler.code(value, scope)))
+    kinds = [_inside(value.type) if maybe else value.type for maybe, _, value in parts]
+    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries])
+    _alike(compiler, kinds, [value for _, value in node.entries])
+    runs = [(maybe, key.run, value.run) for maybe, key, value in parts]
+    kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
+    cost = sum(key.cost + value.cost for _, key, value in parts) + 30
+    return Code(kind, _entries(runs), cost, sum(key.worst + value.worst for _, key, value in parts) + 30, len(parts))
+
+
+def _entries(runs: Sequence[tuple[bool, Any, Any]]) -> Callable[[Frame], dict[Any, Any]]:
+    def make(frame: Frame) -> dict[Any, Any]:
+        out = {}
+        for maybe, key, value in runs:
+            name, held = key(frame), value(frame)
+            if not maybe:
+                out[name] = held
+            elif held.present:
+                out[name] = held.value
+        return out
+
+    return make
+
+
+def _message(compiler: Compiler, node: Message, scope: Scope) -> Code:
+    kind = compiler.env.messages(node.name)
+    if kind is None or kind.fields is None:
+        return compiler.fault(f"undeclared reference to '{node.name}' (in container '')", node.at)
+    runs, cost, worst = [], 40, 40
+    for name, value in node.entries:
+        maybe = isinstance(value, Maybe)
+        code = compiler.code(value.value if isinstance(value, Maybe) else value, scope)
+        given = _inside(code.type) if maybe else code.type
+        wanted = compiler.field(kind, name, value.at)
+        if not assignable(wanted, given):
+            compiler.fault(f"expected type of field '{name}' is '{wanted}' but provided type is '{given}'", value.at)
+        real = escaping.unescape(name)
+        runs.append((maybe, lambda frame, real=real: real, code.run))
+        cost, worst = cost + code.cost, worst + code.worst
+    return Code(kind, _entries(runs), cost, worst)
+
+
+_NODES: dict[type[Node], Callable[[Compiler, Any, Scope], Code]] = {
+    **{Literal: _literal, Ident: _ident, Select: _select, Call: _call},
+    **{ListOf: _list, MapOf: _map, Message: _message},
+}
+_OPERATORS: dict[str, Callable[[Compiler, Call, Scope], Code]] = {"_&&_": _logic, "_||_": _logic, "_?_:_": _conditional}

@@ -1,0 +1,214 @@
+"""Libraries of the CEL project that Kubernetes includes: strings, lists, sets.
+
+Source: the extensions of cel-go (strings version 2, lists version 3, sets), their names, errors and costs.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+from kapi.objects.causes import go_quote
+from kapi.schema.cel import values
+from kapi.schema.cel.standard import Add, size, text, traversal
+from kapi.schema.cel.values import EvaluationError, Timestamp, equal
+
+SORTABLE = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
+_UPPER = {code: code - 32 for code in range(97, 123)}
+_LOWER = {code: code + 32 for code in range(65, 91)}
+_LONGEST = 10_000_000
+
+
+def twice(value: Any, *_: Any) -> int:
+    return ceil(size(value) * 0.2)
+
+
+def declare(add: Add) -> None:
+    add("string.charAt(int) string", _char_at)
+    for name, find in (("indexOf", str.find), ("lastIndexOf", str.rfind)):
+        add(f"string.{name}(string) int", find, traversal)
+    add("string.indexOf(string, int) int", lambda a, b, start: a.find(b, _within(a, start)), traversal)
+    add("string.lastIndexOf(string, int) int", lambda a, b, last: a.rfind(b, 0, _within(a, last) + len(b)), traversal)
+    add("list(string).join() string", "".join, twice)
+    add("list(string).join(string) string", lambda items, mark: mark.join(items), twice)
+    add("string.lowerAscii() string", lambda a: a.translate(_LOWER), traversal)
+    add("string.upperAscii() string", lambda a: a.translate(_UPPER), traversal)
+    add("string.trim() string", str.strip, traversal)
+    add("string.replace(string, string) string", str.replace, twice)
+    add("string.replace(string, string, int) string", lambda a, b, c, n: a.replace(b, c, max(n, -1)), twice)
+    add("string.split(string) list(string)", lambda a, mark: _split(a, mark, -1), twice)
+    add("string.split(string, int) list(string)", _split, twice)
+    add("string.substring(int) string", lambda a, start: a[_within(a, start) :], traversal)
+    add("string.substring(int, int) string", _substring, traversal)
+    add("string.reverse() string", lambda a: a[::-1], traversal)
+    add("string.format(list(dyn)) string", formatted, traversal)
+    add("strings.quote(string) string", go_quote, traversal)
+    _lists(add)
+    add("sets.contains(list(T), list(T)) bool", lambda a, b: all(any(equal(one, other) for other in a) for one in b), _crossed)
+    add("sets.intersects(list(T), list(T)) bool", lambda a, b: any(any(equal(one, other) for other in a) for one in b), _crossed)
+    add("sets.equivalent(list(T), list(T)) bool", _equivalent, _crossed)
+
+
+def _crossed(a: Any, b: Any) -> int:
+    return size(a) * size(b)
+
+
+def _equivalent(a: list[Any], b: list[Any]) -> bool:
+    def within(one: list[Any], other: list[Any]) -> bool:
+        return all(any(equal(item, known) for known in other) for item in one)
+
+    return within(a, b) and within(b, a)
+
+
+def _within(whole: str, place: int) -> int:
+    if 0 <= place <= len(whole):
+        return place
+    raise EvaluationError(f"index out of range: {place}")
+
+
+def _char_at(whole: str, place: int) -> str:
+    return whole[_within(whole, place) :][:1]
+
+
+def _substring(whole: str, start: int, end: int) -> str:
+    if start > end:
+        raise EvaluationError(f"invalid substring range. start: {start}, end: {end}")
+    return whole[_within(whole, start) : _within(whole, end)]
+
+
+def _split(whole: str, mark: str, limit: int) -> list[str]:
+    if limit == 0:
+        return []
+    if mark:
+        return whole.split(mark, limit - 1 if limit > 0 else -1)
+    return list(whole) if limit < 0 or limit >= len(whole) else [*whole[: limit - 1], whole[limit - 1 :]]
+
+
+def _lists(add: Add) -> None:
+    for item in SORTABLE:
+        add(f"list({item}).isSorted() bool", lambda a: all(not one > other for one, other in pairwise(a)), len)
+        add(f"list({item}).min() {item}", lambda a: _best(a, "min", min), len)
+        add(f"list({item}).max() {item}", lambda a: _best(a, "max", max), len)
+        add(f"list({item}).sort() list({item})", ordered, lambda a: len(a) ** 2)
+    add("list(int).sum() int", lambda a: values.whole(sum(a)), len)
+    add("list(uint).sum() uint", lambda a: values.unsigned(sum(map(int, a))), len)
+    add("list(double).sum() double", lambda a: float(sum(a)), len)
+    add("list(duration).sum() duration", lambda a: values.span(sum(one.nanos for one in a)), len)
+    add("list(A).indexOf(A) int", lambda a, item: next((i for i, one in enumerate(a) if equal(one, item)), -1), size)
+    add("list(A).lastIndexOf(A) int", lambda a, item: next((i for i in range(len(a) - 1, -1, -1) if equal(a[i], item)), -1), size)
+    add("list(T).slice(int, int) list(T)", _slice, size)
+    add("list(list(T)).flatten() list(T)", lambda a: flat(a, 1), size)
+    add("list(dyn).flatten(int) list(dyn)", flat, size)
+    add("list(T).distinct() list(T)", _distinct, lambda a: len(a) ** 2)
+    add("list(T).reverse() list(T)", lambda a: a[::-1], size)
+    add("lists.range(int) list(int)", _range)
+
+
+def _best(items: list[Any], name: str, choose: Callable[[list[Any]], Any]) -> Any:
+    if not items:
+        raise EvaluationError(f"{name} called on empty list")
+    return choose(items)
+
+
+def ordered(items: list[Any], keys: list[Any] | None = None) -> list[Any]:
+    """The items sorted by their keys (themselves)."""
+    by = items if keys is None else keys
+    if by and values.kind(by[0]).name in ("list", "map", "null_type", "optional_type"):
+        raise EvaluationError("list elements must be comparable")
+    if any(type(key) is not type(by[0]) for key in by):
+        raise EvaluationError("list elements must have the same type")
+    return [items[place] for place in sorted(range(len(items)), key=by.__getitem__)]
+
+
+def _slice(items: list[Any], start: int, end: int) -> list[Any]:
+    told = f"cannot slice({start}, {end}), "
+    if start < 0 or end < 0:
+        raise EvaluationError(told + "negative indexes not supported")
+    if start > end:
+        raise EvaluationError(told + "start index must be less than or equal to end index")
+    if len(items) < end:
+        raise EvaluationError(told + f"list is length {len(items)}")
+    return items[start:end]
+
+
+def flat(items: list[Any], depth: int) -> list[Any]:
+    if depth < 0:
+        raise EvaluationError("level must be non-negative")
+    out: list[Any] = []
+    for item in items:
+        if isinstance(item, list) and depth:
+            out += flat(item, depth - 1)
+        else:
+            out.append(item)
+    return out
+
+
+def _distinct(items: list[Any]) -> list[Any]:
+    out: list[Any] = []
+    for item in items:
+        if not any(equal(item, known) for known in out):
+            out.append(item)
+    return out
+
+
+def _range(count: int) -> list[int]:
+    if count < 0:
+        raise EvaluationError(f"lists.range: size must be non-negative, got {count}")
+    if count > _LONGEST:
+        raise EvaluationError(f"lists.range: size {count} exceeds maximum allowed ({_LONGEST})")
+    return list(range(count))
+
+
+_VERB = re.compile(r"%(?:%|(?:\.(\d+))?([a-zA-Z])|)")
+
+
+def formatted(pattern: str, given: list[Any]) -> str:
+    """`pattern.format(list)`: %s %d %f %e %b %x %X %o."""
+    left = iter(given)
+
+    def one(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%"
+        verb, places = found[2], int(found[1] or 6)
+        if not verb or verb not in "sdfebxXo":
+            raise EvaluationError(f'could not parse formatting clause: unrecognized formatting clause "{verb or ""}"')
+        try:
+            return _clause(verb, places, next(left))
+        except StopIteration:
+            raise EvaluationError(f"index {len(given)} out of range") from None
+
+    return _VERB.sub(one, pattern)
+
+
+def _clause(verb: str, places: int, value: Any) -> str:
+    if verb == "s":
+        return _shown(value, inside=False)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if verb in "fe" and number:
+        return f"{float(value):.{places}{verb}}"
+    if verb in "xX" and isinstance(value, str | bytes):
+        digits = (value.encode() if isinstance(value, str) else value).hex()
+        return digits.upper() if verb == "X" else digits
+    if verb in "dbxXo" and (isinstance(value, int) and (verb == "b" or not isinstance(value, bool))):
+        return f"{int(value):{verb}}"
+    allowed = {"d": "integers", "b": "integers and bools", "f": "doubles", "e": "doubles", "o": "integers"}
+    kinds = allowed.get(verb, "integers, byte buffers, and strings")
+    raise EvaluationError(f"error during formatting: only {kinds} can be formatted this way, was given {values.kind(value).name}")
+
+
+def _shown(value: Any, *, inside: bool) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(item, inside=True) for item in value)}]"
+    if isinstance(value, dict):
+        pairs = sorted((_shown(key, inside=True), _shown(item, inside=True)) for key, item in value.items())
+        return f"{{{', '.join(f'{key}:{item}' for key, item in pairs)}}}"
+    if value is None:
+        return "null"
+    if not inside:
+        return text(value)
+    if isinstance(value, str):
+        return go_quote(value)
+    if isinstance(value, Timestamp | values.Duration):
+        return f'{"timestamp" if isinstance(value, Timestamp) else "duration"}("{value}")'
+    return f"{value:.6f}" if isinstance(value, float) else text(value)

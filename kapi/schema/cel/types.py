@@ -1,0 +1,107 @@
+"""Types of expressions: what is written of them in signatures, which takes which, how messages name them.
+
+`parse("list(map(string, T))")` reads a type; one capital letter is a type parameter. Where the fields of objects come from is for
+kapi.schema.cel.declaring.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A type by its name in messages; `params` of lists, maps, optionals and types of types."""
+
+    name: str
+    params: tuple["Type", ...] = ()
+    fields: Mapping[str, "Type"] | None = field(default=None, compare=False, repr=False)
+    """Fields of an object, by the names expressions use."""
+    most: int | None = field(default=None, compare=False, repr=False)
+    """The most elements (characters) a value can have, where a schema says so."""
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.params))})" if self.params else self.name
+
+    def hold(self, most: int | None) -> "Type":
+        return replace(self, most=most)
+
+
+BOOL, INT, UINT, DOUBLE, STRING, BYTES = map(Type, ("bool", "int", "uint", "double", "string", "bytes"))
+NULL, DYN, TIMESTAMP, DURATION = map(Type, ("null", "dyn", "timestamp", "duration"))
+TYPE = Type("type")
+_TAKES_NULL = frozenset(("timestamp", "duration", "null"))
+_SIMPLE = frozenset(("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type"))
+
+
+def list_of(item: Type) -> Type:
+    return Type("list", (item,))
+
+
+def map_of(key: Type, value: Type) -> Type:
+    return Type("map", (key, value))
+
+
+def optional_of(item: Type) -> Type:
+    return Type("optional_type", (item,))
+
+
+def is_parameter(kind: Type) -> bool:
+    return len(kind.name) == 1 and kind.name.isupper()
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Type:
+    """A type as signatures write it."""
+    name, _, inner = text.strip().partition("(")
+    return Type(name, tuple(map(parse, split(inner[:-1]))) if inner else ())
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas that stand in no parentheses."""
+    return [part.strip() for part in re.findall(r"(?:[^,(]|\([^()]*(?:\([^()]*\)[^()]*)*\))+", text)]
+
+
+def accepts(wanted: Type, got: Type, bound: dict[str, Type]) -> bool:
+    """Whether `got` may stand where `wanted` is declared; parameters are settled in `bound`."""
+    if is_parameter(wanted):
+        known = bound.get(wanted.name)
+        if known is None or (known == DYN and got != DYN):
+            bound[wanted.name] = got
+            return True
+        if accepts(known, got, bound):
+            return True
+        if accepts(got, known, bound):
+            bound[wanted.name] = got
+            return True
+        return False
+    if wanted == DYN or got == DYN:
+        return True
+    if got == NULL:
+        return wanted.name in _TAKES_NULL or wanted.name not in _SIMPLE
+    if wanted.name != got.name:
+        return False
+    return all(accepts(one, other, bound) for one, other in zip(wanted.params, got.params, strict=False))
+
+
+def assignable(wanted: Type, got: Type) -> bool:
+    return accepts(wanted, got, {})
+
+
+def bind(kind: Type, bound: Mapping[str, Type]) -> Type:
+    """The type with its parameters filled in; unsettled ones are dyn."""
+    if is_parameter(kind):
+        return bound.get(kind.name, DYN)
+    return replace(kind, params=tuple(bind(param, bound) for param in kind.params)) if kind.params else kind
+
+
+def join(kinds: Iterable[Type]) -> Type:
+    """The one type of all, or dyn."""
+    found: Type | None = None
+    for kind in kinds:
+        if found is None or (found == DYN) or (assignable(kind, found) and not assignable(found, kind)):
+            found = kind
+        elif not assignable(found, kind):
+            return DYN
+    return found or DYN
