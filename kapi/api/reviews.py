@@ -21,7 +21,7 @@ async def answer(request: Request, access: "Access", kind: Kind) -> None:
     """Answer the review that was POSTed."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
-    obj = writing.decoded(await request.body(), writing.media(request), kind, what.validation, what.warnings)
+    obj = writing.decoded(await request.body(), writing.media(request), what)
     writing.settle_namespace(obj, kind, what.namespace)
     resource = kind.resource
     if resource.kind == "SelfSubjectReview":

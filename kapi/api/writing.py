@@ -53,14 +53,22 @@ def media(request: Request) -> str:
     )  # fmt: skip
 
 
-def decoded(raw: bytes, form: str, kind: Kind, validation: str, warnings: list[str]) -> Object:
-    """The body as an object of `kind`, pruned and defaulted. Raises BadRequest."""
-    resource = kind.resource
-    obj, found = decode.decode(raw, form, kind.schema, api_version=resource.api_version, kind=resource.kind, validation=validation)
-    warnings += found
+def decoded(raw: bytes, form: str, what: Call) -> Object:
+    """The body as an object of the call's kind, pruned and defaulted. Raises BadRequest."""
+    resource = what.kind.resource
+    obj, found = decode.decode(
+        raw, form, what.kind.schema, api_version=resource.api_version, kind=resource.kind, validation=what.validation, empties=what.empties
+    )
+    what.warnings += found
     if obj.get("metadata") is None:
         obj["metadata"] = {}
-    kind.strategy.default(obj)
+    return defaulted(what, obj)
+
+
+def defaulted(what: Call, obj: Object) -> Object:
+    """The same object, with what the kind fills in."""
+    with what.empties.shown(obj):
+        what.kind.strategy.default(obj)
     return obj
 
 
@@ -96,7 +104,7 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     responses.negotiate(request.accept)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    obj = decoded(await request.body(), form, kind, what.validation, what.warnings)
+    obj = decoded(await request.body(), form, what)
     settle_namespace(obj, kind, what.namespace)
     await answer(request, kind, await rest.create(what, obj))
 
@@ -107,7 +115,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
     raw = await request.body()
-    obj = decoded(raw, form, kind, what.validation, what.warnings)
+    obj = decoded(raw, form, what)
     if b'"managedFields":[]' in raw or b'"managedFields": []' in raw:
         obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
     settle_name(obj, what.name)
@@ -156,7 +164,10 @@ def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str,
 
     def merge(current: Object) -> Object:
         merged = patching.apply(schema, current, parsed, type_)
-        obj, found = patching.result(schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation)
+        what.empties.clear()
+        obj, found = patching.result(
+            schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation, empties=what.empties
+        )
         what.warnings += found
         obj.setdefault("metadata", {})
         return obj
@@ -170,8 +181,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
     merge = merger(what, type_, raw, kind.schema, kind.resource.api_version, kind.resource.kind)
 
     def change(current: Object) -> Object:
-        obj = merge(current)
-        kind.strategy.default(obj)
+        obj = defaulted(what, merge(current))
         settle_name(obj, what.name)
         settle_namespace(obj, kind, what.namespace)
         return obj
@@ -208,19 +218,18 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
         settle_namespace(out, kind, what.namespace)
-        obj = _typed(out, wanted, kind)
-        kind.strategy.default(obj)
-        return obj
+        return defaulted(what, _typed(out, wanted, what))
 
     return await rest.update(what, change, create=None if what.subresource else lambda: change(None))
 
 
-def _typed(merged: Object, wanted: Object, kind: Kind) -> Object:
+def _typed(merged: Object, wanted: Object, what: Call) -> Object:
     """What an apply made, read as its type. Raises StatusError for texts that are no quantity, time and so on."""
+    what.empties.clear()
     try:
-        obj: Object = decode.read(merged, kind.schema)[0]
+        obj: Object = decode.read(merged, what.kind.schema, what.empties)[0]
     except DecodeError as why:
-        text = f"failed to convert new object {apply.described(wanted)} to proper version ({kind.resource.api_version}): {why}"
+        text = f"failed to convert new object {apply.described(wanted)} to proper version ({what.kind.resource.api_version}): {why}"
         raise errors.StatusError(text, reason="") from None
     return obj
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from kapi.objects.user import User
 from kapi.registry.kind import Kind
+from kapi.schema.empties import Empties
 
 Object = dict[str, Any]
 
@@ -29,6 +30,8 @@ class Call:
     """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions, as admission sees them."""
     warnings: list[str] = field(default_factory=list)
     """Texts for Warning headers, filled while the call runs."""
+    empties: Empties = field(default_factory=Empties)
+    """The empty lists and maps of the body."""
 
     @property
     def key(self) -> str:

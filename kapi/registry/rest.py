@@ -92,7 +92,8 @@ class Rest:
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
         try:
-            self._check_new(call, obj)
+            with call.empties.shown(obj):
+                self._check_new(call, obj)
             await self.admission.validate(review)
             return await self._insert(call, obj)
         except BaseException:
@@ -109,12 +110,14 @@ class Rest:
         strategy.prepare(obj, None)
         strategy.signed(obj, call.user)
         call.name = meta.get("name", "")
-        causes = metadata.validate(meta, kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
+        causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
+        causes += metadata.validate(meta, kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
         self._refuse(call, causes + strategy.validate(obj, None))
         call.warnings += strategy.warnings(obj, None)
 
     async def _insert(self, call: Call, obj: Object) -> Written:
         kind, key = call.kind, call.key
+        call.empties.settle(obj)
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
@@ -159,7 +162,8 @@ class Rest:
         new = review.new or new
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
-            self._check_changed(call, new, old)
+            with call.empties.shown(new, old):
+                self._check_changed(call, new, old)
             await self.admission.validate(review)
             return await self._replace(call, entry, new, old)
         except BaseException:
@@ -171,7 +175,8 @@ class Rest:
         """Prepare and validate a changed object."""
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
-        causes = metadata.validate_update(new["metadata"], old["metadata"], call.kind.served)
+        causes = strategy.validate_within(new, old, lambda: self._labels(call.namespace))
+        causes += metadata.validate_update(new["metadata"], old["metadata"], call.kind.served)
         if subresource in ("", "scale"):
             causes += strategy.validate(new, old)
         else:
@@ -198,6 +203,7 @@ class Rest:
 
     async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> Written:
         kind = call.kind
+        call.empties.settle(new)
         meta = new["metadata"]
         if (
             meta.get("deletionTimestamp")
@@ -248,6 +254,11 @@ class Rest:
             raise errors.conflict(resource.plural, resource.group, call.name, why)
 
     # shared -----------------------------------------------------------------------------------------------------------------------
+
+    def _labels(self, namespace: str) -> Mapping[str, str]:
+        """The labels of a namespace."""
+        entry = self.store.get(f"/core/namespaces/{namespace}")
+        return entry.labels if entry else {}
 
     def _refuse(self, call: Call, causes: list[Cause]) -> None:
         if causes:

@@ -4,7 +4,7 @@ A kind overrides what it needs; the defaults here are those of a plain namespace
 Objects are changed in place only in `default`, `prepare` and `prepare_status`, always on the pipeline's own copy.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kapi.objects import names
@@ -89,6 +89,10 @@ class Strategy:
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         """Every field error of the object (and of the change, when `old` is given)."""
+        return []
+
+    def validate_within(self, new: Object, old: Object | None, labels: Callable[[], Mapping[str, str]]) -> list[Cause]:
+        """Field errors that rest on the labels of the object's namespace, which are looked up when asked for. They come first."""
         return []
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:

@@ -1,6 +1,6 @@
 """The fast way to read objects: a pydantic-core schema per type, made when the type is first needed.
 
-It accepts only what is already in the form stock writes (no unknown fields, nulls or zero values that would be left out) and
+It accepts only what is already in the form stock writes (no unknown fields, nulls, empty lists or zero values) and
 fills in the zero values stock always writes. Whatever it refuses takes kapi.schema.reading, which knows why, or puts it right.
 Figures: Pod (131 types) is made in about 10 ms; a pod of 742 bytes is checked in about 10 µs.
 """
@@ -85,13 +85,18 @@ class _Maker:
 
     def _field(self, node: Schema) -> core_schema.TypedDictField:
         """A field; one that is written even when unset has its zero value as default."""
+        inner = self.make(node) if node.pointer else self._filled(node)
         if kept(node, None):
-            return core_schema.typed_dict_field(self._defaulted(node, self.make(node)), required=False)
-        if not node.pointer and node.type == "list":
-            return core_schema.typed_dict_field(core_schema.list_schema(self._item(node), min_length=1, strict=True))
-        if not node.pointer and node.type == "map":
-            return core_schema.typed_dict_field(core_schema.dict_schema(SIMPLE["string"], self._item(node), min_length=1, strict=True))
-        return core_schema.typed_dict_field(self.make(node) if node.pointer else NON_ZERO.get(node.type) or self.make(node))
+            return core_schema.typed_dict_field(self._defaulted(node, inner or self.make(node)), required=False)
+        return core_schema.typed_dict_field(inner or NON_ZERO.get(node.type) or self.make(node))
+
+    def _filled(self, node: Schema) -> Core | None:
+        """A list or map that is not empty."""
+        if node.type == "list":
+            return core_schema.list_schema(self._item(node), min_length=1, strict=True)
+        if node.type == "map":
+            return core_schema.dict_schema(SIMPLE["string"], self._item(node), min_length=1, strict=True)
+        return None
 
     def _defaulted(self, node: Schema, inner: Core) -> Core:
         value = zero(node)

@@ -14,6 +14,7 @@ import orjson
 from kapi.objects.errors import BadRequest
 from kapi.objects.resource import split_api_version
 from kapi.schema import builtin, compiled, parsing, protobuf, reading, scalars, syntax
+from kapi.schema.empties import Empties
 from kapi.schema.reading import DecodeError, Pairs
 from kapi.schema.schema import Schema
 
@@ -38,10 +39,10 @@ def _validator(name: str) -> Callable[[Any], Any]:
     return compiled.validator(builtin.schema(name))
 
 
-def read(value: Any, schema: Schema) -> tuple[Any, list[str]]:
+def read(value: Any, schema: Schema, empties: Empties | None = None) -> tuple[Any, list[str]]:
     """The value as stock writes it, and what a strict reading refuses. Raises DecodeError with stock's words.
 
-    For objects that are parsed already, such as the result of a patch.
+    For objects that are parsed already, such as the result of a patch. `empties`: takes up the empty lists and maps it had.
     """
     if schema.name:
         try:
@@ -49,7 +50,10 @@ def read(value: Any, schema: Schema) -> tuple[Any, list[str]]:
         except compiled.Refused:
             pass
     careful = reading.Reading()
-    return careful.whole(value, schema), careful.strict
+    out = careful.whole(value, schema)
+    if empties is not None:
+        empties += careful.empties
+    return out, careful.strict
 
 
 def parse(raw: bytes, form: str) -> Object:
@@ -65,10 +69,12 @@ def parse(raw: bytes, form: str) -> Object:
     return value
 
 
-def decode(raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str, validation: str = "Warn") -> tuple[Object, list[str]]:
+def decode(
+    raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str, validation: str = "Warn", empties: Empties | None = None
+) -> tuple[Object, list[str]]:
     """The object of a 'json' or 'yaml' body sent to a resource of `kind`, and warnings for the client. Raises BadRequest.
 
-    `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields.
+    `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read.
     """
     if form == "protobuf":
         return _from_protobuf(raw, schema, api_version, kind), []
@@ -81,7 +87,11 @@ def decode(raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str
                     return obj, []
         except (orjson.JSONDecodeError, compiled.Refused):
             pass
-    return _Body(raw, form, api_version, kind).decode(schema, validation)
+    body = _Body(raw, form, api_version, kind)
+    obj, warnings = body.decode(schema, validation)
+    if empties is not None:
+        empties += body.empties
+    return obj, warnings
 
 
 def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> Object:
@@ -137,6 +147,7 @@ class _Body:
         self.form = form
         self.wanted = (api_version, kind)
         self.found = (api_version, kind)
+        self.empties = Empties()
 
     def decode(self, schema: Schema, validation: str) -> tuple[Object, list[str]]:
         careful = reading.Reading()
@@ -146,6 +157,7 @@ class _Body:
             obj = careful.whole(Pairs() if value is None else value, schema if self.found == self.wanted else self._other())
         except DecodeError as found:
             raise self.refused(str(found)) from None
+        self.empties = careful.empties
         warnings = self.judged(careful.strict, validation)
         if self.found != self.wanted:
             raise self._converting()

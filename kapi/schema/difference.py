@@ -78,7 +78,7 @@ def _into_struct(schema: Schema, value: Object, skip: frozenset[str]) -> Object:
                 out[f"f:{name}"] = inner
         elif item != _zero(node) and granular(node, item):
             inner = {step: node for step, node in _whole(node, item).items() if step != "."}
-            if inner or item:
+            if item is not None:
                 out[f"f:{name}"] = inner
         elif item != _zero(node) and item is not None:
             out[f"f:{name}"] = MEMBER

@@ -11,6 +11,7 @@ import orjson
 
 from kapi.objects import causes, errors, patch
 from kapi.schema import decode, strategic, syntax
+from kapi.schema.empties import Empties
 from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
@@ -45,7 +46,7 @@ def apply(schema: Schema, obj: Object, parsed: Any, media: str) -> Any:
 
 
 def result(
-    schema: Schema, merged: Any, parsed: Any, media: str, *, api_version: str, kind: str, validation: str
+    schema: Schema, merged: Any, parsed: Any, media: str, *, api_version: str, kind: str, validation: str, empties: Empties | None = None
 ) -> tuple[Object, list[str]]:
     """A patched object read as its type: (object, warnings). Raises Invalid, and BadRequest for what is nested too deeply."""
     try:
@@ -53,7 +54,7 @@ def result(
     except TypeError as deep:
         raise errors.BadRequest(f"the patched object cannot be encoded: {deep}") from None
     try:
-        return decode.decode(raw, "json", schema, api_version=api_version, kind=kind, validation=validation)
+        return decode.decode(raw, "json", schema, api_version=api_version, kind=kind, validation=validation, empties=empties)
     except errors.BadRequest as found:
         why = found.message.partition(" cannot be handled as a ")[2].partition(": ")[2] or found.message
         shown = patch.go_text(parsed) if media == STRATEGIC else _shown(schema, merged)

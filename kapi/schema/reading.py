@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kapi.schema import scalars
+from kapi.schema.empties import Empties, Place
 from kapi.schema.scalars import TypeMismatch, described, literal
 from kapi.schema.schema import ANY, ZEROS, Schema
 
@@ -22,6 +23,7 @@ UNMARSHALED: dict[str, Callable[[Any], Any]] = {
     "intstr": scalars.intstr,
 }
 """Types that read themselves in Go: an error of theirs ends the reading."""
+_EMPTY: tuple[Any, ...] = ([], {})
 STRUCTS = frozenset({"object", "time", "microtime", "quantity", "intstr", "any", "duration"})
 """Structs in Go: omitempty never leaves them out."""
 
@@ -92,6 +94,7 @@ class Reading:
     def __init__(self) -> None:
         self.error: DecodeError | None = None
         self.strict: list[str] = []
+        self.empties = Empties()
         self._struct = ""
         self._fields: list[str] = []
         self._steps: list[str] = []
@@ -143,6 +146,8 @@ class Reading:
             self._steps.append("." + key)
             read[key] = self.value(item, field)
             self._steps.pop()
+            if read[key] in _EMPTY and field.type in ("list", "map") and not field.pointer:
+                self.empties.append(Place(tuple(self._steps), key, read[key], not field.omit_empty))
             del self._fields[depth:]
             self._struct = outer
         return filled(read, node)

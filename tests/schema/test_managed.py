@@ -106,3 +106,9 @@ def test_the_oldest_updaters_are_folded() -> None:
     assert entries[0]["manager"] == managed.ANCIENT
     assert entries[0]["fieldsV1"] == {"f:data": {".": {}, "f:k0": {}, "f:k1": {}, "f:k2": {}, "f:k3": {}}}
     assert entries[0]["time"] == "2026-01-01T00:00:03Z"
+
+
+def test_a_list_that_go_always_writes_is_owned_even_if_empty() -> None:
+    node = builtin.schema("io.k8s.api.storage.v1.CSINode")
+    fields, _ = managed.changes(node, None, {"metadata": {"name": "n"}, "spec": {"drivers": []}})
+    assert fields == {"f:spec": {"f:drivers": {}}}

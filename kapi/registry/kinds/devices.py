@@ -1,11 +1,11 @@
 """Dynamic resource allocation (resource.k8s.io): DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 
-from kapi.objects import names, quantity
+from kapi.objects import causes, names, quantity
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, storage
 from kapi.registry.kinds.rules import Errors
@@ -196,6 +196,30 @@ def _qualified_name(e: Errors, field: str, text: str) -> None:
     _identifier(e, field, name)
 
 
+ADMIN_LABEL = "resource.kubernetes.io/admin-access"
+Labels = Callable[[], Mapping[str, str]]
+
+
+def _admin_access(at: str, listed: Iterable[Object | None], labels: Labels) -> list[Cause]:
+    """Admin access to devices is for namespaces that are marked so: the first request (or result) that has it is named."""
+    first = next((i for i, item in enumerate(listed) if (item or {}).get("adminAccess")), None)
+    if first is None or labels().get(ADMIN_LABEL) == "true":
+        return []
+    text = f"admin access to devices requires the `{ADMIN_LABEL}: true` label on the containing namespace"
+    return [causes.forbidden(f"{at}[{first}].adminAccess", text)]
+
+
+def _admin_requests(spec: Object, labels: Labels) -> list[Cause]:
+    requests = (spec.get("devices") or {}).get("requests") or ()
+    return _admin_access("spec.devices.requests", (request.get("exactly") for request in requests), labels)
+
+
+def _results(obj: Object | None) -> list[Object]:
+    """What a claim was given."""
+    allocation = ((obj or {}).get("status") or {}).get("allocation") or {}
+    return (allocation.get("devices") or {}).get("results") or []
+
+
 class ResourceClaimStrategy(Strategy):
     """ResourceClaim."""
 
@@ -209,6 +233,12 @@ class ResourceClaimStrategy(Strategy):
 
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {}
+
+    def validate_within(self, new: Object, old: Object | None, labels: Labels) -> list[Cause]:
+        if old is None:
+            return _admin_requests(new["spec"], labels)
+        granted = any(result.get("adminAccess") for result in _results(old))
+        return [] if granted else _admin_access("status.allocation.devices.results", _results(new), labels)
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
@@ -237,6 +267,9 @@ class ResourceClaimTemplateStrategy(Strategy):
         spec = obj.setdefault("spec", {})
         spec.setdefault("metadata", {})
         _default_claim(spec.setdefault("spec", {}))
+
+    def validate_within(self, new: Object, old: Object | None, labels: Labels) -> list[Cause]:
+        return _admin_requests(new["spec"]["spec"], labels) if old is None else []
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

@@ -35,7 +35,7 @@ class FlowSchemaStrategy(Strategy):
         spec.setdefault("priorityLevelConfiguration", {}).setdefault("name", "")
         for rule in spec.get("rules") or ():
             for part in rule.get("resourceRules") or ():
-                part["namespaces"] = part.get("namespaces") or None
+                part.setdefault("namespaces", None)
         obj.setdefault("status", {})
 
     def prepare(self, new: Object, old: Object | None) -> None:

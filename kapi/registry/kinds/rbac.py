@@ -28,9 +28,6 @@ class RoleStrategy(Strategy):
         for rule in obj["rules"] or ():
             rule.setdefault("verbs", None)
 
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["rules"] = new.get("rules") or None
-
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
         for i, rule in enumerate(new.get("rules") or ()):

@@ -193,10 +193,7 @@ class CSINodeStrategy(Strategy):
         for driver in spec["drivers"] or ():
             driver.setdefault("name", "")
             driver.setdefault("nodeID", "")
-            driver["topologyKeys"] = driver.get("topologyKeys") or None
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["spec"]["drivers"] = new["spec"].get("drivers") or None
+            driver.setdefault("topologyKeys", None)
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()

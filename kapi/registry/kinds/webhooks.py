@@ -42,7 +42,7 @@ class WebhookStrategy(Strategy):
                 hook.setdefault("reinvocationPolicy", "Never")
             hook.setdefault("clientConfig", {})
             hook.setdefault("sideEffects", None)
-            hook["admissionReviewVersions"] = hook.get("admissionReviewVersions") or None
+            hook.setdefault("admissionReviewVersions", None)
             default_rules(hook.get("rules"))
             if (service := hook["clientConfig"].get("service")) is not None:
                 service.setdefault("port", 443)
