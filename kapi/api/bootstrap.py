@@ -17,6 +17,7 @@ from kapi.registry import encoding
 from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Rest
+from kapi.schema import decode
 
 Object = dict[str, Any]
 PRODUCER = "api-priority-and-fairness-config-producer-v1"
@@ -131,19 +132,25 @@ def _call(catalogue: Catalogue, obj: Object) -> Call:
     return Call(kind=kind, user=LOOPBACK, namespace=meta.get("namespace", ""), name=meta["name"], manager=manager)
 
 
+def _read(call: Call, obj: Object) -> Object:
+    """The object as if it had been sent."""
+    read: Object = decode.read(obj, call.kind.schema)[0]
+    call.kind.strategy.default(read)
+    return read
+
+
 async def _create(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
     call = _call(catalogue, obj)
     if rest.store.get(call.key) is None:
-        call.kind.strategy.default(obj)
         try:
-            await rest.create(call, obj)
+            await rest.create(call, _read(call, obj))
         except errors.AlreadyExists:
             return
 
 
 async def _put(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
     call = _call(catalogue, obj)
-    call.kind.strategy.default(obj)
+    obj = _read(call, obj)
     await rest.update(call, lambda old: {**old, **{k: v for k, v in obj.items() if k != "metadata"}}, create=lambda: obj)
 
 

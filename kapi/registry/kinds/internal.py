@@ -19,8 +19,10 @@ _TYPES = {
     "ResourceClaimSpec": "Devices:DeviceClaim",
     "DeviceClaim": "Requests[DeviceRequest] Constraints[DeviceConstraint] Config[DeviceClaimConfiguration]",
     "DeviceRequest": "Name Exactly?ExactDeviceRequest FirstAvailable[DeviceSubRequest]",
-    "ExactDeviceRequest": "DeviceClassName Selectors[DeviceSelector] AllocationMode Count# AdminAccess? Tolerations[Toleration] Capacity?",
-    "DeviceSubRequest": "Name DeviceClassName Selectors[DeviceSelector] AllocationMode Count# Tolerations[Toleration] Capacity?",
+    "ExactDeviceRequest": "DeviceClassName Selectors[DeviceSelector] AllocationMode Count# AdminAccess? Tolerations[Toleration]"
+    " Capacity?CapacityRequirements",
+    "DeviceSubRequest": "Name DeviceClassName Selectors[DeviceSelector] AllocationMode Count# Tolerations[Toleration]"
+    " Capacity?CapacityRequirements",
     "DeviceSelector": "CEL?CELSelector=cel",
     "CELSelector": "Expression",
     "DeviceConstraint": "Requests[] MatchAttribute? DistinctAttribute?",
@@ -139,6 +141,9 @@ _TYPES = {
     "SuccessPolicy": "Rules[SuccessRule]",
     "SuccessRule": "SucceededIndexes? SucceededCount?",
     "PodIP": "IP=ip",
+    "VolumeAttachmentSpec": "Attacher Source:VolumeAttachmentSource NodeName",
+    "VolumeAttachmentSource": "PersistentVolumeName? InlineVolumeSpec?",
+    "CapacityRequirements": "Requests?",
     "meta": "name? generateName? namespace? selfLink? uid? resourceVersion? generation? creationTimestamp? deletionTimestamp?"
     " deletionGracePeriodSeconds? labels? annotations? ownerReferences? finalizers? managedFields?",
     "selector": "matchLabels? matchExpressions[requirement]",

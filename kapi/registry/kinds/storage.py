@@ -3,10 +3,9 @@
 from typing import Any
 
 from kapi.objects import names, quantity
-from kapi.objects.errors import Cause
-from kapi.registry.kinds import rules
+from kapi.registry.kinds import internal, rules
+from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -42,20 +41,20 @@ def driver_name(e: Errors, field: str, name: str) -> None:
         e.invalid(field, name, message)
 
 
-def _parameters(e: Errors, field: str, values: dict[str, str], *, needed: bool = False) -> None:
-    if needed and not values:
-        e.required(field, "must contain at least one key/value pair")
+def _parameters(new: Part, *, needed: bool = False) -> None:
+    values: dict[str, str] = new.get("parameters") or {}
+    if needed:
+        new.need("parameters", "must contain at least one key/value pair")
     if len(values) > MOST_PARAMETERS:
-        e.too_long(field, MOST_PARAMETERS)
+        new.e.too_long("parameters", MOST_PARAMETERS)
         return
-    for key in values:
-        if not key:
-            e.invalid(field, key, "field can not be empty.")
+    if "" in values:
+        new.e.invalid("parameters", "", "field can not be empty.")
     if sum(len(k) + len(v) for k, v in values.items()) > LARGEST_PARAMETERS:
-        e.too_long(field, LARGEST_PARAMETERS)
+        new.e.too_long("parameters", LARGEST_PARAMETERS)
 
 
-class StorageClassStrategy(Strategy):
+class StorageClassStrategy(RuledStrategy):
     """storage.k8s.io/v1 StorageClass."""
 
     returns_deleted = True
@@ -68,52 +67,48 @@ class StorageClassStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        obj.setdefault("provisioner", "")
         obj.setdefault("reclaimPolicy", "Delete")
         obj.setdefault("volumeBindingMode", "Immediate")
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        provisioner(e, "provisioner", new.get("provisioner") or "")
-        _parameters(e, "parameters", new.get("parameters") or {})
+    def check(self, new: Part, old: Object | None) -> None:
+        provisioner(new.e, "provisioner", new.text("provisioner"))
+        _parameters(new)
         if new.get("reclaimPolicy"):
-            e.enum("reclaimPolicy", new["reclaimPolicy"], ("Delete", "Retain"))
-        e.enum("volumeBindingMode", new.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
-        _validate_topologies(e, new.get("allowedTopologies") or [])
-        for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode") if old is not None else ():
-            one, other = new.get(field), (old or {}).get(field)
-            if (one or None) != (other or None):
-                e.invalid(field, one, rules.IMMUTABLE)
-        return e
+            new.enum("reclaimPolicy", ("Delete", "Retain"))
+        new.enum("volumeBindingMode", ("Immediate", "WaitForFirstConsumer"))
+        _check_topologies(new)
+        if old is not None:
+            new.immutable(old, "parameters", "provisioner", "reclaimPolicy", "volumeBindingMode")
 
     def row(self, obj: Object, now: float) -> list[Any]:
         annotations = obj["metadata"].get("annotations") or {}
-        name = obj["metadata"]["name"] + (" (default)" if any(annotations.get(key) == "true" for key in DEFAULT_CLASS) else "")
-        grows = bool(obj.get("allowVolumeExpansion"))
-        return [name, obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"), obj.get("volumeBindingMode", "Immediate"),
-                rules.shown(grows), rules.age(obj, now)]  # fmt: skip
+        name, *cells = super().row(obj, now)
+        return [name + (" (default)" if any(annotations.get(key) == "true" for key in DEFAULT_CLASS) else ""), *cells]
+
+    def cells(self, obj: Object) -> list[Any]:
+        return [obj["provisioner"], obj["reclaimPolicy"], obj["volumeBindingMode"], rules.shown(bool(obj.get("allowVolumeExpansion")))]
 
 
-def _validate_topologies(e: Errors, terms: list[Object]) -> None:
-    known: list[dict[str, frozenset[str]]] = [{} for _ in terms]
-    for i, term in enumerate(terms):
-        at, found = f"allowedTopologies[{i}].matchLabelExpressions", dict[str, frozenset[str]]()
-        for j, part in enumerate(term.get("matchLabelExpressions") or ()):
-            key, values, seen = part.get("key") or "", part.get("values") or [], set[str]()
-            e.need(f"{at}[{j}].values", values)
-            for k, value in enumerate(values):
-                e.unique(f"{at}[{j}].values[{k}]", value, seen)
-            e.text(f"{at}[{j}].key", key, names.label_key)
-            if key in found:
-                e.duplicate(f"{at}[{j}].key", key)
-            found[key] = frozenset(values)
+def _check_topologies(new: Part) -> None:
+    known: list[dict[str, frozenset[str]]] = [{} for _ in new.items("allowedTopologies")]
+    for term in new.parts("allowedTopologies"):
+        found: dict[str, frozenset[str]] = {}
+        for part in term.parts("matchLabelExpressions"):
+            seen: set[str] = set()
+            part.need("values")
+            for at, value in part.values("values"):
+                part.e.unique(at, value, seen)
+            part.checked("key", names.label_key)
+            if (key := part.text("key")) in found:
+                part.e.duplicate(part.path("key"), key)
+            found[key] = frozenset(seen)
         for other in known:
             if other == found:
-                e.duplicate(at, "")
+                term.e.duplicate(term.path("matchLabelExpressions"), "")
         known.append(found)
 
 
-class CSIDriverStrategy(Strategy):
+class CSIDriverStrategy(RuledStrategy):
     """storage.k8s.io/v1 CSIDriver."""
 
     returns_deleted = True
@@ -128,57 +123,49 @@ class CSIDriverStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
+        spec = obj["spec"]
         for field, value in DRIVER_DEFAULTS.items():
             spec.setdefault(field, value)
-        if not spec.get("volumeLifecycleModes"):
-            spec["volumeLifecycleModes"] = ["Persistent"]
-        for request in spec.get("tokenRequests") or ():
-            request.setdefault("audience", "")
+        spec["volumeLifecycleModes"] = spec.get("volumeLifecycleModes") or ["Persistent"]
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        if new["metadata"].get("name"):
-            driver_name(e, "metadata.name", new["metadata"]["name"])
-        if "fsGroupPolicy" in spec:
-            e.enum("spec.fsGroupPolicy", spec["fsGroupPolicy"], FS_GROUP_POLICIES)
-        _validate_tokens(e, spec.get("tokenRequests") or [])
-        for mode in spec.get("volumeLifecycleModes") or ():
-            e.enum("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        if name := new.part("metadata").text("name"):
+            driver_name(new.e, "metadata.name", name)
+        spec.choice("fsGroupPolicy", FS_GROUP_POLICIES)
+        _check_tokens(spec)
+        for mode in spec.items("volumeLifecycleModes"):
+            new.e.enum("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
         if "nodeAllocatableUpdatePeriodSeconds" in spec:
-            text = "must be greater than or equal to 10 seconds"
-            e.at_least("spec.nodeAllocatableUpdatePeriodSeconds", spec["nodeAllocatableUpdatePeriodSeconds"], 10, text)
+            spec.at_least("nodeAllocatableUpdatePeriodSeconds", 10, "must be greater than or equal to 10 seconds")
         if old is not None:
-            for field, shown in (("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")):
-                e.immutable(f"spec.{shown}", spec.get(field), old["spec"].get(field))
-        return e
+            new.e.immutable("spec.attachedRequired", spec.get("attachRequired"), old["spec"].get("attachRequired"))
+            spec.immutable(old["spec"], "volumeLifecycleModes")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         spec = new["spec"]
         unset = bool(spec.get("tokenRequests")) and spec.get("serviceAccountTokenInSecrets") is None
         return [NO_TOKENS_IN_SECRETS] if unset and old is None else []
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec = obj["spec"]
         flags = [rules.shown(spec.get(field), "<unset>") for field in ("attachRequired", "podInfoOnMount", "storageCapacity")]
-        tokens = ",".join(request.get("audience", "") for request in spec.get("tokenRequests") or ()) or "<unset>"
-        modes = ",".join(spec.get("volumeLifecycleModes") or ()) or "<none>"
-        return [obj["metadata"]["name"], *flags, tokens, rules.shown(spec.get("requiresRepublish"), "<unset>"), modes, rules.age(obj, now)]
+        tokens = rules.shown([request.get("audience", "") for request in spec.get("tokenRequests") or ()], "<unset>")
+        return [*flags, tokens, rules.shown(spec.get("requiresRepublish"), "<unset>"), rules.shown(spec.get("volumeLifecycleModes"))]
 
 
-def _validate_tokens(e: Errors, requests: list[Object]) -> None:
+def _check_tokens(spec: Part) -> None:
     seen: set[str] = set()
-    for i, request in enumerate(requests):
-        at, seconds = f"spec.tokenRequests[{i}]", request.get("expirationSeconds")
-        e.unique(f"{at}.audience", request.get("audience") or "", seen)
+    for request in spec.parts("tokenRequests"):
+        request.unique("audience", seen)
+        seconds = request.get("expirationSeconds")
         if seconds is not None and seconds < SHORTEST_TOKEN:
-            e.invalid(f"{at}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+            request.invalid("expirationSeconds", "may not specify a duration less than 10 minutes")
         if seconds is not None and seconds > LONGEST_TOKEN:
-            e.invalid(f"{at}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
+            request.invalid("expirationSeconds", "may not specify a duration larger than 2^32 seconds")
 
 
-class CSINodeStrategy(Strategy):
+class CSINodeStrategy(RuledStrategy):
     """storage.k8s.io/v1 CSINode."""
 
     returns_deleted = True
@@ -187,42 +174,30 @@ class CSINodeStrategy(Strategy):
     unconditional_update = False
     columns = rules.columns("Name", "Drivers#: Drivers indicates the number of CSI drivers registered on the node", "Age")
 
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("drivers", None)
-        for driver in spec["drivers"] or ():
-            driver.setdefault("name", "")
-            driver.setdefault("nodeID", "")
-            driver.setdefault("topologyKeys", None)
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, new: Part, old: Object | None) -> None:
         seen: set[str] = set()
-        for i, driver in enumerate(new["spec"].get("drivers") or ()):
-            _validate_driver(e, f"spec.drivers[{i}]", driver, seen)
-        return e
+        for driver in new.part("spec").parts("drivers"):
+            _check_driver(driver, seen)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], len(obj["spec"].get("drivers") or ()), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [len(obj["spec"].get("drivers") or ())]
 
 
-def _validate_driver(e: Errors, at: str, driver: Object, seen: set[str]) -> None:
-    name, node = driver.get("name") or "", driver.get("nodeID") or ""
-    driver_name(e, f"{at}.name", name)
-    e.need(f"{at}.nodeID", node)
-    if len(node) > LONGEST_NODE_ID:
-        e.invalid(f"{at}.nodeID", node, f"must be {LONGEST_NODE_ID} characters or less")
-    e.non_negative(f"{at}.allocatable.count", (driver.get("allocatable") or {}).get("count"))
-    e.unique(f"{at}.name", name, seen)
+def _check_driver(driver: Part, seen: set[str]) -> None:
+    driver_name(driver.e, driver.path("name"), driver.text("name"))
+    driver.need("nodeID")
+    if len(driver.text("nodeID")) > LONGEST_NODE_ID:
+        driver.invalid("nodeID", f"must be {LONGEST_NODE_ID} characters or less")
+    driver.part("allocatable").at_least("count", 0)
+    driver.unique("name", seen)
     keys: set[str] = set()
-    for key in driver.get("topologyKeys") or ():
-        if not key:
-            e.required(at)
-        e.unique(at, key, keys)
-        e.qualified(at, key)
+    for key in driver.items("topologyKeys"):
+        driver.e.need(driver.at, key)
+        driver.e.unique(driver.at, key, keys)
+        driver.e.qualified(driver.at, key)
 
 
-class VolumeAttachmentStrategy(Strategy):
+class VolumeAttachmentStrategy(RuledStrategy):
     """storage.k8s.io/v1 VolumeAttachment."""
 
     returns_deleted = True
@@ -233,56 +208,45 @@ class VolumeAttachmentStrategy(Strategy):
         "Node=storage.v1.VolumeAttachmentSpec.nodeName", "Attached=storage.v1.VolumeAttachmentStatus.attached", "Age",
     )  # fmt: skip
 
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {}).setdefault("source", {})
-
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {"attached": False}
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        driver_name(e, "spec.attacher", spec.get("attacher") or "")
-        source = spec.get("source") or {}
-        inline, volume = source.get("inlineVolumeSpec"), source.get("persistentVolumeName")
-        if inline is None and volume is None:
-            e.required("spec.source", ONE_SOURCE)
-        elif inline is not None and volume is not None:
-            e.forbidden("spec.source", ONE_SOURCE)
-        elif volume is not None:
-            e.named("spec.source.persistentVolumeName", volume, names.dns_subdomain, "must specify non empty persistentVolumeName")
-        e.text("spec.nodeName", spec.get("nodeName") or "", names.dns_subdomain)
-        if old is not None:
-            e.immutable("spec", spec, old["spec"])
-        return e
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        driver_name(new.e, "spec.attacher", spec.text("attacher"))
+        source = spec.part("source")
+        if ("inlineVolumeSpec" in source) and ("persistentVolumeName" in source):
+            spec.forbidden("source", ONE_SOURCE)
+        elif "persistentVolumeName" in source:
+            source.named("persistentVolumeName", names.dns_subdomain, "must specify non empty persistentVolumeName")
+        elif "inlineVolumeSpec" not in source:
+            spec.required("source", ONE_SOURCE)
+        spec.checked("nodeName", names.dns_subdomain)
+        if old is not None and spec.obj != old["spec"]:
+            new.e.invalid("spec", internal.to_internal("VolumeAttachmentSpec", spec.obj), rules.IMMUTABLE)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = obj["spec"], obj.get("status") or {}
-        volume = spec.get("source", {}).get("persistentVolumeName", "")
-        attached = rules.shown(bool(status.get("attached")))
-        return [obj["metadata"]["name"], spec.get("attacher", ""), volume, spec.get("nodeName", ""), attached, rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        spec, attached = obj["spec"], bool((obj.get("status") or {}).get("attached"))
+        return [spec["attacher"], spec["source"].get("persistentVolumeName", ""), spec["nodeName"], rules.shown(attached)]
 
 
-class CSIStorageCapacityStrategy(Strategy):
+class CSIStorageCapacityStrategy(RuledStrategy):
     """storage.k8s.io/v1 CSIStorageCapacity."""
 
     status = False
     generation = False
     unconditional_update = False
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        e.text("storageClassName", new.get("storageClassName") or "", names.dns_subdomain)
-        rules.label_selector(e, "nodeTopology", new.get("nodeTopology"))
-        if new.get("capacity") is not None and quantity.parse(new["capacity"]).nano < 0:
-            e.invalid("capacity", new["capacity"], "must be greater than or equal to 0")
+    def check(self, new: Part, old: Object | None) -> None:
+        new.checked("storageClassName", names.dns_subdomain)
+        new.selector("nodeTopology")
+        if "capacity" in new and quantity.parse(new.get("capacity")).nano < 0:
+            new.invalid("capacity", "must be greater than or equal to 0")
         if old is not None:
-            for field in ("nodeTopology", "storageClassName"):
-                e.immutable(field, new.get(field), old.get(field))
-        return e
+            new.immutable(old, "nodeTopology", "storageClassName")
 
 
-class VolumeAttributesClassStrategy(Strategy):
+class VolumeAttributesClassStrategy(RuledStrategy):
     """storage.k8s.io/v1 VolumeAttributesClass."""
 
     returns_deleted = True
@@ -290,14 +254,12 @@ class VolumeAttributesClassStrategy(Strategy):
     generation = False
     columns = rules.columns("Name", "DriverName=storage.v1.VolumeAttributesClass.driverName", "Age")
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        for field in ("driverName", "parameters") if old is not None else ():
-            if (new.get(field) or None) != ((old or {}).get(field) or None):
-                e.forbidden(field, f"updates to {field} are forbidden.")
-        provisioner(e, "driverName", new.get("driverName") or "")
-        _parameters(e, "parameters", new.get("parameters") or {}, needed=True)
-        return e
+    def check(self, new: Part, old: Object | None) -> None:
+        for field in ("driverName", "parameters"):
+            if old is not None and new.get(field) != old.get(field):
+                new.forbidden(field, f"updates to {field} are forbidden.")
+        provisioner(new.e, "driverName", new.text("driverName"))
+        _parameters(new, needed=True)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], obj.get("driverName", ""), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [obj["driverName"]]
