@@ -126,7 +126,7 @@ def _quantifier(names: int, ends: bool, step: int) -> Macro:
             for _ in items(frame):
                 frame.spend(price)
                 try:
-                    if holds(frame) is ends:
+                    if (holds(frame) is True) is ends:
                         return ends
                 except CostExceeded:
                     raise
