@@ -1,7 +1,8 @@
 """A part of an object under its rules: where it is, what it holds, and the list its faults go into.
 
 `part.named("name", names.dns_label)` judges the field `name` of what lies at `spec.devices[0]`, say. An absent text counts as "", a list
-as [], a number as 0; `"limited" in part` tells whether a pointer is set. Rules of values that have no part are in kapi.registry.kinds.rules.
+as [], a number as 0; `"limited" in part` tells whether a pointer is set. Rules of values that have no part are in
+kapi.registry.kinds.rules.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
