@@ -39,7 +39,7 @@ def prepared(strategy: Strategy, obj: Object, old: Object | None = None) -> tupl
     """The same, and the empty lists and maps it was given."""
     empties = Empties()
     metadata = {"name": "base", "namespace": "ns", **obj.get("metadata", {})}
-    new: Object = decode.read({**deepcopy(obj), "metadata": metadata}, _schema(type(strategy), obj.get("apiVersion", "")), empties)[0]
+    new: Object = decode.read({**deepcopy(obj), "metadata": metadata}, _schema(strategy, obj.get("apiVersion", "")), empties)[0]
     with empties.shown(new):
         strategy.default(new)
         strategy.prepare(new, old)
@@ -47,9 +47,9 @@ def prepared(strategy: Strategy, obj: Object, old: Object | None = None) -> tupl
 
 
 @cache
-def _schema(strategy: type[Strategy], version: str = "") -> Schema:
+def _schema(strategy: Strategy, version: str = "") -> Schema:
     """The type a strategy is for, in an apiVersion or in the first that is served."""
-    kinds = [kind for kind in catalogue.standard({"api/all": True}) if type(kind.strategy) is strategy]
+    kinds = [kind for kind in catalogue.standard({"api/all": True}) if type(kind.strategy) is type(strategy)]
     return next(kind.schema for kind in kinds if version in ("", kind.resource.api_version))
 
 
