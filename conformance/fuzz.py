@@ -46,10 +46,18 @@ def with_nulls(node: Any) -> Any:
     return out
 
 
+def with_deleted(document: dict[str, Any]) -> dict[str, Any]:
+    """A document that lets DELETE answer with the object that stays for a while, where stock's documents speak of a Status only."""
+    for path in document["paths"].values():
+        for answer in path.get("delete", {}).get("responses", {}).values():
+            answer.pop("content", None)
+    return document
+
+
 def run(server: Server, name: str, document: dict[str, Any], seconds: int, directory: Path) -> int:
     """Send requests of one document; the exit code of schemathesis."""
     path = directory / (name.replace("/", "_") + ".json")
-    path.write_bytes(orjson.dumps(with_nulls(document)))
+    path.write_bytes(orjson.dumps(with_deleted(with_nulls(document))))
     token, authority = (directory / "tokens.csv").read_text().partition(",")[0], directory / "pki" / "ca.crt"
     command = [
         "run", str(path), "--url", server.url, "--header", f"Authorization: Bearer {token}", "--tls-verify", str(authority), "--checks",

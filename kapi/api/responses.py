@@ -4,6 +4,7 @@ JSON is the only encoding objects are kept in; YAML is made from it when asked f
 """
 
 import gzip
+import re
 import time
 from email.utils import formatdate
 from functools import lru_cache
@@ -22,6 +23,8 @@ Headers = list[tuple[bytes, bytes]]
 JSON, YAML = b"application/json", b"application/yaml"
 GZIP_FROM = 128 * 1024
 """Bytes from which stock packs an answer for a client that takes gzip."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a header may not carry (a line's end would end the header): a warning with one, of a field's name say, is left out as by stock."""
 _EYES = ("curl", "Wget", "Mozilla/5.0")
 _CHUNK = 72 * 1024
 """Bytes a write: TLS out of Python is fastest near this size."""
@@ -65,7 +68,8 @@ def common_headers(request: Request) -> Headers:
     for text in request.warnings:
         if text not in seen:
             seen.add(text)
-            out.append((b"warning", f"299 - {_quoted(text)}".encode("latin-1", "replace")))
+            if not _CONTROL.search(text):
+                out.append((b"warning", f"299 - {_quoted(text)}".encode("utf-8", "replace")))
     return out
 
 
