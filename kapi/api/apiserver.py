@@ -50,6 +50,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
+    app.establishing.load()
     address = settings.advertise_address or own_address()
     app.address = f"{address}:{settings.port}"
     app.metrics.add(admission.durations)
@@ -68,9 +69,10 @@ def _switches(text: str) -> dict[str, bool]:
 
 def _describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
     """The selectable fields of an object that was read from disk."""
-    fields = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
 
     def describe(key: str, obj: Object) -> dict[str, str]:
+        if (fields := catalogue.kept.get("fields")) is None:
+            fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
         known = fields.get(home(key))
         return {name: get(obj) for name, get in known.items()} if known else {}
 
@@ -114,13 +116,14 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     gc.callbacks.append(_keep_old)
-    upkeep = asyncio.create_task(Upkeep(app.rest, app.catalogue).run())
+    upkeep = [asyncio.create_task(work.run()) for work in (Upkeep(app.rest, app.catalogue), app.establishing)]
     try:
         yield app
     finally:
         gc.callbacks.remove(_keep_old)
         app.closing = True
-        upkeep.cancel()
+        for task in upkeep:
+            task.cancel()
         await http.stop()
         await app.rest.store.close()
 

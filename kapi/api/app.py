@@ -19,6 +19,7 @@ from kapi.access.authorization import Authorization
 from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Tokens
 from kapi.api import infrastructure, metrics, options, reading, responses, reviews, streams, subresources, watching, writing
+from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.objects import errors
@@ -52,6 +53,7 @@ class App:
 
     def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: streams.Kubelets) -> None:
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
+        self.establishing = Establishing(rest, catalogue)
         self.metrics = metrics.Metrics()
         self.infrastructure = infrastructure.application(self)
         self.address = ""
@@ -137,6 +139,8 @@ class App:
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         if (request.method == "POST" and where.name and not where.subresource) or (request.verb in ("update", "patch") and not where.name):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
+        if kind.ending and request.verb == "create" and not where.subresource:
+            raise errors.MethodNotAllowed("create not allowed while custom resource definition is terminating", _of(kind))
         if kind.resource.namespaced and not where.namespace and request.verb not in ("list", "watch"):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         await handler(request, self, kind)
@@ -148,6 +152,10 @@ def immediate(scope: Scope) -> bool:
         return False
     where = target(scope["path"])
     return where is not None and not where.subresource and not where.watch
+
+
+def _of(kind: Kind) -> dict[str, Any]:
+    return {"group": kind.resource.group, "kind": kind.resource.plural}
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}

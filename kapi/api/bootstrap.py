@@ -100,14 +100,19 @@ def _api_services(catalogue: Catalogue) -> Iterator[Object]:
     """What `kubectl get apiservices` calls Local: the group versions this server serves itself."""
     for group, version in ((group, version) for group, versions in catalogue.groups().items() for version in versions):
         stage = 12 if "beta" in version else 9 if "alpha" in version else 15
-        yield {
-            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
-            "metadata": {"name": f"{version}.{group}", "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
-            "spec": {
-                "version": version, "groupPriorityMinimum": _ORDER.get(group, 15700),
-                "versionPriority": _VERSION_ORDER.get(f"{group}/{version}", stage), **({"group": group} if group else {}),
-            },
-        }  # fmt: skip
+        yield api_service(group, version, "onstart", _ORDER.get(group, 15700), _VERSION_ORDER.get(f"{group}/{version}", stage))
+
+
+def api_service(group: str, version: str, managed: str, group_priority: int, version_priority: int) -> Object:
+    """The APIService of a group version that this server serves itself; `managed`: "onstart" for good, "true" as long as there is a CRD."""
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": f"{version}.{group}", "labels": {"kube-aggregator.kubernetes.io/automanaged": managed}},
+        "spec": {
+            "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
+            **({"group": group} if group else {}),
+        },
+    }  # fmt: skip
 
 
 async def ensure(
@@ -115,10 +120,10 @@ async def ensure(
 ) -> None:
     """Make what is missing, and bring the default roles and the address of this server up to date."""
     for obj in (*_namespaces(), *_service(cidr, port)):
-        await _create(rest, catalogue, obj)
+        await create(rest, catalogue, obj)
     plain = (*_priorities(), *_authentication(client_ca, front_proxy_ca), *flows.objects(), *_api_services(catalogue))
     await asyncio.gather(
-        *(_create(rest, catalogue, obj) for obj in plain),
+        *(create(rest, catalogue, obj) for obj in plain),
         *(_put(rest, catalogue, obj) for obj in endpoints(address, port)),
         *(_reconcile(rest, catalogue, obj) for obj in bootstrap.objects()),
     )
@@ -139,7 +144,8 @@ def _read(call: Call, obj: Object) -> Object:
     return read
 
 
-async def _create(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
+async def create(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
+    """Create an object unless it is there."""
     call = _call(catalogue, obj)
     if rest.store.get(call.key) is None:
         try:
@@ -158,7 +164,7 @@ async def _reconcile(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
     call = _call(catalogue, obj)
     entry = rest.store.get(call.key)
     if entry is None:
-        await _create(rest, catalogue, obj)
+        await create(rest, catalogue, obj)
         return
     wanted = bootstrap.reconciled(encoding.parse(call.kind, entry), obj)
     if wanted is not None:

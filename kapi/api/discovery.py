@@ -88,14 +88,19 @@ def resource_list(catalogue: Catalogue, group: str, version: str) -> Object:
     head: Object = {"kind": "APIResourceList"} if not group else {"kind": "APIResourceList", "apiVersion": "v1"}
     head["groupVersion"] = f"{group}/{version}" if group else version
     rows = (row for kind in catalogue.kinds(group, version) for row in _rows(kind))
-    return {**head, "resources": sorted(rows, key=lambda row: str(row["name"]))}
+    return {**head, "resources": sorted(rows, key=lambda row: str(row["name"])) if not _custom(catalogue, group, version) else list(rows)}
+
+
+def _custom(catalogue: Catalogue, group: str, version: str) -> bool:
+    """Whether CustomResourceDefinitions make up the group: subresources are in their own order there."""
+    return any(kind.custom for kind in catalogue.kinds(group, version))
 
 
 def _rows(kind: Kind) -> Iterator[Object]:
     """A resource and its subresources as APIResources."""
     resource = kind.resource
     row = {"name": resource.plural, "singularName": kind.singular, "namespaced": resource.namespaced, "kind": resource.kind}
-    row["verbs"] = sorted(kind.verbs)
+    row["verbs"] = kind.discovered or sorted(kind.verbs)
     row |= _names(kind)
     if kind.stored:
         group, _, version = kind.stored.rpartition("/")
@@ -141,7 +146,7 @@ def _discovered(kind: Kind) -> Object:
     resource = kind.resource
     out: Object = {"resource": resource.plural, "responseKind": _own(kind)}
     out |= {"scope": "Namespaced" if resource.namespaced else "Cluster", "singularResource": kind.singular}
-    out |= {"verbs": sorted(kind.verbs), **_names(kind)}
+    out |= {"verbs": kind.discovered or sorted(kind.verbs), **_names(kind)}
     if kind.subresources:
         out["subresources"] = [_discovered_sub(kind, name) for name in sorted(kind.subresources)]
     return out

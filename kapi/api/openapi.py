@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from kapi.api import definitions, operations, packing
+from kapi.api import definitions, operations, packing, published
 from kapi.api.definitions import V2, V3
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -95,7 +95,7 @@ def _hash(catalogue: Catalogue, kinds: list[Kind]) -> str:
     """What a document of these kinds depends on."""
     if "texts" not in catalogue.kept:
         catalogue.kept["texts"] = _installed()
-    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), published(k) if k.custom else k.schema.name] for k in kinds]
+    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), k.sign if k.custom else k.schema.name] for k in kinds]
     made_of = [VERSION, catalogue.kept["texts"], facts]
     return hashlib.sha512(orjson.dumps(made_of, default=str)).hexdigest().upper()
 
@@ -106,34 +106,16 @@ def index(catalogue: Catalogue) -> Object:
     return {"paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"} for name, digest in hashes.items()}}
 
 
-def published(kind: Kind) -> Object:
-    """The OpenAPI schema of a custom kind, with what every object has."""
-    resource = kind.resource
-    own: Object = dict(kind.schema.extra.get("openapi") or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-    common: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": V3 + builtin.META + "ObjectMeta"}}
-    own["properties"] = dict(own.get("properties") or {}) | common
-    own["x-kubernetes-group-version-kind"] = [{"group": resource.group, "version": resource.version, "kind": resource.kind}]
-    return own
-
-
-def _custom_list(kind: Kind) -> Object:
-    item = {"$ref": V3 + operations.type_name(kind)}
-    common: Object = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": V3 + builtin.META + "ListMeta"}}
-    return {"type": "object", "required": ["items"], "properties": common | {"items": {"type": "array", "items": item}}}
-
-
 def _types(kinds: list[Kind], prefix: str) -> Object:
     """Every type these kinds need."""
     names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")} | _root_types()
+    said = texts.definitions()
     customs: Object = {}
     for kind in kinds:
-        name = operations.type_name(kind)
-        names |= {name, name + "List", *operations.spoken_types(kind)}
-        if not kind.schema.name:
-            customs |= {name: published(kind), name + "List": _custom_list(kind)}
-    made = definitions.Definitions(prefix, texts.definitions()).closure(names)
-    own: Object = orjson.loads(orjson.dumps(customs).replace(V3.encode(), prefix.encode()))
-    return made | own
+        names |= {published.type_name(kind), published.type_name(kind, True), *operations.spoken_types(kind)}
+        if kind.custom:
+            customs |= published.types(kind, prefix, said)
+    return definitions.Definitions(prefix, said).closure(names) | customs
 
 
 def version3(root: str, kinds: list[Kind]) -> Object:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kapi.api.definitions import V2, V3
+from kapi.api.published import type_name
 from kapi.registry.catalogue import subresource_kind
 from kapi.registry.kind import Kind
 from kapi.schema import builtin
@@ -111,13 +112,17 @@ def _operation(
     if queries:
         out["parameters"] = [_query(query) for query in sorted(queries)]
     if body:
-        out["requestBody"] = {"content": _content(body, PATCHES if body == META + "Patch" else ("*/*",))}
+        out["requestBody"] = {"content": _content(body, _patches(kind) if body == META + "Patch" else ("*/*",))}
     codes = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
     ok: Object = {"description": "OK", "content": _content(answer, MEDIA) if answer else {"*/*": {"schema": {"type": "string"}}}}
     out["responses"] = dict.fromkeys(codes.get(action, ("200",)), ok) | {"401": {"description": "Unauthorized"}}
     out["x-kubernetes-action"] = action
     out["x-kubernetes-group-version-kind"] = {"group": group, "version": version, "kind": own}
     return out
+
+
+def _patches(kind: Kind) -> tuple[str, ...]:
+    return PATCHES[:-1] if kind.custom else PATCHES
 
 
 def _content(name: str, media: tuple[str, ...]) -> Object:
@@ -137,12 +142,6 @@ def _spoken(kind: Kind, sub: str) -> tuple[str, str, str]:
     return (group, version, own) if version else (kind.resource.group, kind.resource.version, own)
 
 
-def type_name(kind: Kind) -> str:
-    """The definition name of a kind's objects: of a custom one 'com.example.v1.Thing'."""
-    resource = kind.resource
-    return kind.schema.name or ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
-
-
 def spoken_types(kind: Kind) -> list[str]:
     """Definition names of what the subresources speak."""
     names = (builtin.named(*_spoken(kind, sub)) for sub in kind.subresources if sub not in CONNECT)
@@ -150,7 +149,7 @@ def spoken_types(kind: Kind) -> list[str]:
 
 
 def _list_type(kind: Kind) -> str:
-    return type_name(kind) + "List"
+    return type_name(kind, True)
 
 
 def _words(group: str) -> list[str]:

@@ -224,7 +224,7 @@ _UNKNOWN_FIELDS = {
 def unknown_field(kind: Kind, key: str) -> str:
     """What stock says of a field selector it does not know."""
     resource = kind.resource
-    usual = "field label not supported: {key}" if kind.strategy.fields else _UNKNOWN_FIELDS["replicasets"]
+    usual = "field label not supported: {key}" if kind.strategy.fields or kind.custom else _UNKNOWN_FIELDS["replicasets"]
     return _UNKNOWN_FIELDS.get(resource.plural, usual).format(key=key, api=resource.api_version, kind=resource.kind)
 
 

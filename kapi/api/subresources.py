@@ -39,7 +39,7 @@ def _body(raw: bytes, form: str, group: str, version: str, kind: str, warnings: 
 async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
     what = writing.call(request, kind, {})
     obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
-    await responses.send_object(request, 200, scale.of(obj), responses.negotiate(request.accept))
+    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
 
 
 async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
@@ -69,7 +69,8 @@ async def _apply_scale(request: Request, rest: Rest, what: Call, raw: bytes) -> 
     wanted = _body(raw, "yaml", "autoscaling", "v1", "Scale", what.warnings, what.validation)
     resource = what.kind.resource
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
-    applied = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": what.name}, "spec": {"replicas": replicas}}
+    applied = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": what.name}}
+    applied |= scale.wrapped(replicas, what.kind.strategy.scale.replicas)
     try:
         written = await writing.applied(rest, what, applied, bool(what.options.get("force")))
     except errors.Conflict as error:
@@ -85,19 +86,21 @@ def _scaled(error: errors.Conflict, api_version: str) -> errors.Conflict:
 
 
 async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) -> None:
+    paths = what.kind.strategy.scale
+
     def change(current: Object) -> Object:
-        new = wanted(scale.of(current))
+        new = wanted(scale.of(current, paths))
         replicas = (new.get("spec") or {}).get("replicas", 0)
         if replicas < 0:
             raise errors.invalid("Scale", "autoscaling", what.name, [causes.invalid("spec.replicas", replicas, causes.NON_NEGATIVE)])
-        return scale.put(current, new)
+        return scale.put(current, new, paths)
 
     await _answer_scale(request, what.kind, await rest.update(what, change))
 
 
 async def _answer_scale(request: Request, kind: Kind, written: Written) -> None:
     obj = encoding.served(kind, orjson.loads(written.body))
-    await responses.send_object(request, 200, scale.of(obj), responses.negotiate(request.accept))
+    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
 
 
 # pods -------------------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Watching:
         self.request, self.rest, self.kind, self.namespace, self.how = request, rest, kind, namespace, how
         self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
         self._headed = True
-        self._plain = not self.form.shape and not encoding.converts(kind) and self.form.media is responses.JSON
+        self._plain = not self.form.shape and self.form.media is responses.JSON
         if self.form.shape == "Table":
             self._include = reading.include_object(request)
 
@@ -54,6 +54,8 @@ class Watching:
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         where = self.how.where
         while (left := deadline - loop.time()) > 0:
+            if self.kind.strategy.withdrawn:
+                return
             try:
                 events = await watch.next(min(left, _BOOKMARK_SECONDS))
             except errors.Expired as error:
@@ -100,7 +102,7 @@ class Watching:
 
     def line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
         """One event's line; kept with the event when it reads the same for every watcher of this kind."""
-        if not self._plain:
+        if not self._plain or self.kind.differs(entry.body):
             return self._shaped(type_, entry)
         head = self.kind.head
         if event is None or type_ != event.type:

@@ -6,6 +6,7 @@ run time. What depends on the whole (discovery, OpenAPI) keeps its work in `kept
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from kapi.objects.resource import Resource, split_api_version
@@ -133,7 +134,7 @@ def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Stra
     plain = Strategy if "status" in subs else Bare
     return Kind(
         resource=Resource(group, version, plural, kind, bool(row["namespaced"])),
-        schema=builtin.schema(builtin.named(group, version, kind)),
+        schema_of=partial(builtin.schema, builtin.named(group, version, kind)),
         strategy=strategies.get((group, plural), plain)(),
         singular=kind.lower(),
         verbs=tuple(str(row["verbs"]).split()),

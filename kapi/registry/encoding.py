@@ -7,7 +7,6 @@ import orjson
 
 from kapi.objects import errors
 from kapi.registry.kind import Kind
-from kapi.registry.strategy import Strategy
 from kapi.storage.store import Entry
 
 Object = dict[str, Any]
@@ -30,29 +29,26 @@ def _written(obj: Object) -> bytes:
         raise errors.BadRequest(f"the object cannot be encoded: {why}") from None
 
 
-def converts(kind: Kind) -> bool:
-    """Whether the served shape differs from the stored one (HPA v1, events.k8s.io)."""
-    return type(kind.strategy).from_storage is not Strategy.from_storage
-
-
 def wire(kind: Kind, stored: bytes) -> bytes:
     """The object as GET answers it."""
-    if converts(kind):
+    if kind.differs(stored):
         return orjson.dumps(served(kind, orjson.loads(stored)))
     return kind.head + stored[1:]
 
 
 def item(kind: Kind, stored: bytes) -> bytes:
     """The object as an item of a list: built-in kinds leave kind and apiVersion out."""
-    if converts(kind):
+    if kind.custom:
+        return wire(kind, stored)
+    if kind.differs(stored):
         obj = served(kind, orjson.loads(stored))
         return orjson.dumps({k: v for k, v in obj.items() if k not in ("kind", "apiVersion")})
-    return kind.head + stored[1:] if kind.custom else stored
+    return stored
 
 
 def items(kind: Kind, entries: Iterable[Entry]) -> Iterator[bytes]:
     """Entries as items of a list, one at a time."""
-    if kind.custom or converts(kind):
+    if kind.converts:
         return (item(kind, entry.body) for entry in entries)
     return (entry.body for entry in entries)
 

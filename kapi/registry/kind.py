@@ -3,6 +3,7 @@
 Made from the openapi tables for the built-in kinds and from a CustomResourceDefinition for the others; used alike.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,8 @@ class Kind:
     """One served version of one resource."""
 
     resource: Resource
-    schema: Schema
+    schema_of: Callable[[], Schema]
+    """Gives the schema; asked once, when first needed."""
     strategy: Strategy
     singular: str
     verbs: tuple[str, ...]
@@ -35,7 +37,28 @@ class Kind:
     stored: str = ""
     """group/version the objects are stored as, "apps/v1" or "/v1"; "" for kinds that are only answered, never kept."""
     custom: bool = False
-    """Made from a CRD: items of a list carry kind and apiVersion, unknown verbs of patch are refused."""
+    """Made from a CRD: items of a list carry kind and apiVersion, there is no strategic merge patch."""
+    discovered: tuple[str, ...] = ()
+    """The verbs that discovery tells, in its order, where they are not `verbs` by name."""
+    ending: bool = False
+    """Its definition is being deleted: nothing new is created."""
+    sign: str = ""
+    """Of a custom kind: changes with all that its definition says of this version."""
+    list_kind: str = ""
+    """The kind of a list; "" is the kind with "List"."""
+
+    @cached_property
+    def schema(self) -> Schema:
+        return self.schema_of()
+
+    @cached_property
+    def converts(self) -> bool:
+        """Whether what is served may differ from what is stored: always (HPA v1, events.k8s.io), or (custom kinds) in old objects."""
+        return type(self.strategy).from_storage is not Strategy.from_storage
+
+    def differs(self, stored: bytes) -> bool:
+        """Whether this stored body is not what is served."""
+        return self.converts and not self.strategy.settled(stored)
 
     @cached_property
     def collection(self) -> str:
@@ -51,6 +74,8 @@ class Kind:
     @cached_property
     def head(self) -> bytes:
         """What an object's bytes start with on the wire, in front of '"metadata":…'."""
+        if self.custom:
+            return b'{"apiVersion":%s,"kind":%s,' % (orjson.dumps(self.resource.api_version), orjson.dumps(self.resource.kind))
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
 
     def blank_status(self) -> Object | None:

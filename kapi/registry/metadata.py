@@ -115,10 +115,10 @@ The pipeline itself checks once before them; each check lists its causes again.
 """
 
 
-def validate_update(meta: Object, old: Object, collection: str) -> list[Cause]:
+def validate_update(meta: Object, old: Object, collection: str, loose: bool = False) -> list[Cause]:
     """Causes of a change of metadata, each as often as stock lists it."""
     immutable = _immutable(meta, old)
-    common, finalizers = _common(meta), _finalizer_names(meta)
+    common, finalizers = _common(meta), _finalizer_names(meta, loose)
     if not immutable and not common and not finalizers:
         return []
     changed, anew = CHECKS.get(collection, (1, 0))

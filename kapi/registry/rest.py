@@ -176,7 +176,7 @@ class Rest:
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
         causes = strategy.validate_within(new, old, lambda: self._labels(call.namespace))
-        causes += metadata.validate_update(new["metadata"], old["metadata"], call.kind.served)
+        causes += metadata.validate_update(new["metadata"], old["metadata"], call.kind.served, strategy.loose_finalizers)
         if subresource in ("", "scale"):
             causes += strategy.validate(new, old)
         else:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.user import User
+from kapi.registry.scale import WORKLOAD, Paths
 
 Object = dict[str, Any]
 
@@ -42,13 +43,13 @@ class Strategy:
 
     name_check: ClassVar[NameCheck] = staticmethod(names.dns_subdomain)
     """Messages on a bad metadata.name; the flag says the text is a generateName prefix."""
-    deprecated: ClassVar[str] = ""
+    deprecated: str = ""
     """The warning that every request for this resource is answered with."""
     loose_finalizers: ClassVar[bool] = False
     """Whether any qualified name does as a finalizer: stock's rules of a few kinds leave out the check for a domain."""
     error_group: ClassVar[str | None] = None
     """The group that an Invalid names, where it is not the served one."""
-    status: ClassVar[bool] = True
+    status: bool = True
     """Whether there is a /status endpoint: then the main endpoint leaves `status` alone and the other one all else."""
     generation: ClassVar[bool] = True
     """Whether metadata.generation counts changes of the spec."""
@@ -56,8 +57,8 @@ class Strategy:
     """Whether PUT to an absent name creates."""
     unconditional_update: ClassVar[bool] = True
     """Whether PUT may leave out metadata.resourceVersion."""
-    columns: ClassVar[Sequence[Column]] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
-    fields: ClassVar[dict[str, Callable[[Object], str]]] = {}
+    columns: Sequence[Column] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
+    fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()
     """Paths the main endpoint resets besides status: never owned by its field managers, e.g. (("spec", "x"),)."""
@@ -67,6 +68,10 @@ class Strategy:
     """Whether a delete request first marks the object and gives it `grace` seconds (pods)."""
     returns_deleted: ClassVar[bool] = False
     """Whether DELETE answers with the object that is gone rather than with a Status."""
+    scale: Paths = WORKLOAD
+    """Where a Scale finds its fields."""
+    withdrawn: bool = False
+    """No longer served, or served by another schema: watches end."""
 
     def default(self, obj: Object) -> None:
         """Fill in what stock's defaulting functions fill in. Runs on every decoded object, before anything looks at it."""
@@ -131,6 +136,10 @@ class Strategy:
 
     def from_storage(self, obj: Object, version: str) -> Object:
         return obj
+
+    def settled(self, stored: bytes) -> bool:
+        """Of a kind that converts: whether a stored body is what is served all the same."""
+        return False
 
     def changed(self, new: Object, old: Object) -> bool:
         """Whether an update counts as a new generation: anything but metadata and status differs."""

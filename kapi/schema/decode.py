@@ -17,6 +17,7 @@ from kapi.schema import builtin, compiled, parsing, protobuf, reading, scalars, 
 from kapi.schema.empties import Empties
 from kapi.schema.reading import DecodeError, Pairs
 from kapi.schema.schema import Schema
+from kapi.schema.structural import Structural
 
 Object = dict[str, Any]
 
@@ -44,6 +45,8 @@ def read(value: Any, schema: Schema, empties: Empties | None = None) -> tuple[An
 
     For objects that are parsed already, such as the result of a patch. `empties`: takes up the empty lists and maps it had.
     """
+    if isinstance(schema, Structural):
+        return _read_custom(value, schema)
     if schema.name:
         try:
             return _validator(schema.name)(value), []
@@ -54,6 +57,13 @@ def read(value: Any, schema: Schema, empties: Empties | None = None) -> tuple[An
     if empties is not None:
         empties += careful.empties
     return out, careful.strict
+
+
+def _read_custom(value: Any, schema: Structural) -> tuple[Object, list[str]]:
+    """A custom object, pruned and with its defaults; unknown fields of its metadata are named first."""
+    unknown: list[str] = []
+    obj = schema.read(value, unknown)
+    return obj, sorted(unknown, key=lambda text: (not text.startswith('unknown field "metadata.'), text))
 
 
 def parse(raw: bytes, form: str) -> Object:
@@ -78,14 +88,15 @@ def decode(
     """
     if form == "protobuf":
         return _from_protobuf(raw, schema, api_version, kind), []
-    if form == "json" and schema.name:
+    if form == "json" and (schema.name or isinstance(schema, Structural)):
         try:
             value = orjson.loads(raw)
             if type(value) is dict and value.get("kind") == kind and value.get("apiVersion") == api_version:
-                obj = _validator(schema.name)(value)
-                if validation == "Ignore" or not parsing.may_repeat(raw, value):
+                found = _read_custom(value, schema) if isinstance(schema, Structural) else (_validator(schema.name)(value), [])
+                obj, unknown = found
+                if not unknown and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
                     return obj, []
-        except (orjson.JSONDecodeError, compiled.Refused):
+        except (orjson.JSONDecodeError, compiled.Refused, DecodeError):
             pass
     body = _Body(raw, form, api_version, kind)
     obj, warnings = body.decode(schema, validation)
@@ -153,6 +164,8 @@ class _Body:
         careful = reading.Reading()
         value = self.parsed(careful.strict)
         self.header(value)
+        if isinstance(schema, Structural):
+            return self._custom(value, schema, careful.strict, validation)
         try:
             obj = careful.whole(Pairs() if value is None else value, schema if self.found == self.wanted else self._other())
         except DecodeError as found:
@@ -162,6 +175,21 @@ class _Body:
         if self.found != self.wanted:
             raise self._converting()
         return {**obj, "kind": self.wanted[1], "apiVersion": self.wanted[0]}, warnings
+
+    def _custom(self, value: Any, schema: Structural, strict: list[str], validation: str) -> tuple[Object, list[str]]:
+        """A custom object: it has to name its kind, and another kind is refused by its strategy."""
+        strict += reading.repeated(value)
+        obj = reading.plain(Pairs() if value is None else value)
+        if not obj.get("kind"):
+            raise self.refused(f"Object 'Kind' is missing in '{self.raw.decode(errors='replace')}'")
+        if obj.get("apiVersion") != self.wanted[0]:
+            given, wanted = obj.get("apiVersion") or "", self.wanted[0]
+            raise BadRequest(f"the API version in the data ({given}) does not match the expected API version ({wanted})")
+        try:
+            obj, unknown = _read_custom(obj, schema)
+        except DecodeError as found:
+            raise self.refused(str(found)) from None
+        return obj, self.judged([*strict, *unknown], validation)
 
     def parsed(self, strict: list[str]) -> Any:
         try:

@@ -51,7 +51,7 @@ def _scalar(schema: Schema, value: Any) -> str:
 def _check_map(schema: Schema, value: Object, path: str) -> list[str]:
     out: list[str] = []
     for name, item in value.items():
-        if schema.type == "object" and name not in schema.fields and schema.fields:
+        if schema.type == "object" and name not in schema.fields and schema.fields and not schema.open:
             out.append(f"{path}.{name}: field not declared in schema")
         else:
             out += check(child(schema, name), item, f"{path}.{name}")

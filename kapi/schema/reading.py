@@ -78,6 +78,23 @@ def plain(value: Any) -> Any:
     return value
 
 
+def repeated(value: Any, path: str = "") -> list[str]:
+    """What a strict reading says of keys that stand twice: 'duplicate field "spec.x"'."""
+    out: list[str] = []
+    if isinstance(value, Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            here = f"{path}.{key}"
+            if key in seen:
+                out.append(f'duplicate field "{here[1:]}"')
+            seen.add(key)
+            out += repeated(item, here)
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            out += repeated(item, f"{path}[{at}]")
+    return list(dict.fromkeys(out))
+
+
 def _double(number: Any) -> float:
     """A number as Go keeps what is no 64-bit integer; raises DecodeError beyond what a double holds."""
     try:
@@ -91,13 +108,14 @@ def _double(number: Any) -> float:
 class Reading:
     """One reading: where it is, the first thing that was wrong, and what a strict reading would refuse."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: str = "") -> None:
+        """`at`: where the value stands in its object, as messages on fields begin: ".metadata"."""
         self.error: DecodeError | None = None
         self.strict: list[str] = []
         self.empties = Empties()
         self._struct = ""
         self._fields: list[str] = []
-        self._steps: list[str] = []
+        self._steps: list[str] = [at] if at else []
 
     def whole(self, value: Any, node: Schema) -> Any:
         """The value as stock writes it; raises DecodeError."""

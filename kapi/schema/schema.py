@@ -100,6 +100,11 @@ class Schema:
             self._fields = self._fields()
         return self._fields or {}
 
+    @property
+    def open(self) -> bool:
+        """Whether an object may have fields that are not named."""
+        return False
+
     def at(self, *path: str) -> "Schema | None":
         """The node under field names; list and map items are passed through: at("spec", "containers", "image")."""
         node: Schema | None = self

@@ -133,6 +133,11 @@ class Store:
 
     # --- writing
 
+    def rouse(self, prefix: str) -> None:
+        """Wake all watchers of a collection, though nothing happened: they are to look up from their waiting."""
+        collection = self._collection(prefix)
+        collection.waiting.rouse(collection.end)
+
     async def commit(
         self,
         key: str,

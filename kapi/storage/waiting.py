@@ -82,6 +82,11 @@ class Waiting:
             if not waiter.done():
                 waiter.set_result(number)
 
+    def rouse(self, number: int) -> None:
+        """Wake everybody."""
+        for interest in list(self._waiters):
+            self._tell(interest, number)
+
     def _give_up(self, waiter: Waiter, interest: Interest, end: Callable[[], int]) -> None:
         if not waiter.done():
             waiter.set_result(self._held.get(interest, end()))

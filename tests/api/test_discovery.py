@@ -99,8 +99,8 @@ def test_a_new_kind_shows_at_once() -> None:
     assert discovery.document(served, "/apis/example.com/v1", "") is None
     thing = Resource("example.com", "v1", "things", "Thing", True)
     verbs: dict[str, tuple[str, ...]] = {"status": ("get", "patch", "update"), "scale": ("get", "patch", "update")}
-    kind = Kind(thing, Schema("object"), Strategy(), "thing", tuple(CRUD), subresources=verbs, stored="example.com/v1", custom=True)
+    kind = Kind(thing, lambda: Schema("object"), Strategy(), "thing", tuple(CRUD), subresources=verbs, stored="example.com/v1", custom=True)
     served.add(kind)
-    assert [row["name"] for row in document("/apis/example.com/v1", "", served)["resources"]] == ["things", "things/scale", "things/status"]
+    assert [row["name"] for row in document("/apis/example.com/v1", "", served)["resources"]] == ["things", "things/status", "things/scale"]
     versions = document("/apis", AGGREGATED, served)["items"][-1]["versions"]
     assert versions[0]["resources"][0]["responseKind"] == {"group": "example.com", "version": "v1", "kind": "Thing"}

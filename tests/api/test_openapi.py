@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import orjson
@@ -130,7 +131,8 @@ def test_a_custom_kind_is_described_by_its_own_schema() -> None:
     thing = Resource("example.com", "v1", "things", "Thing", True)
     own = {"type": "object", "properties": {"spec": {"type": "object"}}}
     verbs = ("get", "list", "patch")
-    served.add(Kind(thing, Schema("object", extra={"openapi": own}), Strategy(), "thing", verbs, custom=True))
+    kind = Kind(thing, lambda: Schema("object", extra=own), Strategy(), "thing", verbs, custom=True, sign="1")
+    served.add(kind)
     out = document("/openapi/v3/apis/example.com/v1", served)
     schema = out["components"]["schemas"]["com.example.v1.Thing"]
     assert schema["properties"]["spec"] == {"type": "object"}
@@ -138,7 +140,7 @@ def test_a_custom_kind_is_described_by_its_own_schema() -> None:
     items = out["components"]["schemas"]["com.example.v1.ThingList"]["properties"]["items"]
     assert items["items"] == {"$ref": "#/components/schemas/com.example.v1.Thing"}
     hashes = [document("/openapi/v3", served)["paths"]["apis/example.com/v1"]]
-    own["properties"] = {"status": {"type": "object"}}
+    served.add(dataclasses.replace(kind, sign="2"))
     hashes.append(document("/openapi/v3", served)["paths"]["apis/example.com/v1"])
     assert hashes[0] != hashes[1]
 

@@ -8,7 +8,7 @@ STANDARD = catalogue.standard(strategies={})
 
 
 def thing(version: str, group: str = "example.com") -> Kind:
-    return Kind(Resource(group, version, "things", "Thing", True), Schema("object"), Strategy(), "thing", ("get",))
+    return Kind(Resource(group, version, "things", "Thing", True), lambda: Schema("object"), Strategy(), "thing", ("get",))
 
 
 def test_kinds_are_found() -> None:

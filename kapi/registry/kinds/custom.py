@@ -8,6 +8,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
+from kapi.registry import naming
 from kapi.registry.kinds import custom_schema, webhooks
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import NAME_COLUMN, Strategy
@@ -19,10 +20,10 @@ COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 SIMPLE_PATH = "must be a simple json path starting with ."
 MIXED_CASE = "may have mixed case, but should otherwise match: "
-FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 FORMATS = frozenset(("bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn",
                      "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime",
                      "date-time", "int32", "int64", "float", "double", "k8s-short-name", "k8s-long-name"))  # fmt: skip
+PENDING = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
 SHARED = ("schema", "subresources", "additionalPrinterColumns", "selectableFields")
 SELECTABLE = ("string", "boolean", "integer")
 MOST_SELECTABLE = 8
@@ -69,23 +70,29 @@ class CustomResourceDefinitionStrategy(Strategy):
             e.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
         _validate_spec(e, spec)
         _validate_stored(e, (new.get("status") or {}).get("storedVersions") or [], spec.get("versions") or [])
-        if old is not None and _established(old):
+        if old is not None and naming.holds(old, "Established"):
             for field in ("scope", "group"):
                 e.immutable(f"spec.{field}", spec[field], old["spec"][field])
             for field in ("kind", "plural"):
                 e.immutable(f"spec.names.{field}", spec["names"][field], old["spec"]["names"][field])
         return e
 
+    def held(self, obj: Object) -> bool:
+        return not obj["metadata"].get("deletionTimestamp")
+
+    def mark_deleted(self, obj: Object) -> None:
+        """The first request to delete: its objects go first."""
+        finalizers = obj["metadata"].setdefault("finalizers", [])
+        status = obj["status"] = dict(obj.get("status") or {})
+        if not any(condition["type"] == "Terminating" for condition in status.get("conditions") or ()):
+            finalizers.append(naming.FINALIZER)
+            naming.put(status, {"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending", "message": PENDING})
+
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         found: dict[str, None] = {}
         for version in new["spec"].get("versions") or ():
             _unknown_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, found)
         return [f'unrecognized format "{name}"' for name in found]
-
-
-def _established(obj: Object) -> bool:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
 def _unknown_formats(schema: Object, found: dict[str, None]) -> None:

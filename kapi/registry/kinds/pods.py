@@ -1,6 +1,6 @@
 """Pod: the strategy that puts defaults, checks, updates, grace, columns and subresources of pods together."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from kapi.objects import names, time
 from kapi.objects.errors import Cause
@@ -89,7 +89,7 @@ def _select_by_own_labels(pod: Object) -> None:
 
 class PodStrategy(Strategy):
     columns = COLUMNS["pods"]
-    fields: ClassVar[dict[str, Any]] = {
+    fields: dict[str, Any] = {
         "spec.nodeName": _spec("nodeName"),
         "spec.restartPolicy": _spec("restartPolicy"),
         "spec.schedulerName": _spec("schedulerName"),

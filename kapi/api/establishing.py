@@ -1,0 +1,220 @@
+"""CustomResourceDefinitions brought to life: names are accepted, kinds served and withdrawn, group versions registered as APIServices.
+
+Level-based: `once` compares every definition with what is served, whoever wrote it and whenever. A kind is served before its
+definition says Established, so who waits for that finds it. Ending is the work of kapi.api.ending.
+"""
+
+import asyncio
+import dataclasses
+import hashlib
+import logging
+from typing import Any, cast
+
+import orjson
+
+from kapi.api import bootstrap, ending
+from kapi.api.bootstrap import LOOPBACK
+from kapi.api.upkeep import changed
+from kapi.objects import errors
+from kapi.registry import custom, naming
+from kapi.registry.call import Call
+from kapi.registry.catalogue import Catalogue
+from kapi.registry.custom import CustomStrategy, Source
+from kapi.registry.kind import Kind
+from kapi.registry.rest import Rest
+from kapi.storage.entry import Entry
+
+Object = dict[str, Any]
+log = logging.getLogger(__name__)
+
+AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+GROUP_PRIORITY, VERSION_PRIORITY = 1000, 100
+
+
+class Known:
+    """What was last seen of a definition, and what is served for it."""
+
+    def __init__(self, entry: Entry, definition: Object) -> None:
+        self.revision = entry.revision
+        self.source = Source(entry)
+        self.uid = definition["metadata"]["uid"]
+        self.group = definition["spec"]["group"]
+        self.names: Object = {}
+        self.versions: tuple[str, ...] = ()
+        """That are marked as served."""
+        self.sign = b""
+        self.ending = False
+        self.kinds: dict[str, Kind] = {}
+        """By version, all of them; those in `versions` are in the catalogue."""
+
+
+class Establishing:
+    """The standing work on definitions of one API server."""
+
+    def __init__(self, rest: Rest, catalogue: Catalogue) -> None:
+        self.rest, self.store, self.catalogue = rest, rest.store, catalogue
+        self.definitions = catalogue.by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        self.services = catalogue.by_kind("apiregistration.k8s.io/v1", "APIService")
+        self._known: dict[str, Known] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+
+    def load(self) -> None:
+        """Serve what is established already; before the first request."""
+        if self.definitions:
+            self._look()
+
+    async def run(self) -> None:
+        if not self.definitions or not self.services:
+            return
+        try:
+            while True:
+                since = self.store.revision
+                await self.once()
+                await changed(self.store, since, (self.definitions.collection, self.services.collection))
+        finally:
+            for task in self._ending.values():
+                task.cancel()
+
+    async def once(self) -> None:
+        """Bring everything up to date."""
+        for entry, definition in self._look():
+            await self._accept(entry.key.rpartition("/")[2], definition)
+        await self._register()
+
+    # what is served -----------------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> list[tuple[Entry, Object]]:
+        """Take in what changed of the definitions; those that changed."""
+        assert self.definitions is not None
+        entries = {entry.key: entry for entry in self.store.list(self.definitions.collection).entries}
+        for key in self._known.keys() - entries.keys():
+            self._withdraw(self._known.pop(key))
+        out = []
+        for key, entry in entries.items():
+            known = self._known.get(key)
+            if known is None or known.revision != entry.revision:
+                definition = entry.obj
+                self._take(key, entry, definition)
+                out.append((entry, definition))
+        return out
+
+    def _take(self, key: str, entry: Entry, definition: Object) -> None:
+        known = self._known.get(key)
+        if known is not None and known.uid != definition["metadata"]["uid"]:
+            self._withdraw(known)
+            known = None
+        if known is None:
+            known = self._known[key] = Known(entry, definition)
+        known.source.entry, known.revision = entry, entry.revision
+        if naming.holds(definition, "Established"):
+            self._serve(known, definition)
+
+    def _serve(self, known: Known, definition: Object) -> None:
+        """Serve a definition as it is now. What only begins to end keeps its schemas and watches."""
+        names, ends = definition["status"]["acceptedNames"], naming.holds(definition, "Terminating")
+        sign = hashlib.sha256(orjson.dumps([definition["spec"], names])).digest()
+        if sign != known.sign:
+            old, known.source = known.kinds, Source(known.source.entry)
+            self._withdraw(known)
+            known.sign, known.names, known.ending = sign, names, False
+            known.kinds = custom.kinds(definition, known.source)
+            known.versions = tuple(version["name"] for version in definition["spec"]["versions"] if version.get("served"))
+            self._settle(known, old)
+            self._add(known)
+        if ends != known.ending:
+            known.ending = ends
+            verbs = custom.ENDING_VERBS if ends else custom.VERBS
+            known.kinds = {name: dataclasses.replace(kind, ending=ends, discovered=verbs) for name, kind in known.kinds.items()}
+            self._add(known)
+
+    def _add(self, known: Known) -> None:
+        for version in known.versions:
+            self.catalogue.add(known.kinds[version])
+
+    def _settle(self, known: Known, old: dict[str, Kind]) -> None:
+        """What objects that are there already mean under these schemas: which are read anew, and their selectable fields."""
+        first = next(iter(known.kinds.values()))
+        entries = self.store.list(first.collection).entries
+        if not entries:
+            return
+        since = known.revision if any(entry.revision <= known.revision for entry in entries) else 0
+        for kind in known.kinds.values():
+            cast(CustomStrategy, kind.strategy).since = since
+        fields = first.strategy.fields
+        if fields or any(kind.strategy.fields for kind in old.values()):
+            for entry in entries:
+                obj = entry.obj
+                entry.fields = {name: get(obj) for name, get in fields.items()}
+
+    def _withdraw(self, known: Known) -> None:
+        """Serve it no longer: requests find nothing, watches end."""
+        for kind in known.kinds.values():
+            kind.strategy.withdrawn = True
+            resource = kind.resource
+            if self.catalogue.get(resource.group, resource.version, resource.plural) is kind:
+                self.catalogue.remove(resource.group, resource.version, resource.plural)
+            self.store.rouse(kind.collection)
+
+    # what is said of it -------------------------------------------------------------------------------------------------------------
+
+    async def _accept(self, name: str, definition: Object) -> None:
+        """Names and conditions of a definition; one that is on its way out is ended instead."""
+        if definition["metadata"].get("deletionTimestamp") and naming.FINALIZER in (definition["metadata"].get("finalizers") or ()):
+            self._end(name)
+            return
+        key = f"{self.definitions.collection}{name}" if self.definitions else ""
+        status = self._settled(key, definition)
+        if status == definition.get("status"):
+            return
+        if naming.holds({"status": status}, "Established"):
+            self._serve(self._known[key], {**definition, "status": status})
+
+        def change(obj: Object) -> Object:
+            return {**obj, "status": self._settled(key, obj)}
+
+        await self._write(name, change)
+
+    def _settled(self, key: str, definition: Object) -> Object:
+        group = definition["spec"]["group"]
+        others = [known.names for other, known in self._known.items() if other != key and known.group == group]
+        return naming.settle(definition, others)
+
+    async def _write(self, name: str, change: Any) -> None:
+        assert self.definitions is not None
+        what = Call(kind=self.definitions, user=LOOPBACK, name=name, subresource="status", manager="kube-apiserver")
+        try:
+            await self.rest.update(what, change)
+        except (errors.NotFound, errors.Conflict):
+            return  # gone or changed meanwhile: the next round sees it
+
+    def _end(self, name: str) -> None:
+        """Start the end of a definition, once."""
+        if name in self._ending:
+            return
+        assert self.definitions is not None
+        known = self._known[f"{self.definitions.collection}{name}"]
+        kind = next(iter(known.kinds.values()), None)
+        task = asyncio.create_task(ending.end(self.rest, self.definitions, name, kind))
+        self._ending[name] = task
+        task.add_done_callback(lambda done: self._ended(name, done))
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        self._ending.pop(name, None)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("ending of %s", name, exc_info=error)
+
+    # APIServices --------------------------------------------------------------------------------------------------------------------
+
+    async def _register(self) -> None:
+        """An APIService for each group version that a definition serves, and none for the others."""
+        assert self.services is not None
+        served = {f"{version}.{known.group}": (known.group, version) for known in self._known.values() for version in known.versions}
+        there = set()
+        for entry in self.store.list(self.services.collection, equals={AUTOMANAGED: "true"}).entries:
+            name = entry.key.rpartition("/")[2]
+            there.add(name)
+            if name not in served:
+                await ending.delete(self.rest, self.services, "", name)
+        for name in sorted(served.keys() - there):
+            obj = bootstrap.api_service(*served[name], "true", GROUP_PRIORITY, VERSION_PRIORITY)
+            await bootstrap.create(self.rest, self.catalogue, obj)

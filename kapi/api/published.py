@@ -1,0 +1,107 @@
+"""The OpenAPI of custom kinds, as it is published: their own schema, with what every object has, in both versions of OpenAPI.
+
+Version 2 lacks words for much, and its clients take what they do not understand for errors: there it is left out.
+Source: apiextensions-apiserver's OpenAPI builder and its conversion to version 2 (v1.36).
+"""
+
+from typing import Any
+
+import orjson
+
+from kapi.api.definitions import V2, V3
+from kapi.registry.kind import Kind
+from kapi.schema import builtin
+from kapi.schema.structural import EMBEDDED, INT_OR_STRING, PRESERVE
+from kapi.schema.texts import Texts
+
+Object = dict[str, Any]
+
+JUNCTORS = ("allOf", "oneOf", "anyOf", "not")
+INT_OR_STRING_ANY = [{"type": "integer"}, {"type": "string"}]
+CONVENTIONS = "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+
+
+def type_name(kind: Kind, listed: bool = False) -> str:
+    """The definition name of a kind's objects or lists: of a custom one 'com.example.v1.Thing'."""
+    resource = kind.resource
+    if kind.schema.name:
+        return kind.schema.name + ("List" if listed else "")
+    own = (kind.list_kind or resource.kind + "List") if listed else resource.kind
+    return ".".join([*reversed(resource.group.split(".")), resource.version, own])
+
+
+def types(kind: Kind, prefix: str, said: Texts) -> Object:
+    """The definitions of a custom kind: its objects and its lists. `prefix` tells the version: V3 or V2."""
+    made = {type_name(kind): whole(kind, prefix, said), type_name(kind, True): _list(kind, prefix, said)}
+    out: Object = orjson.loads(orjson.dumps(made))
+    return out
+
+
+def whole(kind: Kind, prefix: str, said: Texts) -> Object:
+    """The schema of an object."""
+    given = dict(getattr(kind.schema, "openapi", None) or kind.schema.extra)
+    if not given or (prefix == V2 and given.get(PRESERVE)):
+        return {"type": "object", **_named(kind, kind.resource.kind)}
+    own = _converted(given, prefix, said)
+    own["properties"] = dict(own.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, said)
+    return own | _named(kind, kind.resource.kind)
+
+
+def _named(kind: Kind, own: str) -> Object:
+    resource = kind.resource
+    return {"x-kubernetes-group-version-kind": [{"group": resource.group, "kind": own, "version": resource.version}]}
+
+
+def _header(like: str, meta: str, prefix: str, said: Texts) -> Object:
+    """What every object (or list) has, described as that of a built-in kind is."""
+    described = said.get(f"io.k8s.api.core.v1.{like}", {}).get("properties", {})
+    texts = {name: {"description": described[name]["description"]} if name in described else {} for name in ("apiVersion", "kind", "metadata")}
+    reference: Object = {"$ref": prefix + builtin.META + meta}
+    if texts["metadata"] and prefix == V3:
+        reference = {"allOf": [reference]}
+    out = {name: {"type": "string", **texts[name]} for name in ("apiVersion", "kind")}
+    return out | {"metadata": {**reference, **texts["metadata"]}}
+
+
+def _list(kind: Kind, prefix: str, said: Texts) -> Object:
+    own = kind.resource.kind
+    items: Object = {"type": "array", "items": {"$ref": prefix + type_name(kind)}}
+    out: Object = {"type": "object", "required": ["items"]}
+    if said:
+        out["description"] = f"{own}List is a list of {own}"
+        items["description"] = f"List of {kind.resource.plural}. {CONVENTIONS}"
+    out["properties"] = _header("PodList", "ListMeta", prefix, said) | {"items": items}
+    return out | _named(kind, kind.list_kind or own + "List")
+
+
+def _converted(given: Object, prefix: str, said: Texts) -> Object:
+    """A schema and all below it as this version has it."""
+    out = _reduced(given) if prefix == V2 else dict(given)
+    if prefix == V3 and given.get(INT_OR_STRING):
+        out.setdefault("anyOf", INT_OR_STRING_ANY)
+    if "properties" in out:
+        out["properties"] = {name: _converted(part, prefix, said) for name, part in out["properties"].items()}
+    for field in ("items", "additionalProperties"):
+        if isinstance(out.get(field), dict):
+            out[field] = _converted(out[field], prefix, said)
+    if given.get(EMBEDDED) and not (prefix == V2 and given.get(PRESERVE)):
+        out["properties"] = (out.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, said)
+        out["required"] = sorted({*(out.get("required") or ()), "apiVersion", "kind"})
+    return out
+
+
+def _reduced(given: Object) -> Object:
+    """One node without what version 2 cannot say."""
+    out = {key: value for key, value in given.items() if key not in (*JUNCTORS, "nullable")}
+    nullable, open_ = given.get("nullable"), given.get(PRESERVE)
+    if nullable or open_:
+        for field in ("items", "properties"):
+            out.pop(field, None)
+    if nullable or (out.get("type") == "array" and "items" not in out) or (open_ and out.get("type") == "object"):
+        out.pop("type", None)
+    fields = given.get("properties") or {}
+    if needed := [name for name in given.get("required") or () if not (fields.get(name) or {}).get("nullable")]:
+        out["required"] = needed
+    else:
+        out.pop("required", None)
+    return out

@@ -1,0 +1,108 @@
+"""JSONPath as the columns of custom resources use it: `find(".status.conditions[?(@.type=='Ready')].status", obj)`.
+
+Fields, quoted fields, indexes, slices, wildcards, descent and filters on one field. Source: client-go's jsonpath (v1.36).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+Step = Callable[[Any], Iterable[Any]]
+_STEP = re.compile(
+    r"\.\.(?P<deep>[^.\[\]]+)"
+    r"|\.(?P<name>(?:\\.|[^.\[\]\\])+)"
+    r"|\[\?\((?P<filter>.*?)\)\]"
+    r"|\[(?P<quoted>'(?:\\.|[^'])*'|\"(?:\\.|[^\"])*\")\]"
+    r"|\[(?P<slice>-?\d*:-?\d*)\]"
+    r"|\[(?P<index>-?\d+)\]"
+    r"|(?P<all>\[\*\])"
+)
+_FILTER = re.compile(r"\s*@(?P<left>[^=!<>\s]*)\s*(?:(?P<sign>==|!=|<=|>=|<|>)\s*(?P<right>.+?)\s*)?")
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": lambda a, b: bool(a == b),
+    "!=": lambda a, b: bool(a != b),
+    "<": lambda a, b: bool(a < b),
+    "<=": lambda a, b: bool(a <= b),
+    ">": lambda a, b: bool(a > b),
+    ">=": lambda a, b: bool(a >= b),
+}
+
+
+def find(path: str, obj: Any) -> list[Any]:
+    """What a path leads to; nothing where it cannot be followed or makes no sense."""
+    found = [obj]
+    for step in _steps(path):
+        found = [inner for value in found for inner in step(value)]
+    return found
+
+
+@lru_cache(maxsize=2048)
+def _steps(path: str) -> tuple[Step, ...]:
+    at, out = 0, []
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            return (lambda value: (),)
+        out.append(_step(step))
+        at = step.end()
+    return tuple(out)
+
+
+def _step(found: re.Match[str]) -> Step:
+    if found["deep"]:
+        return lambda value: _deep(value, found["deep"])
+    if found["name"] == "*" or found["all"]:
+        return _all
+    if name := found["name"] or (found["quoted"] or "")[1:-1]:
+        plain = re.sub(r"\\(.)", r"\1", name)
+        return lambda value: [value[plain]] if isinstance(value, dict) and plain in value else []
+    if found["filter"]:
+        return _filter(found["filter"])
+    if found["slice"]:
+        start, _, end = found["slice"].partition(":")
+        cut = slice(int(start) if start else None, int(end) if end else None)
+        return lambda value: value[cut] if isinstance(value, list) else []
+    at = int(found["index"])
+    return lambda value: [value[at]] if isinstance(value, list) and -len(value) <= at < len(value) else []
+
+
+def _all(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _deep(value: Any, name: str) -> Iterator[Any]:
+    if isinstance(value, dict) and name in value:
+        yield value[name]
+    for inner in _all(value):
+        yield from _deep(inner, name)
+
+
+def _filter(text: str) -> Step:
+    """Items of a list for which `@.type=="Ready"` holds, or that have the field at all."""
+    found = _FILTER.fullmatch(text)
+    if found is None:
+        return lambda value: ()
+    left, sign, right = found["left"], found["sign"], found["right"]
+
+    def holds(item: Any) -> bool:
+        have = find(left, item)
+        if not have or not sign:
+            return bool(have)
+        try:
+            return _SIGNS[sign](have[0], _literal(right))
+        except TypeError:
+            return False
+
+    return lambda value: [item for item in value if holds(item)] if isinstance(value, list) else []
+
+
+def _literal(text: str) -> Any:
+    if text[0] in "'\"":
+        return text[1:-1]
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,187 @@
+"""Schemas of custom resources, made from the OpenAPI of a CustomResourceDefinition: what is kept of an object, and what is filled in.
+
+`Structural(openapi)` is a Schema like any other, so field managers and patches need not know. `read` does in one pass what stock does
+in three: it prunes what is not specified, drops nulls where none are allowed, and fills in defaults. Nodes are made when first needed.
+Whether values are right is said by kapi.schema.values. Source: the structural schemas of apiextensions-apiserver (v1.36).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import orjson
+
+from kapi.schema import builtin, compiled, reading
+from kapi.schema.schema import Fields, Schema
+
+Object = dict[str, Any]
+
+PRESERVE, EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
+INT_OR_STRING, LIST_TYPE, LIST_KEYS = "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"
+MAP_TYPE, RULES = "x-kubernetes-map-type", "x-kubernetes-validations"
+TYPES = {"integer": "int64", "number": "number", "string": "string", "boolean": "boolean", "array": "list"}
+HEADER: dict[str, Schema] = {"apiVersion": Schema("string"), "kind": Schema("string")}
+OBJECT_META = builtin.META + "ObjectMeta"
+LARGEST_PLAIN = 1e21
+"""Whole floats below are written without a point or exponent."""
+
+
+class Structural(Schema):
+    """One node, with its OpenAPI. Its type is 'any' where nothing is said of what may be inside."""
+
+    __slots__ = ("_filled", "_filling", "embeds", "keeps", "nullable", "openapi")
+
+    def __init__(self, openapi: Object, *, root: bool = False, keeps: bool = False) -> None:
+        self.embeds = root or bool(openapi.get(EMBEDDED))
+        """An object of the API: its header and metadata need no schema."""
+        self.keeps = keeps or bool(openapi.get(PRESERVE))
+        """What is not specified stays."""
+        self.openapi = openapi
+        self.nullable = bool(openapi.get("nullable"))
+        self._filled: bytes | None = None
+        self._filling: list[tuple[str, Structural]] | None = None
+        super().__init__(
+            self._kind(openapi), fields=self._made, item=_item(openapi), list_type=openapi.get(LIST_TYPE) or "atomic",
+            keys=openapi.get(LIST_KEYS) or (), atomic=openapi.get(MAP_TYPE) == "atomic", default=openapi.get("default"),
+            pointer=True, omit_zero=True, extra=openapi,
+        )  # fmt: skip
+
+    def _kind(self, openapi: Object) -> str:
+        type_ = openapi.get("type") or ""
+        if type_ != "object":
+            return TYPES.get(type_, "any") if not openapi.get(INT_OR_STRING) else "any"
+        if self.embeds or openapi.get("properties"):
+            return "object"
+        if openapi.get("additionalProperties"):
+            return "map"
+        return "any" if self.keeps else "object"
+
+    def _made(self) -> Fields:
+        own: dict[str, Schema] = {name: Structural(part) for name, part in (self.openapi.get("properties") or {}).items()}
+        return own | HEADER | {"metadata": builtin.schema(OBJECT_META)} if self.embeds else own
+
+    @property
+    def open(self) -> bool:
+        return self.keeps
+
+    # reading ------------------------------------------------------------------------------------------------------------------------
+
+    def read(self, value: Any, unknown: list[str], path: str = "", keeps: bool = False) -> Any:
+        """A value as it is kept, a copy; what was pruned is told to `unknown`, e.g. 'unknown field "spec.x"'. Raises DecodeError."""
+        if type(value) is dict:
+            return self._read_map(value, unknown, path, keeps or self.keeps)
+        if type(value) is list:
+            return self._read_list(value, unknown, path, keeps or self.keeps)
+        return scalar(value)
+
+    def _read_map(self, value: Object, unknown: list[str], path: str, keeps: bool) -> Object:
+        out: Object = {}
+        fields, rest, embeds = self.fields, self.item if self.type != "list" else None, self.embeds
+        for key, item in value.items():
+            if embeds and key in META_FIELDS:
+                out[key] = META_FIELDS[key](item, unknown, f"{path}.{key}")
+                continue
+            field = fields.get(key) or rest
+            if not isinstance(field, Structural):
+                if keeps:
+                    out[key] = copied(item)
+                else:
+                    unknown.append(f'unknown field "{f"{path}.{key}"[1:]}"')
+            elif item is not None or field.nullable:
+                out[key] = field.read(item, unknown, f"{path}.{key}") if isinstance(item, dict | list) else scalar(item)
+            elif field.default is not None and field is rest:
+                out[key] = field.filled()
+        for key, field in self.filling:
+            if key not in out:
+                out[key] = field.filled()
+        return out
+
+    def _read_list(self, value: list[Any], unknown: list[str], path: str, keeps: bool) -> list[Any]:
+        item = self.item if self.type == "list" else None
+        node = item if isinstance(item, Structural) else NOTHING
+        return [
+            node.filled() if one is None and not node.nullable else node.read(one, unknown, f"{path}[{at}]", keeps)
+            for at, one in enumerate(value)
+        ]
+
+    # defaults -----------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def filling(self) -> list[tuple[str, "Structural"]]:
+        """The fields that have a default."""
+        if self._filling is None:
+            known = self.fields.items()
+            self._filling = [(key, field) for key, field in known if isinstance(field, Structural) and field.default is not None]
+        return self._filling
+
+    def filled(self) -> Any:
+        """A copy of this node's default, with the defaults of what is in it; None without one."""
+        if self.default is None:
+            return None
+        if self._filled is None:
+            self._filled = orjson.dumps(self.read(self.default, []))
+        return orjson.loads(self._filled)
+
+
+def _item(openapi: Object) -> Schema | None:
+    """What a list or map holds; NOTHING where anything is allowed and therefore nothing specified."""
+    if openapi.get("type") == "array":
+        items = openapi.get("items")
+        return Structural(items) if isinstance(items, dict) else NOTHING
+    more = openapi.get("additionalProperties")
+    return Structural(more) if isinstance(more, dict) else NOTHING if more else None
+
+
+def scalar(value: Any) -> Any:
+    """A number as Go writes it again: 1 of 1.0, and a float of what is no 64-bit integer."""
+    kind = type(value)
+    if kind is float and value.is_integer() and abs(value) < LARGEST_PLAIN:
+        return int(value)
+    return float(value) if kind is int and not -(2**63) <= value < 2**63 else value
+
+
+def copied(value: Any) -> Any:
+    """A copy of a value that no schema speaks of."""
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if type(value) is list else scalar(value)
+
+
+# header and metadata ----------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _validator() -> Callable[[Any], Any]:
+    return compiled.validator(builtin.schema(OBJECT_META))
+
+
+def _metadata(value: Any, unknown: list[str], path: str) -> Any:
+    """An ObjectMeta, read as that of a built-in kind."""
+    try:
+        return _validator()(value)
+    except compiled.Refused:
+        careful = reading.Reading(path)
+        out = careful.whole(value, builtin.schema(OBJECT_META))
+        unknown += careful.strict
+        return out
+
+
+def _text(value: Any, unknown: list[str], path: str) -> Any:
+    return value
+
+
+META_FIELDS: Mapping[str, Callable[[Any, list[str], str], Any]] = {"apiVersion": _text, "kind": _text, "metadata": _metadata}
+
+
+# the tree ---------------------------------------------------------------------------------------------------------------------------
+
+
+def parts(openapi: Object) -> Iterator[Object]:
+    """A schema and everything below it that shapes objects (not the parts that only check values)."""
+    yield openapi
+    for part in (*(openapi.get("properties") or {}).values(), openapi.get("items"), openapi.get("additionalProperties")):
+        if isinstance(part, dict):
+            yield from parts(part)
+
+
+NOTHING = Structural({})

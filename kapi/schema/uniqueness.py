@@ -1,0 +1,69 @@
+"""Lists of custom resources that are sets or maps: no item twice.
+
+Walks objects along their schema; whether there is anything to look for is asked once (`needed`).
+Source: apiextensions-apiserver's listtype validation (v1.36).
+"""
+
+from typing import Any
+
+import orjson
+
+from kapi.objects import causes
+from kapi.objects.errors import Cause
+from kapi.schema.structural import LIST_KEYS, LIST_TYPE, parts
+
+Object = dict[str, Any]
+
+
+def needed(openapi: Object) -> bool:
+    """Whether a schema has lists that are sets or maps."""
+    return any(part.get(LIST_TYPE) in ("set", "map") for part in parts(openapi))
+
+
+def validate(openapi: Object, value: Any, path: str = "") -> list[Cause]:
+    """The causes of doubles, e.g. spec.ports[1]: Duplicate value: {"p":1}."""
+    if isinstance(value, list):
+        return _list(openapi, value, path)
+    if not isinstance(value, dict):
+        return []
+    fields, more = openapi.get("properties") or {}, openapi.get("additionalProperties")
+    out: list[Cause] = []
+    for key, item in value.items():
+        if key in fields:
+            out += validate(fields[key], item, f"{path}.{key}" if path else key)
+        elif isinstance(more, dict):
+            out += validate(more, item, f"{path}[{key}]")
+    return out
+
+
+def _list(openapi: Object, values: list[Any], path: str) -> list[Cause]:
+    out: list[Cause] = []
+    if openapi.get(LIST_TYPE) == "set":
+        out += [causes.duplicate(f"{path}[{at}]", values[at]) for at in _doubles(values)]
+    elif openapi.get(LIST_TYPE) == "map":
+        out += _map(openapi.get(LIST_KEYS) or [], values, path)
+    items = openapi.get("items")
+    if isinstance(items, dict):
+        for at, item in enumerate(values):
+            out += validate(items, item, f"{path}[{at}]")
+    return out
+
+
+def _map(keys: list[str], values: list[Any], path: str) -> list[Cause]:
+    for at, item in enumerate(values):
+        if item is not None and not isinstance(item, dict):
+            return [causes.invalid(f"{path}[{at}]", item, "must be an object for an array of list-type map")]
+    named = [{key: item[key] for key in keys if key in item} if item else {} for item in values]
+    return [causes.duplicate(f"{path}[{at}]", named[at]) for at in _doubles(named)]
+
+
+def _doubles(values: list[Any]) -> list[int]:
+    """Where something stands the second time."""
+    seen: dict[bytes, int] = {}
+    out: list[int] = []
+    for at, value in enumerate(values):
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        seen[text] = seen.get(text, 0) + 1
+        if seen[text] == 2:
+            out.append(at)
+    return out
