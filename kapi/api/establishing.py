@@ -44,6 +44,8 @@ class Known:
         """That are marked as served."""
         self.sign = b""
         self.ending = False
+        self.refused = False
+        """Not all of its names were accepted: when other definitions go, it may get them."""
         self.kinds: dict[str, Kind] = {}
         """By version, all of them; those in `versions` are in the catalogue."""
 
@@ -77,13 +79,17 @@ class Establishing:
 
     async def once(self) -> None:
         """Bring everything up to date."""
-        for entry, definition in self._look():
-            await self._accept(entry.key.rpartition("/")[2], definition)
+        changed = self._look()
+        for key, definition in [*changed, *self._refused(skip={key for key, _ in changed})]:
+            await self._accept(key, definition)
         await self._register()
 
     # what is served -----------------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> list[tuple[Entry, Object]]:
+    def _refused(self, skip: set[str]) -> list[tuple[str, Object]]:
+        return [(key, known.source.entry.obj) for key, known in self._known.items() if known.refused and key not in skip]
+
+    def _look(self) -> list[tuple[str, Object]]:
         """Take in what changed of the definitions; those that changed."""
         assert self.definitions is not None
         entries = {entry.key: entry for entry in self.store.list(self.definitions.collection).entries}
@@ -95,7 +101,7 @@ class Establishing:
             if known is None or known.revision != entry.revision:
                 definition = entry.obj
                 self._take(key, entry, definition)
-                out.append((entry, definition))
+                out.append((key, definition))
         return out
 
     def _take(self, key: str, entry: Entry, definition: Object) -> None:
@@ -106,6 +112,7 @@ class Establishing:
         if known is None:
             known = self._known[key] = Known(entry, definition)
         known.source.entry, known.revision = entry, entry.revision
+        known.refused = not naming.holds(definition, "NamesAccepted")
         if naming.holds(definition, "Established"):
             self._serve(known, definition)
 
@@ -157,12 +164,11 @@ class Establishing:
 
     # what is said of it -------------------------------------------------------------------------------------------------------------
 
-    async def _accept(self, name: str, definition: Object) -> None:
+    async def _accept(self, key: str, definition: Object) -> None:
         """Names and conditions of a definition; one that is on its way out is ended instead."""
         if definition["metadata"].get("deletionTimestamp") and naming.FINALIZER in (definition["metadata"].get("finalizers") or ()):
-            self._end(name)
+            self._end(key)
             return
-        key = f"{self.definitions.collection}{name}" if self.definitions else ""
         status = self._settled(key, definition)
         if status == definition.get("status"):
             return
@@ -172,7 +178,7 @@ class Establishing:
         def change(obj: Object) -> Object:
             return {**obj, "status": self._settled(key, obj)}
 
-        await self._write(name, change)
+        await self._write(definition["metadata"]["name"], change)
 
     def _settled(self, key: str, definition: Object) -> Object:
         group = definition["spec"]["group"]
@@ -187,21 +193,19 @@ class Establishing:
         except (errors.NotFound, errors.Conflict):
             return  # gone or changed meanwhile: the next round sees it
 
-    def _end(self, name: str) -> None:
+    def _end(self, key: str) -> None:
         """Start the end of a definition, once."""
-        if name in self._ending:
+        if key in self._ending:
             return
         assert self.definitions is not None
-        known = self._known[f"{self.definitions.collection}{name}"]
-        kind = next(iter(known.kinds.values()), None)
-        task = asyncio.create_task(ending.end(self.rest, self.definitions, name, kind))
-        self._ending[name] = task
-        task.add_done_callback(lambda done: self._ended(name, done))
+        kind = next(iter(self._known[key].kinds.values()), None)
+        task = self._ending[key] = asyncio.create_task(ending.end(self.rest, self.definitions, key.rpartition("/")[2], kind))
+        task.add_done_callback(lambda done: self._ended(key, done))
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        self._ending.pop(name, None)
+    def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+        self._ending.pop(key, None)
         if not task.cancelled() and (error := task.exception()):
-            log.error("ending of %s", name, exc_info=error)
+            log.error("ending of %s", key, exc_info=error)
 
     # APIServices --------------------------------------------------------------------------------------------------------------------
 

@@ -54,8 +54,9 @@ def _named(kind: Kind, own: str) -> Object:
 
 def _header(like: str, meta: str, prefix: str, said: Texts) -> Object:
     """What every object (or list) has, described as that of a built-in kind is."""
-    described = said.get(f"io.k8s.api.core.v1.{like}", {}).get("properties", {})
-    texts = {name: {"description": described[name]["description"]} if name in described else {} for name in ("apiVersion", "kind", "metadata")}
+    known = said.get(f"io.k8s.api.core.v1.{like}", {}).get("properties", {})
+    fields = ("apiVersion", "kind", "metadata")
+    texts = {name: {"description": known[name]["description"]} if name in known else {} for name in fields}
     reference: Object = {"$ref": prefix + builtin.META + meta}
     if texts["metadata"] and prefix == V3:
         reference = {"allOf": [reference]}

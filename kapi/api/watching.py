@@ -54,10 +54,8 @@ class Watching:
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         where = self.how.where
         while (left := deadline - loop.time()) > 0:
-            if self.kind.strategy.withdrawn:
-                return
             try:
-                events = await watch.next(min(left, _BOOKMARK_SECONDS))
+                events = await watch.next(0 if self.kind.strategy.withdrawn else min(left, _BOOKMARK_SECONDS))
             except errors.Expired as error:
                 await send(self._error(error))
                 return
@@ -65,6 +63,8 @@ class Watching:
             if lines:
                 self.count(len(lines))
                 await send(b"".join(lines))
+            elif self.kind.strategy.withdrawn:
+                return
             elif not events and self.how.bookmarks:
                 await send(self._bookmark(watch.revision))
 

@@ -1,0 +1,281 @@
+"""Custom resources over the whole application: how definitions come to life and end, and what their objects go through."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from kapi.api import apiserver
+from kapi.api.app import App
+from kapi.api.settings import Settings
+from kapi.client.client import Client
+from kapi.client.local import LocalTransport
+from kapi.objects import errors
+from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
+from kapi.objects.resource import Resource
+from tests.api.asking import TABLE, ask
+from tests.api.customs import SPEC, THINGS, Object, define, definition, thing, until, version
+from tests.conftest import ADMIN
+
+APIS = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
+PATH = "/apis/example.com/v1/namespaces/default/things"
+SUBRESOURCES = {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}}
+
+
+@pytest.fixture
+async def api(app: App, client: Client) -> AsyncIterator[Client]:
+    """A client of a server that looks after its definitions."""
+    task = asyncio.create_task(app.establishing.run())
+    yield client
+    task.cancel()
+
+
+async def refusal(asked: Any) -> tuple[int, str]:
+    """(code, message) of a request that fails."""
+    with pytest.raises(errors.StatusError) as found:
+        await asked
+    return found.value.code, found.value.message
+
+
+# definitions ------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_definition_is_established(api: Client) -> None:
+    await define(api, definition(shortNames=["th"], categories=["all"]))
+    found = (await api.get(CRDS, "things.example.com"))["status"]
+    names = {"plural": "things", "singular": "thing", "shortNames": ["th"], "kind": "Thing", "listKind": "ThingList", "categories": ["all"]}
+    assert found["acceptedNames"] == names
+    said = [(c["type"], c["status"], c["reason"], c["message"]) for c in found["conditions"]]
+    assert said == [
+        ("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
+        ("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
+    ]
+    assert found["storedVersions"] == ["v1"]
+
+
+async def test_names_that_are_taken(api: Client) -> None:
+    await define(api, definition(shortNames=["th"]))
+    await api.create(CRDS, definition(plural="others", kind="Thing", shortNames=["th", "ot"]))
+    said = await until(api, "others.example.com", "NamesAccepted", "False")
+    assert (said["reason"], said["message"]) == ("ListKindConflict", '"ThingList" is already in use')
+    refused = await until(api, "others.example.com", "Established", "False")
+    assert (refused["reason"], refused["message"]) == ("NotAccepted", "not all names are accepted")
+    found = (await api.get(CRDS, "others.example.com"))["status"]["acceptedNames"]
+    assert found == {"plural": "others", "kind": ""}
+    assert (await ask(api, "GET", "/apis/example.com/v1/others")).code == 404
+    await api.delete(CRDS, "things.example.com")
+    await until(api, "others.example.com", "Established")
+
+
+async def test_a_served_version_is_an_api_service_and_discovered(api: Client) -> None:
+    assert (await ask(api, "GET", "/apis/example.com")).code == 404
+    await define(api, definition(version(subresources=SUBRESOURCES), version("v2", storage=False), shortNames=["th"]))
+    group = (await ask(api, "GET", "/apis/example.com")).json
+    assert [entry["version"] for entry in group["versions"]] == ["v2", "v1"]
+    rows = (await ask(api, "GET", "/apis/example.com/v1")).json["resources"]
+    assert [row["name"] for row in rows] == ["things", "things/status", "things/scale"]
+    assert rows[0]["verbs"] == ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+    async with aclosing(api.watch(APIS, version="0", fields="metadata.name=v1.example.com")) as events:  # type: ignore[type-var]
+        async for _, found in events:
+            break
+    assert found["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
+    assert (found["spec"]["groupPriorityMinimum"], found["spec"]["versionPriority"]) == (1000, 100)
+
+
+async def test_the_end_of_a_definition(api: Client) -> None:
+    await define(api, definition())
+    await api.create(THINGS, thing())
+    await api.create(THINGS, thing("held", finalizers=["a.b/c"]))
+    async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
+        assert {(await anext(events))[1]["metadata"]["name"] for _ in range(2)} == {"t", "held"}
+        await api.delete(CRDS, "things.example.com")
+        assert [(kind, obj["metadata"]["name"]) for kind, obj in [await anext(events), await anext(events)]] == [
+            ("MODIFIED", "held"), ("DELETED", "t"),
+        ]  # fmt: skip
+        said = await until(api, "things.example.com", "Terminating", reason="InstanceDeletionInProgress")
+        assert said["message"] == "CustomResource deletion is in progress"
+        assert await refusal(api.create(THINGS, thing("new"))) == (
+            405, "create not allowed while custom resource definition is terminating",
+        )  # fmt: skip
+        rows = (await ask(api, "GET", "/apis/example.com/v1")).json["resources"]
+        assert rows[0]["verbs"] == ["delete", "deletecollection", "get", "list", "watch"]
+        await api.patch(THINGS, "held", {"metadata": {"finalizers": None}}, namespace="default")
+        rest = [event async for event in events]
+    assert [(kind, obj["metadata"]["name"]) for kind, obj in rest] == [("DELETED", "held")]
+    assert (await ask(api, "GET", PATH)).code == 404
+    await define(api, definition())
+    assert (await api.list(THINGS))["items"] == []
+
+
+async def test_a_definition_outlives_its_server(app: App, api: Client, pki: Any) -> None:
+    await define(api, definition(version(selectableFields=[{"jsonPath": ".spec.color"}])))
+    await api.create(THINGS, thing(color="red"))
+    again = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki, app.rest.store)
+    other = Client(LocalTransport(again, ADMIN), agent="test")
+    found = await other.list(THINGS, fields="spec.color=red")
+    assert [item["metadata"]["name"] for item in found["items"]] == ["t"]
+    await other.close()
+
+
+async def test_protected_groups_need_approval(api: Client) -> None:
+    wanted = definition(group="things.k8s.io")
+    wanted["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, a test"}
+    await api.create(CRDS, wanted)
+    said = await until(api, "things.things.k8s.io", "KubernetesAPIApprovalPolicyConformant", "False")
+    assert (said["reason"], said["message"]) == ("UnapprovedAnnotation", 'not approved: "unapproved, a test"')
+
+
+# objects ----------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_pruned_defaulted_and_counted(api: Client) -> None:
+    await define(api, definition(version(subresources=SUBRESOURCES)))
+    made = await ask(api, "POST", PATH, thing(color="red", ports=[{"p": 1, "x": 2}], more=1))
+    assert made.headers["warning"] == '299 - "unknown field \\"spec.ports[0].x\\""'
+    assert made.json["spec"] == {"color": "red", "ports": [{"p": 1}], "size": 1}
+    assert made.json["metadata"]["generation"] == 1
+    changed = await api.patch(THINGS, "t", {"spec": {"size": 2}, "status": {"size": 9}}, namespace="default")
+    assert changed["metadata"]["generation"] == 2
+    assert "status" not in changed
+    said = await api.patch(THINGS, "t", {"metadata": {"labels": {"a": "b"}}, "status": {"size": 2}}, namespace="default", subresource="status")
+    assert said["status"] == {"size": 2}
+    assert "labels" not in said["metadata"]
+    assert said["metadata"]["generation"] == 2
+
+
+async def test_strict_requests(api: Client) -> None:
+    await define(api, definition())
+    code, text = await refusal(api.create(THINGS, thing(b=1, a=1), fieldValidation="Strict"))
+    why = 'strict decoding error: unknown field "spec.a", unknown field "spec.b"'
+    assert (code, text) == (400, f'Thing in version "v1" cannot be handled as a Thing: {why}')
+    twice = b'{"apiVersion":"example.com/v1","kind":"Thing","metadata":{"name":"t"},"spec":{"size":1,"size":2}}'
+    assert 'duplicate field "spec.size"' in (await ask(api, "POST", PATH + "?fieldValidation=Strict", twice)).json["message"]
+
+
+async def test_objects_of_another_kind_or_version(api: Client) -> None:
+    await define(api, definition())
+    assert (await refusal(api.create(THINGS, {**thing(), "apiVersion": "example.com/v2"})))[1] == (
+        "the API version in the data (example.com/v2) does not match the expected API version (example.com/v1)"
+    )
+    assert (await refusal(api.create(THINGS, {**thing(), "kind": "Other"})))[1] == (
+        'Thing.example.com "t" is invalid: kind: Invalid value: "Other": must be Thing'
+    )
+    kindless = {key: value for key, value in thing().items() if key != "kind"}
+    assert "Object 'Kind' is missing in" in (await refusal(api.create(THINGS, kindless)))[1]
+
+
+async def test_four_kinds_of_patches(api: Client) -> None:
+    await define(api, definition())
+    await api.create(THINGS, thing(color="red"))
+    where = {"namespace": "default"}
+    assert (await api.patch(THINGS, "t", [{"op": "add", "path": "/spec/size", "value": 5}], kind="json", **where))["spec"]["size"] == 5
+    applied = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"ports": [{"p": 2, "name": "x"}]}}
+    await api.patch(THINGS, "t", applied, kind="apply", fieldManager="one", **where)
+    applied["spec"] = {"ports": [{"p": 3}]}
+    both = await api.patch(THINGS, "t", applied, kind="apply", fieldManager="two", **where)
+    assert both["spec"]["ports"] == [{"p": 2, "name": "x"}, {"p": 3}]
+    applied["spec"] = {"nothing": 1}
+    assert ".spec.nothing: field not declared in schema" in (await refusal(api.patch(THINGS, "t", applied, kind="apply", fieldManager="a", **where)))[1]
+    media = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+    said = f"the body of the request was in an unknown format - accepted media types include: {media}"
+    assert await refusal(api.patch(THINGS, "t", {}, kind="strategic", **where)) == (415, said)
+
+
+async def test_scale(api: Client) -> None:
+    paths = {**SUBRESOURCES["scale"], "labelSelectorPath": ".status.selector"}
+    kept = version(subresources={"status": {}, "scale": paths})
+    kept["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["selector"] = {"type": "string"}
+    await define(api, definition(kept))
+    await api.create(THINGS, thing(size=3))
+    await api.patch(THINGS, "t", {"status": {"size": 2, "selector": "a=b"}}, namespace="default", subresource="status")
+    found = await api.get(THINGS, "t", "default", subresource="scale")
+    assert (found["spec"], found["status"]) == ({"replicas": 3}, {"replicas": 2, "selector": "a=b"})
+    await api.patch(THINGS, "t", {"spec": {"replicas": 7}}, namespace="default", subresource="scale")
+    assert (await api.get(THINGS, "t", "default"))["spec"]["size"] == 7
+
+
+async def test_a_new_schema_holds_at_once(api: Client) -> None:
+    await define(api, definition(version(spec={"type": "object", "properties": {"size": {"type": "integer"}, "old": {"type": "string"}}})))
+    await api.create(THINGS, thing(size=1, old="x"))
+    async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
+        await anext(events)
+        new = version(spec={"type": "object", "properties": {"size": {"type": "integer"}, "new": {"type": "string", "default": "y"}}})
+        await api.patch(CRDS, "things.example.com", {"spec": {"versions": [new]}})
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+    assert (await api.get(THINGS, "t", "default"))["spec"] == {"size": 1, "new": "y"}
+    assert [item["spec"] for item in (await api.list(THINGS))["items"]] == [{"size": 1, "new": "y"}]
+    await api.patch(THINGS, "t", {"spec": {"new": "z"}}, namespace="default")
+    assert (await api.get(THINGS, "t", "default"))["spec"] == {"size": 1, "new": "z"}
+
+
+async def test_what_did_not_change_may_stay_wrong(api: Client) -> None:
+    await define(api, definition())
+    await api.create(THINGS, thing(color="red", size=5))
+    stricter: Object = {**SPEC, "properties": {**SPEC["properties"], "color": {"type": "string", "enum": ["blue"]}}}
+    await api.patch(CRDS, "things.example.com", {"spec": {"versions": [version(spec=stricter)]}})
+    await turn_of_schema(api)
+    assert (await api.patch(THINGS, "t", {"spec": {"size": 6}}, namespace="default"))["spec"] == {"color": "red", "size": 6}
+    assert (await refusal(api.create(THINGS, thing("u", color="red"))))[0] == 422
+
+
+async def turn_of_schema(api: Client) -> None:
+    """The server has seen every definition."""
+    await define(api, definition(plural="others", kind="Other"))
+
+
+async def test_versions_without_conversion(api: Client) -> None:
+    narrow: Object = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    old = version("v1", storage=False, spec=narrow, deprecated=True)
+    await define(api, definition(old, version("v2")))
+    second = Resource("example.com", "v2", "things", "Thing", True)
+    await api.create(second, {**thing(color="red", size=2), "apiVersion": "example.com/v2"})
+    seen = await ask(api, "GET", PATH + "/t")
+    assert (seen.json["apiVersion"], seen.json["spec"]) == ("example.com/v1", {"size": 2})
+    assert seen.headers["warning"] == '299 - "example.com/v1 Thing is deprecated; use example.com/v2 Thing"'
+    await api.patch(THINGS, "t", {"spec": {"size": 3}}, namespace="default")
+    assert (await api.get(second, "t", "default"))["spec"] == {"size": 3}
+
+
+async def test_columns(api: Client) -> None:
+    columns = [
+        {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
+        {"name": "Ports", "type": "string", "jsonPath": ".spec.ports[*].p", "priority": 1, "description": "Which."},
+        {"name": "Named", "type": "string", "jsonPath": ".spec.ports[?(@.name=='x')].p"},
+        {"name": "Since", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+    await define(api, definition(version(additionalPrinterColumns=columns)))
+    await api.create(THINGS, thing(ports=[{"p": 1}, {"p": 2, "name": "x"}]))
+    table = (await ask(api, "GET", PATH, accept=TABLE)).json
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Size", "Ports", "Named", "Since"]
+    assert table["columnDefinitions"][1]["description"] == "Custom resource definition column (in JSONPath format): .spec.size"
+    assert table["rows"][0]["cells"][:4] == ["t", 1, "1", "2"]
+    assert table["rows"][0]["cells"][4].endswith("s")
+
+
+async def test_fields_to_select_by(api: Client) -> None:
+    await define(api, definition(version(selectableFields=[{"jsonPath": ".spec.color"}, {"jsonPath": ".spec.size"}])))
+    await api.create(THINGS, thing("a", color="red"))
+    await api.create(THINGS, thing("b", color="blue"))
+    assert [item["metadata"]["name"] for item in (await api.list(THINGS, fields="spec.color=red,spec.size=1"))["items"]] == ["a"]
+    assert await refusal(api.list(THINGS, fields="spec.other=1")) == (400, "field label not supported: spec.other")
+
+
+async def test_many_objects_at_once(api: Client) -> None:
+    await define(api, definition())
+    for name in ("a", "b"):
+        await api.create(THINGS, {**thing(name), "metadata": {"name": name, "namespace": "default", "labels": {"n": name}}})
+    listed = await api.list(THINGS)
+    assert listed["kind"] == "ThingList"
+    assert {(item["apiVersion"], item["kind"]) for item in listed["items"]} == {("example.com/v1", "Thing")}
+    await ask(api, "DELETE", PATH + "?labelSelector=n=a")
+    assert [item["metadata"]["name"] for item in (await api.list(THINGS))["items"]] == ["b"]
+
+
+async def test_finalizers_without_a_domain_are_warned_of(api: Client) -> None:
+    await define(api, definition())
+    made = await ask(api, "POST", PATH, {**thing(), "metadata": {"name": "t", "finalizers": ["mine"]}})
+    assert made.code == 201
+    assert "prefer a domain-qualified finalizer name including a path" in made.headers["warning"]
