@@ -24,7 +24,7 @@ CONVENTIONS = "More info: https://git.k8s.io/community/contributors/devel/sig-ar
 def type_name(kind: Kind, listed: bool = False) -> str:
     """The definition name of a kind's objects or lists: of a custom one 'com.example.v1.Thing'."""
     resource = kind.resource
-    if kind.schema.name:
+    if not kind.custom:
         return kind.schema.name + ("List" if listed else "")
     own = (kind.list_kind or resource.kind + "List") if listed else resource.kind
     return ".".join([*reversed(resource.group.split(".")), resource.version, own])
@@ -39,7 +39,7 @@ def types(kind: Kind, prefix: str, said: Texts) -> Object:
 
 def whole(kind: Kind, prefix: str, said: Texts) -> Object:
     """The schema of an object."""
-    given = dict(getattr(kind.schema, "openapi", None) or kind.schema.extra)
+    given = kind.strategy.openapi()
     if not given or (prefix == V2 and given.get(PRESERVE)):
         return {"type": "object", **_named(kind, kind.resource.kind)}
     own = _converted(given, prefix, said)

@@ -68,9 +68,12 @@ class CustomStrategy(Strategy):
         self.since = 0
         """Objects of this revision and older were written under another schema, and are read again by this one."""
 
+    def openapi(self) -> Object:
+        return self.source.openapi(self.resource.version)
+
     @cached_property
     def schema(self) -> Structural:
-        return Structural(self.source.openapi(self.resource.version), root=True)
+        return Structural(self.openapi(), root=True)
 
     @cached_property
     def storage_schema(self) -> Structural:

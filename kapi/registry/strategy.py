@@ -137,6 +137,10 @@ class Strategy:
     def from_storage(self, obj: Object, version: str) -> Object:
         return obj
 
+    def openapi(self) -> Object:
+        """The schema of a custom kind as its definition has it, read anew each time; {} for the others."""
+        return {}
+
     def settled(self, stored: bytes) -> bool:
         """Of a kind that converts: whether a stored body is what is served all the same."""
         return False

@@ -78,8 +78,7 @@ async def test_a_served_version_is_an_api_service_and_discovered(api: Client) ->
     assert [row["name"] for row in rows] == ["things", "things/status", "things/scale"]
     assert rows[0]["verbs"] == ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
     async with aclosing(api.watch(APIS, version="0", fields="metadata.name=v1.example.com")) as events:  # type: ignore[type-var]
-        async for _, found in events:
-            break
+        _, found = await anext(events)
     assert found["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
     assert (found["spec"]["groupPriorityMinimum"], found["spec"]["versionPriority"]) == (1000, 100)
 
@@ -139,7 +138,8 @@ async def test_pruned_defaulted_and_counted(api: Client) -> None:
     changed = await api.patch(THINGS, "t", {"spec": {"size": 2}, "status": {"size": 9}}, namespace="default")
     assert changed["metadata"]["generation"] == 2
     assert "status" not in changed
-    said = await api.patch(THINGS, "t", {"metadata": {"labels": {"a": "b"}}, "status": {"size": 2}}, namespace="default", subresource="status")
+    patch = {"metadata": {"labels": {"a": "b"}}, "status": {"size": 2}}
+    said = await api.patch(THINGS, "t", patch, namespace="default", subresource="status")
     assert said["status"] == {"size": 2}
     assert "labels" not in said["metadata"]
     assert said["metadata"]["generation"] == 2
@@ -177,7 +177,8 @@ async def test_four_kinds_of_patches(api: Client) -> None:
     both = await api.patch(THINGS, "t", applied, kind="apply", fieldManager="two", **where)
     assert both["spec"]["ports"] == [{"p": 2, "name": "x"}, {"p": 3}]
     applied["spec"] = {"nothing": 1}
-    assert ".spec.nothing: field not declared in schema" in (await refusal(api.patch(THINGS, "t", applied, kind="apply", fieldManager="a", **where)))[1]
+    why = await refusal(api.patch(THINGS, "t", applied, kind="apply", fieldManager="a", **where))
+    assert ".spec.nothing: field not declared in schema" in why[1]
     media = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
     said = f"the body of the request was in an unknown format - accepted media types include: {media}"
     assert await refusal(api.patch(THINGS, "t", {}, kind="strategic", **where)) == (415, said)

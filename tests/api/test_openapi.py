@@ -126,12 +126,16 @@ def test_version_2() -> None:
     assert out["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"] == {"type": "string"}
 
 
+class Own(Strategy):
+    def openapi(self) -> dict[str, Any]:
+        return {"type": "object", "properties": {"spec": {"type": "object"}}}
+
+
 def test_a_custom_kind_is_described_by_its_own_schema() -> None:
     served = catalogue.Catalogue([])
     thing = Resource("example.com", "v1", "things", "Thing", True)
-    own = {"type": "object", "properties": {"spec": {"type": "object"}}}
     verbs = ("get", "list", "patch")
-    kind = Kind(thing, lambda: Schema("object", extra=own), Strategy(), "thing", verbs, custom=True, sign="1")
+    kind = Kind(thing, lambda: Schema("object"), Own(), "thing", verbs, custom=True, sign="1")
     served.add(kind)
     out = document("/openapi/v3/apis/example.com/v1", served)
     schema = out["components"]["schemas"]["com.example.v1.Thing"]
