@@ -5,9 +5,11 @@ definition says Established, so who waits for that finds it. Ending is the work 
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Iterator
 from typing import Any, cast
 
 import orjson
@@ -29,6 +31,15 @@ log = logging.getLogger(__name__)
 
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 GROUP_PRIORITY, VERSION_PRIORITY = 1000, 100
+
+
+@contextlib.contextmanager
+def guarded(key: str) -> Iterator[None]:
+    """A definition that cannot be dealt with does not keep the others waiting."""
+    try:
+        yield
+    except Exception:
+        log.exception("definition %s", key)
 
 
 class Known:
@@ -58,6 +69,8 @@ class Establishing:
         self.definitions = catalogue.by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         self.services = catalogue.by_kind("apiregistration.k8s.io/v1", "APIService")
         self._known: dict[str, Known] = {}
+        self._due: set[str] = set()
+        """Definitions that changed and were not judged since."""
         self._ending: dict[str, asyncio.Task[None]] = {}
 
     def load(self) -> None:
@@ -79,30 +92,28 @@ class Establishing:
 
     async def once(self) -> None:
         """Bring everything up to date."""
-        changed = self._look()
-        for key, definition in [*changed, *self._refused(skip={key for key, _ in changed})]:
-            await self._accept(key, definition)
+        self._look()
+        due = self._due | {key for key, known in self._known.items() if known.refused}
+        for key in sorted(due & self._known.keys()):
+            with guarded(key):
+                await self._accept(key, self._known[key].source.entry.obj)
+        self._due -= due
         await self._register()
 
     # what is served -----------------------------------------------------------------------------------------------------------------
 
-    def _refused(self, skip: set[str]) -> list[tuple[str, Object]]:
-        return [(key, known.source.entry.obj) for key, known in self._known.items() if known.refused and key not in skip]
-
-    def _look(self) -> list[tuple[str, Object]]:
-        """Take in what changed of the definitions; those that changed."""
+    def _look(self) -> None:
+        """Take in what changed of the definitions."""
         assert self.definitions is not None
         entries = {entry.key: entry for entry in self.store.list(self.definitions.collection).entries}
         for key in self._known.keys() - entries.keys():
             self._withdraw(self._known.pop(key))
-        out = []
         for key, entry in entries.items():
             known = self._known.get(key)
             if known is None or known.revision != entry.revision:
-                definition = entry.obj
-                self._take(key, entry, definition)
-                out.append((key, definition))
-        return out
+                self._due.add(key)
+                with guarded(key):
+                    self._take(key, entry, entry.obj)
 
     def _take(self, key: str, entry: Entry, definition: Object) -> None:
         known = self._known.get(key)
@@ -112,6 +123,7 @@ class Establishing:
         if known is None:
             known = self._known[key] = Known(entry, definition)
         known.source.entry, known.revision = entry, entry.revision
+        known.names = (definition.get("status") or {}).get("acceptedNames") or {}
         known.refused = not naming.holds(definition, "NamesAccepted")
         if naming.holds(definition, "Established"):
             self._serve(known, definition)
@@ -123,7 +135,7 @@ class Establishing:
         if sign != known.sign:
             old, known.source = known.kinds, Source(known.source.entry)
             self._withdraw(known)
-            known.sign, known.names, known.ending = sign, names, False
+            known.sign, known.ending = sign, False
             known.kinds = custom.kinds(definition, known.source)
             known.versions = tuple(version["name"] for version in definition["spec"]["versions"] if version.get("served"))
             self._settle(known, old)
@@ -172,6 +184,7 @@ class Establishing:
         status = self._settled(key, definition)
         if status == definition.get("status"):
             return
+        self._known[key].names = status["acceptedNames"]
         if naming.holds({"status": status}, "Established"):
             self._serve(self._known[key], {**definition, "status": status})
 

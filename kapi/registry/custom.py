@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from kapi.objects import causes, duration, jsonpath, names
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, InternalError
 from kapi.objects.resource import Resource
 from kapi.registry import scale
 from kapi.registry.catalogue import version_rank
@@ -56,9 +56,8 @@ class CustomStrategy(Strategy):
     loose_finalizers = True
     unconditional_update = False
 
-    def __init__(self, resource: Resource, version: Object, source: Source, stored: str) -> None:
-        self.resource, self.source, self.stored = resource, source, stored
-        self.withdrawn = False
+    def __init__(self, resource: Resource, version: Object, source: Source, stored: str, webhook: bool) -> None:
+        self.resource, self.source, self.stored, self.webhook = resource, source, stored, webhook
         subresources = version.get("subresources") or {}
         self.status = subresources.get("status") is not None
         self.scale = _paths(subresources.get("scale"))
@@ -166,7 +165,7 @@ class CustomStrategy(Strategy):
 
     def settled(self, stored: bytes) -> bool:
         """Whether a stored body is what this version serves."""
-        if self.stored != self.resource.version and self.storage_schema is not self.schema:
+        if self.stored != self.resource.version and (self.webhook or self.storage_schema is not self.schema):
             return False
         if not self.since or not stored.startswith(_VERSIONED):
             return True
@@ -174,18 +173,26 @@ class CustomStrategy(Strategy):
         return int(stored[start : stored.index(b'"', start)]) > self.since
 
     def to_storage(self, obj: Object, version: str) -> Object:
+        self._check_conversion(self.resource.version)
         if self.storage_schema is self.schema:
             return obj
         out: Object = self.storage_schema.read(obj, [])
         return out
 
     def from_storage(self, obj: Object, version: str) -> Object:
+        self._check_conversion(self.stored)
         same = self.storage_schema is self.schema
         revision = obj["metadata"].get("resourceVersion")
         if same and (not self.since or not revision or int(revision) > self.since):
             return obj
         out: Object = self.storage_schema.read(obj, [])
         return out if same else self.schema.read(out, [])
+
+    def _check_conversion(self, version: str) -> None:
+        """Versions that a webhook would have to convert cannot be served: this server calls none."""
+        if self.webhook and self.stored != self.resource.version:
+            what = f"{self.resource.group}/{version}, Kind={self.resource.kind}"
+            raise InternalError(f"conversion webhook for {what} failed: this server calls no webhooks to convert")
 
     # tables -------------------------------------------------------------------------------------------------------------------------
 
@@ -273,17 +280,18 @@ def kinds(definition: Object, source: Source) -> dict[str, Kind]:
     """The Kinds of all versions, served or not, by the names that were accepted."""
     spec, named = definition["spec"], definition["status"]["acceptedNames"]
     stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
-    made = {version["name"]: _kind(spec, named, version, source, stored) for version in spec["versions"]}
+    webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
+    made = {version["name"]: _kind(spec, named, version, source, stored, webhook) for version in spec["versions"]}
     every = {name: get for kind in made.values() for name, get in kind.strategy.fields.items()}
     for kind in made.values():
         kind.strategy.fields = every
     return made
 
 
-def _kind(spec: Object, named: Object, version: Object, source: Source, stored: str) -> Kind:
+def _kind(spec: Object, named: Object, version: Object, source: Source, stored: str, webhook: bool) -> Kind:
     group, plural = spec["group"], named["plural"]
     resource = Resource(group, version["name"], plural, named["kind"], spec["scope"] == "Namespaced")
-    strategy = CustomStrategy(resource, version, source, stored)
+    strategy = CustomStrategy(resource, version, source, stored, webhook)
     if version.get("deprecated"):
         strategy.deprecated = version.get("deprecationWarning") or _deprecation(spec, version["name"], named["kind"])
     subresources = version.get("subresources") or {}

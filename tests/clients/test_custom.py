@@ -103,7 +103,7 @@ async def test_an_operator(cars: Kubectl, monkeypatch: pytest.MonkeyPatch) -> No
         return {"wheels": 4}
 
     @kopf.on.update(GROUP, "v1", "cars", field="spec.color", **kind)
-    async def painted(old: str, new: str, **_: Any) -> None:
+    async def painted(old: Any, new: Any, **_: Any) -> None:
         await operator.story.put(("painted", old, new))
 
     @kopf.on.delete(GROUP, "v1", "cars", **kind)

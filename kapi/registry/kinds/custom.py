@@ -24,6 +24,7 @@ FORMATS = frozenset(("bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6",
                      "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime",
                      "date-time", "int32", "int64", "float", "double", "k8s-short-name", "k8s-long-name"))  # fmt: skip
 PENDING = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+PRESERVING = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
 SHARED = ("schema", "subresources", "additionalPrinterColumns", "selectableFields")
 SELECTABLE = ("string", "boolean", "integer")
 MOST_SELECTABLE = 8
@@ -68,7 +69,13 @@ class CustomResourceDefinitionStrategy(Strategy):
         spec, name = new["spec"], new["metadata"].get("name") or ""
         if name and name != f"{spec['names']['plural']}.{spec['group']}":
             e.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
+        if old is None and naming.protected(spec["group"]):
+            _, reason, why = naming.approval(new)
+            if reason in ("MissingAnnotation", "InvalidAnnotation"):
+                e.required(f"metadata.annotations[{naming.APPROVED}]", why)
         _validate_spec(e, spec)
+        if spec.get("preserveUnknownFields") and not (old or {"spec": {}})["spec"].get("preserveUnknownFields"):
+            e.invalid("spec.preserveUnknownFields", True, PRESERVING)
         _validate_stored(e, (new.get("status") or {}).get("storedVersions") or [], spec.get("versions") or [])
         if old is not None and naming.holds(old, "Established"):
             for field in ("scope", "group"):
