@@ -51,6 +51,11 @@ def invalid(field: str, value: Any, detail: str) -> Cause:
     return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}{_tail(detail)}", field)
 
 
+def wrong(field: str, detail: str) -> Cause:
+    """Invalid, without the value: of rules that speak of a whole object."""
+    return Cause("FieldValueInvalid", f"Invalid value: {detail}", field)
+
+
 def type_invalid(field: str, value: Any, detail: str) -> Cause:
     return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(value)}{_tail(detail)}", field)
 

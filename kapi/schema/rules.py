@@ -51,13 +51,13 @@ class _Run:
         self.warnings: list[str] = []
         self.left = BUDGET
 
-    def pay(self, cost: int, at: str, kind: str, text: str = _OUT) -> None:
+    def pay(self, cost: int, at: str, text: str = _OUT) -> None:
         if cost > self.left:
-            self.stop(at, kind, text)
+            self.stop(at, text)
         self.left -= cost
 
-    def stop(self, at: str, kind: str, text: str) -> None:
-        self.causes.append(causes.invalid(_shown(at), kind, text))
+    def stop(self, at: str, text: str) -> None:
+        self.causes.append(causes.wrong(_shown(at), text))
         raise OutOfBudget
 
 
@@ -89,7 +89,6 @@ class Rules:
     def __init__(self, node: Object, spine: Object, root: bool) -> None:
         from kapi.schema.cel import declaring  # only servers whose kinds have rules load CEL
 
-        self.kind: str = spine.get("type") or ""
         self.keys = tuple(spine.get("x-kubernetes-list-map-keys") or ()) if spine.get("x-kubernetes-list-type") == "map" else ()
         self.adapter: Adapter | None = None
         self.own: list[_Rule] = []
@@ -151,14 +150,14 @@ class Rules:
 
     def _check_own(self, run: _Run, at: str, related: Related, ratchets: bool) -> None:
         if run.left <= 0:
-            run.stop(_shown(at), self.kind, _OUT)
+            run.stop(_shown(at), _OUT)
         value = self.adapter(related.new) if self.adapter else related.new
         old = self.adapter(related.old) if self.adapter and related.old is not None else related.old
         for rule in self.own:
             optional = bool(rule.raw.get("optionalOldSelf"))
             if rule.transition and old is None and not optional:
                 continue
-            cause = _verdict(run, rule, at, self.kind, {"self": value, "oldSelf": _optional(old) if optional else old})
+            cause = _verdict(run, rule, at, {"self": value, "oldSelf": _optional(old) if optional else old})
             if cause is None:
                 continue
             if not rule.transition and ratchets and related.same():
@@ -189,42 +188,42 @@ def _below(node: Any, spine: Any, *, root: bool = False) -> Rules | None:
     return None if made.empty else made
 
 
-def _verdict(run: _Run, rule: _Rule, at: str, kind: str, given: Object) -> Cause | None:
+def _verdict(run: _Run, rule: _Rule, at: str, given: Object) -> Cause | None:
     """What is wrong with a value; None when the rule holds."""
     outcome = rule.program.run(given, CALL_LIMIT)
-    run.pay(outcome.cost, at, kind)
+    run.pay(outcome.cost, at)
     told = (rule.raw.get("message") or rule.raw["rule"]).strip()
     if outcome.error is not None:
         error = str(outcome.error)
         if error.startswith("operation cancelled: actual cost limit exceeded"):
-            run.stop(at, kind, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {told}")
+            run.stop(at, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {told}")
         if error.startswith("no such overload"):
             why = f"'{error}': call arguments did not match a supported operator, function or macro signature for rule: {told}"
-            return causes.invalid(_shown(at), kind, why)
-        return causes.invalid(_shown(at), kind, f"{error} evaluating rule: {told}")
+            return causes.wrong(_shown(at), why)
+        return causes.wrong(_shown(at), f"{error} evaluating rule: {told}")
     if outcome.value is True:
         return None
     field = _shown(at + rule.path)
-    detail = rule.message and _message(run, rule.message, field, kind, given)
-    return _refusal(rule.raw.get("reason"), field, kind, detail or (told if rule.raw.get("message") else f"failed rule: {told}"))
+    detail = rule.message and _message(run, rule.message, field, given)
+    return _refusal(rule.raw.get("reason"), field, detail or (told if rule.raw.get("message") else f"failed rule: {told}"))
 
 
-def _message(run: _Run, program: "Program", at: str, kind: str, given: Object) -> str:
+def _message(run: _Run, program: "Program", at: str, given: Object) -> str:
     """What messageExpression says; '' where that cannot be used."""
     outcome = program.run(given, CALL_LIMIT)
-    run.pay(outcome.cost, at, kind, _OUT_OF_MESSAGE)
+    run.pay(outcome.cost, at, _OUT_OF_MESSAGE)
     text = outcome.value.strip() if isinstance(outcome.value, str) else ""
     return text if len(text.encode()) <= _LONGEST_MESSAGE and "\n" not in text else ""
 
 
-def _refusal(reason: str | None, field: str, kind: str, detail: str) -> Cause:
+def _refusal(reason: str | None, field: str, detail: str) -> Cause:
     if reason == "FieldValueForbidden":
         return causes.forbidden(field, detail)
     if reason == "FieldValueRequired":
         return causes.required(field, detail)
     if reason == "FieldValueDuplicate":
-        return causes.duplicate(field, kind)
-    return causes.invalid(field, kind, detail)
+        return Cause("FieldValueDuplicate", "Duplicate value", field)
+    return causes.wrong(field, detail)
 
 
 def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]:
