@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
-from kapi.client.transport import Answer, Headers
+from kapi.http.client import Answer, Headers
 from kapi.objects import errors, fields, labels, meta, resource, time
 from kapi.objects.resource import Resource
 from tests.moments import turn

@@ -1,13 +1,12 @@
 """THE list of admission plugins, in stock's order, and the chain that asks them.
 
-Which plugins care for a kind of request is worked out once: a plugin that does not costs nothing. Plain methods are called,
-only coroutines are awaited. The first refusal ends the matter. Webhooks and policies stand just before the quota.
+Which plugins care for a kind of request is worked out once: a plugin that does not costs nothing. Only what is a coroutine is
+awaited. The first refusal ends the matter. When a webhook or policy changed the object, all who mutate are asked once more.
 """
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.admission.accounts import ServiceAccount
 from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
@@ -24,6 +23,8 @@ from kapi.admission.storage import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from kapi.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
+from kapi.http.calling import Caller
 from kapi.objects.errors import StatusError
 from kapi.objects.metrics import Cell, Histogram
 from kapi.objects.resource import Resource
@@ -38,9 +39,7 @@ _BOUNDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 class Step(NamedTuple):
     """A plugin's part in one kind of request."""
 
-    method: Callable[[Review], Any]
-    waits: bool
-    """Whether it is a coroutine."""
+    method: Callable[[Review], Awaitable[None] | None]
     passed: Cell
     """Its durations."""
     refused: Cell
@@ -53,7 +52,7 @@ class Everybody:
         return Decision(True)
 
 
-def plugins(reader: Reader, authorizer: Authorizer) -> tuple[Plugin, ...]:
+def plugins(reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: Caller) -> tuple[Plugin, ...]:
     """The plugins stock runs by default, in its order (and NodeRestriction, which every installer turns on)."""
     return (
         NamespaceLifecycle(reader),
@@ -73,7 +72,10 @@ def plugins(reader: Reader, authorizer: Authorizer) -> tuple[Plugin, ...]:
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         PodTopologyLabels(reader),
-        # MutatingAdmissionPolicy, MutatingAdmissionWebhook, ValidatingAdmissionPolicy and ValidatingAdmissionWebhook go here.
+        # MutatingAdmissionPolicy goes here.
+        MutatingAdmissionWebhook(reader, catalogue, caller),
+        # ValidatingAdmissionPolicy goes here.
+        ValidatingAdmissionWebhook(reader, catalogue, caller),
         ResourceQuota(reader),
     )
 
@@ -104,13 +106,17 @@ class Chain:
             )
         return steps
 
-    def _step(self, plugin: Plugin, method: Callable[[Review], Any], review: Review, phase: str) -> Step:
+    def _step(self, plugin: Plugin, method: Callable[[Review], Awaitable[None] | None], review: Review, phase: str) -> Step:
         name = plugin.name or type(plugin).__name__
         cells = [self.durations.cell(name, review.operation, refused, phase) for refused in ("false", "true")]
-        return Step(method, inspect.iscoroutinefunction(method), *cells)
+        return Step(method, *cells)
 
     async def mutate(self, review: Review) -> None:
-        await _ask(self._for(review)[0], review)
+        steps = self._for(review)[0]
+        await _ask(steps, review)
+        if review.again:
+            review.reinvoked = True
+            await _ask(steps, review)
 
     async def validate(self, review: Review) -> None:
         await _ask(self._for(review)[1], review)
@@ -119,12 +125,11 @@ class Chain:
 async def _ask(steps: tuple[Step, ...], review: Review) -> None:
     """One plugin after the other."""
     before = perf_counter()
-    for method, waits, passed, refused in steps:
+    for method, passed, refused in steps:
         try:
-            if waits:
-                await method(review)
-            else:
-                method(review)
+            waiting = method(review)
+            if waiting is not None:
+                await waiting
         except StatusError:
             refused.observe(perf_counter() - before)
             raise
@@ -133,6 +138,6 @@ async def _ask(steps: tuple[Step, ...], review: Review) -> None:
         before = after
 
 
-def default(store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None) -> Chain:
-    """The chain of an API server."""
-    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody()))
+def default(store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: Caller | None = None) -> Chain:
+    """The chain of an API server; whoever gives a caller closes it."""
+    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody(), catalogue, caller or Caller()))

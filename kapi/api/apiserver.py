@@ -24,6 +24,7 @@ from kapi.api.settings import Settings, own_address, token_file
 from kapi.api.streams import Kubelets
 from kapi.api.upkeep import Upkeep
 from kapi.http import server
+from kapi.http.calling import Caller
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
 from kapi.registry.catalogue import Catalogue
@@ -44,7 +45,8 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     authorization = Authorization(store)
-    admission = chain.default(store, catalogue, authorization)
+    caller = Caller()
+    admission = chain.default(store, catalogue, authorization, caller)
     rest = Rest(store, Escalation(admission, authorization), allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
     authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
@@ -53,6 +55,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     app.establishing.load()
     address = settings.advertise_address or own_address()
     app.address = f"{address}:{settings.port}"
+    app.caller = caller
     app.metrics.add(admission.durations)
     await bootstrap.ensure(
         rest, catalogue, address=address, port=settings.port, cidr=settings.service_cluster_ip_range,
@@ -125,6 +128,7 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
         for task in upkeep:
             task.cancel()
         await http.stop()
+        await app.caller.close()
         await app.rest.store.close()
 
 

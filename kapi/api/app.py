@@ -22,6 +22,7 @@ from kapi.api import infrastructure, metrics, options, reading, responses, revie
 from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
+from kapi.http.calling import Caller
 from kapi.objects import errors
 from kapi.objects.user import Attributes
 from kapi.registry.catalogue import Catalogue
@@ -58,6 +59,8 @@ class App:
         self.infrastructure = infrastructure.application(self)
         self.address = ""
         """Where clients reach this server, host:port; discovery tells."""
+        self.caller = Caller()
+        """Calls out to webhooks; closed by whoever serves."""
         self.closing = False
         """The server is about to stop: /readyz says so."""
 

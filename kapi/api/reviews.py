@@ -36,25 +36,13 @@ async def answer(request: Request, access: "Access", kind: Kind) -> None:
     await responses.send_object(request, 201, obj, responses.negotiate(request.accept))
 
 
-def user_info(user: User) -> Object:
-    """UserInfo of a user."""
-    out: Object = {"username": user.name}
-    if user.uid:
-        out["uid"] = user.uid
-    if user.groups:
-        out["groups"] = list(user.groups)
-    if user.extra:
-        out["extra"] = user.extra
-    return out
-
-
 def _token(access: "Access", user: User, obj: Object) -> Object:
     spec = obj["spec"]
     try:
         found = access.authenticator.understand(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
     except jwt.Refused as why:
         return {"user": {}, "error": str(why)}
-    return {"authenticated": True, "user": user_info(found.user), "audiences": list(found.audiences)}
+    return {"authenticated": True, "user": found.user.info(), "audiences": list(found.audiences)}
 
 
 def _attributes(user: User, spec: Object) -> Attributes:
@@ -95,7 +83,7 @@ def _rules(access: "Access", user: User, obj: Object) -> Object:
 
 
 def _self(access: "Access", user: User, obj: Object) -> Object:
-    return {"userInfo": user_info(user)}
+    return {"userInfo": user.info()}
 
 
 _ANSWERS: dict[str, Callable[["Access", User, Object], Object]] = {

@@ -15,8 +15,10 @@ from kapi.api.request import Request
 from kapi.http import server, websocket
 from kapi.objects import errors
 from kapi.registry import encoding
+from kapi.registry.catalogue import subresource_kind
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
+from kapi.registry.review import Review
 
 if TYPE_CHECKING:
     from kapi.api.app import App
@@ -29,6 +31,8 @@ _UPGRADED = {"exec": "exec", "attach": "attach", "portforward": "portForward"}
 """Subresource -> first part of the kubelet's path."""
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 """Parameter of the API -> parameter of the kubelet."""
+_REPEATED = ("command", "ports")
+_TRUE = ("true", "1", "t")
 
 
 class Kubelets:
@@ -51,6 +55,8 @@ class Kubelets:
 async def connect(request: Request, app: "App", kind: Kind) -> None:
     """Answer a request on a connecting subresource."""
     assert request.target is not None
+    if request.target.subresource != "log":
+        await _admit(request, app, kind)
     if request.target.subresource == "proxy":
         await _proxy(request, app, kind)
         return
@@ -59,6 +65,28 @@ async def connect(request: Request, app: "App", kind: Kind) -> None:
         await _log(request, app, pod)
     else:
         await _upgrade(request, app, pod)
+
+
+async def _admit(request: Request, app: "App", kind: Kind) -> None:
+    """Put a CONNECT through admission; its object is the options, e.g. {"kind": "PodExecOptions", "stdin": True, "command": ["ls"], …}."""
+    target = request.target
+    assert target is not None
+    asked: Object = {"kind": subresource_kind(kind, target.subresource)[2], "apiVersion": kind.resource.api_version}
+    for key, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        if key in _STREAMS:
+            asked[key] = value.lower() in _TRUE
+        elif key in _REPEATED:
+            asked.setdefault(key, []).append(int(value) if value.isdecimal() and key == "ports" else value)
+        elif key == "container":
+            asked[key] = value
+    if target.subresource == "proxy":
+        asked["path"] = "/" + target.rest
+    review = Review(
+        kind=kind, operation="CONNECT", user=request.user, namespace=target.namespace if kind.resource.namespaced else "",
+        name=target.name, subresource=target.subresource, new=asked, warnings=request.warnings,
+    )  # fmt: skip
+    await app.rest.admission.mutate(review)
+    await app.rest.admission.validate(review)
 
 
 def _kubelet(app: "App", pod: Object) -> Peer | None:
@@ -124,7 +152,7 @@ async def _upgrade(request: Request, app: "App", pod: Object) -> None:
         query = [(k, v) for k, v in given if k == "ports"]
     else:
         path += "/" + container(pod, request.query.get("container", ""))
-        query = [(_STREAMS[k], "1") for k, v in given if k in _STREAMS and v.lower() in ("true", "1", "t")]
+        query = [(_STREAMS[k], "1") for k, v in given if k in _STREAMS and v.lower() in _TRUE]
         query += [(k, v) for k, v in given if k == "command"]
         if subresource == "exec" and not any(k == "command" for k, _ in query):
             raise errors.BadRequest("you must specify at least 1 command for the container")

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from kapi.client.transport import Answer, Headers, Stream, Transport
+from kapi.client.transport import Stream, Transport
+from kapi.http.client import Answer, Headers
 from kapi.objects import errors
 from kapi.objects.errors import StatusError
 from kapi.objects.resource import Resource

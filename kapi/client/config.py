@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kapi.client.client import Client
-from kapi.client.http import HttpTransport
+from kapi.http.client import HttpTransport
 from kapi.objects import time
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

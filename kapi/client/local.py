@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from kapi.client.transport import Answer, Headers
+from kapi.http.client import Answer, Headers
 from kapi.objects.user import User
 
 Message = MutableMapping[str, Any]

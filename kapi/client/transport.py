@@ -1,4 +1,4 @@
-"""What the client asks of whatever carries its requests: a socket (http.py) or an application in this process (local.py).
+"""What the client asks of whatever carries its requests: a socket (kapi.http.client) or an application in this process (local.py).
 
 Failures below HTTP are OSError (ConnectionError, TimeoutError); answers that are failures are the client's business.
 """
@@ -6,9 +6,7 @@ Failures below HTTP are OSError (ConnectionError, TimeoutError); answers that ar
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-Headers = dict[str, str]
-Answer = tuple[int, Headers, bytes]
-"""Status code, headers (names in lower case), the whole body."""
+from kapi.http.client import Answer, Headers
 
 
 class Stream(Protocol):

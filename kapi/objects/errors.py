@@ -156,6 +156,11 @@ def conflict(plural: str, group: str, name: str, why: str) -> Conflict:
     return Conflict(f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}', _named(name, group, plural))
 
 
+def internal(why: str) -> InternalError:
+    """A failure of the server's own, or of somebody it asked."""
+    return InternalError(f"Internal error occurred: {why}", {"causes": [{"message": why}]})
+
+
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 
 

@@ -17,7 +17,7 @@ _TEXT_FIELDS = ("op", "path", "from")
 
 
 class _DoesNotApply(Exception):
-    """An operation has nowhere to go; stock keeps the reason to itself."""
+    """An operation has nowhere to go. Clients are not told why; a webhook's refused patch shows the library's words."""
 
 
 def refused() -> errors.Invalid:
@@ -91,22 +91,23 @@ def _operate(document: Any, operation: Object) -> Any:
         return _operate_on_root(document, op, value)
     match op:
         case "add":
-            _add(*_parent(document, path), value)
+            _add(*_parent(document, path, op), value)
         case "remove":
-            _remove(*_parent(document, path))
+            _remove(*_parent(document, path, op), path)
         case "replace":
-            _replace(*_parent(document, path), value)
+            _replace(*_parent(document, path, op), value)
         case "move":
-            moved = _remove(*_parent(document, operation.get("from")))
-            _add(*_parent(document, path), moved)
+            source = operation.get("from")
+            moved = _remove(*_parent(document, source, op), source)
+            _add(*_parent(document, path, op), moved)
         case "copy":
-            copied = clone(_get(*_parent(document, operation.get("from"))))
-            _add(*_parent(document, path), copied)
+            copied = clone(_get(*_parent(document, operation.get("from"), op)))
+            _add(*_parent(document, path, op), copied)
         case "test":
-            if not _same(_get(*_parent(document, path)), value):
-                raise _DoesNotApply("test failed")
+            if not _same(_get(*_parent(document, path, op)), value):
+                raise _DoesNotApply(f"testing value {path} failed: test failed")
         case _:
-            raise _DoesNotApply("unknown op")
+            raise _DoesNotApply(f"Unexpected kind: {op}")
     return document
 
 
@@ -118,16 +119,17 @@ def _operate_on_root(document: Any, op: Any, value: Any) -> Any:
     raise _DoesNotApply("the whole document can only be replaced or tested")
 
 
-def _parent(document: Any, path: str | None) -> tuple[Any, str]:
+def _parent(document: Any, path: str | None, op: str) -> tuple[Any, str]:
     """The container a pointer ends in, and the last step."""
     steps = (path or "").split("/")
+    missing = _DoesNotApply(f'{op} operation does not apply: doc is missing path: "{path}": missing value')
     if len(steps) < 2:
-        raise _DoesNotApply("no such path")
+        raise missing
     decoded = [step.replace("~1", "/").replace("~0", "~") for step in steps[1:]]
     for step in decoded[:-1]:
         document = _get(document, step)
         if not isinstance(document, dict | list):
-            raise _DoesNotApply("no such path")
+            raise missing
     return document, decoded[-1]
 
 
@@ -156,11 +158,11 @@ def _add(container: Any, step: str, value: Any) -> None:
         container.insert(_index(len(container) + 1, step), value)
 
 
-def _remove(container: Any, step: str) -> Any:
+def _remove(container: Any, step: str, path: str | None) -> Any:
     if isinstance(container, list):
         return container.pop(_index(len(container), step))
     if step not in container:
-        raise _DoesNotApply("no such key")
+        raise _DoesNotApply(f"error in remove for path: '{path}': Unable to remove nonexistent key: {step}: missing value")
     return container.pop(step)
 
 

@@ -1,7 +1,7 @@
 """Who asks, and for what: the words authentication, authorization, admission and audit share."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
@@ -17,6 +17,11 @@ class User:
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: dict[str, list[str]] = field(default_factory=dict, hash=False)
+
+    def info(self) -> dict[str, Any]:
+        """The user as a UserInfo of authentication.k8s.io/v1."""
+        given = (("username", self.name), ("uid", self.uid), ("groups", list(self.groups)), ("extra", self.extra))
+        return {key: value for key, value in given if value}
 
 
 class Attributes(NamedTuple):

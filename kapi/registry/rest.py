@@ -82,12 +82,12 @@ class Rest:
 
     async def _create(self, call: Call, obj: Object) -> Written:
         kind = call.kind
-        if metadata.dedupe_owners(obj["metadata"]):
-            call.warnings.append(DUPLICATE_OWNERS)
+        self._dedupe(call, obj)
         self._track(call, None, obj)
         review = self._review(call, "CREATE", obj, None)
         await self.admission.mutate(review)
         obj = review.new or obj
+        self._dedupe(call, obj, " after mutating admission happens")
         metadata.fill(obj["metadata"])
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
@@ -154,12 +154,12 @@ class Rest:
         new = change(encoding.parse(kind, entry))
         self._check_uid(call, new, old)
         self._check_version(call, new, old, unconditional)
-        if metadata.dedupe_owners(new["metadata"]):
-            call.warnings.append(DUPLICATE_OWNERS)
+        self._dedupe(call, new)
         self._track(call, old, new)
         review = self._review(call, "UPDATE", new, old)
         await self.admission.mutate(review)
         new = review.new or new
+        self._dedupe(call, new, " after mutating admission happens")
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
             with call.empties.shown(new, old):
@@ -260,6 +260,10 @@ class Rest:
         entry = self.store.get(f"/core/namespaces/{namespace}")
         return entry.labels if entry else {}
 
+    def _dedupe(self, call: Call, obj: Object, when: str = "") -> None:
+        if metadata.dedupe_owners(obj["metadata"]):
+            call.warnings.append(DUPLICATE_OWNERS.format(when=when))
+
     def _refuse(self, call: Call, causes: list[Cause]) -> None:
         if causes:
             group = call.kind.strategy.error_group
@@ -302,7 +306,7 @@ STORED_AS = {
 }  # fmt: skip
 """Where stock keeps the resources whose place is not their plural; a conflict's message tells."""
 DUPLICATE_OWNERS = (
-    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
+    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests"
 )
 

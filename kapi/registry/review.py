@@ -28,6 +28,12 @@ class Review:
     """Texts a plugin adds for Warning headers."""
     annotations: dict[str, str] = field(default_factory=dict)
     """Audit annotations, "plugin/key" -> value."""
+    again: bool = False
+    """Somebody from outside changed the object: all who mutate are to be asked once more."""
+    reinvoked: bool = False
+    """This is that second round."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What a plugin keeps between the rounds, by its name."""
 
 
 class Admission(Protocol):

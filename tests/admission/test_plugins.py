@@ -196,7 +196,7 @@ async def test_the_chain_asks_in_order_and_only_who_cares(world: Any) -> None:
 
 
 def test_the_list_is_in_stocks_order(world: Any) -> None:
-    names = [plugin.name for plugin in chain.plugins(world.reader, chain.Everybody())]
+    names = [plugin.name for plugin in chain.default(world.reader.store, world.kinds).plugins]
     assert names[:3] == ["NamespaceLifecycle", "LimitRanger", "ServiceAccount"]
     assert names[-1] == "ResourceQuota"
     assert len(set(names)) == len(names)

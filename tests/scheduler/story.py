@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from kapi.client import Client
-from kapi.client.transport import Headers
+from kapi.http.client import Headers
 from kapi.objects import errors
 from kapi.objects.resource import EVENTS, NODES, PODS
 from kapi.scheduler import Scheduler, Settings, default_plugins

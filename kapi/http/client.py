@@ -7,14 +7,15 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
-from kapi.client.transport import Answer, Headers
-
+Headers = dict[str, str]
+Answer = tuple[int, Headers, bytes]
+"""Status code, headers (names in lower case), the whole body."""
 CONNECT_TIMEOUT = 10.0
 HIGH_WATER = 1 << 20
 MAX_IDLE = 24
@@ -185,11 +186,16 @@ class _Connection(asyncio.Protocol):
 
 
 class HttpTransport:
-    """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` gives the bearer token of now."""
+    """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` gives the bearer token of now.
+
+    `locate` gives (host, port) to connect to, where that is not the server's name; `repeats` says that a POST lost with a kept
+    connection may be sent again.
+    """
 
     def __init__(
-        self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = MAX_IDLE
-    ) -> None:
+        self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = MAX_IDLE,
+        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, repeats: bool = False,
+    ) -> None:  # fmt: skip
         url = urlsplit(server)
         self._host = url.hostname or "localhost"
         self._tls = context if url.scheme == "https" else None
@@ -197,6 +203,8 @@ class HttpTransport:
         self._prefix = url.path.rstrip("/")
         self._fixed = f"Host: {url.netloc}\r\n"
         self._token = token
+        self._locate = locate
+        self._repeats = repeats
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
@@ -245,7 +253,7 @@ class HttpTransport:
                 await exchange.until(lambda: bool(exchange.status))  # noqa: B023
                 return exchange
             except ConnectionError:
-                if not connection.reused or method == "POST":
+                if not connection.reused or (method == "POST" and not self._repeats):
                     raise
             except BaseException:
                 connection.abort()
@@ -260,7 +268,9 @@ class HttpTransport:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, connection = await loop.create_connection(lambda: _Connection(self), self._host, self._port, ssl=self._tls)
+                host, port = await self._locate() if self._locate else (self._host, self._port)
+                name = self._host if self._tls else None
+                _, connection = await loop.create_connection(lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name)
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error
         self._all.add(connection)

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from kapi.client import Client
-from kapi.client.http import HttpTransport
+from kapi.http.client import HttpTransport
 from kapi.objects import errors
 from kapi.objects.resource import PODS
 

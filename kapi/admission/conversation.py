@@ -1,0 +1,222 @@
+"""AdmissionReview on the wire: what a webhook is shown, and what its answer says.
+
+`Subject` is the object as the webhook wants to see it: in the version it asked for, a Scale for /scale. Source: admission.k8s.io/v1.
+"""
+
+import base64
+import binascii
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from kapi.admission.matching import name_of, namespace_of
+from kapi.admission.plugin import Object
+from kapi.objects import errors
+from kapi.objects.causes import go_quote
+from kapi.objects.resource import Resource, split_api_version
+from kapi.registry import scale
+from kapi.registry.catalogue import GroupVersionKind, subresource_kind
+from kapi.registry.kind import Kind
+from kapi.registry.review import Review
+from kapi.schema import builtin, decode, syntax
+
+VERSIONS = ("v1", "v1beta1")
+JSON_PATCH = "JSONPatch"
+GROUP = "admission.k8s.io"
+
+
+class BadAnswer(Exception):
+    """The answer is none; the text says why."""
+
+
+def spoken(kind: Kind, subresource: str) -> GroupVersionKind:
+    """What a request's object is: the resource's kind, or what the subresource speaks."""
+    group, version, name = subresource_kind(kind, subresource)
+    return (group, version, name) if version else (kind.resource.group, kind.resource.version, name)
+
+
+class Subject:
+    """The objects of a review as `kind` shows them."""
+
+    def __init__(self, review: Review, kind: Kind) -> None:
+        self.review, self.kind = review, kind
+        self.gvk = spoken(kind, review.subresource)
+        self.scaled = review.subresource == "scale"
+
+    def show(self, obj: Object | None) -> Object | None:
+        """As the webhook sees it, with kind and apiVersion."""
+        if obj is None:
+            return None
+        if self.scaled:
+            return scale.of(obj)
+        group, version, name = self.gvk
+        if self.kind is not self.review.kind:
+            stored = self.review.kind.strategy.to_storage(obj, self.review.kind.resource.api_version)
+            obj = self.kind.strategy.from_storage(stored, self.kind.resource.api_version)
+        return {**obj, "kind": name, "apiVersion": f"{group}/{version}" if group else version}
+
+    def take(self, patched: Any) -> None:
+        """Make a patched object the one that is reviewed. Raises DecodeError."""
+        review, current = self.review, self.review.new
+        assert current is not None
+        plain = not review.subresource or self.gvk == spoken(self.kind, "")
+        obj: Object = decode.read(patched, self.kind.schema if plain else builtin.schema(builtin.named(*self.gvk)))[0]
+        if plain:
+            self.kind.strategy.default(obj)
+        if self.scaled:
+            obj = scale.put(current, obj)
+        elif self.kind is not review.kind:
+            stored = self.kind.strategy.to_storage(obj, self.kind.resource.api_version)
+            own = review.kind.resource
+            obj = {**review.kind.strategy.from_storage(stored, own.api_version), "kind": own.kind, "apiVersion": own.api_version}
+        current.clear()
+        current.update(obj)
+
+
+# the question ---------------------------------------------------------------------------------------------------------------------------
+
+
+def question(review: Review, subject: Subject, version: str) -> tuple[str, bytes]:
+    """(uid, body) of an AdmissionReview."""
+    uid = str(uuid.uuid4())
+    request: Object = {"uid": uid, "kind": _kind(subject.gvk), "resource": _resource(subject.kind.resource)}
+    if review.subresource:
+        request["subResource"] = review.subresource
+    request["requestKind"] = _kind(spoken(review.kind, review.subresource))
+    request["requestResource"] = _resource(review.kind.resource)
+    if review.subresource:
+        request["requestSubResource"] = review.subresource
+    request |= {key: value for key, value in (("name", name_of(review)), ("namespace", namespace_of(review))) if value}
+    request |= {
+        "operation": review.operation, "userInfo": review.user.info(), "object": subject.show(review.new),
+        "oldObject": subject.show(review.old), "dryRun": review.dry_run, "options": _options(review),
+    }  # fmt: skip
+    return uid, orjson.dumps({"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": request})
+
+
+def _kind(gvk: GroupVersionKind) -> Object:
+    return dict(zip(("group", "version", "kind"), gvk, strict=True))
+
+
+def _resource(resource: Resource) -> Object:
+    return {"group": resource.group, "version": resource.version, "resource": resource.plural}
+
+
+_OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
+
+
+def _options(review: Review) -> Object | None:
+    """The options of the request; a CONNECT has none."""
+    kind = _OPTIONS.get(review.operation)
+    return {"kind": kind, "apiVersion": "meta.k8s.io/v1", **review.options} if kind else None
+
+
+# the answer -----------------------------------------------------------------------------------------------------------------------------
+
+_SERVER_SAID = {
+    400: "the server rejected our request for an unknown reason",
+    401: "the server has asked for the client to provide credentials",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    409: "the server reported a conflict",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
+"""client-go's words for a status code that comes without a Status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a webhook says."""
+
+    allowed: bool
+    status: Object | None = None
+    patch: bytes = b""
+    patch_type: str = ""
+    warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+def parsed(status: int, raw: bytes) -> Object:
+    """The AdmissionReview of an HTTP answer. Raises BadAnswer with client-go's words."""
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        found = None
+    if status >= 300 or status < 200:
+        if isinstance(found, dict) and found.get("kind") == "Status" and found.get("message"):
+            raise BadAnswer(found["message"])
+        raise BadAnswer(_said(status, raw.decode(errors="replace").strip()))
+    if not isinstance(found, dict):
+        why = syntax.error(raw) if found is None else "json: cannot unmarshal into Go value of type struct"
+        raise BadAnswer(f"couldn't get version/kind; json parse error: {why}")
+    if not found.get("kind"):
+        raise BadAnswer(f"Object 'Kind' is missing in '{raw.decode(errors='replace')}'")
+    return found
+
+
+def _said(status: int, text: str) -> str:
+    if status == 403:
+        return text
+    if status in _SERVER_SAID:
+        return _SERVER_SAID[status]
+    if status >= 500:
+        return f"an error on the server ({go_quote(text or 'unknown')}) has prevented the request from succeeding"
+    return f"the server responded with the status code {status} but did not return more details"
+
+
+def verdict(answer: Object, uid: str, version: str, *, mutating: bool) -> Verdict:
+    """The answer checked: it must be to this question, in this version. Raises BadAnswer with stock's words."""
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise BadAnswer("webhook response was absent")
+    if version == "v1":
+        _check(answer, response, uid, mutating)
+    try:
+        patch = base64.b64decode(response.get("patch") or "", validate=True)
+    except (binascii.Error, TypeError, ValueError) as why:
+        raise BadAnswer(f"illegal base64 data: {why}") from None
+    type_ = response.get("patchType") or (JSON_PATCH if patch and version != "v1" else "")
+    return Verdict(
+        response.get("allowed") is True, response.get("status"), patch, type_,
+        list(response.get("warnings") or ()), dict(response.get("auditAnnotations") or {}),
+    )  # fmt: skip
+
+
+def _check(answer: Object, response: Object, uid: str, mutating: bool) -> None:
+    given = response.get("uid") or ""
+    if given != uid:
+        raise BadAnswer(f"expected response.uid={go_quote(uid)}, got {go_quote(given)}")
+    group, version = split_api_version(answer.get("apiVersion") or "")
+    got = f"{group}/{version}, Kind={answer['kind']}"
+    if got != f"{GROUP}/v1, Kind=AdmissionReview":
+        raise BadAnswer(f"expected webhook response of {GROUP}/v1, Kind=AdmissionReview, got {got}")
+    patch, type_ = response.get("patch"), response.get("patchType")
+    wrong = ""
+    if not mutating:
+        wrong = "validating webhook may not return response.patch" if patch else ""
+        wrong = wrong or ("validating webhook may not return response.patchType" if type_ is not None else "")
+    elif patch and type_ is None:
+        wrong = "webhook returned response.patch but not response.patchType"
+    elif type_ is not None and not patch:
+        wrong = "webhook returned response.patchType but not response.patch"
+    elif type_ == "":
+        wrong = 'webhook returned invalid response.patchType of ""'
+    if wrong:
+        raise BadAnswer(wrong)
+
+
+def refusal(webhook: str, status: Object | None) -> errors.StatusError:
+    """What the client is told when a webhook says no: the webhook's own Status, with stock's words before its message."""
+    given = dict(status or {})
+    head = f"admission webhook {go_quote(webhook)} denied the request"
+    told = given.get("message") or given.get("reason")
+    return errors.StatusError(
+        f"{head}: {told}" if told else f"{head} without explanation", given.get("details"),
+        code=max(int(given.get("code") or 0), 400), reason=given.get("reason") or "",
+    )  # fmt: skip
+

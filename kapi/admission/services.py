@@ -1,0 +1,38 @@
+"""Where a Service can be reached from the API server: at a ready endpoint of one of its ports, as with stock's aggregator routing."""
+
+import random
+
+from kapi.admission.plugin import Object, Reader
+from kapi.objects import errors
+from kapi.objects.causes import go_quote
+from kapi.objects.resource import ENDPOINT_SLICES, SERVICES
+
+_OWNER = "kubernetes.io/service-name"
+
+
+def endpoint(reader: Reader, namespace: str, name: str, port: int) -> tuple[str, int]:
+    """(address, port) for one of the Service's ports. Raises NotFound, ServiceUnavailable."""
+    service = reader.get(SERVICES, namespace, name)
+    if service is None:
+        raise errors.NotFound(f"service {go_quote(name)} not found")
+    spec = service.get("spec") or {}
+    chosen = next((p for p in spec.get("ports") or () if p["port"] == port), None)
+    if chosen is None:
+        raise errors.ServiceUnavailable(f"no service port {port} found for service {go_quote(name)}")
+    if spec.get("type") == "ExternalName":
+        return spec.get("externalName") or "", port
+    ready = [found for slice_ in _slices(reader, namespace, name) for found in _ready(slice_, chosen.get("name") or "")]
+    if not ready:
+        raise errors.ServiceUnavailable(f"no endpoints available for service {go_quote(name)}")
+    return random.choice(ready)
+
+
+def _slices(reader: Reader, namespace: str, name: str) -> list[Object]:
+    found = reader.list(ENDPOINT_SLICES, namespace)
+    return [s for s in found if (s["metadata"].get("labels") or {}).get(_OWNER) == name]
+
+
+def _ready(slice_: Object, port: str) -> list[tuple[str, int]]:
+    numbers = [p["port"] for p in slice_.get("ports") or () if (p.get("name") or "") == port and p.get("port")]
+    endpoints = [e for e in slice_.get("endpoints") or () if (e.get("conditions") or {}).get("ready", True)]
+    return [(address, number) for number in numbers for e in endpoints for address in e.get("addresses") or ()]
