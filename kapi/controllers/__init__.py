@@ -12,7 +12,7 @@ from kapi.controllers.cluster_role import ClusterRoleAggregation
 from kapi.controllers.cronjob import CronJobs
 from kapi.controllers.daemonset import DaemonSets
 from kapi.controllers.deployment import Deployments
-from kapi.controllers.disruption import Disruption
+from kapi.controllers.disruption import Disruption, StaleDisruption
 from kapi.controllers.endpoint import Endpoints
 from kapi.controllers.endpoint_mirror import EndpointMirrors
 from kapi.controllers.endpoint_slice import EndpointSlices
@@ -51,6 +51,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CronJobs,
     TimeToLive,
     Disruption,
+    StaleDisruption,
     Quotas,
     ClusterRoleAggregation,
     AccountTokens,

@@ -7,12 +7,17 @@ from kapi.client.controller import namespace_going
 from kapi.controllers import job_rules, schedule
 from kapi.controllers.workload import NORMAL, WARNING, Workload
 from kapi.objects import cron, errors, labels, meta, time
+from kapi.objects.causes import go_quote
 from kapi.objects.resource import CRON_JOBS, JOBS
 
 Object = dict[str, Any]
 
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 TOO_MANY = 100
+UNSUPPORTED = (
+    "CRON_TZ or TZ used in schedule {} is not officially supported, "
+    "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+)
 LATE = 0.1
 
 
@@ -41,7 +46,7 @@ class CronJobs(Workload):
         jobs = self.owned_by(owner)
         await self._clear(owner, jobs)
         status = self._noticed(owner, self.owned_by(owner))
-        wait = None if meta.deleting(owner) or owner["spec"].get("suspend") else await self._due(owner, status)
+        wait = None if meta.deleting(owner) else await self._due(owner, status)
         await self.update_status(self.objects.get(key) or owner, status)
         return wait
 
@@ -90,12 +95,15 @@ class CronJobs(Workload):
     async def _due(self, owner: Object, status: Object) -> float | None:
         """Start the Job that is due, if any; gives the seconds until the next."""
         spec, now = owner["spec"], time.now()
+        if not self._zone_known(owner) or spec.get("suspend"):
+            return None
+        if "TZ" in spec["schedule"]:
+            self.recorder.event(owner, WARNING, "UnsupportedSchedule", UNSUPPORTED.format(go_quote(spec["schedule"])))
         try:
             plan = cron.parse(spec["schedule"])
             where = schedule.zone(plan, spec.get("timeZone"))
         except (ValueError, KeyError) as error:
-            text = f'unparseable schedule: "{spec["schedule"]}" : {error}'
-            self.recorder.event(owner, WARNING, "UnparseableSchedule", text)
+            self.recorder.event(owner, WARNING, "UnparseableSchedule", f"unparseable schedule: {go_quote(spec['schedule'])} : {error}")
             return None
         since = time.parse(status.get("lastScheduleTime") or meta.metadata(owner).get("creationTimestamp"))
         deadline = spec.get("startingDeadlineSeconds")
@@ -103,12 +111,20 @@ class CronJobs(Workload):
             since = max(since, now - deadline)
         at, count = schedule.missed(plan, since, now, where)
         if count > TOO_MANY and deadline is None:
-            text = f"too many missed start times: {count}. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
+            text = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             self.recorder.event(owner, WARNING, "TooManyMissedTimes", text)
         if at is not None:
             await self._start(owner, status, at, where)
         soon = schedule.following(plan, now, where)
         return None if soon is None else soon - now + LATE
+
+    def _zone_known(self, owner: Object) -> bool:
+        name = owner["spec"].get("timeZone")
+        if name is None or schedule.known_zone(name):
+            return True
+        text = f"invalid timeZone: {go_quote(name)}: unknown time zone {name}"
+        self.recorder.event(owner, WARNING, "UnknownTimeZone", text)
+        return False
 
     async def _start(self, owner: Object, status: Object, at: float, where: Any) -> None:
         name = f"{meta.name(owner)}-{int(at) // 60}"
@@ -129,13 +145,15 @@ class CronJobs(Workload):
         try:
             job = await self.client.create(JOBS, self._job(owner, name, at, where))
         except errors.AlreadyExists:
-            status["lastScheduleTime"] = time.stamp(at)
-            return
+            job = await self.client.get(JOBS, name, meta.namespace(owner))
+            if not meta.controlled_by(job, owner):
+                return  # somebody else's, who sees to the rest
         except errors.StatusError as error:
             if not namespace_going(error):
                 self.recorder.event(owner, WARNING, "FailedCreate", f"Error creating job: {error}")
             raise
-        self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created job {name}")
+        else:
+            self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created job {name}")
         status["active"] = [*active, _reference(job)]
         status["lastScheduleTime"] = time.stamp(at)
 

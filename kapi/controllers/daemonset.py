@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.controllers import pods, rollout, workload
 from kapi.controllers.history import HASH_LABEL, POD_LABEL, History
-from kapi.controllers.workload import BURST, WARNING, Workload
+from kapi.controllers.workload import BURST, NORMAL, WARNING, Workload
 from kapi.objects import errors, meta, placement, time
 from kapi.objects.resource import DAEMON_SETS, NODES
 
@@ -116,7 +116,7 @@ class DaemonSets(Workload):
                 continue
             failed = [p for p in here if pods.finished(p) and not meta.deleting(p)]
             for pod in failed:
-                wait = self._failed(owner, pod, name)
+                wait = self._ended(owner, pod, name)
                 if wait > 0:
                     waits.append(wait)
                 else:
@@ -148,8 +148,12 @@ class DaemonSets(Workload):
         alive = sorted(alive, key=lambda p: (not p["spec"].get("nodeName"), meta.metadata(p)["creationTimestamp"], meta.name(p)))
         return alive[1:]
 
-    def _failed(self, owner: Object, pod: Object, node: str) -> float:
-        """Seconds until a failed pod is taken away to be replaced: at once, then 1 s, 2 s … 15 min."""
+    def _ended(self, owner: Object, pod: Object, node: str) -> float:
+        """Seconds until a pod that is over is taken away to be replaced: a failed one at once, then 1 s, 2 s … 15 min."""
+        if pods.phase(pod) == "Succeeded":
+            text = f"Found succeeded daemon pod {meta.key(pod)} on node {node}, will try to delete it"
+            self.recorder.event(owner, NORMAL, "SucceededDaemonPod", text)
+            return 0.0
         key = (meta.uid(owner), node)
         count, at = self._failures.get(key, (0, 0.0))
         now = time.now()

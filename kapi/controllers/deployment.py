@@ -55,8 +55,12 @@ class Deployments(Workload):
             return None
         deployment = await self._note_pause(deployment)
         active = [rs for rs in sets if rollout.replicas(rs) > 0]
-        if deployment["spec"].get("paused") or rollout.resized(deployment, active):
+        rolls_back = revisions.ROLLBACK in meta.annotations(deployment)
+        if deployment["spec"].get("paused") or (not rolls_back and rollout.resized(deployment, active)):
             await self._sync(deployment, sets, scale=True)
+            return None
+        if rolls_back:
+            await self._roll_back(deployment, sets)
             return None
         return await self._roll(deployment, sets)
 
@@ -183,7 +187,8 @@ class Deployments(Workload):
         newest, deployment = await self._newest(deployment, sets, create=False)
         if scale:
             await self._resize(deployment, self._others(sets, newest), newest)
-            await self._clean(deployment, self._others(sets, newest))
+            if deployment["spec"].get("paused") and revisions.ROLLBACK not in meta.annotations(deployment):
+                await self._clean(deployment, self._others(sets, newest))
         sets = self.owned_by(deployment)
         await self.update_status(deployment, progress.status(deployment, sets, newest))
 
@@ -217,6 +222,26 @@ class Deployments(Workload):
             if status.get("replicas") or rollout.replicas(rs) or behind:
                 continue
             await self.client.delete(REPLICA_SETS, meta.name(rs), namespace=meta.namespace(rs), uid=meta.uid(rs), propagation="Background")
+
+    async def _roll_back(self, deployment: Object, sets: list[Object]) -> None:
+        """Take up the template of an earlier revision, as an annotation asks; what it asked is forgotten either way."""
+        _, deployment = await self._newest(deployment, sets, create=True)
+        about = {**deployment["metadata"], "annotations": dict(meta.annotations(deployment))}
+        asked = revisions.rollback_to(about["annotations"].pop(revisions.ROLLBACK), self.owned_by(deployment))
+        found = next((rs for rs in self.owned_by(deployment) if revisions.revision(rs) == asked), None)
+        changed, kind = {**deployment, "metadata": about}, WARNING
+        if found is None:
+            reason = "RollbackRevisionNotFound"
+            text = "Unable to find the revision to rollback to." if asked else "Unable to find last revision."
+        elif revisions.newest(deployment, [found]) is not None:
+            reason = "RollbackTemplateUnchanged"
+            text = f'The rollback revision contains the same template as current deployment "{meta.name(deployment)}"'
+        else:
+            reason, kind = "Rollback", NORMAL
+            text = f'Rolled back deployment "{meta.name(deployment)}" to revision {asked}'
+            changed = revisions.rolled_back(changed, found)
+        await self.client.update(DEPLOYMENTS, changed)
+        self.recorder.event(deployment, kind, f"Deployment{reason}", text)
 
     async def _note_pause(self, deployment: Object) -> Object:
         """A pause suspends judgement of progress: say so in the condition."""

@@ -1,13 +1,14 @@
-"""PodDisruptionBudgets: how many of the selected pods may be evicted just now."""
+"""PodDisruptionBudgets: how many of the selected pods may be evicted just now. A disruption that did not happen is forgotten."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import pods
+from kapi.controllers.discovery import discover
 from kapi.controllers.rollout import scaled_value
 from kapi.controllers.workload import namespace_keys, same
-from kapi.objects import labels, meta, time
+from kapi.objects import errors, labels, meta, time
 from kapi.objects.resource import (
     DEPLOYMENTS,
     POD_DISRUPTION_BUDGETS,
@@ -21,6 +22,11 @@ Object = dict[str, Any]
 
 EVICTION_SECONDS = 120.0
 """How long an eviction that was allowed counts, until the pod is seen going."""
+UNMANAGED = (
+    "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of the PDB cannot be "
+    'calculated correctly, which may result in undefined behavior. To account for these pods please set ".spec.minAvailable" '
+    "field of the PDB to an integer value."
+)
 
 
 class Disruption(Controller):
@@ -54,7 +60,7 @@ class Disruption(Controller):
         if not chosen:
             self.recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         try:
-            expected, desired = self._figures(budget, chosen)
+            expected, desired = await self._figures(budget, chosen)
         except LookupError as error:
             text = f"Failed to calculate the number of expected pods: {error.args[0]}"
             self.recorder.event(budget, "Warning", "CalculateExpectedPodCountFailed", text)
@@ -75,30 +81,47 @@ class Disruption(Controller):
         await self._write(budget, status, "SufficientPods" if allowed else "InsufficientPods", "")
         return wait
 
-    def _figures(self, budget: Object, chosen: list[Object]) -> tuple[int, int]:
+    async def _figures(self, budget: Object, chosen: list[Object]) -> tuple[int, int]:
         """(expected pods, pods that must stay healthy). Raises LookupError when a pod's scale can't be told."""
         spec = budget["spec"]
         if spec.get("maxUnavailable") is not None:
-            expected = self._scale(chosen)
+            expected = await self._scale(budget, chosen)
             return expected, max(expected - scaled_value(spec["maxUnavailable"], expected, up=True), 0)
         least = spec.get("minAvailable", 1)
         if isinstance(least, int):
             return len(chosen), least
-        expected = self._scale(chosen)
+        expected = await self._scale(budget, chosen)
         return expected, scaled_value(least, expected, up=True)
 
-    def _scale(self, chosen: list[Object]) -> int:
-        """The replicas asked for by all controllers of these pods together."""
+    async def _scale(self, budget: Object, chosen: list[Object]) -> int:
+        """The replicas asked for by all controllers of these pods together. Pods without one are only told of."""
         known: dict[str, int] = {}
-        for pod in chosen:
-            ref = meta.controller_of(pod)
+        refs = [(pod, meta.controller_of(pod)) for pod in chosen]
+        if any(ref is None for _, ref in refs):
+            self.recorder.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(_go_selector(budget["spec"].get("selector") or {})))
+        for pod, ref in refs:
             if ref is None:
-                raise LookupError(f'found no controller ref for pod "{meta.name(pod)}"')
-            owner = self._top(ref, meta.namespace(pod))
+                continue
+            owner = self._top(ref, meta.namespace(pod)) if ref["kind"] in self.scales else await self._scaled(ref, meta.namespace(pod))
             if owner is None:
                 raise LookupError(f'found no controllers for pod "{meta.name(pod)}"')
-            known[meta.uid(owner)] = owner["spec"].get("replicas", 1)
+            known[meta.uid(owner)] = owner["spec"].get("replicas", 1 if ref["kind"] in self.scales else 0)
         return sum(known.values())
+
+    async def _scaled(self, ref: Object, namespace: str) -> Object | None:
+        """The Scale of an owner of any other kind. Raises LookupError when its kind has none."""
+        group = ref.get("apiVersion", "").rpartition("/")[0]
+        served = (await discover(self.client)).served
+        resource = next((s.resource for s in served if (s.resource.group, s.resource.kind) == (group, ref["kind"])), None)
+        if resource is None:
+            return None
+        try:
+            found = await self.client.get(resource, ref["name"], namespace, subresource="scale")
+        except errors.NotFound as error:
+            if error.details and error.details.get("name"):
+                return None
+            raise LookupError(f"{resource.qualified} does not implement the scale subresource") from None
+        return found if meta.uid(found) == ref["uid"] else None
 
     def _top(self, ref: Object, namespace: str) -> Object | None:
         informer = self.scales.get(ref["kind"])
@@ -126,3 +149,43 @@ class Disruption(Controller):
         status = {**status, "conditions": [*(c for c in status.get("conditions") or () if c["type"] != "DisruptionAllowed"), new]}
         if not same(status, budget.get("status") or {}):
             await self.client.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, subresource="status")
+
+
+def _go_selector(selector: Object) -> str:
+    """A LabelSelector as Go's %v prints it."""
+    pairs = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    terms = "".join(
+        f"LabelSelectorRequirement{{Key:{e['key']},Operator:{e['operator']},Values:[{' '.join(e.get('values') or ())}],}},"
+        for e in selector.get("matchExpressions") or ()
+    )
+    return f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},MatchExpressions:[]LabelSelectorRequirement{{{terms}}},}}"
+
+
+class StaleDisruption(Controller):
+    """A pod that was to be disrupted and is still there after two minutes is so no longer."""
+
+    name = "controllermanager"
+
+    def setup(self) -> None:
+        self.pods = self.watch(PODS, lambda pod: [meta.key(pod)] if _to_be_disrupted(pod) else [])
+
+    async def reconcile(self, key: str) -> float | None:
+        pod = self.pods.get(key)
+        condition = _to_be_disrupted(pod) if pod is not None else None
+        if pod is None or condition is None:
+            return None
+        left = time.parse(condition.get("lastTransitionTime")) + EVICTION_SECONDS - time.now()
+        if left > 0:
+            return left
+        undone = {"type": "DisruptionTarget", "status": "False", "reason": "", "message": "", "lastTransitionTime": time.stamp()}
+        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [undone]}}
+        await self.client.patch(PODS, meta.name(pod), patch, namespace=meta.namespace(pod), kind="strategic", subresource="status")
+        return None
+
+
+def _to_be_disrupted(pod: Object) -> Object | None:
+    """The condition that says so; what the kubelet itself ends is not waited for."""
+    condition = meta.condition(pod, "DisruptionTarget")
+    if condition is None or meta.deleting(pod) or pods.finished(pod) or condition.get("reason") == "TerminationByKubelet":
+        return None
+    return condition if condition.get("status") == "True" else None

@@ -110,6 +110,7 @@ class GarbageCollector(Controller):
 
     async def _verify(self, node: Node) -> float | None:
         """Is there such an owner? If not, its dependents have a dangling reference."""
+        node.resource = node.resource or self.graph.resource_of(node)
         if node.resource is None:
             log.debug("owner %s %s: its kind is not served", node.name, node.uid)
             return None

@@ -123,8 +123,15 @@ class Graph:
         elif owner.virtual and not owner.dependents:
             del self.nodes[uid]
 
+    def resource_of(self, node: Node) -> Resource | None:
+        """Where a virtual node would live, by what its dependents say of it: its kind may be served by now."""
+        refs = (ref for dependent in node.dependents.values() for ref in dependent.owners if ref["uid"] == node.uid)
+        return next((found for ref in refs if (found := self._kind(ref))), None)
+
+    def _kind(self, ref: Object) -> Resource | None:
+        return self.kinds.get((ref.get("apiVersion", "").rpartition("/")[0], ref.get("kind", "")))
+
     def _virtual(self, node: Node, ref: Object) -> Node:
-        group = ref.get("apiVersion", "").rpartition("/")[0]
-        resource = self.kinds.get((group, ref.get("kind", "")))
+        resource = self._kind(ref)
         namespace = node.namespace if resource is None or resource.namespaced else ""
         return Node(ref["uid"], resource, namespace, ref.get("name", ""), virtual=True)

@@ -17,6 +17,9 @@ from kapi.objects.resource import JOBS, PODS
 
 Object = dict[str, Any]
 Failure = StatusError | OSError | None
+MOST_GENERATED = 58
+"""Characters of a generateName before the server cuts it."""
+TOO_MANY = "Too many {} pods running after completion count reached"
 
 
 def _job_keys(pod: Object) -> Iterable[str]:
@@ -52,6 +55,7 @@ class Jobs(Workload):
         if verdict is not None:
             failure = await workload.all_of([self.delete_pod(job, p) for p in active])
         elif not meta.deleting(job):
+            self._warn_of_surplus(job, count, len(active))
             failure, wait = await self._manage(job, mine, active, count, now)
             self._suspension(job, status)
         await self._account(job, status, verdict)
@@ -134,8 +138,8 @@ class Jobs(Workload):
         about["finalizers"] = [*about.get("finalizers", ()), FINALIZER]
         if index is None:
             return pod
-        base = f"{meta.name(job)}-{index}"
-        about["generateName"] = base[:57] + "-"
+        base, tail = f"{meta.name(job)}-{index}", f"-{index}-"
+        about["generateName"] = f"{base}-"[: MOST_GENERATED - len(tail)] + tail if len(base) >= MOST_GENERATED else f"{base}-"
         about["annotations"] = {**about.get("annotations", {}), INDEX: str(index)}
         about["labels"] = {**about.get("labels", {}), INDEX: str(index)}
         if rules.per_index(job):
@@ -166,6 +170,16 @@ class Jobs(Workload):
         error = await workload.all_of([one(p) for p in counted if rules.tracked(p)])
         if error is not None:
             raise error
+
+    def _warn_of_surplus(self, job: Object, count: Tally, active: int) -> None:
+        """More pods than were asked for have been started: by somebody else, or before the Job was told to complete sooner."""
+        completions = job["spec"].get("completions")
+        if completions is None or count.succeeded < completions or rules.suspended(job):
+            return
+        if active:
+            self.recorder.event(job, WARNING, "TooManyActivePods", TOO_MANY.format("active"))
+        if count.succeeded > completions:
+            self.recorder.event(job, WARNING, "TooManySucceededPods", TOO_MANY.format("succeeded"))
 
     def _suspension(self, job: Object, status: Object) -> None:
         """The condition Suspended, the event, and a fresh start time on resuming."""

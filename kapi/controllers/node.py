@@ -83,6 +83,7 @@ class NodeLifecycle(Controller):
         if new is None:
             self._seen.pop(name, None)
             self._registered.discard(name)
+            self._say(old or {}, "RemovingNode", f"event: Removing Node {name} from Controller")
         elif old is None or self._heartbeat(old) != self._heartbeat(new):
             self._seen[name] = self._now()
         alive = any(ready(n) == "True" for n in self.nodes)
@@ -108,7 +109,7 @@ class NodeLifecycle(Controller):
             return None
         if key not in self._registered:
             self._registered.add(key)
-            self.recorder.event(node, "Normal", "RegisteredNode", f"Node {key} event: Registered Node {key} in Controller")
+            self._say(node, "RegisteredNode", f"event: Registered Node {key} in Controller")
         settings: Settings = self.context.settings
         grace = settings.node_monitor_grace if ready(node) else STARTUP_GRACE
         left = self._seen.setdefault(key, self._now()) + grace - self._now()
@@ -142,11 +143,11 @@ class NodeLifecycle(Controller):
         status = {**(node.get("status") or {}), "conditions": conditions}
         node = await self.client.update(NODES, {**node, "status": status}, subresource="status")
         if was == "True":
-            self._say_not_ready(node)
+            self._say(node, "NodeNotReady", "status is now: NodeNotReady")
         return node
 
-    def _say_not_ready(self, node: Object) -> None:
-        self.recorder.event(node, "Normal", "NodeNotReady", f"Node {meta.name(node)} status is now: NodeNotReady")
+    def _say(self, node: Object, reason: str, what: str) -> None:
+        self.recorder.event(node, "Normal", reason, f"Node {meta.name(node)} {what}")
 
     async def _taint(self, node: Object) -> None:
         wanted = taints(node, evict=self._evicting)

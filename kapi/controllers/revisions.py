@@ -10,14 +10,10 @@ from kapi.objects import meta
 Object = dict[str, Any]
 
 HISTORY_LIMIT = 2000
-NOT_COPIED = {
-    "kubectl.kubernetes.io/last-applied-configuration",
-    rollout.REVISION,
-    rollout.HISTORY,
-    rollout.DESIRED,
-    rollout.MAXIMUM,
-    "deprecated.deployment.rollback.to",
-}
+ROLLBACK = "deprecated.deployment.rollback.to"
+"""Annotation of a Deployment: the revision to go back to, 0 for the last one."""
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+NOT_COPIED = {APPLIED, rollout.REVISION, rollout.HISTORY, rollout.DESIRED, rollout.MAXIMUM, ROLLBACK}
 
 
 def _plain(template: Object) -> Object:
@@ -40,6 +36,23 @@ def revision(obj: Object) -> int:
 
 def next_revision(old: Iterable[Object]) -> int:
     return max((revision(rs) for rs in old), default=0) + 1
+
+
+def rollback_to(text: str, sets: Iterable[Object]) -> int:
+    """The revision that a rollback means; 0 when there is none."""
+    asked = int(text) if text.isdigit() else 0
+    known = sorted({revision(rs) for rs in sets}, reverse=True)
+    return asked or next(iter(known[1:]), 0)
+
+
+def rolled_back(deployment: Object, rs: Object) -> Object:
+    """The Deployment with the template and the annotations of one of its ReplicaSets."""
+    template = meta.clone(rs["spec"]["template"])
+    ((template.get("metadata") or {}).get("labels") or {}).pop(rollout.HASH_LABEL, None)
+    kept = {k: v for k, v in meta.annotations(deployment).items() if k in NOT_COPIED}
+    annotations = kept | {k: v for k, v in meta.annotations(rs).items() if k not in NOT_COPIED}
+    about = {**deployment["metadata"], "annotations": annotations}
+    return {**deployment, "metadata": about, "spec": {**deployment["spec"], "template": template}}
 
 
 def sizes(deployment: Object) -> dict[str, str]:

@@ -15,6 +15,13 @@ def zone(schedule: Schedule, name: str | None = None) -> tzinfo:
     return zoneinfo.ZoneInfo(chosen) if chosen and chosen != "UTC" else UTC
 
 
+def known_zone(name: str) -> bool:
+    try:
+        return name in ("", "UTC") or bool(zoneinfo.ZoneInfo(name))
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return False
+
+
 def following(schedule: Schedule, after: float, where: tzinfo = UTC) -> float | None:
     """The first time of the schedule later than `after` (seconds since the epoch); None when there is none in five years."""
     if schedule.every:

@@ -44,6 +44,21 @@ def claim_name(owner: Object, template: Object, number: int) -> str:
     return f"{meta.name(template)}-{name(owner, number)}"
 
 
+def claim_names(owner: Object, number: int) -> list[str]:
+    return [claim_name(owner, template, number) for template in owner["spec"].get("volumeClaimTemplates") or ()]
+
+
+def claim_owners(controller: Workload, owner: Object, pod: Object, claim: Object, *, retired: bool) -> list[Object]:
+    """Who a claim should belong to: `retired` when scaling takes the pod away. Other people's references stay."""
+    policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    kept = [ref for ref in meta.owners(claim) if ref["uid"] not in (meta.uid(owner), meta.uid(pod))]
+    if any(ref.get("controller") for ref in kept):
+        return kept
+    if retired and policy.get("whenScaled") == "Delete":
+        return [*kept, meta.owner_reference(pod, api_version="v1", kind="Pod")]
+    return [*kept, controller.reference(owner)] if policy.get("whenDeleted") == "Delete" else kept
+
+
 def claims(controller: Workload, owner: Object, number: int) -> list[Object]:
     """The claims of a number, as they are created."""
     out = []

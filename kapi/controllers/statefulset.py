@@ -79,6 +79,7 @@ class StatefulSets(Workload):
         if meta.deleting(pod):
             return not in_order
         await self._make_claims(owner, number, meta.name(pod))
+        await self._own_claims(owner, pod, retired=False)
         return not in_order or self._well(owner, pod)
 
     def _well(self, owner: Object, pod: Object) -> bool:
@@ -95,7 +96,7 @@ class StatefulSets(Workload):
                 continue
             if in_order and not self._well(owner, pod) and pod is not unwell:
                 return False
-            await self._retire_claims(owner, pod)
+            await self._own_claims(owner, pod, retired=True)
             await self._delete(owner, pod)
             if in_order:
                 return False
@@ -155,21 +156,19 @@ class StatefulSets(Workload):
                 raise
             self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"{what} success")
 
-    async def _retire_claims(self, owner: Object, pod: Object) -> None:
-        """With whenScaled: Delete, the claims of a pod that scaling takes away go with it."""
-        policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
-        if policy.get("whenScaled") != "Delete":
-            return
-        for wanted in stateful_pod.claims(self, owner, ordinal(owner, pod)):
-            claim = self.claims.get(meta.key(wanted))
-            if claim is None or any(ref["uid"] == meta.uid(pod) for ref in meta.owners(claim)):
+    async def _own_claims(self, owner: Object, pod: Object, *, retired: bool) -> None:
+        """Claims go with the set, or with the pod that scaling takes away, as persistentVolumeClaimRetentionPolicy says."""
+        for name in stateful_pod.claim_names(owner, ordinal(owner, pod)):
+            claim = self.claims.get(f"{meta.namespace(owner)}/{name}")
+            if claim is None:
                 continue
-            ref = meta.owner_reference(pod, api_version="v1", kind="Pod", controller=False)
-            patch = {"metadata": {"uid": meta.uid(claim), "ownerReferences": [*meta.owners(claim), ref]}}
-            await self.client.patch(PERSISTENT_VOLUME_CLAIMS, meta.name(claim), patch, namespace=meta.namespace(claim))
+            wanted = stateful_pod.claim_owners(self, owner, pod, claim, retired=retired)
+            if wanted != meta.owners(claim):
+                patch = {"metadata": {"uid": meta.uid(claim), "ownerReferences": wanted or None}}
+                await self.client.patch(PERSISTENT_VOLUME_CLAIMS, name, patch, namespace=meta.namespace(claim))
 
     def _status(self, owner: Object, mine: list[Object], current: Object, update: Object) -> Object:
-        old, count, now = owner.get("status") or {}, owner["spec"].get("replicas", 1), time.now()
+        old, now = owner.get("status") or {}, time.now()
         min_ready = owner["spec"].get("minReadySeconds", 0)
         steady = [p for p in mine if not meta.deleting(p)]
         ready = [p for p in mine if pods.phase(p) == "Running" and pods.ready(p)]
@@ -185,6 +184,7 @@ class StatefulSets(Workload):
             "updateRevision": meta.name(update),
             "collisionCount": old.get("collisionCount") or 0,
         }
-        if updated == len(mine) == len(ready) == count:
+        rolling = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+        if rolling and updated == len(mine) == len(ready):
             status |= {"currentRevision": meta.name(update), "currentReplicas": updated}
         return status

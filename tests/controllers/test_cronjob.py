@@ -112,3 +112,15 @@ async def test_time_to_live(cluster: Cluster) -> None:
     assert not meta.deleting(cluster.api.all(JOBS)[0])
     await cluster.settle(20)
     assert all(meta.deleting(j) for j in cluster.api.all(JOBS))
+
+
+@story
+async def test_zones(cluster: Cluster) -> None:
+    cluster.api.create(CRON_JOBS, cron_job(timeZone="Nowhere/Else"))
+    await cluster.run(CronJobs)
+    assert cluster.events("UnknownTimeZone") == ['invalid timeZone: "Nowhere/Else": unknown time zone Nowhere/Else']
+    old = cluster.api.all(CRON_JOBS)[0]
+    cluster.api.set(CRON_JOBS, old, spec={**old["spec"], "timeZone": None, "schedule": "TZ=Europe/Berlin */5 * * * *"})
+    await cluster.settle(301)
+    assert len(cluster.api.all(JOBS)) == 1
+    assert "not officially supported" in cluster.events("UnsupportedSchedule")[0]

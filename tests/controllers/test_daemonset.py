@@ -101,3 +101,17 @@ async def test_a_failed_pod_is_replaced_more_and_more_slowly(cluster: Cluster) -
         await cluster.settle()
         assert meta.uid(cluster.api.all(PODS)[0]) != meta.uid(pod)
     assert len(cluster.events("FailedDaemonPod")) == 2
+
+
+@story
+async def test_a_pod_that_ended_well_is_replaced_too(cluster: Cluster) -> None:
+    add_node(cluster, "n1")
+    cluster.api.create(DAEMON_SETS, daemon_set())
+    await cluster.run(DaemonSets)
+    await start(cluster)
+    pod = cluster.api.all(PODS)[0]
+    cluster.api.set(PODS, pod, status={"phase": "Succeeded"})
+    await cluster.settle()
+    text = f"Found succeeded daemon pod {meta.key(pod)} on node n1, will try to delete it"
+    assert cluster.events("SucceededDaemonPod") == [text]
+    assert meta.uid(cluster.api.all(PODS)[0]) != meta.uid(pod)

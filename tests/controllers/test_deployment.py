@@ -170,3 +170,33 @@ async def test_a_taken_name_is_counted_as_collision(cluster: Cluster) -> None:
     await cluster.settle()
     assert len(cluster.api.all(REPLICA_SETS)) == 2
     assert cluster.api.all(DEPLOYMENTS)[0]["status"]["collisionCount"] == 1
+
+
+ROLLBACK = "deprecated.deployment.rollback.to"
+
+
+async def rolled_back(cluster: Cluster, to: str) -> Object:
+    old = cluster.api.all(DEPLOYMENTS)[0]
+    cluster.api.set(DEPLOYMENTS, old, metadata={**old["metadata"], "annotations": {**meta.annotations(old), ROLLBACK: to}})
+    await cluster.settle()
+    found: Object = cluster.api.all(DEPLOYMENTS)[0]
+    assert ROLLBACK not in meta.annotations(found)
+    return found
+
+
+@story
+async def test_rollback_by_annotation(cluster: Cluster) -> None:
+    cluster.api.create(DEPLOYMENTS, deployment(1))
+    await cluster.run(Deployments, ReplicaSets)
+    await roll(cluster, 2)
+    change(cluster, template=template("i:2"))
+    await roll(cluster, 4)
+    found = await rolled_back(cluster, "0")
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "i:1"
+    assert cluster.events("DeploymentRollback") == ['Rolled back deployment "web" to revision 1']
+    await roll(cluster, 4)
+    await rolled_back(cluster, "17")
+    assert cluster.events("DeploymentRollbackRevisionNotFound") == ["Unable to find the revision to rollback to."]
+    await rolled_back(cluster, "3")
+    text = 'The rollback revision contains the same template as current deployment "web"'
+    assert cluster.events("DeploymentRollbackTemplateUnchanged") == [text]

@@ -159,3 +159,23 @@ async def test_success_policy_ends_early(cluster: Cluster) -> None:
     await cluster.run(Jobs)
     await end(cluster, running(cluster)[0])
     assert conditions(cluster)[-1] == ("Complete", "SuccessPolicy", "Matched rules at index 0")
+
+
+@story
+async def test_names_of_an_indexed_jobs_pods_keep_their_index(cluster: Cluster) -> None:
+    long = job(completionMode="Indexed", parallelism=1, completions=1)
+    long["metadata"]["name"] = "a" * 63
+    cluster.api.create(JOBS, long)
+    await cluster.run(Jobs)
+    assert meta.metadata(running(cluster)[0])["generateName"] == "a" * 55 + "-0-"
+
+
+@story
+async def test_more_pods_than_were_asked_for(cluster: Cluster) -> None:
+    cluster.api.create(JOBS, job(parallelism=3))
+    await cluster.run(Jobs)
+    await end(cluster, running(cluster)[0])
+    old = cluster.api.all(JOBS)[0]
+    cluster.api.set(JOBS, old, spec={**old["spec"], "completions": 1})
+    await cluster.settle()
+    assert cluster.events("TooManyActivePods") == ["Too many active pods running after completion count reached"]

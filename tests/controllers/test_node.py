@@ -142,3 +142,15 @@ async def test_too_many_ended_pods(cluster: Cluster) -> None:
         cluster.api.set(PODS, pod, status={"phase": "Succeeded"})
         await cluster.settle(1)
     assert [meta.name(p) for p in cluster.api.all(PODS)] == ["p3", "p4", "p5"]
+
+
+@story
+async def test_nodes_come_and_go(cluster: Cluster) -> None:
+    add_node(cluster, "n1")
+    await cluster.run(NodeLifecycle)
+    node = cluster.api.get(NODES, "n1")
+    assert node is not None
+    cluster.api.remove(NODES, node)
+    await cluster.settle()
+    assert cluster.events("RegisteredNode") == ["Node n1 event: Registered Node n1 in Controller"]
+    assert cluster.events("RemovingNode") == ["Node n1 event: Removing Node n1 from Controller"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kapi.controllers.cluster_role import ClusterRoleAggregation
-from kapi.controllers.disruption import Disruption
+from kapi.controllers.disruption import Disruption, StaleDisruption
 from kapi.controllers.protection import ClaimProtection, VolumeProtection
 from kapi.objects import meta, time
 from kapi.objects.resource import (
@@ -111,3 +111,27 @@ async def test_a_bound_volume_stays(cluster: Cluster) -> None:
     cluster.api.set(PERSISTENT_VOLUMES, volume, status={"phase": "Released"})
     await cluster.settle()
     assert cluster.api.all(PERSISTENT_VOLUMES) == []
+
+
+@story
+async def test_pods_that_nobody_manages(cluster: Cluster) -> None:
+    cluster.api.create(POD_DISRUPTION_BUDGETS, budget(maxUnavailable=1))
+    add_pods(cluster, 2)
+    about = {"name": "alone", "namespace": "default", "labels": {"app": "web"}}
+    cluster.running(cluster.api.create(PODS, {"metadata": about, "spec": {}}))
+    await cluster.run(Disruption)
+    assert status(cluster)["expectedPods"] == 2
+    selector = "&LabelSelector{MatchLabels:map[string]string{app: web,},MatchExpressions:[]LabelSelectorRequirement{},}"
+    assert cluster.events("UnmanagedPods")[0].startswith(f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found")
+
+
+@story
+async def test_a_disruption_that_did_not_happen_is_forgotten(cluster: Cluster) -> None:
+    [pod] = add_pods(cluster, 1)
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "lastTransitionTime": time.stamp()}
+    cluster.api.set(PODS, pod, status={**pod["status"], "conditions": [condition]})
+    await cluster.run(StaleDisruption)
+    await cluster.settle(60)
+    assert (meta.condition(cluster.api.all(PODS)[0], "DisruptionTarget") or {})["status"] == "True"
+    await cluster.settle(61)
+    assert (meta.condition(cluster.api.all(PODS)[0], "DisruptionTarget") or {})["status"] == "False"

@@ -127,3 +127,36 @@ async def test_claims_go_with_what_the_policy_says(cluster: Cluster) -> None:
     change(cluster, replicas=0)
     await cluster.settle()
     assert meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0])[-1]["kind"] == "Pod"
+
+
+@story
+async def test_claims_follow_a_changed_policy(cluster: Cluster) -> None:
+    made = cluster.api.create(STATEFUL_SETS, stateful_set(1))
+    await cluster.run(StatefulSets)
+    await cluster.start_pods()
+    assert meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0]) == []
+    change(cluster, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"})
+    await cluster.settle()
+    [owner] = meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0])
+    assert owner["uid"] == meta.uid(made)
+    change(cluster, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
+    await cluster.settle()
+    assert meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0]) == []
+
+
+@story
+async def test_an_update_on_delete_is_never_complete(cluster: Cluster) -> None:
+    cluster.api.create(STATEFUL_SETS, stateful_set(1, updateStrategy={"type": "OnDelete"}))
+    await cluster.run(StatefulSets)
+    await cluster.start_pods()
+    first = cluster.api.all(STATEFUL_SETS)[0]["status"]["currentRevision"]
+    template = meta.clone(cluster.api.all(STATEFUL_SETS)[0]["spec"]["template"])
+    template["spec"]["containers"][0]["image"] = "other"
+    change(cluster, template=template)
+    await cluster.settle()
+    cluster.api.remove(PODS, cluster.api.all(PODS)[0])
+    await cluster.settle()
+    await cluster.start_pods()
+    status = cluster.api.all(STATEFUL_SETS)[0]["status"]
+    assert (status["currentRevision"], status["updatedReplicas"]) == (first, 1)
+    assert status["updateRevision"] != first
