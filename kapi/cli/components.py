@@ -17,7 +17,7 @@ from typing import Any
 
 from kapi.cli import processes
 from kapi.cli.progress import Failure
-from kapi.client import config
+from kapi.client import config, health
 from kapi.client.client import Client
 
 GARBAGE = (50_000, 20, 50)
@@ -105,20 +105,23 @@ async def controllers(settings: Any) -> None:
     """The controllers."""
     from kapi import controllers as room
 
-    async with client(settings.kubeconfig, "kube-controller-manager") as api:
+    directory = settings.kubeconfig.parent if settings.kubeconfig else None
+    async with (
+        client(settings.kubeconfig, "kube-controller-manager") as api, health.serving(api, settings.secure_port, directory) as figures,
+    ):  # fmt: skip
         processes.say_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
-        directory = settings.kubeconfig.parent if settings.kubeconfig else None
-        await room.run(api, room.with_keys(replace(settings, cluster_ca=authority), directory))
+        await room.run(api, room.with_keys(replace(settings, cluster_ca=authority), directory), figures)
 
 
 async def scheduler(settings: Any) -> None:
     """The scheduler."""
     from kapi import scheduler as room
 
-    async with client(settings.kubeconfig, "kube-scheduler") as api:
+    directory = settings.kubeconfig.parent if settings.kubeconfig else None
+    async with client(settings.kubeconfig, "kube-scheduler") as api, health.serving(api, settings.secure_port, directory) as figures:
         processes.say_ready()
-        await room.run(api, settings)
+        await room.run(api, settings, figures=figures)
 
 
 async def proxy(settings: Any) -> None:

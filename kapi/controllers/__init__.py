@@ -4,8 +4,10 @@ They speak only to an API server, ours or a stock one.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
+from kapi.client.health import Figures
 from kapi.client.leases import Election
 from kapi.controllers.account_token import AccountTokens
 from kapi.controllers.cluster_role import ClusterRoleAggregation
@@ -32,6 +34,7 @@ from kapi.controllers.statefulset import StatefulSets
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.controllers.ttl import TimeToLive
 from kapi.controllers.volume import VolumeBinder
+from kapi.objects import metrics
 
 __all__ = ["AGENT", "CONTROLLERS", "Settings", "run", "with_keys"]
 
@@ -72,22 +75,32 @@ CONTROLLERS: tuple[type[Controller], ...] = (
 )
 
 
-async def run(client: Client, settings: Settings | None = None) -> None:
-    """Run all controllers until cancelled (with leader election: while leading)."""
+async def run(client: Client, settings: Settings | None = None, figures: Figures | None = None) -> None:
+    """Run all controllers until cancelled (with leader election: while leading). They add what they count to `figures`."""
     chosen = settings or Settings()
     if not chosen.leader_elect:
-        await _run(client, chosen)
+        await _run(client, chosen, figures)
         return
-    await Election(client, AGENT, chosen.identity).run(lambda: _run(client, chosen))
+    await Election(client, AGENT, chosen.identity).run(lambda: _run(client, chosen, figures))
 
 
-async def _run(client: Client, settings: Settings) -> None:
+async def _run(client: Client, settings: Settings, figures: Figures | None) -> None:
     informers = Informers(client)
     recorder = Recorder(client, AGENT)
     context = Context(client, informers, recorder, settings)
     controllers = [kind(context) for kind in CONTROLLERS]
+    if figures is not None:
+        figures[1:] = [lambda: _depths(controllers)]
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(recorder.run(), name="events")
         for controller in controllers:
             group.create_task(controller.run(), name=controller.name)
+
+
+def _depths(controllers: Iterable[Controller]) -> Iterable[str]:
+    """workqueue_depth: how many keys wait in each controller's queue."""
+    family = metrics.Family("workqueue_depth", "Keys that wait in the queue of a controller.", ("name",), gauge=True)
+    for controller in controllers:
+        family.values[(controller.name,)] += len(controller.queue)
+    return family.lines()

@@ -20,6 +20,8 @@ class Settings:
     """Seconds without a sign of life from a kubelet before its node is Unknown."""
     terminated_pods: int = 12500
     """Finished pods kept in all; beyond that the oldest are deleted."""
+    secure_port: int = 10257
+    """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
     leader_elect: bool = False
     """Run only while holding the lease kube-system/kube-controller-manager."""
     identity: str = ""

@@ -9,18 +9,16 @@ from collections.abc import Mapping
 
 import orjson
 
-log = logging.getLogger(__name__)
-REQUEST_SECONDS, LONGEST_HEAD = 5.0, 64 * 1024
+from kapi.http import small
+from kapi.http.small import Asked
 
+log = logging.getLogger(__name__)
 
 def answer(service: str, local: int) -> bytes:
     """The whole HTTP answer for 'namespace/name' with so many local endpoints."""
     namespace, _, name = service.partition("/")
     body = orjson.dumps({"service": {"namespace": namespace, "name": name}, "localEndpoints": local, "serviceProxyHealthy": True})
-    status = "200 OK" if local else "503 Service Unavailable"
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
-    head += f"X-Load-Balancing-Endpoint-Weight: {local}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
+    return small.answer(200 if local else 503, body, "application/json", x_load_balancing_endpoint_weight=local)
 
 
 class HealthChecks:
@@ -44,19 +42,11 @@ class HealthChecks:
             await self._open(service, port)
 
     async def _open(self, service: str, port: int) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                async with asyncio.timeout(REQUEST_SECONDS):
-                    await reader.readuntil(b"\r\n\r\n")
-                    writer.write(answer(service, self._local.get(service, 0)))
-                    await writer.drain()
-            except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                log.debug("health check of %s was cut off", service)
-            finally:
-                writer.close()
+        async def reply(asked: Asked) -> bytes:
+            return answer(service, self._local.get(service, 0))
 
         try:
-            server = await asyncio.start_server(serve, self._address, port, limit=LONGEST_HEAD)
+            server = await small.listen(self._address, port, reply)
         except OSError as error:
             log.warning("health check port %d of %s: %s", port, service, error)
             return

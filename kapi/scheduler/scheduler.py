@@ -7,12 +7,13 @@ the API server, runs beside it. A pod whose binding fails is taken off the node 
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from kapi.client import Client, Informer, Informers, Recorder
+from kapi.client.health import Figures
 from kapi.client.leases import Election
-from kapi.objects import errors, time
+from kapi.objects import errors, metrics, time
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
 from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
@@ -134,6 +135,12 @@ class Scheduler:
     def _activate(self, key: str, if_gated: bool) -> None:
         self.queue.activate(key, if_gated)
         self._wake.set()
+
+    def pending(self) -> Iterable[str]:
+        """scheduler_pending_pods: how many pods are in which part of the queue."""
+        family = metrics.Family("scheduler_pending_pods", "Pods that are not placed yet, by what they wait for.", ("queue",), gauge=True)
+        family.values.update({(queue,): number for queue, number in self.queue.lengths().items()})
+        return family.lines()
 
     # one pod
 
@@ -270,9 +277,16 @@ def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> 
     return {"metadata": {"uid": pod.uid}, "status": changes} if changes else {}
 
 
-async def run(client: Client, settings: Settings, plugins: Plugins = default_plugins) -> None:
-    """Schedule pods until cancelled; with leader election, only while leading."""
-    if not settings.leader_elect:
-        await Scheduler(client, settings, plugins).run()
-        return
-    await Election(client, "kube-scheduler", settings.identity).run(lambda: Scheduler(client, settings, plugins).run())
+async def run(client: Client, settings: Settings, plugins: Plugins = default_plugins, figures: Figures | None = None) -> None:
+    """Schedule pods until cancelled; with leader election, only while leading. What is counted comes to `figures`."""
+
+    async def lead() -> None:
+        scheduler = Scheduler(client, settings, plugins)
+        if figures is not None:
+            figures[1:] = [scheduler.pending]
+        await scheduler.run()
+
+    if settings.leader_elect:
+        await Election(client, "kube-scheduler", settings.identity).run(lead)
+    else:
+        await lead()

@@ -26,6 +26,8 @@ class Settings:
     """How many feasible nodes are enough, in percent of all; 0 adapts to the size of the cluster."""
     bindings: int = 16
     """How many bindings may be under way at once."""
+    secure_port: int = 10259
+    """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
     leader_elect: bool = False
     """Whether several schedulers share the work by a lease, one leading at a time."""
     identity: str = ""

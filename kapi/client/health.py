@@ -1,0 +1,100 @@
+"""The health port of a component: /healthz, /livez and /readyz for everybody, /metrics for those the API server lets read it.
+
+Who asks is told by a client certificate of the cluster's CA or by a token; the answers of the API server are not kept.
+"""
+
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from kapi.client.client import Client
+from kapi.http import small
+from kapi.http.small import Asked
+from kapi.objects import errors, metrics
+from kapi.objects.user import MASTERS, User
+
+log = logging.getLogger(__name__)
+Figures = list[Callable[[], Iterable[str]]]
+"""What a component counts: each gives lines of Prometheus' text form."""
+CHECKS = ("/healthz", "/livez", "/readyz")
+REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "authorization.k8s.io"}
+
+
+class Health:
+    """What the port answers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.figures: Figures = [metrics.process]
+
+    async def reply(self, asked: Asked) -> bytes:
+        path = asked.path.partition("?")[0]
+        if path in CHECKS or path.startswith(tuple(f"{check}/" for check in CHECKS)):
+            return small.answer(200, b"ok")
+        try:
+            await self._check(asked, path)
+        except (errors.Unauthorized, errors.Forbidden) as no:
+            return small.answer(no.code, orjson.dumps(no.status()), "application/json")
+        except (errors.StatusError, OSError) as why:
+            return small.answer(500, str(why).encode())
+        if path != "/metrics":
+            return small.answer(404, b"404 page not found\n")
+        text = "\n".join(line for lines in self.figures for line in lines()) + "\n"
+        return small.answer(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+
+    async def _check(self, asked: Asked, path: str) -> None:
+        """Return when the caller may get the path. Raises Unauthorized, Forbidden."""
+        user = await self._who(asked)
+        if MASTERS in user.groups:
+            return
+        spec: dict[str, Any] = {"user": user.name, "groups": list(user.groups), "nonResourceAttributes": {"verb": "get", "path": path}}
+        if not (await self._review("SubjectAccessReview", spec)).get("allowed"):
+            raise errors.Forbidden(f'forbidden: User "{user.name}" cannot get path "{path}"', {})
+
+    async def _who(self, asked: Asked) -> User:
+        if asked.certificate:
+            named = [pair for group in asked.certificate.get("subject", ()) for pair in group]
+            name = next((value for key, value in named if key == "commonName"), "")
+            return User(name, (*(value for key, value in named if key == "organizationName"), "system:authenticated"))
+        kind, _, token = asked.headers.get("authorization", "").partition(" ")
+        if kind != "Bearer":
+            return User("system:anonymous", ("system:unauthenticated",))
+        status = await self._review("TokenReview", {"token": token.strip()})
+        if not status.get("authenticated"):
+            raise errors.Unauthorized
+        return User(status["user"].get("username", ""), tuple(status["user"].get("groups") or ()))
+
+    async def _review(self, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+        version = f"{REVIEWS[kind]}/v1"
+        made = await self._client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
+        return made.get("status") or {}
+
+
+def _tls(directory: Path) -> ssl.SSLContext:
+    """The API server's own certificate does for its neighbours on the machine; client certificates of the cluster's CA are understood."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "apiserver.crt", directory / "apiserver.key")
+    context.load_verify_locations(directory / "ca.crt")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+@contextlib.asynccontextmanager
+async def serving(client: Client, port: int, directory: Path | None) -> AsyncIterator[Figures]:
+    """Answer on the port, with the certificate in a cluster's directory of keys. Without one, or with the port taken, nothing is served."""
+    health, server = Health(client), None
+    if port and directory is not None and (directory / "apiserver.key").exists():
+        try:
+            server = await small.listen("0.0.0.0", port, health.reply, _tls(directory))
+        except OSError as why:
+            log.info("health port %d: %s", port, why.strerror or why)
+    try:
+        yield health.figures
+    finally:
+        if server is not None:
+            server.close()
