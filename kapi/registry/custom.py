@@ -14,9 +14,8 @@ import orjson
 from kapi.objects import causes, duration, jsonpath, names
 from kapi.objects.errors import Cause, InternalError
 from kapi.objects.resource import Resource
-from kapi.registry import scale
+from kapi.registry import embedded, scale
 from kapi.registry.catalogue import version_rank
-from kapi.registry.embedded import embedded_causes
 from kapi.registry.kind import Kind
 from kapi.registry.metadata import STANDARD_FINALIZERS
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
@@ -128,9 +127,9 @@ class CustomStrategy(Strategy):
     def _validated(self, out: list[Cause], new: Object, old: Object | None) -> list[Cause]:
         """The causes so far, and those of embedded objects, of lists with unique items, and of expressions."""
         openapi = self.schema.openapi
-        unique, embedded, expressions = self._features
-        if embedded:
-            out += embedded_causes(openapi, new)
+        unique, embeds, expressions = self._features
+        if embeds:
+            out += embedded.validate(openapi, new)
         if unique and (found := uniqueness.validate(openapi, new)) and (old is None or not uniqueness.validate(openapi, old)):
             out += found
         if expressions is not None:

@@ -8,27 +8,16 @@ from typing import Any
 from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 from kapi.registry import metadata
-from kapi.schema.structural import EMBEDDED
+from kapi.schema.structural import EMBEDDED, walk
 
 Object = dict[str, Any]
 MIXED_CASE = "may have mixed case, but should otherwise match: "
 
 
-def embedded_causes(openapi: Object, value: Any, path: str = "") -> list[Cause]:
-    """The causes of every embedded object in a value of this schema."""
-    items, more = openapi.get("items"), openapi.get("additionalProperties")
-    if isinstance(value, list) and isinstance(items, dict):
-        return [cause for at, item in enumerate(value) for cause in embedded_causes(items, item, f"{path}[{at}]")]
-    if not isinstance(value, dict):
-        return []
-    out = _object(value, path) if openapi.get(EMBEDDED) else []
-    fields = openapi.get("properties") or {}
-    for key, item in value.items():
-        if key in fields:
-            out += embedded_causes(fields[key], item, f"{path}.{key}" if path else key)
-        elif isinstance(more, dict):
-            out += embedded_causes(more, item, f"{path}[{key}]")
-    return out
+def validate(openapi: Object, whole: Object) -> list[Cause]:
+    """The causes of every embedded object in an object of this schema."""
+    found = (_object(value, path) for node, value, path in walk(openapi, whole) if node.get(EMBEDDED) and isinstance(value, dict))
+    return [cause for causes_ in found for cause in causes_]
 
 
 def _object(value: Object, path: str) -> list[Cause]:

@@ -184,4 +184,19 @@ def parts(openapi: Object) -> Iterator[Object]:
             yield from parts(part)
 
 
+def walk(openapi: Object, value: Any, path: str = "") -> Iterator[tuple[Object, Any, str]]:
+    """A value and all that is in it, each with its schema and path: (…, 80, "spec.ports[0].port"); what has no schema is left out."""
+    yield openapi, value, path
+    if isinstance(value, list) and isinstance(items := openapi.get("items"), dict):
+        for at, item in enumerate(value):
+            yield from walk(items, item, f"{path}[{at}]")
+    elif isinstance(value, dict):
+        fields, more = openapi.get("properties") or {}, openapi.get("additionalProperties")
+        for key, item in value.items():
+            if key in fields:
+                yield from walk(fields[key], item, f"{path}.{key}" if path else key)
+            elif isinstance(more, dict):
+                yield from walk(more, item, f"{path}[{key}]")
+
+
 NOTHING = Structural({})

@@ -1,7 +1,6 @@
 """Lists of custom resources that are sets or maps: no item twice.
 
-Walks objects along their schema; whether there is anything to look for is asked once (`needed`).
-Source: apiextensions-apiserver's listtype validation (v1.36).
+Whether there is anything to look for is asked once (`needed`). Source: apiextensions-apiserver's listtype validation (v1.36).
 """
 
 from typing import Any
@@ -10,7 +9,7 @@ import orjson
 
 from kapi.objects import causes
 from kapi.objects.errors import Cause
-from kapi.schema.structural import LIST_KEYS, LIST_TYPE, parts
+from kapi.schema.structural import LIST_KEYS, LIST_TYPE, parts, walk
 
 Object = dict[str, Any]
 
@@ -20,32 +19,14 @@ def needed(openapi: Object) -> bool:
     return any(part.get(LIST_TYPE) in ("set", "map") for part in parts(openapi))
 
 
-def validate(openapi: Object, value: Any, path: str = "") -> list[Cause]:
+def validate(openapi: Object, whole: Object) -> list[Cause]:
     """The causes of doubles, e.g. spec.ports[1]: Duplicate value: {"p":1}."""
-    if isinstance(value, list):
-        return _list(openapi, value, path)
-    if not isinstance(value, dict):
-        return []
-    fields, more = openapi.get("properties") or {}, openapi.get("additionalProperties")
     out: list[Cause] = []
-    for key, item in value.items():
-        if key in fields:
-            out += validate(fields[key], item, f"{path}.{key}" if path else key)
-        elif isinstance(more, dict):
-            out += validate(more, item, f"{path}[{key}]")
-    return out
-
-
-def _list(openapi: Object, values: list[Any], path: str) -> list[Cause]:
-    out: list[Cause] = []
-    if openapi.get(LIST_TYPE) == "set":
-        out += [causes.duplicate(f"{path}[{at}]", values[at]) for at in _doubles(values)]
-    elif openapi.get(LIST_TYPE) == "map":
-        out += _map(openapi.get(LIST_KEYS) or [], values, path)
-    items = openapi.get("items")
-    if isinstance(items, dict):
-        for at, item in enumerate(values):
-            out += validate(items, item, f"{path}[{at}]")
+    for node, value, path in walk(openapi, whole):
+        if isinstance(value, list) and node.get(LIST_TYPE) == "set":
+            out += [causes.duplicate(f"{path}[{at}]", value[at]) for at in _doubles(value)]
+        elif isinstance(value, list) and node.get(LIST_TYPE) == "map":
+            out += _map(node.get(LIST_KEYS) or [], value, path)
     return out
 
 
@@ -53,7 +34,7 @@ def _map(keys: list[str], values: list[Any], path: str) -> list[Cause]:
     for at, item in enumerate(values):
         if item is not None and not isinstance(item, dict):
             return [causes.invalid(f"{path}[{at}]", item, "must be an object for an array of list-type map")]
-    named = [{key: item[key] for key in keys if key in item} if item else {} for item in values]
+    named = [{key: item[key] for key in sorted(keys) if key in item} if item else {} for item in values]
     return [causes.duplicate(f"{path}[{at}]", named[at]) for at in _doubles(named)]
 
 
