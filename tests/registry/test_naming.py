@@ -10,8 +10,8 @@ Object = dict[str, Any]
 NAMES: Object = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList", "shortNames": ["th"]}
 
 
-def definition(names: Object = NAMES, group: str = "example.com", status: Object | None = None, **annotations: str) -> Object:
-    return {"metadata": {"annotations": annotations}, "spec": {"group": group, "names": names}, "status": status or {}}
+def definition(names: Object = NAMES, group: str = "example.com", status: Object | None = None, approved: str = "") -> Object:
+    return {"metadata": {"annotations": {naming.APPROVED: approved}}, "spec": {"group": group, "names": names}, "status": status or {}}
 
 
 def condition(status: Object, kind: str) -> tuple[str, str, str]:
@@ -61,6 +61,6 @@ def test_a_condition_s_time_is_that_of_its_status() -> None:
     ],
 )  # fmt: skip
 def test_approval(text: str, value: str, reason: str) -> None:
-    status = naming.settle(definition(group="things.k8s.io", **{naming.APPROVED: text}), [])
+    status = naming.settle(definition(group="things.k8s.io", approved=text), [])
     assert condition(status, "KubernetesAPIApprovalPolicyConformant")[:2] == (value, reason)
     assert not naming.protected("k8s.io.example.com")

@@ -89,7 +89,8 @@ FORMATS: list[tuple[str, str, str]] = [
     ("ipv4", "10.0.0.1", "10.0.0"), ("ipv6", "::1", "10.0.0.1"), ("cidr", "10.0.0.0/8", "10.0.0.0"), ("mac", "00:11:22:33:44:55", "00:11"),
     ("uri", "https://a.b/c", "a b"), ("email", "a@b.c", "a"), ("hostname", "a.b-c", "-a"), ("date", "2026-01-02", "2026-1-2"),
     ("date-time", "2026-01-02T03:04:05.6+02:00", "2026-01-02"), ("duration", "1h30m", "soon"), ("byte", "YQ==", "YQ="),
-    ("uuid", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b"), ("uuid4", "f47ac10b58cc4372a5670e02b2c3d479", "f47ac10b58cc1372a5670e02b2c3d479"),
+    ("uuid", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "f47ac10b"),
+    ("uuid4", "f47ac10b58cc4372a5670e02b2c3d479", "f47ac10b58cc1372a5670e02b2c3d479"),
     ("hexcolor", "#ffAA00", "#ff"), ("k8s-short-name", "a-b", "A"), ("k8s-long-name", "a.b", "a..b"), ("isbn10", "0321751043", "1"),
 ]  # fmt: skip
 
