@@ -234,17 +234,18 @@ def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]
     if found is None:
         return
     for raw in rules:
-        variables = _variables(raw, found.type)
+        known = variables(raw, found.type)
         try:
-            program = compiling.compiled(raw["rule"], variables)
-            message = compiling.compiled(raw["messageExpression"], variables) if raw.get("messageExpression") else None
+            program = compiling.compiled(raw["rule"], known)
+            message = compiling.compiled(raw["messageExpression"], known) if raw.get("messageExpression") else None
         except compiling.CompilationError:
             continue
         path = raw.get("fieldPath") or ""
         yield _Rule(raw, program, message, "oldSelf" in program.used, path)
 
 
-def _variables(raw: Object, kind: Any) -> dict[str, Any]:
+def variables(raw: Object, kind: Any) -> dict[str, Any]:
+    """What a rule may speak of."""
     from kapi.schema.cel import types  # see Rules
 
     return {"self": kind, "oldSelf": types.optional_of(kind) if raw.get("optionalOldSelf") else kind}

@@ -1,12 +1,13 @@
 """What the OpenAPI schema of a CustomResourceDefinition must be: structural, and within what a server can check.
 
-Of its x-kubernetes-validations the syntax and the names are checked.
+Its rules (x-kubernetes-validations) are checked by kapi.registry.kinds.custom_rules.
 """
 
 import re
 from typing import Any
 
 from kapi.objects.errors import Cause
+from kapi.registry.kinds import custom_rules
 from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
@@ -79,7 +80,10 @@ def validate(at: str, schema: Object, status: bool) -> list[Cause]:
     if schema.get("nullable"):
         e.forbidden(f"{at}.nullable", "nullable cannot be true at the root")
     _structural(e, at, schema, "root")
+    shaped = not e
     _openapi(e, at, schema)
+    if shaped:
+        custom_rules.compiled(e, at, schema)
     return e
 
 
@@ -139,8 +143,7 @@ def _openapi(e: Errors, at: str, schema: Object) -> None:
         e.unsupported(f"{at}.type", kind, TYPES)
     _lists(e, at, schema, kind)
     for i, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
-        if e.need(f"{at}.x-kubernetes-validations[{i}].rule", (rule.get("rule") or "").strip(), "rule is not specified"):
-            e.expression(f"{at}.x-kubernetes-validations[{i}].rule", rule["rule"], ("self", "oldSelf"))
+        custom_rules.words(e, f"{at}.x-kubernetes-validations[{i}]", rule, lambda path: isinstance(at_path(schema, path), dict))
 
 
 def _lists(e: Errors, at: str, schema: Object, kind: str) -> None:

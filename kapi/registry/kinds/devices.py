@@ -10,6 +10,7 @@ from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, storage
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
+from kapi.schema.cel.types import DYN
 
 Object = dict[str, Any]
 
@@ -150,7 +151,7 @@ def _validate_selector(e: Errors, at: str, selector: Object) -> None:
     elif len(selector["cel"].get("expression") or "") > MOST_PARAMETERS:
         e.too_long(f"{at}.cel.expression", MOST_PARAMETERS)
     else:
-        e.expression(f"{at}.cel.expression", selector["cel"].get("expression") or "", ("device",))
+        e.expression(f"{at}.cel.expression", selector["cel"].get("expression") or "", {"device": DYN})
 
 
 def _validate_config(e: Errors, at: str, config: Object) -> None:

@@ -1,4 +1,4 @@
-"""Admission policies and their bindings, validating and mutating. Of expressions the syntax and the names are checked."""
+"""Admission policies and their bindings, validating and mutating. Expressions are compiled."""
 
 import re
 from typing import Any
@@ -8,6 +8,8 @@ from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules, webhooks
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
+from kapi.schema.cel import admission
+from kapi.schema.cel.types import Environment, Type
 
 Object = dict[str, Any]
 
@@ -23,6 +25,10 @@ EXCLUSIVE = "name and selector are mutually exclusive"
 _IDENTIFIER = re.compile("[_a-zA-Z][_a-zA-Z0-9]*")
 CEL_WORDS = frozenset(("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
                        "loop", "package", "namespace", "return", "var", "void", "while"))  # fmt: skip
+
+
+MUTATIONS = {"ApplyConfiguration": "Object", "JSONPatch": "list(JSONPatch)"}
+"""What the expression of each kind of patch is worth."""
 
 
 class ValidatingPolicyStrategy(Strategy):
@@ -47,17 +53,17 @@ class ValidatingPolicyStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
         spec, name = new["spec"], new["metadata"].get("name") or ""
-        known, fields = policy_frame(e, spec)
+        known = policy_frame(e, spec)
         checks, notes = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not checks and not notes:
             e.required("spec.validations", SOMETHING)
             e.required("spec.auditAnnotations", SOMETHING)
         for i, check in enumerate(checks):
-            _validate_check(e, f"spec.validations[{i}]", check, known, fields)
+            _validate_check(e, f"spec.validations[{i}]", check, known)
         _validate_notes(e, "spec.auditAnnotations", notes, name)
         for i, note in enumerate(notes):
             if (note.get("valueExpression") or "").strip():
-                e.expression(f"spec.auditAnnotations[{i}].valueExpression", note["valueExpression"], known, fields)
+                e.expression(f"spec.auditAnnotations[{i}].valueExpression", note["valueExpression"], known, "string", "null_type")
         return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
@@ -77,11 +83,13 @@ def default_resources(match: Object | None) -> None:
         webhooks.default_rules(match.get("excludeResourceRules"))
 
 
-def policy_frame(e: Errors, spec: Object) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-    """What validating and mutating policies have in common, in stock's order; answers with the names their expressions may use."""
-    known = (*webhooks.KNOWN, "namespaceObject", *(("params",) if spec.get("paramKind") is not None else ()))
+def policy_frame(e: Errors, spec: Object) -> dict[str, Type]:
+    """What validating and mutating policies have in common, in stock's order; answers with what their expressions may speak of."""
+    declared: dict[str, Type] = {}
+    params, variables = spec.get("paramKind") is not None, declared if spec.get("variables") else None
+    known = admission.frame(params=params, variables=variables)
     e.enum("spec.failurePolicy", spec.get("failurePolicy"), webhooks.FAILURES, need="" if spec.get("failurePolicy") is None else None)
-    if spec.get("paramKind") is not None:
+    if params:
         _validate_kind(e, "spec.paramKind", spec["paramKind"])
     match = spec.get("matchConstraints")
     if match is None:
@@ -89,19 +97,16 @@ def policy_frame(e: Errors, spec: Object) -> tuple[tuple[str, ...], dict[str, li
     else:
         match_resources(e, "spec.matchConstraints", match)
         e.need("spec.matchConstraints.resourceRules", match.get("resourceRules"))
-    webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [], known)
-    declared: list[str] = []
-    if spec.get("variables"):
-        known = (*known, "variables")
+    webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [], admission.frame(params=params))
     for i, variable in enumerate(spec.get("variables") or ()):
         at, name = f"spec.variables[{i}]", variable.get("name") or ""
         if e.need(f"{at}.name", name, "name is not specified") and (not _IDENTIFIER.fullmatch(name) or name in CEL_WORDS):
             e.invalid(f"{at}.name", name, "must be a valid CEL identifier")
         if e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN):
-            e.expression(f"{at}.expression", variable["expression"], known, {"variables": list(declared)})
+            kind = e.expression(f"{at}.expression", variable["expression"], known)
             if _IDENTIFIER.fullmatch(name):
-                declared.append(name)
-    return known, {"variables": declared}
+                declared[name] = kind
+    return known
 
 
 def _validate_kind(e: Errors, at: str, kind: Object) -> None:
@@ -133,14 +138,15 @@ def match_resources(e: Errors, at: str, match: Object) -> None:
         e.enum(f"{at}.matchPolicy", match["matchPolicy"], webhooks.MATCHES)
 
 
-def _validate_check(e: Errors, at: str, check: Object, known: tuple[str, ...], fields: dict[str, list[str]]) -> None:
+def _validate_check(e: Errors, at: str, check: Object, known: dict[str, Type]) -> None:
     if e.need(f"{at}.expression", (check.get("expression") or "").strip(), NOT_GIVEN):
-        e.expression(f"{at}.expression", check["expression"], known, fields)
+        e.expression(f"{at}.expression", check["expression"], known, "bool")
     message, expression = check.get("message") or "", check.get("messageExpression") or ""
     if expression and not expression.strip():
         e.invalid(f"{at}.messageExpression", expression, "must be non-empty if specified")
     elif expression:
-        e.expression(f"{at}.messageExpression", expression, [name for name in known if name != "authorizer"], fields)
+        without = {name: kind for name, kind in known.items() if not name.startswith("authorizer")}
+        e.expression(f"{at}.messageExpression", expression, without, "string")
     if message and not message.strip():
         e.invalid(f"{at}.message", message, "message must be non-empty if specified")
     elif "\n" in message.strip():
@@ -181,7 +187,7 @@ class MutatingPolicyStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
         spec = new["spec"]
-        policy_frame(e, spec)
+        environment = Environment(policy_frame(e, spec), admission.messages)
         e.need("spec.mutations", spec.get("mutations"), "mutations must contain at least one item")
         for i, mutation in enumerate(spec.get("mutations") or ()):
             at, kind = f"spec.mutations[{i}]", mutation.get("patchType") or ""
@@ -189,8 +195,8 @@ class MutatingPolicyStrategy(Strategy):
                 field = "applyConfiguration" if kind == "ApplyConfiguration" else "jsonPatch"
                 if mutation.get(field) is None:
                     e.required(f"{at}.{field}", f"must be specified when patchType is {kind}")
-                else:
-                    e.need(f"{at}.{field}.expression", (mutation[field].get("expression") or "").strip(), NOT_GIVEN)
+                elif e.need(f"{at}.{field}.expression", (mutation[field].get("expression") or "").strip(), NOT_GIVEN):
+                    e.expression(f"{at}.{field}.expression", mutation[field]["expression"], environment, MUTATIONS[kind])
         e.enum("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), ("IfNeeded", "Never"), need="")
         return e
 

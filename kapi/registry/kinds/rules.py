@@ -5,7 +5,7 @@ Zero values: an absent field and "" (or 0) are the same to a rule unless the fie
 """
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import orjson
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
+from kapi.schema.cel.types import DYN, Environment, Type
 
 Object = dict[str, Any]
 
@@ -32,6 +33,9 @@ class Errors(list[Cause]):
 
     def forbidden(self, field: str, detail: str = "") -> None:
         self.append(causes.forbidden(field, detail))
+
+    def internal(self, field: str, detail: str) -> None:
+        self.append(causes.internal(field, detail))
 
     def duplicate(self, field: str, value: Any) -> None:
         self.append(causes.duplicate(field, value))
@@ -113,12 +117,14 @@ class Errors(list[Cause]):
         seen.add(value)
         return True
 
-    def expression(self, field: str, text: str, known: Collection[str], fields: Mapping[str, Collection[str]] | None = None) -> None:
-        """A CEL expression that speaks of `known` names."""
+    def expression(self, field: str, text: str, environment: Environment | dict[str, Type], *returns: str) -> Type:
+        """A CEL expression that speaks of the environment's variables, and is worth one of `returns`. Answers with its type."""
         from kapi.schema.cel import checking  # only servers that are given expressions load CEL
 
-        if fault := checking.check(text, known, fields):
+        fault, kind = checking.check(text, environment, returns)
+        if fault:
             self.append(Cause("FieldValueInvalid", f"Invalid value: {causes.shown(text)}: {fault}", field))
+        return kind or DYN
 
     def qualified(self, field: str, value: str) -> bool:
         return self.text(field, value, names.qualified_name)

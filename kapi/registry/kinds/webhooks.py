@@ -8,6 +8,8 @@ from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
+from kapi.schema.cel import admission
+from kapi.schema.cel.types import Type
 
 Object = dict[str, Any]
 
@@ -18,8 +20,6 @@ MATCHES = ("Equivalent", "Exact")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")
 REVIEW_VERSIONS = ("v1", "v1beta1")
 MOST_CONDITIONS = 64
-KNOWN = ("object", "oldObject", "request", "authorizer")
-"""What an expression about a request may speak of."""
 URL_FORM = "desired format: https://host[/path]"
 
 
@@ -100,7 +100,7 @@ def _validate_hook(e: Errors, at: str, hook: Object, mutating: bool) -> None:
     if mutating and hook.get("reinvocationPolicy") is not None:
         e.enum(f"{at}.reinvocationPolicy", hook["reinvocationPolicy"], ("IfNeeded", "Never"))
     _validate_client(e, f"{at}.clientConfig", hook.get("clientConfig") or {})
-    conditions(e, f"{at}.matchConditions", hook.get("matchConditions") or [], KNOWN)
+    conditions(e, f"{at}.matchConditions", hook.get("matchConditions") or [], admission.frame(namespace=False))
 
 
 def review_versions(e: Errors, at: str, versions: list[str]) -> None:
@@ -206,14 +206,14 @@ def _validate_resources(e: Errors, at: str, resources: list[str]) -> None:
         e.invalid(at, resources, "if '*' is present, must not specify other resources without subresources")
 
 
-def conditions(e: Errors, at: str, listed: list[Object], known: tuple[str, ...]) -> None:
-    """matchConditions; `known` are the names their expressions may use."""
+def conditions(e: Errors, at: str, listed: list[Object], known: dict[str, Type]) -> None:
+    """matchConditions; `known` is what their expressions may speak of."""
     if len(listed) > MOST_CONDITIONS:
         e.too_many(at, len(listed), MOST_CONDITIONS)
     seen: set[str] = set()
     for i, condition in enumerate(listed):
         name = condition.get("name") or ""
         if e.need(f"{at}[{i}].expression", (condition.get("expression") or "").strip()):
-            e.expression(f"{at}[{i}].expression", condition["expression"], known)
+            e.expression(f"{at}[{i}].expression", condition["expression"], known, "bool")
         if e.named(f"{at}[{i}].name", name, names.qualified_name):
             e.unique(f"{at}[{i}].name", name, seen)

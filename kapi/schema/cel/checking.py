@@ -1,16 +1,29 @@
-"""What can be said of an expression of which only the names it may use are known: its syntax, its names, its calls."""
-
-from collections.abc import Collection, Mapping
+"""Whether an expression is good: it compiles, and is worth what is asked for. In the words of the API server."""
 
 from kapi.schema.cel import compiling
-from kapi.schema.cel.types import DYN, Type
+from kapi.schema.cel.compiling import CompilationError
+from kapi.schema.cel.evaluating import Program
+from kapi.schema.cel.types import Environment, Type
+
+_RUNTIME = {"null": "null_type"}
 
 
-def check(text: str, known: Collection[str], fields: Mapping[str, Collection[str]] | None = None) -> str:
-    """'' for a good expression, else 'compilation failed: ERROR: …'. `fields` lists what the named objects have."""
-    parts = {name: Type(name, fields=dict.fromkeys(inside, DYN)) for name, inside in (fields or {}).items()}
+def compiled(text: str, environment: Environment | dict[str, Type], returns: tuple[str, ...] = ()) -> Program:
+    """The program. Raises CompilationError: 'compilation failed: ERROR: …' or 'must evaluate to bool but got string'."""
     try:
-        compiling.compiled(text, {name: parts.get(name, DYN) for name in known})
-    except compiling.CompilationError as fault:
-        return f"compilation failed: {fault}"
-    return ""
+        program = compiling.compiled(text, environment)
+    except CompilationError as fault:
+        raise CompilationError(f"compilation failed: {fault}") from None
+    got = _RUNTIME.get(program.code.type.name, str(program.code.type))
+    if returns and got not in returns:
+        wanted = returns[0] if len(returns) == 1 else f"one of [{' '.join(returns)}]"
+        raise CompilationError(f"must evaluate to {wanted} but got {got}")
+    return program
+
+
+def check(text: str, environment: Environment | dict[str, Type], returns: tuple[str, ...] = ()) -> tuple[str, Type | None]:
+    """(what is wrong, '' for nothing; the type of a good expression's value)."""
+    try:
+        return "", compiled(text, environment, returns).code.type
+    except CompilationError as fault:
+        return str(fault), None

@@ -5,14 +5,13 @@ are is the caller's (an Environment); values are kapi.schema.cel.values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from kapi.schema.cel import escaping, macros, standard, syntax, types, values
 from kapi.schema.cel.evaluating import Code, Frame, Program, call, chosen, decided, entered, truth
 from kapi.schema.cel.library import library
 from kapi.schema.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
-from kapi.schema.cel.types import BOOL, DYN, Type, assignable, list_of, map_of, optional_of
+from kapi.schema.cel.types import BOOL, DYN, Environment, Type, assignable, list_of, map_of, optional_of
 from kapi.schema.cel.values import EvaluationError, Optional
 
 _NAMES = {kind.name: kind for kind in values.KINDS.values()} | {"dyn": DYN}
@@ -26,15 +25,6 @@ _KEEPS_SIZE = frozenset(("lowerAscii", "upperAscii", "substring", "trim", "split
 
 class CompilationError(Exception):
     """What is wrong with an expression, with places and carets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What an expression may speak of."""
-
-    variables: Mapping[str, Type]
-    messages: Callable[[str], Type | None] = field(default=lambda name: None)
-    """Types that can be made (`Object.spec{…}`), by name."""
 
 
 Scope = dict[str, tuple[int, Type]]

@@ -5,7 +5,7 @@ kapi.schema.cel.declaring.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -105,3 +105,12 @@ def join(kinds: Iterable[Type]) -> Type:
         elif not assignable(found, kind):
             return DYN
     return found or DYN
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What an expression may speak of."""
+
+    variables: Mapping[str, Type]
+    messages: Callable[[str], Type | None] = field(default=lambda name: None)
+    """Types that can be made (`Object.spec{…}`), by name."""

@@ -1,45 +1,70 @@
-"""Faults of expressions: where they are and what they say."""
+"""Faults of expressions about requests: where they are and what they say."""
 
 import pytest
 
+from kapi.schema.cel import admission
 from kapi.schema.cel.checking import check
+from kapi.schema.cel.types import DYN, INT, Environment
 
-KNOWN = ("self", "oldSelf", "variables")
+FRAME = admission.frame(params=True, variables={"n": INT, "any": DYN})
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "self.a > 1 && oldSelf == self",
-        "self.items.all(i, i.name != '' && self.items.exists_one(j, j.name == i.name))",
-        "self.m.all(k, v, k == v)",
-        "self.items.map(i, i.a, i.b)",
-        "cel.bind(x, self.a, x + x)",
-        "optional.of(self.a).optMap(v, v + 1).orValue(0)",
-        "type(self.a) == int && lists.range(2).sum() == 1",
-        "variables.n.size() < 3",
+        "object.a > 1 && oldObject == object",
+        "object.items.all(i, i.name != '' && object.items.exists_one(j, j.name == i.name))",
+        "request.userInfo.groups.exists(g, g == 'a') && request.operation in ['CREATE']",
+        "namespaceObject.metadata.labels['a'] == params.data.b",
+        "variables.n < 3 && variables.any.x",
+        "authorizer.group('apps').resource('deployments').namespace('n').name('x').check('get').allowed()",
+        "authorizer.path('/healthz').check('get').reason() == ''",
+        "authorizer.requestResource.check('update').allowed()",
     ],
 )
 def test_good(text: str) -> None:
-    assert check(text, KNOWN, {"variables": ["n"]}) == ""
+    assert check(text, FRAME, ("bool",))[0] == ""
 
 
-def test_an_unknown_name() -> None:
-    assert check("self.a == other", KNOWN) == (
-        "compilation failed: ERROR: <input>:1:11: undeclared reference to 'other' (in container '')\n | self.a == other\n | ..........^"
-    )
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("object.a == other", "1:13: undeclared reference to 'other' (in container '')"),
+        ("object.a.all(i, i > 1) && i > 2", "1:27: undeclared reference to 'i' (in container '')"),
+        ("variables.m", "1:10: undefined field 'm'"),
+        ("variables.n == 'a'", "1:13: found no matching overload for '_==_' applied to '(int, string)'"),
+        ("request.user", "1:8: undefined field 'user'"),
+        ("namespaceObject.spec.x", "1:21: undefined field 'x'"),
+        ("a +", "1:4: Syntax error: mismatched input '<EOF>' expecting {"),
+        ("", "1:0: Syntax error: mismatched input '<EOF>' expecting {"),
+    ],
+)
+def test_bad(text: str, fault: str) -> None:
+    assert check(text, FRAME)[0].startswith(f"compilation failed: ERROR: <input>:{fault}")
 
 
-def test_a_name_is_bound_only_inside() -> None:
-    assert "undeclared reference to 'i'" in check("self.all(i, i > 1) && i > 2", KNOWN)
+def test_the_place_is_shown() -> None:
+    assert check("object.a\n  + )", FRAME)[0].endswith("\n |   + )\n | ....^")
 
 
-def test_an_unknown_field() -> None:
-    assert check("variables.m", KNOWN, {"variables": ["n"]}) == (
-        "compilation failed: ERROR: <input>:1:10: undefined field 'm'\n | variables.m\n | .........^"
-    )
+@pytest.mark.parametrize(
+    ("text", "returns", "fault"),
+    [
+        ("object.a", ("bool",), "must evaluate to bool but got dyn"),
+        ("'a'", ("bool",), "must evaluate to bool but got string"),
+        ("1", ("string", "null_type"), "must evaluate to one of [string null_type] but got int"),
+        ("null", ("string", "null_type"), ""),
+    ],
+)
+def test_what_an_expression_is_worth(text: str, returns: tuple[str, ...], fault: str) -> None:
+    assert check(text, FRAME, returns)[0] == fault
 
 
-def test_syntax() -> None:
-    assert check("a\n  + )", KNOWN).startswith("compilation failed: ERROR: <input>:2:5: Syntax error: mismatched input ')' expecting {")
-    assert check("", KNOWN).startswith("compilation failed: ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {")
+def test_mutations() -> None:
+    environment = Environment(FRAME, admission.messages)
+    text = "Object{metadata: Object.metadata{labels: Object.metadata.labels{a: 'b'}}}"
+    assert check(text, environment, ("Object",))[0] == ""
+    text = "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c'), value: 1}]"
+    assert check(text, environment, ("list(JSONPatch)",))[0] == ""
+    assert "undefined field 'operation'" in check("[JSONPatch{operation: 'add'}]", environment)[0]
+    assert "undeclared reference to 'Thing'" in check("Thing{a: 1}", environment)[0]

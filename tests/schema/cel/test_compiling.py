@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kapi.schema.cel import types, values
-from kapi.schema.cel.compiling import CompilationError, Environment, compiled
-from kapi.schema.cel.types import DYN, Type
+from kapi.schema.cel.compiling import CompilationError, compiled
+from kapi.schema.cel.types import DYN, Environment, Type
 from kapi.schema.cel.values import NONE, Duration, EvaluationError, Optional, Timestamp, Uint, equal
 
 X: dict[str, Any] = {
