@@ -11,6 +11,7 @@ from typing import NamedTuple
 from kapi.admission.accounts import ServiceAccount
 from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from kapi.admission.limits import LimitRanger
+from kapi.admission.mutating import MutatingAdmissionPolicy
 from kapi.admission.namespaces import NamespaceLifecycle
 from kapi.admission.nodes import NodeRestriction, TaintNodesByCondition
 from kapi.admission.plugin import Authorizer, Plugin, Reader
@@ -23,6 +24,7 @@ from kapi.admission.storage import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from kapi.admission.validating import ValidatingAdmissionPolicy
 from kapi.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from kapi.http.calling import Caller
 from kapi.objects.errors import StatusError
@@ -72,10 +74,10 @@ def plugins(reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         PodTopologyLabels(reader),
-        # MutatingAdmissionPolicy goes here.
-        MutatingAdmissionWebhook(reader, catalogue, caller),
-        # ValidatingAdmissionPolicy goes here.
-        ValidatingAdmissionWebhook(reader, catalogue, caller),
+        MutatingAdmissionPolicy(reader, catalogue, authorizer),
+        MutatingAdmissionWebhook(reader, catalogue, authorizer, caller),
+        ValidatingAdmissionPolicy(reader, catalogue, authorizer),
+        ValidatingAdmissionWebhook(reader, catalogue, authorizer, caller),
         ResourceQuota(reader),
     )
 

@@ -81,19 +81,23 @@ class Subject:
 def question(review: Review, subject: Subject, version: str) -> tuple[str, bytes]:
     """(uid, body) of an AdmissionReview."""
     uid = str(uuid.uuid4())
-    request: Object = {"uid": uid, "kind": _kind(subject.gvk), "resource": _resource(subject.kind.resource)}
+    shown = {"object": subject.show(review.new), "oldObject": subject.show(review.old)}
+    body = {"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": {"uid": uid, **request(review, subject), **shown}}
+    return uid, orjson.dumps(body)
+
+
+def request(review: Review, subject: Subject) -> Object:
+    """An AdmissionRequest without its uid and the objects."""
+    out: Object = {"kind": _kind(subject.gvk), "resource": _resource(subject.kind.resource)}
     if review.subresource:
-        request["subResource"] = review.subresource
-    request["requestKind"] = _kind(spoken(review.kind, review.subresource))
-    request["requestResource"] = _resource(review.kind.resource)
+        out["subResource"] = review.subresource
+    out["requestKind"] = _kind(spoken(review.kind, review.subresource))
+    out["requestResource"] = _resource(review.kind.resource)
     if review.subresource:
-        request["requestSubResource"] = review.subresource
-    request |= {key: value for key, value in (("name", name_of(review)), ("namespace", namespace_of(review))) if value}
-    request |= {
-        "operation": review.operation, "userInfo": review.user.info(), "object": subject.show(review.new),
-        "oldObject": subject.show(review.old), "dryRun": review.dry_run, "options": _options(review),
-    }  # fmt: skip
-    return uid, orjson.dumps({"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": request})
+        out["requestSubResource"] = review.subresource
+    out |= {key: value for key, value in (("name", name_of(review)), ("namespace", namespace_of(review))) if value}
+    user, options = review.user.info(), _options(review)
+    return out | {"operation": review.operation, "userInfo": user, "dryRun": review.dry_run, "options": options}
 
 
 def _kind(gvk: GroupVersionKind) -> Object:

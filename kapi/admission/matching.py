@@ -54,6 +54,7 @@ def covers(rule: Object, review: Review, resource: Resource) -> bool:
         and _has(rule.get("apiGroups") or [], resource.group)
         and _has(rule.get("apiVersions") or [], resource.version)
         and any(_names(text, resource.plural, review.subresource) for text in rule.get("resources") or ())
+        and (not rule.get("resourceNames") or name_of(review) in rule["resourceNames"])
     )
 
 
@@ -69,10 +70,13 @@ def _names(text: str, plural: str, subresource: str) -> bool:
 
 
 class Criteria:
-    """One webhook's rules and selectors, understood."""
+    """The rules and selectors of one webhook, policy or binding, understood."""
 
-    def __init__(self, hook: Object) -> None:
-        self._rules: list[Object] = hook.get("rules") or []
+    def __init__(self, hook: Object, *, always: bool = False) -> None:
+        """`always`: no rules at all mean every request."""
+        self._rules: list[Object] = hook.get("rules") or hook.get("resourceRules") or []
+        self._excluded: list[Object] = hook.get("excludeResourceRules") or []
+        self._always = always and not self._rules
         self._equivalent = hook.get("matchPolicy") == "Equivalent"
         self._namespaces = labels.from_object(hook.get("namespaceSelector") or {})
         self._objects = labels.from_object(hook.get("objectSelector") or {})
@@ -90,18 +94,21 @@ class Criteria:
             absent = found
         if not has_labels(review, self._objects):
             return None
-        kind = self._kind(review, catalogue)
+        if self._found(self._excluded, review, catalogue) is not None:
+            return None
+        kind = review.kind if self._always else self._found(self._rules, review, catalogue)
         if kind is not None and absent is not None:
             raise absent
         return kind
 
-    def _kind(self, review: Review, catalogue: Catalogue) -> Kind | None:
-        if any(covers(rule, review, review.kind.resource) for rule in self._rules):
+    def _found(self, rules: list[Object], review: Review, catalogue: Catalogue) -> Kind | None:
+        """The kind of which the rules speak: the request's own, else one that shows the same objects."""
+        if any(covers(rule, review, review.kind.resource) for rule in rules):
             return review.kind
-        if not self._equivalent:
+        if not self._equivalent or not rules:
             return None
         others = list(equivalents(review.kind, catalogue))
-        found = (kind for rule in self._rules for kind in others if covers(rule, review, kind.resource))
+        found = (kind for rule in rules for kind in others if covers(rule, review, kind.resource))
         return next(found, None)
 
 

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
 from kapi.admission import conversation
 from kapi.admission.conversation import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
-from kapi.admission.plugin import Object, Plugin, Reader
+from kapi.admission.plugin import Authorizer, Object, Plugin, Reader, forbidden
 from kapi.admission.services import endpoint
 from kapi.http.calling import Caller, CallFailed, Target, Unreachable
 from kapi.objects import errors, patch
@@ -27,6 +27,9 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.review import Review
 from kapi.schema.reading import DecodeError
+
+if TYPE_CHECKING:
+    from kapi.admission.expressions import Conditions
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class Hook:
         self.again = given.get("reinvocationPolicy") == "IfNeeded"
         self.seconds: int = given.get("timeoutSeconds") or 10
         self.dry = given.get("sideEffects") in _NEEDED_FOR_DRY_RUN
+        self.conditional: list[Object] = given.get("matchConditions") or []
         self._client: Object = given.get("clientConfig") or {}
         accepted = given.get("admissionReviewVersions") or ()
         self.version = next((v for v in accepted if v in conversation.VERSIONS), "")
@@ -65,6 +69,13 @@ class Hook:
             return Target(self._client.get("url") or "", ca)
         host = f"{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
         return Target(f"https://{host}/{(service.get('path') or '').lstrip('/')}", ca)
+
+    @cached_property
+    def conditions(self) -> "Conditions":
+        """What the request must be like besides."""
+        from kapi.admission import expressions  # see Webhooks.wanted
+
+        return expressions.Conditions(self.conditional, self.forgiving)
 
     @property
     def service(self) -> Object | None:
@@ -93,8 +104,8 @@ class Webhooks(Plugin):
     configurations: ClassVar[Resource]
     mutating: ClassVar[bool]
 
-    def __init__(self, reader: Reader, catalogue: Catalogue, caller: Caller) -> None:
-        self.reader, self.catalogue, self.caller = reader, catalogue, caller
+    def __init__(self, reader: Reader, catalogue: Catalogue, authorizer: Authorizer, caller: Caller) -> None:
+        self.reader, self.catalogue, self.authorizer, self.caller = reader, catalogue, authorizer, caller
         self._known: list[Object] = []
         self._hooks: list[Hook] = []
 
@@ -115,7 +126,15 @@ class Webhooks(Plugin):
 
     def wanted(self, hook: Hook, review: Review) -> Kind | None:
         """The kind a webhook wants to see, or None when it is not to be asked."""
-        return hook.criteria.meets(review, self.reader, self.catalogue)
+        kind = hook.criteria.meets(review, self.reader, self.catalogue)
+        if kind is None or not hook.conditional:
+            return kind
+        from kapi.admission import expressions  # only servers with conditions load CEL
+
+        met, wrong = hook.conditions.met(expressions.given(review, Subject(review, kind), self.authorizer))
+        if wrong:
+            raise forbidden(review, wrong)
+        return kind if met else None
 
     async def ask(self, hook: Hook, review: Review, subject: Subject) -> Verdict | None:
         """What the webhook says; None when it cannot be asked and that does not matter. Raises StatusError for a no."""

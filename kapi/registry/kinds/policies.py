@@ -105,7 +105,7 @@ def policy_frame(e: Errors, spec: Object) -> dict[str, Type]:
         if e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN):
             kind = e.expression(f"{at}.expression", variable["expression"], known)
             if _IDENTIFIER.fullmatch(name):
-                declared[name] = kind
+                declared[name] = admission.declared(kind)
     return known
 
 

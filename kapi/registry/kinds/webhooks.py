@@ -100,7 +100,7 @@ def _validate_hook(e: Errors, at: str, hook: Object, mutating: bool) -> None:
     if mutating and hook.get("reinvocationPolicy") is not None:
         e.enum(f"{at}.reinvocationPolicy", hook["reinvocationPolicy"], ("IfNeeded", "Never"))
     _validate_client(e, f"{at}.clientConfig", hook.get("clientConfig") or {})
-    conditions(e, f"{at}.matchConditions", hook.get("matchConditions") or [], admission.frame(namespace=False))
+    conditions(e, f"{at}.matchConditions", hook.get("matchConditions") or [], admission.frame())
 
 
 def review_versions(e: Errors, at: str, versions: list[str]) -> None:

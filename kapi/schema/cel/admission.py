@@ -29,19 +29,16 @@ _META = _object(
 _CONDITION = _object("NamespaceCondition", status=STRING, type=STRING, lastTransitionTime=TIMESTAMP, message=STRING, reason=STRING)
 _STATUS = _object("NamespaceStatus", conditions=list_of(_CONDITION), phase=STRING)
 NAMESPACE = _object("Namespace", metadata=_META, spec=_object("NamespaceSpec", finalizers=_STRINGS), status=_STATUS)
+_DECLARED = frozenset(("bool", "bytes", "double", "int", "null", "string", "timestamp", "duration", "uint", "list", "map"))
 _AUTHORIZER = {
     "authorizer": Type("kubernetes.authorization.Authorizer"),
     "authorizer.requestResource": Type("kubernetes.authorization.ResourceCheck"),
 }
 
 
-def frame(
-    *, namespace: bool = True, params: bool = False, authorizer: bool = True, variables: Mapping[str, Type] | None = None
-) -> dict[str, Type]:
+def frame(*, params: bool = False, authorizer: bool = True, variables: Mapping[str, Type] | None = None) -> dict[str, Type]:
     """The variables of an expression; `variables` are those a policy has declared, with the types of their expressions."""
-    out = {"object": DYN, "oldObject": DYN, "request": REQUEST}
-    if namespace:
-        out["namespaceObject"] = NAMESPACE
+    out = {"object": DYN, "oldObject": DYN, "request": REQUEST, "namespaceObject": NAMESPACE}
     if params:
         out["params"] = DYN
     if authorizer:
@@ -49,6 +46,11 @@ def frame(
     if variables is not None:
         out["variables"] = Type("kubernetes.variables", fields=variables)
     return out
+
+
+def declared(kind: Type) -> Type:
+    """The type a declared variable has whose expression has this one: what is no plain value is dyn."""
+    return kind if kind.name in _DECLARED else DYN
 
 
 class _Anything(Mapping[str, Type]):

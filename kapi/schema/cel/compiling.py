@@ -103,7 +103,7 @@ class Compiler:
         if owner.name == "optional_type" and owner.params:
             return optional_of(self.field(owner.params[0], name, at))
         if owner.fields is None:
-            if owner != DYN:
+            if owner not in types.LOOSE:
                 self.fault(f"type '{owner}' does not support field selection", at)
             return DYN
         found = owner.fields.get(name)

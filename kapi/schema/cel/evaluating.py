@@ -156,7 +156,7 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
     extents = [arg.extent() for arg in args]
     worst = sum(arg.worst for arg in args) + max(_most(overload.cost, extents) for overload in found)
     settled = len(found) == 1 and all(
-        arg.type != types.DYN or types.is_parameter(param) or param == types.DYN for arg, param in zip(args, found[0].params, strict=True)
+        arg.type not in types.LOOSE or types.is_parameter(param) or param == types.DYN for arg, param in zip(args, found[0].params, strict=True)
     )
     if not settled:
         return _dispatch(name, found, runs), entry, worst

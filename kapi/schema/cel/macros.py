@@ -65,7 +65,7 @@ class _Loop:
         assert call.target is not None
         self.range = compiler.code(call.target, scope)
         kind = self.range.type
-        if kind.name not in ("list", "map", "dyn"):
+        if kind.name not in ("list", "map") and kind not in types.LOOSE:
             told = f"expression of type '{kind}' cannot be range of a comprehension (must be list, map, or dynamic)"
             compiler.fault(told, call.target.at)
         self.keyed = kind.name == "map"
@@ -225,7 +225,7 @@ def _transform_map(entries: bool, filtered: bool) -> Macro:
 def _sort_by(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
     loop = _Loop(compiler, call, scope, 1)
     key = compiler.code(call.args[1], loop.inner)
-    if key.type.name not in extensions.SORTABLE and key.type != DYN:
+    if key.type.name not in extensions.SORTABLE and key.type not in types.LOOSE:
         compiler.unmatched("@sortByAssociatedKeys", [loop.range.type, list_of(key.type)], True, call.at)
     keyed, items = entered(key), loop.start()
 

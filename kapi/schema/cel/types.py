@@ -22,6 +22,8 @@ class Type:
     """The most elements (characters) a value can have, where a schema says so."""
 
     def __str__(self) -> str:
+        if self.name == FREE.name:
+            return DYN.name
         return f"{self.name}({', '.join(map(str, self.params))})" if self.params else self.name
 
     def hold(self, most: int | None) -> "Type":
@@ -31,6 +33,9 @@ class Type:
 BOOL, INT, UINT, DOUBLE, STRING, BYTES = map(Type, ("bool", "int", "uint", "double", "string", "bytes"))
 NULL, DYN, TIMESTAMP, DURATION = map(Type, ("null", "dyn", "timestamp", "duration"))
 TYPE = Type("type")
+FREE = Type("_")
+"""What nothing has settled yet: the items of an empty list, what an empty optional would hold. Else like dyn."""
+LOOSE = (DYN, FREE)
 _TAKES_NULL = frozenset(("timestamp", "duration", "null"))
 _SIMPLE = frozenset(("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type"))
 
@@ -64,19 +69,14 @@ def split(text: str) -> list[str]:
 
 
 def accepts(wanted: Type, got: Type, bound: dict[str, Type]) -> bool:
-    """Whether `got` may stand where `wanted` is declared; parameters are settled in `bound`."""
+    """Whether `got` may stand where `wanted` is declared; parameters are settled in `bound`, to the more general type."""
     if is_parameter(wanted):
-        known = bound.get(wanted.name)
-        if known is None or (known == DYN and got != DYN):
-            bound[wanted.name] = got
-            return True
-        if accepts(known, got, bound):
-            return True
-        if accepts(got, known, bound):
-            bound[wanted.name] = got
-            return True
-        return False
-    if wanted == DYN or got == DYN:
+        known = bound.setdefault(wanted.name, got)
+        if not (accepts(known, got, bound) or accepts(got, known, bound)):
+            return False
+        bound[wanted.name] = general(known, got)
+        return True
+    if wanted in LOOSE or got in LOOSE:
         return True
     if got == NULL:
         return wanted.name in _TAKES_NULL or wanted.name not in _SIMPLE
@@ -85,26 +85,34 @@ def accepts(wanted: Type, got: Type, bound: dict[str, Type]) -> bool:
     return all(accepts(one, other, bound) for one, other in zip(wanted.params, got.params, strict=False))
 
 
+def general(a: Type, b: Type) -> Type:
+    """The less specific of two types of which one takes the other."""
+    if a == FREE or b == DYN or a == NULL:
+        return b
+    if a.name == b.name and a.params:
+        return replace(a, params=tuple(map(general, a.params, b.params)))
+    return a
+
+
 def assignable(wanted: Type, got: Type) -> bool:
     return accepts(wanted, got, {})
 
 
 def bind(kind: Type, bound: Mapping[str, Type]) -> Type:
-    """The type with its parameters filled in; unsettled ones are dyn."""
+    """The type with its parameters filled in."""
     if is_parameter(kind):
-        return bound.get(kind.name, DYN)
+        return bound.get(kind.name, FREE)
     return replace(kind, params=tuple(bind(param, bound) for param in kind.params)) if kind.params else kind
 
 
 def join(kinds: Iterable[Type]) -> Type:
     """The one type of all, or dyn."""
-    found: Type | None = None
+    found = FREE
     for kind in kinds:
-        if found is None or (found == DYN) or (assignable(kind, found) and not assignable(found, kind)):
-            found = kind
-        elif not assignable(found, kind):
+        if not (assignable(found, kind) or assignable(kind, found)):
             return DYN
-    return found or DYN
+        found = general(found, kind)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

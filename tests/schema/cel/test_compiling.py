@@ -234,6 +234,28 @@ def test_all_faults_are_told_in_their_order() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("x.l", "list(string)"),
+        ("[]", "list(dyn)"),
+        ("x.n > 1 ? [] : [1]", "list(int)"),
+        ("x.n > 1 ? dyn(1) : 1", "dyn"),
+        ("[1, dyn(2)]", "list(dyn)"),
+        ("{'a': []}", "map(string, list(dyn))"),
+        ("optional.none().orValue(1)", "int"),
+        ("x.?name", "optional_type(string)"),
+        ("x.l.map(i, size(i))", "list(int)"),
+        ("dyn(1) + 1", "int"),
+        ("dyn(x).l.map(i, i)", "list(dyn)"),
+        ("null", "null"),
+        ("type(1)", "type"),
+    ],
+)
+def test_type(text: str, kind: str) -> None:
+    assert str(compiled(text, {"x": POD}).code.type) == kind
+
+
 def test_escaped_fields() -> None:
     assert run("x.__if__ + x.n", {"if": 1, "n": 2}, POD) == 3
 
