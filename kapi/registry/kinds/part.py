@@ -12,6 +12,7 @@ from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
+from kapi.schema.cel.types import Environment, Type
 
 Object = dict[str, Any]
 
@@ -108,9 +109,9 @@ class Part:
         """A metav1.LabelSelector."""
         rules.label_selector(self.e, self.path(field), self.obj.get(field))
 
-    def expression(self, field: str, known: Iterable[str], fields: Any = None) -> None:
-        """A CEL expression that speaks of `known` names."""
-        self.e.expression(self.path(field), self.text(field), tuple(known), fields)
+    def expression(self, field: str, environment: Environment | dict[str, Type], *returns: str) -> Type:
+        """A CEL expression; see Errors."""
+        return self.e.expression(self.path(field), self.text(field), environment, *returns)
 
     def immutable(self, old: Object, *fields: str) -> None:
         """Fields that are as they were in `old`; nothing and empty are the same."""

@@ -155,9 +155,7 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
     entry = sum(arg.cost for arg in args)
     extents = [arg.extent() for arg in args]
     worst = sum(arg.worst for arg in args) + max(_most(overload.cost, extents) for overload in found)
-    settled = len(found) == 1 and all(
-        arg.type not in types.LOOSE or types.is_parameter(param) or param == types.DYN for arg, param in zip(args, found[0].params, strict=True)
-    )
+    settled = len(found) == 1 and all(map(_certain, args, found[0].params))
     if not settled:
         return _dispatch(name, found, runs), entry, worst
     cost: Cost = found[0].cost
@@ -166,6 +164,11 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
     if callable(cost):
         return _metered(found[0].run, cost, runs), entry, worst
     return _direct(found[0].run, runs), entry + cost, worst
+
+
+def _certain(arg: Code, param: Type) -> bool:
+    """Whether the argument's value needs no look before it is given."""
+    return arg.type not in types.LOOSE or types.is_parameter(param) or param == types.DYN
 
 
 def _most(cost: Cost, extents: Sequence[Extent]) -> int:

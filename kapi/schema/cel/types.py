@@ -87,7 +87,7 @@ def accepts(wanted: Type, got: Type, bound: dict[str, Type]) -> bool:
 
 def general(a: Type, b: Type) -> Type:
     """The less specific of two types of which one takes the other."""
-    if a == FREE or b == DYN or a == NULL:
+    if a in (FREE, NULL) or b == DYN:
         return b
     if a.name == b.name and a.params:
         return replace(a, params=tuple(map(general, a.params, b.params)))
