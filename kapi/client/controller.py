@@ -41,11 +41,14 @@ def namespace_going(error: errors.StatusError) -> bool:
 
 
 class Controller:
-    """Override `setup` (which informers feed which keys) and `reconcile`."""
+    """Override `setup` (which informers feed which keys), and `reconcile` or `sync`."""
 
     name: ClassVar[str] = "controller"
     """How its events are signed, e.g. "replicaset-controller"."""
     workers: ClassVar[int] = 5
+
+    objects: Informer
+    """What keys name, for `sync`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -60,6 +63,11 @@ class Controller:
 
     async def reconcile(self, key: str) -> float | None:
         """Bring the object named `key` one step nearer to what it should be."""
+        obj = self.objects.get(key)
+        return None if obj is None else await self.sync(obj)
+
+    async def sync(self, obj: Object) -> float | None:
+        """The same for those whose keys name something in `objects`: what is gone needs nothing."""
         return None
 
     def informer(self, resource: Resource, *, metadata: bool = False) -> Informer:
@@ -81,6 +89,32 @@ class Controller:
 
         informer.on(handle)
         return informer
+
+    async def remove(self, resource: Resource, obj: Object, **how: Any) -> bool:
+        """Delete this very object; whether it was still there. `how` goes to Client.delete."""
+        try:
+            await self.client.delete(resource, meta.name(obj), namespace=meta.namespace(obj) or None, uid=meta.uid(obj), **how)
+        except errors.NotFound:
+            return False
+        return True
+
+    async def amend(self, resource: Resource, obj: Object, changes: Object, **how: Any) -> bool:
+        """Patch this very object; whether it was still there. `how` goes to Client.patch."""
+        patch = {**changes, "metadata": {"uid": meta.uid(obj), **(changes.get("metadata") or {})}}
+        try:
+            await self.client.patch(resource, meta.name(obj), patch, namespace=meta.namespace(obj) or None, **how)
+        except errors.NotFound:
+            return False
+        return True
+
+    async def keep_finalizers(self, resource: Resource, obj: Object, finalizers: list[str]) -> bool:
+        """Leave an object just these finalizers, if it has not changed meanwhile."""
+        about = {"resourceVersion": meta.resource_version(obj), "finalizers": finalizers or None}
+        return await self.amend(resource, obj, {"metadata": about})
+
+    async def put_status(self, resource: Resource, obj: Object, status: Object) -> Object:
+        """PUT /status; the object as it is then."""
+        return await self.client.update(resource, {**obj, "status": status}, subresource="status")
 
     async def ready(self) -> None:
         for informer in self._needs:

@@ -42,21 +42,20 @@ class AccountTokens(Controller):
     name = "serviceaccount-token-controller"
 
     def setup(self) -> None:
-        self.secrets = self.context.informers.select(SECRETS, fields=f"type={TYPE}")
-        self._needs.append(self.secrets)
-        self.secrets.index("account", self._account_keys)
+        self.objects = self.context.informers.select(SECRETS, fields=f"type={TYPE}")
+        self._needs.append(self.objects)
+        self.objects.index("account", self._account_keys)
         self.accounts = self.watch(SERVICE_ACCOUNTS, self._secrets_of)
-        self.secrets.on(lambda old, new: self.queue.add(meta.key(new or old or {})))
+        self.objects.on(lambda old, new: self.queue.add(meta.key(new or old or {})))
 
     def _account_keys(self, secret: Object) -> Iterable[str]:
         yield f"{meta.namespace(secret)}/{meta.annotations(secret).get(ACCOUNT_NAME, '')}"
 
     def _secrets_of(self, account: Object) -> Iterable[str]:
-        return [meta.key(s) for s in self.secrets.by("account", meta.key(account))]
+        return [meta.key(s) for s in self.objects.by("account", meta.key(account))]
 
-    async def reconcile(self, key: str) -> float | None:
-        secret = self.secrets.get(key)
-        if secret is None or meta.deleting(secret):
+    async def sync(self, secret: Object) -> float | None:
+        if meta.deleting(secret):
             return None
         account = self.accounts.get(next(iter(self._account_keys(secret))))
         bound = meta.annotations(secret).get(ACCOUNT_UID)
@@ -75,10 +74,7 @@ class AccountTokens(Controller):
                 return
         except errors.NotFound:
             pass
-        try:
-            await self.client.delete(SECRETS, meta.name(secret), namespace=meta.namespace(secret), uid=meta.uid(secret))
-        except errors.NotFound:
-            return
+        await self.remove(SECRETS, secret)
 
     async def _fill(self, account: Object, secret: Object) -> None:
         settings: Settings = self.context.settings

@@ -98,15 +98,15 @@ class Backends(Controller):
     """Keys are services; woken by them and by their pods, when something changes that shows."""
 
     def setup(self) -> None:
-        self.services = self.watch(SERVICES)
-        self.services.index("selecting", _selecting)
+        self.objects = self.watch(SERVICES)
+        self.objects.index("selecting", _selecting)
         self.pods = self.informer(PODS)
         self.pods.index("namespace", namespace_keys)
         self.pods.on(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
-        services = self.services.by("selecting", meta.namespace(pod))
+        services = self.objects.by("selecting", meta.namespace(pod))
         if not services or (old is not None and new is not None and _seen(old) == _seen(new)):
             return
         seen = [meta.labels(p) for p in (old, new) if p is not None]

@@ -14,11 +14,11 @@ class ClusterRoleAggregation(Controller):
     name = "clusterrole-aggregation-controller"
 
     def setup(self) -> None:
-        self.roles = self.watch(CLUSTER_ROLES, self._affected)
+        self.objects = self.watch(CLUSTER_ROLES, self._affected)
 
     def _affected(self, role: Object) -> Iterable[str]:
         """Itself, and those that take in its rules."""
-        for other in self.roles:
+        for other in self.objects:
             rule = other.get("aggregationRule")
             if rule and (other is role or self._takes(rule, role)):
                 yield meta.name(other)
@@ -28,12 +28,12 @@ class ClusterRoleAggregation(Controller):
     def _takes(self, rule: Object, role: Object) -> bool:
         return any(labels.from_object(s).matches(meta.labels(role)) for s in rule.get("clusterRoleSelectors") or ())
 
-    async def reconcile(self, key: str) -> float | None:
-        role = self.roles.get(key)
-        if role is None or not role.get("aggregationRule"):
+    async def sync(self, role: Object) -> float | None:
+        if not role.get("aggregationRule"):
             return None
+        key = meta.key(role)
         rules: list[Object] = []
-        for other in sorted(self.roles, key=meta.name):
+        for other in sorted(self.objects, key=meta.name):
             if meta.name(other) != key and self._takes(role["aggregationRule"], other):
                 rules += [r for r in other.get("rules") or () if r not in rules]
         if rules != (role.get("rules") or []):

@@ -39,15 +39,12 @@ class CronJobs(Workload):
         """A CronJob adopts nothing."""
         return labels.NOTHING
 
-    async def reconcile(self, key: str) -> float | None:
-        owner = self.objects.get(key)
-        if owner is None:
-            return None
+    async def sync(self, owner: Object) -> float | None:
         jobs = self.owned_by(owner)
         await self._clear(owner, jobs)
         status = self._noticed(owner, self.owned_by(owner))
         wait = None if meta.deleting(owner) else await self._due(owner, status)
-        await self.update_status(self.objects.get(key) or owner, status)
+        await self.update_status(owner, status)
         return wait
 
     async def _clear(self, owner: Object, jobs: list[Object]) -> None:
@@ -60,13 +57,11 @@ class CronJobs(Workload):
 
     async def _delete(self, owner: Object, job: Object) -> None:
         try:
-            await self.client.delete(JOBS, meta.name(job), namespace=meta.namespace(job), uid=meta.uid(job), propagation="Background")
-        except errors.NotFound:
-            return
+            if await self.remove(JOBS, job, propagation="Background"):
+                self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
         except errors.StatusError as error:
             self.recorder.event(owner, WARNING, "FailedDelete", f"Deleted job: {error}")
             raise
-        self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
 
     def _noticed(self, owner: Object, jobs: list[Object]) -> Object:
         """The status after a look at the Jobs: who is active still, what ended."""

@@ -69,10 +69,7 @@ class DaemonSets(Workload):
         for key in [meta.key(o) for o in self.objects]:
             self.queue.add(key)
 
-    async def reconcile(self, key: str) -> float | None:
-        owner = self.objects.get(key)
-        if owner is None:
-            return None
+    async def sync(self, owner: Object) -> float | None:
         mine = await self.claim(owner)
         if meta.deleting(owner):
             return None
@@ -82,7 +79,7 @@ class DaemonSets(Workload):
         if failure is None and (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
             failure = await self._roll(owner, self.owned_by(owner), code)
         mine = self.owned_by(owner)
-        await self.update_status(self.objects.get(key) or owner, self._status(owner, mine, code))
+        await self.update_status(owner, self._status(owner, mine, code))
         await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in mine}, [update])
         if failure is not None:
             raise failure

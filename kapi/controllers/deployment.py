@@ -40,10 +40,7 @@ class Deployments(Workload):
         if deployment is not None and not rollout.rolling(deployment):
             self.queue.add(key)
 
-    async def reconcile(self, key: str) -> float | None:
-        deployment = self.objects.get(key)
-        if deployment is None:
-            return None
+    async def sync(self, deployment: Object) -> float | None:
         selector = deployment["spec"].get("selector") or {}
         if not any(selector.values()):
             text = "This deployment is selecting all pods. A non-empty selector is required."

@@ -33,28 +33,25 @@ class Disruption(Controller):
     name = "controllermanager"
 
     def setup(self) -> None:
-        self.budgets = self.watch(POD_DISRUPTION_BUDGETS)
-        self.budgets.index("namespace", namespace_keys)
+        self.objects = self.watch(POD_DISRUPTION_BUDGETS)
+        self.objects.index("namespace", namespace_keys)
         self.pods = self.watch(PODS, self._budgets_of)
         self.pods.index("namespace", namespace_keys)
         kinds = (REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, DEPLOYMENTS)
         self.scales = {r.kind: self.watch(r, self._beside) for r in kinds}
 
     def _budgets_of(self, pod: Object) -> Iterable[str]:
-        for budget in self.budgets.by("namespace", meta.namespace(pod)):
+        for budget in self.objects.by("namespace", meta.namespace(pod)):
             if labels.from_object(budget["spec"].get("selector")).matches(meta.labels(pod)):
                 yield meta.key(budget)
 
     def _beside(self, owner: Object) -> Iterable[str]:
         """A change of a scale concerns the budgets whose share depends on it."""
-        for budget in self.budgets.by("namespace", meta.namespace(owner)):
+        for budget in self.objects.by("namespace", meta.namespace(owner)):
             if not isinstance(budget["spec"].get("minAvailable"), int):
                 yield meta.key(budget)
 
-    async def reconcile(self, key: str) -> float | None:
-        budget = self.budgets.get(key)
-        if budget is None:
-            return None
+    async def sync(self, budget: Object) -> float | None:
         selector = labels.from_object(budget["spec"].get("selector"))
         chosen = [p for p in self.pods.by("namespace", meta.namespace(budget)) if selector.matches(meta.labels(p))]
         if not chosen:
@@ -148,7 +145,7 @@ class Disruption(Controller):
         new["lastTransitionTime"] = (old or {}).get("lastTransitionTime") if kept else time.stamp()
         status = {**status, "conditions": [*(c for c in status.get("conditions") or () if c["type"] != "DisruptionAllowed"), new]}
         if not same(status, budget.get("status") or {}):
-            await self.client.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, subresource="status")
+            await self.put_status(POD_DISRUPTION_BUDGETS, budget, status)
 
 
 def _go_selector(selector: Object) -> str:
@@ -167,19 +164,17 @@ class StaleDisruption(Controller):
     name = "controllermanager"
 
     def setup(self) -> None:
-        self.pods = self.watch(PODS, lambda pod: [meta.key(pod)] if _to_be_disrupted(pod) else [])
+        self.objects = self.watch(PODS, lambda pod: [meta.key(pod)] if _to_be_disrupted(pod) else [])
 
-    async def reconcile(self, key: str) -> float | None:
-        pod = self.pods.get(key)
-        condition = _to_be_disrupted(pod) if pod is not None else None
-        if pod is None or condition is None:
+    async def sync(self, pod: Object) -> float | None:
+        condition = _to_be_disrupted(pod)
+        if condition is None:
             return None
         left = time.parse(condition.get("lastTransitionTime")) + EVICTION_SECONDS - time.now()
         if left > 0:
             return left
         undone = {"type": "DisruptionTarget", "status": "False", "reason": "", "message": "", "lastTransitionTime": time.stamp()}
-        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [undone]}}
-        await self.client.patch(PODS, meta.name(pod), patch, namespace=meta.namespace(pod), kind="strategic", subresource="status")
+        await self.amend(PODS, pod, {"status": {"conditions": [undone]}}, kind="strategic", subresource="status")
         return None
 
 

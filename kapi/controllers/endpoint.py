@@ -6,7 +6,7 @@ import orjson
 
 from kapi.controllers import backends, pods
 from kapi.controllers.backends import HEADLESS, TRIGGER_TIME, Backends
-from kapi.objects import errors, meta
+from kapi.objects import meta
 from kapi.objects.resource import ENDPOINTS
 
 Object = dict[str, Any]
@@ -25,11 +25,11 @@ class Endpoints(Backends):
         self.endpoints = self.watch(ENDPOINTS)
 
     async def reconcile(self, key: str) -> float | None:
-        service = self.services.get(key)
+        service = self.objects.get(key)
         have = self.endpoints.get(key)
         if service is None:
             if have is not None and meta.labels(have).get(MANAGED_BY) == MANAGER:
-                await self._delete(have)
+                await self.remove(ENDPOINTS, have)
             return None
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName" or meta.deleting(service):
             return None
@@ -52,12 +52,6 @@ class Endpoints(Backends):
         about |= {"labels": labels, "annotations": annotations}
         made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": about, "subsets": subsets}
         await (self.client.create(ENDPOINTS, made) if have is None else self.client.update(ENDPOINTS, made))
-
-    async def _delete(self, have: Object) -> None:
-        try:
-            await self.client.delete(ENDPOINTS, meta.name(have), namespace=meta.namespace(have), uid=meta.uid(have))
-        except errors.NotFound:
-            return
 
 
 def _subsets(service: Object, members: list[Object]) -> tuple[list[Object], bool]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.backends import TRIGGER_TIME
-from kapi.objects import errors, meta
+from kapi.objects import meta
 from kapi.objects.resource import ENDPOINT_SLICES, ENDPOINTS, SERVICES
 
 Object = dict[str, Any]
@@ -46,10 +46,7 @@ class EndpointMirrors(Controller):
                 about = {**same["metadata"], "labels": made["metadata"]["labels"], "annotations": made["metadata"]["annotations"]}
                 await self.client.update(ENDPOINT_SLICES, {**same, "endpoints": made["endpoints"], "metadata": about})
         for slice in existing:
-            try:
-                await self.client.delete(ENDPOINT_SLICES, meta.name(slice), namespace=meta.namespace(slice), uid=meta.uid(slice))
-            except errors.NotFound:
-                continue
+            await self.remove(ENDPOINT_SLICES, slice)
         return None
 
 

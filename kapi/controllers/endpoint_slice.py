@@ -17,6 +17,8 @@ MANAGER = "endpointslice-controller.k8s.io"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE = "topology.kubernetes.io/zone"
+SAME_NODE = "PreferSameNode"
+NEAR = ("PreferClose", "PreferSameZone", SAME_NODE)
 FULL = 100
 Group = tuple[str, bytes]
 """(address type, ports as JSON): endpoints of one slice have these in common."""
@@ -35,6 +37,17 @@ def _identity(endpoint: Object) -> tuple[str, str]:
     return (endpoint.get("targetRef") or {}).get("uid", ""), endpoint["addresses"][0]
 
 
+def _hints(service: Object, endpoint: Object) -> Object:
+    """For whom an endpoint is: its own zone, or its own node before that, as the Service's trafficDistribution wishes."""
+    wish = service["spec"].get("trafficDistribution")
+    hints: Object = {}
+    if wish in NEAR and endpoint.get("zone"):
+        hints["forZones"] = [{"name": endpoint["zone"]}]
+    if wish == SAME_NODE and endpoint.get("nodeName"):
+        hints["forNodes"] = [{"name": endpoint["nodeName"]}]
+    return hints
+
+
 class EndpointSlices(Backends):
     name = "endpoint-slice-controller"
 
@@ -44,10 +57,10 @@ class EndpointSlices(Backends):
         self.slices = self.watch(ENDPOINT_SLICES, _service_keys)
         self.slices.index("service", _service_keys)
 
-    async def reconcile(self, key: str) -> float | None:
-        service = self.services.get(key)
-        if service is None or meta.deleting(service) or not service["spec"].get("selector"):
+    async def sync(self, service: Object) -> float | None:
+        if meta.deleting(service) or not service["spec"].get("selector"):
             return None
+        key = meta.key(service)
         if service["spec"].get("type") == "ExternalName":
             return None
         wanted: dict[Group, list[Object]] = {}
@@ -85,6 +98,8 @@ class EndpointSlices(Backends):
             made["nodeName"] = node
             if zone := meta.labels(self.nodes.get(node) or {}).get(ZONE):
                 made["zone"] = zone
+        if ready and (hints := _hints(service, made)):
+            made["hints"] = hints
         return {**made, "targetRef": backends.reference(pod)}
 
     async def _sync(self, service: Object, group: Group, have: list[Object], wanted: list[Object] | None, stamp: str) -> None:
@@ -105,7 +120,7 @@ class EndpointSlices(Backends):
                 placeholder = placeholder and bool(stay)
                 await self._update(service, slice, stay, stamp)
             else:
-                await self._delete(slice)
+                await self.remove(ENDPOINT_SLICES, slice)
         for start in range(0, len(rest), FULL):
             await self._create(service, group, rest[start : start + FULL], stamp)
         if placeholder and not have:
@@ -135,12 +150,6 @@ class EndpointSlices(Backends):
                 raise
             self.recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
             raise
-
-    async def _delete(self, slice: Object) -> None:
-        try:
-            await self.client.delete(ENDPOINT_SLICES, meta.name(slice), namespace=meta.namespace(slice), uid=meta.uid(slice))
-        except errors.NotFound:
-            return
 
     def _labels(self, service: Object) -> dict[str, str]:
         """The service's own labels, and those that say whose slice it is."""

@@ -21,7 +21,7 @@ class EphemeralVolumes(Controller):
     name = "ephemeral-volume-controller"
 
     def setup(self) -> None:
-        self.pods = self.watch(PODS, lambda pod: [meta.key(pod)] if any(_volumes(pod)) else [])
+        self.objects = self.watch(PODS, lambda pod: [meta.key(pod)] if any(_volumes(pod)) else [])
         self.claims = self.watch(PERSISTENT_VOLUME_CLAIMS, self._pod_of)
 
     def _pod_of(self, claim: Object) -> Iterable[str]:
@@ -29,10 +29,10 @@ class EphemeralVolumes(Controller):
         if ref is not None and ref["kind"] == "Pod":
             yield f"{meta.namespace(claim)}/{ref['name']}"
 
-    async def reconcile(self, key: str) -> float | None:
-        pod = self.pods.get(key)
-        if pod is None or meta.deleting(pod) or pods.finished(pod):
+    async def sync(self, pod: Object) -> float | None:
+        if meta.deleting(pod) or pods.finished(pod):
             return None
+        key = meta.key(pod)
         for volume in _volumes(pod):
             name = f"{meta.name(pod)}-{volume['name']}"
             have = self.claims.get(f"{meta.namespace(pod)}/{name}")

@@ -65,10 +65,7 @@ class History:
         idle = [r for r in self.of(owner) if meta.name(r) not in kept | used and meta.labels(r).get(HASH_LABEL) not in used]
         surplus = len(idle) - (10 if limit is None else limit)
         for revision in idle[: max(surplus, 0)]:
-            try:
-                await self._controller.client.delete(CONTROLLER_REVISIONS, meta.name(revision), namespace=meta.namespace(revision))
-            except errors.NotFound:
-                continue
+            await self._controller.remove(CONTROLLER_REVISIONS, revision)
 
 
 def template(revision: Object) -> Object:

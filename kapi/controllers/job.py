@@ -11,7 +11,7 @@ from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
 from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Tally, Verdict
 from kapi.controllers.workload import BURST, NORMAL, WARNING, Workload
-from kapi.objects import errors, meta, time
+from kapi.objects import meta, time
 from kapi.objects.errors import StatusError
 from kapi.objects.resource import JOBS, PODS
 
@@ -158,16 +158,8 @@ class Jobs(Workload):
 
     async def _untrack(self, counted: Sequence[Object]) -> None:
         """Take the finalizer off; raises the first failure after all have been tried."""
-
-        async def one(pod: Object) -> None:
-            kept = [f for f in meta.finalizers(pod) if f != FINALIZER]
-            about = {"uid": meta.uid(pod), "resourceVersion": meta.resource_version(pod), "finalizers": kept or None}
-            try:
-                await self.client.patch(PODS, meta.name(pod), {"metadata": about}, namespace=meta.namespace(pod))
-            except errors.NotFound:
-                return
-
-        error = await workload.all_of([one(p) for p in counted if rules.tracked(p)])
+        tracked = [(pod, [f for f in meta.finalizers(pod) if f != FINALIZER]) for pod in counted if rules.tracked(pod)]
+        error = await workload.all_of([self.keep_finalizers(PODS, pod, kept) for pod, kept in tracked])
         if error is not None:
             raise error
 

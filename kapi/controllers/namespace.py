@@ -74,7 +74,7 @@ class Namespaces(Controller):
         if conditions == meta.path(namespace, "status", "conditions"):
             return namespace
         status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": conditions}
-        return await self.client.update(NAMESPACES, {**namespace, "status": status}, subresource="status")
+        return await self.put_status(NAMESPACES, namespace, status)
 
     async def _empty(self, name: str, found: Discovery) -> Remains:
         """Delete what is in the namespace; other kinds only once there are no pods left, so that what pods use outlives them."""
@@ -102,7 +102,7 @@ class Namespaces(Controller):
             else:
                 for item in listed["items"]:
                     if not meta.deleting(item):
-                        await self._delete(resource, item)
+                        await self.remove(resource, item, propagation="Background")
             left = (await self.client.list(resource, namespace, metadata=True)).get("items") or ()
         except errors.StatusError as error:
             if not isinstance(error, errors.NotFound | errors.MethodNotAllowed):
@@ -112,12 +112,6 @@ class Namespaces(Controller):
             remains.counts[f"{resource.plural}.{resource.group}"] = len(left)
         for item in left:
             remains.finalizers.update(meta.finalizers(item))
-
-    async def _delete(self, resource: Resource, item: Object) -> None:
-        try:
-            await self.client.delete(resource, meta.name(item), namespace=meta.namespace(item), propagation="Background")
-        except errors.NotFound:
-            return
 
 
 def _conditions(old: list[Object], found: Discovery, remains: Remains) -> list[Object]:

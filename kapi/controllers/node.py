@@ -4,6 +4,7 @@ A renewed lease or a fresh status is a sign of life, timed by this process's own
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,8 +71,8 @@ class NodeLifecycle(Controller):
         self._seen: dict[str, float] = {}
         self._registered: set[str] = set()
         self._evicting = False
-        self.nodes = self.informer(NODES)
-        self.nodes.on(self._node_changed)
+        self.objects = self.informer(NODES)
+        self.objects.on(self._node_changed)
         self.pods = self.informer(PODS)
         self.pods.index("node", node_keys)
         self.leases = self.context.informers.select(LEASES, namespace=NODE_NAMESPACE)
@@ -86,10 +87,10 @@ class NodeLifecycle(Controller):
             self._say(old or {}, "RemovingNode", f"event: Removing Node {name} from Controller")
         elif old is None or self._heartbeat(old) != self._heartbeat(new):
             self._seen[name] = self._now()
-        alive = any(ready(n) == "True" for n in self.nodes)
+        alive = any(ready(n) == "True" for n in self.objects)
         if alive != self._evicting:
             self._evicting = alive
-            for node in self.nodes:
+            for node in self.objects:
                 self.queue.add(meta.name(node))
         self.queue.add(name)
 
@@ -103,10 +104,8 @@ class NodeLifecycle(Controller):
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def reconcile(self, key: str) -> float | None:
-        node = self.nodes.get(key)
-        if node is None:
-            return None
+    async def sync(self, node: Object) -> float | None:
+        key = meta.key(node)
         if key not in self._registered:
             self._registered.add(key)
             self._say(node, "RegisteredNode", f"event: Registered Node {key} in Controller")
@@ -141,7 +140,7 @@ class NodeLifecycle(Controller):
                 told = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
                 conditions[conditions.index(known)] = {**known, "status": "Unknown", **told, "lastTransitionTime": now}
         status = {**(node.get("status") or {}), "conditions": conditions}
-        node = await self.client.update(NODES, {**node, "status": status}, subresource="status")
+        node = await self.put_status(NODES, node, status)
         if was == "True":
             self._say(node, "NodeNotReady", "status is now: NodeNotReady")
         return node
@@ -162,10 +161,6 @@ class NodeLifecycle(Controller):
             if condition is None or condition.get("status") != "True":
                 continue
             new = {**condition, "status": "False", "lastTransitionTime": time.stamp()}
-            patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [new]}}
-            try:
-                where = meta.namespace(pod)
-                await self.client.patch(PODS, meta.name(pod), patch, namespace=where, kind="strategic", subresource="status")
-            except (errors.NotFound, errors.Conflict):
-                continue
-            self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+            with contextlib.suppress(errors.Conflict):
+                if await self.amend(PODS, pod, {"status": {"conditions": [new]}}, kind="strategic", subresource="status"):
+                    self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")

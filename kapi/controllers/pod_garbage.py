@@ -85,12 +85,9 @@ class PodGarbageCollector(Controller):
         return False
 
     async def _end(self, pod: Object, why: str) -> None:
-        try:
-            if why and not pods.finished(pod):
-                await disrupt(self.client, pod, "DeletionByPodGC", why, phase="Failed")
-            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod), grace=0)
-        except errors.NotFound:
-            return
+        if why and not pods.finished(pod):
+            await disrupt(self, pod, "DeletionByPodGC", why, phase="Failed")
+        await self.remove(PODS, pod, grace=0)
 
     async def _thin_out(self) -> None:
         """Delete the oldest ended pods beyond the limit."""

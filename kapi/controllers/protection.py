@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
 from kapi.controllers import pods
-from kapi.objects import errors, meta
+from kapi.objects import meta
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource
 
 Object = dict[str, Any]
@@ -30,23 +30,13 @@ class _Protection(Controller):
     def in_use(self, obj: Object) -> bool:
         raise AssertionError("says the subclass")
 
-    async def reconcile(self, key: str) -> float | None:
-        obj = self.objects.get(key)
-        if obj is None:
-            return None
+    async def sync(self, obj: Object) -> float | None:
         have = meta.finalizers(obj)
         if not meta.deleting(obj) and self.finalizer not in have:
-            await self._set(obj, [*have, self.finalizer])
+            await self.keep_finalizers(self.resource, obj, [*have, self.finalizer])
         elif meta.deleting(obj) and self.finalizer in have and not self.in_use(obj):
-            await self._set(obj, [f for f in have if f != self.finalizer])
+            await self.keep_finalizers(self.resource, obj, [f for f in have if f != self.finalizer])
         return None
-
-    async def _set(self, obj: Object, finalizers: list[str]) -> None:
-        about = {"uid": meta.uid(obj), "resourceVersion": meta.resource_version(obj), "finalizers": finalizers or None}
-        try:
-            await self.client.patch(self.resource, meta.name(obj), {"metadata": about}, namespace=meta.namespace(obj) or None)
-        except errors.NotFound:
-            return
 
 
 class ClaimProtection(_Protection):

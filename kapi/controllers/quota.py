@@ -43,8 +43,8 @@ class Quotas(Controller):
     name = "resourcequota-controller"
 
     def setup(self) -> None:
-        self.quotas = self.watch(RESOURCE_QUOTAS)
-        self.quotas.index("namespace", namespace_keys)
+        self.objects = self.watch(RESOURCE_QUOTAS)
+        self.objects.index("namespace", namespace_keys)
         self._sources: dict[tuple[str, str], Informer] = {}
         for resource in WHOLE:
             self._source(resource, self.informer(resource))
@@ -57,18 +57,15 @@ class Quotas(Controller):
 
     def _changed(self, resource: Resource, old: Object | None, new: Object | None) -> None:
         """Things that come are charged for already; what goes, ends or changes its size has to be counted again."""
-        if not len(self.quotas):
+        if not len(self.objects):
             return
         obj = new or old or {}
         if old is not None and new is not None and _weight(resource, old) == _weight(resource, new):
             return
-        for quota in self.quotas.by("namespace", meta.namespace(obj)):
+        for quota in self.objects.by("namespace", meta.namespace(obj)):
             self.queue.add(meta.key(quota))
 
-    async def reconcile(self, key: str) -> float | None:
-        quota = self.quotas.get(key)
-        if quota is None:
-            return None
+    async def sync(self, quota: Object) -> float | None:
         hard = quota["spec"].get("hard") or {}
         used = dict.fromkeys(hard, quantity.parse("0"))
         for group, plural in {concerned(name) for name in hard}:
@@ -80,7 +77,7 @@ class Quotas(Controller):
                     used[name] = used[name].plus(amounts[name])
         status = {"hard": hard, "used": {name: str(amount) for name, amount in used.items()}}
         if status != {k: (quota.get("status") or {}).get(k) for k in status}:
-            await self.client.update(RESOURCE_QUOTAS, {**quota, "status": status}, subresource="status")
+            await self.put_status(RESOURCE_QUOTAS, quota, status)
         return None
 
     def _amounts(self, quota: Object, informer: Informer) -> Iterator[usage.Usage]:

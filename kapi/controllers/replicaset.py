@@ -16,17 +16,14 @@ class ReplicaSets(Workload):
     name = "replicaset-controller"
     resource = REPLICA_SETS
 
-    async def reconcile(self, key: str) -> float | None:
-        owner = self.objects.get(key)
-        if owner is None:
-            return None
+    async def sync(self, owner: Object) -> float | None:
         mine = await self.claim(owner)
         wanted = owner["spec"].get("replicas", 1)
         active = [p for p in mine if pods.active(p)]
         failure: Failure = None
         if not meta.deleting(owner) and len(active) != wanted:
             failure = await self._scale(owner, active, wanted - len(active))
-        current = self.objects.get(key) or owner
+        current = self.objects.get(meta.key(owner)) or owner
         mine = [p for p in self.owned_by(owner) if not pods.finished(p)]
         await self.update_status(current, self._status(current, mine, wanted - len(active), failure))
         if failure is not None:

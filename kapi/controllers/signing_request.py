@@ -10,7 +10,7 @@ from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.settings import Settings
-from kapi.objects import errors, meta, time
+from kapi.objects import meta, time
 from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
 
 Object = dict[str, Any]
@@ -88,7 +88,7 @@ def read(pem: bytes) -> Object:
 
 class _Requests(Controller):
     def setup(self) -> None:
-        self.requests = self.watch(CERTIFICATE_SIGNING_REQUESTS)
+        self.objects = self.watch(CERTIFICATE_SIGNING_REQUESTS)
 
     def pem(self, request: Object) -> bytes:
         return base64.b64decode(request["spec"]["request"])
@@ -110,9 +110,8 @@ class RequestApproval(_Requests):
         ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview."),
     )
 
-    async def reconcile(self, key: str) -> float | None:
-        request = self.requests.get(key)
-        if request is None or condition(request, "Approved") or condition(request, "Denied"):
+    async def sync(self, request: Object) -> float | None:
+        if condition(request, "Approved") or condition(request, "Denied"):
             return None
         if request["spec"].get("signerName") != "kubernetes.io/kube-apiserver-client-kubelet":
             return None
@@ -145,9 +144,9 @@ class RequestSigning(_Requests):
 
     name = "certificate-controller"
 
-    async def reconcile(self, key: str) -> float | None:
-        request, settings = self.requests.get(key), self.context.settings
-        if request is None or not isinstance(settings, Settings) or not settings.signing_key_file:
+    async def sync(self, request: Object) -> float | None:
+        settings = self.context.settings
+        if not isinstance(settings, Settings) or not settings.signing_key_file:
             return None
         signed = (request.get("status") or {}).get("certificate")
         if signed or not condition(request, "Approved") or condition(request, "Denied") or condition(request, "Failed"):
@@ -163,7 +162,7 @@ class RequestSigning(_Requests):
             await self.note(request, "Failed", "SignerValidationFailure", why, "status")
             return None
         status = {**(request.get("status") or {}), "certificate": base64.b64encode(certificate).decode()}
-        await self.client.update(CERTIFICATE_SIGNING_REQUESTS, {**request, "status": status}, subresource="status")
+        await self.put_status(CERTIFICATE_SIGNING_REQUESTS, request, status)
         return None
 
     def _sign(self, request: Object, settings: Settings) -> bytes:
@@ -179,20 +178,13 @@ class RequestCleaning(_Requests):
 
     name = "certificate-controller"
 
-    async def reconcile(self, key: str) -> float | None:
-        request = self.requests.get(key)
-        if request is None:
-            return None
+    async def sync(self, request: Object) -> float | None:
         state = next((t for t in ("Failed", "Denied", "Approved") if condition(request, t)), "")
         since = meta.metadata(request)["creationTimestamp"]
         if state:
             found = meta.condition(request, state) or {}
             since = found.get("lastUpdateTime") or since
         left = time.parse(since) + KEEP[state] - time.now()
-        if left > 0:
-            return left
-        try:
-            await self.client.delete(CERTIFICATE_SIGNING_REQUESTS, key, uid=meta.uid(request))
-        except errors.NotFound:
-            return None
-        return None
+        if left <= 0:
+            await self.remove(CERTIFICATE_SIGNING_REQUESTS, request)
+        return left if left > 0 else None

@@ -25,10 +25,7 @@ class StatefulSets(Workload):
         self.claims = self.informer(PERSISTENT_VOLUME_CLAIMS)
         self.history = History(self)
 
-    async def reconcile(self, key: str) -> float | None:
-        owner = self.objects.get(key)
-        if owner is None:
-            return None
+    async def sync(self, owner: Object) -> float | None:
         mine = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]
         if meta.deleting(owner):
             return None
@@ -41,7 +38,7 @@ class StatefulSets(Workload):
         except errors.StatusError as error:
             failure = error
         mine = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
-        await self.update_status(self.objects.get(key) or owner, self._status(owner, mine, current, update))
+        await self.update_status(owner, self._status(owner, mine, current, update))
         await self.history.truncate(owner, {revision_of(p) for p in mine}, [current, update])
         if failure is not None:
             raise failure
@@ -134,13 +131,11 @@ class StatefulSets(Workload):
     async def _delete(self, owner: Object, pod: Object) -> None:
         what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         try:
-            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
-        except errors.NotFound:
-            return
+            if await self.remove(PODS, pod):
+                self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"{what} successful")
         except errors.StatusError as error:
             self.recorder.event(owner, WARNING, "FailedDelete", f"{what} failed error: {error}")
             raise
-        self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"{what} successful")
 
     async def _make_claims(self, owner: Object, number: int, pod: str) -> None:
         for claim in stateful_pod.claims(self, owner, number):
@@ -164,8 +159,7 @@ class StatefulSets(Workload):
                 continue
             wanted = stateful_pod.claim_owners(self, owner, pod, claim, retired=retired)
             if wanted != meta.owners(claim):
-                patch = {"metadata": {"uid": meta.uid(claim), "ownerReferences": wanted or None}}
-                await self.client.patch(PERSISTENT_VOLUME_CLAIMS, name, patch, namespace=meta.namespace(claim))
+                await self.amend(PERSISTENT_VOLUME_CLAIMS, claim, {"metadata": {"ownerReferences": wanted or None}})
 
     def _status(self, owner: Object, mine: list[Object], current: Object, update: Object) -> Object:
         old, now = owner.get("status") or {}, time.now()

@@ -5,10 +5,10 @@ When a pod has to go is computed from the taint's timeAdded each time: nothing i
 
 from typing import Any
 
-from kapi.client import Client, Controller
+from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.controllers.node import node_keys
-from kapi.objects import errors, meta, placement, time
+from kapi.objects import meta, placement, time
 from kapi.objects.resource import NODES, PODS
 
 Object = dict[str, Any]
@@ -37,10 +37,10 @@ class TaintEviction(Controller):
 
     def setup(self) -> None:
         self._marked: set[str] = set()
-        self.pods = self.informer(PODS)
-        self.pods.index("node", node_keys)
+        self.objects = self.informer(PODS)
+        self.objects.index("node", node_keys)
         self.nodes = self.informer(NODES)
-        self.pods.on(self._pod_changed)
+        self.objects.on(self._pod_changed)
         self.nodes.on(self._node_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
@@ -51,13 +51,13 @@ class TaintEviction(Controller):
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None and no_execute(old) != no_execute(new):
-            for pod in self.pods.by("node", meta.name(new)):
+            for pod in self.objects.by("node", meta.name(new)):
                 self.queue.add(meta.key(pod))
 
-    async def reconcile(self, key: str) -> float | None:
-        pod = self.pods.get(key)
-        if pod is None or meta.deleting(pod):
+    async def sync(self, pod: Object) -> float | None:
+        if meta.deleting(pod):
             return None
+        key = meta.key(pod)
         taints = [t for name in node_keys(pod) for t in no_execute(self.nodes.get(name))]
         at = due(pod, taints) if taints else None
         if at is None:
@@ -74,19 +74,15 @@ class TaintEviction(Controller):
 
     async def _evict(self, pod: Object) -> None:
         self.recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
-        try:
-            if not pods.finished(pod):
-                await disrupt(self.client, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
-            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
-        except errors.NotFound:
-            return
+        if not pods.finished(pod):
+            await disrupt(self, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+        await self.remove(PODS, pod)
 
 
-async def disrupt(client: Client, pod: Object, reason: str, message: str, *, phase: str = "") -> None:
+async def disrupt(controller: Controller, pod: Object, reason: str, message: str, *, phase: str = "") -> None:
     """Say in the pod's status that somebody ends it from outside, and why."""
     condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message, "lastTransitionTime": time.stamp()}
     status: Object = {"conditions": [condition]}
     if phase:
         status["phase"] = phase
-    patch = {"metadata": {"uid": meta.uid(pod)}, "status": status}
-    await client.patch(PODS, meta.name(pod), patch, namespace=meta.namespace(pod), kind="strategic", subresource="status")
+    await controller.amend(PODS, pod, {"status": status}, kind="strategic", subresource="status")

@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import job_rules
-from kapi.objects import errors, meta, time
+from kapi.objects import meta, time
 from kapi.objects.resource import JOBS
 
 Object = dict[str, Any]
@@ -14,21 +14,16 @@ class TimeToLive(Controller):
     name = "ttl-after-finished-controller"
 
     def setup(self) -> None:
-        self.jobs = self.watch(JOBS, lambda job: [meta.key(job)] if self._mortal(job) else [])
+        self.objects = self.watch(JOBS, lambda job: [meta.key(job)] if self._mortal(job) else [])
 
     def _mortal(self, job: Object) -> bool:
         return job["spec"].get("ttlSecondsAfterFinished") is not None and job_rules.finished(job) and not meta.deleting(job)
 
-    async def reconcile(self, key: str) -> float | None:
-        job = self.jobs.get(key)
-        if job is None or not self._mortal(job):
+    async def sync(self, job: Object) -> float | None:
+        if not self._mortal(job):
             return None
         ended = max(time.parse(c.get("lastTransitionTime")) for c in job["status"]["conditions"] if c["type"] in ("Complete", "Failed"))
         left = ended + float(job["spec"]["ttlSecondsAfterFinished"]) - time.now()
-        if left > 0:
-            return left
-        try:
-            await self.client.delete(JOBS, meta.name(job), namespace=meta.namespace(job), uid=meta.uid(job), propagation="Foreground")
-        except errors.NotFound:
-            return None
-        return None
+        if left <= 0:
+            await self.remove(JOBS, job, propagation="Foreground")
+        return left if left > 0 else None

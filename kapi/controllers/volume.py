@@ -143,13 +143,13 @@ class VolumeBinder(Controller):
         old = claim.get("status") or {}
         status = {**old, "phase": phase, **more}
         if status != old:
-            await self.client.update(PERSISTENT_VOLUME_CLAIMS, {**claim, "status": status}, subresource="status")
+            await self.put_status(PERSISTENT_VOLUME_CLAIMS, claim, status)
 
     async def _lost(self, claim: Object, reason: str, message: str) -> None:
         if meta.path(claim, "status", "phase") != "Lost":
             self.recorder.event(claim, WARNING, reason, message)
             status = {k: v for k, v in (claim.get("status") or {}).items() if k not in ("capacity", "accessModes")}
-            await self.client.update(PERSISTENT_VOLUME_CLAIMS, {**claim, "status": {**status, "phase": "Lost"}}, subresource="status")
+            await self.put_status(PERSISTENT_VOLUME_CLAIMS, claim, {**status, "phase": "Lost"})
 
     async def _volume(self, volume: Object) -> None:
         ref = volume["spec"].get("claimRef")
@@ -173,4 +173,4 @@ class VolumeBinder(Controller):
         status = {"phase": phase} | ({"message": message, "reason": "VolumeFailedDelete"} if message else {})
         if message:
             self.recorder.event(volume, WARNING, "VolumeFailedDelete", message)
-        return await self.client.update(PERSISTENT_VOLUMES, {**volume, "status": status}, subresource="status")
+        return await self.put_status(PERSISTENT_VOLUMES, volume, status)

@@ -4,6 +4,7 @@ The controllerRef rules: an object has one controller; a controller adopts orpha
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
@@ -127,11 +128,8 @@ class Workload(Controller):
         await self._patch_owner(dependent, {"$patch": "delete", "uid": meta.uid(owner)})
 
     async def _patch_owner(self, dependent: Object, ref: Object) -> None:
-        patch = {"metadata": {"ownerReferences": [ref], "uid": meta.uid(dependent)}}
-        try:
-            await self.client.patch(self.owned, meta.name(dependent), patch, namespace=meta.namespace(dependent), kind="strategic")
-        except (errors.NotFound, errors.Invalid):
-            return
+        with contextlib.suppress(errors.Invalid):
+            await self.amend(self.owned, dependent, {"metadata": {"ownerReferences": [ref]}}, kind="strategic")
 
     def reference(self, owner: Object) -> Object:
         return meta.owner_reference(owner, api_version=self.resource.api_version, kind=self.resource.kind)
@@ -157,19 +155,18 @@ class Workload(Controller):
 
     async def delete_pod(self, owner: Object, pod: Object) -> None:
         try:
-            await self.client.delete(PODS, meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
-        except (errors.NotFound, errors.Conflict):
+            if await self.remove(PODS, pod):
+                self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
+        except errors.Conflict:
             return
         except errors.StatusError as error:
             self.recorder.event(owner, WARNING, "FailedDelete", f"Error deleting: {error}")
             raise
-        self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def update_status(self, obj: Object, status: Object) -> Object:
-        """PUT /status when it differs from what is there; returns the object as it is then."""
-        if same(status, obj.get("status") or {}):
-            return obj
-        return await self.client.update(self.resource, {**obj, "status": status}, subresource="status")
+        """PUT /status when it differs from what is there now; returns the object as it is then."""
+        obj = self.objects.get(meta.key(obj)) or obj
+        return obj if same(status, obj.get("status") or {}) else await self.put_status(self.resource, obj, status)
 
 
 def same(a: Object, b: Object) -> bool:

@@ -6,7 +6,7 @@ from kapi.controllers.endpoint import Endpoints
 from kapi.controllers.endpoint_mirror import EndpointMirrors
 from kapi.controllers.endpoint_slice import EndpointSlices
 from kapi.objects import meta
-from kapi.objects.resource import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
+from kapi.objects.resource import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from tests.controllers.story import Cluster, story
 
 Object = dict[str, Any]
@@ -131,3 +131,17 @@ async def test_endpoints_written_by_hand_are_mirrored(cluster: Cluster) -> None:
     cluster.api.remove(ENDPOINTS, made)
     await cluster.settle()
     assert slices(cluster) == []
+
+
+@story
+async def test_hints_for_near_clients(cluster: Cluster) -> None:
+    cluster.api.create(NODES, {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "z1"}}, "spec": {}})
+    made = cluster.api.create(SERVICES, service(trafficDistribution="PreferSameZone"))
+    await cluster.run(EndpointSlices)
+    add_pod(cluster, 0)
+    add_pod(cluster, 1, ready=False)
+    await cluster.settle()
+    assert [e.get("hints") for e in slices(cluster)[0]["endpoints"]] == [{"forZones": [{"name": "z1"}]}, None]
+    cluster.api.set(SERVICES, made, spec={**made["spec"], "trafficDistribution": "PreferSameNode"})
+    await cluster.settle()
+    assert slices(cluster)[0]["endpoints"][0]["hints"] == {"forZones": [{"name": "z1"}], "forNodes": [{"name": "n1"}]}
