@@ -3,8 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_mirror, is_pod, spec_containers
-from kapi.objects.resource import SERVICE_ACCOUNTS, Resource
+from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_mirror, spec_containers
+from kapi.objects.resource import SERVICE_ACCOUNTS
 from kapi.registry.review import Review
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -30,16 +30,9 @@ def token_volume(name: str) -> Object:
     return {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
 
 
-class ServiceAccount(Plugin):
+class ServiceAccount(ReadingPlugin):
     name = "ServiceAccount"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        if not is_pod(resource):
-            return False
-        return (operation == CREATE and not subresource) or (operation == UPDATE and subresource == "ephemeralcontainers")
+    about = {CREATE: ("pods",), UPDATE: ("pods/ephemeralcontainers",)}
 
     def mutate(self, review: Review) -> None:
         pod = review.new or {}

@@ -6,16 +6,12 @@ from typing import Any
 
 from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Object, Plugin, forbidden
 from kapi.objects.causes import go_quote
-from kapi.objects.resource import Resource
 from kapi.objects.user import MASTERS, Attributes
 from kapi.registry.review import Review
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 _GROUP = "certificates.k8s.io"
-
-
-def _is_request(resource: Resource) -> bool:
-    return (resource.group, resource.plural) == (_GROUP, "certificatesigningrequests")
+_REQUESTS = f"certificatesigningrequests.{_GROUP}"
 
 
 def permitted(authorizer: Authorizer, review: Review, verb: str, signer: str) -> bool:
@@ -27,12 +23,10 @@ def permitted(authorizer: Authorizer, review: Review, verb: str, signer: str) ->
 
 class CertificateApproval(Plugin):
     name = "CertificateApproval"
+    about = {UPDATE: (f"{_REQUESTS}/approval",)}
 
     def __init__(self, authorizer: Authorizer) -> None:
         self.authorizer = authorizer
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == UPDATE and subresource == "approval" and _is_request(resource)
 
     def validate(self, review: Review) -> None:
         signer = ((review.old or {}).get("spec") or {}).get("signerName", "")
@@ -42,12 +36,10 @@ class CertificateApproval(Plugin):
 
 class CertificateSigning(Plugin):
     name = "CertificateSigning"
+    about = {UPDATE: (f"{_REQUESTS}/status",)}
 
     def __init__(self, authorizer: Authorizer) -> None:
         self.authorizer = authorizer
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == UPDATE and subresource == "status" and _is_request(resource)
 
     def validate(self, review: Review) -> None:
         old, new = (review.old or {}), (review.new or {})
@@ -65,9 +57,7 @@ def _signed(request: Object) -> tuple[Any, Any]:
 
 class CertificateSubjectRestriction(Plugin):
     name = "CertificateSubjectRestriction"
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and not subresource and _is_request(resource)
+    about = {CREATE: (_REQUESTS,)}
 
     def validate(self, review: Review) -> None:
         spec = (review.new or {}).get("spec") or {}

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_pod
 from kapi.objects import quantity
-from kapi.objects.resource import LIMIT_RANGES, Resource
+from kapi.objects.resource import LIMIT_RANGES
 from kapi.objects.usage import sum_of
 from kapi.registry.review import Review
 
@@ -12,17 +12,9 @@ ANNOTATION = "kubernetes.io/limit-ranger"
 Amounts = dict[str, Any]
 
 
-class LimitRanger(Plugin):
+class LimitRanger(ReadingPlugin):
     name = "LimitRanger"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        if is_pod(resource):
-            return (operation == CREATE and not subresource) or (operation == UPDATE and subresource == "resize")
-        claim = (resource.group, resource.plural) == ("", "persistentvolumeclaims")
-        return claim and not subresource and operation in (CREATE, UPDATE)
+    about = {CREATE: ("pods", "persistentvolumeclaims"), UPDATE: ("pods/resize", "persistentvolumeclaims")}
 
     def _items(self, review: Review) -> list[list[Object]]:
         return [(r.get("spec") or {}).get("limits") or [] for r in self.reader.list(LIMIT_RANGES, review.namespace)]

@@ -1,6 +1,6 @@
 """NamespaceLifecycle: nothing is created in a namespace that is missing or going away, and three namespaces never go."""
 
-from kapi.admission.plugin import CREATE, DELETE, Plugin, Reader, forbidden
+from kapi.admission.plugin import CREATE, DELETE, ReadingPlugin, forbidden
 from kapi.objects import errors
 from kapi.objects.resource import NAMESPACES, Resource
 from kapi.registry.review import Review
@@ -8,11 +8,8 @@ from kapi.registry.review import Review
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 
 
-class NamespaceLifecycle(Plugin):
+class NamespaceLifecycle(ReadingPlugin):
     name = "NamespaceLifecycle"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         if resource.plural == "namespaces" and not resource.group:

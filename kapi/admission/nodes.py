@@ -1,7 +1,7 @@
 """Plugins on nodes: NodeRestriction keeps a kubelet to its own node and pods; TaintNodesByCondition starts nodes as not ready."""
 
 from kapi.admission.accounts import secret_names
-from kapi.admission.plugin import CREATE, DELETE, UPDATE, Object, Plugin, Reader, forbidden, is_mirror, spec_containers
+from kapi.admission.plugin import CREATE, DELETE, UPDATE, Object, Plugin, ReadingPlugin, forbidden, is_mirror, spec_containers
 from kapi.objects import errors
 from kapi.objects.causes import go_quote
 from kapi.objects.resource import NODES, PODS, Resource
@@ -32,9 +32,7 @@ class TaintNodesByCondition(Plugin):
     """A new node takes no pods until it reports that it is ready."""
 
     name = "TaintNodesByCondition"
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and not subresource and (resource.group, resource.plural) == ("", "nodes")
+    about = {CREATE: ("nodes",)}
 
     def mutate(self, review: Review) -> None:
         node = review.new or {}
@@ -43,11 +41,8 @@ class TaintNodesByCondition(Plugin):
             node["spec"] = {**(node.get("spec") or {}), "taints": [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]}
 
 
-class NodeRestriction(Plugin):
+class NodeRestriction(ReadingPlugin):
     name = "NodeRestriction"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         return operation in (CREATE, UPDATE, DELETE) and (resource.group, resource.plural) in _WATCHED

@@ -3,8 +3,8 @@
 A plugin overrides `handles` and `mutate` or `validate`; these may be coroutines, the plain ones cost nothing to await.
 """
 
-from collections.abc import Awaitable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Protocol
 
 from kapi.objects import errors
 from kapi.objects.resource import PODS, Resource
@@ -30,10 +30,12 @@ class Plugin:
     """One link of the chain."""
 
     name = ""
+    about: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What it cares for, by operation: "pods", "pods/resize", "ingresses.networking.k8s.io"."""
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         """Whether the plugin cares at all; asked once per kind of request and remembered."""
-        return False
+        return (f"{resource.qualified}/{subresource}" if subresource else resource.qualified) in self.about.get(operation, ())
 
     def mutate(self, review: Review) -> Awaitable[None] | None:
         """Change `review.new` in place, or refuse."""
@@ -92,6 +94,13 @@ class Reader:
         else:
             self._lists.pop(prefix, None)
         return found
+
+
+class ReadingPlugin(Plugin):
+    """A plugin that looks at other objects."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
 
 
 def subject(review: Review) -> str:

@@ -1,7 +1,7 @@
 """PodSecurity: namespaces say by label which Pod Security Standard their pods must meet (enforce), and are told of (warn, audit)."""
 
 from kapi.admission import pod_security_checks as checks
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_pod
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 from kapi.registry.review import Review
 
@@ -31,11 +31,8 @@ def violations(level: str, meta: Object, spec: Object) -> str:
     return ", ".join(f"{reason} ({detail})" for reason, detail in found)
 
 
-class PodSecurity(Plugin):
+class PodSecurity(ReadingPlugin):
     name = "PodSecurity"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         if operation not in (CREATE, UPDATE) or subresource not in ("", "ephemeralcontainers"):

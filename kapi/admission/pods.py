@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, ReadingPlugin, forbidden, is_pod
 from kapi.objects import quantity
 from kapi.objects.causes import go_quote
 from kapi.objects.meta import clone
-from kapi.objects.resource import NODES, PRIORITY_CLASSES, RUNTIME_CLASSES, Resource
+from kapi.objects.resource import NODES, PRIORITY_CLASSES, RUNTIME_CLASSES
 from kapi.registry.review import Review
 
 SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -18,18 +18,11 @@ TOPOLOGY_LABELS = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region
 _GIVEN = "must not be provided in pod spec; priority admission controller computed {} from the given PriorityClass name"
 
 
-class Priority(Plugin):
+class Priority(ReadingPlugin):
     """Turns a class name into the number; keeps the default class single."""
 
     name = "Priority"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        if subresource or operation not in (CREATE, UPDATE):
-            return False
-        return is_pod(resource) or resource.plural == "priorityclasses"
+    about = dict.fromkeys((CREATE, UPDATE), ("pods", "priorityclasses.scheduling.k8s.io"))
 
     def mutate(self, review: Review) -> None:
         if not is_pod(review.kind.resource):
@@ -86,9 +79,7 @@ class DefaultTolerationSeconds(Plugin):
     """A pod outlives five minutes of trouble with its node, unless it says otherwise."""
 
     name = "DefaultTolerationSeconds"
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return is_pod(resource) and not subresource and operation in (CREATE, UPDATE)
+    about = dict.fromkeys((CREATE, UPDATE), ("pods",))
 
     def mutate(self, review: Review) -> None:
         spec = (review.new or {})["spec"]
@@ -106,16 +97,11 @@ def _tolerated(key: str) -> Object:
     return {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
 
 
-class RuntimeClass(Plugin):
+class RuntimeClass(ReadingPlugin):
     """A pod's runtime class must exist; its overhead and node choice become the pod's."""
 
     name = "RuntimeClass"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return is_pod(resource) and not subresource and operation == CREATE
+    about = {CREATE: ("pods",)}
 
     def _class(self, review: Review) -> Object | None:
         name = (review.new or {})["spec"].get("runtimeClassName")
@@ -167,16 +153,11 @@ def _same_amounts(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return a.keys() == b.keys() and all(quantity.compare(a[key], b[key]) == 0 for key in a)
 
 
-class PodTopologyLabels(Plugin):
+class PodTopologyLabels(ReadingPlugin):
     """A pod learns the zone and region of its node when it is bound (or made) there."""
 
     name = "PodTopologyLabels"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and is_pod(resource) and subresource in ("", "binding")
+    about = {CREATE: ("pods", "pods/binding")}
 
     def mutate(self, review: Review) -> None:
         new = review.new or {}

@@ -4,7 +4,7 @@ The quota's status.used is raised before the object is written, by compare-and-s
 and then came to nothing.
 """
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_pod
 from kapi.objects import quantity, usage
 from kapi.objects.resource import RESOURCE_QUOTAS, Resource
 from kapi.objects.usage import Usage
@@ -22,11 +22,8 @@ def shown(usage: Usage) -> str:
     return ",".join(f"{name}={usage[name]}" for name in sorted(usage))
 
 
-class ResourceQuota(Plugin):
+class ResourceQuota(ReadingPlugin):
     name = "ResourceQuota"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         if not resource.namespaced or resource.plural == "events":

@@ -1,6 +1,6 @@
 """Plugins on volumes and on classes that are the default: of storage, of ingress; protection of what is in use; growing claims."""
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, Reader, forbidden
+from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, ReadingPlugin, forbidden
 from kapi.objects import quantity
 from kapi.objects.resource import STORAGE_CLASSES, Resource
 from kapi.registry.review import Review
@@ -8,9 +8,9 @@ from kapi.registry.review import Review
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
 _BETA_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"
 _FINALIZERS = {
-    ("", "persistentvolumeclaims"): "kubernetes.io/pvc-protection",
-    ("", "persistentvolumes"): "kubernetes.io/pv-protection",
-    ("storage.k8s.io", "volumeattributesclasses"): "kubernetes.io/vac-protection",
+    "persistentvolumeclaims": "kubernetes.io/pvc-protection",
+    "persistentvolumes": "kubernetes.io/pv-protection",
+    "volumeattributesclasses.storage.k8s.io": "kubernetes.io/vac-protection",
 }
 
 
@@ -22,11 +22,9 @@ def default_class(classes: list[Object], annotations: tuple[str, ...]) -> str | 
     return marked[0]["metadata"]["name"] if marked else None
 
 
-class DefaultClass(Plugin):
+class DefaultClass(ReadingPlugin):
     """An object that names no class gets the default one."""
 
-    of: tuple[str, str]
-    """Group and plural of the objects."""
     classes: Resource
     marks: tuple[str, ...]
     """Annotations that make a class the default."""
@@ -34,12 +32,6 @@ class DefaultClass(Plugin):
     """Where its name goes in spec."""
     annotation: str
     """Names a class the old way."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and not subresource and (resource.group, resource.plural) == self.of
 
     def mutate(self, review: Review) -> None:
         obj = review.new or {}
@@ -53,7 +45,7 @@ class DefaultClass(Plugin):
 
 class DefaultStorageClass(DefaultClass):
     name = "DefaultStorageClass"
-    of = ("", "persistentvolumeclaims")
+    about = {CREATE: ("persistentvolumeclaims",)}
     classes = STORAGE_CLASSES
     marks = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
     field = "storageClassName"
@@ -62,7 +54,7 @@ class DefaultStorageClass(DefaultClass):
 
 class DefaultIngressClass(DefaultClass):
     name = "DefaultIngressClass"
-    of = ("networking.k8s.io", "ingresses")
+    about = {CREATE: ("ingresses.networking.k8s.io",)}
     classes = INGRESS_CLASSES
     marks = ("ingressclass.kubernetes.io/is-default-class",)
     field = "ingressClassName"
@@ -73,27 +65,19 @@ class StorageObjectInUseProtection(Plugin):
     """A finalizer keeps claims, volumes and attribute classes as long as they are in use."""
 
     name = "StorageObjectInUseProtection"
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == CREATE and not subresource and (resource.group, resource.plural) in _FINALIZERS
+    about = {CREATE: tuple(_FINALIZERS)}
 
     def mutate(self, review: Review) -> None:
-        resource, meta = review.kind.resource, (review.new or {})["metadata"]
-        finalizer = _FINALIZERS[resource.group, resource.plural]
+        meta, finalizer = (review.new or {})["metadata"], _FINALIZERS[review.kind.resource.qualified]
         if finalizer not in (meta.get("finalizers") or ()):
             meta["finalizers"] = [*(meta.get("finalizers") or ()), finalizer]
 
 
-class PersistentVolumeClaimResize(Plugin):
+class PersistentVolumeClaimResize(ReadingPlugin):
     """A bound claim may grow where its storage class says so."""
 
     name = "PersistentVolumeClaimResize"
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-
-    def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return operation == UPDATE and not subresource and (resource.group, resource.plural) == ("", "persistentvolumeclaims")
+    about = {UPDATE: ("persistentvolumeclaims",)}
 
     def validate(self, review: Review) -> None:
         new, old = review.new or {}, review.old or {}
