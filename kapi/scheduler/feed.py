@@ -5,6 +5,7 @@ from typing import Any
 
 from kapi.objects import quantity, time
 from kapi.objects.resource import (
+    CSI_NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
@@ -17,7 +18,7 @@ from kapi.scheduler.snapshot import Cluster
 
 Object = dict[str, Any]
 
-_NAMED = {PERSISTENT_VOLUMES: "pv", PERSISTENT_VOLUME_CLAIMS: "pvc", STORAGE_CLASSES: "storageclass"}
+_NAMED = {PERSISTENT_VOLUMES: "pv", PERSISTENT_VOLUME_CLAIMS: "pvc", STORAGE_CLASSES: "storageclass", CSI_NODES: "csinode"}
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 _CONTAINER = ("name", "image", "resources", "ports", "restartPolicy")
 _META = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp", "generation", "creationTimestamp")

@@ -7,6 +7,7 @@ from typing import Any
 
 from kapi.client import Client, Informer, Recorder
 from kapi.objects.resource import (
+    CSI_NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     POD_DISRUPTION_BUDGETS,
@@ -25,6 +26,7 @@ LOOKED_UP = (
     PERSISTENT_VOLUMES,
     PERSISTENT_VOLUME_CLAIMS,
     STORAGE_CLASSES,
+    CSI_NODES,
     POD_DISRUPTION_BUDGETS,
     SERVICES,
     REPLICATION_CONTROLLERS,
@@ -32,7 +34,7 @@ LOOKED_UP = (
     STATEFUL_SETS,
 )
 """What plugins look up besides nodes, pods and namespaces."""
-WHOLE = frozenset((PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES))
+WHOLE = frozenset((PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES, CSI_NODES))
 """Those of them that plugins read more of than the selector."""
 
 

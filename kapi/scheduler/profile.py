@@ -11,6 +11,7 @@ from kapi.scheduler.matching import Matcher
 from kapi.scheduler.plugins.affinity import InterPodAffinity
 from kapi.scheduler.plugins.claims import DynamicResources
 from kapi.scheduler.plugins.images import ImageLocality
+from kapi.scheduler.plugins.limits import NodeVolumeLimits
 from kapi.scheduler.plugins.nodes import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
 from kapi.scheduler.plugins.preemption import DefaultPreemption
 from kapi.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
@@ -37,6 +38,7 @@ def default_plugins(handle: Handle) -> list[Weighted]:
         Weighted(NodePorts(), 0),
         Weighted(NodeResourcesFit(), 1),
         Weighted(VolumeRestrictions(handle), 0),
+        Weighted(NodeVolumeLimits(handle), 0),
         Weighted(VolumeBinding(handle), 0),
         Weighted(VolumeZone(handle), 0),
         Weighted(PodTopologySpread(lambda pod: set_of(pod, handle)), 2),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
+from kapi.objects.resource import CSI_NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from kapi.scheduler.plugins.volumes import SELECTED_NODE
 from kapi.scheduler.snapshot import HOSTNAME
 from tests.scheduler.making import Object, node, pod
@@ -103,3 +103,30 @@ async def test_a_claim_for_one_pod_serves_one_pod(told: Story) -> None:
     assert told.where("p") == "a"
     expected = "1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
     assert expected in told.condition("q")["message"]
+
+
+@story
+async def test_a_driver_attaches_only_so_many_volumes(told: Story) -> None:
+    await told.nodes(node("a"))
+    drivers = [{"name": "disks", "nodeID": "a", "allocatable": {"count": 1}}]
+    await told.client.create(CSI_NODES, {"metadata": {"name": "a"}, "spec": {"drivers": drivers}})
+    for name in ("one", "two"):
+        spec = volume(name, "a", csi={"driver": "disks", "volumeHandle": name})
+        await told.client.create(PERSISTENT_VOLUMES, spec)
+        bound = claim(volumeName=name)
+        bound["metadata"] |= {"name": name, "annotations": BOUND}
+        await told.client.create(PERSISTENT_VOLUME_CLAIMS, bound)
+    await told.start()
+
+    def with_disk(name: str, disk: str) -> Object:
+        return pod(name, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": disk}}])
+
+    await told.pods(with_disk("p", "one"))
+    await told.pods(with_disk("q", "one"), with_disk("r", "two"))
+    assert (told.where("p"), told.where("q"), told.where("r")) == ("a", "a", "")
+    assert told.condition("r")["message"].startswith("0/1 nodes are available: 1 node(s) exceed max volume count.")
+    found = told.api.get(CSI_NODES, "a")
+    assert found is not None
+    told.api.set(CSI_NODES, found, spec={"drivers": [{**drivers[0], "allocatable": {"count": 2}}]})
+    await told.settle()
+    assert told.where("r") == "a"
