@@ -69,6 +69,8 @@ def defaulted(what: Call, obj: Object) -> Object:
     """The same object, with what the kind fills in."""
     with what.empties.shown(obj):
         what.kind.strategy.default(obj)
+    if what.empties.has("metadata", "managedFields"):
+        obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
     return obj
 
 
@@ -114,10 +116,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    raw = await request.body()
-    obj = decoded(raw, form, what)
-    if b'"managedFields":[]' in raw or b'"managedFields": []' in raw:
-        obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
+    obj = decoded(await request.body(), form, what)
     settle_name(obj, what.name)
     settle_namespace(obj, kind, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None

@@ -25,15 +25,8 @@ KUBECTL = "kubectl"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _LAST_APPLIED_LIMIT = 262144
 _NEVER_OWNED: FieldSet = {
-    "f:apiVersion": {},
-    "f:kind": {},
-    "f:metadata": {
-        ".": {},
-        **{f"f:{name}": {} for name in ("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName")},
-        **{f"f:{name}": {} for name in ("generation", "managedFields", "resourceVersion")},
-    },
-}
-
+    "f:apiVersion": {}, "f:kind": {}, "f:metadata": {".": {}, **{f"f:{name}": {} for name in sorted(difference.NEVER_OWNED)}},
+}  # fmt: skip
 _SYSTEM = frozenset({"name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
                      "deletionGracePeriodSeconds"})  # fmt: skip
 """Metadata that stays whoever stops applying what."""

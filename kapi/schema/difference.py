@@ -17,10 +17,11 @@ Object = dict[str, Any]
 
 _STRUCTS = frozenset({"object", "time", "microtime", "duration", "quantity", "intstr"})
 _NO_FIELDS = frozenset({"kind", "apiVersion"})
-_NEVER_OWNED = frozenset(
+NEVER_OWNED = frozenset(
     {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"}
 )
-_NEVER_CREATED = _NEVER_OWNED | {"deletionTimestamp", "deletionGracePeriodSeconds"}
+"""Metadata that no manager has."""
+_NEVER_CREATED = NEVER_OWNED | {"deletionTimestamp", "deletionGracePeriodSeconds"}
 """What a create may not bring along is wiped before anyone looks at it."""
 
 
@@ -185,7 +186,7 @@ def between(schema: Schema, old: Object, new: Object, skip: frozenset[str] = fro
     walk = _Walk()
     changed, removed = walk.maps(schema, old, new, skip | _NO_FIELDS | {"metadata"})
     before, after = old.get("metadata") or {}, new.get("metadata") or {}
-    meta = walk.maps(child(schema, "metadata"), before, after, _NEVER_OWNED)
+    meta = walk.maps(child(schema, "metadata"), before, after, NEVER_OWNED)
     return _with_metadata(changed, meta[0]), _with_metadata(removed, meta[1])
 
 

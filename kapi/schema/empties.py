@@ -59,6 +59,10 @@ class Empties(list[Place]):
             if holder is not None and not place.written and holder.get(place.name) == place.empty:
                 del holder[place.name]
 
+    def has(self, *path: str) -> bool:
+        """Whether a field of the body was empty: has("metadata", "labels")."""
+        return any((*place.steps, f".{place.name}") == tuple(f".{name}" for name in path) for place in self)
+
     def settle(self, obj: Object) -> None:
         """The form that is stored: null for an empty list or map that Go always writes."""
         for place in self:

@@ -17,18 +17,9 @@ CANONICAL_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|
 RANGES = {"month": (1, 12), "hour": (0, 23), "minute": (0, 59), "second": (0, 59)}
 SECONDS, MICROS = "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05.000000Z07:00"
 ELEMENTS = (
-    ("2006", r"\d{4}", ""),
-    ("-", "-", ""),
-    ("01", r"\d\d", "month"),
-    ("-", "-", ""),
-    ("02", r"\d\d", ""),
-    ("T", "T", ""),
-    ("15", r"\d\d", "hour"),
-    (":", ":", ""),
-    ("04", r"\d\d", "minute"),
-    (":", ":", ""),
-    ("05", r"\d\d", "second"),
-)
+    ("2006", r"\d{4}", ""), ("-", "-", ""), ("01", r"\d\d", "month"), ("-", "-", ""), ("02", r"\d\d", ""), ("T", "T", ""),
+    ("15", r"\d\d", "hour"), (":", ":", ""), ("04", r"\d\d", "minute"), (":", ":", ""), ("05", r"\d\d", "second"),
+)  # fmt: skip
 """Elements of Go's layout 2006-01-02T15:04:05: its name, what it reads, what goes out of range."""
 ZERO = datetime(1, 1, 1, tzinfo=UTC)
 ZONE = re.compile(r"Z|[+-](\d\d):(\d\d)")
@@ -56,6 +47,12 @@ def described(value: Any) -> str:
     if isinstance(value, int | float):
         return "number"
     return "object" if isinstance(value, dict) else "array"
+
+
+def _string(value: Any, go: str = "string") -> str:
+    if type(value) is not str:
+        raise TypeMismatch(described(value), go)
+    return value
 
 
 def _time_error(layout: str, text: str, rest: str, element: str) -> ValueError:
@@ -98,24 +95,18 @@ def _time(text: str) -> str | None:
 
 def time(value: Any) -> str | None:
     """metav1.Time: RFC 3339, written in UTC and whole seconds; Go's zero time is null."""
-    if type(value) is not str:
-        raise TypeMismatch(described(value), "string")
-    return _time(value)
+    return _time(_string(value))
 
 
 def microtime(value: Any) -> str | None:
     """metav1.MicroTime: RFC 3339 with exactly six decimals."""
-    if type(value) is not str:
-        raise TypeMismatch(described(value), "string")
-    at = _parsed(value, MICROS)
+    at = _parsed(_string(value), MICROS)
     return None if at == ZERO else at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
 
 
 def duration(value: Any) -> str:
     """metav1.Duration: passed on as it is written."""
-    if type(value) is not str:
-        raise TypeMismatch(described(value), "string")
-    return value
+    return _string(value)
 
 
 def _base64_error(text: str) -> ValueError:
@@ -141,8 +132,7 @@ def _base64_error(text: str) -> ValueError:
 
 def base64(value: Any) -> str:
     """A []byte: standard base64 with padding, line breaks taken out."""
-    if type(value) is not str:
-        raise TypeMismatch(described(value), "[]uint8")
+    value = _string(value, "[]uint8")
     try:
         raw = binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):

@@ -20,48 +20,17 @@ class Schema:
     """One field, item or whole object. `fields` may be given as a callable that is asked once, when first needed."""
 
     __slots__ = (
-        "_fields",
-        "atomic",
-        "default",
-        "embedded",
-        "enum",
-        "extra",
-        "go",
-        "item",
-        "keys",
-        "list_type",
-        "name",
-        "omit_empty",
-        "omit_zero",
-        "patch_key",
-        "patch_strategy",
-        "pointer",
-        "required",
-        "type",
-    )
+        "_fields", "atomic", "default", "embedded", "enum", "extra", "go", "item", "keys", "list_type", "name", "omit_empty", "omit_zero",
+        "patch_key", "patch_strategy", "pointer", "required", "type",
+    )  # fmt: skip
 
     def __init__(
-        self,
-        type: str,
-        *,
-        name: str = "",
-        fields: Fields | Callable[[], Fields] | None = None,
-        required: Iterable[str] = (),
-        item: "Schema | None" = None,
-        list_type: str = "atomic",
-        keys: Iterable[str] = (),
-        atomic: bool = False,
-        patch_strategy: Iterable[str] = (),
-        patch_key: str = "",
-        default: Any = None,
-        enum: tuple[Any, ...] = (),
-        go: str = "",
-        pointer: bool = False,
-        omit_empty: bool = True,
-        omit_zero: bool = False,
-        embedded: str = "",
+        self, type: str, *, name: str = "", fields: Fields | Callable[[], Fields] | None = None, required: Iterable[str] = (),
+        item: "Schema | None" = None, list_type: str = "atomic", keys: Iterable[str] = (), atomic: bool = False,
+        patch_strategy: Iterable[str] = (), patch_key: str = "", default: Any = None, enum: tuple[Any, ...] = (), go: str = "",
+        pointer: bool = False, omit_empty: bool = True, omit_zero: bool = False, embedded: str = "",
         extra: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.type = type
         """object, map, list, any, string, int32, int64, number, boolean, bytes, quantity, time, microtime, duration, intstr."""
         self.name = name

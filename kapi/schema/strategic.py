@@ -10,6 +10,7 @@ from typing import Any
 from kapi.objects import errors
 from kapi.objects.meta import clone
 from kapi.objects.patch import go_text, refused
+from kapi.schema.fieldset import child
 from kapi.schema.schema import ANY, Schema
 
 Object = dict[str, Any]
@@ -18,7 +19,6 @@ _PATCH, _RETAIN = "$patch", "$retainKeys"
 _DELETE_ITEMS, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"
 BAD_RETAIN = "invalid patch format of retainKeys"
 BAD_ITEMS = "invalid patch format of primitive list"
-BAD_ORDER = "invalid patch format of setElementOrder list"
 
 
 def apply(schema: Schema, obj: Object, patch: Object) -> Object:
@@ -32,12 +32,6 @@ def _error(message: str) -> errors.StatusError:
 
 def _no_key(item: Any, key: str) -> errors.StatusError:
     return _error(f"map: {go_text(item)} does not contain declared merge key: {key}")
-
-
-def _child(schema: Schema, key: str) -> Schema:
-    if schema.type == "map":
-        return schema.item or ANY
-    return schema.fields.get(key) or ANY
 
 
 def _merge(schema: Schema, obj: Object, patch: Object) -> Object:
@@ -58,7 +52,7 @@ def _merge(schema: Schema, obj: Object, patch: Object) -> Object:
             if not deleting:
                 obj[key] = _fresh(value)
         else:
-            obj[key] = _merged(_child(schema, key), obj[key], value, deleting)
+            obj[key] = _merged(child(schema, key), obj[key], value, deleting)
     return obj
 
 
@@ -201,7 +195,7 @@ def _ordered(schema: Schema, obj: Object, patch: Object, directive: str) -> None
     name = directive[len(_ORDER) :]
     if not isinstance(order, list):
         raise _error(f"expected a []interface {{}}, but received a {go_text(type(order).__name__)}")
-    field, changes, current = _child(schema, name), patch.pop(name, None), obj.get(name)
+    field, changes, current = child(schema, name), patch.pop(name, None), obj.get(name)
     if changes is None and current is None:
         return
     key = field.patch_key

@@ -5,6 +5,7 @@ Source of the words: the scanner of Go's encoding/json.
 """
 
 import re
+from collections.abc import Callable
 
 END = "unexpected end of JSON input"
 SPACE = re.compile(rb"[ \t\r\n]*")
@@ -45,9 +46,9 @@ class _Scanner:
     def value(self) -> None:
         first = self.peek()
         if first == b"{":
-            self.members()
+            self.container(b"}", self.member, "after object key:value pair")
         elif first == b"[":
-            self.items()
+            self.container(b"]", self.value, "after array element")
         elif first == b'"':
             self.text()
         elif first in LITERALS:
@@ -105,37 +106,26 @@ class _Scanner:
                 raise self.fail("in \\u hexadecimal character escape")
             self.at += 1
 
-    def members(self) -> None:
+    def container(self, close: bytes, item: Callable[[], None], context: str) -> None:
+        """An object's members or an array's items, up to the closing bracket."""
         self.at += 1
-        if self.peek() == b"}":
-            self.at += 1
-            return
-        while True:
-            if self.peek() != b'"':
-                raise self.fail("looking for beginning of object key string")
-            self.text()
-            if self.peek() != b":":
-                raise self.fail("after object key")
-            self.at += 1
-            self.value()
-            if (after := self.peek()) not in (b",", b"}"):
-                raise self.fail("after object key:value pair")
-            self.at += 1
-            if after == b"}":
-                return
+        after = self.peek()
+        while after != close:
+            item()
+            after = self.peek()
+            if after not in (b",", close):
+                raise self.fail(context)
+            self.at += after == b","
+        self.at += 1
 
-    def items(self) -> None:
+    def member(self) -> None:
+        if self.peek() != b'"':
+            raise self.fail("looking for beginning of object key string")
+        self.text()
+        if self.peek() != b":":
+            raise self.fail("after object key")
         self.at += 1
-        if self.peek() == b"]":
-            self.at += 1
-            return
-        while True:
-            self.value()
-            if (after := self.peek()) not in (b",", b"]"):
-                raise self.fail("after array element")
-            self.at += 1
-            if after == b"]":
-                return
+        self.value()
 
 
 def error(raw: bytes) -> str:

@@ -129,3 +129,15 @@ async def test_apply_needs_a_manager(client: Client) -> None:
 async def test_force_is_for_apply(client: Client) -> None:
     answer = await ask(client, "PATCH", f"{MAPS}/a?force=true", {}, content_type=MERGE)
     assert "force: Forbidden: may not be specified for non-apply patch" in answer.json["message"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[ ]", b"[{}]"])
+async def test_owners_are_forgotten_by_any_writer_who_says_so(client: Client, body: bytes) -> None:
+    made = await ask(client, "POST", MAPS, config_map("owned", {"a": "1"}))
+    assert made.json["metadata"]["managedFields"]
+    patch = b'[{"op": "replace", "path": "/metadata/managedFields", "value": %s}]' % body
+    left = await ask(client, "PATCH", f"{MAPS}/owned", patch, content_type="application/json-patch+json")
+    assert (left.code, "managedFields" in left.json["metadata"]) == (200, False)
+    raw = b'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned", "managedFields": %s}, "data": {"a": "2"}}' % body
+    left = await ask(client, "PUT", f"{MAPS}/owned", raw)
+    assert (left.code, "managedFields" in left.json["metadata"]) == (200, False)

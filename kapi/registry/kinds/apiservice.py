@@ -3,10 +3,8 @@
 from typing import Any
 
 from kapi.objects import names, time
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.part import Part, RuledStrategy
 
 Object = dict[str, Any]
 
@@ -15,7 +13,7 @@ LOCAL: Object = {"type": "Available", "status": "True", "reason": "Local", "mess
 """The condition of an APIService that names no other server."""
 
 
-class APIServiceStrategy(Strategy):
+class APIServiceStrategy(RuledStrategy):
     """apiregistration.k8s.io/v1 APIService."""
 
     name_check = staticmethod(names.path_segment)
@@ -27,59 +25,53 @@ class APIServiceStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("groupPriorityMinimum", 0)
-        spec.setdefault("versionPriority", 0)
-        if spec.get("service") is not None:
-            spec["service"].setdefault("port", 443)
-        obj.setdefault("status", {})
+        if (service := obj["spec"].get("service")) is not None:
+            service.setdefault("port", 443)
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
         if old is None and new["spec"].get("service") is None:
             new["status"] = {"conditions": [{**LOCAL, "lastTransitionTime": time.stamp()}]}
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec, name = new["spec"], new["metadata"].get("name") or ""
-        group, version = spec.get("group") or "", spec.get("version") or ""
-        if generate := new["metadata"].get("generateName"):
-            e.invalid("metadata.generateName", generate, f'must be `spec.version+"."+spec.group`: "{version}.{group}"')
-        if name and name != f"{version}.{group}":
-            e.invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: "{version}.{group}"')
-        if group:
-            e.text("spec.group", group, names.dns_subdomain)
-        elif version != "v1":
-            e.required("spec.group", "only v1 may have an empty group and it better be legacy kube")
-        e.text("spec.version", version, names.dns1035_label)
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, meta = new.part("spec"), new.part("metadata")
+        wanted = f"{spec.text('version')}.{spec.text('group')}"
+        form = f'must be `spec.version+"."+spec.group`: "{wanted}"'
+        if meta.text("generateName"):
+            meta.invalid("generateName", form)
+        if meta.text("name") not in ("", wanted):
+            meta.invalid("name", form)
+        if spec.text("group"):
+            spec.checked("group", names.dns_subdomain)
+        elif spec.text("version") != "v1":
+            spec.required("group", "only v1 may have an empty group and it better be legacy kube")
+        spec.checked("version", names.dns1035_label)
         for field, most in (("groupPriorityMinimum", HIGHEST_GROUP), ("versionPriority", HIGHEST_VERSION)):
-            value = spec.get(field, 0)
-            if not 0 < value <= most:
-                e.invalid(f"spec.{field}", value, f"must be positive and less than {most}")
-        _validate_backend(e, spec)
-        return e
+            if not 0 < spec.number(field) <= most:
+                spec.invalid(field, f"must be positive and less than {most}")
+        _check_backend(spec)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         service = obj["spec"].get("service")
         shown = f"{service.get('namespace')}/{service.get('name')}" if service else "Local"
         found = next((c for c in (obj.get("status") or {}).get("conditions") or () if c.get("type") == "Available"), None)
         available = "Unknown" if found is None else found.get("status", "")
         if found is not None and available != "True" and found.get("reason"):
             available = f"{available} ({found['reason']})"
-        return [obj["metadata"]["name"], shown, available, rules.age(obj, now)]
+        return [shown, available]
 
 
-def _validate_backend(e: Errors, spec: Object) -> None:
-    service, bundle, trusting = spec.get("service"), spec.get("caBundle") or "", bool(spec.get("insecureSkipTLSVerify"))
-    if service is None:
+def _check_backend(spec: Part) -> None:
+    bundle, trusting = spec.text("caBundle"), bool(spec.get("insecureSkipTLSVerify"))
+    if "service" not in spec:
         if bundle:
-            e.invalid("spec.caBundle", f"{len(bundle) * 3 // 4} bytes", "local APIServices may not have a caBundle")
+            spec.e.invalid("spec.caBundle", f"{len(bundle) * 3 // 4} bytes", "local APIServices may not have a caBundle")
         if trusting:
-            e.invalid("spec.insecureSkipTLSVerify", True, "local APIServices may not have insecureSkipTLSVerify")
+            spec.invalid("insecureSkipTLSVerify", "local APIServices may not have insecureSkipTLSVerify")
         return
-    for field in ("namespace", "name"):
-        e.need(f"spec.service.{field}", service.get(field))
-    if not 1 <= service.get("port", 443) <= 65535:
-        e.invalid("spec.service.port", service["port"], f"port is not valid: {names.PORT_RANGE}")
+    service = spec.part("service")
+    service.need("namespace")
+    service.need("name")
+    if not 1 <= service.number("port") <= 65535:
+        service.invalid("port", f"port is not valid: {names.PORT_RANGE}")
     if trusting and bundle:
-        e.invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+        spec.invalid("insecureSkipTLSVerify", "may not be true if caBundle is present")

@@ -3,15 +3,15 @@
 v1 knows one metric, the CPU; the others travel in annotations (see `v1_of`).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from kapi.objects import meta, names, quantity
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
+from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -35,7 +35,7 @@ def _speaks_v1(obj: Object) -> bool:
     return obj.get("apiVersion") == V1 or "targetCPUUtilizationPercentage" in spec
 
 
-class AutoscalerStrategy(Strategy):
+class AutoscalerStrategy(RuledStrategy):
     """autoscaling HorizontalPodAutoscaler."""
 
     generation = False
@@ -47,8 +47,7 @@ class AutoscalerStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        _zero(spec)
+        spec = obj["spec"]
         spec.setdefault("minReplicas", 1)
         if _speaks_v1(obj):
             annotations = obj["metadata"].get("annotations") or {}
@@ -58,26 +57,13 @@ class AutoscalerStrategy(Strategy):
         if not spec.get("metrics"):
             target = {"type": "Utilization", "averageUtilization": CPU_PERCENT}
             spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-        for metric in spec["metrics"]:
-            _zero_metric(metric)
         if (behavior := spec.get("behavior")) is not None:
             behavior["scaleUp"] = {**meta.clone(UP), **(behavior.get("scaleUp") or {})}
             behavior["scaleDown"] = {**meta.clone(DOWN), **(behavior.get("scaleDown") or {})}
 
-    def prepare(self, new: Object, old: Object | None) -> None:
-        if old and "status" in old:
-            new["status"] = old["status"]
-        elif _speaks_v1(new):
-            new["status"] = {"currentReplicas": 0, "desiredReplicas": 0}
-        else:
-            new["status"] = {"desiredReplicas": 0, "currentMetrics": None}
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        before = (old or {}).get("spec") or {}
-        spec = v2_of(new)["spec"] if _speaks_v1(new) else new["spec"]
-        _validate_spec(e, spec, before)
-        return e
+    def check(self, new: Part, old: Object | None) -> None:
+        whole = v2_of(new.obj) if _speaks_v1(new.obj) else new.obj
+        _check_spec(Part(new.e, "spec", whole["spec"]), (old or {}).get("spec") or {})
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         e = Errors()
@@ -91,187 +77,143 @@ class AutoscalerStrategy(Strategy):
     def from_storage(self, obj: Object, version: str) -> Object:
         return v1_of(obj) if version == V1 else obj
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         if _speaks_v1(obj):
             obj = v2_of(obj)
         spec, status = obj["spec"], obj.get("status") or {}
         reference = f"{spec['scaleTargetRef'].get('kind')}/{spec['scaleTargetRef'].get('name')}"
         least = str(spec["minReplicas"]) if "minReplicas" in spec else "<unset>"
         targets = _shown_metrics(spec.get("metrics") or [], status.get("currentMetrics") or [])
-        replicas = status.get("currentReplicas", 0)
-        return [obj["metadata"]["name"], reference, targets, least, spec["maxReplicas"], replicas, rules.age(obj, now)]
-
-
-def _zero(spec: Object) -> None:
-    """Fields stock always writes, empty or not."""
-    target = spec.setdefault("scaleTargetRef", {})
-    target.setdefault("kind", "")
-    target.setdefault("name", "")
-    spec.setdefault("maxReplicas", 0)
-
-
-def _zero_metric(metric: Object) -> None:
-    metric.setdefault("type", "")
-    for field in SOURCES.values():
-        source = metric.get(field)
-        if source is None:
-            continue
-        source.setdefault("target", {}).setdefault("type", "")
-        if field in ("object", "external", "pods"):
-            source.setdefault("metric", {}).setdefault("name", "")
-        else:
-            source.setdefault("name", "")
-        if field == "object":
-            described = source.setdefault("describedObject", {})
-            described.setdefault("kind", "")
-            described.setdefault("name", "")
+        return [reference, targets, least, spec["maxReplicas"], status.get("currentReplicas", 0)]
 
 
 # rules ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _validate_spec(e: Errors, spec: Object, before: Object) -> None:
-    least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
+def _check_spec(spec: Part, before: Object) -> None:
+    least, most = spec.get("minReplicas"), spec.number("maxReplicas")
     if least is not None:
-        e.at_least("spec.minReplicas", least, 1)
-    if not most:
-        e.required("spec.maxReplicas", "must be set and greater than 0")
-    else:
-        e.at_least("spec.maxReplicas", most, 1)
+        spec.at_least("minReplicas", 1)
+    if spec.need("maxReplicas", "must be set and greater than 0"):
+        spec.at_least("maxReplicas", 1)
     if least is not None and most < least:
-        e.invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
-    target = spec.get("scaleTargetRef") or {}
+        spec.invalid("maxReplicas", "must be greater than or equal to `minReplicas`")
+    target = spec.part("scaleTargetRef")
     unchanged = bool(before) and (before.get("scaleTargetRef") or {}).get("apiVersion") == target.get("apiVersion")
-    _validate_reference(e, "spec.scaleTargetRef", target, grouped=not unchanged)
-    metrics = spec.get("metrics") or []
-    for i, metric in enumerate(metrics):
-        _validate_metric(e, f"spec.metrics[{i}]", metric)
-    if least == 0 and not any(m.get("type") in ("Object", "External") for m in metrics):
-        e.forbidden("spec.metrics", "must specify at least one Object or External metric to support scaling to zero replicas")
-    behavior = spec.get("behavior") or {}
+    _check_reference(target, grouped=not unchanged)
+    for metric in spec.parts("metrics"):
+        _check_metric(metric)
+    if least == 0 and not any(metric.get("type") in ("Object", "External") for metric in spec.items("metrics")):
+        spec.forbidden("metrics", "must specify at least one Object or External metric to support scaling to zero replicas")
+    behavior = spec.part("behavior")
     for way in ("scaleUp", "scaleDown"):
         if way in behavior:
-            _validate_behavior(e, f"spec.behavior.{way}", behavior[way])
+            _check_behavior(behavior.part(way))
 
 
-def _validate_reference(e: Errors, field: str, ref: Object, *, grouped: bool) -> None:
+def _check_reference(ref: Part, *, grouped: bool) -> None:
     for key in ("kind", "name"):
-        e.named(f"{field}.{key}", ref.get(key) or "", names.path_segment)
-    version = ref.get("apiVersion") or ""
+        ref.named(key, names.path_segment)
+    version = ref.text("apiVersion")
     if version.count("/") > 1:
-        e.invalid(f"{field}.apiVersion", version, f"unexpected GroupVersion string: {version}")
+        ref.invalid("apiVersion", f"unexpected GroupVersion string: {version}")
     elif grouped and "/" not in version.strip("/") and ref.get("kind") != "ReplicationController":
-        e.invalid(f"{field}.apiVersion", version, "apiVersion must specify API group")
+        ref.e.invalid(ref.path("apiVersion"), version, "apiVersion must specify API group")
 
 
-def _validate_metric(e: Errors, field: str, metric: Object) -> None:
-    kind = metric.get("type") or ""
-    e.need(f"{field}.type", kind, "must specify a metric source type")
+def _check_metric(metric: Part) -> None:
+    kind = metric.text("type")
+    metric.need("type", "must specify a metric source type")
     if kind not in SOURCES:
-        e.unsupported(f"{field}.type", kind, SOURCES)
-    present = [source for source in SOURCES.values() if metric.get(source) is not None]
+        metric.unsupported("type", SOURCES)
+    present = [source for source in SOURCES.values() if source in metric]
     if present:
-        _VALIDATORS[present[0]](e, f"{field}.{present[0]}", metric[present[0]])
+        _check_source(metric.part(present[0]), present[0])
     if kind not in SOURCES:
-        e.unsupported(f"{field}.type", kind, SOURCES)
+        metric.unsupported("type", SOURCES)
         return
     if SOURCES[kind] not in present:
-        e.required(f"{field}.{SOURCES[kind]}", "must populate information for the given metric source")
+        metric.required(SOURCES[kind], "must populate information for the given metric source")
     if len(present) != 1:
         for source in present:
             if source != SOURCES[kind]:
-                e.forbidden(f"{field}.{source}", "must populate the given metric source only")
+                metric.forbidden(source, "must populate the given metric source only")
 
 
-def _identifier(e: Errors, field: str, metric: Object) -> None:
-    e.named(f"{field}.name", metric.get("name") or "", names.path_segment, "must specify a metric name")
-    rules.label_selector(e, f"{field}.selector", metric.get("selector"))
+class _Target(NamedTuple):
+    """Which values the target of a source may have."""
+
+    one_of: tuple[str, ...]
+    named: str
+    """The one that is said to be missing when there is none."""
+    needed: str
+    excess: tuple[str, str] = ("", "")
+    """What is said of which of them when there are two."""
 
 
-def _target(e: Errors, field: str, target: Object) -> None:
-    kind = target.get("type") or ""
-    e.need(f"{field}.type", kind, "must specify a metric target type")
-    if kind not in TARGETS:
-        e.invalid(f"{field}.type", kind, "must be either Utilization, Value, or AverageValue")
-    for key in ("value", "averageValue"):
-        if key in target and quantity.parse(target[key]).nano <= 0:
-            e.invalid(f"{field}.{key}", target[key], "must be positive")
+_RAW = _Target(
+    ("averageUtilization", "averageValue"), "averageUtilization", "must set either a target raw value or a target utilization",
+    ("averageValue", "may not set both a target raw value and a target utilization"),
+)  # fmt: skip
+_TARGETS = {
+    "object": _Target(("value", "averageValue"), "averageValue", "must set either a target value or averageValue"),
+    "external": _Target(
+        ("value", "averageValue"), "averageValue", "must set either a target value for metric or a per-pod target",
+        ("value", "may not set both a target value for metric and a per-pod target"),
+    ),
+    "pods": _Target(("averageValue",), "averageValue", "must specify a positive target averageValue"),
+    "resource": _RAW,
+    "containerResource": _RAW,
+}  # fmt: skip
+
+
+def _check_source(source: Part, kind: str) -> None:
+    if kind == "object":
+        _check_reference(source.part("describedObject"), grouped=False)
+    if kind == "containerResource":
+        source.need("container", "must specify a container")
+    if kind in ("resource", "containerResource"):
+        source.need("name", "must specify a resource name")
+    else:
+        source.part("metric").named("name", names.path_segment, "must specify a metric name")
+        source.part("metric").selector("selector")
+    target, wanted = source.part("target"), _TARGETS[kind]
+    _check_target(target)
+    given = sum(value in target for value in wanted.one_of)
+    if not given:
+        target.required(wanted.named, wanted.needed)
+    if given > 1 and wanted.excess[0]:
+        target.forbidden(*wanted.excess)
+
+
+def _check_target(target: Part) -> None:
+    target.need("type", "must specify a metric target type")
+    if target.text("type") not in TARGETS:
+        target.e.invalid(target.path("type"), target.text("type"), "must be either Utilization, Value, or AverageValue")
+    for field in ("value", "averageValue"):
+        if field in target and quantity.parse(target.get(field)).nano <= 0:
+            target.invalid(field, "must be positive")
     if "averageUtilization" in target:
-        e.at_least(f"{field}.averageUtilization", target["averageUtilization"], 1, "must be greater than 0")
+        target.at_least("averageUtilization", 1, "must be greater than 0")
 
 
-def _object_source(e: Errors, field: str, source: Object) -> None:
-    _validate_reference(e, f"{field}.describedObject", source.get("describedObject") or {}, grouped=False)
-    _identifier(e, f"{field}.metric", source.get("metric") or {})
-    target = source.get("target") or {}
-    _target(e, f"{field}.target", target)
-    if "value" not in target and "averageValue" not in target:
-        e.required(f"{field}.target.averageValue", "must set either a target value or averageValue")
+def _check_behavior(scaling: Part) -> None:
+    scaling.at_least("stabilizationWindowSeconds", 0, "must be greater than or equal to zero")
+    _at_most(scaling, "stabilizationWindowSeconds", LONGEST_WINDOW)
+    scaling.choice("selectPolicy", ("Max", "Min", "Disabled"))
+    scaling.need("policies", "must specify at least one Policy")
+    for policy in scaling.parts("policies"):
+        policy.enum("type", ("Pods", "Percent"))
+        policy.at_least("value", 1, "must be greater than zero")
+        policy.at_least("periodSeconds", 1, "must be greater than zero")
+        _at_most(policy, "periodSeconds", LONGEST_PERIOD)
+    if "tolerance" in scaling and quantity.parse(scaling.get("tolerance")).nano < 0:
+        scaling.invalid("tolerance", "must be greater than or equal to 0")
 
 
-def _external_source(e: Errors, field: str, source: Object) -> None:
-    _identifier(e, f"{field}.metric", source.get("metric") or {})
-    target = source.get("target") or {}
-    _target(e, f"{field}.target", target)
-    if "value" not in target and "averageValue" not in target:
-        e.required(f"{field}.target.averageValue", "must set either a target value for metric or a per-pod target")
-    if "value" in target and "averageValue" in target:
-        e.forbidden(f"{field}.target.value", "may not set both a target value for metric and a per-pod target")
-
-
-def _pods_source(e: Errors, field: str, source: Object) -> None:
-    _identifier(e, f"{field}.metric", source.get("metric") or {})
-    target = source.get("target") or {}
-    _target(e, f"{field}.target", target)
-    if "averageValue" not in target:
-        e.required(f"{field}.target.averageValue", "must specify a positive target averageValue")
-
-
-def _resource_source(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.name", source.get("name"), "must specify a resource name")
-    target = source.get("target") or {}
-    _target(e, f"{field}.target", target)
-    if "averageUtilization" not in target and "averageValue" not in target:
-        e.required(f"{field}.target.averageUtilization", "must set either a target raw value or a target utilization")
-    if "averageUtilization" in target and "averageValue" in target:
-        e.forbidden(f"{field}.target.averageValue", "may not set both a target raw value and a target utilization")
-
-
-def _container_source(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.container", source.get("container"), "must specify a container")
-    _resource_source(e, field, source)
-
-
-_VALIDATORS = {
-    "object": _object_source,
-    "external": _external_source,
-    "pods": _pods_source,
-    "resource": _resource_source,
-    "containerResource": _container_source,
-}
-
-
-def _validate_behavior(e: Errors, field: str, scaling: Object) -> None:
-    window = scaling.get("stabilizationWindowSeconds")
-    if window is not None and window < 0:
-        e.invalid(f"{field}.stabilizationWindowSeconds", window, "must be greater than or equal to zero")
-    if window is not None and window > LONGEST_WINDOW:
-        e.invalid(f"{field}.stabilizationWindowSeconds", window, f"must be less than or equal to {LONGEST_WINDOW}")
-    if "selectPolicy" in scaling:
-        e.enum(f"{field}.selectPolicy", scaling["selectPolicy"], ("Max", "Min", "Disabled"))
-    policies = scaling.get("policies") or []
-    e.need(f"{field}.policies", policies, "must specify at least one Policy")
-    for i, policy in enumerate(policies):
-        at = f"{field}.policies[{i}]"
-        e.enum(f"{at}.type", policy.get("type"), ("Pods", "Percent"))
-        e.at_least(f"{at}.value", policy.get("value", 0), 1, "must be greater than zero")
-        period = policy.get("periodSeconds", 0)
-        e.at_least(f"{at}.periodSeconds", period, 1, "must be greater than zero")
-        if period > LONGEST_PERIOD:
-            e.invalid(f"{at}.periodSeconds", period, f"must be less than or equal to {LONGEST_PERIOD}")
-    tolerance = scaling.get("tolerance")
-    if tolerance is not None and quantity.parse(tolerance).nano < 0:
-        e.invalid(f"{field}.tolerance", tolerance, "must be greater than or equal to 0")
+def _at_most(part: Part, field: str, most: int) -> None:
+    if part.number(field) > most:
+        part.invalid(field, f"must be less than or equal to {most}")
 
 
 # v1 and v2 ------------------------------------------------------------------------------------------------------------------------
@@ -347,14 +289,10 @@ def _annotated(metadata: Object, annotations: dict[str, str]) -> Object:
 
 
 def _shown_metrics(metrics: list[Object], current: list[Object]) -> str:
-    if not metrics:
-        return "<none>"
-    shown = []
-    for i, metric in enumerate(metrics[:2] if len(metrics) > 2 else metrics):
-        now = current[i] if i < len(current) else {}
-        shown.append(_shown_metric(metric, now))
+    """The first two."""
+    shown = [_shown_metric(metric, now) for metric, now in zip(metrics[:2], [*current, {}, {}], strict=False)]
     more = f" + {len(metrics) - 2} more..." if len(metrics) > 2 else ""
-    return ", ".join(shown) + more
+    return ", ".join(shown) + more or "<none>"
 
 
 def _shown_metric(metric: Object, now: Object) -> str:

@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 from kapi.objects import duration, names, time
-from kapi.objects.errors import Cause
 from kapi.objects.user import User
 from kapi.registry.kinds import rules
+from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -33,7 +32,7 @@ def pem_types(data: bytes) -> list[str]:
     return [found.decode() for found in _PEM_TYPE.findall(data)]
 
 
-class CertificateSigningRequestStrategy(Strategy):
+class CertificateSigningRequestStrategy(RuledStrategy):
     """certificates.k8s.io/v1 CertificateSigningRequest."""
 
     name_check = staticmethod(names.path_segment)
@@ -47,14 +46,7 @@ class CertificateSigningRequestStrategy(Strategy):
         "Condition=certificates.v1.CertificateSigningRequestStatus.conditions",
     )  # fmt: skip
 
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("request", None)
-        spec.setdefault("signerName", "")
-        obj.setdefault("status", {})
-
     def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
         if old is not None:
             new["spec"] = old["spec"]
 
@@ -86,20 +78,18 @@ class CertificateSigningRequestStrategy(Strategy):
             new["status"]["conditions"] = conditions
         _stamp(new, old)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        _validate_request(e, spec.get("request"))
-        usages, seen = spec.get("usages") or [], set[str]()
-        e.need("spec.usages", usages)
-        for i, usage in enumerate(usages):
-            e.enum(f"spec.usages[{i}]", usage, tuple(USAGES))
-            e.unique(f"spec.usages[{i}]", usage, seen)
-        signer(e, "spec.signerName", spec.get("signerName") or "")
-        if spec.get("expirationSeconds") is not None:
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, seen = new.part("spec"), set[str]()
+        if pem_types(_decoded(spec.text("request")))[:1] != ["CERTIFICATE REQUEST"]:
+            spec.invalid("request", NOT_PEM)
+        spec.need("usages")
+        for at, usage in spec.values("usages"):
+            new.e.enum(at, usage, tuple(USAGES))
+            new.e.unique(at, usage, seen)
+        signer(new.e, "spec.signerName", spec.text("signerName"))
+        if "expirationSeconds" in spec:
             text = f"may not specify a duration less than {SHORTEST} seconds ({SHORTEST // 60} minutes)"
-            e.at_least("spec.expirationSeconds", spec["expirationSeconds"], SHORTEST, text)
-        return e
+            spec.at_least("expirationSeconds", SHORTEST, text)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
@@ -129,13 +119,11 @@ def _condition(status: Object) -> str:
     return shown + (",Failed" if "Failed" in kinds else "") + (",Issued" if status.get("certificate") else "")
 
 
-def _validate_request(e: Errors, request: str | None) -> None:
+def _decoded(text: str) -> bytes:
     try:
-        data = base64.b64decode(request or "")
+        return base64.b64decode(text)
     except binascii.Error:
-        data = b""
-    if pem_types(data)[:1] != ["CERTIFICATE REQUEST"]:
-        e.invalid("spec.request", request, NOT_PEM)
+        return b""
 
 
 def signer(e: Errors, field: str, name: str) -> None:
@@ -149,48 +137,43 @@ def signer(e: Errors, field: str, name: str) -> None:
     if not slash or "/" in path or not path:
         e.invalid(field, name, SIGNER_FORM)
         return
-    for part in domain.split("."):
-        for message in names.dns_label(part):
-            e.invalid(field, domain, f'validating label "{part}": {message}')
+    _labels(e, field, domain)
     if "." not in domain:
         e.invalid(field, domain, "should be a domain with at least two segments separated by dots")
-    for part in path.split("."):
+    _labels(e, field, path)
+
+
+def _labels(e: Errors, field: str, name: str) -> None:
+    for part in name.split("."):
         for message in names.dns_label(part):
-            e.invalid(field, path, f'validating label "{part}": {message}')
+            e.invalid(field, name, f'validating label "{part}": {message}')
 
 
-class ClusterTrustBundleStrategy(Strategy):
+class ClusterTrustBundleStrategy(PlainStrategy):
     """certificates.k8s.io ClusterTrustBundle."""
 
-    status = False
-    generation = False
     fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
     columns = rules.columns("Name", "SignerName")
 
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {}).setdefault("trustBundle", "")
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec, name = new["spec"], new["metadata"].get("name") or ""
-        bundle, by = spec.get("trustBundle") or "", spec.get("signerName") or ""
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, meta = new.part("spec"), new.part("metadata")
+        bundle, by = spec.text("trustBundle"), spec.text("signerName")
         prefix = by.replace("/", ":") + ":"
         if by:
-            signer(e, "spec.signerName", by)
-            if not name.startswith(prefix):
-                e.invalid("metadata.name", name, f'ClusterTrustBundle for signerName {by} must be named with prefix {prefix}')
-        elif ":" in name:
-            e.invalid("metadata.name", name, "ClusterTrustBundle without signer name must not have \":\" in its name")
+            signer(new.e, "spec.signerName", by)
+            if not meta.text("name").startswith(prefix):
+                meta.invalid("name", f"ClusterTrustBundle for signerName {by} must be named with prefix {prefix}")
+        elif ":" in meta.text("name"):
+            meta.invalid("name", 'ClusterTrustBundle without signer name must not have ":" in its name')
         if len(bundle) > LARGEST_BUNDLE:
-            e.too_long("spec.trustBundle", LARGEST_BUNDLE)
-        elif e.need("spec.trustBundle", bundle):
+            new.e.too_long("spec.trustBundle", LARGEST_BUNDLE)
+        elif spec.need("trustBundle"):
             kinds = pem_types(bundle.encode())
-            if not kinds or set(kinds) != {"CERTIFICATE"}:
-                e.invalid("spec.trustBundle", "<value omitted>", "at least one trust anchor must be provided" if not kinds else
-                          f"entry 0 has bad block type: {kinds[0]}")  # fmt: skip
+            if set(kinds) != {"CERTIFICATE"}:
+                fault = f"entry 0 has bad block type: {kinds[0]}" if kinds else "at least one trust anchor must be provided"
+                new.e.invalid("spec.trustBundle", "<value omitted>", fault)
         if old is not None:
-            e.immutable("spec.signerName", by, old["spec"].get("signerName") or "")
-        return e
+            new.e.immutable("spec.signerName", by, old["spec"].get("signerName") or "")
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], obj["spec"].get("signerName") or "<none>"]

@@ -1,6 +1,8 @@
 """Dynamic resource allocation (resource.k8s.io): DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -8,14 +10,14 @@ import orjson
 from kapi.objects import causes, names, quantity
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, storage
+from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
 from kapi.schema.cel.types import DYN
 
 Object = dict[str, Any]
 
 MOST_REQUESTS = MOST_CONSTRAINTS = MOST_CONFIGS = MOST_SELECTORS = 32
-MOST_SUBREQUESTS, MOST_DEVICES, MOST_COUNTER_SETS, MOST_TAINTS = 8, 128, 8, 16
+MOST_SUBREQUESTS, MOST_DEVICES, MOST_ADVANCED, MOST_COUNTER_SETS, MOST_TAINTS, MOST_ATTRIBUTES = 8, 128, 64, 8, 16, 32
 LONGEST_DOMAIN, LONGEST_ID, LONGEST_POOL, LONGEST_TEXT, MOST_PARAMETERS = 63, 32, 253, 64, 10 * 1024
 ONE_REQUEST = "exactly one of `exactly` or `firstAvailable` is required"
 ONE_NODE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
@@ -23,150 +25,136 @@ ONE_ATTRIBUTE = 'exactly one of "matchAttribute" or "distinctAttribute" is requi
 KNOWN_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 BAD_FULL_NAME = "a fully qualified name must be a domain and a name separated by a slash"
 PER_DEVICE = "is set to true in the ResourceSlice spec"
-ATTRIBUTE_KINDS = {"int": "`int`", "bool": "`bool`", "string": "`string`", "version": "`version`"}
+ATTRIBUTE_KINDS = ("int", "bool", "string", "version")
+_NUMBER, _PIECE = r"(0|[1-9]\d*)", r"(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
+_SEMANTIC = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PIECE}(\.{_PIECE})*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?")
+"""A version of semver.org 2.0.0."""
 
 
-def _each(e: Errors, at: str, listed: list[Any], most: int, check: Callable[[Errors, str, Any], None]) -> None:
-    for i, item in enumerate(listed[:most]):
-        check(e, f"{at}[{i}]", item)
-    if len(listed) > most:
-        e.too_many(at, len(listed), most)
-
-
-def _named_set(e: Errors, at: str, listed: list[Object], most: int, check: Callable[[Errors, str, Object], None]) -> None:
+def _named_set(part: Part, field: str, most: int, check: Callable[[Part], None]) -> None:
     """Items that must differ in their names."""
-    _each(e, at, listed, most, check)
+    for item in part.parts(field, most):
+        check(item)
     seen: set[str] = set()
-    for i, item in enumerate(listed[:most]):
-        e.unique(f"{at}[{i}]", item.get("name") or "", seen)
+    for at, item in islice(part.values(field), most):
+        part.e.unique(at, item.get("name") or "", seen)
 
 
 # claims ---------------------------------------------------------------------------------------------------------------------------
 
 
 def _default_claim(spec: Object) -> None:
-    devices = spec.setdefault("devices", {})
-    devices.setdefault("requests", None)
-    for request in devices["requests"] or ():
-        request.setdefault("name", "")
+    for request in spec["devices"]["requests"] or ():
         for part in (request.get("exactly"), *(request.get("firstAvailable") or ())):
             if part is not None:
                 _default_request(part)
 
 
 def _default_request(part: Object) -> None:
-    part.setdefault("deviceClassName", "")
-    if not part.get("allocationMode"):
-        part["allocationMode"] = "ExactCount"
+    part["allocationMode"] = part.get("allocationMode") or "ExactCount"
     if part["allocationMode"] == "ExactCount" and not part.get("count"):
         part["count"] = 1
     for toleration in part.get("tolerations") or ():
         toleration["operator"] = toleration.get("operator") or "Equal"
 
 
-def _validate_claim(e: Errors, at: str, devices: Object) -> None:
-    requests = devices.get("requests") or []
+def _check_claim(devices: Part) -> None:
+    requests = devices.items("requests")
     known = {r.get("name") or "" for r in requests}
     known |= {f"{r.get('name')}/{s.get('name')}" for r in requests for s in r.get("firstAvailable") or ()}
-    _named_set(e, f"{at}.requests", requests, MOST_REQUESTS, _validate_request)
-
-    def constraint(e: Errors, where: str, item: Object) -> None:
-        _validate_references(e, f"{where}.requests", item.get("requests") or [], known)
-        for field in ("matchAttribute", "distinctAttribute"):
-            if item.get(field) is not None:
-                _full_name(e, f"{where}.{field}", item[field])
-                return
-        e.required(where, ONE_ATTRIBUTE)
-
-    def config(e: Errors, where: str, item: Object) -> None:
-        _validate_references(e, f"{where}.requests", item.get("requests") or [], known)
-        _validate_config(e, where, item)
-
-    _each(e, f"{at}.constraints", devices.get("constraints") or [], MOST_CONSTRAINTS, constraint)
-    _each(e, f"{at}.config", devices.get("config") or [], MOST_CONFIGS, config)
+    _named_set(devices, "requests", MOST_REQUESTS, _check_request)
+    for constraint in devices.parts("constraints", MOST_CONSTRAINTS):
+        _check_references(constraint, known)
+        field = next((field for field in ("matchAttribute", "distinctAttribute") if field in constraint), None)
+        if field:
+            _full_name(constraint.e, constraint.path(field), constraint.text(field))
+        else:
+            constraint.e.required(constraint.at, ONE_ATTRIBUTE)
+    for config in devices.parts("config", MOST_CONFIGS):
+        _check_references(config, known)
+        _check_config(config)
 
 
-def _validate_references(e: Errors, at: str, listed: list[str], known: set[str]) -> None:
+def _check_references(part: Part, known: set[str]) -> None:
     seen: set[str] = set()
-    for i, name in enumerate(listed):
-        head, slash, tail = name.partition("/")
-        for part in (head, tail) if slash else (head,):
-            e.text(f"{at}[{i}]", part, names.dns_label)
+    for at, name in part.values("requests"):
+        for piece in name.split("/", 1):
+            part.e.text(at, piece, names.dns_label)
         if name not in known:
-            e.invalid(f"{at}[{i}]", name, KNOWN_REQUEST)
-        e.unique(f"{at}[{i}]", name, seen)
+            part.e.invalid(at, name, KNOWN_REQUEST)
+        part.e.unique(at, name, seen)
 
 
-def _validate_request(e: Errors, at: str, request: Object) -> None:
-    e.text(f"{at}.name", request.get("name") or "", names.dns_label)
-    exactly, first = request.get("exactly"), request.get("firstAvailable") or []
-    if exactly is not None and first:
-        e.invalid(at, None, ONE_REQUEST + ", but multiple fields are set")
-    elif first:
-        _named_set(e, f"{at}.firstAvailable", first, MOST_SUBREQUESTS, _validate_subrequest)
-    elif exactly is not None:
-        _validate_part(e, f"{at}.exactly", exactly)
+def _check_request(request: Part) -> None:
+    request.checked("name", names.dns_label)
+    if "exactly" in request and request.items("firstAvailable"):
+        request.e.invalid(request.at, None, ONE_REQUEST + ", but multiple fields are set")
+    elif request.items("firstAvailable"):
+        _named_set(request, "firstAvailable", MOST_SUBREQUESTS, _check_subrequest)
+    elif "exactly" in request:
+        _check_wanted(request.part("exactly"))
     else:
-        e.required(at, ONE_REQUEST)
+        request.e.required(request.at, ONE_REQUEST)
 
 
-def _validate_subrequest(e: Errors, at: str, request: Object) -> None:
-    e.text(f"{at}.name", request.get("name") or "", names.dns_label)
-    _validate_part(e, at, request)
+def _check_subrequest(request: Part) -> None:
+    request.checked("name", names.dns_label)
+    _check_wanted(request)
 
 
-def _validate_part(e: Errors, at: str, part: Object) -> None:
-    e.named(f"{at}.deviceClassName", part.get("deviceClassName") or "", names.dns_subdomain)
-    _each(e, f"{at}.selectors", part.get("selectors") or [], MOST_SELECTORS, _validate_selector)
-    mode, count = part.get("allocationMode") or "", part.get("count", 0)
-    if mode == "All":
-        if count:
-            e.invalid(f"{at}.count", count, "must not be specified when allocationMode is 'All'")
-    elif mode == "ExactCount":
-        e.at_least(f"{at}.count", count, 1, "must be greater than zero")
+def _check_wanted(wanted: Part) -> None:
+    """What a request or one of its alternatives asks for."""
+    wanted.named("deviceClassName", names.dns_subdomain)
+    _check_selectors(wanted)
+    if wanted.get("allocationMode") == "All":
+        if wanted.number("count"):
+            wanted.invalid("count", "must not be specified when allocationMode is 'All'")
+    elif wanted.get("allocationMode") == "ExactCount":
+        wanted.at_least("count", 1, "must be greater than zero")
     else:
-        e.unsupported(f"{at}.allocationMode", mode, ("All", "ExactCount"))
-    for i, toleration in enumerate(part.get("tolerations") or ()):
-        _validate_toleration(e, f"{at}.tolerations[{i}]", toleration)
+        wanted.unsupported("allocationMode", ("All", "ExactCount"))
+    for toleration in wanted.parts("tolerations"):
+        _check_toleration(toleration)
 
 
-def _validate_toleration(e: Errors, at: str, toleration: Object) -> None:
-    if toleration.get("key"):
-        e.text(f"{at}.key", toleration["key"], names.label_key)
-    operator = toleration.get("operator") or ""
+def _check_toleration(toleration: Part) -> None:
+    toleration.filled("key", names.label_key)
+    operator = toleration.text("operator")
     if operator == "Exists":
-        if toleration.get("value"):
-            e.invalid(f"{at}.value", toleration["value"], "must be empty for operator `Exists`")
+        if toleration.text("value"):
+            toleration.invalid("value", "must be empty for operator `Exists`")
     elif operator == "Equal":
-        e.text(f"{at}.value", toleration.get("value") or "", names.label_value)
+        toleration.checked("value", names.label_value)
     else:
-        e.enum(f"{at}.operator", operator, ("Equal", "Exists"), need="")
-    if toleration.get("effect"):
-        e.enum(f"{at}.effect", toleration["effect"], ("NoExecute", "NoSchedule"))
+        toleration.enum("operator", ("Equal", "Exists"), need="")
+    if toleration.text("effect"):
+        toleration.enum("effect", ("NoExecute", "NoSchedule"))
 
 
-def _validate_selector(e: Errors, at: str, selector: Object) -> None:
-    if selector.get("cel") is None:
-        e.required(f"{at}.cel")
-    elif len(selector["cel"].get("expression") or "") > MOST_PARAMETERS:
-        e.too_long(f"{at}.cel.expression", MOST_PARAMETERS)
-    else:
-        e.expression(f"{at}.cel.expression", selector["cel"].get("expression") or "", {"device": DYN})
+def _check_selectors(part: Part) -> None:
+    for selector in part.parts("selectors", MOST_SELECTORS):
+        cel = selector.part("cel")
+        if "cel" not in selector:
+            selector.required("cel")
+        elif len(cel.text("expression")) > MOST_PARAMETERS:
+            cel.e.too_long(cel.path("expression"), MOST_PARAMETERS)
+        else:
+            cel.e.expression(cel.path("expression"), cel.text("expression"), {"device": DYN})
 
 
-def _validate_config(e: Errors, at: str, config: Object) -> None:
-    opaque = config.get("opaque")
-    if opaque is None:
-        e.required(f"{at}.opaque")
+def _check_config(config: Part) -> None:
+    if "opaque" not in config:
+        config.required("opaque")
         return
-    storage.driver_name(e, f"{at}.opaque.driver", opaque.get("driver") or "")
-    parameters = opaque.get("parameters")
+    opaque = config.part("opaque")
+    storage.driver_name(opaque.e, opaque.path("driver"), opaque.text("driver"))
+    parameters, at = opaque.get("parameters"), opaque.path("parameters")
     if parameters is None:
-        e.required(f"{at}.opaque.parameters")
+        opaque.required("parameters")
     elif not isinstance(parameters, dict):
-        e.invalid(f"{at}.opaque.parameters", "<value omitted>", "error parsing data as JSON: must be an object")
+        opaque.e.invalid(at, "<value omitted>", "error parsing data as JSON: must be an object")
     elif len(orjson.dumps(parameters)) > MOST_PARAMETERS:
-        e.too_long(f"{at}.opaque.parameters", MOST_PARAMETERS)
+        opaque.e.too_long(at, MOST_PARAMETERS)
 
 
 def _identifier(e: Errors, field: str, text: str) -> None:
@@ -221,7 +209,7 @@ def _results(obj: Object | None) -> list[Object]:
     return (allocation.get("devices") or {}).get("results") or []
 
 
-class ResourceClaimStrategy(Strategy):
+class ResourceClaimStrategy(RuledStrategy):
     """ResourceClaim."""
 
     returns_deleted = True
@@ -229,11 +217,7 @@ class ResourceClaimStrategy(Strategy):
     columns = rules.columns("Name", "State: A summary of the current state (allocated, pending, reserved, etc.).", "Age")
 
     def default(self, obj: Object) -> None:
-        _default_claim(obj.setdefault("spec", {}))
-        obj.setdefault("status", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
+        _default_claim(obj["spec"])
 
     def validate_within(self, new: Object, old: Object | None, labels: Labels) -> list[Cause]:
         if old is None:
@@ -241,22 +225,22 @@ class ResourceClaimStrategy(Strategy):
         granted = any(result.get("adminAccess") for result in _results(old))
         return [] if granted else _admin_access("status.allocation.devices.results", _results(new), labels)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, new: Part, old: Object | None) -> None:
         if old is None:
-            _validate_claim(e, "spec.devices", new["spec"].get("devices") or {})
-        elif new["spec"] != old["spec"]:
-            e.invalid("spec", internal.to_internal("ResourceClaimSpec", new["spec"]), rules.IMMUTABLE)
-        return e
+            _check_claim(new.part("spec").part("devices"))
+        elif new.get("spec") != old["spec"]:
+            new.e.invalid("spec", internal.to_internal("ResourceClaimSpec", new.get("spec")), rules.IMMUTABLE)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        status, meta = obj.get("status") or {}, obj["metadata"]
-        states = {"deleted": meta.get("deletionTimestamp"), "allocated": status.get("allocation"), "reserved": status.get("reservedFor")}
-        shown = [state for state, is_so in states.items() if is_so]
-        return [meta["name"], ",".join(shown) if status.get("allocation") else ",".join(["pending", *shown]), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        status = obj.get("status") or {}
+        states = {
+            "pending": not status.get("allocation"), "deleted": obj["metadata"].get("deletionTimestamp"),
+            "allocated": status.get("allocation"), "reserved": status.get("reservedFor"),
+        }  # fmt: skip
+        return [",".join(state for state, is_so in states.items() if is_so)]
 
 
-class ResourceClaimTemplateStrategy(Strategy):
+class ResourceClaimTemplateStrategy(RuledStrategy):
     """ResourceClaimTemplate."""
 
     returns_deleted = True
@@ -265,53 +249,40 @@ class ResourceClaimTemplateStrategy(Strategy):
     columns = rules.columns("Name", "Age")
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("metadata", {})
-        _default_claim(spec.setdefault("spec", {}))
+        _default_claim(obj["spec"]["spec"])
 
     def validate_within(self, new: Object, old: Object | None, labels: Labels) -> list[Cause]:
         return _admin_requests(new["spec"]["spec"], labels) if old is None else []
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        _validate_claim(e, "spec.spec.devices", new["spec"]["spec"].get("devices") or {})
-        if old is not None and new["spec"] != old["spec"]:
-            shown = internal.to_internal("ResourceClaimTemplateSpec", new["spec"])
-            e.invalid("spec", {**(new["spec"].get("metadata") or {}), **shown}, rules.IMMUTABLE)
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], rules.age(obj, now)]
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        _check_claim(spec.part("spec").part("devices"))
+        if old is not None and spec.obj != old["spec"]:
+            shown = internal.to_internal("ResourceClaimTemplateSpec", spec.obj)
+            new.e.invalid("spec", {**(spec.get("metadata") or {}), **shown}, rules.IMMUTABLE)
 
 
-class DeviceClassStrategy(Strategy):
+class DeviceClassStrategy(RuledStrategy):
     """DeviceClass."""
 
     returns_deleted = True
     status = False
     columns = rules.columns("Name", "Age")
 
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        _each(e, "spec.selectors", spec.get("selectors") or [], MOST_SELECTORS, _validate_selector)
-        _each(e, "spec.config", spec.get("config") or [], MOST_CONFIGS, _validate_config)
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        _check_selectors(spec)
+        for config in spec.parts("config", MOST_CONFIGS):
+            _check_config(config)
         extended = spec.get("extendedResourceName")
         if extended is not None and ("/" not in extended or names.qualified_name(f"requests.{extended}")):
-            e.invalid("spec.extendedResourceName", extended, "must be a valid extended resource name")
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], rules.age(obj, now)]
+            spec.invalid("extendedResourceName", "must be a valid extended resource name")
 
 
 # slices ---------------------------------------------------------------------------------------------------------------------------
 
 
-class ResourceSliceStrategy(Strategy):
+class ResourceSliceStrategy(RuledStrategy):
     """ResourceSlice."""
 
     returns_deleted = True
@@ -322,158 +293,145 @@ class ResourceSliceStrategy(Strategy):
         "Pool=resource.v1.ResourcePool.name", "Age",
     )  # fmt: skip
 
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("driver", "")
-        pool = spec.setdefault("pool", {})
-        for field, value in (("name", ""), ("generation", 0), ("resourceSliceCount", 0)):
-            pool.setdefault(field, value)
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec, before = new["spec"], (old or {}).get("spec")
-        storage.driver_name(e, "spec.driver", spec["driver"])
-        _validate_pool(e, "spec.pool", spec["pool"])
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, before = new.part("spec"), (old or {}).get("spec")
+        storage.driver_name(new.e, "spec.driver", spec.text("driver"))
+        _check_pool(spec.part("pool"))
         if before is not None:
-            e.immutable("spec.pool.name", spec["pool"]["name"], before["pool"]["name"])
-            e.immutable("spec.driver", spec["driver"], before["driver"])
-            e.immutable("spec.nodeName", spec.get("nodeName"), before.get("nodeName"))
-        _validate_nodes(e, spec)
-        devices, counters = spec.get("devices") or [], spec.get("sharedCounters") or []
-        if devices and counters:
-            e.invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
+            spec.part("pool").immutable(before["pool"], "name")
+            spec.immutable(before, "driver", "nodeName")
+        _check_nodes(spec)
+        if spec.items("devices") and spec.items("sharedCounters"):
+            new.e.invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
+        advanced = any(device.get("taints") or device.get("consumesCounters") for device in spec.items("devices"))
+        selective = bool(spec.get("perDeviceNodeSelection"))
+        _named_set(spec, "devices", MOST_ADVANCED if advanced else MOST_DEVICES, lambda device: _check_device(device, selective))
+        _named_set(spec, "sharedCounters", MOST_COUNTER_SETS, _check_counter_set)
 
-        def device(e: Errors, at: str, item: Object) -> None:
-            _validate_device(e, at, item, bool(spec.get("perDeviceNodeSelection")))
-
-        _named_set(e, "spec.devices", devices, MOST_DEVICES, device)
-        _named_set(e, "spec.sharedCounters", counters, MOST_COUNTER_SETS, _validate_counters)
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec = obj["spec"]
-        node = spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>")
-        return [obj["metadata"]["name"], node, spec.get("driver", ""), spec["pool"].get("name", ""), rules.age(obj, now)]
+        return [spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>"), spec["driver"], spec["pool"]["name"]]
 
 
-def _validate_pool(e: Errors, at: str, pool: Object) -> None:
-    name = pool.get("name") or ""
-    if e.need(f"{at}.name", name):
-        if len(name) > LONGEST_POOL:
-            e.too_long(f"{at}.name", LONGEST_POOL)
-        for part in name.split("/"):
-            e.text(f"{at}.name", part, names.dns_subdomain)
-    e.at_least(f"{at}.resourceSliceCount", pool.get("resourceSliceCount", 0), 1, "must be greater than zero")
-    e.at_least(f"{at}.generation", pool.get("generation", 0), 0, "must be greater than or equal to zero")
+def _check_pool(pool: Part) -> None:
+    if pool.need("name"):
+        if len(pool.text("name")) > LONGEST_POOL:
+            pool.e.too_long(pool.path("name"), LONGEST_POOL)
+        for part in pool.text("name").split("/"):
+            pool.e.text(pool.path("name"), part, names.dns_subdomain)
+    pool.at_least("resourceSliceCount", 1, "must be greater than zero")
+    pool.at_least("generation", 0, "must be greater than or equal to zero")
 
 
-def _node_fields(e: Errors, at: str, part: Object, flags: tuple[str, ...]) -> list[str]:
-    """Which of the ways to name nodes are used."""
+def _node_fields(part: Part, flags: tuple[str, ...], no_name: str) -> list[str]:
+    """Which of the ways to name nodes are used; `no_name`: what is said of an empty one."""
     used: list[str] = []
-    if (name := part.get("nodeName")) is not None:
-        if name:
-            used.append("nodeName")
-            e.text(f"{at}.nodeName", name, names.dns_subdomain)
-        else:
-            e.invalid(f"{at}.nodeName", name, "must be either unset or set to a non-empty string")
-    if (selector := part.get("nodeSelector")) is not None:
+    if part.text("nodeName"):
+        used.append("nodeName")
+        part.checked("nodeName", names.dns_subdomain)
+    elif "nodeName" in part:
+        part.invalid("nodeName", no_name)
+    if "nodeSelector" in part:
         used.append("nodeSelector")
-        rules.node_selector(e, f"{at}.nodeSelector", selector)
-        terms = selector.get("nodeSelectorTerms")
-        if len(terms or ()) != 1:
-            e.invalid(f"{at}.nodeSelector.nodeSelectorTerms", terms, "must have exactly one node selector term")
+        rules.node_selector(part.e, part.path("nodeSelector"), part.get("nodeSelector"))
+        selector = part.part("nodeSelector")
+        if part.at == "spec" and len(selector.items("nodeSelectorTerms")) != 1:
+            selector.invalid("nodeSelectorTerms", "must have exactly one node selector term")
     for flag in flags:
         if part.get(flag):
             used.append(flag)
         elif flag in part:
-            e.invalid(f"{at}.{flag}", part[flag], "must be either unset or set to true")
+            part.invalid(flag, "must be either unset or set to true")
     return used
 
 
-def _validate_nodes(e: Errors, spec: Object) -> None:
-    used = _node_fields(e, "spec", spec, ("allNodes", "perDeviceNodeSelection"))
+def _check_one(part: Part, used: list[str], wanted: str, more: str = "") -> None:
     if not used:
-        e.required("spec", ONE_NODE)
+        part.e.required(part.at, wanted)
     elif len(used) > 1:
-        e.invalid("spec", "{" + ", ".join(f"`{field}`" for field in used) + "}", ONE_NODE + ", but multiple fields are set")
+        part.e.invalid(part.at, "{" + ", ".join(f"`{field}`" for field in used) + "}", wanted + more)
 
 
-def _validate_device(e: Errors, at: str, device: Object, selective: bool) -> None:
-    e.text(f"{at}.name", device.get("name") or "", names.dns_label)
-    for name, value in (device.get("attributes") or {}).items():
-        _qualified_name(e, f"{at}.attributes[{name}]", name)
-        _validate_attribute(e, f"{at}.attributes[{name}]", value)
-    for name, value in (device.get("capacity") or {}).items():
-        _qualified_name(e, f"{at}.capacity[{name}]", name)
-        _validate_policy(e, f"{at}.capacity[{name}]", value)
-    _each(e, f"{at}.taints", device.get("taints") or [], MOST_TAINTS, taint)
-    for i, consumed in enumerate(device.get("consumesCounters") or ()):
-        where = f"{at}.consumesCounters[{i}]"
-        e.named(f"{where}.counterSet", consumed.get("counterSet") or "", names.dns_label)
-        _validate_counter_map(e, f"{where}.counters", consumed.get("counters") or {})
+def _check_nodes(spec: Part) -> None:
+    used = _node_fields(spec, ("allNodes", "perDeviceNodeSelection"), "must be either unset or set to a non-empty string")
+    _check_one(spec, used, ONE_NODE, ", but multiple fields are set")
+
+
+def _check_device(device: Part, selective: bool) -> None:
+    device.checked("name", names.dns_label)
+    attributes, capacity = device.part("attributes"), device.part("capacity")
+    if (count := len(attributes.obj) + len(capacity.obj)) > MOST_ATTRIBUTES:
+        device.e.invalid(device.at, count, f"the total number of attributes and capacities must not exceed {MOST_ATTRIBUTES}")
+    for name, value in attributes.obj.items():
+        where = f"{attributes.at}[{name}]"
+        _qualified_name(device.e, where, name)
+        _check_attribute(Part(device.e, where, value))
+    for name, value in capacity.obj.items():
+        where = f"{capacity.at}[{name}]"
+        _qualified_name(device.e, where, name)
+        _check_policy(Part(device.e, where, value), bool(device.get("allowMultipleAllocations")))
+    for given in device.parts("taints", MOST_TAINTS):
+        taint(given)
+    for consumed in device.parts("consumesCounters"):
+        consumed.named("counterSet", names.dns_label)
+        _check_counters(consumed)
     if selective:
-        used = _node_fields(e, at, device, ("allNodes",))
         wanted = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` {PER_DEVICE}"
-        if not used:
-            e.required(at, wanted)
-        elif len(used) > 1:
-            e.invalid(at, "{" + ", ".join(f"`{field}`" for field in used) + "}", wanted)
-    elif any(device.get(field) is not None for field in ("nodeName", "nodeSelector", "allNodes")):
+        _check_one(device, _node_fields(device, ("allNodes",), "must not be empty"), wanted)
+    elif any(field in device for field in ("nodeName", "nodeSelector", "allNodes")):
         text = f"`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` {PER_DEVICE}"
-        e.invalid(at, None, text)
-    _validate_binding(e, at, device)
+        device.e.invalid(device.at, None, text)
+    _check_binding(device)
 
 
-def _validate_binding(e: Errors, at: str, device: Object) -> None:
-    wanted, failing = device.get("bindingConditions"), device.get("bindingFailureConditions")
-    for field, listed in (("bindingConditions", wanted), ("bindingFailureConditions", failing)):
-        for i, condition in enumerate(listed or ()):
-            e.text(f"{at}.{field}[{i}]", condition, names.label_key)
-    if wanted and not failing:
-        e.invalid(f"{at}.bindingFailureConditions", failing, "bindingFailureConditions are required to use bindingConditions")
-    if failing and not wanted:
-        e.invalid(f"{at}.bindingConditions", wanted, "bindingConditions are required to use bindingFailureConditions")
+def _check_binding(device: Part) -> None:
+    fields = ("bindingConditions", "bindingFailureConditions")
+    for field in fields:
+        device.each(field, names.label_key)
+    for field, other in (fields, fields[::-1]):
+        if device.items(field) and not device.items(other):
+            device.invalid(other, f"{other} are required to use {field}")
 
 
-def _validate_attribute(e: Errors, at: str, value: Object) -> None:
-    used = [kind for kind in ATTRIBUTE_KINDS if value.get(kind) is not None]
-    if not used:
-        e.required(at, "exactly one value must be specified")
-    elif len(used) > 1:
-        e.invalid(at, "{" + ", ".join(ATTRIBUTE_KINDS[kind] for kind in used) + "}", "exactly one value must be specified")
+def _check_attribute(value: Part) -> None:
+    if "version" in value and not _SEMANTIC.fullmatch(value.text("version")):
+        value.invalid("version", "must be a string compatible with semver.org spec 2.0.0")
     for kind in ("string", "version"):
-        if len(value.get(kind) or "") > LONGEST_TEXT:
-            e.too_long(f"{at}.{kind}", LONGEST_TEXT)
+        if len(value.text(kind)) > LONGEST_TEXT:
+            value.e.too_long(value.path(kind), LONGEST_TEXT)
+    _check_one(value, [kind for kind in ATTRIBUTE_KINDS if kind in value], "exactly one value must be specified")
 
 
-def _validate_policy(e: Errors, at: str, capacity: Object) -> None:
-    policy = capacity.get("requestPolicy")
-    if policy is None:
+def _check_policy(capacity: Part, shared: bool) -> None:
+    if "requestPolicy" not in capacity:
         return
-    default, valid, span = policy.get("default"), policy.get("validValues") or [], policy.get("validRange")
+    if not shared:
+        capacity.forbidden("requestPolicy", "allowMultipleAllocations must be true")
+        return
+    policy, most = capacity.part("requestPolicy"), capacity.get("value")
+    default, valid, span = policy.get("default"), policy.items("validValues"), policy.get("validRange")
     if valid and span is not None:
         text = "exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time"
-        e.forbidden(f"{at}.requestPolicy", text)
+        capacity.forbidden("requestPolicy", text)
     if (valid or span is not None) and default is None:
-        e.required(f"{at}.requestPolicy.default", "required when validValues or validRange is defined")
-    most = capacity.get("value")
+        policy.required("default", "required when validValues or validRange is defined")
     if default is not None and most is not None and quantity.compare(default, most) > 0:
-        e.invalid(f"{at}.requestPolicy.default", default, f"default is larger than capacity value: {most}")
+        policy.invalid("default", f"default is larger than capacity value: {most}")
 
 
-def taint(e: Errors, at: str, given: Object) -> None:
-    e.text(f"{at}.key", given.get("key") or "", names.label_key)
-    if given.get("value"):
-        e.text(f"{at}.value", given["value"], names.label_value)
-    e.enum(f"{at}.effect", given.get("effect"), ("NoExecute", "NoSchedule", "None"), need="")
+def taint(given: Part) -> None:
+    """A device's taint, in a slice or a rule."""
+    given.checked("key", names.label_key)
+    given.filled("value", names.label_value)
+    given.enum("effect", ("NoExecute", "NoSchedule", "None"), need="")
 
 
-def _validate_counters(e: Errors, at: str, counters: Object) -> None:
-    e.named(f"{at}.name", counters.get("name") or "", names.dns_label)
-    _validate_counter_map(e, f"{at}.counters", counters.get("counters") or {})
+def _check_counter_set(counters: Part) -> None:
+    counters.named("name", names.dns_label)
+    _check_counters(counters)
 
 
-def _validate_counter_map(e: Errors, at: str, counters: Object) -> None:
-    e.need(at, counters)
-    for name in counters:
-        e.text(f"{at}[{name}]", name, names.dns_label)
+def _check_counters(owner: Part) -> None:
+    owner.need("counters")
+    for name in owner.part("counters").obj:
+        owner.e.text(f"{owner.path('counters')}[{name}]", name, names.dns_label)

@@ -1,12 +1,11 @@
 """A part of an object under its rules: where it is, what it holds, and the list its faults go into.
 
 `part.named("name", names.dns_label)` judges the field `name` of what lies at `spec.devices[0]`, say. An absent text counts as "", a list
-as [], a number as 0; `"limited" in part` tells whether a pointer is set. Rules of values that have no part are in
-kapi.registry.kinds.rules.
+as [], a number as 0; `"limited" in part` tells whether a pointer is set. Rules of bare values are in kapi.registry.kinds.rules.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
@@ -15,6 +14,27 @@ from kapi.registry.strategy import Strategy
 from kapi.schema.cel.types import Environment, Type
 
 Object = dict[str, Any]
+Rule = ParamSpec("Rule")
+Found = TypeVar("Found")
+
+
+def _on(rule: Callable[Concatenate[Errors, str, Any, Rule], Found], empty: Any = None) -> Callable[Concatenate["Part", str, Rule], Found]:
+    """A rule of Errors for a field of a part; `empty` is what an absent one counts as."""
+
+    def judge(part: "Part", field: str, /, *args: Rule.args, **words: Rule.kwargs) -> Found:
+        value = part.obj.get(field)
+        return rule(part.e, part.path(field), empty if value is None else value, *args, **words)
+
+    return judge
+
+
+def _at(rule: Callable[Concatenate[Errors, str, Rule], Found]) -> Callable[Concatenate["Part", str, Rule], Found]:
+    """The same of a rule that does not look at the value."""
+
+    def judge(part: "Part", field: str, /, *args: Rule.args, **words: Rule.kwargs) -> Found:
+        return rule(part.e, part.path(field), *args, **words)
+
+    return judge
 
 
 class Part:
@@ -58,63 +78,62 @@ class Part:
         at, listed = self.path(field), self.items(field)
         for i, item in enumerate(listed[:most]):
             yield Part(self.e, f"{at}[{i}]", item)
-        if most is not None and len(listed) > most:
-            self.e.too_many(at, len(listed), most)
+        if most is not None:
+            self.limit(field, most)
 
     def values(self, field: str) -> Iterator[tuple[str, Any]]:
         """Each value of a list with its path."""
         at = self.path(field)
         return ((f"{at}[{i}]", value) for i, value in enumerate(self.items(field)))
 
+    def limit(self, field: str, most: int) -> None:
+        """A list of at most so many."""
+        if (count := len(self.items(field))) > most:
+            self.e.too_many(self.path(field), count, most)
+
+    def each(self, field: str, check: Callable[[str], list[str]] | None = None, seen: set[Any] | None = None) -> None:
+        """Each value of a list is checked, and unlike the others where `seen` is given."""
+        for at, value in self.values(field):
+            if check is not None:
+                self.e.text(at, value, check)
+            if seen is not None:
+                self.e.unique(at, value, seen)
+
     # rules ------------------------------------------------------------------------------------------------------------------------
 
-    def required(self, field: str, detail: str = "") -> None:
-        self.e.required(self.path(field), detail)
-
-    def invalid(self, field: str, detail: str) -> None:
-        self.e.invalid(self.path(field), self.obj.get(field), detail)
-
-    def forbidden(self, field: str, detail: str) -> None:
-        self.e.forbidden(self.path(field), detail)
-
-    def unsupported(self, field: str, allowed: Iterable[str], *, sort: bool = True) -> None:
-        self.e.unsupported(self.path(field), self.text(field), allowed, sort=sort)
-
-    def need(self, field: str, detail: str = "") -> bool:
-        return self.e.need(self.path(field), self.obj.get(field), detail)
-
-    def checked(self, field: str, check: Callable[[str], list[str]]) -> bool:
-        """A check of kapi.objects.names."""
-        return self.e.text(self.path(field), self.text(field), check)
-
-    def named(self, field: str, check: Callable[[str], list[str]], detail: str = "") -> bool:
-        """Required and checked."""
-        return self.e.named(self.path(field), self.text(field), check, detail)
-
-    def enum(self, field: str, allowed: Sequence[str], need: str | None = None) -> bool:
-        return self.e.enum(self.path(field), self.obj.get(field), allowed, need)
+    required = _at(Errors.required)
+    forbidden = _at(Errors.forbidden)
+    invalid = _on(Errors.invalid)
+    unsupported = _on(Errors.unsupported, "")
+    need = _on(Errors.need)
+    enum = _on(Errors.enum)
+    at_least = _on(Errors.at_least, 0)
+    unique = _on(Errors.unique, "")
+    checked = _on(Errors.text, "")
+    named = _on(Errors.named, "")
 
     def choice(self, field: str, allowed: Sequence[str]) -> None:
         """One of `allowed` if it is set at all."""
         if field in self:
             self.enum(field, allowed)
 
-    def at_least(self, field: str, low: int, detail: str = "") -> bool:
-        return self.e.at_least(self.path(field), self.number(field), low, detail)
-
-    def unique(self, field: str, seen: set[Any]) -> bool:
-        return self.e.unique(self.path(field), self.text(field), seen)
+    def filled(self, field: str, check: Callable[[str], list[str]]) -> None:
+        """Checked unless it is empty."""
+        if self.obj.get(field):
+            self.checked(field, check)
 
     def selector(self, field: str) -> None:
         """A metav1.LabelSelector."""
         rules.label_selector(self.e, self.path(field), self.obj.get(field))
 
-    def expression(self, field: str, environment: Environment | dict[str, Type], *returns: str) -> Type:
-        """A CEL expression; see Errors."""
+    def expression(self, field: str, environment: Environment | dict[str, Type], *returns: str, need: str = "") -> Type | None:
+        """A CEL expression, see Errors; nothing but blanks is "Required value: <need>" and has no type."""
+        if not self.e.need(self.path(field), self.text(field).strip(), need):
+            return None
         return self.e.expression(self.path(field), self.text(field), environment, *returns)
 
     def immutable(self, old: Object, *fields: str) -> None:
-        """Fields that are as they were in `old`; nothing and empty are the same."""
+        """Fields that must be as they were in `old`."""
         for field in fields:
             self.e.immutable(self.path(field), self.obj.get(field), old.get(field))
 
@@ -137,3 +156,10 @@ class RuledStrategy(Strategy):
     def cells(self, obj: Object) -> list[Any]:
         """The cells between the name and the age."""
         return []
+
+
+class PlainStrategy(RuledStrategy):
+    """A kind without /status, whose generation nobody counts."""
+
+    status = False
+    generation = False

@@ -4,10 +4,9 @@ import posixpath
 from typing import Any
 
 from kapi.objects import meta, names, quantity, time
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, volume_claims, volumes
+from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -48,7 +47,7 @@ def storage_class(obj: Object) -> str:
 # volumes --------------------------------------------------------------------------------------------------------------------------
 
 
-class PersistentVolumeStrategy(Strategy):
+class PersistentVolumeStrategy(RuledStrategy):
     """core/v1 PersistentVolume."""
 
     returns_deleted = True
@@ -62,9 +61,8 @@ class PersistentVolumeStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        if not spec.get("persistentVolumeReclaimPolicy"):
-            spec["persistentVolumeReclaimPolicy"] = "Retain"
+        spec = obj["spec"]
+        spec["persistentVolumeReclaimPolicy"] = spec.get("persistentVolumeReclaimPolicy") or "Retain"
         spec.setdefault("volumeMode", "Filesystem")
         for source, values in SOURCE_DEFAULTS.items():
             if spec.get(source) is not None:
@@ -78,13 +76,11 @@ class PersistentVolumeStrategy(Strategy):
         if status.get("phase") != before.get("phase"):
             status["lastPhaseTransitionTime"] = time.stamp()
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        _validate_volume(e, new["spec"])
+    def check(self, new: Part, old: Object | None) -> None:
+        _check_volume(new.part("spec"))
         if old is not None:
-            e.extend(list(e))
-            _validate_volume_change(e, new["spec"], old["spec"])
-        return e
+            new.e.extend(list(new.e))
+            _check_volume_change(new.e, new.obj["spec"], old["spec"])
 
     def row(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
@@ -99,84 +95,83 @@ class PersistentVolumeStrategy(Strategy):
         ]  # fmt: skip
 
 
-def _validate_volume(e: Errors, spec: Object) -> None:
-    modes, capacity = spec.get("accessModes") or [], spec.get("capacity") or {}
-    e.need("spec.accessModes", modes)
+def _check_volume(spec: Part) -> None:
+    modes = spec.items("accessModes")
+    spec.need("accessModes")
     for mode in modes:
-        e.enum("spec.accessModes", mode, volume_claims.ACCESS_MODES)
+        spec.e.enum("spec.accessModes", mode, volume_claims.ACCESS_MODES)
     if "ReadWriteOncePod" in modes and len(set(modes)) > 1:
-        e.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")
-    e.need("spec.capacity", capacity)
-    if "storage" not in capacity or len(capacity) > 1:
-        shown = spec.get("capacity")
-        e.unsupported("spec.capacity", shown, ("storage",))
-    for name, value in capacity.items():
-        if quantity.value(value) < 0:
-            e.invalid(f"spec.capacity[{name}]", quantity.value(value), "must be a valid resource quantity")
-        if quantity.parse(value).nano <= 0:
-            e.invalid(f"spec.capacity[{name}]", quantity.canonical(value), "must be greater than zero")
+        spec.forbidden("accessModes", "may not use ReadWriteOncePod with other access modes")
+    _check_capacity(spec)
     policy = spec.get("persistentVolumeReclaimPolicy")
-    if policy:
-        e.enum("spec.persistentVolumeReclaimPolicy", policy, RECLAIM_POLICIES)
-    _validate_affinity(e, spec.get("nodeAffinity"))
-    _validate_source(e, spec)
-    if policy == "Recycle" and posixpath.normpath((spec.get("hostPath") or {}).get("path") or ".") == "/":
-        e.forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'")
-    if spec.get("storageClassName"):
-        e.text("spec.storageClassName", spec["storageClassName"], names.dns_subdomain)
-    if "volumeMode" in spec:
-        e.enum("spec.volumeMode", spec["volumeMode"], volume_claims.VOLUME_MODES)
-    attributes = spec.get("volumeAttributesClassName")
-    if attributes is not None:
-        e.named("spec.volumeAttributesClassName", attributes, names.dns_subdomain, "an empty string is disallowed")
-        if spec.get("csi") is None:
-            e.required("spec.csi", "has to be specified when using volumeAttributesClassName")
+    spec.enum("persistentVolumeReclaimPolicy", RECLAIM_POLICIES)
+    _check_affinity(spec)
+    _check_source(spec)
+    if policy == "Recycle" and posixpath.normpath(spec.part("hostPath").text("path") or ".") == "/":
+        spec.forbidden("persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'")
+    spec.filled("storageClassName", names.dns_subdomain)
+    spec.choice("volumeMode", volume_claims.VOLUME_MODES)
+    if "volumeAttributesClassName" in spec:
+        spec.named("volumeAttributesClassName", names.dns_subdomain, "an empty string is disallowed")
+        if "csi" not in spec:
+            spec.required("csi", "has to be specified when using volumeAttributesClassName")
 
 
-def _validate_affinity(e: Errors, affinity: Object | None) -> None:
-    if affinity is None:
-        return
-    if affinity.get("required") is None:
-        e.required("spec.nodeAffinity.required", "must specify required node constraints")
-    else:
-        rules.node_selector(e, "spec.nodeAffinity.required", affinity["required"])
+def _check_capacity(spec: Part) -> None:
+    capacity = spec.part("capacity")
+    spec.need("capacity")
+    if list(capacity.obj) != ["storage"]:
+        spec.e.unsupported(capacity.at, spec.get("capacity"), ("storage",))
+    for name, value in capacity.obj.items():
+        at = f"{capacity.at}[{name}]"
+        if quantity.value(value) < 0:
+            spec.e.invalid(at, quantity.value(value), "must be a valid resource quantity")
+        if quantity.parse(value).nano <= 0:
+            spec.e.invalid(at, quantity.canonical(value), "must be greater than zero")
 
 
-def _validate_source(e: Errors, spec: Object) -> None:
-    found = [source for source in SOURCES if spec.get(source) is not None]
-    for i, source in enumerate(found):
-        extra = "cephFS" if source == "cephfs" else source
-        if i:
-            e.forbidden(f"spec.{extra}", "may not specify more than 1 volume type")
-        elif source == "local":
-            _validate_local(e, spec)
+def _check_affinity(spec: Part) -> None:
+    affinity = spec.part("nodeAffinity")
+    if "required" in affinity:
+        rules.node_selector(spec.e, affinity.path("required"), affinity.get("required"))
+    elif "nodeAffinity" in spec:
+        affinity.required("required", "must specify required node constraints")
+
+
+def _check_source(spec: Part) -> None:
+    found = [source for source in SOURCES if source in spec]
+    for source in found[:1]:
+        if source == "local":
+            _check_local(spec)
         elif source == "csi":
-            _validate_csi(e, spec["csi"])
+            _check_csi(spec.part("csi"))
         else:
             _, own, check = volumes.SOURCES[source]
-            check(e, f"spec.{own}", spec[source])
+            check(spec.e, spec.path(own), spec.get(source))
+    for source in found[1:]:
+        spec.forbidden("cephFS" if source == "cephfs" else source, "may not specify more than 1 volume type")
     if not found:
-        e.required("spec", "must specify a volume type")
+        spec.e.required(spec.at, "must specify a volume type")
 
 
-def _validate_local(e: Errors, spec: Object) -> None:
-    path = spec["local"].get("path") or ""
-    if e.need("spec.local.path", path) and ".." in path.split("/"):
-        e.invalid("spec.local.path", path, "must not contain '..'")
+def _check_local(spec: Part) -> None:
+    local = spec.part("local")
+    if local.need("path") and ".." in local.text("path").split("/"):
+        local.invalid("path", "must not contain '..'")
     if not spec.get("nodeAffinity"):
-        e.required("spec.local.nodeAffinity", "Local volume requires node affinity")
+        local.required("nodeAffinity", "Local volume requires node affinity")
 
 
-def _validate_csi(e: Errors, source: Object) -> None:
-    volumes.csi_driver_name(e, "spec.csi.driver", source.get("driver") or "")
-    e.need("spec.csi.volumeHandle", source.get("volumeHandle"))
+def _check_csi(source: Part) -> None:
+    volumes.csi_driver_name(source.e, source.path("driver"), source.text("driver"))
+    source.need("volumeHandle")
     for field in ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"):
-        if (ref := source.get(field)) is not None:
-            for key in ("name", "namespace"):
-                e.need(f"spec.csi.{field}.{key}", ref.get(key))
+        if field in source:
+            source.part(field).need("name")
+            source.part(field).need("namespace")
 
 
-def _validate_volume_change(e: Errors, spec: Object, before: Object) -> None:
+def _check_volume_change(e: Errors, spec: Object, before: Object) -> None:
     new, old = ({source: s[source] for source in SOURCES if source in s} for s in (spec, before))
     if new != old:
         text = "spec.persistentvolumesource is immutable after creation"
@@ -207,7 +202,7 @@ def _upgraded(old: Object, new: Object | None) -> Object:
 # claims ---------------------------------------------------------------------------------------------------------------------------
 
 
-class PersistentVolumeClaimStrategy(Strategy):
+class PersistentVolumeClaimStrategy(RuledStrategy):
     """core/v1 PersistentVolumeClaim."""
 
     returns_deleted = True
@@ -220,14 +215,7 @@ class PersistentVolumeClaimStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("volumeMode", "Filesystem")
-        spec.setdefault("resources", {})
-        for field in ("dataSource", "dataSourceRef"):
-            if spec.get(field) is not None:
-                spec[field].setdefault("apiGroup", None)
-                spec[field].setdefault("kind", "")
-                spec[field].setdefault("name", "")
+        obj["spec"].setdefault("volumeMode", "Filesystem")
 
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {"phase": "Pending"}
@@ -240,12 +228,10 @@ class PersistentVolumeClaimStrategy(Strategy):
         elif ref is not None and source is None and not ref.get("namespace"):
             spec["dataSource"] = {k: v for k, v in ref.items() if k != "namespace"}
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        volume_claims.claim_spec(e, "spec", new["spec"])
+    def check(self, new: Part, old: Object | None) -> None:
+        volume_claims.claim_spec(new.e, "spec", new.obj["spec"])
         if old is not None:
-            _validate_claim_change(e, new, old)
-        return e
+            _check_claim_change(new.e, new.obj, old)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
@@ -269,7 +255,7 @@ def _storage(obj: Object, part: str, field: str) -> Any:
     return ((at.get("resources") or {}).get("requests") or {}).get(field) if part == "spec" else (at.get("capacity") or {}).get(field)
 
 
-def _validate_claim_change(e: Errors, new: Object, old: Object) -> None:
+def _check_claim_change(e: Errors, new: Object, old: Object) -> None:
     spec, before = dict(new["spec"]), dict(old["spec"])
     if not before.get("volumeName") and spec.get("volumeName"):
         before["volumeName"] = spec["volumeName"]

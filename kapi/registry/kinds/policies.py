@@ -1,13 +1,12 @@
 """Admission policies and their bindings, validating and mutating. Expressions are compiled."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from kapi.objects import names
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules, webhooks
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.strategy import Column
 from kapi.schema.cel import admission
 from kapi.schema.cel.types import Environment, Type
 
@@ -25,55 +24,50 @@ EXCLUSIVE = "name and selector are mutually exclusive"
 _IDENTIFIER = re.compile("[_a-zA-Z][_a-zA-Z0-9]*")
 CEL_WORDS = frozenset(("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let",
                        "loop", "package", "namespace", "return", "var", "void", "while"))  # fmt: skip
-
-
 MUTATIONS = {"ApplyConfiguration": "Object", "JSONPatch": "list(JSONPatch)"}
 """What the expression of each kind of patch is worth."""
 
 
-class ValidatingPolicyStrategy(Strategy):
-    """ValidatingAdmissionPolicy."""
+class _PolicyStrategy(RuledStrategy):
+    """What validating and mutating policies have in common."""
 
     loose_finalizers = True
     unconditional_update = False
-    columns = rules.columns(
-        "Name", "Validations#: Validations indicates the number of validation rules defined in this configuration",
-        "ParamKind: ParamKind specifies the kind of resources used to parameterize this policy", "Age",
-    )  # fmt: skip
+    listed: ClassVar[str]
+    """The list of what the policy does; a column counts it."""
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("failurePolicy", "Fail")
-        default_resources(spec.get("matchConstraints"))
-        obj.setdefault("status", {})
+        obj["spec"].setdefault("failurePolicy", "Fail")
+        default_resources(obj["spec"].get("matchConstraints"))
 
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec, name = new["spec"], new["metadata"].get("name") or ""
-        known = policy_frame(e, spec)
-        checks, notes = spec.get("validations") or [], spec.get("auditAnnotations") or []
-        if not checks and not notes:
-            e.required("spec.validations", SOMETHING)
-            e.required("spec.auditAnnotations", SOMETHING)
-        for i, check in enumerate(checks):
-            _validate_check(e, f"spec.validations[{i}]", check, known)
-        _validate_notes(e, "spec.auditAnnotations", notes, name)
-        for i, note in enumerate(notes):
-            if (note.get("valueExpression") or "").strip():
-                e.expression(f"spec.auditAnnotations[{i}].valueExpression", note["valueExpression"], known, "string", "null_type")
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec = obj["spec"]
-        return [obj["metadata"]["name"], len(spec.get("validations") or ()), shown_kind(spec), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        spec, kind = obj["spec"], obj["spec"].get("paramKind")
+        return [len(spec.get(self.listed) or ()), f"{kind.get('apiVersion')}/{kind.get('kind')}" if kind else "<unset>"]
 
 
-def shown_kind(spec: Object) -> str:
-    kind = spec.get("paramKind")
-    return f"{kind.get('apiVersion')}/{kind.get('kind')}" if kind else "<unset>"
+def _columns(counted: str) -> tuple[Column, ...]:
+    kind = "ParamKind: ParamKind specifies the kind of resources used to parameterize this policy"
+    return rules.columns("Name", f"{counted} rules defined in this configuration", kind, "Age")
+
+
+class ValidatingPolicyStrategy(_PolicyStrategy):
+    """ValidatingAdmissionPolicy."""
+
+    listed = "validations"
+    columns = _columns("Validations#: Validations indicates the number of validation")
+
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        known = policy_frame(spec)
+        if not spec.items("validations") and not spec.items("auditAnnotations"):
+            spec.required("validations", SOMETHING)
+            spec.required("auditAnnotations", SOMETHING)
+        for check in spec.parts("validations"):
+            _check_validation(check, known)
+        _check_notes(spec, new.part("metadata").text("name"))
+        for note in spec.parts("auditAnnotations"):
+            if note.text("valueExpression").strip():
+                note.expression("valueExpression", known, "string", "null_type")
 
 
 def default_resources(match: Object | None) -> None:
@@ -83,129 +77,105 @@ def default_resources(match: Object | None) -> None:
         webhooks.default_rules(match.get("excludeResourceRules"))
 
 
-def policy_frame(e: Errors, spec: Object) -> dict[str, Type]:
-    """What validating and mutating policies have in common, in stock's order; answers with what their expressions may speak of."""
+def policy_frame(spec: Part) -> dict[str, Type]:
+    """The rules of both kinds of policy, in stock's order; answers with what their expressions may speak of."""
     declared: dict[str, Type] = {}
-    params, variables = spec.get("paramKind") is not None, declared if spec.get("variables") else None
-    known = admission.frame(params=params, variables=variables)
-    e.enum("spec.failurePolicy", spec.get("failurePolicy"), webhooks.FAILURES, need="" if spec.get("failurePolicy") is None else None)
-    if params:
-        _validate_kind(e, "spec.paramKind", spec["paramKind"])
-    match = spec.get("matchConstraints")
-    if match is None:
-        e.required("spec.matchConstraints")
+    known = admission.frame(params="paramKind" in spec, variables=declared if spec.items("variables") else None)
+    spec.enum("failurePolicy", webhooks.FAILURES)
+    if "paramKind" in spec:
+        _check_kind(spec.part("paramKind"))
+    if "matchConstraints" in spec:
+        match = spec.part("matchConstraints")
+        match_resources(match)
+        match.need("resourceRules")
     else:
-        match_resources(e, "spec.matchConstraints", match)
-        e.need("spec.matchConstraints.resourceRules", match.get("resourceRules"))
-    webhooks.conditions(e, "spec.matchConditions", spec.get("matchConditions") or [], admission.frame(params=params))
-    for i, variable in enumerate(spec.get("variables") or ()):
-        at, name = f"spec.variables[{i}]", variable.get("name") or ""
-        if e.need(f"{at}.name", name, "name is not specified") and (not _IDENTIFIER.fullmatch(name) or name in CEL_WORDS):
-            e.invalid(f"{at}.name", name, "must be a valid CEL identifier")
-        if e.need(f"{at}.expression", (variable.get("expression") or "").strip(), NOT_GIVEN):
-            kind = e.expression(f"{at}.expression", variable["expression"], known)
-            if _IDENTIFIER.fullmatch(name):
-                declared[name] = admission.declared(kind)
+        spec.required("matchConstraints")
+    webhooks.check_conditions(spec, admission.frame(params="paramKind" in spec))
+    for variable in spec.parts("variables"):
+        name = variable.text("name")
+        identifier = bool(_IDENTIFIER.fullmatch(name))
+        if variable.need("name", "name is not specified") and (not identifier or name in CEL_WORDS):
+            variable.invalid("name", "must be a valid CEL identifier")
+        kind = variable.expression("expression", known, need=NOT_GIVEN)
+        if kind is not None and identifier:
+            declared[name] = admission.declared(kind)
     return known
 
 
-def _validate_kind(e: Errors, at: str, kind: Object) -> None:
-    version, name = kind.get("apiVersion") or "", kind.get("kind") or ""
-    if e.need(f"{at}.apiVersion", version):
+def _check_kind(kind: Part) -> None:
+    version, name = kind.text("apiVersion"), kind.text("kind")
+    if kind.need("apiVersion"):
         group, _, served = version.rpartition("/")
         if "/" in group:
-            e.invalid(f"{at}.apiVersion", version, f"unexpected GroupVersion string: {version}")
+            kind.invalid("apiVersion", f"unexpected GroupVersion string: {version}")
         else:
             for message in (names.dns_subdomain(group) if group else []) + names.dns1035_label(served):
-                e.invalid(f"{at}.apiVersion", version, message)
-    if e.need(f"{at}.kind", name):
-        bad = names.dns1035_label(name.lower())
-        if bad:
-            e.invalid(f"{at}.kind", name, "may have mixed case, but should otherwise match: " + ", ".join(bad))
+                kind.invalid("apiVersion", message)
+    if kind.need("kind") and (bad := names.dns1035_label(name.lower())):
+        kind.invalid("kind", "may have mixed case, but should otherwise match: " + ", ".join(bad))
 
 
-def match_resources(e: Errors, at: str, match: Object) -> None:
-    for field in ("namespaceSelector", "objectSelector"):
-        rules.label_selector(e, f"{at}.{field}", match.get(field))
+def match_resources(match: Part) -> None:
+    match.selector("namespaceSelector")
+    match.selector("objectSelector")
     for field in ("resourceRules", "excludeResourceRules"):
-        for i, rule in enumerate(match.get(field) or ()):
-            seen: set[str] = set()
-            for j, name in enumerate(rule.get("resourceNames") or ()):
-                e.text(f"{at}.{field}[{i}].resourceNames[{j}]", name, names.path_segment)
-                e.unique(f"{at}.{field}[{i}].resourceNames[{j}]", name, seen)
-            webhooks.operations_rule(e, f"{at}.{field}[{i}]", rule)
-    if match.get("matchPolicy") is not None:
-        e.enum(f"{at}.matchPolicy", match["matchPolicy"], webhooks.MATCHES)
+        for rule in match.parts(field):
+            rule.each("resourceNames", names.path_segment, set())
+            webhooks.check_rule(rule)
+    match.choice("matchPolicy", webhooks.MATCHES)
 
 
-def _validate_check(e: Errors, at: str, check: Object, known: dict[str, Type]) -> None:
-    if e.need(f"{at}.expression", (check.get("expression") or "").strip(), NOT_GIVEN):
-        e.expression(f"{at}.expression", check["expression"], known, "bool")
-    message, expression = check.get("message") or "", check.get("messageExpression") or ""
+def _check_validation(check: Part, known: dict[str, Type]) -> None:
+    check.expression("expression", known, "bool", need=NOT_GIVEN)
+    message, expression = check.text("message"), check.text("messageExpression")
     if expression and not expression.strip():
-        e.invalid(f"{at}.messageExpression", expression, "must be non-empty if specified")
+        check.invalid("messageExpression", "must be non-empty if specified")
     elif expression:
         without = {name: kind for name, kind in known.items() if not name.startswith("authorizer")}
-        e.expression(f"{at}.messageExpression", expression, without, "string")
+        check.expression("messageExpression", without, "string")
     if message and not message.strip():
-        e.invalid(f"{at}.message", message, "message must be non-empty if specified")
+        check.invalid("message", "message must be non-empty if specified")
     elif "\n" in message.strip():
-        e.invalid(f"{at}.message", message, "message must not contain line breaks")
-    if check.get("reason") is not None and check["reason"] not in REASONS:
-        e.unsupported(f"{at}.reason", check["reason"], SHOWN_REASONS)
+        check.invalid("message", "message must not contain line breaks")
+    if "reason" in check and check.text("reason") not in REASONS:
+        check.unsupported("reason", SHOWN_REASONS)
 
 
-def _validate_notes(e: Errors, at: str, notes: list[Object], name: str) -> None:
+def _check_notes(spec: Part, name: str) -> None:
     seen: set[str] = set()
-    for i, note in enumerate(notes):
-        key = note.get("key") or ""
+    for note in spec.parts("auditAnnotations"):
+        key = note.text("key")
         if not name:
-            e.invalid(f"{at}[{i}].key", key, "requires metadata.name be non-empty")
+            note.e.invalid(note.path("key"), key, "requires metadata.name be non-empty")
         else:
-            for message in names.qualified_name(f"{name}/{key}"):
-                e.invalid(f"{at}[{i}].key", f"{name}/{key}", message)
-        e.need(f"{at}[{i}].valueExpression", (note.get("valueExpression") or "").strip(), "valueExpression is not specified")
-        e.unique(f"{at}[{i}].key", key, seen)
+            note.e.qualified(note.path("key"), f"{name}/{key}")
+        note.e.need(note.path("valueExpression"), note.text("valueExpression").strip(), "valueExpression is not specified")
+        note.unique("key", seen)
 
 
-class MutatingPolicyStrategy(Strategy):
+class MutatingPolicyStrategy(_PolicyStrategy):
     """MutatingAdmissionPolicy."""
 
-    loose_finalizers = True
     status = False
-    unconditional_update = False
-    columns = rules.columns(
-        "Name", "Mutations#: Mutation indicates the number of mutations rules defined in this configuration",
-        "ParamKind: ParamKind specifies the kind of resources used to parameterize this policy", "Age",
-    )  # fmt: skip
+    listed = "mutations"
+    columns = _columns("Mutations#: Mutation indicates the number of mutations")
 
-    def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("failurePolicy", "Fail")
-        default_resources(spec.get("matchConstraints"))
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        environment = Environment(policy_frame(e, spec), admission.messages)
-        e.need("spec.mutations", spec.get("mutations"), "mutations must contain at least one item")
-        for i, mutation in enumerate(spec.get("mutations") or ()):
-            at, kind = f"spec.mutations[{i}]", mutation.get("patchType") or ""
-            if e.enum(f"{at}.patchType", kind, ("ApplyConfiguration", "JSONPatch"), need=""):
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        environment = Environment(policy_frame(spec), admission.messages)
+        spec.need("mutations", "mutations must contain at least one item")
+        for mutation in spec.parts("mutations"):
+            kind = mutation.text("patchType")
+            if mutation.enum("patchType", ("ApplyConfiguration", "JSONPatch"), need=""):
                 field = "applyConfiguration" if kind == "ApplyConfiguration" else "jsonPatch"
-                if mutation.get(field) is None:
-                    e.required(f"{at}.{field}", f"must be specified when patchType is {kind}")
-                elif e.need(f"{at}.{field}.expression", (mutation[field].get("expression") or "").strip(), NOT_GIVEN):
-                    e.expression(f"{at}.{field}.expression", mutation[field]["expression"], environment, MUTATIONS[kind])
-        e.enum("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), ("IfNeeded", "Never"), need="")
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec = obj["spec"]
-        return [obj["metadata"]["name"], len(spec.get("mutations") or ()), shown_kind(spec), rules.age(obj, now)]
+                if field not in mutation:
+                    mutation.required(field, f"must be specified when patchType is {kind}")
+                else:
+                    mutation.part(field).expression("expression", environment, MUTATIONS[kind], need=NOT_GIVEN)
+        spec.enum("reinvocationPolicy", ("IfNeeded", "Never"), need="")
 
 
-class MutatingBindingStrategy(Strategy):
+class MutatingBindingStrategy(RuledStrategy):
     """MutatingAdmissionPolicyBinding."""
 
     loose_finalizers = True
@@ -217,53 +187,45 @@ class MutatingBindingStrategy(Strategy):
     )  # fmt: skip
 
     def default(self, obj: Object) -> None:
-        default_resources(obj.setdefault("spec", {}).get("matchResources"))
+        default_resources(obj["spec"].get("matchResources"))
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        e.named("spec.policyName", spec.get("policyName") or "", names.dns_subdomain)
-        if spec.get("paramRef") is not None:
-            _validate_ref(e, "spec.paramRef", spec["paramRef"])
-        if spec.get("matchResources") is not None:
-            match_resources(e, "spec.matchResources", spec["matchResources"])
-        return e
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        spec.named("policyName", names.dns_subdomain)
+        if "paramRef" in spec:
+            _check_ref(spec.part("paramRef"))
+        if "matchResources" in spec:
+            match_resources(spec.part("matchResources"))
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec = obj["spec"]
-        ref = spec.get("paramRef") or {}
+    def cells(self, obj: Object) -> list[Any]:
+        ref = obj["spec"].get("paramRef") or {}
         shown = "/".join(part for part in (ref.get("namespace"), ref.get("name")) if part) or ("*" if ref.get("selector") else "<unset>")
-        return [obj["metadata"]["name"], spec.get("policyName", ""), shown, rules.age(obj, now)]
+        return [obj["spec"].get("policyName", ""), shown]
 
 
 class ValidatingBindingStrategy(MutatingBindingStrategy):
     """ValidatingAdmissionPolicyBinding."""
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors(super().validate(new, old))
-        actions, seen = new["spec"].get("validationActions") or [], set[str]()
-        e.need("spec.validationActions", actions, "at least one validation action is required")
-        for i, action in enumerate(actions):
-            e.enum(f"spec.validationActions[{i}]", action, ("Audit", "Deny", "Warn"))
-            e.unique(f"spec.validationActions[{i}]", action, seen)
+    def check(self, new: Part, old: Object | None) -> None:
+        super().check(new, old)
+        spec, seen = new.part("spec"), set[str]()
+        spec.need("validationActions", "at least one validation action is required")
+        for at, action in spec.values("validationActions"):
+            spec.e.enum(at, action, ("Audit", "Deny", "Warn"))
+            spec.e.unique(at, action, seen)
         if {"Deny", "Warn"} <= seen:
-            e.invalid("spec.validationActions", actions, BOTH_WAYS)
-        return e
+            spec.invalid("validationActions", BOTH_WAYS)
 
 
-def _validate_ref(e: Errors, at: str, ref: Object) -> None:
-    name, selector = ref.get("name") or "", ref.get("selector")
-    if name and selector is not None:
-        e.forbidden(f"{at}.name", EXCLUSIVE)
-        e.forbidden(f"{at}.selector", EXCLUSIVE)
-    elif name:
-        e.text(f"{at}.name", name, names.path_segment)
-    elif selector is None:
-        e.required(at, "one of name or selector must be specified")
+def _check_ref(ref: Part) -> None:
+    if ref.text("name") and "selector" in ref:
+        ref.forbidden("name", EXCLUSIVE)
+        ref.forbidden("selector", EXCLUSIVE)
+    elif ref.text("name"):
+        ref.checked("name", names.path_segment)
+    elif "selector" in ref:
+        ref.selector("selector")
     else:
-        rules.label_selector(e, f"{at}.selector", selector)
-    action = ref.get("parameterNotFoundAction")
-    if not action:
-        e.required(f"{at}.parameterNotFoundAction")
-    elif action not in ("Deny", "Allow"):
-        e.unsupported(f"{at}.parameterNotFoundAction", action, ("Deny", "Allow"), sort=False)
+        ref.e.required(ref.at, "one of name or selector must be specified")
+    if ref.need("parameterNotFoundAction") and ref.text("parameterNotFoundAction") not in ("Deny", "Allow"):
+        ref.unsupported("parameterNotFoundAction", ("Deny", "Allow"), sort=False)

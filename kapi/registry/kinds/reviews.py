@@ -5,9 +5,7 @@ Who asks them (kapi.api) fills in `status`; see kapi.access for the answers.
 
 from typing import Any, ClassVar
 
-from kapi.objects.errors import Cause
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.part import Part, PlainStrategy
 
 Object = dict[str, Any]
 
@@ -17,33 +15,25 @@ IGNORED = frozenset(("namespace", "managedFields", "uid", "selfLink", "creationT
 ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 
 
-class AccessReviewStrategy(Strategy):
+class AccessReviewStrategy(PlainStrategy):
     """SelfSubjectAccessReview."""
 
-    status = False
-    generation = False
     names_user: ClassVar[bool] = False
     """Whether the review says whose access is asked for."""
 
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-        obj.setdefault("status", {}).setdefault("allowed", False)
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        _bare(e, new["metadata"])
-        spec = new["spec"]
-        wanted, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        if wanted is not None and path is not None:
-            e.invalid("spec.nonResourceAttributes", _shown(path), "cannot be specified in combination with resourceAttributes")
-        if wanted is None and path is None:
-            e.invalid("spec.resourceAttributes", None, ONE_OF)
-        if self.names_user and not spec.get("user") and not spec.get("groups"):
-            e.invalid("spec.user", "", "at least one of user or group must be specified")
+    def check(self, new: Part, old: Object | None) -> None:
+        _bare(new)
+        spec = new.part("spec")
+        wanted, path = "resourceAttributes", "nonResourceAttributes"
+        if wanted in spec and path in spec:
+            _refuse_path(spec, "cannot be specified in combination with resourceAttributes")
+        if wanted not in spec and path not in spec:
+            spec.invalid(wanted, ONE_OF)
+        if self.names_user and not spec.text("user") and not spec.items("groups"):
+            new.e.invalid("spec.user", "", "at least one of user or group must be specified")
         for kind in ("fieldSelector", "labelSelector"):
-            if (selector := (wanted or {}).get(kind)) is not None:
-                _validate_selector(e, f"spec.resourceAttributes.{kind}", selector)
-        return e
+            if kind in spec.part(wanted):
+                _check_selector(spec.part(wanted).part(kind))
 
 
 class SubjectAccessReviewStrategy(AccessReviewStrategy):
@@ -56,68 +46,59 @@ class LocalAccessReviewStrategy(SubjectAccessReviewStrategy):
     """LocalSubjectAccessReview."""
 
     def default(self, obj: Object) -> None:
-        super().default(obj)
         for field in IGNORED - {"namespace", "managedFields"}:
             obj["metadata"].pop(field, None)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        spec, namespace = new["spec"], new["metadata"].get("namespace") or ""
-        e = Errors(super().validate(new, old))
-        wanted = spec.get("resourceAttributes")
-        if wanted is not None and (wanted.get("namespace") or "") != namespace:
-            e.invalid("spec.resourceAttributes.namespace", wanted.get("namespace") or "", "must match metadata.namespace")
-        if spec.get("nonResourceAttributes") is not None:
-            e.invalid("spec.nonResourceAttributes", _shown(spec["nonResourceAttributes"]), "disallowed on this kind of request")
-        return e
+    def check(self, new: Part, old: Object | None) -> None:
+        super().check(new, old)
+        spec, namespace = new.part("spec"), new.part("metadata").text("namespace")
+        wanted = spec.part("resourceAttributes")
+        if "resourceAttributes" in spec and wanted.text("namespace") != namespace:
+            new.e.invalid(wanted.path("namespace"), wanted.text("namespace"), "must match metadata.namespace")
+        if "nonResourceAttributes" in spec:
+            _refuse_path(spec, "disallowed on this kind of request")
 
 
-class TokenReviewStrategy(Strategy):
+class TokenReviewStrategy(PlainStrategy):
     """TokenReview."""
 
-    status = False
-    generation = False
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-        obj.setdefault("status", {}).setdefault("user", {})
 
 
-class SelfSubjectReviewStrategy(Strategy):
+class SelfSubjectReviewStrategy(PlainStrategy):
     """SelfSubjectReview."""
 
-    status = False
-    generation = False
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("status", {}).setdefault("userInfo", {})
 
 
-def _shown(path: Object) -> Object:
-    return {"Path": path.get("path") or "", "Verb": path.get("verb") or ""}
+def _refuse_path(spec: Part, why: str) -> None:
+    path = spec.part("nonResourceAttributes")
+    spec.e.invalid(path.at, {"Path": path.text("path"), "Verb": path.text("verb")}, why)
 
 
-def _bare(e: Errors, metadata: Object) -> None:
+def _bare(review: Part) -> None:
     """A question has no metadata but its namespace (and what the server notes of fields)."""
+    metadata = review.part("metadata").obj
     if any(value for key, value in metadata.items() if key not in IGNORED):
         order = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
                  "deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers",
                  "managedFields")  # fmt: skip
         shown = {key: metadata[key] for key in order if metadata.get(key)}
-        e.invalid("metadata", shown, "must be empty except for namespace" if metadata.get("namespace") else "must be empty")
+        text = "must be empty except for namespace" if metadata.get("namespace") else "must be empty"
+        review.e.invalid("metadata", shown, text)
 
 
-def _validate_selector(e: Errors, at: str, selector: Object) -> None:
-    raw, requirements = selector.get("rawSelector"), selector.get("requirements")
+def _check_selector(selector: Part) -> None:
+    raw, requirements = selector.text("rawSelector"), selector.items("requirements")
     if raw and requirements:
-        e.invalid(f"{at}.rawSelector", raw, f"may not specified at the same time as {at.removeprefix('spec.')}.requirements")
+        at = selector.at.removeprefix("spec.")
+        selector.invalid("rawSelector", f"may not specified at the same time as {at}.requirements")
     if not raw and not requirements:
-        e.required(f"{at}.requirements", f"when {at} is specified, requirements or rawSelector is required")
-    for i, part in enumerate(requirements or ()):
-        where, operator = f"{at}.requirements[{i}]", part.get("operator") or ""
-        e.need(f"{where}.key", part.get("key"), "must be specified")
+        selector.required("requirements", f"when {selector.at} is specified, requirements or rawSelector is required")
+    for part in selector.parts("requirements"):
+        part.need("key", "must be specified")
+        operator = part.text("operator")
         if operator in ("In", "NotIn"):
-            e.need(f"{where}.values", part.get("values"), "must be specified when `operator` is 'In' or 'NotIn'")
-        elif operator in ("Exists", "DoesNotExist") and part.get("values"):
-            e.forbidden(f"{where}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+            part.need("values", "must be specified when `operator` is 'In' or 'NotIn'")
+        elif operator in ("Exists", "DoesNotExist") and part.items("values"):
+            part.forbidden("values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
         elif not operator:
-            e.required(f"{where}.operator", "must be specified")
+            part.required("operator", "must be specified")

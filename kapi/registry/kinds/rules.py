@@ -146,21 +146,22 @@ def label_selector(e: Errors, field: str, selector: Object | None, *, values: bo
         requirement(e, f"{field}.matchExpressions[{i}]", part, values=values)
 
 
-def requirement(e: Errors, field: str, part: Object, *, values: bool = True) -> None:
+def requirement(e: Errors, field: str, part: Object, *, values: bool = True, numbers: bool = False) -> None:
+    """One expression of a selector; `numbers`: nodes may also be chosen by more (Gt) or less (Lt) than a number."""
     operator, listed = part.get("operator") or "", part.get("values") or ()
     if operator in ("In", "NotIn"):
         e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
     elif operator in ("Exists", "DoesNotExist"):
         if listed:
             e.forbidden(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    elif numbers and operator in ("Gt", "Lt"):
+        if len(listed) != 1:
+            e.required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
     else:
         e.invalid(f"{field}.operator", operator, "not a valid selector operator")
     e.text(f"{field}.key", part.get("key") or "", names.label_key)
     for i, value in enumerate(listed if values else ()):
         e.text(f"{field}.values[{i}]", value, names.label_value)
-
-
-NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
 def node_selector(e: Errors, field: str, selector: Object) -> None:
@@ -174,26 +175,9 @@ def node_selector(e: Errors, field: str, selector: Object) -> None:
 def node_selector_term(e: Errors, field: str, term: Object, *, values: bool = True) -> None:
     """One of its terms; `values` says whether labels are held against their syntax, which stock does not for preferences."""
     for i, part in enumerate(term.get("matchExpressions") or ()):
-        _node_requirement(e, f"{field}.matchExpressions[{i}]", part, values)
+        requirement(e, f"{field}.matchExpressions[{i}]", part, values=values, numbers=True)
     for i, part in enumerate(term.get("matchFields") or ()):
         _field_requirement(e, f"{field}.matchFields[{i}]", part)
-
-
-def _node_requirement(e: Errors, field: str, part: Object, values: bool) -> None:
-    operator, listed = part.get("operator") or "", part.get("values") or []
-    if operator in ("In", "NotIn"):
-        e.need(f"{field}.values", listed, "must be specified when `operator` is 'In' or 'NotIn'")
-    elif operator in ("Exists", "DoesNotExist"):
-        if listed:
-            e.forbidden(f"{field}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-    elif operator in ("Gt", "Lt"):
-        if len(listed) != 1:
-            e.required(f"{field}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
-    else:
-        e.invalid(f"{field}.operator", operator, "not a valid selector operator")
-    e.text(f"{field}.key", part.get("key") or "", names.label_key)
-    for i, value in enumerate(listed if values else ()):
-        e.text(f"{field}.values[{i}]", value, names.label_value)
 
 
 def _field_requirement(e: Errors, field: str, part: Object) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.kinds import internal, rules
-from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
@@ -54,12 +54,10 @@ def _parameters(new: Part, *, needed: bool = False) -> None:
         new.e.too_long("parameters", LARGEST_PARAMETERS)
 
 
-class StorageClassStrategy(RuledStrategy):
+class StorageClassStrategy(PlainStrategy):
     """storage.k8s.io/v1 StorageClass."""
 
     returns_deleted = True
-    status = False
-    generation = False
     columns = rules.columns(
         "Name", "Provisioner=storage.v1.StorageClass.provisioner", "ReclaimPolicy=storage.v1.StorageClass.reclaimPolicy",
         "VolumeBindingMode=storage.v1.StorageClass.volumeBindingMode", "AllowVolumeExpansion=storage.v1.StorageClass.allowVolumeExpansion",
@@ -96,8 +94,7 @@ def _check_topologies(new: Part) -> None:
         for part in term.parts("matchLabelExpressions"):
             seen: set[str] = set()
             part.need("values")
-            for at, value in part.values("values"):
-                part.e.unique(at, value, seen)
+            part.each("values", seen=seen)
             part.checked("key", names.label_key)
             if (key := part.text("key")) in found:
                 part.e.duplicate(part.path("key"), key)
@@ -108,13 +105,11 @@ def _check_topologies(new: Part) -> None:
         known.append(found)
 
 
-class CSIDriverStrategy(RuledStrategy):
+class CSIDriverStrategy(PlainStrategy):
     """storage.k8s.io/v1 CSIDriver."""
 
     returns_deleted = True
     name_check = staticmethod(names.path_segment)
-    status = False
-    generation = False
     unconditional_update = False
     columns = rules.columns(
         "Name", "AttachRequired=storage.v1.CSIDriverSpec.attachRequired", "PodInfoOnMount=storage.v1.CSIDriverSpec.podInfoOnMount",
@@ -165,12 +160,10 @@ def _check_tokens(spec: Part) -> None:
             request.invalid("expirationSeconds", "may not specify a duration larger than 2^32 seconds")
 
 
-class CSINodeStrategy(RuledStrategy):
+class CSINodeStrategy(PlainStrategy):
     """storage.k8s.io/v1 CSINode."""
 
     returns_deleted = True
-    status = False
-    generation = False
     unconditional_update = False
     columns = rules.columns("Name", "Drivers#: Drivers indicates the number of CSI drivers registered on the node", "Age")
 
@@ -208,9 +201,6 @@ class VolumeAttachmentStrategy(RuledStrategy):
         "Node=storage.v1.VolumeAttachmentSpec.nodeName", "Attached=storage.v1.VolumeAttachmentStatus.attached", "Age",
     )  # fmt: skip
 
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {"attached": False}
-
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
         driver_name(new.e, "spec.attacher", spec.text("attacher"))
@@ -230,11 +220,9 @@ class VolumeAttachmentStrategy(RuledStrategy):
         return [spec["attacher"], spec["source"].get("persistentVolumeName", ""), spec["nodeName"], rules.shown(attached)]
 
 
-class CSIStorageCapacityStrategy(RuledStrategy):
+class CSIStorageCapacityStrategy(PlainStrategy):
     """storage.k8s.io/v1 CSIStorageCapacity."""
 
-    status = False
-    generation = False
     unconditional_update = False
 
     def check(self, new: Part, old: Object | None) -> None:
@@ -246,12 +234,10 @@ class CSIStorageCapacityStrategy(RuledStrategy):
             new.immutable(old, "nodeTopology", "storageClassName")
 
 
-class VolumeAttributesClassStrategy(RuledStrategy):
+class VolumeAttributesClassStrategy(PlainStrategy):
     """storage.k8s.io/v1 VolumeAttributesClass."""
 
     returns_deleted = True
-    status = False
-    generation = False
     columns = rules.columns("Name", "DriverName=storage.v1.VolumeAttributesClass.driverName", "Age")
 
     def check(self, new: Part, old: Object | None) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.kinds import rules
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
@@ -12,58 +13,54 @@ ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce
 VOLUME_MODES = ("Block", "Filesystem")
 
 
-def _data_source(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.name", source.get("name"))
-    e.need(f"{field}.kind", source.get("kind"))
-    group, kind = source.get("apiGroup") or "", source.get("kind") or ""
+def _check_source(source: Part) -> None:
+    source.need("name")
+    source.need("kind")
+    group, kind = source.text("apiGroup"), source.text("kind")
     if not group and kind != "PersistentVolumeClaim":
-        e.invalid(field, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup")
+        source.e.invalid(source.at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup")
     if group:
-        e.text(f"{field}.apiGroup", group, names.dns_subdomain)
-    if source.get("namespace"):
-        e.text(f"{field}.namespace", source["namespace"], names.dns_label)
+        source.checked("apiGroup", names.dns_subdomain)
+    source.filled("namespace", names.dns_label)
 
 
-def _access_modes(e: Errors, field: str, modes: list[str]) -> None:
-    e.need(field, modes, "at least 1 access mode is required")
-
-
-def _sources(e: Errors, field: str, spec: Object) -> None:
-    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
-    for name in ("dataSource", "dataSourceRef"):
-        if spec.get(name) is not None:
-            _data_source(e, f"{field}.{name}", spec[name])
-    if source is None or reference is None:
+def _check_sources(spec: Part) -> None:
+    source, reference = spec.part("dataSource"), spec.part("dataSourceRef")
+    given = [part for part, name in ((source, "dataSource"), (reference, "dataSourceRef")) if name in spec]
+    for part in given:
+        _check_source(part)
+    if len(given) < 2:
         return
-    if reference.get("namespace"):
-        e.invalid(field, {}, "may not be specified when dataSourceRef.namespace is specified")
+    if reference.text("namespace"):
+        spec.e.invalid(spec.at, {}, "may not be specified when dataSourceRef.namespace is specified")
     elif any(source.get(k) != reference.get(k) for k in ("apiGroup", "kind", "name")):
-        e.invalid(field, {}, "must match dataSourceRef")
+        spec.e.invalid(spec.at, {}, "must match dataSourceRef")
 
 
-def claim_spec(e: Errors, field: str, spec: Object) -> None:
-    modes = spec.get("accessModes") or []
-    _access_modes(e, f"{field}.accessModes", modes)
-    if spec.get("selector"):
-        rules.label_selector(e, f"{field}.selector", spec["selector"])
+def claim_spec(e: Errors, field: str, obj: Object) -> None:
+    """The rules of a claim's spec at `field`."""
+    spec = Part(e, field, obj)
+    modes, at = spec.items("accessModes"), spec.path("accessModes")
+    spec.need("accessModes", "at least 1 access mode is required")
+    spec.selector("selector")
     for mode in modes:
-        e.enum(f"{field}.accessModes", mode, ACCESS_MODES)
+        e.enum(at, mode, ACCESS_MODES)
     if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
-        e.forbidden(f"{field}.accessModes", "may not use ReadWriteOncePod with other access modes")
-    storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    if storage is None:
-        e.required(f"{field}.resources[storage]")
-    elif quantity.compare(storage, None) <= 0:
-        e.invalid(f"{field}.resources[storage]", quantity.canonical(storage), "must be greater than zero")
-    elif quantity.milli(storage) % 1000:
-        e.invalid(f"{field}.resources[storage]", quantity.canonical(storage), "must be an integer")
-    if spec.get("storageClassName"):
-        e.text(f"{field}.storageClassName", spec["storageClassName"], names.dns_subdomain)
-    if "volumeMode" in spec:
-        e.enum(f"{field}.volumeMode", spec["volumeMode"], VOLUME_MODES)
-    _sources(e, field, spec)
-    if spec.get("volumeAttributesClassName"):
-        e.text(f"{field}.volumeAttributesClassName", spec["volumeAttributesClassName"], names.dns_subdomain)
+        e.forbidden(at, "may not use ReadWriteOncePod with other access modes")
+    _check_storage(e, f"{field}.resources[storage]", spec.part("resources").part("requests").get("storage"))
+    spec.filled("storageClassName", names.dns_subdomain)
+    spec.choice("volumeMode", VOLUME_MODES)
+    _check_sources(spec)
+    spec.filled("volumeAttributesClassName", names.dns_subdomain)
+
+
+def _check_storage(e: Errors, at: str, wanted: str | None) -> None:
+    if wanted is None:
+        e.required(at)
+    elif quantity.compare(wanted, None) <= 0:
+        e.invalid(at, quantity.canonical(wanted), "must be greater than zero")
+    elif quantity.milli(wanted) % 1000:
+        e.invalid(at, quantity.canonical(wanted), "must be an integer")
 
 
 _TEMPLATE_METADATA = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
