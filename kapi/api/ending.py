@@ -22,52 +22,60 @@ PATIENCE = 60.0
 PROGRESS = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
 WAITING = ("True", "InstanceDeletionCheck", "could not confirm zero CustomResources remaining: context deadline exceeded")
 DONE = ("False", "InstanceDeletionCompleted", "removed all instances")
+OVERLAPPING = ("False", "OverlappingBuiltInResource", "instances overlap with built-in resources in storage")
 NEVER = ("False", "NeverEstablished", "resource was never established")
 
 
-async def end(rest: Rest, definitions: Kind, name: str, kind: Kind | None) -> None:
-    """End the named definition; `kind` is one of its kinds, None when it never had any."""
-    if kind is None:
-        await _say(rest, definitions, name, NEVER, last=True)
-        return
-    await _say(rest, definitions, name, PROGRESS)
-    while rest.store.count(kind.collection):
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await _empty(rest, kind)
-        except TimeoutError:
-            await _say(rest, definitions, name, WAITING)
-    await _say(rest, definitions, name, DONE, last=True)
+class Ending:
+    """The end of one definition; of no other that has its name later."""
 
+    def __init__(self, rest: Rest, definitions: Kind, name: str, uid: str) -> None:
+        self.rest, self.definitions, self.name, self.uid = rest, definitions, name, uid
 
-async def _empty(rest: Rest, kind: Kind) -> None:
-    """Delete every object, and wait until none is left."""
-    while rest.store.count(kind.collection):
-        since = rest.store.revision
-        for entry in rest.store.list(kind.collection).entries:
-            namespace, _, name = entry.key.removeprefix(kind.collection).rpartition("/")
-            await delete(rest, kind, namespace, name)
-        if rest.store.count(kind.collection):
-            await changed(rest.store, max(since, rest.store.revision), (kind.collection,))
+    async def run(self, kind: Kind | None, overlaps: bool = False) -> None:
+        """`kind` is one of its kinds, None when it never had any; `overlaps`: its objects are those of a built-in kind, and stay."""
+        if kind is None or overlaps:
+            await self._say(OVERLAPPING if overlaps else NEVER, last=True)
+            return
+        await self._say(PROGRESS)
+        while self.rest.store.count(kind.collection):
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._empty(kind)
+            except TimeoutError:
+                await self._say(WAITING)
+        await self._say(DONE, last=True)
+
+    async def _empty(self, kind: Kind) -> None:
+        """Delete every object, and wait until none is left."""
+        store = self.rest.store
+        while store.count(kind.collection):
+            for entry in store.list(kind.collection).entries:
+                namespace, _, name = entry.key.removeprefix(kind.collection).rpartition("/")
+                await delete(self.rest, kind, namespace, name)
+            if store.count(kind.collection):
+                await changed(store, store.revision, (kind.collection,))
+
+    async def _say(self, said: tuple[str, str, str], last: bool = False) -> None:
+        """Set the Terminating condition; the `last` one lets go of the definition."""
+        status, reason, message = said
+
+        def change(obj: Object) -> Object:
+            if obj["metadata"]["uid"] != self.uid:
+                raise errors.not_found("customresourcedefinitions", "apiextensions.k8s.io", self.name)
+            obj["status"] = dict(obj.get("status") or {})
+            naming.put(obj["status"], {"type": "Terminating", "status": status, "reason": reason, "message": message})
+            if last:
+                obj["metadata"]["finalizers"] = [f for f in obj["metadata"].get("finalizers") or () if f != naming.FINALIZER]
+            return obj
+
+        what = Call(kind=self.definitions, user=LOOPBACK, name=self.name, subresource="status", manager="kube-apiserver")
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            await self.rest.update(what, change)
 
 
 async def delete(rest: Rest, kind: Kind, namespace: str, name: str) -> None:
+    """Delete an object as the server itself."""
     what = Call(kind=kind, user=LOOPBACK, namespace=namespace, name=name)
     with contextlib.suppress(errors.NotFound, errors.Conflict):
         await deletion.delete(rest, what, deletion.Options(), admitted=True)
-
-
-async def _say(rest: Rest, definitions: Kind, name: str, said: tuple[str, str, str], last: bool = False) -> None:
-    """Set the Terminating condition; the `last` one lets go of the definition."""
-    status, reason, message = said
-
-    def change(obj: Object) -> Object:
-        obj["status"] = dict(obj.get("status") or {})
-        naming.put(obj["status"], {"type": "Terminating", "status": status, "reason": reason, "message": message})
-        if last:
-            obj["metadata"]["finalizers"] = [f for f in obj["metadata"].get("finalizers") or () if f != naming.FINALIZER]
-        return obj
-
-    what = Call(kind=definitions, user=LOOPBACK, name=name, subresource="status", manager="kube-apiserver")
-    with contextlib.suppress(errors.NotFound, errors.Conflict):
-        await rest.update(what, change)

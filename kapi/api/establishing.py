@@ -147,8 +147,16 @@ class Establishing:
             self._add(known)
 
     def _add(self, known: Known) -> None:
+        """Put the served versions into the catalogue; built-in kinds stay as they are."""
         for version in known.versions:
-            self.catalogue.add(known.kinds[version])
+            resource = known.kinds[version].resource
+            there = self.catalogue.get(resource.group, resource.version, resource.plural)
+            if there is None or there.custom:
+                self.catalogue.add(known.kinds[version])
+
+    def _overlaps(self, kind: Kind) -> bool:
+        """Whether a built-in kind keeps its objects in the same place."""
+        return any(other.collection == kind.collection and not other.custom for other in self.catalogue)
 
     def _settle(self, known: Known, old: dict[str, Kind]) -> None:
         """What objects that are there already mean under these schemas: which are read anew, and their selectable fields."""
@@ -211,8 +219,10 @@ class Establishing:
         if key in self._ending:
             return
         assert self.definitions is not None
-        kind = next(iter(self._known[key].kinds.values()), None)
-        task = self._ending[key] = asyncio.create_task(ending.end(self.rest, self.definitions, key.rpartition("/")[2], kind))
+        known = self._known[key]
+        kind = next(iter(known.kinds.values()), None)
+        end = ending.Ending(self.rest, self.definitions, key.rpartition("/")[2], known.uid)
+        task = self._ending[key] = asyncio.create_task(end.run(kind, overlaps=kind is not None and self._overlaps(kind)))
         task.add_done_callback(lambda done: self._ended(key, done))
 
     def _ended(self, key: str, task: asyncio.Task[None]) -> None:

@@ -108,6 +108,17 @@ async def test_the_end_of_a_definition(api: Client) -> None:
     assert (await api.list(THINGS))["items"] == []
 
 
+async def test_a_definition_does_not_take_a_built_in_kind_s_place(api: Client) -> None:
+    wanted = definition(plural="leases", kind="Lease", group="coordination.k8s.io")
+    wanted["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved"}
+    leases = Resource("coordination.k8s.io", "v1", "leases", "Lease", True)
+    await api.create(leases, {"metadata": {"name": "mine", "namespace": "default"}, "spec": {"holderIdentity": "me"}})
+    await define(api, wanted)
+    await api.delete(CRDS, "leases.coordination.k8s.io")
+    await define(api, definition())
+    assert (await api.get(leases, "mine", "default"))["spec"] == {"holderIdentity": "me"}
+
+
 async def test_a_definition_outlives_its_server(app: App, api: Client, pki: Any) -> None:
     await define(api, definition(version(selectableFields=[{"jsonPath": ".spec.color"}])))
     await api.create(THINGS, thing(color="red"))

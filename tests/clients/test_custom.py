@@ -130,6 +130,8 @@ def test_controllers_see_new_kinds(cars: Kubectl) -> None:
     cars.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": quota})
     counted = f"count/cars.{GROUP}".replace(".", "\\.")
     cars("wait", f"--for=jsonpath={{.status.used.{counted}}}=1", "quota/few", "--timeout=20s")
+    other = cars("apply", "-f", "-", given=json.dumps(car("second", color="red")), fails=True)
+    assert "exceeded quota: few" in other.err
     cars("delete", "car", "owner", "--timeout=10s")
     cars("wait", "--for=delete", "configmap/owned", "--timeout=20s")
     cars("create", "namespace", "garage")
