@@ -264,10 +264,10 @@ def _validate_stored(e: Errors, stored: list[str], versions: list[Object]) -> No
     if not stored:
         e.invalid(at, None, "must have at least one stored version")
         return
-    known = {version["name"] for version in versions}
-    for i, name in enumerate(stored):
-        if name not in known:
-            e.invalid(f"{at}[{i}]", name, "must appear in spec.versions")
+    left = dict.fromkeys(stored)
     for version in versions:
-        if version["storage"] and version["name"] not in stored:
+        if version["storage"] and version["name"] not in left:
             e.invalid(at, stored, f"must have the storage version {version['name']}")
+        left.pop(version["name"], None)
+    for name in left:
+        e.invalid(f"{at}[{stored.index(name)}]", name, "must appear in spec.versions")
