@@ -61,8 +61,8 @@ class CustomResourceDefinitionStrategy(Strategy):
     def prepare(self, new: Object, old: Object | None) -> None:
         status = (old or {}).get("status") or {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": None}
         stored = status.get("storedVersions") or []
-        keeping = [v["name"] for v in new["spec"].get("versions") or () if v.get("storage") and v["name"] not in stored]
-        new["status"] = {**status, "storedVersions": [*stored, *keeping] or None}
+        keeping = [v["name"] for v in new["spec"].get("versions") or () if v.get("storage")][:1]
+        new["status"] = {**status, "storedVersions": list(dict.fromkeys([*stored, *keeping])) or None}
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
