@@ -137,6 +137,37 @@ async def test_protected_groups_need_approval(api: Client) -> None:
     assert (said["reason"], said["message"]) == ("UnapprovedAnnotation", 'not approved: "unapproved, a test"')
 
 
+async def test_defaults_have_to_fit(api: Client) -> None:
+    bad: Object = {
+        "type": "object", "default": {"a": 1, "b": 2},
+        "properties": {"a": {"type": "string"}, "n": {"type": "integer", "default": "x"}, "ok": {"type": "integer", "default": 1}},
+    }  # fmt: skip
+    _, text = await refusal(api.create(CRDS, definition(version(spec=bad))))
+    at = "spec.validation.openAPIV3Schema.properties[spec]"
+    assert f'{at}.default: Invalid value: {{"a":1,"b":2}}: must not have unknown fields' in text
+    assert f'{at}.default.a: Invalid value: "integer": a in body must be of type string: "integer"' in text
+    assert f'{at}.properties[n].default: Invalid value: "string":  in body must be of type integer: "string"' in text
+    assert "properties[ok]" not in text
+
+
+async def test_two_servers_on_one_store(app: App, api: Client, pki: Any) -> None:
+    beside = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki, app.rest.store)
+    other = Client(LocalTransport(beside, ADMIN), agent="test")
+    task = asyncio.create_task(beside.establishing.run())
+    await define(api, definition())
+    await until(other, "things.example.com", "Established")
+    await turn_of_schema(other)
+    made = await other.create(THINGS, thing(size=2))
+    assert (await api.get(THINGS, "t", "default"))["metadata"]["uid"] == made["metadata"]["uid"]
+    await other.delete(CRDS, "things.example.com")
+    async with aclosing(api.watch(CRDS, version="0", fields="metadata.name=things.example.com")) as events:  # type: ignore[type-var]
+        async for kind, _ in events:
+            if kind == "DELETED":
+                break
+    task.cancel()
+    await other.close()
+
+
 # objects ----------------------------------------------------------------------------------------------------------------------------
 
 

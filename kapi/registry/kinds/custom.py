@@ -9,7 +9,7 @@ from typing import Any
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.registry import naming
-from kapi.registry.kinds import custom_schema, webhooks
+from kapi.registry.kinds import custom_defaults, custom_schema, webhooks
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import NAME_COLUMN, Strategy
 
@@ -163,7 +163,8 @@ def _validate_parts(e: Errors, versions: list[Object]) -> None:
         subresources = version.get("subresources") or {}
         if schema is not None:
             where = f"{at}.validation.openAPIV3Schema" if alike else f"{at}.schema.openAPIV3Schema"
-            e += custom_schema.validate(where, schema, subresources.get("status") is not None)
+            found = custom_schema.validate(where, schema, subresources.get("status") is not None)
+            e += found or custom_defaults.validate(where, schema)
         if subresources.get("scale") is not None:
             _validate_scale(e, f"{at}.subresources.scale", subresources["scale"])
         for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
