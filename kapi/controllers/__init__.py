@@ -10,6 +10,7 @@ from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.health import Figures
 from kapi.client.leases import Election
 from kapi.controllers.account_token import AccountTokens
+from kapi.controllers.autoscaler import Autoscaling
 from kapi.controllers.cluster_role import ClusterRoleAggregation
 from kapi.controllers.cronjob import CronJobs
 from kapi.controllers.daemonset import DaemonSets
@@ -53,6 +54,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     Jobs,
     CronJobs,
     TimeToLive,
+    Autoscaling,
     Disruption,
     StaleDisruption,
     Quotas,

@@ -95,7 +95,7 @@ class Disruption(Controller):
         known: dict[str, int] = {}
         refs = [(pod, meta.controller_of(pod)) for pod in chosen]
         if any(ref is None for _, ref in refs):
-            self.recorder.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(_go_selector(budget["spec"].get("selector") or {})))
+            self.recorder.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(labels.go_text(budget["spec"].get("selector") or {})))
         for pod, ref in refs:
             if ref is None:
                 continue
@@ -146,16 +146,6 @@ class Disruption(Controller):
         status = {**status, "conditions": [*(c for c in status.get("conditions") or () if c["type"] != "DisruptionAllowed"), new]}
         if not same(status, budget.get("status") or {}):
             await self.put_status(POD_DISRUPTION_BUDGETS, budget, status)
-
-
-def _go_selector(selector: Object) -> str:
-    """A LabelSelector as Go's %v prints it."""
-    pairs = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
-    terms = "".join(
-        f"LabelSelectorRequirement{{Key:{e['key']},Operator:{e['operator']},Values:[{' '.join(e.get('values') or ())}],}},"
-        for e in selector.get("matchExpressions") or ()
-    )
-    return f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},MatchExpressions:[]LabelSelectorRequirement{{{terms}}},}}"
 
 
 class StaleDisruption(Controller):

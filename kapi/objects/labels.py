@@ -255,6 +255,16 @@ def from_object(selector: Object | None) -> Selector:
     return Selector(requirements) if requirements else EVERYTHING
 
 
+def go_text(selector: Object) -> str:
+    """A LabelSelector as Go's %v prints it."""
+    pairs = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    terms = "".join(
+        f"LabelSelectorRequirement{{Key:{e['key']},Operator:{e['operator']},Values:[{' '.join(e.get('values') or ())}],}},"
+        for e in selector.get("matchExpressions") or ()
+    )
+    return f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},MatchExpressions:[]LabelSelectorRequirement{{{terms}}},}}"
+
+
 def check(labels: Labels | None, path: str) -> list[Cause]:
     """The field errors of a map of labels: each key, then its value."""
     out: list[Cause] = []

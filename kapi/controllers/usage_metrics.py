@@ -1,0 +1,317 @@
+"""What the metrics of a HorizontalPodAutoscaler say: usage from the metrics APIs, and how many replicas would bring it to its target.
+
+metrics.k8s.io tells what pods use, custom.metrics.k8s.io and external.metrics.k8s.io everything else. Nobody need serve them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kapi.client import Client
+from kapi.controllers import pods as pod_facts
+from kapi.objects import errors, labels, meta, quantity, time
+
+Object = dict[str, Any]
+
+CPU_START, READY_DELAY = 300.0, 30.0
+"""Seconds in which a starting pod's CPU does not count while it is not ready, and in which it is expected to become so."""
+TOLERANCE = 0.1
+_NOT_SERVED = "the server could not find the requested resource"
+
+
+class MetricError(Exception):
+    """A metric says nothing; the text is stock's."""
+
+
+class Sample(NamedTuple):
+    """What one pod uses, in thousandths; measured when, over how many seconds."""
+
+    milli: int
+    at: float = 0.0
+    window: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one metric asks for."""
+
+    replicas: int
+    name: str
+    status: Object
+    """MetricStatus."""
+
+
+@dataclass(slots=True)
+class Target:
+    """What is scaled: its pods, how many it has, how far usage may be off."""
+
+    client: Client
+    namespace: str
+    selector: str
+    pods: Sequence[Object]
+    replicas: int
+    ready: int
+    tolerance: tuple[float, float] = (TOLERANCE, TOLERANCE)
+
+    def near(self, ratio: float) -> bool:
+        return 1 - self.tolerance[0] <= ratio <= 1 + self.tolerance[1]
+
+
+def amount(milli: float) -> str:
+    """Thousandths as the API writes them: '250m', '2'."""
+    whole, rest = divmod(int(milli), 1000)
+    return str(whole) if not rest else f"{int(milli)}m"
+
+
+async def fetch(client: Client, group: str, path: str, what: str, **query: str) -> list[Object]:
+    """The items a metrics API answers; `what` is how client-go names the question. Raises MetricError."""
+    try:
+        return list((await client.send("GET", f"/apis/{group}/{path}", **query)).get("items") or ())
+    except errors.NotFound as error:
+        text = error.message if error.details and error.details.get("name") else f"{_NOT_SERVED} (get {what})"
+    except errors.StatusError as error:
+        text = error.message
+    except OSError as error:
+        text = str(error)
+    raise MetricError(text)
+
+
+# what pods use ----------------------------------------------------------------------------------------------------------------------------
+
+
+async def _samples(target: Target, resource: str, container: str) -> dict[str, Sample]:
+    """What each pod uses of a resource, by the pod's name."""
+    path = f"v1beta1/namespaces/{target.namespace}/pods"
+    head = f"unable to get metrics for resource {resource}: "
+    try:
+        items = await fetch(target.client, "metrics.k8s.io", path, "pods.metrics.k8s.io", labelSelector=target.selector)
+    except MetricError as why:
+        raise MetricError(f"{head}unable to fetch metrics from resource metrics API: {why}") from None
+    if not items:
+        raise MetricError(f"{head}no metrics returned from resource metrics API")
+    found = {meta.name(item): _sample(item, resource, container) for item in items}
+    return {name: sample for name, sample in found.items() if sample is not None}
+
+
+def _sample(item: Object, resource: str, container: str) -> Sample | None:
+    """None when a container does not tell."""
+    chosen = [c for c in item.get("containers") or () if not container or c.get("name") == container]
+    if container and not chosen:
+        raise MetricError(f"container {container} not present in metrics for pod {meta.key(item)}")
+    amounts = [(c.get("usage") or {}).get(resource) for c in chosen]
+    if None in amounts:
+        return None
+    seconds = str(item.get("window") or "60s").rstrip("s")
+    window = float(seconds) if seconds.replace(".", "", 1).isdigit() else 60.0
+    return Sample(sum(quantity.milli(a) for a in amounts), time.parse(item.get("timestamp")), window)
+
+
+def _requests(target: Target, resource: str, container: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for pod in target.pods:
+        total = 0
+        spec = pod["spec"]
+        sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+        for each in (*(spec.get("containers") or ()), *sidecars):
+            if container and each["name"] != container:
+                continue
+            wanted = ((each.get("resources") or {}).get("requests") or {}).get(resource)
+            if wanted is None:
+                raise MetricError(f"missing request for {resource} in container {each['name']} of Pod {meta.name(pod)}")
+            total += quantity.milli(wanted)
+        found[meta.name(pod)] = total
+    return found
+
+
+class Groups(NamedTuple):
+    """How far the pods count: how many are ready, and the names of the others."""
+
+    ready: int
+    unready: set[str]
+    missing: set[str]
+    ignored: set[str]
+
+
+def grouped(pods: Sequence[Object], samples: Mapping[str, Sample], resource: str, now: float) -> Groups:
+    ready, unready, missing, ignored = 0, set[str](), set[str](), set[str]()
+    for pod in pods:
+        name, sample = meta.name(pod), samples.get(meta.name(pod))
+        if meta.deleting(pod) or pod_facts.phase(pod) == "Failed":
+            ignored.add(name)
+        elif pod_facts.phase(pod) == "Pending":
+            unready.add(name)
+        elif sample is None:
+            missing.add(name)
+        elif resource == "cpu" and _starting(pod, sample, now):
+            unready.add(name)
+        else:
+            ready += 1
+    return Groups(ready, unready, missing, ignored)
+
+
+def _starting(pod: Object, sample: Sample, now: float) -> bool:
+    """Whether the pod's CPU tells nothing yet."""
+    condition, started = meta.condition(pod, "Ready"), (pod.get("status") or {}).get("startTime")
+    if condition is None or not started:
+        return True
+    since, begun, off = time.parse(condition.get("lastTransitionTime")), time.parse(started), condition.get("status") == "False"
+    if begun + CPU_START > now:
+        return off or sample.at < since + sample.window
+    return off and begun + READY_DELAY > since
+
+
+def balanced(target: Target, samples: Mapping[str, Sample], groups: Groups, goal: "Goal") -> int:
+    """The replicas that bring usage to the goal; pods that tell nothing are taken for what holds the change back."""
+    values = {name: s.milli for name, s in samples.items() if name not in groups.ignored | groups.unready}
+    if not values:
+        raise MetricError("did not receive metrics for targeted pods (pods might be unready)")
+    ratio = goal.ratio(values)
+    unready = groups.unready if ratio > 1 else set()
+    if not unready and not groups.missing:
+        return target.replicas if target.near(ratio) else math.ceil(ratio * groups.ready)
+    if ratio != 1:
+        values |= {name: goal.assumed(name) if ratio < 1 else 0 for name in groups.missing}
+    values |= dict.fromkeys(unready, 0)
+    again = goal.ratio(values)
+    if target.near(again) or (ratio < 1 < again) or (again < 1 < ratio):
+        return target.replicas
+    replicas = math.ceil(again * len(values))
+    backwards = replicas > target.replicas if again < 1 else replicas < target.replicas
+    return target.replicas if backwards else replicas
+
+
+class Goal:
+    """A mean for each pod, in thousandths."""
+
+    def __init__(self, milli: int) -> None:
+        self.milli = milli
+
+    def ratio(self, values: Mapping[str, int]) -> float:
+        return sum(values.values()) // len(values) / self.milli
+
+    def assumed(self, name: str) -> int:
+        """What a pod that does not tell is thought to use when it comes to scaling down."""
+        return self.milli
+
+
+class Share(Goal):
+    """A share of what the pods request, in percent."""
+
+    def __init__(self, percent: int, requests: Mapping[str, int]) -> None:
+        self.percent, self.requests = percent, requests
+
+    def utilization(self, values: Mapping[str, int]) -> int:
+        asked = sum(self.requests[name] for name in values if name in self.requests)
+        if not asked:
+            raise MetricError("no metrics returned matched known pods")
+        return sum(value for name, value in values.items() if name in self.requests) * 100 // asked
+
+    def ratio(self, values: Mapping[str, int]) -> float:
+        return self.utilization(values) / self.percent
+
+    def assumed(self, name: str) -> int:
+        return self.requests[name] * max(100, self.percent) // 100
+
+
+async def of_resource(target: Target, source: Object, container: str = "") -> Proposal:
+    """What a metric of type Resource or ContainerResource asks for. Raises MetricError."""
+    resource, wanted = source["name"], source["target"]
+    mean, percent = wanted.get("averageValue"), wanted.get("averageUtilization")
+    kind = "usage" if mean is not None else "utilization"
+    word = f"{resource} {'container ' if container else ''}resource"
+    try:
+        samples = await _samples(target, resource, container)
+        if not target.pods:
+            raise MetricError("no pods returned by selector while calculating replica count")
+        groups = grouped(target.pods, samples, resource, time.now())
+        goal = Goal(quantity.milli(mean)) if mean is not None else Share(percent, _requests(target, resource, container))
+        replicas = balanced(target, samples, groups, goal)
+    except MetricError as why:
+        raise MetricError(f"failed to get {resource} {kind}: {why}") from None
+    counted = {name: s.milli for name, s in samples.items() if name not in groups.ignored | groups.unready}
+    current: Object = {"averageValue": amount(sum(counted.values()) // len(counted))}
+    if isinstance(goal, Share):
+        current["averageUtilization"] = goal.utilization(counted)
+        word += " utilization (percentage of request)"
+    about = {"name": resource, "current": current} | ({"container": container} if container else {})
+    return Proposal(replicas, word, about)
+
+
+async def of_container(target: Target, source: Object) -> Proposal:
+    return await of_resource(target, source, source["container"])
+
+
+# other figures ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _chosen(metric: Object) -> str:
+    """The metric's selector as text."""
+    return str(labels.from_object(metric["selector"])) if metric.get("selector") else ""
+
+
+async def of_pods(target: Target, source: Object) -> Proposal:
+    """A figure of each pod, from custom.metrics.k8s.io. Raises MetricError."""
+    metric = source["metric"]
+    name, group = metric["name"], "custom.metrics.k8s.io"
+    path, query = f"v1beta2/namespaces/{target.namespace}/pods/*/{name}", {"metricLabelSelector": _chosen(metric)}
+    head = f"unable to get metric {name}: unable to fetch metrics from custom metrics API: "
+    try:
+        items = await fetch(target.client, group, path, f"pods.{group}", labelSelector=target.selector, **query)
+    except MetricError as why:
+        raise MetricError(f"failed to get pods metric value: {head}{why}") from None
+    if not items:
+        raise MetricError(f"failed to get pods metric value: {head}no metrics returned from custom metrics API")
+    samples = {item["describedObject"]["name"]: Sample(quantity.milli(item["value"])) for item in items}
+    goal = Goal(quantity.milli(source["target"]["averageValue"]))
+    replicas = balanced(target, samples, grouped(target.pods, samples, "", time.now()), goal)
+    current = {"averageValue": amount(sum(s.milli for s in samples.values()) // len(samples))}
+    return Proposal(replicas, f"pods metric {name}", {"metric": metric, "current": current})
+
+
+async def of_object(target: Target, source: Object) -> Proposal:
+    """A figure of one object, from custom.metrics.k8s.io. Raises MetricError."""
+    metric, of = source["metric"], source["describedObject"]
+    group = of.get("apiVersion", "").rpartition("/")[0]
+    plural = f"{of['kind'].lower()}s" + (f".{group}" if group else "")
+    path, api = f"v1beta2/namespaces/{target.namespace}/{plural}/{of['name']}/{metric['name']}", "custom.metrics.k8s.io"
+    try:
+        items = await fetch(target.client, api, path, f"{plural}.{api}", metricLabelSelector=_chosen(metric))
+        value = quantity.milli(items[0]["value"])
+    except (MetricError, IndexError) as why:
+        head = f"unable to get metric {metric['name']}: {of['kind']} on {target.namespace} {of['name']}/"
+        raise MetricError(f"failed to get object metric value: {head}unable to fetch metrics from custom metrics API: {why}") from None
+    replicas, current = _shared(target, source["target"], value)
+    about = {"metric": metric, "describedObject": of, "current": current}
+    return Proposal(replicas, f"{of['kind']} metric {metric['name']}", about)
+
+
+async def of_external(target: Target, source: Object) -> Proposal:
+    """A figure from outside, from external.metrics.k8s.io. Raises MetricError."""
+    metric = source["metric"]
+    path, api = f"v1beta1/namespaces/{target.namespace}/{metric['name']}", "external.metrics.k8s.io"
+    where = f"unable to get external metric {target.namespace}/{metric['name']}/{_go_selector(metric)}: "
+    try:
+        items = await fetch(target.client, api, path, f"{metric['name']}.{api}", labelSelector=_chosen(metric))
+        if not items:
+            raise MetricError("no metrics returned from external metrics API")
+    except MetricError as why:
+        text = f"{where}unable to fetch metrics from external metrics API: {why}"
+        raise MetricError(f"failed to get {metric['name']} external metric: {text}") from None
+    replicas, current = _shared(target, source["target"], sum(quantity.milli(item["value"]) for item in items))
+    return Proposal(replicas, f"external metric {metric['name']}({_go_selector(metric)})", {"metric": metric, "current": current})
+
+
+def _go_selector(metric: Object) -> str:
+    return labels.go_text(metric["selector"]) if metric.get("selector") else "nil"
+
+
+def _shared(target: Target, wanted: Object, value: int) -> tuple[int, Object]:
+    """(replicas, current) of a figure that belongs to the pods together: as a whole, or as a mean."""
+    if wanted.get("averageValue") is not None:
+        goal = quantity.milli(wanted["averageValue"])
+        ratio = value / (goal * target.replicas)
+        replicas = target.replicas if target.near(ratio) else math.ceil(value / goal)
+        return replicas, {"averageValue": amount(math.ceil(value / target.replicas))}
+    ratio = value / quantity.milli(wanted["value"])
+    return (target.replicas if target.near(ratio) else math.ceil(ratio * target.ready)), {"value": amount(value)}
