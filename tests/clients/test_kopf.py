@@ -1,14 +1,18 @@
 """kopf: an operator for kinds that are built in. It keeps its state in annotations, holds objects with finalizers, and posts events."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import kopf
 import pytest
 
-from tests.e2e.cluster import IMAGE, Kubectl
+from certs import making
+from certs.wish import Wish
+from tests.e2e.cluster import IMAGE, Failed, Kubectl
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +110,45 @@ async def test_an_operator_that_makes_children(kubectl: Kubectl, operator: Opera
         assert (owner["kind"], owner["controller"]) == ("Deployment", True)
         await run(kubectl, "delete", "deployment", "web", "--timeout=20s")
         await run(kubectl, "wait", "--for=delete", "service/web", "--timeout=20s")
+
+
+def certificate(directory: Path) -> dict[str, Path]:
+    """Files of a certificate for this machine, and of its CA, as kopf's server takes them."""
+    ca_key, key, now = making.new_key(), making.new_key(), time.time()
+    ca = making.authority(Wish("ca", "kopf", issuer=""), ca_key, now)
+    wish = Wish("hook", "hook", usages=("server",), hosts=("127.0.0.1", "localhost"))
+    made = {"cafile": ca, "certfile": making.certificate(wish, key, ca, ca_key, now), "pkeyfile": key}
+    for name, content in made.items():
+        (directory / name).write_bytes(content)
+    return {name: directory / name for name in made}
+
+
+async def test_admission_handlers(kubectl: Kubectl, operator: Operator, tmp_path: Path, unused_tcp_port: int) -> None:
+    """kopf registers its own webhooks, is called, changes what is written, warns and refuses."""
+    maps: Any = {"registry": operator.registry, "labels": {"admitted": kopf.PRESENT}}
+    operator.settings.admission.managed = "tests.kopf.dev"
+    operator.settings.admission.server = kopf.WebhookServer(addr="127.0.0.1", port=unused_tcp_port, **certificate(tmp_path))
+
+    @kopf.on.mutate("configmaps", operations=["CREATE"], **maps)
+    def completed(patch: kopf.Patch, warnings: list[str], **_: Any) -> None:
+        patch.setdefault("data", {})["completed"] = "yes"
+        warnings.append("was completed")
+
+    @kopf.on.validate("configmaps", **maps)
+    def checked(spec: Any, body: kopf.Body, dryrun: bool, operation: str, **_: Any) -> None:
+        if (body.get("data") or {}).get("bad"):
+            raise kopf.AdmissionError(f"nothing bad on {operation}", code=499)
+
+    def config_map(**data: str) -> dict[str, Any]:
+        about = {"name": "a", "labels": {"admitted": "x"}}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}
+
+    async with operator.running():
+        for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
+            for event in ("create", "jsonpath={.webhooks[0].name}"):
+                await run(kubectl, "wait", f"--for={event}", f"{kind}/tests.kopf.dev", "--timeout=10s")
+        await asyncio.to_thread(kubectl.apply, config_map(good="1"))
+        assert kubectl.json("get", "configmap", "a")["data"] == {"good": "1", "completed": "yes"}
+        with pytest.raises(Failed, match="denied the request: nothing bad on UPDATE"):
+            await asyncio.to_thread(kubectl.apply, config_map(bad="1"))
+    await run(kubectl, "delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "tests.kopf.dev")
