@@ -112,7 +112,7 @@ async def test_an_operator_that_makes_children(kubectl: Kubectl, operator: Opera
         await run(kubectl, "wait", "--for=delete", "service/web", "--timeout=20s")
 
 
-def certificate(directory: Path) -> dict[str, Path]:
+def certificate(directory: Path) -> dict[str, Any]:
     """Files of a certificate for this machine, and of its CA, as kopf's server takes them."""
     ca_key, key, now = making.new_key(), making.new_key(), time.time()
     ca = making.authority(Wish("ca", "kopf", issuer=""), ca_key, now)
@@ -135,9 +135,9 @@ async def test_admission_handlers(kubectl: Kubectl, operator: Operator, tmp_path
         warnings.append("was completed")
 
     @kopf.on.validate("configmaps", **maps)
-    def checked(spec: Any, body: kopf.Body, dryrun: bool, operation: str, **_: Any) -> None:
+    def checked(body: kopf.Body, **more: Any) -> None:
         if (body.get("data") or {}).get("bad"):
-            raise kopf.AdmissionError(f"nothing bad on {operation}", code=499)
+            raise kopf.AdmissionError(f"nothing bad on {more['operation']}", code=499)
 
     def config_map(**data: str) -> dict[str, Any]:
         about = {"name": "a", "labels": {"admitted": "x"}}
