@@ -90,6 +90,14 @@ class Controller:
         informer.on(handle)
         return informer
 
+    def note(self, obj: Object, reason: str, message: str) -> None:
+        """An event of type Normal."""
+        self.recorder.event(obj, "Normal", reason, message)
+
+    def warn(self, obj: Object, reason: str, message: str) -> None:
+        """An event of type Warning."""
+        self.recorder.event(obj, "Warning", reason, message)
+
     async def remove(self, resource: Resource, obj: Object, **how: Any) -> bool:
         """Delete this very object; whether it was still there. `how` goes to Client.delete."""
         try:

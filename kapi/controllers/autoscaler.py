@@ -13,7 +13,7 @@ from kapi.controllers import pods, scaling, usage_metrics
 from kapi.controllers.discovery import discover
 from kapi.controllers.scaling import Bounds, Condition, Past
 from kapi.controllers.usage_metrics import TOLERANCE, MetricError, Proposal, Target
-from kapi.controllers.workload import NORMAL, WARNING, namespace_keys, with_condition
+from kapi.controllers.workload import namespace_keys, with_condition
 from kapi.objects import errors, labels, meta, quantity, time
 from kapi.objects.resource import HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
 
@@ -87,7 +87,7 @@ class Autoscaling(Controller):
             await self._look(look)
         except Unscalable as end:
             look.say(end.condition)
-            self.recorder.event(autoscaler, WARNING, end.event, end.text)
+            self.warn(autoscaler, end.event, end.text)
         if look.status != (autoscaler.get("status") or {}):
             await self.put_status(HORIZONTAL_POD_AUTOSCALERS, autoscaler, look.status)
         return PERIOD
@@ -161,7 +161,7 @@ class Autoscaling(Controller):
                 found = await compute(target, metric[field])
             except MetricError as why:
                 problems.append((reason, why))
-                self.recorder.event(look.autoscaler, WARNING, reason, str(why))
+                self.warn(look.autoscaler, reason, str(why))
                 continue
             proposals.append(found)
             statuses.append({"type": metric["type"], field: found.status})
@@ -190,7 +190,7 @@ class Autoscaling(Controller):
         look.status["lastScaleTime"] = time.stamp(look.now)
         text = f"the HPA controller was able to update the target scale to {desired}"
         look.say(Condition("AbleToScale", "True", "SucceededRescale", text))
-        self.recorder.event(look.autoscaler, NORMAL, "SuccessfulRescale", f"New size: {desired}; reason: {why}")
+        self.note(look.autoscaler, "SuccessfulRescale", f"New size: {desired}; reason: {why}")
 
 
 def _tolerance(rules: Object) -> float:

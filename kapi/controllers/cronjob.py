@@ -5,7 +5,7 @@ from typing import Any
 
 from kapi.client.controller import namespace_going
 from kapi.controllers import job_rules, schedule
-from kapi.controllers.workload import NORMAL, WARNING, Workload
+from kapi.controllers.workload import Workload
 from kapi.objects import cron, errors, labels, meta, time
 from kapi.objects.causes import go_quote
 from kapi.objects.resource import CRON_JOBS, JOBS
@@ -58,9 +58,9 @@ class CronJobs(Workload):
     async def _delete(self, owner: Object, job: Object) -> None:
         try:
             if await self.remove(JOBS, job, propagation="Background"):
-                self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
+                self.note(owner, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
         except errors.StatusError as error:
-            self.recorder.event(owner, WARNING, "FailedDelete", f"Deleted job: {error}")
+            self.warn(owner, "FailedDelete", f"Deleted job: {error}")
             raise
 
     def _noticed(self, owner: Object, jobs: list[Object]) -> Object:
@@ -71,19 +71,18 @@ class CronJobs(Workload):
         for job in jobs:
             over = job_rules.finished(job)
             if meta.uid(job) not in known and not over:
-                text = f"Saw a job that the controller did not create or forgot: {meta.name(job)}"
-                self.recorder.event(owner, WARNING, "UnexpectedJob", text)
+                self.warn(owner, "UnexpectedJob", f"Saw a job that the controller did not create or forgot: {meta.name(job)}")
             elif over and meta.uid(job) in known:
                 active = [ref for ref in active if ref["uid"] != meta.uid(job)]
                 kind = "Complete" if (meta.condition(job, "Complete") or {}).get("status") == "True" else "Failed"
-                self.recorder.event(owner, NORMAL, "SawCompletedJob", f"Saw completed job: {meta.name(job)}, condition: {kind}")
+                self.note(owner, "SawCompletedJob", f"Saw completed job: {meta.name(job)}, condition: {kind}")
             done = meta.path(job, "status", "completionTime")
             if done and done > (status.get("lastSuccessfulTime") or ""):
                 status["lastSuccessfulTime"] = done
         here = {meta.uid(j) for j in jobs}
         for ref in [r for r in active if r["uid"] not in here]:
             active.remove(ref)
-            self.recorder.event(owner, NORMAL, "MissingJob", f"Active job went missing: {ref['name']}")
+            self.note(owner, "MissingJob", f"Active job went missing: {ref['name']}")
         status["active"] = active
         return {k: v for k, v in status.items() if v}
 
@@ -93,12 +92,12 @@ class CronJobs(Workload):
         if not self._zone_known(owner) or spec.get("suspend"):
             return None
         if "TZ" in spec["schedule"]:
-            self.recorder.event(owner, WARNING, "UnsupportedSchedule", UNSUPPORTED.format(go_quote(spec["schedule"])))
+            self.warn(owner, "UnsupportedSchedule", UNSUPPORTED.format(go_quote(spec["schedule"])))
         try:
             plan = cron.parse(spec["schedule"])
             where = schedule.zone(plan, spec.get("timeZone"))
         except (ValueError, KeyError) as error:
-            self.recorder.event(owner, WARNING, "UnparseableSchedule", f"unparseable schedule: {go_quote(spec['schedule'])} : {error}")
+            self.warn(owner, "UnparseableSchedule", f"unparseable schedule: {go_quote(spec['schedule'])} : {error}")
             return None
         since = time.parse(status.get("lastScheduleTime") or meta.metadata(owner).get("creationTimestamp"))
         deadline = spec.get("startingDeadlineSeconds")
@@ -107,7 +106,7 @@ class CronJobs(Workload):
         at, count = schedule.missed(plan, since, now, where)
         if count > TOO_MANY and deadline is None:
             text = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
-            self.recorder.event(owner, WARNING, "TooManyMissedTimes", text)
+            self.warn(owner, "TooManyMissedTimes", text)
         if at is not None:
             await self._start(owner, status, at, where)
         soon = schedule.following(plan, now, where)
@@ -117,8 +116,7 @@ class CronJobs(Workload):
         name = owner["spec"].get("timeZone")
         if name is None or schedule.known_zone(name):
             return True
-        text = f"invalid timeZone: {go_quote(name)}: unknown time zone {name}"
-        self.recorder.event(owner, WARNING, "UnknownTimeZone", text)
+        self.warn(owner, "UnknownTimeZone", f"invalid timeZone: {go_quote(name)}: unknown time zone {name}")
         return False
 
     async def _start(self, owner: Object, status: Object, at: float, where: Any) -> None:
@@ -128,8 +126,7 @@ class CronJobs(Workload):
             return
         policy = owner["spec"].get("concurrencyPolicy", "Allow")
         if policy == "Forbid" and active:
-            text = "Not starting job because prior execution is running and concurrency policy is Forbid"
-            self.recorder.event(owner, NORMAL, "JobAlreadyActive", text)
+            self.note(owner, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid")
             return
         if policy == "Replace":
             for ref in active:
@@ -145,10 +142,10 @@ class CronJobs(Workload):
                 return  # somebody else's, who sees to the rest
         except errors.StatusError as error:
             if not namespace_going(error):
-                self.recorder.event(owner, WARNING, "FailedCreate", f"Error creating job: {error}")
+                self.warn(owner, "FailedCreate", f"Error creating job: {error}")
             raise
         else:
-            self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created job {name}")
+            self.note(owner, "SuccessfulCreate", f"Created job {name}")
         status["active"] = [*active, _reference(job)]
         status["lastScheduleTime"] = time.stamp(at)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.controllers import pods, rollout, workload
 from kapi.controllers.history import HASH_LABEL, POD_LABEL, History
-from kapi.controllers.workload import BURST, NORMAL, WARNING, Workload
+from kapi.controllers.workload import BURST, Workload
 from kapi.objects import errors, meta, placement, time
 from kapi.objects.resource import DAEMON_SETS, NODES
 
@@ -148,8 +148,7 @@ class DaemonSets(Workload):
     def _ended(self, owner: Object, pod: Object, node: str) -> float:
         """Seconds until a pod that is over is taken away to be replaced: a failed one at once, then 1 s, 2 s … 15 min."""
         if pods.phase(pod) == "Succeeded":
-            text = f"Found succeeded daemon pod {meta.key(pod)} on node {node}, will try to delete it"
-            self.recorder.event(owner, NORMAL, "SucceededDaemonPod", text)
+            self.note(owner, "SucceededDaemonPod", f"Found succeeded daemon pod {meta.key(pod)} on node {node}, will try to delete it")
             return 0.0
         key = (meta.uid(owner), node)
         count, at = self._failures.get(key, (0, 0.0))
@@ -159,8 +158,7 @@ class DaemonSets(Workload):
         if now - at > 2 * FAILED_LIMIT:
             count = 0
         self._failures[key] = (count + 1, now + min(FAILED_BASE * 2**count, FAILED_LIMIT))
-        text = f"Found failed daemon pod {meta.key(pod)} on node {node}, will try to kill it"
-        self.recorder.event(owner, WARNING, "FailedDaemonPod", text)
+        self.warn(owner, "FailedDaemonPod", f"Found failed daemon pod {meta.key(pod)} on node {node}, will try to kill it")
         return 0.0
 
     def _rule(self, owner: Object) -> Object:

@@ -43,8 +43,7 @@ class Deployments(Workload):
     async def sync(self, deployment: Object) -> float | None:
         selector = deployment["spec"].get("selector") or {}
         if not any(selector.values()):
-            text = "This deployment is selecting all pods. A non-empty selector is required."
-            self.recorder.event(deployment, WARNING, "SelectingAll", text)
+            self.warn(deployment, "SelectingAll", "This deployment is selecting all pods. A non-empty selector is required.")
             return None
         sets = await self.claim(deployment)
         if meta.deleting(deployment):
@@ -145,7 +144,7 @@ class Deployments(Workload):
                 await self._create_failed(deployment, name, error)
             raise
         if size > 0:
-            self.recorder.event(deployment, NORMAL, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {size}")
+            self.note(deployment, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {size}")
         if not progress.has_deadline(deployment):
             return created, await self._mark(deployment, number, deployment.get("status") or {})
         status = progress.with_progress(deployment, "True", "NewReplicaSetCreated", f'Created new replica set "{name}"')
@@ -162,7 +161,7 @@ class Deployments(Workload):
 
     async def _create_failed(self, deployment: Object, name: str, error: errors.StatusError) -> None:
         text = f'Failed to create new replica set "{name}": {error}'
-        self.recorder.event(deployment, WARNING, "ReplicaSetCreateError", text)
+        self.warn(deployment, "ReplicaSetCreateError", text)
         if progress.has_deadline(deployment):
             await self.update_status(deployment, progress.with_progress(deployment, "False", "ReplicaSetCreateError", text))
 
@@ -176,8 +175,7 @@ class Deployments(Workload):
         await self.client.update(REPLICA_SETS, {**rs, "metadata": about, "spec": {**rs["spec"], "replicas": size}})
         if have != size:
             way = "up" if size > have else "down"
-            text = f"Scaled {way} replica set {meta.name(rs)} from {have} to {size}"
-            self.recorder.event(deployment, NORMAL, "ScalingReplicaSet", text)
+            self.note(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {meta.name(rs)} from {have} to {size}")
 
     async def _sync(self, deployment: Object, sets: list[Object], *, scale: bool) -> None:
         """Outside of a rollout: resize what is there, and report."""

@@ -55,12 +55,11 @@ class Disruption(Controller):
         selector = labels.from_object(budget["spec"].get("selector"))
         chosen = [p for p in self.pods.by("namespace", meta.namespace(budget)) if selector.matches(meta.labels(p))]
         if not chosen:
-            self.recorder.event(budget, "Normal", "NoPods", "No matching pods found")
+            self.note(budget, "NoPods", "No matching pods found")
         try:
             expected, desired = await self._figures(budget, chosen)
         except LookupError as error:
-            text = f"Failed to calculate the number of expected pods: {error.args[0]}"
-            self.recorder.event(budget, "Warning", "CalculateExpectedPodCountFailed", text)
+            self.warn(budget, "CalculateExpectedPodCountFailed", f"Failed to calculate the number of expected pods: {error.args[0]}")
             await self._write(budget, {**(budget.get("status") or {}), "disruptionsAllowed": 0}, "SyncFailed", str(error.args[0]))
             return None
         disrupted, wait = self._disrupted(budget, chosen)
@@ -95,7 +94,7 @@ class Disruption(Controller):
         known: dict[str, int] = {}
         refs = [(pod, meta.controller_of(pod)) for pod in chosen]
         if any(ref is None for _, ref in refs):
-            self.recorder.event(budget, "Warning", "UnmanagedPods", UNMANAGED.format(labels.go_text(budget["spec"].get("selector") or {})))
+            self.warn(budget, "UnmanagedPods", UNMANAGED.format(labels.go_text(budget["spec"].get("selector") or {})))
         for pod, ref in refs:
             if ref is None:
                 continue

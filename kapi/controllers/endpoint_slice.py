@@ -148,7 +148,7 @@ class EndpointSlices(Backends):
         except errors.StatusError as error:
             if namespace_going(error):
                 raise
-            self.recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
+            self.warn(service, "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
             raise
 
     def _labels(self, service: Object) -> dict[str, str]:

@@ -53,5 +53,5 @@ class EphemeralVolumes(Controller):
         except errors.AlreadyExists:
             return
         except errors.StatusError as error:
-            self.recorder.event(pod, "Warning", "FailedToCreateEphemeralVolume", f"ephemeral volume controller: {error}")
+            self.warn(pod, "FailedToCreateEphemeralVolume", f"ephemeral volume controller: {error}")
             raise

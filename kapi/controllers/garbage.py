@@ -194,5 +194,4 @@ class GarbageCollector(Controller):
         about = {"name": node.name, "uid": node.uid} | ({"namespace": node.namespace} if node.namespace else {})
         obj = {"apiVersion": node.resource.api_version, "kind": node.resource.kind, "metadata": about}
         shown = f"[{ref.get('apiVersion')}/{ref.get('kind')}, namespace: {node.namespace}, name: {ref.get('name')}, uid: {ref['uid']}]"
-        text = f'ownerRef {shown} does not exist in namespace "{node.namespace}"'
-        self.recorder.event(obj, "Warning", "OwnerRefInvalidNamespace", text)
+        self.warn(obj, "OwnerRefInvalidNamespace", f'ownerRef {shown} does not exist in namespace "{node.namespace}"')

@@ -10,7 +10,7 @@ from typing import Any
 from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
 from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Tally, Verdict
-from kapi.controllers.workload import BURST, NORMAL, WARNING, Workload
+from kapi.controllers.workload import BURST, Workload
 from kapi.objects import meta, time
 from kapi.objects.errors import StatusError
 from kapi.objects.resource import JOBS, PODS
@@ -169,9 +169,9 @@ class Jobs(Workload):
         if completions is None or count.succeeded < completions or rules.suspended(job):
             return
         if active:
-            self.recorder.event(job, WARNING, "TooManyActivePods", TOO_MANY.format("active"))
+            self.warn(job, "TooManyActivePods", TOO_MANY.format("active"))
         if count.succeeded > completions:
-            self.recorder.event(job, WARNING, "TooManySucceededPods", TOO_MANY.format("succeeded"))
+            self.warn(job, "TooManySucceededPods", TOO_MANY.format("succeeded"))
 
     def _suspension(self, job: Object, status: Object) -> None:
         """The condition Suspended, the event, and a fresh start time on resuming."""
@@ -185,7 +185,7 @@ class Jobs(Workload):
         status["conditions"] = [new if c["type"] == "Suspended" else c for c in others] if known else [*others, new]
         if not held:
             status["startTime"] = time.stamp()
-        self.recorder.event(job, NORMAL, "Suspended" if held else "Resumed", message)
+        self.note(job, "Suspended" if held else "Resumed", message)
 
     async def _account(self, job: Object, status: Object, verdict: Verdict | None) -> None:
         """Count what ended: list it, release it, count it; then say that the Job is over."""
@@ -256,9 +256,9 @@ class Jobs(Workload):
         status["conditions"] = [*status["conditions"], final]
         if good:
             status["completionTime"] = final["lastTransitionTime"]
-            self.recorder.event(job, NORMAL, "Completed", "Job completed")
+            self.note(job, "Completed", "Job completed")
         else:
-            self.recorder.event(job, WARNING, verdict[1], verdict[2])
+            self.warn(job, verdict[1], verdict[2])
 
 
 def _failures(pod: Object | None) -> tuple[int, int]:

@@ -146,7 +146,7 @@ class NodeLifecycle(Controller):
         return node
 
     def _say(self, node: Object, reason: str, what: str) -> None:
-        self.recorder.event(node, "Normal", reason, f"Node {meta.name(node)} {what}")
+        self.note(node, reason, f"Node {meta.name(node)} {what}")
 
     async def _taint(self, node: Object) -> None:
         wanted = taints(node, evict=self._evicting)
@@ -163,4 +163,4 @@ class NodeLifecycle(Controller):
             new = {**condition, "status": "False", "lastTransitionTime": time.stamp()}
             with contextlib.suppress(errors.Conflict):
                 if await self.amend(PODS, pod, {"status": {"conditions": [new]}}, kind="strategic", subresource="status"):
-                    self.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+                    self.warn(pod, "NodeNotReady", "Node is not ready")

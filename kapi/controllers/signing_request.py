@@ -93,7 +93,7 @@ class _Requests(Controller):
     def pem(self, request: Object) -> bytes:
         return base64.b64decode(request["spec"]["request"])
 
-    async def note(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
+    async def conclude(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
         now = time.stamp()
         new = {"type": type, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": now}
         status = request.get("status") or {}
@@ -125,7 +125,7 @@ class RequestApproval(_Requests):
             if subresource == "selfnodeclient" and subject["name"] != request["spec"].get("username"):
                 continue
             if await self._may(request, subresource):
-                await self.note(request, "Approved", "AutoApproved", message, "approval")
+                await self.conclude(request, "Approved", "AutoApproved", message, "approval")
                 return None
         return None
 
@@ -159,7 +159,7 @@ class RequestSigning(_Requests):
         except ValueError as error:
             why, certificate = str(error), b""
         if why:
-            await self.note(request, "Failed", "SignerValidationFailure", why, "status")
+            await self.conclude(request, "Failed", "SignerValidationFailure", why, "status")
             return None
         status = {**(request.get("status") or {}), "certificate": base64.b64encode(certificate).decode()}
         await self.put_status(CERTIFICATE_SIGNING_REQUESTS, request, status)

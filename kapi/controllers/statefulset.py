@@ -122,19 +122,17 @@ class StatefulSets(Workload):
             await self.client.create(PODS, pod)
         except errors.StatusError as error:
             if not isinstance(error, errors.AlreadyExists) and not namespace_going(error):
-                text = f"create Pod {name} in StatefulSet {meta.name(owner)} failed error: {error}"
-                self.recorder.event(owner, WARNING, "FailedCreate", text)
+                self.warn(owner, "FailedCreate", f"create Pod {name} in StatefulSet {meta.name(owner)} failed error: {error}")
             raise
-        text = f"create Pod {name} in StatefulSet {meta.name(owner)} successful"
-        self.recorder.event(owner, NORMAL, "SuccessfulCreate", text)
+        self.note(owner, "SuccessfulCreate", f"create Pod {name} in StatefulSet {meta.name(owner)} successful")
 
     async def _delete(self, owner: Object, pod: Object) -> None:
         what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         try:
             if await self.remove(PODS, pod):
-                self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"{what} successful")
+                self.note(owner, "SuccessfulDelete", f"{what} successful")
         except errors.StatusError as error:
-            self.recorder.event(owner, WARNING, "FailedDelete", f"{what} failed error: {error}")
+            self.warn(owner, "FailedDelete", f"{what} failed error: {error}")
             raise
 
     async def _make_claims(self, owner: Object, number: int, pod: str) -> None:
@@ -147,9 +145,9 @@ class StatefulSets(Workload):
             except errors.AlreadyExists:
                 continue
             except errors.StatusError as error:
-                self.recorder.event(owner, WARNING, "FailedCreate", f"{what} failed error: {error}")
+                self.warn(owner, "FailedCreate", f"{what} failed error: {error}")
                 raise
-            self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"{what} success")
+            self.note(owner, "SuccessfulCreate", f"{what} success")
 
     async def _own_claims(self, owner: Object, pod: Object, *, retired: bool) -> None:
         """Claims go with the set, or with the pod that scaling takes away, as persistentVolumeClaimRetentionPolicy says."""

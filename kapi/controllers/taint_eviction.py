@@ -63,7 +63,7 @@ class TaintEviction(Controller):
         if at is None:
             if meta.uid(pod) in self._marked:
                 self._marked.discard(meta.uid(pod))
-                self.recorder.event(pod, "Normal", "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
+                self.note(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
             return None
         left = at - time.now()
         if left > 0:
@@ -73,7 +73,7 @@ class TaintEviction(Controller):
         return None
 
     async def _evict(self, pod: Object) -> None:
-        self.recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
+        self.note(pod, "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
         if not pods.finished(pod):
             await disrupt(self, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
         await self.remove(PODS, pod)

@@ -8,7 +8,6 @@ from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import volume_rules as rules
-from kapi.controllers.workload import NORMAL, WARNING
 from kapi.objects import meta
 from kapi.objects.resource import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 
@@ -74,7 +73,7 @@ class VolumeBinder(Controller):
         aside = [v for v in self.volumes if v["spec"].get("claimRef") and rules.meant_for(v, claim)]
         if waits and not aside:
             await self._phase(claim, "Pending")
-            self.recorder.event(claim, NORMAL, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+            self.note(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
             return
         same_class = self.volumes.by("class", rules.storage_class(claim))
         volume = rules.best([*aside, *same_class], claim, self.nodes.get(chosen) if chosen else None)
@@ -87,15 +86,14 @@ class VolumeBinder(Controller):
     async def _ask_provisioner(self, claim: Object, kind: Object | None) -> None:
         name = rules.storage_class(claim)
         if not name:
-            text = "no persistent volumes available for this claim and no storage class is set"
-            self.recorder.event(claim, NORMAL, "FailedBinding", text)
+            self.note(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
         elif kind is None:
-            self.recorder.event(claim, WARNING, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
+            self.warn(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
         elif kind["provisioner"] != "kubernetes.io/no-provisioner":
             provisioner = kind["provisioner"]
             wanted = {rules.PROVISIONER: provisioner, rules.OLD_PROVISIONER: provisioner}
             await self._annotate(claim, wanted)
-            self.recorder.event(claim, NORMAL, "ExternalProvisioning", EXTERNAL.format(provisioner))
+            self.note(claim, "ExternalProvisioning", EXTERNAL.format(provisioner))
 
     async def _annotate(self, claim: Object, wanted: dict[str, str], **spec: Any) -> Object:
         have = meta.annotations(claim)
@@ -120,7 +118,7 @@ class VolumeBinder(Controller):
             text = "Two claims are bound to the same volume, this one is bound incorrectly"
             await self._lost(claim, "ClaimMisbound", text)
         else:
-            self.recorder.event(claim, WARNING, "FailedBinding", f'volume "{meta.name(volume)}" already bound to a different claim.')
+            self.warn(claim, "FailedBinding", f'volume "{meta.name(volume)}" already bound to a different claim.')
             await self._phase(claim, "Pending")
 
     async def _bind(self, volume: Object, claim: Object) -> None:
@@ -147,7 +145,7 @@ class VolumeBinder(Controller):
 
     async def _lost(self, claim: Object, reason: str, message: str) -> None:
         if meta.path(claim, "status", "phase") != "Lost":
-            self.recorder.event(claim, WARNING, reason, message)
+            self.warn(claim, reason, message)
             status = {k: v for k, v in (claim.get("status") or {}).items() if k not in ("capacity", "accessModes")}
             await self.put_status(PERSISTENT_VOLUME_CLAIMS, claim, {**status, "phase": "Lost"})
 
@@ -172,5 +170,5 @@ class VolumeBinder(Controller):
             return volume
         status = {"phase": phase} | ({"message": message, "reason": "VolumeFailedDelete"} if message else {})
         if message:
-            self.recorder.event(volume, WARNING, "VolumeFailedDelete", message)
+            self.warn(volume, "VolumeFailedDelete", message)
         return await self.put_status(PERSISTENT_VOLUMES, volume, status)

@@ -148,19 +148,19 @@ class Workload(Controller):
             created = await self.client.create(PODS, pod)
         except errors.StatusError as error:
             if not namespace_going(error):
-                self.recorder.event(owner, WARNING, "FailedCreate", f"Error creating: {error}")
+                self.warn(owner, "FailedCreate", f"Error creating: {error}")
             raise
-        self.recorder.event(owner, NORMAL, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
+        self.note(owner, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
         return created
 
     async def delete_pod(self, owner: Object, pod: Object) -> None:
         try:
             if await self.remove(PODS, pod):
-                self.recorder.event(owner, NORMAL, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
+                self.note(owner, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
         except errors.Conflict:
             return
         except errors.StatusError as error:
-            self.recorder.event(owner, WARNING, "FailedDelete", f"Error deleting: {error}")
+            self.warn(owner, "FailedDelete", f"Error deleting: {error}")
             raise
 
     async def update_status(self, obj: Object, status: Object) -> Object:
