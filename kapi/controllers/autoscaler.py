@@ -13,7 +13,7 @@ from kapi.controllers import pods, scaling, usage_metrics
 from kapi.controllers.discovery import discover
 from kapi.controllers.scaling import Bounds, Condition, Past
 from kapi.controllers.usage_metrics import TOLERANCE, MetricError, Proposal, Target
-from kapi.controllers.workload import namespace_keys, with_condition
+from kapi.controllers.workload import namespace_keys, settled
 from kapi.objects import errors, labels, meta, quantity, time
 from kapi.objects.resource import HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
 
@@ -51,14 +51,9 @@ class Look:
         self.status: Object = meta.clone(autoscaler.get("status") or {})
 
     def say(self, *conditions: Condition) -> None:
-        """Set conditions; the time of transition is kept while the status stays."""
+        """Set conditions."""
         for new in conditions:
-            known = self.status.get("conditions") or []
-            old = next((c for c in known if c["type"] == new.type), None)
-            since = old["lastTransitionTime"] if old and old["status"] == new.status else time.stamp(self.now)
-            made = {**new._asdict(), "lastTransitionTime": since}
-            place = [made if c is old else c for c in known]
-            self.status["conditions"] = place if old else with_condition(known, made, new.type)
+            self.status["conditions"] = settled(self.status.get("conditions") or (), new._asdict())
 
 
 class Autoscaling(Controller):

@@ -7,7 +7,7 @@ from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.controllers.discovery import discover
 from kapi.controllers.rollout import scaled_value
-from kapi.controllers.workload import namespace_keys, same
+from kapi.controllers.workload import namespace_keys, same, settled
 from kapi.objects import errors, labels, meta, time
 from kapi.objects.resource import (
     DEPLOYMENTS,
@@ -136,13 +136,10 @@ class Disruption(Controller):
         return kept, min((time.parse(at) + EVICTION_SECONDS - now for at in kept.values()), default=None)
 
     async def _write(self, budget: Object, status: Object, reason: str, message: str) -> None:
-        old = meta.condition(budget, "DisruptionAllowed")
         value = "True" if reason == "SufficientPods" else "False"
         new: Object = {"type": "DisruptionAllowed", "status": value, "reason": reason, "message": message}
         new["observedGeneration"] = meta.metadata(budget).get("generation", 0)
-        kept = old is not None and old["status"] == value
-        new["lastTransitionTime"] = (old or {}).get("lastTransitionTime") if kept else time.stamp()
-        status = {**status, "conditions": [*(c for c in status.get("conditions") or () if c["type"] != "DisruptionAllowed"), new]}
+        status = {**status, "conditions": settled(status.get("conditions") or (), new)}
         if not same(status, budget.get("status") or {}):
             await self.put_status(POD_DISRUPTION_BUDGETS, budget, status)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.discovery import Discovery, discover
-from kapi.controllers.workload import with_condition
-from kapi.objects import errors, meta, time
+from kapi.controllers.workload import settled
+from kapi.objects import errors, meta
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 
 Object = dict[str, Any]
@@ -114,51 +114,35 @@ class Namespaces(Controller):
             remains.finalizers.update(meta.finalizers(item))
 
 
+_VERDICTS = (
+    ("NamespaceDeletionDiscoveryFailure", "DiscoveryFailed", "ResourcesDiscovered", "All resources successfully discovered"),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure", "GroupVersionParsingFailed", "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure", "ContentDeletionFailed", "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    ("NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved", "All content successfully removed"),
+    ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+)  # fmt: skip
+"""(type, reason when something is the matter, reason when not, message when not)."""
+
+
 def _conditions(old: list[Object], found: Discovery, remains: Remains) -> list[Object]:
     """The five conditions of a namespace that ends, with stock's reasons and texts."""
     left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remains.counts.items()))
     held = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remains.finalizers.items()))
-    failed = ", ".join(found.failed)
-    broken = ", ".join(sorted(set(remains.failures)))
-    verdicts: list[tuple[str, str, str, str]] = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            f"Discovery failed for some groups, {len(found.failed)} failing: {failed}" if failed else "",
-            "DiscoveryFailed ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "",
-            "GroupVersionParsingFailed ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
-        ),
-        (
-            "NamespaceDeletionContentFailure",
-            f"Failed to delete all resource types, {len(remains.failures)} remaining: {broken}" if broken else "",
-            "ContentDeletionFailed ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
-        ),
-        (
-            "NamespaceContentRemaining",
-            f"Some resources are remaining: {left}" if left else "",
-            "SomeResourcesRemain ContentRemoved",
-            "All content successfully removed",
-        ),
-        (
-            "NamespaceFinalizersRemaining",
-            f"Some content in the namespace has finalizers remaining: {held}" if held else "",
-            "SomeFinalizersRemain ContentHasNoFinalizers",
-            "All content-preserving finalizers finished",
-        ),
-    ]
-    out = list(old)
-    for type, problem, reasons, fine in verdicts:
-        bad, good = reasons.split()
-        new = {"type": type, "status": "True" if problem else "False", "reason": bad if problem else good, "message": problem or fine}
-        have = next((c for c in old if c["type"] == type), None)
-        if have is None or any(have.get(k) != v for k, v in new.items()):
-            kept = have is not None and have["status"] == new["status"]
-            new["lastTransitionTime"] = (have or {}).get("lastTransitionTime", "") if kept else time.stamp()
-            out = [new if c["type"] == type else c for c in out] if have is not None else with_condition(out, new, type)
-    return out
+    failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remains.failures)))
+    problems = (
+        failed and f"Discovery failed for some groups, {len(found.failed)} failing: {failed}",
+        "",
+        broken and f"Failed to delete all resource types, {len(remains.failures)} remaining: {broken}",
+        left and f"Some resources are remaining: {left}",
+        held and f"Some content in the namespace has finalizers remaining: {held}",
+    )
+    for (type, bad, good, fine), problem in zip(_VERDICTS, problems, strict=True):
+        reason, message = (bad, problem) if problem else (good, fine)
+        old = settled(old, {"type": type, "status": "True" if problem else "False", "reason": reason, "message": message})
+    return old

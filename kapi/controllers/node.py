@@ -126,16 +126,9 @@ class NodeLifecycle(Controller):
         for type in JUDGED:
             known = next((c for c in conditions if c["type"] == type), None)
             if known is None:
-                conditions.append(
-                    {
-                        "type": type,
-                        "status": "Unknown",
-                        "reason": "NodeStatusNeverUpdated",
-                        "message": "Kubelet never posted node status.",
-                        "lastHeartbeatTime": node["metadata"].get("creationTimestamp"),
-                        "lastTransitionTime": now,
-                    }
-                )
+                begun = node["metadata"].get("creationTimestamp")
+                told = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status.", "lastHeartbeatTime": begun}
+                conditions.append({"type": type, "status": "Unknown", **told, "lastTransitionTime": now})
             elif known["status"] != "Unknown":
                 told = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
                 conditions[conditions.index(known)] = {**known, "status": "Unknown", **told, "lastTransitionTime": now}
