@@ -25,10 +25,12 @@ from kapi.controllers.job import Jobs
 from kapi.controllers.namespace import Namespaces
 from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCertificates
 from kapi.controllers.node import NodeLifecycle
+from kapi.controllers.node_ttl import NodeTTL
 from kapi.controllers.pod_garbage import PodGarbageCollector
-from kapi.controllers.protection import ClaimProtection, VolumeProtection
+from kapi.controllers.protection import AttributesProtection, ClaimProtection, VolumeProtection
 from kapi.controllers.quota import Quotas
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
+from kapi.controllers.service_cidr import ServiceRanges
 from kapi.controllers.settings import Settings, with_keys
 from kapi.controllers.signing_request import RequestApproval, RequestCleaning, RequestSigning
 from kapi.controllers.statefulset import StatefulSets
@@ -65,11 +67,14 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     RequestCleaning,
     ClaimProtection,
     VolumeProtection,
+    AttributesProtection,
     VolumeBinder,
     EphemeralVolumes,
     NodeLifecycle,
+    NodeTTL,
     TaintEviction,
     PodGarbageCollector,
+    ServiceRanges,
     EndpointSlices,
     Endpoints,
     EndpointMirrors,

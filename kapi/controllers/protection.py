@@ -1,4 +1,4 @@
-"""Disks in use are not taken away: a claim stays while a pod uses it, a volume while it is bound."""
+"""Disks in use are not taken away: a claim stays while a pod uses it, a volume while it is bound, attributes while either has them."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from kapi.client import Controller, Informer
 from kapi.controllers import pods
 from kapi.objects import meta
-from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource
+from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, VOLUME_ATTRIBUTES_CLASSES, Resource
 
 Object = dict[str, Any]
 
@@ -69,3 +69,26 @@ class VolumeProtection(_Protection):
 
     def in_use(self, obj: Object) -> bool:
         return bool(meta.path(obj, "status", "phase") == "Bound")
+
+
+def _attributes_of(obj: Object) -> Iterable[str]:
+    """The VolumeAttributesClasses a claim or a volume has, had or is to have."""
+    status = obj.get("status") or {}
+    to_be = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
+    names = (obj["spec"].get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"), to_be)
+    return {name for name in names if name}
+
+
+class AttributesProtection(_Protection):
+    name = "volumeattributesclass-protection-controller"
+    resource = VOLUME_ATTRIBUTES_CLASSES
+    finalizer = "kubernetes.io/vac-protection"
+
+    def setup(self) -> None:
+        self.objects = self.watch(VOLUME_ATTRIBUTES_CLASSES)
+        self.users = [self.watch(resource, _attributes_of) for resource in (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES)]
+        for informer in self.users:
+            informer.index("attributes", _attributes_of)
+
+    def in_use(self, obj: Object) -> bool:
+        return any(informer.by("attributes", meta.name(obj)) for informer in self.users)

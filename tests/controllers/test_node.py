@@ -3,6 +3,7 @@
 from typing import Any
 
 from kapi.controllers.node import NodeLifecycle
+from kapi.controllers.node_ttl import NodeTTL
 from kapi.controllers.pod_garbage import PodGarbageCollector
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.objects import meta, time
@@ -154,3 +155,24 @@ async def test_nodes_come_and_go(cluster: Cluster) -> None:
     await cluster.settle()
     assert cluster.events("RegisteredNode") == ["Node n1 event: Registered Node n1 in Controller"]
     assert cluster.events("RemovingNode") == ["Node n1 event: Removing Node n1 from Controller"]
+
+
+@story
+async def test_the_more_nodes_the_longer_is_what_they_know_good(cluster: Cluster) -> None:
+    def told() -> set[str]:
+        return {meta.annotations(n)["node.alpha.kubernetes.io/ttl"] for n in cluster.api.all(NODES)}
+
+    for number in range(100):
+        add_node(cluster, f"n{number}")
+    await cluster.run(NodeTTL)
+    assert told() == {"0"}
+    add_node(cluster, "one-more")
+    await cluster.settle()
+    assert told() == {"15"}
+    for node in cluster.api.all(NODES)[:11]:
+        cluster.api.remove(NODES, node)
+    await cluster.settle()
+    assert told() == {"15"}, "the steps overlap"
+    cluster.api.remove(NODES, cluster.api.all(NODES)[0])
+    await cluster.settle()
+    assert told() == {"0"}

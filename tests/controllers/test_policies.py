@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.controllers.cluster_role import ClusterRoleAggregation
 from kapi.controllers.disruption import Disruption, StaleDisruption
-from kapi.controllers.protection import ClaimProtection, VolumeProtection
+from kapi.controllers.protection import AttributesProtection, ClaimProtection, VolumeProtection
 from kapi.objects import meta, time
 from kapi.objects.resource import (
     CLUSTER_ROLES,
@@ -13,6 +13,7 @@ from kapi.objects.resource import (
     POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
+    VOLUME_ATTRIBUTES_CLASSES,
 )
 from tests.controllers.story import Cluster, story
 
@@ -135,3 +136,18 @@ async def test_a_disruption_that_did_not_happen_is_forgotten(cluster: Cluster) -
     assert (meta.condition(cluster.api.all(PODS)[0], "DisruptionTarget") or {})["status"] == "True"
     await cluster.settle(61)
     assert (meta.condition(cluster.api.all(PODS)[0], "DisruptionTarget") or {})["status"] == "False"
+
+
+@story
+async def test_attributes_in_use_stay(cluster: Cluster) -> None:
+    made = cluster.api.create(VOLUME_ATTRIBUTES_CLASSES, {"metadata": {"name": "fast"}, "driverName": "d"})
+    spec = {"volumeAttributesClassName": "fast"}
+    claim = cluster.api.create(PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": "c", "namespace": "default"}, "spec": spec})
+    await cluster.run(AttributesProtection)
+    assert meta.finalizers(cluster.api.all(VOLUME_ATTRIBUTES_CLASSES)[0]) == ["kubernetes.io/vac-protection"]
+    cluster.api.delete(VOLUME_ATTRIBUTES_CLASSES, cluster.api.all(VOLUME_ATTRIBUTES_CLASSES)[0], {})
+    await cluster.settle()
+    assert [meta.uid(c) for c in cluster.api.all(VOLUME_ATTRIBUTES_CLASSES)] == [meta.uid(made)]
+    cluster.api.set(PERSISTENT_VOLUME_CLAIMS, claim, spec={})
+    await cluster.settle()
+    assert cluster.api.all(VOLUME_ATTRIBUTES_CLASSES) == []
