@@ -1,1 +1,4 @@
-"""The socket side of HTTP: serving it on uvicorn's parser, and handing connections over for upgrades. Knows nothing of Kubernetes."""
+"""The socket side of HTTP: serving it on uvicorn's parser or in a few lines, asking others, handing connections over for upgrades.
+
+Knows nothing of Kubernetes.
+"""
