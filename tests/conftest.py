@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kapi.api import apiserver
 from kapi.api.app import App
@@ -11,6 +12,9 @@ from kapi.api.settings import Settings, certificates
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects.user import MASTERS, User
+
+settings.register_profile("kapi", deadline=None)  # a busy machine is no fault of a law
+settings.load_profile("kapi")
 
 ADMIN = User("admin", (MASTERS, "system:authenticated"))
 

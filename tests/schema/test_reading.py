@@ -47,7 +47,7 @@ def values(draw: st.DrawFn, node: Schema, depth: int = 0) -> Any:
 
 @pytest.mark.parametrize("name", KINDS)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_what_is_read_is_in_the_form_the_compiled_way_accepts(name: str, data: st.DataObject) -> None:
     schema = builtin.schema(f"io.k8s.api.{name}")
     value = data.draw(values(schema)) or {}
