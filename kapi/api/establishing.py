@@ -30,6 +30,8 @@ Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+RETRY = 5.0
+"""Seconds until a definition that could not be dealt with is looked at again."""
 GROUP_PRIORITY, VERSION_PRIORITY = 1000, 100
 
 
@@ -39,7 +41,7 @@ def guarded(key: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("definition %s", key)
+        log.exception("%s", key)
 
 
 class Known:
@@ -70,7 +72,7 @@ class Establishing:
         self.services = catalogue.by_kind("apiregistration.k8s.io/v1", "APIService")
         self._known: dict[str, Known] = {}
         self._due: set[str] = set()
-        """Definitions that changed and were not judged since."""
+        """Definitions that changed and were not judged since, or could not be."""
         self._ending: dict[str, asyncio.Task[None]] = {}
 
     def load(self) -> None:
@@ -85,7 +87,9 @@ class Establishing:
             while True:
                 since = self.store.revision
                 await self.once()
-                await changed(self.store, since, (self.definitions.collection, self.services.collection))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY if self._due else None):
+                        await changed(self.store, since, (self.definitions.collection, self.services.collection))
         finally:
             for task in self._ending.values():
                 task.cancel()
@@ -94,11 +98,13 @@ class Establishing:
         """Bring everything up to date."""
         self._look()
         due = self._due | {key for key, known in self._known.items() if known.refused}
+        self._due &= self._known.keys()
         for key in sorted(due & self._known.keys()):
             with guarded(key):
                 await self._accept(key, self._known[key].source.entry.obj)
-        self._due -= due
-        await self._register()
+                self._due.discard(key)
+        with guarded("APIServices"):
+            await self._register()
 
     # what is served -----------------------------------------------------------------------------------------------------------------
 

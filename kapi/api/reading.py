@@ -81,6 +81,8 @@ def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, fo
 
 async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries."""
+    if kind.custom:
+        meta.setdefault("continue", "")
     head = pieces.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
     await pieces.send(request, head, encoding.items(kind, entries), b"]}", form)
 

@@ -102,7 +102,7 @@ class Watching:
 
     def line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
         """One event's line; kept with the event when it reads the same for every watcher of this kind."""
-        if not self._plain or self.kind.differs(entry.body):
+        if not self._plain or (self.kind.converts and self.kind.differs(entry.body)):
             return self._shaped(type_, entry)
         head = self.kind.head
         if event is None or type_ != event.type:
@@ -128,7 +128,7 @@ class Watching:
         return orjson.dumps(event) + b"\n"
 
     def _bookmark(self, revision: int, *, ended: bool = False) -> bytes:
-        meta: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+        meta: Object = {"resourceVersion": str(revision), **({} if self.kind.custom else {"creationTimestamp": None})}
         if ended:
             meta["annotations"] = {_INITIAL_EVENTS_END: "true"}
         resource = self.kind.resource

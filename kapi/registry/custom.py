@@ -21,7 +21,7 @@ from kapi.registry.metadata import STANDARD_FINALIZERS
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
 from kapi.schema import rules, uniqueness
 from kapi.schema.structural import EMBEDDED, Structural, parts
-from kapi.schema.values import ABSENT, Validator
+from kapi.schema.values import ABSENT, NOWHERE, Validator
 from kapi.storage.entry import HEAD, Entry
 
 Object = dict[str, Any]
@@ -121,7 +121,7 @@ class CustomStrategy(Strategy):
         out: list[Cause] = []
         if "status" in new:
             found = self._status_validator.validate(new["status"], old.get("status", ABSENT))
-            out = [cause._replace(field=f"status.{cause.field}" if cause.field != "<nil>" else "status") for cause in found]
+            out = [cause._replace(field=f"status.{cause.field}" if cause.field != NOWHERE else "status") for cause in found]
         return self._validated(out + self._scale_causes(new, ("status",)), new, old)
 
     def _validated(self, out: list[Cause], new: Object, old: Object | None) -> list[Cause]:
@@ -134,7 +134,7 @@ class CustomStrategy(Strategy):
             out += found
         if expressions is not None:
             blocked = any(cause.reason in BLOCKING for cause in out)
-            out += [causes.invalid("<nil>", None, UNCHECKED)] if blocked else expressions.validate(new, old)
+            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old)
         return out
 
     def _header(self, new: Object) -> list[Cause]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from kapi.objects.errors import BadRequest, UnsupportedMediaType
+from kapi.objects.errors import BadRequest
 from kapi.objects.resource import split_api_version
 from kapi.schema import builtin, compiled, parsing, protobuf, reading, scalars, syntax
 from kapi.schema.empties import Empties
@@ -32,7 +32,7 @@ MAP = "of type map[string]interface {}"
 LEGACY_SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 HEADER = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 NO_PROTOBUF = (
-    "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"
+    "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
 )
 SHOWN = 30
 """Bytes of a body that a message shows."""
@@ -90,7 +90,7 @@ def decode(
     `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read.
     """
     if form == "protobuf" and isinstance(schema, Structural):
-        raise UnsupportedMediaType(NO_PROTOBUF, {})
+        raise BadRequest(f'{kind} in version "{split_api_version(api_version)[1]}" cannot be handled as a {kind}: {NO_PROTOBUF}')
     if form == "protobuf":
         return _from_protobuf(raw, schema, api_version, kind), []
     if form == "json" and (schema.name or isinstance(schema, Structural)):

@@ -19,7 +19,7 @@ from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 Object = dict[str, Any]
 ABSENT = object()
 """In place of an old value: there is none that the new one could be compared with."""
-UNSUPPORTED_ROOT = "<nil>"
+NOWHERE = "<nil>"
 """The path of an error that stock gives no path."""
 KINDS = {bool: "boolean", str: "string", int: "integer", float: "number", list: "array", dict: "object"}
 NUMBER_FORMATS = {"int32": "int32", "int64": "int64", "float": "float", "double": "double"}
@@ -96,7 +96,7 @@ def _types(given: Object) -> tuple[str, ...]:
 
 
 def _field(path: str) -> str:
-    return path.removeprefix(".") or UNSUPPORTED_ROOT
+    return path.removeprefix(".") or NOWHERE
 
 
 def _invalid(path: str, value: Any, text: str) -> Cause:
@@ -285,7 +285,7 @@ def _junctors(given: Object) -> list[Check]:
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
         def say(text: str) -> None:
-            found.causes.append(causes.invalid(UNSUPPORTED_ROOT, "", f"{causes.go_quote(path)} must {text}"))
+            found.causes.append(causes.invalid(NOWHERE, "", f"{causes.go_quote(path)} must {text}"))
 
         results = {field: [_tried(part, value, path) for part in parts] for field, parts in every.items()}
         if results["anyOf"]:

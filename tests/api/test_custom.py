@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kapi.api import apiserver
+from kapi.api import apiserver, establishing
 from kapi.api.app import App
 from kapi.api.settings import Settings
 from kapi.client.client import Client
@@ -53,6 +53,20 @@ async def test_a_definition_is_established(api: Client) -> None:
         ("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
     ]
     assert found["storedVersions"] == ["v1"]
+
+
+async def test_what_failed_is_tried_again(app: App, api: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(establishing, "RETRY", 0.01)
+    update, left = app.rest.update, iter((OSError("the disk is full"),))
+
+    async def failing(call: Any, change: Any, **more: Any) -> Any:
+        if call.subresource == "status" and (why := next(left, None)):
+            raise why
+        return await update(call, change, **more)
+
+    monkeypatch.setattr(app.rest, "update", failing)
+    await define(api, definition())
+    assert "the disk is full" in caplog.text
 
 
 async def test_names_that_are_taken(api: Client) -> None:
@@ -204,6 +218,8 @@ async def test_objects_of_another_kind_or_version(api: Client) -> None:
     assert (await refusal(api.create(THINGS, {**thing(), "kind": "Other"})))[1] == (
         'Thing.example.com "t" is invalid: kind: Invalid value: "Other": must be Thing'
     )
+    packed = await ask(api, "POST", PATH, b"k8s\0", content_type="application/vnd.kubernetes.protobuf")
+    assert (packed.code, "does not implement the protobuf marshalling interface" in packed.json["message"]) == (400, True)
     kindless = {key: value for key, value in thing().items() if key != "kind"}
     assert "Object 'Kind' is missing in" in (await refusal(api.create(THINGS, kindless)))[1]
 
@@ -311,7 +327,7 @@ async def test_many_objects_at_once(api: Client) -> None:
     for name in ("a", "b"):
         await api.create(THINGS, {**thing(name), "metadata": {"name": name, "namespace": "default", "labels": {"n": name}}})
     listed = await api.list(THINGS)
-    assert listed["kind"] == "ThingList"
+    assert (listed["kind"], listed["metadata"]["continue"]) == ("ThingList", "")
     assert {(item["apiVersion"], item["kind"]) for item in listed["items"]} == {("example.com/v1", "Thing")}
     await ask(api, "DELETE", PATH + "?labelSelector=n=a")
     assert [item["metadata"]["name"] for item in (await api.list(THINGS))["items"]] == ["b"]

@@ -9,7 +9,7 @@ from typing import Any
 from kapi.objects import causes
 from kapi.objects.errors import Cause
 from kapi.schema.structural import EMBEDDED, META_FIELDS, Structural
-from kapi.schema.values import UNSUPPORTED_ROOT, Validator
+from kapi.schema.values import NOWHERE, Validator
 
 Object = dict[str, Any]
 
@@ -35,4 +35,4 @@ def _check(at: str, node: Object) -> list[Cause]:
     Structural(node).read(value, unknown)
     out = [causes.invalid(where, value, "must not have unknown fields")] if unknown else []
     found = Validator(node).validate(value)
-    return out + [cause._replace(field=where if cause.field == UNSUPPORTED_ROOT else f"{where}.{cause.field}") for cause in found]
+    return out + [cause._replace(field=where if cause.field == NOWHERE else f"{where}.{cause.field}") for cause in found]
