@@ -97,8 +97,13 @@ class CustomStrategy(Strategy):
 
     # writing ------------------------------------------------------------------------------------------------------------------------
 
+    def prepare(self, new: Object, old: Object | None) -> None:
+        """What a writer has no say in may have been taken away, and has its default again: a status."""
+        self.schema.fill(new)
+
     def prepare_status(self, new: Object, old: Object) -> None:
         """Nothing but status, and who owns it, changes there."""
+        self.schema.fill(new)
         owned = new["metadata"].get("managedFields")
         new["metadata"] = {key: value for key, value in old["metadata"].items() if key != "managedFields"}
         if owned:

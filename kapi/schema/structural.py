@@ -91,9 +91,7 @@ class Structural(Schema):
                 out[key] = field.read(item, unknown, f"{path}.{key}") if isinstance(item, dict | list) else scalar(item)
             elif field.default is not None and field is rest:
                 out[key] = field.filled()
-        for key, field in self.filling:
-            if key not in out:
-                out[key] = field.filled()
+        self.fill(out)
         return out
 
     def _read_list(self, value: list[Any], unknown: list[str], path: str, keeps: bool) -> list[Any]:
@@ -105,6 +103,12 @@ class Structural(Schema):
         ]
 
     # defaults -----------------------------------------------------------------------------------------------------------------------
+
+    def fill(self, obj: Object) -> None:
+        """Give an object the fields that have a default and are missing."""
+        for key, field in self.filling:
+            if key not in obj:
+                obj[key] = field.filled()
 
     @property
     def filling(self) -> list[tuple[str, "Structural"]]:

@@ -201,6 +201,24 @@ async def test_pruned_defaulted_and_counted(api: Client) -> None:
     assert said["metadata"]["generation"] == 2
 
 
+async def test_a_status_with_a_default(api: Client) -> None:
+    """As that of a GatewayClass: there from the beginning, though nobody may set it with the rest, and again once it is taken away."""
+    kept = version(subresources={"status": {}})
+    condition = {"type": "Accepted", "status": "Unknown", "lastTransitionTime": "1970-01-01T00:00:00Z"}
+    kept["schema"]["openAPIV3Schema"]["properties"]["status"] = {
+        "type": "object", "default": {"conditions": [condition]}, "x-kubernetes-preserve-unknown-fields": True,
+    }  # fmt: skip
+    await define(api, definition(kept))
+    made = await api.create(THINGS, {**thing(), "status": {"mine": 1}})
+    assert made["status"] == {"conditions": [condition]}
+    assert all("f:status" not in entry["fieldsV1"] for entry in made["metadata"]["managedFields"])
+    assert (await api.patch(THINGS, "t", {"spec": {"size": 5}}, namespace="default"))["status"] == {"conditions": [condition]}
+    found = await api.patch(THINGS, "t", {"status": {"conditions": []}}, namespace="default", subresource="status")
+    assert found["status"] == {"conditions": []}
+    gone = await api.patch(THINGS, "t", {"status": None}, namespace="default", subresource="status")
+    assert gone["status"] == {"conditions": [condition]}
+
+
 async def test_strict_requests(api: Client) -> None:
     await define(api, definition())
     code, text = await refusal(api.create(THINGS, thing(b=1, a=1), fieldValidation="Strict"))
