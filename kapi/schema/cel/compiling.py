@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kapi.schema.cel import escaping, macros, standard, syntax, types, values
-from kapi.schema.cel.evaluating import Code, Frame, Program, call, chosen, decided, entered, truth
+from kapi.schema.cel.evaluating import Code, Frame, Program, call, chosen, decided, direct, entered, truth
 from kapi.schema.cel.library import library
 from kapi.schema.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
 from kapi.schema.cel.types import BOOL, DYN, Environment, Type, assignable, list_of, map_of, optional_of
@@ -20,7 +20,8 @@ _LITERAL_CHECKS: dict[str, Callable[[str], Any]] = {
     "duration": values.parse_duration,
     "timestamp": values.parse_timestamp,
 }
-_KEEPS_SIZE = frozenset(("lowerAscii", "upperAscii", "substring", "trim", "split"))
+_CONVERSIONS = frozenset(("bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"))
+"""Calls of these with constants are made once."""
 
 
 class CompilationError(Exception):
@@ -99,7 +100,7 @@ class Compiler:
     def field(self, owner: Type, name: str, at: int) -> Type:
         """The type of `owner.name`."""
         if owner.name == "map":
-            return owner.params[1] if owner.params else DYN
+            return owner.params[1].hold(None) if owner.params else DYN
         if owner.name == "optional_type" and owner.params:
             return optional_of(self.field(owner.params[0], name, at))
         if owner.fields is None:
@@ -132,13 +133,14 @@ class Compiler:
             if not known.named(name):
                 return self.fault(f"undeclared reference to '{name}' (in container '')", at)
             return self.unmatched(name, [arg.type for arg in args], method, at)
+        if name in ("_[_]", "_[?_]"):
+            args = [args[0], args[1].looked_up]
         run, cost, worst = call(name, found, args)
-        size = None
-        if name in _KEEPS_SIZE:
-            size = len(args[0].extent())
-        elif name == "_+_" and kind.name in ("string", "bytes", "list"):
-            size = sum(len(arg.extent()) for arg in args)
-        return Code(kind, run, cost, worst, size)
+        if name == "_in_" and args[1].constant:
+            run = direct(found[0].run, [arg.run for arg in args])
+        sizes = [overload.size(*(arg.extent() for arg in args)) for overload in found if overload.size]
+        constant = not method and name in _CONVERSIONS and args[0].constant
+        return Code(kind, run, 0 if constant else cost, worst, max(sizes, default=None), constant, name == "_[_]" and args[0].attribute)
 
 
 def _literal(compiler: Compiler, node: Literal, scope: Scope) -> Code:
@@ -151,7 +153,7 @@ def _literal(compiler: Compiler, node: Literal, scope: Scope) -> Code:
     except (ValueError, EvaluationError):
         return compiler.fault("Syntax error: invalid literal", node.at)
     kind = types.parse(values.STATIC.get(values.kind(value).name, values.kind(value).name))
-    return Code(kind, lambda frame: value, size=len(value) if isinstance(value, str | bytes) else None)
+    return Code(kind, lambda frame: value, size=len(value) if isinstance(value, str | bytes) else None, constant=True)
 
 
 def _ident(compiler: Compiler, node: Ident, scope: Scope) -> Code:
@@ -165,12 +167,12 @@ def _ident(compiler: Compiler, node: Ident, scope: Scope) -> Code:
 
 def _variable(compiler: Compiler, name: str, slot: int, kind: Type) -> Code:
     compiler.used.add(name)
-    return Code(kind, lambda frame: frame.slots[slot], 1, 1)
+    return Code(kind, lambda frame: frame.slots[slot], 1, 1, attribute=True)
 
 
 def _type(name: str) -> Code:
     kind = _NAMES[name]
-    return Code(types.TYPE, lambda frame: kind, 1, 1)
+    return Code(types.TYPE, lambda frame: kind, 0, 1)
 
 
 def _select(compiler: Compiler, node: Select, scope: Scope) -> Code:
@@ -195,7 +197,7 @@ def _select(compiler: Compiler, node: Select, scope: Scope) -> Code:
                 return standard.look(held, name)
             raise EvaluationError(f"no such key: {name}") from None
 
-    return Code(kind, select, owner.cost + 1, owner.worst + 1)
+    return Code(kind, select, owner.cost + 1, owner.worst + 1, attribute=owner.attribute)
 
 
 def _call(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -237,8 +239,8 @@ def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
     condition, yes, no = (compiler.code(arg, scope) for arg in node.args)
     if not assignable(BOOL, condition.type) or not (assignable(yes.type, no.type) or assignable(no.type, yes.type)):
         return compiler.unmatched(node.name, [condition.type, yes.type, no.type], False, node.at)
-    run = chosen(truth(condition._replace(cost=0)), entered(yes), entered(no))
-    size = max(len(yes.extent()), len(no.extent()))
+    run = chosen(truth(condition._replace(cost=0)), entered(yes.looked_up), entered(no.looked_up))
+    size = max(yes.extent().most, no.extent().most)
     return Code(types.join((yes.type, no.type)), run, condition.cost, condition.worst + max(yes.worst, no.worst), size)
 
 
@@ -246,7 +248,7 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
     parts = [(isinstance(item, Maybe), compiler.code(item.value if isinstance(item, Maybe) else item, scope)) for item in node.items]
     kinds = [_inside(code.type) if maybe else code.type for maybe, code in parts]
     _alike(compiler, kinds, node.items)
-    constant = all(isinstance(item, Literal) for item in node.items)
+    constant = all(code.constant and not maybe for maybe, code in parts)
     runs = [(maybe, code.run) for maybe, code in parts]
     plain = [run for _, run in runs]
 
@@ -259,7 +261,8 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
 
     make = careful if any(maybe for maybe, _ in parts) else simple
     cost, worst = sum(code.cost for _, code in parts), sum(code.worst for _, code in parts)
-    return Code(list_of(types.join(kinds)), make, cost + (0 if constant else 10), worst + 10, len(parts))
+    held = types.join(kinds).hold(max((code.extent().most for _, code in parts), default=0))
+    return Code(list_of(held), make, 0 if constant else cost + 10, worst + 10, len(parts), constant)
 
 
 def _inside(kind: Type) -> Type:
@@ -283,8 +286,10 @@ def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
     _alike(compiler, kinds, [value for _, value in node.entries])
     runs = [(maybe, key.run, value.run) for maybe, key, value in parts]
     kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
-    cost = sum(key.cost + value.cost for _, key, value in parts) + 30
-    return Code(kind, _entries(runs), cost, sum(key.worst + value.worst for _, key, value in parts) + 30, len(parts))
+    constant = all(key.constant and value.constant and not maybe for maybe, key, value in parts)
+    cost = 0 if constant else sum(key.cost + value.cost for _, key, value in parts) + 30
+    worst = sum(key.worst + value.worst for _, key, value in parts) + 30
+    return Code(kind, _entries(runs), cost, worst, len(parts), constant)
 
 
 def _entries(runs: Sequence[tuple[bool, Any, Any]]) -> Callable[[Frame], dict[Any, Any]]:

@@ -22,7 +22,8 @@ REQUEST = 3 * 1024 * 1024
 """The largest request, in bytes."""
 _STRING = {"type": "string"}
 _META = {"type": "object", "properties": {"name": _STRING, "generateName": _STRING}}
-_SCALARS = {"boolean": (types.BOOL, 4), "number": (types.DOUBLE, 1), "integer": (types.INT, 1)}
+_SCALARS = {"boolean": (types.BOOL.hold(0), 4), "number": (types.DOUBLE.hold(0), 1), "integer": (types.INT.hold(0), 1)}
+"""Stock holds that a scalar of a schema has no elements."""
 _FORMATS = {"byte": (types.BYTES, 2, REQUEST - 2), "duration": (types.DURATION, 3, 32), "date": (types.TIMESTAMP, 12, 12),
             "date-time": (types.TIMESTAMP, 21, 32)}  # fmt: skip
 """Formats of strings: the type, the smallest and the largest size."""
@@ -59,7 +60,7 @@ def declared(openapi: Object, name: str = "selfType", *, root: bool = False) -> 
     if isinstance(more := openapi.get("additionalProperties"), dict):
         item = _inner(more, f"{name}.@elem")
         most = (REQUEST - 2) // (item.least + 6) if item else 0
-        return Declared(map_of(types.STRING, item.type).hold(_given(openapi, "maxProperties", most)), 2) if item else None
+        return Declared(map_of(types.STRING.hold(0), item.type).hold(_given(openapi, "maxProperties", most)), 2) if item else None
     return _object(rooted(openapi) if root else openapi, name)
 
 
@@ -93,7 +94,7 @@ def _object(openapi: Object, name: str) -> Declared:
             fields[escaped] = inner.type
         if key in (openapi.get("required") or ()) and part.get("default") is None:
             least += len(key) + inner.least + 4
-    return Declared(Type(name, fields=fields), least)
+    return Declared(Type(name, fields=fields, most=0), least)
 
 
 # values -----------------------------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kapi.schema.cel import types, values
+from kapi.schema.cel.costs import ENDLESS, Extent
 from kapi.schema.cel.library import Cost, Function, Overload, refusal
 from kapi.schema.cel.types import Type
 from kapi.schema.cel.values import EvaluationError
 
-ENDLESS = 2**64 - 1
 CALL_LIMIT = 10_000_000
 """Units one expression may spend."""
 _FIXED = frozenset(("bool", "int", "uint", "double", "null", "timestamp", "duration", "type"))
@@ -49,22 +49,23 @@ class Code(NamedTuple):
     """Charged by whoever runs it."""
     worst: int = 0
     size: int | None = None
-    """The most elements or characters; None: nobody knows."""
+    """The most elements or characters; None: what the type says."""
+    constant: bool = False
+    attribute: bool = False
+    """A variable or a part of one: what looks it up on the way pays less."""
 
-    def extent(self) -> "Extent":
+    def extent(self) -> Extent:
         most = self.type.most if self.size is None else self.size
-        return Extent(1 if self.type.name in _FIXED else ENDLESS if most is None else most)
+        if most is None:
+            most = 1 if self.type.name in _FIXED or "." in self.type.name else ENDLESS
+        held = self.type.params[0] if self.type.name == "list" and self.type.params else None
+        item = ENDLESS if held is None or held.most is None else held.most
+        return Extent(most, most if self.constant else 0, item, held.name if held else "")
 
-
-class Extent(list[Any]):
-    """Stands for the largest value in a cost function."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = min(most, 2**62)
-
-    def __len__(self) -> int:
-        return self.most
+    @property
+    def looked_up(self) -> "Code":
+        """The code where its own steps are not counted."""
+        return self._replace(cost=0) if self.attribute else self
 
 
 class Outcome(NamedTuple):
@@ -160,10 +161,10 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
         return _dispatch(name, found, runs), entry, worst
     cost: Cost = found[0].cost
     if callable(cost) and all(arg.type.name in _FIXED for arg in args):
-        cost = _most(cost, extents)
+        cost = cost(*[1] * len(args))  # all of size one
     if callable(cost):
         return _metered(found[0].run, cost, runs), entry, worst
-    return _direct(found[0].run, runs), entry + cost, worst
+    return direct(found[0].run, runs), entry + cost, worst
 
 
 def _certain(arg: Code, param: Type) -> bool:
@@ -175,7 +176,7 @@ def _most(cost: Cost, extents: Sequence[Extent]) -> int:
     return cost(*extents) if callable(cost) else cost
 
 
-def _direct(run: Function, args: Sequence[Run]) -> Run:
+def direct(run: Function, args: Sequence[Run]) -> Run:
     if len(args) == 1:
         (one,) = args
         return lambda frame: run(one(frame))

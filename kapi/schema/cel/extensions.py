@@ -6,12 +6,11 @@ Source: the extensions of cel-go (strings version 2, lists version 3, sets), the
 import re
 from collections.abc import Callable
 from itertools import pairwise
-from math import ceil
 from typing import Any
 
 from kapi.objects.causes import go_quote
-from kapi.schema.cel import values
-from kapi.schema.cel.standard import Add, size, text, traversal
+from kapi.schema.cel import costs, values
+from kapi.schema.cel.standard import Add, text
 from kapi.schema.cel.values import EvaluationError, Timestamp, equal
 
 SORTABLE = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
@@ -20,38 +19,30 @@ _LOWER = {code: code + 32 for code in range(65, 91)}
 _LONGEST = 10_000_000
 
 
-def twice(value: Any, *_: Any) -> int:
-    return ceil(size(value) * 0.2)
-
-
 def declare(add: Add) -> None:
     add("string.charAt(int) string", _char_at)
     for name, find in (("indexOf", str.find), ("lastIndexOf", str.rfind)):
-        add(f"string.{name}(string) int", find, traversal)
-    add("string.indexOf(string, int) int", lambda a, b, start: a.find(b, _within(a, start)), traversal)
-    add("string.lastIndexOf(string, int) int", lambda a, b, last: a.rfind(b, 0, _within(a, last) + len(b)), traversal)
-    add("list(string).join() string", "".join, twice)
-    add("list(string).join(string) string", lambda items, mark: mark.join(items), twice)
-    add("string.lowerAscii() string", lambda a: a.translate(_LOWER), traversal)
-    add("string.upperAscii() string", lambda a: a.translate(_UPPER), traversal)
-    add("string.trim() string", str.strip, traversal)
-    add("string.replace(string, string) string", str.replace, twice)
-    add("string.replace(string, string, int) string", lambda a, b, c, n: a.replace(b, c, max(n, -1)), twice)
-    add("string.split(string) list(string)", lambda a, mark: _split(a, mark, -1), twice)
-    add("string.split(string, int) list(string)", _split, twice)
-    add("string.substring(int) string", lambda a, start: a[_within(a, start) :], traversal)
-    add("string.substring(int, int) string", _substring, traversal)
-    add("string.reverse() string", lambda a: a[::-1], traversal)
-    add("string.format(list(dyn)) string", formatted, traversal)
-    add("strings.quote(string) string", go_quote, traversal)
+        add(f"string.{name}(string) int", find, costs.walk)
+    add("string.indexOf(string, int) int", lambda a, b, start: a.find(b, _within(a, start)), costs.walk)
+    add("string.lastIndexOf(string, int) int", lambda a, b, last: a.rfind(b, 0, _within(a, last) + len(b)), costs.walk)
+    add("list(string).join() string", "".join, costs.joined, costs.joined_size)
+    add("list(string).join(string) string", lambda items, mark: mark.join(items), costs.joined, costs.joined_size)
+    add("string.lowerAscii() string", lambda a: a.translate(_LOWER), costs.traversal, costs.size)
+    add("string.upperAscii() string", lambda a: a.translate(_UPPER), costs.traversal, costs.size)
+    add("string.trim() string", str.strip, costs.traversal, costs.size)
+    add("string.replace(string, string) string", str.replace, costs.twice, costs.replaced)
+    add("string.replace(string, string, int) string", lambda a, b, c, n: a.replace(b, c, max(n, -1)), costs.twice, costs.replaced)
+    add("string.split(string) list(string)", lambda a, mark: _split(a, mark, -1), costs.twice, costs.size)
+    add("string.split(string, int) list(string)", _split, costs.twice, costs.size)
+    add("string.substring(int) string", lambda a, start: a[_within(a, start) :], costs.traversal, costs.size)
+    add("string.substring(int, int) string", _substring, costs.traversal, costs.size)
+    add("string.reverse() string", lambda a: a[::-1], costs.traversal, costs.size)
+    add("string.format(list(dyn)) string", formatted, costs.traversal)
+    add("strings.quote(string) string", go_quote, costs.traversal, costs.quoted)
     _lists(add)
-    add("sets.contains(list(T), list(T)) bool", lambda a, b: all(any(equal(one, other) for other in a) for one in b), _crossed)
-    add("sets.intersects(list(T), list(T)) bool", lambda a, b: any(any(equal(one, other) for other in a) for one in b), _crossed)
-    add("sets.equivalent(list(T), list(T)) bool", _equivalent, _crossed)
-
-
-def _crossed(a: Any, b: Any) -> int:
-    return size(a) * size(b)
+    add("sets.contains(list(T), list(T)) bool", lambda a, b: all(any(equal(one, other) for other in a) for one in b), costs.crossed)
+    add("sets.intersects(list(T), list(T)) bool", lambda a, b: any(any(equal(one, other) for other in a) for one in b), costs.crossed)
+    add("sets.equivalent(list(T), list(T)) bool", _equivalent, costs.crossed)
 
 
 def _equivalent(a: list[Any], b: list[Any]) -> bool:
@@ -87,21 +78,21 @@ def _split(whole: str, mark: str, limit: int) -> list[str]:
 
 def _lists(add: Add) -> None:
     for item in SORTABLE:
-        add(f"list({item}).isSorted() bool", lambda a: all(not one > other for one, other in pairwise(a)), len)
-        add(f"list({item}).min() {item}", lambda a: _best(a, "min", min), len)
-        add(f"list({item}).max() {item}", lambda a: _best(a, "max", max), len)
-        add(f"list({item}).sort() list({item})", ordered, lambda a: len(a) ** 2)
-    add("list(int).sum() int", lambda a: values.whole(sum(a)), len)
-    add("list(uint).sum() uint", lambda a: values.unsigned(sum(map(int, a))), len)
-    add("list(double).sum() double", lambda a: float(sum(a)), len)
-    add("list(duration).sum() duration", lambda a: values.span(sum(one.nanos for one in a)), len)
-    add("list(A).indexOf(A) int", lambda a, item: next((i for i, one in enumerate(a) if equal(one, item)), -1), size)
-    add("list(A).lastIndexOf(A) int", lambda a, item: next((i for i in range(len(a) - 1, -1, -1) if equal(a[i], item)), -1), size)
-    add("list(T).slice(int, int) list(T)", _slice, size)
-    add("list(list(T)).flatten() list(T)", lambda a: flat(a, 1), size)
-    add("list(dyn).flatten(int) list(dyn)", flat, size)
-    add("list(T).distinct() list(T)", _distinct, lambda a: len(a) ** 2)
-    add("list(T).reverse() list(T)", lambda a: a[::-1], size)
+        add(f"list({item}).isSorted() bool", lambda a: all(not one > other for one, other in pairwise(a)), costs.walk)
+        add(f"list({item}).min() {item}", lambda a: _best(a, "min", min), costs.walk)
+        add(f"list({item}).max() {item}", lambda a: _best(a, "max", max), costs.walk)
+        add(f"list({item}).sort() list({item})", ordered, costs.squared, costs.size)
+    add("list(int).sum() int", lambda a: values.whole(sum(a)), costs.walk)
+    add("list(uint).sum() uint", lambda a: values.unsigned(sum(map(int, a))), costs.walk)
+    add("list(double).sum() double", lambda a: float(sum(a)), costs.walk)
+    add("list(duration).sum() duration", lambda a: values.span(sum(one.nanos for one in a)), costs.walk)
+    add("list(A).indexOf(A) int", lambda a, item: next((i for i, one in enumerate(a) if equal(one, item)), -1), costs.walk)
+    add("list(A).lastIndexOf(A) int", lambda a, item: next((i for i in range(len(a) - 1, -1, -1) if equal(a[i], item)), -1), costs.walk)
+    add("list(T).slice(int, int) list(T)", _slice, costs.size, costs.size)
+    add("list(list(T)).flatten() list(T)", lambda a: flat(a, 1), costs.size)
+    add("list(dyn).flatten(int) list(dyn)", flat, costs.size)
+    add("list(T).distinct() list(T)", _distinct, costs.squared, costs.size)
+    add("list(T).reverse() list(T)", lambda a: a[::-1], costs.size, costs.size)
     add("lists.range(int) list(int)", _range)
 
 

@@ -9,9 +9,9 @@ from functools import partial, total_ordering
 from typing import Any
 
 from kapi.objects import names, quantity
-from kapi.schema.cel import values
+from kapi.schema.cel import costs, values
 from kapi.schema.cel.network import succeeds
-from kapi.schema.cel.standard import Add, pattern, search_cost, traversal
+from kapi.schema.cel.standard import Add, pattern
 from kapi.schema.cel.values import HIGHEST, LOWEST, EvaluationError, Optional
 
 _NANO = 10**9
@@ -141,11 +141,11 @@ def _named(name: str) -> Optional:
 
 
 def declare(add: Add) -> None:
-    add("string.find(string) string", lambda a, b: next(iter(_found(a, b, 1)), ""), search_cost)
-    add("string.findAll(string) list(string)", _found, search_cost)
-    add("string.findAll(string, int) list(string)", _found, search_cost)
-    add("quantity(string) kubernetes.Quantity", _quantity, traversal)
-    add("isQuantity(string) bool", lambda raw: succeeds(_quantity, raw), traversal)
+    add("string.find(string) string", lambda a, b: next(iter(_found(a, b, 1)), ""), costs.search, costs.size)
+    add("string.findAll(string) list(string)", _found, costs.search, costs.size)
+    add("string.findAll(string, int) list(string)", _found, costs.search, costs.size)
+    add("quantity(string) kubernetes.Quantity", _quantity, costs.traversal)
+    add("isQuantity(string) bool", lambda raw: succeeds(_quantity, raw), costs.traversal)
     add("kubernetes.Quantity.sign() int", lambda held: _compare(held.nano, 0))
     add("kubernetes.Quantity.isInteger() bool", _is_integer)
     add("kubernetes.Quantity.asInteger() int", _integer)
@@ -154,10 +154,10 @@ def declare(add: Add) -> None:
     add("kubernetes.Quantity.add(int) kubernetes.Quantity", lambda a, b: Amount(a.nano + b * _NANO))
     add("kubernetes.Quantity.sub(kubernetes.Quantity) kubernetes.Quantity", lambda a, b: Amount(a.nano - b.nano))
     add("kubernetes.Quantity.sub(int) kubernetes.Quantity", lambda a, b: Amount(a.nano - b * _NANO))
-    add("semver(string) kubernetes.Semver", _semver, traversal)
-    add("semver(string, bool) kubernetes.Semver", _semver, traversal)
-    add("isSemver(string) bool", lambda raw: succeeds(_semver, raw), traversal)
-    add("isSemver(string, bool) bool", lambda raw, normalize: succeeds(_semver, raw, normalize), traversal)
+    add("semver(string) kubernetes.Semver", _semver, costs.traversal)
+    add("semver(string, bool) kubernetes.Semver", _semver, costs.traversal)
+    add("isSemver(string) bool", lambda raw: succeeds(_semver, raw), costs.traversal)
+    add("isSemver(string, bool) bool", lambda raw, normalize: succeeds(_semver, raw, normalize), costs.traversal)
     for place, name in enumerate(("major", "minor", "patch")):
         add(f"kubernetes.Semver.{name}() int", lambda version, place=place: version.numbers[place])
     for kind, key in (("kubernetes.Quantity", lambda held: held.nano), ("kubernetes.Semver", Semver.order)):
@@ -167,5 +167,5 @@ def declare(add: Add) -> None:
     add("format.named(string) optional_type(kubernetes.NamedFormat)", _named)
     for name, known in FORMATS.items():
         add(f"format.{name}() kubernetes.NamedFormat", lambda known=known: known)
-    add("kubernetes.NamedFormat.validate(string) optional_type(list(string))", _validate, search_cost)
-    add("jsonpatch.escapeKey(string) string", lambda key: key.replace("~", "~0").replace("/", "~1"), traversal)
+    add("kubernetes.NamedFormat.validate(string) optional_type(list(string))", _validate, costs.search)
+    add("jsonpatch.escapeKey(string) string", lambda key: key.replace("~", "~0").replace("/", "~1"), costs.traversal)

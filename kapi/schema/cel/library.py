@@ -1,7 +1,7 @@
 """What expressions may call: a table of signatures, put together from the libraries stock gives every expression.
 
-`add("string.contains(string) bool", function, cost)` declares one overload; `int|double` stands for one overload each. A cost is a number
-or a function of the arguments (kapi.schema.cel.evaluating charges it). A library of others was measured: Google's C++ runtime cannot hold
+`add("string.contains(string) bool", function, cost)` declares one overload; `int|double` stands for one overload each. Costs are
+numbers or functions (kapi.schema.cel.costs). A library of others was measured: Google's C++ runtime cannot hold
 opaque types (Quantity, IP) and meters no costs, the Rust and the pure Python one check no types; so the runtime is our own.
 """
 
@@ -27,6 +27,8 @@ class Overload(NamedTuple):
     result: Type
     run: Function
     cost: Cost
+    size: Function | None = None
+    """How large the result may be, of the Extents of the arguments."""
 
 
 class Library:
@@ -35,7 +37,7 @@ class Library:
     def __init__(self) -> None:
         self.overloads: dict[tuple[str, bool], list[Overload]] = {}
 
-    def add(self, signature: str, run: Function, cost: Cost = 1) -> None:
+    def add(self, signature: str, run: Function, cost: Cost = 1, size: Function | None = None) -> None:
         found = _SIGNATURE.fullmatch(signature)
         if found is None:
             raise ValueError(signature)
@@ -45,7 +47,7 @@ class Library:
         listed = [target, *types.split(params)] if method else types.split(params)
         made = self.overloads.setdefault((name if method else called, method), [])
         for choice in product(*(part.split("|") for part in listed)):
-            made.append(Overload(tuple(map(types.parse, choice)), types.parse(result), run, cost))
+            made.append(Overload(tuple(map(types.parse, choice)), types.parse(result), run, cost, size))
 
     def named(self, name: str) -> bool:
         return (name, True) in self.overloads or (name, False) in self.overloads

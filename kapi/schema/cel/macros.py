@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapi.schema.cel import extensions, types, values
-from kapi.schema.cel.evaluating import ENDLESS, Code, CostExceeded, Frame, Run, entered
+from kapi.schema.cel.costs import ENDLESS
+from kapi.schema.cel.evaluating import Code, CostExceeded, Frame, Run, entered
 from kapi.schema.cel.syntax import Call, Ident, Node, Select, qualified
 from kapi.schema.cel.types import DYN, INT, Type, list_of, map_of, optional_of
 from kapi.schema.cel.values import NO_OVERLOAD, EvaluationError, Optional
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Macro = Callable[["Compiler", Call, "Scope"], Code]
 Step = Callable[[Frame], Iterator[Any]]
 NAMELESS = "argument must be a simple name"
+_END = object()
 
 
 def find(call: Call) -> Macro | None:
@@ -76,7 +78,7 @@ class _Loop:
 
     @property
     def count(self) -> int:
-        return len(self.range.extent())
+        return self.range.extent().most
 
     def start(self) -> Callable[[Frame], Iterable[Any]]:
         """Binds the variables of each item in turn, and yields the item (of a map: the key)."""
@@ -123,10 +125,12 @@ def _quantifier(names: int, ends: bool, step: int) -> Macro:
 
         def run(frame: Frame) -> bool:
             failed: EvaluationError | None = None
-            for _ in items(frame):
+            left = iter(items(frame))
+            for _ in left:
                 frame.spend(price)
                 try:
                     if (holds(frame) is True) is ends:
+                        frame.spend(step - 1 if next(left, _END) is not _END else 0)
                         return ends
                 except CostExceeded:
                     raise
@@ -148,7 +152,12 @@ def _exists_one(names: int) -> Macro:
         holds, items = entered(test), loop.start()
 
         def run(frame: Frame) -> bool:
-            return len([True for _ in items(frame) if holds(frame)]) == 1
+            count = 0
+            for _ in items(frame):
+                if holds(frame):
+                    frame.spend(2)
+                    count += 1
+            return count == 1
 
         return Code(types.BOOL, run, loop.range.cost + 2, loop.worst(test.worst + 2, 1))
 

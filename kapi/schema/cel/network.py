@@ -6,9 +6,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from kapi.objects.causes import go_quote
-from kapi.schema.cel import values
-from kapi.schema.cel.extensions import twice
-from kapi.schema.cel.standard import Add, traversal
+from kapi.schema.cel import costs, values
+from kapi.schema.cel.standard import Add
 from kapi.schema.cel.values import EvaluationError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -101,6 +100,25 @@ def _within(outer: CIDR, inner: CIDR) -> bool:
     return mine.version == theirs.version and mine.prefixlen <= theirs.prefixlen and inner.interface.ip in mine
 
 
+def _bytes(cidr: Any) -> int:
+    """The size of a prefix; that of the longest where it is not known."""
+    return 16 if isinstance(cidr, costs.Extent) else -(-int(cidr.interface.network.prefixlen) // 8)
+
+
+def _compared(cidr: Any, other: Any) -> int:
+    """The cost of containsIP; texts are read first."""
+    return costs.part(2 * _bytes(cidr), 0.1) + _read(other)
+
+
+def _nested(cidr: Any, other: Any) -> int:
+    """The cost of containsCIDR."""
+    return costs.part(2 * _bytes(cidr), 0.1) + costs.part(_bytes(cidr), 0.1) + 1 + _read(other)
+
+
+def _read(other: Any) -> int:
+    return costs.traversal(other) if costs.size(other) > 1 else 0
+
+
 def _host(url: URL) -> str:
     return url.parts.netloc.rpartition("@")[2]
 
@@ -123,29 +141,29 @@ def _global_unicast(ip: IP) -> bool:
 
 
 def declare(add: Add) -> None:
-    add("url(string) kubernetes.URL", _url, traversal)
-    add("isURL(string) bool", lambda raw: succeeds(_url, raw), traversal)
+    add("url(string) kubernetes.URL", _url, costs.traversal, costs.size)
+    add("isURL(string) bool", lambda raw: succeeds(_url, raw), costs.traversal)
     add("kubernetes.URL.getScheme() string", lambda url: url.parts.scheme)
     add("kubernetes.URL.getHost() string", _host)
     add("kubernetes.URL.getHostname() string", _hostname)
     add("kubernetes.URL.getPort() string", lambda url: str(url.parts.port or ""))
     add("kubernetes.URL.getEscapedPath() string", lambda url: url.parts.path)
     add("kubernetes.URL.getQuery() map(string, list(string))", lambda url: parse_qs(url.parts.query, keep_blank_values=True))
-    add("ip(string) net.IP", _ip, traversal)
-    add("isIP(string) bool", lambda raw: succeeds(_ip, raw), traversal)
-    add("ip.isCanonical(string) bool", lambda raw: str(_ip(raw)) == raw, twice)
+    add("ip(string) net.IP", _ip, costs.traversal)
+    add("isIP(string) bool", lambda raw: succeeds(_ip, raw), costs.traversal)
+    add("ip.isCanonical(string) bool", lambda raw: str(_ip(raw)) == raw, costs.twice)
     add("net.IP.family() int", lambda ip: ip.address.version)
     add("net.IP.isUnspecified() bool", lambda ip: ip.address.is_unspecified)
     add("net.IP.isLoopback() bool", lambda ip: ip.address.is_loopback)
     add("net.IP.isLinkLocalMulticast() bool", _link_local_multicast)
     add("net.IP.isLinkLocalUnicast() bool", lambda ip: ip.address.is_link_local)
     add("net.IP.isGlobalUnicast() bool", _global_unicast)
-    add("cidr(string) net.CIDR", _cidr, traversal)
-    add("isCIDR(string) bool", lambda raw: succeeds(_cidr, raw), traversal)
-    add("net.CIDR.containsIP(net.IP) bool", lambda cidr, ip: ip.address in cidr.interface.network)
-    add("net.CIDR.containsIP(string) bool", lambda cidr, raw: _ip(raw).address in cidr.interface.network)
-    add("net.CIDR.containsCIDR(net.CIDR) bool", _within)
-    add("net.CIDR.containsCIDR(string) bool", lambda cidr, raw: _within(cidr, _cidr(raw)))
+    add("cidr(string) net.CIDR", _cidr, costs.traversal)
+    add("isCIDR(string) bool", lambda raw: succeeds(_cidr, raw), costs.traversal)
+    add("net.CIDR.containsIP(net.IP) bool", lambda cidr, ip: ip.address in cidr.interface.network, _compared)
+    add("net.CIDR.containsIP(string) bool", lambda cidr, raw: _ip(raw).address in cidr.interface.network, _compared)
+    add("net.CIDR.containsCIDR(net.CIDR) bool", _within, _nested)
+    add("net.CIDR.containsCIDR(string) bool", lambda cidr, raw: _within(cidr, _cidr(raw)), _nested)
     add("net.CIDR.ip() net.IP", lambda cidr: IP(cidr.interface.ip))
     add("net.CIDR.masked() net.CIDR", lambda cidr: CIDR(ipaddress.ip_interface(str(cidr.interface.network))))
     add("net.CIDR.prefixLength() int", lambda cidr: cidr.interface.network.prefixlen)

@@ -8,36 +8,14 @@ import re
 from collections.abc import Callable
 from datetime import timedelta, timezone, tzinfo
 from functools import cache
-from math import ceil
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kapi.schema.cel import values
+from kapi.schema.cel import costs, values
 from kapi.schema.cel.values import HIGHEST, LOWEST, SECOND, UINT_END, Duration, EvaluationError, Optional, Timestamp, Uint, equal
 
 Add = Callable[..., None]
 """`Library.add` of kapi.schema.cel.library."""
-
-
-def size(value: Any, *_: Any) -> int:
-    """What costs count of a value."""
-    return len(value) if isinstance(value, str | bytes | list | dict) else 1
-
-
-def traversal(value: Any, *_: Any) -> int:
-    return ceil(size(value) * 0.1)
-
-
-def both(a: Any, b: Any) -> int:
-    return ceil((size(a) + size(b)) * 0.1)
-
-
-def shorter(a: Any, b: Any) -> int:
-    return ceil(min(size(a), size(b)) * 0.1)
-
-
-def search_cost(text: Any, pattern: Any, *_: Any) -> int:
-    return ceil((1 + size(text)) * 0.1) * ceil(size(pattern) * 0.25)
 
 
 @cache
@@ -127,9 +105,9 @@ def declare(add: Add) -> None:
         add(f"_{name}_(uint, uint) uint", lambda a, b, act=act: unsigned(act(int(a), int(b))))
     for name, compute in (("+", operator.add), ("-", operator.sub), ("*", operator.mul), ("/", values.ratio)):
         add(f"_{name}_(double, double) double", compute)
-    add("_+_(string, string) string", operator.add, both)
-    add("_+_(bytes, bytes) bytes", operator.add, both)
-    add("_+_(list(A), list(A)) list(A)", values.add_lists)
+    add("_+_(string, string) string", operator.add, costs.both, costs.together)
+    add("_+_(bytes, bytes) bytes", operator.add, costs.both, costs.together)
+    add("_+_(list(A), list(A)) list(A)", values.add_lists, 1, costs.together)
     add("_+_(duration, duration) duration", lambda a, b: span(a.nanos + b.nanos))
     add("_+_(timestamp, duration) timestamp", lambda a, b: moment(a.nanos + b.nanos))
     add("_+_(duration, timestamp) timestamp", lambda a, b: moment(a.nanos + b.nanos))
@@ -139,16 +117,16 @@ def declare(add: Add) -> None:
     add("-_(int) int", lambda a: whole(-a))
     add("-_(double) double", operator.neg)
     add("!_(bool) bool", operator.not_)
-    add("_==_(A, A) bool", equal, shorter)
-    add("_!=_(A, A) bool", lambda a, b: not equal(a, b), shorter)
+    add("_==_(A, A) bool", equal, costs.shorter)
+    add("_!=_(A, A) bool", lambda a, b: not equal(a, b), costs.shorter)
     for name, order in (("<", operator.lt), ("<=", operator.le), (">", operator.gt), (">=", operator.ge)):
         for one in ("bool", "int", "uint", "double", "timestamp", "duration"):
             add(f"_{name}_({one}, {one}) bool", order)
-        add(f"_{name}_(string, string) bool", order, shorter)
-        add(f"_{name}_(bytes, bytes) bool", order, shorter)
+        add(f"_{name}_(string, string) bool", order, costs.shorter)
+        add(f"_{name}_(bytes, bytes) bool", order, costs.shorter)
         for one, others in (("int", "uint|double"), ("uint", "int|double"), ("double", "int|uint")):
             add(f"_{name}_({one}, {others}) bool", order)
-    add("_in_(A, list(A)) bool", contains, lambda item, held: max(1, len(held)))
+    add("_in_(A, list(A)) bool", contains, costs.membership)
     add("_in_(A, map(A, B)) bool", contains)
     add("_[_](list(A), int) A", index)
     add("_[_](map(A, B), A) B", index)
@@ -165,11 +143,11 @@ def declare(add: Add) -> None:
 
 
 def _strings(add: Add) -> None:
-    add("string.contains(string) bool", operator.contains, lambda a, b: traversal(a) * traversal(b))
-    add("string.startsWith(string) bool", str.startswith, lambda a, b: traversal(b))
-    add("string.endsWith(string) bool", str.endswith, lambda a, b: traversal(b))
-    add("string.matches(string) bool", lambda a, b: pattern(b).search(a) is not None, search_cost)
-    add("matches(string, string) bool", lambda a, b: pattern(b).search(a) is not None, search_cost)
+    add("string.contains(string) bool", operator.contains, costs.within)
+    add("string.startsWith(string) bool", str.startswith, costs.edge)
+    add("string.endsWith(string) bool", str.endswith, costs.edge)
+    add("string.matches(string) bool", lambda a, b: pattern(b).search(a) is not None, costs.search)
+    add("matches(string, string) bool", lambda a, b: pattern(b).search(a) is not None, costs.search)
 
 
 def _conversions(add: Add) -> None:
@@ -188,8 +166,9 @@ def _conversions(add: Add) -> None:
     add("uint(string) uint", lambda a: Uint(values.parse_number(a, "ParseUint", 0, UINT_END - 1)))
     add("double(int|uint) double", float)
     add("double(string) double", values.parse_double)
-    add("string(bool|int|uint|double|bytes|timestamp|duration) string", text)
-    add("bytes(string) bytes", str.encode, traversal)
+    add("string(bool|int|uint|double|timestamp|duration) string", text)
+    add("string(bytes) string", text, costs.traversal, costs.size)
+    add("bytes(string) bytes", str.encode, costs.traversal, costs.fourfold)
     add("bool(string) bool", values.parse_bool)
     add("timestamp(string) timestamp", values.parse_timestamp)
     add("timestamp(int) timestamp", lambda a: values.moment(a * SECOND))
