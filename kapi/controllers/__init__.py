@@ -27,6 +27,7 @@ from kapi.controllers.namespace_content import DefaultServiceAccounts, RootCerti
 from kapi.controllers.node import NodeLifecycle
 from kapi.controllers.node_ttl import NodeTTL
 from kapi.controllers.pod_garbage import PodGarbageCollector
+from kapi.controllers.policy_types import PolicyTypes
 from kapi.controllers.protection import AttributesProtection, ClaimProtection, VolumeProtection
 from kapi.controllers.quota import Quotas
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
@@ -75,6 +76,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TaintEviction,
     PodGarbageCollector,
     ServiceRanges,
+    PolicyTypes,
     EndpointSlices,
     Endpoints,
     EndpointMirrors,

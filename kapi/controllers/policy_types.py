@@ -1,0 +1,123 @@
+"""ValidatingAdmissionPolicies: their expressions are checked against the types of what they match, and status tells what is doubtful.
+
+Nothing follows from it: a policy is followed all the same. Source: the validatingadmissionpolicy-status controller (v1.36).
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from kapi.client import Controller
+from kapi.objects import errors, meta
+from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES, Resource, split_api_version
+from kapi.schema import builtin
+
+if TYPE_CHECKING:
+    from kapi.schema.cel.types import Type
+
+Object = dict[str, Any]
+
+MOST_TYPES = 10
+"""So many types of a policy are looked at."""
+
+
+class PolicyTypes(Controller):
+    name = "validatingadmissionpolicy-status-controller"
+    workers = 1
+
+    def setup(self) -> None:
+        self.objects = self.watch(VALIDATING_ADMISSION_POLICIES)
+
+    async def sync(self, policy: Object) -> float | None:
+        generation = meta.metadata(policy).get("generation") or 0
+        if generation <= ((policy.get("status") or {}).get("observedGeneration") or 0):
+            return None
+        warnings = await self._warnings(policy["spec"])
+        status: Object = {"observedGeneration": generation, "typeChecking": {"expressionWarnings": warnings} if warnings else {}}
+        resource, name = VALIDATING_ADMISSION_POLICIES, meta.name(policy)
+        said = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "status": status}
+        await self.client.patch(resource, name, said, kind="apply", subresource="status", fieldManager=self.name, force=True)
+        return None
+
+    async def _warnings(self, spec: Object) -> list[Object]:
+        """An expressionWarning for every expression that does not fit a type."""
+        types = [(resource, kind) for resource in await self._matched(spec) if (kind := await self._type(resource)) is not None]
+        params = await self._params(spec.get("paramKind")) if types else None
+        out: list[Object] = []
+        for field, text in _expressions(spec):
+            told = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _fault(spec, text, kind, params))]
+            if told:
+                out.append({"fieldRef": field, "warning": "\n".join(told)})
+        return out
+
+    async def _matched(self, spec: Object) -> list[Resource]:
+        """What the policy matches by name, by group, version and kind."""
+        found: set[Resource] = set()
+        for rule in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
+            groups, versions = rule.get("apiGroups") or [], rule.get("apiVersions") or []
+            if any("*" in text for text in (*groups, *versions)):
+                continue
+            plurals = [text for text in rule.get("resources") or () if "*" not in text and "/" not in text]
+            for group in groups:
+                for version in versions:
+                    found |= {served for served in await self._served(group, version) if served.plural in plurals}
+        return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MOST_TYPES]
+
+    async def _served(self, group: str, version: str) -> list[Resource]:
+        try:
+            answer = await self.client.send("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
+        except errors.NotFound:
+            return []
+        return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in answer.get("resources") or ()]
+
+    async def _type(self, resource: Resource) -> "Type | None":
+        """The type of a kind; None where nobody knows it."""
+        from kapi.schema.cel import declaring  # only where there are policies
+
+        if name := builtin.named(resource.group, resource.version, resource.kind):
+            return declaring.of_schema(builtin.schema(name))
+        try:
+            definition = await self.client.get(CUSTOM_RESOURCE_DEFINITIONS, f"{resource.plural}.{resource.group}")
+        except errors.NotFound:
+            return None
+        schemas = {version["name"]: (version.get("schema") or {}).get("openAPIV3Schema") for version in definition["spec"]["versions"]}
+        found = declaring.declared(schemas.get(resource.version) or {}, resource.kind, root=True)
+        return found.type if found else None
+
+    async def _params(self, kind: Object | None) -> "Type | None":
+        if kind is None:
+            return None
+        group, version = split_api_version(kind["apiVersion"])
+        named = [served for served in await self._served(group, version) if served.kind == kind["kind"]]
+        return await self._type(named[0]) if named else None
+
+
+def _expressions(spec: Object) -> Iterator[tuple[str, str]]:
+    for i, check in enumerate(spec.get("validations") or ()):
+        yield f"spec.validations[{i}].expression", check["expression"]
+        if check.get("messageExpression"):
+            yield f"spec.validations[{i}].messageExpression", check["messageExpression"]
+
+
+def _shown(resource: Resource) -> str:
+    return f"{resource.group}/{resource.version}, Kind={resource.kind}"
+
+
+def _fault(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
+    """What the compiler says of an expression when the objects have this type; '' for nothing."""
+    from kapi.schema.cel import admission, compiling  # only where there are policies
+    from kapi.schema.cel.types import DYN
+
+    known: dict[str, Type] = {}
+    frame = admission.frame(params=params is not None, variables=known) | {"object": kind, "oldObject": kind}
+    if params is not None:
+        frame["params"] = params
+    for variable in spec.get("variables") or ():
+        try:
+            known[variable["name"]] = admission.declared(compiling.compiled(variable["expression"], frame).code.type)
+        except compiling.CompilationError:
+            known[variable["name"]] = DYN
+    try:
+        compiling.compiled(text, frame)
+    except compiling.CompilationError as fault:
+        return str(fault)
+    return ""
