@@ -1,15 +1,16 @@
 """ConfigMap, Secret and ServiceAccount."""
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
-from kapi.objects import causes, names
-from kapi.objects.errors import Cause
+from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Checked, Errors
 from kapi.registry.strategy import Strategy
+from kapi.schema import syntax
 
 Object = dict[str, Any]
 
@@ -17,8 +18,10 @@ LARGEST = 1 << 20
 """Bytes of data a ConfigMap or Secret may hold."""
 SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
 MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+FROZEN = "field is immutable when `immutable` is set"
 NEEDED_KEYS: dict[str, tuple[str, ...]] = {"kubernetes.io/ssh-auth": ("ssh-privatekey",), "kubernetes.io/tls": ("tls.crt", "tls.key")}
 DOCKER_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
+GO_TYPES = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
 
 
 def _size(encoded: str | None) -> int:
@@ -27,47 +30,46 @@ def _size(encoded: str | None) -> int:
     return len(encoded) * 3 // 4 - encoded.count("=", -2)
 
 
+def _keys(e: Errors, field: str, keys: Iterable[str]) -> None:
+    for key in keys:
+        e.text(f"{field}[{key}]", key, names.config_key)
+
+
 def _frozen(e: Errors, new: Object, old: Object | None, *fields: str) -> None:
     """What `immutable: true` forbids to change, itself included."""
     if not old or not old.get("immutable"):
         return
-    text = "field is immutable when `immutable` is set"
     if not new.get("immutable"):
-        e.forbidden("immutable", text)
+        e.forbidden("immutable", FROZEN)
     for field in fields:
         if (new.get(field) or {}) != (old.get(field) or {}):
-            e.forbidden(field, text)
+            e.forbidden(field, FROZEN)
 
 
-class ConfigMapStrategy(Strategy):
+class ConfigMapStrategy(Checked):
     """core/v1 ConfigMap."""
 
     status = False
     generation = False
     columns = rules.columns("Name", "Data#=core.v1.ConfigMap.data", "Age")
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         _frozen(e, new, old, "data", "binaryData")
         data, binary = new.get("data") or {}, new.get("binaryData") or {}
         for key in data:
-            e.text(f"data[{key}]", key, names.config_key)
+            _keys(e, "data", (key,))
             if key in binary:
                 e.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
-        for key in binary:
-            e.text(f"binaryData[{key}]", key, names.config_key)
-            if key in data:
-                e.invalid(f"binaryData[{key}]", key, "duplicate of key present in data")
+        _keys(e, "binaryData", binary)
         if sum(len(v.encode()) for v in data.values()) + sum(map(_size, binary.values())) > LARGEST:
             e.too_long("", LARGEST)
-        return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
         count = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
         return [obj["metadata"]["name"], count, rules.age(obj, now)]
 
 
-class SecretStrategy(Strategy):
+class SecretStrategy(Checked):
     """core/v1 Secret."""
 
     status = False
@@ -82,24 +84,21 @@ class SecretStrategy(Strategy):
         if not obj.get("type"):
             obj["type"] = "Opaque"
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         if old is not None:
             e.immutable("type", new["type"], old.get("type"))
             _frozen(e, new, old, "data")
         data = new.get("data") or {}
-        for key in data:
-            e.text(f"data[{key}]", key, names.config_key)
+        _keys(e, "data", data)
         if sum(map(_size, data.values())) > LARGEST:
             e.too_long("data", LARGEST)
-        _validate_type(e, new["type"], data, new["metadata"].get("annotations") or {})
-        return e
+        _typed(e, new["type"], data, new["metadata"].get("annotations") or {})
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), rules.age(obj, now)]
 
 
-def _validate_type(e: Errors, kind: str, data: dict[str, str], annotations: dict[str, str]) -> None:
+def _typed(e: Errors, kind: str, data: dict[str, str], annotations: dict[str, str]) -> None:
     """What a secret of a known type must hold."""
     if kind == "kubernetes.io/service-account-token":
         e.need(f"metadata.annotations[{SERVICE_ACCOUNT_NAME}]", annotations.get(SERVICE_ACCOUNT_NAME))
@@ -108,22 +107,26 @@ def _validate_type(e: Errors, kind: str, data: dict[str, str], annotations: dict
             e.required("data[username]")
             e.required("data[password]")
     elif kind in DOCKER_KEYS:
-        _validate_docker(e, f"data[{DOCKER_KEYS[kind]}]", data.get(DOCKER_KEYS[kind]))
+        _docker(e, f"data[{DOCKER_KEYS[kind]}]", data.get(DOCKER_KEYS[kind]))
     for key in NEEDED_KEYS.get(kind, ()):
         if key not in data or (kind == "kubernetes.io/ssh-auth" and not data[key]):
             e.required(f"data[{key}]")
 
 
-def _validate_docker(e: Errors, field: str, encoded: str | None) -> None:
+def _docker(e: Errors, field: str, encoded: str | None) -> None:
     if encoded is None:
         e.required(field)
         return
+    raw, fault = base64.b64decode(encoded), ""
     try:
-        if not isinstance(orjson.loads(base64.b64decode(encoded)), dict):
-            e.invalid(field, "<secret contents redacted>", "json: cannot unmarshal into Go value of type map[string]interface {}")
+        value = orjson.loads(raw)
     except ValueError:
-        text = "invalid character looking for beginning of value" if encoded else "unexpected end of JSON input"
-        e.append(causes.invalid(field, "<secret contents redacted>", text))
+        fault = syntax.error(raw)
+    else:
+        if type(value) in GO_TYPES:
+            fault = f"json: cannot unmarshal {GO_TYPES[type(value)]} into Go value of type map[string]interface {{}}"
+    if fault:
+        e.invalid(field, "<secret contents redacted>", fault)
 
 
 class ServiceAccountStrategy(Strategy):
@@ -140,7 +143,7 @@ class ServiceAccountStrategy(Strategy):
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         has = MOUNTABLE in (new["metadata"].get("annotations") or {})
-        had = MOUNTABLE in ((old or new)["metadata"].get("annotations") or {}) if old else False
+        had = old is not None and MOUNTABLE in (old["metadata"].get("annotations") or {})
         text = f"metadata.annotations[{MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
         return [text] if has and not had else []
 

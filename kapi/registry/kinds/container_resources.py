@@ -10,17 +10,12 @@ from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
 
-STANDARD = frozenset({
-    "cpu", "memory", "ephemeral-storage", "storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets",
-    "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
-    *(f"{kind}.{name}" for kind in ("requests", "limits") for name in ("cpu", "memory", "ephemeral-storage")), "requests.storage",
-})
 OF_CONTAINERS = frozenset({"cpu", "memory", "ephemeral-storage"})
 OF_PODS = ("cpu", "memory", "hugepages-")
 _WHOLE = frozenset({"pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
                     "services.nodeports", "services.loadbalancers"})
+OF_QUOTAS = OF_CONTAINERS | _WHOLE | {f"{way}.{name}" for way in ("requests", "limits") for name in OF_CONTAINERS} | {"requests.storage"}
 _HUGE = "hugepages-"
-_COMMON = frozenset({"cpu", "memory", "ephemeral-storage"})
 
 NameCheck = Callable[[Errors, str, str], None]
 
@@ -37,7 +32,7 @@ def extended(name: str) -> bool:
 def resource_name(e: Errors, field: str, name: str) -> bool:
     if not e.qualified(field, name):
         return False
-    if "/" not in name and name not in STANDARD and not name.startswith((_HUGE, "requests.hugepages-")):
+    if "/" not in name and name not in OF_QUOTAS and name != "storage" and not name.startswith((_HUGE, "requests.hugepages-")):
         e.invalid(field, name, "must be a standard resource type or fully qualified")
         return False
     return True
@@ -72,9 +67,11 @@ def overcommits(name: str) -> bool:
 
 
 def _huge(e: Errors, field: str, name: str, value: str) -> None:
-    size = name[len(_HUGE) :]
+    """Huge pages come in whole pages."""
+    if not name.startswith(_HUGE):
+        return
     try:
-        unit = quantity.value(size)
+        unit = quantity.value(name[len(_HUGE) :])
     except ValueError:
         unit = 0
     if not unit or quantity.value(value) % unit:
@@ -86,7 +83,7 @@ def _simple(limits: Object, requests: Object) -> bool:
     """The common case, decided without building a path: cpu and memory only, positive, requests within limits."""
     for listed in (limits, requests):
         for name, value in listed.items():
-            if name not in _COMMON or quantity.parse(value).nano < 0:
+            if name not in OF_CONTAINERS or quantity.parse(value).nano < 0:
                 return False
     return all(name not in limits or quantity.parse(v).nano <= quantity.parse(limits[name]).nano for name, v in requests.items())
 
@@ -96,13 +93,12 @@ def requirements(e: Errors, field: str, wanted: Object, claims: Collection[str],
     limits, requests = wanted.get("limits") or {}, wanted.get("requests") or {}
     if check is not container_resource_name or not _simple(limits, requests):
         for name, value in limits.items():
-            at = f"{field}.limits[{name}]"
-            check(e, at, name)
-            amount(e, at, name, value)
-            if name.startswith(_HUGE):
-                _huge(e, at, name, value)
+            _amount(e, f"{field}.limits[{name}]", name, value, check)
+            _huge(e, f"{field}.limits[{name}]", name, value)
         for name, value in requests.items():
-            _request(e, field, name, value, limits, check)
+            _amount(e, f"{field}.requests[{name}]", name, value, check)
+            _within(e, field, name, value, limits)
+            _huge(e, f"{field}.requests[{name}]", name, value)
         used = {*limits, *requests}
         if any(name.startswith(_HUGE) for name in used) and not used & {"cpu", "memory"}:
             e.forbidden(field, "HugePages require cpu or memory")
@@ -110,20 +106,21 @@ def requirements(e: Errors, field: str, wanted: Object, claims: Collection[str],
         _claims(e, f"{field}.claims", wanted["claims"], claims)
 
 
-def _request(e: Errors, field: str, name: str, value: str, limits: Object, check: NameCheck) -> None:
-    at = f"{field}.requests[{name}]"
-    check(e, at, name)
-    amount(e, at, name, value)
+def _amount(e: Errors, field: str, name: str, value: str, check: NameCheck) -> None:
+    check(e, field, name)
+    amount(e, field, name, value)
+
+
+def _within(e: Errors, field: str, name: str, value: str, limits: Object) -> None:
+    """A request against the limit of the same resource."""
     if name in limits:
-        order, limit = quantity.compare(value, limits[name]), quantity.canonical(limits[name])
-        if order and not overcommits(name):
-            e.invalid(f"{field}.requests", quantity.canonical(value), f"must be equal to {name} limit of {limit}")
-        elif order > 0:
-            e.invalid(f"{field}.requests", quantity.canonical(value), f"must be less than or equal to {name} limit of {limit}")
+        order, exact = quantity.compare(value, limits[name]), not overcommits(name)
+        if order > 0 or (order and exact):
+            words = "equal" if exact else "less than or equal"
+            e.invalid(f"{field}.requests", quantity.canonical(value),
+                      f"must be {words} to {name} limit of {quantity.canonical(limits[name])}")
     elif not overcommits(name):
         e.required(f"{field}.limits", "Limit must be set for non overcommitable resources")
-    if name.startswith(_HUGE):
-        _huge(e, at, name, value)
 
 
 def _claims(e: Errors, field: str, wanted: list[Object], known: Collection[str]) -> None:
@@ -135,15 +132,10 @@ def _claims(e: Errors, field: str, wanted: list[Object], known: Collection[str])
         if name in seen:
             e.duplicate(at, name)
         else:
-            key = f"{name}/{request}" if request else name
-            if request:
-                e.text(f"{at}.request", request, names.dns_label)
-            if key in seen:
-                e.duplicate(at, key)
-            elif not request:
-                for _ in (k for k in seen if k.partition("/")[0] == name and "/" in k):
+            e.optional(at, claim, "request", names.dns_label)
+            if e.unique(at, f"{name}/{request}" if request else name, seen) and not request:
+                for _ in (k for k in seen if k.startswith(f"{name}/")):
                     e.duplicate(at, name)
-            seen.add(key)
         if name not in known:
             tail = f": {', '.join(sorted(known))}" if known else " which is empty"
             e.append(Cause("FieldValueNotFound", f'Not found: "{name}": must be one of the names in pod.spec.resourceClaims{tail}', at))

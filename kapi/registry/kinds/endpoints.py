@@ -1,22 +1,22 @@
 """Endpoints and EndpointSlice: where the traffic of a Service goes."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kapi.objects import names, time
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.rules import Checked, Errors, each, same
 
 Object = dict[str, Any]
 
 ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 MOST_ENDPOINTS, MOST_ADDRESSES, MOST_PORTS, MOST_TOPOLOGY, MOST_HINTS = 1000, 100, 20000, 16, 8
 CHANGED_AT = "endpoints.kubernetes.io/last-change-trigger-time"
+HOSTNAME = "kubernetes.io/hostname"
 _SHOWN = 3
 
 
-class EndpointsStrategy(Strategy):
+class EndpointsStrategy(Checked):
     """core/v1 Endpoints."""
 
     deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
@@ -29,22 +29,19 @@ class EndpointsStrategy(Strategy):
             for port in subset.get("ports") or ():
                 port["protocol"] = port.get("protocol") or "TCP"
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         stamp = (new["metadata"].get("annotations") or {}).get(CHANGED_AT)
         if stamp is not None:
-            _validate_stamp(e, stamp)
-        if old is not None and old.get("subsets") == new.get("subsets"):
-            return e
-        for i, subset in enumerate(new.get("subsets") or ()):
-            _validate_subset(e, f"subsets[{i}]", subset)
-        return e
+            _stamp(e, stamp)
+        if old is None or old.get("subsets") != new.get("subsets"):
+            for i, subset in enumerate(new.get("subsets") or ()):
+                _subset(e, f"subsets[{i}]", subset)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], _shown_subsets(obj.get("subsets") or ()), rules.age(obj, now)]
 
 
-def _validate_stamp(e: Errors, stamp: str) -> None:
+def _stamp(e: Errors, stamp: str) -> None:
     try:
         time.parse(stamp)
     except ValueError:
@@ -52,30 +49,25 @@ def _validate_stamp(e: Errors, stamp: str) -> None:
         e.invalid(f"metadata.annotations[{CHANGED_AT}]", stamp, text)
 
 
-def _validate_subset(e: Errors, at: str, subset: Object) -> None:
+def _subset(e: Errors, at: str, subset: Object) -> None:
     if not subset.get("addresses") and not subset.get("notReadyAddresses"):
         e.required(at, "must specify `addresses` or `notReadyAddresses`")
     for field in ("addresses", "notReadyAddresses"):
-        for i, address in enumerate(subset.get(field) or ()):
-            _validate_address(e, f"{at}.{field}[{i}]", address)
-    ports = subset.get("ports") or ()
-    for i, port in enumerate(ports):
-        where, name = f"{at}.ports[{i}]", port.get("name") or ""
-        if name:
-            e.text(f"{where}.name", name, names.dns_label)
-        elif len(ports) > 1:
-            e.required(f"{where}.name")
-        e.port(f"{where}.port", port.get("port", 0))
-        e.enum(f"{where}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
+        for here, address in each(at, subset, field):
+            _address(e, here, address)
+    for here, port in each(at, subset, "ports"):
+        if e.optional(here, port, "name", names.dns_label) and not port.get("name") and len(subset["ports"]) > 1:
+            e.required(f"{here}.name")
+        e.port(f"{here}.port", port.get("port", 0))
+        e.enum(f"{here}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
         if "appProtocol" in port:
-            e.qualified(f"{where}.appProtocol", port["appProtocol"])
+            e.qualified(f"{here}.appProtocol", port["appProtocol"])
 
 
-def _validate_address(e: Errors, at: str, address: Object) -> None:
+def _address(e: Errors, at: str, address: Object) -> None:
     ip = address.get("ip") or ""
     rules.legacy_ip(e, f"{at}.ip", ip)
-    if address.get("hostname"):
-        e.text(f"{at}.hostname", address["hostname"], names.dns_label)
+    e.optional(at, address, "hostname", names.dns_label)
     if "nodeName" in address:
         e.text(f"{at}.nodeName", address["nodeName"], names.dns_subdomain)
     rules.endpoint_ip(e, f"{at}.ip", ip)
@@ -99,10 +91,12 @@ def _some(shown: list[str], default: str) -> str:
 # slices ---------------------------------------------------------------------------------------------------------------------------
 
 
-class EndpointSliceStrategy(Strategy):
+class EndpointSliceStrategy(Checked):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     status = False
+    generation = False
+    """Counted here: also for a change of labels, and of a topology that is then dropped."""
     columns = rules.columns(
         "Name", "AddressType=discovery.v1.EndpointSlice.addressType", "Ports=discovery.v1.EndpointSlice.ports",
         "Endpoints=discovery.v1.EndpointSlice.endpoints", "Age",
@@ -125,26 +119,23 @@ class EndpointSliceStrategy(Strategy):
     def prepare(self, new: Object, old: Object | None) -> None:
         for field in ("endpoints", "ports"):
             new[field] = new.get(field) or None
+        if old is None:
+            new["metadata"]["generation"] = 1
+        elif self.changed(new, old) or not same(new["metadata"].get("labels"), old["metadata"].get("labels"), "labels"):
+            new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
         for endpoint in new["endpoints"] or ():
             endpoint.pop("deprecatedTopology", None)  # v1 does not store it
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        kind = new.get("addressType") or ""
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        kind, endpoints, ports = new.get("addressType") or "", new.get("endpoints") or (), new.get("ports") or ()
         e.enum("addressType", kind, ADDRESS_TYPES, need="")
-        endpoints, ports = new.get("endpoints") or (), new.get("ports") or ()
-        if len(endpoints) > MOST_ENDPOINTS:
-            e.too_many("endpoints", len(endpoints), MOST_ENDPOINTS)
-        else:
+        if e.most("endpoints", endpoints, MOST_ENDPOINTS):
             for i, endpoint in enumerate(endpoints):
-                _validate_endpoint(e, f"endpoints[{i}]", endpoint, kind)
-        if len(ports) > MOST_PORTS:
-            e.too_many("ports", len(ports), MOST_PORTS)
-        else:
-            _validate_slice_ports(e, ports)
+                _endpoint(e, f"endpoints[{i}]", endpoint, kind)
+        if e.most("ports", ports, MOST_PORTS):
+            _slice_ports(e, ports)
         if old is not None:
             e.immutable("addressType", kind, old.get("addressType") or "")
-        return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out: list[str] = []
@@ -159,41 +150,39 @@ class EndpointSliceStrategy(Strategy):
         return [obj["metadata"]["name"], obj["addressType"], _some(ports, "<unset>"), _some(addresses, "<unset>"), rules.age(obj, now)]
 
 
-def _validate_endpoint(e: Errors, at: str, endpoint: Object, kind: str) -> None:
+def _endpoint(e: Errors, at: str, endpoint: Object, kind: str) -> None:
     addresses = endpoint.get("addresses") or ()
     e.need(f"{at}.addresses", addresses, "must contain at least 1 address")
-    if len(addresses) > MOST_ADDRESSES:
-        e.too_many(f"{at}.addresses", len(addresses), MOST_ADDRESSES)
+    e.most(f"{at}.addresses", addresses, MOST_ADDRESSES)
     for i, address in enumerate(addresses):
-        _validate_slice_address(e, f"{at}.addresses[{i}]", address, kind)
+        _slice_address(e, f"{at}.addresses[{i}]", address, kind)
     if "nodeName" in endpoint:
         e.text(f"{at}.nodeName", endpoint["nodeName"], names.dns_subdomain)
-    topology = endpoint.get("deprecatedTopology") or {}
-    if len(topology) > MOST_TOPOLOGY:
-        e.too_many(f"{at}.deprecatedTopology", len(topology), MOST_TOPOLOGY)
-    rules.labels(e, f"{at}.deprecatedTopology", topology)
-    if "kubernetes.io/hostname" in topology:
-        text = "may not be used in topology, use the `nodeName` field instead"
-        e.invalid(f"{at}.deprecatedTopology[kubernetes.io/hostname]", topology["kubernetes.io/hostname"], text)
+    if endpoint.get("deprecatedTopology"):
+        _topology(e, f"{at}.deprecatedTopology", endpoint["deprecatedTopology"])
     if "hostname" in endpoint:
         e.text(f"{at}.hostname", endpoint["hostname"], names.dns_label)
     hints = endpoint.get("hints") or {}
-    _validate_hints(e, f"{at}.hints.forZones", hints.get("forZones") or (), names.label_value)
-    _validate_hints(e, f"{at}.hints.forNodes", hints.get("forNodes") or (), names.dns_subdomain)
+    _hints(e, f"{at}.hints", hints, "forZones", names.label_value)
+    _hints(e, f"{at}.hints", hints, "forNodes", names.dns_subdomain)
 
 
-def _validate_hints(e: Errors, at: str, hints: Any, check: Any) -> None:
-    if len(hints) > MOST_HINTS:
-        e.too_many(at, len(hints), MOST_HINTS)
-        return
+def _topology(e: Errors, at: str, topology: dict[str, str]) -> None:
+    e.most(at, [*topology], MOST_TOPOLOGY)
+    rules.labels(e, at, topology)
+    if HOSTNAME in topology:
+        e.invalid(f"{at}[{HOSTNAME}]", topology[HOSTNAME], "may not be used in topology, use the `nodeName` field instead")
+
+
+def _hints(e: Errors, at: str, hints: Object, field: str, check: Callable[[str], list[str]]) -> None:
     seen: set[str] = set()
-    for i, hint in enumerate(hints):
-        name = hint.get("name") or ""
-        e.unique(f"{at}[{i}].name", name, seen)
-        e.text(f"{at}[{i}].name", name, check)
+    if e.most(f"{at}.{field}", hints.get(field) or (), MOST_HINTS):
+        for here, hint in each(at, hints, field):
+            e.unique(f"{here}.name", hint.get("name") or "", seen)
+            e.text(f"{here}.name", hint.get("name") or "", check)
 
 
-def _validate_slice_address(e: Errors, at: str, address: str, kind: str) -> None:
+def _slice_address(e: Errors, at: str, address: str, kind: str) -> None:
     if kind == "FQDN":
         if e.need(at, address):
             bad = names.dns_subdomain(address.removesuffix("."))
@@ -210,16 +199,12 @@ def _validate_slice_address(e: Errors, at: str, address: str, kind: str) -> None
         rules.endpoint_ip(e, at, address)
 
 
-def _validate_slice_ports(e: Errors, ports: Any) -> None:
+def _slice_ports(e: Errors, ports: Sequence[Object]) -> None:
     seen: set[str] = set()
     for i, port in enumerate(ports):
-        at, name = f"ports[{i}]", port.get("name") or ""
-        if name:
-            e.text(f"{at}.name", name, names.dns_label)
-        e.unique(f"{at}.name", name, seen)
-        if "protocol" not in port:
-            e.required(f"{at}.protocol")
-        else:
-            e.enum(f"{at}.protocol", port["protocol"], rules.PROTOCOLS)
+        at = f"ports[{i}]"
+        e.optional(at, port, "name", names.dns_label)
+        e.unique(f"{at}.name", port.get("name") or "", seen)
+        e.enum(f"{at}.protocol", port.get("protocol"), rules.PROTOCOLS, need=None if "protocol" in port else "")
         if "appProtocol" in port:
             e.qualified(f"{at}.appProtocol", port["appProtocol"])

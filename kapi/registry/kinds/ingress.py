@@ -3,10 +3,8 @@
 from typing import Any
 
 from kapi.objects import names
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.rules import Checked, Errors, each
 
 Object = dict[str, Any]
 
@@ -14,10 +12,9 @@ PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 BAD_SEQUENCES, BAD_ENDS = ("//", "/./", "/../", "%2f", "%2F"), ("/..", "/.")
 CLASS = "kubernetes.io/ingress.class"
 LONGEST_CONTROLLER = 250
-ABSOLUTE = "must be an absolute path"
 
 
-class IngressStrategy(Strategy):
+class IngressStrategy(Checked):
     """networking.k8s.io/v1 Ingress."""
 
     columns = rules.columns(
@@ -38,35 +35,28 @@ class IngressStrategy(Strategy):
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {"loadBalancer": {}}
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        annotation = (new["metadata"].get("annotations") or {}).get(CLASS)
-        if old is None and annotation is not None and spec.get("ingressClassName") is not None:
-            e.invalid(f"metadata.annotations[{CLASS}]", annotation, "can not be set when the class field is also set")
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec, named = new["spec"], new["spec"].get("ingressClassName")
         if not spec.get("rules") and spec.get("defaultBackend") is None:
-            e.invalid("spec", None, "either `defaultBackend` or `rules` must be specified")
+            e.invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified")
         if spec.get("defaultBackend") is not None:
-            _validate_backend(e, "spec.defaultBackend", spec["defaultBackend"])
-        for i, rule in enumerate(spec.get("rules") or ()):
-            _validate_rule(e, f"spec.rules[{i}]", rule)
-        for i, tls in enumerate(spec.get("tls") or ()):
-            _validate_tls(e, f"spec.tls[{i}]", tls)
-        if "ingressClassName" in spec:
-            e.text("spec.ingressClassName", spec["ingressClassName"], names.dns_subdomain)
-        return e
+            _backend(e, "spec.defaultBackend", spec["defaultBackend"])
+        for at, rule in each("spec", spec, "rules"):
+            _rule(e, at, rule)
+        for at, tls in each("spec", spec, "tls"):
+            for here, host in each(at, tls, "hosts"):
+                _host(e, here, host)
+            e.optional(at, tls, "secretName", names.dns_subdomain)
+        if named is not None:
+            e.text("spec.ingressClassName", named, names.dns_subdomain)
+        annotation = (new["metadata"].get("annotations") or {}).get(CLASS)
+        if old is None and None not in (annotation, named) and annotation != named:
+            e.invalid(f"annotations.{CLASS}", annotation, "must match `ingressClassName` when both are specified")
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
-        for i, point in enumerate(new.get("status", {}).get("loadBalancer", {}).get("ingress") or ()):
-            at = f"status.loadBalancer.ingress[{i}]"
-            if point.get("ip"):
-                rules.legacy_ip(e, f"{at}.ip", point["ip"])
-            if host := point.get("hostname"):
-                e.text(f"{at}.hostname", host, names.dns_subdomain)
-                if names.parse_ip(host):
-                    e.invalid(f"{at}.hostname", host, "must be a DNS name, not an IP address")
-        return e
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+        now, before = (((obj.get("status") or {}).get("loadBalancer") or {}) for obj in (new, old))
+        for _ in rules.ingress_points(e, "status.loadBalancer", now, before):
+            pass
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         annotated = CLASS in (new["metadata"].get("annotations") or {}) and old is None
@@ -83,84 +73,67 @@ class IngressStrategy(Strategy):
         return [obj["metadata"]["name"], name, (",".join(hosts[:3]) or "*") + more, address, ports, rules.age(obj, now)]
 
 
-def _validate_tls(e: Errors, at: str, tls: Object) -> None:
-    for i, host in enumerate(tls.get("hosts") or ()):
-        if "*" in host:
-            e.text(f"{at}.hosts[{i}]", host, names.wildcard_subdomain)
-        else:
-            e.text(f"{at}.hosts[{i}]", host, names.dns_subdomain)
-    if tls.get("secretName"):
-        e.text(f"{at}.secretName", tls["secretName"], names.dns_subdomain)
+def _host(e: Errors, at: str, host: str) -> None:
+    e.text(at, host, names.wildcard_subdomain if "*" in host else names.dns_subdomain)
 
 
-def _validate_rule(e: Errors, at: str, rule: Object) -> None:
+def _rule(e: Errors, at: str, rule: Object) -> None:
     if host := rule.get("host"):
-        if names.parse_ip(host):
-            e.invalid(f"{at}.host", host, "must be a DNS name, not an IP address")
-        e.text(f"{at}.host", host, names.wildcard_subdomain if "*" in host else names.dns_subdomain)
-    http = rule.get("http")
-    if http is None:
-        return
-    if e.need(f"{at}.http.paths", http.get("paths")):
-        for i, path in enumerate(http["paths"]):
-            _validate_path(e, f"{at}.http.paths[{i}]", path)
+        rules.not_an_ip(e, f"{at}.host", host)
+        _host(e, f"{at}.host", host)
+    if rule.get("http") is not None:
+        e.need(f"{at}.http.paths", rule["http"].get("paths"))
+        for here, path in each(f"{at}.http", rule["http"], "paths"):
+            _path(e, here, path)
 
 
-def _validate_path(e: Errors, at: str, path: Object) -> None:
+def _path(e: Errors, at: str, path: Object) -> None:
     kind, text = path.get("pathType"), path.get("path") or ""
     if kind is None:
         e.required(f"{at}.pathType", "pathType must be specified")
-    elif kind in ("Exact", "Prefix"):
-        if not text.startswith("/"):
-            e.invalid(f"{at}.path", text, ABSOLUTE)
-        for bad in BAD_SEQUENCES:
-            if bad in text:
-                e.invalid(f"{at}.path", text, f"must not contain '{bad}'")
-        for bad in BAD_ENDS:
-            if text.endswith(bad):
-                e.invalid(f"{at}.path", text, f"cannot end with '{bad}'")
-    elif kind == "ImplementationSpecific":
-        if text and not text.startswith("/"):
-            e.invalid(f"{at}.path", text, ABSOLUTE)
-    else:
-        e.unsupported(f"{at}.pathType", kind, PATH_TYPES)
-    _validate_backend(e, f"{at}.backend", path.get("backend") or {})
+        return
+    if e.enum(f"{at}.pathType", kind, PATH_TYPES) and not text.startswith("/") and (text or kind != "ImplementationSpecific"):
+        e.invalid(f"{at}.path", text, "must be an absolute path")
+    if kind in ("Exact", "Prefix"):
+        bad = [f"must not contain '{sequence}'" for sequence in BAD_SEQUENCES if sequence in text]
+        for fault in (*bad, *(f"cannot end with '{end}'" for end in BAD_ENDS if text.endswith(end))):
+            e.invalid(f"{at}.path", text, fault)
+    _backend(e, f"{at}.backend", path.get("backend") or {})
 
 
-def _validate_backend(e: Errors, at: str, backend: Object) -> None:
+def _backend(e: Errors, at: str, backend: Object) -> None:
     resource, target = backend.get("resource"), backend.get("service")
     if resource is not None and target is not None:
         e.invalid(at, "", "cannot set both resource and service backends")
     elif resource is not None:
-        _validate_reference(e, f"{at}.resource", resource)
+        _reference(e, f"{at}.resource", resource)
     elif target is not None:
-        _validate_service(e, at, target)
+        _service(e, at, target)
     else:
         e.invalid(at, "", "resource or service backend is required")
 
 
-def _validate_service(e: Errors, at: str, target: Object) -> None:
+def _service(e: Errors, at: str, target: Object) -> None:
     e.named(f"{at}.service.name", target.get("name") or "", names.dns_label)
     port = target.get("port") or {}
-    name, number = port.get("name"), port.get("number")
-    if name and number:
+    if port.get("name") and port.get("number"):
         e.invalid(at, "", "cannot set both port name & port number")
-    elif name:
-        e.text(f"{at}.service.port.name", name, names.port_name)
-    elif number:
-        e.port(f"{at}.service.port.number", number)
+    elif port.get("name"):
+        e.text(f"{at}.service.port.name", port["name"], names.port_name)
+    elif port.get("number"):
+        e.port(f"{at}.service.port.number", port["number"])
     else:
         e.required(at, "port name or number is required")
 
 
-def _validate_reference(e: Errors, at: str, ref: Object) -> None:
+def _reference(e: Errors, at: str, ref: Object) -> None:
     if ref.get("apiGroup") is not None:
         e.text(f"{at}.apiGroup", ref["apiGroup"], names.dns_subdomain)
     for field in ("kind", "name"):
         e.named(f"{at}.{field}", ref.get(field) or "", names.path_segment)
 
 
-class IngressClassStrategy(Strategy):
+class IngressClassStrategy(Checked):
     """networking.k8s.io/v1 IngressClass."""
 
     status = False
@@ -174,18 +147,14 @@ class IngressClassStrategy(Strategy):
         if parameters is not None:
             parameters["scope"] = "Cluster" if parameters.get("scope") is None else parameters["scope"]
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        spec = new["spec"]
-        controller = spec.get("controller") or ""
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        controller = new["spec"].get("controller") or ""
         if old is not None:
             e.immutable("spec.controller", controller, old["spec"].get("controller") or "")
-        if len(controller) > LONGEST_CONTROLLER:
-            e.too_long("spec.controller", LONGEST_CONTROLLER)
+        e.longest("spec.controller", controller, LONGEST_CONTROLLER)
         e.named("spec.controller", controller, names.domain_prefixed_path)
-        if spec.get("parameters") is not None:
-            _validate_parameters(e, "spec.parameters", spec["parameters"])
-        return e
+        if new["spec"].get("parameters") is not None:
+            _parameters(e, "spec.parameters", new["spec"]["parameters"])
 
     def row(self, obj: Object, now: float) -> list[Any]:
         ref = obj["spec"].get("parameters") or {}
@@ -194,14 +163,14 @@ class IngressClassStrategy(Strategy):
         return [obj["metadata"]["name"], obj["spec"].get("controller", ""), shown, rules.age(obj, now)]
 
 
-def _validate_parameters(e: Errors, at: str, ref: Object) -> None:
-    _validate_reference(e, at, ref)
+def _parameters(e: Errors, at: str, ref: Object) -> None:
+    _reference(e, at, ref)
     scope, namespace = ref.get("scope"), ref.get("namespace")
-    if scope is None:
-        e.required(f"{at}.scope")
-    else:
-        e.enum(f"{at}.scope", scope, ("Cluster", "Namespace"))
+    e.enum(f"{at}.scope", scope, ("Cluster", "Namespace"), need="" if scope is None else None)
     if scope == "Namespace":
-        e.named(f"{at}.namespace", namespace or "", names.dns_label, "`parameters.scope` is set to 'Namespace'")
+        if namespace is None:
+            e.required(f"{at}.namespace", "`parameters.scope` is set to 'Namespace'")
+        else:
+            e.text(f"{at}.namespace", namespace, names.dns_label)
     elif scope == "Cluster" and namespace is not None:
         e.forbidden(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'")

@@ -7,8 +7,7 @@ from kapi.objects.errors import Cause
 from kapi.registry import metadata
 from kapi.registry.kinds import internal, job_spec, job_status, rules
 from kapi.registry.kinds.job_policies import shown
-from kapi.registry.kinds.pod_updates import same
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import (
     TemplateStrategy,

@@ -9,7 +9,7 @@ from kapi.objects import causes, meta, names, quantity
 from kapi.registry.kinds import internal, pod_spec, rules
 from kapi.registry.kinds.placement import REQUIRED, tolerations
 from kapi.registry.kinds.pod_qos import qos_class
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, same
 
 Object = dict[str, Any]
 
@@ -156,19 +156,6 @@ def update(e: Errors, new: Object, old: Object) -> None:
     if not same(rest, before):
         texts = (internal.to_internal("PodSpec", before), internal.to_internal("PodSpec", rest))
         e.forbidden("spec", f"pod updates may not change fields other than {_MAY}{rules.difference(*texts)}")
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal as stock compares: nothing, an empty list and an empty map are alike inside maps, quantities count by value."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return all(same(a.get(k), b.get(k)) for k in {*a, *b})
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b) or (not a and not b and _blank(a) and _blank(b))
-
-
-def _blank(value: Any) -> bool:
-    return value is None or value == [] or value == ""
 
 
 def ephemeral(e: Errors, new: Object, old: Object) -> None:

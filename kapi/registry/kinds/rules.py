@@ -5,7 +5,7 @@ Zero values: an absent field and "" (or 0) are the same to a rule unless the fie
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import orjson
 
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
-from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
+from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
 from kapi.schema.cel.types import DYN, Environment, Type
 
 Object = dict[str, Any]
@@ -40,11 +40,30 @@ class Errors(list[Cause]):
     def duplicate(self, field: str, value: Any) -> None:
         self.append(causes.duplicate(field, value))
 
+    def not_found(self, field: str, value: Any) -> None:
+        self.append(causes.not_found(field, value))
+
+    def omitted(self, field: str, detail: str) -> None:
+        """Invalid, in the few places where stock does not show the value."""
+        self.append(Cause("FieldValueInvalid", f"Invalid value: {detail}", field))
+
     def too_long(self, field: str, limit: int) -> None:
         self.append(causes.too_long(field, limit))
 
     def too_many(self, field: str, actual: int, limit: int) -> None:
         self.append(causes.too_many(field, actual, limit))
+
+    def longest(self, field: str, text: str, limit: int) -> bool:
+        """At most `limit` bytes."""
+        if len(text) > limit:
+            self.too_long(field, limit)
+        return len(text) <= limit
+
+    def most(self, field: str, listed: Sequence[Any], limit: int) -> bool:
+        """At most `limit` items."""
+        if len(listed) > limit:
+            self.too_many(field, len(listed), limit)
+        return len(listed) <= limit
 
     def unsupported(self, field: str, value: Any, allowed: Iterable[str], *, sort: bool = True) -> None:
         """`sort=False`: the few places where stock lists the values in its own order."""
@@ -61,14 +80,14 @@ class Errors(list[Cause]):
         self.required(field, detail)
         return False
 
-    def enum(self, field: str, value: Any, allowed: Sequence[str], need: str | None = None) -> bool:
+    def enum(self, field: str, value: Any, allowed: Sequence[str], need: str | None = None, *, sort: bool = True) -> bool:
         """One of `allowed`; with `need`, nothing at all is "Required value: <need>"."""
-        if need is not None and not value:
-            self.required(field, need)
-            return False
         if value in allowed:
             return True
-        self.unsupported(field, value or "", allowed)
+        if need is not None and not value:
+            self.required(field, need)
+        else:
+            self.unsupported(field, value or "", allowed, sort=sort)
         return False
 
     def text(self, field: str, value: str, check: Callable[[str], list[str]]) -> bool:
@@ -82,6 +101,16 @@ class Errors(list[Cause]):
         """Required and checked."""
         return self.need(field, value, detail) and self.text(field, value, check)
 
+    def optional(self, at: str, part: Object, name: str, check: Callable[[str], list[str]]) -> bool:
+        """Checked where it is there; the empty text is nothing."""
+        return not part.get(name) or self.text(f"{at}.{name}", part[name], check)
+
+    def between(self, field: str, value: int, low: int, high: int) -> bool:
+        if low <= value <= high:
+            return True
+        self.invalid(field, value, f"must be between {low} and {high}, inclusive")
+        return False
+
     def at_least(self, field: str, value: int, low: int, detail: str = "") -> bool:
         if value >= low:
             return True
@@ -92,16 +121,13 @@ class Errors(list[Cause]):
         return value is None or self.at_least(field, value, 0)
 
     def immutable(self, field: str, new: Any, old: Any) -> bool:
-        if new == old:
+        if same(new, old):
             return True
         self.invalid(field, new, IMMUTABLE)
         return False
 
     def port(self, field: str, value: int) -> bool:
-        if 1 <= value <= 65535:
-            return True
-        self.invalid(field, value, names.PORT_RANGE)
-        return False
+        return self.between(field, value, 1, 65535)
 
     def port_or_name(self, field: str, value: int | str) -> None:
         if isinstance(value, str):
@@ -123,11 +149,54 @@ class Errors(list[Cause]):
 
         fault, kind = checking.check(text, environment, returns)
         if fault:
-            self.append(Cause("FieldValueInvalid", f"Invalid value: {causes.shown(text)}: {fault}", field))
+            self.invalid(field, text, fault)
         return kind or DYN
 
     def qualified(self, field: str, value: str) -> bool:
         return self.text(field, value, names.qualified_name)
+
+
+class Checked(Strategy):
+    """A strategy whose rules add to a list of causes."""
+
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        """Every field error of the object (and of the change, when `old` is given)."""
+
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+        """The same for what /status may change."""
+
+    def validate(self, new: Object, old: Object | None) -> list[Cause]:
+        e = Errors()
+        self.check(e, new, old)
+        return e
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        e = Errors()
+        self.check_status(e, new, old)
+        return e
+
+
+_MAPS = frozenset(("labels", "annotations", "matchLabels", "nodeSelector", "limits", "requests", "overhead", "volumeAttributes", "options"))
+"""Fields that are maps: an empty one is none. Of structures an empty one is something."""
+
+
+def same(a: Any, b: Any, name: str = "") -> bool:
+    """Equal as stock compares: nothing, an empty text, an empty list and an empty map (of one of these names) are alike."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return all(same(a.get(k), b.get(k), k) for k in {*a, *b})
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b) or (_blank(a, name) and _blank(b, name))
+
+
+def _blank(value: Any, name: str) -> bool:
+    return value is None or value in ("", []) or (value == {} and name in _MAPS)
+
+
+def each(at: str, part: Object, name: str) -> Iterator[tuple[str, Any]]:
+    """The items of a list with their paths: ("spec.ports[0]", {...})."""
+    for i, item in enumerate(part.get(name) or ()):
+        yield f"{at}.{name}[{i}]", item
 
 
 def labels(e: Errors, field: str, values: Mapping[str, str] | None) -> None:
@@ -202,6 +271,22 @@ def legacy_cidr(e: Errors, field: str, value: str, old: Iterable[str] = ()) -> b
     return value in old or e.text(field, value, names.cidr)
 
 
+def ingress_points(e: Errors, field: str, status: Object, old: Object) -> Iterator[tuple[str, Object]]:
+    """The addresses and names of a load balancer. Each is given on once its address is checked: for what a kind has to say in between."""
+    known = [point.get("ip") or "" for point in old.get("ingress") or ()]
+    for at, point in each(field, status, "ingress"):
+        if point.get("ip"):
+            legacy_ip(e, f"{at}.ip", point["ip"], known)
+        yield at, point
+        e.optional(at, point, "hostname", names.dns_subdomain)
+        not_an_ip(e, f"{at}.hostname", point.get("hostname") or "")
+
+
+def not_an_ip(e: Errors, field: str, host: str) -> None:
+    if host and names.parse_ip(host):
+        e.invalid(field, host, "must be a DNS name, not an IP address")
+
+
 def endpoint_ip(e: Errors, field: str, value: str) -> None:
     """Traffic must not be sent to these: neither nowhere, nor the host itself, nor its link."""
     for fault in _address(value).faults:
@@ -224,7 +309,7 @@ def _address(value: str) -> Address:
         return Address(0, ("must be a valid IP address",))
     local = ip.is_multicast and str(ip).startswith(("224.0.0.", "ff02:"))
     kinds = {
-        "may not be unspecified (0.0.0.0 or ::)": ip.is_unspecified,
+        f"may not be unspecified ({value})": ip.is_unspecified,
         "may not be in the loopback range (127.0.0.0/8, ::1/128)": ip.is_loopback,
         "may not be in the link-local range (169.254.0.0/16, fe80::/10)": ip.is_link_local,
         "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)": local,
@@ -289,6 +374,21 @@ def _column(title: str) -> Column:
     type = "integer" if "#" in title else "boolean" if "!" in title else "string"
     format = "name" if name == "Name" else ""
     return Column(name, type, text or f"{name} of the object.", int("+" in title), format, source)
+
+
+def label_cell(found: dict[str, str] | None) -> str:
+    """Labels or a selector of labels: 'a=b,c=d'."""
+    return ",".join(f"{key}={found[key]}" for key in sorted(found)) if found else "<none>"
+
+
+def selector_cell(selector: Object | None) -> str:
+    """A LabelSelector as text: 'a=b,c in (d,e),!f', '<none>' for the empty one."""
+    parts = [(key, f"{key}={value}") for key, value in ((selector or {}).get("matchLabels") or {}).items()]
+    for part in (selector or {}).get("matchExpressions") or ():
+        key, values = part.get("key") or "", ",".join(sorted(part.get("values") or ()))
+        forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
+        parts.append((key, forms.get(part.get("operator") or "", key)))
+    return ",".join(text for _, text in sorted(parts)) or "<none>"
 
 
 def shown(value: Any, default: str = "<none>") -> str:

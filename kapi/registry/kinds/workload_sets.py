@@ -5,8 +5,7 @@ from typing import Any
 from kapi.objects import labels, names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, pod_spec, rules
-from kapi.registry.kinds.pod_updates import same
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.volume_claims import claim_spec
 from kapi.registry.kinds.workloads import (

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kapi.registry.kinds.config import ConfigMapStrategy
+from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy
+from kapi.registry.kinds.endpoints import EndpointSliceStrategy
+from kapi.registry.kinds.ingress import IngressStrategy
 from kapi.registry.strategy import Strategy
-from tests.registry.kinds.changing import ABSENT, causes, changed
+from tests.registry.kinds.changing import ABSENT, causes, changed, ready
 
 Object = dict[str, Any]
 
@@ -48,3 +50,45 @@ def test_bad_change(strategy: Strategy, good: Object, at: str, value: object, wa
 
 def test_too_much_data() -> None:
     assert causes(ConfigMapStrategy(), {"data": {"k": "x" * (1 << 20), "l": "y"}}) == [": Too long: may not be more than 1048576 bytes"]
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ("e30=", ""),
+        ("bnVsbA==", ""),
+        ("", "unexpected end of JSON input"),
+        ("e2E=", "invalid character 'a' looking for beginning of object key string"),
+        ("WzFd", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        ("InMi", "json: cannot unmarshal string into Go value of type map[string]interface {}"),
+    ],
+)
+def test_credentials_of_a_registry_are_an_object(data: str, fault: str) -> None:
+    wanted = [f'data[.dockercfg]: Invalid value: "<secret contents redacted>": {fault}'] if fault else []
+    assert causes(SecretStrategy(), {"type": "kubernetes.io/dockercfg", "data": {".dockercfg": data}}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "generation"),
+    [
+        ({}, 1),
+        ({"metadata": {"annotations": {"a": "b"}}}, 1),
+        ({"metadata": {"labels": {}}}, 1),
+        ({"metadata": {"labels": {"a": "b"}}}, 2),
+        ({"ports": []}, 2),
+        ({"endpoints": [{"addresses": ["10.0.0.1"], "deprecatedTopology": {"zone": "z"}}]}, 2),
+    ],
+)
+def test_what_counts_as_a_new_generation_of_a_slice(changes: Object, generation: int) -> None:
+    slices, good = EndpointSliceStrategy(), {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}]}
+    old = ready(slices, good)
+    assert old["metadata"]["generation"] == 1
+    changed_to = {**good, **changes, "metadata": {"generation": 1, **changes.get("metadata", {})}}
+    assert ready(slices, changed_to, old)["metadata"]["generation"] == generation
+
+
+@pytest.mark.parametrize(("annotation", "wanted"), [("c", []), ("d", ["must match `ingressClassName` when both are specified"])])
+def test_class_of_an_ingress_named_twice(annotation: str, wanted: list[str]) -> None:
+    wanted = [f'annotations.kubernetes.io/ingress.class: Invalid value: "{annotation}": {text}' for text in wanted]
+    good = {"spec": {"ingressClassName": "c", "defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}}
+    assert causes(IngressStrategy(), {**good, "metadata": {"annotations": {"kubernetes.io/ingress.class": annotation}}}) == wanted
