@@ -5,10 +5,8 @@ kapi.registry.allocate, which also keeps clusterIP and clusterIPs alike before t
 from typing import Any
 
 from kapi.objects import names
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.rules import Checked, Errors, each
 
 Object = dict[str, Any]
 
@@ -17,7 +15,6 @@ FAMILIES = ("IPv4", "IPv6")
 FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 POLICIES = ("Cluster", "Local")
-KUBELET_PORT = 10250
 AFFINITY_SECONDS, MOST_AFFINITY_SECONDS = 10800, 86400
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 HINTS, TOPOLOGY_MODE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"
@@ -35,11 +32,23 @@ def external(spec: Object) -> bool:
     return kind in ("LoadBalancer", "NodePort") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
 
 
+def balanced(spec: Object) -> bool:
+    return spec.get("type") == "LoadBalancer"
+
+
 def needs_health_check(spec: Object) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+    return balanced(spec) and spec.get("externalTrafficPolicy") == "Local"
 
 
-class ServiceStrategy(Strategy):
+def needs_node_ports(spec: Object) -> bool:
+    return spec.get("type") == "NodePort" or (balanced(spec) and spec.get("allocateLoadBalancerNodePorts", True))
+
+
+def needs_address(spec: Object) -> bool:
+    return spec.get("type") != "ExternalName"
+
+
+class ServiceStrategy(Checked):
     """core/v1 Service."""
 
     returns_deleted = True
@@ -53,44 +62,67 @@ class ServiceStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
-        if not spec.get("sessionAffinity"):
-            spec["sessionAffinity"] = "None"
+        for field, value in (("sessionAffinity", "None"), ("type", "ClusterIP")):
+            spec[field] = spec.get(field) or value
         if spec["sessionAffinity"] == "None":
             spec.pop("sessionAffinityConfig", None)
         if spec["sessionAffinity"] == "ClientIP":
             config = spec.setdefault("sessionAffinityConfig", {})
             config.setdefault("clientIP", {}).setdefault("timeoutSeconds", AFFINITY_SECONDS)
-        if not spec.get("type"):
-            spec["type"] = "ClusterIP"
         for port in spec.get("ports") or ():
-            _default_port(port)
+            port["protocol"] = port.get("protocol") or "TCP"
+            port["targetPort"] = port.get("targetPort") or port.get("port", 0)
         if external(spec) and not spec.get("externalTrafficPolicy"):
             spec["externalTrafficPolicy"] = "Cluster"
         if spec["type"] in ("NodePort", "LoadBalancer", "ClusterIP"):
             spec.setdefault("internalTrafficPolicy", "Cluster")
-        if spec["type"] == "LoadBalancer":
+        if balanced(spec):
             spec.setdefault("allocateLoadBalancerNodePorts", True)
-        obj.setdefault("status", {}).setdefault("loadBalancer", {})
-        for ingress in obj["status"]["loadBalancer"].get("ingress") or ():
-            if ingress.get("ip"):
-                ingress.setdefault("ipMode", "VIP")
+        points = obj.setdefault("status", {}).setdefault("loadBalancer", {})
+        for _, point in each("", points, "ingress"):
+            if point.get("ip"):
+                point.setdefault("ipMode", "VIP")
 
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = old["status"] if old and "status" in old else {"loadBalancer": {}}
         if old is not None:
             _drop_unneeded(new["spec"], old["spec"])
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec = new["spec"]
         if old is not None:
-            _validate_change(e, new["spec"], old["spec"])
-        _validate(e, new, old)
-        return e
+            _change(e, spec, old["spec"])
+        before, annotations = (old or {}).get("spec") or {}, new["metadata"].get("annotations") or {}
+        if HINTS in annotations and annotations[HINTS] != annotations.get(TOPOLOGY_MODE, annotations[HINTS]):
+            field, text = f"metadata.annotations[{TOPOLOGY_MODE}]", f"must match annotations[{HINTS}] when both are specified"
+            e.invalid(field, annotations[TOPOLOGY_MODE], text)
+        _type(e, spec)
+        _ports(e, spec)
+        rules.labels(e, "spec.selector", spec.get("selector"))
+        _affinity(e, spec)
+        validate_addresses(e, spec, before)
+        for at, ip in each("spec", spec, "externalIPs"):
+            if rules.legacy_ip(e, at, ip, before.get("externalIPs") or ()):
+                rules.endpoint_ip(e, at, ip)
+        e.enum("spec.type", spec.get("type"), TYPES, need="")
+        _taken(e, spec)
+        _load_balancer(e, spec, annotations, before)
+        _policies(e, spec)
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
-        load_balancer_status(e, "status.loadBalancer", new.get("status", {}).get("loadBalancer") or {}, new["spec"].get("type") or "")
-        return e
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+        """The ingress points of a load balancer, which no other type has."""
+        at, (status, before) = "status.loadBalancer", (o.get("status", {}).get("loadBalancer") or {} for o in (new, old))
+        if status.get("ingress") and not balanced(new["spec"]):
+            e.forbidden(f"{at}.ingress", "may only be used when `spec.type` is 'LoadBalancer'")
+            return
+        for field, point in rules.ingress_points(e, at, status, before):
+            ip, mode = point.get("ip"), point.get("ipMode")
+            if ip and mode is None:
+                e.required(f"{field}.ipMode", "must be specified when `ip` is set")
+            elif mode is not None and not ip:
+                e.forbidden(f"{field}.ipMode", "may not be specified when `ip` is not set")
+            elif mode is not None:
+                e.enum(f"{field}.ipMode", mode, ("VIP", "Proxy"))
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return _warnings(new)
@@ -98,16 +130,9 @@ class ServiceStrategy(Strategy):
     def row(self, obj: Object, now: float) -> list[Any]:
         spec, meta = obj["spec"], obj["metadata"]
         ports = ",".join(_shown_port(p) for p in spec.get("ports") or ()) or "<none>"
-        selector = ",".join(f"{k}={v}" for k, v in sorted((spec.get("selector") or {}).items())) or "<none>"
         cluster_ip = (spec.get("clusterIPs") or ["<none>"])[0]
-        return [meta["name"], spec.get("type", ""), cluster_ip, _shown_external(obj), ports, rules.age(obj, now), selector]
-
-
-def _default_port(port: Object) -> None:
-    if not port.get("protocol"):
-        port["protocol"] = "TCP"
-    if port.get("targetPort") in (None, 0, ""):
-        port["targetPort"] = port.get("port", 0)
+        cells = meta["name"], spec.get("type", ""), cluster_ip, _shown_external(obj), ports, rules.age(obj, now)
+        return [*cells, rules.label_cell(spec.get("selector"))]
 
 
 def _shown_port(port: Object) -> str:
@@ -131,15 +156,6 @@ def _shown_external(obj: Object) -> str:
 
 
 # what the server keeps in step ----------------------------------------------------------------------------------------------------
-
-
-def needs_node_ports(spec: Object) -> bool:
-    kind = spec.get("type")
-    return kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True))
-
-
-def needs_address(spec: Object) -> bool:
-    return spec.get("type") != "ExternalName"
 
 
 def sync_addresses(spec: Object, before: Object | None) -> None:
@@ -174,86 +190,52 @@ def keep_allocated(spec: Object, before: Object) -> None:
         spec["healthCheckNodePort"] = before.get("healthCheckNodePort", 0)
 
 
+_NEEDED = (
+    (needs_address, ("ipFamilies", "ipFamilyPolicy")),
+    (needs_health_check, ("healthCheckNodePort",)),
+    (balanced, ("allocateLoadBalancerNodePorts", "loadBalancerClass")),
+    (external, ("externalTrafficPolicy",)),
+)
+"""Which services have a use for which fields."""
+
+
 def _drop_unneeded(spec: Object, before: Object) -> None:
     """A change of type drops the fields the new type has no use for, where the client left them as they were."""
-    balanced, was = spec.get("type") == "LoadBalancer", before.get("type") == "LoadBalancer"
-    dropped: list[str] = []
-    if needs_address(before) and spec.get("type") == "ExternalName":
-        if spec.get("clusterIPs", before.get("clusterIPs")) == before.get("clusterIPs"):
-            dropped += ["clusterIP", "clusterIPs"]
-        dropped += [f for f in ("ipFamilies", "ipFamilyPolicy") if spec.get(f) == before.get(f)]
-    if needs_node_ports(before) and not needs_node_ports(spec):
-        _drop_node_ports(spec, before)
-    if needs_health_check(before) and not needs_health_check(spec):
-        dropped += [f for f in ("healthCheckNodePort",) if spec.get(f) == before.get(f)]
-    if was and not balanced:
-        dropped += [f for f in ("allocateLoadBalancerNodePorts", "loadBalancerClass") if spec.get(f) == before.get(f)]
-    if external(before) and not external(spec):
-        dropped += [f for f in ("externalTrafficPolicy",) if spec.get(f) == before.get(f)]
+    dropped = [f for need, fields in _NEEDED if need(before) and not need(spec) for f in fields if spec.get(f) == before.get(f)]
+    if needs_address(before) and not needs_address(spec) and spec.get("clusterIPs", before.get("clusterIPs")) == before.get("clusterIPs"):
+        dropped += ["clusterIP", "clusterIPs"]
     for field in dropped:
         spec.pop(field, None)
-
-
-def _drop_node_ports(spec: Object, before: Object) -> None:
-    known = {p.get("nodePort") for p in before.get("ports") or ()}
-    if {p.get("nodePort") for p in spec.get("ports") or ()} <= known:
-        for port in spec.get("ports") or ():
-            port.pop("nodePort", None)
+    if needs_node_ports(before) and not needs_node_ports(spec):
+        known = {p.get("nodePort") for p in before.get("ports") or ()}
+        if {p.get("nodePort") for p in spec.get("ports") or ()} <= known:
+            for port in spec.get("ports") or ():
+                port.pop("nodePort", None)
 
 
 # rules ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _validate(e: Errors, obj: Object, old: Object | None) -> None:
-    spec, kind = obj["spec"], obj["spec"].get("type") or ""
-    before = (old or {}).get("spec") or {}
-    annotations = obj["metadata"].get("annotations") or {}
-    if HINTS in annotations and TOPOLOGY_MODE in annotations and annotations[HINTS] != annotations[TOPOLOGY_MODE]:
-        field = f"metadata.annotations[{TOPOLOGY_MODE}]"
-        e.invalid(field, annotations[TOPOLOGY_MODE], f"must match annotations[{HINTS}] when both are specified")
-    if not headless(spec) and kind != "ExternalName":
+def _type(e: Errors, spec: Object) -> None:
+    kind = spec.get("type")
+    if not headless(spec) and needs_address(spec):
         e.need("spec.ports", spec.get("ports"))
-    _validate_type(e, spec, kind)
-    _validate_ports(e, spec)
-    rules.labels(e, "spec.selector", spec.get("selector"))
-    _validate_affinity(e, spec)
-    validate_addresses(e, spec, before)
-    for i, ip in enumerate(spec.get("externalIPs") or ()):
-        if rules.legacy_ip(e, f"spec.externalIPs[{i}]", ip, before.get("externalIPs") or ()):
-            rules.endpoint_ip(e, f"spec.externalIPs[{i}]", ip)
-    e.enum("spec.type", kind, TYPES, need="")
-    _validate_taken(e, spec, kind)
-    _validate_load_balancer(e, spec, kind, annotations, before)
-    _validate_policies(e, spec)
-
-
-def _validate_type(e: Errors, spec: Object, kind: str) -> None:
-    none = f"may not be set to 'None' for {kind} services"
-    if kind == "LoadBalancer":
-        for i, port in enumerate(spec.get("ports") or ()):
-            if port.get("port") == KUBELET_PORT:
-                text = f"may not expose port {KUBELET_PORT} externally since it is used by kubelet"
-                e.invalid(f"spec.ports[{i}]", KUBELET_PORT, text)
     if kind in ("LoadBalancer", "NodePort") and headless(spec):
-        e.invalid("spec.clusterIPs[0]", (spec.get("clusterIPs") or ["None"])[0], none)
+        e.invalid("spec.clusterIPs[0]", (spec.get("clusterIPs") or ["None"])[0], f"may not be set to 'None' for {kind} services")
     if kind == "ExternalName":
         for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if spec.get(field) or (field == "ipFamilyPolicy" and field in spec):
                 e.forbidden(f"spec.{field}", "may not be set for ExternalName services")
-        name = (spec.get("externalName") or "").removesuffix(".")
-        e.named("spec.externalName", name, names.dns_subdomain)
+        e.named("spec.externalName", (spec.get("externalName") or "").removesuffix("."), names.dns_subdomain)
 
 
-def _validate_ports(e: Errors, spec: Object) -> None:
-    ports = spec.get("ports") or ()
+def _ports(e: Errors, spec: Object) -> None:
     seen: set[str] = set()
-    for i, port in enumerate(ports):
-        at = f"spec.ports[{i}]"
-        name = port.get("name") or ""
-        if name:
+    for at, port in each("spec", spec, "ports"):
+        if name := port.get("name"):
             e.text(f"{at}.name", name, names.dns_label)
             e.unique(f"{at}.name", name, seen)
-        elif len(ports) > 1:
+        elif len(spec["ports"]) > 1:
             e.required(f"{at}.name")
         e.port(f"{at}.port", port.get("port", 0))
         e.enum(f"{at}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
@@ -262,31 +244,28 @@ def _validate_ports(e: Errors, spec: Object) -> None:
             e.qualified(f"{at}.appProtocol", port["appProtocol"])
 
 
-def _validate_affinity(e: Errors, spec: Object) -> None:
-    affinity, at = spec.get("sessionAffinity") or "", "spec.sessionAffinityConfig"
-    e.enum("spec.sessionAffinity", affinity, ("ClientIP", "None"), need="")
-    config = spec.get("sessionAffinityConfig")
-    if affinity == "None" and config is not None:
+def _affinity(e: Errors, spec: Object) -> None:
+    at, config, needed = "spec.sessionAffinityConfig", spec.get("sessionAffinityConfig"), "when session affinity type is ClientIP"
+    e.enum("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"), need="")
+    if spec.get("sessionAffinity") == "None" and config is not None:
         e.forbidden(at, "must not be set when session affinity is None")
-    if affinity != "ClientIP":
+    if spec.get("sessionAffinity") != "ClientIP":
         return
-    needed = "when session affinity type is ClientIP"
     if config is None:
         e.required(at, needed)
     elif config.get("clientIP") is None:
         e.required(f"{at}.clientIP", needed)
-    elif config["clientIP"].get("timeoutSeconds") is None:
+    elif (seconds := config["clientIP"].get("timeoutSeconds")) is None:
         e.required(f"{at}.clientIP.timeoutSeconds", needed)
-    elif not 0 < config["clientIP"]["timeoutSeconds"] <= MOST_AFFINITY_SECONDS:
-        text = f"must be greater than 0 and less than {MOST_AFFINITY_SECONDS}"
-        e.invalid(f"{at}.clientIP.timeoutSeconds", config["clientIP"]["timeoutSeconds"], text)
+    elif not 0 < seconds <= MOST_AFFINITY_SECONDS:
+        e.invalid(f"{at}.clientIP.timeoutSeconds", seconds, f"must be greater than 0 and less than {MOST_AFFINITY_SECONDS}")
 
 
 def validate_addresses(e: Errors, spec: Object, before: Object) -> None:
     """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy among themselves. Also asked before addresses are allocated."""
-    if spec.get("type") == "ExternalName":
+    if not needs_address(spec):
         return
-    start = len(e)
+    start, seen = len(e), set[str]()
     ips, families = spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
     if spec.get("clusterIP"):
         if not ips:
@@ -295,190 +274,155 @@ def validate_addresses(e: Errors, spec: Object, before: Object) -> None:
             e.invalid("spec.clusterIPs", ips, "first value must match `clusterIP`")
     elif ips:
         e.invalid("spec.clusterIPs", ips, "must be empty when `clusterIP` is not specified")
-    seen: set[str] = set()
-    for i, family in enumerate(families):
-        e.enum(f"spec.ipFamilies[{i}]", family, FAMILIES)
-        e.unique(f"spec.ipFamilies[{i}]", family, seen)
+    for at, family in each("spec", spec, "ipFamilies"):
+        e.enum(at, family, FAMILIES)
+        e.unique(at, family, seen)
     if "ipFamilyPolicy" in spec:
         e.enum("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], FAMILY_POLICIES)
-    if not _validate_each_address(e, ips, before):
+    if not _each_address(e, ips, before):
         return
-    parsed = [names.parse_ip(ip) for ip in ips]
-    if len(ips) > 1 and len({ip.version for ip in parsed if ip}) < len(ips):
+    parsed = [rules.family(ip) for ip in ips]
+    if len(ips) > 1 and len({*parsed} - {0}) < len(ips):
         e.invalid("spec.clusterIPs", ips, "may specify no more than one IP for each IP family")
     if len(e) > start or headless(spec):
         return
-    for i, (address, family) in enumerate(zip(parsed, families, strict=False)):
-        if address and f"IPv{address.version}" != family:
+    for i, (version, family) in enumerate(zip(parsed, families, strict=False)):
+        if version and f"IPv{version}" != family:
             e.invalid(f"spec.clusterIPs[{i}]", ips[i], f"expected an {family} value as indicated by `ipFamilies[{i}]`")
 
 
-def _validate_each_address(e: Errors, ips: list[str], before: Object) -> bool:
-    good = True
+def _each_address(e: Errors, ips: list[str], before: Object) -> bool:
+    """Whether all of them are addresses, or the one that says there is none."""
+    known, good = before.get("clusterIPs") or (), True
+    if ips[:1] == ["None"] and len(ips) > 1:
+        good = False
+        e.invalid("spec.clusterIPs", ips, "'None' must be the first and only value")
     for i, ip in enumerate(ips):
-        if i == 0 and ip == "None":
-            if len(ips) > 1:
-                good = False
-                e.invalid("spec.clusterIPs", ips, "'None' must be the first and only value")
-            continue
-        good = rules.legacy_ip(e, f"spec.clusterIPs[{i}]", ip, before.get("clusterIPs") or ()) and good
+        good = (ip == "None" and i == 0) or rules.legacy_ip(e, f"spec.clusterIPs[{i}]", ip, known) and good
     if len(ips) > 2:
         e.invalid("spec.clusterIPs", ips, "may only hold up to 2 values")
     return good
 
 
-def _validate_taken(e: Errors, spec: Object, kind: str) -> None:
+def _taken(e: Errors, spec: Object) -> None:
     """Node ports of a ClusterIP service, and ports given twice."""
-    ports = spec.get("ports") or ()
-    if kind == "ClusterIP":
-        for i, port in enumerate(ports):
-            if port.get("nodePort"):
-                e.forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'")
-    node: set[Any] = set()
-    for i, port in enumerate(ports):
-        if number := port.get("nodePort"):
-            if (port.get("protocol"), number) in node:
-                e.duplicate(f"spec.ports[{i}].nodePort", number)
-            node.add((port.get("protocol"), number))
-    seen: set[Any] = set()
-    for i, port in enumerate(ports):
-        key = (port.get("protocol") or "", port.get("port", 0))
-        if key in seen:
-            shown = {"Name": "", "Protocol": key[0], "AppProtocol": None, "Port": key[1], "TargetPort": 0, "NodePort": 0}
-            e.duplicate(f"spec.ports[{i}]", shown)
-        seen.add(key)
+    ports = list(each("spec", spec, "ports"))
+    for at, port in ports:
+        if spec.get("type") == "ClusterIP" and port.get("nodePort"):
+            e.forbidden(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'")
+    for name, seen in (("nodePort", set[Any]()), ("port", set[Any]())):
+        for at, port in ports:
+            key = port.get("protocol") or "", port.get(name) or 0
+            if key in seen and name == "port":
+                e.duplicate(at, {"Name": "", "Protocol": key[0], "AppProtocol": None, "Port": key[1], "TargetPort": 0, "NodePort": 0})
+            elif key in seen and key[1]:
+                e.duplicate(f"{at}.nodePort", key[1])
+            seen.add(key)
 
 
-def _validate_load_balancer(e: Errors, spec: Object, kind: str, annotations: dict[str, str], before: Object) -> None:
-    balanced = kind == "LoadBalancer"
-    old_ranges = before.get("loadBalancerSourceRanges") or ()
-    if ranges := spec.get("loadBalancerSourceRanges"):
-        if not balanced:
-            e.forbidden("spec.LoadBalancerSourceRanges", ONLY_LOAD_BALANCER)
-        for i, value in enumerate(ranges):
-            rules.legacy_cidr(e, f"spec.LoadBalancerSourceRanges[{i}]", value.strip(), old_ranges)
+def _load_balancer(e: Errors, spec: Object, annotations: dict[str, str], before: Object) -> None:
+    at = f"metadata.annotations[{SOURCE_RANGES}]"
+    if spec.get("loadBalancerSourceRanges"):
+        _only_balanced(e, spec, "spec.LoadBalancerSourceRanges")
+        for field, value in each("spec", {"LoadBalancerSourceRanges": spec["loadBalancerSourceRanges"]}, "LoadBalancerSourceRanges"):
+            rules.legacy_cidr(e, field, value.strip(), before.get("loadBalancerSourceRanges") or ())
     elif SOURCE_RANGES in annotations:
-        field = f"metadata.annotations[{SOURCE_RANGES}]"
-        if not balanced:
-            e.forbidden(field, ONLY_LOAD_BALANCER)
-        if annotations[SOURCE_RANGES].strip():
-            for value in annotations[SOURCE_RANGES].split(","):
-                rules.legacy_cidr(e, field, value.strip())
-    if "allocateLoadBalancerNodePorts" in spec and not balanced:
-        e.forbidden("spec.allocateLoadBalancerNodePorts", ONLY_LOAD_BALANCER)
-    if "allocateLoadBalancerNodePorts" not in spec and balanced:
+        _only_balanced(e, spec, at)
+        for value in annotations[SOURCE_RANGES].split(",") if annotations[SOURCE_RANGES].strip() else ():
+            rules.legacy_cidr(e, at, value.strip())
+    if "allocateLoadBalancerNodePorts" in spec:
+        _only_balanced(e, spec, "spec.allocateLoadBalancerNodePorts")
+    elif balanced(spec):
         e.required("spec.allocateLoadBalancerNodePorts")
-    _validate_class(e, spec, None)
+    _class(e, spec)
 
 
-def _validate_class(e: Errors, spec: Object, before: Object | None) -> None:
+def _only_balanced(e: Errors, spec: Object, field: str) -> None:
+    if not balanced(spec):
+        e.forbidden(field, ONLY_LOAD_BALANCER)
+
+
+def _class(e: Errors, spec: Object) -> None:
     name = spec.get("loadBalancerClass")
-    balanced = spec.get("type") == "LoadBalancer"
-    if before is not None and balanced and before.get("type") == "LoadBalancer" and name != before.get("loadBalancerClass"):
-        e.invalid("spec.loadBalancerClass", name, SET_ONCE)
-    if name is None:
-        return
-    if balanced:
+    if name is not None and balanced(spec):
         e.qualified("spec.loadBalancerClass", name)
-    else:
+    elif name is not None:
         e.forbidden("spec.loadBalancerClass", ONLY_LOAD_BALANCER)
 
 
-def _validate_policies(e: Errors, spec: Object) -> None:
-    policy = spec.get("externalTrafficPolicy") or ""
+def _policies(e: Errors, spec: Object) -> None:
+    policy, port = spec.get("externalTrafficPolicy"), spec.get("healthCheckNodePort") or 0
     if external(spec):
         e.enum("spec.externalTrafficPolicy", policy, POLICIES, need="")
     elif policy:
         e.invalid("spec.externalTrafficPolicy", policy, "may only be set for externally-accessible services")
-    port = spec.get("healthCheckNodePort") or 0
     if needs_health_check(spec):
         if e.need("spec.healthCheckNodePort", port):
             e.port("spec.healthCheckNodePort", port)
     elif port:
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         e.invalid("spec.healthCheckNodePort", port, text)
-    internal = spec.get("internalTrafficPolicy")
-    if internal is None:
-        if spec.get("type") in ("NodePort", "LoadBalancer", "ClusterIP"):
-            e.required("spec.internalTrafficPolicy")
-    else:
-        e.enum("spec.internalTrafficPolicy", internal, POLICIES)
-    distribution = spec.get("trafficDistribution")
-    if distribution is not None and distribution not in TRAFFIC_DISTRIBUTIONS:
-        e.unsupported("spec.trafficDistribution", distribution, TRAFFIC_DISTRIBUTIONS, sort=False)
+    if "internalTrafficPolicy" in spec:
+        e.enum("spec.internalTrafficPolicy", spec["internalTrafficPolicy"], POLICIES)
+    elif spec.get("type") in ("NodePort", "LoadBalancer", "ClusterIP"):
+        e.required("spec.internalTrafficPolicy")
+    if "trafficDistribution" in spec:
+        e.enum("spec.trafficDistribution", spec["trafficDistribution"], TRAFFIC_DISTRIBUTIONS, sort=False)
 
 
-def _validate_change(e: Errors, spec: Object, before: Object) -> None:
+def _change(e: Errors, spec: Object, before: Object) -> None:
     """Primary address and family stay once set, unless the service is or was an ExternalName."""
-    if "ExternalName" not in (spec.get("type"), before.get("type")):
+    if needs_address(spec) and needs_address(before):
         one, other = headless(spec), headless(before)
         if not (one and other):
-            _validate_released(e, spec, before, "clusterIPs", "clusterIP")
+            _released(e, spec, before, "clusterIPs", "clusterIP")
         if not (one or other):
-            _validate_released(e, spec, before, "ipFamilies", "ipFamily")
-    _validate_class(e, spec, before)
+            _released(e, spec, before, "ipFamilies", "ipFamily")
+    if balanced(spec) and balanced(before) and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
+        e.invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), SET_ONCE)
+    _class(e, spec)
+    if needs_health_check(spec) and needs_health_check(before) and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
+        e.forbidden("spec.healthCheckNodePort", rules.IMMUTABLE)
 
 
-def _validate_released(e: Errors, spec: Object, before: Object, field: str, one: str) -> None:
-    new, old = spec.get(field) or [], before.get(field) or []
+def _released(e: Errors, spec: Object, before: Object, field: str, one: str) -> None:
+    """Stock shows addresses also where it speaks of the primary family, and points at the first family whichever changed."""
+    new, old, ips = spec.get(field) or [], before.get(field) or [], spec.get("clusterIPs") or []
+    first = f"spec.{field}[0]"
     if len(new) == len(old):
         for i, value in enumerate(old):
             if new[i] != value:
-                e.invalid(f"spec.{field}[{i}]", new, SET_ONCE)
+                e.invalid(f"spec.{field}[{i}]" if field == "clusterIPs" else first, new, SET_ONCE)
         return
-    if len(old) > len(new) and not new:
-        e.invalid(f"spec.{field}[0]", new or None, f"primary {one} can not be unset")
+    if len(old) > len(new) and not ips:
+        e.invalid(first, spec.get(field), f"primary {one} can not be unset")
     if old and new and old[0] != new[0]:
-        e.invalid(f"spec.{field}[0]", new, SET_ONCE)
+        e.invalid(first, ips, SET_ONCE)
     if len(old) > len(new) == 1 and spec.get("ipFamilyPolicy") != "SingleStack":
         e.invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), f"must be set to 'SingleStack' when releasing the secondary {one}")
 
 
-def load_balancer_status(e: Errors, field: str, status: Object, kind: str = "LoadBalancer") -> None:
-    """The ingress points of a Service's status."""
-    for i, ingress in enumerate(status.get("ingress") or ()):
-        at = f"{field}.ingress[{i}]"
-        if kind and kind != "LoadBalancer":
-            e.forbidden(f"{field}.ingress", "may only be used when `spec.type` is \"LoadBalancer\"")
-            return
-        if ip := ingress.get("ip"):
-            rules.legacy_ip(e, f"{at}.ip", ip)
-        mode = ingress.get("ipMode")
-        if ip and not mode:
-            e.required(f"{at}.ipMode", "must be specified when `ip` is set")
-        elif mode and not ip:
-            e.forbidden(f"{at}.ipMode", "may not be specified when `ip` is not set")
-        elif mode:
-            e.enum(f"{at}.ipMode", mode, ("VIP", "Proxy"))
-        if host := ingress.get("hostname"):
-            e.text(f"{at}.hostname", host, names.dns_subdomain)
-            if names.parse_ip(host):
-                e.invalid(f"{at}.hostname", host, "must be a DNS name, not an IP address")
-
-
 def _warnings(obj: Object) -> list[str]:
-    spec, out = obj["spec"], []
-    kind, ips = spec.get("type"), spec.get("externalIPs") or []
+    spec, out = obj["spec"], list[str]()
+    kind, ips, ip = spec.get("type"), spec.get("externalIPs") or [], spec.get("clusterIP") or ""
+    none = kind == "ClusterIP" and ip == "None"
     if HINTS in (obj["metadata"].get("annotations") or {}):
         out.append(f"annotation {HINTS} is deprecated, please use {TOPOLOGY_MODE} instead")
-    none = kind == "ClusterIP" and spec.get("clusterIP") == "None"
-    if spec.get("clusterIP") not in (None, "", "None"):
-        for i, ip in enumerate(spec.get("clusterIPs") or ()):
-            out += rules.ip_warnings(f"spec.clusterIPs[{i}]", ip)
+    for field, value in each("spec", spec, "clusterIPs") if ip not in ("", "None") else ():
+        out += rules.ip_warnings(field, value)
     if none:
         ignored = {"loadBalancerIP": spec.get("loadBalancerIP"), "externalIPs": ips, "SessionAffinity": spec["sessionAffinity"] != "None"}
         out += [f"spec.{field} is ignored for headless services" for field, value in ignored.items() if value]
-    for i, ip in enumerate(ips):
-        out += rules.ip_warnings(f"spec.externalIPs[{i}]", ip)
+    for field, value in each("spec", spec, "externalIPs"):
+        out += rules.ip_warnings(field, value)
     if ips and not none and kind != "ExternalName":
         out.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
     out += rules.ip_warnings("spec.loadBalancerIP", spec.get("loadBalancerIP") or "")
-    for i, value in enumerate(spec.get("loadBalancerSourceRanges") or ()):
-        out += rules.cidr_warnings(f"spec.loadBalancerSourceRanges[{i}]", value)
-    if kind == "ExternalName" and ips:
-        out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
-    if kind != "ExternalName" and spec.get("externalName"):
-        out.append('spec.externalName is ignored when spec.type is not "ExternalName"')
-    if spec.get("trafficDistribution") == "PreferClose":
-        out.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
-    return out
+    for field, value in each("spec", spec, "loadBalancerSourceRanges"):
+        out += rules.cidr_warnings(field, value)
+    told = {
+        'spec.externalIPs is ignored when spec.type is "ExternalName"': kind == "ExternalName" and ips,
+        'spec.externalName is ignored when spec.type is not "ExternalName"': kind != "ExternalName" and spec.get("externalName"),
+        'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"': spec.get("trafficDistribution") == "PreferClose",
+    }
+    return out + [text for text, true in told.items() if true]

@@ -41,8 +41,6 @@ def test_defaults() -> None:
         ({"ports": [{"port": 1}, {"port": 2, "name": "b"}]}, "spec.ports[0].name: Required value"),
         ({"ports": [{"port": 1, "name": "a"}, {"port": 2, "name": "a"}]}, 'spec.ports[1].name: Duplicate value: "a"'),
         ({"ports": [{"port": 1, "nodePort": 30000}]}, "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"),
-        ({"type": "LoadBalancer", "ports": [{"port": 10250}]},
-         "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"),
         ({"sessionAffinity": "Sticky"}, 'spec.sessionAffinity: Unsupported value: "Sticky": supported values: "ClientIP", "None"'),
         ({"clusterIPs": ["10.96.0.9"]}, 'spec.clusterIPs: Invalid value: ["10.96.0.9"]: must be empty when `clusterIP` is not specified'),
         ({"clusterIP": "None", "clusterIPs": ["None"], "type": "NodePort"},
@@ -82,6 +80,42 @@ def test_the_primary_address_stays() -> None:
     one, other = {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}, {"clusterIP": "10.96.0.8", "clusterIPs": ["10.96.0.8"]}
     assert changing(one, one) == []
     assert changing(one, other) == ['spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set']
+
+
+def test_a_health_check_keeps_its_port() -> None:
+    checked = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001}
+    assert changing(checked, checked) == []
+    assert changing(checked, {**checked, "healthCheckNodePort": 30002}) == ["spec.healthCheckNodePort: Forbidden: field is immutable"]
+
+
+def test_any_port_may_be_balanced() -> None:
+    assert causes(SERVICE, service(type="LoadBalancer", ports=[{"port": 10250}])) == []
+
+
+def test_the_primary_family_stays() -> None:
+    both = {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9", "fd00::9"], "ipFamilyPolicy": "PreferDualStack"}
+    assert changing({**both, "ipFamilies": ["IPv4", "IPv6"]}, {**both, "ipFamilies": ["IPv6", "IPv4"]})[:2] == [
+        'spec.ipFamilies[0]: Invalid value: ["IPv6","IPv4"]: may not change once set',
+        'spec.ipFamilies[0]: Invalid value: ["IPv6","IPv4"]: may not change once set',
+    ]
+    assert changing({**both, "ipFamilies": ["IPv4", "IPv6"]}, {**both, "ipFamilies": ["IPv4"]}) == [
+        "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary ipFamily"
+    ]
+    assert changing({"ipFamilies": ["IPv4", "IPv6"]}, {})[:1] == ["spec.ipFamilies[0]: Invalid value: null: primary ipFamily can not be unset"]
+
+
+def test_points_of_a_load_balancer() -> None:
+    def told(kind: str, **point: str) -> list[str]:
+        obj = ready(SERVICE, service(type=kind))
+        status = {"status": {"loadBalancer": {"ingress": [point]}}}
+        return [f"{c.field}: {c.message}" for c in SERVICE.validate_status({**obj, **status}, obj)]
+
+    at = "status.loadBalancer.ingress"
+    assert told("LoadBalancer", ip="1.2.3.4", ipMode="VIP") == []
+    assert told("NodePort", ip="1.2.3.4") == [f"{at}: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"]
+    assert told("LoadBalancer", ip="1.2.3.4") == [f"{at}[0].ipMode: Required value: must be specified when `ip` is set"]
+    assert told("LoadBalancer", ipMode="") == [f"{at}[0].ipMode: Forbidden: may not be specified when `ip` is not set"]
+    assert told("LoadBalancer", ip="1.2.3.4", ipMode="No") == [f'{at}[0].ipMode: Unsupported value: "No": supported values: "Proxy", "VIP"']
 
 
 def test_another_type_drops_what_it_has_no_use_for() -> None:
