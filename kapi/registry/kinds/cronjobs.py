@@ -11,7 +11,6 @@ from kapi.registry.kinds.workloads import (
     TemplateStrategy,
     container_cells,
     default_template,
-    selector_cell,
     set_absent,
     set_empty,
     shown_selector,
@@ -111,5 +110,5 @@ class CronJobStrategy(TemplateStrategy):
         return [
             obj["metadata"]["name"], spec.get("schedule") or "", spec.get("timeZone", "<none>"), str(bool(spec.get("suspend"))),
             len(status.get("active") or ()), duration.human(now - time.parse(last)) if last else "<none>", rules.age(obj, now),
-            *container_cells(inner.get("template") or {}), selector_cell(inner.get("selector")),
+            *container_cells(inner.get("template") or {}), rules.selector_cell(inner.get("selector")),
         ]  # fmt: skip

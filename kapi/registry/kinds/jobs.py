@@ -15,7 +15,6 @@ from kapi.registry.kinds.workloads import (
     default_template,
     matches_template,
     parsed_selector,
-    selector_cell,
     shown_selector,
     spec_of,
 )
@@ -173,5 +172,5 @@ class JobStrategy(TemplateStrategy):
         took = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
         return [
             obj["metadata"]["name"], job_status.word(obj), shown_done, took, rules.age(obj, now),
-            *container_cells(spec.get("template") or {}), selector_cell(spec.get("selector")),
+            *container_cells(spec.get("template") or {}), rules.selector_cell(spec.get("selector")),
         ]  # fmt: skip

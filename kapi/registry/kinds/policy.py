@@ -1,6 +1,5 @@
 """PodDisruptionBudget, Lease, PriorityClass and RuntimeClass: small kinds that stand alone."""
 
-import re
 from typing import Any
 
 from kapi.objects import names
@@ -46,7 +45,8 @@ class PodDisruptionBudgetStrategy(Strategy):
             e.invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
         for field, value in (("minAvailable", least), ("maxUnavailable", most)):
             if value is not None:
-                count_or_percent(e, f"spec.{field}", value)
+                e.count_or_percent(f"spec.{field}", value)
+                e.at_most_all(f"spec.{field}", value)
         rules.label_selector(e, "spec.selector", spec.get("selector"))
         if "unhealthyPodEvictionPolicy" in spec:
             e.enum("spec.unhealthyPodEvictionPolicy", spec["unhealthyPodEvictionPolicy"], ("AlwaysAllow", "IfHealthyBudget"))
@@ -62,16 +62,6 @@ class PodDisruptionBudgetStrategy(Strategy):
         spec, allowed = obj["spec"], (obj.get("status") or {}).get("disruptionsAllowed", 0)
         cells = [str(spec[f]) if f in spec else "N/A" for f in ("minAvailable", "maxUnavailable")]
         return [obj["metadata"]["name"], *cells, allowed, rules.age(obj, now)]
-
-
-def count_or_percent(e: Errors, field: str, value: int | str) -> None:
-    """Not negative, or '0%' to '100%'."""
-    if isinstance(value, int):
-        e.at_least(field, value, 0)
-    else:
-        e.text(field, value, names.percent)
-        if re.fullmatch("[0-9]+%", value) and int(value[:-1]) > 100:
-            e.invalid(field, value, "must not be greater than 100%")
 
 
 class LeaseStrategy(Strategy):

@@ -5,6 +5,7 @@ Zero values: an absent field and "" (or 0) are the same to a rule unless the fie
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -135,6 +136,18 @@ class Errors(list[Cause]):
         else:
             self.port(field, value)
 
+    def count_or_percent(self, field: str, value: int | str) -> None:
+        """3 or "30%", not below nothing."""
+        if isinstance(value, str):
+            self.text(field, value, names.percent)
+        else:
+            self.non_negative(field, value)
+
+    def at_most_all(self, field: str, value: int | str | None) -> None:
+        """Not more than 100% of something."""
+        if isinstance(value, str) and value.endswith("%") and amount(value) > 100:
+            self.invalid(field, value, "must not be greater than 100%")
+
     def unique(self, field: str, value: Any, seen: set[Any]) -> bool:
         """Duplicate when seen before, else remembered."""
         if value in seen:
@@ -191,6 +204,13 @@ def same(a: Any, b: Any, name: str = "") -> bool:
 
 def _blank(value: Any, name: str) -> bool:
     return value is None or value in ("", []) or (value == {} and name in _MAPS)
+
+
+def amount(value: int | str | None) -> int:
+    """The number in 3, "3" and "30%"; 0 for what is none of them."""
+    if isinstance(value, str):
+        return int(value.rstrip("%")) if re.fullmatch("[0-9]+%|[+-]?[0-9]+", value) else 0
+    return value or 0
 
 
 def each(at: str, part: Object, name: str) -> Iterator[tuple[str, Any]]:

@@ -293,15 +293,13 @@ def validate_addresses(e: Errors, spec: Object, before: Object) -> None:
 
 def _each_address(e: Errors, ips: list[str], before: Object) -> bool:
     """Whether all of them are addresses, or the one that says there is none."""
-    known, good = before.get("clusterIPs") or (), True
-    if ips[:1] == ["None"] and len(ips) > 1:
-        good = False
+    known, alone = before.get("clusterIPs") or (), ips[:1] != ["None"] or len(ips) == 1
+    if not alone:
         e.invalid("spec.clusterIPs", ips, "'None' must be the first and only value")
-    for i, ip in enumerate(ips):
-        good = (ip == "None" and i == 0) or rules.legacy_ip(e, f"spec.clusterIPs[{i}]", ip, known) and good
+    sound = [(ip == "None" and i == 0) or rules.legacy_ip(e, f"spec.clusterIPs[{i}]", ip, known) for i, ip in enumerate(ips)]
     if len(ips) > 2:
         e.invalid("spec.clusterIPs", ips, "may only hold up to 2 values")
-    return good
+    return alone and all(sound)
 
 
 def _taken(e: Errors, spec: Object) -> None:

@@ -3,32 +3,24 @@
 from typing import Any
 
 from kapi.objects import labels, names
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, pod_spec, rules
-from kapi.registry.kinds.rules import Errors, same
+from kapi.registry.kinds.rules import Errors, amount, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.volume_claims import claim_spec
 from kapi.registry.kinds.workloads import (
-    TOO_MANY,
     TemplateStrategy,
     always_restarts,
-    amount,
-    at_most_all,
-    container_cells,
-    counts,
     default_template,
-    int_or_percent,
-    label_cell,
     matches_template,
-    not_above,
-    not_decremented,
     parsed_selector,
+    ready_cell,
     selector,
-    selector_cell,
+    selector_stays,
     set_absent,
     set_empty,
     shown_selector,
     spec_of,
+    template_of,
 )
 
 Object = dict[str, Any]
@@ -39,34 +31,20 @@ _FORBIDDEN = (
 )
 _MAY_CHANGE = ("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy",
                "minReadySeconds")
+_SHOWN = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable")
 GENERATION = "deprecated.daemonset.template.generation"
 
 
-def _rolling_stateful(e: Errors, rolling: Object) -> None:
-    at = "spec.updateStrategy.rollingUpdate"
-    e.non_negative(f"{at}.partition", rolling.get("partition"))
-    most = rolling.get("maxUnavailable")
-    if most is not None:
-        int_or_percent(e, f"{at}.maxUnavailable", most)
-        if not amount(most):
-            e.invalid(f"{at}.maxUnavailable", most, "cannot be 0")
-        at_most_all(e, f"{at}.maxUnavailable", most)
-
-
 def _stateful_strategy(e: Errors, part: Object) -> None:
-    kind, rolling = part.get("type") or "", part.get("rollingUpdate")
+    kind, rolling, at = part.get("type") or "", part.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate"
     if not e.need("spec.updateStrategy", kind):
         return
-    if kind == "OnDelete":
-        if rolling is not None:
-            shown = internal.to_internal("StatefulRolling", rolling)
-            e.invalid("spec.updateStrategy.rollingUpdate", shown, "only allowed for updateStrategy 'RollingUpdate'")
-    elif kind == "RollingUpdate":
-        if rolling is not None:
-            _rolling_stateful(e, rolling)
-    else:
-        shown = internal.to_internal("StatefulSetStrategy", part)
-        e.invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
+    if kind not in ("RollingUpdate", "OnDelete"):
+        e.invalid("spec.updateStrategy", internal.to_internal("StatefulSetStrategy", part), "must be 'RollingUpdate' or 'OnDelete'")
+    elif rolling is not None and kind == "OnDelete":
+        e.invalid(at, internal.to_internal("StatefulRolling", rolling), "only allowed for updateStrategy 'RollingUpdate'")
+    elif rolling is not None:
+        e.non_negative(f"{at}.partition", rolling.get("partition"))
 
 
 def _with_claims(part: Object, claims: list[Object]) -> Object:
@@ -83,6 +61,9 @@ def _with_claims(part: Object, claims: list[Object]) -> Object:
 class StatefulSetStrategy(TemplateStrategy):
     warns_of_name = False
     columns = COLUMNS["statefulsets"]
+    of_replicas = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+    counters = ("replicas", *of_replicas, "observedGeneration", "collisionCount")
+    of_ready = "status.readyReplicas"
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -107,29 +88,17 @@ class StatefulSetStrategy(TemplateStrategy):
         super().prepare(new, old)
         ((spec_of(new).get("updateStrategy") or {}).get("rollingUpdate") or {}).pop("maxUnavailable", None)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e, spec = Errors(), spec_of(new)
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec, before = spec_of(new), spec_of(old or {})
         _stateful_spec(e, spec, old)
-        if old is not None:
-            before = spec_of(old)
-            if any(not same(spec.get(k), before.get(k)) for k in {*spec, *before} if k not in _MAY_CHANGE):
-                e.forbidden("spec", _FORBIDDEN)
-        return e
+        if old is not None and any(not same(spec.get(k), before.get(k)) for k in {*spec, *before} if k not in _MAY_CHANGE):
+            e.forbidden("spec", _FORBIDDEN)
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e, status = Errors(), new.get("status") or {}
-        counts(e, status, "replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas", "observedGeneration",
-               "collisionCount")
-        for name in ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"):
-            not_above(e, status, name, "replicas", TOO_MANY)
-        not_above(e, status, "availableReplicas", "readyReplicas", "cannot be greater than status.readyReplicas")
-        not_decremented(e, "status.collisionCount", status.get("collisionCount"), (old.get("status") or {}).get("collisionCount"))
-        return e
+    def cells(self, spec: Object, status: Object) -> list[Any]:
+        return [ready_cell(spec, status)]
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
-        ready = f"{status.get('readyReplicas') or 0}/{spec.get('replicas') or 0}"
-        return [obj["metadata"]["name"], ready, rules.age(obj, now), *container_cells(spec.get("template") or {})]
+        return super().row(obj, now)[:-1]  # the one kind without a column for its selector
 
 
 def _stateful_spec(e: Errors, spec: Object, old: Object | None) -> None:
@@ -139,9 +108,7 @@ def _stateful_spec(e: Errors, spec: Object, old: Object | None) -> None:
     _stateful_strategy(e, spec.get("updateStrategy") or {})
     retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
     for name in ("whenDeleted", "whenScaled"):
-        value = retention.get(name) or ""
-        if value not in ("Retain", "Delete"):
-            e.unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, ("Retain", "Delete"), sort=False)
+        e.enum(f"spec.persistentVolumeClaimRetentionPolicy.{name}", retention.get(name), ("Retain", "Delete"), sort=False)
     e.non_negative("spec.replicas", spec.get("replicas"))
     e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
     if spec.get("ordinals") is not None:
@@ -155,10 +122,9 @@ def _stateful_spec(e: Errors, spec: Object, old: Object | None) -> None:
         pod_spec.template(e, "spec.template", _with_claims(part, spec.get("volumeClaimTemplates") or []))
     always_restarts(e, part, "StatefulSet")
     if old is None:
-        if spec.get("serviceName"):
-            e.text("spec.serviceName", spec["serviceName"], names.dns_label)
-        for i, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
-            claim_spec(e, f"spec.volumeClaimTemplates[{i}].spec", claim.get("spec") or {})
+        e.optional("spec", spec, "serviceName", names.dns_label)
+        for at, claim in rules.each("spec", spec, "volumeClaimTemplates"):
+            claim_spec(e, f"{at}.spec", claim.get("spec") or {})
 
 
 def _daemon_strategy(e: Errors, part: Object) -> None:
@@ -171,20 +137,21 @@ def _daemon_strategy(e: Errors, part: Object) -> None:
     if rolling is None:
         e.required(at)
         return
-    down, up = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
-    int_or_percent(e, f"{at}.maxUnavailable", down)
-    int_or_percent(e, f"{at}.maxSurge", up)
+    down, up = (rolling.get(name, 0) for name in ("maxUnavailable", "maxSurge"))
+    for rule in (e.count_or_percent, e.at_most_all):
+        rule(f"{at}.maxUnavailable", down)
+        rule(f"{at}.maxSurge", up)
     if amount(down) and amount(up):
         e.invalid(f"{at}.maxSurge", up, "may not be set when maxUnavailable is non-zero")
     if not amount(down) and not amount(up):
         e.required(f"{at}.maxUnavailable", "cannot be 0 when maxSurge is 0")
-    at_most_all(e, f"{at}.maxUnavailable", down)
-    at_most_all(e, f"{at}.maxSurge", up)
 
 
 class DaemonSetStrategy(TemplateStrategy):
     warns_of_name = False
     columns = COLUMNS["daemonsets"]
+    counters = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+                "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -207,11 +174,10 @@ class DaemonSetStrategy(TemplateStrategy):
             count += not same(spec_of(new).get("template"), spec_of(old).get("template"))
         new["metadata"]["annotations"] = {**(new["metadata"].get("annotations") or {}), GENERATION: str(count)}
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e, spec = Errors(), spec_of(new)
-        part, wanted = spec.get("template") or {}, spec.get("selector")
-        if old is not None:
-            e.immutable("spec.selector", shown_selector(wanted), shown_selector(spec_of(old).get("selector")))
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec, part = spec_of(new), template_of(new)
+        wanted = spec.get("selector")
+        selector_stays(e, spec, old)
         rules.label_selector(e, "spec.selector", wanted)
         chosen = labels.NOTHING if wanted is None else parsed_selector(wanted)
         if chosen is not None:
@@ -223,20 +189,7 @@ class DaemonSetStrategy(TemplateStrategy):
         e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         _daemon_strategy(e, spec.get("updateStrategy") or {})
         e.non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
-        return e
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e, status = Errors(), new.get("status") or {}
-        counts(e, status, "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
-               "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount")
-        not_decremented(e, "status.collisionCount", status.get("collisionCount"), (old.get("status") or {}).get("collisionCount"))
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
-        part = spec.get("template") or {}
-        numbers = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable")
-        return [
-            obj["metadata"]["name"], *(status.get(name) or 0 for name in numbers), label_cell((part.get("spec") or {}).get("nodeSelector")),
-            rules.age(obj, now), *container_cells(part), selector_cell(spec.get("selector")),
-        ]  # fmt: skip
+    def cells(self, spec: Object, status: Object) -> list[Any]:
+        nodes = ((spec.get("template") or {}).get("spec") or {}).get("nodeSelector")
+        return [*(status.get(name) or 0 for name in _SHOWN), rules.label_cell(nodes)]

@@ -7,21 +7,25 @@ their own.
 from typing import Any
 
 from kapi.objects import labels, names
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, pod_defaults, pod_spec, pod_warnings, rules
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Checked, Errors, amount
 from kapi.registry.kinds.tables import COLUMNS
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
-IntOrString = int | str
 
 _HOSTNAME = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended"
-TOO_MANY = "cannot be greater than status.replicas"
 
 
 def spec_of(obj: Object) -> Object:
     return obj.get("spec") or {}
+
+
+def status_of(obj: Object) -> Object:
+    return obj.get("status") or {}
+
+
+def template_of(obj: Object) -> Object:
+    return spec_of(obj).get("template") or {}
 
 
 def default_template(part: Object) -> None:
@@ -94,90 +98,64 @@ def always_restarts(e: Errors, part: Object, kind: str) -> None:
         e.forbidden("spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported")
 
 
-def template_of_replica_set(e: Errors, chosen: labels.Selector, part: Object) -> None:
-    matches_template(e, chosen, part)
-    pod_spec.template(e, "spec.template", part)
-    always_restarts(e, part, "ReplicaSet")
-
-
-def int_or_percent(e: Errors, field: str, value: IntOrString) -> None:
-    if isinstance(value, str):
-        e.text(field, value, names.percent)
-    else:
-        e.non_negative(field, value)
-
-
-def amount(value: IntOrString | None) -> int:
-    """The number in 3 and '30%'; 0 for what is neither."""
-    if isinstance(value, str):
-        digits = value.removesuffix("%")
-        return int(digits) if value.endswith("%") and digits.isascii() and digits.isdigit() else 0
-    return value or 0
-
-
-def at_most_all(e: Errors, field: str, value: IntOrString | None) -> None:
-    if isinstance(value, str) and amount(value) > 100:
-        e.invalid(field, value, "must not be greater than 100%")
-
-
-def counts(e: Errors, status: Object, *fields: str) -> None:
-    """Counters of a status: none negative."""
-    for name in fields:
-        e.non_negative(f"status.{name}", status.get(name))
-
-
-def not_above(e: Errors, status: Object, name: str, other: str, detail: str) -> None:
-    if (status.get(name) or 0) > (status.get(other) or 0):
-        e.invalid(f"status.{name}", status.get(name) or 0, detail)
-
-
-def not_decremented(e: Errors, field: str, new: int | None, old: int | None) -> None:
-    if old is not None and (new is None or new < old):
-        e.invalid(field, new or 0, "cannot be decremented")
-
-
 def container_cells(part: Object) -> tuple[str, str]:
     """Names and images of a template's containers, as wide columns show them."""
     listed = (part.get("spec") or {}).get("containers") or ()
     return ",".join(c.get("name") or "" for c in listed), ",".join(c.get("image") or "" for c in listed)
 
 
-def label_cell(found: dict[str, str] | None) -> str:
-    return ",".join(f"{k}={found[k]}" for k in sorted(found)) if found else "<none>"
-
-
-def selector_cell(part: Object | None) -> str:
-    """A LabelSelector as text: 'a=b,c in (d)'."""
-    if part is None:
-        return "<none>"
-    pieces = [f"{key}={value}" for key, value in sorted((part.get("matchLabels") or {}).items())]
-    for expression in part.get("matchExpressions") or ():
-        key, values = expression.get("key") or "", ",".join(sorted(expression.get("values") or ()))
-        word = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
-        pieces.append(word.get(expression.get("operator") or "", key))
-    return ",".join(pieces) if pieces else "<none>"
-
-
-class TemplateStrategy(Strategy):
-    """A kind with a pod template at spec.template."""
+class TemplateStrategy(Checked):
+    """A kind with a pod template at spec.template, and a status that counts pods."""
 
     warns_of_name = True
     """Whether the name becomes part of the names of pods, and so should be one a host can have."""
+    counters: tuple[str, ...] = ()
+    """Numbers of the status that are never negative."""
+    of_replicas: tuple[str, ...] = ()
+    """Those that are no greater than status.replicas."""
+    of_ready = "readyReplicas"
+    """How stock calls the number that availableReplicas is no greater than."""
 
     def name_warnings(self, new: Object, old: Object | None) -> list[str]:
         bad = names.dns_label(new["metadata"].get("name") or "") if self.warns_of_name and old is None else []
         return [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        pod_defaults.switched_off((spec_of(new).get("template") or {}).get("spec") or {})
+        pod_defaults.switched_off(template_of(new).get("spec") or {})
+
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+        status, before = status_of(new), status_of(old)
+        for name in self.counters:
+            e.non_negative(f"status.{name}", status.get(name))
+        for name in self.of_replicas:
+            _not_above(e, status, name, "replicas", "status.replicas")
+        if self.of_replicas:
+            _not_above(e, status, "availableReplicas", "readyReplicas", self.of_ready)
+        collisions, known = status.get("collisionCount"), before.get("collisionCount")
+        if "collisionCount" in self.counters and known is not None and (collisions is None or collisions < known):
+            e.invalid("status.collisionCount", collisions or 0, "cannot be decremented")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         if old is not None and new["metadata"].get("generation") == old["metadata"].get("generation"):
             return []
-        return self.name_warnings(new, old) + pod_warnings.template("spec.template.", spec_of(new).get("template") or {})
+        return self.name_warnings(new, old) + pod_warnings.template("spec.template.", template_of(new))
+
+    def cells(self, spec: Object, status: Object) -> list[Any]:
+        """What is counted, between the name and the age."""
+        return [spec.get("replicas") or 0, status.get("replicas") or 0, status.get("readyReplicas") or 0]
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        spec, cells = spec_of(obj), self.cells(spec_of(obj), status_of(obj))
+        containers = container_cells(template_of(obj))
+        return [obj["metadata"]["name"], *cells, rules.age(obj, now), *containers, rules.selector_cell(spec.get("selector"))]
 
 
-class PodTemplateStrategy(Strategy):
+def _not_above(e: Errors, status: Object, name: str, other: str, called: str) -> None:
+    if (status.get(name) or 0) > (status.get(other) or 0):
+        e.invalid(f"status.{name}", status.get(name) or 0, f"cannot be greater than {called}")
+
+
+class PodTemplateStrategy(Checked):
     status = False
     returns_deleted = True
     columns = COLUMNS["podtemplates"]
@@ -188,26 +166,31 @@ class PodTemplateStrategy(Strategy):
     def prepare(self, new: Object, old: Object | None) -> None:
         pod_defaults.switched_off((new.get("template") or {}).get("spec") or {})
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         pod_spec.template(e, "template", new.get("template") or {})
-        return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return pod_warnings.template("template.", new.get("template") or {})
 
     def row(self, obj: Object, now: float) -> list[Any]:
         part = obj.get("template") or {}
-        return [obj["metadata"]["name"], *container_cells(part), label_cell((part.get("metadata") or {}).get("labels"))]
+        return [obj["metadata"]["name"], *container_cells(part), rules.label_cell((part.get("metadata") or {}).get("labels"))]
 
 
-class ReplicationControllerStrategy(TemplateStrategy):
+class _ReplicatedStrategy(TemplateStrategy):
+    """Copies of a pod and no more: what ReplicationControllers and ReplicaSets have alike."""
+
+    fields = {"status.replicas": lambda obj: str(status_of(obj).get("replicas") or 0)}
+    of_replicas = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+    counters = ("replicas", *of_replicas, "observedGeneration")
+
+
+class ReplicationControllerStrategy(_ReplicatedStrategy):
     columns = COLUMNS["replicationcontrollers"]
-    fields = {"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)}
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
-        found = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+        found = (template_of(obj).get("metadata") or {}).get("labels")
         if found:
             set_empty(spec, selector=dict(found))
             set_empty(obj["metadata"], labels=dict(found))
@@ -215,86 +198,63 @@ class ReplicationControllerStrategy(TemplateStrategy):
         if spec.get("template") is not None:
             default_template(spec["template"])
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e, spec = Errors(), spec_of(new)
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec = spec_of(new)
         e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         e.need("spec.selector", spec.get("selector"))
         e.non_negative("spec.replicas", spec.get("replicas"))
         part = spec.get("template")
         if part is None:
             e.required("spec.template")
-            return e
+            return
         matches_template(e, labels.from_dict(spec.get("selector")), part)
         pod_spec.template(e, "spec.template", part)
         always_restarts(e, part, "ReplicationController")
-        return e
-
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
-        replica_counts(e, new.get("status") or {})
-        return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return super().warnings(new, old) if old is None else []
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
-        return [
-            obj["metadata"]["name"], spec.get("replicas") or 0, status.get("replicas") or 0, status.get("readyReplicas") or 0,
-            rules.age(obj, now), *container_cells(spec.get("template") or {}), label_cell(spec.get("selector")),
-        ]  # fmt: skip
+        return [*super().row(obj, now)[:-1], rules.label_cell(spec_of(obj).get("selector"))]
 
 
-def replica_counts(e: Errors, status: Object) -> None:
-    counts(e, status, "replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
-    for name in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
-        not_above(e, status, name, "replicas", TOO_MANY)
-    not_above(e, status, "availableReplicas", "readyReplicas", "cannot be greater than readyReplicas")
-
-
-class ReplicaSetStrategy(TemplateStrategy):
+class ReplicaSetStrategy(_ReplicatedStrategy):
     columns = COLUMNS["replicasets"]
-    fields = {"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)}
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
         set_absent(spec, replicas=1)
         default_template(spec.setdefault("template", {}))
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e, spec = Errors(), spec_of(new)
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec = spec_of(new)
         e.non_negative("spec.replicas", spec.get("replicas"))
         e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         selected_template(e, spec)
-        if old is not None:
-            e.immutable("spec.selector", shown_selector(spec.get("selector")), shown_selector(spec_of(old).get("selector")))
-        return e
-
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
-        replica_counts(e, new.get("status") or {})
-        return e
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
-        return [
-            obj["metadata"]["name"], spec.get("replicas") or 0, status.get("replicas") or 0, status.get("readyReplicas") or 0,
-            rules.age(obj, now), *container_cells(spec.get("template") or {}), selector_cell(spec.get("selector")),
-        ]  # fmt: skip
+        selector_stays(e, spec, old)
 
 
 def selected_template(e: Errors, spec: Object) -> None:
     """The selector and the template of ReplicaSets and Deployments."""
     selector(e, spec.get("selector"), "deployment")
-    chosen = parsed_selector(spec.get("selector"))
+    chosen, part = parsed_selector(spec.get("selector")), spec.get("template") or {}
     if chosen is None:
         e.invalid("spec.selector", shown_selector(spec.get("selector")), "invalid label selector")
-    else:
-        template_of_replica_set(e, chosen, spec.get("template") or {})
+        return
+    matches_template(e, chosen, part)
+    pod_spec.template(e, "spec.template", part)
+    always_restarts(e, part, "ReplicaSet")
+
+
+def selector_stays(e: Errors, spec: Object, old: Object | None) -> None:
+    if old is not None:
+        e.immutable("spec.selector", shown_selector(spec.get("selector")), shown_selector(spec_of(old).get("selector")))
 
 
 class DeploymentStrategy(TemplateStrategy):
     columns = COLUMNS["deployments"]
+    of_replicas = ("updatedReplicas", "readyReplicas", "availableReplicas")
+    counters = ("observedGeneration", "replicas", *of_replicas, "unavailableReplicas", "collisionCount", "terminatingReplicas")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -306,43 +266,28 @@ class DeploymentStrategy(TemplateStrategy):
             set_absent(strategy["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
         default_template(spec.setdefault("template", {}))
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e, spec = Errors(), spec_of(new)
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        spec = spec_of(new)
         e.non_negative("spec.replicas", spec.get("replicas"))
         selected_template(e, spec)
         _deployment_strategy(e, spec.get("strategy") or {})
-        e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-        e.non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+        for name in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
+            e.non_negative(f"spec.{name}", spec.get(name))
         deadline = spec.get("progressDeadlineSeconds")
-        if deadline is not None:
-            e.non_negative("spec.progressDeadlineSeconds", deadline)
-            if deadline <= (spec.get("minReadySeconds") or 0):
-                e.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-        if old is not None:
-            e.immutable("spec.selector", shown_selector(spec.get("selector")), shown_selector(spec_of(old).get("selector")))
-        return e
+        if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+            e.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+        selector_stays(e, spec, old)
 
     def changed(self, new: Object, old: Object) -> bool:
         """Annotations count too: they are handed on to the replica sets."""
         return super().changed(new, old) or new["metadata"].get("annotations") != old["metadata"].get("annotations")
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e, status = Errors(), new.get("status") or {}
-        counts(e, status, "observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas",
-               "unavailableReplicas", "collisionCount", "terminatingReplicas")
-        for name in ("updatedReplicas", "readyReplicas", "availableReplicas"):
-            not_above(e, status, name, "replicas", TOO_MANY)
-        not_above(e, status, "availableReplicas", "readyReplicas", "cannot be greater than readyReplicas")
-        not_decremented(e, "status.collisionCount", status.get("collisionCount"), (old.get("status") or {}).get("collisionCount"))
-        return e
+    def cells(self, spec: Object, status: Object) -> list[Any]:
+        return [ready_cell(spec, status), status.get("updatedReplicas") or 0, status.get("availableReplicas") or 0]
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
-        return [
-            obj["metadata"]["name"], f"{status.get('readyReplicas') or 0}/{spec.get('replicas') or 0}", status.get("updatedReplicas") or 0,
-            status.get("availableReplicas") or 0, rules.age(obj, now), *container_cells(spec.get("template") or {}),
-            selector_cell(spec.get("selector")),
-        ]  # fmt: skip
+
+def ready_cell(spec: Object, status: Object) -> str:
+    return f"{status.get('readyReplicas') or 0}/{spec.get('replicas') or 0}"
 
 
 def _deployment_strategy(e: Errors, part: Object) -> None:
@@ -356,26 +301,24 @@ def _deployment_strategy(e: Errors, part: Object) -> None:
         e.required(f"{field}.rollingUpdate", "this should be defaulted and never be nil")
     else:
         at, down, up = f"{field}.rollingUpdate", rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
-        int_or_percent(e, f"{at}.maxUnavailable", down)
-        int_or_percent(e, f"{at}.maxSurge", up)
+        e.count_or_percent(f"{at}.maxUnavailable", down)
+        e.count_or_percent(f"{at}.maxSurge", up)
         if not amount(down) and not amount(up):
             e.invalid(f"{at}.maxUnavailable", down, "may not be 0 when `maxSurge` is 0")
-        at_most_all(e, f"{at}.maxUnavailable", down)
+        e.at_most_all(f"{at}.maxUnavailable", down)
 
 
-class ControllerRevisionStrategy(Strategy):
+class ControllerRevisionStrategy(Checked):
     status = False
     generation = False
     columns = COLUMNS["controllerrevisions"]
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         if new.get("data") is None:
             e.required("data", "data is mandatory")
         e.non_negative("revision", new.get("revision"))
         if old is not None:
             e.immutable("data", new.get("data"), old.get("data"))
-        return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
         owner = next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), None)

@@ -101,7 +101,8 @@ def test_the_primary_family_stays() -> None:
     assert changing({**both, "ipFamilies": ["IPv4", "IPv6"]}, {**both, "ipFamilies": ["IPv4"]}) == [
         "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary ipFamily"
     ]
-    assert changing({"ipFamilies": ["IPv4", "IPv6"]}, {})[:1] == ["spec.ipFamilies[0]: Invalid value: null: primary ipFamily can not be unset"]
+    unset = changing({"ipFamilies": ["IPv4", "IPv6"]}, {})
+    assert unset == ["spec.ipFamilies[0]: Invalid value: null: primary ipFamily can not be unset"]
 
 
 def test_points_of_a_load_balancer() -> None:

@@ -43,6 +43,10 @@ BAD: list[tuple[Strategy, Object, list[str]]] = [
      ["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"]),
     (DEPLOYMENT, {"strategy": rolling(maxUnavailable="150%")},
      ['spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "150%": must not be greater than 100%']),
+    (DEPLOYMENT, {"strategy": rolling(maxSurge=0, maxUnavailable="5")},
+     ["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"5\": "
+      "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
+      "regex used for validation is '[0-9]+%')"]),
     (DEPLOYMENT, {"minReadySeconds": -1}, [f"spec.minReadySeconds: Invalid value: -1: {NOT_NEGATIVE}"]),
     (DEPLOYMENT, {"revisionHistoryLimit": -1}, [f"spec.revisionHistoryLimit: Invalid value: -1: {NOT_NEGATIVE}"]),
     (DEPLOYMENT, {"progressDeadlineSeconds": 5, "minReadySeconds": 5},
@@ -73,6 +77,9 @@ BAD: list[tuple[Strategy, Object, list[str]]] = [
      ['spec.updateStrategy: Unsupported value: {"Type":"x","RollingUpdate":null}: supported values: "RollingUpdate", "OnDelete"']),
     (DAEMON, {"updateStrategy": rolling(maxSurge=1, maxUnavailable=1)},
      ["spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"]),
+    (DAEMON, {"updateStrategy": rolling(maxSurge="200%", maxUnavailable=1)},
+     ['spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: "200%": must not be greater than 100%',
+      'spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: "200%": may not be set when maxUnavailable is non-zero']),
     (DAEMON, {"updateStrategy": rolling(maxSurge=0, maxUnavailable=0)},
      ["spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"]),
     (DAEMON, {"template": template(activeDeadlineSeconds=1)},
