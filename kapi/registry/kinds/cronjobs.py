@@ -1,9 +1,9 @@
 """CronJob: a schedule, a time zone, and the template of the Jobs it makes."""
 
+import re
 from typing import Any
 
 from kapi.objects import cron, duration, time
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
@@ -15,11 +15,13 @@ from kapi.registry.kinds.workloads import (
     set_empty,
     shown_selector,
     spec_of,
+    status_of,
 )
 
 Object = dict[str, Any]
 
 _LONGEST_NAME = 52
+_ZONE_PART = re.compile(r"(?!-|\.\.?$)[A-Za-z0-9._+-]{1,14}")
 _ZONES = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
 _NO_ZONE = (
     "CRON_TZ or TZ used in spec.schedule is not officially supported, see "
@@ -45,9 +47,13 @@ def _schedule(e: Errors, text: str, zone: str | None, old: Object | None) -> Non
 def _zone(e: Errors, zone: str) -> None:
     if not zone:
         e.invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
-    elif zone.lower() == "local":
+        return
+    if any(not _ZONE_PART.fullmatch(part) for part in zone.split("/")):
+        e.invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+        return
+    if zone.lower() == "local":
         e.invalid("spec.timeZone", zone, _ZONES)
-    elif bad := cron.zone_error(zone):
+    if zone != "Local" and (bad := cron.zone_error(zone)):
         e.invalid("spec.timeZone", zone, bad)
 
 
@@ -57,7 +63,7 @@ def _spec(e: Errors, spec: Object, old: Object | None) -> None:
     e.non_negative("spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"))
     if zone is not None and (old is None or spec_of(old).get("timeZone") != zone):
         _zone(e, zone)
-    e.enum("spec.concurrencyPolicy", spec.get("concurrencyPolicy") or "", ("Allow", "Forbid", "Replace"), "")
+    e.enum("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"), "")
     at, inner = "spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {}
     job_spec.check(e, at, inner)
     if inner.get("selector") is not None:
@@ -66,6 +72,11 @@ def _spec(e: Errors, spec: Object, old: Object | None) -> None:
         e.unsupported(f"{at}.manualSelector", True, ("nil", "false"), sort=False)
     e.non_negative("spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit"))
     e.non_negative("spec.failedJobsHistoryLimit", spec.get("failedJobsHistoryLimit"))
+
+
+def _inner(obj: Object) -> Object:
+    """The spec of the Jobs to come."""
+    return (spec_of(obj).get("jobTemplate") or {}).get("spec") or {}
 
 
 class CronJobStrategy(TemplateStrategy):
@@ -82,31 +93,27 @@ class CronJobStrategy(TemplateStrategy):
         default_template(inner.setdefault("template", {}))
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        inner = ((spec_of(new).get("jobTemplate") or {}).get("spec") or {}).get("template") or {}
-        pod_defaults.switched_off(inner.get("spec") or {})
+        pod_defaults.switched_off((_inner(new).get("template") or {}).get("spec") or {})
         if old is None:
             new["status"] = {}
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e, name = Errors(), new["metadata"].get("name") or ""
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        name = new["metadata"].get("name") or ""
         _spec(e, spec_of(new), old)
         if old is None and len(name) > _LONGEST_NAME:
             e.invalid("metadata.name", name, f"must be no more than {_LONGEST_NAME} characters")
-        return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out = self.name_warnings(new, old)
-        part = ((spec_of(new).get("jobTemplate") or {}).get("spec") or {}).get("template") or {}
         if old is None or new["metadata"].get("generation") != old["metadata"].get("generation"):
-            out += pod_warnings.template("spec.jobTemplate.spec.template.", part)
+            out += pod_warnings.template("spec.jobTemplate.spec.template.", _inner(new).get("template") or {})
         if "TZ" in (spec_of(new).get("schedule") or ""):
             out.append(_NO_ZONE)
         return out
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
+        spec, status, inner = spec_of(obj), status_of(obj), _inner(obj)
         last = status.get("lastScheduleTime")
-        inner = (spec.get("jobTemplate") or {}).get("spec") or {}
         return [
             obj["metadata"]["name"], spec.get("schedule") or "", spec.get("timeZone", "<none>"), str(bool(spec.get("suspend"))),
             len(status.get("active") or ()), duration.human(now - time.parse(last)) if last else "<none>", rules.age(obj, now),

@@ -4,13 +4,12 @@ The newer API is strict about what an event must say and lets nothing but its se
 namespaces.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import duration, names
-from kapi.objects.errors import Cause
-from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds import internal, rules
+from kapi.registry.kinds.rules import Checked, Errors
 
 Object = dict[str, Any]
 
@@ -35,11 +34,22 @@ def _source(event: Object) -> str:
     return (event.get("source") or {}).get("component") or event.get("reportingComponent") or ""
 
 
-def _reference(field: str) -> Any:
+def _reference(field: str) -> Callable[[Object], str]:
     return lambda event: (event.get("involvedObject") or {}).get(field, "")
 
 
-class EventStrategy(Strategy):
+def _selectable(about: str, controller: str) -> dict[str, Callable[[Object], str]]:
+    """Field selectors, under the names of one of the two APIs."""
+    return {
+        **{f"{about}.{field}": _reference(field) for field in REFERENCE},
+        "reason": lambda event: event.get("reason", ""),
+        controller: lambda event: event.get("reportingComponent", ""),
+        "source": _source,
+        "type": lambda event: event.get("type", ""),
+    }
+
+
+class EventStrategy(Checked):
     """core/v1 Event."""
 
     loose_finalizers = True
@@ -48,13 +58,7 @@ class EventStrategy(Strategy):
     status = False
     generation = False
     create_on_update = True
-    fields = {
-        **{f"involvedObject.{field}": _reference(field) for field in REFERENCE},
-        "reason": lambda event: event.get("reason", ""),
-        "reportingComponent": lambda event: event.get("reportingComponent", ""),
-        "source": _source,
-        "type": lambda event: event.get("type", ""),
-    }
+    fields = _selectable("involvedObject", "reportingComponent")
     columns = rules.columns(
         "Last Seen=core.v1.Event.lastTimestamp", "Type=core.v1.Event.type", "Reason=core.v1.Event.reason",
         "Object=core.v1.Event.involvedObject", "Subobject+=core.v1.ObjectReference.fieldPath", "Source+=core.v1.Event.source",
@@ -67,10 +71,8 @@ class EventStrategy(Strategy):
                              ("eventTime", None), ("reportingComponent", ""), ("reportingInstance", "")):  # fmt: skip
             obj.setdefault(field, value)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         _validate_old(e, new, "reportingComponent")
-        return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return _row(obj, now)
@@ -81,28 +83,20 @@ class NewEventStrategy(EventStrategy):
 
     name_check = staticmethod(names.dns_subdomain)
     loose_finalizers = False
-    fields = {
-        **{f"regarding.{field}": _reference(field) for field in REFERENCE},
-        "reason": lambda event: event.get("reason", ""),
-        "reportingController": lambda event: event.get("reportingComponent", ""),
-        "source": _source,
-        "type": lambda event: event.get("type", ""),
-    }
+    fields = _selectable("regarding", "reportingController")
 
     def default(self, obj: Object) -> None:
         for field, value in (("regarding", {}), ("deprecatedSource", {}), ("deprecatedFirstTimestamp", None),
                              ("deprecatedLastTimestamp", None), ("eventTime", None)):  # fmt: skip
             obj.setdefault(field, value)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         event = _renamed(new, RENAMED)
         _validate_old(e, event, "reportingController")
         if old is None:
             _validate_new(e, event)
         else:
             _validate_change(e, event, _renamed(old, RENAMED))
-        return e
 
     def to_storage(self, obj: Object, version: str) -> Object:
         stored = _renamed(obj, RENAMED)
@@ -188,13 +182,9 @@ def _validate_change(e: Errors, new: Object, old: Object) -> None:
 def _internal(field: str, value: Any) -> Any:
     """A value as stock's own types show it."""
     if field in ("involvedObject", "related"):
-        if value is None and field == "related":
-            return None
-        shown = {"kind": "Kind", "namespace": "Namespace", "name": "Name", "uid": "UID", "apiVersion": "APIVersion",
-                 "resourceVersion": "ResourceVersion", "fieldPath": "FieldPath"}  # fmt: skip
-        return {title: (value or {}).get(key) or "" for key, title in shown.items()}
+        return None if value is None and field == "related" else internal.to_internal("ObjectReference", value or {})
     if field == "source":
-        return {"Component": (value or {}).get("component") or "", "Host": (value or {}).get("host") or ""}
+        return internal.to_internal("EventSource", value or {})
     if field in ("firstTimestamp", "lastTimestamp", "eventTime"):
         return value or None
     return value or (0 if field == "count" else "")

@@ -128,6 +128,8 @@ _TYPES = {
     "ImageVolume": "Reference PullPolicy",
     "Taint": "Key Value Effect TimeAdded?",
     "NodeAddress": "Type Address",
+    "ObjectReference": "Kind Namespace Name UID=uid APIVersion=apiVersion ResourceVersion FieldPath",
+    "EventSource": "Component Host",
     "NodeConfigSource": "ConfigMap?NodeConfigMap",
     "NodeConfigMap": "Namespace Name UID=uid ResourceVersion KubeletConfigKey",
     "DeploymentStrategy": "Type RollingUpdate?RollingUpdate",

@@ -6,7 +6,7 @@ from kapi.objects import names
 from kapi.registry.kinds import job_policies, pod_spec
 from kapi.registry.kinds.job_policies import shown
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.kinds.workloads import set_absent
+from kapi.registry.kinds.workloads import set_absent, set_empty
 
 Object = dict[str, Any]
 
@@ -32,8 +32,7 @@ def default(spec: Object) -> None:
 def default_conditions(spec: Object) -> None:
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for condition in rule.get("onPodConditions") or ():
-            if not condition.get("status"):
-                condition["status"] = "True"
+            set_empty(condition, status="True")
 
 
 def check(e: Errors, at: str, spec: Object) -> None:
@@ -44,8 +43,7 @@ def check(e: Errors, at: str, spec: Object) -> None:
         e.required(f"{at}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
     if "managedBy" in spec:
         e.named(f"{at}.managedBy", spec["managedBy"], names.domain_prefixed_path)
-        if len(spec["managedBy"]) > 63:
-            e.too_long(f"{at}.managedBy", 63)
+        e.longest(f"{at}.managedBy", spec["managedBy"], 63)
     _mode(e, at, spec)
     if "podFailurePolicy" in spec:
         job_policies.failure(e, f"{at}.podFailurePolicy", spec["podFailurePolicy"], spec)

@@ -3,16 +3,14 @@
 from typing import Any
 
 from kapi.objects import time
-from kapi.objects.errors import Cause
-from kapi.registry.kinds.job_policies import count_indexes
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.job_policies import indexes
+from kapi.registry.kinds.rules import Errors, each, same
 
 Object = dict[str, Any]
 
 _NUMBERS = ("active", "succeeded", "failed", "ready", "terminating")
-_LASTING = ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet")
-_EXCLUSIVE = (("Complete", "Failed"), ("Complete", "FailureTarget"), ("SuccessCriteriaMet", "Failed"),
-              ("SuccessCriteriaMet", "FailureTarget"))
+_KINDS = ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet")
+_AT = "status.conditions"
 _WORDS = (("Suspended", "Suspended"), ("FailureTarget", "FailureTarget"), ("SuccessCriteriaMet", "SuccessCriteriaMet"))
 
 
@@ -31,83 +29,119 @@ def word(obj: Object) -> str:
     return next((text for kind, text in _WORDS if has(status, kind)), "Running")
 
 
-def _both(e: Errors, detail: str) -> None:
-    e.append(Cause("FieldValueInvalid", f"Invalid value: {detail}", "status.conditions"))
+def check(e: Errors, new: Object, old: Object) -> None:
+    """The new status against itself and against the old one. Of most rules what did not change is let be."""
+    status, before, spec = (part or {} for part in (new.get("status"), old.get("status"), new.get("spec")))
+    changed = _changed(status, before)
+    for name in _NUMBERS:
+        e.non_negative(f"status.{name}", status.get(name))
+    _uncounted(e, status.get("uncountedTerminatedPods") or {})
+    for other in ("Failed", "FailureTarget"):
+        if {"Complete", other} & changed:
+            _exclusive(e, status, "Complete", other)
+    _times(e, status, changed)
+    for kind, needed in (("Failed", "FailureTarget"), ("Complete", "SuccessCriteriaMet")):
+        if {kind, needed} & changed and has(status, kind) and not has(status, needed):
+            e.omitted(_AT, f"cannot set {kind}=True condition without the {needed}=true condition")
+    if _finished(status):
+        _at_rest(e, status, spec, changed)
+    _indexes(e, status, spec, changed)
+    if {"finished", "terminating"} & changed and _finished(status) and (status.get("terminating") or 0) > 0:
+        e.invalid("status.terminating", status["terminating"], "terminating>0 is invalid for finished job")
+    if {"ready", "active"} & changed and "ready" in status and (status["ready"] or 0) > (status.get("active") or 0):
+        e.invalid("status.ready", status["ready"], "cannot set more ready pods than active")
+    for other in ("Failed", "FailureTarget"):
+        _exclusive(e, status, "SuccessCriteriaMet", other)
+    if spec.get("successPolicy") is not None and has(status, "Complete") and not has(status, "SuccessCriteriaMet"):
+        e.omitted(_AT, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True")
+    _kept(e, status, before, spec)
+
+
+def _finished(status: Object) -> bool:
+    return has(status, "Complete") or has(status, "Failed")
+
+
+def _changed(status: Object, before: Object) -> set[str]:
+    """Names of fields and of conditions that are not as they were."""
+    found = {name for name in {*status, *before} if not same(status.get(name), before.get(name))}
+    found |= {kind for kind in _KINDS if has(status, kind) != has(before, kind)}
+    return found | ({"finished"} if _finished(status) != _finished(before) else set())
 
 
 def _uncounted(e: Errors, part: Object) -> None:
     seen: set[str] = set()
     for kind in ("succeeded", "failed"):
-        for i, uid in enumerate(part.get(kind) or ()):
-            at = f"status.uncountedTerminatedPods.{kind}[{i}]"
+        for at, uid in each("status.uncountedTerminatedPods", part, kind):
             if not uid:
                 e.invalid(at, uid, "must not be empty")
-            elif uid in seen:
-                e.invalid(at, uid, "duplicate")
-            seen.add(uid)
+            else:
+                e.unique(at, uid, seen)
 
 
-def _conditions(e: Errors, status: Object, before: Object) -> None:
-    for one, other in _EXCLUSIVE:
-        if has(status, one) and has(status, other):
-            _both(e, f"cannot set {one}=True and {other}=true conditions")
-    for kind, needed in (("Failed", "FailureTarget"), ("Complete", "SuccessCriteriaMet")):
-        if has(status, kind) and not has(before, kind) and not has(status, needed):
-            _both(e, f"cannot set {kind}=True condition without the {needed}=true condition")
-    for kind in _LASTING:
-        if has(before, kind) and not has(status, kind):
-            _both(e, f"cannot disable the terminal {kind}=True condition")
+def _exclusive(e: Errors, status: Object, one: str, other: str) -> None:
+    if has(status, one) and has(status, other):
+        e.omitted(_AT, f"cannot set {one}=True and {other}=true conditions")
 
 
-def _times(e: Errors, status: Object) -> None:
+def _times(e: Errors, status: Object, changed: set[str]) -> None:
     start, end, complete = status.get("startTime"), status.get("completionTime"), has(status, "Complete")
-    if complete and not end:
-        e.required("status.completionTime", "completionTime is required for Complete jobs")
-    if end and not complete:
-        e.invalid("status.completionTime", end, "cannot set completionTime when there is no Complete=True condition")
-    if start and end and time.parse(end) < time.parse(start):
+    if {"Complete", "completionTime"} & changed:
+        if end and not complete:
+            e.invalid("status.completionTime", end, "cannot set completionTime when there is no Complete=True condition")
+        if complete:
+            e.need("status.completionTime", end, "completionTime is required for Complete jobs")
+    if {"startTime", "completionTime"} & changed and start and end and time.parse(end) < time.parse(start):
         e.invalid("status.completionTime", end, "completionTime cannot be set before startTime")
 
 
-def _finished(e: Errors, status: Object) -> None:
-    if status.get("active"):
+def _at_rest(e: Errors, status: Object, spec: Object, changed: set[str]) -> None:
+    """A finished Job has begun and has nothing left to do."""
+    if {"finished", "active"} & changed and (status.get("active") or 0) > 0:
         e.invalid("status.active", status["active"], "active>0 is invalid for finished job")
-    if not status.get("startTime"):
-        e.required("status.startTime", "startTime is required for finished job")
+    idle = spec.get("suspend") and spec.get("completions") == 0
+    if {"finished", "startTime"} & changed and not idle:
+        e.need("status.startTime", status.get("startTime"), "startTime is required for finished job")
     left = status.get("uncountedTerminatedPods") or {}
-    if left.get("succeeded") or left.get("failed"):
-        e.append(Cause("FieldValueInvalid", "Invalid value: uncountedTerminatedPods needs to be empty for finished job",
-                       "status.uncountedTerminatedPods"))
-    if status.get("terminating"):
-        e.invalid("status.terminating", status["terminating"], "terminating>0 is invalid for finished job")
+    if {"finished", "uncountedTerminatedPods"} & changed and (left.get("succeeded") or left.get("failed")):
+        shown = {"Succeeded": left.get("succeeded"), "Failed": left.get("failed")}
+        e.invalid("status.uncountedTerminatedPods", shown, "uncountedTerminatedPods needs to be empty for finished job")
 
 
-def _indexes(e: Errors, name: str, status: Object, spec: Object) -> None:
-    text = status.get(name)
-    if not text:
-        return
-    if spec.get("completionMode") != "Indexed":
-        e.invalid(f"status.{name}", text, f"cannot set non-empty {name} when non-indexed completion mode")
-        return
-    try:
-        count_indexes(text, spec.get("completions") or 0)
-    except ValueError as bad:
-        e.invalid(f"status.{name}", text, f"error parsing {name}: {bad}")
+def _indexes(e: Errors, status: Object, spec: Object, changed: set[str]) -> None:
+    """completedIndexes and failedIndexes: sound, of a Job that counts them, and of no index both."""
+    done, failed = status.get("completedIndexes") or "", status.get("failedIndexes")
+    parsed = {"completedIndexes": list[range](), "failedIndexes": list[range]()}
+    counted = {"completedIndexes": done, "failedIndexes": failed if "backoffLimitPerIndex" in spec else None}
+    for name, text in counted.items() if "completions" in spec else ():
+        try:
+            parsed[name] = indexes(text or "", spec["completions"])
+        except ValueError as bad:
+            if name in changed:
+                e.invalid(f"status.{name}", text, f"error parsing {name}: {bad}")
+    if done and spec.get("completionMode") != "Indexed" and "completedIndexes" in changed:
+        e.invalid("status.completedIndexes", done, "cannot set non-empty completedIndexes when non-indexed completion mode")
+    if failed is not None and "backoffLimitPerIndex" not in spec and "failedIndexes" in changed:
+        e.invalid("status.failedIndexes", failed, "cannot set non-null failedIndexes when backoffLimitPerIndex is null")
+    both = [max(a[0], b[0]) for a in parsed["completedIndexes"] for b in parsed["failedIndexes"] if a[0] <= b[-1] and b[0] <= a[-1]]
+    if both and {"completedIndexes", "failedIndexes"} & changed:
+        e.invalid("status.failedIndexes", failed, f"failedIndexes and completedIndexes overlap at index: {min(both)}")
 
 
-def check(e: Errors, new: Object, old: Object) -> None:
-    """The new status against itself and against the old one; what did not change was right before."""
-    status, before, spec = new.get("status") or {}, old.get("status") or {}, new.get("spec") or {}
-    if status == before:
-        return
-    for name in _NUMBERS:
-        e.non_negative(f"status.{name}", status.get(name))
-    _uncounted(e, status.get("uncountedTerminatedPods") or {})
-    _conditions(e, status, before)
-    _times(e, status)
-    if has(status, "Complete") or has(status, "Failed"):
-        _finished(e, status)
-    if (status.get("ready") or 0) > (status.get("active") or 0):
-        e.invalid("status.ready", status.get("ready") or 0, "cannot set more ready pods than active")
-    _indexes(e, "completedIndexes", status, spec)
-    _indexes(e, "failedIndexes", status, spec)
+def _kept(e: Errors, status: Object, before: Object, spec: Object) -> None:
+    """What is not taken back."""
+    lost = [kind for kind in _KINDS if has(before, kind) and not has(status, kind)]
+    for kind in lost:
+        if kind != "SuccessCriteriaMet":
+            e.omitted(_AT, f"cannot disable the terminal {kind}=True condition")
+    scaled = spec.get("completionMode") == "Indexed" and spec.get("completions") == spec.get("parallelism")
+    for name in ("failed",) if scaled else ("failed", "succeeded"):
+        e.at_least(f"status.{name}", status.get(name) or 0, before.get(name) or 0, f"cannot decrease the {name} counter")
+    end, start = status.get("completionTime"), before.get("startTime")
+    if end and before.get("completionTime") not in (None, end):
+        e.invalid("status.completionTime", end, "completionTime cannot be mutated")
+    if start and status.get("startTime") != start and not spec.get("suspend"):
+        e.required("status.startTime", "startTime cannot be removed for unsuspended job")
+    if "SuccessCriteriaMet" in lost:
+        e.omitted(_AT, "cannot disable the SuccessCriteriaMet=True condition")
+    if has(before, "Complete") and has(status, "SuccessCriteriaMet") and not has(before, "SuccessCriteriaMet"):
+        e.omitted(_AT, "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions")

@@ -3,7 +3,6 @@
 from typing import Any
 
 from kapi.objects import duration, labels, names, time
-from kapi.objects.errors import Cause
 from kapi.registry import metadata
 from kapi.registry.kinds import internal, job_spec, job_status, rules
 from kapi.registry.kinds.job_policies import shown
@@ -11,18 +10,21 @@ from kapi.registry.kinds.rules import Errors, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import (
     TemplateStrategy,
-    container_cells,
     default_template,
     matches_template,
     parsed_selector,
+    selector_stays,
     shown_selector,
     spec_of,
+    status_of,
+    template_of,
 )
 
 Object = dict[str, Any]
 
 UID, NAME, OLD_UID, OLD_NAME = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"
 _TANDEM = "can only be modified in tandem with spec.parallelism"
+_STAYS = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
 _SCHEDULING = ("nodeSelector", "tolerations", "schedulingGates")
 
 
@@ -38,7 +40,7 @@ def _generated(e: Errors, obj: Object) -> None:
     wanted = spec.get("selector")
     if spec.get("manualSelector") or wanted is None:
         return
-    found = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    found = (template_of(obj).get("metadata") or {}).get("labels") or {}
     expected = own_labels(obj)
     for key in (OLD_UID, OLD_NAME, UID, NAME):
         at = f"spec.template.metadata.labels[{key}]"
@@ -94,25 +96,18 @@ def _changed_template(e: Errors, new: Object, old: Object, may_schedule: bool) -
 
 def _change(e: Errors, new: Object, old: Object) -> None:
     now, before = spec_of(new), spec_of(old)
-    completions, parallelism = now.get("completions"), now.get("parallelism")
+    completions, status = now.get("completions"), status_of(old)
     if now.get("completionMode") != job_spec.INDEXED:
         e.immutable("spec.completions", completions, before.get("completions"))
-    elif completions is not None and completions not in (before.get("completions"), parallelism):
+    elif completions is not None and completions not in (before.get("completions"), now.get("parallelism")):
         e.invalid("spec.completions", completions, _TANDEM)
-    e.immutable("spec.selector", shown_selector(now.get("selector")), shown_selector(before.get("selector")))
-    status = old.get("status") or {}
+    selector_stays(e, now, old)
     waiting = not status.get("startTime") or job_status.has(status, "Suspended")
     _changed_template(e, now, before, bool(before.get("suspend")) and waiting)
-    e.immutable("spec.completionMode", now.get("completionMode"), before.get("completionMode"))
-    _kept(e, "podFailurePolicy", now, before, "PodFailurePolicy")
-    e.immutable("spec.backoffLimitPerIndex", now.get("backoffLimitPerIndex"), before.get("backoffLimitPerIndex"))
-    e.immutable("spec.managedBy", now.get("managedBy"), before.get("managedBy"))
-    _kept(e, "successPolicy", now, before, "SuccessPolicy")
-
-
-def _kept(e: Errors, name: str, now: Object, before: Object, kind: str) -> None:
-    if not same(now.get(name), before.get(name)):
-        e.invalid(f"spec.{name}", shown(now.get(name), kind), rules.IMMUTABLE)
+    for name in _STAYS:
+        if not same(now.get(name), before.get(name)):
+            value, kind = now.get(name), name[0].upper() + name[1:]
+            e.invalid(f"spec.{name}", shown(value, kind) if name.endswith("Policy") else value, rules.IMMUTABLE)
 
 
 class JobStrategy(TemplateStrategy):
@@ -140,12 +135,11 @@ class JobStrategy(TemplateStrategy):
                 spec["selector"] = {"matchLabels": {}}
             chosen = spec["selector"]
             chosen["matchLabels"] = {**(chosen.get("matchLabels") or {}), UID: new["metadata"].get("uid") or ""}
-        found = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+        found = (template_of(new).get("metadata") or {}).get("labels")
         if found and not new["metadata"].get("labels") and not any(map(names.label_value, found.values())):
             new["metadata"]["labels"] = dict(found)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         _generated(e, new)
         _spec(e, spec_of(new))
         if old is None:
@@ -154,23 +148,18 @@ class JobStrategy(TemplateStrategy):
             e += metadata.validate_change(new["metadata"], old["metadata"])
             _spec(e, spec_of(new))
             _change(e, new, old)
-        return e
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
         job_status.check(e, new, old)
-        return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        spec, status = spec_of(obj), obj.get("status") or {}
-        done, parallelism = status.get("succeeded") or 0, spec.get("parallelism") or 0
-        if "completions" in spec:
-            shown_done = f"{done}/{spec['completions']}"
-        else:
-            shown_done = f"{done}/1 of {parallelism}" if parallelism > 1 else f"{done}/1"
+        name, *cells = super().row(obj, now)
+        spec, status = spec_of(obj), status_of(obj)
+        parallelism = spec.get("parallelism") or 0
+        wanted = spec.get("completions", f"1 of {parallelism}" if parallelism > 1 else 1)
         start, end = status.get("startTime"), status.get("completionTime")
         took = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
-        return [
-            obj["metadata"]["name"], job_status.word(obj), shown_done, took, rules.age(obj, now),
-            *container_cells(spec.get("template") or {}), rules.selector_cell(spec.get("selector")),
-        ]  # fmt: skip
+        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", took, *cells]
+
+    def cells(self, spec: Object, status: Object) -> list[Any]:
+        return []

@@ -8,9 +8,8 @@ from typing import Any
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Checked, Errors
 from kapi.registry.kinds.tables import COLUMNS
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -19,13 +18,12 @@ _STANDARD = (OWN, "orphan", "foregroundDeletion")
 
 
 def _finalizer(e: Errors, field: str, name: str) -> None:
-    if not e.qualified(field, name):
-        return
+    e.qualified(field, name)
     if "/" not in name and name not in _STANDARD:
         e.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified")
 
 
-class NamespaceStrategy(Strategy):
+class NamespaceStrategy(Checked):
     name_check = staticmethod(names.dns_label)
     generation = False
     columns = COLUMNS["namespaces"]
@@ -50,21 +48,22 @@ class NamespaceStrategy(Strategy):
         if subresource == "finalize" and "status" in old:
             new["status"] = old["status"]
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e, phase = Errors(), (new.get("status") or {}).get("phase") or ""
-        if not new["metadata"].get("deletionTimestamp"):
-            if phase != "Active":
-                e.invalid("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty")
-        elif phase != "Terminating":
-            e.invalid("status.Phase", phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")
-        return e
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        for name in (new.get("spec") or {}).get("finalizers") or () if old is None else ():
+            _finalizer(e, "spec.finalizers", name)
+
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+        phase = (new.get("status") or {}).get("phase") or ""
+        wanted, word = ("Terminating", "not ") if new["metadata"].get("deletionTimestamp") else ("Active", "")
+        if phase != wanted:
+            e.invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {word}empty")
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource != "finalize":
             return self.validate_status(new, old)
         e = Errors()
-        for i, name in enumerate((new.get("spec") or {}).get("finalizers") or ()):
-            _finalizer(e, f"spec.finalizers[{i}]", name)
+        for field, name in rules.each("spec", new.get("spec") or {}, "finalizers"):
+            _finalizer(e, field, name)
         return e
 
     def held(self, obj: Object) -> bool:

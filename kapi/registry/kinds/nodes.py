@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import container_resources, internal, placement, rules
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Checked, Errors
 from kapi.registry.kinds.tables import COLUMNS
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
@@ -24,18 +22,15 @@ def _sync_ranges(spec: Object) -> None:
         spec["podCIDR"] = many[0]
 
 
-def _ranges(e: Errors, listed: list[str], old: list[str]) -> None:
-    for i, value in enumerate(listed):
-        rules.legacy_cidr(e, f"spec.podCIDRs[{i}]", value, old)
+def _check(e: Errors, node: Object, old: Object) -> None:
+    spec, known = node.get("spec") or {}, (old.get("spec") or {}).get("podCIDRs") or ()
+    listed = spec.get("podCIDRs") or []
+    placement.taints(e, "metadata.taints", spec.get("taints") or [])
+    _amounts(e, node.get("status") or {})
+    for at, value in rules.each("spec", spec, "podCIDRs"):
+        rules.legacy_cidr(e, at, value, known)
     if len(listed) > 1 and (len(listed) > 2 or (":" in listed[0]) == (":" in listed[1])):
         e.invalid("spec.podCIDRs", listed, "may specify no more than one CIDR for each IP family")
-
-
-def _check(e: Errors, node: Object, old: Object | None) -> None:
-    spec, status = node.get("spec") or {}, node.get("status") or {}
-    placement.taints(e, "metadata.taints", spec.get("taints") or [])
-    _amounts(e, status)
-    _ranges(e, spec.get("podCIDRs") or [], ((old or {}).get("spec") or {}).get("podCIDRs") or [])
 
 
 def _amounts(e: Errors, status: Object) -> None:
@@ -48,19 +43,24 @@ def _change(e: Errors, new: Object, old: Object) -> None:
     spec, status, before = new.get("spec") or {}, new.get("status") or {}, old.get("spec") or {}
     _amounts(e, status)
     seen: set[tuple[str, str]] = set()
-    for i, address in enumerate(status.get("addresses") or ()):
+    for at, address in rules.each("status", status, "addresses"):
         pair = (address.get("type") or "", address.get("address") or "")
         if pair in seen:
-            e.duplicate(f"status.addresses[{i}]", internal.to_internal("NodeAddress", address))
+            e.duplicate(at, internal.to_internal("NodeAddress", address))
         seen.add(pair)
-    mine, theirs = spec.get("podCIDRs") or [], before.get("podCIDRs") or []
-    if theirs and mine != theirs:
-        e.forbidden("spec.podCIDRs", _KEPT.format("podCIDR"))
+    _ranges_stay(e, spec.get("podCIDRs") or [], before.get("podCIDRs") or [])
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         e.forbidden("spec.providerID", _KEPT.format("providerID"))
     placement.taints(e, "metadata.taints", spec.get("taints") or [])
     if (spec.get("externalID") or "") != (before.get("externalID") or ""):
         e.forbidden("spec.externalID", "may not be updated")
+
+
+def _ranges_stay(e: Errors, new: list[str], old: list[str]) -> None:
+    """Stock says it once for each that differs, or once when their number does."""
+    differ = sum(a != b for a, b in zip(new, old, strict=True)) if len(new) == len(old) else 1
+    for _ in range(differ if old else 0):
+        e.forbidden("spec.podCIDRs", _KEPT.format("podCIDR"))
 
 
 def _condition(node: Object) -> str:
@@ -83,7 +83,7 @@ def _address(status: Object, kind: str) -> str:
     return next((a.get("address") or "" for a in status.get("addresses") or () if a.get("type") == kind), "<none>")
 
 
-class NodeStrategy(Strategy):
+class NodeStrategy(Checked):
     status = False
     """A new node may bring its status along; what an update must leave alone is put back below."""
     generation = False
@@ -105,17 +105,13 @@ class NodeStrategy(Strategy):
     def prepare_status(self, new: Object, old: Object) -> None:
         (new.get("status") or {}).pop("config", None)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        _check(e, new, old)
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+        _check(e, new, old or {})
         if old is not None:
             _change(e, new, old)
-        return e
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
         _change(e, new, old)
-        return e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         spec, out = new.get("spec") or {}, []

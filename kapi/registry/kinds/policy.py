@@ -3,10 +3,8 @@
 from typing import Any
 
 from kapi.objects import names
-from kapi.objects.errors import Cause
-from kapi.registry.kinds import container_resources, placement, rules
-from kapi.registry.kinds.rules import Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds import container_resources, internal, placement, rules
+from kapi.registry.kinds.rules import Checked, Errors
 
 Object = dict[str, Any]
 
@@ -16,7 +14,7 @@ POLICIES = ("PreemptLowerPriority", "Never")
 SYSTEM_SEVERITIES = "priority class names with 'system-' prefix are reserved for system use only"
 
 
-class PodDisruptionBudgetStrategy(Strategy):
+class PodDisruptionBudgetStrategy(Checked):
     """policy/v1 PodDisruptionBudget."""
 
     loose_finalizers = True
@@ -35,8 +33,7 @@ class PodDisruptionBudgetStrategy(Strategy):
         zero = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
         new["status"] = (old or {}).get("status") or zero
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         spec = new["spec"]
         least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
         if least is not None and most is not None:
@@ -50,13 +47,11 @@ class PodDisruptionBudgetStrategy(Strategy):
         rules.label_selector(e, "spec.selector", spec.get("selector"))
         if "unhealthyPodEvictionPolicy" in spec:
             e.enum("spec.unhealthyPodEvictionPolicy", spec["unhealthyPodEvictionPolicy"], ("AlwaysAllow", "IfHealthyBudget"))
-        return e
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+        rules.conditions(e, "status", new.get("status") or {})
         for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
             e.non_negative(f"status.{field}", new.get("status", {}).get(field))
-        return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
         spec, allowed = obj["spec"], (obj.get("status") or {}).get("disruptionsAllowed", 0)
@@ -64,7 +59,7 @@ class PodDisruptionBudgetStrategy(Strategy):
         return [obj["metadata"]["name"], *cells, allowed, rules.age(obj, now)]
 
 
-class LeaseStrategy(Strategy):
+class LeaseStrategy(Checked):
     """coordination.k8s.io/v1 Lease."""
 
     loose_finalizers = True
@@ -82,24 +77,21 @@ class LeaseStrategy(Strategy):
             if not (old or {}).get("spec", {}).get(field):
                 new["spec"].pop(field, None)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         spec = new["spec"]
         if "leaseDurationSeconds" in spec:
             e.at_least("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], 1, "must be greater than 0")
-        if spec.get("leaseTransitions", 0) < 0:
-            e.invalid("spec.leaseTransitions", spec["leaseTransitions"], "must be greater than or equal to 0")
+        e.non_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
         if spec.get("strategy") is not None:
             e.qualified("spec.strategy", spec["strategy"])
         if spec.get("preferredHolder") and not spec.get("strategy"):
             e.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
-        return e
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], (obj.get("spec") or {}).get("holderIdentity", ""), rules.age(obj, now)]
 
 
-class PriorityClassStrategy(Strategy):
+class PriorityClassStrategy(Checked):
     """scheduling.k8s.io/v1 PriorityClass."""
 
     status = False
@@ -115,29 +107,26 @@ class PriorityClassStrategy(Strategy):
         obj.setdefault("value", 0)
         obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         name, value, policy = new["metadata"].get("name") or "", new.get("value", 0), new.get("preemptionPolicy")
         if old is not None:
             if value != old.get("value", 0):
                 e.forbidden("value", "may not be changed in an update.")
             e.immutable("preemptionPolicy", policy, old.get("preemptionPolicy"))
-            return e
+            return
         if name.startswith("system-"):
             if SYSTEM_CLASSES.get(name) != value:
                 e.forbidden("metadata.name", SYSTEM_SEVERITIES + f". error: {name} is not a known system priority class")
         elif value > HIGHEST_USER_PRIORITY:
             e.forbidden("value", f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}")
-        if e.need("preemptionPolicy", policy) and policy not in POLICIES:
-            e.unsupported("preemptionPolicy", policy, POLICIES, sort=False)
-        return e
+        e.enum("preemptionPolicy", policy, POLICIES, need="", sort=False)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         shown = str(bool(obj.get("globalDefault"))).lower()
         return [obj["metadata"]["name"], obj.get("value", 0), shown, rules.age(obj, now), obj.get("preemptionPolicy", "")]
 
 
-class RuntimeClassStrategy(Strategy):
+class RuntimeClassStrategy(Checked):
     """node.k8s.io/v1 RuntimeClass."""
 
     loose_finalizers = True
@@ -146,35 +135,22 @@ class RuntimeClassStrategy(Strategy):
     unconditional_update = False
     columns = rules.columns("Name", "Handler=node.v1.RuntimeClass.handler", "Age")
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         handler = new.get("handler") or ""
         if old is not None:
             e.immutable("handler", handler, old.get("handler") or "")
-            return e
+            return
         e.named("handler", handler, names.dns_label)
         for name, value in ((new.get("overhead") or {}).get("podFixed") or {}).items():
             container_resources.container_resource_name(e, f"overhead.podFixed[{name}]", name)
             container_resources.amount(e, f"overhead.podFixed[{name}]", name, value)
-        scheduling = new.get("scheduling") or {}
+        scheduling, seen = new.get("scheduling") or {}, list[Object]()
         rules.labels(e, "scheduling.nodeSelector", scheduling.get("nodeSelector"))
-        _validate_tolerations(e, "scheduling.tolerations", scheduling.get("tolerations") or [])
-        return e
+        placement.tolerations(e, "scheduling.tolerations", scheduling.get("tolerations") or [])
+        for at, toleration in rules.each("scheduling", scheduling, "tolerations"):
+            if toleration in seen:
+                e.duplicate(at, internal.to_internal("Toleration", toleration))
+            seen.append(toleration)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], obj.get("handler", ""), rules.age(obj, now)]
-
-
-def _validate_tolerations(e: Errors, at: str, tolerations: list[Object]) -> None:
-    placement.tolerations(e, at, tolerations)
-    seen: list[Object] = []
-    for i, toleration in enumerate(tolerations):
-        if toleration in seen:
-            e.duplicate(f"{at}[{i}]", _shown_toleration(toleration))
-        seen.append(toleration)
-
-
-def _shown_toleration(toleration: Object) -> Object:
-    seconds = toleration.get("tolerationSeconds")
-    titles = ("key", "operator", "value", "effect")
-    return {**{title.title(): toleration.get(title) or "" for title in titles}, "TolerationSeconds": seconds}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.job_policies import count_indexes
+from kapi.registry.kinds.job_policies import indexes
 from kapi.registry.kinds.jobs import JobStrategy
 from tests.registry.kinds.making import Object, change_faults, faults, job, made, template
 
@@ -160,8 +160,16 @@ DONE = {"conditions": conditions("SuccessCriteriaMet", "Complete"), "startTime":
     ("status", "expected"),
     [
         (DONE, []),
-        ({"active": -1}, [f"status.active: Invalid value: -1: {NOT_NEGATIVE}",
-                          "status.ready: Invalid value: 0: cannot set more ready pods than active"]),
+        ({"active": -1}, [f"status.active: Invalid value: -1: {NOT_NEGATIVE}"]),
+        ({"active": -1, "ready": 0}, [f"status.active: Invalid value: -1: {NOT_NEGATIVE}",
+                                      "status.ready: Invalid value: 0: cannot set more ready pods than active"]),
+        ({"uncountedTerminatedPods": {"succeeded": ["a"], "failed": ["a"]}},
+         ['status.uncountedTerminatedPods.failed[0]: Duplicate value: "a"']),
+        ({**DONE, "uncountedTerminatedPods": {"failed": ["a"]}},
+         ['status.uncountedTerminatedPods: Invalid value: {"Succeeded":null,"Failed":["a"]}: '
+          "uncountedTerminatedPods needs to be empty for finished job"]),
+        ({"failedIndexes": "0"},
+         ['status.failedIndexes: Invalid value: "0": cannot set non-null failedIndexes when backoffLimitPerIndex is null']),
         ({"ready": 1}, ["status.ready: Invalid value: 1: cannot set more ready pods than active"]),
         ({**DONE, "active": 1}, ["status.active: Invalid value: 1: active>0 is invalid for finished job"]),
         ({**DONE, "startTime": None}, ["status.startTime: Required value: startTime is required for finished job"]),
@@ -180,13 +188,44 @@ def test_status(status: Object, expected: list[str]) -> None:
 
 def test_finished_stays_finished() -> None:
     found = status_faults({"startTime": START}, DONE)
-    assert found == [f"status.conditions: Invalid value: cannot disable the terminal {kind}=True condition"
-                     for kind in ("Complete", "SuccessCriteriaMet")]  # fmt: skip
+    assert found == ["status.conditions: Invalid value: cannot disable the terminal Complete=True condition",
+                     "status.conditions: Invalid value: cannot disable the SuccessCriteriaMet=True condition"]  # fmt: skip
+
+
+def test_what_did_not_change_is_let_be() -> None:
+    odd = {"active": 1, "ready": 2, "completedIndexes": "0", "conditions": conditions("Failed")}
+    assert status_faults({**odd, "failed": 1}, odd) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "expected"),
+    [
+        ({"failed": 1}, {"failed": 2}, ["status.failed: Invalid value: 1: cannot decrease the failed counter"]),
+        ({}, {"succeeded": 2}, ["status.succeeded: Invalid value: 0: cannot decrease the succeeded counter"]),
+        ({}, {"startTime": START}, ["status.startTime: Required value: startTime cannot be removed for unsuspended job"]),
+        ({**DONE, "completionTime": "2026-01-01T00:02:00Z"}, DONE,
+         ['status.completionTime: Invalid value: "2026-01-01T00:02:00Z": completionTime cannot be mutated']),
+        (DONE, {**DONE, "conditions": conditions("Complete")},
+         ["status.conditions: Invalid value: cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_taken_back(status: Object, before: Object, expected: list[str]) -> None:
+    assert status_faults(status, before) == expected
+
+
+def test_no_index_both_fails_and_completes() -> None:
+    spec = {"completionMode": "Indexed", "completions": 5, "backoffLimitPerIndex": 1}
+    assert status_faults({"completedIndexes": "0-2", "failedIndexes": "2,4"}, **spec) == [
+        'status.failedIndexes: Invalid value: "2,4": failedIndexes and completedIndexes overlap at index: 2'
+    ]
+    assert status_faults({"completedIndexes": "7"}, **spec) == [
+        'status.completedIndexes: Invalid value: "7": error parsing completedIndexes: too large index: "7"'
+    ]
 
 
 @pytest.mark.parametrize(("text", "count"), [("", 0), ("0", 1), ("0-2,5", 4), ("1,3-4", 3)])
 def test_indexes(text: str, count: int) -> None:
-    assert count_indexes(text, 6) == count
+    assert sum(map(len, indexes(text, 6))) == count
 
 
 @pytest.mark.parametrize(
@@ -200,7 +239,7 @@ def test_indexes(text: str, count: int) -> None:
 )
 def test_bad_indexes(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="^" + message.replace("(", r"\(") + "$"):
-        count_indexes(text, 6)
+        indexes(text, 6)
 
 
 @pytest.mark.parametrize(

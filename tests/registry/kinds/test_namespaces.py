@@ -46,11 +46,12 @@ def test_finalizers_change_through_finalize_only() -> None:
     assert NAMESPACES.held(old)
 
 
-@pytest.mark.parametrize(("name", "count"), [("kubernetes", 0), ("orphan", 0), ("a.b/c", 0), ("x", 1), ("bad name!", 1)])
+@pytest.mark.parametrize(("name", "count"), [("kubernetes", 0), ("orphan", 0), ("a.b/c", 0), ("x", 1), ("bad name!", 2)])
 def test_finalizer_names(name: str, count: int) -> None:
     obj = namespace()
     obj["spec"]["finalizers"] = [name]
     assert len(NAMESPACES.validate_subresource("finalize", obj, obj)) == count
+    assert [c.field for c in NAMESPACES.validate(obj, None)] == ["spec.finalizers"] * count
 
 
 def test_phases() -> None:

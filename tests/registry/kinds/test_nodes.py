@@ -63,6 +63,12 @@ def test_change(change: Callable[[Object], None], expected: list[str]) -> None:
     assert change_faults(NODES, node(podCIDR="10.0.0.0/24", providerID="x"), change) == expected
 
 
+def test_each_range_stays() -> None:
+    change = put(podCIDR="10.9.0.0/24", podCIDRs=["10.9.0.0/24", "fd01::/64"])
+    fixed = 'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid'
+    assert change_faults(NODES, node(podCIDRs=["10.0.0.0/24", "fd00::/64"]), change) == [fixed, fixed]
+
+
 def test_status_is_kept_by_the_main_endpoint_and_checked_by_its_own() -> None:
     old = made(NODES, node({"phase": "x"}))
     new = {**deepcopy(old), "status": {"phase": "y"}}

@@ -11,6 +11,7 @@ import yaml
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy
 from kapi.registry.kinds.endpoints import EndpointSliceStrategy
 from kapi.registry.kinds.ingress import IngressStrategy
+from kapi.registry.kinds.policy import PodDisruptionBudgetStrategy
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import ABSENT, causes, changed, ready
 
@@ -92,3 +93,27 @@ def test_class_of_an_ingress_named_twice(annotation: str, wanted: list[str]) -> 
     wanted = [f'annotations.kubernetes.io/ingress.class: Invalid value: "{annotation}": {text}' for text in wanted]
     good = {"spec": {"ingressClassName": "c", "defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}}
     assert causes(IngressStrategy(), {**good, "metadata": {"annotations": {"kubernetes.io/ingress.class": annotation}}}) == wanted
+
+
+def test_conditions_of_a_budget() -> None:
+    good = {"type": "DisruptionAllowed", "status": "True", "reason": "Enough", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+    def told(*conditions: Object, **status: int) -> list[str]:
+        obj = ready(PodDisruptionBudgetStrategy(), {"spec": {"minAvailable": 1}})
+        found = PodDisruptionBudgetStrategy().validate_status({**obj, "status": {"conditions": list(conditions), **status}}, obj)
+        return [f"{c.field}: {c.message}".removeprefix("status.conditions") for c in found]
+
+    assert told(good, currentHealthy=1) == []
+    assert told({"type": "A", "observedGeneration": -1}, currentHealthy=-1) == [
+        '[0].status: Unsupported value: "": supported values: "False", "True", "Unknown"',
+        "[0].observedGeneration: Invalid value: -1: must be greater than or equal to zero",
+        "[0].lastTransitionTime: Required value: must be set",
+        "[0].reason: Required value: must be set",
+        "status.currentHealthy: Invalid value: -1: must be greater than or equal to 0",
+    ]
+    assert told(good, {**good, "reason": "r" * 1025}) == [
+        '[1].type: Duplicate value: "DisruptionAllowed"', "[1].reason: Too long: may not be more than 1024 bytes"
+    ]
+    assert [text[:70] for text in told({**good, "reason": "no reason"})] == [
+        '[0].reason: Invalid value: "no reason": a condition reason must start '
+    ]
