@@ -7,14 +7,15 @@ from typing import Any
 from kapi.objects import names
 from kapi.registry.kinds import internal
 from kapi.registry.kinds.paths import descending
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, Rule, each, one_of, present
 
 Object = dict[str, Any]
 
 PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
-_ID_RANGE = "must be between 0 and 2147483647, inclusive"
+LARGEST_ID = 2**31 - 1
 _SYSCTL = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
-_IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
+_IPC_SYSCTLS = ("kernel.msg", "kernel.shm", "fs.mqueue.")
+_WINDOWS = "cannot be set for a windows pod"
 _LONGEST_PATH = 4095
 
 _NETBIOS = re.compile(r'[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}').fullmatch
@@ -34,9 +35,11 @@ def containers(spec: Object, field: str) -> Iterator[tuple[Object, str]]:
             yield part, f"{field}.{kind}[{i}]"
 
 
-def unix_id(e: Errors, field: str, value: int | None) -> None:
-    if value is not None and not 0 <= value <= 0x7FFFFFFF:
-        e.invalid(field, value, _ID_RANGE)
+def ids(e: Errors, field: str, part: Object, *fields: str) -> None:
+    """Numbers of users and groups."""
+    for name in fields:
+        if part.get(name) is not None:
+            e.between(f"{field}.{name}", part[name], 0, LARGEST_ID)
 
 
 def seccomp(e: Errors, field: str, profile: Object) -> None:
@@ -65,8 +68,7 @@ def app_armor(e: Errors, field: str, profile: Object) -> None:
         e.invalid(at, local, "must not be padded with whitespace")
     elif not local:
         e.required(at, "must be set when AppArmor type is Localhost")
-    if len(local or "") > _LONGEST_PATH:
-        e.too_long(at, _LONGEST_PATH)
+    e.longest(at, local or "", _LONGEST_PATH)
 
 
 def windows(e: Errors, field: str, options: Object) -> None:
@@ -78,9 +80,7 @@ def windows(e: Errors, field: str, options: Object) -> None:
     elif spec and len(spec) > 64 * 1024:
         e.invalid(f"{field}.gmsaCredentialSpec", spec, "gmsaCredentialSpec size must be under 64 KiB")
     if "runAsUserName" in options:
-        name = options["runAsUserName"]
-        for message in _windows_user(name):
-            e.invalid(f"{field}.runAsUserName", name, message)
+        e.text(f"{field}.runAsUserName", options["runAsUserName"], _windows_user)
 
 
 def _windows_user(name: str) -> list[str]:
@@ -108,23 +108,23 @@ def _windows_user(name: str) -> list[str]:
     return out
 
 
+_PROFILES: dict[str, Rule] = {"windowsOptions": windows, "appArmorProfile": app_armor}
+_POD: dict[str, Rule] = {
+    "fsGroupChangePolicy": one_of("Always", "OnRootMismatch"), "seccompProfile": seccomp, **_PROFILES,
+    "supplementalGroupsPolicy": one_of("Merge", "Strict"), "seLinuxChangePolicy": one_of("Recursive"),
+}
+
+
 def container(e: Errors, field: str, context: Object, host_users: bool) -> None:
     """A container's security context; `host_users` says the pod uses the host's user namespace."""
-    unix_id(e, f"{field}.runAsUser", context.get("runAsUser"))
-    unix_id(e, f"{field}.runAsGroup", context.get("runAsGroup"))
-    if "procMount" in context:
-        mount = context["procMount"]
-        e.enum(f"{field}.procMount", mount, ("Default", "Unmasked"))
-        if mount == "Unmasked" and host_users:
-            e.invalid(f"{field}.procMount", mount, "`hostUsers` must be false to use `Unmasked`")
-    if "seccompProfile" in context:
-        seccomp(e, f"{field}.seccompProfile", context["seccompProfile"])
+    ids(e, field, context, "runAsUser", "runAsGroup")
+    present(e, field, context, {"procMount": one_of("Default", "Unmasked")})
+    if context.get("procMount") == "Unmasked" and host_users:
+        e.invalid(f"{field}.procMount", "Unmasked", "`hostUsers` must be false to use `Unmasked`")
+    present(e, field, context, {"seccompProfile": seccomp})
     if context.get("allowPrivilegeEscalation") is False:
         _no_escalation(e, field, context)
-    if "windowsOptions" in context:
-        windows(e, f"{field}.windowsOptions", context["windowsOptions"])
-    if "appArmorProfile" in context:
-        app_armor(e, f"{field}.appArmorProfile", context["appArmorProfile"])
+    present(e, field, context, _PROFILES)
 
 
 def _no_escalation(e: Errors, field: str, context: Object) -> None:
@@ -138,33 +138,19 @@ def _no_escalation(e: Errors, field: str, context: Object) -> None:
 
 def pod(e: Errors, field: str, context: Object, spec: Object) -> None:
     """spec.securityContext, with the fields stock keeps there although the wire form has them in the spec."""
-    for name in ("fsGroup", "runAsUser", "runAsGroup"):
-        unix_id(e, f"{field}.{name}", context.get(name))
-    for i, group in enumerate(context.get("supplementalGroups") or ()):
-        unix_id(e, f"{field}.supplementalGroups[{i}]", group)
+    ids(e, field, context, "fsGroup", "runAsUser", "runAsGroup")
+    for at, group in each(field, context, "supplementalGroups"):
+        e.between(at, group, 0, LARGEST_ID)
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         e.invalid(f"{field}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled")
-    if not context:
-        return
-    _sysctls(e, f"{field}.sysctls", context.get("sysctls") or (), spec)
-    if "fsGroupChangePolicy" in context:
-        e.enum(f"{field}.fsGroupChangePolicy", context["fsGroupChangePolicy"], ("Always", "OnRootMismatch"))
-    if "seccompProfile" in context:
-        seccomp(e, f"{field}.seccompProfile", context["seccompProfile"])
-    if "windowsOptions" in context:
-        windows(e, f"{field}.windowsOptions", context["windowsOptions"])
-    if "appArmorProfile" in context:
-        app_armor(e, f"{field}.appArmorProfile", context["appArmorProfile"])
-    if "supplementalGroupsPolicy" in context:
-        e.enum(f"{field}.supplementalGroupsPolicy", context["supplementalGroupsPolicy"], ("Merge", "Strict"))
-    if "seLinuxChangePolicy" in context:
-        e.enum(f"{field}.seLinuxChangePolicy", context["seLinuxChangePolicy"], ("Recursive",))
+    _sysctls(e, field, context, spec)
+    present(e, field, context, _POD)
 
 
-def _sysctls(e: Errors, field: str, sysctls: Any, spec: Object) -> None:
+def _sysctls(e: Errors, field: str, context: Object, spec: Object) -> None:
     seen: set[str] = set()
-    for i, sysctl in enumerate(sysctls):
-        at, name = f"{field}[{i}].name", sysctl.get("name") or ""
+    for here, sysctl in each(field, context, "sysctls"):
+        at, name = f"{here}.name", sysctl.get("name") or ""
         if not name:
             e.required(at)
         elif len(name) > 253 or not re.match(_SYSCTL, name):
@@ -174,7 +160,7 @@ def _sysctls(e: Errors, field: str, sysctls: Any, spec: Object) -> None:
         dotted = name.replace("/", ".")
         if spec.get("hostNetwork") and dotted.startswith("net."):
             e.invalid(at, name, "may not be specified when 'hostNetwork' is true")
-        elif spec.get("hostIPC") and dotted.startswith(_IPC_SYSCTLS):
+        elif spec.get("hostIPC") and (dotted == "kernel.sem" or dotted.startswith(_IPC_SYSCTLS)):
             e.invalid(at, name, "may not be specified when 'hostIPC' is true")
 
 
@@ -211,12 +197,8 @@ def operating_system(e: Errors, field: str, spec: Object) -> None:
     name = (spec.get("os") or {}).get("name") or ""
     if not e.need(f"{field}.os.name", name):
         return
-    if name not in ("linux", "windows"):
-        e.unsupported(f"{field}.os", name, ("linux", "windows"))
-    elif name == "linux":
-        _linux(e, field, spec)
-    else:
-        _windows(e, field, spec)
+    if e.enum(f"{field}.os", name, tuple(_OF)):
+        _OF[name](e, field, spec)
 
 
 def _linux(e: Errors, field: str, spec: Object) -> None:
@@ -228,14 +210,15 @@ def _linux(e: Errors, field: str, spec: Object) -> None:
 def _windows(e: Errors, field: str, spec: Object) -> None:
     context = spec.get("securityContext") or {}
     for name in LINUX_ONLY_POD:
-        if name.startswith("^"):
-            value = spec.get(name[1:])
-            if value or (value is False and name in ("^hostUsers", "^shareProcessNamespace")):
-                e.forbidden(f"{field}.{name[1:]}", "cannot be set for a windows pod")
-        elif name in context:
-            e.forbidden(f"{field}.securityContext.{name}", "cannot be set for a windows pod")
+        own = name.removeprefix("^")
+        if name in context:
+            e.forbidden(f"{field}.securityContext.{name}", _WINDOWS)
+        elif own != name and (spec.get(own) or (spec.get(own) is False and own in ("hostUsers", "shareProcessNamespace"))):
+            e.forbidden(f"{field}.{own}", _WINDOWS)
     for part, at in containers(spec, field):
-        own = part.get("securityContext") or {}
         for name in LINUX_ONLY_CONTAINER:
-            if name in own:
-                e.forbidden(f"{at}.securityContext.{name}", "cannot be set for a windows pod")
+            if name in (part.get("securityContext") or {}):
+                e.forbidden(f"{at}.securityContext.{name}", _WINDOWS)
+
+
+_OF: dict[str, Rule] = {"linux": _linux, "windows": _windows}
