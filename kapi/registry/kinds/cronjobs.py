@@ -5,14 +5,13 @@ from typing import Any
 
 from kapi.objects import cron, duration, time
 from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules
+from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import (
     TemplateStrategy,
     container_cells,
     default_template,
-    set_absent,
-    set_empty,
     shown_selector,
     spec_of,
     status_of,

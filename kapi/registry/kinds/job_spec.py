@@ -5,8 +5,8 @@ from typing import Any
 from kapi.objects import names
 from kapi.registry.kinds import job_policies, pod_spec
 from kapi.registry.kinds.job_policies import shown
+from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors
-from kapi.registry.kinds.workloads import set_absent, set_empty
 
 Object = dict[str, Any]
 

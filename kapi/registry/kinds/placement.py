@@ -1,11 +1,10 @@
 """Where a pod may run: node selectors, affinity, tolerations, taints and topology spread, as stock checks them."""
 
-import re
 from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import internal, rules
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, Rule, each, one_of, present
 
 Object = dict[str, Any]
 
@@ -24,28 +23,25 @@ def _weight(e: Errors, field: str, term: Object) -> None:
 
 
 def _node_affinity(e: Errors, field: str, part: Object) -> None:
-    required = part.get(REQUIRED)
-    if required is not None:
-        rules.node_selector(e, f"{field}.{REQUIRED}", required)
-    for i, term in enumerate(part.get(PREFERRED) or ()):
-        at = f"{field}.{PREFERRED}[{i}]"
+    present(e, field, part, {REQUIRED: rules.node_selector})
+    for at, term in each(field, part, PREFERRED):
         _weight(e, at, term)
         rules.node_selector_term(e, f"{at}.preference", term.get("preference") or {}, values=False)
 
 
-def _label_keys(e: Errors, field: str, keys: list[str], selector: Object | None) -> None:
-    if keys and selector is None:
-        e.forbidden(field, _NO_SELECTOR)
+def _label_keys(e: Errors, field: str, part: Object, name: str) -> None:
+    if part.get(name) and part.get("labelSelector") is None:
+        e.forbidden(f"{field}.{name}", _NO_SELECTOR)
         return
-    for i, key in enumerate(keys):
-        e.qualified(f"{field}[{i}]", key)
+    for at, key in each(field, part, name):
+        e.qualified(at, key)
 
 
 def match_label_keys(e: Errors, field: str, part: Object) -> None:
     """Keys whose values the pod's own labels give: valid, not selected for otherwise, not excluded at once."""
     keys, others, selector = part.get("matchLabelKeys") or [], part.get("mismatchLabelKeys") or [], part.get("labelSelector")
-    _label_keys(e, f"{field}.matchLabelKeys", keys, selector)
-    _label_keys(e, f"{field}.mismatchLabelKeys", others, selector)
+    _label_keys(e, field, part, "matchLabelKeys")
+    _label_keys(e, field, part, "mismatchLabelKeys")
     if keys and selector:
         seen = set(selector.get("matchLabels") or ())
         for expression in selector.get("matchExpressions") or ():
@@ -70,31 +66,18 @@ def _pod_term(e: Errors, field: str, term: Object) -> None:
 
 
 def _pod_affinity(e: Errors, field: str, part: Object) -> None:
-    for i, term in enumerate(part.get(REQUIRED) or ()):
-        _pod_term(e, f"{field}.{REQUIRED}[{i}]", term)
-    for i, term in enumerate(part.get(PREFERRED) or ()):
-        at = f"{field}.{PREFERRED}[{i}]"
+    for at, term in each(field, part, REQUIRED):
+        _pod_term(e, at, term)
+    for at, term in each(field, part, PREFERRED):
         _weight(e, at, term)
         _pod_term(e, f"{at}.podAffinityTerm", term.get("podAffinityTerm") or {})
 
 
+_AFFINITIES: dict[str, Rule] = {"nodeAffinity": _node_affinity, "podAffinity": _pod_affinity, "podAntiAffinity": _pod_affinity}
+
+
 def affinity(e: Errors, field: str, part: Object) -> None:
-    if "nodeAffinity" in part:
-        _node_affinity(e, f"{field}.nodeAffinity", part["nodeAffinity"])
-    for kind in ("podAffinity", "podAntiAffinity"):
-        if kind in part:
-            _pod_affinity(e, f"{field}.{kind}", part[kind])
-
-
-def effect(e: Errors, field: str, value: str) -> None:
-    if value not in EFFECTS:
-        e.unsupported(field, value, EFFECTS, sort=False)
-
-
-def _integer(value: str) -> list[str]:
-    if not re.fullmatch(r"0|-?[1-9][0-9]*", value):
-        return ["must be a valid decimal integer in canonical form"]
-    return [] if -(2**63) <= int(value) < 2**63 else [f'strconv.ParseInt: parsing "{value}": value out of range']
+    present(e, field, part, _AFFINITIES)
 
 
 def tolerations(e: Errors, field: str, listed: list[Object]) -> None:
@@ -107,9 +90,7 @@ def tolerations(e: Errors, field: str, listed: list[Object]) -> None:
         if "tolerationSeconds" in part and part.get("effect") != "NoExecute":
             e.invalid(f"{at}.effect", part.get("effect") or "", "effect must be 'NoExecute' when `tolerationSeconds` is set")
         if operator in ("Equal", ""):
-            bad = names.label_value(value)
-            if bad:
-                e.invalid(f"{at}.operator", value, ";".join(bad))
+            _value(e, f"{at}.operator", value)
         elif operator == "Exists":
             if value:
                 e.invalid(f"{at}.operator", value, "value must be empty when `operator` is 'Exists'")
@@ -118,7 +99,13 @@ def tolerations(e: Errors, field: str, listed: list[Object]) -> None:
         else:
             e.unsupported(f"{at}.operator", operator, ("Equal", "Exists"))
         if part.get("effect"):
-            effect(e, f"{at}.effect", part["effect"])
+            e.enum(f"{at}.effect", part["effect"], EFFECTS, sort=False)
+
+
+def _value(e: Errors, field: str, value: str) -> None:
+    """The value of a taint: all that is wrong with it is one cause."""
+    if bad := names.label_value(value):
+        e.invalid(field, value, ";".join(bad))
 
 
 def taints(e: Errors, field: str, listed: list[Object]) -> None:
@@ -126,36 +113,31 @@ def taints(e: Errors, field: str, listed: list[Object]) -> None:
     for i, taint in enumerate(listed):
         at, key, value, what = f"{field}[{i}]", taint.get("key") or "", taint.get("value") or "", taint.get("effect") or ""
         e.qualified(f"{at}.key", key)
-        bad = names.label_value(value)
-        if bad:
-            e.invalid(f"{at}.value", value, ";".join(bad))
-        if e.need(f"{at}.effect", what):
-            effect(e, f"{at}.effect", what)
+        _value(e, f"{at}.value", value)
+        e.enum(f"{at}.effect", what, EFFECTS, need="", sort=False)
         if (what, key) in seen:
             e.duplicate(at, internal.to_internal("Taint", taint))
             e[-1] = e[-1]._replace(message=f"{e[-1].message}: taints must be unique by key and effect pair")
         seen.add((what, key))
 
 
+_POLICIES: dict[str, Rule] = {"nodeAffinityPolicy": one_of("Honor", "Ignore"), "nodeTaintsPolicy": one_of("Honor", "Ignore")}
+
+
 def topology_spread(e: Errors, field: str, listed: list[Object]) -> None:
     for i, part in enumerate(listed):
-        at, skew, key, action = f"{field}[{i}]", part.get("maxSkew") or 0, part.get("topologyKey") or "", part.get("whenUnsatisfiable")
-        action = action or ""
-        if skew <= 0:
-            e.invalid(f"{at}.maxSkew", skew, "must be greater than zero")
+        at, key, action = f"{field}[{i}]", part.get("topologyKey") or "", part.get("whenUnsatisfiable") or ""
+        e.at_least(f"{at}.maxSkew", part.get("maxSkew") or 0, 1, "must be greater than zero")
         e.need(f"{at}.topologyKey", key, "can not be empty")
         e.enum(f"{at}.whenUnsatisfiable", action, ("DoNotSchedule", "ScheduleAnyway"))
         if any((p.get("topologyKey") or "", p.get("whenUnsatisfiable") or "") == (key, action) for p in listed[i + 1 :]):
             e.duplicate(f"{at}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}")
         if "minDomains" in part:
-            if part["minDomains"] <= 0:
-                e.invalid(f"{at}.minDomains", part["minDomains"], "must be greater than zero")
+            e.at_least(f"{at}.minDomains", part["minDomains"], 1, "must be greater than zero")
             if action != "DoNotSchedule":
-                e.invalid(f"{at}.minDomains", part["minDomains"],
-                          f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}")
-        for policy in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
-            if policy in part:
-                e.enum(f"{at}.{policy}", part[policy], ("Honor", "Ignore"))
+                text = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
+                e.invalid(f"{at}.minDomains", part["minDomains"], text)
+        present(e, at, part, _POLICIES)
         match_label_keys(e, at, {k: v for k, v in part.items() if k != "mismatchLabelKeys"})
         rules.label_selector(e, f"{at}.labelSelector", part.get("labelSelector"))
 

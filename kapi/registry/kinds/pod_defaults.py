@@ -4,7 +4,8 @@
 Container images are read only for their tag, which decides the pull policy.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kapi.objects import quantity
@@ -12,21 +13,31 @@ from kapi.objects import quantity
 Object = dict[str, Any]
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-_PROBE_NUMBERS = (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3))
-_FILE_MODE = 0o644
+_PROBE_NUMBERS = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 _VOLUMES: dict[str, Object] = {
-    "secret": {"defaultMode": _FILE_MODE},
-    "configMap": {"defaultMode": _FILE_MODE},
-    "downwardAPI": {"defaultMode": _FILE_MODE},
-    "projected": {"defaultMode": _FILE_MODE},
+    **{kind: {"defaultMode": 0o644} for kind in ("secret", "configMap", "downwardAPI", "projected")},
     "hostPath": {"type": ""},
     "iscsi": {"iscsiInterface": "default"},
     "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
     "azureDisk": {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
     "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
 }
+_PART = re.compile("[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?").fullmatch
 _TOKEN_SECONDS = 3600
 _CERTIFICATE_SECONDS = 86400
+
+
+def set_absent(part: Object, **values: Any) -> None:
+    for name, value in values.items():
+        if part.get(name) is None:
+            part[name] = value
+
+
+def set_empty(part: Object, **values: Any) -> None:
+    """Fields that are no pointers: the empty text is as good as nothing."""
+    for name, value in values.items():
+        if not part.get(name):
+            part[name] = value
 
 
 def pull_policy(image: str) -> str:
@@ -47,12 +58,7 @@ def _readable(image: str) -> bool:
     host, slash, rest = path.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         path = rest
-    parts = path.split("/")
-    return len(path) <= 255 and all(p and p == p.lower() and p[0].isalnum() and p[-1].isalnum() and _plain(p) for p in parts)
-
-
-def _plain(part: str) -> bool:
-    return all(c.isascii() and (c.isalnum() or c in "._-") for c in part)
+    return len(path) <= 255 and all(map(_PART, path.split("/")))
 
 
 def resources(part: Object) -> None:
@@ -66,47 +72,35 @@ def resources(part: Object) -> None:
 
 
 def _handler(action: Object) -> None:
-    http = action.get("httpGet")
-    if http is not None:
-        if not http.get("path"):
-            http["path"] = "/"
-        if not http.get("scheme"):
-            http["scheme"] = "HTTP"
+    if "httpGet" in action:
+        set_empty(action["httpGet"], path="/", scheme="HTTP")
 
 
 def _probe(probe: Object) -> None:
-    for name, value in _PROBE_NUMBERS:
-        if not probe.get(name):
-            probe[name] = value
+    set_empty(probe, **_PROBE_NUMBERS)
     _handler(probe)
-    grpc = probe.get("grpc")
-    if grpc is not None:
-        grpc.setdefault("service", "")
+    if "grpc" in probe:
+        probe["grpc"].setdefault("service", "")
 
 
-def _env(variables: list[Object]) -> None:
-    for variable in variables:
-        source = variable.get("valueFrom")
-        if not source:
-            continue
-        if "fieldRef" in source and not source["fieldRef"].get("apiVersion"):
-            source["fieldRef"]["apiVersion"] = "v1"
-        if "fileKeyRef" in source:
-            source["fileKeyRef"].setdefault("optional", False)
+def _references(parts: Iterable[Object]) -> None:
+    """Variables and files that stand for fields of the pod, or for keys of files."""
+    for part in parts:
+        if "fieldRef" in part:
+            set_empty(part["fieldRef"], apiVersion="v1")
+        if "fileKeyRef" in part:
+            part["fileKeyRef"].setdefault("optional", False)
 
 
 def container(part: Object) -> None:
     """The defaults of one container of any sort."""
-    for name, value in (("terminationMessagePath", "/dev/termination-log"), ("terminationMessagePolicy", "File")):
-        if not part.get(name):
-            part[name] = value
+    set_empty(part, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File")
     if not part.get("imagePullPolicy"):
         part["imagePullPolicy"] = pull_policy(part.get("image") or "")
     for port in part.get("ports") or ():
-        if not port.get("protocol"):
-            port["protocol"] = "TCP"
+        set_empty(port, protocol="TCP")
     if part.get("env"):
-        _env(part["env"])
+        _references(variable["valueFrom"] for variable in part["env"] if variable.get("valueFrom"))
     if part.get("resources"):
         resources(part["resources"])
     for name in _PROBES:
@@ -117,18 +111,12 @@ def container(part: Object) -> None:
             _handler(handler)
 
 
-def _files(items: list[Object] | None) -> None:
-    for item in items or ():
-        if "fieldRef" in item and not item["fieldRef"].get("apiVersion"):
-            item["fieldRef"]["apiVersion"] = "v1"
-
-
 def _projections(sources: list[Object] | None) -> None:
     for source in sources or ():
         if "serviceAccountToken" in source:
             source["serviceAccountToken"].setdefault("expirationSeconds", _TOKEN_SECONDS)
         if "downwardAPI" in source:
-            _files(source["downwardAPI"].get("items"))
+            _references(source["downwardAPI"].get("items") or ())
         if "podCertificate" in source:
             source["podCertificate"].setdefault("maxExpirationSeconds", _CERTIFICATE_SECONDS)
 
@@ -140,10 +128,10 @@ def volume(part: Object) -> None:
     for kind in kinds:
         source = part[kind]
         for name, value in _VOLUMES.get(kind, {}).items():
-            if source.get(name) is None or (source[name] == "" and value):
+            if source.get(name) in (None, ""):
                 source[name] = value
         if kind == "downwardAPI":
-            _files(source.get("items"))
+            _references(source.get("items") or ())
         elif kind == "projected":
             _projections(source.get("sources"))
         elif kind == "image" and not source.get("pullPolicy"):
@@ -161,16 +149,8 @@ def containers(spec: Object) -> Iterator[Object]:
 
 def template(spec: Object) -> None:
     """The defaults of a pod spec, wherever it is."""
-    if not spec.get("restartPolicy"):
-        spec["restartPolicy"] = "Always"
-    if not spec.get("dnsPolicy"):
-        spec["dnsPolicy"] = "ClusterFirst"
-    if not spec.get("schedulerName"):
-        spec["schedulerName"] = "default-scheduler"
-    if "terminationGracePeriodSeconds" not in spec:
-        spec["terminationGracePeriodSeconds"] = 30
-    if "securityContext" not in spec:
-        spec["securityContext"] = {}
+    set_empty(spec, restartPolicy="Always", dnsPolicy="ClusterFirst", schedulerName="default-scheduler")
+    set_absent(spec, terminationGracePeriodSeconds=30, securityContext={})
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
@@ -202,8 +182,7 @@ def _pod_requests(spec: Object) -> None:
             asked = quantity.add(asked, ((part.get("resources") or {}).get("requests") or {}).get(name))
         if quantity.compare(asked, None) > 0:
             requests.setdefault(name, asked)
-    for name, amount in limits.items():
-        requests.setdefault(name, amount)
+    _limits_to_requests(spec)
 
 
 def switched_off(spec: Object) -> None:
@@ -230,8 +209,7 @@ def pod(spec: Object) -> None:
             _limits_to_requests(part)
             if spec.get("hostNetwork"):
                 for port in part.get("ports") or ():
-                    if not port.get("hostPort"):
-                        port["hostPort"] = port.get("containerPort") or 0
+                    set_empty(port, hostPort=port.get("containerPort") or 0)
     if spec.get("resources"):
         _pod_requests(spec)
     spec.setdefault("enableServiceLinks", True)

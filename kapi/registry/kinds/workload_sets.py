@@ -4,6 +4,7 @@ from typing import Any
 
 from kapi.objects import labels, names
 from kapi.registry.kinds import internal, pod_spec, rules
+from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors, amount, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.volume_claims import claim_spec
@@ -16,8 +17,6 @@ from kapi.registry.kinds.workloads import (
     ready_cell,
     selector,
     selector_stays,
-    set_absent,
-    set_empty,
     shown_selector,
     spec_of,
     template_of,

@@ -8,6 +8,7 @@ from typing import Any
 
 from kapi.objects import labels, names
 from kapi.registry.kinds import internal, pod_defaults, pod_spec, pod_warnings, rules
+from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Checked, Errors, amount
 from kapi.registry.kinds.tables import COLUMNS
 
@@ -32,19 +33,6 @@ def default_template(part: Object) -> None:
     """A PodTemplateSpec is filled in wherever one is."""
     part.setdefault("metadata", {})
     pod_defaults.template(part.setdefault("spec", {}))
-
-
-def set_absent(part: Object, **values: Any) -> None:
-    for name, value in values.items():
-        if part.get(name) is None:
-            part[name] = value
-
-
-def set_empty(part: Object, **values: Any) -> None:
-    """Fields that are no pointers: the empty text is as good as nothing."""
-    for name, value in values.items():
-        if not part.get(name):
-            part[name] = value
 
 
 def shown_selector(selector: Object | None) -> Object | None:
