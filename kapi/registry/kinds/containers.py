@@ -4,21 +4,18 @@
 Resources, security contexts and probes have files of their own.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapi.objects import causes, names
+from kapi.objects import names
 from kapi.registry.kinds import container_resources, field_refs, handlers, security, volumes
 from kapi.registry.kinds.paths import backsteps, descending
-from kapi.registry.kinds.rules import PROTOCOLS, Errors
+from kapi.registry.kinds.rules import PROTOCOLS, Errors, Rule, each, filled, one_of, present
 
 Object = dict[str, Any]
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
 MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
-RESTART_ACTIONS = ("Restart", "RestartAllContainers")
-PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
 READ_ONLY_MODES = ("Disabled", "Enabled", "IfPossible")
 ENV_SOURCES = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
 ONE_ONLY = "may not have more than one field specified at a time"
@@ -68,18 +65,12 @@ def _file_key_ref(e: Errors, at: str, ref: Object) -> None:
         backsteps(e, f"{at}.path", ref["path"])
 
 
-def _env_field(e: Errors, at: str, ref: Object) -> None:
-    field_refs.field_ref(e, at, ref, field_refs.ENV_FIELDS)
-
-
-def _env_resource(e: Errors, at: str, ref: Object) -> None:
-    field_refs.resource_ref(e, at, ref, of_file=False)
-
-
-_SOURCES: dict[str, Callable[[Errors, str, Object], None]] = {
-    "fieldRef": _env_field, "resourceFieldRef": _env_resource, "configMapKeyRef": _key_ref, "secretKeyRef": _key_ref,
-    "fileKeyRef": _file_key_ref,
-}
+_SOURCES: dict[str, Rule] = {
+    "fieldRef": lambda e, at, ref: field_refs.field_ref(e, at, ref, field_refs.ENV_FIELDS),
+    "resourceFieldRef": lambda e, at, ref: field_refs.resource_ref(e, at, ref, of_file=False),
+    "configMapKeyRef": _key_ref, "secretKeyRef": _key_ref, "fileKeyRef": _file_key_ref,
+}  # fmt: skip
+_MODES: dict[str, Rule] = {"mountPropagation": one_of("Bidirectional", "HostToContainer", "None")}
 
 
 def _env(e: Errors, at: str, variables: list[Object]) -> None:
@@ -91,8 +82,7 @@ def _env(e: Errors, at: str, variables: list[Object]) -> None:
             continue
         path = f"{at}[{i}].valueFrom"
         found = [kind for kind in _SOURCES if kind in source]
-        for kind in found:
-            _SOURCES[kind](e, f"{path}.{kind}", source[kind])
+        present(e, path, source, _SOURCES)
         if not found:
             e.invalid(path, "", ENV_SOURCES)
         elif variable.get("value"):
@@ -103,8 +93,7 @@ def _env(e: Errors, at: str, variables: list[Object]) -> None:
 
 def _env_from(e: Errors, at: str, sources: list[Object]) -> None:
     for i, source in enumerate(sources):
-        if source.get("prefix"):
-            e.text(f"{at}[{i}].prefix", source["prefix"], names.env_name)
+        e.optional(f"{at}[{i}]", source, "prefix", names.env_name)
         found = [kind for kind in ("configMapRef", "secretRef") if kind in source]
         for kind in found:
             e.named(f"{at}[{i}].{kind}.name", source[kind].get("name") or "", _subdomain_prefix)
@@ -126,7 +115,7 @@ def _mounts(e: Errors, at: str, part: Object, context: Context) -> None:
         if not name:
             e.required(f"{at}[{i}].name")
         if name not in context.volumes:
-            e.append(causes.not_found(f"{at}[{i}].name", name))
+            e.not_found(f"{at}[{i}].name", name)
         if not path:
             e.required(f"{at}[{i}].mountPath")
         if path in seen:
@@ -148,10 +137,9 @@ def _mount_options(e: Errors, at: str, i: int, mount: Object, part: Object) -> N
         if sub:
             e.invalid(f"{at}[{i}].subPathExpr", expression, "subPathExpr and subPath are mutually exclusive")
         descending(e, f"{at}.subPathExpr", expression)
-    if propagation is not None:
-        e.enum(f"{at}.mountPropagation", propagation, PROPAGATIONS)
-        if propagation == "Bidirectional" and not (part.get("securityContext") or {}).get("privileged"):
-            e.forbidden(f"{at}.mountPropagation", "Bidirectional mount propagation is available only to privileged containers")
+    present(e, at, mount, _MODES)
+    if propagation == "Bidirectional" and not (part.get("securityContext") or {}).get("privileged"):
+        e.forbidden(f"{at}.mountPropagation", "Bidirectional mount propagation is available only to privileged containers")
     mode = mount.get("recursiveReadOnly")
     if mode in ("Enabled", "IfPossible"):
         if not mount.get("readOnly"):
@@ -164,8 +152,7 @@ def _mount_options(e: Errors, at: str, i: int, mount: Object, part: Object) -> N
 
 def _devices(e: Errors, at: str, part: Object, context: Context) -> None:
     mounts = {m.get("name") or "": m.get("mountPath") or "" for m in part.get("volumeMounts") or ()}
-    seen_names: set[str] = set()
-    seen_paths: set[str] = set()
+    seen_names, seen_paths = set[str](), set[str]()
     for i, device in enumerate(part["volumeDevices"]):
         name, path, here = device.get("name") or "", device.get("devicePath") or "", f"{at}[{i}]"
         volume = context.volumes.get(name)
@@ -173,7 +160,7 @@ def _devices(e: Errors, at: str, part: Object, context: Context) -> None:
         if name in seen_names:
             e.invalid(f"{here}.name", name, "must be unique")
         if volume is None:
-            e.append(causes.not_found(f"{here}.name", name))
+            e.not_found(f"{here}.name", name)
         elif "persistentVolumeClaim" not in volume and "ephemeral" not in volume:
             e.invalid(f"{here}.name", name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode")
         e.need(f"{here}.devicePath", path)
@@ -209,17 +196,18 @@ def _restart_rules(e: Errors, at: str, part: Object) -> None:
         e.enum(f"{at}.restartPolicy", policy, RESTART_POLICIES)
     elif listed:
         e.required(f"{at}.restartPolicy", "must specify restartPolicy when restart rules are used")
-    if len(listed) > 20:
-        e.too_many(f"{at}.restartPolicyRules", len(listed), 20)
-    for i, rule in enumerate(listed):
-        here, codes = f"{at}.restartPolicyRules[{i}]", rule.get("exitCodes")
-        e.enum(f"{here}.action", rule.get("action"), RESTART_ACTIONS)
+    e.most(f"{at}.restartPolicyRules", listed, 20)
+    for here, rule in each(at, part, "restartPolicyRules"):
+        codes = rule.get("exitCodes")
+        e.enum(f"{here}.action", rule.get("action"), ("Restart", "RestartAllContainers"))
         if codes is None:
             e.required(f"{here}.exitCodes", "must be specified")
             continue
         e.enum(f"{here}.exitCodes.operator", codes.get("operator"), ("In", "NotIn"))
-        if len(codes.get("values") or ()) > 255:
-            e.too_many(f"{here}.exitCodes.values", len(codes["values"]), 255)
+        e.most(f"{here}.exitCodes.values", codes.get("values") or (), 255)
+
+
+_LISTS: dict[str, Rule] = {"ports": _ports, "env": _env, "envFrom": _env_from}
 
 
 def common(e: Errors, at: str, part: Object, context: Context) -> None:
@@ -228,15 +216,8 @@ def common(e: Errors, at: str, part: Object, context: Context) -> None:
     if not part.get("image"):
         e.required(f"{at}.image")
     if part.get("terminationMessagePolicy") not in MESSAGE_POLICIES:
-        policy = part.get("terminationMessagePolicy") or ""
-        if e.need(f"{at}.terminationMessagePolicy", policy):
-            e.unsupported(f"{at}.terminationMessagePolicy", policy, MESSAGE_POLICIES, sort=False)
-    if part.get("ports"):
-        _ports(e, f"{at}.ports", part["ports"])
-    if part.get("env"):
-        _env(e, f"{at}.env", part["env"])
-    if part.get("envFrom"):
-        _env_from(e, f"{at}.envFrom", part["envFrom"])
+        e.enum(f"{at}.terminationMessagePolicy", part.get("terminationMessagePolicy"), MESSAGE_POLICIES, need="", sort=False)
+    filled(e, at, part, _LISTS)
     if part.get("volumeMounts"):
         _mounts(e, f"{at}.volumeMounts", part, context)
     if part.get("volumeDevices"):
@@ -305,10 +286,10 @@ def init(e: Errors, at: str, containers: list[Object], context: Context) -> None
         for kind in ONLY_SIDECARS:
             if kind in part:
                 e.forbidden(f"{here}.{kind}", "may not be set for init containers without restartPolicy=Always")
-        for j, policy in enumerate(part.get("resizePolicy") or ()):
+        for where, policy in each(here, part, "resizePolicy"):
             if policy.get("restartPolicy") == "RestartContainer":
-                e.invalid(f"{here}.resizePolicy[{j}].restartPolicy", "RestartContainer",
-                          "must not be set to 'RestartContainer' for non-sidecar initContainers")
+                text = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+                e.invalid(f"{where}.restartPolicy", "RestartContainer", text)
 
 
 def whitespace(e: Errors, at: str, part: Object) -> None:
@@ -326,11 +307,10 @@ def ephemeral(e: Errors, at: str, containers: list[Object], context: Context) ->
         whitespace(e, here, part)
         e.unique(f"{here}.name", part.get("name") or "", taken)
         if target and target not in context.names:
-            e.append(causes.not_found(f"{here}.targetContainerName", target))
+            e.not_found(f"{here}.targetContainerName", target)
         for kind in NOT_EPHEMERAL:
             if part.get(kind) or (isinstance(part.get(kind), dict) and kind != "resources"):
                 e.forbidden(f"{here}.{kind}", "cannot be set for an Ephemeral Container")
-        for j, mount in enumerate(part.get("volumeMounts") or ()):
-            for name in ("subPath", "subPathExpr"):
-                if mount.get(name):
-                    e.forbidden(f"{here}.volumeMounts[{j}].{name}", "cannot be set for an Ephemeral Container")
+        for where, mount in each(here, part, "volumeMounts"):
+            for name in (name for name in ("subPath", "subPathExpr") if mount.get(name)):
+                e.forbidden(f"{where}.{name}", "cannot be set for an Ephemeral Container")

@@ -1,10 +1,9 @@
 """Probes and lifecycle hooks: one way to act each (a command, a request, a connection, a pause), with its numbers."""
 
-from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, Rule
 
 Object = dict[str, Any]
 
@@ -38,7 +37,7 @@ def _socket(e: Errors, field: str, action: Object) -> None:
     e.port_or_name(f"{field}.port", action.get("port", 0))
 
 
-_ACTIONS: dict[str, Callable[[Errors, str, Object], None]] = {"exec": _exec, "httpGet": _http, "tcpSocket": _socket, "grpc": _socket}
+_ACTIONS: dict[str, Rule] = {"exec": _exec, "httpGet": _http, "tcpSocket": _socket, "grpc": _socket}
 
 
 def _handler(e: Errors, field: str, part: Object, grace: int | None) -> None:
@@ -65,8 +64,8 @@ def probe(e: Errors, field: str, part: Object, grace: int | None, kind: str) -> 
         if (part.get(name) or 0) < 0:
             e.non_negative(f"{field}.{name}", part[name])
     seconds = part.get("terminationGracePeriodSeconds")
-    if seconds is not None and seconds <= 0:
-        e.invalid(f"{field}.terminationGracePeriodSeconds", seconds, "must be greater than 0")
+    if seconds is not None:
+        e.at_least(f"{field}.terminationGracePeriodSeconds", seconds, 1, "must be greater than 0")
     if kind == "readinessProbe":
         if seconds is not None:
             e.invalid(f"{field}.terminationGracePeriodSeconds", seconds, "must not be set for readinessProbes")

@@ -146,8 +146,7 @@ def _check_source(spec: Part) -> None:
         elif source == "csi":
             _check_csi(spec.part("csi"))
         else:
-            _, own, check = volumes.SOURCES[source]
-            check(spec.e, spec.path(own), spec.get(source))
+            volumes.source(spec.e, spec.at, source, spec.get(source))
     for source in found[1:]:
         spec.forbidden("cephFS" if source == "cephfs" else source, "may not specify more than 1 volume type")
     if not found:

@@ -5,7 +5,7 @@ from typing import Any
 from kapi.objects import names
 from kapi.registry.kinds import field_refs, internal, rules
 from kapi.registry.kinds.paths import file_mode, key_to_path, unreserved
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, each
 
 Object = dict[str, Any]
 
@@ -38,8 +38,7 @@ def downward_volume(e: Errors, field: str, source: Object) -> None:
 def projected_volume(e: Errors, field: str, volume: Object) -> None:
     file_mode(e, f"{field}.defaultMode", volume.get("defaultMode"))
     taken: set[str] = set()
-    for i, source in enumerate(volume.get("sources") or ()):
-        at = f"{field}.sources[{i}]"
+    for at, source in each(field, volume, "sources"):
         for kind in ("secret", "configMap"):
             if kind in source:
                 _keyed(e, field, f"{at}.{kind}", source[kind], taken)
@@ -65,15 +64,14 @@ def _take(e: Errors, field: str, path: str, shown: str, taken: set[str]) -> None
 def _keyed(e: Errors, volume: str, field: str, source: Object, taken: set[str]) -> None:
     name = source.get("name") or ""
     e.need(f"{field}.name", name)
-    for i, item in enumerate(source.get("items") or ()):
-        key_to_path(e, f"{field}.items[{i}]", item)
+    for at, item in each(field, source, "items"):
+        key_to_path(e, at, item)
         _take(e, volume, item.get("path") or "", name, taken)
 
 
 def _token(e: Errors, volume: str, field: str, source: Object) -> None:
     seconds, path = source.get("expirationSeconds") or 0, source.get("path") or ""
-    if seconds < 600:
-        e.invalid(f"{field}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+    e.at_least(f"{field}.expirationSeconds", seconds, 600, "may not specify a duration less than 10 minutes")
     if seconds > 1 << 32:
         e.invalid(f"{field}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
     if e.need(f"{volume}.path", path):
@@ -95,15 +93,13 @@ def _trust_bundle(e: Errors, volume: str, field: str, source: Object, taken: set
     if name is not None and signer is not None:
         e.invalid(field, internal.to_internal("TrustBundle", source), "only one of name and signerName may be used")
     elif name is not None:
-        if not name:
-            e.required(f"{field}.name", "must be a valid object name")
+        e.need(f"{field}.name", name, "must be a valid object name")
         _bundle_name(e, f"{field}.name", name)
         if selector is not None:
-            e.invalid(f"{field}.labelSelector", internal.to_internal("selector", selector),
-                      "labelSelector must be unset if name is specified")
+            shown = internal.to_internal("selector", selector)
+            e.invalid(f"{field}.labelSelector", shown, "labelSelector must be unset if name is specified")
     elif signer is not None:
-        if not signer:
-            e.required(f"{field}.signerName", "must be a valid signer name")
+        e.need(f"{field}.signerName", signer, "must be a valid signer name")
         signer_name(e, f"{field}.signerName", signer)
         rules.label_selector(e, f"{field}.labelSelector", selector)
     else:
@@ -128,8 +124,7 @@ def signer_name(e: Errors, field: str, signer: str) -> None:
         e.invalid(field, signer, "should be a domain with at least two segments separated by dots")
     for message in names.dns_subdomain(path):
         e.invalid(field, signer, f"validating label \"{path}\": {message}")
-    if len(signer) > 571:
-        e.too_long(field, 571)
+    e.longest(field, signer, 571)
 
 
 def _certificate(e: Errors, volume: str, field: str, source: Object, taken: set[str]) -> None:
@@ -138,14 +133,12 @@ def _certificate(e: Errors, volume: str, field: str, source: Object, taken: set[
     for key in source.get("userAnnotations") or ():
         for message in names.qualified_name(key.lower()):
             e.invalid(f"{field}.userAnnotations", key, message)
-    if key_type not in KEY_TYPES:
-        e.unsupported(f"{field}.keyType", key_type, KEY_TYPES, sort=False)
+    e.enum(f"{field}.keyType", key_type, KEY_TYPES, sort=False)
     if seconds is not None:
         longest = _SECONDS[2] if signer.partition("/")[0].endswith("kubernetes.io") else _SECONDS[1]
-        if seconds < _SECONDS[0]:
-            e.invalid(f"{field}.maxExpirationSeconds", seconds, f"if provided, maxExpirationSeconds must be >= {_SECONDS[0]}")
-        if seconds > longest:
-            e.invalid(f"{field}.maxExpirationSeconds", seconds, f"if provided, maxExpirationSeconds must be <= {longest}")
+        limit = f">= {_SECONDS[0]}" if seconds < _SECONDS[0] else f"<= {longest}"
+        if not _SECONDS[0] <= seconds <= longest:
+            e.invalid(f"{field}.maxExpirationSeconds", seconds, f"if provided, maxExpirationSeconds must be {limit}")
     wanted = [name for name in ("credentialBundlePath", "keyPath", "certificateChainPath") if source.get(name)]
     for name in wanted:
         unreserved(e, f"{field}.{name}", source[name])

@@ -5,21 +5,18 @@ since a second source is reported where stock would meet it. Projected volumes h
 """
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.kinds import projections
 from kapi.registry.kinds.paths import backsteps, descending, file_mode, key_to_path
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, Rule, each, one_of, present
 from kapi.registry.kinds.volume_claims import claim_template
 
 Object = dict[str, Any]
-Check = Callable[[Errors, str, Object], None]
 
 HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-_PARTITION = (0, 255, "must be between 1 and 255, inclusive")
 _ISCSI_NAMES = {
     "iqn": re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9\-.]+)(:[^,;*&$|\s]+)$").search,
     "eui": re.compile(r"^eui.[A-Za-z0-9]{16}$").search,
@@ -30,61 +27,48 @@ _AZURE_MANAGED = "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/
 _AZURE_BLOB = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
 
 
-def _needs(*wanted: str) -> Check:
-    """A source of which some fields must be set."""
+def _needs(*wanted: str, then: Rule | None = None) -> Rule:
+    """A source of which some fields must be set, and what else is asked of it."""
 
     def check(e: Errors, field: str, source: Object) -> None:
         for name in wanted:
             e.need(f"{field}.{name}", source.get(name))
+        if then is not None:
+            then(e, field, source)
 
     return check
 
 
-
 def _empty_dir(e: Errors, field: str, source: Object) -> None:
-    limit = source.get("sizeLimit")
-    if limit is not None and quantity.compare(limit, None) < 0:
+    if quantity.compare(source.get("sizeLimit"), None) < 0:
         e.forbidden(f"{field}.sizeLimit", "SizeLimit field must be a valid resource quantity")
 
 
 def _host_path(e: Errors, field: str, source: Object) -> None:
     if e.need(f"{field}.path", source.get("path")):
         backsteps(e, f"{field}.path", source["path"])
-        if "type" in source and source["type"] not in HOST_PATH_TYPES:
-            e.unsupported(f"{field}.type", source["type"], HOST_PATH_TYPES)
+        present(e, field, source, {"type": one_of(*HOST_PATH_TYPES)})
 
 
 def _git_repo(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.repository", source.get("repository"))
     descending(e, f"{field}.directory", source.get("directory") or "")
 
 
-def _disk(name: str) -> Check:
-    def check(e: Errors, field: str, source: Object) -> None:
-        e.need(f"{field}.{name}", source.get(name))
-        partition = source.get("partition") or 0
-        if not _PARTITION[0] <= partition <= _PARTITION[1]:
-            e.invalid(f"{field}.partition", partition, _PARTITION[2])
-
-    return check
+def _disk(e: Errors, field: str, source: Object) -> None:
+    partition = source.get("partition") or 0
+    if not 0 <= partition <= 255:
+        e.invalid(f"{field}.partition", partition, "must be between 1 and 255, inclusive")
 
 
-def _keyed(name: str) -> Check:
+def _keyed(e: Errors, field: str, source: Object) -> None:
     """A Secret or ConfigMap as files."""
-
-    def check(e: Errors, field: str, source: Object) -> None:
-        e.need(f"{field}.{name}", source.get(name))
-        file_mode(e, f"{field}.defaultMode", source.get("defaultMode"))
-        for i, item in enumerate(source.get("items") or ()):
-            key_to_path(e, f"{field}.items[{i}]", item)
-
-    return check
+    file_mode(e, f"{field}.defaultMode", source.get("defaultMode"))
+    for at, item in each(field, source, "items"):
+        key_to_path(e, at, item)
 
 
 def _nfs(e: Errors, field: str, source: Object) -> None:
     path = source.get("path") or ""
-    e.need(f"{field}.server", source.get("server"))
-    e.need(f"{field}.path", path)
     if not path.startswith("/"):
         e.invalid(f"{field}.path", path, "must be an absolute path")
 
@@ -98,19 +82,13 @@ def _iscsi_name(e: Errors, field: str, name: str) -> None:
 
 
 def _iscsi(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.targetPortal", source.get("targetPortal"))
     if e.need(f"{field}.iqn", source.get("iqn")):
         _iscsi_name(e, f"{field}.iqn", source["iqn"])
-    _lun(e, f"{field}.lun", source.get("lun") or 0)
+    e.between(f"{field}.lun", source.get("lun") or 0, 0, 255)
     if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
         e.required(f"{field}.secretRef")
     if source.get("initiatorName") is not None:
         _iscsi_name(e, f"{field}.initiatorname", source["initiatorName"])
-
-
-def _lun(e: Errors, field: str, lun: int) -> None:
-    if not 0 <= lun <= 255:
-        e.invalid(field, lun, "must be between 0 and 255, inclusive")
 
 
 def _fc(e: Errors, field: str, source: Object) -> None:
@@ -122,7 +100,7 @@ def _fc(e: Errors, field: str, source: Object) -> None:
     if targets and source.get("lun") is None:
         e.required(f"{field}.lun", "lun is required if targetWWNs is specified")
     elif targets:
-        _lun(e, f"{field}.lun", source["lun"])
+        e.between(f"{field}.lun", source["lun"], 0, 255)
 
 
 def _flocker(e: Errors, field: str, source: Object) -> None:
@@ -140,11 +118,6 @@ def _secret_reference(e: Errors, field: str, source: Object) -> None:
         e.need(f"{field}.secretRef.name", source["secretRef"].get("name"))
 
 
-def _cinder(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.volumeID", source.get("volumeID"))
-    _secret_reference(e, field, source)
-
-
 def _quobyte(e: Errors, field: str, source: Object) -> None:
     registry = source.get("registry") or ""
     if not registry:
@@ -159,41 +132,33 @@ def _quobyte(e: Errors, field: str, source: Object) -> None:
 
 
 def _flex(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.driver", source.get("driver"))
     for key in source.get("options") or ():
         space = "." + key.partition("/")[0].lower()
         if space.endswith((".kubernetes.io", ".k8s.io")):
             e.invalid(f"{field}.options[{key}]", key, "kubernetes.io and k8s.io namespaces are reserved")
 
 
+_AZURE = {"cachingMode": one_of("None", "ReadOnly", "ReadWrite"), "kind": one_of("Dedicated", "Managed", "Shared")}
+
+
 def _azure_disk(e: Errors, field: str, source: Object) -> None:
-    uri = source.get("diskURI") or ""
-    e.need(f"{field}.diskName", source.get("diskName"))
-    e.need(f"{field}.diskURI", uri)
-    if "cachingMode" in source:
-        e.enum(f"{field}.cachingMode", source["cachingMode"], ("None", "ReadOnly", "ReadWrite"))
-    kind = source.get("kind")
-    if kind is None:
-        return
-    e.enum(f"{field}.kind", kind, ("Dedicated", "Managed", "Shared"))
-    if kind == "Managed" and not uri.startswith("/subscriptions/"):
-        e.unsupported(f"{field}.diskURI", uri, (_AZURE_MANAGED,))
-    if kind != "Managed" and not uri.startswith("https://"):
-        e.unsupported(f"{field}.diskURI", uri, (_AZURE_BLOB,))
+    uri, kind = source.get("diskURI") or "", source.get("kind")
+    present(e, field, source, _AZURE)
+    start, form = ("/subscriptions/", _AZURE_MANAGED) if kind == "Managed" else ("https://", _AZURE_BLOB)
+    if kind is not None and not uri.startswith(start):
+        e.unsupported(f"{field}.diskURI", uri, (form,))
 
 
 def _storageos(e: Errors, field: str, source: Object) -> None:
     e.named(f"{field}.volumeName", source.get("volumeName") or "", names.dns_label)
-    if source.get("volumeNamespace"):
-        e.text(f"{field}.volumeNamespace", source["volumeNamespace"], names.dns_label)
+    e.optional(field, source, "volumeNamespace", names.dns_label)
     _secret_reference(e, field, source)
 
 
 def csi_driver_name(e: Errors, field: str, driver: str) -> None:
     if not e.need(field, driver):
         return
-    if len(driver) > 63:
-        e.too_long(field, 63)
+    e.longest(field, driver, 63)
     for message in names.dns_subdomain(driver.lower()):
         e.invalid(field, driver, message)
 
@@ -219,47 +184,54 @@ def pull_policy(e: Errors, field: str, policy: str | None) -> None:
 
 
 def _image(e: Errors, field: str, source: Object) -> None:
-    e.need(f"{field}.reference", source.get("reference"))
     pull_policy(e, f"{field}.pullPolicy", source.get("pullPolicy"))
 
 
-SOURCES: dict[str, tuple[str, str, Check]] = {
-    # wire name: (name in "more than one", name in its own causes, check), in the order stock looks at them
-    "emptyDir": ("emptyDir", "emptyDir", _empty_dir),
-    "hostPath": ("hostPath", "hostPath", _host_path),
-    "gitRepo": ("gitRepo", "gitRepo", _git_repo),
-    "gcePersistentDisk": ("gcePersistentDisk", "persistentDisk", _disk("pdName")),
-    "awsElasticBlockStore": ("awsElasticBlockStore", "awsElasticBlockStore", _disk("volumeID")),
-    "secret": ("secret", "secret", _keyed("secretName")),
-    "nfs": ("nfs", "nfs", _nfs),
-    "iscsi": ("iscsi", "iscsi", _iscsi),
-    "glusterfs": ("glusterfs", "glusterfs", _needs("endpoints", "path")),
-    "flocker": ("flocker", "flocker", _flocker),
-    "persistentVolumeClaim": ("persistentVolumeClaim", "persistentVolumeClaim", _needs("claimName")),
-    "rbd": ("rbd", "rbd", _needs("monitors", "image")),
-    "cinder": ("cinder", "cinder", _cinder),
-    "cephfs": ("cephFS", "cephfs", _needs("monitors")),
-    "quobyte": ("quobyte", "quobyte", _quobyte),
-    "downwardAPI": ("downwarAPI", "downwardAPI", projections.downward_volume),
-    "fc": ("fc", "fc", _fc),
-    "flexVolume": ("flexVolume", "flexVolume", _flex),
-    "configMap": ("configMap", "configMap", _keyed("name")),
-    "azureFile": ("azureFile", "azureFile", _needs("secretName", "shareName")),
-    "vsphereVolume": ("vsphereVolume", "vsphereVolume", _needs("volumePath")),
-    "photonPersistentDisk": ("photonPersistentDisk", "photonPersistentDisk", _needs("pdID")),
-    "portworxVolume": ("portworxVolume", "portworxVolume", _needs("volumeID")),
-    "azureDisk": ("azureDisk", "azureDisk", _azure_disk),
-    "storageos": ("storageos", "storageos", _storageos),
-    "projected": ("projected", "projected", projections.projected_volume),
-    "scaleIO": ("scaleIO", "scaleIO", _needs("gateway", "system", "volumeName")),
-    "csi": ("csi", "csi", _csi),
-    "ephemeral": ("ephemeral", "ephemeral", _ephemeral),
-    "image": ("image", "image", _image),
+SOURCES: dict[str, Rule] = {
+    # by wire name, in the order stock looks at them
+    "emptyDir": _empty_dir,
+    "hostPath": _host_path,
+    "gitRepo": _needs("repository", then=_git_repo),
+    "gcePersistentDisk": _needs("pdName", then=_disk),
+    "awsElasticBlockStore": _needs("volumeID", then=_disk),
+    "secret": _needs("secretName", then=_keyed),
+    "nfs": _needs("server", "path", then=_nfs),
+    "iscsi": _needs("targetPortal", then=_iscsi),
+    "glusterfs": _needs("endpoints", "path"),
+    "flocker": _flocker,
+    "persistentVolumeClaim": _needs("claimName"),
+    "rbd": _needs("monitors", "image"),
+    "cinder": _needs("volumeID", then=_secret_reference),
+    "cephfs": _needs("monitors"),
+    "quobyte": _quobyte,
+    "downwardAPI": projections.downward_volume,
+    "fc": _fc,
+    "flexVolume": _needs("driver", then=_flex),
+    "configMap": _needs("name", then=_keyed),
+    "azureFile": _needs("secretName", "shareName"),
+    "vsphereVolume": _needs("volumePath"),
+    "photonPersistentDisk": _needs("pdID"),
+    "portworxVolume": _needs("volumeID"),
+    "azureDisk": _needs("diskName", "diskURI", then=_azure_disk),
+    "storageos": _storageos,
+    "projected": projections.projected_volume,
+    "scaleIO": _needs("gateway", "system", "volumeName"),
+    "csi": _csi,
+    "ephemeral": _ephemeral,
+    "image": _needs("reference", then=_image),
 }
+_NAMES_OF_SECOND = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+_NAMES_IN_CAUSES = {"gcePersistentDisk": "persistentDisk"}
+"""Where stock's messages call a source something else."""
 _ORDER = {name: i for i, name in enumerate(SOURCES)}
 
 
-def _source(e: Errors, field: str, volume: Object, pod_name: str) -> None:
+def source(e: Errors, at: str, kind: str, value: Object) -> None:
+    """What must hold for a source of that kind at `at`."""
+    SOURCES[kind](e, f"{at}.{_NAMES_IN_CAUSES.get(kind, kind)}", value)
+
+
+def _one_source(e: Errors, field: str, volume: Object, pod_name: str) -> None:
     kinds = [kind for kind in volume if kind in SOURCES]
     if len(kinds) > 1:
         kinds.sort(key=_ORDER.__getitem__)
@@ -267,11 +239,10 @@ def _source(e: Errors, field: str, volume: Object, pod_name: str) -> None:
         e.required(field, "must specify a volume type")
     name = volume.get("name") or ""
     for i, kind in enumerate(kinds):
-        extra, own, check = SOURCES[kind]
         if i:
-            e.forbidden(f"{field}.{extra}", "may not specify more than 1 volume type")
+            e.forbidden(f"{field}.{_NAMES_OF_SECOND.get(kind, kind)}", "may not specify more than 1 volume type")
         else:
-            check(e, f"{field}.{own}", volume[kind])
+            source(e, field, kind, volume[kind])
         if kind == "iscsi" and "initiatorName" in volume[kind] and len(f"{name}:{volume[kind].get('targetPortal') or ''}") > 64:
             e.invalid(f"{field}.name", name, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if"
                       " iscsi.initiatorName is specified.")
@@ -287,7 +258,7 @@ def check(e: Errors, field: str, volumes: list[Object], pod_name: str) -> dict[s
     created = {f"{pod_name}-{v.get('name') or ''}" for v in volumes if "ephemeral" in v} if pod_name else set()
     for i, volume in enumerate(volumes):
         at, before, name = f"{field}[{i}]", len(e), volume.get("name") or ""
-        _source(e, at, volume, pod_name)
+        _one_source(e, at, volume, pod_name)
         e.named(f"{at}.name", name, names.dns_label)
         if name in sound:
             e.duplicate(f"{at}.name", name)
