@@ -5,23 +5,30 @@
 
 from typing import Any
 
-from kapi.objects import causes, names
+from kapi.objects import names
 from kapi.registry.kinds import container_resources, containers, internal, placement, rules, security, volumes
 from kapi.registry.kinds.paths import descending
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, Rule, checked, each, filled, one_of, present
 from kapi.registry.kinds.volume_claims import annotations
 
 Object = dict[str, Any]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-PREEMPTION_POLICIES = ("PreemptLowerPriority", "Never")
 MIRROR = "kubernetes.io/config.mirror"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _LARGEST_INT = 2**31 - 1
+_SUBDOMAIN, _LABEL = checked(names.dns_subdomain), checked(names.dns_label)
+_CLAIMS: dict[str, Rule] = {"resourceClaimName": _SUBDOMAIN, "resourceClaimTemplateName": _SUBDOMAIN}
+_SUBDOMAINS: dict[str, Rule] = {"serviceAccountName": _SUBDOMAIN, "nodeName": _SUBDOMAIN}
+_LABELS: dict[str, Rule] = {"hostname": _LABEL, "subdomain": _LABEL}
+_TAIL: dict[str, Rule] = {
+    "runtimeClassName": _SUBDOMAIN,
+    "preemptionPolicy": one_of("PreemptLowerPriority", "Never", need="", sort=False),
+}
 
 
 def context_of(spec: Object, sound: dict[str, Object]) -> containers.Context:
@@ -35,36 +42,29 @@ def context_of(spec: Object, sound: dict[str, Object]) -> containers.Context:
     )
 
 
-def _resource_claims(e: Errors, at: str, claims: list[Object], mirror: bool) -> None:
+def _resource_claims(e: Errors, at: str, spec: Object, mirror: bool) -> None:
     seen: set[str] = set()
-    for i, claim in enumerate(claims):
-        here, name = f"{at}[{i}]", claim.get("name") or ""
+    for here, claim in each(at, spec, "resourceClaims"):
+        name = claim.get("name") or ""
         if mirror:
             e.forbidden("", "static pods do not support resource claims")
             continue
         if e.need(f"{here}.name", name) and e.unique(f"{here}.name", name, seen):
             e.text(f"{here}.name", name, names.dns_label)
-        chosen = [kind for kind in ("resourceClaimName", "resourceClaimTemplateName") if kind in claim]
+        chosen = [kind for kind in _CLAIMS if kind in claim]
         if len(chosen) != 1:
             what = ("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified" if chosen
                     else "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
             e.invalid(here, internal.to_internal("PodResourceClaim", claim), what)
-        for kind in chosen:
-            e.text(f"{here}.{kind}", claim[kind], names.dns_subdomain)
-
-
-def _listed(e: Errors, at: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """An enumeration whose values stock lists in its own order."""
-    if value not in allowed and e.need(at, value):
-        e.unsupported(at, value, allowed, sort=False)
+        present(e, here, claim, _CLAIMS)
 
 
 def _host_network_ports(e: Errors, at: str, spec: Object, is_pod: bool) -> None:
-    for i, part in enumerate(spec.get("containers") or ()):
-        for j, port in enumerate(part.get("ports") or ()):
+    for here, part in each(at, spec, "containers"):
+        for place, port in each(here, part, "ports"):
             host = port.get("hostPort") or 0
             if (is_pod or host) and host != (port.get("containerPort") or 0):
-                e.invalid(f"{at}.containers[{i}].ports[{j}].hostPort", host, "must match `containerPort` when `hostNetwork` is true")
+                e.invalid(f"{place}.hostPort", host, "must match `containerPort` when `hostNetwork` is true")
 
 
 def _dns(e: Errors, at: str, config: Object | None, policy: str) -> None:
@@ -80,63 +80,49 @@ def _dns(e: Errors, at: str, config: Object | None, policy: str) -> None:
     servers, searches = config.get("nameservers") or [], config.get("searches") or []
     if len(servers) > 3:
         e.invalid(f"{at}.nameservers", servers, "must not have more than 3 nameservers")
-    for i, server in enumerate(servers):
-        rules.legacy_ip(e, f"{at}.nameservers[{i}]", server)
+    for here, server in each(at, config, "nameservers"):
+        rules.legacy_ip(e, here, server)
     if len(searches) > 32:
         e.invalid(f"{at}.searches", searches, "must not have more than 32 search paths")
     if len(" ".join(searches)) > 2048:
         e.invalid(f"{at}.searches", searches, "must not have more than 2048 characters (including spaces) in the search list")
-    for i, search in enumerate(searches):
+    for here, search in each(at, config, "searches"):
         if search != ".":
-            e.text(f"{at}.searches[{i}]", search.removesuffix("."), names.dns_subdomain_with_underscore)
-    for i, option in enumerate(config.get("options") or ()):
-        e.need(f"{at}.options[{i}]", option.get("name"), "must not be empty")
+            e.text(here, search.removesuffix("."), names.dns_subdomain_with_underscore)
+    for here, option in each(at, config, "options"):
+        e.need(here, option.get("name"), "must not be empty")
 
 
 def _gates(e: Errors, at: str, spec: Object) -> None:
-    for i, gate in enumerate(spec.get("readinessGates") or ()):
-        e.qualified(f"{at}.readinessGates[{i}].conditionType", gate.get("conditionType") or "")
+    for here, gate in each(at, spec, "readinessGates"):
+        e.qualified(f"{here}.conditionType", gate.get("conditionType") or "")
     seen: set[str] = set()
-    for i, gate in enumerate(spec.get("schedulingGates") or ()):
-        e.qualified(f"{at}.schedulingGates[{i}]", gate.get("name") or "")
-        e.unique(f"{at}.schedulingGates[{i}]", gate.get("name") or "", seen)
+    for here, gate in each(at, spec, "schedulingGates"):
+        e.qualified(here, gate.get("name") or "")
+        e.unique(here, gate.get("name") or "", seen)
 
 
 def _hostname_override(e: Errors, at: str, spec: Object) -> None:
     name, at = spec["hostnameOverride"], f"{at}.hostnameOverride"
-    if spec.get("setHostnameAsFQDN"):
-        e.forbidden(at, "may not be specified when setHostnameAsFQDN is true")
-    if spec.get("hostNetwork"):
-        e.forbidden(at, "may not be specified when hostNetwork is true")
-    if len(name) > 64:
-        e.too_long(at, 64)
+    for other in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(other):
+            e.forbidden(at, f"may not be specified when {other} is true")
+    e.longest(at, name, 64)
     e.text(at, name, names.dns_subdomain)
 
 
-_TEXTS = (
-    # field, check; looked at when not empty, in this order, with other checks in between
-    ("hostname", names.dns_label),
-    ("subdomain", names.dns_label),
-)
-
-
 def _names(e: Errors, at: str, spec: Object) -> None:
-    for name in ("serviceAccountName", "nodeName"):
-        if spec.get(name):
-            e.text(f"{at}.{name}", spec[name], names.dns_subdomain)
-    seconds = spec.get("activeDeadlineSeconds")
-    if seconds is not None and not 1 <= seconds <= _LARGEST_INT:
-        e.invalid(f"{at}.activeDeadlineSeconds", seconds, f"must be between 1 and {_LARGEST_INT}, inclusive")
-    for name, check in _TEXTS:
-        if spec.get(name):
-            e.text(f"{at}.{name}", spec[name], check)
+    filled(e, at, spec, _SUBDOMAINS)
+    if spec.get("activeDeadlineSeconds") is not None:
+        e.between(f"{at}.activeDeadlineSeconds", spec["activeDeadlineSeconds"], 1, _LARGEST_INT)
+    filled(e, at, spec, _LABELS)
 
 
-def _host_aliases(e: Errors, at: str, aliases: list[Object]) -> None:
-    for i, alias in enumerate(aliases):
-        rules.legacy_ip(e, f"{at}[{i}].ip", alias.get("ip") or "")
-        for j, name in enumerate(alias.get("hostnames") or ()):
-            e.text(f"{at}[{i}].hostnames[{j}]", name, names.dns_subdomain)
+def _host_aliases(e: Errors, at: str, spec: Object) -> None:
+    for here, alias in each(at, spec, "hostAliases"):
+        rules.legacy_ip(e, f"{here}.ip", alias.get("ip") or "")
+        for place, name in each(here, alias, "hostnames"):
+            e.text(place, name, names.dns_subdomain)
 
 
 def _file_volumes(e: Errors, at: str, spec: Object) -> None:
@@ -150,48 +136,40 @@ def _file_volumes(e: Errors, at: str, spec: Object) -> None:
             sources = {v.get("name") or "": v for v in spec.get("volumes") or ()} if sources is None else sources
             field, name = f"{here}.env[{i}].valueFrom.fileKeyRef.volumeName", ref.get("volumeName") or ""
             if name not in sources:
-                e.append(causes.not_found(field, name))
+                e.not_found(field, name)
             elif "emptyDir" not in sources[name]:
                 e.invalid(field, name, "referenced volume must be of type emptyDir")
 
 
 def _rare(e: Errors, at: str, spec: Object) -> None:
     """The tail of the spec that few pods have."""
-    for name in ("priorityClassName", "runtimeClassName"):
-        if spec.get(name) or (name == "runtimeClassName" and name in spec):
-            e.text(f"{at}.{name}", spec[name], names.dns_subdomain)
-    if "preemptionPolicy" in spec:
-        _listed(e, f"{at}.preemptionPolicy", spec["preemptionPolicy"], PREEMPTION_POLICIES)
+    e.optional(at, spec, "priorityClassName", names.dns_subdomain)
+    present(e, at, spec, _TAIL)
     if spec.get("overhead"):
         container_resources.requirements(e, f"{at}.overhead", {"limits": spec["overhead"]}, ())
     if "os" in spec:
         security.operating_system(e, at, spec)
     group = spec.get("schedulingGroup")
-    if group is not None:
-        name = group.get("podGroupName")
-        if name is None:
-            e.invalid(f"{at}.schedulingGroup.podGroupName", None, "must specify one of: `podGroupName`")
-        else:
-            e.text(f"{at}.schedulingGroup.podGroupName", name, names.dns_subdomain)
+    if group is not None and group.get("podGroupName") is None:
+        e.invalid(f"{at}.schedulingGroup.podGroupName", None, "must specify one of: `podGroupName`")
+    elif group is not None:
+        e.text(f"{at}.schedulingGroup.podGroupName", group["podGroupName"], names.dns_subdomain)
 
 
 def _settings(e: Errors, at: str, spec: Object, is_pod: bool) -> None:
     if spec.get("hostNetwork"):
         _host_network_ports(e, at, spec, is_pod)
-    _listed(e, f"{at}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
-    _listed(e, f"{at}.dnsPolicy", spec.get("dnsPolicy"), DNS_POLICIES)
-    if spec.get("nodeSelector"):
-        rules.labels(e, f"{at}.nodeSelector", spec["nodeSelector"])
+    e.enum(f"{at}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES, need="", sort=False)
+    e.enum(f"{at}.dnsPolicy", spec.get("dnsPolicy"), DNS_POLICIES, need="", sort=False)
+    filled(e, at, spec, {"nodeSelector": rules.labels})
     if spec.get("securityContext") or spec.get("shareProcessNamespace"):
         security.pod(e, f"{at}.securityContext", spec.get("securityContext") or {}, spec)
-    if "affinity" in spec:
-        placement.affinity(e, f"{at}.affinity", spec["affinity"])
+    present(e, at, spec, {"affinity": placement.affinity})
     if "dnsConfig" in spec or spec.get("dnsPolicy") == "None":
         _dns(e, f"{at}.dnsConfig", spec.get("dnsConfig"), spec.get("dnsPolicy") or "")
     if "readinessGates" in spec or "schedulingGates" in spec:
         _gates(e, at, spec)
-    if spec.get("topologySpreadConstraints"):
-        placement.topology_spread(e, f"{at}.topologySpreadConstraints", spec["topologySpreadConstraints"])
+    filled(e, at, spec, {"topologySpreadConstraints": placement.topology_spread})
 
 
 def spec(e: Errors, at: str, spec: Object, *, pod_name: str = "", is_pod: bool = False, mirror: bool = False) -> None:
@@ -201,7 +179,7 @@ def spec(e: Errors, at: str, spec: Object, *, pod_name: str = "", is_pod: bool =
     listed = spec.get("volumes")
     context = context_of(spec, volumes.check(e, f"{at}.volumes", listed, pod_name) if listed else {})
     if spec.get("resourceClaims"):
-        _resource_claims(e, f"{at}.resourceClaims", spec["resourceClaims"], mirror)
+        _resource_claims(e, at, spec, mirror)
     containers.regular(e, f"{at}.containers", spec.get("containers") or [], context)
     if spec.get("initContainers"):
         containers.init(e, f"{at}.initContainers", spec["initContainers"], context)
@@ -212,15 +190,12 @@ def spec(e: Errors, at: str, spec: Object, *, pod_name: str = "", is_pod: bool =
         container_resources.pod_level(e, f"{at}.resources", spec, context.claims)
     _settings(e, at, spec, is_pod)
     security.host_process(e, at, spec)
-    if spec.get("hostUsers") is False:
-        security.host_users(e, at, spec)
+    security.host_users(e, at, spec)
     if "hostnameOverride" in spec:
         _hostname_override(e, at, spec)
     _names(e, at, spec)
-    if spec.get("tolerations"):
-        placement.tolerations(e, f"{at}.tolerations", spec["tolerations"])
-    if spec.get("hostAliases"):
-        _host_aliases(e, f"{at}.hostAliases", spec["hostAliases"])
+    filled(e, at, spec, {"tolerations": placement.tolerations})
+    _host_aliases(e, at, spec)
     _rare(e, at, spec)
     _file_volumes(e, at, spec)
 
