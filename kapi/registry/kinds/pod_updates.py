@@ -6,10 +6,11 @@ Each function adds the causes of one kind of change; the pod as such has been ch
 from typing import Any
 
 from kapi.objects import causes, meta, names, quantity
-from kapi.registry.kinds import internal, pod_spec, rules
+from kapi.registry.kinds import internal, pod_spec, rules, security
+from kapi.registry.kinds.containers import whitespace
 from kapi.registry.kinds.placement import REQUIRED, tolerations
 from kapi.registry.kinds.pod_qos import qos_class
-from kapi.registry.kinds.rules import Errors, same
+from kapi.registry.kinds.rules import Errors, each, same
 
 Object = dict[str, Any]
 
@@ -21,6 +22,11 @@ _MAY = (
 _LARGEST_INT = 2**31 - 1
 _RESIZABLE = ("cpu", "memory")
 _SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
+_COUNTED = "must be a non-negative integer"
+_NO_CLAIM = (
+    "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' "
+    "if request is empty"
+)
 _HEALTH = ("Healthy", "Unhealthy", "Unknown")
 STATUSES = (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"), ("ephemeralContainerStatuses", ""))
 
@@ -28,19 +34,14 @@ STATUSES = (("containerStatuses", "containers"), ("initContainerStatuses", "init
 def annotations(e: Errors, new: Object, old: Object) -> None:
     """AppArmor and mirror annotations stay as they were made."""
     mine, theirs = new["metadata"].get("annotations") or {}, old["metadata"].get("annotations") or {}
-    for key in (k for k in theirs if mine.get(k) != theirs[k]):
-        _fixed(e, key, "may not remove or update")
-    for key in (k for k in mine if k not in theirs):
-        _fixed(e, key, "may not add")
+    changed = [(key, "may not remove or update") for key in theirs if mine.get(key) != theirs[key]]
+    for key, what in changed + [(key, "may not add") for key in mine if key not in theirs]:
+        if key.startswith(pod_spec.APP_ARMOR):
+            e.forbidden(f"metadata.annotations[{key}]", f"{what} AppArmor annotations")
+        if key == pod_spec.MIRROR:
+            e.forbidden(f"metadata.annotations[{key}]", f"{what} mirror pod annotation")
     if mine:
         pod_spec.pod_annotations(e, "metadata.annotations", mine, new.get("spec") or {})
-
-
-def _fixed(e: Errors, key: str, what: str) -> None:
-    if key.startswith(pod_spec.APP_ARMOR):
-        e.forbidden(f"metadata.annotations[{key}]", f"{what} AppArmor annotations")
-    if key == pod_spec.MIRROR:
-        e.forbidden(f"metadata.annotations[{key}]", f"{what} mirror pod annotation")
 
 
 def _containers(e: Errors, new: Object, old: Object) -> bool:
@@ -50,11 +51,9 @@ def _containers(e: Errors, new: Object, old: Object) -> bool:
         if len(mine) != len(theirs):
             e.forbidden(f"spec.{kind}", "pod updates may not add or remove containers")
             return False
-        for i, part in enumerate(mine):
-            image = part.get("image") or ""
-            e.need(f"spec.{kind}[{i}].image", image)
-            if image != image.strip():
-                e.invalid(f"spec.{kind}[{i}].image", image, "must not have leading or trailing whitespace")
+        for at, part in each("spec", new, kind):
+            e.need(f"{at}.image", part.get("image"))
+            whitespace(e, at, part)
     return True
 
 
@@ -64,8 +63,7 @@ def _deadline(e: Errors, new: int | None, old: int | None) -> bool:
         if old is not None:
             e.invalid(at, None, "must not update from a positive integer to nil value")
         return True
-    if not 0 <= new <= _LARGEST_INT:
-        e.invalid(at, new, f"must be between 0 and {_LARGEST_INT}, inclusive")
+    if not e.between(at, new, 0, _LARGEST_INT):
         return False
     if old is not None and old < new:
         e.invalid(at, new, "must be less than or equal to previous value")
@@ -74,12 +72,11 @@ def _deadline(e: Errors, new: int | None, old: int | None) -> bool:
 
 
 def _only_added_tolerations(e: Errors, new: list[Object], old: list[Object]) -> None:
-    timeless = [{k: v for k, v in t.items() if k != "tolerationSeconds"} for t in new]
-    for part in old:
-        if {k: v for k, v in part.items() if k != "tolerationSeconds"} not in timeless:
-            e.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
-            return
-    tolerations(e, "spec.tolerations", new)
+    timeless, before = ([{k: v for k, v in t.items() if k != "tolerationSeconds"} for t in listed] for listed in (new, old))
+    if all(part in timeless for part in before):
+        tolerations(e, "spec.tolerations", new)
+    else:
+        e.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
 
 
 def _only_removed_gates(e: Errors, new: list[Object], old: list[Object]) -> None:
@@ -92,10 +89,7 @@ def _only_removed_gates(e: Errors, new: list[Object], old: list[Object]) -> None
 
 def _allowed(new: Object, old: Object) -> Object:
     """The new spec with every change undone that an update may make."""
-    out = {k: v for k, v in new.items() if k not in ("activeDeadlineSeconds", "schedulingGates", "tolerations")}
-    for name in ("activeDeadlineSeconds", "schedulingGates", "tolerations"):
-        if name in old:
-            out[name] = old[name]
+    out = {**new, **{name: old.get(name) for name in ("activeDeadlineSeconds", "schedulingGates", "tolerations")}}
     for kind in ("containers", "initContainers"):
         if out.get(kind):
             out[kind] = [{**part, "image": before.get("image")} for part, before in zip(out[kind], old[kind], strict=True)]
@@ -109,18 +103,12 @@ def _gated(e: Errors, spec: Object, old: Object) -> Object:
     selector, before = spec.get("nodeSelector") or {}, old.get("nodeSelector") or {}
     if any(selector.get(k) != v for k, v in before.items()):
         e.invalid("spec.nodeSelector", selector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)")
-    out = {k: v for k, v in spec.items() if k != "nodeSelector"}
-    if before:
-        out["nodeSelector"] = before
+    out = {**spec, "nodeSelector": before or None}
     mine, theirs = spec.get("affinity") or {}, old.get("affinity") or {}
     if mine.get("nodeAffinity") != theirs.get("nodeAffinity"):
         _narrowed(e, mine.get("nodeAffinity") or {}, theirs.get("nodeAffinity") or {})
-        merged = {k: v for k, v in mine.items() if k != "nodeAffinity"}
-        if "nodeAffinity" in theirs:
-            merged["nodeAffinity"] = theirs["nodeAffinity"]
-        out.pop("affinity", None)
-        if merged or "affinity" in old:
-            out["affinity"] = merged
+        merged = {**mine, "nodeAffinity": theirs.get("nodeAffinity")}
+        out["affinity"] = merged if any(merged.values()) or "affinity" in old else None
     return out
 
 
@@ -305,8 +293,8 @@ def _addresses(e: Errors, status: Object, old: Object) -> None:
         known = [entry.get("ip") for entry in old.get(kind) or ()]
         if kind == "hostIPs" and listed and listed[0].get("ip") != status.get("hostIP"):
             e.invalid("status.hostIPs[0].ip", listed[0].get("ip") or "", "must be equal to `hostIP`")
-        for i, entry in enumerate(listed):
-            rules.legacy_ip(e, f"status.{kind}[{i}]", entry.get("ip") or "", known)
+        for at, entry in each("status", status, kind):
+            rules.legacy_ip(e, at, entry.get("ip") or "", known)
         if len(listed) > 1:
             versions = {":" in (entry.get("ip") or "") for entry in listed}
             if len(versions) != 2 or len(listed) > 2:
@@ -314,56 +302,75 @@ def _addresses(e: Errors, status: Object, old: Object) -> None:
                 e.invalid(f"status.{kind}", shown, "may specify no more than one IP for each IP family")
 
 
-def _conditions(e: Errors, conditions: list[Object]) -> None:
-    for i, condition in enumerate(conditions):
-        if (condition.get("observedGeneration") or 0) < 0:
-            e.invalid(f"status.conditions[{i}].observedGeneration", condition["observedGeneration"], "must be a non-negative integer")
+def _conditions(e: Errors, status: Object) -> None:
+    for at, condition in each("status", status, "conditions"):
+        e.at_least(f"{at}.observedGeneration", condition.get("observedGeneration") or 0, 0, _COUNTED)
         if condition.get("type") not in _SYSTEM_CONDITIONS:
-            e.qualified(f"status.conditions[{i}].Type", condition.get("type") or "")
+            e.qualified(f"{at}.Type", condition.get("type") or "")
 
 
-def _claim_statuses(e: Errors, listed: list[Object], spec: Object) -> None:
+def _claim_statuses(e: Errors, status: Object, spec: Object) -> None:
     known = {claim.get("name") for claim in spec.get("resourceClaims") or ()}
     seen: set[str] = set()
-    for i, entry in enumerate(listed):
-        at, name = f"status.resourceClaimStatuses[{i}]", entry.get("name") or ""
+    for at, entry in each("status", status, "resourceClaimStatuses"):
+        name = entry.get("name") or ""
         if name not in known:
             e.invalid(f"{at}.name", name, "must match the name of an entry in `spec.resourceClaims`")
         e.unique(f"{at}.name", name, seen)
         if "resourceClaimName" in entry:
-            e.text(f"{at}.resourceClaimName", entry["resourceClaimName"], names.dns_subdomain)
+            e.text(f"{at}.name", entry["resourceClaimName"], names.dns_subdomain)
 
 
-def _container_status(e: Errors, at: str, status: Object) -> None:
-    linux = (status.get("user") or {}).get("linux") or {}
-    for name in ("uid", "gid"):
-        if not 0 <= (linux.get(name) or 0) <= _LARGEST_INT:
-            e.invalid(f"{at}.user.linux.{name}", linux[name], f"must be between 0 and {_LARGEST_INT}, inclusive")
-    for j, resource in enumerate(status.get("allocatedResourcesStatus") or ()):
+def _user(e: Errors, at: str, status: Object, windows: bool) -> None:
+    """Whom a container runs as. Stock leaves `user` out of the path."""
+    linux, at = (status.get("user") or {}).get("linux"), f"{at}.linux"
+    if linux is not None and windows:
+        e.forbidden(at, "cannot be set for a windows pod")
+    elif linux is not None:
+        security.ids(e, at, linux, "uid", "gid")
+        for here, group in each(at, linux, "supplementalGroups"):
+            e.between(here, group, 0, _LARGEST_INT)
+
+
+def _allocated(e: Errors, at: str, status: Object, container: Object | None) -> None:
+    """The health of what a container was given: of resources it asked for."""
+    wanted = (container or {}).get("resources") or {}
+    claims = [f"claim:{claim.get('name') or ''}/{claim.get('request') or ''}".rstrip("/") for claim in wanted.get("claims") or ()]
+    for here, given in each(at, status, "allocatedResourcesStatus"):
+        name = given.get("name") or ""
+        if container is not None and name.startswith("claim:") and name not in claims:
+            e.invalid(f"{here}.name", name, _NO_CLAIM)
+        elif container is not None and not name.startswith("claim:") and name not in (wanted.get("requests") or ()):
+            e.invalid(f"{here}.name", name, "must match one of the container's resource requests")
         seen: set[str] = set()
-        for k, entry in enumerate(resource.get("resources") or ()):
-            here = f"{at}.allocatedResourcesStatus[{j}].resources[{k}]"
-            e.enum(f"{here}.health", entry.get("health"), _HEALTH)
-            e.unique(f"{here}.resourceID", entry.get("resourceID") or "", seen)
+        for place, entry in each(here, given, "resources"):
+            e.enum(f"{place}.health", entry.get("health"), _HEALTH)
+            e.unique(f"{place}.resourceID", entry.get("resourceID") or "", seen)
 
 
 def status(e: Errors, new: Object, old: Object) -> None:
     """/status: what a node or controller may say of the pod."""
     annotations(e, new, old)
     now, before, spec = new.get("status") or {}, old.get("status") or {}, new["spec"]
-    _conditions(e, now.get("conditions") or [])
+    _conditions(e, now)
     nominated = now.get("nominatedNodeName")
     if nominated and nominated != before.get("nominatedNodeName"):
         e.text("status.nominatedNodeName", nominated, names.dns_subdomain)
         if old["spec"].get("nodeName"):
             e.forbidden("status.nominatedNodeName", "may not be set on pods that are already bound to a node")
-    if (now.get("observedGeneration") or 0) < 0:
-        e.invalid("status.observedGeneration", now["observedGeneration"], "must be a non-negative integer")
-    if (now.get("qosClass") or "") != (before.get("qosClass") or ""):
-        e.invalid("status.qosClass", now.get("qosClass") or "", rules.IMMUTABLE)
+    e.at_least("status.observedGeneration", now.get("observedGeneration") or 0, 0, _COUNTED)
+    e.immutable("status.qosClass", now.get("qosClass") or "", before.get("qosClass"))
     _transitions(e, now, before, old["spec"])
-    _claim_statuses(e, now.get("resourceClaimStatuses") or [], spec)
+    _claim_statuses(e, now, spec)
     _addresses(e, now, before)
+    windows = (spec.get("os") or {}).get("name") == "windows"
     for kind, _ in STATUSES:
-        for i, part in enumerate(now.get(kind) or ()):
-            _container_status(e, f"status.{kind}[{i}]", part)
+        for at, part in each("status", now, kind):
+            _user(e, at, part, windows)
+    for kind, parts in STATUSES:
+        known = {part.get("name"): part for part in spec.get(parts) or ()}
+        for at, part in each("status", now, kind):
+            if parts:
+                _allocated(e, at, part, known.get(part.get("name")))
+            elif "allocatedResourcesStatus" in part:
+                e.forbidden(f"{at}.allocatedResourcesStatus", "must not be specified in container status")

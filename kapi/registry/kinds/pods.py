@@ -1,36 +1,24 @@
 """Pod: the strategy that puts defaults, checks, updates, grace, columns and subresources of pods together."""
 
+from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names, time
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.kinds.pod_qos import qos_class
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Checked, Errors, each
 from kapi.registry.kinds.tables import COLUMNS
-from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
 
 _HOSTNAME = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
-_GATED = {
-    "type": "PodScheduled",
-    "status": "False",
-    "reason": "SchedulingGated",
-    "message": "Scheduling is blocked due to non-empty scheduling gates",
-}
+_GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+          "message": "Scheduling is blocked due to non-empty scheduling gates"}  # fmt: skip
 
 
-def _spec(name: str) -> Any:
-    return lambda pod: str((pod.get("spec") or {}).get(name) or "")
-
-
-def _status(name: str) -> Any:
-    return lambda pod: str((pod.get("status") or {}).get(name) or "")
-
-
-def _host_network(pod: Object) -> str:
-    return "true" if (pod.get("spec") or {}).get("hostNetwork") else "false"
+def _field(part: str, name: str) -> Callable[[Object], str]:
+    return lambda pod: str((pod.get(part) or {}).get(name) or "")
 
 
 def _pod_ip(pod: Object) -> str:
@@ -40,12 +28,11 @@ def _pod_ip(pod: Object) -> str:
 
 def sync_addresses(status: Object) -> None:
     """podIP is the first of podIPs: whichever a client sent, both are kept; the single one wins when they differ."""
-    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
-        single, listed = status.get(one), status.get(many)
-        if one == "podIP" and single and (not listed or listed[0].get("ip") != single):
-            status[many] = [{"ip": single}]
-        elif one == "podIP" and listed and not single and listed[0].get("ip"):
-            status[one] = listed[0]["ip"]
+    single, listed = status.get("podIP"), status.get("podIPs")
+    if single and (not listed or listed[0].get("ip") != single):
+        status["podIPs"] = [{"ip": single}]
+    elif listed and not single and listed[0].get("ip"):
+        status["podIP"] = listed[0]["ip"]
 
 
 def check(e: Errors, pod: Object) -> None:
@@ -55,15 +42,13 @@ def check(e: Errors, pod: Object) -> None:
     if annotations:
         pod_spec.pod_annotations(e, "metadata.annotations", annotations, spec)
     pod_spec.spec(e, "spec", spec, pod_name=meta.get("name") or "", is_pod=True, mirror=pod_spec.MIRROR in annotations)
-    if not spec.get("serviceAccountName"):
-        for i, volume in enumerate(spec.get("volumes") or ()):
-            for j, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
-                if "serviceAccountToken" in source:
-                    at = f"spec.volumes[{i}].projected.sources[{j}].serviceAccountToken"
-                    e.forbidden(at, "must not be specified when serviceAccountName is not set")
+    for at, volume in each("spec", spec, "volumes") if not spec.get("serviceAccountName") else ():
+        for here, source in each(f"{at}.projected", volume.get("projected") or {}, "sources"):
+            if "serviceAccountToken" in source:
+                e.forbidden(f"{here}.serviceAccountToken", "must not be specified when serviceAccountName is not set")
     for kind in ("containers", "initContainers"):
-        for i, part in enumerate(spec.get(kind) or ()):
-            containers.whitespace(e, f"spec.{kind}[{i}]", part)
+        for at, part in each("spec", spec, kind):
+            containers.whitespace(e, at, part)
 
 
 def _known(new: Object, old: Object | None) -> bool:
@@ -87,17 +72,13 @@ def _select_by_own_labels(pod: Object) -> None:
         placement.selector_from_labels(constraint, labels)
 
 
-class PodStrategy(Strategy):
+class PodStrategy(Checked):
     columns = COLUMNS["pods"]
-    fields: dict[str, Any] = {
-        "spec.nodeName": _spec("nodeName"),
-        "spec.restartPolicy": _spec("restartPolicy"),
-        "spec.schedulerName": _spec("schedulerName"),
-        "spec.serviceAccountName": _spec("serviceAccountName"),
-        "spec.hostNetwork": _host_network,
-        "status.phase": _status("phase"),
+    fields: dict[str, Callable[[Object], str]] = {
+        **{f"spec.{name}": _field("spec", name) for name in ("nodeName", "restartPolicy", "schedulerName", "serviceAccountName")},
+        "spec.hostNetwork": lambda pod: _field("spec", "hostNetwork")(pod).lower() or "false",
+        **{f"status.{name}": _field("status", name) for name in ("phase", "nominatedNodeName")},
         "status.podIP": _pod_ip,
-        "status.nominatedNodeName": _status("nominatedNodeName"),
     }
     status_reset_fields = (("spec",), ("metadata", "deletionTimestamp"), ("metadata", "ownerReferences"))
     graceful = True
@@ -134,13 +115,12 @@ class PodStrategy(Strategy):
         else:
             pod_updates.put_back(new, old, subresource)
 
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
+    def check(self, e: Errors, new: Object, old: Object | None) -> None:
         if not _known(new, old):
             check(e, new)
         if old is not None:
             pod_updates.update(e, new, old)
-            return e
+            return
         spec = new.get("spec") or {}
         if spec.get("ephemeralContainers"):
             e.forbidden("spec.ephemeralContainers", "cannot be set on create")
@@ -149,12 +129,9 @@ class PodStrategy(Strategy):
         annotations = new["metadata"].get("annotations")
         if annotations:
             pod_spec.profiles(e, "spec", annotations, spec)
-        return e
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
+    def check_status(self, e: Errors, new: Object, old: Object) -> None:
         pod_updates.status(e, new, old)
-        return e
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource == "status":

@@ -92,6 +92,61 @@ def test_status_rules() -> None:
     assert status_faults({}, {"podIPs": [{"ip": "x"}]})[0].startswith("status.podIPs[0]")
 
 
+RANGE = "must be between 0 and 2147483647, inclusive"
+
+
+@pytest.mark.parametrize(
+    ("linux", "spec", "expected"),
+    [
+        ({"uid": 0, "gid": 1}, {}, []),
+        ({"uid": -1, "gid": 1}, {}, [f"linux.uid: Invalid value: -1: {RANGE}"]),
+        ({"uid": 0, "gid": 2**31, "supplementalGroups": [3, -4]}, {},
+         [f"linux.gid: Invalid value: 2147483648: {RANGE}", f"linux.supplementalGroups[1]: Invalid value: -4: {RANGE}"]),
+        ({"uid": -1, "gid": 0}, {"os": {"name": "windows"}}, ["linux: Forbidden: cannot be set for a windows pod"]),
+    ],
+)  # fmt: skip
+def test_whom_a_container_runs_as(linux: Object, spec: Object, expected: list[str]) -> None:
+    found = status_faults({}, {"containerStatuses": [{"name": "c", "user": {"linux": linux}}]}, **spec)
+    assert found == [f"status.containerStatuses[0].{text}" for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("cpu", ""),
+        ("claim:x/r", ""),
+        ("claim:y", ""),
+        ("memory", "must match one of the container's resource requests"),
+        ("claim:x", "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' "
+         "or 'claim:<claimName>' if request is empty"),
+    ],
+)  # fmt: skip
+def test_what_a_container_was_given_is_what_it_asked_for(name: str, fault: str) -> None:
+    given = {"name": name, "resources": [{"resourceID": "a", "health": "Healthy"}]}
+    wanted = {"requests": {"cpu": "1"}, "claims": [{"name": "x", "request": "r"}, {"name": "y"}]}
+    parts = [{"name": "c", "image": "i", "resources": wanted}]
+    found = status_faults({}, {"containerStatuses": [{"name": "c", "allocatedResourcesStatus": [given]}]}, containers=parts)
+    at = "status.containerStatuses[0].allocatedResourcesStatus[0].name"
+    assert found == ([f'{at}: Invalid value: "{name}": {fault}'] if fault else [])
+
+
+def test_what_a_status_may_not_say() -> None:
+    twice = {"name": "x", "resources": [{"resourceID": "a", "health": "Healthy"}, {"resourceID": "a", "health": "Fine"}]}
+    assert status_faults({}, {"containerStatuses": [{"name": "gone", "allocatedResourcesStatus": [twice]}]}) == [
+        'status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].health: Unsupported value: "Fine": '
+        'supported values: "Healthy", "Unhealthy", "Unknown"',
+        'status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].resourceID: Duplicate value: "a"',
+    ]
+    assert status_faults({}, {"ephemeralContainerStatuses": [{"name": "e", "allocatedResourcesStatus": [twice]}]}) == [
+        "status.ephemeralContainerStatuses[0].allocatedResourcesStatus: Forbidden: must not be specified in container status"
+    ]
+    claimed = status_faults({}, {"resourceClaimStatuses": [{"name": "x", "resourceClaimName": "A"}]}, resourceClaims=[{"name": "x"}])
+    assert [text.split(":")[0] for text in claimed] == ["status.resourceClaimStatuses[0].name"]
+    assert status_faults({}, {"observedGeneration": -1}) == [
+        "status.observedGeneration: Invalid value: -1: must be a non-negative integer"
+    ]
+
+
 def through(subresource: str, old: Object, change: Callable[[Object], None]) -> tuple[Object, list[str]]:
     made(PODS, old)
     new = deepcopy(old)
