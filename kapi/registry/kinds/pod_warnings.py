@@ -6,6 +6,7 @@ from typing import Any
 from kapi.objects import quantity
 from kapi.registry.kinds import pod_spec, security
 from kapi.registry.kinds.placement import PREFERRED, REQUIRED
+from kapi.registry.kinds.rules import each
 
 Object = dict[str, Any]
 
@@ -21,20 +22,20 @@ _ANNOTATIONS = {
     "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
     "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 }
-_VOLUMES = (
-    ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
-    ("gitRepo", "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
-    ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
-    ("flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+"),
-    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
-    ("quobyte", "quobyte", "deprecated in v1.22, non-functional in v1.25+"),
-    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
-)
+_GONE = "deprecated in {}, non-functional in {}+"
+_VOLUMES = {
+    "photonPersistentDisk": _GONE.format("v1.11", "v1.16"),
+    "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
+    "scaleIO": _GONE.format("v1.16", "v1.22"),
+    "flocker": _GONE.format("v1.22", "v1.25"),
+    "storageos": _GONE.format("v1.22", "v1.25"),
+    "quobyte": _GONE.format("v1.22", "v1.25"),
+    "glusterfs": _GONE.format("v1.25", "v1.26"),
+    "cephfs": _GONE.format("v1.28", "v1.31"),
+    "rbd": _GONE.format("v1.28", "v1.31"),
+}
+_OS = {"storageos": "storageOS"}
 _SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
-_NO_SELECTOR = "a null labelSelector results in matching no pod"
-_WHOLE = ("memory", "ephemeral-storage")
 
 
 def _terms(out: list[str], at: str, term: Object) -> None:
@@ -44,32 +45,34 @@ def _terms(out: list[str], at: str, term: Object) -> None:
 
 def _placement(out: list[str], at: str, spec: Object) -> None:
     out += [f"{at}.nodeSelector[{key}]: {_LABELS[key]}" for key in spec.get("nodeSelector") or () if key in _LABELS]
-    node = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    for i, term in enumerate((node.get(REQUIRED) or {}).get("nodeSelectorTerms") or ()):
-        _terms(out, f"{at}.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[{i}]", term)
-    for i, part in enumerate(node.get(PREFERRED) or ()):
-        _terms(out, f"{at}.affinity.nodeAffinity.{PREFERRED}[{i}].preference", part.get("preference") or {})
-    for i, part in enumerate(spec.get("topologySpreadConstraints") or ()):
+    node, where = (spec.get("affinity") or {}).get("nodeAffinity") or {}, f"{at}.affinity.nodeAffinity"
+    for here, term in each(f"{where}.{REQUIRED}", node.get(REQUIRED) or {}, "nodeSelectorTerms"):
+        _terms(out, here, term)
+    for here, part in each(where, node, PREFERRED):
+        _terms(out, f"{here}.preference", part.get("preference") or {})
+    for here, part in each(at, spec, "topologySpreadConstraints"):
         key = part.get("topologyKey") or ""
         if key in _LABELS:
-            out.append(f"{at}.topologySpreadConstraints[{i}].topologyKey: {key} is {_LABELS[key]}")
-        if part.get("labelSelector") is None:
-            out.append(f"{at}.topologySpreadConstraints[{i}].labelSelector: {_NO_SELECTOR}")
+            out.append(f"{here}.topologyKey: {key} is {_LABELS[key]}")
+        _unselective(out, here, part)
 
 
 def _affinity(out: list[str], at: str, spec: Object) -> None:
     for kind in ("podAffinity", "podAntiAffinity"):
-        part = (spec.get("affinity") or {}).get(kind) or {}
-        for i, term in enumerate(part.get(REQUIRED) or ()):
-            if term.get("labelSelector") is None:
-                out.append(f"{at}.affinity.{kind}.{REQUIRED}[{i}].labelSelector: {_NO_SELECTOR}")
-        for i, term in enumerate(part.get(PREFERRED) or ()):
-            if (term.get("podAffinityTerm") or {}).get("labelSelector") is None:
-                out.append(f"{at}.affinity.{kind}.{PREFERRED}[{i}].podAffinityTerm.labelSelector: {_NO_SELECTOR}")
+        part, where = (spec.get("affinity") or {}).get(kind) or {}, f"{at}.affinity.{kind}"
+        for here, term in each(where, part, REQUIRED):
+            _unselective(out, here, term)
+        for here, term in each(where, part, PREFERRED):
+            _unselective(out, f"{here}.podAffinityTerm", term.get("podAffinityTerm") or {})
 
 
-def _fractional(out: list[str], at: str, listed: Object | None) -> None:
-    for name in _WHOLE:
+def _unselective(out: list[str], at: str, term: Object) -> None:
+    if term.get("labelSelector") is None:
+        out.append(f"{at}.labelSelector: a null labelSelector results in matching no pod")
+
+
+def _fractional(out: list[str], at: str, listed: Object | None, names: Sequence[str] = ("memory", "ephemeral-storage")) -> None:
+    for name in names:
         if listed and name in listed and quantity.parse(listed[name]).nano % 1_000_000_000:
             value = quantity.canonical(listed[name])
             out.append(f'{at}[{name}]: fractional byte value "{value}" is invalid, must be an integer')
@@ -78,11 +81,7 @@ def _fractional(out: list[str], at: str, listed: Object | None) -> None:
 def claim_spec(at: str, spec: Object) -> list[str]:
     """Warnings of a PersistentVolumeClaim's spec."""
     out: list[str] = []
-    for kind in ("requests", "limits"):
-        amount = ((spec.get("resources") or {}).get(kind) or {}).get("storage")
-        if amount is not None and kind == "requests" and quantity.parse(amount).nano % 1_000_000_000:
-            value = quantity.canonical(amount)
-            out.append(f'{at}.resources.requests[storage]: fractional byte value "{value}" is invalid, must be an integer')
+    _fractional(out, f"{at}.resources.requests", (spec.get("resources") or {}).get("requests"), ("storage",))
     return out
 
 
@@ -102,9 +101,9 @@ _KEYED = (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName")
 def _projected(source: Object) -> list[tuple[str, str]]:
     """[(path, what puts a file there)] of one source of a projected volume."""
     out: list[tuple[str, str]] = []
-    for kind, title, named in (("secret", "Secret", "name"), ("configMap", "ConfigMap", "name"), ("downwardAPI", "DownwardAPI", "")):
+    for kind, title in (("secret", "Secret"), ("configMap", "ConfigMap"), ("downwardAPI", "DownwardAPI")):
         if kind in source:
-            what = f'{title} "{source[kind].get(named) or ""}"' if named else title
+            what = title if kind == "downwardAPI" else f'{title} "{source[kind].get("name") or ""}"'
             out += [(path, what) for path in _files(source[kind])]
     if "serviceAccountToken" in source:
         out.append((source["serviceAccountToken"].get("path") or "", "ServiceAccountToken"))
@@ -112,10 +111,8 @@ def _projected(source: Object) -> list[tuple[str, str]]:
     if bundle is not None:
         out.append((bundle.get("path") or "", f'ClusterTrustBundle "{bundle.get("name") or bundle.get("signerName") or ""}"'))
     certificate = source.get("podCertificate") or {}
-    for name in ("credentialBundlePath", "keyPath", "certificateChainPath"):
-        if certificate.get(name):
-            out.append((certificate[name], "PodCertificate"))
-    return out
+    paths = (certificate.get(name) for name in ("credentialBundlePath", "keyPath", "certificateChainPath"))
+    return out + [(path, "PodCertificate") for path in paths if path]
 
 
 def _apart(sources: Sequence[Object]) -> bool:
@@ -157,28 +154,24 @@ def _overlapping(out: list[str], volume: Object) -> None:
         known += own
 
 
-def _volumes(out: list[str], at: str, volumes: list[Object]) -> None:
-    for i, volume in enumerate(volumes):
-        for kind, shown, text in _VOLUMES:
-            if kind in volume:
-                out.append(f"{at}.volumes[{i}].{shown}: {text}")
-        template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
-        if template:
-            out += claim_spec(f"{at}.volumes[{i}].ephemeral.volumeClaimTemplate.spec", template.get("spec") or {})
-    for volume in volumes:
+def _volumes(out: list[str], at: str, spec: Object) -> None:
+    for here, volume in each(at, spec, "volumes"):
+        out += [f"{here}.{_OS.get(kind, kind)}: {text}" for kind, text in _VOLUMES.items() if kind in volume]
+        template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}
+        out += claim_spec(f"{here}.ephemeral.volumeClaimTemplate.spec", template.get("spec") or {})
+    for volume in spec["volumes"]:
         _overlapping(out, volume)
 
 
 def _repeated(out: list[str], at: str, spec: Object) -> None:
     for kind, field, what in (("hostAliases", "ip", "duplicate ip"), ("imagePullSecrets", "name", "duplicate name")):
         seen: set[str] = set()
-        for i, part in enumerate(spec.get(kind) or ()):
+        for here, part in each(at, spec, kind):
             value = part.get(field) or ""
             if value in seen:
-                out.append(f'{at}.{kind}[{i}].{field}: {what} "{value}"')
+                out.append(f'{here}.{field}: {what} "{value}"')
             seen.add(value)
-    empty = [i for i, part in enumerate(spec.get("imagePullSecrets") or ()) if not part.get("name")]
-    out += [f'{at}.imagePullSecrets[{i}].name: invalid empty name ""' for i in empty]
+    out += [f'{here}.name: invalid empty name ""' for here, part in each(at, spec, "imagePullSecrets") if not part.get("name")]
 
 
 def _container(out: list[str], prefix: str, at: str, part: Object, annotations: dict[str, str], armored: bool) -> None:
@@ -203,8 +196,8 @@ def _container(out: list[str], prefix: str, at: str, part: Object, annotations: 
 def _ports(out: list[str], at: str, spec: Object) -> None:
     known: dict[tuple[int, str], list[tuple[str, Object]]] = {}
     for part, here in security.containers(spec, at):
-        for i, port in enumerate(part.get("ports") or ()):
-            place, ip, host = f"{here}.ports[{i}]", port.get("hostIP") or "", port.get("hostPort") or 0
+        for place, port in each(here, part, "ports"):
+            ip, host = port.get("hostIP") or "", port.get("hostPort") or 0
             others = known.setdefault((port.get("containerPort") or 0, port.get("protocol") or ""), [])
             for other, before in others:
                 their_ip, their_host = before.get("hostIP") or "", before.get("hostPort") or 0
@@ -225,11 +218,9 @@ def template(prefix: str, part: Object) -> list[str]:
     context = spec.get("securityContext") or {}
     if "nodeSelector" in spec or "affinity" in spec or "topologySpreadConstraints" in spec:
         _placement(out, at, spec)
-    for key, text in _ANNOTATIONS.items():
-        if key in annotations:
-            out.append(f"{prefix}metadata.annotations[{key}]: {text}")
+    out += [f"{prefix}metadata.annotations[{key}]: {text}" for key, text in _ANNOTATIONS.items() if key in annotations]
     if spec.get("volumes"):
-        _volumes(out, at, spec["volumes"])
+        _volumes(out, at, spec)
     if "hostAliases" in spec or "imagePullSecrets" in spec:
         _repeated(out, at, spec)
     _fractional(out, f"{at}.overhead", spec.get("overhead"))
