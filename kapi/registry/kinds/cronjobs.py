@@ -4,18 +4,11 @@ import re
 from typing import Any
 
 from kapi.objects import cron, duration, time
-from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules
+from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules, workloads
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
-from kapi.registry.kinds.workloads import (
-    TemplateStrategy,
-    container_cells,
-    default_template,
-    shown_selector,
-    spec_of,
-    status_of,
-)
+from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, status_of
 
 Object = dict[str, Any]
 
@@ -66,7 +59,7 @@ def _spec(e: Errors, spec: Object, old: Object | None) -> None:
     at, inner = "spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {}
     job_spec.check(e, at, inner)
     if inner.get("selector") is not None:
-        e.invalid(f"{at}.selector", shown_selector(inner["selector"]), "`selector` will be auto-generated")
+        e.invalid(f"{at}.selector", workloads.shown_selector(inner["selector"]), "`selector` will be auto-generated")
     if inner.get("manualSelector"):
         e.unsupported(f"{at}.manualSelector", True, ("nil", "false"), sort=False)
     e.non_negative("spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit"))
@@ -89,7 +82,7 @@ class CronJobStrategy(TemplateStrategy):
         template.setdefault("metadata", {})
         inner = template.setdefault("spec", {})
         job_spec.default_conditions(inner)
-        default_template(inner.setdefault("template", {}))
+        workloads.default_template(inner.setdefault("template", {}))
 
     def prepare(self, new: Object, old: Object | None) -> None:
         pod_defaults.switched_off((_inner(new).get("template") or {}).get("spec") or {})
@@ -116,5 +109,5 @@ class CronJobStrategy(TemplateStrategy):
         return [
             obj["metadata"]["name"], spec.get("schedule") or "", spec.get("timeZone", "<none>"), str(bool(spec.get("suspend"))),
             len(status.get("active") or ()), duration.human(now - time.parse(last)) if last else "<none>", rules.age(obj, now),
-            *container_cells(inner.get("template") or {}), rules.selector_cell(inner.get("selector")),
+            *workloads.container_cells(inner.get("template") or {}), rules.selector_cell(inner.get("selector")),
         ]  # fmt: skip

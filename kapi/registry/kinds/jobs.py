@@ -4,21 +4,11 @@ from typing import Any
 
 from kapi.objects import duration, labels, names, time
 from kapi.registry import metadata
-from kapi.registry.kinds import internal, job_spec, job_status, rules
+from kapi.registry.kinds import internal, job_spec, job_status, rules, workloads
 from kapi.registry.kinds.job_policies import shown
 from kapi.registry.kinds.rules import Errors, same
 from kapi.registry.kinds.tables import COLUMNS
-from kapi.registry.kinds.workloads import (
-    TemplateStrategy,
-    default_template,
-    matches_template,
-    parsed_selector,
-    selector_stays,
-    shown_selector,
-    spec_of,
-    status_of,
-    template_of,
-)
+from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, status_of, template_of
 
 Object = dict[str, Any]
 
@@ -48,9 +38,9 @@ def _generated(e: Errors, obj: Object) -> None:
             e.required(at, f"must be '{expected[key]}'")
         elif found[key] != expected[key]:
             e.invalid(at, found[key], f"must be '{expected[key]}'")
-    chosen = parsed_selector(wanted)
+    chosen = workloads.parsed_selector(wanted)
     if chosen is not None and not chosen.matches(expected):
-        e.invalid("spec.selector", shown_selector(wanted), "`selector` not auto-generated")
+        e.invalid("spec.selector", workloads.shown_selector(wanted), "`selector` not auto-generated")
 
 
 def _spec(e: Errors, spec: Object) -> None:
@@ -60,9 +50,9 @@ def _spec(e: Errors, spec: Object) -> None:
         e.required("spec.selector")
     else:
         rules.label_selector(e, "spec.selector", wanted)
-    chosen = labels.NOTHING if wanted is None else parsed_selector(wanted)
+    chosen = labels.NOTHING if wanted is None else workloads.parsed_selector(wanted)
     if chosen is not None:
-        matches_template(e, chosen, spec.get("template") or {})
+        workloads.matches_template(e, chosen, spec.get("template") or {})
 
 
 def _hostname(e: Errors, obj: Object) -> None:
@@ -101,7 +91,7 @@ def _change(e: Errors, new: Object, old: Object) -> None:
         e.immutable("spec.completions", completions, before.get("completions"))
     elif completions is not None and completions not in (before.get("completions"), now.get("parallelism")):
         e.invalid("spec.completions", completions, _TANDEM)
-    selector_stays(e, now, old)
+    workloads.selector_stays(e, now, old)
     waiting = not status.get("startTime") or job_status.has(status, "Suspended")
     _changed_template(e, now, before, bool(before.get("suspend")) and waiting)
     for name in _STAYS:
@@ -117,7 +107,7 @@ class JobStrategy(TemplateStrategy):
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
         job_spec.default(spec)
-        default_template(spec.setdefault("template", {}))
+        workloads.default_template(spec.setdefault("template", {}))
         found = (spec["template"].get("metadata") or {}).get("labels")
         if found and not obj["metadata"].get("labels"):
             obj["metadata"]["labels"] = dict(found)

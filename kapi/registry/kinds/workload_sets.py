@@ -3,24 +3,12 @@
 from typing import Any
 
 from kapi.objects import labels, names
-from kapi.registry.kinds import internal, pod_spec, rules
+from kapi.registry.kinds import internal, pod_spec, rules, workloads
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors, amount, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.volume_claims import claim_spec
-from kapi.registry.kinds.workloads import (
-    TemplateStrategy,
-    always_restarts,
-    default_template,
-    matches_template,
-    parsed_selector,
-    ready_cell,
-    selector,
-    selector_stays,
-    shown_selector,
-    spec_of,
-    template_of,
-)
+from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, template_of
 
 Object = dict[str, Any]
 
@@ -76,7 +64,7 @@ class StatefulSetStrategy(TemplateStrategy):
         retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
         set_empty(retention, whenDeleted="Retain", whenScaled="Retain")
         set_absent(spec, replicas=1, revisionHistoryLimit=10)
-        default_template(spec.setdefault("template", {}))
+        workloads.default_template(spec.setdefault("template", {}))
         for claim in spec.get("volumeClaimTemplates") or ():
             claim.update(kind="PersistentVolumeClaim", apiVersion="v1")
             set_absent(claim.setdefault("spec", {}), volumeMode="Filesystem")
@@ -94,7 +82,7 @@ class StatefulSetStrategy(TemplateStrategy):
             e.forbidden("spec", _FORBIDDEN)
 
     def cells(self, spec: Object, status: Object) -> list[Any]:
-        return [ready_cell(spec, status)]
+        return [workloads.ready_cell(spec, status)]
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return super().row(obj, now)[:-1]  # the one kind without a column for its selector
@@ -112,14 +100,14 @@ def _stateful_spec(e: Errors, spec: Object, old: Object | None) -> None:
     e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
     if spec.get("ordinals") is not None:
         e.non_negative("spec.ordinals.start", spec["ordinals"].get("start"))
-    selector(e, spec.get("selector"), "statefulset")
-    part, chosen = spec.get("template") or {}, parsed_selector(spec.get("selector"))
+    workloads.selector(e, spec.get("selector"), "statefulset")
+    part, chosen = spec.get("template") or {}, workloads.parsed_selector(spec.get("selector"))
     if chosen is None:
-        e.invalid("spec.selector", shown_selector(spec.get("selector")), "")
+        e.invalid("spec.selector", workloads.shown_selector(spec.get("selector")), "")
     else:
-        matches_template(e, chosen, part)
+        workloads.matches_template(e, chosen, part)
         pod_spec.template(e, "spec.template", _with_claims(part, spec.get("volumeClaimTemplates") or []))
-    always_restarts(e, part, "StatefulSet")
+    workloads.always_restarts(e, part, "StatefulSet")
     if old is None:
         e.optional("spec", spec, "serviceName", names.dns_label)
         for at, claim in rules.each("spec", spec, "volumeClaimTemplates"):
@@ -160,7 +148,7 @@ class DaemonSetStrategy(TemplateStrategy):
             set_absent(strategy, rollingUpdate={})
             set_absent(strategy["rollingUpdate"], maxUnavailable=1, maxSurge=0)
         set_absent(spec, revisionHistoryLimit=10)
-        default_template(spec.setdefault("template", {}))
+        workloads.default_template(spec.setdefault("template", {}))
         meta = obj.setdefault("metadata", {})
         meta["annotations"] = {GENERATION: "0", **(meta.get("annotations") or {})}
 
@@ -176,15 +164,15 @@ class DaemonSetStrategy(TemplateStrategy):
     def check(self, e: Errors, new: Object, old: Object | None) -> None:
         spec, part = spec_of(new), template_of(new)
         wanted = spec.get("selector")
-        selector_stays(e, spec, old)
+        workloads.selector_stays(e, spec, old)
         rules.label_selector(e, "spec.selector", wanted)
-        chosen = labels.NOTHING if wanted is None else parsed_selector(wanted)
+        chosen = labels.NOTHING if wanted is None else workloads.parsed_selector(wanted)
         if chosen is not None:
-            matches_template(e, chosen, part)
+            workloads.matches_template(e, chosen, part)
         if wanted is not None and not wanted.get("matchLabels") and not wanted.get("matchExpressions"):
             e.invalid("spec.selector", {}, "empty selector is invalid for daemonset")
         pod_spec.template(e, "spec.template", part)
-        always_restarts(e, part, "DaemonSet")
+        workloads.always_restarts(e, part, "DaemonSet")
         e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
         _daemon_strategy(e, spec.get("updateStrategy") or {})
         e.non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
