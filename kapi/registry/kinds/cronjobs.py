@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from kapi.objects import cron, duration, time
-from kapi.registry.kinds import job_spec, pod_defaults, pod_warnings, rules, workloads
+from kapi.registry.kinds import internal, job_spec, pod_defaults, pod_warnings, rules, workloads
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
@@ -59,7 +59,7 @@ def _spec(e: Errors, spec: Object, old: Object | None) -> None:
     at, inner = "spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {}
     job_spec.check(e, at, inner)
     if inner.get("selector") is not None:
-        e.invalid(f"{at}.selector", workloads.shown_selector(inner["selector"]), "`selector` will be auto-generated")
+        e.invalid(f"{at}.selector", internal.pointer("selector", inner["selector"]), "`selector` will be auto-generated")
     if inner.get("manualSelector"):
         e.unsupported(f"{at}.manualSelector", True, ("nil", "false"), sort=False)
     e.non_negative("spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit"))

@@ -1,11 +1,11 @@
 """Endpoints and EndpointSlice: where the traffic of a Service goes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names, time
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, each, same
+from kapi.registry.kinds.rules import Checked, Errors, Rule, checked, each, filled, present, same
 
 Object = dict[str, Any]
 
@@ -14,6 +14,8 @@ MOST_ENDPOINTS, MOST_ADDRESSES, MOST_PORTS, MOST_TOPOLOGY, MOST_HINTS = 1000, 10
 CHANGED_AT = "endpoints.kubernetes.io/last-change-trigger-time"
 HOSTNAME = "kubernetes.io/hostname"
 _SHOWN = 3
+_OF_PORTS: dict[str, Rule] = {"appProtocol": Errors.qualified}
+_OF_NODES: dict[str, Rule] = {"nodeName": checked(names.dns_subdomain)}
 
 
 class EndpointsStrategy(Checked):
@@ -34,8 +36,8 @@ class EndpointsStrategy(Checked):
         if stamp is not None:
             _stamp(e, stamp)
         if old is None or old.get("subsets") != new.get("subsets"):
-            for i, subset in enumerate(new.get("subsets") or ()):
-                _subset(e, f"subsets[{i}]", subset)
+            for at, subset in each("", new, "subsets"):
+                _subset(e, at, subset)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"]["name"], _shown_subsets(obj.get("subsets") or ()), rules.age(obj, now)]
@@ -60,16 +62,14 @@ def _subset(e: Errors, at: str, subset: Object) -> None:
             e.required(f"{here}.name")
         e.port(f"{here}.port", port.get("port", 0))
         e.enum(f"{here}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
-        if "appProtocol" in port:
-            e.qualified(f"{here}.appProtocol", port["appProtocol"])
+        present(e, here, port, _OF_PORTS)
 
 
 def _address(e: Errors, at: str, address: Object) -> None:
     ip = address.get("ip") or ""
     rules.legacy_ip(e, f"{at}.ip", ip)
     e.optional(at, address, "hostname", names.dns_label)
-    if "nodeName" in address:
-        e.text(f"{at}.nodeName", address["nodeName"], names.dns_subdomain)
+    present(e, at, address, _OF_NODES)
     rules.endpoint_ip(e, f"{at}.ip", ip)
 
 
@@ -130,18 +130,18 @@ class EndpointSliceStrategy(Checked):
         kind, endpoints, ports = new.get("addressType") or "", new.get("endpoints") or (), new.get("ports") or ()
         e.enum("addressType", kind, ADDRESS_TYPES, need="")
         if e.most("endpoints", endpoints, MOST_ENDPOINTS):
-            for i, endpoint in enumerate(endpoints):
-                _endpoint(e, f"endpoints[{i}]", endpoint, kind)
+            for at, endpoint in each("", new, "endpoints"):
+                _endpoint(e, at, endpoint, kind)
         if e.most("ports", ports, MOST_PORTS):
-            _slice_ports(e, ports)
+            _slice_ports(e, new)
         if old is not None:
             e.immutable("addressType", kind, old.get("addressType") or "")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out: list[str] = []
-        for i, endpoint in enumerate(new.get("endpoints") or ()) if new.get("addressType") != "FQDN" else ():
-            for j, address in enumerate(endpoint.get("addresses") or ()):
-                out += rules.ip_warnings(f"endpoints[{i}].addresses[{j}]", address)
+        for at, endpoint in each("", new, "endpoints") if new.get("addressType") != "FQDN" else ():
+            for here, address in each(at, endpoint, "addresses"):
+                out += rules.ip_warnings(here, address)
         return out
 
     def row(self, obj: Object, now: float) -> list[Any]:
@@ -154,14 +154,11 @@ def _endpoint(e: Errors, at: str, endpoint: Object, kind: str) -> None:
     addresses = endpoint.get("addresses") or ()
     e.need(f"{at}.addresses", addresses, "must contain at least 1 address")
     e.most(f"{at}.addresses", addresses, MOST_ADDRESSES)
-    for i, address in enumerate(addresses):
-        _slice_address(e, f"{at}.addresses[{i}]", address, kind)
-    if "nodeName" in endpoint:
-        e.text(f"{at}.nodeName", endpoint["nodeName"], names.dns_subdomain)
-    if endpoint.get("deprecatedTopology"):
-        _topology(e, f"{at}.deprecatedTopology", endpoint["deprecatedTopology"])
-    if "hostname" in endpoint:
-        e.text(f"{at}.hostname", endpoint["hostname"], names.dns_label)
+    for here, address in each(at, endpoint, "addresses"):
+        _slice_address(e, here, address, kind)
+    present(e, at, endpoint, _OF_NODES)
+    filled(e, at, endpoint, {"deprecatedTopology": _topology})
+    present(e, at, endpoint, {"hostname": checked(names.dns_label)})
     hints = endpoint.get("hints") or {}
     _hints(e, f"{at}.hints", hints, "forZones", names.label_value)
     _hints(e, f"{at}.hints", hints, "forNodes", names.dns_subdomain)
@@ -185,10 +182,8 @@ def _hints(e: Errors, at: str, hints: Object, field: str, check: Callable[[str],
 def _slice_address(e: Errors, at: str, address: str, kind: str) -> None:
     if kind == "FQDN":
         if e.need(at, address):
-            bad = names.dns_subdomain(address.removesuffix("."))
-            for message in bad:
-                e.invalid(at, address, message)
-            if not bad and "." not in address.removesuffix("."):
+            good = e.text(at, address, lambda name: names.dns_subdomain(name.removesuffix(".")))
+            if good and "." not in address.removesuffix("."):
                 e.invalid(at, address, "should be a domain with at least two segments separated by dots")
     elif kind in ("IPv4", "IPv6"):
         family = rules.family(address)
@@ -199,12 +194,10 @@ def _slice_address(e: Errors, at: str, address: str, kind: str) -> None:
         rules.endpoint_ip(e, at, address)
 
 
-def _slice_ports(e: Errors, ports: Sequence[Object]) -> None:
+def _slice_ports(e: Errors, new: Object) -> None:
     seen: set[str] = set()
-    for i, port in enumerate(ports):
-        at = f"ports[{i}]"
+    for at, port in each("", new, "ports"):
         e.optional(at, port, "name", names.dns_label)
         e.unique(f"{at}.name", port.get("name") or "", seen)
         e.enum(f"{at}.protocol", port.get("protocol"), rules.PROTOCOLS, need=None if "protocol" in port else "")
-        if "appProtocol" in port:
-            e.qualified(f"{at}.appProtocol", port["appProtocol"])
+        present(e, at, port, _OF_PORTS)

@@ -206,3 +206,8 @@ def to_internal(type_name: str, obj: Object, parent: Object | None = None) -> Ob
         return {**to_internal("meta", obj.get("metadata") or {}), **out}
     return out
 
+
+def pointer(type_name: str, obj: Object | None) -> Object | None:
+    """The same of what need not be there."""
+    return None if obj is None else to_internal(type_name, obj)
+

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from kapi.registry.kinds import internal
 from kapi.registry.kinds.rules import Errors, each
 
 Object = dict[str, Any]
@@ -112,8 +111,3 @@ def _success_rule(e: Errors, at: str, rule: Object, completions: int) -> None:
     for limit, what in limits:
         if count > limit:
             e.invalid(f"{at}.succeededCount", count, f"must be less than or equal to {limit} (the number of {what})")
-
-
-def shown(policy: Object | None, kind: str) -> Object | None:
-    """The policy as messages show it."""
-    return None if policy is None else internal.to_internal(kind, policy)

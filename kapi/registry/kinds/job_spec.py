@@ -3,8 +3,7 @@
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import job_policies, pod_spec
-from kapi.registry.kinds.job_policies import shown
+from kapi.registry.kinds import internal, job_policies, pod_spec
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
 from kapi.registry.kinds.rules import Errors
 
@@ -49,7 +48,7 @@ def check(e: Errors, at: str, spec: Object) -> None:
         job_policies.failure(e, f"{at}.podFailurePolicy", spec["podFailurePolicy"], spec)
     if "successPolicy" in spec:
         if spec.get("completionMode") != INDEXED:
-            e.invalid(f"{at}.successPolicy", shown(spec["successPolicy"], "SuccessPolicy"), "requires indexed completion mode")
+            e.invalid(f"{at}.successPolicy", internal.to_internal("SuccessPolicy", spec["successPolicy"]), "requires indexed completion mode")
         else:
             job_policies.success(e, f"{at}.successPolicy", spec["successPolicy"], spec)
     if "podReplacementPolicy" in spec:
@@ -95,7 +94,6 @@ def _indexed(e: Errors, at: str, spec: Object) -> None:
     if (completions or 0) > _MANY and "backoffLimitPerIndex" in spec:
         if failed is None:
             e.required(f"{at}.maxFailedIndexes", f"must be specified when completions is above {_MANY}")
-        if parallelism is not None and parallelism > _FEW:
-            e.invalid(f"{at}.parallelism", parallelism, _FEW_TEXT)
-        if failed is not None and failed > _FEW:
-            e.invalid(f"{at}.maxFailedIndexes", failed, _FEW_TEXT)
+        for name in ("parallelism", "maxFailedIndexes"):
+            if (spec.get(name) or 0) > _FEW:
+                e.invalid(f"{at}.{name}", spec[name], _FEW_TEXT)

@@ -5,7 +5,6 @@ from typing import Any
 from kapi.objects import duration, labels, names, time
 from kapi.registry import metadata
 from kapi.registry.kinds import internal, job_spec, job_status, rules, workloads
-from kapi.registry.kinds.job_policies import shown
 from kapi.registry.kinds.rules import Errors, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, status_of, template_of
@@ -40,7 +39,7 @@ def _generated(e: Errors, obj: Object) -> None:
             e.invalid(at, found[key], f"must be '{expected[key]}'")
     chosen = workloads.parsed_selector(wanted)
     if chosen is not None and not chosen.matches(expected):
-        e.invalid("spec.selector", workloads.shown_selector(wanted), "`selector` not auto-generated")
+        e.invalid("spec.selector", internal.pointer("selector", wanted), "`selector` not auto-generated")
 
 
 def _spec(e: Errors, spec: Object) -> None:
@@ -97,7 +96,7 @@ def _change(e: Errors, new: Object, old: Object) -> None:
     for name in _STAYS:
         if not same(now.get(name), before.get(name)):
             value, kind = now.get(name), name[0].upper() + name[1:]
-            e.invalid(f"spec.{name}", shown(value, kind) if name.endswith("Policy") else value, rules.IMMUTABLE)
+            e.invalid(f"spec.{name}", internal.pointer(kind, value) if name.endswith("Policy") else value, rules.IMMUTABLE)
 
 
 class JobStrategy(TemplateStrategy):

@@ -199,15 +199,12 @@ def _resized(e: Errors, at: str, part: Object, old: Object) -> None:
 
 def _without_cpu_memory(part: Object, old: Object) -> Object:
     """The container with cpu and memory as they were before."""
-    out = {k: v for k, v in part.items() if k != "resources"}
-    listed: Object = {k: v for k, v in (part.get("resources") or {}).items() if k not in ("limits", "requests")}
-    before = old.get("resources") or {}
+    now, before = part.get("resources") or {}, old.get("resources") or {}
+    listed = dict(now)
     for kind in ("limits", "requests"):
-        amounts = {k: v for k, v in ((part.get("resources") or {}).get(kind) or {}).items() if k not in _RESIZABLE}
-        amounts |= {k: v for k, v in (before.get(kind) or {}).items() if k in _RESIZABLE}
-        if amounts or kind in before:
-            listed[kind] = amounts
-    return {**out, "resources": listed}
+        amounts = {k: v for k, v in (now.get(kind) or {}).items() if k not in _RESIZABLE}
+        listed[kind] = amounts | {k: v for k, v in (before.get(kind) or {}).items() if k in _RESIZABLE}
+    return {**part, "resources": listed}
 
 
 def resize(e: Errors, new: Object, old: Object) -> None:
@@ -229,35 +226,34 @@ def resize(e: Errors, new: Object, old: Object) -> None:
             if kind == "containers" or part.get("restartPolicy") == "Always":
                 _resized(e, f"spec.{kind}[{i}].resources", part, was)
                 if not same(_without_cpu_memory(part, was), {**was, "resources": was.get("resources") or {}}):
-                    what = "" if kind == "containers" else " for init or sidecar containers"
-                    e.forbidden("spec" if kind == "containers" else f"spec.{kind}[{i}]", f"only cpu and memory resources{what} are mutable")
+                    at, what = ("spec", "") if kind == "containers" else (f"spec.{kind}[{i}]", " for init or sidecar containers")
+                    e.forbidden(at, f"only cpu and memory resources{what} are mutable")
             elif not same(part, was):
                 e.forbidden("spec", "resources for non-sidecar init containers are immutable")
 
 
 def put_back(new: Object, old: Object, subresource: str) -> None:
     """What /ephemeralcontainers and /resize leave alone, taken from the old pod."""
-    wanted = new.get("spec") or {}
-    spec = meta.clone(old["spec"])
+    wanted, spec = new.get("spec") or {}, meta.clone(old["spec"])
     if subresource == "ephemeralcontainers":
-        spec.pop("ephemeralContainers", None)
-        if wanted.get("ephemeralContainers"):
-            spec["ephemeralContainers"] = wanted["ephemeralContainers"]
+        _copy(spec, wanted, "ephemeralContainers")
     else:
         for kind in ("containers", "initContainers"):
             by_name = {part.get("name"): part for part in wanted.get(kind) or ()}
             for part in spec.get(kind) or ():
-                for name in ("resources", "resizePolicy"):
-                    if part.get("name") in by_name:
-                        part.pop(name, None)
-                        if name in by_name[part["name"]]:
-                            part[name] = by_name[part["name"]][name]
-        spec.pop("resources", None)
-        if "resources" in wanted:
-            spec["resources"] = wanted["resources"]
+                _copy(part, by_name.get(part.get("name"), part), "resources", "resizePolicy")
+        _copy(spec, wanted, "resources")
     new["spec"] = spec
     if "status" in old:
         new["status"] = old["status"]
+
+
+def _copy(part: Object, other: Object, *fields: str) -> None:
+    """Make these fields those of the other object."""
+    for name, value in [(name, other.get(name)) for name in fields]:
+        part.pop(name, None)
+        if value is not None:
+            part[name] = value
 
 
 def _restarts(part: Object, spec: Object, code: int) -> bool:

@@ -45,8 +45,7 @@ class PodDisruptionBudgetStrategy(Checked):
                 e.count_or_percent(f"spec.{field}", value)
                 e.at_most_all(f"spec.{field}", value)
         rules.label_selector(e, "spec.selector", spec.get("selector"))
-        if "unhealthyPodEvictionPolicy" in spec:
-            e.enum("spec.unhealthyPodEvictionPolicy", spec["unhealthyPodEvictionPolicy"], ("AlwaysAllow", "IfHealthyBudget"))
+        rules.present(e, "spec", spec, {"unhealthyPodEvictionPolicy": rules.one_of("AlwaysAllow", "IfHealthyBudget")})
 
     def check_status(self, e: Errors, new: Object, old: Object) -> None:
         rules.conditions(e, "status", new.get("status") or {})

@@ -214,9 +214,10 @@ def amount(value: int | str | None) -> int:
 
 
 def each(at: str, part: Object, name: str) -> Iterator[tuple[str, Any]]:
-    """The items of a list with their paths: ("spec.ports[0]", {...})."""
+    """The items of a list with their paths: ("spec.ports[0]", {...}); `at` is '' for a whole object."""
+    path = f"{at}.{name}" if at else name
     for i, item in enumerate(part.get(name) or ()):
-        yield f"{at}.{name}[{i}]", item
+        yield f"{path}[{i}]", item
 
 
 Rule = Callable[[Errors, str, Any], object]

@@ -6,7 +6,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, each
+from kapi.registry.kinds.rules import Checked, Errors, Rule, each, one_of, present
 
 Object = dict[str, Any]
 
@@ -19,6 +19,9 @@ AFFINITY_SECONDS, MOST_AFFINITY_SECONDS = 10800, 86400
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 HINTS, TOPOLOGY_MODE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"
 ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'"
+_POLICIES: dict[str, Rule] = {
+    "internalTrafficPolicy": one_of(*POLICIES), "trafficDistribution": one_of(*TRAFFIC_DISTRIBUTIONS, sort=False),
+}  # fmt: skip
 SET_ONCE = "may not change once set"
 
 
@@ -121,8 +124,8 @@ class ServiceStrategy(Checked):
                 e.required(f"{field}.ipMode", "must be specified when `ip` is set")
             elif mode is not None and not ip:
                 e.forbidden(f"{field}.ipMode", "may not be specified when `ip` is not set")
-            elif mode is not None:
-                e.enum(f"{field}.ipMode", mode, ("VIP", "Proxy"))
+            else:
+                present(e, field, point, {"ipMode": one_of("VIP", "Proxy")})
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return _warnings(new)
@@ -240,8 +243,7 @@ def _ports(e: Errors, spec: Object) -> None:
         e.port(f"{at}.port", port.get("port", 0))
         e.enum(f"{at}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
         e.port_or_name(f"{at}.targetPort", port.get("targetPort", 0))
-        if "appProtocol" in port:
-            e.qualified(f"{at}.appProtocol", port["appProtocol"])
+        present(e, at, port, {"appProtocol": Errors.qualified})
 
 
 def _affinity(e: Errors, spec: Object) -> None:
@@ -277,8 +279,7 @@ def validate_addresses(e: Errors, spec: Object, before: Object) -> None:
     for at, family in each("spec", spec, "ipFamilies"):
         e.enum(at, family, FAMILIES)
         e.unique(at, family, seen)
-    if "ipFamilyPolicy" in spec:
-        e.enum("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], FAMILY_POLICIES)
+    present(e, "spec", spec, {"ipFamilyPolicy": one_of(*FAMILY_POLICIES)})
     if not _each_address(e, ips, before):
         return
     parsed = [rules.family(ip) for ip in ips]
@@ -360,12 +361,9 @@ def _policies(e: Errors, spec: Object) -> None:
     elif port:
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         e.invalid("spec.healthCheckNodePort", port, text)
-    if "internalTrafficPolicy" in spec:
-        e.enum("spec.internalTrafficPolicy", spec["internalTrafficPolicy"], POLICIES)
-    elif spec.get("type") in ("NodePort", "LoadBalancer", "ClusterIP"):
+    if "internalTrafficPolicy" not in spec and spec.get("type") in ("NodePort", "LoadBalancer", "ClusterIP"):
         e.required("spec.internalTrafficPolicy")
-    if "trafficDistribution" in spec:
-        e.enum("spec.trafficDistribution", spec["trafficDistribution"], TRAFFIC_DISTRIBUTIONS, sort=False)
+    present(e, "spec", spec, _POLICIES)
 
 
 def _change(e: Errors, spec: Object, before: Object) -> None:

@@ -103,7 +103,7 @@ def _stateful_spec(e: Errors, spec: Object, old: Object | None) -> None:
     workloads.selector(e, spec.get("selector"), "statefulset")
     part, chosen = spec.get("template") or {}, workloads.parsed_selector(spec.get("selector"))
     if chosen is None:
-        e.invalid("spec.selector", workloads.shown_selector(spec.get("selector")), "")
+        e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "")
     else:
         workloads.matches_template(e, chosen, part)
         pod_spec.template(e, "spec.template", _with_claims(part, spec.get("volumeClaimTemplates") or []))

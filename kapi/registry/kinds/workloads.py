@@ -35,10 +35,6 @@ def default_template(part: Object) -> None:
     pod_defaults.template(part.setdefault("spec", {}))
 
 
-def shown_selector(selector: Object | None) -> Object | None:
-    return None if selector is None else internal.to_internal("selector", selector)
-
-
 def selector(e: Errors, part: Object | None, what: str) -> None:
     """spec.selector: needed, sound, and not empty."""
     if part is None:
@@ -227,7 +223,7 @@ def selected_template(e: Errors, spec: Object) -> None:
     selector(e, spec.get("selector"), "deployment")
     chosen, part = parsed_selector(spec.get("selector")), spec.get("template") or {}
     if chosen is None:
-        e.invalid("spec.selector", shown_selector(spec.get("selector")), "invalid label selector")
+        e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "invalid label selector")
         return
     matches_template(e, chosen, part)
     pod_spec.template(e, "spec.template", part)
@@ -236,7 +232,8 @@ def selected_template(e: Errors, spec: Object) -> None:
 
 def selector_stays(e: Errors, spec: Object, old: Object | None) -> None:
     if old is not None:
-        e.immutable("spec.selector", shown_selector(spec.get("selector")), shown_selector(spec_of(old).get("selector")))
+        mine, theirs = (internal.pointer("selector", part.get("selector")) for part in (spec, spec_of(old)))
+        e.immutable("spec.selector", mine, theirs)
 
 
 class DeploymentStrategy(TemplateStrategy):
