@@ -20,24 +20,21 @@ _SIGNALS = (
 _WINDOWS_SIGNALS = ("SIGKILL", "SIGTERM")
 
 
-def _exec(e: Errors, field: str, action: Object) -> None:
-    e.need(f"{field}.command", action.get("command"))
-
-
 def _http(e: Errors, field: str, action: Object) -> None:
     e.need(f"{field}.path", action.get("path"))
     e.port_or_name(f"{field}.port", action.get("port", 0))
-    if action.get("scheme") not in ("HTTP", "HTTPS"):
-        e.enum(f"{field}.scheme", action.get("scheme"), ("HTTP", "HTTPS"))
+    e.enum(f"{field}.scheme", action.get("scheme"), ("HTTP", "HTTPS"))
     for header in action.get("httpHeaders") or ():
         e.text(f"{field}.httpHeaders", header.get("name") or "", names.http_header)
 
 
-def _socket(e: Errors, field: str, action: Object) -> None:
-    e.port_or_name(f"{field}.port", action.get("port", 0))
-
-
-_ACTIONS: dict[str, Rule] = {"exec": _exec, "httpGet": _http, "tcpSocket": _socket, "grpc": _socket}
+_SOCKET: Rule = lambda e, field, action: e.port_or_name(f"{field}.port", action.get("port", 0))
+_ACTIONS: dict[str, Rule] = {
+    "exec": lambda e, field, action: e.need(f"{field}.command", action.get("command")),
+    "httpGet": _http,
+    "tcpSocket": _SOCKET,
+    "grpc": _SOCKET,
+}
 
 
 def _handler(e: Errors, field: str, part: Object, grace: int | None) -> None:

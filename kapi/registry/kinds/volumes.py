@@ -15,8 +15,8 @@ from kapi.registry.kinds.volume_claims import claim_template
 
 Object = dict[str, Any]
 
-HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
 _ISCSI_NAMES = {
     "iqn": re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9\-.]+)(:[^,;*&$|\s]+)$").search,
     "eui": re.compile(r"^eui.[A-Za-z0-9]{16}$").search,
@@ -48,10 +48,6 @@ def _host_path(e: Errors, field: str, source: Object) -> None:
     if e.need(f"{field}.path", source.get("path")):
         backsteps(e, f"{field}.path", source["path"])
         present(e, field, source, {"type": one_of(*HOST_PATH_TYPES)})
-
-
-def _git_repo(e: Errors, field: str, source: Object) -> None:
-    descending(e, f"{field}.directory", source.get("directory") or "")
 
 
 def _disk(e: Errors, field: str, source: Object) -> None:
@@ -171,27 +167,20 @@ def _csi(e: Errors, field: str, source: Object) -> None:
 
 
 def _ephemeral(e: Errors, field: str, source: Object) -> None:
-    template = source.get("volumeClaimTemplate")
-    if template is None:
+    if source.get("volumeClaimTemplate") is None:
         e.required(f"{field}.volumeClaimTemplate")
     else:
-        claim_template(e, f"{field}.volumeClaimTemplate", template)
+        claim_template(e, f"{field}.volumeClaimTemplate", source["volumeClaimTemplate"])
 
 
-def pull_policy(e: Errors, field: str, policy: str | None) -> None:
-    if policy not in PULL_POLICIES:
-        e.enum(field, policy, PULL_POLICIES, need="")
-
-
-def _image(e: Errors, field: str, source: Object) -> None:
-    pull_policy(e, f"{field}.pullPolicy", source.get("pullPolicy"))
+pull_policy = one_of(*PULL_POLICIES, need="")
 
 
 SOURCES: dict[str, Rule] = {
     # by wire name, in the order stock looks at them
     "emptyDir": _empty_dir,
     "hostPath": _host_path,
-    "gitRepo": _needs("repository", then=_git_repo),
+    "gitRepo": _needs("repository", then=lambda e, at, source: descending(e, f"{at}.directory", source.get("directory") or "")),
     "gcePersistentDisk": _needs("pdName", then=_disk),
     "awsElasticBlockStore": _needs("volumeID", then=_disk),
     "secret": _needs("secretName", then=_keyed),
@@ -218,7 +207,7 @@ SOURCES: dict[str, Rule] = {
     "scaleIO": _needs("gateway", "system", "volumeName"),
     "csi": _csi,
     "ephemeral": _ephemeral,
-    "image": _needs("reference", then=_image),
+    "image": _needs("reference", then=lambda e, at, source: pull_policy(e, f"{at}.pullPolicy", source.get("pullPolicy"))),
 }
 _NAMES_OF_SECOND = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 _NAMES_IN_CAUSES = {"gcePersistentDisk": "persistentDisk"}
