@@ -28,12 +28,15 @@ def _http(e: Errors, field: str, action: Object) -> None:
         e.text(f"{field}.httpHeaders", header.get("name") or "", names.http_header)
 
 
-_SOCKET: Rule = lambda e, field, action: e.port_or_name(f"{field}.port", action.get("port", 0))
+def _socket(e: Errors, field: str, action: Object) -> None:
+    e.port_or_name(f"{field}.port", action.get("port", 0))
+
+
 _ACTIONS: dict[str, Rule] = {
     "exec": lambda e, field, action: e.need(f"{field}.command", action.get("command")),
     "httpGet": _http,
-    "tcpSocket": _SOCKET,
-    "grpc": _SOCKET,
+    "tcpSocket": _socket,
+    "grpc": _socket,
 }
 
 

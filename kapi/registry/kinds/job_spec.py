@@ -48,7 +48,8 @@ def check(e: Errors, at: str, spec: Object) -> None:
         job_policies.failure(e, f"{at}.podFailurePolicy", spec["podFailurePolicy"], spec)
     if "successPolicy" in spec:
         if spec.get("completionMode") != INDEXED:
-            e.invalid(f"{at}.successPolicy", internal.to_internal("SuccessPolicy", spec["successPolicy"]), "requires indexed completion mode")
+            shown = internal.to_internal("SuccessPolicy", spec["successPolicy"])
+            e.invalid(f"{at}.successPolicy", shown, "requires indexed completion mode")
         else:
             job_policies.success(e, f"{at}.successPolicy", spec["successPolicy"], spec)
     if "podReplacementPolicy" in spec:

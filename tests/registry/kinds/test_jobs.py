@@ -214,7 +214,7 @@ def test_what_is_not_taken_back(status: Object, before: Object, expected: list[s
 
 
 def test_no_index_both_fails_and_completes() -> None:
-    spec = {"completionMode": "Indexed", "completions": 5, "backoffLimitPerIndex": 1}
+    spec: Object = {"completionMode": "Indexed", "completions": 5, "backoffLimitPerIndex": 1}
     assert status_faults({"completedIndexes": "0-2", "failedIndexes": "2,4"}, **spec) == [
         'status.failedIndexes: Invalid value: "2,4": failedIndexes and completedIndexes overlap at index: 2'
     ]
