@@ -24,7 +24,8 @@ RENAMED = {
     "reportingController": "reportingComponent",
 }
 BACK = {old: new for new, old in RENAMED.items()}
-LONGEST, LONGEST_MESSAGE = 128, 1024
+LONGEST = {"reportingInstance": 128, "action": 128, "reason": 128, "message": 1024}
+STRUCTURES = {"involvedObject": "ObjectReference", "related": "ObjectReference", "source": "EventSource"}
 REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 UNCHANGING = ("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type", "eventTime",
               "action", "related", "reportingController", "reportingInstance")  # fmt: skip
@@ -139,13 +140,12 @@ def _validate_reporter(e: Errors, event: Object, controller: str) -> None:
     reporter = event.get("reportingComponent") or ""
     e.need(controller, reporter)
     e.qualified(controller, reporter)
-    for field in ("reportingInstance", "action", "reason"):
+    for field, most in LONGEST.items():
         value = event.get(field) or ""
-        e.need(field, value)
-        if len(value.encode()) > LONGEST:
-            e.invalid(field, "", f"can have at most {LONGEST} characters")
-    if len((event.get("message") or "").encode()) > LONGEST_MESSAGE:
-        e.invalid("message", "", f"can have at most {LONGEST_MESSAGE} characters")
+        if field != "message":
+            e.need(field, value)
+        if len(value.encode()) > most:
+            e.invalid(field, "", f"can have at most {most} characters")
 
 
 def _validate_series(e: Errors, series: Object | None) -> None:
@@ -181,10 +181,8 @@ def _validate_change(e: Errors, new: Object, old: Object) -> None:
 
 def _internal(field: str, value: Any) -> Any:
     """A value as stock's own types show it."""
-    if field in ("involvedObject", "related"):
-        return None if value is None and field == "related" else internal.to_internal("ObjectReference", value or {})
-    if field == "source":
-        return internal.to_internal("EventSource", value or {})
+    if field in STRUCTURES:
+        return internal.pointer(STRUCTURES[field], value if field == "related" else value or {})
     if field in ("firstTimestamp", "lastTimestamp", "eventTime"):
         return value or None
     return value or (0 if field == "count" else "")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kapi.objects import quantity
+from kapi.objects import names, quantity
 from kapi.registry.kinds import pod_spec, security
 from kapi.registry.kinds.placement import PREFERRED, REQUIRED
 from kapi.registry.kinds.rules import each
@@ -208,6 +208,13 @@ def _ports(out: list[str], at: str, spec: Object) -> None:
                 elif host == their_host and (not ip) != (not their_ip):
                     out.append(f"{place}: dangerously ambiguous port definition with {other}")
             others.append((place, port))
+
+
+def hostname(obj: Object, what: str) -> list[str]:
+    """Of a name that becomes `what`, but that no host can have."""
+    bad = names.dns_label(obj["metadata"].get("name") or "")
+    text = f"this is used in {what}, which can result in surprising behavior; a DNS label is recommended"
+    return [f"metadata.name: {text}: [{' '.join(bad)}]"] if bad else []
 
 
 def template(prefix: str, part: Object) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from kapi.objects import names, time
+from kapi.objects import time
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.kinds.pod_qos import qos_class
@@ -12,7 +12,6 @@ from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
 
-_HOSTNAME = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
 _GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
           "message": "Scheduling is blocked due to non-empty scheduling gates"}  # fmt: skip
 
@@ -146,11 +145,7 @@ class PodStrategy(Checked):
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         """Only of new pods: changes are too many and rarely by people."""
-        if old is not None:
-            return []
-        bad = names.dns_label(new["metadata"].get("name") or "")
-        named = [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
-        return named + pod_warnings.template("", new)
+        return pod_warnings.hostname(new, "the Pod's hostname") + pod_warnings.template("", new) if old is None else []
 
     def grace(self, obj: Object, seconds: int | None) -> int:
         """The wanted seconds, else the pod's own; none for a pod that never ran or has ended."""

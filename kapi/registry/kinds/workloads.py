@@ -14,7 +14,6 @@ from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
 
-_HOSTNAME = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended"
 
 
 def spec_of(obj: Object) -> Object:
@@ -101,8 +100,7 @@ class TemplateStrategy(Checked):
     """How stock calls the number that availableReplicas is no greater than."""
 
     def name_warnings(self, new: Object, old: Object | None) -> list[str]:
-        bad = names.dns_label(new["metadata"].get("name") or "") if self.warns_of_name and old is None else []
-        return [f"metadata.name: {_HOSTNAME}: [{' '.join(bad)}]"] if bad else []
+        return pod_warnings.hostname(new, "Pod names and hostnames") if self.warns_of_name and old is None else []
 
     def prepare(self, new: Object, old: Object | None) -> None:
         pod_defaults.switched_off(template_of(new).get("spec") or {})
