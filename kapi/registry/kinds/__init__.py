@@ -7,7 +7,7 @@ from kapi.registry.kinds.components import ComponentStatusStrategy
 from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from kapi.registry.kinds.cronjobs import CronJobStrategy
 from kapi.registry.kinds.custom import CustomResourceDefinitionStrategy
-from kapi.registry.kinds.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy, ResourceSliceStrategy
+from kapi.registry.kinds.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy
 from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
 from kapi.registry.kinds.flow import FlowSchemaStrategy, PriorityLevelStrategy
@@ -44,6 +44,7 @@ from kapi.registry.kinds.reviews import (
     TokenReviewStrategy,
 )
 from kapi.registry.kinds.service import ServiceStrategy
+from kapi.registry.kinds.slices import ResourceSliceStrategy
 from kapi.registry.kinds.storage import (
     CSIDriverStrategy,
     CSINodeStrategy,

@@ -1,13 +1,11 @@
-"""Dynamic resource allocation (resource.k8s.io): DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice."""
+"""Dynamic resource allocation (resource.k8s.io), what is asked for: DeviceClass, ResourceClaim, ResourceClaimTemplate."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from typing import Any
 
 import orjson
 
-from kapi.objects import causes, names, quantity
+from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, storage
 from kapi.registry.kinds.part import Part, RuledStrategy
@@ -17,27 +15,22 @@ from kapi.schema.cel.types import DYN
 Object = dict[str, Any]
 
 MOST_REQUESTS = MOST_CONSTRAINTS = MOST_CONFIGS = MOST_SELECTORS = 32
-MOST_SUBREQUESTS, MOST_DEVICES, MOST_ADVANCED, MOST_COUNTER_SETS, MOST_TAINTS, MOST_ATTRIBUTES = 8, 128, 64, 8, 16, 32
-LONGEST_DOMAIN, LONGEST_ID, LONGEST_POOL, LONGEST_TEXT, MOST_PARAMETERS = 63, 32, 253, 64, 10 * 1024
+MOST_SUBREQUESTS = 8
+LONGEST_DOMAIN, LONGEST_ID, MOST_PARAMETERS = 63, 32, 10 * 1024
 ONE_REQUEST = "exactly one of `exactly` or `firstAvailable` is required"
-ONE_NODE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
 ONE_ATTRIBUTE = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
 KNOWN_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 BAD_FULL_NAME = "a fully qualified name must be a domain and a name separated by a slash"
-PER_DEVICE = "is set to true in the ResourceSlice spec"
-ATTRIBUTE_KINDS = ("int", "bool", "string", "version")
-_NUMBER, _PIECE = r"(0|[1-9]\d*)", r"(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-_SEMANTIC = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PIECE}(\.{_PIECE})*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?")
-"""A version of semver.org 2.0.0."""
 
 
-def _named_set(part: Part, field: str, most: int, check: Callable[[Part], None]) -> None:
+def named_set(part: Part, field: str, most: int, check: Callable[[Part], None]) -> None:
     """Items that must differ in their names."""
-    for item in part.parts(field, most):
-        check(item)
     seen: set[str] = set()
-    for at, item in islice(part.values(field), most):
-        part.e.unique(at, item.get("name") or "", seen)
+    items = list(part.parts(field, most))
+    for item in items:
+        check(item)
+    for item in items:
+        item.e.unique(item.at, item.text("name"), seen)
 
 
 # claims ---------------------------------------------------------------------------------------------------------------------------
@@ -62,7 +55,7 @@ def _check_claim(devices: Part) -> None:
     requests = devices.items("requests")
     known = {r.get("name") or "" for r in requests}
     known |= {f"{r.get('name')}/{s.get('name')}" for r in requests for s in r.get("firstAvailable") or ()}
-    _named_set(devices, "requests", MOST_REQUESTS, _check_request)
+    named_set(devices, "requests", MOST_REQUESTS, _check_request)
     for constraint in devices.parts("constraints", MOST_CONSTRAINTS):
         _check_references(constraint, known)
         field = next((field for field in ("matchAttribute", "distinctAttribute") if field in constraint), None)
@@ -90,7 +83,7 @@ def _check_request(request: Part) -> None:
     if "exactly" in request and request.items("firstAvailable"):
         request.e.invalid(request.at, None, ONE_REQUEST + ", but multiple fields are set")
     elif request.items("firstAvailable"):
-        _named_set(request, "firstAvailable", MOST_SUBREQUESTS, _check_subrequest)
+        named_set(request, "firstAvailable", MOST_SUBREQUESTS, _check_subrequest)
     elif "exactly" in request:
         _check_wanted(request.part("exactly"))
     else:
@@ -165,12 +158,13 @@ def _identifier(e: Errors, field: str, text: str) -> None:
 
 def _full_name(e: Errors, field: str, text: str) -> None:
     """'example.com/model': an attribute named with its domain."""
-    _qualified_name(e, field, text)
+    qualified_name(e, field, text)
     if "/" not in text:
         e.invalid(field, text, BAD_FULL_NAME)
 
 
-def _qualified_name(e: Errors, field: str, text: str) -> None:
+def qualified_name(e: Errors, field: str, text: str) -> None:
+    """A C identifier that may have a domain in front: 'model', 'example.com/model'."""
     domain, slash, name = text.rpartition("/")
     if "/" in domain:
         e.invalid(field, text, "a valid resource name must be a C identifier optionally prefixed by a domain and a slash")
@@ -277,161 +271,3 @@ class DeviceClassStrategy(RuledStrategy):
         extended = spec.get("extendedResourceName")
         if extended is not None and ("/" not in extended or names.qualified_name(f"requests.{extended}")):
             spec.invalid("extendedResourceName", "must be a valid extended resource name")
-
-
-# slices ---------------------------------------------------------------------------------------------------------------------------
-
-
-class ResourceSliceStrategy(RuledStrategy):
-    """ResourceSlice."""
-
-    returns_deleted = True
-    status = False
-    fields = {"spec.nodeName": lambda o: o["spec"].get("nodeName") or "", "spec.driver": lambda o: o["spec"].get("driver") or ""}
-    columns = rules.columns(
-        "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver=resource.v1.ResourceSliceSpec.driver",
-        "Pool=resource.v1.ResourcePool.name", "Age",
-    )  # fmt: skip
-
-    def check(self, new: Part, old: Object | None) -> None:
-        spec, before = new.part("spec"), (old or {}).get("spec")
-        storage.driver_name(new.e, "spec.driver", spec.text("driver"))
-        _check_pool(spec.part("pool"))
-        if before is not None:
-            spec.part("pool").immutable(before["pool"], "name")
-            spec.immutable(before, "driver", "nodeName")
-        _check_nodes(spec)
-        if spec.items("devices") and spec.items("sharedCounters"):
-            new.e.invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
-        advanced = any(device.get("taints") or device.get("consumesCounters") for device in spec.items("devices"))
-        selective = bool(spec.get("perDeviceNodeSelection"))
-        _named_set(spec, "devices", MOST_ADVANCED if advanced else MOST_DEVICES, lambda device: _check_device(device, selective))
-        _named_set(spec, "sharedCounters", MOST_COUNTER_SETS, _check_counter_set)
-
-    def cells(self, obj: Object) -> list[Any]:
-        spec = obj["spec"]
-        return [spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>"), spec["driver"], spec["pool"]["name"]]
-
-
-def _check_pool(pool: Part) -> None:
-    if pool.need("name"):
-        if len(pool.text("name")) > LONGEST_POOL:
-            pool.e.too_long(pool.path("name"), LONGEST_POOL)
-        for part in pool.text("name").split("/"):
-            pool.e.text(pool.path("name"), part, names.dns_subdomain)
-    pool.at_least("resourceSliceCount", 1, "must be greater than zero")
-    pool.at_least("generation", 0, "must be greater than or equal to zero")
-
-
-def _node_fields(part: Part, flags: tuple[str, ...], no_name: str) -> list[str]:
-    """Which of the ways to name nodes are used; `no_name`: what is said of an empty one."""
-    used: list[str] = []
-    if part.text("nodeName"):
-        used.append("nodeName")
-        part.checked("nodeName", names.dns_subdomain)
-    elif "nodeName" in part:
-        part.invalid("nodeName", no_name)
-    if "nodeSelector" in part:
-        used.append("nodeSelector")
-        rules.node_selector(part.e, part.path("nodeSelector"), part.get("nodeSelector"))
-        selector = part.part("nodeSelector")
-        if part.at == "spec" and len(selector.items("nodeSelectorTerms")) != 1:
-            selector.invalid("nodeSelectorTerms", "must have exactly one node selector term")
-    for flag in flags:
-        if part.get(flag):
-            used.append(flag)
-        elif flag in part:
-            part.invalid(flag, "must be either unset or set to true")
-    return used
-
-
-def _check_one(part: Part, used: list[str], wanted: str, more: str = "") -> None:
-    if not used:
-        part.e.required(part.at, wanted)
-    elif len(used) > 1:
-        part.e.invalid(part.at, "{" + ", ".join(f"`{field}`" for field in used) + "}", wanted + more)
-
-
-def _check_nodes(spec: Part) -> None:
-    used = _node_fields(spec, ("allNodes", "perDeviceNodeSelection"), "must be either unset or set to a non-empty string")
-    _check_one(spec, used, ONE_NODE, ", but multiple fields are set")
-
-
-def _check_device(device: Part, selective: bool) -> None:
-    device.checked("name", names.dns_label)
-    attributes, capacity = device.part("attributes"), device.part("capacity")
-    if (count := len(attributes.obj) + len(capacity.obj)) > MOST_ATTRIBUTES:
-        device.e.invalid(device.at, count, f"the total number of attributes and capacities must not exceed {MOST_ATTRIBUTES}")
-    for name, value in attributes.obj.items():
-        where = f"{attributes.at}[{name}]"
-        _qualified_name(device.e, where, name)
-        _check_attribute(Part(device.e, where, value))
-    for name, value in capacity.obj.items():
-        where = f"{capacity.at}[{name}]"
-        _qualified_name(device.e, where, name)
-        _check_policy(Part(device.e, where, value), bool(device.get("allowMultipleAllocations")))
-    for given in device.parts("taints", MOST_TAINTS):
-        taint(given)
-    for consumed in device.parts("consumesCounters"):
-        consumed.named("counterSet", names.dns_label)
-        _check_counters(consumed)
-    if selective:
-        wanted = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` {PER_DEVICE}"
-        _check_one(device, _node_fields(device, ("allNodes",), "must not be empty"), wanted)
-    elif any(field in device for field in ("nodeName", "nodeSelector", "allNodes")):
-        text = f"`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` {PER_DEVICE}"
-        device.e.invalid(device.at, None, text)
-    _check_binding(device)
-
-
-def _check_binding(device: Part) -> None:
-    fields = ("bindingConditions", "bindingFailureConditions")
-    for field in fields:
-        device.each(field, names.label_key)
-    for field, other in (fields, fields[::-1]):
-        if device.items(field) and not device.items(other):
-            device.invalid(other, f"{other} are required to use {field}")
-
-
-def _check_attribute(value: Part) -> None:
-    if "version" in value and not _SEMANTIC.fullmatch(value.text("version")):
-        value.invalid("version", "must be a string compatible with semver.org spec 2.0.0")
-    for kind in ("string", "version"):
-        if len(value.text(kind)) > LONGEST_TEXT:
-            value.e.too_long(value.path(kind), LONGEST_TEXT)
-    _check_one(value, [kind for kind in ATTRIBUTE_KINDS if kind in value], "exactly one value must be specified")
-
-
-def _check_policy(capacity: Part, shared: bool) -> None:
-    if "requestPolicy" not in capacity:
-        return
-    if not shared:
-        capacity.forbidden("requestPolicy", "allowMultipleAllocations must be true")
-        return
-    policy, most = capacity.part("requestPolicy"), capacity.get("value")
-    default, valid, span = policy.get("default"), policy.items("validValues"), policy.get("validRange")
-    if valid and span is not None:
-        text = "exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time"
-        capacity.forbidden("requestPolicy", text)
-    if (valid or span is not None) and default is None:
-        policy.required("default", "required when validValues or validRange is defined")
-    if default is not None and most is not None and quantity.compare(default, most) > 0:
-        policy.invalid("default", f"default is larger than capacity value: {most}")
-
-
-def taint(given: Part) -> None:
-    """A device's taint, in a slice or a rule."""
-    given.checked("key", names.label_key)
-    given.filled("value", names.label_value)
-    given.enum("effect", ("NoExecute", "NoSchedule", "None"), need="")
-
-
-def _check_counter_set(counters: Part) -> None:
-    counters.named("name", names.dns_label)
-    _check_counters(counters)
-
-
-def _check_counters(owner: Part) -> None:
-    owner.need("counters")
-    for name in owner.part("counters").obj:
-        owner.e.text(f"{owner.path('counters')}[{name}]", name, names.dns_label)

@@ -74,12 +74,13 @@ class Part:
         return Part(self.e, self.path(field), self.obj.get(field))
 
     def parts(self, field: str, most: int | None = None) -> Iterator["Part"]:
-        """The objects in a list, of which there are too many beyond `most` (the others are not looked at)."""
+        """The objects in a list; none at all where there are more than `most`."""
         at, listed = self.path(field), self.items(field)
-        for i, item in enumerate(listed[:most]):
+        if most is not None and len(listed) > most:
+            self.e.too_many(at, len(listed), most)
+            return
+        for i, item in enumerate(listed):
             yield Part(self.e, f"{at}[{i}]", item)
-        if most is not None:
-            self.limit(field, most)
 
     def values(self, field: str) -> Iterator[tuple[str, Any]]:
         """Each value of a list with its path."""

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import certificates, devices, rules
+from kapi.registry.kinds import certificates, rules, slices
 from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.strategy import NAME_COLUMN
 
@@ -150,7 +150,7 @@ class DeviceTaintRuleStrategy(RuledStrategy):
         for field, check in (("driver", names.dns_subdomain), ("pool", names.dns_subdomain), ("device", names.dns_label)):
             if field in selector:
                 selector.checked(field, check)
-        devices.taint(new.part("spec").part("taint"))
+        slices.taint(new.part("spec").part("taint"))
 
 
 class RulesReviewStrategy(PlainStrategy):

@@ -1,10 +1,12 @@
-"""Who may have administrative access to devices: namespaces that carry the label."""
+"""Who may have administrative access to devices, and how much a slice may hold."""
 
 import pytest
 
 from kapi.objects.errors import Cause
 from kapi.registry.kinds.devices import ResourceClaimStrategy, ResourceClaimTemplateStrategy
+from kapi.registry.kinds.slices import ResourceSliceStrategy
 from kapi.registry.strategy import Strategy
+from tests.registry.kinds.changing import causes
 
 Object = dict[str, object]
 
@@ -46,3 +48,26 @@ def test_an_allocation_with_admin_access_needs_the_label_once() -> None:
     strategy = ResourceClaimStrategy()
     assert lines(strategy.validate_within(granted, plain, dict)) == [f"status.allocation.devices.results[1].adminAccess: {DENIED}"]
     assert strategy.validate_within(granted, granted, dict) == []
+
+
+def slice_of(devices: list[Object], **spec: object) -> Object:
+    return {"spec": {"driver": "a.b", "nodeName": "n", "pool": {"name": "p", "resourceSliceCount": 1}, "devices": devices, **spec}}
+
+
+def test_lists_that_are_too_long_are_not_looked_into() -> None:
+    plain: list[Object] = [{"name": f"d{i}"} for i in range(65)]
+    assert causes(ResourceSliceStrategy(), slice_of(plain)) == []
+    tainted: list[Object] = [*plain[:-1], {"name": "A", "taints": [{"key": "k", "effect": "NoSchedule"}]}]
+    assert causes(ResourceSliceStrategy(), slice_of(tainted)) == ["spec.devices: Too many: 65: must have at most 64 items"]
+
+
+def test_a_device_has_at_most_32_attributes_and_capacities() -> None:
+    device: Object = {"name": "d", "attributes": {f"a{i}": {"int": i} for i in range(32)}, "capacity": {"c": {"value": "1"}}}
+    fault = "spec.devices[0]: Invalid value: 33: the total number of attributes and capacities must not exceed 32"
+    assert causes(ResourceSliceStrategy(), slice_of([device])) == [fault]
+
+
+def test_devices_that_choose_their_nodes() -> None:
+    device: Object = {"name": "d", "nodeName": "", "nodeSelector": {"nodeSelectorTerms": [{}, {}]}}
+    obj = slice_of([device], perDeviceNodeSelection=True, nodeName=None)
+    assert causes(ResourceSliceStrategy(), obj) == ['spec.devices[0].nodeName: Invalid value: "": must not be empty']
