@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kapi.schema import formats
+from kapi.schema import formats, patterns
 from kapi.schema.values import Validator
 
 Object = dict[str, Any]
@@ -105,3 +105,9 @@ def test_formats(name: str, good: str, bad: str) -> None:
 def test_an_unknown_format_says_nothing() -> None:
     assert formats.check("mine") is None
     assert wrong("x", **TEXT, format="mine") == []
+
+
+def test_a_pattern_that_is_none_holds_nothing_up() -> None:
+    assert wrong("x", **TEXT, pattern="[") == []
+    with pytest.raises(ValueError, match=r"error parsing regexp: missing closing \]: `\[`"):
+        patterns.compiled("[")

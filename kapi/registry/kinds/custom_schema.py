@@ -9,6 +9,7 @@ from typing import Any
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import custom_rules
 from kapi.registry.kinds.rules import Errors
+from kapi.schema import patterns
 
 Object = dict[str, Any]
 
@@ -141,6 +142,11 @@ def _openapi(e: Errors, at: str, schema: Object) -> None:
         e.invalid(f"{at}.x-kubernetes-preserve-unknown-fields", False, "must be true or undefined")
     if kind and kind not in TYPES:
         e.unsupported(f"{at}.type", kind, TYPES)
+    if schema.get("pattern"):
+        try:
+            patterns.compiled(schema["pattern"])
+        except ValueError as why:
+            e.invalid(f"{at}.pattern", schema["pattern"], f"must be a valid regular expression, but isn't: {why}")
     _lists(e, at, schema, kind)
     for i, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
         custom_rules.words(e, f"{at}.x-kubernetes-validations[{i}]", rule, lambda path: isinstance(at_path(schema, path), dict))

@@ -7,10 +7,10 @@ import operator
 import re
 from collections.abc import Callable
 from datetime import timedelta, timezone, tzinfo
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from kapi.schema import patterns
 from kapi.schema.cel import costs, values
 from kapi.schema.cel.values import HIGHEST, LOWEST, SECOND, UINT_END, Duration, EvaluationError, Optional, Timestamp, Uint, equal
 
@@ -18,31 +18,12 @@ Add = Callable[..., None]
 """`Library.add` of kapi.schema.cel.library."""
 
 
-@cache
 def pattern(text: str) -> Any:
-    """A compiled RE2 expression. The library is loaded when the first one is met: few servers ever see one."""
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
+    """A compiled regular expression."""
     try:
-        return re2.compile(text, options)
-    except re2.error as error:
-        what = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error.args[0])
-        problem, _, where = what.partition(": ")
-        raise EvaluationError(f"error parsing regexp: {_GO_WORDS.get(problem, problem)}: `{where}`") from None
-
-
-_GO_WORDS = {
-    "missing ]": "missing closing ]",
-    "missing )": "missing closing )",
-    "bad repetition operator": "invalid nested repetition operator",
-    "no argument for repetition operator": "missing argument to repetition operator",
-    "invalid repetition size": "invalid repeat count",
-    "invalid perl operator": "invalid or unsupported Perl syntax",
-    "invalid named capture group": "invalid named capture",
-}
-"""The words of Go's parser for those of the library."""
+        return patterns.compiled(text)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def index(container: Any, key: Any) -> Any:
