@@ -1,8 +1,11 @@
 """What reading a custom object keeps, drops and fills in."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kapi.schema import decode
 from kapi.schema.reading import DecodeError
@@ -94,3 +97,35 @@ def test_types_for_owners_of_fields() -> None:
 def test_walking_a_value() -> None:
     openapi = {"type": "object", "properties": {"l": {"type": "array", "items": TEXT}}, "additionalProperties": TEXT}
     assert [path for _, _, path in walk(openapi, {"l": ["a"], "k": "b"})] == ["", "l", "l[0]", "[k]"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+MARKS = st.fixed_dictionaries({}, optional={"nullable": st.just(True), "x-kubernetes-preserve-unknown-fields": st.just(True)})
+
+
+def _objects(inner: st.SearchStrategy[Object]) -> st.SearchStrategy[Object]:
+    fields = st.builds(lambda part: {"type": "object", "properties": part}, st.dictionaries(st.sampled_from("ab"), inner, max_size=2))
+    lists = st.builds(lambda part: {"type": "array", "items": part}, inner)
+    maps = st.builds(lambda part: {"type": "object", "additionalProperties": part}, inner)
+    return st.builds(lambda node, marks: node | marks, fields | lists | maps, MARKS)
+
+
+LEAVES = st.builds(
+    lambda kind, marks, default: {"type": kind, **marks, **({} if default is None else {"default": default})},
+    st.sampled_from(("string", "integer")), MARKS, st.none() | st.integers(0, 3),
+)  # fmt: skip
+SCHEMAS = st.recursive(LEAVES, _objects, max_leaves=5)
+
+
+@given(SCHEMAS, VALUES)
+def test_what_was_read_is_read_the_same_again(openapi: Object, value: Any) -> None:
+    node, unknown, nothing = Structural(openapi), list[str](), list[str]()
+    before = deepcopy(value)
+    once = node.read(value, unknown)
+    assert value == before
+    assert node.read(once, nothing) == once
+    assert nothing == []
