@@ -18,7 +18,7 @@ from kapi.api import bootstrap, ending
 from kapi.api.bootstrap import LOOPBACK
 from kapi.api.upkeep import changed
 from kapi.objects import errors
-from kapi.registry import custom, naming
+from kapi.registry import custom, encoding, naming
 from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.custom import CustomStrategy, Source
@@ -166,17 +166,17 @@ class Establishing:
 
     def _settle(self, known: Known, old: dict[str, Kind]) -> None:
         """What objects that are there already mean under these schemas: which are read anew, and their selectable fields."""
-        first = next(iter(known.kinds.values()))
-        entries = self.store.list(first.collection).entries
+        stored = next(kind for kind in known.kinds.values() if kind.stored == kind.resource.api_version)
+        entries = self.store.list(stored.collection).entries
         if not entries:
             return
         since = known.revision if any(entry.revision <= known.revision for entry in entries) else 0
         for kind in known.kinds.values():
             cast(CustomStrategy, kind.strategy).since = since
-        fields = first.strategy.fields
+        fields = stored.strategy.fields
         if fields or any(kind.strategy.fields for kind in old.values()):
             for entry in entries:
-                obj = entry.obj
+                obj = encoding.parse(stored, entry)
                 entry.fields = {name: get(obj) for name, get in fields.items()}
 
     def _withdraw(self, known: Known) -> None:

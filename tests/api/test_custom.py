@@ -340,6 +340,17 @@ async def test_fields_to_select_by(api: Client) -> None:
     assert await refusal(api.list(THINGS, fields="spec.other=1")) == (400, "field label not supported: spec.other")
 
 
+async def test_fields_of_older_objects(api: Client) -> None:
+    """What can be selected by may change, and what is read of an object too."""
+    await define(api, definition(version(spec={"type": "object", "properties": {"a": {"type": "string"}}})))
+    await api.create(THINGS, thing(a="x"))
+    both: Object = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string", "default": "y"}}}
+    new = version(spec=both, selectableFields=[{"jsonPath": ".spec.a"}, {"jsonPath": ".spec.b"}])
+    await api.patch(CRDS, "things.example.com", {"spec": {"versions": [new]}})
+    await turn_of_schema(api)
+    assert [item["metadata"]["name"] for item in (await api.list(THINGS, fields="spec.a=x,spec.b=y"))["items"]] == ["t"]
+
+
 async def test_many_objects_at_once(api: Client) -> None:
     await define(api, definition())
     for name in ("a", "b"):
