@@ -65,6 +65,8 @@ class CustomStrategy(Strategy):
         self.fields = {path["jsonPath"].removeprefix("."): _getter(path["jsonPath"]) for path in version.get("selectableFields") or ()}
         self.since = 0
         """Objects of this revision and older were written under another schema, and are read again by this one."""
+        self._ratcheted: list[str] = []
+        """What rules said of unchanged parts in the newest validation; `warnings`, which follows it at once, tells."""
 
     def openapi(self) -> Object:
         return self.source.openapi(self.resource.version)
@@ -139,7 +141,8 @@ class CustomStrategy(Strategy):
             out += found
         if expressions is not None:
             blocked = any(cause.reason in BLOCKING for cause in out)
-            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old)
+            self._ratcheted = []
+            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, self._ratcheted)
         return out
 
     def _header(self, new: Object) -> list[Cause]:
@@ -162,8 +165,10 @@ class CustomStrategy(Strategy):
         return out
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
+        told, self._ratcheted = self._ratcheted, []
         known = set((old or {"metadata": {}})["metadata"].get("finalizers") or ())
-        return [text for name in sorted(set(new["metadata"].get("finalizers") or ()) - known) for text in _finalizer_warnings(name)]
+        added = sorted(set(new["metadata"].get("finalizers") or ()) - known)
+        return told + [text for name in added for text in _finalizer_warnings(name)]
 
     # reading ------------------------------------------------------------------------------------------------------------------------
 

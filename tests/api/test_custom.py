@@ -298,6 +298,21 @@ async def test_what_did_not_change_may_stay_wrong(api: Client) -> None:
     assert (await refusal(api.create(THINGS, thing("u", color="red"))))[0] == 422
 
 
+async def test_a_rule_that_an_unchanged_part_breaks(api: Client) -> None:
+    await define(api, definition())
+    await api.create(THINGS, thing(size=500))
+    rule = {"rule": "self < 100", "message": "too big"}
+    size = {"type": "integer", "x-kubernetes-validations": [rule]}
+    ruled: Object = {"type": "object", "properties": {"size": size, "color": {"type": "string"}}}
+    await api.patch(CRDS, "things.example.com", {"spec": {"versions": [version(spec=ruled)]}})
+    await turn_of_schema(api)
+    kept = await ask(api, "PATCH", PATH + "/t", {"spec": {"color": "red"}}, content_type="application/merge-patch+json")
+    assert (kept.code, kept.headers["warning"]) == (200, '299 - "spec.size: Invalid value: too big"')
+    assert (await refusal(api.patch(THINGS, "t", {"spec": {"size": 600}}, namespace="default"))) == (
+        422, 'Thing.example.com "t" is invalid: spec.size: Invalid value: too big',
+    )  # fmt: skip
+
+
 async def turn_of_schema(api: Client) -> None:
     """The server has seen every definition."""
     await define(api, definition(plural="others", kind="Other"))
