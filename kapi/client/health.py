@@ -4,6 +4,7 @@ Who asks is told by a client certificate of the cluster's CA or by a token; the 
 """
 
 import contextlib
+import functools
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -90,7 +91,7 @@ async def serving(client: Client, port: int, directory: Path | None) -> AsyncIte
     health, server = Health(client), None
     if port and directory is not None and (directory / "apiserver.key").exists():
         try:
-            server = await small.listen("0.0.0.0", port, health.reply, _tls(directory))
+            server = small.listen("0.0.0.0", port, health.reply, functools.partial(_tls, directory))
         except OSError as why:
             log.info("health port %d: %s", port, why.strerror or why)
     try:

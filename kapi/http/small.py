@@ -5,6 +5,7 @@ It reads a request's head and no more; `server` is for everything else.
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -38,20 +39,52 @@ def _asked(head: bytes, tls: Any) -> Asked:
     return Asked(path, {name.strip().lower(): value.strip() for name, _, value in pairs}, (tls.getpeercert() or None) if tls else None)
 
 
-async def listen(
-    address: str, port: int, reply: Callable[[Asked], Awaitable[bytes]], tls: ssl.SSLContext | None = None
-) -> asyncio.Server:  # fmt: skip
-    """Answer on the port until the server is closed. Raises OSError when it is taken."""
+class Listener:
+    """Answers on a port until it is closed. What TLS needs is loaded with the first connection: most ports are never asked."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, sock: socket.socket, reply: Callable[[Asked], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None) -> None:
+        self._sock, self._reply, self._tls = sock, reply, tls
+        self._loop = asyncio.get_running_loop()
+        self._server: asyncio.Server | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._loop.add_reader(sock, self._first)
+
+    def _first(self) -> None:
+        self._loop.remove_reader(self._sock)
+        self._starting = self._loop.create_task(self._start())
+
+    async def _start(self) -> None:
+        try:
+            context = self._tls() if self._tls else None
+            self._server = await asyncio.start_server(self._serve, sock=self._sock, limit=LONGEST_HEAD, ssl=context)
+        except OSError as why:
+            log.warning("port %d: %s", self._sock.getsockname()[1], why)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await reply(_asked(head, writer.get_extra_info("ssl_object"))))
+                writer.write(await self._reply(_asked(head, writer.get_extra_info("ssl_object"))))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            log.debug("a request on port %d was cut off", port)
+            log.debug("a request on %s was cut off", writer.get_extra_info("sockname"))
         finally:
             writer.close()
 
-    return await asyncio.start_server(serve, address, port, limit=LONGEST_HEAD, ssl=tls)
+    def close(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._server is not None:
+            self._server.close()
+        else:
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+
+
+def listen(
+    address: str, port: int, reply: Callable[[Asked], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None = None
+) -> Listener:  # fmt: skip
+    """Answer on the port from now on. Raises OSError when it is taken."""
+    sock = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+    sock.setblocking(False)
+    return Listener(sock, reply, tls)

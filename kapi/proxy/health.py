@@ -3,14 +3,13 @@
 200 with at least one endpoint on this node, 503 with none; the body is the JSON that kube-proxy answers.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 
 import orjson
 
 from kapi.http import small
-from kapi.http.small import Asked
+from kapi.http.small import Asked, Listener
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +25,10 @@ class HealthChecks:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._servers: dict[str, tuple[int, asyncio.Server]] = {}
+        self._servers: dict[str, tuple[int, Listener]] = {}
         self._local: dict[str, int] = {}
 
-    async def update(self, service: str, port: int, local: int) -> None:
+    def update(self, service: str, port: int, local: int) -> None:
         """`port` 0 closes the service's server."""
         known = self._servers.get(service)
         if known is not None and known[0] != port:
@@ -39,14 +38,14 @@ class HealthChecks:
         if not port:
             self._local.pop(service, None)
         elif service not in self._servers:
-            await self._open(service, port)
+            self._open(service, port)
 
-    async def _open(self, service: str, port: int) -> None:
+    def _open(self, service: str, port: int) -> None:
         async def reply(asked: Asked) -> bytes:
             return answer(service, self._local.get(service, 0))
 
         try:
-            server = await small.listen(self._address, port, reply)
+            server = small.listen(self._address, port, reply)
         except OSError as error:
             log.warning("health check port %d of %s: %s", port, service, error)
             return

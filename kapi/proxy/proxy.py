@@ -164,7 +164,7 @@ class Proxy:
                 await self._write_all()
         for command in stale:
             await conntrack.run(command)
-        await self._update_health()
+        self._update_health()
 
     async def _write_all(self) -> None:
         """Replace the tables; a failure is tried again with back-off."""
@@ -179,7 +179,7 @@ class Proxy:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
             self._take()
-        await self._update_health()
+        self._update_health()
 
     def _take(self) -> tuple[list[str], list[conntrack.Command]]:
         """Work out the changed services: (scripts, conntrack entries to drop)."""
@@ -210,13 +210,13 @@ class Proxy:
         ports = model.service_ports(service, self._slices.by("service", key), self._place)
         return {(p.family, f"{p.protocol}/{p.port_name}"): p for p in ports if p.family in self._tables}
 
-    async def _update_health(self) -> None:
+    def _update_health(self) -> None:
         while self._checks:
             key, _ = self._checks.popitem()
             service = self._services.get(key)
             pieces = self._slices.by("service", key)
             port, local = model.health_check(service, pieces, self._place) if service and model.served(service) else (0, 0)
-            await self._health.update(key, port, local)
+            self._health.update(key, port, local)
 
 
 async def run(client: Client, settings: Settings) -> None:

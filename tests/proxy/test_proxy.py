@@ -120,12 +120,12 @@ async def _get(port: int) -> str:
 
 async def test_a_health_check_port_tells_whether_endpoints_are_here(unused_tcp_port: int) -> None:
     checks = HealthChecks("127.0.0.1")
-    await checks.update("default/web", unused_tcp_port, 2)
+    checks.update("default/web", unused_tcp_port, 2)
     answer = await _get(unused_tcp_port)
     assert answer.startswith("HTTP/1.1 200 OK")
     assert '"localEndpoints":2' in answer
-    await checks.update("default/web", unused_tcp_port, 0)
+    checks.update("default/web", unused_tcp_port, 0)
     assert (await _get(unused_tcp_port)).startswith("HTTP/1.1 503")
-    await checks.update("default/web", 0, 0)
+    checks.update("default/web", 0, 0)
     assert checks.ports == {}
     checks.close()
