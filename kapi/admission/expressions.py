@@ -22,7 +22,6 @@ from kapi.schema.cel.values import EvaluationError, parse_timestamp, plain
 
 BUDGET, CONDITIONS_BUDGET = 10_000_000, 2_500_000
 """Units the expressions of a policy, and the conditions before them, may spend on a request."""
-CALL_LIMIT = 1_000_000
 
 
 class Expression:
@@ -49,7 +48,7 @@ class Evaluation:
         """(the value, what went wrong). Raises OutOfBudget."""
         if expression.fault:
             return None, f"compilation error: {expression.fault}"
-        value, error, cost = expression.program.run(self.given, CALL_LIMIT)
+        value, error, cost = expression.program.run(self.given)
         self.pay(cost)
         return value, f"expression '{expression.text}' resulted in error: {error}" if error else ""
 
@@ -78,7 +77,7 @@ class Variables(dict[str, Any]):
         expression = self.declared[name]
         if expression.fault:
             raise EvaluationError(f'composited variable "{name}" fails to compile: {expression.fault}')
-        value, error, cost = expression.program.run(self.evaluation.given, CALL_LIMIT)
+        value, error, cost = expression.program.run(self.evaluation.given)
         self.evaluation.pay(cost)
         if error is not None:
             raise EvaluationError(f'composited variable "{name}" fails to evaluate: {error}')

@@ -20,8 +20,6 @@ Object = dict[str, Any]
 RULES = "x-kubernetes-validations"
 BUDGET = 10_000_000
 """Units all rules of an object may spend together."""
-CALL_LIMIT = 1_000_000
-"""Units one rule may spend."""
 _OUT = "validation failed due to running out of cost budget, no further validation rules will be run"
 _OUT_OF_MESSAGE = "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run"
 _LONGEST_MESSAGE = 5 * 1024
@@ -190,7 +188,7 @@ def _below(node: Any, spine: Any, *, root: bool = False) -> Rules | None:
 
 def _verdict(run: _Run, rule: _Rule, at: str, given: Object) -> Cause | None:
     """What is wrong with a value; None when the rule holds."""
-    outcome = rule.program.run(given, CALL_LIMIT)
+    outcome = rule.program.run(given)
     run.pay(outcome.cost, at)
     told = (rule.raw.get("message") or rule.raw["rule"]).strip()
     if outcome.error is not None:
@@ -210,7 +208,7 @@ def _verdict(run: _Run, rule: _Rule, at: str, given: Object) -> Cause | None:
 
 def _message(run: _Run, program: "Program", at: str, given: Object) -> str:
     """What messageExpression says; '' where that cannot be used."""
-    outcome = program.run(given, CALL_LIMIT)
+    outcome = program.run(given)
     run.pay(outcome.cost, at, _OUT_OF_MESSAGE)
     text = outcome.value.strip() if isinstance(outcome.value, str) else ""
     return text if len(text.encode()) <= _LONGEST_MESSAGE and "\n" not in text else ""

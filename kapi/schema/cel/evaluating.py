@@ -14,7 +14,7 @@ from kapi.schema.cel.library import Cost, Function, Overload, refusal
 from kapi.schema.cel.types import Type
 from kapi.schema.cel.values import EvaluationError
 
-CALL_LIMIT = 10_000_000
+CALL_LIMIT = 1_000_000
 """Units one expression may spend."""
 _FIXED = frozenset(("bool", "int", "uint", "double", "null", "timestamp", "duration", "type"))
 

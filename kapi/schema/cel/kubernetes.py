@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from functools import partial, total_ordering
+from functools import partial
 from typing import Any
 
 from kapi.objects import names, quantity
@@ -26,14 +26,10 @@ class Amount:
 
 
 @values.opaque("kubernetes.Semver")
-@total_ordering
 @dataclass(frozen=True, slots=True)
 class Semver:
     numbers: tuple[int, ...]
     pre: tuple[str, ...]
-
-    def __lt__(self, other: "Semver") -> bool:
-        return self.order() < other.order()
 
     def order(self) -> tuple[Any, ...]:
         """Numbers, then releases after prereleases, whose numbers stand before words."""

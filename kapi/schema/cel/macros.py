@@ -4,7 +4,7 @@ A macro takes the compiler, its call and the scope. Figures added to costs are t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kapi.schema.cel import extensions, types, values
 from kapi.schema.cel.costs import ENDLESS
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kapi.schema.cel.compiling import Compiler, Scope
 
 Macro = Callable[["Compiler", Call, "Scope"], Code]
-Step = Callable[[Frame], Iterator[Any]]
 NAMELESS = "argument must be a simple name"
 _END = object()
 
@@ -145,107 +144,73 @@ def _quantifier(names: int, ends: bool, step: int) -> Macro:
     return macro
 
 
-def _exists_one(names: int) -> Macro:
+class _Form(NamedTuple):
+    """A comprehension that gathers what it takes of its range."""
+
+    gather: Callable[[Iterator[tuple[Any, Any]]], Any]
+    """The result, of the items taken (of a map: their keys) with what was made of them."""
+    kind: Callable[[Type, Type, Type], Type]
+    """Its type, of those of the range, of its items and of what is made."""
+    step: int
+    """What it costs to take an item."""
+    names: int = 1
+    tested: bool = False
+    """A condition says what is taken."""
+    makes: bool = True
+    """The last argument makes something of each item."""
+
+
+def _gathering(form: _Form) -> Macro:
     def macro(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
-        loop = _Loop(compiler, call, scope, names)
-        test = compiler.predicate(call.args[names], loop.inner, "_?_:_", call.at)
-        holds, items = entered(test), loop.start()
+        loop = _Loop(compiler, call, scope, form.names)
+        test = compiler.predicate(call.args[form.names], loop.inner, "_?_:_", call.at) if form.tested else None
+        made = compiler.code(call.args[-1], loop.inner) if form.makes else Code(loop.item, lambda frame: None)
+        make, items, holds, price = made.run, loop.start(), entered(test) if test else None, made.cost + form.step
 
-        def run(frame: Frame) -> bool:
-            count = 0
-            for _ in items(frame):
-                if holds(frame):
-                    frame.spend(2)
-                    count += 1
-            return count == 1
-
-        return Code(types.BOOL, run, loop.range.cost + 2, loop.worst(test.worst + 2, 1))
-
-    return macro
-
-
-def _listing(names: int, filtered: bool) -> Macro:
-    """map and transformList, with a condition or without."""
-
-    def macro(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
-        loop = _Loop(compiler, call, scope, names)
-        test = compiler.predicate(call.args[names], loop.inner, "_?_:_", call.at) if filtered else None
-        made = compiler.code(call.args[-1], loop.inner)
-        make, items, holds = made.run, loop.start(), entered(test) if test else None
-        price = made.cost + 12
-
-        def run(frame: Frame) -> list[Any]:
-            out = []
-            for _ in items(frame):
+        def taken(frame: Frame) -> Iterator[tuple[Any, Any]]:
+            for item in items(frame):
                 if holds is None or holds(frame):
                     frame.spend(price)
-                    out.append(make(frame))
-            return out
+                    yield item, make(frame)
 
-        worst = loop.worst(made.worst + 12 + (test.worst if test else 0), 10)
-        return Code(list_of(made.type), run, loop.range.cost + 1, worst, loop.count)
-
-    return macro
-
-
-def _filter(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
-    loop = _Loop(compiler, call, scope, 1)
-    test = compiler.predicate(call.args[1], loop.inner, "_?_:_", call.at)
-    holds, items = entered(test), loop.start()
-
-    def run(frame: Frame) -> list[Any]:
-        out = []
-        for item in items(frame):
-            if holds(frame):
-                frame.spend(13)
-                out.append(item)
-        return out
-
-    return Code(list_of(loop.item), run, loop.range.cost + 1, loop.worst(test.worst + 13, 10), loop.count)
-
-
-def _transform_map(entries: bool, filtered: bool) -> Macro:
-    """transformMap keeps the keys; transformMapEntry makes maps that are put together."""
-
-    def macro(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
-        loop = _Loop(compiler, call, scope, 2)
-        test = compiler.predicate(call.args[2], loop.inner, "_?_:_", call.at) if filtered else None
-        made = compiler.code(call.args[-1], loop.inner)
-        make, items, holds = entered(made), loop.start(), entered(test) if test else None
-
-        def run(frame: Frame) -> dict[Any, Any]:
-            out: dict[Any, Any] = {}
-            for key in items(frame):
-                if holds is not None and not holds(frame):
-                    continue
-                frame.spend(12)
-                for name, value in make(frame).items() if entries else ((key, make(frame)),):
-                    if name in out:
-                        raise EvaluationError(f"insert failed: key {name} already exists")
-                    out[name] = value
-            return out
-
-        kind = made.type if entries else map_of(_bound_types(loop.range.type)[0], made.type)
-        return Code(kind, run, loop.range.cost + 1, loop.worst(made.worst + 12, 30), loop.count)
+        kind, gather = form.kind(loop.range.type, loop.item, made.type), form.gather
+        worst = loop.worst(made.worst + form.step + (test.worst if test else 0), 1 if kind == types.BOOL else 10)
+        return Code(kind, lambda frame: gather(taken(frame)), loop.range.cost + 1 + (kind == types.BOOL), worst, loop.count)
 
     return macro
+
+
+def _merged(taken: Iterator[tuple[Any, Any]]) -> dict[Any, Any]:
+    out: dict[Any, Any] = {}
+    for _, entries in taken:
+        for key, value in entries.items():
+            if key in out:
+                raise EvaluationError(f"insert failed: key {key} already exists")
+            out[key] = value
+    return out
+
+
+def _sorted(taken: Iterator[tuple[Any, Any]]) -> list[Any]:
+    items, keys = [], []
+    for item, key in taken:
+        items.append(item)
+        keys.append(key)
+    return extensions.ordered(items, keys)
+
+
+_ONE = _Form(lambda taken: sum(1 for _ in taken) == 1, lambda over, item, made: types.BOOL, 2, tested=True, makes=False)
+_MAP = _Form(lambda taken: [made for _, made in taken], lambda over, item, made: list_of(made), 12)
+_FILTER = _Form(lambda taken: [item for item, _ in taken], lambda over, item, made: list_of(item), 13, tested=True, makes=False)
+_KEYED = _Form(dict, lambda over, item, made: map_of(_bound_types(over)[0], made), 12, names=2)
+_ENTRIES = _Form(_merged, lambda over, item, made: made, 12, names=2)
 
 
 def _sort_by(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
-    loop = _Loop(compiler, call, scope, 1)
-    key = compiler.code(call.args[1], loop.inner)
-    if key.type.name not in extensions.SORTABLE and key.type not in types.LOOSE:
-        compiler.unmatched("@sortByAssociatedKeys", [loop.range.type, list_of(key.type)], True, call.at)
-    keyed, items = entered(key), loop.start()
-
-    def run(frame: Frame) -> list[Any]:
-        listed, keys = [], []
-        for item in items(frame):
-            listed.append(item)
-            keys.append(keyed(frame))
-        return extensions.ordered(listed, keys)
-
-    return Code(loop.range.type, run, loop.range.cost + 1, loop.worst(key.worst + 13, 10), loop.count)
+    code = _gathering(_Form(_sorted, lambda over, item, made: Type("sorted", (over, made)), 13))(compiler, call, scope)
+    over, key = code.type.params
+    if key.name not in extensions.SORTABLE and key not in types.LOOSE:
+        compiler.unmatched("@sortByAssociatedKeys", [over, list_of(key)], True, call.at)
+    return code._replace(type=over)
 
 
 def _optional(flat: bool) -> Macro:
@@ -279,18 +244,18 @@ _MACROS: dict[tuple[str, int], Macro] = {
     ("all", 3): _quantifier(2, False, 3),
     ("exists", 2): _quantifier(1, True, 4),
     ("exists", 3): _quantifier(2, True, 4),
-    ("exists_one", 2): _exists_one(1),
-    ("existsOne", 2): _exists_one(1),
-    ("existsOne", 3): _exists_one(2),
-    ("map", 2): _listing(1, False),
-    ("map", 3): _listing(1, True),
-    ("filter", 2): _filter,
-    ("transformList", 3): _listing(2, False),
-    ("transformList", 4): _listing(2, True),
-    ("transformMap", 3): _transform_map(False, False),
-    ("transformMap", 4): _transform_map(False, True),
-    ("transformMapEntry", 3): _transform_map(True, False),
-    ("transformMapEntry", 4): _transform_map(True, True),
+    ("exists_one", 2): _gathering(_ONE),
+    ("existsOne", 2): _gathering(_ONE),
+    ("existsOne", 3): _gathering(_ONE._replace(names=2)),
+    ("map", 2): _gathering(_MAP),
+    ("map", 3): _gathering(_MAP._replace(tested=True)),
+    ("filter", 2): _gathering(_FILTER),
+    ("transformList", 3): _gathering(_MAP._replace(names=2)),
+    ("transformList", 4): _gathering(_MAP._replace(names=2, tested=True)),
+    ("transformMap", 3): _gathering(_KEYED),
+    ("transformMap", 4): _gathering(_KEYED._replace(tested=True)),
+    ("transformMapEntry", 3): _gathering(_ENTRIES),
+    ("transformMapEntry", 4): _gathering(_ENTRIES._replace(tested=True)),
     ("sortBy", 2): _sort_by,
     ("optMap", 2): _optional(False),
     ("optFlatMap", 2): _optional(True),
