@@ -12,13 +12,13 @@ from kapi.admission.conversation import Subject
 from kapi.admission.matching import name_of
 from kapi.admission.plugin import Authorizer, Object
 from kapi.admission.policies import OutOfBudget
+from kapi.cel import admission, checking
+from kapi.cel.authorizing import Asker, request_resource
+from kapi.cel.compiling import CompilationError
+from kapi.cel.types import DYN, Environment, Type
+from kapi.cel.values import EvaluationError, parse_timestamp, plain
 from kapi.objects.user import Attributes
 from kapi.registry.review import Review
-from kapi.schema.cel import admission, checking
-from kapi.schema.cel.authorizing import Asker, request_resource
-from kapi.schema.cel.compiling import CompilationError
-from kapi.schema.cel.types import DYN, Environment, Type
-from kapi.schema.cel.values import EvaluationError, parse_timestamp, plain
 
 BUDGET, CONDITIONS_BUDGET = 10_000_000, 2_500_000
 """Units the expressions of a policy, and the conditions before them, may spend on a request."""

@@ -77,6 +77,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodGarbageCollector,
     ServiceRanges,
     PolicyTypes,
+    PolicyTypes,
     EndpointSlices,
     Endpoints,
     EndpointMirrors,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from kapi.client import Controller
 from kapi.objects import errors, meta
-from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES, Resource, split_api_version
-from kapi.schema import builtin
+from kapi.objects.resource import VALIDATING_ADMISSION_POLICIES, Resource, split_api_version
 
 if TYPE_CHECKING:
-    from kapi.schema.cel.types import Type
+    from kapi.cel.types import Type
 
 Object = dict[str, Any]
 
@@ -63,25 +62,28 @@ class PolicyTypes(Controller):
         return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MOST_TYPES]
 
     async def _served(self, group: str, version: str) -> list[Resource]:
-        try:
-            answer = await self.client.send("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
-        except errors.NotFound:
-            return []
+        answer = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
         return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in answer.get("resources") or ()]
 
     async def _type(self, resource: Resource) -> "Type | None":
-        """The type of a kind; None where nobody knows it."""
-        from kapi.schema.cel import declaring  # only where there are policies
+        """The type of a kind as the server publishes it; None where it publishes none."""
+        from kapi.cel import declaring  # only where there are policies
 
-        if name := builtin.named(resource.group, resource.version, resource.kind):
-            return declaring.of_schema(builtin.schema(name))
+        group, version = resource.group, resource.version
+        document = await self._read(f"/openapi/v3/apis/{group}/{version}" if group else f"/openapi/v3/api/{version}")
+        schemas: dict[str, Object] = (document.get("components") or {}).get("schemas") or {}
+        wanted = {"group": group, "version": version, "kind": resource.kind}
+        found = (node for node in schemas.values() if wanted in (node.get("x-kubernetes-group-version-kind") or ()))
+        node = next(found, None)
+        return None if node is None else declaring.published(schemas, node, resource.kind)
+
+    async def _read(self, path: str) -> Object:
+        """A document; {} where there is none."""
         try:
-            definition = await self.client.get(CUSTOM_RESOURCE_DEFINITIONS, f"{resource.plural}.{resource.group}")
+            answer: Object = await self.client.send("GET", path)
         except errors.NotFound:
-            return None
-        schemas = {version["name"]: (version.get("schema") or {}).get("openAPIV3Schema") for version in definition["spec"]["versions"]}
-        found = declaring.declared(schemas.get(resource.version) or {}, resource.kind, root=True)
-        return found.type if found else None
+            return {}
+        return answer
 
     async def _params(self, kind: Object | None) -> "Type | None":
         if kind is None:
@@ -104,8 +106,8 @@ def _shown(resource: Resource) -> str:
 
 def _fault(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
     """What the compiler says of an expression when the objects have this type; '' for nothing."""
-    from kapi.schema.cel import admission, compiling  # only where there are policies
-    from kapi.schema.cel.types import DYN
+    from kapi.cel import admission, compiling  # only where there are policies
+    from kapi.cel.types import DYN
 
     known: dict[str, Type] = {}
     frame = admission.frame(params=params is not None, variables=known) | {"object": kind, "oldObject": kind}

@@ -12,8 +12,8 @@ from kapi.objects import causes
 from kapi.objects.errors import Cause
 
 if TYPE_CHECKING:
-    from kapi.schema.cel.declaring import Adapter
-    from kapi.schema.cel.evaluating import Program
+    from kapi.cel.declaring import Adapter
+    from kapi.cel.evaluating import Program
 
 Object = dict[str, Any]
 
@@ -85,7 +85,7 @@ class Rules:
     """The rules of a node and of what lies below it."""
 
     def __init__(self, node: Object, spine: Object, root: bool) -> None:
-        from kapi.schema.cel import declaring  # only servers whose kinds have rules load CEL
+        from kapi.cel import declaring  # only servers whose kinds have rules load CEL
 
         self.keys = tuple(spine.get("x-kubernetes-list-map-keys") or ()) if spine.get("x-kubernetes-list-type") == "map" else ()
         self.adapter: Adapter | None = None
@@ -165,7 +165,7 @@ class Rules:
 
 
 def _optional(old: Any) -> Any:
-    from kapi.schema.cel.values import NONE, Optional  # loaded already where there are rules
+    from kapi.cel.values import NONE, Optional  # loaded already where there are rules
 
     return NONE if old is None else Optional(True, old)
 
@@ -226,7 +226,7 @@ def _refusal(reason: str | None, field: str, detail: str) -> Cause:
 
 def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]:
     """The rules of a node, as far as they can be compiled: definitions with others are refused."""
-    from kapi.schema.cel import compiling, declaring  # see Rules
+    from kapi.cel import compiling, declaring  # see Rules
 
     found = declaring.declared(spine, root=root)
     if found is None:
@@ -244,7 +244,7 @@ def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]
 
 def variables(raw: Object, kind: Any) -> dict[str, Any]:
     """What a rule may speak of."""
-    from kapi.schema.cel import types  # see Rules
+    from kapi.cel import types  # see Rules
 
     return {"self": kind, "oldSelf": types.optional_of(kind) if raw.get("optionalOldSelf") else kind}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from kapi.objects import causes
+from kapi.objects import causes, patterns
 from kapi.objects.errors import Cause
-from kapi.schema import formats, patterns
+from kapi.schema import formats
 from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 
 Object = dict[str, Any]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kapi.schema import formats, patterns
+from kapi.objects import patterns
+from kapi.schema import formats
 from kapi.schema.values import Validator
 
 Object = dict[str, Any]

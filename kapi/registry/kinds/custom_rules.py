@@ -10,7 +10,7 @@ from kapi.registry.kinds.rules import Errors
 from kapi.schema.rules import RULES, variables
 
 if TYPE_CHECKING:
-    from kapi.schema.cel.declaring import Declared
+    from kapi.cel.declaring import Declared
 
 Object = dict[str, Any]
 
@@ -101,7 +101,7 @@ def _times(node: _Node, limit: str) -> int | None:
 
 def _check(e: Errors, node: _Node) -> Iterator[tuple[int, str]]:
     """Compiles the rules of a node; yields what they may cost, and where."""
-    from kapi.schema.cel import declaring  # only servers that are given rules load CEL
+    from kapi.cel import declaring  # only servers that are given rules load CEL
 
     found = declaring.declared(node.schema, root=node.root)
     if found is None:
@@ -114,7 +114,7 @@ def _check(e: Errors, node: _Node) -> Iterator[tuple[int, str]]:
 
 
 def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared") -> Iterator[tuple[int, str]]:
-    from kapi.schema.cel import compiling  # see _check
+    from kapi.cel import compiling  # see _check
 
     shown, known = {title: rule.get(name, empty) for title, name, empty in _RULE}, variables(rule, found.type)
     try:
@@ -136,7 +136,7 @@ def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared"
 
 
 def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any) -> Iterator[tuple[int, str]]:
-    from kapi.schema.cel import compiling  # see _check
+    from kapi.cel import compiling  # see _check
 
     try:
         program = compiling.compiled(text, known)

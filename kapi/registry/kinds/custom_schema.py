@@ -6,10 +6,10 @@ Its rules (x-kubernetes-validations) are checked by kapi.registry.kinds.custom_r
 import re
 from typing import Any
 
+from kapi.objects import patterns
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import custom_rules
 from kapi.registry.kinds.rules import Errors
-from kapi.schema import patterns
 
 Object = dict[str, Any]
 

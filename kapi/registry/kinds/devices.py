@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 
+from kapi.cel.types import DYN
 from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, storage
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.schema.cel.types import DYN
 
 Object = dict[str, Any]
 

@@ -7,11 +7,11 @@ as [], a number as 0; `"limited" in part` tells whether a pointer is set. Rules 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from kapi.cel.types import Environment, Type
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
-from kapi.schema.cel.types import Environment, Type
 
 Object = dict[str, Any]
 Rule = ParamSpec("Rule")

@@ -3,12 +3,12 @@
 import re
 from typing import Any, ClassVar
 
+from kapi.cel import admission
+from kapi.cel.types import Environment, Type
 from kapi.objects import names
 from kapi.registry.kinds import rules, webhooks
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.strategy import Column
-from kapi.schema.cel import admission
-from kapi.schema.cel.types import Environment, Type
 
 Object = dict[str, Any]
 

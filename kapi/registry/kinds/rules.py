@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
-from kapi.schema.cel.types import DYN, Environment, Type
 
 Object = dict[str, Any]
 
@@ -158,7 +158,7 @@ class Errors(list[Cause]):
 
     def expression(self, field: str, text: str, environment: Environment | dict[str, Type], *returns: str) -> Type:
         """A CEL expression that speaks of the environment's variables, and is worth one of `returns`. Answers with its type."""
-        from kapi.schema.cel import checking  # only servers that are given expressions load CEL
+        from kapi.cel import checking  # only servers that are given expressions load CEL
 
         fault, kind = checking.check(text, environment, returns)
         if fault:

@@ -3,12 +3,12 @@
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from kapi.cel import admission
+from kapi.cel.types import Type
 from kapi.objects import names
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
-from kapi.schema.cel import admission
-from kapi.schema.cel.types import Type
 
 Object = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 import re
 
-from kapi.schema.cel.syntax import RESERVED
+from kapi.cel.syntax import RESERVED
 
 _WORDS = RESERVED | {"true", "false", "null", "in"}
 _MARKS = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}

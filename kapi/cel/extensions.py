@@ -8,10 +8,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+from kapi.cel import costs, values
+from kapi.cel.standard import Add, text
+from kapi.cel.values import EvaluationError, Timestamp, equal
 from kapi.objects.causes import go_quote
-from kapi.schema.cel import costs, values
-from kapi.schema.cel.standard import Add, text
-from kapi.schema.cel.values import EvaluationError, Timestamp, equal
 
 SORTABLE = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
 _UPPER = {code: code - 32 for code in range(97, 123)}

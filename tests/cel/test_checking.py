@@ -2,9 +2,9 @@
 
 import pytest
 
-from kapi.schema.cel import admission
-from kapi.schema.cel.checking import check
-from kapi.schema.cel.types import DYN, INT, Environment
+from kapi.cel import admission
+from kapi.cel.checking import check
+from kapi.cel.types import DYN, INT, Environment
 
 FRAME = admission.frame(params=True, variables={"n": INT, "any": DYN})
 

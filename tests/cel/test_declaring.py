@@ -1,15 +1,16 @@
 """Types from schemas, names that are escaped, values that take their type."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapi.schema import builtin
-from kapi.schema.cel import types, values
-from kapi.schema.cel.compiling import CompilationError, compiled
-from kapi.schema.cel.declaring import adapter, declared, of_schema
-from kapi.schema.cel.escaping import escape, unescape
-from kapi.schema.cel.values import MapList, Timestamp, add_lists, equal
+from kapi.cel import types, values
+from kapi.cel.compiling import CompilationError, compiled
+from kapi.cel.declaring import adapter, declared, published
+from kapi.cel.escaping import escape, unescape
+from kapi.cel.values import MapList, Timestamp, add_lists, equal
 
 
 @pytest.mark.parametrize(
@@ -92,13 +93,24 @@ def test_map_lists_add_by_key() -> None:
     assert equal(made, act([{"k": 3}, {"k": 2}, {"k": 1, "v": 5}]))
 
 
-def test_built_in_kinds() -> None:
-    pod = of_schema(builtin.schema("io.k8s.api.core.v1.Pod"))
-    program = compiled(
-        "x.spec.containers.all(c, c.image != '' && c.resources.limits['cpu'].size() > 0) && x.metadata.labels.a == 'b'", {"x": pod}
-    )
-    assert program.code.type == types.BOOL
-    with pytest.raises(CompilationError, match="undefined field 'containerz'"):
-        compiled("x.spec.containerz.size() > 0", {"x": pod})
+DOCUMENT: dict[str, Any] = {
+    "Tree": {"type": "object", "properties": {
+        "name": {"type": "string"}, "raw": {"type": "object"},
+        "limit": {"$ref": "#/components/schemas/api.Quantity"}, "at": {"allOf": [{"$ref": "#/components/schemas/Time"}]},
+        "parts": {"type": "array", "items": {"allOf": [{"$ref": "#/components/schemas/Tree"}], "default": {}}},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "port": {"oneOf": [{"type": "integer"}, {"type": "string"}]},
+    }},
+    "Time": {"type": "string", "format": "date-time"},
+    "api.Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+}  # fmt: skip
+
+
+def test_published_types() -> None:
+    tree = published(DOCUMENT, DOCUMENT["Tree"], "Tree")
+    text = "x.parts.all(p, p.parts[0].name != '' && p.labels.a == 'b' && p.port == 1 && p.raw.b) && x.limit.size() > 0"
+    assert compiled(text, {"x": tree}).code.type == types.BOOL
+    with pytest.raises(CompilationError, match="undefined field 'part'"):
+        compiled("x.parts[0].part.size() > 0", {"x": tree})
     with pytest.raises(CompilationError, match="found no matching overload for '_>_' applied to '\\(timestamp, int\\)'"):
-        compiled("x.metadata.creationTimestamp > 5", {"x": pod})
+        compiled("x.at > 5", {"x": tree})

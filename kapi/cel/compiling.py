@@ -1,18 +1,18 @@
 """Text to a Program: reads, checks types and names, and makes the code, in one walk over the tree.
 
 `compiled("self.a > 1", {"self": type})` raises CompilationError with the words of the compiler stock uses. What types and variables there
-are is the caller's (an Environment); values are kapi.schema.cel.values.
+are is the caller's (an Environment); values are kapi.cel.values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kapi.schema.cel import escaping, macros, standard, syntax, types, values
-from kapi.schema.cel.evaluating import Code, Frame, Program, call, chosen, decided, direct, entered, truth
-from kapi.schema.cel.library import library
-from kapi.schema.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
-from kapi.schema.cel.types import BOOL, DYN, Environment, Type, assignable, list_of, map_of, optional_of
-from kapi.schema.cel.values import EvaluationError, Optional
+from kapi.cel import escaping, macros, standard, syntax, types, values
+from kapi.cel.evaluating import Code, Frame, Program, call, chosen, decided, direct, entered, truth
+from kapi.cel.library import library
+from kapi.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
+from kapi.cel.types import BOOL, DYN, Environment, Type, assignable, list_of, map_of, optional_of
+from kapi.cel.values import EvaluationError, Optional
 
 _NAMES = {kind.name: kind for kind in values.KINDS.values()} | {"dyn": DYN}
 _LITERAL_CHECKS: dict[str, Callable[[str], Any]] = {

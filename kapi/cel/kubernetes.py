@@ -8,11 +8,11 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from kapi.cel import costs, values
+from kapi.cel.network import succeeds
+from kapi.cel.standard import Add, pattern
+from kapi.cel.values import HIGHEST, LOWEST, EvaluationError, Optional
 from kapi.objects import names, quantity
-from kapi.schema.cel import costs, values
-from kapi.schema.cel.network import succeeds
-from kapi.schema.cel.standard import Add, pattern
-from kapi.schema.cel.values import HIGHEST, LOWEST, EvaluationError, Optional
 
 _NANO = 10**9
 

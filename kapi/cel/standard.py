@@ -10,12 +10,12 @@ from datetime import timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kapi.schema import patterns
-from kapi.schema.cel import costs, values
-from kapi.schema.cel.values import HIGHEST, LOWEST, SECOND, UINT_END, Duration, EvaluationError, Optional, Timestamp, Uint, equal
+from kapi.cel import costs, values
+from kapi.cel.values import HIGHEST, LOWEST, SECOND, UINT_END, Duration, EvaluationError, Optional, Timestamp, Uint, equal
+from kapi.objects import patterns
 
 Add = Callable[..., None]
-"""`Library.add` of kapi.schema.cel.library."""
+"""`Library.add` of kapi.cel.library."""
 
 
 def pattern(text: str) -> Any:

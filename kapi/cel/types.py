@@ -1,7 +1,7 @@
 """Types of expressions: what is written of them in signatures, which takes which, how messages name them.
 
 `parse("list(map(string, T))")` reads a type; one capital letter is a type parameter. Where the fields of objects come from is for
-kapi.schema.cel.declaring.
+kapi.cel.declaring.
 """
 
 import re

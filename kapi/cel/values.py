@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from kapi.schema.cel import types
-from kapi.schema.cel.types import Type
+from kapi.cel import types
+from kapi.cel.types import Type
 
 LOWEST, HIGHEST, UINT_END = -(2**63), 2**63 - 1, 2**64
 NO_OVERLOAD = "no such overload"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kapi.schema.cel.compiling import compiled
-from kapi.schema.cel.declaring import adapter, declared
+from kapi.cel.compiling import compiled
+from kapi.cel.declaring import adapter, declared
 
 Object = dict[str, Any]
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from kapi.cel import values
+from kapi.cel.standard import Add
+from kapi.cel.values import EvaluationError
 from kapi.objects import names
 from kapi.objects.user import AUTHENTICATED, Attributes, Decision, User
-from kapi.schema.cel import values
-from kapi.schema.cel.standard import Add
-from kapi.schema.cel.values import EvaluationError
 
 _KIND = "kubernetes.authorization."
 _CHECK_COST = 350_000

@@ -1,9 +1,9 @@
 """Whether an expression is good: it compiles, and is worth what is asked for. In the words of the API server."""
 
-from kapi.schema.cel import compiling
-from kapi.schema.cel.compiling import CompilationError
-from kapi.schema.cel.evaluating import Program
-from kapi.schema.cel.types import Environment, Type
+from kapi.cel import compiling
+from kapi.cel.compiling import CompilationError
+from kapi.cel.evaluating import Program
+from kapi.cel.types import Environment, Type
 
 _RUNTIME = {"null": "null_type"}
 

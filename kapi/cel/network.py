@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from kapi.cel import costs, values
+from kapi.cel.standard import Add
+from kapi.cel.values import EvaluationError
 from kapi.objects.causes import go_quote
-from kapi.schema.cel import costs, values
-from kapi.schema.cel.standard import Add
-from kapi.schema.cel.values import EvaluationError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface

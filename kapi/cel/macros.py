@@ -6,15 +6,15 @@ A macro takes the compiler, its call and the scope. Figures added to costs are t
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kapi.schema.cel import extensions, types, values
-from kapi.schema.cel.costs import ENDLESS
-from kapi.schema.cel.evaluating import Code, CostExceeded, Frame, Run, entered
-from kapi.schema.cel.syntax import Call, Ident, Node, Select, qualified
-from kapi.schema.cel.types import DYN, INT, Type, list_of, map_of, optional_of
-from kapi.schema.cel.values import NO_OVERLOAD, EvaluationError, Optional
+from kapi.cel import extensions, types, values
+from kapi.cel.costs import ENDLESS
+from kapi.cel.evaluating import Code, CostExceeded, Frame, Run, entered
+from kapi.cel.syntax import Call, Ident, Node, Select, qualified
+from kapi.cel.types import DYN, INT, Type, list_of, map_of, optional_of
+from kapi.cel.values import NO_OVERLOAD, EvaluationError, Optional
 
 if TYPE_CHECKING:
-    from kapi.schema.cel.compiling import Compiler, Scope
+    from kapi.cel.compiling import Compiler, Scope
 
 Macro = Callable[["Compiler", Call, "Scope"], Code]
 NAMELESS = "argument must be a simple name"

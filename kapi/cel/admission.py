@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kapi.schema.cel.types import BOOL, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of
+from kapi.cel.types import BOOL, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of
 
 _STRINGS, _MAP = list_of(STRING), map_of(STRING, STRING)
 

@@ -1,7 +1,7 @@
 """What expressions may call: a table of signatures, put together from the libraries stock gives every expression.
 
 `add("string.contains(string) bool", function, cost)` declares one overload; `int|double` stands for one overload each. Costs are
-numbers or functions (kapi.schema.cel.costs). A library of others was measured: Google's C++ runtime cannot hold
+numbers or functions (kapi.cel.costs). A library of others was measured: Google's C++ runtime cannot hold
 opaque types (Quantity, IP) and meters no costs, the Rust and the pure Python one check no types; so the runtime is our own.
 """
 
@@ -11,9 +11,9 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
-from kapi.schema.cel import authorizing, extensions, kubernetes, network, standard, types, values
-from kapi.schema.cel.types import Type
-from kapi.schema.cel.values import NO_OVERLOAD, EvaluationError
+from kapi.cel import authorizing, extensions, kubernetes, network, standard, types, values
+from kapi.cel.types import Type
+from kapi.cel.values import NO_OVERLOAD, EvaluationError
 
 Function = Callable[..., Any]
 Cost = int | Callable[..., int]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kapi.schema.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select, SyntaxFault, literal, parse
+from kapi.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select, SyntaxFault, literal, parse
 
 
 def shown(node: Node) -> str:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from kapi.schema.cel import types, values
-from kapi.schema.cel.compiling import CompilationError, compiled
-from kapi.schema.cel.types import DYN, Environment, Type
-from kapi.schema.cel.values import NONE, Duration, EvaluationError, Optional, Timestamp, Uint, equal
+from kapi.cel import types, values
+from kapi.cel.compiling import CompilationError, compiled
+from kapi.cel.types import DYN, Environment, Type
+from kapi.cel.values import NONE, Duration, EvaluationError, Optional, Timestamp, Uint, equal
 
 X: dict[str, Any] = {
     "n": 1,

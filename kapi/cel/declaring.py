@@ -1,4 +1,4 @@
-"""Types of expressions from schemas: custom resources by their OpenAPI, built-in kinds by their Schema; and how values take these types.
+"""Types of expressions from schemas: of custom resources, of an API server's OpenAPI document; and how values take these types.
 
 `declared(openapi, root=True)` gives fields their escaped names and every value the largest size the schema allows. `adapter(openapi)`
 turns JSON into what the type says where that differs: doubles, times, bytes, lists whose order does not count.
@@ -9,11 +9,10 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from kapi.schema.cel import types, values
-from kapi.schema.cel.escaping import escape
-from kapi.schema.cel.types import Type, list_of, map_of
-from kapi.schema.cel.values import EvaluationError, MapList, SetList
-from kapi.schema.schema import Schema
+from kapi.cel import types, values
+from kapi.cel.escaping import escape
+from kapi.cel.types import Type, list_of, map_of
+from kapi.cel.values import EvaluationError, MapList, SetList
 
 Object = dict[str, Any]
 Adapter = Callable[[Any], Any]
@@ -170,36 +169,40 @@ def _list_adapter(openapi: Object) -> Adapter | None:
     return adapt
 
 
-# built-in kinds ---------------------------------------------------------------------------------------------------------------------
+# published types --------------------------------------------------------------------------------------------------------------------
 
-_BUILTIN = {"string": types.STRING, "int32": types.INT, "int64": types.INT, "number": types.DOUBLE, "boolean": types.BOOL,
-            "bytes": types.BYTES, "quantity": types.STRING, "time": types.TIMESTAMP, "microtime": types.TIMESTAMP,
-            "duration": types.STRING}  # fmt: skip
+_REF = "#/components/schemas/"
 
 
 class _Fields(Mapping[str, Type]):
-    """Fields of a built-in type, made when asked for: types may contain themselves."""
+    """Fields of a published type, made when asked for: types may contain themselves."""
 
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-        self.known = {escape(name): name for name in schema.fields}
+    def __init__(self, schemas: Mapping[str, Object], properties: Object) -> None:
+        self.schemas = schemas
+        self.known = {escaped: part for name, part in properties.items() if (escaped := escape(name))}
 
     def __getitem__(self, name: str) -> Type:
-        return of_schema(self.schema.fields[self.known[name]])
+        return published(self.schemas, self.known[name])
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self.known if name is not None)
+        return iter(self.known)
 
     def __len__(self) -> int:
         return len(self.known)
 
 
-def of_schema(schema: Schema) -> Type:
-    """The type of a built-in kind, or of a part of it."""
-    if schema.type == "list":
-        return list_of(of_schema(schema.item) if schema.item else types.DYN)
-    if schema.type == "map":
-        return map_of(types.STRING, of_schema(schema.item) if schema.item else types.DYN)
-    if schema.type == "object":
-        return Type(schema.name or "object", fields=_Fields(schema))
-    return _BUILTIN.get(schema.type, types.DYN)
+def published(schemas: Mapping[str, Object], node: Object, name: str = "object") -> Type:
+    """The type of a node of an OpenAPI v3 document, whose `schemas` it refers to."""
+    while "$ref" in node or len(node.get("allOf") or ()) == 1:
+        name = node["$ref"].removeprefix(_REF) if "$ref" in node else name
+        node = schemas[name] if "$ref" in node else node["allOf"][0]
+    if name.endswith(".Quantity"):
+        return types.STRING
+    if node.get("type") == "array":
+        return list_of(published(schemas, node.get("items") or {}))
+    if isinstance(more := node.get("additionalProperties"), dict):
+        return map_of(types.STRING, published(schemas, more))
+    if node.get("properties"):
+        return Type(name, fields=_Fields(schemas, node["properties"]))
+    found = declared(node) if node.get("type") != "object" else None
+    return found.type if found else types.DYN

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kapi.schema.cel import types, values
-from kapi.schema.cel.costs import ENDLESS, Extent
-from kapi.schema.cel.library import Cost, Function, Overload, refusal
-from kapi.schema.cel.types import Type
-from kapi.schema.cel.values import EvaluationError
+from kapi.cel import types, values
+from kapi.cel.costs import ENDLESS, Extent
+from kapi.cel.library import Cost, Function, Overload, refusal
+from kapi.cel.types import Type
+from kapi.cel.values import EvaluationError
 
 CALL_LIMIT = 1_000_000
 """Units one expression may spend."""

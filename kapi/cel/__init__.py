@@ -1,0 +1,1 @@
+"""The Common Expression Language: text to programs, and what they may call. Knows of Kubernetes only its own libraries and types."""
