@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, each
+from kapi.registry.kinds.rules import Checked, Errors, checked, each, present
 
 Object = dict[str, Any]
 
@@ -39,16 +39,14 @@ class IngressStrategy(Checked):
         spec, named = new["spec"], new["spec"].get("ingressClassName")
         if not spec.get("rules") and spec.get("defaultBackend") is None:
             e.invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified")
-        if spec.get("defaultBackend") is not None:
-            _backend(e, "spec.defaultBackend", spec["defaultBackend"])
+        present(e, "spec", spec, {"defaultBackend": _backend})
         for at, rule in each("spec", spec, "rules"):
             _rule(e, at, rule)
         for at, tls in each("spec", spec, "tls"):
             for here, host in each(at, tls, "hosts"):
                 _host(e, here, host)
             e.optional(at, tls, "secretName", names.dns_subdomain)
-        if named is not None:
-            e.text("spec.ingressClassName", named, names.dns_subdomain)
+        present(e, "spec", spec, {"ingressClassName": checked(names.dns_subdomain)})
         annotation = (new["metadata"].get("annotations") or {}).get(CLASS)
         if old is None and None not in (annotation, named) and annotation != named:
             e.invalid(f"annotations.{CLASS}", annotation, "must match `ingressClassName` when both are specified")
@@ -127,8 +125,7 @@ def _service(e: Errors, at: str, target: Object) -> None:
 
 
 def _reference(e: Errors, at: str, ref: Object) -> None:
-    if ref.get("apiGroup") is not None:
-        e.text(f"{at}.apiGroup", ref["apiGroup"], names.dns_subdomain)
+    present(e, at, ref, {"apiGroup": checked(names.dns_subdomain)})
     for field in ("kind", "name"):
         e.named(f"{at}.{field}", ref.get(field) or "", names.path_segment)
 
@@ -153,8 +150,7 @@ class IngressClassStrategy(Checked):
             e.immutable("spec.controller", controller, old["spec"].get("controller") or "")
         e.longest("spec.controller", controller, LONGEST_CONTROLLER)
         e.named("spec.controller", controller, names.domain_prefixed_path)
-        if new["spec"].get("parameters") is not None:
-            _parameters(e, "spec.parameters", new["spec"]["parameters"])
+        present(e, "spec", new["spec"], {"parameters": _parameters})
 
     def row(self, obj: Object, now: float) -> list[Any]:
         ref = obj["spec"].get("parameters") or {}

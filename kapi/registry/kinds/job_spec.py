@@ -5,7 +5,7 @@ from typing import Any
 from kapi.objects import names
 from kapi.registry.kinds import internal, job_policies, pod_spec
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.rules import Errors, one_of, present
 
 Object = dict[str, Any]
 
@@ -52,9 +52,8 @@ def check(e: Errors, at: str, spec: Object) -> None:
             e.invalid(f"{at}.successPolicy", shown, "requires indexed completion mode")
         else:
             job_policies.success(e, f"{at}.successPolicy", spec["successPolicy"], spec)
-    if "podReplacementPolicy" in spec:
-        allowed = ("Failed",) if "podFailurePolicy" in spec else ("Failed", "TerminatingOrFailed")
-        e.enum(f"{at}.podReplacementPolicy", spec["podReplacementPolicy"], allowed)
+    replacements = ("Failed",) if "podFailurePolicy" in spec else ("Failed", "TerminatingOrFailed")
+    present(e, at, spec, {"podReplacementPolicy": one_of(*replacements)})
     pod_spec.template(e, f"{at}.template", spec.get("template") or {})
     _restart_policy(e, f"{at}.template.spec.restartPolicy", spec)
 
@@ -71,8 +70,7 @@ def _restart_policy(e: Errors, field: str, spec: Object) -> None:
 
 def _mode(e: Errors, at: str, spec: Object) -> None:
     mode = spec.get("completionMode")
-    if mode is not None and mode not in ("NonIndexed", INDEXED):
-        e.unsupported(f"{at}.completionMode", mode, ("NonIndexed", INDEXED), sort=False)
+    present(e, at, spec, {"completionMode": one_of("NonIndexed", INDEXED, sort=False)})
     if mode == INDEXED:
         _indexed(e, at, spec)
     if mode not in (None, "NonIndexed"):

@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, each
+from kapi.registry.kinds.rules import Checked, Errors, each, one_of, present
 
 Object = dict[str, Any]
 
@@ -55,8 +55,7 @@ class NetworkPolicyStrategy(Checked):
 
 def _port(e: Errors, at: str, port: Object) -> None:
     number, end = port.get("port"), port.get("endPort")
-    if port.get("protocol") is not None:
-        e.enum(f"{at}.protocol", port["protocol"], rules.PROTOCOLS, sort=False)
+    present(e, at, port, {"protocol": one_of(*rules.PROTOCOLS, sort=False)})
     if isinstance(number, int):
         if end is not None and end < number:
             e.invalid(f"{at}.endPort", number, "must be greater than or equal to `port`")

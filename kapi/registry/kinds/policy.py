@@ -81,8 +81,7 @@ class LeaseStrategy(Checked):
         if "leaseDurationSeconds" in spec:
             e.at_least("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], 1, "must be greater than 0")
         e.non_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
-        if spec.get("strategy") is not None:
-            e.qualified("spec.strategy", spec["strategy"])
+        rules.present(e, "spec", spec, {"strategy": Errors.qualified})
         if spec.get("preferredHolder") and not spec.get("strategy"):
             e.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 

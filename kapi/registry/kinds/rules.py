@@ -236,7 +236,7 @@ def checked(check: Callable[[str], list[str]]) -> Rule:
 def present(e: Errors, at: str, part: Object, table: Mapping[str, Rule]) -> None:
     """The rules of those fields that are there, in the table's order."""
     for name, rule in table.items():
-        if name in part:
+        if part.get(name) is not None:
             rule(e, f"{at}.{name}", part[name])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from kapi.objects import names
 from kapi.registry.kinds import internal
 from kapi.registry.kinds.paths import descending
-from kapi.registry.kinds.rules import Errors, Rule, each, one_of, present
+from kapi.registry.kinds.rules import Errors, Rule, checked, each, one_of, present
 
 Object = dict[str, Any]
 
@@ -73,14 +73,12 @@ def app_armor(e: Errors, field: str, profile: Object) -> None:
 
 def windows(e: Errors, field: str, options: Object) -> None:
     spec = options.get("gmsaCredentialSpec")
-    if "gmsaCredentialSpecName" in options:
-        e.text(f"{field}.gmsaCredentialSpecName", options["gmsaCredentialSpecName"], names.dns_subdomain)
+    present(e, field, options, {"gmsaCredentialSpecName": checked(names.dns_subdomain)})
     if spec == "":
         e.invalid(f"{field}.gmsaCredentialSpec", spec, "gmsaCredentialSpec cannot be an empty string")
     elif spec and len(spec) > 64 * 1024:
         e.invalid(f"{field}.gmsaCredentialSpec", spec, "gmsaCredentialSpec size must be under 64 KiB")
-    if "runAsUserName" in options:
-        e.text(f"{field}.runAsUserName", options["runAsUserName"], _windows_user)
+    present(e, field, options, {"runAsUserName": checked(_windows_user)})
 
 
 def _windows_user(name: str) -> list[str]:
