@@ -232,9 +232,13 @@ class Establishing:
         task.add_done_callback(lambda done: self._ended(key, done))
 
     def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+        """What failed begins anew after a while."""
         self._ending.pop(key, None)
         if not task.cancelled() and (error := task.exception()):
             log.error("ending of %s", key, exc_info=error)
+            assert self.definitions is not None
+            self._due.add(key)
+            asyncio.get_running_loop().call_later(RETRY, self.store.rouse, self.definitions.collection)
 
     # APIServices --------------------------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,14 @@ async def test_what_failed_is_tried_again(app: App, api: Client, monkeypatch: py
     monkeypatch.setattr(app.rest, "update", failing)
     await define(api, definition())
     assert "the disk is full" in caplog.text
+    caplog.clear()
+    left = iter((OSError("no space left"),))
+    async with aclosing(api.watch(CRDS, fields="metadata.name=things.example.com")) as events:  # type: ignore[type-var]
+        await api.delete(CRDS, "things.example.com")
+        async for kind, _ in events:
+            if kind == "DELETED":
+                break
+    assert "no space left" in caplog.text
 
 
 async def test_names_that_are_taken(api: Client) -> None:
