@@ -26,9 +26,11 @@ def part(count: int, factor: float) -> int:
 
 
 def size(value: Any, *_: Any) -> int:
+    if type(value) is str:
+        return len(value)
     if isinstance(value, Extent):
         return value.most
-    return len(value) if isinstance(value, str | bytes | list | dict) else 1
+    return len(value) if isinstance(value, bytes | list | dict) else 1
 
 
 def traversal(value: Any, *_: Any) -> int:

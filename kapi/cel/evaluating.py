@@ -196,14 +196,19 @@ def _metered(run: Function, cost: Function, args: Sequence[Run]) -> Run:
 
 
 def _dispatch(name: str, found: Sequence[Overload], args: Sequence[Run]) -> Run:
-    """Chooses by the types of the values."""
+    """Chooses by the types of the values, once for each combination of them."""
+    known: dict[tuple[type, ...], Overload] = {}
+
+    def choose(given: list[Any]) -> Overload:
+        for overload in found:
+            if all(map(values.is_a, given, overload.params)):
+                return known.setdefault(tuple(map(type, given)), overload)
+        raise refusal(name, given)
 
     def dispatch(frame: Frame) -> Any:
         given = [arg(frame) for arg in args]
-        for overload in found:
-            if all(map(values.is_a, given, overload.params)):
-                frame.spend(overload.cost(*given) if callable(overload.cost) else overload.cost)
-                return overload.run(*given)
-        raise refusal(name, given)
+        overload = known.get(tuple(map(type, given))) or choose(given)
+        frame.spend(overload.cost(*given) if callable(overload.cost) else overload.cost)
+        return overload.run(*given)
 
     return dispatch

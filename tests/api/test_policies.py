@@ -187,6 +187,7 @@ async def test_what_is_excluded(client: Client) -> None:
         await client.patch(CONFIG_MAPS, "a", {"data": {"a": "b"}}, namespace="default")
 
 
+@pytest.mark.slow
 async def test_the_budget(client: Client) -> None:
     slow = "object.data.all(a, object.data.all(b, object.data.all(c, a + b + c != '')))"
     await policy(client, slow)
