@@ -1,4 +1,4 @@
-"""A controller: a queue of keys, a few workers, and `reconcile(key)`, which compares what should be with what is and acts.
+"""A controller: a queue of keys, a few worked on at a time, and `reconcile(key)`, which compares what should be with what is and acts.
 
 Level-based: a key says where to look, never what happened. Raising means back off and come again; seconds mean come again then.
 """
@@ -46,6 +46,7 @@ class Controller:
     name: ClassVar[str] = "controller"
     """How its events are signed, e.g. "replicaset-controller"."""
     workers: ClassVar[int] = 5
+    """How many keys are worked on at a time."""
 
     objects: Informer
     """What keys name, for `sync`."""
@@ -129,37 +130,39 @@ class Controller:
             await informer.synced.wait()
 
     async def run(self) -> None:
+        """Work on what the queue gives, on so many keys at a time; a task is there only while its key is worked on."""
         await self.ready()
+        free = asyncio.Semaphore(self.workers)
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(self.workers):
-                    group.create_task(self._work(), name=f"{self.name} {number}")
+                while True:
+                    await free.acquire()
+                    key = await self.queue.get()
+                    group.create_task(self._work(key), name=f"{self.name} {key}").add_done_callback(lambda done: free.release())
         finally:
             self.queue.close()
 
-    async def _work(self) -> None:
-        while True:
-            key = await self.queue.get()
-            try:
-                after = await self.reconcile(key)
-            except (errors.Conflict, errors.AlreadyExists, errors.NotFound) as error:
-                log.debug("%s %s: %s", self.name, key, error)
-                self.queue.retry(key)
-            except errors.StatusError as error:
-                if namespace_going(error):
-                    self.queue.forget(key)
-                else:
-                    log.warning("%s %s: %s", self.name, key, error)
-                    self.queue.retry(key)
-            except OSError as error:
-                log.debug("%s %s: %s", self.name, key, error)
-                self.queue.add_after(key, UNREACHABLE_SECONDS)
-            except Exception:
-                log.exception("%s %s", self.name, key)
-                self.queue.retry(key)
-            else:
+    async def _work(self, key: str) -> None:
+        try:
+            after = await self.reconcile(key)
+        except (errors.Conflict, errors.AlreadyExists, errors.NotFound) as error:
+            log.debug("%s %s: %s", self.name, key, error)
+            self.queue.retry(key)
+        except errors.StatusError as error:
+            if namespace_going(error):
                 self.queue.forget(key)
-                if after is not None:
-                    self.queue.add_after(key, after)
-            finally:
-                self.queue.done(key)
+            else:
+                log.warning("%s %s: %s", self.name, key, error)
+                self.queue.retry(key)
+        except OSError as error:
+            log.debug("%s %s: %s", self.name, key, error)
+            self.queue.add_after(key, UNREACHABLE_SECONDS)
+        except Exception:
+            log.exception("%s %s", self.name, key)
+            self.queue.retry(key)
+        else:
+            self.queue.forget(key)
+            if after is not None:
+                self.queue.add_after(key, after)
+        finally:
+            self.queue.done(key)
