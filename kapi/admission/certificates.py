@@ -24,30 +24,25 @@ def permitted(authorizer: Authorizer, review: Review, verb: str, signer: str) ->
 class CertificateApproval(Plugin):
     name = "CertificateApproval"
     about = {UPDATE: (f"{_REQUESTS}/approval",)}
+    verb = "approve"
 
     def __init__(self, authorizer: Authorizer) -> None:
         self.authorizer = authorizer
 
     def validate(self, review: Review) -> None:
         signer = ((review.old or {}).get("spec") or {}).get("signerName", "")
-        if not permitted(self.authorizer, review, "approve", signer):
-            raise forbidden(review, f"user not permitted to approve requests with signerName {go_quote(signer)}")
+        if not permitted(self.authorizer, review, self.verb, signer):
+            raise forbidden(review, f"user not permitted to {self.verb} requests with signerName {go_quote(signer)}")
 
 
-class CertificateSigning(Plugin):
+class CertificateSigning(CertificateApproval):
     name = "CertificateSigning"
     about = {UPDATE: (f"{_REQUESTS}/status",)}
-
-    def __init__(self, authorizer: Authorizer) -> None:
-        self.authorizer = authorizer
+    verb = "sign"
 
     def validate(self, review: Review) -> None:
-        old, new = (review.old or {}), (review.new or {})
-        if _signed(old) == _signed(new):
-            return
-        signer = (old.get("spec") or {}).get("signerName", "")
-        if not permitted(self.authorizer, review, "sign", signer):
-            raise forbidden(review, f"user not permitted to sign requests with signerName {go_quote(signer)}")
+        if _signed(review.old or {}) != _signed(review.new or {}):
+            super().validate(review)
 
 
 def _signed(request: Object) -> tuple[Any, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 from kapi.controllers import pods, rollout, workload
 from kapi.controllers.history import HASH_LABEL, POD_LABEL, History
-from kapi.controllers.workload import BURST, Workload
-from kapi.objects import errors, meta, placement, time
+from kapi.controllers.workload import BURST, Failure, Workload
+from kapi.objects import meta, placement, time
 from kapi.objects.resource import DAEMON_SETS, NODES
 
 Object = dict[str, Any]
@@ -96,7 +96,7 @@ class DaemonSets(Workload):
         bad = {t["effect"] for t in node["spec"].get("taints") or () if not placement.tolerates(spec["tolerations"], t)}
         return not bad & {"NoSchedule", "NoExecute"}, "NoExecute" not in bad
 
-    async def _place(self, owner: Object, mine: list[Object], code: str) -> tuple[errors.StatusError | OSError | None, float | None]:
+    async def _place(self, owner: Object, mine: list[Object], code: str) -> tuple[Failure, float | None]:
         """A pod to every node that should have one, none elsewhere, one only."""
         by_node: dict[str, list[Object]] = {}
         for pod in mine:
@@ -122,16 +122,18 @@ class DaemonSets(Workload):
             if not here and start:
                 missing.append(name)
             surplus += self._extra(alive, code, owner)
+        failure = await self._start(owner, code, missing[:BURST])
+        return failure or await workload.all_of([self.delete_pod(owner, p) for p in surplus]), min(waits, default=None)
+
+    async def _start(self, owner: Object, code: str, nodes: list[str]) -> Failure:
+        """A pod of the newest template on each of the nodes."""
         pod = self.pod(owner, owner["spec"]["template"])
         labels = {**pod["metadata"].get("labels", {}), POD_LABEL: code}
         if generation := meta.annotations(owner).get(GENERATION):
             labels["pod-template-generation"] = generation
         pod["metadata"]["labels"] = labels
-        pod["spec"] = _with_tolerations(pod["spec"])
-        missing = missing[:BURST]
-        made = [{**pod, "spec": _pinned(pod["spec"], name)} for name in missing]
-        failure = await workload.slow_start(len(made), lambda i: self.create_pod(owner, made[i]))
-        return failure or await workload.all_of([self.delete_pod(owner, p) for p in surplus]), min(waits, default=None)
+        spec = _with_tolerations(pod["spec"])
+        return await workload.slow_start(len(nodes), lambda i: self.create_pod(owner, {**pod, "spec": _pinned(spec, nodes[i])}))
 
     def _extra(self, alive: list[Object], code: str, owner: Object) -> list[Object]:
         """Beyond one pod a node: the newer ones go, except the surge of an update until the new pod is available."""
@@ -171,7 +173,7 @@ class DaemonSets(Workload):
     def _surge(self, owner: Object) -> int:
         return rollout.scaled_value(self._rule(owner).get("maxSurge", 0), self._desired(owner), up=True)
 
-    async def _roll(self, owner: Object, mine: list[Object], code: str) -> errors.StatusError | OSError | None:
+    async def _roll(self, owner: Object, mine: list[Object], code: str) -> Failure:
         """Replace pods of older templates: unavailable ones freely, available ones within maxUnavailable, or by surging."""
         stale = [p for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
         if not stale:
@@ -186,17 +188,11 @@ class DaemonSets(Workload):
         victims += [p for p in stale if p not in victims][: max(allowed - lost, 0)]
         return await workload.all_of([self.delete_pod(owner, p) for p in victims])
 
-    async def _add_surge(
-        self, owner: Object, mine: list[Object], stale: list[Object], code: str, surge: int
-    ) -> errors.StatusError | OSError | None:
+    async def _add_surge(self, owner: Object, mine: list[Object], stale: list[Object], code: str, surge: int) -> Failure:
         """Start a new pod beside an old one; `_place` takes the old one away once the new one is available."""
         fresh = {node_of(p) for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
         beside = sum(node_of(p) in fresh for p in stale)
-        nodes = [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - beside, 0)]
-        pod = self.pod(owner, owner["spec"]["template"])
-        pod["metadata"]["labels"] = {**pod["metadata"].get("labels", {}), POD_LABEL: code}
-        spec = _with_tolerations(pod["spec"])
-        return await workload.slow_start(len(nodes), lambda i: self.create_pod(owner, {**pod, "spec": _pinned(spec, nodes[i])}))
+        return await self._start(owner, code, [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - beside, 0)])
 
     def _status(self, owner: Object, mine: list[Object], code: str) -> Object:
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()

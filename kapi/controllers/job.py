@@ -10,13 +10,11 @@ from typing import Any
 from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
 from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Tally, Verdict
-from kapi.controllers.workload import BURST, Workload
+from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import meta, time
-from kapi.objects.errors import StatusError
 from kapi.objects.resource import JOBS, PODS
 
 Object = dict[str, Any]
-Failure = StatusError | OSError | None
 MOST_GENERATED = 58
 """Characters of a generateName before the server cuts it."""
 TOO_MANY = "Too many {} pods running after completion count reached"

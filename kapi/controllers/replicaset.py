@@ -3,13 +3,11 @@
 from typing import Any
 
 from kapi.controllers import pods, workload
-from kapi.controllers.workload import BURST, Workload
+from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import labels, meta, time
-from kapi.objects.errors import StatusError
 from kapi.objects.resource import REPLICA_SETS, REPLICATION_CONTROLLERS
 
 Object = dict[str, Any]
-Failure = StatusError | OSError | None
 
 
 class ReplicaSets(Workload):

@@ -16,6 +16,8 @@ from kapi.objects.resource import PODS, Resource
 Object = dict[str, Any]
 BURST = 500
 NORMAL, WARNING = "Normal", "Warning"
+Failure = errors.StatusError | OSError | None
+"""The first thing that went wrong, if anything."""
 
 
 def controller_keys(obj: Object) -> tuple[str]:
@@ -183,7 +185,7 @@ def same(a: Object, b: Object) -> bool:
     return {k: v for k, v in a.items() if v} == {k: v for k, v in b.items() if v}
 
 
-async def all_of(jobs: Sequence[Awaitable[Any]]) -> errors.StatusError | OSError | None:
+async def all_of(jobs: Sequence[Awaitable[Any]]) -> Failure:
     """Run them side by side, all to the end; the first failure, if any."""
     for result in await asyncio.gather(*jobs, return_exceptions=True):
         if isinstance(result, errors.StatusError | OSError):
@@ -193,7 +195,7 @@ async def all_of(jobs: Sequence[Awaitable[Any]]) -> errors.StatusError | OSError
     return None
 
 
-async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> errors.StatusError | OSError | None:
+async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> Failure:
     """Run `make(0)` … `make(count-1)` in batches of 1, 2, 4 …; stops after a batch with a failure and returns it.
 
     What fails for everyone (a quota, a bad template) then fails once, not a thousand times.

@@ -48,12 +48,12 @@ def _meets(pairs: Pairs, labels: dict[str, str]) -> bool:
     return False
 
 
-def _placed(term: Term, cluster: Cluster) -> Iterable[Counts]:
-    """Where the pods are that the term selects."""
+def _placed(term: Term, cluster: Cluster, others: Sequence[Term] = ()) -> Iterable[Counts]:
+    """Where the pods are that the term selects, and the others too."""
     spaces = cluster.identities if term.namespace_selector is not None else term.namespaces & cluster.identities.keys()
     for namespace in spaces:
         for identity, counts in cluster.identities[namespace].items():
-            if _selects(term, identity, cluster):
+            if _selects(term, identity, cluster) and all(_selects(other, identity, cluster) for other in others):
                 yield counts
 
 
@@ -104,15 +104,9 @@ class InterPodAffinity(SchedulingPlugin):
 
     def _near_all(self, terms: Sequence[Term], cluster: Cluster, pairs: Pairs) -> None:
         """A placed pod counts for a term only if it matches all of them."""
-        if not terms:
-            return
-        first = terms[0]
-        spaces = cluster.identities if first.namespace_selector is not None else first.namespaces & cluster.identities.keys()
-        for namespace in spaces:
-            for identity, counts in cluster.identities[namespace].items():
-                if all(_selects(term, identity, cluster) for term in terms):
-                    for term in terms:
-                        _add(pairs, term.topology, counts)
+        for counts in _placed(terms[0], cluster, terms[1:]) if terms else ():
+            for term in terms:
+                _add(pairs, term.topology, counts)
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         state: _State = cycle.data[self.name]
