@@ -15,6 +15,7 @@ from kapi.admission.matching import name_of, namespace_of
 from kapi.admission.plugin import Object
 from kapi.objects import errors
 from kapi.objects.causes import go_quote
+from kapi.objects.patch import go_kind
 from kapi.objects.resource import Resource, split_api_version
 from kapi.registry import scale
 from kapi.registry.catalogue import GroupVersionKind, subresource_kind
@@ -160,7 +161,28 @@ def parsed(status: int, raw: bytes) -> Object:
         raise BadAnswer(f"couldn't get version/kind; json parse error: {why}")
     if not found.get("kind"):
         raise BadAnswer(f"Object 'Kind' is missing in '{raw.decode(errors='replace')}'")
+    if isinstance(found.get("response"), dict):
+        _check_types(found["response"])
     return found
+
+
+_RESPONSE: dict[str, tuple[type, str]] = {
+    "uid": (str, "types.UID"), "allowed": (bool, "bool"), "status": (dict, "v1.Status"), "patch": (str, "[]uint8"),
+    "patchType": (str, "v1.PatchType"), "auditAnnotations": (dict, "map[string]string"), "warnings": (list, "[]string"),
+}  # fmt: skip
+_STATUS: dict[str, tuple[type, str]] = {"code": (int, "int32"), "message": (str, "string"), "reason": (str, "v1.StatusReason")}
+"""Field -> what it must be, and what Go calls that."""
+
+
+def _check_types(response: Object) -> None:
+    """Raises BadAnswer with the words of Go's decoder."""
+    status = response.get("status")
+    inner: Object = status if isinstance(status, dict) else {}
+    for given, fields, where in (response, _RESPONSE, "AdmissionResponse.response"), (inner, _STATUS, "Status.response.status"):
+        for name, (kind, go) in fields.items():
+            value = given.get(name)
+            if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+                raise BadAnswer(f"json: cannot unmarshal {go_kind(value)} into Go struct field {where}.{name} of type {go}")
 
 
 def _said(status: int, text: str) -> str:
@@ -187,7 +209,7 @@ def verdict(answer: Object, uid: str, version: str, *, mutating: bool) -> Verdic
     type_ = response.get("patchType") or (JSON_PATCH if patch and version != "v1" else "")
     return Verdict(
         response.get("allowed") is True, response.get("status"), patch, type_,
-        list(response.get("warnings") or ()), dict(response.get("auditAnnotations") or {}),
+        [str(text) for text in response.get("warnings") or ()], dict(response.get("auditAnnotations") or {}),
     )  # fmt: skip
 
 

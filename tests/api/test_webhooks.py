@@ -199,6 +199,14 @@ SPOILT = [
     (http(500, b"broken"), 'failed to call webhook: an error on the server ("broken") has prevented the request from succeeding'),
     (http(404, b""), "failed to call webhook: the server could not find the requested resource"),
     (http(200, b"nonsense"), "failed to call webhook: couldn't get version/kind; json parse error: invalid character 'o' in literal null"),
+    (
+        http(200, b'{"kind":"AdmissionReview","response":{"allowed":"yes"}}'),
+        "failed to call webhook: json: cannot unmarshal string into Go struct field AdmissionResponse.response.allowed of type bool",
+    ),
+    (
+        http(200, b'{"kind":"AdmissionReview","response":{"status":{"code":"no"}}}'),
+        "failed to call webhook: json: cannot unmarshal string into Go struct field Status.response.status.code of type int32",
+    ),
     (http(200, b'{"kind":"AdmissionReview"}'), "received invalid webhook response: webhook response was absent"),
     (
         http(200, b'{"kind":"AdmissionReview","response":{"uid":"x"}}'),
