@@ -13,7 +13,7 @@ from kapi.objects.resource import RUNTIME_CLASSES
 from kubelet import plan, pods
 from kubelet.furnish import Furnisher, NotFurnished
 from kubelet.handlers import Handlers, Target
-from kubelet.plan import Backoff, Failure, Kill, Start
+from kubelet.plan import Adjust, Backoff, Failure, Kill, Start
 from kubelet.probes import ports
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Runtime, RuntimeFailure
@@ -62,6 +62,16 @@ class Memory:
     """Containers whose postStart hook failed."""
     held: float = 0.0
     """Until when no sandbox is tried again."""
+    again: set[str] = field(default_factory=set)
+    """Containers that were stopped to be started again."""
+    given: dict[str, Object] = field(default_factory=dict)
+    """The resources containers were made with or have been given since, by id."""
+    stalled: float = 0.0
+    """Until when a resize that failed is not tried again."""
+    wrong: str = ""
+    """Why it failed."""
+    settled: bool = False
+    """Whether the last resize is complete."""
 
 
 def reference(pod: Object) -> Object:
@@ -155,6 +165,7 @@ class Actor:
         except RuntimeFailure as error:
             raise NotFurnished(Failure("CreateContainerError", error.description)) from None
         self._known[id] = pods.uid(pod)
+        self._memory.given[id] = spec.get("resources") or {}
         say(NORMAL, "Created", "Container created")
         hook = (spec.get("lifecycle") or {}).get("postStart")
         if hook:
@@ -180,6 +191,8 @@ class Actor:
 
     async def kill(self, pod: Object, order: Kill, ips: Sequence[str]) -> None:
         """preStop first, then SIGTERM, then SIGKILL; the hook's time is taken off the grace."""
+        if order.again:
+            self._memory.again.add(order.id)
         self.say(pod, order.name, NORMAL, "Killing", order.message or f"Stopping container {order.name}")
         grace, found = order.grace, pods.find(pod, order.name)
         hook = (found[1].get("lifecycle") or {}).get("preStop") if found else None
@@ -190,3 +203,17 @@ class Actor:
                 self.say(pod, order.name, WARNING, "FailedPreStopHook", "PreStopHook failed")
             grace = max(grace - (time.now() - began), plan.MINIMUM_GRACE)
         await self._quietly(self._means.runtime.stop_container(order.id, grace))
+
+    async def adjust(self, pod: Object, order: Adjust) -> None:
+        """Let the pod's cgroup grow, then give each container its share; when all have theirs, the cgroup gets exactly its own."""
+        memory, means = self._memory, self._means
+        try:
+            means.furnisher.limit(pod, grow=bool(order.containers))
+            for id, name in order.containers:
+                found = pods.find(pod, name)
+                if found is not None:
+                    await means.runtime.update_container(id, means.furnisher.resources(pod, found[1]))
+                    memory.given[id] = found[1].get("resources") or {}
+            memory.wrong, memory.settled = "", not order.containers
+        except (RuntimeFailure, OSError) as error:
+            memory.wrong, memory.stalled = str(error), time.now() + RETRY

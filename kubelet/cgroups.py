@@ -1,14 +1,13 @@
 """The pods' cgroups, v1 and v2: made before the sandbox, removed after it. What goes into them is kubelet.resources' business."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from kubelet import resources
 
-log = logging.getLogger(__name__)
+_UNLIMITED = 1 << 62
 _ROOT = Path("/sys/fs/cgroup")
 _V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "hugetlb", "unified")
 
@@ -25,42 +24,65 @@ def _hierarchies() -> list[Path]:
     return sorted(found)
 
 
-def _write(path: Path, value: object) -> None:
+# limit: (cgroup v1: controller and file, cgroup v2: file)
+_FILES = {
+    "shares": ("cpu/cpu.shares", "cpu.weight"), "quota": ("cpu/cpu.cfs_quota_us", "cpu.max"),
+    "memory": ("memory/memory.limit_in_bytes", "memory.max"),
+}  # fmt: skip
+
+
+def _file(relative: str, name: str) -> Path:
+    old, new = _FILES[name]
+    controller, _, file = old.partition("/")
+    return _ROOT / relative / new if unified() else _ROOT / controller / relative / file
+
+
+def _value(path: Path) -> int:
+    """What a limit is now; 0: none."""
     try:
-        path.write_text(str(value))
-    except OSError as error:
-        log.debug("%s: %s", path, error)
+        word = path.read_text().split()[0]
+    except FileNotFoundError:
+        return 0
+    return 0 if word in ("max", "-1") or int(word) > _UNLIMITED else int(word)
 
 
-def make(group: str, limits: dict[str, int]) -> None:
-    """Create a pod's cgroup (e.g. '/kubepods/podX') with its limits."""
+def memory_used(group: str) -> int:
+    """Bytes the cgroup's processes use."""
+    file = _file(group.lstrip("/"), "memory")
+    return _value(file.with_name("memory.current" if unified() else "memory.usage_in_bytes"))
+
+
+def make(group: str, limits: dict[str, int], *, grow: bool = False) -> None:
+    """Create a pod's cgroup (e.g. '/kubepods/podX') or bring it to its limits; with `grow` one that is there
+    only upwards. Raises OSError."""
     relative = group.lstrip("/")
-    if unified():
-        _make_unified(relative, limits)
-        return
-    cpu, memory = _ROOT / "cpu" / relative, _ROOT / "memory" / relative
-    for directory in (cpu, memory):
-        directory.mkdir(parents=True, exist_ok=True)
-    _write(cpu / "cpu.shares", limits["shares"])
-    if limits["quota"]:
-        _write(cpu / "cpu.cfs_period_us", resources.PERIOD)
-        _write(cpu / "cpu.cfs_quota_us", limits["quota"])
-    if limits["memory"]:
-        _write(memory / "memory.limit_in_bytes", limits["memory"])
+    grow = not _create(relative) and grow
+    for name, limit in limits.items():
+        if not limit:
+            continue
+        file = _file(relative, name)
+        now = _value(file)
+        value = resources.weight(limit) if unified() and name == "shares" else limit
+        if now == value or (grow and (now > value or (not now and name != "shares"))):
+            continue
+        file.write_text(f"{value} {resources.PERIOD}" if unified() and name == "quota" else str(value))
 
 
-def _make_unified(relative: str, limits: dict[str, int]) -> None:
+def _create(relative: str) -> bool:
+    """Whether it was not there."""
+    fresh = not _file(relative, "shares").exists()
+    if not unified():
+        for controller in ("cpu", "memory"):
+            (_ROOT / controller / relative).mkdir(parents=True, exist_ok=True)
+        return fresh
     path = _ROOT
     for part in Path(relative).parts:
         available = (path / "cgroup.controllers").read_text().split()
-        _write(path / "cgroup.subtree_control", " ".join(f"+{name}" for name in available))
+        with contextlib.suppress(OSError):  # a controller that cannot be passed on
+            (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in available))
         path = path / part
         path.mkdir(exist_ok=True)
-    _write(path / "cpu.weight", resources.weight(limits["shares"]))
-    if limits["quota"]:
-        _write(path / "cpu.max", f"{limits['quota']} {resources.PERIOD}")
-    if limits["memory"]:
-        _write(path / "memory.max", limits["memory"])
+    return fresh
 
 
 def remove(group: str) -> None:

@@ -1,68 +1,132 @@
-"""Pressure: when memory or disk run short the node says so, and the pod that takes most beyond what it asked for must go.
+"""Pressure: when memory, disk or inodes run short the node says so, and the pod that takes most beyond what it asked for must go.
 
-Thresholds are stock's defaults; a pressure is taken back only after five minutes without it.
+Thresholds are stock's hard ones; a pressure is taken back only after five minutes without it. Disks are relieved of unused images first.
 """
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from kapi.objects import quantity, time
-from kubelet import machine, pods
+from kapi.objects import time
+from kubelet import machine, pods, signals
 from kubelet.admit import requested
+from kubelet.garbage import Images
 from kubelet.kubelet import Kubelet
 from kubelet.plan import Failure
+from kubelet.runtime import Usage
 from kubelet.settings import Settings
+from kubelet.signals import SIGNALS
 from kubelet.worker import Worker
 
 Object = dict[str, Any]
 
 CALM = 300.0
 """Seconds a pressure is kept up after it was last seen."""
+GRACE = 1.0
+"""Seconds the containers of an evicted pod have to end."""
+_MEANT = {"memory": "working_set", "ephemeral-storage": "disk", "inodes": "inodes"}
+"""What of a container's usage counts."""
+
+
+class _Shortage(NamedTuple):
+    """A threshold that is crossed: of what, the threshold, what there is."""
+
+    resource: str
+    threshold: str
+    available: str
 
 
 class Eviction:
-    """Watches one node's memory and disk."""
+    """Watches one node's memory and disks."""
 
-    def __init__(self, settings: Settings, kubelet: Kubelet) -> None:
-        self._settings, self._kubelet = settings, kubelet
-        self._threshold = quantity.value(settings.eviction_memory)
+    def __init__(self, settings: Settings, kubelet: Kubelet, images: Images) -> None:
+        self._settings, self._kubelet, self._images = settings, kubelet, images
+        self._thresholds = signals.parse(settings.eviction_hard)
         self._pressed: dict[str, float] = {}
 
     async def look(self) -> None:
         """Raises RuntimeFailure."""
-        available = machine.memory()["MemAvailable"]
-        self._press("MemoryPressure", available < self._threshold)
-        total, free = machine.disk(self._settings.root_dir)
-        low = free * 100 < total * self._settings.eviction_disk
-        self._press("DiskPressure", low)
-        if available < self._threshold:
-            await self._evict("memory", self._settings.eviction_memory, f"{available // 1024}Ki")
-        elif low:
-            await self._evict("ephemeral-storage", f"{total * self._settings.eviction_disk // 100}", f"{free // 1024}Ki")
+        shortages = await self._shortages()
+        for condition in dict.fromkeys(condition for condition, _ in SIGNALS.values()):
+            self._press(condition, any(SIGNALS[signal][0] == condition for signal in shortages))
+        if not shortages:
+            return
+        worst = next(iter(shortages.values()))
+        self._kubelet.node.say("Warning", "EvictionThresholdMet", f"Attempting to reclaim {worst.resource}")
+        if worst.resource in ("ephemeral-storage", "inodes") and await self._images.remove(1 << 62) and not await self._shortages():
+            return
+        await self._evict(worst)
+
+    async def _shortages(self) -> dict[str, _Shortage]:
+        found = {}
+        for signal, (capacity, available) in (await self._observed()).items():
+            threshold = self._thresholds.get(signal)
+            if threshold is not None and available < (least := signals.bound(threshold, capacity)):
+                shown = signals.binary(least) if threshold.endswith("%") else threshold
+                found[signal] = _Shortage(SIGNALS[signal][1], shown, signals.binary(available))
+        return found
+
+    async def _observed(self) -> dict[str, tuple[int, int]]:
+        """(capacity, available) by signal."""
+        memory, root = machine.memory(), self._settings.root_dir
+        images, _ = await self._kubelet.means.runtime.image_disk()
+        return {
+            "memory.available": (memory["MemTotal"], memory["MemAvailable"]),
+            "nodefs.available": machine.disk(root),
+            "imagefs.available": machine.disk(images or "/"),
+            "nodefs.inodesFree": machine.inodes(root),
+            "imagefs.inodesFree": machine.inodes(images or "/"),
+            "pid.available": machine.pids(),
+        }
 
     def _press(self, condition: str, pressed: bool) -> None:
-        now, status = time.now(), self._kubelet.node.status
+        now = time.now()
         if pressed:
             self._pressed[condition] = now
-            status.set(condition, "kubelet has insufficient memory available" if "Memory" in condition else "kubelet has disk pressure")
+            self._kubelet.node.status.set(condition, "")
         elif now - self._pressed.get(condition, 0.0) >= CALM:
-            status.set(condition, None)
+            self._kubelet.node.status.set(condition, None)
 
-    async def _evict(self, resource: str, threshold: str, available: str) -> None:
+    async def _evict(self, shortage: _Shortage) -> None:
         """One pod a look: the first in rank that is not critical and not on its way already."""
-        used: dict[str, int] = {}
-        for usage in await self._kubelet.means.runtime.usages():
-            used[usage.uid] = used.get(usage.uid, 0) + (usage.working_set if resource == "memory" else usage.disk)
-        running = [w for w in self._kubelet.workers.values() if w.outcome is None and not w.gone and not pods.terminal(w.pod)]
-        candidates = [w for w in running if not pods.is_static(w.pod) and (w.pod["spec"].get("priority") or 0) < 2_000_000_000]
-        if not candidates or any(w.outcome is not None for w in self._kubelet.workers.values()):
+        running = [w for w in self._kubelet.workers.values() if not w.gone and not pods.terminal(w.pod)]
+        candidates = [w for w in running if not pods.critical(w.pod)]
+        if not candidates or any(w.outcome is not None for w in running):
             return
-        victim = max(candidates, key=lambda w: _rank(w, used.get(w.uid, 0), resource))
-        message = f"The node was low on resource: {resource}. Threshold quantity: {threshold}, available: {available}. "
-        victim.complain("Evicted", message)
-        victim.end(Failure("Evicted", message))
+        usages = _by_pod(await self._kubelet.means.runtime.usages())
+        field = _MEANT.get(shortage.resource, "working_set")
+        victim = max(candidates, key=lambda w: _rank(w, sum(getattr(u, field) for u in usages.get(w.uid, ())), shortage.resource))
+        threshold = f"Threshold quantity: {shortage.threshold}, available: {shortage.available}. "
+        greedy = _greedy(victim.pod, usages.get(victim.uid, ()), shortage.resource)
+        evict(victim, f"The node was low on resource: {shortage.resource}. {threshold}{greedy}")
+
+
+def evict(worker: Worker, message: str) -> None:
+    """End a pod at once, as Failed."""
+    worker.complain("Evicted", message)
+    worker.end(Failure("Evicted", message), GRACE)
+
+
+def _by_pod(usages: Iterable[Usage]) -> Mapping[str, list[Usage]]:
+    out: dict[str, list[Usage]] = {}
+    for usage in usages:
+        out.setdefault(usage.uid, []).append(usage)
+    return out
 
 
 def _rank(worker: Worker, used: int, resource: str) -> tuple[bool, int, int]:
     """Above its request first, then the lowest priority, then by how much it is above."""
-    above = used - requested(worker.pod, resource)
+    above = used - (requested(worker.pod, resource) if resource in ("memory", "ephemeral-storage") else 0)
     return above > 0, -(worker.pod["spec"].get("priority") or 0), above
+
+
+def _greedy(pod: Object, usages: Iterable[Usage], resource: str) -> str:
+    """The containers that take more than they asked for, as the message names them."""
+    text = ""
+    for usage in usages:
+        found = pods.find(pod, usage.name)
+        asked = pods.resources(found[1], "requests", resource) if found else 0
+        used = getattr(usage, _MEANT.get(resource, "working_set"))
+        if resource in ("memory", "ephemeral-storage") and used > asked:
+            figures = f"was using {signals.binary(used)}, request is {signals.binary(asked)}"
+            text += f"Container {usage.name} {figures}, has larger consumption of {resource}. "
+    return text

@@ -12,13 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
+
+from kapi.objects import quantity
 from kapi.objects.errors import StatusError
-from kubelet import cgroups, config, dns, environment, pods, resources, runtime, security
+from kubelet import cgroups, config, dns, environment, pods, resources, runtime, scratch, security
+from kubelet.admit import requested
 from kubelet.config import Inputs
 from kubelet.environment import Missing, Surroundings
 from kubelet.plan import Failure
-from kubelet.runtime import Container, Image
-from kubelet.settings import Settings
+from kubelet.runtime import Container, Image, Usage
+from kubelet.settings import Settings, pairs
 from kubelet.sources import Sources
 from kubelet.volumes import payload
 from kubelet.volumes.manager import VolumeError, Volumes
@@ -26,6 +30,7 @@ from kubelet.volumes.tokens import Tokens
 
 Object = dict[str, Any]
 
+_ALLOTMENT = "allotment.json"
 MAX_MESSAGE, MAX_LOG_MESSAGE, MAX_LOG_LINES = 4096, 2048, 80
 
 
@@ -46,6 +51,30 @@ class Furnisher(Protocol):
 
     async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
         """ContainerConfig. Raises NotFurnished."""
+        ...
+
+    def resources(self, pod: Object, spec: Object) -> Object:
+        """The LinuxContainerResources of a container."""
+        ...
+
+    def limit(self, pod: Object, *, grow: bool) -> None:
+        """Bring the pod's cgroup to what the pod has; with `grow` only upwards. Raises OSError."""
+        ...
+
+    def balance(self, kept: Iterable[Object]) -> None:
+        """Weigh the QoS classes of the node's pods against each other. Raises OSError."""
+        ...
+
+    def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
+        """Keep a pod's resources for the kubelet after this one."""
+        ...
+
+    def recall(self, uid: str) -> dict[str, Object]:
+        """What was kept of them, if anything."""
+        ...
+
+    def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
+        """Which limit of its local storage the pod is over, or ""."""
         ...
 
     def told(self, run: Container) -> Container:
@@ -97,7 +126,7 @@ class Furnish:
     async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
         uid = pods.uid(pod)
         self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
-        cgroups.make(resources.parent(pod, self._settings.cgroup_root), resources.whole(pod))
+        cgroups.make(resources.parent(pod, self._settings.cgroup_root), resources.whole(pod), grow=True)
         self._log_directory(pod)
         context = payload.Context(pod, self._sources.get, self._tokens.get, self._around(pod, ips))
         await self._volumes.set_up(uid, context)
@@ -162,6 +191,40 @@ class Furnish:
         file.touch()
         file.chmod(0o666)
         return str(file)
+
+    def resources(self, pod: Object, spec: Object) -> Object:
+        return resources.container(pod, spec, self._machine.memory, unified=self._unified)
+
+    def limit(self, pod: Object, *, grow: bool) -> None:
+        group, limits = resources.parent(pod, self._settings.cgroup_root), resources.whole(pod)
+        if limits["memory"] and cgroups.memory_used(group) >= limits["memory"]:
+            raise OSError(f"aborting attempt to set pod memory limit less than current memory usage for pod {pod['metadata']['name']}")
+        cgroups.make(group, limits, grow=grow)
+
+    def balance(self, kept: Iterable[Object]) -> None:
+        """Burstable pods weigh what they asked for together, best-effort ones nothing; all of them have the node's allocatable."""
+        root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", pairs(self._settings.system_reserved)
+        asked = sum(requested(pod, "cpu") for pod in kept if pods.qos(pod) == pods.BURSTABLE)
+        whole = quantity.milli((self._machine.allocatable or {}).get("cpu", "0"))
+        memory = self._machine.memory - quantity.value(reserved.get("memory", "0"))
+        cgroups.make(root, {"shares": resources.shares(whole), "memory": memory})
+        cgroups.make(f"{root}/burstable", {"shares": resources.shares(asked)})
+        cgroups.make(f"{root}/besteffort", {"shares": resources.shares(0)})
+
+    def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
+        self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
+        (self._settings.pod_dir(uid) / _ALLOTMENT).write_bytes(orjson.dumps(allotment))
+
+    def recall(self, uid: str) -> dict[str, Object]:
+        try:
+            found: dict[str, Object] = orjson.loads((self._settings.pod_dir(uid) / _ALLOTMENT).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return found
+
+    def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
+        paths = self._volumes.paths(pods.uid(pod), pod)
+        return scratch.excess(pod, usages, paths, config.log_directory(pod, self._settings))
 
     def told(self, run: Container) -> Container:
         if run.state != runtime.EXITED:

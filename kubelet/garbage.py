@@ -10,7 +10,7 @@ from time import strftime
 
 from kapi.objects import time
 from kubelet import machine, runtime
-from kubelet.runtime import Container, Runtime, RuntimeFailure
+from kubelet.runtime import Container, Image, Runtime, RuntimeFailure
 from kubelet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Logs:
                 size = os.stat(container.log_path).st_size
             except FileNotFoundError:
                 continue
-            if size >= self._settings.log_max_size:
+            if size >= self._settings.container_log_max_size:
                 self._pack(container.log_path)
                 await self._runtime.reopen_log(container.id)
 
@@ -46,7 +46,7 @@ class Logs:
                 with open(turned, "rb") as source, gzip.open(f"{turned}.gz", "wb") as packed:
                     shutil.copyfileobj(source, packed)
                 turned.unlink()
-        for extra in sorted(log.parent.glob(log.name + ".*"))[: -(self._settings.log_max_files - 2) or None]:
+        for extra in sorted(log.parent.glob(log.name + ".*"))[: -(self._settings.container_log_max_files - 2) or None]:
             extra.unlink()
         log.rename(f"{log}.{strftime('%Y%m%d-%H%M%S')}")
 
@@ -59,29 +59,36 @@ class Images:
         self._seen: dict[str, float] = {}
         self._used: dict[str, float] = {}
 
-    async def collect(self) -> None:
-        """Raises RuntimeFailure."""
+    async def collect(self) -> str:
+        """What kept it from freeing enough, or "". Raises RuntimeFailure."""
         await self._look()
         mount, _ = await self._runtime.image_disk()
         total, free = machine.disk(mount or "/")
-        if not total or 100 - free * 100 // total < self._settings.image_gc_high:
-            return
-        wanted = total * (100 - self._settings.image_gc_low) // 100 - free
-        await self.remove(wanted)
+        if not total or 100 - free * 100 // total < self._settings.image_gc_high_threshold:
+            return ""
+        wanted = total * (100 - self._settings.image_gc_low_threshold) // 100 - free
+        freed = await self.remove(wanted)
+        if freed >= wanted:
+            return ""
+        figures = f"Attempted to free {wanted} bytes, but only found {freed} bytes eligible to free."
+        return f"Failed to garbage collect required amount of images. {figures}"
 
-    async def _look(self) -> None:
-        now = time.now()
-        used = {c.image_id for c in await self._runtime.containers()} | {c.image for c in await self._runtime.containers()}
+    async def _look(self) -> list[Image]:
+        """Notes what is used; the images that are not."""
+        now, unused = time.now(), []
+        used = {name for c in await self._runtime.containers() for name in (c.image_id, c.image)}
         for image in await self._runtime.images():
             self._seen.setdefault(image.id, now)
             if used & {image.id, *image.tags, *image.digests}:
                 self._used[image.id] = now
+            elif not image.pinned and not any("pause" in tag for tag in image.tags):
+                unused.append(image)
+        return unused
 
     async def remove(self, wanted: int) -> int:
-        """Remove unused images until `wanted` bytes are freed; the bytes freed."""
+        """Remove unused images until `wanted` bytes are freed; the bytes freed. Raises RuntimeFailure."""
         now, freed = time.now(), 0
-        images = [i for i in await self._runtime.images() if not i.pinned and not any("pause" in t for t in i.tags)]
-        images = [i for i in images if self._used.get(i.id, 0.0) < now and now - self._seen.get(i.id, now) >= _YOUNG]
+        images = [i for i in await self._look() if now - self._seen[i.id] >= _YOUNG]
         for image in sorted(images, key=lambda i: self._used.get(i.id, self._seen[i.id])):
             if freed >= wanted:
                 break

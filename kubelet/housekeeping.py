@@ -1,17 +1,18 @@
-"""What a node does every ten seconds and needs no haste: log rotation, image garbage, eviction under pressure; and every
-minute: volumes brought up to date with their sources."""
+"""What a node does every ten seconds and needs no haste: log rotation, image garbage, eviction under pressure and of pods over their
+storage; and every minute: volumes brought up to date with their sources."""
 
 import asyncio
 import logging
 
 from kapi.objects import time
-from kubelet import pods, runtime
-from kubelet.eviction import Eviction
+from kubelet import pods, runtime, scratch
+from kubelet.eviction import Eviction, evict
 from kubelet.garbage import Images, Logs
 from kubelet.kubelet import Kubelet
 from kubelet.runtime import RuntimeFailure
 from kubelet.settings import Settings
 from kubelet.volumes.manager import VolumeError
+from kubelet.worker import Worker
 
 log = logging.getLogger(__name__)
 TICK, IMAGES = 10.0, 300.0
@@ -25,7 +26,7 @@ class Housekeeping:
         self._settings, self._kubelet = settings, kubelet
         self._logs = Logs(settings, kubelet.means.runtime)
         self._images = Images(settings, kubelet.means.runtime)
-        self._eviction = Eviction(settings, kubelet)
+        self._eviction = Eviction(settings, kubelet, self._images)
 
     async def run(self) -> None:
         refreshed = cleaned = time.now()
@@ -33,22 +34,37 @@ class Housekeeping:
             try:
                 await self._logs.rotate(c for w in self._kubelet.workers.values() for c in w.state.containers)
                 await self._eviction.look()
+                await self._bound()
                 if time.now() - cleaned >= IMAGES:
                     cleaned = time.now()
-                    await self._images.collect()
+                    if failed := await self._images.collect():
+                        self._kubelet.node.say("Warning", "FreeDiskSpaceFailed", failed)
             except (RuntimeFailure, OSError) as error:
                 log.warning("housekeeping: %s", error)
-            if time.now() - refreshed >= self._settings.sync_seconds:
+            if time.now() - refreshed >= self._settings.sync_frequency:
                 refreshed = time.now()
                 await self._refresh()
             await asyncio.sleep(TICK)
 
+    def _running(self) -> list[Worker]:
+        workers = self._kubelet.workers.values()
+        running = [w for w in workers if any(c.state == runtime.RUNNING for c in w.state.containers)]
+        return [w for w in running if w.outcome is None and not w.gone and not pods.deleting(w.pod)]
+
+    async def _bound(self) -> None:
+        """Pods that use more local storage than they may. Raises RuntimeFailure."""
+        limited = [w for w in self._running() if scratch.limited(w.pod)]
+        usages = await self._kubelet.means.runtime.usages() if limited else []
+        for worker in limited:
+            own = [u for u in usages if u.uid == worker.uid]
+            if excess := await asyncio.to_thread(self._kubelet.means.furnisher.excess, worker.pod, own):
+                evict(worker, excess)
+
     async def _refresh(self) -> None:
         """Volumes that follow an object."""
-        for worker in list(self._kubelet.workers.values()):
+        for worker in self._running():
             volumes = worker.pod["spec"].get("volumes") or ()
-            runs = any(c.state == runtime.RUNNING for c in worker.state.containers)
-            if not runs or worker.gone or pods.deleting(worker.pod) or not any(k in v for v in volumes for k in _REFRESHED):
+            if not any(k in v for v in volumes for k in _REFRESHED):
                 continue
             ips = worker.state.sandboxes[0].ips if worker.state.sandboxes else ()
             try:

@@ -7,11 +7,12 @@ from typing import Any
 
 from kapi.client.client import Client
 from kapi.objects import time
-from kubelet import pods, runtime, status
+from kubelet import pods, resizing, runtime, status
 from kubelet.act import Means
 from kubelet.admit import admit
 from kubelet.furnish import Machine
 from kubelet.node import Node
+from kubelet.plan import Failure
 from kubelet.pleg import Pleg
 from kubelet.runtime import RuntimeFailure
 from kubelet.worker import Worker
@@ -34,6 +35,8 @@ class Kubelet:
         """The API's pictures of static pods, by the uid of these."""
         self.pleg = Pleg(means.runtime, self.known, self.workers, node.status.look.set)
         self._down = 0.0
+        self._asking: set[str] = set()
+        """Pods that may ask for other resources than they have, by uid."""
         self._client, self._machine = client, machine
         self._group: asyncio.TaskGroup | None = None
         self._waiting: list[Worker] = []
@@ -57,6 +60,24 @@ class Kubelet:
             self._successors[uid] = pod
         else:
             worker.update(pod)
+            self._asking.add(uid)
+        self._weigh()
+
+    def _others(self, worker: Worker) -> list[Object]:
+        """The node's other pods that hold resources."""
+        return [w.allotted for w in self.workers.values() if w is not worker and not w.gone and not pods.terminal(w.pod)]
+
+    def _weigh(self) -> None:
+        """Answer the pods that ask for other resources than they have."""
+        self._asking = {uid for uid in self._asking if (worker := self.workers.get(uid)) and worker.asks}
+        asking = [self.workers[uid] for uid in self._asking]
+        for worker in sorted(asking, key=lambda w: resizing.claim(w.pod, w.allotment)):
+            worker.answer(resizing.refusal(worker.pod, self._others(worker), self.node.place()))
+        if asking:
+            self._balance()
+
+    def _balance(self) -> None:
+        self.means.furnisher.balance(w.allotted for w in self.workers.values() if not w.gone and not pods.terminal(w.pod))
 
     def drop(self, pod: Object) -> None:
         """A pod that is no more in the API."""
@@ -68,6 +89,7 @@ class Kubelet:
                 worker.mirror = None
         elif worker is not None:
             worker.vanish()
+        self._weigh()
 
     def _begin(self, pod: Object, *, gone: bool = False) -> None:
         worker = Worker(pod, self.means, self._client, self.facts, self.known)
@@ -76,11 +98,12 @@ class Kubelet:
         if gone:
             worker.gone = True
         elif not pods.deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
-            others = [w.pod for w in self.workers.values() if w is not worker and not w.gone and not pods.terminal(w.pod)]
-            worker.outcome = admit(pod, others, self.node.allocatable)
-            if worker.outcome is not None:
-                reference = {"kind": "Pod", "apiVersion": "v1", **pod}
-                self.means.teller.event(reference, "Warning", worker.outcome.reason, worker.outcome.message)
+            if refused := admit(pod, self._others(worker), self.node.place()):
+                worker.complain(*refused)
+                worker.end(Failure(refused.reason, f"Pod was rejected: {refused.message}"))
+            else:
+                self.means.furnisher.remember(worker.uid, worker.allotment)
+        self._balance()
         if self._group is None:
             self._waiting.append(worker)
         else:
@@ -97,6 +120,8 @@ class Kubelet:
         del self.workers[worker.uid]
         for id in [id for id, uid in self.known.items() if uid == worker.uid]:
             del self.known[id]
+        self._balance()
+        self._weigh()
         successor = self._successors.pop(worker.uid, None)
         if successor is not None:
             self.put(successor)

@@ -44,19 +44,30 @@ def memory() -> dict[str, int]:
     return out
 
 
-def disk(path: str | Path) -> tuple[int, int]:
-    """(bytes in all, bytes available) of the file system that `path` is (or will be) on."""
+def _file_system(path: str | Path) -> os.statvfs_result:
+    """The file system that `path` is (or will be) on."""
     directory = Path(path)
     while not directory.exists():
         directory = directory.parent
-    found = os.statvfs(directory)
+    return os.statvfs(directory)
+
+
+def disk(path: str | Path) -> tuple[int, int]:
+    """(bytes in all, bytes available) of a path's file system."""
+    found = _file_system(path)
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
 def inodes(path: str | Path) -> tuple[int, int]:
-    """(inodes in all, inodes free)."""
-    found = os.statvfs(path)
+    """(inodes in all, inodes free) of a path's file system."""
+    found = _file_system(path)
     return found.f_files, found.f_favail
+
+
+def pids() -> tuple[int, int]:
+    """(processes and threads there may be, how many more)."""
+    most = min(int(_read(f"/proc/sys/kernel/{name}")) for name in ("pid_max", "threads-max"))
+    return most, most - int(_read("/proc/loadavg").split()[3].partition("/")[2])
 
 
 def _os_image() -> str:

@@ -10,9 +10,10 @@ from kapi.client.events import Recorder
 from kapi.client.leases import Heartbeat
 from kapi.objects import errors, quantity, time
 from kapi.objects.resource import NODES
-from kubelet import machine
+from kubelet import machine, signals
+from kubelet.admit import Place
 from kubelet.runtime import Image, Version
-from kubelet.settings import Settings
+from kubelet.settings import Settings, pairs
 
 Object = dict[str, Any]
 
@@ -83,8 +84,7 @@ def labels(settings: Settings, facts: machine.Facts) -> dict[str, str]:
         "kubernetes.io/hostname": settings.node_name,
         "kubernetes.io/os": "linux",
     }
-    pairs = (pair.partition("=") for pair in settings.node_labels.split(",") if pair)
-    return out | {key: value for key, _, value in pairs}
+    return out | pairs(settings.node_labels)
 
 
 def taints(text: str) -> list[Object]:
@@ -105,13 +105,14 @@ def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
 
 
 def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
-    """Capacity less what is reserved; memory less the eviction threshold too, disk less a tenth."""
-    out = capacity(settings, facts)
-    milli = facts.cpus * 1000 - quantity.milli(settings.system_reserved_cpu)
-    kept = quantity.value(settings.system_reserved_memory) + quantity.value(settings.eviction_memory)
+    """Capacity less what is reserved; memory and disk less their eviction thresholds too."""
+    out, reserved = capacity(settings, facts), pairs(settings.system_reserved)
+    least = signals.parse(settings.eviction_hard)
+    milli = facts.cpus * 1000 - quantity.milli(reserved.get("cpu", "0"))
     out["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
-    out["memory"] = f"{(facts.memory - kept) // 1024}Ki"
-    out["ephemeral-storage"] = str(facts.disk - facts.disk * settings.eviction_disk // 100)
+    for name, signal, total in (("memory", "memory.available", facts.memory), ("ephemeral-storage", "nodefs.available", facts.disk)):
+        left = total - quantity.value(reserved.get(name, "0")) - signals.bound(least.get(signal, "0"), total)
+        out[name] = f"{left // 1024}Ki" if name == "memory" else str(left)
     return dict(sorted(out.items()))
 
 
@@ -129,6 +130,14 @@ class Node:
         self.allocatable = allocatable(settings, facts)
         self._heartbeat = Heartbeat(client, settings.node_name)
         self._reported = 0.0
+
+    def place(self) -> Place:
+        """What the node is to its pods, as the API has it."""
+        meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
+        pressures = sorted(type for type in self.status.troubles if type != "Ready")
+        shown = {**labels(self._settings, self._facts), **(meta.get("labels") or {})}
+        sysctls = [name for name in self._settings.allowed_unsafe_sysctls.split(",") if name]
+        return Place(self._settings.node_name, self.allocatable, shown, spec.get("taints") or (), pressures, sysctls)
 
     async def register(self) -> None:
         """Until the API has the node; one that is there already is adopted."""

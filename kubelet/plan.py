@@ -18,7 +18,7 @@ FIRST_DELAY, LAST_DELAY, FORGIVEN = 10.0, 300.0, 600.0
 MINIMUM_GRACE = 2.0
 SHOWN = 5.0
 """Seconds a container that waits for its back-off is still shown as it ended."""
-SANDBOX, START = "sandbox", "start"
+SANDBOX, START, RESIZE = "sandbox", "start", "resize"
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 
 
@@ -27,6 +27,20 @@ class Failure(NamedTuple):
 
     reason: str
     message: str = ""
+
+
+class Resize(NamedTuple):
+    """How a pod's resize stands."""
+
+    refused: Failure | None = None
+    """Why it has not been granted."""
+    generation: int = 0
+    """Of the spec whose resources are being given to the containers; 0: none are."""
+    error: str = ""
+    """What went wrong with that."""
+
+
+_AT_REST = Resize()
 
 
 class Backoff(NamedTuple):
@@ -65,6 +79,15 @@ class Seen:
     """The pod is no more in the API (or its manifest is gone)."""
     hooking: frozenset[str] = frozenset()
     """Ids of containers whose postStart hook has not ended."""
+    again: frozenset[str] = frozenset()
+    """Ids of containers that were stopped to be started again, whatever their exit code."""
+    grace: float | None = None
+    """Seconds the containers have to end, where it is not the pod's own affair."""
+    ending: float = 0.0
+    """When the pod's end began."""
+    given: Mapping[str, Object] = field(default_factory=dict)
+    """The resources running containers have, by id."""
+    resize: Resize = _AT_REST
 
 
 @dataclass(frozen=True)
@@ -103,6 +126,14 @@ class Kill:
     grace: float
     message: str = ""
     hook: bool = True
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Adjust:
+    """Give running containers, by id and name, the resources they are allotted; with none left to do, the pod's cgroup its own."""
+
+    containers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +149,7 @@ class Finish:
     """Nothing of the pod runs any more."""
 
 
-Action = RunSandbox | StopSandbox | Remove | Start | Kill | Fail | Finish
+Action = RunSandbox | StopSandbox | Remove | Start | Kill | Adjust | Fail | Finish
 
 
 class Plan(NamedTuple):
@@ -139,7 +170,7 @@ def advance(old: Backoff | None, finished: float) -> Backoff:
 def plan(pod: Object, seen: Seen, now: float) -> Plan:
     """The next actions for the pod."""
     if ending(pod, seen):
-        return _teardown(pod, seen)
+        return _teardown(pod, seen, now)
     deadline = _deadline(pod)
     if deadline and now >= deadline:
         return Plan([Fail("DeadlineExceeded", DEADLINE)])
@@ -171,29 +202,66 @@ def latest(seen: Seen, name: str) -> Container | None:
     return next((c for c in seen.state.containers if c.name == name), None)
 
 
-def in_sandbox(seen: Seen, name: str, sandbox: Sandbox | None) -> Container | None:
-    """The newest run of a container in the sandbox that is up."""
+def in_sandbox(pod: Object, seen: Seen, name: str, sandbox: Sandbox | None) -> Container | None:
+    """The newest run of a container in the sandbox that is up, since all containers last started anew."""
     found = latest(seen, name)
-    return found if found is not None and sandbox is not None and found.sandbox == sandbox.id else None
+    if found is None or sandbox is None or found.sandbox != sandbox.id or found.created < _renewed(pod, seen):
+        return None
+    return found
 
 
-def _done(pod: Object, container: Container | None) -> bool:
+def _ruling(container: Object, run: Container) -> str:
+    """The action of the first restart rule that an exit meets, e.g. 'Restart', or ""."""
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        if (run.exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return str(rule["action"])
+    return ""
+
+
+def _policy(pod: Object, container: Object) -> str:
+    return container.get("restartPolicy") or pods.restart_policy(pod)
+
+
+def restarts(pod: Object, container: Object, run: Container) -> bool:
+    """Whether a container that has ended is to be started again: a rule for its exit code goes before its policy."""
+    if _ruling(container, run):
+        return True
+    policy = _policy(pod, container)
+    return policy == "Always" or (policy == "OnFailure" and run.exit_code != 0)
+
+
+def _renewed(pod: Object, seen: Seen) -> float:
+    """When a container last ended in a way that has all containers start anew (RestartAllContainers); 0: never."""
+    ends = [run.finished for run in seen.state.containers if run.state == runtime.EXITED and _renews(pod, run)]
+    return max(ends, default=0.0)
+
+
+def _renews(pod: Object, run: Container) -> bool:
+    found = pods.find(pod, run.name)
+    return found is not None and _ruling(found[1], run) == "RestartAllContainers"
+
+
+def _done(pod: Object, container: Object, seen: Seen) -> bool:
     """Whether a regular container has ended and will not be started again."""
-    if container is None or container.state != runtime.EXITED:
+    run = latest(seen, container["name"])
+    if run is None or run.state != runtime.EXITED or run.id in seen.again or run.created < _renewed(pod, seen):
         return False
-    policy = pods.restart_policy(pod)
-    return policy == "Never" or (policy == "OnFailure" and container.exit_code == 0)
+    return not restarts(pod, container, run)
 
 
 def finished(pod: Object, seen: Seen) -> bool:
     """Whether the pod has run its course: every container done, or an init container failed for good."""
-    if all(_done(pod, latest(seen, c["name"])) for c in pods.regulars(pod)):
+    if all(_done(pod, c, seen) for c in pods.regulars(pod)):
         return True
-    if pods.restart_policy(pod) != "Never":
+    if any(latest(seen, c["name"]) for c in pods.regulars(pod)):
         return False
-    runs = [latest(seen, c["name"]) for c in pods.inits(pod) if not pods.is_sidecar(c)]
-    failed = any(r is not None and r.state == runtime.EXITED and r.exit_code for r in runs)
-    return failed and not any(latest(seen, c["name"]) for c in pods.regulars(pod))
+    return any(failed(pod, c, latest(seen, c["name"])) for c in pods.inits(pod) if not pods.is_sidecar(c))
+
+
+def failed(pod: Object, container: Object, run: Container | None) -> bool:
+    """Whether an init container has failed for good."""
+    return run is not None and run.state == runtime.EXITED and run.exit_code != 0 and not restarts(pod, container, run)
 
 
 def started(container: Object, run: Container, seen: Seen) -> bool:
@@ -206,10 +274,10 @@ def started(container: Object, run: Container, seen: Seen) -> bool:
 def initialized(pod: Object, seen: Seen) -> bool:
     """Whether the init containers are behind us in this sandbox."""
     sandbox = current(seen)
-    if any(in_sandbox(seen, c["name"], sandbox) for c in pods.regulars(pod)):
+    if any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
         return True
     for container in pods.inits(pod):
-        run = in_sandbox(seen, container["name"], sandbox)
+        run = in_sandbox(pod, seen, container["name"], sandbox)
         if run is None:
             return False
         passed = started(container, run, seen) if pods.is_sidecar(container) else run.state == runtime.EXITED and not run.exit_code
@@ -222,15 +290,16 @@ def _alive(seen: Seen) -> list[Container]:
     return [c for c in seen.state.containers if c.state in (runtime.RUNNING, runtime.UNKNOWN)]
 
 
-def _teardown(pod: Object, seen: Seen) -> Plan:
-    """Containers first (sidecars last, in reverse order), then the sandbox, then the end."""
-    grace = max(pods.grace(pod), MINIMUM_GRACE)
+def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
+    """Containers first (sidecars last, in reverse order, with what is left of the grace), then the sandbox, then the end."""
+    grace = max(pods.grace(pod) if seen.grace is None else seen.grace, MINIMUM_GRACE)
     sidecars = [c["name"] for c in pods.inits(pod) if pods.is_sidecar(c)]
     alive = _alive(seen)
     first = [c for c in alive if c.name not in sidecars]
     if not first and alive:
         last = max(alive, key=lambda c: sidecars.index(c.name))
         first = [c for c in alive if c.name == last.name]
+        grace = max(grace - max(now - seen.ending, 0.0) if seen.ending else grace, MINIMUM_GRACE)
     if first:
         due = [c for c in first if grace < seen.busy.get(c.id, grace + 1)]
         return Plan([Kill(c.id, c.name, grace) for c in due])
@@ -246,7 +315,10 @@ def _sync(pod: Object, seen: Seen, now: float) -> Plan:
     sandbox = current(seen)
     if sandbox is None:
         return _renew_sandbox(pod, seen)
-    actions: list[Action] = [*_changed(pod, seen, sandbox), *_garbage(seen, sandbox)]
+    renewed = _renewed(pod, seen)
+    if old := [c for c in _alive(seen) if c.created < renewed]:
+        return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in old if c.id not in seen.busy])
+    actions: list[Action] = [*_changed(pod, seen, sandbox), *_adjusted(pod, seen, sandbox), *_garbage(seen, sandbox)]
     wanted, waiting = _wanted(pod, seen, sandbox, now)
     if START not in seen.busy:
         actions += wanted
@@ -272,18 +344,44 @@ def _changed(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
     """Running containers that must be replaced: another image, or probes that gave them up."""
     out: list[Action] = []
     for field_name, container in pods.all_containers(pod):
-        run = in_sandbox(seen, container["name"], sandbox)
+        run = in_sandbox(pod, seen, container["name"], sandbox)
         if run is None or run.state != runtime.RUNNING or run.id in seen.busy or field_name == "ephemeralContainers":
             continue
         name, verdict = container["name"], seen.verdicts.get(run.id, Verdict())
-        again = "" if pods.restart_policy(pod) == "Never" else ", will be restarted"
+        again = "" if _policy(pod, container) == "Never" else ", will be restarted"
         if run.annotations.get(runtime.HASH, pods.container_hash(container)) != pods.container_hash(container):
-            out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted"))
+            out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted", again=True))
         elif verdict.live is False:
-            out.append(Kill(run.id, name, _probe_grace(pod, container, "livenessProbe"), f"Container {name} failed liveness probe{again}"))
+            grace = _probe_grace(pod, container, "livenessProbe")
+            out.append(Kill(run.id, name, grace, f"Container {name} failed liveness probe{again}", again=bool(again)))
         elif verdict.started is False:
-            out.append(Kill(run.id, name, _probe_grace(pod, container, "startupProbe"), f"Container {name} failed startup probe{again}"))
+            grace = _probe_grace(pod, container, "startupProbe")
+            out.append(Kill(run.id, name, grace, f"Container {name} failed startup probe{again}", again=bool(again)))
+        elif _restarted(container, differing(container, run, seen)):
+            out.append(Kill(run.id, name, max(pods.grace(pod), MINIMUM_GRACE), f"Container {name} resize requires restart", again=True))
     return out
+
+
+def differing(container: Object, run: Container, seen: Seen) -> set[str]:
+    """Which of cpu and memory a running container has not been given as it is allotted."""
+    given = {"resources": seen.given.get(run.id, container.get("resources") or {})}
+    kinds = (("cpu", "requests"), ("cpu", "limits"), ("memory", "limits"))
+    return {name for name, what in kinds if pods.resources(given, what, name) != pods.resources(container, what, name)}
+
+
+def _restarted(container: Object, differs: set[str]) -> bool:
+    policies = container.get("resizePolicy") or ()
+    return any(p["resourceName"] in differs and p.get("restartPolicy") == "RestartContainer" for p in policies)
+
+
+def _adjusted(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
+    """The next step of a resize."""
+    if not seen.resize.generation or RESIZE in seen.busy:
+        return []
+    runs = [(c, in_sandbox(pod, seen, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
+    short = [(c, run) for c, run in runs if run is not None and run.state == runtime.RUNNING and differing(c, run, seen)]
+    due = [(run.id, run.name) for c, run in short if run.id not in seen.busy and not _restarted(c, differing(c, run, seen))]
+    return [Adjust(due)] if due or not short else []
 
 
 def _probe_grace(pod: Object, container: Object, probe: str) -> float:
@@ -310,10 +408,10 @@ def _garbage(seen: Seen, sandbox: Sandbox) -> list[Action]:
 def _wanted(pod: Object, seen: Seen, sandbox: Sandbox, now: float) -> tuple[list[Action], dict[str, float]]:
     """Containers to start now, and those that wait for the end of their back-off."""
     names, complete = _wanted_inits(pod, seen, sandbox)
-    if complete or any(in_sandbox(seen, c["name"], sandbox) for c in pods.regulars(pod)):
+    if complete or any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
         for container in pods.regulars(pod):
-            run = in_sandbox(seen, container["name"], sandbox)
-            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not _done(pod, run)):
+            run = in_sandbox(pod, seen, container["name"], sandbox)
+            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not _done(pod, container, seen)):
                 names.append(container["name"])
     names += [c["name"] for c in pods.ephemerals(pod) if latest(seen, c["name"]) is None]
     actions: list[Action] = []
@@ -339,10 +437,10 @@ def _held(seen: Seen, name: str, run: Container | None) -> float:
 
 def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str], bool]:
     """Init containers to start now; and whether the regular ones may follow."""
-    begun = any(in_sandbox(seen, c["name"], sandbox) for c in pods.regulars(pod))
+    begun = any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod))
     names: list[str] = []
     for container in pods.inits(pod):
-        run = in_sandbox(seen, container["name"], sandbox)
+        run = in_sandbox(pod, seen, container["name"], sandbox)
         if pods.is_sidecar(container):
             if run is None or run.state != runtime.RUNNING:
                 names.append(container["name"])

@@ -14,6 +14,7 @@ CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
 CONFIG_HASH = "kubernetes.io/config.hash"
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
+_CRITICAL = 2_000_000_000
 _COUNTED = ("cpu", "memory")
 
 
@@ -32,6 +33,11 @@ def full_name(pod: Object) -> str:
 def is_static(pod: Object) -> bool:
     source = (pod["metadata"].get("annotations") or {}).get(CONFIG_SOURCE)
     return source is not None and source != "api"
+
+
+def critical(pod: Object) -> bool:
+    """Whether the node would rather do without any other pod."""
+    return is_static(pod) or CONFIG_MIRROR in (pod["metadata"].get("annotations") or {}) or (pod["spec"].get("priority") or 0) >= _CRITICAL
 
 
 def inits(pod: Object) -> list[Object]:
@@ -105,7 +111,12 @@ def container_hash(container: Object) -> str:
 def resources(container: Object, what: str, name: str) -> int:
     """resources(container, "limits", "memory") in bytes, cpu in thousandths; 0 when not said."""
     text = ((container.get("resources") or {}).get(what) or {}).get(name)
-    return (quantity.milli(text) if name == "cpu" else quantity.value(text)) if text is not None else 0
+    return amount(name, text) if text is not None else 0
+
+
+def amount(name: str, text: Any) -> int:
+    """amount("cpu", "1") is 1000, all else as it is."""
+    return quantity.milli(text) if name == "cpu" else quantity.value(text)
 
 
 def qos(pod: Object) -> str:

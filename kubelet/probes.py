@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kapi.objects import time
-from kubelet import pods, runtime
+from kubelet import pods, runtime, status
 from kubelet.handlers import Handlers, Said, Target
 from kubelet.plan import Seen, Verdict
 from kubelet.runtime import Container
@@ -110,9 +110,5 @@ def _report(task: "asyncio.Task[None]") -> None:
 
 def _remembered(pod: Object, run: Container) -> Verdict:
     """What the API knows of a container that ran before this kubelet began."""
-    known = pod.get("status") or {}
-    for field in ("containerStatuses", "initContainerStatuses"):
-        for status in known.get(field) or ():
-            if status.get("containerID", "").endswith("://" + run.id):
-                return Verdict(ready=status.get("ready") or None, started=status.get("started") or None)
-    return Verdict()
+    known = next((s for s in status.listed(pod) if s.get("containerID", "").endswith("://" + run.id)), {})
+    return Verdict(ready=known.get("ready") or None, started=known.get("started") or None)

@@ -10,7 +10,7 @@ import ipaddress
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -153,6 +153,9 @@ class SimulatedRuntime:
         if container is not None:
             self._forget(container.uid, id)
 
+    async def update_container(self, id: str, resources: Config) -> None:
+        return
+
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
         return ExecResult(fate(command)[1], b"", b"")
 
@@ -218,6 +221,24 @@ class Bare:
             "labels": {runtime.POD_UID: pods.uid(pod)},
             "annotations": {runtime.HASH: pods.container_hash(spec)},
         }
+
+    def resources(self, pod: Object, spec: Object) -> Object:
+        return {}
+
+    def limit(self, pod: Object, *, grow: bool) -> None:
+        return
+
+    def balance(self, kept: Iterable[Object]) -> None:
+        return
+
+    def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
+        return
+
+    def recall(self, uid: str) -> dict[str, Object]:
+        return {}
+
+    def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
+        return ""
 
     def told(self, run: Container) -> Container:
         return run

@@ -15,6 +15,8 @@ from kubelet.runtime import Container
 Object = dict[str, Any]
 
 LOST = "The container could not be located when the pod was terminated"
+_PASSING = ("PodResizePending", "PodResizeInProgress")
+"""Conditions that are there only while they hold."""
 _EPHEMERAL, _INIT = "ephemeralContainers", "initContainers"
 _FIELDS = {_INIT: "initContainerStatuses", "containers": "containerStatuses", _EPHEMERAL: "ephemeralContainerStatuses"}
 
@@ -27,6 +29,12 @@ class Facts:
     runtime: str = "containerd"
     waiting: Mapping[str, float] = field(default_factory=dict)
     """Containers in back-off, as Plan.waiting."""
+
+
+def listed(pod: Object) -> list[Object]:
+    """The statuses of all containers that the API has."""
+    known = pod.get("status") or {}
+    return [status for field in _FIELDS.values() for status in known.get(field) or ()]
 
 
 def _list(names: Sequence[str]) -> str:
@@ -126,20 +134,21 @@ def _running(pod: Object, group: str, container: Object, run: Container, seen: S
     verdict = seen.verdicts.get(run.id, Verdict())
     out: Object = {"state": {"running": {"startedAt": time.stamp(run.started)}}}
     if group == _EPHEMERAL:
-        return out | _furnished(container)
+        return out | _furnished(container, run, seen)
     started = plan.started(container, run, seen)
     ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
     if group == _INIT and not pods.is_sidecar(container):
         ready = False
-    return out | {"started": started, "ready": ready} | _furnished(container)
+    return out | {"started": started, "ready": ready} | _furnished(container, run, seen)
 
 
-def _furnished(container: Object) -> Object:
-    """What was allotted to a container and mounted into it."""
-    asked = container.get("resources") or {}
-    out: Object = {"resources": {k: asked[k] for k in ("limits", "requests", "claims") if asked.get(k)}}
-    if asked.get("requests"):
-        out["allocatedResources"] = asked["requests"]
+def _furnished(container: Object, run: Container, seen: Seen) -> Object:
+    """What was allotted to a container, what of it the running one has, and what is mounted into it."""
+    allotted = container.get("resources") or {}
+    has = seen.given.get(run.id, allotted)
+    out: Object = {"resources": {k: has[k] for k in ("limits", "requests", "claims") if has.get(k)}}
+    if allotted.get("requests"):
+        out["allocatedResources"] = allotted["requests"]
     mounts = [_mount(m) for m in container.get("volumeMounts") or ()]
     if mounts:
         out["volumeMounts"] = mounts
@@ -166,7 +175,7 @@ def _terminated(run: Container, facts: Facts) -> Object:
 def _ended(pod: Object, group: str, container: Object, run: Container, seen: Seen, facts: Facts, now: float) -> Object:
     """An exited container: as it ended, or waiting for its next start."""
     ended = _terminated(run, facts)
-    out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _furnished(container))
+    out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _furnished(container, run, seen))
     if group == _INIT and not pods.is_sidecar(container):
         out["ready"] = run.exit_code == 0
     name = container["name"]
@@ -196,9 +205,8 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
         return pods.phase(pod)
     if seen.outcome is not None:
         return "Failed"
-    policy = pods.restart_policy(pod)
     begun = any(plan.latest(seen, c["name"]) for c in pods.regulars(pod))
-    pending, failed = _init_counts(pod, status, policy)
+    pending, failed = _init_counts(pod, status, seen)
     if failed:
         return "Failed"
     if pending and not begun:
@@ -206,19 +214,13 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
     states = [s["state"] | {"last": s["lastState"]} for s in status.get("containerStatuses") or ()]
     if any("waiting" in s and not s["last"] for s in states):
         return "Pending"
-    if any("running" in s for s in states):
-        return "Running"
     ends = [s["terminated"] for s in states if "terminated" in s]
-    if len(ends) < len(states) or (policy == "Always" and not plan.ending(pod, seen)):
+    if len(ends) < len(states) or any(c.state == runtime.RUNNING for c in seen.state.containers) or not plan.ending(pod, seen):
         return "Running"
-    if any(c.state == runtime.RUNNING for c in seen.state.containers):
-        return "Running"
-    if all(e["exitCode"] == 0 for e in ends):
-        return "Succeeded" if policy != "Always" or plan.ending(pod, seen) else "Running"
-    return "Failed" if policy == "Never" or plan.ending(pod, seen) else "Running"
+    return "Failed" if any(e["exitCode"] for e in ends) else "Succeeded"
 
 
-def _init_counts(pod: Object, status: Object, policy: str) -> tuple[bool, bool]:
+def _init_counts(pod: Object, status: Object, seen: Seen) -> tuple[bool, bool]:
     """(whether an init container is still to come or fails, whether one failed for good)."""
     pending = False
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
@@ -226,7 +228,7 @@ def _init_counts(pod: Object, status: Object, policy: str) -> tuple[bool, bool]:
         if pods.is_sidecar(container):
             pending = pending or not state.get("started")
         elif ended is None or ended["exitCode"]:
-            if ended is not None and policy == "Never":
+            if plan.failed(pod, container, plan.latest(seen, container["name"])):
                 return True, True
             pending = True
     return pending, False
@@ -246,6 +248,7 @@ def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Obj
     }
     if seen.outcome is not None and seen.outcome.reason == "Evicted":
         found["DisruptionTarget"] = ("True", "TerminationByKubelet", seen.outcome.message)
+    found |= _resize(seen)
     mine = [type for type in found if type != "PodScheduled" or type not in known]
     return [_condition(pod, type, *found[type], known.get(type), now) for type in mine]
 
@@ -260,6 +263,17 @@ def _condition(pod: Object, type: str, status: str, reason: str, message: str, o
         out["message"] = message
     if generation := pod["metadata"].get("generation"):
         out["observedGeneration"] = generation
+    return out
+
+
+def _resize(seen: Seen) -> dict[str, tuple[str, str, str]]:
+    """The conditions of a resize that waits or is under way."""
+    out = {}
+    refused, generation, error = seen.resize
+    if refused is not None:
+        out["PodResizePending"] = ("True", refused.reason, refused.message)
+    if generation:
+        out["PodResizeInProgress"] = ("True", "Error" if error else "", error)
     return out
 
 
@@ -309,10 +323,12 @@ def patch(pod: Object, new: Object) -> Object | None:
     old = pod.get("status") or {}
     change: Object = {}
     conditions = _changed_conditions(old.get("conditions") or [], new["conditions"])
-    if conditions:
-        change["conditions"] = conditions
+    kept = {c["type"] for c in new["conditions"]}
+    gone = [c["type"] for c in old.get("conditions") or () if c["type"] in _PASSING and c["type"] not in kept]
+    if conditions or gone:
+        change["conditions"] = conditions + [{"$patch": "delete", "type": type} for type in gone]
         order = [c["type"] for c in new["conditions"]]
-        order += [c["type"] for c in old.get("conditions") or () if c["type"] not in order]
+        order += [c["type"] for c in old.get("conditions") or () if c["type"] not in (*order, *gone)]
         change["$setElementOrder/conditions"] = [{"type": t} for t in order]
     for key in {*old, *new} - {"conditions"}:
         if key in new and old.get(key) != new[key]:

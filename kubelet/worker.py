@@ -12,9 +12,9 @@ from typing import Any
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import PODS
-from kubelet import plan, pods, runtime, status
+from kubelet import plan, pods, resizing, runtime, status
 from kubelet.act import Actor, Means, Memory
-from kubelet.plan import SANDBOX, START, Failure, Finish, Kill, Plan, Remove, RunSandbox, Seen, Start, StopSandbox
+from kubelet.plan import RESIZE, SANDBOX, START, Adjust, Failure, Finish, Kill, Plan, Remove, Resize, RunSandbox, Seen, Start, StopSandbox
 from kubelet.probes import Probes
 from kubelet.runtime import PodState, RuntimeFailure
 from kubelet.status import Facts
@@ -40,6 +40,10 @@ class Worker:
         """The API's picture of a static pod."""
         self.gone = False
         self.outcome: Failure | None = None
+        self.allotment = means.furnisher.recall(self.uid) or resizing.allotment(pod)
+        self._resize = Resize(generation=_resizing(pod))
+        self._grace: float | None = None
+        self._ending = 0.0
         self.state = PodState()
         self._means, self._client, self._facts, self._known = means, client, facts, known
         self.memory = Memory()
@@ -74,10 +78,38 @@ class Worker:
         self.gone = True
         self.wake()
 
-    def end(self, outcome: Failure) -> None:
-        """The pod must end as Failed."""
+    def end(self, outcome: Failure, grace: float | None = None) -> None:
+        """The pod must end as Failed; its containers have `grace` seconds, or their own."""
         if self.outcome is None:
-            self.outcome = outcome
+            self.outcome, self._grace = outcome, grace
+        self.wake()
+
+    @property
+    def allotted(self) -> Object:
+        """The pod with the resources it has."""
+        return resizing.allotted(self.pod, self.allotment)
+
+    @property
+    def asks(self) -> bool:
+        """Whether the pod's spec asks for other resources than it has."""
+        over = self.gone or self.outcome is not None or pods.deleting(self.pod) or pods.terminal(self.pod)
+        asks = not over and resizing.allotment(self.pod) != self.allotment
+        if not asks and self._resize.refused is not None:
+            self._resize = self._resize._replace(refused=None)
+        return asks
+
+    def answer(self, refusal: Failure | None) -> None:
+        """What the node says to that."""
+        if refusal is None:
+            self.allotment = resizing.allotment(self.pod)
+            self._means.furnisher.remember(self.uid, self.allotment)
+            self._resize = Resize(generation=self.pod["metadata"].get("generation", 1))
+            self.memory.stalled, self.memory.wrong, self.memory.settled = 0.0, "", False
+            self._actor.say(self.pod, "", "Normal", "ResizeStarted", resizing.told("started", self.pod))
+        elif refusal != self._resize.refused:
+            self._resize = self._resize._replace(refused=refusal)
+            text = resizing.told(refusal.reason, self.pod, refusal.message)
+            self._actor.say(self.pod, "", "Warning", f"Resize{refusal.reason}", text)
         self.wake()
 
     def complain(self, reason: str, message: str) -> None:
@@ -129,11 +161,14 @@ class Worker:
         """One look and what follows from it; when to look again."""
         if self._dirty:
             await self._look()
+        self._note_resize()
         pod, now = self._current(), time.now()
         seen = self._seen()
         steps = plan.plan(pod, seen, now)
-        if plan.ending(pod, seen) and START in self._tasks:
-            self._tasks[START].cancel()
+        if plan.ending(pod, seen):
+            self._ending = self._ending or now
+            if START in self._tasks:
+                self._tasks[START].cancel()
         sandbox = plan.current(seen)
         ips = self._ips(pod, seen)
         self.probes.sync(pod, seen, ips[0] if ips else "")
@@ -149,7 +184,7 @@ class Worker:
             targets = {c.name: c.id for c in seen.state.containers if c.state == runtime.RUNNING}
             self._quiet = now + PATIENCE[START]
             self._begin(START, 0.0, self._actor.start(pod, starts, sandbox.id, ips, targets))
-        wakes = [t for t in (steps.wake, self.memory.held, self._quiet, self._late(now)) if t and t > now]
+        wakes = [t for t in (steps.wake, self.memory.held, self.memory.stalled, self._quiet, self._late(now)) if t and t > now]
         return min(wakes) if wakes else None
 
     def _soon(self, pod: Object, seen: Seen, steps: Plan, now: float) -> bool:
@@ -160,11 +195,24 @@ class Worker:
             return now < self._quiet
         return any(isinstance(a, StopSandbox) for a in steps.actions) or any(s.id in self._tasks for s in seen.state.sandboxes)
 
+    def _note_resize(self) -> None:
+        """What has become of the resize under way."""
+        memory, resize = self.memory, self._resize
+        if not resize.generation:
+            return
+        if memory.settled:
+            self._resize, memory.settled = resize._replace(generation=0, error=""), False
+            self._actor.say(self.pod, "", "Normal", "ResizeCompleted", resizing.told("completed", self.allotted))
+        elif memory.wrong != resize.error:
+            self._resize = resize._replace(error=memory.wrong)
+            if memory.wrong:
+                self._actor.say(self.pod, "", "Warning", "ResizeError", resizing.told("error", self.allotted, memory.wrong))
+
     def _current(self) -> Object:
-        """The pod, with the status the API has of it."""
+        """The pod as it is to run, with the status the API has of it."""
         if self.mirror is None:
-            return self.pod
-        return {**self.pod, "status": self.mirror.get("status") or {}}
+            return self.allotted
+        return {**self.allotted, "status": self.mirror.get("status") or {}}
 
     async def _look(self) -> None:
         self._dirty = False
@@ -187,12 +235,17 @@ class Worker:
         return now + LATE
 
     def _seen(self) -> Seen:
-        memory = self.memory
-        seen = Seen(
-            self.state, dict(self.probes.verdicts), memory.failures, memory.holds, memory.backoffs, self._busy, self.outcome, self.gone,
-            frozenset(memory.hooking),
+        memory, now = self.memory, time.now()
+        held = {key: 0.0 for key, until in ((SANDBOX, memory.held), (RESIZE, memory.stalled)) if until > now}
+        return Seen(
+            self.state, dict(self.probes.verdicts), memory.failures, memory.holds, memory.backoffs, {**self._busy, **held}, self.outcome,
+            self.gone, frozenset(memory.hooking), frozenset(memory.again), self._grace, self._ending, self._given(), self._resize,
         )
-        return replace(seen, busy={**self._busy, SANDBOX: 0.0}) if memory.held > time.now() else seen
+
+    def _given(self) -> dict[str, Object]:
+        """The resources that containers have; of those begun by a kubelet before this one the pod's status tells."""
+        known = {s.get("containerID", "").partition("://")[2]: s["resources"] for s in status.listed(self.pod) if s.get("resources")}
+        return known | self.memory.given
 
     def _ips(self, pod: Object, seen: Seen) -> tuple[str, ...]:
         sandbox = plan.current(seen)
@@ -219,6 +272,8 @@ class Worker:
                 self._begin(id, 0.0, self._actor.remove(id, sandbox=sandbox))
             case Kill():
                 self._begin(action.id, action.grace, self._actor.kill(pod, action, ips))
+            case Adjust():
+                self._begin(RESIZE, 0.0, self._actor.adjust(pod, action))
             case plan.Fail(reason, message):
                 self._actor.say(pod, "", "Normal", reason, message)
                 self.end(Failure(reason, message))
@@ -335,6 +390,12 @@ class Worker:
 def _loudness(error: Exception) -> int:
     """A runtime that is away is told of once, by the node."""
     return logging.DEBUG if isinstance(error, RuntimeFailure) and error.code == "Unavailable" else logging.WARNING
+
+
+def _resizing(pod: Object) -> int:
+    """The generation whose resources a kubelet before this one was giving to the pod's containers; 0: none."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return next((c.get("observedGeneration", 1) for c in conditions if c["type"] == "PodResizeInProgress"), 0)
 
 
 def _version(pod: Object) -> int:

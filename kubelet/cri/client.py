@@ -30,6 +30,7 @@ _CALLS = {
     "RemoveContainer": (_RUNTIME, "ContainerRequest", "Nothing"),
     "ListContainers": (_RUNTIME, "ListContainersRequest", "ListContainersResponse"),
     "ContainerStatus": (_RUNTIME, "ContainerRequest", "ContainerStatusResponse"),
+    "UpdateContainerResources": (_RUNTIME, "UpdateContainerResourcesRequest", "Nothing"),
     "ReopenContainerLog": (_RUNTIME, "ContainerRequest", "Nothing"),
     "ExecSync": (_RUNTIME, "ExecSyncRequest", "ExecSyncResponse"),
     "Exec": (_RUNTIME, "ExecRequest", "UrlResponse"),
@@ -153,6 +154,9 @@ class Cri:
 
     async def remove_container(self, id: str) -> None:
         await self._call("RemoveContainer", container_id=id)
+
+    async def update_container(self, id: str, resources: Config) -> None:
+        await self._call("UpdateContainerResources", container_id=id, linux=resources)
 
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
         wait = seconds + 5 if seconds else _PULL

@@ -66,6 +66,7 @@ CreateContainerRequest pod_sandbox_id=1 config=2:ContainerConfig sandbox_config=
 CreateContainerResponse container_id=1
 ContainerRequest container_id=1
 StopContainerRequest container_id=1 timeout=2:int64
+UpdateContainerResourcesRequest container_id=1 linux=2:LinuxContainerResources
 ContainerFilter id=1 pod_sandbox_id=3 label_selector=4:map
 ListContainersRequest filter=1:ContainerFilter
 Container id=1 pod_sandbox_id=2 metadata=3:ContainerMetadata image=4:ImageSpec image_ref=5 state=6:int32 created_at=7:int64 labels=8:map \

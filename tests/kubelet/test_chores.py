@@ -8,7 +8,7 @@ import pytest
 
 from kapi.client import Client, Recorder
 from kapi.objects import time
-from kubelet import assembly, machine, runtime
+from kubelet import assembly, machine, runtime, scratch, signals
 from kubelet.eviction import Eviction
 from kubelet.garbage import Images, Logs
 from kubelet.plan import Failure
@@ -41,13 +41,36 @@ class Watched(SimulatedRuntime):
         self.present = [i for i in self.present if i.id != name]
 
 
+def test_thresholds() -> None:
+    assert signals.parse("memory.available<100Mi,nodefs.available<10%") == {"memory.available": "100Mi", "nodefs.available": "10%"}
+    assert (signals.bound("100Mi", 0), signals.bound("10%", 1000)) == (100 << 20, 100)
+    with pytest.raises(ValueError, match="unknown eviction signals: luck"):
+        signals.parse("luck<1")
+
+
+def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "big").write_bytes(b"x" * (1 << 20))
+    usage, paths = Usage("c", "u1", "web", 0, 0, 0, 0, 2 << 20, 0, 0.0), {"v": tmp_path / "v"}
+
+    def excess(limit: str = "", size: str = "") -> str:
+        limits = {"resources": {"limits": {"ephemeral-storage": limit}}} if limit else {}
+        of = pod(one(**limits), volumes=[{"name": "v", "emptyDir": {"sizeLimit": size} if size else {}}])
+        assert scratch.limited(of) is bool(limit or size)
+        return scratch.excess(of, [usage], paths, str(tmp_path / "logs"))
+
+    assert excess(size="2Mi") == excess(limit="4Mi") == excess() == ""
+    assert excess(size="1Mi") == 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+    assert excess(limit="3Mi") == "Pod ephemeral local storage usage exceeds the total limit of containers 3Mi. "
+
+
 def container(log: str = "", image: str = "a") -> Container:
     return Container("c", "s", "u1", "web", 0, runtime.RUNNING, 0.0, log_path=log, image_id=image)
 
 
 async def test_logs_are_turned_away_and_packed(tmp_path: Path) -> None:
     log, kept = tmp_path / "0.log", Watched()
-    logs = Logs(Settings(log_max_size=10, log_max_files=4), kept)
+    logs = Logs(Settings(container_log_max_size=10, container_log_max_files=4), kept)
     log.write_text("short")
     await logs.rotate([container(str(log))])
     assert (kept.reopened, os.listdir(tmp_path)) == ([], ["0.log"])
@@ -89,13 +112,17 @@ async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> 
     async def usages() -> list[Usage]:
         return [Usage("c", uid, "web", 0, size, 0, 0, 0, 0, 0.0) for uid, size in sizes.items()]
 
-    memory = {"MemAvailable": 50 << 20}
+    memory = {"MemAvailable": 50 << 20, "MemTotal": 8 << 30}
     monkeypatch.setattr(kubelet.means.runtime, "usages", usages)
     monkeypatch.setattr(machine, "memory", lambda: memory)
     monkeypatch.setattr(machine, "disk", lambda path: (100, 50))
-    eviction, troubles = Eviction(settings, kubelet), kubelet.node.status.troubles
+    images = Images(settings, kubelet.means.runtime)
+    eviction, troubles = Eviction(settings, kubelet, images), kubelet.node.status.troubles
     await eviction.look()
-    text = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 51200Ki. "
+    text = (
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+        "Container web was using 600Mi, request is 0, has larger consumption of memory. "
+    )
     assert kubelet.workers["small"].outcome == Failure("Evicted", text)
     assert kubelet.workers["big"].outcome is None
     assert "MemoryPressure" in troubles

@@ -62,7 +62,7 @@ def test_the_pods_own_cgroup() -> None:
 def test_admission_counts_init_containers_and_others() -> None:
     wants = fresh(asks({"cpu": "1"}), initContainers=[asks({"cpu": "2"})])
     assert admit.requested(wants, "cpu") == 2000
-    room = {"pods": "2", "cpu": "3", "memory": "1Gi", "ephemeral-storage": "1Gi"}
+    room = admit.Place("n1", {"pods": "2", "cpu": "3", "memory": "1Gi", "ephemeral-storage": "1Gi"})
     assert admit.admit(wants, [fresh(asks({"cpu": "1"}))], room) is None
     assert admit.admit(wants, [fresh(asks({"cpu": "2"}))], room) == Failure(
         "OutOfcpu", "Node didn't have enough resource: cpu, requested: 2000, used: 2000, capacity: 3000"
@@ -70,6 +70,63 @@ def test_admission_counts_init_containers_and_others() -> None:
     assert admit.admit(fresh(), [fresh(), fresh()], room) == Failure(
         "OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2"
     )
+
+
+PLACE = admit.Place(
+    "n1", {"pods": "2", "cpu": "3", "memory": "1Gi"}, {"zone": "a"}, [{"key": "gone", "effect": "NoExecute"}], (), ["kernel.msg*"]
+)
+
+
+def refused(of: Object, *others: Object, place: admit.Place = PLACE) -> str:
+    failure = admit.admit({**of, "spec": {"tolerations": [{"operator": "Exists"}], **of["spec"]}}, others, place)
+    return f"{failure.reason}: {failure.message}" if failure else ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ({"nodeSelector": {"zone": "a"}}, ""),
+        ({"nodeSelector": {"zone": "b"}}, "NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"),
+        ({"tolerations": []}, "TaintToleration: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"),
+        ({"os": {"name": "windows"}}, "PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS"),
+    ],
+)
+def test_a_pod_must_suit_the_node(spec: Object, wanted: str) -> None:
+    assert refused(fresh(**spec)) == wanted
+
+
+def test_host_ports_are_taken_once() -> None:
+    def of(ip: str) -> Object:
+        return fresh(one(ports=[{"containerPort": 80, "hostPort": 80, "hostIP": ip}]))
+
+    assert refused(of("1.1.1.1"), of("1.1.1.2")) == ""
+    taken = "NodePorts: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+    assert refused(of("1.1.1.1"), of("0.0.0.0")) == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "wanted"),
+    [
+        ("net.ipv4.tcp_syncookies", {}, ""),
+        ("kernel/msgmax", {}, ""),
+        ("kernel.sem", {}, '"kernel.sem" not allowlisted'),
+        ("net.ipv4.tcp_syncookies", {"hostNetwork": True}, '"net.ipv4.tcp_syncookies" not allowed with host net enabled'),
+        ("kernel.shm_rmid_forced", {"hostIPC": True}, '"kernel.shm_rmid_forced" not allowed with host ipc enabled'),
+    ],
+)
+def test_sysctls_that_could_disturb_others_are_refused(name: str, spec: Object, wanted: str) -> None:
+    of = fresh(securityContext={"sysctls": [{"name": name, "value": "1"}]}, **spec)
+    assert refused(of) == (f"SysctlForbidden: forbidden sysctl: {wanted}" if wanted else "")
+
+
+@pytest.mark.parametrize(("pressures", "container", "taken"), [
+    (["MemoryPressure"], asks(), False), (["MemoryPressure"], asks({"cpu": "1"}), True), (["DiskPressure"], asks({"cpu": "1"}), False),
+])  # fmt: skip
+def test_a_node_under_pressure_takes_no_more(pressures: list[str], container: Object, taken: bool) -> None:
+    of, place = fresh(container, tolerations=[]), PLACE._replace(pressures=pressures, taints=())
+    assert (refused(of, place=place) == "") is taken
+    critical = fresh(container, priority=2_000_000_000)
+    assert refused(critical, place=place) == ""
 
 
 def test_security_of_a_container() -> None:

@@ -1,10 +1,12 @@
 """The planner's decisions, as stories: what is seen, and what it does about it."""
 
+from typing import Any
+
 import pytest
 
 from kapi.objects import time
 from kubelet import plan, runtime
-from kubelet.plan import Backoff, Fail, Failure, Finish, Kill, Remove, RunSandbox, Start, StopSandbox, Verdict
+from kubelet.plan import Adjust, Backoff, Fail, Failure, Finish, Kill, Remove, Resize, RunSandbox, Start, StopSandbox, Verdict
 from tests.kubelet.build import NOW, deleted, one, pod, run, sandbox, seen
 
 EXITED, RUNNING, CREATED = runtime.EXITED, runtime.RUNNING, runtime.CREATED
@@ -111,7 +113,12 @@ def test_a_pod_gone_from_the_api_is_torn_down() -> None:
 @pytest.mark.parametrize(("verdict", "probe"), [(Verdict(live=False), "liveness"), (Verdict(started=False), "startup")])
 def test_a_failed_probe_kills_the_container(verdict: Verdict, probe: str) -> None:
     found = actions(pod(), seen(run(), verdicts={"web-0": verdict}))
-    assert found == [Kill("web-0", "web", 30.0, f"Container web failed {probe} probe, will be restarted")]
+    assert found == [Kill("web-0", "web", 30.0, f"Container web failed {probe} probe, will be restarted", again=True)]
+
+
+def test_what_was_stopped_to_start_again_does_so_whatever_its_exit_code() -> None:
+    ended = run(state=EXITED, ago=1)
+    assert actions(pod(restartPolicy="OnFailure"), seen(ended, again=frozenset({"web-0"}))) == [Start("web", 1, NOW - 1)]
 
 
 def test_the_grace_of_a_probe_goes_before_the_pods() -> None:
@@ -167,3 +174,56 @@ def test_an_ephemeral_container_starts_once() -> None:
     of = pod(ephemeralContainers=[one("debug")])
     assert actions(of, seen(run())) == [Start("debug", 0)]
     assert actions(of, seen(run(), run("debug", EXITED))) == []
+
+
+def test_a_sidecar_has_what_is_left_of_the_grace() -> None:
+    of = deleted(pod(initContainers=[one("side", restartPolicy="Always")]), 30)
+    ended = (run("side"), run(state=EXITED))
+    assert actions(of, seen(*ended, ending=NOW - 10)) == [Kill("side-0", "side", 20.0)]
+    assert actions(of, seen(*ended, ending=NOW - 60)) == [Kill("side-0", "side", 2.0)]
+
+
+def test_an_evicted_pod_has_its_own_grace() -> None:
+    assert actions(pod(), seen(run(), outcome=Failure("Evicted"), grace=1.0)) == [Kill("web-0", "web", 2.0)]
+
+
+def ruled(action: str, operator: str = "In", **more: Any) -> dict[str, Any]:
+    return one(restartPolicyRules=[{"action": action, "exitCodes": {"operator": operator, "values": [42]}}], **more)
+
+
+@pytest.mark.parametrize(("operator", "code", "again"), [("In", 42, True), ("In", 1, False), ("NotIn", 42, False), ("NotIn", 1, True)])
+def test_a_rule_for_an_exit_code_goes_before_the_policy(operator: str, code: int, again: bool) -> None:
+    of = pod(ruled("Restart", operator, restartPolicy="Never"))
+    wanted = [Start("web", 1, NOW)] if again else [StopSandbox("box0")]
+    assert actions(of, seen(run(state=EXITED, code=code))) == wanted
+
+
+def test_a_containers_policy_goes_before_the_pods() -> None:
+    ended = seen(run("a", EXITED, ago=1), run("b", EXITED, ago=1))
+    assert actions(pod(one("a", restartPolicy="Always"), one("b"), restartPolicy="Never"), ended) == [Start("a", 1, NOW - 1)]
+
+
+def test_an_exit_may_have_all_containers_start_anew() -> None:
+    of = pod(ruled("RestartAllContainers"), one("b"), initContainers=[one("i")], restartPolicy="Never")
+    before = (run("i", EXITED, ago=40), run(state=EXITED, code=42, ago=5))
+    assert actions(of, seen(*before, run("b"))) == [Kill("b-0", "b", 2.0, hook=False)]
+    assert actions(of, seen(*before, run("b", EXITED, code=137, ago=1))) == [Start("i", 1, NOW - 40)]
+
+
+def sized(cpu: str, **more: Any) -> dict[str, Any]:
+    return one(resources={"requests": {"cpu": cpu}}, **more)
+
+
+def test_a_granted_resize_reaches_the_container_then_the_pod() -> None:
+    of, resize = pod(sized("2")), Resize(generation=2)
+    old = {"web-0": {"requests": {"cpu": "1"}}}
+    assert actions(of, seen(run(), given=old, resize=resize)) == [Adjust([("web-0", "web")])]
+    assert actions(of, seen(run(), given=old, resize=resize, busy={plan.RESIZE: 0.0})) == []
+    assert actions(of, seen(run(), given={"web-0": {"requests": {"cpu": "2000m"}}}, resize=resize)) == [Adjust([])]
+    assert actions(of, seen(run(), given=old)) == []
+
+
+def test_a_resize_restarts_where_the_policy_says_so() -> None:
+    of = pod(sized("2", resizePolicy=[{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]))
+    what = seen(run(), given={"web-0": {"requests": {"cpu": "1"}}}, resize=Resize(generation=2))
+    assert actions(of, what) == [Kill("web-0", "web", 30.0, "Container web resize requires restart", again=True)]

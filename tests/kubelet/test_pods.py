@@ -115,7 +115,7 @@ async def test_a_probe_that_fails_restarts_its_container(node: Real) -> None:
 async def test_volumes_follow_their_objects(node: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "TICK", 0.1)
     await node.stop()
-    node.settings = type(node.settings)(**{**vars(node.settings), "sync_seconds": 0.0})
+    node.settings = type(node.settings)(**{**vars(node.settings), "sync_frequency": 0.0})
     await node.start()
     made = node.api.create(CONFIG_MAPS, {"metadata": {"name": "cm", "namespace": "default"}, "data": {"a": "old"}})
     mount = [{"name": "cm", "mountPath": "/cm"}]

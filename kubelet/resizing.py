@@ -1,0 +1,71 @@
+"""In-place resize: what a pod has been allotted of the cpu and memory its spec asks for, and whether it may have more. Pure.
+
+A pod runs with its allotment. A change of the spec is granted, put off (Deferred) or refused (Infeasible) as a whole; a container gets
+its part without a restart unless its resizePolicy wants one. Texts are stock's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kubelet import admit, pods
+from kubelet.admit import Place
+from kubelet.plan import Failure
+
+Object = dict[str, Any]
+Allotment = Mapping[str, Object]
+"""The resources of containers and sidecars by name; those of the pod itself by ""."""
+
+_FIELDS = ("initContainers", "containers")
+
+
+def allotment(pod: Object) -> dict[str, Object]:
+    """What the spec asks for."""
+    resizable = [*(c for c in pods.inits(pod) if pods.is_sidecar(c)), *pods.regulars(pod)]
+    out = {c["name"]: c.get("resources") or {} for c in resizable}
+    return {**out, "": pod["spec"]["resources"]} if pod["spec"].get("resources") else out
+
+
+def allotted(pod: Object, known: Allotment) -> Object:
+    """The pod with the resources it has instead of those it asks for."""
+    if allotment(pod) == known:
+        return pod
+    spec = dict(pod["spec"])
+    for field in _FIELDS:
+        if field in spec:
+            spec[field] = [{**c, "resources": known[c["name"]]} if c["name"] in known else c for c in spec[field] or ()]
+    if "" in known:
+        spec["resources"] = known[""]
+    return {**pod, "spec": spec}
+
+
+def refusal(pod: Object, others: Sequence[Object], place: Place) -> Failure | None:
+    """Why the pod cannot have what its spec asks for; `others` are the node's other pods, as allotted."""
+    for name in ("memory", "cpu"):
+        wanted, most = admit.requested(pod, name), pods.amount(name, place.allocatable[name])
+        if wanted > most:
+            return Failure("Infeasible", f"Node didn't have enough capacity: {name}, requested: {wanted}, capacity: {most}")
+    failure = admit.admit(pod, others, place)
+    return Failure("Deferred", failure.message) if failure else None
+
+
+def claim(pod: Object, known: Allotment) -> tuple[bool, int, bool]:
+    """Sorts pods that ask: those that want no more first, then by priority and QoS class."""
+    had = allotted(pod, known)
+    more = any(admit.requested(pod, name) > admit.requested(had, name) for name in ("cpu", "memory"))
+    return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != pods.GUARANTEED
+
+
+def told(what: str, pod: Object, error: str = "") -> str:
+    """The text of an event, e.g. 'Pod resize started: {"containers":[...],"generation":2}'."""
+    summary: Object = {}
+    for field in _FIELDS:
+        if pod["spec"].get(field):
+            summary[field] = [{"name": c["name"], "resources": _sorted(c.get("resources") or {})} for c in pod["spec"][field]]
+    summary["generation"] = pod["metadata"].get("generation", 0)
+    return f"Pod resize {what}: {orjson.dumps(summary | ({'error': error} if error else {})).decode()}"
+
+
+def _sorted(resources: Object) -> Object:
+    return {what: dict(sorted(resources[what].items())) for what in ("limits", "requests") if resources.get(what)}

@@ -1,0 +1,61 @@
+"""Local storage that a pod may use up to a limit: emptyDir volumes, a container's own layer, and both with the logs together.
+
+A pod over its limit is evicted. Texts are stock's; directories are measured only where there is a limit.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kapi.objects import quantity
+from kubelet import pods
+from kubelet.runtime import Usage
+from kubelet.signals import binary
+
+Object = dict[str, Any]
+
+_STORAGE = "ephemeral-storage"
+
+
+def limited(pod: Object) -> bool:
+    """Whether anything of the pod's storage has a limit."""
+    return bool(_sized(pod)) or any(pods.resources(c, "limits", _STORAGE) for c in pods.regulars(pod))
+
+
+def _sized(pod: Object) -> dict[str, str]:
+    """The size limits of emptyDir volumes by name."""
+    volumes = pod["spec"].get("volumes") or ()
+    return {v["name"]: v["emptyDir"]["sizeLimit"] for v in volumes if (v.get("emptyDir") or {}).get("sizeLimit")}
+
+
+def size(directory: str | Path) -> int:
+    """Bytes on the disk at and below a directory; what vanishes meanwhile does not count."""
+    total = 0
+    for path, _, files in os.walk(directory):
+        for name in (".", *files):
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total
+
+
+def excess(pod: Object, usages: Iterable[Usage], volumes: Mapping[str, Path], logs: str) -> str:
+    """Which limit the pod is over, or ""; `volumes` are its directories by name, `logs` is that of its logs."""
+    for name, most in _sized(pod).items():
+        if name in volumes and size(volumes[name]) > quantity.value(most):
+            return f'Usage of EmptyDir volume "{name}" exceeds the limit "{quantity.canonical(most)}". '
+    layers = {usage.name: usage.disk + size(os.path.join(logs, usage.name)) for usage in usages}
+    limits = {c["name"]: pods.resources(c, "limits", _STORAGE) for c in pods.regulars(pod)}
+    if total := sum(limits.values()):
+        disks = [volumes[v["name"]] for v in pod["spec"].get("volumes") or () if "emptyDir" in v and _on_disk(v["emptyDir"] or {})]
+        if sum(layers.values()) + sum(map(size, disks)) > total:
+            return f"Pod ephemeral local storage usage exceeds the total limit of containers {binary(total)}. "
+    for name, limit in limits.items():
+        if limit and layers.get(name, 0) > limit:
+            return f'Container {name} exceeded its local ephemeral storage limit "{binary(limit)}". '
+    return ""
+
+
+def _on_disk(source: Object) -> bool:
+    return source.get("medium") != "Memory"
