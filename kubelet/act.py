@@ -98,8 +98,9 @@ class Actor:
         except VolumeError as error:
             self.say(pod, "", WARNING, "FailedMount", str(error))
             self._memory.held = time.now() + RETRY / 5
-        except RuntimeFailure as error:
-            self.say(pod, "", WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        except (RuntimeFailure, ValueError) as error:
+            what = "create pod sandbox" if isinstance(error, RuntimeFailure) else f'generate sandbox config for pod "{pods.full_name(pod)}"'
+            self.say(pod, "", WARNING, "FailedCreatePodSandBox", f"Failed to {what}: {error}")
             self._memory.held = time.now() + RETRY / 2
 
     async def _handler(self, pod: Object) -> str:
@@ -183,7 +184,7 @@ class Actor:
         target = Target(id, ips[0] if ips else "", ports(spec))
         said = await self._means.handlers.run(hook, target, NEVER_ENDING)
         self._memory.hooking.discard(id)
-        if said.well:
+        if said.well or said.answered:
             return
         self.say(pod, spec["name"], WARNING, "FailedPostStartHook", "PostStartHook failed")
         await self.kill(pod, Kill(id, spec["name"], max(pods.grace(pod), plan.MINIMUM_GRACE), "FailedPostStartHook"), ips)
@@ -199,7 +200,7 @@ class Actor:
         if hook and order.hook and found:
             began = time.now()
             said = await self._means.handlers.run(hook, Target(order.id, ips[0] if ips else "", ports(found[1])), grace)
-            if not said.well:
+            if not (said.well or said.answered):
                 self.say(pod, order.name, WARNING, "FailedPreStopHook", "PreStopHook failed")
             grace = max(grace - (time.now() - began), plan.MINIMUM_GRACE)
         await self._quietly(self._means.runtime.stop_container(order.id, grace))

@@ -50,9 +50,10 @@ def _labels(pod: Object) -> dict[str, str]:
 
 
 def sandbox(pod: Object, attempt: int, settings: Settings, resolver: dns.Resolver) -> Object:
-    """PodSandboxConfig."""
+    """PodSandboxConfig. Raises ValueError."""
+    if pod["spec"].get("hostUsers") is False:
+        raise ValueError("user namespaces are not supported on this node")
     meta = pod["metadata"]
-    name, _ = dns.hostname(pod, "")
     linux: Object = {"cgroup_parent": resources.parent(pod, settings.cgroup_root), "security_context": security.sandbox(pod)}
     linux["sysctls"] = security.sysctls(pod)
     out: Object = {
@@ -64,7 +65,7 @@ def sandbox(pod: Object, attempt: int, settings: Settings, resolver: dns.Resolve
         "linux": linux,
     }
     if not pods.host_network(pod):
-        out["hostname"] = name
+        out["hostname"] = dns.kernel_name(pod, settings.cluster_domain)
         out["port_mappings"] = [_port(p) for c in pods.inits(pod) + pods.regulars(pod) for p in c.get("ports") or () if p.get("hostPort")]
     return out
 

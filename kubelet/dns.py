@@ -9,6 +9,8 @@ from kubelet import pods
 Object = dict[str, Any]
 
 MAX_SERVERS, MAX_SEARCHES = 3, 32
+_LONGEST = 64
+"""Characters of a host name that Linux takes."""
 _HEADER = "# Kubernetes-managed hosts file.\n"
 _HOST_HEADER = "# Kubernetes-managed hosts file (host network).\n"
 _LOCAL = (
@@ -81,6 +83,18 @@ def hostname(pod: Object, node: str) -> tuple[str, str]:
     if pods.host_network(pod):
         return node, ""
     return name, str(spec.get("subdomain") or "")
+
+
+def kernel_name(pod: Object, domain: str) -> str:
+    """The host name that the pod's kernel namespace gets. Raises ValueError."""
+    name, sub = hostname(pod, "")
+    if not pod["spec"].get("setHostnameAsFQDN") or not sub:
+        return name
+    full = f"{name}.{sub}.{pod['metadata']['namespace']}.svc.{domain}"
+    if len(full) > _LONGEST:
+        why = f"FQDN {full} is too long ({_LONGEST} characters is the max, {len(full)} characters requested)"
+        raise ValueError(f"Failed to construct FQDN from Pod hostname and cluster domain, {why}")
+    return full
 
 
 def hosts(pod: Object, ips: Sequence[str], domain: str) -> str:

@@ -24,6 +24,8 @@ class Said(NamedTuple):
 
     well: bool | None
     message: str = ""
+    answered: bool = False
+    """Over HTTP: whether there was an answer of any sort, which is all that a hook needs."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,18 @@ class RealHandlers:
         try:
             lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-            head = await _head(reader)
+            code, location = await _head(reader)
+            body = (await reader.read(MAX_OUTPUT)).decode("utf-8", "replace") if 300 <= code < 400 else ""
         finally:
             writer.close()
-        code, location = head
         if 300 <= code < 400 and location:
             there = urlsplit(location)
-            if (not there.hostname or there.hostname == host) and hops:
+            if there.hostname and there.hostname != host:
+                return Said(True, f"Probe terminated redirects, Response body: {body}", True)
+            if hops:
                 query = f"?{there.query}" if there.query else ""
                 return await self._get(there.scheme or scheme, host, there.port or port, (there.path or "/") + query, headers, hops - 1)
-        return Said(200 <= code < 400, "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}")
+        return Said(200 <= code < 400, "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}", True)
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:

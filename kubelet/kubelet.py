@@ -128,12 +128,15 @@ class Kubelet:
 
     async def run(self) -> None:
         """The workers and the runtime's events, for ever."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            group.create_task(self.pleg.run())
-            for worker in self._waiting:
-                group.create_task(self._live(worker))
-            self._waiting.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self.pleg.run())
+                for worker in self._waiting:
+                    group.create_task(self._live(worker))
+                self._waiting.clear()
+        finally:
+            await self.means.runtime.close()
 
     async def adopt(self, pods_of_api: Iterable[Object]) -> None:
         """At start: what runs here without a pod in the API is stopped and cleared away."""

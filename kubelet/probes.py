@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kapi.objects import time
+from kapi.objects.metrics import Family
 from kubelet import pods, runtime, status
 from kubelet.handlers import Handlers, Said, Target
 from kubelet.plan import Seen, Verdict
@@ -16,6 +17,11 @@ Object = dict[str, Any]
 Say = Callable[[Object, str, str, str, str], None]
 """(pod, container name, type, reason, message)."""
 
+COUNTED = Family("prober_probe_total", "Probes of containers by their result.", (
+    "container", "namespace", "pod", "pod_uid", "probe_type", "result",
+))  # fmt: skip
+"""All pods' probes."""
+_RESULTS = {True: "successful", False: "failed", None: "unknown"}
 _KINDS = {"startupProbe": ("Startup", "started"), "livenessProbe": ("Liveness", "live"), "readinessProbe": ("Readiness", "ready")}
 
 
@@ -27,8 +33,8 @@ def ports(container: Object) -> dict[str, int]:
 class Probes:
     """The probes of one pod's containers; `changed` is called when a verdict does."""
 
-    def __init__(self, handlers: Handlers, say: Say, changed: Callable[[], None]) -> None:
-        self._handlers, self._say, self._changed = handlers, say, changed
+    def __init__(self, uid: str, handlers: Handlers, say: Say, changed: Callable[[], None]) -> None:
+        self._uid, self._handlers, self._say, self._changed = uid, handlers, say, changed
         self.verdicts: dict[str, Verdict] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._up: dict[str, asyncio.Event] = {}
@@ -46,6 +52,8 @@ class Probes:
     def stop(self) -> None:
         for id in list(self._tasks):
             self._drop(id)
+        for labels in [labels for labels in COUNTED.values if labels[3] == self._uid]:
+            del COUNTED.values[labels]
 
     def _drop(self, id: str) -> None:
         for task in self._tasks.pop(id):
@@ -85,11 +93,15 @@ class Probes:
 
     async def _ask(self, pod: Object, container: Object, probe: Mapping[str, Any], title: str, target: Target) -> Said:
         said = await self._handlers.run(dict(probe), target, float(probe.get("timeoutSeconds") or 1))
+        meta = pod["metadata"]
+        COUNTED.values[container["name"], meta["namespace"], meta["name"], self._uid, title, _RESULTS[said.well]] += 1
         if said.well is None:
             message = f"{title} probe errored and resulted in unknown state: {said.message}"
             self._say(pod, container["name"], "Warning", "Unhealthy", message)
         elif not said.well:
             self._say(pod, container["name"], "Warning", "Unhealthy", f"{title} probe failed: {said.message}")
+        elif said.answered and said.message:
+            self._say(pod, container["name"], "Warning", "ProbeWarning", f"{title} probe warning: {said.message}")
         return said
 
     def _decide(self, id: str, field: str, well: bool) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,21 @@ class Settings:
     @property
     def pods_dir(self) -> Path:
         return Path(self.root_dir, "pods")
+
+    def shown(self) -> dict[str, Any]:
+        """The part of stock's KubeletConfiguration that is set here."""
+        return {
+            "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", "address": self.address, "port": self.port,
+            "staticPodPath": self.pod_manifest_path, "clusterDomain": self.cluster_domain, "podCIDR": self.pod_cidr,
+            "clusterDNS": [address for address in self.cluster_dns.split(",") if address], "resolvConf": self.resolv_conf,
+            "maxPods": self.max_pods, "podLogsDir": self.pod_logs_dir, "cgroupRoot": self.cgroup_root,
+            "evictionHard": dict(word.split("<", 1) for word in self.eviction_hard.split(",") if word),
+            "systemReserved": pairs(self.system_reserved), "syncFrequency": f"{self.sync_frequency:g}s",
+            "imageGCHighThresholdPercent": self.image_gc_high_threshold, "imageGCLowThresholdPercent": self.image_gc_low_threshold,
+            "containerLogMaxSize": str(self.container_log_max_size), "containerLogMaxFiles": self.container_log_max_files,
+            "containerRuntimeEndpoint": self.container_runtime_endpoint,
+            "allowedUnsafeSysctls": [name for name in self.allowed_unsafe_sysctls.split(",") if name],
+        }  # fmt: skip
 
     def pod_dir(self, uid: str) -> Path:
         return self.pods_dir / uid

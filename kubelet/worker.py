@@ -48,7 +48,7 @@ class Worker:
         self._means, self._client, self._facts, self._known = means, client, facts, known
         self.memory = Memory()
         self._actor = Actor(means, self.memory, known)
-        self.probes = Probes(means.handlers, self._actor.say, self.wake)
+        self.probes = Probes(self.uid, means.handlers, self._actor.say, self.wake)
         self._busy: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._awake = asyncio.Event()

@@ -14,7 +14,12 @@ from kapi.objects.user import MASTERS, User
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False)
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False)
 _REMEMBERED_SECONDS = 120.0
-_SUBRESOURCES = {"stats": "stats", "metrics": "metrics", "pods": "pods", "healthz": "healthz", "configz": "configz"}
+_PROXY = ("proxy",)
+# the first part of the path: subresources of nodes, any of which will do; all else is proxy
+_SUBRESOURCES = {
+    "stats": ("stats",), "metrics": ("metrics",), "logs": ("log",), "checkpoint": ("checkpoint",), "pods": ("pods", *_PROXY),
+    "runningpods": ("pods", *_PROXY), "healthz": ("healthz", *_PROXY), "configz": ("configz", *_PROXY),
+}  # fmt: skip
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -38,19 +43,26 @@ class Access:
         if MASTERS in user.groups:
             return
         verb, part = _VERBS.get(scope["method"], "get"), path.split("/")[1]
-        subresource = _SUBRESOURCES.get(part, "proxy")
+        subresources = _SUBRESOURCES.get(part, _PROXY)
+        for subresource in subresources:
+            if await self._may(user, verb, subresource):
+                return
+        text = f"Forbidden (user={user.name}, verb={verb}, resource=nodes, subresource(s)=[{' '.join(subresources)}])"
+        raise errors.Forbidden(text)
+
+    async def _may(self, user: User, verb: str, subresource: str) -> bool:
         key = (user.name, *user.groups, verb, subresource)
         if self._known.get(key, 0.0) > time.now():
-            return
+            return True
         attributes = {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self._node}
         spec = {"user": user.name, "groups": list(user.groups), "uid": user.uid, "resourceAttributes": attributes}
         answer = await self._client.create(
             ACCESS_REVIEWS, {"apiVersion": ACCESS_REVIEWS.api_version, "kind": ACCESS_REVIEWS.kind, "spec": spec}
         )
         if not (answer.get("status") or {}).get("allowed"):
-            text = f"Forbidden (user={user.name}, verb={verb}, resource=nodes, subresource(s)=[{subresource}])"
-            raise errors.Forbidden(text)
+            return False
         self._known[key] = time.now() + _REMEMBERED_SECONDS
+        return True
 
     async def _who(self, scope: dict[str, Any]) -> User:
         fields = scope.get("extensions", {}).get(server.SUBJECT)

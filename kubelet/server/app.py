@@ -13,7 +13,7 @@ import orjson
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kubelet.kubelet import Kubelet
-from kubelet.runtime import RUNNING, Container, RuntimeFailure
+from kubelet.runtime import RUNNING, Container, RuntimeFailure, Usage
 from kubelet.server import logs, metrics, streaming, summary
 from kubelet.server.access import Access
 from kubelet.worker import Worker
@@ -52,6 +52,9 @@ class Request:
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
+    async def json(self, what: dict[str, Any]) -> None:
+        await self.answer(200, orjson.dumps(what), b"application/json")
+
     async def pieces(self, body: AsyncIterator[bytes]) -> None:
         """A body that comes piece by piece; ends early when the client is gone."""
         await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
@@ -88,6 +91,8 @@ class App:
             "attach": self._attach,
             "portForward": self._port_forward,
             "pods": self._pods,
+            "runningpods": self._running,
+            "configz": self._configz,
             "stats": self._summary,
             "metrics": self._metrics,
             "healthz": self._healthz,
@@ -207,32 +212,53 @@ class App:
     # the rest -------------------------------------------------------------------------------------------------------------------------
 
     async def _pods(self, request: Request, parts: list[str]) -> None:
-        items = [w.pod for w in self._workers()]
-        listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
-        await request.answer(200, orjson.dumps(listed), b"application/json")
+        await request.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [w.pod for w in self._workers()]})
+
+    async def _running(self, request: Request, parts: list[str]) -> None:
+        """What the runtime runs, without what the API knows of it."""
+        items = [_bare(w) for w in self._workers() if any(c.state == RUNNING for c in w.state.containers)]
+        await request.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+
+    async def _usages(self) -> list[Usage]:
+        return [u for kubelet in self._kubelets for u in await kubelet.means.runtime.usages()]
 
     async def _figures(self) -> dict[str, Any]:
-        usages = [u for kubelet in self._kubelets for u in await kubelet.means.runtime.usages()]
         started = {c.id: c.started for w in self._workers() for c in w.state.containers}
-        return summary.of(self._node, usages, {w.uid: w.pod for w in self._workers()}, started)
+        return summary.of(self._node, await self._usages(), {w.uid: w.pod for w in self._workers()}, started)
 
     async def _summary(self, request: Request, parts: list[str]) -> None:
-        await request.answer(200, orjson.dumps(await self._figures()), b"application/json")
+        await request.json(await self._figures())
 
     async def _metrics(self, request: Request, parts: list[str]) -> None:
-        """/metrics about the kubelet, /metrics/resource about what runs."""
-        if parts == ["resource"]:
-            await request.answer(200, metrics.resource(await self._figures()), metrics.MEDIA)
-            return
-        if parts:
-            raise errors.NotFound("404 page not found")
-        states = [w.state for w in self._workers()]
-        pods = sum(any(box.ready for box in s.sandboxes) for s in states)
-        counts = Counter(c.state for s in states for c in s.containers)
-        await request.answer(200, metrics.own(self._node, pods, counts), metrics.MEDIA)
+        match parts:
+            case []:
+                states = [w.state for w in self._workers()]
+                pods = sum(any(box.ready for box in s.sandboxes) for s in states)
+                text = metrics.own(self._node, pods, Counter(c.state for s in states for c in s.containers))
+            case ["resource"]:
+                text = metrics.resource(await self._figures())
+            case ["cadvisor"]:
+                known = {c.id: (w.pod, c) for w in self._workers() for c in w.state.containers}
+                text = metrics.cadvisor((*known[u.container], u) for u in await self._usages() if u.container in known)
+            case ["probes"]:
+                text = metrics.probed()
+            case _:
+                raise errors.NotFound("404 page not found")
+        await request.answer(200, text, metrics.MEDIA)
 
     async def _healthz(self, request: Request, parts: list[str]) -> None:
+        if parts not in ([], ["ping"], ["log"], ["syncloop"]):
+            raise errors.NotFound("404 page not found")
         await request.answer(200, b"ok")
+
+    async def _configz(self, request: Request, parts: list[str]) -> None:
+        await request.json({"kubeletconfig": self._kubelets[0].means.settings.shown()})
+
+
+def _bare(worker: Worker) -> dict[str, Any]:
+    meta = {k: worker.pod["metadata"][k] for k in ("name", "namespace", "uid")}
+    names = [{"name": c.name, "image": c.image, "resources": {}} for c in worker.state.containers if c.state == RUNNING]
+    return {"metadata": meta, "spec": {"containers": names}, "status": {}}
 
 
 def _waiting_reason(pod: dict[str, Any], name: str) -> str:

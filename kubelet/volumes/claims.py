@@ -10,23 +10,28 @@ from kubelet.volumes.payload import Context
 Object = dict[str, Any]
 
 
-async def directory(context: Context, name: str) -> Path:
-    """The directory of a claim's volume. Raises Missing."""
-    namespace = context.pod["metadata"]["namespace"]
+async def directory(context: Context, volume: Object) -> Path:
+    """The directory of a claimed volume; that of an ephemeral one is claimed in the pod's and its own name. Raises Missing."""
+    meta = context.pod["metadata"]
+    namespace, ephemeral = meta["namespace"], "ephemeral" in volume
+    name = f"{meta['name']}-{volume['name']}" if ephemeral else volume["persistentVolumeClaim"]["claimName"]
     claim = await context.lookup(PERSISTENT_VOLUME_CLAIMS, namespace, name)
     if claim is None:
         raise Missing(f'persistentvolumeclaim "{name}" not found')
+    owners = claim["metadata"].get("ownerReferences") or ()
+    if ephemeral and not any(o["uid"] == meta["uid"] and o.get("controller") for o in owners):
+        raise Missing(f"PVC {namespace}/{name} was not created for pod {namespace}/{meta['name']} (pod is not owner)")
     bound = claim["spec"].get("volumeName")
     if not bound or (claim.get("status") or {}).get("phase") != "Bound":
         raise Missing(f"PVC {namespace}/{name} is not bound")
-    volume = await context.lookup(PERSISTENT_VOLUMES, "", bound)
-    if volume is None:
+    found = await context.lookup(PERSISTENT_VOLUMES, "", bound)
+    if found is None:
         raise Missing(f'persistentvolume "{bound}" not found')
-    source = volume["spec"].get("local") or volume["spec"].get("hostPath")
+    source = found["spec"].get("local") or found["spec"].get("hostPath")
     if source is None:
         raise Missing(f"no volume plugin matched: persistentvolume {bound}")
     path = Path(source["path"])
-    _make(path, volume["spec"])
+    _make(path, found["spec"])
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from kapi.objects import quantity
 from kapi.objects.errors import StatusError
-from kubelet import mounts, pods
+from kubelet import mounts, pods, resources
 from kubelet.environment import Missing
 from kubelet.settings import Settings
 from kubelet.volumes import atomic, claims, payload
@@ -26,6 +26,7 @@ _PLUGINS = {
     "downwardAPI": "kubernetes.io~downward-api",
     "projected": "kubernetes.io~projected",
 }
+_CLAIMED = ("persistentVolumeClaim", "ephemeral")
 _SECRET = ("secret", "projected")
 # hostPath type: (test on the mode, what the message calls it)
 _HOST_TYPES = {
@@ -61,7 +62,7 @@ class Volumes:
         what = kind(volume)
         if what == "hostPath":
             return Path(volume["hostPath"]["path"])
-        if what == "persistentVolumeClaim":
+        if what in _CLAIMED:
             return self._claims[uid][volume["name"]]
         return Path(self._settings.pod_dir(uid), "volumes", _PLUGINS.get(what, what), volume["name"])
 
@@ -81,11 +82,11 @@ class Volumes:
     async def _one(self, path: Path, volume: Object, context: payload.Context, group: int | None) -> None:
         what = kind(volume)
         if what == "emptyDir":
-            _empty(path, volume.get("emptyDir") or {}, group)
+            _empty(path, volume.get("emptyDir") or {}, group, context.pod)
         elif what == "hostPath":
             _host(path, volume["hostPath"].get("type") or "")
-        elif what == "persistentVolumeClaim":
-            found = await claims.directory(context, volume["persistentVolumeClaim"]["claimName"])
+        elif what in _CLAIMED:
+            found = await claims.directory(context, volume)
             _host(found, "")
             self._claims[pods.uid(context.pod)][volume["name"]] = found
         elif what in _PLUGINS:
@@ -108,13 +109,12 @@ class Volumes:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _empty(path: Path, source: Object, group: int | None) -> None:
+def _empty(path: Path, source: Object, group: int | None, pod: Object) -> None:
     if path.exists():
         return
     path.mkdir(parents=True)
     if source.get("medium") == "Memory":
-        limit = source.get("sizeLimit")
-        mounts.tmpfs(path, quantity.value(limit) if limit is not None else 0)
+        mounts.tmpfs(path, min(filter(None, (quantity.value(source.get("sizeLimit")), resources.whole(pod)["memory"])), default=0))
     path.chmod(0o777)
     if group is not None:
         os.chown(path, -1, group)

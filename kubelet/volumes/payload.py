@@ -14,6 +14,7 @@ Tokens = Callable[[Object, Object], Awaitable[str]]
 """(pod, serviceAccountToken source) -> the token."""
 
 DEFAULT_MODE = 0o644
+_NO_KEY = {CONFIG_MAPS: "configmap references non-existent config key", SECRETS: "references non-existent secret key"}
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,16 @@ class Context:
     around: Surroundings
 
 
-def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int, *, optional: bool) -> dict[str, File]:
-    """All keys, or the ones that `items` names, under their paths."""
+def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int, missing: str) -> dict[str, File]:
+    """All keys, or the ones that `items` names, under their paths; `missing` says that one is not there, unless that is fine."""
     if not items:
         return {key: File(value, mode) for key, value in data.items()}
     out: dict[str, File] = {}
     for item in items:
         if item["key"] not in data:
-            if optional:
+            if not missing:
                 continue
-            raise Missing(f"references non-existent config key: {item['key']}")
+            raise Missing(f"{missing}: {item['key']}")
         out[item["path"]] = File(data[item["key"]], item.get("mode", mode))
     return out
 
@@ -47,7 +48,7 @@ async def _object(context: Context, resource: Resource, source: Object, name: st
         if optional:
             return {}
         raise Missing(f'{resource.kind.lower()} "{name}" not found')
-    return _items(environment.data(found), source.get("items"), mode, optional=optional)
+    return _items(environment.data(found), source.get("items"), mode, "" if optional else _NO_KEY[resource])
 
 
 def _downward(context: Context, source: Object, mode: int) -> dict[str, File]:

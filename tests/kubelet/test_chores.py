@@ -54,8 +54,8 @@ def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:
     usage, paths = Usage("c", "u1", "web", 0, 0, 0, 0, 2 << 20, 0, 0.0), {"v": tmp_path / "v"}
 
     def excess(limit: str = "", size: str = "") -> str:
-        limits = {"resources": {"limits": {"ephemeral-storage": limit}}} if limit else {}
-        of = pod(one(**limits), volumes=[{"name": "v", "emptyDir": {"sizeLimit": size} if size else {}}])
+        limits = {"limits": {"ephemeral-storage": limit}} if limit else {}
+        of = pod(one(resources=limits), volumes=[{"name": "v", "emptyDir": {"sizeLimit": size} if size else {}}])
         assert scratch.limited(of) is bool(limit or size)
         return scratch.excess(of, [usage], paths, str(tmp_path / "logs"))
 

@@ -191,6 +191,13 @@ def test_the_sandboxs_configuration() -> None:
     assert out["linux"]["security_context"]["namespace_options"] == {"network": 0, "pid": 0, "ipc": 0}
 
 
+def test_a_pod_may_be_named_by_its_full_name() -> None:
+    of = pod(hostname="h", subdomain="s", setHostnameAsFQDN=True)
+    assert config.sandbox(of, 0, Settings(), HOST)["hostname"] == "h.s.default.svc.cluster.local"
+    with pytest.raises(ValueError, match=r"Failed to construct FQDN .* too long \(64 characters is the max, 92 characters requested\)"):
+        config.sandbox(pod(hostname="h" * 63, subdomain="ss", setHostnameAsFQDN=True), 0, Settings(), HOST)
+
+
 def test_a_subpath_stays_inside(tmp_path: Any) -> None:
     assert config.within(str(tmp_path), "a/b") == tmp_path / "a/b"
     (tmp_path / "out").symlink_to("/etc")

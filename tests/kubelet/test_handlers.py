@@ -24,6 +24,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     path = asked[1] if asked else b""
     if path == b"/there":
         writer.write(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\n\r\n")
+    elif path == b"/elsewhere":
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://example.com/\r\n\r\nmoved")
     elif path == b"/silent":
         await reader.read()
     else:
@@ -54,7 +56,11 @@ async def serving() -> AsyncIterator[int]:
 
 @pytest.mark.parametrize(
     ("path", "wanted"),
-    [("/ok", Said(True)), ("ok", Said(True)), ("/there", Said(True)), ("/bad", Said(False, "HTTP probe failed with statuscode: 503"))],
+    [
+        ("/ok", Said(True, answered=True)), ("ok", Said(True, answered=True)), ("/there", Said(True, answered=True)),
+        ("/bad", Said(False, "HTTP probe failed with statuscode: 503", True)),
+        ("/elsewhere", Said(True, "Probe terminated redirects, Response body: moved", True)),
+    ],
 )
 async def test_http(path: str, wanted: Said) -> None:
     async with serving() as port:

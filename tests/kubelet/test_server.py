@@ -1,8 +1,21 @@
-"""What the kubelet's own server says of consumption."""
+"""The kubelet's own server: who may ask what, and what it says of the node, its pods and their consumption."""
 
-from kubelet.runtime import Usage
+from typing import Any
+
+import orjson
+import pytest
+
+from kapi.client import Client, Recorder
+from kapi.http import server
+from kubelet import assembly
+from kubelet.runtime import PodState, Usage
 from kubelet.server import metrics, summary
-from tests.kubelet.build import NOW, pod
+from kubelet.server.access import ACCESS_REVIEWS
+from kubelet.server.app import App
+from kubelet.settings import Settings
+from tests.fakes import FakeApi
+from tests.kubelet.build import NOW, one, pod, run
+from tests.kubelet.story import Story, story
 
 USAGE = Usage("c1", "u1", "web", 1_500_000_000, 4096, 8192, 2048, 100, 3, NOW)
 STARTED = {"c1": NOW - 60, "c2": NOW - 50}
@@ -35,3 +48,101 @@ def test_metrics_of_the_kubelet_itself() -> None:
     lines = metrics.own("n1", 2, {"running": 3, "exited": 1}).decode().splitlines()
     assert 'kubelet_running_containers{container_state="exited"} 1' in lines
     assert "kubelet_running_pods 2" in lines
+
+
+def app(api: FakeApi) -> App:
+    client, settings = Client(api), Settings(node_name="n1")
+    return App([assembly.pretended(settings, client, Recorder(client, "kubelet"), 0)], client, "n1")
+
+
+async def ask(of: App, path: str, user: str = "admin", *groups: str) -> tuple[int, bytes]:
+    """(status, body) for the holder of a client certificate."""
+    names = [(("commonName", user),), *((("organizationName", group),) for group in groups)]
+    scope = {
+        "type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [],
+        "extensions": {server.SUBJECT: lambda: {"subject": names}} if user else {},
+    }  # fmt: skip
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    await of(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+MASTERS = "system:masters"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "wanted"),
+    [
+        ("/pods", "pods", 200), ("/pods", "proxy", 200), ("/healthz", "healthz", 200), ("/metrics/resource", "metrics", 200),
+        ("/runningpods/", "pods", 200), ("/configz", "proxy", 200),
+        ("/metrics", "proxy", b"Forbidden (user=me, verb=get, resource=nodes, subresource(s)=[metrics])\n"),
+        ("/pods", "metrics", b"Forbidden (user=me, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"),
+    ],
+)  # fmt: skip
+async def test_who_may_ask_what(path: str, allowed: str, wanted: int | bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = FakeApi()
+    of = app(api)
+
+    async def create(self: Client, resource: Any, obj: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
+        assert resource == ACCESS_REVIEWS
+        attributes = obj["spec"]["resourceAttributes"]
+        assert (obj["spec"]["user"], attributes["resource"], attributes["name"]) == ("me", "nodes", "n1")
+        return {"status": {"allowed": attributes["subresource"] == allowed}}
+
+    monkeypatch.setattr(Client, "create", create)
+    status, body = await ask(of, path, "me")
+    assert wanted in (status, body)
+    assert status in (200, 403)
+
+
+async def test_strangers_are_not_let_in() -> None:
+    assert (await ask(app(FakeApi()), "/pods", ""))[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/none", "/metrics/none", "/healthz/none"])
+async def test_paths_that_are_not_there(path: str) -> None:
+    assert await ask(app(FakeApi()), path, "admin", MASTERS) == (404, b"404 page not found\n")
+
+
+async def test_the_configuration_is_shown() -> None:
+    status, body = await ask(app(FakeApi()), "/configz", "admin", MASTERS)
+    shown = orjson.loads(body)["kubeletconfig"]
+    assert (status, shown["kind"], shown["evictionHard"]["memory.available"]) == (200, "KubeletConfiguration", "100Mi")
+
+
+async def test_what_runs() -> None:
+    of = app(FakeApi())
+    kubelet = of._kubelets[0]
+    kubelet.put(pod())
+    kubelet.workers["u1"].state = PodState((), [run()])
+    status, body = await ask(of, "/runningpods/", "admin", MASTERS)
+    (found,) = orjson.loads(body)["items"]
+    assert (status, found["metadata"]["name"]) == (200, "web")
+    assert found["spec"]["containers"] == [{"name": "web", "image": "busybox:1", "resources": {}}]
+    assert b'kubelet_running_containers{container_state="running"} 1' in (await ask(of, "/metrics", "admin", MASTERS))[1]
+
+
+def test_cadvisors_metrics() -> None:
+    lines = metrics.cadvisor([(pod(), run(), USAGE)]).decode().splitlines()
+    labels = 'container="web",id="web-0",image="busybox:1",name="web-0",namespace="default",pod="web"'
+    stamp = int(NOW * 1000)
+    assert f'container_cpu_usage_seconds_total{{{labels},cpu="total"}} 1.5 {stamp}' in lines
+    assert f"container_memory_rss{{{labels}}} 2048 {stamp}" in lines
+
+
+@story
+async def test_probes_are_counted_while_their_pod_is_there(told: Story) -> None:
+    await told.start()
+    found = await told.run(one(readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1}), seconds=3)
+    labels = f'container="web",namespace="default",pod="web",pod_uid="{found["metadata"]["uid"]}",probe_type="Readiness",result="failed"'
+    (count,) = [line.rpartition(" ")[2] for line in metrics.probed().decode().splitlines() if labels in line]
+    assert 2 <= int(count) <= 4
+    await told.delete()
+    assert labels not in metrics.probed().decode()

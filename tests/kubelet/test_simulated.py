@@ -131,7 +131,8 @@ async def test_a_pod_that_does_not_fit_is_rejected(told: Story) -> None:
     await told.start()
     found = await told.run(one(resources={"requests": {"cpu": "100"}}))
     assert (found["status"]["phase"], found["status"]["reason"]) == ("Failed", "OutOfcpu")
-    assert found["status"]["message"] == "Pod was rejected: Node didn't have enough resource: cpu, requested: 100000, used: 0, capacity: 32000"
+    message = found["status"]["message"]
+    assert message == "Pod was rejected: Node didn't have enough resource: cpu, requested: 100000, used: 0, capacity: 32000"
 
 
 @story

@@ -73,8 +73,10 @@ async def test_what_is_missing() -> None:
     with pytest.raises(Missing, match='secret "s" not found'):
         await payload.files(context(pod()), {"secret": {"secretName": "s"}})
     assert await payload.files(context(pod()), {"secret": {"secretName": "s", "optional": True}}) == {}
-    with pytest.raises(Missing, match="references non-existent config key: z"):
-        await payload.files(context(pod()), {"configMap": {"name": "cm", "items": [{"key": "z", "path": "z"}]}})
+    items = [{"key": "z", "path": "z"}]
+    with pytest.raises(Missing, match="configmap references non-existent config key: z"):
+        await payload.files(context(pod()), {"configMap": {"name": "cm", "items": items}})
+    assert await payload.files(context(pod()), {"configMap": {"name": "cm", "items": items, "optional": True}}) == {}
 
 
 async def test_volumes_of_a_pod(tmp_path: Path) -> None:
@@ -131,8 +133,12 @@ async def test_tokens_are_kept_for_most_of_their_life(monkeypatch: pytest.Monkey
 
 async def test_claims_lead_to_directories(tmp_path: Path) -> None:
     objects: dict[tuple[Resource, str], Object] = {
-        (PERSISTENT_VOLUME_CLAIMS, "c"): {"spec": {"volumeName": "v"}, "status": {"phase": "Bound"}},
-        (PERSISTENT_VOLUME_CLAIMS, "unbound"): {"spec": {}, "status": {"phase": "Pending"}},
+        (PERSISTENT_VOLUME_CLAIMS, "c"): {"metadata": {}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}},
+        (PERSISTENT_VOLUME_CLAIMS, "unbound"): {"metadata": {}, "spec": {}, "status": {"phase": "Pending"}},
+        (PERSISTENT_VOLUME_CLAIMS, "web-own"): {
+            "metadata": {"ownerReferences": [{"uid": "u1", "controller": True}]}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"},
+        },
+        (PERSISTENT_VOLUME_CLAIMS, "web-foreign"): {"metadata": {}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}},
         (PERSISTENT_VOLUMES, "v"): {"spec": {"hostPath": {"path": str(tmp_path / "data")}}},
     }
 
@@ -140,8 +146,15 @@ async def test_claims_lead_to_directories(tmp_path: Path) -> None:
         return objects.get((resource, name))
 
     where = payload.Context(pod(), find, token, Surroundings())
-    assert await claims.directory(where, "c") == tmp_path / "data"
+
+    def claimed(name: str) -> Object:
+        return {"name": "v", "persistentVolumeClaim": {"claimName": name}}
+
+    assert await claims.directory(where, claimed("c")) == tmp_path / "data"
+    assert await claims.directory(where, {"name": "own", "ephemeral": {}}) == tmp_path / "data"
     assert os.listdir(tmp_path) == ["data"]
     for name, message in (("none", 'persistentvolumeclaim "none" not found'), ("unbound", "PVC default/unbound is not bound")):
         with pytest.raises(Missing, match=message):
-            await claims.directory(where, name)
+            await claims.directory(where, claimed(name))
+    with pytest.raises(Missing, match=r"PVC default/web-foreign was not created for pod default/web \(pod is not owner\)"):
+        await claims.directory(where, {"name": "foreign", "ephemeral": {}})
