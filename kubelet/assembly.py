@@ -15,7 +15,7 @@ from kapi.http import server
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
 from kubelet.act import Means
-from kubelet.furnish import Furnish, Machine
+from kubelet.furnish import Furnish, Furnisher, Machine
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
 from kubelet.kubelet import Kubelet
@@ -52,7 +52,7 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
     address = str(ipaddress.ip_address("127.1.0.1") + index)  # a node of its own, and yet this machine: its server is reached there
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
     shared = Machine((address,), 0, node.allocatable)
-    means = Means(settings, runtime, simulated.Bare(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
+    means = Means(settings, runtime, Furnisher(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
     return Kubelet(client, means, node, shared)
 
 

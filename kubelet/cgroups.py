@@ -105,9 +105,3 @@ def pods(root: str) -> Iterable[tuple[str, str]]:
             for path in (base / middle).glob("pod*"):
                 seen[path.name[3:]] = "/" + str(path.relative_to(hierarchy))
     return seen.items()
-
-
-def remove_root(root: str) -> None:
-    """Remove the empty kubepods hierarchy; to be called when no pod is left."""
-    for middle in ("burstable", "besteffort", ""):
-        remove(f"{root.rstrip('/')}/kubepods/{middle}")

@@ -1,6 +1,6 @@
 """What a pod's sandbox and containers are given on this machine: directories, volumes, hosts file, environment, mounts, cgroup.
 
-Two implementations of Furnisher: Furnish, for real containers, and kubelet.simulated's, which gives nothing.
+Two implementations: Furnish, for real containers, and Furnisher itself, which gives nothing.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -42,52 +42,52 @@ class NotFurnished(Exception):
         self.failure = failure
 
 
-class Furnisher(Protocol):
+class Furnisher:
+    """What the rest of the kubelet asks for. This one gives nothing: simulated pods need nothing."""
+
     async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
         """Set up the pod's directories and volumes. Raises VolumeError."""
-        ...
 
-    def sandbox(self, pod: Object, attempt: int) -> Object: ...
+    def sandbox(self, pod: Object, attempt: int) -> Object:
+        """PodSandboxConfig. Raises ValueError."""
+        meta = pod["metadata"]
+        names = {"name": meta["name"], "namespace": meta["namespace"], "uid": pods.uid(pod), "attempt": attempt}
+        return {"metadata": names, "host_network": pods.host_network(pod)}
 
     async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
         """ContainerConfig. Raises NotFurnished."""
-        ...
+        return config.container(pod, spec, Inputs(image.id, attempt=attempt))
 
     def resources(self, pod: Object, spec: Object) -> Object:
         """The LinuxContainerResources of a container."""
-        ...
+        return {}
 
     def limit(self, pod: Object, *, grow: bool) -> None:
         """Bring the pod's cgroup to what the pod has; with `grow` only upwards. Raises OSError."""
-        ...
 
     def balance(self, kept: Iterable[Object]) -> None:
         """Weigh the QoS classes of the node's pods against each other. Raises OSError."""
-        ...
 
     def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
         """Keep a pod's resources for the kubelet after this one."""
-        ...
 
     def recall(self, uid: str) -> dict[str, Object]:
         """What was kept of them, if anything."""
-        ...
+        return {}
 
     def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
         """Which limit of its local storage the pod is over, or ""."""
-        ...
+        return ""
 
     def told(self, run: Container) -> Container:
         """An exited container with its termination message."""
-        ...
+        return run
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
         """Take away what the pod had; `logs` too."""
-        ...
 
     def sweep(self, keep: Iterable[str]) -> None:
         """Take away what pods left that are no more; found at start."""
-        ...
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Machine:
     """All Services; a live view."""
 
 
-class Furnish:
+class Furnish(Furnisher):
     """The Furnisher of real containers."""
 
     def __init__(self, settings: Settings, sources: Sources, tokens: Tokens, machine: Machine) -> None:

@@ -44,13 +44,6 @@ _CONDITIONS = {
     ),
     "Ready": ("True", ("KubeletReady", "kubelet is posting ready status"), ("KubeletNotReady", "")),
 }
-# type: (event when not fine, event when fine)
-_EVENTS = {
-    "MemoryPressure": ("NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
-    "DiskPressure": ("NodeHasDiskPressure", "NodeHasNoDiskPressure"),
-    "PIDPressure": ("NodeHasInsufficientPID", "NodeHasSufficientPID"),
-    "Ready": ("NodeNotReady", "NodeReady"),
-}
 _OPPOSITE = {"True": "False", "False": "True"}
 
 
@@ -162,7 +155,7 @@ class Node:
             type, value = condition["type"], condition["status"]
             if self._shown.get(type) != value:
                 self._shown[type] = value
-                reason = _EVENTS[type][value == _CONDITIONS[type][0]]
+                reason = condition["reason"].replace("Kubelet", "Node")
                 self.say("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     async def _register(self) -> None:
@@ -269,7 +262,6 @@ class Node:
             await self._pause()
             self.status.look.clear()
             await check()
-
 
     async def _pause(self) -> None:
         """Until the next look is due or asked for, or there is something to report."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol
 
 from kubelet import runtime
 from kubelet.runtime import Runtime, RuntimeFailure
@@ -28,7 +28,7 @@ class Listener(Protocol):
 class Pleg:
     """`known` says which pod a container or sandbox belongs to, `workers` are the pods by uid; `changed` hears of the stream's breaks."""
 
-    def __init__(self, runtime: Runtime, known: dict[str, str], workers: Mapping[str, Any], changed: Callable[[], None]) -> None:
+    def __init__(self, runtime: Runtime, known: dict[str, str], workers: Mapping[str, Listener], changed: Callable[[], None]) -> None:
         self._runtime, self._known, self._workers, self._changed = runtime, known, workers, changed
 
     async def run(self) -> None:

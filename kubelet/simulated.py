@@ -10,12 +10,12 @@ import ipaddress
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from kapi.objects import time
-from kubelet import images, machine, pods, runtime
+from kubelet import images, machine, runtime
 from kubelet.handlers import Said, Target
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
 
@@ -199,55 +199,6 @@ class SimulatedRuntime:
     async def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
-
-
-class Bare:
-    """The Furnisher of simulated pods: nothing but what the runtime reads."""
-
-    async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
-        return
-
-    def sandbox(self, pod: Object, attempt: int) -> Object:
-        meta = pod["metadata"]
-        names = {"name": meta["name"], "namespace": meta["namespace"], "uid": pods.uid(pod), "attempt": attempt}
-        return {"metadata": names, "host_network": pods.host_network(pod)}
-
-    async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
-        return {
-            "metadata": {"name": spec["name"], "attempt": attempt},
-            "image": {"image": image.id, "user_specified_image": spec.get("image", "")},
-            "command": spec.get("command") or [],
-            "args": spec.get("args") or [],
-            "labels": {runtime.POD_UID: pods.uid(pod)},
-            "annotations": {runtime.HASH: pods.container_hash(spec)},
-        }
-
-    def resources(self, pod: Object, spec: Object) -> Object:
-        return {}
-
-    def limit(self, pod: Object, *, grow: bool) -> None:
-        return
-
-    def balance(self, kept: Iterable[Object]) -> None:
-        return
-
-    def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
-        return
-
-    def recall(self, uid: str) -> dict[str, Object]:
-        return {}
-
-    def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
-        return ""
-
-    def told(self, run: Container) -> Container:
-        return run
-
-    def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
-        return
-
-    def sweep(self, keep: Iterable[str]) -> None:
-        return
 
 
 class Willing:

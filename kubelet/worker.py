@@ -320,13 +320,13 @@ class Worker:
             await self._delete(self.mirror)
         elif not self.gone:
             await self._delete(self.pod)
+        self._means.furnisher.tear_down(self.uid, self.pod, logs=True)
         for sandbox in self.state.sandboxes:
             await self._actor.remove(sandbox.id, sandbox=True)
         boxes = {s.id for s in self.state.sandboxes}
         for container in self.state.containers:
             if container.sandbox not in boxes:
                 await self._actor.remove(container.id, sandbox=False)
-        self._means.furnisher.tear_down(self.uid, self.pod, logs=True)
         self._means.puller.forget(self.pod["metadata"]["uid"])
         self.finished = True
 

@@ -54,7 +54,6 @@ def own_containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contain
     running.process.terminate()
     running.process.wait()
     containerd.forget_network(settings)
-    cgroups.remove_root(CGROUP)
     cgroups.remove(CGROUP)
     for point in mounts.below(settings.root):
         mounts.unmount(point)

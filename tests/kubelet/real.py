@@ -1,6 +1,7 @@
 """A kubelet with real containers against the fake API, and short ways to say what its pods are like."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import orjson
 
 from kapi.client import Client
 from kapi.objects.resource import EVENTS, PODS
-from kubelet import assembly, images
+from kubelet import assembly, images, inotify
 from kubelet.cri.client import Cri
+from kubelet.cri.messages import encode
+from kubelet.rpc.channel import Channel
 from kubelet.settings import Settings
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
@@ -17,6 +20,7 @@ from tests.kubelet.story import condition
 
 Object = dict[str, Any]
 CGROUP = "/kubelet-tests"
+SECONDS = 20.0
 FOREVER = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]
 
 
@@ -39,14 +43,21 @@ class Real:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def eventually(self, what: Any) -> None:
-        for _ in range(400):
-            if what():
-                return
-            await asyncio.sleep(0.025)
-        raise AssertionError("it never came to be")
+    async def told(self, message: str) -> None:
+        """Once an event has said so."""
+        async with asyncio.timeout(SECONDS):
+            while message not in self.messages():
+                self.api.changed.clear()
+                await self.api.changed.wait()
 
-    async def until(self, what: Any, name: str = "web", seconds: float = 20.0) -> Object:
+    async def said(self, what: Callable[[list[str]], bool], name: str = "web") -> None:
+        """Once `what` holds for the lines a container that runs has said."""
+        async with asyncio.timeout(SECONDS), inotify.watching(self._log_directory(name)) as written:
+            while not what(self.logs(name)):
+                written.clear()
+                await written.wait()
+
+    async def until(self, what: Any, name: str = "web", seconds: float = SECONDS) -> Object:
         """The pod, once `what(pod)` holds."""
         async with asyncio.timeout(seconds):
             while not what(found := self.api.get(PODS, f"default/{name}")):
@@ -59,6 +70,16 @@ class Real:
         made = pod(*containers, **{"terminationGracePeriodSeconds": 2, **spec})
         made["status"] = {}
         self.api.create(PODS, made)
+
+    def _log_directory(self, name: str) -> Path:
+        (found,) = Path(self.settings.pod_logs_dir).rglob(name)
+        return found
+
+    def limit(self, pod: Object, file: str, *below: str) -> int:
+        """A figure in the pod's cgroup or (`below`: its id) in a container's, e.g. limit(pod, "cpu/cpu.cfs_quota_us")."""
+        controller, _, name = file.partition("/")
+        group = next(Path(f"/sys/fs/cgroup/{controller}{CGROUP}/kubepods").rglob(f"pod{pod['metadata']['uid']}"))
+        return int(group.joinpath(*below, name).read_text())
 
     def logs(self, name: str = "web") -> list[str]:
         """What the container has said."""
@@ -81,15 +102,19 @@ class Real:
         return [p for p in (Path(self.settings.root_dir, "pods", uid), *groups) if p.exists()]
 
     async def cleared(self) -> None:
-        """No sandbox is left in the runtime."""
-        runtime = Cri(self.settings.container_runtime_endpoint)
-        for _ in range(400):
-            if not await runtime.sandboxes():
-                break
-            await asyncio.sleep(0.05)
-        else:
-            raise AssertionError("sandboxes are left")
-        await runtime.close()
+        """Once no sandbox is left in the runtime."""
+        runtime, channel = Cri(self.settings.container_runtime_endpoint), Channel(self.settings.container_runtime_endpoint)
+        request = encode("SubscribeRequest", {"filters": ['topic=="/containers/delete"']})
+        deletions = channel.stream("/containerd.services.events.v1.Events/Subscribe", request, (("containerd-namespace", "k8s.io"),))
+        async with asyncio.timeout(SECONDS):
+            next_one = asyncio.ensure_future(anext(deletions))
+            while await runtime.sandboxes():
+                await asyncio.wait((next_one,), timeout=1)  # one may have gone before we listened
+                if next_one.done():
+                    next_one = asyncio.ensure_future(anext(deletions))
+        next_one.cancel()
+        await asyncio.gather(next_one, return_exceptions=True)
+        await asyncio.gather(runtime.close(), channel.close())
 
     async def delete(self, name: str = "web") -> None:
         await self.client.delete(PODS, name, namespace="default")

@@ -32,7 +32,7 @@ async def test_a_pod_gets_its_volumes_environment_and_network(node: Real) -> Non
     security = {"runAsUser": 1000}
     await node.run(container(command=["sh", "-c", script], env=env, volumeMounts=mounted, securityContext=security), volumes=volumes)
     found = await node.until(ready)
-    await node.eventually(lambda: node.logs()[-1:] == ["1"])
+    await node.said(lambda lines: lines[-1:] == ["1"])
     lines = node.logs()
     assert lines[:4] == [f"{found['status']['podIP']} alpha <alpha>", "alpha", "secret", "1000"]
     assert "nameserver 10.96.0.10" in lines
@@ -106,7 +106,7 @@ async def test_what_ended_while_the_kubelet_was_away_is_found(node: Real) -> Non
     node.api.remove(PODS, found)
     await node.start()
     await node.cleared()
-    await node.eventually(lambda: not node.left(found["metadata"]["uid"]))
+    assert node.left(found["metadata"]["uid"]) == []
 
 
 async def test_probes_over_http_and_tcp(node: Real) -> None:
@@ -118,7 +118,7 @@ async def test_probes_over_http_and_tcp(node: Real) -> None:
     }
     await node.run(container(command=serve, ports=[{"name": "http", "containerPort": 8080}], **probes))
     await node.until(ready)
-    await node.eventually(lambda: "Liveness probe failed: HTTP probe failed with statuscode: 404" in node.messages())
+    await node.told("Liveness probe failed: HTTP probe failed with statuscode: 404")
 
 
 async def test_hooks(node: Real) -> None:
@@ -146,7 +146,7 @@ async def test_an_image_that_is_not_there(node: Real) -> None:
 
 async def test_a_missing_config_map_holds_the_pod(node: Real) -> None:
     await node.run(container(volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=[{"name": "v", "configMap": {"name": "late"}}])
-    await node.eventually(lambda: 'MountVolume.SetUp failed for volume "v" : configmap "late" not found' in node.messages())
+    await node.told('MountVolume.SetUp failed for volume "v" : configmap "late" not found')
     node.api.create(CONFIG_MAPS, {"metadata": {"name": "late", "namespace": "default"}, "data": {}})
     await node.until(ready)
 

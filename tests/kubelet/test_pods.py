@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from kapi.objects.resource import CONFIG_MAPS, PODS, SECRETS
-from kubelet import housekeeping, images
+from kubelet import cgroups, housekeeping, images
 from kubelet.pulling import FIRST_DELAY
-from tests.kubelet.real import Real, container, ready
+from tests.kubelet.real import CGROUP, Real, container, ready
 from tests.kubelet.registry import Registry, serving
-from tests.kubelet.story import state
+from tests.kubelet.story import condition, state
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 Object = dict[str, Any]
@@ -123,7 +123,7 @@ async def test_volumes_follow_their_objects(node: Real, monkeypatch: pytest.Monk
     await node.run(shell(script, volumeMounts=mount), volumes=[{"name": "cm", "configMap": {"name": "cm"}}])
     await node.until(ready)
     node.api.set(CONFIG_MAPS, made, data={"a": "new"})
-    await node.eventually(lambda: node.logs() == ["seen"])
+    await node.said(lambda lines: lines == ["seen"])
 
 
 async def test_the_downward_api_as_files_and_variables(node: Real) -> None:
@@ -171,6 +171,62 @@ async def test_security_contexts(node: Real, tmp_path: Path) -> None:
         "1234", "4321", "1", "5555", "written", "touch: /x: Read-only file system", "touch: /h/x: Read-only file system",
         "CapBnd:\t0000000000000000", "NoNewPrivs:\t1",
     ]  # fmt: skip
+
+
+QUOTA, SHARES, MEMORY = "cpu/cpu.cfs_quota_us", "cpu/cpu.shares", "memory/memory.limit_in_bytes"
+
+
+@pytest.mark.skipif(cgroups.unified(), reason="reads cgroup v1's files")
+async def test_a_container_is_resized_while_it_runs(node: Real) -> None:
+    def sized(cpu: str, memory: str) -> Object:
+        return container(resources={"requests": {"cpu": cpu, "memory": "16Mi"}, "limits": {"cpu": cpu, "memory": memory}})
+
+    await node.run(sized("100m", "32Mi"))
+    before = await node.until(ready)
+    id = state(before)["containerID"].partition("://")[2]
+    assert [node.limit(before, f, *at) for f in (QUOTA, SHARES, MEMORY) for at in ((), (id,))] == [10_000] * 2 + [102] * 2 + [32 << 20] * 2
+    meta = {**before["metadata"], "generation": 2}
+    node.api.set(PODS, before, metadata=meta, spec={**before["spec"], "containers": [sized("200m", "64Mi")]})
+    await node.stop()
+    await node.start()
+    found = await node.until(lambda p: state(p).get("resources", {}).get("limits") == {"cpu": "200m", "memory": "64Mi"} and ready(p))
+    assert (state(found)["containerID"], state(found)["restartCount"]) == (state(before)["containerID"], 0)
+    assert [node.limit(found, f, id) for f in (QUOTA, SHARES, MEMORY)] == [20_000, 204, 64 << 20]
+    await node.until(lambda p: not condition(p, "PodResizeInProgress"))
+    assert [node.limit(found, f) for f in (QUOTA, SHARES, MEMORY)] == [20_000, 204, 64 << 20]
+
+
+def weight(qos: str) -> int:
+    return int(Path(f"/sys/fs/cgroup/cpu{CGROUP}/kubepods", qos, "cpu.shares").read_text())
+
+
+@pytest.mark.skipif(cgroups.unified(), reason="reads cgroup v1's files")
+async def test_classes_weigh_what_they_asked_for(node: Real) -> None:
+    await node.run(container(resources={"requests": {"cpu": "500m"}}))
+    await node.until(ready)
+    assert [weight(name) for name in ("burstable", "besteffort")] == [512, 2]
+
+
+async def test_a_pod_over_its_storage_is_evicted(node: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "TICK", 0.1)
+    await node.stop()
+    await node.start()
+    script = "dd if=/dev/zero of=/v/big bs=1M count=3; sleep 1000"
+    volume = {"name": "v", "emptyDir": {"sizeLimit": "2Mi"}}
+    await node.run(shell(script, volumeMounts=[{"name": "v", "mountPath": "/v"}]), volumes=[volume])
+    found = await node.until(ended)
+    assert (found["status"]["reason"], found["status"]["phase"]) == ("Evicted", "Failed")
+    assert found["status"]["message"] == 'Usage of EmptyDir volume "v" exceeds the limit "2Mi". '
+    assert condition(found, "DisruptionTarget") == "True"
+
+
+async def test_an_unsafe_sysctl_is_refused(node: Real) -> None:
+    await node.run(container(), securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "10000"}]})
+    found = await node.until(ended)
+    assert found["status"]["reason"] == "SysctlForbidden"
+    safe = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]
+    await node.run(container(), name="safe", uid="u2", securityContext={"sysctls": safe})
+    await node.until(ready, "safe")
 
 
 async def test_root_is_refused_where_it_must_not_be(node: Real) -> None:
