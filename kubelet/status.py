@@ -15,6 +15,8 @@ from kubelet.runtime import Container
 Object = dict[str, Any]
 
 LOST = "The container could not be located when the pod was terminated"
+MESSAGES = 12 * 1024
+"""Bytes of all termination messages of a pod."""
 _PASSING = ("PodResizePending", "PodResizeInProgress")
 """Conditions that are there only while they hold."""
 _EPHEMERAL, _INIT = "ephemeralContainers", "initContainers"
@@ -50,6 +52,7 @@ def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
         statuses = [_container(pod, group, c, seen, facts, now) for c in pod["spec"].get(group) or ()]
         if statuses:
             out[target] = sorted(statuses, key=lambda s: s["name"]) if group == "containers" else statuses
+    _bound(out)
     out["phase"] = _phase(pod, out, seen)
     if seen.outcome is not None:
         out["reason"], out["message"] = seen.outcome.reason, seen.outcome.message
@@ -62,6 +65,14 @@ def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
     if generation := pod["metadata"].get("generation"):
         out["observedGeneration"] = generation
     return out
+
+
+def _bound(out: Object) -> None:
+    """A pod's termination messages share so many bytes."""
+    statuses = listed({"status": out})
+    for ended in (s[part].get("terminated") for s in statuses for part in ("state", "lastState")):
+        if ended and len(message := ended.get("message", "").encode()) > (most := MESSAGES // len(statuses)):
+            ended["message"] = message[:most].decode("utf-8", "ignore")
 
 
 def _addresses(pod: Object, old: Object, seen: Seen, facts: Facts) -> Object:

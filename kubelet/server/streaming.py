@@ -9,11 +9,14 @@ import contextlib
 import logging
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kapi.http import server, spdy, splicing, websocket
+from kapi.http import server, spdy, splicing
 from kapi.objects import errors
+
+if TYPE_CHECKING:
+    from kapi.http import websocket
 
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
@@ -87,14 +90,16 @@ async def remote_command(scope: Scope, url: str, streams: Sequence[int]) -> None
         await socket.close()
 
 
-async def _accepted(scope: Scope, protocols: Sequence[str]) -> websocket.WebSocket:
+async def _accepted(scope: Scope, protocols: Sequence[str]) -> "websocket.WebSocket":
+    from kapi.http import websocket  # 2 MB that a kubelet needs only once a client speaks WebSocket to it
+
     try:
         return await websocket.accept(scope, _take_over(scope), protocols)
     except websocket.NoWebSocket as why:
         raise errors.BadRequest(str(why)) from None
 
 
-async def _carry(socket: websocket.WebSocket, connection: spdy.Connection, streams: Sequence[int], group: asyncio.TaskGroup) -> None:
+async def _carry(socket: "websocket.WebSocket", connection: spdy.Connection, streams: Sequence[int], group: asyncio.TaskGroup) -> None:
     """Open the SPDY streams and carry everything over until the error stream has said how it ended."""
     failure = await connection.open({"streamType": "error"})
     opened = {channel: await connection.open({"streamType": _NAMES[channel]}) for channel in streams}
@@ -114,7 +119,7 @@ async def _carry(socket: websocket.WebSocket, connection: spdy.Connection, strea
             task.cancel()
 
 
-async def _inwards(socket: websocket.WebSocket, opened: dict[int, spdy.Stream]) -> None:
+async def _inwards(socket: "websocket.WebSocket", opened: dict[int, spdy.Stream]) -> None:
     """What the client sends: stdin, sizes of its terminal, and that a channel is closed (v5)."""
     async for message in socket.messages():
         if not message:
@@ -127,7 +132,7 @@ async def _inwards(socket: websocket.WebSocket, opened: dict[int, spdy.Stream]) 
                 await opened[channel].write(data)
 
 
-async def _outwards(socket: websocket.WebSocket, channel: int, stream: spdy.Stream) -> None:
+async def _outwards(socket: "websocket.WebSocket", channel: int, stream: spdy.Stream) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await stream.read():
             await socket.send(bytes([channel]) + data)
@@ -154,7 +159,7 @@ async def port_forward(scope: Scope, url: str, ports: Sequence[int]) -> None:
         await socket.close()
 
 
-async def _tunnel(socket: websocket.WebSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """SPDY's bytes, in messages on the client's side, bare on the runtime's."""
 
     async def inwards() -> None:
@@ -176,7 +181,7 @@ async def _tunnel(socket: websocket.WebSocket, reader: asyncio.StreamReader, wri
         writer.close()
 
 
-async def _port_channels(socket: websocket.WebSocket, connection: spdy.Connection, ports: Sequence[int]) -> None:
+async def _port_channels(socket: "websocket.WebSocket", connection: spdy.Connection, ports: Sequence[int]) -> None:
     """Two channels a port: data and errors; each begins with the port's number."""
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(connection.run())
@@ -197,7 +202,7 @@ async def _port_channels(socket: websocket.WebSocket, connection: spdy.Connectio
             task.cancel()
 
 
-async def _port_inwards(socket: websocket.WebSocket, data: dict[int, spdy.Stream]) -> None:
+async def _port_inwards(socket: "websocket.WebSocket", data: dict[int, spdy.Stream]) -> None:
     async for message in socket.messages():
         if message and message[0] in data and len(message) > 1:
             await data[message[0]].write(message[1:])

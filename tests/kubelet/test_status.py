@@ -170,3 +170,11 @@ def test_a_new_address_takes_the_old_one_away() -> None:
     change = status.patch(of, computed(of, what))
     assert change is not None
     assert change["status"]["podIPs"] == [{"ip": "10.0.0.9"}, {"$patch": "delete", "ip": "10.0.0.5"}]
+
+
+def test_termination_messages_share_their_room() -> None:
+    ended = [replace(run(name, EXITED), message="x" * 4096) for name in "abcd"]
+    statuses = computed(pod(*(one(name) for name in "abcd")), seen(*ended))["containerStatuses"]
+    assert [len(s["state"]["terminated"]["message"]) for s in statuses] == [3072] * 4
+    (alone,) = computed(pod(one("a")), seen(ended[0]))["containerStatuses"]
+    assert len(alone["state"]["terminated"]["message"]) == 4096
