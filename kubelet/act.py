@@ -13,11 +13,12 @@ from kapi.objects.resource import RUNTIME_CLASSES
 from kubelet import plan, pods
 from kubelet.furnish import Furnisher, NotFurnished
 from kubelet.handlers import Handlers, Target
-from kubelet.plan import Adjust, Backoff, Failure, Kill, Start
+from kubelet.plan import Adjust, Kill, Start
 from kubelet.probes import ports
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Runtime, RuntimeFailure
 from kubelet.settings import Settings
+from kubelet.sight import Backoff, Failure
 from kubelet.sources import Sources
 from kubelet.volumes.manager import VolumeError
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kapi.objects import placement, quantity
 from kubelet import pods
-from kubelet.plan import Failure
+from kubelet.sight import Failure
 
 Object = dict[str, Any]
 

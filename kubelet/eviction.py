@@ -11,9 +11,9 @@ from kubelet import machine, pods, signals
 from kubelet.admit import requested
 from kubelet.garbage import Images
 from kubelet.kubelet import Kubelet
-from kubelet.plan import Failure
 from kubelet.runtime import Usage
 from kubelet.settings import Settings
+from kubelet.sight import Failure
 from kubelet.signals import SIGNALS
 from kubelet.worker import Worker
 

@@ -20,9 +20,9 @@ from kubelet import cgroups, config, dns, environment, pods, resources, runtime,
 from kubelet.admit import requested
 from kubelet.config import Inputs
 from kubelet.environment import Missing, Surroundings
-from kubelet.plan import Failure
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings, pairs
+from kubelet.sight import Failure
 from kubelet.sources import Sources
 from kubelet.volumes import payload
 from kubelet.volumes.manager import VolumeError, Volumes

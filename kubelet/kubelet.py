@@ -12,9 +12,9 @@ from kubelet.act import Means
 from kubelet.admit import admit
 from kubelet.furnish import Machine
 from kubelet.node import Node
-from kubelet.plan import Failure
 from kubelet.pleg import Pleg
 from kubelet.runtime import RuntimeFailure
+from kubelet.sight import Failure
 from kubelet.worker import Worker
 
 Object = dict[str, Any]

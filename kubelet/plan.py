@@ -5,12 +5,13 @@ Rules: KEP-753 (sidecars), the pod lifecycle documentation, crash back-off 10 s 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kapi.objects import time
-from kubelet import pods, runtime
-from kubelet.runtime import Container, PodState, Sandbox
+from kubelet import pods, runtime, sight
+from kubelet.runtime import Container, Sandbox
+from kubelet.sight import Backoff, Seen, Verdict
 
 Object = dict[str, Any]
 
@@ -20,74 +21,6 @@ SHOWN = 5.0
 """Seconds a container that waits for its back-off is still shown as it ended."""
 SANDBOX, START, RESIZE = "sandbox", "start", "resize"
 DEADLINE = "Pod was active on the node longer than the specified deadline"
-
-
-class Failure(NamedTuple):
-    """Why a container (or the pod) is not what it should be, e.g. Failure("ErrImagePull", "...")."""
-
-    reason: str
-    message: str = ""
-
-
-class Resize(NamedTuple):
-    """How a pod's resize stands."""
-
-    refused: Failure | None = None
-    """Why it has not been granted."""
-    generation: int = 0
-    """Of the spec whose resources are being given to the containers; 0: none are."""
-    error: str = ""
-    """What went wrong with that."""
-
-
-_AT_REST = Resize()
-
-
-class Backoff(NamedTuple):
-    """A container that keeps failing: how long it waits, and the end of the run that made it wait."""
-
-    delay: float
-    at: float
-
-
-class Verdict(NamedTuple):
-    """What probes say of a running container; None: nothing yet."""
-
-    live: bool | None = None
-    ready: bool | None = None
-    started: bool | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is known of a pod beyond its spec."""
-
-    state: PodState = field(default_factory=PodState)
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """By container id."""
-    failures: Mapping[str, Failure] = field(default_factory=dict)
-    """Why the last try to start a container failed, by name."""
-    holds: Mapping[str, float] = field(default_factory=dict)
-    """Until when a container is not tried again after such a failure, by name."""
-    backoffs: Mapping[str, Backoff] = field(default_factory=dict)
-    """By container name."""
-    busy: Mapping[str, float] = field(default_factory=dict)
-    """What is being done: "sandbox", "start", or a container or sandbox id being stopped, with the grace it was given."""
-    outcome: Failure | None = None
-    """Set when the pod must end as Failed (evicted, deadline, rejected)."""
-    gone: bool = False
-    """The pod is no more in the API (or its manifest is gone)."""
-    hooking: frozenset[str] = frozenset()
-    """Ids of containers whose postStart hook has not ended."""
-    again: frozenset[str] = frozenset()
-    """Ids of containers that were stopped to be started again, whatever their exit code."""
-    grace: float | None = None
-    """Seconds the containers have to end, where it is not the pod's own affair."""
-    ending: float = 0.0
-    """When the pod's end began."""
-    given: Mapping[str, Object] = field(default_factory=dict)
-    """The resources running containers have, by id."""
-    resize: Resize = _AT_REST
 
 
 @dataclass(frozen=True)
@@ -169,7 +102,7 @@ def advance(old: Backoff | None, finished: float) -> Backoff:
 
 def plan(pod: Object, seen: Seen, now: float) -> Plan:
     """The next actions for the pod."""
-    if ending(pod, seen):
+    if sight.ending(pod, seen):
         return _teardown(pod, seen, now)
     deadline = _deadline(pod)
     if deadline and now >= deadline:
@@ -179,122 +112,17 @@ def plan(pod: Object, seen: Seen, now: float) -> Plan:
     return steps._replace(wake=min(wakes) if wakes else None)
 
 
-def ending(pod: Object, seen: Seen) -> bool:
-    """Whether the pod's containers are to be stopped for good."""
-    return seen.gone or pods.deleting(pod) or seen.outcome is not None or pods.terminal(pod) or finished(pod, seen)
-
-
 def _deadline(pod: Object) -> float:
     seconds = pod["spec"].get("activeDeadlineSeconds")
     started = (pod.get("status") or {}).get("startTime")
     return time.parse(started) + seconds if seconds is not None and started else 0.0
 
 
-def current(seen: Seen) -> Sandbox | None:
-    """The sandbox that is up, if any."""
-    newest = seen.state.sandboxes[0] if seen.state.sandboxes else None
-    if newest is None or not newest.ready or not (newest.ips or newest.host_network):
-        return None
-    return newest
-
-
-def latest(seen: Seen, name: str) -> Container | None:
-    return next((c for c in seen.state.containers if c.name == name), None)
-
-
-def in_sandbox(pod: Object, seen: Seen, name: str, sandbox: Sandbox | None) -> Container | None:
-    """The newest run of a container in the sandbox that is up, since all containers last started anew."""
-    found = latest(seen, name)
-    if found is None or sandbox is None or found.sandbox != sandbox.id or found.created < _renewed(pod, seen):
-        return None
-    return found
-
-
-def _ruling(container: Object, run: Container) -> str:
-    """The action of the first restart rule that an exit meets, e.g. 'Restart', or ""."""
-    for rule in container.get("restartPolicyRules") or ():
-        codes = rule.get("exitCodes") or {}
-        if (run.exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
-            return str(rule["action"])
-    return ""
-
-
-def _policy(pod: Object, container: Object) -> str:
-    return container.get("restartPolicy") or pods.restart_policy(pod)
-
-
-def restarts(pod: Object, container: Object, run: Container) -> bool:
-    """Whether a container that has ended is to be started again: a rule for its exit code goes before its policy."""
-    if _ruling(container, run):
-        return True
-    policy = _policy(pod, container)
-    return policy == "Always" or (policy == "OnFailure" and run.exit_code != 0)
-
-
-def _renewed(pod: Object, seen: Seen) -> float:
-    """When a container last ended in a way that has all containers start anew (RestartAllContainers); 0: never."""
-    ends = [run.finished for run in seen.state.containers if run.state == runtime.EXITED and _renews(pod, run)]
-    return max(ends, default=0.0)
-
-
-def _renews(pod: Object, run: Container) -> bool:
-    found = pods.find(pod, run.name)
-    return found is not None and _ruling(found[1], run) == "RestartAllContainers"
-
-
-def _done(pod: Object, container: Object, seen: Seen) -> bool:
-    """Whether a regular container has ended and will not be started again."""
-    run = latest(seen, container["name"])
-    if run is None or run.state != runtime.EXITED or run.id in seen.again or run.created < _renewed(pod, seen):
-        return False
-    return not restarts(pod, container, run)
-
-
-def finished(pod: Object, seen: Seen) -> bool:
-    """Whether the pod has run its course: every container done, or an init container failed for good."""
-    if all(_done(pod, c, seen) for c in pods.regulars(pod)):
-        return True
-    if any(latest(seen, c["name"]) for c in pods.regulars(pod)):
-        return False
-    return any(failed(pod, c, latest(seen, c["name"])) for c in pods.inits(pod) if not pods.is_sidecar(c))
-
-
-def failed(pod: Object, container: Object, run: Container | None) -> bool:
-    """Whether an init container has failed for good."""
-    return run is not None and run.state == runtime.EXITED and run.exit_code != 0 and not restarts(pod, container, run)
-
-
-def started(container: Object, run: Container, seen: Seen) -> bool:
-    """Whether a running container has come up: its postStart hook has ended and its startup probe has passed."""
-    if run.state != runtime.RUNNING or run.id in seen.hooking:
-        return False
-    return not container.get("startupProbe") or bool(seen.verdicts.get(run.id, Verdict()).started)
-
-
-def initialized(pod: Object, seen: Seen) -> bool:
-    """Whether the init containers are behind us in this sandbox."""
-    sandbox = current(seen)
-    if any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
-        return True
-    for container in pods.inits(pod):
-        run = in_sandbox(pod, seen, container["name"], sandbox)
-        if run is None:
-            return False
-        passed = started(container, run, seen) if pods.is_sidecar(container) else run.state == runtime.EXITED and not run.exit_code
-        if not passed:
-            return False
-    return True
-
-
-def _alive(seen: Seen) -> list[Container]:
-    return [c for c in seen.state.containers if c.state in (runtime.RUNNING, runtime.UNKNOWN)]
-
-
 def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
     """Containers first (sidecars last, in reverse order, with what is left of the grace), then the sandbox, then the end."""
     grace = max(pods.grace(pod) if seen.grace is None else seen.grace, MINIMUM_GRACE)
     sidecars = [c["name"] for c in pods.inits(pod) if pods.is_sidecar(c)]
-    alive = _alive(seen)
+    alive = sight.alive(seen)
     first = [c for c in alive if c.name not in sidecars]
     if not first and alive:
         last = max(alive, key=lambda c: sidecars.index(c.name))
@@ -312,17 +140,17 @@ def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
 
 
 def _sync(pod: Object, seen: Seen, now: float) -> Plan:
-    sandbox = current(seen)
+    sandbox = sight.current(seen)
     if sandbox is None:
         return _renew_sandbox(pod, seen)
-    renewed = _renewed(pod, seen)
-    if old := [c for c in _alive(seen) if c.created < renewed]:
+    since = sight.renewed(pod, seen)
+    if old := [c for c in sight.alive(seen) if c.created < since]:
         return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in old if c.id not in seen.busy])
     actions: list[Action] = [*_changed(pod, seen, sandbox), *_adjusted(pod, seen, sandbox), *_garbage(seen, sandbox)]
     wanted, waiting = _wanted(pod, seen, sandbox, now)
     if START not in seen.busy:
         actions += wanted
-    ends = [latest(seen, name) for name in waiting]
+    ends = [sight.latest(seen, name) for name in waiting]
     shown = [t for t in (run.finished + SHOWN for run in ends if run is not None) if t > now]
     return Plan(actions, min([*waiting.values(), *shown]) if waiting else None, waiting)
 
@@ -331,7 +159,7 @@ def _renew_sandbox(pod: Object, seen: Seen) -> Plan:
     """No sandbox is up: stop what is left of the old one, then run the next."""
     if SANDBOX in seen.busy:
         return Plan()
-    alive = [c for c in _alive(seen) if c.id not in seen.busy]
+    alive = [c for c in sight.alive(seen) if c.id not in seen.busy]
     if alive:
         return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in alive])
     if any(c.id in seen.busy for c in seen.state.containers):
@@ -344,11 +172,11 @@ def _changed(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
     """Running containers that must be replaced: another image, or probes that gave them up."""
     out: list[Action] = []
     for field_name, container in pods.all_containers(pod):
-        run = in_sandbox(pod, seen, container["name"], sandbox)
+        run = sight.in_sandbox(pod, seen, container["name"], sandbox)
         if run is None or run.state != runtime.RUNNING or run.id in seen.busy or field_name == "ephemeralContainers":
             continue
         name, verdict = container["name"], seen.verdicts.get(run.id, Verdict())
-        again = "" if _policy(pod, container) == "Never" else ", will be restarted"
+        again = "" if sight.policy(pod, container) == "Never" else ", will be restarted"
         if run.annotations.get(runtime.HASH, pods.container_hash(container)) != pods.container_hash(container):
             out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted", again=True))
         elif verdict.live is False:
@@ -378,7 +206,7 @@ def _adjusted(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
     """The next step of a resize."""
     if not seen.resize.generation or RESIZE in seen.busy:
         return []
-    runs = [(c, in_sandbox(pod, seen, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
+    runs = [(c, sight.in_sandbox(pod, seen, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
     short = [(c, run) for c, run in runs if run is not None and run.state == runtime.RUNNING and differing(c, run, seen)]
     due = [(run.id, run.name) for c, run in short if run.id not in seen.busy and not _restarted(c, differing(c, run, seen))]
     return [Adjust(due)] if due or not short else []
@@ -408,16 +236,16 @@ def _garbage(seen: Seen, sandbox: Sandbox) -> list[Action]:
 def _wanted(pod: Object, seen: Seen, sandbox: Sandbox, now: float) -> tuple[list[Action], dict[str, float]]:
     """Containers to start now, and those that wait for the end of their back-off."""
     names, complete = _wanted_inits(pod, seen, sandbox)
-    if complete or any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
+    if complete or any(sight.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
         for container in pods.regulars(pod):
-            run = in_sandbox(pod, seen, container["name"], sandbox)
-            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not _done(pod, container, seen)):
+            run = sight.in_sandbox(pod, seen, container["name"], sandbox)
+            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not sight.done(pod, container, seen)):
                 names.append(container["name"])
-    names += [c["name"] for c in pods.ephemerals(pod) if latest(seen, c["name"]) is None]
+    names += [c["name"] for c in pods.ephemerals(pod) if sight.latest(seen, c["name"]) is None]
     actions: list[Action] = []
     waiting: dict[str, float] = {}
     for name in names:
-        run = latest(seen, name)
+        run = sight.latest(seen, name)
         until = _held(seen, name, run)
         if until > now:
             waiting[name] = until
@@ -437,16 +265,16 @@ def _held(seen: Seen, name: str, run: Container | None) -> float:
 
 def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str], bool]:
     """Init containers to start now; and whether the regular ones may follow."""
-    begun = any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod))
+    begun = any(sight.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod))
     names: list[str] = []
     for container in pods.inits(pod):
-        run = in_sandbox(pod, seen, container["name"], sandbox)
+        run = sight.in_sandbox(pod, seen, container["name"], sandbox)
         if pods.is_sidecar(container):
             if run is None or run.state != runtime.RUNNING:
                 names.append(container["name"])
                 if not begun:
                     return names, False
-            elif not begun and not started(container, run, seen):
+            elif not begun and not sight.started(container, run, seen):
                 return names, False
         elif not begun:
             if run is not None and run.state == runtime.EXITED and run.exit_code == 0:

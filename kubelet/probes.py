@@ -9,8 +9,8 @@ from kapi.objects import time
 from kapi.objects.metrics import Family
 from kubelet import pods, runtime, status
 from kubelet.handlers import Handlers, Said, Target
-from kubelet.plan import Seen, Verdict
 from kubelet.runtime import Container
+from kubelet.sight import Seen, Verdict
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]

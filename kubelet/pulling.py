@@ -17,8 +17,8 @@ import orjson
 from kapi.objects import time
 from kapi.objects.resource import SECRETS
 from kubelet.environment import Lookup, data
-from kubelet.plan import Failure
 from kubelet.runtime import Config, Image, Runtime, RuntimeFailure
+from kubelet.sight import Failure
 
 Object = dict[str, Any]
 Say = Callable[[str, str, str], None]

@@ -11,7 +11,7 @@ import orjson
 
 from kubelet import admit, pods
 from kubelet.admit import Place
-from kubelet.plan import Failure
+from kubelet.sight import Failure
 
 Object = dict[str, Any]
 Allotment = Mapping[str, Object]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kubelet import pods
-from kubelet.plan import Failure
+from kubelet.sight import Failure
 
 Object = dict[str, Any]
 

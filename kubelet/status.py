@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kapi.objects import time
-from kubelet import plan, pods, runtime
-from kubelet.plan import Seen, Verdict
+from kubelet import plan, pods, runtime, sight
 from kubelet.runtime import Container
+from kubelet.sight import Seen, Verdict
 
 Object = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _addresses(pod: Object, old: Object, seen: Seen, facts: Facts) -> Object:
     if facts.host_ips:
         out["hostIP"] = facts.host_ips[0]
         out["hostIPs"] = [{"ip": ip} for ip in facts.host_ips]
-    sandbox = plan.current(seen)
+    sandbox = sight.current(seen)
     if pods.host_network(pod):
         ips: Sequence[str] = facts.host_ips if sandbox or old.get("podIP") else ()
     else:
@@ -118,7 +118,7 @@ def _absent(pod: Object, group: str, container: Object, seen: Seen) -> Object:
     """A container the runtime has not: not started yet, or lost."""
     previous = _previous(pod, group, container["name"])
     if previous is not None and ("running" in previous["state"] or "terminated" in previous["state"]):
-        if plan.ending(pod, seen) and "running" in previous["state"]:
+        if sight.ending(pod, seen) and "running" in previous["state"]:
             gone = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": LOST, "startedAt": None, "finishedAt": None}
             return {"state": {"terminated": gone}, "restartCount": previous.get("restartCount", 0)}
         if "terminated" in previous["state"]:
@@ -126,7 +126,7 @@ def _absent(pod: Object, group: str, container: Object, seen: Seen) -> Object:
             return {k: previous[k] for k in kept if k in previous}
     if failing := _failing(seen, container["name"]):
         return {"state": {"waiting": failing}}
-    blocked = bool(pods.inits(pod)) and (group == _INIT or not plan.initialized(pod, seen))
+    blocked = bool(pods.inits(pod)) and (group == _INIT or not sight.initialized(pod, seen))
     return {"state": {"waiting": {"reason": "PodInitializing" if blocked else "ContainerCreating"}}}
 
 
@@ -146,7 +146,7 @@ def _running(pod: Object, group: str, container: Object, run: Container, seen: S
     out: Object = {"state": {"running": {"startedAt": time.stamp(run.started)}}}
     if group == _EPHEMERAL:
         return out | _furnished(container, run, seen)
-    started = plan.started(container, run, seen)
+    started = sight.started(container, run, seen)
     ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
     if group == _INIT and not pods.is_sidecar(container):
         ready = False
@@ -194,7 +194,7 @@ def _ended(pod: Object, group: str, container: Object, run: Container, seen: See
     looping = name in facts.waiting and name in seen.backoffs and now - run.finished >= plan.SHOWN
     if looping and (waiting is None or waiting["reason"] == "RunContainerError"):
         waiting = _crashing(pod, name, seen)
-    if waiting is not None and not plan.ending(pod, seen):
+    if waiting is not None and not sight.ending(pod, seen):
         out |= {"state": {"waiting": waiting}, "lastState": ended}
     return out
 
@@ -216,7 +216,7 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
         return pods.phase(pod)
     if seen.outcome is not None:
         return "Failed"
-    begun = any(plan.latest(seen, c["name"]) for c in pods.regulars(pod))
+    begun = any(sight.latest(seen, c["name"]) for c in pods.regulars(pod))
     pending, failed = _init_counts(pod, status, seen)
     if failed:
         return "Failed"
@@ -226,7 +226,7 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
     if any("waiting" in s and not s["last"] for s in states):
         return "Pending"
     ends = [s["terminated"] for s in states if "terminated" in s]
-    if len(ends) < len(states) or any(c.state == runtime.RUNNING for c in seen.state.containers) or not plan.ending(pod, seen):
+    if len(ends) < len(states) or any(c.state == runtime.RUNNING for c in seen.state.containers) or not sight.ending(pod, seen):
         return "Running"
     return "Failed" if any(e["exitCode"] for e in ends) else "Succeeded"
 
@@ -239,7 +239,7 @@ def _init_counts(pod: Object, status: Object, seen: Seen) -> tuple[bool, bool]:
         if pods.is_sidecar(container):
             pending = pending or not state.get("started")
         elif ended is None or ended["exitCode"]:
-            if plan.failed(pod, container, plan.latest(seen, container["name"])):
+            if sight.failed(pod, container, sight.latest(seen, container["name"])):
                 return True, True
             pending = True
     return pending, False
@@ -248,7 +248,7 @@ def _init_counts(pod: Object, status: Object, seen: Seen) -> tuple[bool, bool]:
 def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Object]:
     phase = status["phase"]
     known = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
-    up = plan.current(seen) is not None
+    up = sight.current(seen) is not None
     containers = _containers_ready(pod, status, phase)
     found = {
         "PodReadyToStartContainers": ("True" if up else "False", "", ""),
@@ -291,7 +291,7 @@ def _resize(seen: Seen) -> dict[str, tuple[str, str, str]]:
 def _initialized(pod: Object, status: Object, phase: str, seen: Seen) -> tuple[str, str, str]:
     if phase == "Succeeded":
         return "True", "PodCompleted", ""
-    if any(plan.latest(seen, c["name"]) for c in pods.regulars(pod)):
+    if any(sight.latest(seen, c["name"]) for c in pods.regulars(pod)):
         return "True", "", ""
     short = []
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):

@@ -12,11 +12,12 @@ from typing import Any
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import PODS
-from kubelet import plan, pods, resizing, runtime, status
+from kubelet import plan, pods, resizing, runtime, sight, status
 from kubelet.act import Actor, Means, Memory
-from kubelet.plan import RESIZE, SANDBOX, START, Adjust, Failure, Finish, Kill, Plan, Remove, Resize, RunSandbox, Seen, Start, StopSandbox
+from kubelet.plan import RESIZE, SANDBOX, START, Adjust, Finish, Kill, Plan, Remove, RunSandbox, Start, StopSandbox
 from kubelet.probes import Probes
 from kubelet.runtime import PodState, RuntimeFailure
+from kubelet.sight import Failure, Resize, Seen
 from kubelet.status import Facts
 
 Object = dict[str, Any]
@@ -54,6 +55,8 @@ class Worker:
         self._awake = asyncio.Event()
         self._dirty = True
         self._exits: dict[str, int] = {}
+        self._ids: set[str] = set()
+        """What the runtime has of the pod."""
         self._released = False
         self.finished = False
         self._due: Object | None = None
@@ -165,11 +168,11 @@ class Worker:
         pod, now = self._current(), time.now()
         seen = self._seen()
         steps = plan.plan(pod, seen, now)
-        if plan.ending(pod, seen):
+        if sight.ending(pod, seen):
             self._ending = self._ending or now
             if START in self._tasks:
                 self._tasks[START].cancel()
-        sandbox = plan.current(seen)
+        sandbox = sight.current(seen)
         ips = self._ips(pod, seen)
         self.probes.sync(pod, seen, ips[0] if ips else "")
         seen = self._seen()
@@ -222,8 +225,13 @@ class Worker:
             self._dirty = True
             raise
         self.state = state._replace(containers=[self._means.furnisher.told(c) for c in state.containers])
-        for id in (*(s.id for s in state.sandboxes), *(c.id for c in state.containers)):
-            self._known[id] = self.uid
+        ids = {s.id for s in state.sandboxes} | {c.id for c in state.containers}
+        self._known |= dict.fromkeys(ids, self.uid)
+        for id in self._ids - ids:
+            self._known.pop(id, None)
+            self.memory.given.pop(id, None)
+            self.memory.again.discard(id)
+        self._ids = ids
         live = {c.id for c in state.containers if c.state == runtime.RUNNING} | {s.id for s in state.sandboxes if s.ready}
         self._exits = {id: tries - 1 for id, tries in self._exits.items() if id in live and tries > 0}
 
@@ -248,7 +256,7 @@ class Worker:
         return known | self.memory.given
 
     def _ips(self, pod: Object, seen: Seen) -> tuple[str, ...]:
-        sandbox = plan.current(seen)
+        sandbox = sight.current(seen)
         if sandbox is None:
             return ()
         return tuple(self._facts().host_ips) if pods.host_network(pod) else tuple(sandbox.ips)

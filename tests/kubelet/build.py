@@ -3,8 +3,8 @@
 from typing import Any
 
 from kubelet import pods, runtime
-from kubelet.plan import Seen
 from kubelet.runtime import Container, PodState, Sandbox
+from kubelet.sight import Seen
 
 Object = dict[str, Any]
 NOW = 1_800_000_000.0

@@ -11,9 +11,9 @@ from kapi.objects import time
 from kubelet import assembly, machine, runtime, scratch, signals
 from kubelet.eviction import Eviction
 from kubelet.garbage import Images, Logs
-from kubelet.plan import Failure
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings
+from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod

@@ -6,8 +6,8 @@ import pytest
 
 from kubelet import admit, config, dns, pods, resources, security
 from kubelet.dns import Resolver
-from kubelet.plan import Failure
 from kubelet.settings import Settings
+from kubelet.sight import Failure
 from tests.kubelet.build import one, pod
 
 Object = dict[str, Any]

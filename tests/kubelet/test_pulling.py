@@ -9,9 +9,9 @@ import pytest
 from kapi.objects import time
 from kapi.objects.resource import Resource
 from kubelet import pulling
-from kubelet.plan import Failure
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Config, Image, RuntimeFailure
+from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.kubelet.build import one, pod
 

@@ -7,7 +7,7 @@ import pytest
 
 from kapi.objects import time
 from kubelet import runtime, status
-from kubelet.plan import Backoff, Failure, Verdict
+from kubelet.sight import Backoff, Failure, Verdict
 from kubelet.status import Facts
 from tests.kubelet.build import NOW, deleted, one, pod, run, sandbox, seen
 
