@@ -30,22 +30,21 @@ def architecture() -> str:
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def _layer(files: Mapping[str, bytes], links: Mapping[str, str], directories: Sequence[str]) -> bytes:
-    out = io.BytesIO()
+def _tar(files: Mapping[str, bytes], links: Mapping[str, str] | None = None, directories: Sequence[str] = ()) -> bytes:
+    out, entries = io.BytesIO(), [(_entry(name, tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755), b"") for name in directories]
+    entries += [(_entry(name, mode=0o755 if name.startswith(("bin/", "pause")) else 0o644), data) for name, data in files.items()]
+    entries += [(_entry(name, tarfile.SYMTYPE, target=target), b"") for name, target in (links or {}).items()]
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for name in directories:
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-            tar.addfile(entry)
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), 0o755 if name.startswith(("bin/", "pause")) else 0o644
+        for entry, data in entries:
+            entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-        for name, target in links.items():
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname = tarfile.SYMTYPE, target
-            tar.addfile(entry)
     return out.getvalue()
+
+
+def _entry(name: str, type: bytes = tarfile.REGTYPE, mode: int = 0o644, target: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.linkname = type, mode, target
+    return entry
 
 
 def build(
@@ -64,7 +63,7 @@ def build(
         blobs[digest] = data
         return {"mediaType": f"application/vnd.oci.image.{media}", "digest": f"sha256:{digest}", "size": len(data)}
 
-    layer = _layer(files, links or {}, directories)
+    layer = _tar(files, links, directories)
     about = {
         "created": _EPOCH,
         "architecture": architecture(),
@@ -79,19 +78,8 @@ def build(
     top = add(json.dumps(manifest).encode(), "manifest.v1+json")
     top["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
     index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [top]}
-    return _archive(blobs, index)
-
-
-def _archive(blobs: Mapping[str, bytes], index: object) -> bytes:
-    out = io.BytesIO()
     content = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": json.dumps(index).encode()}
-    content |= {f"blobs/sha256/{digest}": data for digest, data in blobs.items()}
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for path, data in content.items():
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(data), 0o644
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
+    return _tar(content | {f"blobs/sha256/{digest}": data for digest, data in blobs.items()})
 
 
 def _program(name: str, package: str) -> bytes:
