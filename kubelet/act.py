@@ -99,6 +99,9 @@ class Actor:
         except VolumeError as error:
             self.say(pod, "", WARNING, "FailedMount", str(error))
             self._memory.held = time.now() + RETRY / 5
+        except OSError as error:
+            self.say(pod, "", WARNING, "FailedCreatePodContainer", f"unable to ensure pod container exists: {error}")
+            self._memory.held = time.now() + RETRY / 2
         except (RuntimeFailure, ValueError) as error:
             what = "create pod sandbox" if isinstance(error, RuntimeFailure) else f'generate sandbox config for pod "{pods.full_name(pod)}"'
             self.say(pod, "", WARNING, "FailedCreatePodSandBox", f"Failed to {what}: {error}")

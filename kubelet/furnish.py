@@ -4,6 +4,7 @@ Two implementations: Furnish, for real containers, and Furnisher itself, which g
 """
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -30,6 +31,7 @@ from kubelet.volumes.tokens import Tokens
 
 Object = dict[str, Any]
 
+log = logging.getLogger(__name__)
 _ALLOTMENT = "allotment.json"
 MAX_MESSAGE, MAX_LOG_MESSAGE, MAX_LOG_LINES = 4096, 2048, 80
 
@@ -212,8 +214,11 @@ class Furnish(Furnisher):
         cgroups.make(f"{root}/besteffort", {"shares": resources.shares(0)})
 
     def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
-        self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
-        (self._settings.pod_dir(uid) / _ALLOTMENT).write_bytes(orjson.dumps(allotment))
+        try:
+            self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
+            (self._settings.pod_dir(uid) / _ALLOTMENT).write_bytes(orjson.dumps(allotment))
+        except OSError as error:
+            log.warning("%s: its resources cannot be noted: %s", uid, error)
 
     def recall(self, uid: str) -> dict[str, Object]:
         try:

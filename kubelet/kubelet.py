@@ -77,7 +77,11 @@ class Kubelet:
             self._balance()
 
     def _balance(self) -> None:
-        self.means.furnisher.balance(w.allotted for w in self.workers.values() if not w.gone and not pods.terminal(w.pod))
+        """Weigh the pods' classes anew; a cgroup that cannot be written costs no pod its life."""
+        try:
+            self.means.furnisher.balance(w.allotted for w in self.workers.values() if not w.gone and not pods.terminal(w.pod))
+        except OSError as error:
+            log.warning("cgroups of the QoS classes: %s", error)
 
     def drop(self, pod: Object) -> None:
         """A pod that is no more in the API."""

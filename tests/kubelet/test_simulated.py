@@ -1,17 +1,20 @@
 """Pods on simulated nodes, from their creation to their end: the whole kubelet but containers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import pytest
 
 from kapi.objects.resource import LEASES, NODES, PODS
 from kubelet import plan
+from kubelet.furnish import Furnisher
 from kubelet.runtime import Change, RuntimeFailure
 from kubelet.simulated import SimulatedRuntime, fate
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
 from tests.moments import later
+
+Object = dict[str, Any]
 
 
 @pytest.mark.parametrize(
@@ -191,3 +194,24 @@ async def test_a_fault_costs_its_pod_a_second(told: Story) -> None:
         found = await told.run(seconds=3)
     assert "phase" not in found["status"]
     assert (await told.later(2))["status"]["phase"] == "Running"
+
+
+@story
+async def test_cgroups_that_cannot_be_written_cost_a_pod_its_start_not_the_node(told: Story) -> None:
+    refusals = [OSError("no cgroups")]
+
+    async def prepare(self: Furnisher, pod: Object, ips: Sequence[str]) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    def balance(self: Furnisher, kept: Iterable[Object]) -> None:
+        raise OSError("no weights")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Furnisher, "prepare", prepare)
+        patch.setattr(Furnisher, "balance", balance)
+        await told.start()
+        found = await told.run()
+        assert found["status"]["phase"] == "Pending"
+        assert told.events("FailedCreatePodContainer") == ["unable to ensure pod container exists: no cgroups"]
+        assert condition(await told.later(6), "Ready") == "True"
