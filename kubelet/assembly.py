@@ -32,7 +32,7 @@ Object = dict[str, Any]
 
 def real(settings: Settings, client: Client, recorder: Recorder, services: Informer) -> Kubelet:
     """The kubelet of this machine."""
-    from kubelet.cri.client import Cri  # gRPC: 20 MB that simulated nodes do not need
+    from kubelet.cri.client import Cri  # gRPC: 15 MB that simulated nodes do not need
 
     runtime = Cri(settings.container_runtime_endpoint)
     known = machine.facts(settings.root_dir)

@@ -132,28 +132,30 @@ class RealHandlers:
         return self._tls
 
     async def _grpc(self, handler: Object, target: Target, seconds: float) -> Said:
-        import grpc  # 20 MB that a simulated node does not need
+        from kubelet.cri.channel import Channel  # loads gRPC: only where there are containers
 
-        service, address = (handler.get("service") or "").encode(), f"{target.address}:{handler['port']}"
-        request = b"\x0a" + bytes([len(service)]) + service if service else b""
+        address = f"{target.address}:{handler['port']}"
+        channel, names = Channel(address), ("HealthCheckRequest", "HealthCheckResponse")
         try:
-            async with grpc.aio.insecure_channel(address) as channel:
-                answer = await channel.unary_unary("/grpc.health.v1.Health/Check")(request, timeout=seconds)
-        except grpc.aio.AioRpcError as error:
-            return Said(False, _refused(error.code().name, error.details() or "", address, seconds))
-        state = answer[1] if len(answer) > 1 else 0
-        return Said(state == 1, "" if state == 1 else f'service unhealthy (responded with "{_SERVING[min(state, 3)]}")')
+            answer = await channel.call("/grpc.health.v1.Health/Check", *names, seconds, service=handler.get("service"))
+        except RuntimeFailure as error:
+            return Said(False, _refused(error, address, seconds))
+        finally:
+            await channel.close()
+        healthy = answer.status == 1
+        return Said(healthy, "" if healthy else f'service unhealthy (responded with "{_SERVING[min(answer.status, 3)]}")')
 
 
-def _refused(code: str, details: str, address: str, seconds: float) -> str:
-    """A failed health call as stock words it; `code` is gRPC's, e.g. NOT_FOUND."""
-    if code == "UNAVAILABLE":
-        return f'timeout: failed to connect service "{address}" within {seconds:.0f}s: context deadline exceeded'
-    if code == "DEADLINE_EXCEEDED":
-        return f"timeout: health rpc did not complete within {seconds:.0f}s"
-    if code == "UNIMPLEMENTED":
-        return f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {details}"
-    return f"error: health rpc probe failed: rpc error: code = {code.title().replace('_', '')} desc = {details}"
+def _refused(error: RuntimeFailure, address: str, seconds: float) -> str:
+    """A failed health call as stock words it."""
+    match error.code:
+        case "Unavailable":
+            return f'timeout: failed to connect service "{address}" within {seconds:.0f}s: context deadline exceeded'
+        case "DeadlineExceeded":
+            return f"timeout: health rpc did not complete within {seconds:.0f}s"
+        case "Unimplemented":
+            return f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {error.description}"
+    return f"error: health rpc probe failed: {error}"
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, str]:

@@ -7,11 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import grpc
-
 from kubelet import runtime
 from kubelet.cri import convert, events
-from kubelet.cri.messages import MESSAGES
+from kubelet.cri.channel import Channel
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
 
 _RUNTIME, _IMAGES = "/runtime.v1.RuntimeService/", "/runtime.v1.ImageService/"
@@ -43,44 +41,19 @@ _CALLS = {
     "RemoveImage": (_IMAGES, "ImageRequest", "Nothing"),
     "ImageFsInfo": (_IMAGES, "ImageFsInfoRequest", "ImageFsInfoResponse"),
 }
-_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 << 20),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.enable_http_proxy", 0),
-)
 _QUICK, _SLOW, _PULL = 120.0, 240.0, 3600.0
 """Seconds a call may take: look-ups, making a sandbox, pulling an image."""
-
-
-def failure(error: grpc.aio.AioRpcError) -> RuntimeFailure:
-    """NOT_FOUND -> 'NotFound', as Go prints codes."""
-    name = error.code().name.title().replace("_", "")
-    return RuntimeFailure(name, error.details() or "")
 
 
 class Cri:
     """A Runtime on a CRI socket, e.g. Cri("unix:///run/containerd/containerd.sock")."""
 
     def __init__(self, endpoint: str) -> None:
-        self.endpoint = endpoint
-        self._channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
-        self._calls = {
-            name: self._channel.unary_unary(
-                service + name,
-                request_serializer=MESSAGES[request].SerializeToString,
-                response_deserializer=MESSAGES[response].FromString,
-            )
-            for name, (service, request, response) in _CALLS.items()
-        }
+        self._channel = Channel(endpoint)
 
     async def _call(self, name: str, seconds: float = _QUICK, /, **fields: Any) -> Any:
-        message = MESSAGES[_CALLS[name][1]](**fields)
-        try:
-            return await self._calls[name](message, timeout=seconds)
-        except grpc.aio.AioRpcError as error:
-            raise failure(error) from None
+        service, request, response = _CALLS[name]
+        return await self._channel.call(service + name, request, response, seconds, **fields)
 
     async def close(self) -> None:
         await self._channel.close()
@@ -115,22 +88,21 @@ class Cri:
         )
 
     async def _sandbox(self, id: str) -> Sandbox | None:
-        try:
-            answer = await self._call("PodSandboxStatus", pod_sandbox_id=id)
-        except RuntimeFailure as error:
-            if error.code == "NotFound":
-                return None
-            raise
-        return convert.sandbox_status(answer.status)
+        status = await self._status("PodSandboxStatus", pod_sandbox_id=id)
+        return convert.sandbox_status(status) if status is not None else None
 
     async def _container(self, id: str, sandbox: str) -> Container | None:
+        status = await self._status("ContainerStatus", container_id=id)
+        return convert.container_status(status, sandbox) if status is not None else None
+
+    async def _status(self, name: str, /, **which: str) -> Any:
+        """None of what is gone."""
         try:
-            answer = await self._call("ContainerStatus", container_id=id)
+            return (await self._call(name, **which)).status
         except RuntimeFailure as error:
-            if error.code == "NotFound":
-                return None
-            raise
-        return convert.container_status(answer.status, sandbox)
+            if error.code != "NotFound":
+                raise
+            return None
 
     async def run_sandbox(self, config: Config, handler: str = "") -> str:
         answer = await self._call("RunPodSandbox", _SLOW, config=config, runtime_handler=handler)

@@ -5,43 +5,34 @@ asked for CRI's GetContainerEvents. With neither, `stream` raises RuntimeFailure
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
 
-import grpc
-
+from kubelet.cri.channel import Channel
 from kubelet.cri.messages import MESSAGES
 from kubelet.runtime import Change, RuntimeFailure
 
 _NAMESPACE = "k8s.io"
-_FILTERS = ['topic=="/tasks/exit"', 'topic=="/tasks/oom"']
+_FILTERS = ('topic=="/tasks/exit"', 'topic=="/tasks/oom"')
 _STOPPED, _DELETED = 2, 3
 
 
-async def stream(channel: Any) -> AsyncIterator[Change]:
+async def stream(channel: Channel) -> AsyncIterator[Change]:
     """Yields an empty Change when it begins to listen, then one per exit."""
     try:
         async for change in _containerd(channel):
             yield change
-    except grpc.aio.AioRpcError as error:
-        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-            raise RuntimeFailure(error.code().name.title().replace("_", ""), error.details() or "") from None
+    except RuntimeFailure as error:
+        if error.code != "Unimplemented":
+            raise
     else:
         return
-    try:
-        async for change in _cri(channel):
-            yield change
-    except grpc.aio.AioRpcError as error:
-        raise RuntimeFailure(error.code().name.title().replace("_", ""), error.details() or "") from None
+    async for change in _cri(channel):
+        yield change
 
 
-async def _containerd(channel: Any) -> AsyncIterator[Change]:
-    call = channel.unary_stream(
-        "/containerd.services.events.v1.Events/Subscribe",
-        request_serializer=MESSAGES["SubscribeRequest"].SerializeToString,
-        response_deserializer=MESSAGES["Envelope"].FromString,
-    )(MESSAGES["SubscribeRequest"](filters=_FILTERS), metadata=(("containerd-namespace", _NAMESPACE),))
+async def _containerd(channel: Channel) -> AsyncIterator[Change]:
     yield Change("")
-    async for envelope in call:
+    method = "/containerd.services.events.v1.Events/Subscribe"
+    async for envelope in channel.stream(method, "SubscribeRequest", "Envelope", _NAMESPACE, filters=_FILTERS):
         if envelope.namespace != _NAMESPACE:
             continue
         exit = MESSAGES["TaskExit"].FromString(envelope.event.value)
@@ -51,13 +42,8 @@ async def _containerd(channel: Any) -> AsyncIterator[Change]:
             yield Change(exit.container_id)
 
 
-async def _cri(channel: Any) -> AsyncIterator[Change]:
-    call = channel.unary_stream(
-        "/runtime.v1.RuntimeService/GetContainerEvents",
-        request_serializer=MESSAGES["GetEventsRequest"].SerializeToString,
-        response_deserializer=MESSAGES["ContainerEventResponse"].FromString,
-    )(MESSAGES["GetEventsRequest"]())
+async def _cri(channel: Channel) -> AsyncIterator[Change]:
     yield Change("")
-    async for event in call:
+    async for event in channel.stream("/runtime.v1.RuntimeService/GetContainerEvents", "GetEventsRequest", "ContainerEventResponse"):
         if event.container_event_type in (_STOPPED, _DELETED):
             yield Change(event.container_id)

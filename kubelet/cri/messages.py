@@ -1,4 +1,4 @@
-"""The messages of CRI v1 (and of containerd's event stream) that the kubelet uses, built from a table when imported.
+"""The messages of CRI v1 (and of containerd's events and gRPC's health checks) that the kubelet uses, built from a table when imported.
 
 A line is a message; a word is a field `name=number[:type]`: string where no type is named, `*` before a repeated type, `map` for
 string to string. Enumerations travel as int32. Names and numbers are those of the public protocol (runtime.v1, containerd 1.x).
@@ -105,6 +105,8 @@ Nothing
 SubscribeRequest filters=1:*string
 AnyEvent type_url=1 value=2:bytes
 Envelope namespace=2 topic=3 event=4:AnyEvent
+HealthCheckRequest service=1
+HealthCheckResponse status=1:int32
 TaskExit container_id=1 id=2 pid=3:uint32 exit_status=4:uint32
 """
 

@@ -10,9 +10,8 @@ import orjson
 from kapi.client import Client
 from kapi.objects.resource import EVENTS, PODS
 from kubelet import assembly, images, inotify
+from kubelet.cri.channel import Channel
 from kubelet.cri.client import Cri
-from kubelet.cri.messages import encode
-from kubelet.rpc.channel import Channel
 from kubelet.settings import Settings
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
@@ -104,8 +103,8 @@ class Real:
     async def cleared(self) -> None:
         """Once no sandbox is left in the runtime."""
         runtime, channel = Cri(self.settings.container_runtime_endpoint), Channel(self.settings.container_runtime_endpoint)
-        request = encode("SubscribeRequest", {"filters": ['topic=="/containers/delete"']})
-        deletions = channel.stream("/containerd.services.events.v1.Events/Subscribe", request, (("containerd-namespace", "k8s.io"),))
+        method = "/containerd.services.events.v1.Events/Subscribe"
+        deletions = channel.stream(method, "SubscribeRequest", "Envelope", "k8s.io", filters=['topic=="/containers/delete"'])
         async with asyncio.timeout(SECONDS):
             next_one = asyncio.ensure_future(anext(deletions))
             while await runtime.sandboxes():

@@ -98,6 +98,8 @@ async def health(request: bytes, context: Any) -> bytes:
         await asyncio.Event().wait()
     if service == "unknown":
         await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    if service == "other":
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
     return b"\x08\x02" if service == "busy" else b"\x08\x01"
 
 
@@ -112,12 +114,16 @@ async def grpc_port() -> AsyncIterator[int]:
     await server.stop(None)
 
 
+NO_HEALTH = "this server does not implement the grpc health protocol"
+
+
 @pytest.mark.parametrize(
     ("service", "wanted"),
     [
         ("", Said(True)),
         ("busy", Said(False, 'service unhealthy (responded with "NOT_SERVING")')),
         ("unknown", Said(False, "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service")),
+        ("other", Said(False, f"error: {NO_HEALTH} (grpc.health.v1.Health): unknown method")),
         ("slow", Said(False, "timeout: health rpc did not complete within 0s")),
     ],
 )
