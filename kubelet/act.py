@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.objects.resource import RUNTIME_CLASSES
 from kubelet import plan, pods
 from kubelet.furnish import Furnisher, NotFurnished
@@ -21,8 +22,6 @@ from kubelet.settings import Settings
 from kubelet.sight import Backoff, Failure
 from kubelet.sources import Sources
 from kubelet.volumes.manager import VolumeError
-
-Object = dict[str, Any]
 
 NORMAL, WARNING = "Normal", "Warning"
 RETRY = 10.0

@@ -4,13 +4,12 @@ The checks, their order, reasons and texts are those of stock's admit handlers; 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.objects import placement, quantity
+from kapi.objects.meta import Object
 from kubelet import pods
 from kubelet.sight import Failure
-
-Object = dict[str, Any]
 
 _SHORT = "Node didn't have enough resource: {0}, requested: {1}, used: {2}, capacity: {3}"
 _UNFIT = {

@@ -6,12 +6,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer
 from kapi.http import server
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
 from kubelet.act import Means
@@ -26,8 +26,6 @@ from kubelet.server.app import App
 from kubelet.settings import Settings
 from kubelet.sources import Sources
 from kubelet.volumes.tokens import Tokens
-
-Object = dict[str, Any]
 
 
 def real(settings: Settings, client: Client, recorder: Recorder, services: Informer) -> Kubelet:

@@ -6,14 +6,12 @@ Labels and annotations are those stock sets: from them the kubelet knows its own
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from kapi.objects.meta import Object
 from kubelet import dns, environment, pods, resources, runtime, security
 from kubelet.settings import Settings
-
-Object = dict[str, Any]
 
 _PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
 _PROPAGATION = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}

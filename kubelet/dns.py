@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from kapi.objects.meta import Object
 from kubelet import pods
-
-Object = dict[str, Any]
 
 MAX_SERVERS, MAX_SEARCHES = 3, 32
 _LONGEST = 64

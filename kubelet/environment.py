@@ -7,13 +7,12 @@ import base64
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from kapi.objects import quantity
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import pods
 
-Object = dict[str, Any]
 Lookup = Callable[[Resource, str, str], Awaitable[Object | None]]
 """(resource, namespace, name) -> the object, or None when there is none."""
 

@@ -4,9 +4,10 @@ Thresholds are stock's hard ones; a pressure is taken back only after five minut
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import machine, pods, signals
 from kubelet.admit import requested
 from kubelet.garbage import Images
@@ -16,8 +17,6 @@ from kubelet.settings import Settings
 from kubelet.sight import Failure
 from kubelet.signals import SIGNALS
 from kubelet.worker import Worker
-
-Object = dict[str, Any]
 
 CALM = 300.0
 """Seconds a pressure is kept up after it was last seen."""

@@ -11,12 +11,12 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from kapi.objects import quantity
 from kapi.objects.errors import StatusError
+from kapi.objects.meta import Object
 from kubelet import cgroups, config, dns, environment, pods, resources, runtime, scratch, security
 from kubelet.admit import requested
 from kubelet.config import Inputs
@@ -28,8 +28,6 @@ from kubelet.sources import Sources
 from kubelet.volumes import payload
 from kubelet.volumes.manager import VolumeError, Volumes
 from kubelet.volumes.tokens import Tokens
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 _ALLOTMENT = "allotment.json"

@@ -7,12 +7,11 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from kapi.objects.meta import Object
 from kubelet.runtime import Runtime, RuntimeFailure
-
-Object = dict[str, Any]
 
 MAX_OUTPUT = 10 * 1024
 _SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.client.client import Client
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import pods, resizing, runtime, status
 from kubelet.act import Means
 from kubelet.admit import admit
@@ -16,8 +16,6 @@ from kubelet.pleg import Pleg
 from kubelet.runtime import RuntimeFailure
 from kubelet.sight import Failure
 from kubelet.worker import Worker
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 PATIENCE = 30.0

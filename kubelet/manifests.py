@@ -6,16 +6,14 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from kapi.client.client import Client
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
 from kubelet import inotify, pods
 from kubelet.kubelet import Kubelet
 from kubelet.settings import Settings
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 AGAIN = 20.0

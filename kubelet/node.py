@@ -9,13 +9,12 @@ from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.leases import Heartbeat
 from kapi.objects import errors, quantity, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
 from kubelet import machine, signals
 from kubelet.admit import Place
 from kubelet.runtime import Image, Version
 from kubelet.settings import Settings, pairs
-
-Object = dict[str, Any]
 
 VERSION = "v1.36.2"
 REPORT, CHECK = 300.0, 10.0

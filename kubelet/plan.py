@@ -6,14 +6,13 @@ Rules: KEP-753 (sidecars), the pod lifecycle documentation, crash back-off 10 s 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import pods, runtime, sight
 from kubelet.runtime import Container, Sandbox
 from kubelet.sight import Backoff, Seen, Verdict
-
-Object = dict[str, Any]
 
 FIRST_DELAY, LAST_DELAY, FORGIVEN = 10.0, 300.0, 600.0
 MINIMUM_GRACE = 2.0

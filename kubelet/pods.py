@@ -7,8 +7,7 @@ from typing import Any
 import orjson
 
 from kapi.objects import quantity
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.objects.metrics import Family
 from kubelet import pods, runtime, status
 from kubelet.handlers import Handlers, Said, Target
@@ -13,7 +14,6 @@ from kubelet.runtime import Container
 from kubelet.sight import Seen, Verdict
 
 log = logging.getLogger(__name__)
-Object = dict[str, Any]
 Say = Callable[[Object, str, str, str, str], None]
 """(pod, container name, type, reason, message)."""
 

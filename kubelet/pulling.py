@@ -10,17 +10,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 import orjson
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS
 from kubelet.environment import Lookup, data
 from kubelet.runtime import Config, Image, Runtime, RuntimeFailure
 from kubelet.sight import Failure
 
-Object = dict[str, Any]
 Say = Callable[[str, str, str], None]
 """(type, reason, message): an event about the container."""
 

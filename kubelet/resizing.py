@@ -5,15 +5,14 @@ its part without a restart unless its resizePolicy wants one. Texts are stock's.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import orjson
 
+from kapi.objects.meta import Object
 from kubelet import admit, pods
 from kubelet.admit import Place
 from kubelet.sight import Failure
 
-Object = dict[str, Any]
 Allotment = Mapping[str, Object]
 """The resources of containers and sidecars by name; those of the pod itself by ""."""
 

@@ -1,10 +1,8 @@
 """What a container may use, as the kernel counts it: CPU shares and quota, memory, OOM score. Pure. kubelet.cgroups writes it."""
 
-from typing import Any
 
+from kapi.objects.meta import Object
 from kubelet import pods
-
-Object = dict[str, Any]
 
 PERIOD = 100_000
 _MIN_SHARES, _MAX_SHARES, _MIN_QUOTA = 2, 262_144, 1000

@@ -7,14 +7,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from kapi.objects import quantity
+from kapi.objects.meta import Object
 from kubelet import pods
 from kubelet.runtime import Usage
 from kubelet.signals import binary
-
-Object = dict[str, Any]
 
 _STORAGE = "ephemeral-storage"
 

@@ -1,11 +1,9 @@
 """securityContext, of the pod and of a container, in CRI's terms. Pure."""
 
-from typing import Any
 
+from kapi.objects.meta import Object
 from kubelet import pods
 from kubelet.sight import Failure
-
-Object = dict[str, Any]
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 """CRI's namespace modes."""

@@ -5,12 +5,11 @@ Rules: KEP-753 (sidecars), KEP-5307 and KEP-5532 (restart rules of containers).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from kapi.objects.meta import Object
 from kubelet import pods, runtime
 from kubelet.runtime import Container, PodState, Sandbox
-
-Object = dict[str, Any]
 
 
 class Failure(NamedTuple):

@@ -12,14 +12,12 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import images, machine, runtime
 from kubelet.handlers import Said, Target
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
-
-Object = dict[str, Any]
 
 _SLEEP = re.compile(r"\bsleep\s+([0-9.]+)")
 _EXIT = re.compile(r"\bexit\s+([0-9]+)")

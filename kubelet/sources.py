@@ -4,13 +4,11 @@ A kubelet may read only what its pods refer to, one object at a time; a burst of
 """
 
 import asyncio
-from typing import Any
 
 from kapi.client.client import Client
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
-
-Object = dict[str, Any]
 
 FRESH = 2.0
 """Seconds an answer is good for."""

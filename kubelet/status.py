@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import plan, pods, runtime, sight
 from kubelet.runtime import Container
 from kubelet.sight import Seen, Verdict
-
-Object = dict[str, Any]
 
 LOST = "The container could not be located when the pod was terminated"
 MESSAGES = 12 * 1024

@@ -11,6 +11,7 @@ from typing import Any
 
 from kapi.client.client import Client
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
 from kubelet import plan, pods, resizing, runtime, sight, status
 from kubelet.act import Actor, Means, Memory
@@ -19,8 +20,6 @@ from kubelet.probes import Probes
 from kubelet.runtime import PodState, RuntimeFailure
 from kubelet.sight import Failure, Resize, Seen
 from kubelet.status import Facts
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 PATIENCE = {SANDBOX: 0.1, START: 0.4}

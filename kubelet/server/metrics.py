@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kapi.objects import metrics, time
+from kapi.objects.meta import Object
 from kubelet import probes
 from kubelet.runtime import Container, Usage
 
-Object = dict[str, Any]
 MEDIA = b"text/plain; version=0.0.4; charset=utf-8"
 # what nodes, pods and containers all have: name, type, help, where in the summary, factor
 _SAMPLES = (

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import machine
 from kubelet.runtime import Usage
-
-Object = dict[str, Any]
 
 
 def _memory(now: str) -> Object:

@@ -1,13 +1,11 @@
 """Where a claimed volume is on this machine: PersistentVolumes of kind hostPath and local. Others need a CSI driver."""
 
 from pathlib import Path
-from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from kubelet.environment import Missing
 from kubelet.volumes.payload import Context
-
-Object = dict[str, Any]
 
 
 async def directory(context: Context, volume: Object) -> Path:

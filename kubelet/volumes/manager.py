@@ -8,16 +8,14 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any
 
 from kapi.objects import quantity
 from kapi.objects.errors import StatusError
+from kapi.objects.meta import Object
 from kubelet import mounts, pods, resources
 from kubelet.environment import Missing
 from kubelet.settings import Settings
 from kubelet.volumes import atomic, claims, payload
-
-Object = dict[str, Any]
 
 _PLUGINS = {
     "emptyDir": "kubernetes.io~empty-dir",

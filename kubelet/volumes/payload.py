@@ -2,14 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import environment
 from kubelet.environment import Lookup, Missing, Surroundings
 from kubelet.volumes.atomic import File
 
-Object = dict[str, Any]
 Tokens = Callable[[Object, Object], Awaitable[str]]
 """(pod, serviceAccountToken source) -> the token."""
 

@@ -1,13 +1,11 @@
 """Service-account tokens for pods (TokenRequest), kept until four fifths of their life are over, a day at most."""
 
 import random
-from typing import Any
 
 from kapi.client.client import Client
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.objects.resource import SERVICE_ACCOUNTS
-
-Object = dict[str, Any]
 
 DAY = 24 * 3600.0
 _SHARE = 0.8
