@@ -26,23 +26,13 @@ log = logging.getLogger(__name__)
 
 # type: (status when fine, reason and message when fine, reason and message when not)
 _CONDITIONS = {
-    "MemoryPressure": (
-        "False",
-        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-    ),
-    "DiskPressure": (
-        "False",
-        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
-    ),
-    "PIDPressure": (
-        "False",
-        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
-    ),
-    "Ready": ("True", ("KubeletReady", "kubelet is posting ready status"), ("KubeletNotReady", "")),
-}
+    type: ("False", (f"KubeletHas{well}", f"kubelet has {said}"), (f"KubeletHas{badly}", f"kubelet has {meant}"))
+    for type, well, said, badly, meant in (
+        ("MemoryPressure", "SufficientMemory", "sufficient memory available", "InsufficientMemory", "insufficient memory available"),
+        ("DiskPressure", "NoDiskPressure", "no disk pressure", "DiskPressure", "disk pressure"),
+        ("PIDPressure", "SufficientPID", "sufficient PID available", "InsufficientPID", "insufficient PID available"),
+    )
+} | {"Ready": ("True", ("KubeletReady", "kubelet is posting ready status"), ("KubeletNotReady", ""))}
 _OPPOSITE = {"True": "False", "False": "True"}
 
 

@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from kapi.objects import time
 from kapi.objects.meta import Object
@@ -185,14 +186,8 @@ class SimulatedRuntime:
         while True:
             yield await self._changes.get()
 
-    async def exec_url(self, id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
-        raise RuntimeFailure("Unimplemented", "simulated containers cannot be entered")
-
-    async def attach_url(self, id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
-        raise RuntimeFailure("Unimplemented", "simulated containers cannot be attached to")
-
-    async def port_forward_url(self, sandbox: str, ports: Sequence[int]) -> str:
-        raise RuntimeFailure("Unimplemented", "simulated pods have no network")
+    async def stream_url(self, method: str, **request: Any) -> str:
+        raise RuntimeFailure("Unimplemented", f"{method}: simulated pods have neither processes nor a network")
 
     async def close(self) -> None:
         for timer in self._timers.values():

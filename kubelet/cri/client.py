@@ -165,14 +165,5 @@ class Cri:
         async for change in events.stream(self._channel):
             yield change
 
-    async def exec_url(self, id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
-        answer = await self._call("Exec", container_id=id, cmd=list(command), tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
-        return str(answer.url)
-
-    async def attach_url(self, id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
-        answer = await self._call("Attach", container_id=id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
-        return str(answer.url)
-
-    async def port_forward_url(self, sandbox: str, ports: Sequence[int]) -> str:
-        answer = await self._call("PortForward", pod_sandbox_id=sandbox, port=list(ports))
-        return str(answer.url)
+    async def stream_url(self, method: str, **request: Any) -> str:
+        return str((await self._call(method, **request)).url)

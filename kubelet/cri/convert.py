@@ -24,23 +24,20 @@ def sandbox_status(status: Any) -> Sandbox:
     return sandbox(status, ips, host_network=status.linux.namespaces.options.network == _NODE)
 
 
-def container(item: Any) -> Container:
+def container(item: Any, sandbox_id: str = "", **more: Any) -> Container:
+    """From a list or, with `more`, from a status, which does not name its sandbox."""
     labels = dict(item.labels)
     return Container(
-        id=item.id, sandbox=item.pod_sandbox_id, uid=labels.get(runtime.POD_UID, ""), name=item.metadata.name,
+        id=item.id, sandbox=sandbox_id or item.pod_sandbox_id, uid=labels.get(runtime.POD_UID, ""), name=item.metadata.name,
         attempt=item.metadata.attempt, state=_STATES[item.state], created=item.created_at / _NANO, image=item.image.image,
-        image_id=item.image_ref, labels=labels, annotations=dict(item.annotations),
+        image_id=item.image_ref, labels=labels, annotations=dict(item.annotations), **more,
     )
 
 
 def container_status(status: Any, sandbox_id: str) -> Container:
-    labels = dict(status.labels)
-    return Container(
-        id=status.id, sandbox=sandbox_id, uid=labels.get(runtime.POD_UID, ""), name=status.metadata.name,
-        attempt=status.metadata.attempt, state=_STATES[status.state], created=status.created_at / _NANO,
-        started=status.started_at / _NANO, finished=status.finished_at / _NANO, exit_code=status.exit_code,
-        image=status.image.image, image_id=status.image_ref, reason=status.reason, message=status.message, labels=labels,
-        annotations=dict(status.annotations), log_path=status.log_path,
+    return container(
+        status, sandbox_id, started=status.started_at / _NANO, finished=status.finished_at / _NANO, exit_code=status.exit_code,
+        reason=status.reason, message=status.message, log_path=status.log_path,
         mounts={m.container_path: m.host_path for m in status.mounts},
     )
 

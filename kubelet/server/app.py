@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +16,7 @@ from kubelet.kubelet import Kubelet
 from kubelet.runtime import RUNNING, Container, RuntimeFailure, Usage
 from kubelet.server import logs, metrics, streaming, summary
 from kubelet.server.access import Access
+from kubelet.status import listed
 from kubelet.worker import Worker
 
 Scope = dict[str, Any]
@@ -54,6 +55,9 @@ class Request:
 
     async def json(self, what: dict[str, Any]) -> None:
         await self.answer(200, orjson.dumps(what), b"application/json")
+
+    async def list(self, pods: Iterable[dict[str, Any]]) -> None:
+        await self.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [*pods]})
 
     async def pieces(self, body: AsyncIterator[bytes]) -> None:
         """A body that comes piece by piece; ends early when the client is gone."""
@@ -186,19 +190,21 @@ class App:
     # streams --------------------------------------------------------------------------------------------------------------------------
 
     async def _exec(self, request: Request, parts: list[str]) -> None:
-        worker, container = self._container(parts)
         command = [v for k, v in request.pairs if k == "command"]
         if not command:
             raise errors.BadRequest("you must specify at least 1 command for the container")
-        want = _wanted(request)
-        url = await worker.runtime.exec_url(container.id, command, **want)
-        await streaming.remote_command(request.scope, url, _channels(want))
+        await self._remote(request, parts, "Exec", cmd=command)
 
     async def _attach(self, request: Request, parts: list[str]) -> None:
+        await self._remote(request, parts, "Attach")
+
+    async def _remote(self, request: Request, parts: list[str], method: str, **more: Any) -> None:
+        """Join the client to a container's streams; a terminal has no stderr of its own."""
         worker, container = self._container(parts)
-        want = _wanted(request)
-        url = await worker.runtime.attach_url(container.id, **want)
-        await streaming.remote_command(request.scope, url, _channels(want))
+        tty = request.flag("tty")
+        want = {"stdin": request.flag("input"), "stdout": request.flag("output"), "stderr": request.flag("error") and not tty, "tty": tty}
+        url = await worker.runtime.stream_url(method, container_id=container.id, **more, **want)
+        await streaming.remote_command(request.scope, url, [streaming.CHANNEL_OF[name] for name in want if want[name]])
 
     async def _port_forward(self, request: Request, parts: list[str]) -> None:
         worker = self._worker(parts)
@@ -206,18 +212,17 @@ class App:
         if sandbox is None:
             raise errors.NotFound(f'pod "{parts[1]}" has no sandbox')
         ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
-        url = await worker.runtime.port_forward_url(sandbox.id, ports)
+        url = await worker.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
         await streaming.port_forward(request.scope, url, ports)
 
     # the rest -------------------------------------------------------------------------------------------------------------------------
 
     async def _pods(self, request: Request, parts: list[str]) -> None:
-        await request.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [w.pod for w in self._workers()]})
+        await request.list(w.pod for w in self._workers())
 
     async def _running(self, request: Request, parts: list[str]) -> None:
         """What the runtime runs, without what the API knows of it."""
-        items = [_bare(w) for w in self._workers() if any(c.state == RUNNING for c in w.state.containers)]
-        await request.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+        await request.list(_bare(w) for w in self._workers() if any(c.state == RUNNING for c in w.state.containers))
 
     async def _usages(self) -> list[Usage]:
         return [u for kubelet in self._kubelets for u in await kubelet.means.runtime.usages()]
@@ -263,18 +268,5 @@ def _bare(worker: Worker) -> dict[str, Any]:
 
 def _waiting_reason(pod: dict[str, Any], name: str) -> str:
     """Why a container does not run yet, by the pod's status."""
-    status = pod.get("status") or {}
-    listed = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    states = [c.get("state") or {} for c in listed if c["name"] == name]
+    states = [c.get("state") or {} for c in listed(pod) if c["name"] == name]
     return next((s["waiting"].get("reason", "") for s in states if s.get("waiting")), "ContainerCreating")
-
-
-def _wanted(request: Request) -> dict[str, bool]:
-    """The streams a client asks for; a terminal has no stderr of its own."""
-    tty = request.flag("tty")
-    return {"tty": tty, "stdin": request.flag("input"), "stdout": request.flag("output"), "stderr": request.flag("error") and not tty}
-
-
-def _channels(want: dict[str, bool]) -> list[int]:
-    names = {"stdin": streaming.STDIN, "stdout": streaming.STDOUT, "stderr": streaming.STDERR, "tty": streaming.RESIZE}
-    return [channel for name, channel in names.items() if want[name]]

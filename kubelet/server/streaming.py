@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,8 @@ TUNNEL = "SPDY/3.1+portforward.k8s.io"
 REMOTE_COMMAND, PORT_FORWARD = "v4.channel.k8s.io", "portforward.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", RESIZE: "resize"}
+CHANNEL_OF = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "tty": RESIZE}
+"""The channel that carries what a client asks for."""
 
 
 def upgrade_of(scope: Scope) -> str:
@@ -73,19 +75,28 @@ async def _splice(scope: Scope, url: str) -> None:
 
 async def remote_command(scope: Scope, url: str, streams: Sequence[int]) -> None:
     """exec or attach; `streams` are the channels the client wants besides the error channel."""
-    if upgrade_of(scope) != "websocket":
-        await _splice(scope, url)
-        return
-    socket = await _accepted(scope, CHANNELS)
-    try:
-        (reader, writer), _ = await _runtime(url, (REMOTE_COMMAND,))
+
+    async def carry(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = spdy.Connection(reader, writer)
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(connection.run())
             await _carry(socket, connection, streams, group)
             reading.cancel()
+
+    await _serve(scope, url, CHANNELS, REMOTE_COMMAND, carry)
+
+
+async def _serve(scope: Scope, url: str, protocols: Sequence[str], version: str, carry: Callable[..., Awaitable[None]]) -> None:
+    """A SPDY client is spliced; `carry(socket, reader, writer)` joins one of WebSocket to the runtime, which speaks `version`."""
+    if upgrade_of(scope) != "websocket":
+        await _splice(scope, url)
+        return
+    socket = await _accepted(scope, protocols)
+    try:
+        (reader, writer), _ = await _runtime(url, (version,))
+        await carry(socket, reader, writer)
     except* (ConnectionError, spdy.Broken) as why:
-        log.warning("stream ended: %s", why.exceptions)
+        log.info("stream ended: %s", why.exceptions)
     finally:
         await socket.close()
 
@@ -143,20 +154,14 @@ async def _outwards(socket: "websocket.WebSocket", channel: int, stream: spdy.St
 
 async def port_forward(scope: Scope, url: str, ports: Sequence[int]) -> None:
     """Forward ports of a pod; SPDY clients name them stream by stream, v4 WebSocket clients in the query (`ports`)."""
-    if upgrade_of(scope) != "websocket":
-        await _splice(scope, url)
-        return
-    socket = await _accepted(scope, (TUNNEL, "v4.channel.k8s.io"))
-    try:
-        (reader, writer), _ = await _runtime(url, (PORT_FORWARD,))
+
+    async def carry(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if socket.subprotocol == TUNNEL:
             await _tunnel(socket, reader, writer)
         else:
             await _port_channels(socket, spdy.Connection(reader, writer), ports)
-    except* (ConnectionError, spdy.Broken):
-        pass
-    finally:
-        await socket.close()
+
+    await _serve(scope, url, (TUNNEL, CHANNELS[1]), PORT_FORWARD, carry)
 
 
 async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
