@@ -6,7 +6,7 @@ The checks, their order, reasons and texts are those of stock's admit handlers; 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kapi.objects import placement, quantity
+from kapi.objects import demands, placement, quantity
 from kapi.objects.meta import Object
 from kubelet import pods
 from kubelet.sight import Failure
@@ -40,19 +40,6 @@ class Place(NamedTuple):
     """Unsafe ones that are allowed; a name may end in *."""
 
 
-def requested(pod: Object, name: str) -> int:
-    """What a pod asks for of a resource (CPU in thousandths): its containers together, or its greediest init container."""
-    whole = pod["spec"].get("resources") or {}
-    if (whole.get("requests") or {}).get(name) is not None:
-        most = pods.resources(pod["spec"], "requests", name)
-    else:
-        beside = sum(pods.resources(c, "requests", name) for c in pods.inits(pod) if pods.is_sidecar(c))
-        regular = sum(pods.resources(c, "requests", name) for c in pods.regulars(pod)) + beside
-        most = max([regular, *(pods.resources(c, "requests", name) for c in pods.inits(pod) if not pods.is_sidecar(c))])
-    overhead = (pod["spec"].get("overhead") or {}).get(name)
-    return most + (pods.amount(name, overhead) if overhead is not None else 0)
-
-
 def admit(pod: Object, others: Sequence[Object], place: Place) -> Failure | None:
     """Why the pod cannot run here, or None. `others` are the pods that do."""
     for check in (_pressed(pod, place), _sysctls(pod, place), _alien(pod), short(pod, others, place), _unfit(pod, others, place)):
@@ -66,7 +53,7 @@ def _pressed(pod: Object, place: Place) -> Iterator[Failure]:
         return
     if list(place.pressures) == ["MemoryPressure"]:
         taint = {"key": _ENDURED, "effect": "NoSchedule"}
-        if pods.qos(pod) != pods.BEST_EFFORT or placement.tolerates(pod["spec"].get("tolerations") or (), taint):
+        if pods.qos(pod) != demands.BEST_EFFORT or placement.tolerates(pod["spec"].get("tolerations") or (), taint):
             return
     yield Failure("Evicted", f"The node had condition: [{' '.join(place.pressures)}]. ")
 
@@ -99,18 +86,18 @@ def short(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Failu
     room = quantity.value(place.allocatable.get("pods", "110"))
     if len(others) + 1 > room:
         yield Failure("OutOfpods", _SHORT.format("pods", 1, len(others), room))
-    for name, amount in place.allocatable.items():
-        wanted = requested(pod, name)
-        if wanted:
-            used, most = sum(requested(other, name) for other in others), pods.amount(name, amount)
-            if used + wanted > most:
-                yield Failure(f"OutOf{name}", _SHORT.format(name, wanted, used, most))
+    wanted, held = pods.requests(pod), [pods.requests(other) for other in others]
+    for name, most in demands.amounts(place.allocatable).items():
+        used = sum(one.get(name, 0) for one in held)
+        if wanted.get(name) and used + wanted[name] > most:
+            yield Failure(f"OutOf{name}", _SHORT.format(name, wanted[name], used, most))
 
 
 def _unfit(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Failure]:
+    ports = demands.host_ports
     fits = {
         "NodeAffinity": placement.fits_node(pod["spec"], place.name, place.labels),
-        "NodePorts": not any(_collide(mine, theirs) for mine in _host_ports(pod) for other in others for theirs in _host_ports(other)),
+        "NodePorts": not any(_collide(mine, theirs) for mine in ports(pod["spec"]) for other in others for theirs in ports(other["spec"])),
         "TaintToleration": pods.is_static(pod) or all(
             placement.tolerates(pod["spec"].get("tolerations") or (), t) for t in place.taints if t.get("effect") == "NoExecute"
         ),
@@ -120,12 +107,5 @@ def _unfit(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Fail
             yield Failure(name, f"Predicate {name} failed: {_UNFIT[name]}")
 
 
-def _host_ports(pod: Object) -> Iterator[tuple[str, int, str]]:
-    for container in pods.regulars(pod) + [c for c in pods.inits(pod) if pods.is_sidecar(c)]:
-        for port in container.get("ports") or ():
-            if port.get("hostPort"):
-                yield port.get("protocol", "TCP"), port["hostPort"], port.get("hostIP") or "0.0.0.0"
-
-
-def _collide(one: tuple[str, int, str], other: tuple[str, int, str]) -> bool:
-    return one[:2] == other[:2] and (one[2] == other[2] or "0.0.0.0" in (one[2], other[2]))
+def _collide(one: tuple[str, str, int], other: tuple[str, str, int]) -> bool:
+    return one[1:] == other[1:] and (one[0] == other[0] or "0.0.0.0" in (one[0], other[0]))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import machine, pods, signals
-from kubelet.admit import requested
 from kubelet.garbage import Images
 from kubelet.kubelet import Kubelet
 from kubelet.runtime import Usage
@@ -114,7 +113,7 @@ def _by_pod(usages: Iterable[Usage]) -> Mapping[str, list[Usage]]:
 
 def _rank(worker: Worker, used: int, resource: str) -> tuple[bool, int, int]:
     """Above its request first, then the lowest priority, then by how much it is above."""
-    above = used - (requested(worker.pod, resource) if resource in ("memory", "ephemeral-storage") else 0)
+    above = used - (pods.requests(worker.pod).get(resource, 0) if resource in ("memory", "ephemeral-storage") else 0)
     return above > 0, -(worker.pod["spec"].get("priority") or 0), above
 
 

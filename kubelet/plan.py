@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kapi.objects import time
+from kapi.objects import demands, time
 from kapi.objects.meta import Object
 from kubelet import pods, runtime, sight
 from kubelet.runtime import Container, Sandbox
@@ -120,7 +120,7 @@ def _deadline(pod: Object) -> float:
 def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
     """Containers first (sidecars last, in reverse order, with what is left of the grace), then the sandbox, then the end."""
     grace = max(pods.grace(pod) if seen.grace is None else seen.grace, MINIMUM_GRACE)
-    sidecars = [c["name"] for c in pods.inits(pod) if pods.is_sidecar(c)]
+    sidecars = [c["name"] for c in pods.sidecars(pod)]
     alive = sight.alive(seen)
     first = [c for c in alive if c.name not in sidecars]
     if not first and alive:
@@ -268,7 +268,7 @@ def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str],
     names: list[str] = []
     for container in pods.inits(pod):
         run = sight.in_sandbox(pod, seen, container["name"], sandbox)
-        if pods.is_sidecar(container):
+        if demands.is_sidecar(container):
             if run is None or run.state != runtime.RUNNING:
                 names.append(container["name"])
                 if not begun:

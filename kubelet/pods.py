@@ -2,19 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 
-from kapi.objects import quantity
+from kapi.objects import demands
+from kapi.objects.demands import is_sidecar
 from kapi.objects.meta import Object
 
 CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
 CONFIG_HASH = "kubernetes.io/config.hash"
-GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 _CRITICAL = 2_000_000_000
-_COUNTED = ("cpu", "memory")
 
 
 def uid(pod: Object) -> str:
@@ -51,6 +49,11 @@ def ephemerals(pod: Object) -> list[Object]:
     return pod["spec"].get("ephemeralContainers") or []
 
 
+def sidecars(pod: Object) -> list[Object]:
+    """Init containers that keep running beside the others."""
+    return [c for c in inits(pod) if is_sidecar(c)]
+
+
 def all_containers(pod: Object) -> Iterator[tuple[str, Object]]:
     """(field, container), e.g. ("containers", {"name": "web", ...}); init containers first."""
     for field in ("initContainers", "containers", "ephemeralContainers"):
@@ -66,11 +69,6 @@ def field_path(pod: Object, name: str) -> str:
     """'spec.containers{web}': what an event about a container points at."""
     found = find(pod, name)
     return f"{found[0].join(('spec.', ''))}{{{name}}}" if found else ""
-
-
-def is_sidecar(container: Object) -> bool:
-    """Of an init container: whether it keeps running beside the others."""
-    return container.get("restartPolicy") == "Always"
 
 
 def restart_policy(pod: Object) -> str:
@@ -109,29 +107,13 @@ def container_hash(container: Object) -> str:
 
 def resources(container: Object, what: str, name: str) -> int:
     """resources(container, "limits", "memory") in bytes, cpu in thousandths; 0 when not said."""
-    text = ((container.get("resources") or {}).get(what) or {}).get(name)
-    return amount(name, text) if text is not None else 0
+    return demands.amounts((container.get("resources") or {}).get(what)).get(name, 0)
 
 
-def amount(name: str, text: Any) -> int:
-    """amount("cpu", "1") is 1000, all else as it is."""
-    return quantity.milli(text) if name == "cpu" else quantity.value(text)
+def requests(pod: Object) -> demands.Resources:
+    """What the pod asks for as a whole."""
+    return demands.effective(pod["spec"], "requests")
 
 
 def qos(pod: Object) -> str:
-    """The pod's QoS class, of its containers and init containers (or of the pod's own resources)."""
-    known = (pod.get("status") or {}).get("qosClass")
-    if known:
-        return str(known)
-    whole = pod["spec"].get("resources") or {}
-    members = [whole] if whole.get("requests") or whole.get("limits") else [c.get("resources") or {} for c in inits(pod) + regulars(pod)]
-    guaranteed, anything = True, False
-    for member in members:
-        requests, limits = member.get("requests") or {}, member.get("limits") or {}
-        for name in _COUNTED:
-            asked, most = requests.get(name), limits.get(name)
-            anything = anything or bool(quantity.milli(asked)) or bool(quantity.milli(most))
-            guaranteed = guaranteed and most is not None and quantity.compare(asked if asked is not None else most, most) == 0
-    if not anything:
-        return BEST_EFFORT
-    return GUARANTEED if guaranteed else BURSTABLE
+    return (pod.get("status") or {}).get("qosClass") or demands.qos_class(pod["spec"])

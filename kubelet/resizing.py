@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from kapi.objects import demands
 from kapi.objects.meta import Object
 from kubelet import admit, pods
 from kubelet.admit import Place
@@ -21,8 +22,7 @@ _FIELDS = ("initContainers", "containers")
 
 def allotment(pod: Object) -> dict[str, Object]:
     """What the spec asks for."""
-    resizable = [*(c for c in pods.inits(pod) if pods.is_sidecar(c)), *pods.regulars(pod)]
-    out = {c["name"]: c.get("resources") or {} for c in resizable}
+    out = {c["name"]: c.get("resources") or {} for c in pods.sidecars(pod) + pods.regulars(pod)}
     return {**out, "": pod["spec"]["resources"]} if pod["spec"].get("resources") else out
 
 
@@ -41,19 +41,19 @@ def allotted(pod: Object, known: Allotment) -> Object:
 
 def refusal(pod: Object, others: Sequence[Object], place: Place) -> Failure | None:
     """Why the pod cannot have what its spec asks for; `others` are the node's other pods, as allotted."""
+    wanted, most = pods.requests(pod), demands.amounts(place.allocatable)
     for name in ("memory", "cpu"):
-        wanted, most = admit.requested(pod, name), pods.amount(name, place.allocatable[name])
-        if wanted > most:
-            return Failure("Infeasible", f"Node didn't have enough capacity: {name}, requested: {wanted}, capacity: {most}")
+        if wanted.get(name, 0) > most[name]:
+            return Failure("Infeasible", f"Node didn't have enough capacity: {name}, requested: {wanted[name]}, capacity: {most[name]}")
     failure = admit.admit(pod, others, place)
     return Failure("Deferred", failure.message) if failure else None
 
 
 def claim(pod: Object, known: Allotment) -> tuple[bool, int, bool]:
     """Sorts pods that ask: those that want no more first, then by priority and QoS class."""
-    had = allotted(pod, known)
-    more = any(admit.requested(pod, name) > admit.requested(had, name) for name in ("cpu", "memory"))
-    return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != pods.GUARANTEED
+    wanted, had = pods.requests(pod), pods.requests(allotted(pod, known))
+    more = any(wanted.get(name, 0) > had.get(name, 0) for name in ("cpu", "memory"))
+    return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != demands.GUARANTEED
 
 
 def told(what: str, pod: Object, error: str = "") -> str:

@@ -1,12 +1,13 @@
 """What a container may use, as the kernel counts it: CPU shares and quota, memory, OOM score. Pure. kubelet.cgroups writes it."""
 
 
+from kapi.objects import demands
 from kapi.objects.meta import Object
 from kubelet import pods
 
 PERIOD = 100_000
 _MIN_SHARES, _MAX_SHARES, _MIN_QUOTA = 2, 262_144, 1000
-_OOM = {pods.GUARANTEED: -997, pods.BEST_EFFORT: 1000}
+_OOM = {demands.GUARANTEED: -997, demands.BEST_EFFORT: 1000}
 
 
 def shares(milli: int) -> int:
@@ -50,27 +51,18 @@ def container(pod: Object, spec: Object, capacity: int, *, unified: bool) -> Obj
 
 def whole(pod: Object) -> dict[str, int]:
     """What the pod's cgroup gets: {"shares": .., "quota": .., "memory": ..}; 0: no limit."""
-    regular = pods.regulars(pod) + [c for c in pods.inits(pod) if pods.is_sidecar(c)]
-    once = [c for c in pods.inits(pod) if not pods.is_sidecar(c)]
-    own = pod["spec"].get("resources")
-
-    def total(what: str, name: str, *, every: bool) -> int:
-        if own and (own.get(what) or {}).get(name) is not None:
-            return pods.resources({"resources": own}, what, name)
-        each = [pods.resources(c, what, name) for c in regular]
-        if every and not all(each):
-            return 0
-        return max(sum(each), max((pods.resources(c, what, name) for c in once), default=0))
-
+    own = (pod["spec"].get("resources") or {}).get("limits") or {}
+    limits = demands.effective(pod["spec"], "limits")
+    bound = [n for n in limits if n in own or all(pods.resources(c, "limits", n) for c in pods.inits(pod) + pods.regulars(pod))]
     return {
-        "shares": shares(total("requests", "cpu", every=False)),
-        "quota": quota(total("limits", "cpu", every=True)),
-        "memory": total("limits", "memory", every=True),
+        "shares": shares(pods.requests(pod).get("cpu", 0)),
+        "quota": quota(limits["cpu"]) if "cpu" in bound else 0,
+        "memory": limits["memory"] if "memory" in bound else 0,
     }
 
 
 def parent(pod: Object, root: str = "/") -> str:
     """The pod's cgroup, e.g. '/kubepods/burstable/pod1234'."""
     kind = pods.qos(pod)
-    middle = "" if kind == pods.GUARANTEED else kind.lower() + "/"
+    middle = "" if kind == demands.GUARANTEED else kind.lower() + "/"
     return f"{root.rstrip('/')}/kubepods/{middle}pod{pods.uid(pod)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapi.objects import time
+from kapi.objects import demands, time
 from kapi.objects.meta import Object
 from kubelet import plan, pods, runtime, sight
 from kubelet.runtime import Container
@@ -147,7 +147,7 @@ def _running(pod: Object, group: str, container: Object, run: Container, seen: S
         return out | _furnished(container, run, seen)
     started = sight.started(container, run, seen)
     ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
-    if group == _INIT and not pods.is_sidecar(container):
+    if group == _INIT and not demands.is_sidecar(container):
         ready = False
     return out | {"started": started, "ready": ready} | _furnished(container, run, seen)
 
@@ -186,7 +186,7 @@ def _ended(pod: Object, group: str, container: Object, run: Container, seen: See
     """An exited container: as it ended, or waiting for its next start."""
     ended = _terminated(run, facts)
     out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _furnished(container, run, seen))
-    if group == _INIT and not pods.is_sidecar(container):
+    if group == _INIT and not demands.is_sidecar(container):
         out["ready"] = run.exit_code == 0
     name = container["name"]
     waiting = _failing(seen, name)
@@ -235,7 +235,7 @@ def _init_counts(pod: Object, status: Object, seen: Seen) -> tuple[bool, bool]:
     pending = False
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
         ended = state["state"].get("terminated")
-        if pods.is_sidecar(container):
+        if demands.is_sidecar(container):
             pending = pending or not state.get("started")
         elif ended is None or ended["exitCode"]:
             if sight.failed(pod, container, sight.latest(seen, container["name"])):
@@ -294,7 +294,7 @@ def _initialized(pod: Object, status: Object, phase: str, seen: Seen) -> tuple[s
         return "True", "", ""
     short = []
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
-        passed = state.get("started") if pods.is_sidecar(container) else state["ready"]
+        passed = state.get("started") if demands.is_sidecar(container) else state["ready"]
         if not passed:
             short.append(container["name"])
     if short:
@@ -308,7 +308,7 @@ def _containers_ready(pod: Object, status: Object, phase: str) -> tuple[str, str
     if phase == "Failed":
         return "False", "PodFailed", ""
     ready = {s["name"]: s["ready"] for group in _FIELDS.values() for s in status.get(group) or ()}
-    counted = [c for c in pods.inits(pod) if pods.is_sidecar(c)] + pods.regulars(pod)
+    counted = pods.sidecars(pod) + pods.regulars(pod)
     unready = [c["name"] for c in counted if not ready.get(c["name"])]
     if unready:
         return "False", "ContainersNotReady", f"containers with unready status: {_list(unready)}"

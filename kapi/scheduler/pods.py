@@ -10,71 +10,13 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from kapi.objects import quantity
+from kapi.objects import demands
 from kapi.scheduler import matching
 
 Object = dict[str, Any]
-Resources = dict[str, int]
-"""Amounts by resource: CPU in thousandths, everything else in whole units."""
 
 LEAST_CPU, LEAST_MEMORY = 100, 200 * 1024 * 1024
 """What a container without requests is counted as when nodes are scored (stock's DefaultMilliCPURequest, DefaultMemoryRequest)."""
-
-
-def amounts(listed: Mapping[str, Any] | None) -> Resources:
-    return {name: quantity.milli(q) if name == "cpu" else quantity.value(q) for name, q in (listed or {}).items()}
-
-
-def _add(total: Resources, more: Resources) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, 0) + amount
-
-
-def _peak(total: Resources, other: Resources) -> None:
-    for name, amount in other.items():
-        if amount > total.get(name, 0):
-            total[name] = amount
-
-
-def requests(spec: Object, defaults: Resources | None = None) -> Resources:
-    """The pod's effective requests: containers and sidecars together, or the largest init phase, or the pod's own; plus overhead.
-
-    `defaults` stands in for what a container does not request (only scoring uses it).
-    """
-
-    def wanted(container: Object) -> Resources:
-        own = amounts((container.get("resources") or {}).get("requests"))
-        return {**defaults, **own} if defaults else own
-
-    total: Resources = {}
-    for container in spec.get("containers") or ():
-        _add(total, wanted(container))
-    sidecars: Resources = {}
-    init_peak: Resources = {}
-    for container in spec.get("initContainers") or ():
-        own = wanted(container)
-        if container.get("restartPolicy") == "Always":
-            _add(total, own)
-            _add(sidecars, own)
-            _peak(init_peak, sidecars)
-        else:
-            _add(own, sidecars)
-            _peak(init_peak, own)
-    _peak(total, init_peak)
-    total.update(amounts((spec.get("resources") or {}).get("requests")))
-    _add(total, amounts(spec.get("overhead")))
-    return total
-
-
-def host_ports(spec: Object) -> tuple[tuple[str, str, int], ...]:
-    """(host IP, protocol, port) of every port the pod takes on its node."""
-    containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always")]
-    return tuple(
-        (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", p["hostPort"])
-        for c in containers
-        for p in c.get("ports") or ()
-        if p.get("hostPort")
-    )
 
 
 def image_name(image: str) -> str:
@@ -128,12 +70,12 @@ class Spec:
 
     def __init__(self, key: bytes, spec: Object) -> None:
         self.key, self.raw = key, spec
-        self.requests = {name: amount for name, amount in requests(spec).items() if amount}
+        self.requests = {name: amount for name, amount in demands.effective(spec, "requests").items() if amount}
         self.needs = tuple(self.requests.items())
-        padded = requests(spec, {"cpu": LEAST_CPU, "memory": LEAST_MEMORY})
+        padded = demands.effective(spec, "requests", {"cpu": LEAST_CPU, "memory": LEAST_MEMORY})
         self.nonzero_cpu, self.nonzero_memory = padded.get("cpu", 0), padded.get("memory", 0)
         self.best_effort = not self.requests.get("cpu") and not self.requests.get("memory")
-        self.ports = host_ports(spec)
+        self.ports = demands.host_ports(spec)
         self.required = matching.required_nodes(spec)
         self.named, self.named_conflict = matching.named_nodes(spec)
         affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}

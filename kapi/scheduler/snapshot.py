@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from kapi.objects.demands import Resources, amounts
 from kapi.scheduler.matching import NO_AFFINITIES, Affinities
-from kapi.scheduler.pods import Identity, Pod, Resources, amounts
+from kapi.scheduler.pods import Identity, Pod
 
 Object = dict[str, Any]
 ZONE, REGION, HOSTNAME = "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "kubernetes.io/hostname"

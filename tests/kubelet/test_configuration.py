@@ -61,7 +61,7 @@ def test_the_pods_own_cgroup() -> None:
 
 def test_admission_counts_init_containers_and_others() -> None:
     wants = fresh(asks({"cpu": "1"}), initContainers=[asks({"cpu": "2"})])
-    assert admit.requested(wants, "cpu") == 2000
+    assert pods.requests(wants) == {"cpu": 2000}
     room = admit.Place("n1", {"pods": "2", "cpu": "3", "memory": "1Gi", "ephemeral-storage": "1Gi"})
     assert admit.admit(wants, [fresh(asks({"cpu": "1"}))], room) is None
     assert admit.admit(wants, [fresh(asks({"cpu": "2"}))], room) == Failure(

@@ -5,25 +5,6 @@ from kapi.scheduler.pods import Pod
 from tests.scheduler.making import pod
 
 
-def container(cpu: str, **more: str) -> dict[str, object]:
-    return {"name": "c", "resources": {"requests": {"cpu": cpu}}, **more}
-
-
-def test_init_containers_count_by_their_peak_and_sidecars_with_the_rest() -> None:
-    spec = {
-        "containers": [container("100m"), container("200m")],
-        "initContainers": [container("50m", restartPolicy="Always"), container("400m")],
-        "overhead": {"cpu": "10m"},
-    }
-    assert pods.requests(spec) == {"cpu": 460}
-    spec["initContainers"] = [container("50m", restartPolicy="Always"), container("100m")]
-    assert pods.requests(spec) == {"cpu": 360}
-
-
-def test_pod_level_requests_win() -> None:
-    assert pods.requests({"containers": [container("100m")], "resources": {"requests": {"cpu": "1"}}}) == {"cpu": 1000}
-
-
 def test_missing_requests_count_when_scoring_only() -> None:
     one = Pod(pod("a"))
     assert one.spec.needs == ()

@@ -6,10 +6,10 @@ Each function adds the causes of one kind of change; the pod as such has been ch
 from typing import Any
 
 from kapi.objects import causes, meta, names, quantity
+from kapi.objects.demands import qos_class
 from kapi.registry.kinds import internal, pod_spec, rules, security
 from kapi.registry.kinds.containers import whitespace
 from kapi.registry.kinds.placement import REQUIRED, tolerations
-from kapi.registry.kinds.pod_qos import qos_class
 from kapi.registry.kinds.rules import Errors, each, same
 
 Object = dict[str, Any]

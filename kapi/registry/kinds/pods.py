@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import time
+from kapi.objects.demands import qos_class
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
-from kapi.registry.kinds.pod_qos import qos_class
 from kapi.registry.kinds.rules import Checked, Errors, each
 from kapi.registry.kinds.tables import COLUMNS
 

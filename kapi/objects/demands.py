@@ -1,0 +1,100 @@
+"""What a pod demands of its node, read off its spec: requests and limits as a whole, ports of the node, its quality-of-service class. Pure.
+
+The API server says the class, the scheduler finds room, the kubelet admits and makes cgroups: all of them by these.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kapi.objects import quantity
+from kapi.objects.meta import Object
+
+Resources = dict[str, int]
+"""Amounts by resource: CPU in thousandths, everything else in whole units."""
+
+GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
+_COMPUTE = ("cpu", "memory")
+
+
+def amounts(listed: Mapping[str, Any] | None) -> Resources:
+    return {name: quantity.milli(q) if name == "cpu" else quantity.value(q) for name, q in (listed or {}).items()}
+
+
+def is_sidecar(container: Object) -> bool:
+    """Of an init container: whether it keeps running beside the others."""
+    return container.get("restartPolicy") == "Always"
+
+
+def _add(total: Resources, more: Resources) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _peak(total: Resources, other: Resources) -> None:
+    for name, amount in other.items():
+        if amount > total.get(name, 0):
+            total[name] = amount
+
+
+def effective(spec: Object, what: str, defaults: Resources | None = None) -> Resources:
+    """The "requests" or "limits" of a pod: containers and sidecars together, or the largest init phase, or its own; plus overhead.
+
+    `defaults` stands in for what a container does not say (only scoring uses it). Overhead adds to limits only where there is one.
+    """
+
+    def said(container: Object) -> Resources:
+        own = amounts((container.get("resources") or {}).get(what))
+        return {**defaults, **own} if defaults else own
+
+    total: Resources = {}
+    for container in spec.get("containers") or ():
+        _add(total, said(container))
+    sidecars: Resources = {}
+    init_peak: Resources = {}
+    for container in spec.get("initContainers") or ():
+        own = said(container)
+        if is_sidecar(container):
+            _add(total, own)
+            _add(sidecars, own)
+            _peak(init_peak, sidecars)
+        else:
+            _add(own, sidecars)
+            _peak(init_peak, own)
+    _peak(total, init_peak)
+    total.update(amounts((spec.get("resources") or {}).get(what)))
+    _add(total, {name: amount for name, amount in amounts(spec.get("overhead")).items() if what == "requests" or name in total})
+    return total
+
+
+def host_ports(spec: Object) -> tuple[tuple[str, str, int], ...]:
+    """(host IP, protocol, port) of every port the pod takes on its node."""
+    containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if is_sidecar(c))]
+    return tuple(
+        (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", p["hostPort"])
+        for c in containers
+        for p in c.get("ports") or ()
+        if p.get("hostPort")
+    )
+
+
+def _positive(listed: Object | None) -> Resources:
+    return {k: nano for k in _COMPUTE if listed and k in listed and (nano := quantity.parse(listed[k]).nano) > 0}
+
+
+def qos_class(spec: Object) -> str:
+    """'Guaranteed', 'Burstable' or 'BestEffort'; the pod's own resources, where it has any, go before its containers'."""
+    own = spec.get("resources") or {}
+    parts = [own] if own.get("requests") or own.get("limits") else [
+        part.get("resources") or {} for kind in ("containers", "initContainers") for part in spec.get(kind) or ()
+    ]  # fmt: skip
+    guaranteed, anything = True, False
+    for part in parts:
+        requests, limits = _positive(part.get("requests")), _positive(part.get("limits"))
+        anything = anything or bool(requests or limits)
+        if len(limits) != len(_COMPUTE) or any(requests.get(k, limits[k]) != limits[k] for k in limits):
+            guaranteed = False
+        if anything and not guaranteed:
+            return BURSTABLE
+    if not anything:
+        return BEST_EFFORT
+    return GUARANTEED if guaranteed else BURSTABLE
