@@ -17,6 +17,7 @@ Lookup = Callable[[Resource, str, str], Awaitable[Object | None]]
 """(resource, namespace, name) -> the object, or None when there is none."""
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\)|\()")
+_REFERENCES = {"configMapRef": CONFIG_MAPS, "secretRef": SECRETS, "configMapKeyRef": CONFIG_MAPS, "secretKeyRef": SECRETS}
 _KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
 
 
@@ -140,20 +141,25 @@ async def variables(pod: Object, container: Object, lookup: Lookup, around: Surr
     return out | known
 
 
-async def _all_of(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
-    prefix = source.get("prefix") or ""
-    ref = source.get("configMapRef") or source.get("secretRef") or {}
-    secret = bool(source.get("secretRef"))
-    found = await _find(pod, secret, ref, lookup)
-    return {prefix + key: value for key, value in sorted(texts(found).items())} if found else {}
-
-
-async def _find(pod: Object, secret: bool, ref: Object, lookup: Lookup) -> Object | None:
-    resource = SECRETS if secret else CONFIG_MAPS
-    found = await lookup(resource, pod["metadata"]["namespace"], ref.get("name") or "")
-    if found is None and not ref.get("optional"):
-        raise Missing(f'{resource.kind.lower()} "{ref.get("name")}" not found')
+async def referred(pod: Object, resource: Resource, name: str, lookup: Lookup, *, optional: bool) -> Object | None:
+    """An object of the pod's namespace; None where one that is optional is not there. Raises Missing."""
+    found = await lookup(resource, pod["metadata"]["namespace"], name)
+    if found is None and not optional:
+        raise Missing(f'{resource.kind.lower()} "{name}" not found')
     return found
+
+
+async def _pointed(pod: Object, source: Object, lookup: Lookup) -> tuple[Resource, Object, dict[str, str] | None]:
+    """What an envFrom or a valueFrom refers to: (its resource, the reference, the data)."""
+    field = next((field for field in _REFERENCES if source.get(field)), "configMapRef")
+    resource, ref = _REFERENCES[field], source.get(field) or {}
+    found = await referred(pod, resource, ref.get("name") or "", lookup, optional=bool(ref.get("optional")))
+    return resource, ref, None if found is None else texts(found)
+
+
+async def _all_of(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
+    _, _, values = await _pointed(pod, source, lookup)
+    return {(source.get("prefix") or "") + key: value for key, value in sorted((values or {}).items())}
 
 
 def texts(source: Object) -> dict[str, str]:
@@ -174,15 +180,9 @@ async def _value(pod: Object, container: Object, source: Object, lookup: Lookup,
         return field_value(pod, ref["fieldPath"], around)
     if ref := source.get("resourceFieldRef"):
         return resource_value(pod, ref, container, around)
-    ref = source.get("configMapKeyRef") or source.get("secretKeyRef") or {}
-    secret = bool(source.get("secretKeyRef"))
-    found = await _find(pod, secret, ref, lookup)
-    if found is None:
-        return None
-    values = texts(found)
-    if ref["key"] in values:
+    resource, ref, values = await _pointed(pod, source, lookup)
+    if values is not None and ref["key"] in values:
         return values[ref["key"]]
     if ref.get("optional"):
         return None
-    kind = "Secret" if secret else "ConfigMap"
-    raise Missing(f"couldn't find key {ref['key']} in {kind} {pod['metadata']['namespace']}/{ref['name']}")
+    raise Missing(f"couldn't find key {ref['key']} in {resource.kind} {pod['metadata']['namespace']}/{ref['name']}")

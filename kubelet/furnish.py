@@ -279,6 +279,3 @@ def last_words(path: str) -> str:
     parts = [line.split(b" ", 3) for line in lines]
     text = b"".join(p[3] + (b"\n" if p[2] == b"F" else b"") for p in parts if len(p) == 4)
     return text[-MAX_LOG_MESSAGE:].decode("utf-8", "replace")
-
-
-__all__ = ["Furnish", "Furnisher", "Machine", "NotFurnished", "VolumeError", "last_words"]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
-_NOSUID, _NODEV, _BIND, _REC, _DETACH = 2, 4, 4096, 16384, 2
+_NOSUID, _NODEV, _DETACH = 2, 4, 2
 
 
 def _check(result: int, path: str) -> None:
@@ -19,10 +19,6 @@ def tmpfs(path: str | Path, size: int = 0) -> None:
     """Mount a file system in memory, of at most `size` bytes (0: the kernel's half of the memory). Raises OSError."""
     options = f"mode=0777,size={size}" if size else "mode=0777"
     _check(_libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", _NOSUID | _NODEV, options.encode()), str(path))
-
-
-def bind(source: str | Path, target: str | Path) -> None:
-    _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, _BIND | _REC, None), str(target))
 
 
 def unmount(path: str | Path) -> None:

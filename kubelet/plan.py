@@ -178,12 +178,9 @@ def _changed(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
         again = "" if sight.policy(pod, container) == "Never" else ", will be restarted"
         if run.annotations.get(runtime.HASH, pods.container_hash(container)) != pods.container_hash(container):
             out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted", again=True))
-        elif verdict.live is False:
-            grace = _probe_grace(pod, container, "livenessProbe")
-            out.append(Kill(run.id, name, grace, f"Container {name} failed liveness probe{again}", again=bool(again)))
-        elif verdict.started is False:
-            grace = _probe_grace(pod, container, "startupProbe")
-            out.append(Kill(run.id, name, grace, f"Container {name} failed startup probe{again}", again=bool(again)))
+        elif failed := [kind for kind, well in (("liveness", verdict.live), ("startup", verdict.started)) if well is False]:
+            grace, text = _probe_grace(pod, container, f"{failed[0]}Probe"), f"Container {name} failed {failed[0]} probe{again}"
+            out.append(Kill(run.id, name, grace, text, again=bool(again)))
         elif _restarted(container, differing(container, run, seen)):
             out.append(Kill(run.id, name, max(pods.grace(pod), MINIMUM_GRACE), f"Container {name} resize requires restart", again=True))
     return out

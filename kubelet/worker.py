@@ -344,6 +344,11 @@ class Worker:
         except (errors.NotFound, errors.Conflict):
             return
 
+    @property
+    def _target(self) -> Object:
+        """What of the API gets the status."""
+        return self.pod if self.mirror is None else self.mirror
+
     def _tell(self, pod: Object, seen: Seen, steps: Plan, now: float) -> None:
         """Bring the API's status to what was seen."""
         target = self.mirror if self.mirror is not None else pod
@@ -363,7 +368,7 @@ class Worker:
         try:
             while self._due is not None:
                 fresh, self._due = self._due, None
-                target = self.mirror if self.mirror is not None else self.pod
+                target = self._target
                 change = status.patch(target, fresh)
                 if change is None:
                     continue
@@ -378,7 +383,7 @@ class Worker:
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, RETRY_LAST)
                     continue
-                self._told = (fresh, _version(self.mirror if self.mirror is not None else self.pod))
+                self._told = (fresh, _version(self._target))
         finally:
             self._sending = False
             self.wake()

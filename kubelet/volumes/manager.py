@@ -91,7 +91,7 @@ class Volumes:
             files = await payload.files(context, volume)
             if what in _SECRET:
                 _memory(path)
-            atomic.write(path, files or {}, group)
+            atomic.write(path, files, group)
         else:
             raise Missing(f"no volume plugin matched: {what}")
 

@@ -13,6 +13,7 @@ Tokens = Callable[[Object, Object], Awaitable[str]]
 """(pod, serviceAccountToken source) -> the token."""
 
 DEFAULT_MODE = 0o644
+_OBJECTS = {"configMap": CONFIG_MAPS, "secret": SECRETS}
 _NO_KEY = {CONFIG_MAPS: "configmap references non-existent config key", SECRETS: "references non-existent secret key"}
 
 
@@ -40,13 +41,11 @@ def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int,
     return out
 
 
-async def _object(context: Context, resource: Resource, source: Object, name: str, mode: int) -> dict[str, File]:
-    found = await context.lookup(resource, context.pod["metadata"]["namespace"], name)
-    optional = bool(source.get("optional"))
+async def _object(context: Context, resource: Resource, source: Object, mode: int) -> dict[str, File]:
+    name, optional = source.get("secretName") or source.get("name", ""), bool(source.get("optional"))
+    found = await environment.referred(context.pod, resource, name, context.lookup, optional=optional)
     if found is None:
-        if optional:
-            return {}
-        raise Missing(f'{resource.kind.lower()} "{name}" not found')
+        return {}
     return _items(environment.data(found), source.get("items"), mode, "" if optional else _NO_KEY[resource])
 
 
@@ -61,33 +60,26 @@ def _downward(context: Context, source: Object, mode: int) -> dict[str, File]:
     return out
 
 
-async def files(context: Context, volume: Object) -> dict[str, File] | None:
-    """The files of a volume; None for a volume of another kind."""
-    if source := volume.get("configMap"):
-        return await _object(context, CONFIG_MAPS, source, source.get("name", ""), source.get("defaultMode", DEFAULT_MODE))
-    if source := volume.get("secret"):
-        return await _object(context, SECRETS, source, source.get("secretName", ""), source.get("defaultMode", DEFAULT_MODE))
-    if "downwardAPI" in volume:
-        return _downward(context, volume["downwardAPI"], volume["downwardAPI"].get("defaultMode", DEFAULT_MODE))
-    if "projected" in volume:
-        return await _projected(context, volume["projected"])
-    return None
-
-
-async def _projected(context: Context, projected: Object) -> dict[str, File]:
-    mode = projected.get("defaultMode", DEFAULT_MODE)
-    out: dict[str, File] = {}
-    for source in projected.get("sources") or ():
-        if part := source.get("configMap"):
-            out |= await _object(context, CONFIG_MAPS, part, part.get("name", ""), mode)
-        elif part := source.get("secret"):
-            out |= await _object(context, SECRETS, part, part.get("name", ""), mode)
-        elif "downwardAPI" in source:
-            out |= _downward(context, source["downwardAPI"], mode)
-        elif part := source.get("serviceAccountToken"):
-            token = await context.tokens(context.pod, part)
-            out[part["path"]] = File(token.encode(), *_token_access(context.pod, mode))
+async def files(context: Context, volume: Object) -> dict[str, File]:
+    """The files of a volume."""
+    source: Object = next((volume[kind] for kind in ("configMap", "secret", "downwardAPI", "projected") if volume.get(kind)), {})
+    mode, out = source.get("defaultMode", DEFAULT_MODE), dict[str, File]()
+    for part in source.get("sources") or () if "projected" in volume else [volume]:
+        out |= await _part(context, part, mode)
     return out
+
+
+async def _part(context: Context, source: Object, mode: int) -> dict[str, File]:
+    """The files of a volume of one source, or of a source of a projected one."""
+    for kind, resource in _OBJECTS.items():
+        if part := source.get(kind):
+            return await _object(context, resource, part, mode)
+    if part := source.get("downwardAPI"):
+        return _downward(context, part, mode)
+    if part := source.get("serviceAccountToken"):
+        token = await context.tokens(context.pod, part)
+        return {part["path"]: File(token.encode(), *_token_access(context.pod, mode))}
+    return {}
 
 
 def _token_access(pod: Object, mode: int) -> tuple[int, int | None]:
