@@ -1,7 +1,5 @@
 """Static pods: manifests in a directory on the node run without an API server; mirror pods show them in the API."""
 
-import asyncio
-import contextlib
 import hashlib
 import logging
 import os
@@ -11,7 +9,7 @@ from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
-from kubelet import inotify, pods
+from kubelet import inotify, pods, waiting
 from kubelet.kubelet import Kubelet
 from kubelet.settings import Settings
 
@@ -62,9 +60,7 @@ class Manifests:
                 self.read()
                 if self._kubelet.node.node is not None:
                     await self._show()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN):
-                        await changed.wait()
+                await waiting.within(changed, AGAIN)
 
     async def _show(self) -> None:
         """Keep the mirrors."""

@@ -11,7 +11,7 @@ from kapi.client.leases import Heartbeat
 from kapi.objects import errors, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
-from kubelet import machine, signals
+from kubelet import machine, signals, waiting
 from kubelet.admit import Place
 from kubelet.runtime import Image, Version
 from kubelet.settings import Settings, pairs
@@ -248,19 +248,9 @@ class Node:
                     log.warning("the node's status: %s", error)
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
-            await self._pause()
+            await waiting.first(self.status.changed.wait(), self.status.look.wait(), seconds=CHECK)
             self.status.look.clear()
             await check()
-
-    async def _pause(self) -> None:
-        """Until the next look is due or asked for, or there is something to report."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.status.changed, self.status.look)]
-        try:
-            await asyncio.wait(waits, timeout=CHECK, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
 
 def _image(image: Image) -> Object:
     names = [*image.digests, *image.tags][:MAX_NAMES]

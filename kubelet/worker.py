@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from kapi.client.client import Client
+from kapi.client.informer import revision_of
 from kapi.objects import errors, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
-from kubelet import plan, pods, resizing, runtime, sight, status
+from kubelet import plan, pods, resizing, runtime, sight, status, waiting
 from kubelet.act import Actor, Means, Memory
 from kubelet.plan import RESIZE, SANDBOX, START, Adjust, Finish, Kill, Plan, Remove, RunSandbox, Start, StopSandbox
 from kubelet.probes import Probes
@@ -71,7 +72,7 @@ class Worker:
 
     def update(self, pod: Object) -> None:
         """A new version of the pod."""
-        if _version(pod) >= _version(self.pod):
+        if revision_of(pod) >= revision_of(self.pod):
             self.pod = pod
         self.wake()
 
@@ -143,21 +144,11 @@ class Worker:
                     log.log(_loudness(error), "%s: %s", pods.full_name(self.pod), error)
                     wake, delay = time.now() + delay, min(delay * 2, RETRY_LAST)
                 if not self.finished:
-                    await self._rest(wake)
+                    await waiting.within(self._awake, None if wake is None else max(0.0, wake - time.now()))
         finally:
             self.probes.stop()
             for task in self._tasks.values():
                 task.cancel()
-
-    async def _rest(self, until: float | None) -> None:
-        if until is None:
-            await self._awake.wait()
-            return
-        try:
-            async with asyncio.timeout(max(0.0, until - time.now())):
-                await self._awake.wait()
-        except TimeoutError:
-            return
 
     async def _step(self) -> float | None:
         """One look and what follows from it; when to look again."""
@@ -355,7 +346,7 @@ class Worker:
         if pods.is_static(self.pod) and self.mirror is None:
             return
         fresh = status.compute(pod, seen, replace(self._facts(), waiting=steps.waiting), now)
-        if status.patch(target, fresh) is None or self._told == (fresh, _version(target)):
+        if status.patch(target, fresh) is None or self._told == (fresh, revision_of(target)):
             self._due = None
             return
         self._due = fresh
@@ -383,7 +374,7 @@ class Worker:
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, RETRY_LAST)
                     continue
-                self._told = (fresh, _version(self._target))
+                self._told = (fresh, revision_of(self._target))
         finally:
             self._sending = False
             self.wake()
@@ -395,7 +386,7 @@ class Worker:
         )
         if target is self.mirror:
             self.mirror = answer
-        elif _version(answer) > _version(self.pod):
+        elif revision_of(answer) > revision_of(self.pod):
             self.pod = answer
 
 
@@ -408,8 +399,3 @@ def _resizing(pod: Object) -> int:
     """The generation whose resources a kubelet before this one was giving to the pod's containers; 0: none."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return next((c.get("observedGeneration", 1) for c in conditions if c["type"] == "PodResizeInProgress"), 0)
-
-
-def _version(pod: Object) -> int:
-    version = str(pod["metadata"].get("resourceVersion") or "0")
-    return int(version) if version.isdigit() else 0

@@ -9,21 +9,21 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from kapi.client import callers
 from kapi.client.client import Client
 from kapi.http import small
 from kapi.http.small import Asked
 from kapi.objects import errors, metrics
-from kapi.objects.user import MASTERS, User
+from kapi.objects.user import User
 
 log = logging.getLogger(__name__)
 Figures = list[Callable[[], Iterable[str]]]
 """What a component counts: each gives lines of Prometheus' text form."""
 CHECKS = ("/healthz", "/livez", "/readyz")
-REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "authorization.k8s.io"}
+_ANYBODY = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Health:
@@ -50,30 +50,9 @@ class Health:
 
     async def _check(self, asked: Asked, path: str) -> None:
         """Return when the caller may get the path. Raises Unauthorized, Forbidden."""
-        user = await self._who(asked)
-        if MASTERS in user.groups:
-            return
-        spec: dict[str, Any] = {"user": user.name, "groups": list(user.groups), "nonResourceAttributes": {"verb": "get", "path": path}}
-        if not (await self._review("SubjectAccessReview", spec)).get("allowed"):
+        user = await callers.who(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANYBODY
+        if not await callers.may(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
             raise errors.Forbidden(f'forbidden: User "{user.name}" cannot get path "{path}"', {})
-
-    async def _who(self, asked: Asked) -> User:
-        if asked.certificate:
-            named = [pair for group in asked.certificate.get("subject", ()) for pair in group]
-            name = next((value for key, value in named if key == "commonName"), "")
-            return User(name, (*(value for key, value in named if key == "organizationName"), "system:authenticated"))
-        kind, _, token = asked.headers.get("authorization", "").partition(" ")
-        if kind != "Bearer":
-            return User("system:anonymous", ("system:unauthenticated",))
-        status = await self._review("TokenReview", {"token": token.strip()})
-        if not status.get("authenticated"):
-            raise errors.Unauthorized
-        return User(status["user"].get("username", ""), tuple(status["user"].get("groups") or ()))
-
-    async def _review(self, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-        version = f"{REVIEWS[kind]}/v1"
-        made = await self._client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
-        return made.get("status") or {}
 
 
 def _tls(directory: Path) -> ssl.SSLContext:

@@ -1,6 +1,5 @@
 """The application behind port 10250: one table of paths, and failures as plain text, as stock's kubelet answers them."""
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ import orjson
 
 from kapi.client.client import Client
 from kapi.objects import errors, time
+from kubelet import waiting
 from kubelet.kubelet import Kubelet
 from kubelet.runtime import RUNNING, Container, RuntimeFailure, Usage
 from kubelet.server import logs, metrics, streaming, summary
@@ -63,15 +63,7 @@ class Request:
         """A body that comes piece by piece; ends early when the client is gone."""
         await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await self.send({"type": "http.response.body", "body": b"", "more_body": True})
-        telling, gone = asyncio.ensure_future(self._tell(body)), asyncio.ensure_future(self._gone())
-        try:
-            await asyncio.wait((telling, gone), return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                telling.result()
-        finally:
-            for task in (telling, gone):
-                task.cancel()
-            await asyncio.gather(telling, gone, return_exceptions=True)
+        await waiting.first(self._tell(body), self._gone())
 
     async def _tell(self, body: AsyncIterator[bytes]) -> None:
         async for piece in body:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kapi.objects import time
-from kubelet import inotify
+from kubelet import inotify, waiting
 
 _BLOCK = 1 << 16
 
@@ -121,11 +121,7 @@ async def _followed(path: Path, file: BinaryIO, changed: asyncio.Event, running:
                 continue
             if not alive:
                 return
-            try:
-                async with asyncio.timeout(1.0):
-                    await changed.wait()
-            except TimeoutError:
-                continue
+            await waiting.within(changed, 1.0)
     finally:
         if current is not file:
             current.close()

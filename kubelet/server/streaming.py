@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from kapi.http import server, spdy, splicing
 from kapi.objects import errors
+from kubelet import waiting
 
 if TYPE_CHECKING:
     from kapi.http import websocket
@@ -176,13 +177,9 @@ async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, w
         while data := await reader.read(1 << 15):
             await socket.send(data)
 
-    ways = [asyncio.ensure_future(inwards()), asyncio.ensure_future(outwards())]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await waiting.first(inwards(), outwards())
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         writer.close()
 
 

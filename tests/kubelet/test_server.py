@@ -10,7 +10,6 @@ from kapi.http import server
 from kubelet import assembly
 from kubelet.runtime import PodState, Usage
 from kubelet.server import metrics, summary
-from kubelet.server.access import ACCESS_REVIEWS
 from kubelet.server.app import App
 from kubelet.settings import Settings
 from tests.fakes import FakeApi
@@ -90,13 +89,13 @@ async def test_who_may_ask_what(path: str, allowed: str, wanted: int | bytes, mo
     api = FakeApi()
     of = app(api)
 
-    async def create(self: Client, resource: Any, obj: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
-        assert resource == ACCESS_REVIEWS
+    async def post(self: Client, path: str, obj: dict[str, Any], **query: Any) -> dict[str, Any]:
+        assert path == "/apis/authorization.k8s.io/v1/subjectaccessreviews"
         attributes = obj["spec"]["resourceAttributes"]
         assert (obj["spec"]["user"], attributes["resource"], attributes["name"]) == ("me", "nodes", "n1")
         return {"status": {"allowed": attributes["subresource"] == allowed}}
 
-    monkeypatch.setattr(Client, "create", create)
+    monkeypatch.setattr(Client, "post", post)
     status, body = await ask(of, path, "me")
     assert wanted in (status, body)
     assert status in (200, 403)

@@ -1,0 +1,48 @@
+"""Who asks at a component's own port, and whether they may: by certificate or token, the API server is asked about both.
+
+Its answers are not kept here.
+"""
+
+from typing import Any
+
+from kapi.client.client import Client
+from kapi.objects import errors
+from kapi.objects.meta import Object
+from kapi.objects.user import MASTERS, User
+
+_REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "authorization.k8s.io"}
+
+
+def subject(fields: dict[str, Any]) -> User:
+    """The user a verified certificate names; `fields` as ssl's getpeercert gives them."""
+    found = [pair for group in fields.get("subject", ()) for pair in group]
+    name = next((value for key, value in found if key == "commonName"), "")
+    return User(name, (*(value for key, value in found if key == "organizationName"), "system:authenticated"))
+
+
+async def who(client: Client, certificate: dict[str, Any] | None, authorization: str) -> User | None:
+    """The caller with a verified certificate or the header's token; None: neither is there. Raises Unauthorized and what `client` does."""
+    if certificate:
+        return subject(certificate)
+    kind, _, token = authorization.partition(" ")
+    if kind != "Bearer":
+        return None
+    status = await _review(client, "TokenReview", {"token": token.strip()})
+    if not status.get("authenticated"):
+        raise errors.Unauthorized
+    user = status["user"]
+    return User(user.get("username", ""), tuple(user.get("groups") or ()), user.get("uid", ""))
+
+
+async def may(client: Client, user: User, attributes: Object) -> bool:
+    """Whether the user may do it, e.g. {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}. Raises what `client` does."""
+    if MASTERS in user.groups:
+        return True
+    spec = {"user": user.name, "groups": list(user.groups), "uid": user.uid, **attributes}
+    return bool((await _review(client, "SubjectAccessReview", spec)).get("allowed"))
+
+
+async def _review(client: Client, kind: str, spec: Object) -> Object:
+    version = f"{_REVIEWS[kind]}/v1"
+    made = await client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
+    return made.get("status") or {}
