@@ -96,15 +96,17 @@ class Actor:
             await means.furnisher.prepare(pod, ())
             await means.runtime.run_sandbox(means.furnisher.sandbox(pod, attempt), await self._handler(pod))
         except VolumeError as error:
-            self.say(pod, "", WARNING, "FailedMount", str(error))
-            self._memory.held = time.now() + RETRY / 5
+            self._hold(pod, RETRY / 5, "FailedMount", str(error))
         except OSError as error:
-            self.say(pod, "", WARNING, "FailedCreatePodContainer", f"unable to ensure pod container exists: {error}")
-            self._memory.held = time.now() + RETRY / 2
+            self._hold(pod, RETRY / 2, "FailedCreatePodContainer", f"unable to ensure pod container exists: {error}")
         except (RuntimeFailure, ValueError) as error:
             what = "create pod sandbox" if isinstance(error, RuntimeFailure) else f'generate sandbox config for pod "{pods.full_name(pod)}"'
-            self.say(pod, "", WARNING, "FailedCreatePodSandBox", f"Failed to {what}: {error}")
-            self._memory.held = time.now() + RETRY / 2
+            self._hold(pod, RETRY / 2, "FailedCreatePodSandBox", f"Failed to {what}: {error}")
+
+    def _hold(self, pod: Object, seconds: float, reason: str, message: str) -> None:
+        """Why there is no sandbox; the next try is in so many seconds."""
+        self.say(pod, "", WARNING, reason, message)
+        self._memory.held = time.now() + seconds
 
     async def _handler(self, pod: Object) -> str:
         """The runtime handler of the pod's RuntimeClass; "" is the runtime's own choice. Raises RuntimeFailure."""

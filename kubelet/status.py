@@ -38,6 +38,11 @@ def listed(pod: Object) -> list[Object]:
     return [status for field in _FIELDS.values() for status in known.get(field) or ()]
 
 
+def _said(**fields: Any) -> Object:
+    """Those of the fields that say something."""
+    return {name: value for name, value in fields.items() if value}
+
+
 def _list(names: Sequence[str]) -> str:
     """['a', 'b'] as Go prints a slice of strings."""
     return "[" + " ".join(names) + "]"
@@ -61,9 +66,7 @@ def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
     out |= _addresses(pod, old, seen, facts)
     out["qosClass"] = pods.qos(pod)
     out["startTime"] = old.get("startTime") or time.stamp(now)
-    if generation := pod["metadata"].get("generation"):
-        out["observedGeneration"] = generation
-    return out
+    return out | _said(observedGeneration=pod["metadata"].get("generation"))
 
 
 def _bound(out: Object) -> None:
@@ -135,9 +138,7 @@ def _previous(pod: Object, group: str, name: str) -> Object | None:
 
 def _failing(seen: Seen, name: str) -> Object | None:
     failure = seen.failures.get(name)
-    if failure is None:
-        return None
-    return {"reason": failure.reason, "message": failure.message} if failure.message else {"reason": failure.reason}
+    return None if failure is None else _said(reason=failure.reason, message=failure.message)
 
 
 def _running(pod: Object, group: str, container: Object, run: Container, seen: Seen) -> Object:
@@ -173,11 +174,7 @@ def _mount(mount: Object) -> Object:
 
 
 def _terminated(run: Container, facts: Facts) -> Object:
-    ended: Object = {"exitCode": run.exit_code}
-    if run.reason:
-        ended["reason"] = run.reason
-    if run.message:
-        ended["message"] = run.message
+    ended = {"exitCode": run.exit_code, **_said(reason=run.reason, message=run.message)}
     ended |= {"startedAt": time.stamp(run.started), "finishedAt": time.stamp(run.finished)}
     return {"terminated": ended | {"containerID": f"{facts.runtime}://{run.id}"}}
 
@@ -267,13 +264,7 @@ def _condition(pod: Object, type: str, status: str, reason: str, message: str, o
     same = old is not None and old.get("status") == status
     out: Object = {"type": type, "status": status, "lastProbeTime": None}
     out["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else time.stamp(now)
-    if reason:
-        out["reason"] = reason
-    if message:
-        out["message"] = message
-    if generation := pod["metadata"].get("generation"):
-        out["observedGeneration"] = generation
-    return out
+    return out | _said(reason=reason, message=message, observedGeneration=pod["metadata"].get("generation"))
 
 
 def _resize(seen: Seen) -> dict[str, tuple[str, str, str]]:

@@ -10,37 +10,11 @@ from typing import Any
 from kubelet import runtime
 from kubelet.cri import convert, events
 from kubelet.cri.channel import Channel
+from kubelet.cri.messages import MESSAGES
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
 
-_RUNTIME, _IMAGES = "/runtime.v1.RuntimeService/", "/runtime.v1.ImageService/"
-# method: (service, request, response)
-_CALLS = {
-    "Version": (_RUNTIME, "VersionRequest", "VersionResponse"),
-    "Status": (_RUNTIME, "StatusRequest", "StatusResponse"),
-    "RunPodSandbox": (_RUNTIME, "RunPodSandboxRequest", "RunPodSandboxResponse"),
-    "StopPodSandbox": (_RUNTIME, "SandboxRequest", "Nothing"),
-    "RemovePodSandbox": (_RUNTIME, "SandboxRequest", "Nothing"),
-    "PodSandboxStatus": (_RUNTIME, "SandboxRequest", "PodSandboxStatusResponse"),
-    "ListPodSandbox": (_RUNTIME, "ListPodSandboxRequest", "ListPodSandboxResponse"),
-    "CreateContainer": (_RUNTIME, "CreateContainerRequest", "CreateContainerResponse"),
-    "StartContainer": (_RUNTIME, "ContainerRequest", "Nothing"),
-    "StopContainer": (_RUNTIME, "StopContainerRequest", "Nothing"),
-    "RemoveContainer": (_RUNTIME, "ContainerRequest", "Nothing"),
-    "ListContainers": (_RUNTIME, "ListContainersRequest", "ListContainersResponse"),
-    "ContainerStatus": (_RUNTIME, "ContainerRequest", "ContainerStatusResponse"),
-    "UpdateContainerResources": (_RUNTIME, "UpdateContainerResourcesRequest", "Nothing"),
-    "ReopenContainerLog": (_RUNTIME, "ContainerRequest", "Nothing"),
-    "ExecSync": (_RUNTIME, "ExecSyncRequest", "ExecSyncResponse"),
-    "Exec": (_RUNTIME, "ExecRequest", "UrlResponse"),
-    "Attach": (_RUNTIME, "AttachRequest", "UrlResponse"),
-    "PortForward": (_RUNTIME, "PortForwardRequest", "UrlResponse"),
-    "ListContainerStats": (_RUNTIME, "ListContainerStatsRequest", "ListContainerStatsResponse"),
-    "ListImages": (_IMAGES, "ListImagesRequest", "ListImagesResponse"),
-    "ImageStatus": (_IMAGES, "ImageRequest", "ImageStatusResponse"),
-    "PullImage": (_IMAGES, "PullImageRequest", "PullImageResponse"),
-    "RemoveImage": (_IMAGES, "ImageRequest", "Nothing"),
-    "ImageFsInfo": (_IMAGES, "ImageFsInfoRequest", "ImageFsInfoResponse"),
-}
+_IMAGES = ("ListImages", "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo")
+"""Methods of the ImageService; all others are the RuntimeService's."""
 _QUICK, _SLOW, _PULL = 120.0, 240.0, 3600.0
 """Seconds a call may take: look-ups, making a sandbox, pulling an image."""
 
@@ -52,8 +26,9 @@ class Cri:
         self._channel = Channel(endpoint)
 
     async def _call(self, name: str, seconds: float = _QUICK, /, **fields: Any) -> Any:
-        service, request, response = _CALLS[name]
-        return await self._channel.call(service + name, request, response, seconds, **fields)
+        service, response = "ImageService" if name in _IMAGES else "RuntimeService", f"{name}Response"
+        names = (f"{name}Request", response if response in MESSAGES else "Nothing")
+        return await self._channel.call(f"/runtime.v1.{service}/{name}", *names, seconds, **fields)
 
     async def close(self) -> None:
         await self._channel.close()

@@ -1,7 +1,8 @@
 """The messages of CRI v1 (and of containerd's events and gRPC's health checks) that the kubelet uses, built from a table when imported.
 
-A line is a message; a word is a field `name=number[:type]`: string where no type is named, `*` before a repeated type, `map` for
-string to string. Enumerations travel as int32. Names and numbers are those of the public protocol (runtime.v1, containerd 1.x).
+A line is a message, or several that look alike; a word is a field `name=number[:type]`: string where no type is named, `*` before a
+repeated type, `map` for string to string. Enumerations travel as int32. Names and numbers are those of the public protocol (runtime.v1,
+containerd 1.x); a method's messages are named after it.
 """
 
 from typing import Any
@@ -20,9 +21,7 @@ UInt64Value value=1:uint64
 DNSConfig servers=1:*string searches=2:*string options=3:*string
 PortMapping protocol=1:int32 container_port=2:int32 host_port=3:int32 host_ip=4
 Mount container_path=1 host_path=2 readonly=3:bool selinux_relabel=4:bool propagation=5:int32 recursive_read_only=8:bool
-IDMapping host_id=1:uint32 container_id=2:uint32 length=3:uint32
-UserNamespace mode=1:int32 uids=2:*IDMapping gids=3:*IDMapping
-NamespaceOption network=1:int32 pid=2:int32 ipc=3:int32 target_id=4 userns_options=5:UserNamespace
+NamespaceOption network=1:int32 pid=2:int32 ipc=3:int32 target_id=4
 SecurityProfile profile_type=1:int32 localhost_ref=2
 SELinuxOption user=1 role=2 type=3 level=4
 LinuxSandboxSecurityContext namespace_options=1:NamespaceOption selinux_options=2:SELinuxOption run_as_user=3:Int64Value \
@@ -37,7 +36,7 @@ PodSandboxConfig metadata=1:PodSandboxMetadata hostname=2 log_directory=3 dns_co
 annotations=7:map linux=8:LinuxPodSandboxConfig
 RunPodSandboxRequest config=1:PodSandboxConfig runtime_handler=2
 RunPodSandboxResponse pod_sandbox_id=1
-SandboxRequest pod_sandbox_id=1
+StopPodSandboxRequest,RemovePodSandboxRequest,PodSandboxStatusRequest pod_sandbox_id=1
 PodIP ip=1
 PodSandboxNetworkStatus ip=1 additional_ips=2:*PodIP
 Namespace options=2:NamespaceOption
@@ -58,13 +57,12 @@ supplemental_groups=8:*int64 no_new_privs=11:bool masked_paths=13:*string readon
 apparmor=16:SecurityProfile
 LinuxContainerConfig resources=1:LinuxContainerResources security_context=2:LinuxContainerSecurityContext
 ContainerMetadata name=1 attempt=2:uint32
-Device container_path=1 host_path=2 permissions=3
 ContainerConfig metadata=1:ContainerMetadata image=2:ImageSpec command=3:*string args=4:*string working_dir=5 envs=6:*KeyValue \
-mounts=7:*Mount devices=8:*Device labels=9:map annotations=10:map log_path=11 stdin=12:bool stdin_once=13:bool tty=14:bool \
+mounts=7:*Mount labels=9:map annotations=10:map log_path=11 stdin=12:bool stdin_once=13:bool tty=14:bool \
 linux=15:LinuxContainerConfig
 CreateContainerRequest pod_sandbox_id=1 config=2:ContainerConfig sandbox_config=3:PodSandboxConfig
 CreateContainerResponse container_id=1
-ContainerRequest container_id=1
+StartContainerRequest,RemoveContainerRequest,ContainerStatusRequest,ReopenContainerLogRequest container_id=1
 StopContainerRequest container_id=1 timeout=2:int64
 UpdateContainerResourcesRequest container_id=1 linux=2:LinuxContainerResources
 ContainerFilter id=1 pod_sandbox_id=3 label_selector=4:map
@@ -80,9 +78,9 @@ ExecSyncResponse stdout=1:bytes stderr=2:bytes exit_code=3:int32
 ExecRequest container_id=1 cmd=2:*string tty=3:bool stdin=4:bool stdout=5:bool stderr=6:bool
 AttachRequest container_id=1 stdin=2:bool tty=3:bool stdout=4:bool stderr=5:bool
 PortForwardRequest pod_sandbox_id=1 port=2:*int32
-UrlResponse url=1
+ExecResponse,AttachResponse,PortForwardResponse url=1
 Image id=1 repo_tags=2:*string repo_digests=3:*string size=4:uint64 uid=5:Int64Value username=6 spec=7:ImageSpec pinned=8:bool
-ImageRequest image=1:ImageSpec
+ImageStatusRequest,RemoveImageRequest image=1:ImageSpec
 ListImagesRequest
 ListImagesResponse images=1:*Image
 ImageStatusResponse image=1:Image
@@ -140,10 +138,11 @@ def _field(message: Any, word: str) -> None:
 def _build(table: str) -> dict[str, Any]:
     file = descriptor_pb2.FileDescriptorProto(name="kubelet/cri.proto", package=_PACKAGE, syntax="proto3")
     for line in table.strip().splitlines():
-        name, *words = line.split()
-        message = file.message_type.add(name=name)
-        for word in words:
-            _field(message, word)
+        names, *words = line.split()
+        for name in names.split(","):
+            message = file.message_type.add(name=name)
+            for word in words:
+                _field(message, word)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     found = pool.FindFileByName(file.name).message_types_by_name
