@@ -3,7 +3,7 @@
 Thresholds are stock's hard ones; a pressure is taken back only after five minutes without it. Disks are relieved of unused images first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from kapi.objects import time
@@ -11,7 +11,7 @@ from kapi.objects.meta import Object
 from kubelet import machine, pods, signals
 from kubelet.garbage import Images
 from kubelet.kubelet import Kubelet
-from kubelet.runtime import Usage
+from kubelet.runtime import Usage, by_pod
 from kubelet.settings import Settings
 from kubelet.sight import Failure
 from kubelet.signals import SIGNALS
@@ -90,7 +90,7 @@ class Eviction:
         candidates = [w for w in running if not pods.critical(w.pod)]
         if not candidates or any(w.outcome is not None for w in running):
             return
-        usages = _by_pod(await self._kubelet.means.runtime.usages())
+        usages = by_pod(await self._kubelet.means.runtime.usages())
         field = _MEANT.get(shortage.resource, "working_set")
         victim = max(candidates, key=lambda w: _rank(w, sum(getattr(u, field) for u in usages.get(w.uid, ())), shortage.resource))
         threshold = f"Threshold quantity: {shortage.threshold}, available: {shortage.available}. "
@@ -102,13 +102,6 @@ def evict(worker: Worker, message: str) -> None:
     """End a pod at once, as Failed."""
     worker.complain("Evicted", message)
     worker.end(Failure("Evicted", message), GRACE)
-
-
-def _by_pod(usages: Iterable[Usage]) -> Mapping[str, list[Usage]]:
-    out: dict[str, list[Usage]] = {}
-    for usage in usages:
-        out.setdefault(usage.uid, []).append(usage)
-    return out
 
 
 def _rank(worker: Worker, used: int, resource: str) -> tuple[bool, int, int]:

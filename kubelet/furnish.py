@@ -112,13 +112,11 @@ class Furnish(Furnisher):
 
     def _around(self, pod: Object, ips: Sequence[str]) -> Surroundings:
         namespace, linked = pod["metadata"]["namespace"], pod["spec"].get("enableServiceLinks", True)
-        masters = ("kubernetes",)
-        own = [
-            s for s in self._machine.services
-            if (s["metadata"]["namespace"] == namespace and linked)
-            or (s["metadata"]["namespace"] == "default" and s["metadata"]["name"] in masters)
-        ]
-        own.sort(key=lambda s: str(s["metadata"]["name"]))
+
+        def shown(meta: Object) -> bool:
+            return (linked and meta["namespace"] == namespace) or (meta["namespace"], meta["name"]) == ("default", "kubernetes")
+
+        own = sorted((s for s in self._machine.services if shown(s["metadata"])), key=lambda s: str(s["metadata"]["name"]))
         addresses = self._machine.host_ips if pods.host_network(pod) else tuple(ips)
         return Surroundings(own, addresses, self._machine.host_ips, self._settings.node_name, self._machine.allocatable or {})
 

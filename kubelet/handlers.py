@@ -42,7 +42,6 @@ class Target:
 class Handlers(Protocol):
     async def run(self, handler: Object, target: Target, seconds: float) -> Said:
         """Do what `handler` (exec, httpGet, tcpSocket, grpc or sleep) says, in at most `seconds`."""
-        ...
 
 
 class RealHandlers:
@@ -53,20 +52,18 @@ class RealHandlers:
         self._tls: ssl.SSLContext | None = None
 
     async def run(self, handler: Object, target: Target, seconds: float) -> Said:
-        if "exec" in handler:
-            return await self._exec(handler["exec"].get("command") or [], target, seconds)
-        if "httpGet" in handler:
-            return await self._http(handler["httpGet"], target, seconds)
-        if "tcpSocket" in handler:
-            return await self._tcp(handler["tcpSocket"], target, seconds)
-        if "grpc" in handler:
-            return await self._grpc(handler["grpc"], target, seconds)
-        if "sleep" in handler:
-            await asyncio.sleep(min(handler["sleep"]["seconds"], seconds))
-            return Said(True)
+        ways = {"exec": self._exec, "httpGet": self._http, "tcpSocket": self._tcp, "grpc": self._grpc, "sleep": self._sleep}
+        for kind, way in ways.items():
+            if kind in handler:
+                return await way(handler[kind], target, seconds)
         return Said(None, "missing probe handler")
 
-    async def _exec(self, command: list[str], target: Target, seconds: float) -> Said:
+    async def _sleep(self, handler: Object, target: Target, seconds: float) -> Said:
+        await asyncio.sleep(min(handler["seconds"], seconds))
+        return Said(True)
+
+    async def _exec(self, handler: Object, target: Target, seconds: float) -> Said:
+        command = handler.get("command") or []
         try:
             done = await self._runtime.exec(target.container, command, seconds)
         except RuntimeFailure as error:

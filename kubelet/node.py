@@ -165,12 +165,8 @@ class Node:
             "labels": labels(self._settings, self._facts),
             "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
         }
-        spec: Object = {}
-        if self._settings.pod_cidr:
-            spec = {"podCIDR": self._settings.pod_cidr, "podCIDRs": [self._settings.pod_cidr]}
-        own = taints(self._settings.register_with_taints)
-        if own:
-            spec["taints"] = own
+        cidr, own = self._settings.pod_cidr, taints(self._settings.register_with_taints)
+        spec = ({"podCIDR": cidr, "podCIDRs": [cidr]} if cidr else {}) | ({"taints": own} if own else {})
         now = time.now()
         return {"kind": "Node", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": self._status({}, now)}
 

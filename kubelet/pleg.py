@@ -56,10 +56,10 @@ class Pleg:
                     self.everyone()
                     asyncio.get_running_loop().call_later(SETTLED, self.everyone)
 
-    def _tell(self, id: str) -> None:
+    def _tell(self, id: str, *, ended: bool = True) -> None:
         worker = self._workers.get(self._known.get(id, ""))
         if worker is not None:
-            worker.touch(id)
+            worker.touch(id if ended else "")
 
     def everyone(self) -> None:
         for worker in list(self._workers.values()):
@@ -76,9 +76,5 @@ class Pleg:
             now |= {s.id: str(s.ready) for s in await self._runtime.sandboxes()}
             for id in before.keys() | now.keys():
                 if before.get(id) != now.get(id):
-                    ended = now.get(id) in (None, runtime.EXITED, "False")
-                    if ended:
-                        self._tell(id)
-                    elif worker := self._workers.get(self._known.get(id, "")):
-                        worker.touch()
+                    self._tell(id, ended=now.get(id) in (None, runtime.EXITED, "False"))
             before = now

@@ -4,7 +4,7 @@ Two implementations: kubelet.cri (any CRI v1 runtime over its socket) and kubele
 Configurations of sandboxes and containers are dictionaries in the shape of CRI's messages (made by kubelet.config).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -117,6 +117,14 @@ class Usage(NamedTuple):
     at: float
 
 
+def by_pod(usages: Iterable[Usage]) -> dict[str, list[Usage]]:
+    """Usages by their pods' uids."""
+    out: dict[str, list[Usage]] = {}
+    for usage in usages:
+        out.setdefault(usage.uid, []).append(usage)
+    return out
+
+
 class Change(NamedTuple):
     """Something ended or began: a container or sandbox id; an empty id means that changes may have been missed."""
 
@@ -130,19 +138,15 @@ class Runtime(Protocol):
     async def version(self) -> Version: ...
     async def conditions(self) -> dict[str, tuple[bool, str]]:
         """{"RuntimeReady": (True, ""), "NetworkReady": (False, "cni plugin not initialized")}."""
-        ...
 
     async def sandboxes(self) -> list[Sandbox]:
         """All pods' sandboxes, without addresses."""
-        ...
 
     async def containers(self) -> list[Container]:
         """All containers, without times and exit codes."""
-        ...
 
     async def pod(self, uid: str) -> PodState:
         """One pod in full."""
-        ...
 
     async def run_sandbox(self, config: Config, handler: str = "") -> str: ...
     async def stop_sandbox(self, id: str) -> None: ...
@@ -153,7 +157,6 @@ class Runtime(Protocol):
     async def remove_container(self, id: str) -> None: ...
     async def update_container(self, id: str, resources: Config) -> None:
         """Other LinuxContainerResources for a running container."""
-        ...
 
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult: ...
     async def reopen_log(self, id: str) -> None: ...
@@ -164,14 +167,11 @@ class Runtime(Protocol):
     async def remove_image(self, name: str) -> None: ...
     async def image_disk(self) -> tuple[str, int]:
         """(mount point, bytes used) of the images' file system."""
-        ...
 
     def changes(self) -> AsyncIterator[Change]:
         """What happens, as it happens; ends or raises when the runtime goes away."""
-        ...
 
     async def stream_url(self, method: str, **request: Any) -> str:
         """Where the runtime's streaming server answers to Exec, Attach or PortForward; `request` in CRI's words."""
-        ...
 
     async def close(self) -> None: ...

@@ -43,7 +43,7 @@ def rendered(line: bytes, how: Options) -> bytes:
     if how.since and _seconds(stamp) < how.since:
         return b""
     if tag.startswith(b"P"):
-        text = text[:-1] if text.endswith(b"\n") else text
+        text = text.removesuffix(b"\n")
     return stamp + b" " + text if how.timestamps else text
 
 
@@ -111,11 +111,8 @@ async def _followed(path: Path, file: BinaryIO, changed: asyncio.Event, running:
             changed.clear()
             alive = running()
             while data := current.read(_BLOCK):
-                *lines, rest = (
-                    (rest + data).splitlines(keepends=True) if not data.endswith(b"\n") else [*(rest + data).splitlines(keepends=True), b""]
-                )
-                if lines:
-                    yield lines
+                *lines, rest = (rest + data).split(b"\n")
+                yield [line + b"\n" for line in lines]
             if _replaced(path, current):
                 current = _reopened(current, file, path)
                 continue

@@ -6,7 +6,7 @@ from pathlib import Path
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import machine
-from kubelet.runtime import Usage
+from kubelet.runtime import Usage, by_pod
 
 
 def _memory(now: str) -> Object:
@@ -47,10 +47,6 @@ def _container(usage: Usage, started: float) -> Object:
 
 def of(node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float]) -> Object:
     """The summary; `pods` by uid, when containers `started` by id."""
-    by_pod: dict[str, list[Usage]] = {}
-    for usage in usages:
-        if usage.uid in pods:
-            by_pod.setdefault(usage.uid, []).append(usage)
     now = time.stamp()
     return {
         "node": {
@@ -60,7 +56,7 @@ def of(node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: 
             "memory": _memory(now),
             "fs": _disk(now),
         },
-        "pods": [_pod(pods[uid], found, started, now) for uid, found in by_pod.items()],
+        "pods": [_pod(pods[uid], found, started, now) for uid, found in by_pod(usages).items() if uid in pods],
     }
 
 

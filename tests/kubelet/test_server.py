@@ -1,5 +1,6 @@
 """The kubelet's own server: who may ask what, and what it says of the node, its pods and their consumption."""
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from kapi.client import Client, Recorder
 from kapi.http import server
 from kubelet import assembly
 from kubelet.runtime import PodState, Usage
-from kubelet.server import metrics, summary
+from kubelet.server import logs, metrics, summary
 from kubelet.server.app import App
 from kubelet.settings import Settings
 from tests.fakes import FakeApi
@@ -145,3 +146,10 @@ async def test_probes_are_counted_while_their_pod_is_there(told: Story) -> None:
     assert 2 <= int(count) <= 4
     await told.delete()
     assert labels not in metrics.probed().decode()
+
+
+async def test_a_followed_log_keeps_what_a_container_wrote_over(tmp_path: Path) -> None:
+    file = tmp_path / "0.log"
+    file.write_bytes(b"2027-01-15T08:00:00Z stdout F 10%\r20%\n2027-01-15T08:00:00Z stdout P half, \n2027-01-15T08:00:00Z stdout F whole\n")
+    found = [piece async for piece in logs.read(file, logs.Options(follow=True), lambda: False)]
+    assert b"".join(found) == b"10%\r20%\nhalf, whole\n"
