@@ -14,7 +14,7 @@ from kubelet.furnish import Machine
 from kubelet.node import Node
 from kubelet.pleg import Pleg
 from kubelet.runtime import RuntimeFailure
-from kubelet.sight import Failure
+from kubelet.sight import Rejection
 from kubelet.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Kubelet:
         elif not pods.deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
             if refused := admit(pod, self._others(worker), self.node.place()):
                 worker.complain(*refused)
-                worker.end(Failure(refused.reason, f"Pod was rejected: {refused.message}"))
+                worker.end(Rejection(refused.reason, f"Pod was rejected: {refused.message}"))
             else:
                 self.means.furnisher.remember(worker.uid, worker.allotment)
         self._balance()

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kubelet.images import architecture
+from kubelet.runtime import Traffic
+
+_INNER = ("lo", "veth", "docker", "nerdctl")
+"""How interfaces begin that do not lead out of the machine."""
 
 
 class Facts(NamedTuple):
@@ -42,6 +46,13 @@ def memory() -> dict[str, int]:
         words = rest.split()
         out[name] = int(words[0]) * (1024 if len(words) > 1 else 1)
     return out
+
+
+def traffic() -> list[Traffic]:
+    """Of this machine's interfaces, without the loopback and those of its containers."""
+    rows = (line.partition(":")[::2] for line in _read("/proc/net/dev").splitlines()[2:])
+    counted = [(name.strip(), [int(word) for word in rest.split()]) for name, rest in rows]
+    return [Traffic(name, n[0], n[2], n[8], n[10]) for name, n in counted if not name.startswith(_INNER)]
 
 
 def _file_system(path: str | Path) -> os.statvfs_result:

@@ -117,6 +117,16 @@ class Usage(NamedTuple):
     at: float
 
 
+class Traffic(NamedTuple):
+    """What went through a network interface, in and out: bytes and errors."""
+
+    name: str
+    rx_bytes: int
+    rx_errors: int
+    tx_bytes: int
+    tx_errors: int
+
+
 def by_pod(usages: Iterable[Usage]) -> dict[str, list[Usage]]:
     """Usages by their pods' uids."""
     out: dict[str, list[Usage]] = {}
@@ -161,6 +171,9 @@ class Runtime(Protocol):
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult: ...
     async def reopen_log(self, id: str) -> None: ...
     async def usages(self) -> list[Usage]: ...
+    async def traffic(self) -> dict[str, list[Traffic]]:
+        """Of pods with a network of their own, by uid; empty where the runtime does not tell."""
+
     async def images(self) -> list[Image]: ...
     async def image(self, name: str) -> Image | None: ...
     async def pull(self, name: str, auth: Config | None, sandbox_config: Config) -> str: ...

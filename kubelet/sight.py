@@ -20,6 +20,10 @@ class Failure(NamedTuple):
     message: str = ""
 
 
+class Rejection(Failure):
+    """Why the node did not take the pod: nothing of it ever ran here."""
+
+
 class Resize(NamedTuple):
     """How a pod's resize stands."""
 

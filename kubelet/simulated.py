@@ -18,7 +18,7 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import images, machine, runtime
 from kubelet.handlers import Said, Target
-from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
+from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Traffic, Usage, Version
 
 _SLEEP = re.compile(r"\bsleep\s+([0-9.]+)")
 _EXIT = re.compile(r"\bexit\s+([0-9]+)")
@@ -165,6 +165,9 @@ class SimulatedRuntime:
         now = time.now()
         running = [c for c in self._containers.values() if c.state == runtime.RUNNING]
         return [Usage(c.id, c.uid, c.name, 0, 0, 0, 0, 0, 0, now) for c in running]
+
+    async def traffic(self) -> dict[str, list[Traffic]]:
+        return {}
 
     async def images(self) -> list[Image]:
         return []

@@ -11,7 +11,7 @@ from kapi.objects import demands, time
 from kapi.objects.meta import Object
 from kubelet import plan, pods, runtime, sight
 from kubelet.runtime import Container
-from kubelet.sight import Seen, Verdict
+from kubelet.sight import Rejection, Seen, Verdict
 
 LOST = "The container could not be located when the pod was terminated"
 MESSAGES = 12 * 1024
@@ -51,6 +51,10 @@ def _list(names: Sequence[str]) -> str:
 def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
     """The whole status of the pod; transition times come from the pod's old status where nothing changed."""
     old = pod.get("status") or {}
+    common = {"qosClass": pods.qos(pod), "startTime": old.get("startTime") or time.stamp(now)}
+    common |= _said(observedGeneration=pod["metadata"].get("generation"))
+    if isinstance(seen.outcome, Rejection):  # its containers have no statuses, it has no conditions of ours
+        return {"phase": "Failed", "reason": seen.outcome.reason, "message": seen.outcome.message, "conditions": [], **common}
     out: Object = {"phase": "Pending", "conditions": []}
     for group, target in _FIELDS.items():
         statuses = [_container(pod, group, c, seen, facts, now) for c in pod["spec"].get(group) or ()]
@@ -63,10 +67,7 @@ def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
     elif old.get("reason") and pods.terminal(pod):
         out |= {k: old[k] for k in ("reason", "message") if k in old}
     out["conditions"] = _conditions(pod, out, seen, now)
-    out |= _addresses(pod, old, seen, facts)
-    out["qosClass"] = pods.qos(pod)
-    out["startTime"] = old.get("startTime") or time.stamp(now)
-    return out | _said(observedGeneration=pod["metadata"].get("generation"))
+    return out | _addresses(pod, old, seen, facts) | common
 
 
 def _bound(out: Object) -> None:

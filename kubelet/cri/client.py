@@ -11,7 +11,7 @@ from kubelet import runtime
 from kubelet.cri import convert, events
 from kubelet.cri.channel import Channel
 from kubelet.cri.messages import MESSAGES
-from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Usage, Version
+from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Traffic, Usage, Version
 
 _IMAGES = ("ListImages", "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo")
 """Methods of the ImageService; all others are the RuntimeService's."""
@@ -115,6 +115,15 @@ class Cri:
 
     async def usages(self) -> list[Usage]:
         return [convert.usage(s) for s in (await self._call("ListContainerStats")).stats]
+
+    async def traffic(self) -> dict[str, list[Traffic]]:
+        try:
+            answer = await self._call("ListPodSandboxStats")
+        except RuntimeFailure as error:
+            if error.code != "Unimplemented":
+                raise
+            return {}
+        return {s.attributes.metadata.uid: found for s in answer.stats if (found := convert.traffic(s.linux.network))}
 
     async def images(self) -> list[Image]:
         return [convert.image(i) for i in (await self._call("ListImages")).images]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kubelet import runtime
-from kubelet.runtime import Container, Image, Sandbox, Usage
+from kubelet.runtime import Container, Image, Sandbox, Traffic, Usage
 
 _STATES = (runtime.CREATED, runtime.RUNNING, runtime.EXITED, runtime.UNKNOWN)
 _NODE = 2
@@ -55,3 +55,9 @@ def usage(stats: Any) -> Usage:
         cpu_ns=stats.cpu.usage_core_nano_seconds.value, working_set=memory.working_set_bytes.value, usage=memory.usage_bytes.value,
         rss=memory.rss_bytes.value, disk=disk.used_bytes.value, inodes=disk.inodes_used.value, at=stats.cpu.timestamp / _NANO,
     )
+
+
+def traffic(network: Any) -> list[Traffic]:
+    """Of a sandbox; the interface its addresses are on is not among the others."""
+    found = [i for i in (network.default_interface, *network.interfaces) if i.name]
+    return [Traffic(i.name, *(getattr(i, field).value for field in Traffic._fields[1:])) for i in found]

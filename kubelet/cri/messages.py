@@ -97,6 +97,13 @@ MemoryUsage timestamp=1:int64 working_set_bytes=2:UInt64Value usage_bytes=4:UInt
 ContainerStats attributes=1:ContainerAttributes cpu=2:CpuUsage memory=3:MemoryUsage writable_layer=4:FilesystemUsage
 ListContainerStatsRequest
 ListContainerStatsResponse stats=1:*ContainerStats
+NetworkInterfaceUsage name=1 rx_bytes=2:UInt64Value rx_errors=3:UInt64Value tx_bytes=4:UInt64Value tx_errors=5:UInt64Value
+NetworkUsage default_interface=2:NetworkInterfaceUsage interfaces=3:*NetworkInterfaceUsage
+LinuxPodSandboxStats network=3:NetworkUsage
+PodSandboxAttributes id=1 metadata=2:PodSandboxMetadata
+PodSandboxStats attributes=1:PodSandboxAttributes linux=2:LinuxPodSandboxStats
+ListPodSandboxStatsRequest
+ListPodSandboxStatsResponse stats=1:*PodSandboxStats
 GetEventsRequest
 ContainerEventResponse container_id=1 container_event_type=2:int32 created_at=3:int64
 Nothing

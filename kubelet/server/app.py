@@ -221,7 +221,8 @@ class App:
 
     async def _figures(self) -> dict[str, Any]:
         started = {c.id: c.started for w in self._workers() for c in w.state.containers}
-        return summary.of(self._node, await self._usages(), {w.uid: w.pod for w in self._workers()}, started)
+        traffic = {uid: found for kubelet in self._kubelets for uid, found in (await kubelet.means.runtime.traffic()).items()}
+        return summary.of(self._node, await self._usages(), {w.uid: w.pod for w in self._workers()}, started, traffic)
 
     async def _summary(self, request: Request, parts: list[str]) -> None:
         await request.json(await self._figures())

@@ -1,12 +1,14 @@
 """/stats/summary: what the node, its pods and their containers use. Shape: the kubelet's stats API, v1alpha1."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import machine
-from kubelet.runtime import Usage, by_pod
+from kubelet.runtime import Traffic, Usage, by_pod
+
+_TRAFFIC = ("name", "rxBytes", "rxErrors", "txBytes", "txErrors")
 
 
 def _memory(now: str) -> Object:
@@ -21,6 +23,12 @@ def _disk(now: str) -> Object:
         "time": now, "availableBytes": free, "capacityBytes": total, "usedBytes": total - free,
         "inodesFree": unused, "inodes": inodes, "inodesUsed": inodes - unused,
     }  # fmt: skip
+
+
+def _network(now: str, interfaces: Sequence[Traffic]) -> Object:
+    """Each interface, and the figures of eth0 as those of the whole."""
+    listed = [dict(zip(_TRAFFIC, interface, strict=True)) for interface in interfaces]
+    return {"time": now, **next((one for one in listed if one["name"] == "eth0"), {"name": ""}), "interfaces": listed}
 
 
 def _boot() -> str:
@@ -45,8 +53,10 @@ def _container(usage: Usage, started: float) -> Object:
     }  # fmt: skip
 
 
-def of(node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float]) -> Object:
-    """The summary; `pods` by uid, when containers `started` by id."""
+def of(
+    node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float], traffic: Mapping[str, Sequence[Traffic]]
+) -> Object:
+    """The summary; `pods` and their `traffic` by uid, when containers `started` by id."""
     now = time.stamp()
     return {
         "node": {
@@ -54,13 +64,14 @@ def of(node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: 
             "startTime": _boot(),
             "cpu": {"time": now, "usageCoreNanoSeconds": _cpu_ns()},
             "memory": _memory(now),
+            "network": _network(now, machine.traffic()),
             "fs": _disk(now),
         },
-        "pods": [_pod(pods[uid], found, started, now) for uid, found in by_pod(usages).items() if uid in pods],
+        "pods": [_pod(pods[uid], found, started, now, traffic.get(uid)) for uid, found in by_pod(usages).items() if uid in pods],
     }
 
 
-def _pod(pod: Object, usages: list[Usage], started: Mapping[str, float], now: str) -> Object:
+def _pod(pod: Object, usages: list[Usage], started: Mapping[str, float], now: str, traffic: Sequence[Traffic] | None) -> Object:
     meta = pod["metadata"]
     total = {name: sum(getattr(u, name) for u in usages) for name in ("cpu_ns", "working_set", "usage", "rss")}
     return {
@@ -69,4 +80,4 @@ def _pod(pod: Object, usages: list[Usage], started: Mapping[str, float], now: st
         "containers": [_container(u, started.get(u.container, u.at)) for u in usages],
         "cpu": {"time": now, "usageCoreNanoSeconds": total["cpu_ns"]},
         "memory": {"time": now, "workingSetBytes": total["working_set"], "usageBytes": total["usage"], "rssBytes": total["rss"]},
-    }
+    } | ({"network": _network(now, traffic)} if traffic else {})

@@ -119,6 +119,11 @@ async def test_probes_over_http_and_tcp(node: Real) -> None:
     await node.run(container(command=serve, ports=[{"name": "http", "containerPort": 8080}], **probes))
     await node.until(ready)
     await node.told("Liveness probe failed: HTTP probe failed with statuscode: 404")
+    runtime = Cri(node.settings.container_runtime_endpoint)
+    (eth0,) = (await runtime.traffic())["u1"]
+    await runtime.close()
+    assert eth0.name == "eth0"
+    assert min(eth0.rx_bytes, eth0.tx_bytes) > 0
 
 
 async def test_hooks(node: Real) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kapi.client import Client, Recorder
 from kapi.http import server
 from kubelet import assembly
-from kubelet.runtime import PodState, Usage
+from kubelet.runtime import PodState, Traffic, Usage
 from kubelet.server import logs, metrics, summary
 from kubelet.server.app import App
 from kubelet.settings import Settings
@@ -22,11 +22,14 @@ STARTED = {"c1": NOW - 60, "c2": NOW - 50}
 
 
 def test_the_summary_adds_up() -> None:
-    told = summary.of("n1", [USAGE, USAGE._replace(container="c2", name="two"), USAGE._replace(uid="gone")], {"u1": pod()}, STARTED)
+    usages, traffic = [USAGE, USAGE._replace(container="c2", name="two"), USAGE._replace(uid="gone")], {"u1": [Traffic("eth0", 5, 0, 7, 1)]}
+    told = summary.of("n1", usages, {"u1": pod()}, STARTED, traffic)
     (one,) = told["pods"]
     assert one["podRef"] == {"name": "web", "namespace": "default", "uid": "u1"}
     assert [c["name"] for c in one["containers"]] == ["web", "two"]
     assert (one["cpu"]["usageCoreNanoSeconds"], one["memory"]["workingSetBytes"]) == (3_000_000_000, 8192)
+    eth0 = {"name": "eth0", "rxBytes": 5, "rxErrors": 0, "txBytes": 7, "txErrors": 1}
+    assert one["network"] == {"time": told["node"]["cpu"]["time"], **eth0, "interfaces": [eth0]}
     node = told["node"]
     assert node["fs"]["usedBytes"] + node["fs"]["availableBytes"] == node["fs"]["capacityBytes"] > 0
     assert 0 < node["memory"]["rssBytes"] < node["memory"]["workingSetBytes"] + node["memory"]["availableBytes"]
@@ -34,7 +37,7 @@ def test_the_summary_adds_up() -> None:
 
 
 def test_resource_metrics_have_stocks_names() -> None:
-    lines = metrics.resource(summary.of("n1", [USAGE], {"u1": pod()}, STARTED)).decode().splitlines()
+    lines = metrics.resource(summary.of("n1", [USAGE], {"u1": pod()}, STARTED, {})).decode().splitlines()
     stamp = int(NOW * 1000)
     assert f'container_cpu_usage_seconds_total{{container="web",namespace="default",pod="web"}} 1.5 {stamp}' in lines
     assert f'container_memory_working_set_bytes{{container="web",namespace="default",pod="web"}} 4096 {stamp}' in lines

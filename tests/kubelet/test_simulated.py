@@ -136,6 +136,8 @@ async def test_a_pod_that_does_not_fit_is_rejected(told: Story) -> None:
     assert (found["status"]["phase"], found["status"]["reason"]) == ("Failed", "OutOfcpu")
     message = found["status"]["message"]
     assert message == "Pod was rejected: Node didn't have enough resource: cpu, requested: 100000, used: 0, capacity: 32000"
+    assert found["status"].keys() & {"containerStatuses", "hostIP", "podIP"} == set()
+    assert {c["type"] for c in found["status"].get("conditions") or ()} <= {"PodScheduled"}
 
 
 @story
