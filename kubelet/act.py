@@ -12,14 +12,14 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import RUNTIME_CLASSES
 from kubelet import plan, pods
-from kubelet.furnish import Furnisher, NotFurnished
+from kubelet.furnish import Furnisher
 from kubelet.handlers import Handlers, Target
 from kubelet.plan import Adjust, Kill, Start
 from kubelet.probes import ports
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Runtime, RuntimeFailure
 from kubelet.settings import Settings
-from kubelet.sight import Backoff, Failure
+from kubelet.sight import Backoff, Failure, NotStarted
 from kubelet.sources import Sources
 from kubelet.volumes.manager import VolumeError
 
@@ -144,18 +144,14 @@ class Actor:
                 memory.backoffs[one.name] = plan.advance(memory.backoffs.get(one.name), one.after)
             try:
                 await self._start(pod, found[1], one.attempt, sandbox, ips, targets.get(found[1].get("targetContainerName", ""), ""))
-            except NotPulled as error:
-                self._fail(one.name, error.failure, error.until or time.now() + RETRY)
-            except NotFurnished as error:
-                self.say(pod, one.name, WARNING, "Failed", f"Error: {error.failure.message}")
-                self._fail(one.name, error.failure, time.now() + RETRY)
+            except NotStarted as error:
+                if not isinstance(error, NotPulled):
+                    self.say(pod, one.name, WARNING, "Failed", f"Error: {error}")
+                memory.failures[one.name] = error.failure
+                memory.holds[one.name] = error.until or time.now() + RETRY
             else:
                 memory.failures.pop(one.name, None)
                 memory.holds.pop(one.name, None)
-
-    def _fail(self, name: str, failure: Failure, until: float) -> None:
-        self._memory.failures[name] = failure
-        self._memory.holds[name] = until
 
     async def _start(self, pod: Object, spec: Object, attempt: int, sandbox: str, ips: Sequence[str], target: str) -> None:
         means, name = self._means, spec["name"]
@@ -169,7 +165,7 @@ class Actor:
         try:
             id = await means.runtime.create_container(sandbox, config, box)
         except RuntimeFailure as error:
-            raise NotFurnished(Failure("CreateContainerError", error.description)) from None
+            raise NotStarted(Failure("CreateContainerError", error.description)) from None
         self._known[id] = pods.uid(pod)
         self._memory.given[id] = spec.get("resources") or {}
         say(NORMAL, "Created", "Container created")
@@ -180,7 +176,7 @@ class Actor:
             await means.runtime.start_container(id)
         except RuntimeFailure as error:
             self._memory.hooking.discard(id)
-            raise NotFurnished(Failure("RunContainerError", error.description)) from None
+            raise NotStarted(Failure("RunContainerError", error.description)) from None
         say(NORMAL, "Started", "Container started")
         if hook:
             await self._post_start(pod, spec, id, hook, ips)
@@ -193,7 +189,7 @@ class Actor:
             return
         self.say(pod, spec["name"], WARNING, "FailedPostStartHook", "PostStartHook failed")
         await self.kill(pod, Kill(id, spec["name"], max(pods.grace(pod), plan.MINIMUM_GRACE), "FailedPostStartHook"), ips)
-        raise NotFurnished(Failure("PostStartHookError", said.message or "PostStartHook failed"))
+        raise NotStarted(Failure("PostStartHookError", said.message or "PostStartHook failed"))
 
     async def kill(self, pod: Object, order: Kill, ips: Sequence[str]) -> None:
         """preStop first, then SIGTERM, then SIGKILL; the hook's time is taken off the grace."""

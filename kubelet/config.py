@@ -103,11 +103,15 @@ def container(pod: Object, spec: Object, given: Inputs) -> Object:
     }
 
 
+def message_path(spec: Object) -> str:
+    return spec.get("terminationMessagePath") or "/dev/termination-log"
+
+
 def _annotations(pod: Object, spec: Object, attempt: int) -> dict[str, str]:
     out = {
         runtime.HASH: pods.container_hash(spec),
         runtime.RESTART_COUNT: str(attempt),
-        runtime.MESSAGE_PATH: spec.get("terminationMessagePath") or "/dev/termination-log",
+        runtime.MESSAGE_PATH: message_path(spec),
         runtime.MESSAGE_POLICY: spec.get("terminationMessagePolicy") or "File",
         runtime.POD_GRACE: str(int(pods.grace(pod))),
     }

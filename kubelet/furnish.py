@@ -22,7 +22,7 @@ from kubelet.config import Inputs
 from kubelet.environment import Missing, Surroundings
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings, pairs
-from kubelet.sight import Failure
+from kubelet.sight import Failure, NotStarted
 from kubelet.sources import Sources
 from kubelet.volumes import payload
 from kubelet.volumes.manager import VolumeError, Volumes
@@ -31,14 +31,6 @@ from kubelet.volumes.tokens import Tokens
 log = logging.getLogger(__name__)
 _ALLOTMENT = "allotment.json"
 MAX_MESSAGE, MAX_LOG_MESSAGE, MAX_LOG_LINES = 4096, 2048, 80
-
-
-class NotFurnished(Exception):
-    """A container cannot be configured; `failure` is its waiting state."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
 
 
 class Furnisher:
@@ -54,7 +46,7 @@ class Furnisher:
         return {"metadata": names, "host_network": pods.host_network(pod)}
 
     async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
-        """ContainerConfig. Raises NotFurnished."""
+        """ContainerConfig. Raises NotStarted."""
         return config.container(pod, spec, Inputs(image.id, attempt=attempt))
 
     def resources(self, pod: Object, spec: Object) -> Object:
@@ -136,14 +128,14 @@ class Furnish(Furnisher):
 
     async def container(self, pod: Object, spec: Object, image: Image, attempt: int, ips: Sequence[str], target: str) -> Object:
         if refused := security.refused(pod, spec, image.user):
-            raise NotFurnished(refused)
+            raise NotStarted(refused)
         try:
             if pods.uid(pod) not in self._prepared:
                 await self.prepare(pod, ips)
             variables = await environment.variables(pod, spec, self._sources.get, self._around(pod, ips))
             mounts = self._mounts(pod, spec, ips, variables)
         except (Missing, VolumeError, StatusError, OSError) as error:
-            raise NotFurnished(Failure("CreateContainerConfigError", str(error))) from None
+            raise NotStarted(Failure("CreateContainerConfigError", str(error))) from None
         self._log_directory(pod, spec["name"])
         profiles = f"{self._settings.root_dir}/seccomp"
         given = Inputs(image.id, image.user, variables, mounts, attempt, target, self._machine.memory, self._unified, profiles)
@@ -165,7 +157,7 @@ class Furnish(Furnisher):
             hosts.write_text(dns.hosts(pod, ips, self._settings.cluster_domain))
             hosts.chmod(0o644)
             out.append({"container_path": "/etc/hosts", "host_path": str(hosts)})
-        out.append({"container_path": self._message_path(spec), "host_path": self._message_file(uid, spec["name"])})
+        out.append({"container_path": config.message_path(spec), "host_path": self._message_file(uid, spec["name"])})
         return out
 
     def _at(self, base: Path, at: Object, variables: Mapping[str, str]) -> str:
@@ -177,9 +169,6 @@ class Furnish(Furnisher):
             path.mkdir(parents=True)
             path.chmod(0o777 & base.stat().st_mode | 0o750)
         return str(path)
-
-    def _message_path(self, spec: Object) -> str:
-        return spec.get("terminationMessagePath") or "/dev/termination-log"
 
     def _message_file(self, uid: str, name: str) -> str:
         directory = self._settings.pod_dir(uid) / "containers" / name

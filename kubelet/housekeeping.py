@@ -5,7 +5,8 @@ import asyncio
 import logging
 
 from kapi.objects import time
-from kubelet import pods, runtime, scratch
+from kapi.objects.meta import deleting
+from kubelet import runtime, scratch
 from kubelet.eviction import Eviction, evict
 from kubelet.garbage import Images, Logs
 from kubelet.kubelet import Kubelet
@@ -49,7 +50,7 @@ class Housekeeping:
     def _running(self) -> list[Worker]:
         workers = self._kubelet.workers.values()
         running = [w for w in workers if any(c.state == runtime.RUNNING for c in w.state.containers)]
-        return [w for w in running if w.outcome is None and not w.gone and not pods.deleting(w.pod)]
+        return [w for w in running if w.outcome is None and not w.gone and not deleting(w.pod)]
 
     async def _bound(self) -> None:
         """Pods that use more local storage than they may. Raises RuntimeFailure."""

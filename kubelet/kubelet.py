@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kapi.client.client import Client
 from kapi.objects import time
-from kapi.objects.meta import Object
+from kapi.objects.meta import Object, deleting
 from kubelet import pods, resizing, runtime, status
 from kubelet.act import Means
 from kubelet.admit import admit
@@ -99,7 +99,7 @@ class Kubelet:
         worker.mirror = self.mirrors.get(worker.uid)
         if gone:
             worker.gone = True
-        elif not pods.deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
+        elif not deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
             if refused := admit(pod, self._others(worker), self.node.place()):
                 worker.complain(*refused)
                 worker.end(Rejection(refused.reason, f"Pod was rejected: {refused.message}"))

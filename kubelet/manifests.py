@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kapi.client.client import Client
 from kapi.objects import errors, time
-from kapi.objects.meta import Object
+from kapi.objects.meta import Object, deleting
 from kapi.objects.resource import PODS
 from kubelet import inotify, pods, waiting
 from kubelet.kubelet import Kubelet
@@ -115,7 +115,7 @@ class Manifests:
         worker = self._kubelet.workers.get(uid)
         if worker is None or worker.gone:
             return
-        if worker.mirror is not None and not pods.deleting(worker.mirror):
+        if worker.mirror is not None and not deleting(worker.mirror):
             return
         meta = self._pods[uid]["metadata"]
         if worker.mirror is not None:

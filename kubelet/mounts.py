@@ -32,8 +32,3 @@ def below(path: str | Path) -> list[str]:
     with open("/proc/self/mountinfo", encoding="utf-8") as info:
         points = [line.split(" ", 5)[4].encode().decode("unicode_escape") for line in info]
     return sorted((p for p in points if p == top or p.startswith(top + "/")), key=len, reverse=True)
-
-
-def mounted(path: str | Path) -> bool:
-    """Whether something is mounted at `path` itself."""
-    return os.path.ismount(path)

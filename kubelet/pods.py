@@ -71,10 +71,6 @@ def field_path(pod: Object, name: str) -> str:
     return f"{found[0].join(('spec.', ''))}{{{name}}}" if found else ""
 
 
-def restart_policy(pod: Object) -> str:
-    return pod["spec"].get("restartPolicy") or "Always"
-
-
 def host_network(pod: Object) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 
@@ -85,10 +81,6 @@ def grace(pod: Object) -> float:
     if asked is None:
         asked = pod["spec"].get("terminationGracePeriodSeconds")
     return 30.0 if asked is None else float(asked)
-
-
-def deleting(pod: Object) -> bool:
-    return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def phase(pod: Object) -> str:

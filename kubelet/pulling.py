@@ -18,7 +18,7 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS
 from kubelet.environment import Lookup, data
 from kubelet.runtime import Config, Image, Runtime, RuntimeFailure
-from kubelet.sight import Failure
+from kubelet.sight import Failure, NotStarted
 
 Say = Callable[[str, str, str], None]
 """(type, reason, message): an event about the container."""
@@ -29,13 +29,8 @@ _REPOSITORY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")
 _HOSTED = re.compile(r"^[A-Za-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+$")
 
 
-class NotPulled(Exception):
-    """There is no image to start; `failure` is the container's waiting state, `until` when to try again."""
-
-    def __init__(self, failure: Failure, until: float = 0.0) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-        self.until = until
+class NotPulled(NotStarted):
+    """There is no image to start; events have said so."""
 
 
 @dataclass

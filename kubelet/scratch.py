@@ -46,14 +46,11 @@ def excess(pod: Object, usages: Iterable[Usage], volumes: Mapping[str, Path], lo
     layers = {usage.name: usage.disk + size(os.path.join(logs, usage.name)) for usage in usages}
     limits = {c["name"]: pods.resources(c, "limits", _STORAGE) for c in pods.regulars(pod)}
     if total := sum(limits.values()):
-        disks = [volumes[v["name"]] for v in pod["spec"].get("volumes") or () if "emptyDir" in v and _on_disk(v["emptyDir"] or {})]
+        empty = {v["name"]: v["emptyDir"] or {} for v in pod["spec"].get("volumes") or () if "emptyDir" in v}
+        disks = [volumes[name] for name, source in empty.items() if source.get("medium") != "Memory"]
         if sum(layers.values()) + sum(map(size, disks)) > total:
             return f"Pod ephemeral local storage usage exceeds the total limit of containers {binary(total)}. "
     for name, limit in limits.items():
         if limit and layers.get(name, 0) > limit:
             return f'Container {name} exceeded its local ephemeral storage limit "{binary(limit)}". '
     return ""
-
-
-def _on_disk(source: Object) -> bool:
-    return source.get("medium") != "Memory"

@@ -36,10 +36,6 @@ def _profile(profile: Object | None, root: str) -> Object:
     return {"profile_type": _SECCOMP[kind], "localhost_ref": f"{root}/{own}" if own else ""}
 
 
-def _number(value: int | None) -> Object | None:
-    return None if value is None else {"value": value}
-
-
 def _groups(pod: Object) -> list[int]:
     context = of(pod["spec"])
     own = [context["fsGroup"]] if context.get("fsGroup") is not None else []
@@ -54,7 +50,7 @@ def sandbox(pod: Object) -> Object:
     out["supplemental_groups"] = _groups(pod)
     for key, name in (("runAsUser", "run_as_user"), ("runAsGroup", "run_as_group")):
         if context.get(key) is not None and (key == "runAsUser" or context.get("runAsUser") is not None):
-            out[name] = _number(context[key])
+            out[name] = {"value": context[key]}
     return out
 
 
@@ -76,13 +72,13 @@ def container(pod: Object, spec: Object, image_user: str, target: str = "", prof
         "seccomp": _profile(None if privileged else chosen["seccompProfile"], profiles),
     }
     if chosen["runAsUser"] is not None:
-        out["run_as_user"] = _number(chosen["runAsUser"])
+        out["run_as_user"] = {"value": chosen["runAsUser"]}
     elif image_user.isdigit():
-        out["run_as_user"] = _number(int(image_user))
+        out["run_as_user"] = {"value": int(image_user)}
     elif image_user:
         out["run_as_username"] = image_user
     if chosen["runAsGroup"] is not None and chosen["runAsUser"] is not None:
-        out["run_as_group"] = _number(chosen["runAsGroup"])
+        out["run_as_group"] = {"value": chosen["runAsGroup"]}
     if capabilities := own.get("capabilities"):
         out["capabilities"] = {"add_capabilities": capabilities.get("add") or [], "drop_capabilities": capabilities.get("drop") or []}
     if chosen["seLinuxOptions"]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kapi.objects import demands
-from kapi.objects.meta import Object
+from kapi.objects.meta import Object, deleting
 from kubelet import pods, runtime
 from kubelet.runtime import Container, PodState, Sandbox
 
@@ -18,6 +18,14 @@ class Failure(NamedTuple):
 
     reason: str
     message: str = ""
+
+
+class NotStarted(Exception):
+    """A container cannot be started; `failure` is its waiting state, `until` when to try again (0: as always)."""
+
+    def __init__(self, failure: Failure, until: float = 0.0) -> None:
+        super().__init__(failure.message)
+        self.failure, self.until = failure, until
 
 
 class Rejection(Failure):
@@ -87,7 +95,7 @@ class Seen:
 
 def ending(pod: Object, seen: Seen) -> bool:
     """Whether the pod's containers are to be stopped for good."""
-    return seen.gone or pods.deleting(pod) or seen.outcome is not None or pods.terminal(pod) or finished(pod, seen)
+    return seen.gone or deleting(pod) or seen.outcome is not None or pods.terminal(pod) or finished(pod, seen)
 
 
 def current(seen: Seen) -> Sandbox | None:
@@ -120,7 +128,7 @@ def _ruling(container: Object, run: Container) -> str:
 
 
 def policy(pod: Object, container: Object) -> str:
-    return container.get("restartPolicy") or pods.restart_policy(pod)
+    return container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always"
 
 
 def restarts(pod: Object, container: Object, run: Container) -> bool:

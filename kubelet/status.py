@@ -361,4 +361,3 @@ def _changed_conditions(old: Sequence[Object], new: Sequence[Object]) -> list[Ob
         gone = {k: None for k in ("reason", "message") if before and k in before and k not in plain}
         out.append(plain | gone)
     return out
-

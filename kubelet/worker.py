@@ -12,7 +12,7 @@ from typing import Any
 from kapi.client.client import Client
 from kapi.client.informer import revision_of
 from kapi.objects import errors, time
-from kapi.objects.meta import Object
+from kapi.objects.meta import Object, deleting
 from kapi.objects.resource import PODS
 from kubelet import plan, pods, resizing, runtime, sight, status, waiting
 from kubelet.act import Actor, Means, Memory
@@ -46,7 +46,7 @@ class Worker:
         self._grace: float | None = None
         self._ending = 0.0
         self.state = PodState()
-        self._means, self._client, self._facts, self._known = means, client, facts, known
+        self.means, self._client, self._facts, self._known = means, client, facts, known
         self.memory = Memory()
         self._actor = Actor(means, self.memory, known)
         self.probes = Probes(self.uid, means.handlers, self._actor.say, self.wake)
@@ -64,11 +64,6 @@ class Worker:
         self._sending = False
         self._shown: dict[str, float] = {}
         self._quiet = 0.0
-
-    @property
-    def runtime(self) -> runtime.Runtime:
-        """What the pod's containers run in."""
-        return self._means.runtime
 
     def update(self, pod: Object) -> None:
         """A new version of the pod."""
@@ -95,7 +90,7 @@ class Worker:
     @property
     def asks(self) -> bool:
         """Whether the pod's spec asks for other resources than it has."""
-        over = self.gone or self.outcome is not None or pods.deleting(self.pod) or pods.terminal(self.pod)
+        over = self.gone or self.outcome is not None or deleting(self.pod) or pods.terminal(self.pod)
         asks = not over and resizing.allotment(self.pod) != self.allotment
         if not asks and self._resize.refused is not None:
             self._resize = self._resize._replace(refused=None)
@@ -105,7 +100,7 @@ class Worker:
         """What the node says to that."""
         if refusal is None:
             self.allotment = resizing.allotment(self.pod)
-            self._means.furnisher.remember(self.uid, self.allotment)
+            self.means.furnisher.remember(self.uid, self.allotment)
             self._resize = Resize(generation=self.pod["metadata"].get("generation", 1))
             self.memory.stalled, self.memory.wrong, self.memory.settled = 0.0, "", False
             self._actor.say(self.pod, "", "Normal", "ResizeStarted", resizing.told("started", self.pod))
@@ -210,11 +205,11 @@ class Worker:
     async def _look(self) -> None:
         self._dirty = False
         try:
-            state = await self._means.runtime.pod(self.uid)
+            state = await self.means.runtime.pod(self.uid)
         except RuntimeFailure:
             self._dirty = True
             raise
-        self.state = state._replace(containers=[self._means.furnisher.told(c) for c in state.containers])
+        self.state = state._replace(containers=[self.means.furnisher.told(c) for c in state.containers])
         ids = {s.id for s in state.sandboxes} | {c.id for c in state.containers}
         self._known |= dict.fromkeys(ids, self.uid)
         for id in self._ids - ids:
@@ -306,10 +301,10 @@ class Worker:
         """Nothing runs any more: give back what the pod had; when it is to go, let it go."""
         if self._sending or self._due is not None:
             return
-        going = self.gone or pods.deleting(pod)
+        going = self.gone or deleting(pod)
         if not self._released or self.gone:
             self._released = True
-            self._means.furnisher.tear_down(self.uid, self.pod, logs=False)
+            self.means.furnisher.tear_down(self.uid, self.pod, logs=False)
         if going:
             self._begin("end", 0.0, self._end())
 
@@ -318,14 +313,14 @@ class Worker:
             await self._delete(self.mirror)
         elif not self.gone:
             await self._delete(self.pod)
-        self._means.furnisher.tear_down(self.uid, self.pod, logs=True)
+        self.means.furnisher.tear_down(self.uid, self.pod, logs=True)
         for sandbox in self.state.sandboxes:
             await self._actor.remove(sandbox.id, sandbox=True)
         boxes = {s.id for s in self.state.sandboxes}
         for container in self.state.containers:
             if container.sandbox not in boxes:
                 await self._actor.remove(container.id, sandbox=False)
-        self._means.puller.forget(self.pod["metadata"]["uid"])
+        self.means.puller.forget(self.pod["metadata"]["uid"])
         self.finished = True
 
     async def _delete(self, pod: Object) -> None:

@@ -195,7 +195,7 @@ class App:
         worker, container = self._container(parts)
         tty = request.flag("tty")
         want = {"stdin": request.flag("input"), "stdout": request.flag("output"), "stderr": request.flag("error") and not tty, "tty": tty}
-        url = await worker.runtime.stream_url(method, container_id=container.id, **more, **want)
+        url = await worker.means.runtime.stream_url(method, container_id=container.id, **more, **want)
         await streaming.remote_command(request.scope, url, [streaming.CHANNEL_OF[name] for name in want if want[name]])
 
     async def _port_forward(self, request: Request, parts: list[str]) -> None:
@@ -204,7 +204,7 @@ class App:
         if sandbox is None:
             raise errors.NotFound(f'pod "{parts[1]}" has no sandbox')
         ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
-        url = await worker.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
+        url = await worker.means.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
         await streaming.port_forward(request.scope, url, ports)
 
     # the rest -------------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ not read back, as in stock.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -105,23 +106,20 @@ async def _lines(path: Path, how: Options, running: Callable[[], bool]) -> Async
 async def _followed(path: Path, file: BinaryIO, changed: asyncio.Event, running: Callable[[], bool]) -> AsyncIterator[list[bytes]]:
     """Whole lines as they are written; goes over to a new file when the log is rotated."""
     rest = b""
-    current: BinaryIO = file
-    try:
+    with contextlib.ExitStack() as opened:
         while True:
             changed.clear()
             alive = running()
-            while data := current.read(_BLOCK):
+            while data := file.read(_BLOCK):
                 *lines, rest = (rest + data).split(b"\n")
                 yield [line + b"\n" for line in lines]
-            if _replaced(path, current):
-                current = _reopened(current, file, path)
-                continue
-            if not alive:
+            if _replaced(path, file):
+                opened.close()
+                file = opened.enter_context(path.open("rb"))
+            elif alive:
+                await waiting.within(changed, 1.0)
+            else:
                 return
-            await waiting.within(changed, 1.0)
-    finally:
-        if current is not file:
-            current.close()
 
 
 def _replaced(path: Path, file: BinaryIO) -> bool:
@@ -129,9 +127,3 @@ def _replaced(path: Path, file: BinaryIO) -> bool:
         return path.stat().st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
         return False
-
-
-def _reopened(current: BinaryIO, first: BinaryIO, path: Path) -> BinaryIO:
-    if current is not first:
-        current.close()
-    return path.open("rb")

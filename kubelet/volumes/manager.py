@@ -122,7 +122,7 @@ def _empty(path: Path, source: Object, group: int | None, pod: Object) -> None:
 def _memory(path: Path) -> None:
     """What is secret is never written to a disk."""
     path.mkdir(parents=True, exist_ok=True)
-    if not mounts.mounted(path):
+    if not path.is_mount():
         mounts.tmpfs(path)
 
 
