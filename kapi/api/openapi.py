@@ -9,7 +9,6 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 import orjson
@@ -85,6 +84,8 @@ def _kept(catalogue: Catalogue, path: str, make: Callable[[], bytes]) -> bytes:
 
 def _installed() -> str:
     """The version of the package descriptions come from."""
+    from importlib import metadata  # archives and all, for whoever asks for a document
+
     try:
         return metadata.version("kubernetes-validate")
     except metadata.PackageNotFoundError:

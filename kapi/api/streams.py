@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from kapi.api import options, relay, watching
 from kapi.api.relay import Peer
 from kapi.api.request import Request
-from kapi.http import server, websocket
+from kapi.http import server
 from kapi.objects import errors
 from kapi.registry import encoding
 from kapi.registry.catalogue import subresource_kind
@@ -243,6 +243,9 @@ def _service_peer(app: "App", service: Object, scheme: str, port: str) -> Peer:
 
 async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: watching.Count) -> None:
     """Answer a watch on an upgraded connection: a text frame for each event."""
+    from kapi.http import websocket  # its library is 1 MB, which servers without such clients save
+
+    wanted = watching.Watching(request, rest, kind, namespace, how, count)
     try:
         socket = await websocket.accept(dict(request.scope), request.scope["extensions"][server.UPGRADE])
     except websocket.NoWebSocket:
@@ -256,7 +259,7 @@ async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
         async for _ in socket.messages():  # a watcher has nothing to say but goodbye
             continue
 
-    running = asyncio.ensure_future(watching.Watching(request, rest, kind, namespace, how, count).run(send))
+    running = asyncio.ensure_future(wanted.run(send))
     listening = asyncio.ensure_future(listen())
     try:
         await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)

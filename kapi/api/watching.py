@@ -107,6 +107,8 @@ class Watching:
         head = self.kind.head
         if event is None or type_ != event.type:
             return b'{"type":"%s","object":%s%s}\n' % (type_.encode(), head, entry.body[1:])
+        if event.lines is None:
+            event.lines = {}
         line = event.lines.get(head)
         if line is None:
             line = event.lines[head] = b'{"type":"%s","object":%s%s}\n' % (type_.encode(), head, entry.body[1:])

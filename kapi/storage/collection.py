@@ -14,7 +14,7 @@ from kapi.storage.waiting import Interest, Waiting, field_values
 
 INDEXED_LABELS = 16
 """Label keys indexed per resource at most; lists by others look at every entry."""
-KEPT_LINES = 512
+KEPT_LINES = 64
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
 Where = Callable[[Entry], bool]
@@ -58,7 +58,7 @@ class Collection:
         events = self._events
         events.append(event)
         if len(events) - self._head > KEPT_LINES:
-            events[-KEPT_LINES - 1].lines = {}
+            events[-KEPT_LINES - 1].lines = None
         return event
 
     def forget_oldest(self) -> None:

@@ -52,7 +52,7 @@ class Event:
         self.revision = entry.revision
         self.time = time
         """When it was applied, seconds since the epoch: history is kept for a while."""
-        self.lines: dict[bytes, bytes] = {}
+        self.lines: dict[bytes, bytes] | None = None
         """Encoded forms, kept by whoever encodes (the API), so that each is made once for all watchers."""
 
     def __repr__(self) -> str:

@@ -41,6 +41,13 @@ def home(key: str) -> str:
     return key[: key.index("/", key.index("/", 1) + 1) + 1]
 
 
+def _shared(new: Mapping[str, str], old: Mapping[str, str]) -> Mapping[str, str]:
+    """`new` made of what `old` is made of: what stays the same is kept once, however many states are remembered."""
+    if new == old:
+        return old
+    return {name: old[name] if old.get(name) == value else value for name, value in new.items()}
+
+
 class Store:
     """All objects. Keys look like '/core/pods/default/web' or '/core/nodes/n1'."""
 
@@ -233,7 +240,10 @@ class Store:
         if labels is None or fields is None:
             obj: dict[str, Any] = orjson.loads(change.body)
             labels, fields = obj["metadata"].get("labels") or {}, self.describe(change.key, obj)
-        return Entry(change.key, revision, change.created or revision, splice(change.body, revision), labels, fields)
+        key, last = change.key, collection.get(change.key)
+        if last is not None:
+            key, labels, fields = last.key, _shared(labels, last.labels), _shared(fields, last.fields)
+        return Entry(key, revision, change.created or revision, splice(change.body, revision), labels, fields)
 
     # --- forgetting
 

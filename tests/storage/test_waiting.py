@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from kapi.storage import waiting
 from kapi.storage.store import Store
 from tests.moments import turn
@@ -19,7 +21,9 @@ async def revisions(store: Store, last: int) -> list[list[int]]:
     return handed
 
 
-async def test_a_crowd_is_handed_quick_steps_together(store: Store) -> None:
+async def test_a_crowd_is_handed_quick_steps_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "PAUSE", 0.2 / waiting.CROWD)
+    monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.2)  # longer than six writes take any disk
     crowd = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.CROWD)]
     await turn()
     for _ in range(6):
