@@ -81,10 +81,10 @@ class NodeRestriction(ReadingPlugin):
         return f"unexpected pod subresource {go_quote(review.subresource)}, only 'status' and 'eviction' are allowed"
 
     def _bound_to(self, namespace: str, name: str) -> str:
-        pod = self.reader.get(PODS, namespace, name)
+        pod = self.reader.entry(PODS, namespace, name)
         if pod is None:
             raise errors.not_found("pods", "", name)
-        return (pod.get("spec") or {}).get("nodeName") or ""
+        return pod.fields.get("spec.nodeName", "")
 
     def _pod_status(self, review: Review, node: str) -> str:
         if review.operation != UPDATE:
@@ -150,13 +150,13 @@ class NodeRestriction(ReadingPlugin):
             return "node requested token not bound to a pod"
         if not ref.get("uid"):
             return "node requested token with a pod binding without a uid"
-        pod = self.reader.get(PODS, review.namespace, ref["name"])
+        pod = self.reader.entry(PODS, review.namespace, ref["name"])
         if pod is None:
             raise errors.not_found("pods", "", ref["name"])
-        if pod["metadata"]["uid"] != ref["uid"]:
+        if pod.obj["metadata"]["uid"] != ref["uid"]:
             uid = ref["uid"]
             return f"the UID in the bound object reference ({uid}) does not match the UID in record. " + _RECREATED
-        own = (pod.get("spec") or {}).get("nodeName") == node
+        own = pod.fields.get("spec.nodeName") == node
         return "" if own else "node requested token bound to a pod scheduled on a different node"
 
     def _lease(self, review: Review, node: str) -> str:

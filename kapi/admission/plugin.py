@@ -11,10 +11,12 @@ from kapi.objects.resource import PODS, Resource
 from kapi.objects.user import Attributes, Decision
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.review import Review
-from kapi.storage.store import Store
+from kapi.storage.store import Entry, Store
 
 Object = dict[str, Any]
 
+_KEPT = 256
+"""Parsed forms kept of single objects."""
 _SHORT = 64
 """Objects in a list that is worth keeping parsed: classes, limits, quotas; not pods."""
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
@@ -65,16 +67,19 @@ class Reader:
             self._prefixes[resource] = known
         return f"{known}{namespace}/" if namespace else known
 
+    def entry(self, resource: Resource, namespace: str, name: str) -> Entry | None:
+        """The object as it is stored; for what is many and asked for once."""
+        return self.store.get(self.prefix(resource, namespace) + name)
+
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """The object, not to be changed; None when there is none."""
-        key = self.prefix(resource, namespace) + name
-        entry = self.store.get(key)
+        entry = self.entry(resource, namespace, name)
         if entry is None:
-            self._objects.pop(key, None)
             return None
+        key = entry.key
         known = self._objects.get(key)
         if known is None or known[0] != entry.revision:
-            if len(self._objects) > 1024:
+            if len(self._objects) >= _KEPT:
                 self._objects.clear()
             known = self._objects[key] = (entry.revision, entry.obj)
         return known[1]

@@ -18,6 +18,8 @@ KEPT_LINES = 64
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
 Where = Callable[[Entry], bool]
+_FORGOTTEN = Event(DELETED, Entry("", 0, 0, b"", {}, {}), None, 0.0)
+"""Stands for steps that are forgotten until the list is cut."""
 
 
 def upper(prefix: str) -> str:
@@ -62,7 +64,7 @@ class Collection:
         return event
 
     def forget_oldest(self) -> None:
-        event = self._events[self._head]
+        event, self._events[self._head] = self._events[self._head], _FORGOTTEN
         self.floor = event.revision
         self._head += 1
         self.start += 1
