@@ -54,7 +54,8 @@ class Kind:
     @cached_property
     def converts(self) -> bool:
         """Whether what is served may differ from what is stored: always (HPA v1, events.k8s.io), or (custom kinds) in old objects."""
-        return type(self.strategy).from_storage is not Strategy.from_storage
+        other = self.custom or self.stored.lstrip("/") != self.resource.api_version
+        return other and type(self.strategy).from_storage is not Strategy.from_storage
 
     def differs(self, stored: bytes) -> bool:
         """Whether this stored body is not what is served."""

@@ -9,6 +9,7 @@ from kapi.cel.types import DYN
 from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import internal, rules, storage
+from kapi.registry.kinds.device_versions import VersionedStrategy, current
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
 
@@ -38,7 +39,8 @@ def named_set(part: Part, field: str, most: int, check: Callable[[Part], None]) 
 
 def _default_claim(spec: Object) -> None:
     for request in spec["devices"]["requests"] or ():
-        for part in (request.get("exactly"), *(request.get("firstAvailable") or ())):
+        flat = request if request.get("deviceClassName") else None  # v1beta1's form of `exactly`
+        for part in (flat, request.get("exactly"), *(request.get("firstAvailable") or ())):
             if part is not None:
                 _default_request(part)
 
@@ -203,7 +205,7 @@ def _results(obj: Object | None) -> list[Object]:
     return (allocation.get("devices") or {}).get("results") or []
 
 
-class ResourceClaimStrategy(RuledStrategy):
+class ResourceClaimStrategy(VersionedStrategy):
     """ResourceClaim."""
 
     returns_deleted = True
@@ -215,7 +217,7 @@ class ResourceClaimStrategy(RuledStrategy):
 
     def validate_within(self, new: Object, old: Object | None, labels: Labels) -> list[Cause]:
         if old is None:
-            return _admin_requests(new["spec"], labels)
+            return _admin_requests(current(new)["spec"], labels)
         granted = any(result.get("adminAccess") for result in _results(old))
         return [] if granted else _admin_access("status.allocation.devices.results", _results(new), labels)
 
@@ -234,7 +236,7 @@ class ResourceClaimStrategy(RuledStrategy):
         return [",".join(state for state, is_so in states.items() if is_so)]
 
 
-class ResourceClaimTemplateStrategy(RuledStrategy):
+class ResourceClaimTemplateStrategy(VersionedStrategy):
     """ResourceClaimTemplate."""
 
     returns_deleted = True
@@ -246,7 +248,7 @@ class ResourceClaimTemplateStrategy(RuledStrategy):
         _default_claim(obj["spec"]["spec"])
 
     def validate_within(self, new: Object, old: Object | None, labels: Labels) -> list[Cause]:
-        return _admin_requests(new["spec"]["spec"], labels) if old is None else []
+        return _admin_requests(current(new)["spec"]["spec"], labels) if old is None else []
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")

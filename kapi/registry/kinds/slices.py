@@ -6,8 +6,9 @@ from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.kinds import rules, storage
+from kapi.registry.kinds.device_versions import VersionedStrategy
 from kapi.registry.kinds.devices import named_set, qualified_name
-from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.kinds.part import Part
 
 Object = dict[str, Any]
 
@@ -22,7 +23,7 @@ _SEMANTIC = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_PIECE}(\.{_PIECE})*
 """A version of semver.org 2.0.0."""
 
 
-class ResourceSliceStrategy(RuledStrategy):
+class ResourceSliceStrategy(VersionedStrategy):
     """ResourceSlice."""
 
     returns_deleted = True
