@@ -57,10 +57,12 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     app.address = f"{address}:{settings.port}"
     app.caller = caller
     app.metrics.add(admission.durations)
-    await bootstrap.ensure(
-        rest, catalogue, address=address, port=settings.port, cidr=settings.service_cluster_ip_range,
-        client_ca=(pki / "ca.crt").read_text(), front_proxy_ca=(pki / "front-proxy-ca.crt").read_text(),
-    )  # fmt: skip
+    app.certificate = pki / "apiserver.crt"
+    for part in ("storage", "admission", "authorization", "allocation", "custom kinds"):
+        app.parts.done(part)
+    authorities = [(pki / name).read_text() for name in ("ca.crt", "front-proxy-ca.crt")]
+    place = bootstrap.Place(address, settings.port, settings.service_cluster_ip_range, *authorities)
+    await bootstrap.ensure(rest, catalogue, place, app.parts.done)
     return app
 
 
@@ -119,7 +121,8 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     gc.callbacks.append(_keep_old)
-    upkeep = [asyncio.create_task(work.run()) for work in (Upkeep(app.rest, app.catalogue), app.establishing)]
+    upkeep = [*Upkeep(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(app.establishing.run())]
+    app.parts.goes_on("custom kinds", upkeep[-1])
     try:
         yield app
     finally:

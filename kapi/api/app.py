@@ -2,7 +2,7 @@
 
 identify -> impersonate -> authorize -> dispatch by (verb, subresource) -> answer; every failure becomes a Status here and nowhere else.
 Resource requests take the short way; everything that is no resource (health, version, discovery, OpenAPI, metrics) is a Starlette
-application behind it, in kapi.api.infrastructure.
+router behind it, in kapi.api.infrastructure.
 """
 
 import itertools
@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kapi.access import rbac
@@ -18,7 +19,7 @@ from kapi.access.authentication import Authenticator
 from kapi.access.authorization import Authorization
 from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Tokens
-from kapi.api import infrastructure, metrics, options, reading, responses, reviews, streams, subresources, watching, writing
+from kapi.api import health, infrastructure, metrics, options, reading, responses, reviews, streams, subresources, watching, writing
 from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
@@ -52,24 +53,30 @@ class Access:
 class App:
     """One API server without its socket."""
 
+    rest: Rest
+    catalogue: Catalogue
+    closing = False
+    """The server is about to stop: /readyz says so."""
+
     def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: streams.Kubelets) -> None:
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
         self.establishing = Establishing(rest, catalogue)
         self.metrics = metrics.Metrics()
         self.infrastructure = infrastructure.application(self)
+        self.parts = health.Parts()
         self.address = ""
         """Where clients reach this server, host:port; discovery tells."""
         self.caller = Caller()
         """Calls out to webhooks; closed by whoever serves."""
-        self.closing = False
-        """The server is about to stop: /readyz says so."""
+        self.certificate: Path | None = None
+        """The file of the certificate that clients are shown."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope, receive, send)
         request.audit_id = request.audit_id or next(_AUDIT)
-        started = time.perf_counter()
+        request.began = time.perf_counter()
         self.metrics.begin(request)
         try:
             await self._handle(request)
@@ -81,56 +88,54 @@ class App:
             request.code = 499
         except Exception:
             log.exception("%s %s", request.method, request.path)
+            self.metrics.ended(request, 500)
             await responses.send_error(request, errors.InternalError("Internal error occurred: see the server's log", {}))
         finally:
-            self.metrics.observe(request, request.code, time.perf_counter() - started)
+            self.metrics.observe(request)
 
     async def _handle(self, request: Request) -> None:
         self._identify(request)
         where = request.target = target(request.path)
         if where is None:
-            await self._infrastructure(request)
+            self._authorize(Attributes(request.user, request.method.lower(), path=request.path))
+            request.scope[infrastructure.REQUEST] = request
+            await self.infrastructure(request.scope, request.receive, request.send)
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
         request.verb = verb(request, where)
-        self._authorize(request, where)
+        what = where.group, where.version, where.plural, where.subresource, where.namespace, where.name
+        self._authorize(Attributes(request.user, request.verb, *what))
         if kind is None:
             await self._unknown(request, where)
             return
         if kind.strategy.deprecated:
             request.warnings.append(kind.strategy.deprecated)
+            self.metrics.deprecated(kind, where.subresource)
         await self._dispatch(request, kind, where)
 
     def _identify(self, request: Request) -> None:
         extensions = request.scope.get("extensions") or {}
         user = extensions.get(IDENTITY)
-        if user is None:
-            user = self.access.authenticator.authenticate(
+        try:
+            user = user or self.access.authenticator.authenticate(
                 request.authorization, extensions.get(server.CERTIFICATE), request.scope["headers"]
             )
+        finally:
+            self.metrics.identified(user, time.perf_counter() - request.began)
         if request.impersonates:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
 
-    def _authorize(self, request: Request, where: Target) -> None:
-        asked = Attributes(
-            request.user, request.verb, where.group, where.version, where.plural, where.subresource, where.namespace, where.name
-        )
+    def _authorize(self, asked: Attributes) -> None:
+        began = time.perf_counter()
         decision = self.access.authorizer.authorize(asked)
+        self.metrics.authorized(decision.allowed, time.perf_counter() - began)
         if not decision.allowed:
             raise rbac.refused(asked, decision.reason)
-
-    async def _infrastructure(self, request: Request) -> None:
-        asked = Attributes(request.user, request.method.lower(), path=request.path)
-        decision = self.access.authorizer.authorize(asked)
-        if not decision.allowed:
-            raise rbac.refused(asked, decision.reason)
-        request.scope["kapi.request"] = request
-        await self.infrastructure(request.scope, request.receive, request.send)
 
     async def _unknown(self, request: Request, where: Target) -> None:
         if where.version not in self.catalogue.groups().get(where.group, ()):
-            await responses.send_text(request, 404, "404 page not found\n")
+            await responses.send_missing(request)
             return
         raise errors.NotFound(_NO_RESOURCE, {})
 
@@ -197,7 +202,7 @@ async def _watch(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
     how = options.list_options(request.query, kind, name)
     count = app.metrics.counter(kind)
-    with app.metrics.running_long(request, kind):
+    with app.metrics.running_long(request):
         if server.UPGRADE in (request.scope.get("extensions") or {}):
             await streams.watch(request, app.rest, kind, namespace, how, count)
         else:
@@ -226,7 +231,7 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
-    with app.metrics.running_long(request, kind):
+    with app.metrics.running_long(request):
         await streams.connect(request, app, kind)
 
 

@@ -7,11 +7,12 @@ up to date by kapi.access.bootstrap's rule).
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kapi.access import bootstrap, flows
-from kapi.objects import errors
+from kapi.objects import errors, time
 from kapi.objects.user import MASTERS, User
 from kapi.registry import encoding
 from kapi.registry.call import Call
@@ -82,6 +83,8 @@ def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
         }  # fmt: skip
     meta = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+    meta = {"name": "kube-apiserver-legacy-service-account-token-tracking", "namespace": "kube-system"}
+    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"since": time.stamp()[:10]}}
 
 
 _ORDER = {
@@ -115,17 +118,34 @@ def api_service(group: str, version: str, managed: str, group_priority: int, ver
     }  # fmt: skip
 
 
-async def ensure(
-    rest: Rest, catalogue: Catalogue, *, address: str, port: int, cidr: str, client_ca: str = "", front_proxy_ca: str = ""
-) -> None:
-    """Make what is missing, and bring the default roles and the address of this server up to date."""
-    for obj in (*_namespaces(), *_service(cidr, port)):
-        await create(rest, catalogue, obj)
-    plain = (*_priorities(), *_authentication(client_ca, front_proxy_ca), *flows.objects(), *_api_services(catalogue))
+@dataclass(frozen=True)
+class Place:
+    """Where a server is, and whom its clients trust."""
+
+    address: str
+    port: int
+    service_cidr: str
+    client_ca: str = ""
+    front_proxy_ca: str = ""
+    """The CAs' certificates, PEM."""
+
+
+async def ensure(rest: Rest, catalogue: Catalogue, place: Place, done: Callable[[str], None] = lambda step: None) -> None:
+    """Make what is missing, and bring the default roles and the address of this server up to date. `done` is told of each step."""
+
+    async def step(name: str, how: Callable[[Rest, Catalogue, Object], Awaitable[None]], objects: Iterable[Object]) -> None:
+        await asyncio.gather(*(how(rest, catalogue, obj) for obj in objects))
+        done(name)
+
+    await step("namespaces", create, _namespaces())
+    await step("service", create, _service(place.service_cidr, place.port))
     await asyncio.gather(
-        *(create(rest, catalogue, obj) for obj in plain),
-        *(_put(rest, catalogue, obj) for obj in endpoints(address, port)),
-        *(_reconcile(rest, catalogue, obj) for obj in bootstrap.objects()),
+        step("priority classes", create, _priorities()),
+        step("authentication", create, _authentication(place.client_ca, place.front_proxy_ca)),
+        step("flow control", create, flows.objects()),
+        step("API services", create, _api_services(catalogue)),
+        step("endpoints", _put, endpoints(place.address, place.port)),
+        step("roles", _reconcile, bootstrap.objects()),
     )
 
 

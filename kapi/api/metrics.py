@@ -1,29 +1,51 @@
-"""What the API server counts, under stock's metric names: requests, watches, stored objects, admission; and how long its loop was held.
+"""What the API server counts, under stock's metric names: requests, who asks and whether they may, watches, stored objects, admission,
+health; and how long its loop was held.
 
-A request costs two look-ups and a few additions. The loop is measured only while there are requests: an idle server sleeps.
+A request costs a few look-ups and additions. The loop is measured only while there are requests: an idle server sleeps.
+Names, labels and buckets: the Kubernetes metrics reference, v1.36.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
+from kapi.api import version
 from kapi.api.request import Request, Target
 from kapi.objects import metrics
 from kapi.objects.metrics import Cell, Family, Histogram
+from kapi.objects.user import User
+from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.storage.store import Store
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+_FINE = 2
+"""How many of these the SLI leaves out."""
+_SIZES = tuple(10.0**power for power in range(3, 10))
+_ACCESS = tuple(0.001 * 2**power for power in range(15))
 _HELD = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-_LABELS = ("component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version")
-_LONG = ("component", "group", "resource", "scope", "subresource", "verb", "version")
+_SHORT = ("component", "group", "resource", "scope", "subresource", "verb", "version")
+_LABELS = ("component", "dry_run", *_SHORT[1:])
 _TICK = 0.02
 """Seconds between two looks at the loop: a callback that held it longer than this is never missed."""
 _MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _CONNECTING = frozenset({"attach", "exec", "portforward", "proxy", "log"})
 _VERBS = {"create": "POST", "update": "PUT", "get": "GET", "list": "LIST", "watch": "WATCH", "delete": "DELETE", "patch": "PATCH"}
+_HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+_NAMED_USERS = frozenset({"admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"})
+"""The only users metrics tell apart."""
 
 Key = tuple[str, ...]
+
+
+class _Counted(NamedTuple):
+    """What is counted for one kind of request and one code."""
+
+    number: list[int]
+    seconds: Cell | None
+    sizes: Cell | None
 
 
 class Metrics:
@@ -33,20 +55,38 @@ class Metrics:
         self._durations = Histogram(
             "apiserver_request_duration_seconds", "Seconds from the head of a request to the end of its answer.", _LABELS, _BUCKETS
         )
+        self._sizes = Histogram("apiserver_response_sizes", "Bytes of the answers to GET and LIST.", _SHORT, _SIZES)
         self._inflight = Family(
             "apiserver_current_inflight_requests", "Requests under way, without the long-running ones.", ("request_kind",), gauge=True
         )
-        self._long = Family("apiserver_longrunning_requests", "Watches and streams under way.", _LONG, gauge=True)
+        self._long = Family("apiserver_longrunning_requests", "Watches and streams under way.", _SHORT, gauge=True)
+        self._ended = Family("apiserver_request_terminations_total", "Requests the server ended in self-defense.", ("code", *_SHORT))
+        self._deprecated = Family(
+            "apiserver_requested_deprecated_apis", "Deprecated APIs that were asked for.",
+            ("group", "removed_release", "resource", "subresource", "version"), gauge=True,
+        )  # fmt: skip
         self._events = Family("apiserver_watch_events_total", "Events written to watching clients.", ("group", "resource", "version"))
+        self._users = Family("authenticated_user_requests", "Requests of users that were identified.", ("username",))
+        self._identified = Family("authentication_attempts", "Attempts to identify a user.", ("result",))
+        self._identifying = Histogram("authentication_duration_seconds", "Seconds to identify a user.", ("result",), _ACCESS)
+        self._allowed = Family("authorization_attempts_total", "Questions whether a user may.", ("result",))
+        self._allowing = Histogram("authorization_duration_seconds", "Seconds to answer whether a user may.", ("result",), _ACCESS)
         self._lag = Histogram("kapi_event_loop_lag_seconds", "Seconds a timer came late because the event loop was held.", (), _HELD)
         self._more: list[Histogram] = []
-        self._cells: dict[tuple[Key, int], tuple[list[int], Cell | None]] = {}
+        self._cells: dict[tuple[Key, int], _Counted] = {}
         self._counts: dict[Key, list[int]] = {}
         """Requests by the labels of apiserver_request_total."""
         self._inflight.values[("mutating",)] = self._inflight.values[("readOnly",)] = 0
         self._held = self._lag.cell()
         self._ticking = False
         self._asked = False
+        self._health = Family("kubernetes_healthcheck", "The last result of a health check.", ("name", "type"), gauge=True)
+        self._healths = Family("kubernetes_healthchecks_total", "Results of health checks.", ("name", "status", "type"))
+
+    def checked(self, check: str, which: str, well: bool) -> None:
+        """A health check of healthz, livez or readyz was made."""
+        self._health.values[check, which] = int(well)
+        self._healths.values[check, "success" if well else "error", which] += 1
 
     # requests -----------------------------------------------------------------------------------------------------------------------
 
@@ -59,35 +99,59 @@ class Metrics:
             loop = asyncio.get_running_loop()
             loop.call_later(_TICK, self._tick, loop, loop.time() + _TICK)
 
-    def observe(self, request: Request, code: int, seconds: float) -> None:
+    def identified(self, user: User | None, seconds: float) -> None:
+        """It is known who asks, or it is not."""
+        result = ("success",) if user else ("failure",)
+        self._identified.values[result] += 1
+        self._identifying.cell(*result).observe(seconds)
+        if user:
+            name = user.name
+            self._users.values[(name if name in _NAMED_USERS else "email_id" if "@" in name else "other",)] += 1
+
+    def authorized(self, allowed: bool, seconds: float) -> None:
+        """It is known whether they may."""
+        result = ("allowed",) if allowed else ("no-opinion",)
+        self._allowed.values[result] += 1
+        self._allowing.cell(*result).observe(seconds)
+
+    def deprecated(self, kind: Kind, subresource: str) -> None:
+        """A deprecated API was asked for."""
+        what = kind.resource
+        self._deprecated.values[what.group, "", what.plural, subresource, what.version] = 1
+
+    def observe(self, request: Request) -> None:
         """A request is done."""
         self._inflight.values[("mutating",) if request.method in _MUTATING else ("readOnly",)] -= 1
         where = request.target
-        if where is None:
+        if where is None and request.path not in _HEALTH:
             return
-        dry = "All" if b"dryRun=All" in request.scope["query_string"] else ""
-        asked = (_verb(request, where), where.group, where.version, where.plural, where.subresource, _scope(request, where), dry)
-        found = self._cells.get((asked, code))
+        asked = _asked(request, where, dry=b"dryRun=All" in request.scope["query_string"])
+        found = self._cells.get((asked, request.code))
         if found is None:
-            found = self._cells[asked, code] = self._cell(asked, code)
-        count, cell = found
+            found = self._cells[asked, request.code] = self._cell(asked, request.code)
+        count, cell, sizes = found
         count[0] += 1
         if cell is not None:
-            cell.observe(seconds)
+            cell.observe(time.perf_counter() - request.began)
+            if sizes is not None:
+                sizes.observe(request.size)
 
-    def _cell(self, asked: Key, code: int) -> tuple[list[int], Cell | None]:
-        verb, group, version, plural, subresource, scope, dry = asked
-        labels = ("apiserver", dry, group, plural, scope, subresource, verb, version)
-        count = self._counts.setdefault((str(code), *labels), [0])
-        return count, None if verb in ("WATCH", "CONNECT") else self._durations.cell(*labels)
+    def _cell(self, asked: Key, code: int) -> _Counted:
+        count = self._counts.setdefault((str(code), *asked), [0])
+        verb = asked[6]
+        seconds = None if verb in ("WATCH", "CONNECT") else self._durations.cell(*asked)
+        return _Counted(count, seconds, self._sizes.cell(asked[0], *asked[2:]) if verb in ("GET", "LIST") else None)
+
+    def ended(self, request: Request, code: int) -> None:
+        """A request was given up in self-defense."""
+        asked = _asked(request, request.target)
+        self._ended.values[(str(code), asked[0], *asked[2:])] += 1
 
     @contextmanager
-    def running_long(self, request: Request, kind: Kind) -> Iterator[None]:
+    def running_long(self, request: Request) -> Iterator[None]:
         """A watch or a stream is under way: it counts as one of those, not as a request in flight."""
-        where, what = request.target or Target(), kind.resource
-        key = (
-            "apiserver", what.group, what.plural, _scope(request, where), where.subresource, _verb(request, where), what.version
-        )  # fmt: skip
+        asked = _asked(request, request.target)
+        key = (asked[0], *asked[2:])
         self._long.values[key] += 1
         counted = ("mutating",) if request.method in _MUTATING else ("readOnly",)
         self._inflight.values[counted] -= 1
@@ -121,17 +185,58 @@ class Metrics:
 
     # text ---------------------------------------------------------------------------------------------------------------------------
 
-    def text(self, store: Store, collections: dict[str, str]) -> str:
-        """The Prometheus exposition; `collections` maps a metric's resource name to its key prefix."""
-        stored = Family("apiserver_storage_objects", "Objects stored, by resource.", ("resource",), gauge=True)
-        for name, prefix in collections.items():
-            stored.values[name,] = store.count(prefix)
+    def text(self, store: Store, catalogue: Catalogue) -> str:
+        """The Prometheus exposition."""
         requests = Family("apiserver_request_total", "Requests answered, by what they asked and their code.", ("code", *_LABELS))
         requests.values.update((labels, count) for labels, (count,) in self._counts.items())
-        counts = (requests, self._inflight, self._long, self._events, stored)
-        parts: tuple[Family | Histogram, ...] = (*counts, self._durations, *self._more, self._lag)
-        lines = [line for part in parts for line in part.lines()]
-        return "\n".join([*lines, *metrics.process()]) + "\n"
+        build = Family("kubernetes_build_info", "What this server says it is.", tuple(version.BUILD), gauge=True)
+        build.values[tuple(version.BUILD.values())] = 1
+        size = Family("apiserver_storage_size_bytes", "Bytes of the file objects are kept in.", ("storage_cluster_id",), gauge=True)
+        size.values[("",)] = store.size()
+        parts: list[Family | Histogram] = [requests, self._inflight, self._long, self._ended, self._deprecated, self._events]
+        parts += [*_stored(store, catalogue), size, build]
+        parts += [self._users, self._identified, self._identifying, self._allowed, self._allowing]
+        parts += [self._durations, self._sli(), self._sizes, *self._more, self._lag]
+        return _exposed(parts, metrics.process())
+
+    def slis(self) -> str:
+        """What /metrics/slis shows: the results of health checks."""
+        return _exposed((self._health, self._healths))
+
+    def _sli(self) -> Histogram:
+        """How long requests took without webhooks, of which there are none: the durations without dry_run, in fewer buckets."""
+        out = Histogram(
+            "apiserver_request_sli_duration_seconds", "Seconds a request took, without webhooks and waiting.", _SHORT, _BUCKETS[_FINE:]
+        )
+        for labels, cell in self._durations.cells():
+            short = out.cell(labels[0], *labels[2:])
+            short.sum += cell.sum
+            for index, count in enumerate(cell.counts):
+                short.counts[max(0, index - _FINE)] += count
+        return out
+
+
+def _exposed(parts: Iterable[Family | Histogram], more: Iterable[str] = ()) -> str:
+    return "\n".join([*(line for part in parts for line in part.lines()), *more]) + "\n"
+
+
+def _stored(store: Store, catalogue: Catalogue) -> tuple[Family, Family]:
+    """How many objects there are of each resource, under the new name and the old one."""
+    new = Family("apiserver_resource_objects", "Objects stored, by resource.", ("group", "resource"), gauge=True)
+    old = Family("apiserver_storage_objects", "[DEPRECATED] Objects stored, by resource.", ("resource",), gauge=True)
+    for kind in catalogue:
+        if "list" in kind.verbs:
+            what = kind.resource
+            new.values[what.group, what.plural] = old.values[what.qualified,] = store.count(kind.collection)
+    return new, old
+
+
+def _asked(request: Request, where: Target | None, *, dry: bool = False) -> Key:
+    """The values of _LABELS for a request."""
+    if where is None:
+        return "", "", "", "", "", request.path, request.method, ""
+    scope = "resource" if where.name or request.verb == "create" else "namespace" if where.namespace else "cluster"
+    return "apiserver", "All" if dry else "", where.group, where.plural, scope, where.subresource, _verb(request, where), where.version
 
 
 def _verb(request: Request, where: Target) -> str:
@@ -141,9 +246,3 @@ def _verb(request: Request, where: Target) -> str:
     if request.verb == "patch" and request.content_type.startswith("application/apply-patch"):
         return "APPLY"
     return _VERBS.get(request.verb) or request.verb.upper()
-
-
-def _scope(request: Request, where: Target) -> str:
-    if where.name or request.verb == "create":
-        return "resource"
-    return "namespace" if where.namespace else "cluster"

@@ -5,16 +5,17 @@ is taken from what a document is made of, not from the document, so that the ind
 kapi.api.definitions and kapi.api.operations.
 """
 
+import gzip
 import hashlib
 import re
-import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from kapi.api import definitions, operations, packing, published
 from kapi.api.definitions import V2, V3
+from kapi.api.version import VERSION as SERVER
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.schema import builtin, texts
@@ -24,24 +25,44 @@ Answer = tuple[bytes, str, dict[str, str]]
 """Bytes, Content-Type, further headers."""
 
 JSON = "application/json"
-VERSION = "v1.36.2"
+VERSION = SERVER["gitVersion"]
 NAME = re.compile(r"version|api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
 ROOTS = ("APIVersions", "APIGroupList", "APIGroup", "APIResourceList")
 HEAD: Object = {"title": "Kubernetes", "version": VERSION}
 TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
 
 
-def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Answer | None:
-    """The document of a path; None where there is none."""
+class _Found(NamedTuple):
+    """A document still to be made."""
+
+    make: Callable[[], bytes]
+    media: str
+    headers: dict[str, str]
+
+
+def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str, *, gzipped: bool = False) -> Answer | None:
+    """The document of a path, packed with gzip if asked for (its headers say so); None where there is none."""
+    if path.rstrip("/") == "/openapi/v3":
+        return orjson.dumps(index(catalogue)), JSON, {}
+    found = _find(catalogue, path, query, accept)
+    if found is None:
+        return None
+    key = ("openapi", path, found.media)
+    if key not in catalogue.kept:
+        catalogue.kept[key] = gzip.compress(found.make(), 1)
+    packed: bytes = catalogue.kept[key]
+    if gzipped:
+        return packed, found.media, found.headers | {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}
+    return gzip.decompress(packed), found.media, found.headers
+
+
+def _find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> _Found | None:
     if path == "/openapi/v2":
         headers = _headers(_hash(catalogue, list(catalogue)))
         if any(media in accept for media in packing.ACCEPTED):
-            packed = _kept(catalogue, path + ".pb", lambda: packing.document(version2(catalogue)))
-            return packed, packing.MEDIA, headers
-        return _kept(catalogue, path, lambda: orjson.dumps(version2(catalogue))), JSON, headers
+            return _Found(lambda: packing.document(version2(catalogue)), packing.MEDIA, headers)
+        return _Found(lambda: orjson.dumps(version2(catalogue)), JSON, headers)
     name = path.removeprefix("/openapi/v3").strip("/")
-    if not name:
-        return orjson.dumps(index(catalogue)), JSON, {"cache-control": "no-cache, private"}
     if name not in _names(catalogue):
         return None
     kinds = _of(catalogue, name)
@@ -49,7 +70,7 @@ def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: 
     headers = _headers(digest)
     if query.get("hash") == digest:
         headers["cache-control"] = "public, immutable, max-age=31536000"
-    return _kept(catalogue, path, lambda: orjson.dumps(version3(f"/{name}/", kinds))), JSON, headers
+    return _Found(lambda: orjson.dumps(version3(f"/{name}/", kinds)), JSON, headers)
 
 
 def _names(catalogue: Catalogue) -> list[str]:
@@ -70,16 +91,6 @@ def _of(catalogue: Catalogue, name: str) -> list[Kind]:
 
 def _headers(digest: str) -> dict[str, str]:
     return {"etag": f'"{digest}"', "vary": "Accept", "cache-control": "no-cache, private"}
-
-
-def _kept(catalogue: Catalogue, path: str, make: Callable[[], bytes]) -> bytes:
-    """The document's bytes, packed in between: they are many and rarely asked for."""
-    key = ("openapi", path)
-    if key not in catalogue.kept:
-        raw = make()
-        catalogue.kept[key] = zlib.compress(raw, 1)
-        return raw
-    return zlib.decompress(catalogue.kept[key])
 
 
 def _installed() -> str:

@@ -94,6 +94,7 @@ async def _stream(request: Request, pieces: Iterable[bytes], form: Form) -> None
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
         pieces = _packed(pieces)
+    pieces = _counted(request, pieces)
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
     await write_all(pieces, request.scope["extensions"].get(server.PIECE, lambda piece: False), partial(_write, request))
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -129,6 +130,12 @@ def _yaml(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
 
 async def _write(request: Request, piece: bytes) -> None:
     await request.send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def _counted(request: Request, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        request.size += len(piece)
+        yield piece
 
 
 def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:

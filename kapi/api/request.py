@@ -65,8 +65,8 @@ class Request:
     """One HTTP request. Headers are looked up in one pass over what the handlers need."""
 
     __slots__ = (
-        "_body", "_query", "accept", "audit_id", "authorization", "code", "content_type", "encoding", "impersonates", "method", "path",
-        "receive", "scope", "send", "target", "user", "user_agent", "verb", "warnings",
+        "_body", "_query", "accept", "audit_id", "authorization", "began", "cache", "code", "content_type", "encoding", "impersonates",
+        "method", "path", "receive", "scope", "send", "size", "target", "user", "user_agent", "verb", "warnings",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,6 +94,12 @@ class Request:
         self.verb = ""
         self.code = 200
         """Of the answer, once there is one."""
+        self.size = 0
+        """Bytes of its body."""
+        self.began = 0.0
+        """When it came, of time.perf_counter."""
+        self.cache = b"no-cache, private"
+        """What the answer says of keeping it."""
         self.user = User("")
         self.warnings: list[str] = []
         self._query: Mapping[str, str] | None = None

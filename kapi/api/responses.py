@@ -63,7 +63,7 @@ def negotiate(accept: str, shapes: bool = True) -> Form:
 
 def common_headers(request: Request) -> Headers:
     """Headers every answer carries."""
-    out = [(b"audit-id", request.audit_id.encode("latin-1")), (b"cache-control", b"no-cache, private"), (b"date", _date())]
+    out = [(b"audit-id", request.audit_id.encode("latin-1")), (b"cache-control", request.cache), (b"date", _date())]
     seen: set[str] = set()
     for text in request.warnings:
         if text not in seen:
@@ -93,10 +93,11 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     """One whole answer."""
     request.code = code
     out = [(b"content-type", media), *common_headers(request), *(headers or ())]
-    if len(payload) >= GZIP_FROM and "gzip" in request.encoding:
+    if len(payload) >= GZIP_FROM and "gzip" in request.encoding and not any(name == b"content-encoding" for name, _ in out):
         payload = gzip.compress(payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-    out.append((b"content-length", b"%d" % len(payload)))
+    request.size = len(payload)
+    out.append((b"content-length", b"%d" % request.size))
     if request.method == "HEAD":
         payload = b""
     if len(payload) <= _CHUNK:
@@ -138,6 +139,11 @@ async def send_object(request: Request, code: int, obj: Object, form: Form | Non
 async def send_text(request: Request, code: int, text: str) -> None:
     headers = [(b"x-content-type-options", b"nosniff")]
     await send(request, code, text.encode(), b"text/plain; charset=utf-8", headers)
+
+
+async def send_missing(request: Request) -> None:
+    """What stock says of a path where nothing is."""
+    await send_text(request, 404, "404 page not found\n")
 
 
 async def send_error(request: Request, error: errors.StatusError) -> None:

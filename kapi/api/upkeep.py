@@ -1,16 +1,19 @@
-"""What an API server does by itself while it serves: it says of FlowSchemas whether their priority level exists, and of APIServices
-whether whoever serves them can be reached.
+"""What an API server does by itself while it serves: it says of FlowSchemas whether their priority level exists, of APIServices
+whether whoever serves them can be reached, and of itself that it is there.
 
 Woken by changes of the objects these answers rest on, and by nothing else.
 """
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from kapi.access import flows
 from kapi.api import writing
 from kapi.api.bootstrap import LOOPBACK
+from kapi.api.health import Parts
+from kapi.api.identity import Identity
 from kapi.objects import errors, time
 from kapi.registry import encoding
 from kapi.registry.call import Call
@@ -21,6 +24,7 @@ from kapi.registry.rest import Rest
 from kapi.storage.store import Store
 
 Object = dict[str, Any]
+log = logging.getLogger(__name__)
 
 CONSUMER = "api-priority-and-fairness-config-consumer-v1"
 """Field manager of what is said of FlowSchemas."""
@@ -29,18 +33,37 @@ CONSUMER = "api-priority-and-fairness-config-consumer-v1"
 class Upkeep:
     """The standing work of one API server."""
 
-    def __init__(self, rest: Rest, catalogue: Catalogue) -> None:
-        self.rest, self.store = rest, rest.store
+    def __init__(self, rest: Rest, catalogue: Catalogue, parts: Parts) -> None:
+        self.rest, self.store, self.parts = rest, rest.store, parts
         self.schemas = catalogue.by_kind(flows.API, "FlowSchema")
         self.levels = catalogue.by_kind(flows.API, "PriorityLevelConfiguration")
         self.apis = catalogue.by_kind("apiregistration.k8s.io/v1", "APIService")
         self.services = catalogue.by_kind("v1", "Service")
         self.slices = catalogue.by_kind("discovery.k8s.io/v1", "EndpointSlice")
+        self.leases = catalogue.by_kind("coordination.k8s.io/v1", "Lease")
 
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_flows())
-            group.create_task(self._keep_apis())
+    def start(self) -> list[asyncio.Task[None]]:
+        """Begin; what is returned goes on until it is cancelled. A kind that is switched off needs no upkeep."""
+        works = {"flow control kept": self._keep_flows, "API services kept": self._keep_apis, "identity kept": self._keep_identity}
+        tasks = {name: asyncio.create_task(self._work(name, work)) for name, work in works.items()}
+        for name, task in tasks.items():
+            self.parts.goes_on(name, task)
+        return list(tasks.values())
+
+    async def _work(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s", name)
+            raise
+        self.parts.done(name)
+
+    async def _keep_identity(self) -> None:
+        if self.leases:
+            identity = Identity(self.rest, self.leases)
+            await identity.renew()
+            self.parts.done("identity kept")
+            await identity.keep()
 
     async def _keep_flows(self) -> None:
         if not self.schemas or not self.levels:
@@ -48,6 +71,7 @@ class Upkeep:
         while True:
             since = self.store.revision
             await self.flows_once(self.schemas, self.levels)
+            self.parts.done("flow control kept")
             await changed(self.store, since, (self.schemas.collection, self.levels.collection))
 
     async def flows_once(self, schemas: Kind, levels: Kind) -> None:
@@ -74,6 +98,7 @@ class Upkeep:
         while True:
             since = self.store.revision
             remote = await self.apis_once(self.apis, self.services, self.slices)
+            self.parts.done("API services kept")
             rests_on = [self.apis.collection]
             for namespace, name in remote:
                 rests_on += [self.services.key(namespace, name), self.slices.prefix(namespace)]

@@ -41,6 +41,9 @@ class Histogram:
             found = self._cells[values] = Cell(self.bounds)
         return found
 
+    def cells(self) -> Iterable[tuple[Labels, "Cell"]]:
+        return self._cells.items()
+
     def lines(self) -> Iterable[str]:
         """The exposition."""
         yield from head(self.name, self.text, "histogram")

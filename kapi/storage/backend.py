@@ -42,6 +42,9 @@ class Backend(Protocol):
     def forget(self, dead: list[int], floor: int) -> None:
         """The rows of revisions `dead` are needed no more, no step up to `floor` will be asked for. Need not be durable."""
 
+    def size(self) -> int:
+        """Bytes it takes on disk."""
+
     async def close(self) -> None: ...
 
 
@@ -65,6 +68,9 @@ class Memory:
 
     def forget(self, dead: list[int], floor: int) -> None:
         """Nothing is kept."""
+
+    def size(self) -> int:
+        return 0
 
     async def close(self) -> None:
         await asyncio.sleep(0)

@@ -91,6 +91,9 @@ class SQLite:
         except sqlite3.Error as error:
             raise Unusable(f"the data in {self._path} cannot be read: {error}.") from error
 
+    def size(self) -> int:
+        return self._path.stat().st_size + os.fstat(self._wal).st_size
+
     async def close(self) -> None:
         while self._busy and not self._broken:
             await self._idle()

@@ -81,6 +81,10 @@ class Store:
         self._trim()
         self._set_timer()
 
+    def size(self) -> int:
+        """Bytes the objects take on disk."""
+        return self._backend.size()
+
     async def close(self) -> None:
         """Stop; what was acknowledged is kept."""
         if self._timer:

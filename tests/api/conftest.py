@@ -1,9 +1,25 @@
 """The administrator's client, in a cluster where pods can be created."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
+from kapi.api.app import App
+from kapi.api.upkeep import Upkeep
 from kapi.client.client import Client
 from kapi.objects.resource import SERVICE_ACCOUNTS
+from tests.moments import turn
+
+
+@pytest.fixture
+async def kept(app: App, client: Client) -> AsyncIterator[Client]:
+    """`client` of a server that does its upkeep, and has gone round once."""
+    tasks = Upkeep(app.rest, app.catalogue, app.parts).start()
+    while any(map(app.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
+        await turn()
+    yield client
+    for task in tasks:
+        task.cancel()
 
 
 @pytest.fixture

@@ -93,16 +93,16 @@ async def test_impersonation(client: Client) -> None:
     assert nobody.code >= 400, "a group without a user"
 
 
-async def test_anonymous_callers(client: Client) -> None:
-    nobody = as_user(client, "system:anonymous", "system:unauthenticated")
+async def test_anonymous_callers(kept: Client) -> None:
+    nobody = as_user(kept, "system:anonymous", "system:unauthenticated")
     for path in ("/healthz", "/livez", "/readyz", "/version"):
         assert (await ask(nobody, "GET", path)).code == 200
     for path in ("/api", "/apis", "/metrics", "/openapi/v2", MAPS):
         assert (await ask(nobody, "GET", path)).code == 403
 
 
-async def test_anyone_known_may_discover(client: Client) -> None:
-    jane = as_user(client, "jane", AUTHENTICATED)
+async def test_anyone_known_may_discover(kept: Client) -> None:
+    jane = as_user(kept, "jane", AUTHENTICATED)
     for path in ("/api", "/apis", "/apis/apps/v1", "/openapi/v3", "/version", "/healthz"):
         assert (await ask(jane, "GET", path)).code == 200
 

@@ -1,12 +1,7 @@
-import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import pytest
-
 from kapi.api.app import App
-from kapi.api.upkeep import Upkeep
 from kapi.client.client import Client
 from kapi.objects.resource import Resource
 
@@ -15,14 +10,6 @@ LEVELS = Resource("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurat
 APIS = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
 SERVICES = Resource("", "v1", "services", "Service", True)
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True)
-
-
-@pytest.fixture
-async def kept(app: App, client: Client) -> AsyncIterator[Client]:
-    """A client of a server that does its upkeep."""
-    task = asyncio.create_task(Upkeep(app.rest, app.catalogue).run())
-    yield client
-    task.cancel()
 
 
 async def until(client: Client, resource: Resource, name: str, reason: str) -> dict[str, Any]:

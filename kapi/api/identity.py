@@ -1,0 +1,65 @@
+"""The Lease that says that this API server is there (KEP-1965), renewed while it serves; Leases of servers long gone are taken away."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import socket
+import uuid
+from typing import Any
+
+from kapi.api.bootstrap import LOOPBACK
+from kapi.objects import errors, time
+from kapi.registry import deletion
+from kapi.registry.call import Call
+from kapi.registry.kind import Kind
+from kapi.registry.rest import Rest
+
+Object = dict[str, Any]
+
+NAMESPACE = "kube-system"
+LABEL = ("apiserver.kubernetes.io/identity", "kube-apiserver")
+SECONDS = 3600
+"""How long a server counts as there without a sign of it."""
+_RENEW_SECONDS = 600.0
+
+
+def name_of(host: str) -> str:
+    """apiserver-…: a digest of the host's name."""
+    return "apiserver-" + base64.b32encode(hashlib.sha256(host.encode()).digest()[:16]).decode().rstrip("=").lower()
+
+
+class Identity:
+    """One server's Lease."""
+
+    def __init__(self, rest: Rest, leases: Kind) -> None:
+        self._rest, self._leases = rest, leases
+        self._host = socket.gethostname()
+        self.name = name_of(self._host)
+        self._holder = f"{self.name}_{uuid.uuid4()}"
+
+    async def keep(self) -> None:
+        """Renew it again and again."""
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Say once that this server is there, and forget those that are not."""
+        await self._rest.update(self._call(self.name), self._renewed, create=lambda: self._renewed({}))
+        for entry in self._rest.store.list(self._leases.prefix(NAMESPACE), equals=dict([LABEL])).entries:
+            obj = entry.obj
+            if time.parse(obj["spec"].get("renewTime")) + SECONDS < time.now():
+                with contextlib.suppress(errors.NotFound, errors.Conflict):
+                    await deletion.delete(self._rest, self._call(obj["metadata"]["name"]), deletion.Options())
+
+    def _call(self, name: str) -> Call:
+        return Call(kind=self._leases, user=LOOPBACK, namespace=NAMESPACE, name=name, manager="kube-apiserver")
+
+    def _renewed(self, old: Object) -> Object:
+        labels = dict([LABEL, ("kubernetes.io/hostname", self._host)])
+        spec = {"holderIdentity": self._holder, "leaseDurationSeconds": SECONDS, "renewTime": time.micro_stamp()}
+        return {
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **old,
+            "metadata": {"name": self.name, "namespace": NAMESPACE, "labels": labels, **old.get("metadata", {})}, "spec": spec,
+        }  # fmt: skip
