@@ -6,6 +6,7 @@ JSON is the only encoding objects are kept in; YAML is made from it when asked f
 import gzip
 import re
 import time
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ Object = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 JSON, YAML = b"application/json", b"application/yaml"
+WARNINGS_LONG, WARNING_LONG = 4096, 256
+"""Characters of all warnings from which they are cut, and what is left of each then."""
 GZIP_FROM = 128 * 1024
 """Bytes from which stock packs an answer for a client that takes gzip."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -64,12 +67,23 @@ def negotiate(accept: str, shapes: bool = True) -> Form:
 def common_headers(request: Request) -> Headers:
     """Headers every answer carries."""
     out = [(b"audit-id", request.audit_id.encode("latin-1")), (b"cache-control", request.cache), (b"date", _date())]
-    seen: set[str] = set()
-    for text in request.warnings:
-        if text not in seen:
-            seen.add(text)
-            if not _CONTROL.search(text):
-                out.append((b"warning", f"299 - {_quoted(text)}".encode("utf-8", "replace")))
+    if request.warnings:
+        out += [(b"warning", f"299 - {_quoted(text)}".encode("utf-8", "replace")) for text in warnings(request.warnings)]
+    return out
+
+
+def warnings(texts: Iterable[str]) -> list[str]:
+    """What is said of them: each once, none with control characters; when they are long, their beginnings, and of many the first."""
+    said = [text for text in dict.fromkeys(texts) if text and not _CONTROL.search(text)]
+    if sum(map(len, said)) <= WARNINGS_LONG:
+        return said
+    out: list[str] = []
+    left = WARNINGS_LONG
+    for text in said:
+        if left <= 0:
+            break
+        out.append(text[:WARNING_LONG])
+        left -= len(out[-1])
     return out
 
 

@@ -6,6 +6,7 @@ import orjson
 import pytest
 import yaml
 
+from kapi.api import responses
 from kapi.client.client import Client
 from kapi.objects.resource import CONFIG_MAPS, PODS
 from tests.api.asking import MAPS, PARTIAL, TABLE, ask, config_map, pod
@@ -174,3 +175,14 @@ async def test_paths_of_nothing(client: Client) -> None:
 async def test_deprecated_kinds_warn(client: Client) -> None:
     answer = await ask(client, "GET", "/api/v1/namespaces/default/endpoints")
     assert answer.headers["warning"] == '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+
+
+@pytest.mark.parametrize(("texts", "said"), [
+    (["a", "a", "b", "", "c\n"], ["a", "b"]),
+    (["x" * 4000, "y" * 96], ["x" * 4000, "y" * 96]),
+    (["x" * 4000, "y" * 97], ["x" * 256, "y" * 97]),
+    ([f"{n:03}" + "x" * 300 for n in range(40)], [f"{n:03}" + "x" * 253 for n in range(16)]),
+])  # fmt: skip
+def test_warnings_have_limits(texts: list[str], said: list[str]) -> None:
+    """A body of a thousand unknown fields makes no header that a client chokes on. Source: apiserver's filters/warning.go."""
+    assert responses.warnings(texts) == said
