@@ -47,6 +47,15 @@ class Step(NamedTuple):
     refused: Cell
 
 
+class Phase(NamedTuple):
+    """Everything that mutates, or validates, one kind of request."""
+
+    steps: tuple[Step, ...]
+    passed: Cell
+    """Durations of the whole."""
+    refused: Cell
+
+
 class Everybody:
     """Says yes: for a chain in front of which nobody authorizes."""
 
@@ -91,22 +100,28 @@ class Chain:
             "apiserver_admission_controller_admission_duration_seconds", "Seconds an admission plugin took, by what it was asked.",
             ("name", "operation", "rejected", "type"), _BOUNDS,
         )  # fmt: skip
-        self._steps: dict[tuple[str, Resource, str], tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
+        self.phases = Histogram(
+            "apiserver_admission_step_admission_duration_seconds", "Seconds all plugins together took to admit or validate.",
+            ("operation", "rejected", "type"), _BOUNDS,
+        )  # fmt: skip
+        self._phases: dict[tuple[str, Resource, str], tuple[Phase, Phase]] = {}
 
-    def _for(self, review: Review) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-        """(mutating steps, validating steps) for this kind of request."""
+    def _for(self, review: Review) -> tuple[Phase, Phase]:
+        """What mutates and what validates this kind of request."""
         key = (review.operation, review.kind.resource, review.subresource)
-        steps = self._steps.get(key)
-        if steps is None:
-            if len(self._steps) > 4096:
-                self._steps.clear()
+        phases = self._phases.get(key)
+        if phases is None:
+            if len(self._phases) > 4096:
+                self._phases.clear()
             resource = review.kind.resource
             links = [p for p in self.plugins if p.handles(review.operation, resource, review.subresource)]
-            steps = self._steps[key] = (
-                tuple(self._step(p, p.mutate, review, "admit") for p in links if type(p).mutate is not Plugin.mutate),
-                tuple(self._step(p, p.validate, review, "validate") for p in links if type(p).validate is not Plugin.validate),
-            )
-        return steps
+            mutating = [self._step(p, p.mutate, review, "admit") for p in links if type(p).mutate is not Plugin.mutate]
+            validating = [self._step(p, p.validate, review, "validate") for p in links if type(p).validate is not Plugin.validate]
+            phases = self._phases[key] = self._phase(mutating, review, "admit"), self._phase(validating, review, "validate")
+        return phases
+
+    def _phase(self, steps: Sequence[Step], review: Review, name: str) -> Phase:
+        return Phase(tuple(steps), *(self.phases.cell(review.operation, refused, name) for refused in ("false", "true")))
 
     def _step(self, plugin: Plugin, method: Callable[[Review], Awaitable[None] | None], review: Review, phase: str) -> Step:
         name = plugin.name or type(plugin).__name__
@@ -114,30 +129,33 @@ class Chain:
         return Step(method, *cells)
 
     async def mutate(self, review: Review) -> None:
-        steps = self._for(review)[0]
-        await _ask(steps, review)
+        phase = self._for(review)[0]
+        await _ask(phase, review)
         if review.again:
             review.reinvoked = True
-            await _ask(steps, review)
+            await _ask(phase, review)
 
     async def validate(self, review: Review) -> None:
         await _ask(self._for(review)[1], review)
 
 
-async def _ask(steps: tuple[Step, ...], review: Review) -> None:
+async def _ask(phase: Phase, review: Review) -> None:
     """One plugin after the other."""
-    before = perf_counter()
-    for method, passed, refused in steps:
+    began = before = perf_counter()
+    for method, passed, refused in phase.steps:
         try:
             waiting = method(review)
             if waiting is not None:
                 await waiting
         except StatusError:
-            refused.observe(perf_counter() - before)
+            now = perf_counter()
+            refused.observe(now - before)
+            phase.refused.observe(now - began)
             raise
         after = perf_counter()
         passed.observe(after - before)
         before = after
+    phase.passed.observe(before - began)
 
 
 def default(store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: Caller | None = None) -> Chain:

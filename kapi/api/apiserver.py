@@ -56,7 +56,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     address = settings.advertise_address or own_address()
     app.address = f"{address}:{settings.port}"
     app.caller = caller
-    app.metrics.add(admission.durations)
+    app.metrics.add(admission.phases, admission.durations)
     app.certificate = pki / "apiserver.crt"
     for part in ("storage", "admission", "authorization", "allocation", "custom kinds"):
         app.parts.done(part)
