@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import time
 
 import orjson
 import pytest
@@ -12,6 +11,7 @@ from kapi.api import pieces
 from kapi.client.client import Client
 from kapi.objects.resource import CONFIG_MAPS
 from tests.api.asking import MAPS, TABLE, ask, config_map
+from tests.moments import hold, turn
 
 
 async def fill(client: Client) -> None:
@@ -88,19 +88,19 @@ async def test_long_answers_take_turns() -> None:
     rounds = 0
 
     def busy(name: str) -> bool:
-        time.sleep(pieces.TURN)
+        hold(pieces.TURN)
         written.append(name)
         return True
 
     async def slowly(piece: bytes) -> None:
-        await asyncio.sleep(0)
+        await turn()
         written.append("c")
 
     async def count() -> None:
         nonlocal rounds
         while len(written) < 9:
             rounds += 1
-            await asyncio.sleep(0)
+            await turn()
 
     a = pieces.write_all([b"x"] * 3, lambda piece: busy("a"), slowly)
     b = pieces.write_all([b"x"] * 3, lambda piece: busy("b"), slowly)

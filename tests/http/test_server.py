@@ -28,7 +28,16 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         extensions[server.ANSWER](200, [(b"content-length", b"%d" % len(body))], body)
         return
     if path == "/body":
-        body = (await receive())["body"]
+        body = b""
+        while (message := await receive()).get("more_body", True):
+            body += message.get("body", b"")
+            if message["type"] == "http.disconnect":
+                return
+        body += message["body"]
+    if path == "/breaks":
+        raise ValueError("as it should")
+    if path == "/nothing":
+        return
     pieces = path == "/pieces"
     headers = [] if pieces else [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -102,3 +111,46 @@ async def test_a_connection_is_handed_over_with_what_came_early(talk: Serve) -> 
 
 async def test_nonsense_is_refused(talk: Serve) -> None:
     assert (await talk(b"nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+async def test_old_clients_get_pieces_until_the_end(talk: Serve) -> None:
+    answer = await talk(b"GET /early HTTP/1.0\r\n\r\n")
+    assert answer.endswith(b"connection: close\r\n\r\nGET /early?")
+    assert b"chunked" not in answer
+
+
+async def test_head_has_no_body(talk: Serve) -> None:
+    answer = await talk(b"HEAD /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"content-length: 8\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_a_client_that_waits_is_told_to_go_on(talk: Serve) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+    answer = await talk(head + b"hello")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+async def test_a_long_body_in_chunks(talk: Serve) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    answer = await talk(head + b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n" + b"ffff\r\n" + b"y" * 0xFFFF + b"\r\n0\r\n\r\n")
+    assert answer.endswith(b"x" * 0xFFFF + b"y" * 0xFFFF)
+
+
+async def test_an_answer_that_needs_no_body(talk: Serve) -> None:
+    """What is left of the body of a request that was answered belongs to nobody; the next one is understood."""
+    answer = await talk(b"POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nnot asked" + get("/a", last=True))
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert answer.endswith(b"GET /a?")
+
+
+async def test_a_body_that_breaks_off(talk: Serve) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert (await talk(head + b"5\r\nhello\r\nnonsense")).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+@pytest.mark.parametrize("path", ["/breaks", "/nothing"])
+async def test_an_application_that_does_not_answer(talk: Serve, path: str) -> None:
+    answer = await talk(get(path) + get("/a", last=True))
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert answer.endswith(b"connection: close\r\n\r\nInternal Server Error"), "nothing follows"
