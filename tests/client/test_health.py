@@ -1,6 +1,7 @@
 """The health port of a component, over TLS, with the API server asked who may read the figures."""
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -28,7 +29,9 @@ async def get(port: int, path: str, tls: ssl.SSLContext, token: str = "") -> tup
         head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
         return int(head.split(" ")[1]), body
     finally:
-        writer.close()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def test_health_for_everybody_figures_for_some(client: Client, pki: Path, unused_tcp_port: int) -> None:
