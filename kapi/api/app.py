@@ -24,7 +24,7 @@ from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
-from kapi.objects import errors
+from kapi.objects import errors, fields, names
 from kapi.objects.user import Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -103,7 +103,7 @@ class App:
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
         request.verb = verb(request, where)
-        what = where.group, where.version, where.plural, where.subresource, where.namespace, where.name
+        what = where.group, where.version, where.plural, where.subresource, where.namespace, where.name or _selected(request)
         self._authorize(Attributes(request.user, request.verb, *what))
         if kind is None:
             await self._unknown(request, where)
@@ -173,12 +173,23 @@ def verb(request: Request, where: Target) -> str:
     """The API verb of a request: get, list, watch, create, update, patch, delete, deletecollection."""
     method = request.method
     if method in ("GET", "HEAD"):
-        if where.watch or (b"watch=" in request.scope["query_string"] and not where.subresource and options.truth(request.query, "watch")):
+        if where.watch or (not where.name and b"watch=" in request.scope["query_string"] and options.truth(request.query, "watch")):
             return "watch"
         return "get" if where.name else "list"
     if method == "DELETE":
         return "delete" if where.name else "deletecollection"
     return _VERBS.get(method, method.lower())
+
+
+def _selected(request: Request) -> str:
+    """The one name a list or watch selects: who may read that object may also list and watch it."""
+    if request.verb not in ("list", "watch") or b"fieldSelector" not in request.scope["query_string"]:
+        return ""
+    try:
+        name = fields.parse(request.query.get("fieldSelector", "")).equals.get("metadata.name", "")
+    except ValueError:
+        return ""
+    return "" if names.path_segment(name) else name
 
 
 # handlers: (subresource, verb) -> what answers ------------------------------------------------------------------------------------------

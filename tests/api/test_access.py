@@ -93,6 +93,17 @@ async def test_impersonation(client: Client) -> None:
     assert nobody.code >= 400, "a group without a user"
 
 
+async def test_who_may_read_one_object_may_list_and_watch_it(client: Client) -> None:
+    await allow(client, "jane", "list", "watch", names=("a",))
+    jane = as_user(client, "jane", AUTHENTICATED)
+    asked = {f"{MAPS}?{query}": code for query, code in (
+        ("fieldSelector=metadata.name%3Da", 200), ("watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Da", 200), ("", 403),
+        ("fieldSelector=metadata.name%3Db", 403), ("fieldSelector=metadata.name!%3Da", 403), ("fieldSelector=a", 403),
+        ("fieldSelector=metadata.name%3Da%2Fb", 403),
+    )}  # fmt: skip
+    assert {path: (await ask(jane, "GET", path)).code for path in asked} == asked
+
+
 async def test_anonymous_callers(kept: Client) -> None:
     nobody = as_user(kept, "system:anonymous", "system:unauthenticated")
     for path in ("/healthz", "/livez", "/readyz", "/version"):
