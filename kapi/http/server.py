@@ -35,20 +35,6 @@ SUBJECT = "kapi.subject"
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 
 
-class _Taken(asyncio.Protocol):
-    """What stands on the transport after the hand-over: bytes into a StreamReader, flow control for its writer."""
-
-    def __init__(self, transport: asyncio.Transport, early: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        self.reader = asyncio.StreamReader(limit=1 << 20, loop=loop)
-        self._inner = asyncio.StreamReaderProtocol(self.reader, loop=loop)
-        self._inner.connection_made(transport)
-        self.writer = asyncio.StreamWriter(transport, self._inner, self.reader, loop)
-        if early:
-            self.reader.feed_data(early)
-        transport.set_protocol(self._inner)
-
-
 class Protocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 with the extensions above, and less done for each request."""
 
@@ -60,24 +46,24 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        self._certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
-        self._subject = tls.getpeercert if tls else None
-        self._upgrading: bytes | None = None
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        self._extensions = {CERTIFICATE: certificate, SUBJECT: tls.getpeercert} if certificate else {}
+        self._scope = {
+            "type": "http", "asgi": _ASGI, "http_version": "1.1", "server": self.server, "client": self.client,
+            "scheme": self.scheme or "http", "root_path": "", "state": self.app_state,
+        }  # fmt: skip
+        self._upgrading = False
         self._early = b""
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        extensions: dict[str, Any] = {CERTIFICATE: self._certificate, SUBJECT: self._subject} if self._certificate else {}
-        self.scope = {  # type: ignore[typeddict-item]
-            "type": "http", "asgi": _ASGI, "http_version": "1.1", "server": self.server, "client": self.client,
-            "scheme": self.scheme or "http", "root_path": "", "headers": self.headers, "extensions": extensions, "state": self.app_state,
-        }  # fmt: skip
+        self.scope = self._scope | {"headers": self.headers, "extensions": {**self._extensions}}  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, but an upgrade is not refused: what follows it is kept for whoever takes the connection over."""
-        if self._upgrading is not None:
+        if self._upgrading:
             self._early += data
             return
         try:
@@ -86,7 +72,7 @@ class Protocol(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrading = b""
+            self._upgrading = True
             self._early = data[upgrade.args[0] :] if upgrade.args else b""
 
     def _should_upgrade(self) -> bool:
@@ -104,12 +90,12 @@ class Protocol(HttpToolsProtocol):
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
         before, upgrade = self.cycle, parser.should_upgrade()
         keep_alive = version != "1.0" and parser.should_keep_alive() and not upgrade
-        cycle = self.cycle = RequestResponseCycle(
+        cycle = self.cycle = Exchange(
             scope, self.transport, self.flow, self.logger, self.access_logger, False, [], asyncio.Event(),
             self.expect_100_continue, keep_alive, self.on_response_complete,
         )  # fmt: skip
         extensions: dict[str, Any] = scope["extensions"]
-        extensions[ANSWER], extensions[PIECE] = partial(_answer, cycle), partial(_piece, cycle)
+        extensions[ANSWER], extensions[PIECE] = cycle.answer, cycle.piece
         if upgrade:
             extensions[UPGRADE] = self.take_over
         if before is None or before.response_complete:
@@ -118,7 +104,7 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
 
-    def _begin(self, cycle: RequestResponseCycle) -> None:
+    def _begin(self, cycle: "Exchange") -> None:
         """Run the application; a request that is answered without waiting for anything needs no task."""
         if not self._immediate(cycle.scope):
             self._start_asgi_task(cycle, self.app)
@@ -166,13 +152,18 @@ class Protocol(HttpToolsProtocol):
 
     def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Give the connection away: from now on nobody here reads or writes it."""
-        cycle: RequestResponseCycle = self.cycle
+        cycle = self.cycle
         cycle.response_started = cycle.response_complete = True
         if self.timeout_keep_alive_task:
             self.timeout_keep_alive_task.cancel()
         self.connections.discard(self)
-        taken = _Taken(self.transport, self._early)
-        return taken.reader, taken.writer
+        reader = asyncio.StreamReader(limit=1 << 20, loop=self.loop)
+        streams = asyncio.StreamReaderProtocol(reader, loop=self.loop)
+        streams.connection_made(self.transport)
+        if self._early:
+            reader.feed_data(self._early)
+        self.transport.set_protocol(streams)
+        return reader, asyncio.StreamWriter(self.transport, streams, reader, self.loop)
 
 
 @types.coroutine
@@ -191,31 +182,39 @@ def _resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any,
             return
 
 
-def _answer(cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
-    """What uvicorn's cycle does for a response's two messages, in one write. Nothing on a connection that was handed over."""
-    if cycle.response_complete:
-        return
-    lines = [STATUS_LINE[status]]
-    for name, value in headers:
-        lines += (name, b": ", value, b"\r\n")
-    if not cycle.keep_alive:
-        lines.append(b"connection: close\r\n")
-    lines += (b"\r\n", payload)
-    cycle.response_started = cycle.response_complete = True
-    if not cycle.disconnected:
-        cycle.transport.write(b"".join(lines))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
+class Exchange(RequestResponseCycle):
+    """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
 
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await super().run_asgi(app)
+        finally:
+            self.scope["extensions"].clear()  # they refer to this exchange: without them it needs no collector
 
-def _piece(cycle: RequestResponseCycle, payload: bytes) -> bool:
-    """What uvicorn's cycle does for a message of a chunked body that goes on, unless that would have to wait."""
-    if cycle.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding:
-        return False
-    cycle.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))
-    return True
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
+        """What `send` does for a response's two messages, in one write. Nothing on a connection that was handed over."""
+        if self.response_complete:
+            return
+        lines = [STATUS_LINE[status]]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", payload)
+        self.response_started = self.response_complete = True
+        if not self.disconnected:
+            self.transport.write(b"".join(lines))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def piece(self, payload: bytes) -> bool:
+        """What `send` does for a message of a chunked body that goes on, unless that would have to wait."""
+        if self.flow.write_paused or self.disconnected or not self.chunked_encoding:
+            return False
+        self.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))
+        return True
 
 
 @dataclass(frozen=True)

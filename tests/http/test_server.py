@@ -1,6 +1,7 @@
 """The socket over plain TCP: keep-alive, pipelining, requests begun without a task, pieces, connections handed over."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -154,3 +155,14 @@ async def test_an_application_that_does_not_answer(talk: Serve, path: str) -> No
     answer = await talk(get(path) + get("/a", last=True))
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert answer.endswith(b"connection: close\r\n\r\nInternal Server Error"), "nothing follows"
+
+
+@pytest.mark.parametrize("path", ["/a", "/whole", "/later", "/pieces"])
+async def test_requests_leave_nothing_to_the_collector(talk: Serve, path: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await talk(get(path) + get(path, last=True))
+        assert not [each for each in gc.get_objects() if isinstance(each, server.Exchange)]
+    finally:
+        gc.enable()
