@@ -117,10 +117,10 @@ async def test_probes_over_http_and_tcp(node: Real) -> None:
         "livenessProbe": {"httpGet": {"path": "/missing", "port": 8080}, "periodSeconds": 1, "initialDelaySeconds": 2},
     }
     await node.run(container(command=serve, ports=[{"name": "http", "containerPort": 8080}], **probes))
-    await node.until(ready)
+    found = await node.until(ready)
     await node.told("Liveness probe failed: HTTP probe failed with statuscode: 404")
     runtime = Cri(node.settings.container_runtime_endpoint)
-    (eth0,) = (await runtime.traffic())["u1"]
+    (eth0,) = (await runtime.traffic())[found["metadata"]["uid"]]
     await runtime.close()
     assert eth0.name == "eth0"
     assert min(eth0.rx_bytes, eth0.tx_bytes) > 0
