@@ -154,17 +154,12 @@ async def _pointed(pod: Object, source: Object, lookup: Lookup) -> tuple[Resourc
     field = next((field for field in _REFERENCES if source.get(field)), "configMapRef")
     resource, ref = _REFERENCES[field], source.get(field) or {}
     found = await referred(pod, resource, ref.get("name") or "", lookup, optional=bool(ref.get("optional")))
-    return resource, ref, None if found is None else texts(found)
+    return resource, ref, None if found is None else {key: value.decode("utf-8", "replace") for key, value in data(found).items()}
 
 
 async def _all_of(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
     _, _, values = await _pointed(pod, source, lookup)
     return {(source.get("prefix") or "") + key: value for key, value in sorted((values or {}).items())}
-
-
-def texts(source: Object) -> dict[str, str]:
-    """The data of a ConfigMap or Secret as text."""
-    return {key: value.decode("utf-8", "replace") for key, value in data(source).items()}
 
 
 def data(source: Object) -> dict[str, bytes]:

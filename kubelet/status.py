@@ -214,10 +214,10 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
     if seen.outcome is not None:
         return "Failed"
     begun = any(sight.latest(seen, c["name"]) for c in pods.regulars(pod))
-    pending, failed = _init_counts(pod, status, seen)
-    if failed:
+    short = _unpassed(pod, status)
+    if any(sight.failed(pod, c, sight.latest(seen, c["name"])) for c in short):
         return "Failed"
-    if pending and not begun:
+    if short and not begun:
         return "Pending"
     states = [s["state"] | {"last": s["lastState"]} for s in status.get("containerStatuses") or ()]
     if any("waiting" in s and not s["last"] for s in states):
@@ -228,18 +228,15 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
     return "Failed" if any(e["exitCode"] for e in ends) else "Succeeded"
 
 
-def _init_counts(pod: Object, status: Object, seen: Seen) -> tuple[bool, bool]:
-    """(whether an init container is still to come or fails, whether one failed for good)."""
-    pending = False
+def _unpassed(pod: Object, status: Object) -> list[Object]:
+    """Init containers that have not done their part, or do not run yet though they are to stay."""
+    out = []
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
         ended = state["state"].get("terminated")
-        if demands.is_sidecar(container):
-            pending = pending or not state.get("started")
-        elif ended is None or ended["exitCode"]:
-            if sight.failed(pod, container, sight.latest(seen, container["name"])):
-                return True, True
-            pending = True
-    return pending, False
+        passed = state.get("started") if demands.is_sidecar(container) else ended and not ended["exitCode"]
+        if not passed:
+            out.append(container)
+    return out
 
 
 def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Object]:
@@ -284,12 +281,7 @@ def _initialized(pod: Object, status: Object, phase: str, seen: Seen) -> tuple[s
         return "True", "PodCompleted", ""
     if any(sight.latest(seen, c["name"]) for c in pods.regulars(pod)):
         return "True", "", ""
-    short = []
-    for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
-        passed = state.get("started") if demands.is_sidecar(container) else state["ready"]
-        if not passed:
-            short.append(container["name"])
-    if short:
+    if short := [c["name"] for c in _unpassed(pod, status)]:
         return "False", "ContainersNotInitialized", f"containers with incomplete status: {_list(short)}"
     return "True", "", ""
 
