@@ -20,6 +20,8 @@ from kubelet.runtime import Runtime, RuntimeFailure, Sandbox
 DEFAULT = Path("/var/lib/kapi")
 """The directory whose cluster gets the plain names."""
 _SECONDS = 60
+_ROUNDS, _PAUSE = 20, 0.1
+"""A container that is just being started cannot be removed: how often all that is left is tried, and the seconds between."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,12 @@ async def _remove_sandboxes(endpoint: str) -> None:
 
     try:
         async with asyncio.timeout(_SECONDS):
-            await asyncio.gather(*(one(s.id) for s in await _listed(client)), return_exceptions=True)
+            left = await _listed(client)
+            for _ in range(_ROUNDS):
+                await asyncio.gather(*(one(s.id) for s in left), return_exceptions=True)
+                if not (left := await _listed(client)):
+                    break
+                await asyncio.sleep(_PAUSE)
     except TimeoutError:
         raise Failure(f"Pods did not end within {_SECONDS} seconds. Try again: kapi down") from None
     finally:
