@@ -106,7 +106,7 @@ ASKED: dict[str, Callable[[App], str]] = {
     "certificate": _certificate,
     "store": lambda app: "" if app.rest.store.healthy else "the store cannot be written",
     "discovery": lambda app: "" if discovery.document(app.catalogue, "/apis", "") else "nothing to discover",
-    "OpenAPI": lambda app: "" if openapi.document(app.catalogue, "/openapi/v3/version", {}, "", gzipped=True) else "no document",
+    "OpenAPI": lambda app: "" if openapi.exists(app.catalogue, "/openapi/v3/version") else "no document",
     "shutdown": lambda app: "process is shutting down" if app.closing else "",
 }
 """Parts that are asked: what is wrong with them, "" when nothing is. All others are in the server's Parts."""

@@ -56,6 +56,11 @@ def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: 
     return gzip.decompress(packed), found.media, found.headers
 
 
+def exists(catalogue: Catalogue, path: str) -> bool:
+    """Whether there is a document of a path; it is not made (which takes 4 MB)."""
+    return _find(catalogue, path, {}, "") is not None
+
+
 def _find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> _Found | None:
     if path == "/openapi/v2":
         headers = _headers(_hash(catalogue, list(catalogue)))

@@ -40,6 +40,11 @@ async def test_every_check_asks_something(app: App) -> None:
         assert app.parts.wrong(part) == (health.UNFINISHED if part.endswith(" kept") else ""), part
 
 
+async def test_checks_make_no_documents(app: App, kept: Client) -> None:
+    await ask(kept, "GET", "/readyz")
+    assert not [key for key in app.catalogue.kept if key[:1] == ("openapi",)]
+
+
 async def test_what_is_not_done_yet(client: Client) -> None:
     answer = await ask(client, "GET", "/livez")
     assert answer.code == 500
