@@ -14,6 +14,7 @@ from kapi.objects import errors, names
 from kapi.objects.errors import Cause
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import service
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.rules import Errors
 from kapi.storage.store import Store
 
@@ -189,7 +190,7 @@ class Allocators:
         if "ipFamilyPolicy" not in spec:
             spec["ipFamilyPolicy"] = (before or {}).get("ipFamilyPolicy") or ("RequireDualStack" if selectorless else "SingleStack")
         e = Errors()
-        service.validate_addresses(e, spec, before or {})
+        service.validate_addresses(Part(e, "spec", spec), before or {})
         _refuse(name, e)
         single = spec["ipFamilyPolicy"] == "SingleStack"
         _check_policy(e, spec, before, single)

@@ -4,7 +4,8 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, checked, each, present
+from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.kinds.service import ingress_points
 
 Object = dict[str, Any]
 
@@ -14,7 +15,7 @@ CLASS = "kubernetes.io/ingress.class"
 LONGEST_CONTROLLER = 250
 
 
-class IngressStrategy(Checked):
+class IngressStrategy(RuledStrategy):
     """networking.k8s.io/v1 Ingress."""
 
     columns = rules.columns(
@@ -35,102 +36,97 @@ class IngressStrategy(Checked):
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {"loadBalancer": {}}
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec, named = new["spec"], new["spec"].get("ingressClassName")
-        if not spec.get("rules") and spec.get("defaultBackend") is None:
-            e.invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified")
-        present(e, "spec", spec, {"defaultBackend": _backend})
-        for at, rule in each("spec", spec, "rules"):
-            _rule(e, at, rule)
-        for at, tls in each("spec", spec, "tls"):
-            for here, host in each(at, tls, "hosts"):
-                _host(e, here, host)
-            e.optional(at, tls, "secretName", names.dns_subdomain)
-        present(e, "spec", spec, {"ingressClassName": checked(names.dns_subdomain)})
-        annotation = (new["metadata"].get("annotations") or {}).get(CLASS)
-        if old is None and None not in (annotation, named) and annotation != named:
-            e.invalid(f"annotations.{CLASS}", annotation, "must match `ingressClassName` when both are specified")
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, annotation = new.part("spec"), (new.obj["metadata"].get("annotations") or {}).get(CLASS)
+        if not spec.items("rules") and "defaultBackend" not in spec:
+            new.e.invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified")
+        if "defaultBackend" in spec:
+            _backend(spec.part("defaultBackend"))
+        for rule in spec.parts("rules"):
+            _rule(rule)
+        for tls in spec.parts("tls"):
+            tls.each("hosts", _host)
+            tls.filled("secretName", names.dns_subdomain)
+        spec.optional("ingressClassName", names.dns_subdomain)
+        if old is None and None not in (annotation, spec.get("ingressClassName")) and annotation != spec.get("ingressClassName"):
+            new.e.invalid(f"annotations.{CLASS}", annotation, "must match `ingressClassName` when both are specified")
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        now, before = (((obj.get("status") or {}).get("loadBalancer") or {}) for obj in (new, old))
-        for _ in rules.ingress_points(e, "status.loadBalancer", now, before):
+    def check_status(self, new: Part, old: Object) -> None:
+        for _ in ingress_points(new.part("status").part("loadBalancer"), old):
             pass
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         annotated = CLASS in (new["metadata"].get("annotations") or {}) and old is None
         return [f"annotation \"{CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"] if annotated else []
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec = obj["spec"]
         name = spec.get("ingressClassName") or (obj["metadata"].get("annotations") or {}).get(CLASS) or "<none>"
         hosts = [rule["host"] for rule in spec.get("rules") or () if rule.get("host")]
         more = f" + {len(hosts) - 3} more..." if len(hosts) > 3 else ""
         points = obj.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
         address = ",".join(p.get("ip") or p.get("hostname") or "" for p in points)
-        ports = "80, 443" if spec.get("tls") else "80"
-        return [obj["metadata"]["name"], name, (",".join(hosts[:3]) or "*") + more, address, ports, rules.age(obj, now)]
+        return [name, (",".join(hosts[:3]) or "*") + more, address, "80, 443" if spec.get("tls") else "80"]
 
 
-def _host(e: Errors, at: str, host: str) -> None:
-    e.text(at, host, names.wildcard_subdomain if "*" in host else names.dns_subdomain)
+def _host(host: str) -> list[str]:
+    return names.wildcard_subdomain(host) if "*" in host else names.dns_subdomain(host)
 
 
-def _rule(e: Errors, at: str, rule: Object) -> None:
-    if host := rule.get("host"):
-        rules.not_an_ip(e, f"{at}.host", host)
-        _host(e, f"{at}.host", host)
-    if rule.get("http") is not None:
-        e.need(f"{at}.http.paths", rule["http"].get("paths"))
-        for here, path in each(f"{at}.http", rule["http"], "paths"):
-            _path(e, here, path)
+def _rule(rule: Part) -> None:
+    rules.not_an_ip(rule.e, rule.path("host"), rule.text("host"))
+    rule.filled("host", _host)
+    if "http" in rule:
+        rule.part("http").need("paths")
+        for path in rule.part("http").parts("paths"):
+            _path(path)
 
 
-def _path(e: Errors, at: str, path: Object) -> None:
-    kind, text = path.get("pathType"), path.get("path") or ""
+def _path(path: Part) -> None:
+    kind, text = path.get("pathType"), path.text("path")
     if kind is None:
-        e.required(f"{at}.pathType", "pathType must be specified")
+        path.required("pathType", "pathType must be specified")
         return
-    if e.enum(f"{at}.pathType", kind, PATH_TYPES) and not text.startswith("/") and (text or kind != "ImplementationSpecific"):
-        e.invalid(f"{at}.path", text, "must be an absolute path")
+    if path.enum("pathType", PATH_TYPES) and not text.startswith("/") and (text or kind != "ImplementationSpecific"):
+        path.e.invalid(path.path("path"), text, "must be an absolute path")
     if kind in ("Exact", "Prefix"):
         bad = [f"must not contain '{sequence}'" for sequence in BAD_SEQUENCES if sequence in text]
         for fault in (*bad, *(f"cannot end with '{end}'" for end in BAD_ENDS if text.endswith(end))):
-            e.invalid(f"{at}.path", text, fault)
-    _backend(e, f"{at}.backend", path.get("backend") or {})
+            path.invalid("path", fault)
+    _backend(path.part("backend"))
 
 
-def _backend(e: Errors, at: str, backend: Object) -> None:
-    resource, target = backend.get("resource"), backend.get("service")
-    if resource is not None and target is not None:
-        e.invalid(at, "", "cannot set both resource and service backends")
-    elif resource is not None:
-        _reference(e, f"{at}.resource", resource)
-    elif target is not None:
-        _service(e, at, target)
+def _backend(backend: Part) -> None:
+    if "resource" in backend and "service" in backend:
+        backend.e.invalid(backend.at, "", "cannot set both resource and service backends")
+    elif "resource" in backend:
+        _reference(backend.part("resource"))
+    elif "service" in backend:
+        _service(backend)
     else:
-        e.invalid(at, "", "resource or service backend is required")
+        backend.e.invalid(backend.at, "", "resource or service backend is required")
 
 
-def _service(e: Errors, at: str, target: Object) -> None:
-    e.named(f"{at}.service.name", target.get("name") or "", names.dns_label)
-    port = target.get("port") or {}
-    if port.get("name") and port.get("number"):
-        e.invalid(at, "", "cannot set both port name & port number")
-    elif port.get("name"):
-        e.text(f"{at}.service.port.name", port["name"], names.port_name)
-    elif port.get("number"):
-        e.port(f"{at}.service.port.number", port["number"])
+def _service(backend: Part) -> None:
+    service, port = backend.part("service"), backend.part("service").part("port")
+    service.named("name", names.dns_label)
+    if port.text("name") and port.number("number"):
+        backend.e.invalid(backend.at, "", "cannot set both port name & port number")
+    elif port.text("name"):
+        port.checked("name", names.port_name)
+    elif port.number("number"):
+        port.port("number")
     else:
-        e.required(at, "port name or number is required")
+        backend.e.required(backend.at, "port name or number is required")
 
 
-def _reference(e: Errors, at: str, ref: Object) -> None:
-    present(e, at, ref, {"apiGroup": checked(names.dns_subdomain)})
+def _reference(ref: Part) -> None:
+    ref.optional("apiGroup", names.dns_subdomain)
     for field in ("kind", "name"):
-        e.named(f"{at}.{field}", ref.get(field) or "", names.path_segment)
+        ref.named(field, names.path_segment)
 
 
-class IngressClassStrategy(Checked):
+class IngressClassStrategy(RuledStrategy):
     """networking.k8s.io/v1 IngressClass."""
 
     status = False
@@ -144,29 +140,28 @@ class IngressClassStrategy(Checked):
         if parameters is not None:
             parameters["scope"] = "Cluster" if parameters.get("scope") is None else parameters["scope"]
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        controller = new["spec"].get("controller") or ""
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
         if old is not None:
-            e.immutable("spec.controller", controller, old["spec"].get("controller") or "")
-        e.longest("spec.controller", controller, LONGEST_CONTROLLER)
-        e.named("spec.controller", controller, names.domain_prefixed_path)
-        present(e, "spec", new["spec"], {"parameters": _parameters})
+            new.e.immutable("spec.controller", spec.text("controller"), old["spec"].get("controller") or "")
+        spec.longest("controller", LONGEST_CONTROLLER)
+        spec.named("controller", names.domain_prefixed_path)
+        if "parameters" in spec:
+            _parameters(spec.part("parameters"))
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         ref = obj["spec"].get("parameters") or {}
         kind = ".".join(part for part in (ref.get("kind"), ref.get("apiGroup")) if part)
-        shown = f"{kind}/{ref.get('name')}" if ref else "<none>"
-        return [obj["metadata"]["name"], obj["spec"].get("controller", ""), shown, rules.age(obj, now)]
+        return [obj["spec"].get("controller", ""), f"{kind}/{ref.get('name')}" if ref else "<none>"]
 
 
-def _parameters(e: Errors, at: str, ref: Object) -> None:
-    _reference(e, at, ref)
-    scope, namespace = ref.get("scope"), ref.get("namespace")
-    e.enum(f"{at}.scope", scope, ("Cluster", "Namespace"), need="" if scope is None else None)
-    if scope == "Namespace":
-        if namespace is None:
-            e.required(f"{at}.namespace", "`parameters.scope` is set to 'Namespace'")
-        else:
-            e.text(f"{at}.namespace", namespace, names.dns_label)
-    elif scope == "Cluster" and namespace is not None:
-        e.forbidden(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'")
+def _parameters(ref: Part) -> None:
+    _reference(ref)
+    scope = ref.get("scope")
+    ref.enum("scope", ("Cluster", "Namespace"), need="" if scope is None else None)
+    if scope == "Namespace" and "namespace" not in ref:
+        ref.required("namespace", "`parameters.scope` is set to 'Namespace'")
+    elif scope == "Namespace":
+        ref.checked("namespace", names.dns_label)
+    elif scope == "Cluster" and "namespace" in ref:
+        ref.forbidden("namespace", "`parameters.scope` is set to 'Cluster'")

@@ -1,7 +1,24 @@
-"""A part of an object under its rules: where it is, what it holds, and the list its faults go into.
+"""How a kind is validated: a `Part` is a piece of an object, with its path and the list that its faults go into.
 
-`part.named("name", names.dns_label)` judges the field `name` of what lies at `spec.devices[0]`, say. An absent text counts as "", a list
-as [], a number as 0; `"limited" in part` tells whether a pointer is set. Rules of bare values are in kapi.registry.kinds.rules.
+Adding a kind takes a strategy with columns and a `check`, in stock's order of rules, and a line in kapi.registry.kinds:
+
+    class GateStrategy(RuledStrategy):
+        columns = rules.columns("Name", "Width#: How wide it opens", "Age")
+
+        def check(self, new: Part, old: Object | None) -> None:
+            spec = new.part("spec")
+            spec.named("road", names.dns_label)  # required, and a label
+            spec.choice("side", ("Left", "Right"))  # one of these, if set at all
+            for lock in spec.parts("locks", most=8):  # a list of objects; lock.at is 'spec.locks[0]'
+                lock.need("key", "must have a key")
+            if old is not None:
+                spec.immutable(old["spec"], "road")
+
+        def cells(self, obj: Object) -> list[Any]:
+            return [obj["spec"].get("width", 0)]
+
+An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. Of what is no field of an
+object (an item of a list, a key of a map) `part.e` is told directly: `part.e.invalid(at, value, "must be even")`, see kapi...rules.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -82,15 +99,15 @@ class Part:
         for i, item in enumerate(listed):
             yield Part(self.e, f"{at}[{i}]", item)
 
+    def entries(self, field: str) -> Iterator[tuple[str, str, Any]]:
+        """Each key and value of a map, after its path: ("spec.limits[cpu]", "cpu", "1")."""
+        at = self.path(field)
+        return ((f"{at}[{key}]", key, value) for key, value in (self.obj.get(field) or {}).items())
+
     def values(self, field: str) -> Iterator[tuple[str, Any]]:
         """Each value of a list with its path."""
         at = self.path(field)
         return ((f"{at}[{i}]", value) for i, value in enumerate(self.items(field)))
-
-    def limit(self, field: str, most: int) -> None:
-        """A list of at most so many."""
-        if (count := len(self.items(field))) > most:
-            self.e.too_many(self.path(field), count, most)
 
     def each(self, field: str, check: Callable[[str], list[str]] | None = None, seen: set[Any] | None = None) -> None:
         """Each value of a list is checked, and unlike the others where `seen` is given."""
@@ -105,23 +122,41 @@ class Part:
     required = _at(Errors.required)
     forbidden = _at(Errors.forbidden)
     invalid = _on(Errors.invalid)
+    duplicate = _on(Errors.duplicate, "")
+    not_found = _on(Errors.not_found, "")
     unsupported = _on(Errors.unsupported, "")
     need = _on(Errors.need)
     enum = _on(Errors.enum)
     at_least = _on(Errors.at_least, 0)
+    between = _on(Errors.between, 0)
+    non_negative = _on(Errors.non_negative)
+    port = _on(Errors.port, 0)
+    port_or_name = _on(Errors.port_or_name, 0)
+    count_or_percent = _on(Errors.count_or_percent, 0)
+    at_most_all = _on(Errors.at_most_all)
+    longest = _on(Errors.longest, "")
+    limit = _on(Errors.most, ())
     unique = _on(Errors.unique, "")
     checked = _on(Errors.text, "")
+    qualified = _on(Errors.qualified, "")
     named = _on(Errors.named, "")
 
-    def choice(self, field: str, allowed: Sequence[str]) -> None:
+    def choice(self, field: str, allowed: Sequence[str], *, sort: bool = True) -> None:
         """One of `allowed` if it is set at all."""
         if field in self:
-            self.enum(field, allowed)
+            self.enum(field, allowed, sort=sort)
 
-    def filled(self, field: str, check: Callable[[str], list[str]]) -> None:
+    def labels(self, field: str) -> None:
+        """A map of labels."""
+        rules.labels(self.e, self.path(field), self.obj.get(field))
+
+    def filled(self, field: str, check: Callable[[str], list[str]]) -> bool:
         """Checked unless it is empty."""
-        if self.obj.get(field):
-            self.checked(field, check)
+        return not self.obj.get(field) or self.checked(field, check)
+
+    def optional(self, field: str, check: Callable[[str], list[str]]) -> bool:
+        """Checked if it is set at all."""
+        return field not in self or self.checked(field, check)
 
     def selector(self, field: str) -> None:
         """A metav1.LabelSelector."""
@@ -142,13 +177,21 @@ class Part:
 class RuledStrategy(Strategy):
     """A kind whose rules are one walk over the object."""
 
+    def check(self, new: Part, old: Object | None) -> None:
+        """Judge the object (and the change from `old`), in stock's order."""
+
+    def check_status(self, new: Part, old: Object) -> None:
+        """The same for what /status may change."""
+
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         whole = Part(Errors(), "", new)
         self.check(whole, old)
         return whole.e
 
-    def check(self, new: Part, old: Object | None) -> None:
-        """Judge the object (and the change from `old`), in stock's order."""
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        whole = Part(Errors(), "", new)
+        self.check_status(whole, old)
+        return whole.e
 
     def row(self, obj: Object, now: float) -> list[Any]:
         name, created = super().row(obj, now)

@@ -343,17 +343,6 @@ def legacy_cidr(e: Errors, field: str, value: str, old: Iterable[str] = ()) -> b
     return value in old or e.text(field, value, names.cidr)
 
 
-def ingress_points(e: Errors, field: str, status: Object, old: Object) -> Iterator[tuple[str, Object]]:
-    """The addresses and names of a load balancer. Each is given on once its address is checked: for what a kind has to say in between."""
-    known = [point.get("ip") or "" for point in old.get("ingress") or ()]
-    for at, point in each(field, status, "ingress"):
-        if point.get("ip"):
-            legacy_ip(e, f"{at}.ip", point["ip"], known)
-        yield at, point
-        e.optional(at, point, "hostname", names.dns_subdomain)
-        not_an_ip(e, f"{at}.hostname", point.get("hostname") or "")
-
-
 def not_an_ip(e: Errors, field: str, host: str) -> None:
     if host and names.parse_ip(host):
         e.invalid(field, host, "must be a DNS name, not an IP address")

@@ -2,11 +2,13 @@
 kapi.registry.allocate, which also keeps clusterIP and clusterIPs alike before the rules here are asked.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, Rule, each, one_of, present
+from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.kinds.rules import each
 
 Object = dict[str, Any]
 
@@ -19,9 +21,6 @@ AFFINITY_SECONDS, MOST_AFFINITY_SECONDS = 10800, 86400
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 HINTS, TOPOLOGY_MODE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"
 ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'"
-_POLICIES: dict[str, Rule] = {
-    "internalTrafficPolicy": one_of(*POLICIES), "trafficDistribution": one_of(*TRAFFIC_DISTRIBUTIONS, sort=False),
-}  # fmt: skip
 SET_ONCE = "may not change once set"
 
 
@@ -51,7 +50,7 @@ def needs_address(spec: Object) -> bool:
     return spec.get("type") != "ExternalName"
 
 
-class ServiceStrategy(Checked):
+class ServiceStrategy(RuledStrategy):
     """core/v1 Service."""
 
     returns_deleted = True
@@ -91,41 +90,39 @@ class ServiceStrategy(Checked):
         if old is not None:
             _drop_unneeded(new["spec"], old["spec"])
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec = new["spec"]
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, before, annotations = new.part("spec"), (old or {}).get("spec") or {}, new.obj["metadata"].get("annotations") or {}
         if old is not None:
-            _change(e, spec, old["spec"])
-        before, annotations = (old or {}).get("spec") or {}, new["metadata"].get("annotations") or {}
+            _change(spec, before)
         if HINTS in annotations and annotations[HINTS] != annotations.get(TOPOLOGY_MODE, annotations[HINTS]):
             field, text = f"metadata.annotations[{TOPOLOGY_MODE}]", f"must match annotations[{HINTS}] when both are specified"
-            e.invalid(field, annotations[TOPOLOGY_MODE], text)
-        _type(e, spec)
-        _ports(e, spec)
-        rules.labels(e, "spec.selector", spec.get("selector"))
-        _affinity(e, spec)
-        validate_addresses(e, spec, before)
-        for at, ip in each("spec", spec, "externalIPs"):
-            if rules.legacy_ip(e, at, ip, before.get("externalIPs") or ()):
-                rules.endpoint_ip(e, at, ip)
-        e.enum("spec.type", spec.get("type"), TYPES, need="")
-        _taken(e, spec)
-        _load_balancer(e, spec, annotations, before)
-        _policies(e, spec)
+            new.e.invalid(field, annotations[TOPOLOGY_MODE], text)
+        _type(spec)
+        _ports(spec)
+        spec.labels("selector")
+        _affinity(spec)
+        validate_addresses(spec, before)
+        for at, ip in spec.values("externalIPs"):
+            if rules.legacy_ip(new.e, at, ip, before.get("externalIPs") or ()):
+                rules.endpoint_ip(new.e, at, ip)
+        spec.enum("type", TYPES, need="")
+        _taken(spec)
+        _load_balancer(spec, annotations, before)
+        _policies(spec)
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+    def check_status(self, new: Part, old: Object) -> None:
         """The ingress points of a load balancer, which no other type has."""
-        at, (status, before) = "status.loadBalancer", (o.get("status", {}).get("loadBalancer") or {} for o in (new, old))
-        if status.get("ingress") and not balanced(new["spec"]):
-            e.forbidden(f"{at}.ingress", "may only be used when `spec.type` is 'LoadBalancer'")
+        status = new.part("status").part("loadBalancer")
+        if status.items("ingress") and not balanced(new.obj["spec"]):
+            status.forbidden("ingress", "may only be used when `spec.type` is 'LoadBalancer'")
             return
-        for field, point in rules.ingress_points(e, at, status, before):
-            ip, mode = point.get("ip"), point.get("ipMode")
-            if ip and mode is None:
-                e.required(f"{field}.ipMode", "must be specified when `ip` is set")
-            elif mode is not None and not ip:
-                e.forbidden(f"{field}.ipMode", "may not be specified when `ip` is not set")
+        for point in ingress_points(status, old):
+            if point.text("ip") and "ipMode" not in point:
+                point.required("ipMode", "must be specified when `ip` is set")
+            elif "ipMode" in point and not point.text("ip"):
+                point.forbidden("ipMode", "may not be specified when `ip` is not set")
             else:
-                present(e, field, point, {"ipMode": one_of("VIP", "Proxy")})
+                point.choice("ipMode", ("VIP", "Proxy"))
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return _warnings(new)
@@ -219,183 +216,199 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
 # rules ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _type(e: Errors, spec: Object) -> None:
-    kind = spec.get("type")
-    if not headless(spec) and needs_address(spec):
-        e.need("spec.ports", spec.get("ports"))
-    if kind in ("LoadBalancer", "NodePort") and headless(spec):
-        e.invalid("spec.clusterIPs[0]", (spec.get("clusterIPs") or ["None"])[0], f"may not be set to 'None' for {kind} services")
+def ingress_points(balancer: Part, old: Object) -> Iterator[Part]:
+    """The addresses and names of a load balancer. Each is given on once its address is checked: for what a kind has to say in between."""
+    before = (old.get("status") or {}).get("loadBalancer") or {}
+    known = [point.get("ip") or "" for point in before.get("ingress") or ()]
+    for point in balancer.parts("ingress"):
+        if point.text("ip"):
+            rules.legacy_ip(point.e, point.path("ip"), point.text("ip"), known)
+        yield point
+        point.filled("hostname", names.dns_subdomain)
+        rules.not_an_ip(point.e, point.path("hostname"), point.text("hostname"))
+
+
+def _type(spec: Part) -> None:
+    kind = spec.text("type")
+    if not headless(spec.obj) and needs_address(spec.obj):
+        spec.need("ports")
+    if kind in ("LoadBalancer", "NodePort") and headless(spec.obj):
+        spec.e.invalid("spec.clusterIPs[0]", (spec.items("clusterIPs") or ["None"])[0], f"may not be set to 'None' for {kind} services")
     if kind == "ExternalName":
         for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if spec.get(field) or (field == "ipFamilyPolicy" and field in spec):
-                e.forbidden(f"spec.{field}", "may not be set for ExternalName services")
-        e.named("spec.externalName", (spec.get("externalName") or "").removesuffix("."), names.dns_subdomain)
+                spec.forbidden(field, "may not be set for ExternalName services")
+        spec.e.named("spec.externalName", spec.text("externalName").removesuffix("."), names.dns_subdomain)
 
 
-def _ports(e: Errors, spec: Object) -> None:
+def _ports(spec: Part) -> None:
     seen: set[str] = set()
-    for at, port in each("spec", spec, "ports"):
-        if name := port.get("name"):
-            e.text(f"{at}.name", name, names.dns_label)
-            e.unique(f"{at}.name", name, seen)
-        elif len(spec["ports"]) > 1:
-            e.required(f"{at}.name")
-        e.port(f"{at}.port", port.get("port", 0))
-        e.enum(f"{at}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
-        e.port_or_name(f"{at}.targetPort", port.get("targetPort", 0))
-        present(e, at, port, {"appProtocol": Errors.qualified})
+    for port in spec.parts("ports"):
+        if port.text("name"):
+            port.checked("name", names.dns_label)
+            port.unique("name", seen)
+        elif len(spec.items("ports")) > 1:
+            port.required("name")
+        port.port("port")
+        port.enum("protocol", rules.PROTOCOLS, need="")
+        port.port_or_name("targetPort")
+        port.optional("appProtocol", names.qualified_name)
 
 
-def _affinity(e: Errors, spec: Object) -> None:
-    at, config, needed = "spec.sessionAffinityConfig", spec.get("sessionAffinityConfig"), "when session affinity type is ClientIP"
-    e.enum("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"), need="")
-    if spec.get("sessionAffinity") == "None" and config is not None:
-        e.forbidden(at, "must not be set when session affinity is None")
-    if spec.get("sessionAffinity") != "ClientIP":
+def _affinity(spec: Part) -> None:
+    kind, config, needed = spec.get("sessionAffinity"), spec.part("sessionAffinityConfig"), "when session affinity type is ClientIP"
+    client = config.part("clientIP")
+    spec.enum("sessionAffinity", ("ClientIP", "None"), need="")
+    if kind == "None" and "sessionAffinityConfig" in spec:
+        spec.forbidden("sessionAffinityConfig", "must not be set when session affinity is None")
+    if kind != "ClientIP":
         return
-    if config is None:
-        e.required(at, needed)
-    elif config.get("clientIP") is None:
-        e.required(f"{at}.clientIP", needed)
-    elif (seconds := config["clientIP"].get("timeoutSeconds")) is None:
-        e.required(f"{at}.clientIP.timeoutSeconds", needed)
-    elif not 0 < seconds <= MOST_AFFINITY_SECONDS:
-        e.invalid(f"{at}.clientIP.timeoutSeconds", seconds, f"must be greater than 0 and less than {MOST_AFFINITY_SECONDS}")
+    for owner, field in ((spec, "sessionAffinityConfig"), (config, "clientIP"), (client, "timeoutSeconds")):
+        if field not in owner:
+            owner.required(field, needed)
+            return
+    if not 0 < client.number("timeoutSeconds") <= MOST_AFFINITY_SECONDS:
+        client.invalid("timeoutSeconds", f"must be greater than 0 and less than {MOST_AFFINITY_SECONDS}")
 
 
-def validate_addresses(e: Errors, spec: Object, before: Object) -> None:
+def validate_addresses(spec: Part, before: Object) -> None:
     """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy among themselves. Also asked before addresses are allocated."""
-    if not needs_address(spec):
+    if not needs_address(spec.obj):
         return
-    start, seen = len(e), set[str]()
-    ips, families = spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
-    if spec.get("clusterIP"):
-        if not ips:
-            e.required("spec.clusterIPs")
-        elif ips[0] != spec["clusterIP"]:
-            e.invalid("spec.clusterIPs", ips, "first value must match `clusterIP`")
-    elif ips:
-        e.invalid("spec.clusterIPs", ips, "must be empty when `clusterIP` is not specified")
-    for at, family in each("spec", spec, "ipFamilies"):
-        e.enum(at, family, FAMILIES)
-        e.unique(at, family, seen)
-    present(e, "spec", spec, {"ipFamilyPolicy": one_of(*FAMILY_POLICIES)})
-    if not _each_address(e, ips, before):
+    start, ips, single = len(spec.e), spec.items("clusterIPs"), spec.text("clusterIP")
+    if single and not ips:
+        spec.required("clusterIPs")
+    elif single and ips[0] != single:
+        spec.invalid("clusterIPs", "first value must match `clusterIP`")
+    elif ips and not single:
+        spec.invalid("clusterIPs", "must be empty when `clusterIP` is not specified")
+    seen: set[str] = set()
+    for at, family in spec.values("ipFamilies"):
+        spec.e.enum(at, family, FAMILIES)
+        spec.e.unique(at, family, seen)
+    spec.choice("ipFamilyPolicy", FAMILY_POLICIES)
+    if not _each_address(spec, before):
         return
     parsed = [rules.family(ip) for ip in ips]
     if len(ips) > 1 and len({*parsed} - {0}) < len(ips):
-        e.invalid("spec.clusterIPs", ips, "may specify no more than one IP for each IP family")
-    if len(e) > start or headless(spec):
+        spec.invalid("clusterIPs", "may specify no more than one IP for each IP family")
+    if len(spec.e) > start or headless(spec.obj):
         return
-    for i, (version, family) in enumerate(zip(parsed, families, strict=False)):
+    for i, (version, family) in enumerate(zip(parsed, spec.items("ipFamilies"), strict=False)):
         if version and f"IPv{version}" != family:
-            e.invalid(f"spec.clusterIPs[{i}]", ips[i], f"expected an {family} value as indicated by `ipFamilies[{i}]`")
+            spec.e.invalid(f"spec.clusterIPs[{i}]", ips[i], f"expected an {family} value as indicated by `ipFamilies[{i}]`")
 
 
-def _each_address(e: Errors, ips: list[str], before: Object) -> bool:
+def _each_address(spec: Part, before: Object) -> bool:
     """Whether all of them are addresses, or the one that says there is none."""
-    known, alone = before.get("clusterIPs") or (), ips[:1] != ["None"] or len(ips) == 1
+    ips, known = spec.items("clusterIPs"), before.get("clusterIPs") or ()
+    alone = ips[:1] != ["None"] or len(ips) == 1
     if not alone:
-        e.invalid("spec.clusterIPs", ips, "'None' must be the first and only value")
-    sound = [(ip == "None" and i == 0) or rules.legacy_ip(e, f"spec.clusterIPs[{i}]", ip, known) for i, ip in enumerate(ips)]
+        spec.invalid("clusterIPs", "'None' must be the first and only value")
+    listed = list(spec.values("clusterIPs"))
+    sound = [(ip == "None" and not i) or rules.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
     if len(ips) > 2:
-        e.invalid("spec.clusterIPs", ips, "may only hold up to 2 values")
+        spec.invalid("clusterIPs", "may only hold up to 2 values")
     return alone and all(sound)
 
 
-def _taken(e: Errors, spec: Object) -> None:
+def _taken(spec: Part) -> None:
     """Node ports of a ClusterIP service, and ports given twice."""
-    ports = list(each("spec", spec, "ports"))
-    for at, port in ports:
-        if spec.get("type") == "ClusterIP" and port.get("nodePort"):
-            e.forbidden(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'")
+    ports = list(spec.parts("ports"))
+    for port in ports:
+        if spec.get("type") == "ClusterIP" and port.number("nodePort"):
+            port.forbidden("nodePort", "may not be used when `type` is 'ClusterIP'")
     for name, seen in (("nodePort", set[Any]()), ("port", set[Any]())):
-        for at, port in ports:
-            key = port.get("protocol") or "", port.get(name) or 0
+        for port in ports:
+            key = port.text("protocol"), port.number(name)
             if key in seen and name == "port":
-                e.duplicate(at, {"Name": "", "Protocol": key[0], "AppProtocol": None, "Port": key[1], "TargetPort": 0, "NodePort": 0})
+                shown = {"Name": "", "Protocol": key[0], "AppProtocol": None, "Port": key[1], "TargetPort": 0, "NodePort": 0}
+                port.e.duplicate(port.at, shown)
             elif key in seen and key[1]:
-                e.duplicate(f"{at}.nodePort", key[1])
+                port.duplicate("nodePort")
             seen.add(key)
 
 
-def _load_balancer(e: Errors, spec: Object, annotations: dict[str, str], before: Object) -> None:
+def _load_balancer(spec: Part, annotations: dict[str, str], before: Object) -> None:
     at = f"metadata.annotations[{SOURCE_RANGES}]"
-    if spec.get("loadBalancerSourceRanges"):
-        _only_balanced(e, spec, "spec.LoadBalancerSourceRanges")
-        for field, value in each("spec", {"LoadBalancerSourceRanges": spec["loadBalancerSourceRanges"]}, "LoadBalancerSourceRanges"):
-            rules.legacy_cidr(e, field, value.strip(), before.get("loadBalancerSourceRanges") or ())
+    if spec.items("loadBalancerSourceRanges"):
+        _only_balanced(spec, "spec.LoadBalancerSourceRanges")
+        for i, value in enumerate(spec.items("loadBalancerSourceRanges")):
+            known = before.get("loadBalancerSourceRanges") or ()
+            rules.legacy_cidr(spec.e, f"spec.LoadBalancerSourceRanges[{i}]", value.strip(), known)
     elif SOURCE_RANGES in annotations:
-        _only_balanced(e, spec, at)
+        _only_balanced(spec, at)
         for value in annotations[SOURCE_RANGES].split(",") if annotations[SOURCE_RANGES].strip() else ():
-            rules.legacy_cidr(e, at, value.strip())
+            rules.legacy_cidr(spec.e, at, value.strip())
     if "allocateLoadBalancerNodePorts" in spec:
-        _only_balanced(e, spec, "spec.allocateLoadBalancerNodePorts")
-    elif balanced(spec):
-        e.required("spec.allocateLoadBalancerNodePorts")
-    _class(e, spec)
+        _only_balanced(spec, "spec.allocateLoadBalancerNodePorts")
+    elif balanced(spec.obj):
+        spec.required("allocateLoadBalancerNodePorts")
+    _class(spec)
 
 
-def _only_balanced(e: Errors, spec: Object, field: str) -> None:
-    if not balanced(spec):
-        e.forbidden(field, ONLY_LOAD_BALANCER)
+def _only_balanced(spec: Part, field: str) -> None:
+    if not balanced(spec.obj):
+        spec.e.forbidden(field, ONLY_LOAD_BALANCER)
 
 
-def _class(e: Errors, spec: Object) -> None:
-    name = spec.get("loadBalancerClass")
-    if name is not None and balanced(spec):
-        e.qualified("spec.loadBalancerClass", name)
-    elif name is not None:
-        e.forbidden("spec.loadBalancerClass", ONLY_LOAD_BALANCER)
+def _class(spec: Part) -> None:
+    if balanced(spec.obj):
+        spec.optional("loadBalancerClass", names.qualified_name)
+    elif "loadBalancerClass" in spec:
+        spec.forbidden("loadBalancerClass", ONLY_LOAD_BALANCER)
 
 
-def _policies(e: Errors, spec: Object) -> None:
-    policy, port = spec.get("externalTrafficPolicy"), spec.get("healthCheckNodePort") or 0
-    if external(spec):
-        e.enum("spec.externalTrafficPolicy", policy, POLICIES, need="")
-    elif policy:
-        e.invalid("spec.externalTrafficPolicy", policy, "may only be set for externally-accessible services")
-    if needs_health_check(spec):
-        if e.need("spec.healthCheckNodePort", port):
-            e.port("spec.healthCheckNodePort", port)
-    elif port:
+def _policies(spec: Part) -> None:
+    if external(spec.obj):
+        spec.enum("externalTrafficPolicy", POLICIES, need="")
+    elif spec.text("externalTrafficPolicy"):
+        spec.invalid("externalTrafficPolicy", "may only be set for externally-accessible services")
+    if needs_health_check(spec.obj):
+        if spec.need("healthCheckNodePort"):
+            spec.port("healthCheckNodePort")
+    elif spec.number("healthCheckNodePort"):
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        e.invalid("spec.healthCheckNodePort", port, text)
+        spec.invalid("healthCheckNodePort", text)
     if "internalTrafficPolicy" not in spec and spec.get("type") in ("NodePort", "LoadBalancer", "ClusterIP"):
-        e.required("spec.internalTrafficPolicy")
-    present(e, "spec", spec, _POLICIES)
+        spec.required("internalTrafficPolicy")
+    spec.choice("internalTrafficPolicy", POLICIES)
+    spec.choice("trafficDistribution", TRAFFIC_DISTRIBUTIONS, sort=False)
 
 
-def _change(e: Errors, spec: Object, before: Object) -> None:
+def _change(spec: Part, before: Object) -> None:
     """Primary address and family stay once set, unless the service is or was an ExternalName."""
-    if needs_address(spec) and needs_address(before):
-        one, other = headless(spec), headless(before)
-        if not (one and other):
-            _released(e, spec, before, "clusterIPs", "clusterIP")
-        if not (one or other):
-            _released(e, spec, before, "ipFamilies", "ipFamily")
-    if balanced(spec) and balanced(before) and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
-        e.invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), SET_ONCE)
-    _class(e, spec)
-    if needs_health_check(spec) and needs_health_check(before) and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
-        e.forbidden("spec.healthCheckNodePort", rules.IMMUTABLE)
+
+    def both(true: Callable[[Object], bool]) -> bool:
+        return true(spec.obj) and true(before)
+
+    if both(needs_address):
+        if not both(headless):
+            _released(spec, before, "clusterIPs", "clusterIP")
+        if not headless(spec.obj) and not headless(before):
+            _released(spec, before, "ipFamilies", "ipFamily")
+    if both(balanced) and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
+        spec.invalid("loadBalancerClass", SET_ONCE)
+    _class(spec)
+    if both(needs_health_check) and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
+        spec.forbidden("healthCheckNodePort", rules.IMMUTABLE)
 
 
-def _released(e: Errors, spec: Object, before: Object, field: str, one: str) -> None:
+def _released(spec: Part, before: Object, field: str, one: str) -> None:
     """Stock shows addresses also where it speaks of the primary family, and points at the first family whichever changed."""
-    new, old, ips = spec.get(field) or [], before.get(field) or [], spec.get("clusterIPs") or []
+    new, old, ips = spec.items(field), before.get(field) or [], spec.items("clusterIPs")
     first = f"spec.{field}[0]"
     if len(new) == len(old):
         for i, value in enumerate(old):
             if new[i] != value:
-                e.invalid(f"spec.{field}[{i}]" if field == "clusterIPs" else first, new, SET_ONCE)
+                spec.e.invalid(f"spec.{field}[{i}]" if field == "clusterIPs" else first, new, SET_ONCE)
         return
     if len(old) > len(new) and not ips:
-        e.invalid(first, spec.get(field), f"primary {one} can not be unset")
+        spec.e.invalid(first, spec.get(field), f"primary {one} can not be unset")
     if old and new and old[0] != new[0]:
-        e.invalid(first, ips, SET_ONCE)
+        spec.e.invalid(first, ips, SET_ONCE)
     if len(old) > len(new) == 1 and spec.get("ipFamilyPolicy") != "SingleStack":
-        e.invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), f"must be set to 'SingleStack' when releasing the secondary {one}")
+        spec.invalid("ipFamilyPolicy", f"must be set to 'SingleStack' when releasing the secondary {one}")
 
 
 def _warnings(obj: Object) -> list[str]:
