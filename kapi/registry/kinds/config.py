@@ -1,15 +1,14 @@
 """ConfigMap, Secret and ServiceAccount."""
 
 import base64
-from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors
-from kapi.registry.strategy import Strategy
+from kapi.registry.kinds.part import Part, PlainStrategy
+from kapi.registry.kinds.rules import Errors
 from kapi.schema import syntax
 
 Object = dict[str, Any]
@@ -30,50 +29,45 @@ def _size(encoded: str | None) -> int:
     return len(encoded) * 3 // 4 - encoded.count("=", -2)
 
 
-def _keys(e: Errors, field: str, keys: Iterable[str]) -> None:
-    for key in keys:
-        e.text(f"{field}[{key}]", key, names.config_key)
+def _keys(new: Part, field: str) -> None:
+    for at, key, _ in new.entries(field):
+        new.e.text(at, key, names.config_key)
 
 
-def _frozen(e: Errors, new: Object, old: Object | None, *fields: str) -> None:
+def _frozen(new: Part, old: Object | None, *fields: str) -> None:
     """What `immutable: true` forbids to change, itself included."""
     if not old or not old.get("immutable"):
         return
     if not new.get("immutable"):
-        e.forbidden("immutable", FROZEN)
+        new.forbidden("immutable", FROZEN)
     for field in fields:
         if (new.get(field) or {}) != (old.get(field) or {}):
-            e.forbidden(field, FROZEN)
+            new.forbidden(field, FROZEN)
 
 
-class ConfigMapStrategy(Checked):
+class ConfigMapStrategy(PlainStrategy):
     """core/v1 ConfigMap."""
 
-    status = False
-    generation = False
     columns = rules.columns("Name", "Data#=core.v1.ConfigMap.data", "Age")
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        _frozen(e, new, old, "data", "binaryData")
+    def check(self, new: Part, old: Object | None) -> None:
+        _frozen(new, old, "data", "binaryData")
         data, binary = new.get("data") or {}, new.get("binaryData") or {}
-        for key in data:
-            _keys(e, "data", (key,))
+        for at, key, _ in new.entries("data"):
+            new.e.text(at, key, names.config_key)
             if key in binary:
-                e.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
-        _keys(e, "binaryData", binary)
+                new.e.invalid(at, key, "duplicate of key present in binaryData")
+        _keys(new, "binaryData")
         if sum(len(v.encode()) for v in data.values()) + sum(map(_size, binary.values())) > LARGEST:
-            e.too_long("", LARGEST)
+            new.e.too_long("", LARGEST)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        count = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
-        return [obj["metadata"]["name"], count, rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [len(obj.get("data") or ()) + len(obj.get("binaryData") or ())]
 
 
-class SecretStrategy(Checked):
+class SecretStrategy(PlainStrategy):
     """core/v1 Secret."""
 
-    status = False
-    generation = False
     fields = {"type": lambda o: o.get("type", "")}
     columns = rules.columns("Name", "Type=core.v1.Secret.type", "Data#=core.v1.Secret.data", "Age")
 
@@ -84,28 +78,28 @@ class SecretStrategy(Checked):
         if not obj.get("type"):
             obj["type"] = "Opaque"
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+    def check(self, new: Part, old: Object | None) -> None:
         if old is not None:
-            e.immutable("type", new["type"], old.get("type"))
-            _frozen(e, new, old, "data")
-        data = new.get("data") or {}
-        _keys(e, "data", data)
-        if sum(map(_size, data.values())) > LARGEST:
-            e.too_long("data", LARGEST)
-        _typed(e, new["type"], data, new["metadata"].get("annotations") or {})
+            new.immutable(old, "type")
+            _frozen(new, old, "data")
+        _keys(new, "data")
+        if sum(map(_size, (new.get("data") or {}).values())) > LARGEST:
+            new.e.too_long("data", LARGEST)
+        _typed(new, new.get("data") or {})
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [obj.get("type", ""), len(obj.get("data") or ())]
 
 
-def _typed(e: Errors, kind: str, data: dict[str, str], annotations: dict[str, str]) -> None:
+def _typed(secret: Part, data: dict[str, str]) -> None:
     """What a secret of a known type must hold."""
+    kind, e = secret.text("type"), secret.e
     if kind == "kubernetes.io/service-account-token":
+        annotations = secret.obj["metadata"].get("annotations") or {}
         e.need(f"metadata.annotations[{SERVICE_ACCOUNT_NAME}]", annotations.get(SERVICE_ACCOUNT_NAME))
-    elif kind == "kubernetes.io/basic-auth":
-        if "username" not in data and "password" not in data:
-            e.required("data[username]")
-            e.required("data[password]")
+    elif kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
+        e.required("data[username]")
+        e.required("data[password]")
     elif kind in DOCKER_KEYS:
         _docker(e, f"data[{DOCKER_KEYS[kind]}]", data.get(DOCKER_KEYS[kind]))
     for key in NEEDED_KEYS.get(kind, ()):
@@ -129,12 +123,10 @@ def _docker(e: Errors, field: str, encoded: str | None) -> None:
         e.invalid(field, "<secret contents redacted>", fault)
 
 
-class ServiceAccountStrategy(Strategy):
+class ServiceAccountStrategy(PlainStrategy):
     """core/v1 ServiceAccount."""
 
     returns_deleted = True
-    status = False
-    generation = False
     columns = rules.columns("Name", "Age")
 
     def prepare(self, new: Object, old: Object | None) -> None:
@@ -146,6 +138,3 @@ class ServiceAccountStrategy(Strategy):
         had = old is not None and MOUNTABLE in (old["metadata"].get("annotations") or {})
         text = f"metadata.annotations[{MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
         return [text] if has and not had else []
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], rules.age(obj, now)]

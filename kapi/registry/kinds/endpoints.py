@@ -5,7 +5,8 @@ from typing import Any
 
 from kapi.objects import names, time
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, Rule, checked, each, filled, present, same
+from kapi.registry.kinds.part import Part, PlainStrategy
+from kapi.registry.kinds.rules import Errors, each, same
 
 Object = dict[str, Any]
 
@@ -14,16 +15,12 @@ MOST_ENDPOINTS, MOST_ADDRESSES, MOST_PORTS, MOST_TOPOLOGY, MOST_HINTS = 1000, 10
 CHANGED_AT = "endpoints.kubernetes.io/last-change-trigger-time"
 HOSTNAME = "kubernetes.io/hostname"
 _SHOWN = 3
-_OF_PORTS: dict[str, Rule] = {"appProtocol": Errors.qualified}
-_OF_NODES: dict[str, Rule] = {"nodeName": checked(names.dns_subdomain)}
 
 
-class EndpointsStrategy(Checked):
+class EndpointsStrategy(PlainStrategy):
     """core/v1 Endpoints."""
 
     deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-    status = False
-    generation = False
     columns = rules.columns("Name", "Endpoints=core.v1.Endpoints.subsets", "Age")
 
     def default(self, obj: Object) -> None:
@@ -31,46 +28,46 @@ class EndpointsStrategy(Checked):
             for port in subset.get("ports") or ():
                 port["protocol"] = port.get("protocol") or "TCP"
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        stamp = (new["metadata"].get("annotations") or {}).get(CHANGED_AT)
-        if stamp is not None:
-            _stamp(e, stamp)
+    def check(self, new: Part, old: Object | None) -> None:
+        _stamp(new)
         if old is None or old.get("subsets") != new.get("subsets"):
-            for at, subset in each("", new, "subsets"):
-                _subset(e, at, subset)
+            for subset in new.parts("subsets"):
+                _subset(subset)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], _shown_subsets(obj.get("subsets") or ()), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [_shown_subsets(obj.get("subsets") or ())]
 
 
-def _stamp(e: Errors, stamp: str) -> None:
+def _stamp(new: Part) -> None:
+    stamp = (new.obj["metadata"].get("annotations") or {}).get(CHANGED_AT)
     try:
-        time.parse(stamp)
+        if stamp is not None:
+            time.parse(stamp)
     except ValueError:
         text = f'parsing time "{stamp}" as "2006-01-02T15:04:05.999999999Z07:00": cannot parse "{stamp}" as "2006"'
-        e.invalid(f"metadata.annotations[{CHANGED_AT}]", stamp, text)
+        new.e.invalid(f"metadata.annotations[{CHANGED_AT}]", stamp, text)
 
 
-def _subset(e: Errors, at: str, subset: Object) -> None:
-    if not subset.get("addresses") and not subset.get("notReadyAddresses"):
-        e.required(at, "must specify `addresses` or `notReadyAddresses`")
+def _subset(subset: Part) -> None:
+    if not subset.items("addresses") and not subset.items("notReadyAddresses"):
+        subset.e.required(subset.at, "must specify `addresses` or `notReadyAddresses`")
     for field in ("addresses", "notReadyAddresses"):
-        for here, address in each(at, subset, field):
-            _address(e, here, address)
-    for here, port in each(at, subset, "ports"):
-        if e.optional(here, port, "name", names.dns_label) and not port.get("name") and len(subset["ports"]) > 1:
-            e.required(f"{here}.name")
-        e.port(f"{here}.port", port.get("port", 0))
-        e.enum(f"{here}.protocol", port.get("protocol"), rules.PROTOCOLS, need="")
-        present(e, here, port, _OF_PORTS)
+        for address in subset.parts(field):
+            _address(address)
+    for port in subset.parts("ports"):
+        if not port.text("name") and len(subset.items("ports")) > 1:
+            port.required("name")
+        port.filled("name", names.dns_label)
+        port.port("port")
+        port.enum("protocol", rules.PROTOCOLS, need="")
+        port.optional("appProtocol", names.qualified_name)
 
 
-def _address(e: Errors, at: str, address: Object) -> None:
-    ip = address.get("ip") or ""
-    rules.legacy_ip(e, f"{at}.ip", ip)
-    e.optional(at, address, "hostname", names.dns_label)
-    present(e, at, address, _OF_NODES)
-    rules.endpoint_ip(e, f"{at}.ip", ip)
+def _address(address: Part) -> None:
+    rules.legacy_ip(address.e, address.path("ip"), address.text("ip"))
+    address.filled("hostname", names.dns_label)
+    address.optional("nodeName", names.dns_subdomain)
+    rules.endpoint_ip(address.e, address.path("ip"), address.text("ip"))
 
 
 def _shown_subsets(subsets: Any) -> str:
@@ -91,10 +88,9 @@ def _some(shown: list[str], default: str) -> str:
 # slices ---------------------------------------------------------------------------------------------------------------------------
 
 
-class EndpointSliceStrategy(Checked):
+class EndpointSliceStrategy(PlainStrategy):
     """discovery.k8s.io/v1 EndpointSlice."""
 
-    status = False
     generation = False
     """Counted here: also for a change of labels, and of a topology that is then dropped."""
     columns = rules.columns(
@@ -126,16 +122,15 @@ class EndpointSliceStrategy(Checked):
         for endpoint in new["endpoints"] or ():
             endpoint.pop("deprecatedTopology", None)  # v1 does not store it
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        kind, endpoints, ports = new.get("addressType") or "", new.get("endpoints") or (), new.get("ports") or ()
-        e.enum("addressType", kind, ADDRESS_TYPES, need="")
-        if e.most("endpoints", endpoints, MOST_ENDPOINTS):
-            for at, endpoint in each("", new, "endpoints"):
-                _endpoint(e, at, endpoint, kind)
-        if e.most("ports", ports, MOST_PORTS):
-            _slice_ports(e, new)
+    def check(self, new: Part, old: Object | None) -> None:
+        new.enum("addressType", ADDRESS_TYPES, need="")
+        for endpoint in new.parts("endpoints", MOST_ENDPOINTS):
+            _endpoint(endpoint, new.text("addressType"))
+        seen: set[str] = set()
+        for port in new.parts("ports", MOST_PORTS):
+            _slice_port(port, seen)
         if old is not None:
-            e.immutable("addressType", kind, old.get("addressType") or "")
+            new.e.immutable("addressType", new.text("addressType"), old.get("addressType") or "")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out: list[str] = []
@@ -144,39 +139,38 @@ class EndpointSliceStrategy(Checked):
                 out += rules.ip_warnings(here, address)
         return out
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         ports = [str(p["port"]) if p.get("port") is not None else "*" for p in obj.get("ports") or ()]
         addresses = [a for endpoint in obj.get("endpoints") or () for a in endpoint.get("addresses") or ()]
-        return [obj["metadata"]["name"], obj["addressType"], _some(ports, "<unset>"), _some(addresses, "<unset>"), rules.age(obj, now)]
+        return [obj["addressType"], _some(ports, "<unset>"), _some(addresses, "<unset>")]
 
 
-def _endpoint(e: Errors, at: str, endpoint: Object, kind: str) -> None:
-    addresses = endpoint.get("addresses") or ()
-    e.need(f"{at}.addresses", addresses, "must contain at least 1 address")
-    e.most(f"{at}.addresses", addresses, MOST_ADDRESSES)
-    for here, address in each(at, endpoint, "addresses"):
-        _slice_address(e, here, address, kind)
-    present(e, at, endpoint, _OF_NODES)
-    filled(e, at, endpoint, {"deprecatedTopology": _topology})
-    present(e, at, endpoint, {"hostname": checked(names.dns_label)})
-    hints = endpoint.get("hints") or {}
-    _hints(e, f"{at}.hints", hints, "forZones", names.label_value)
-    _hints(e, f"{at}.hints", hints, "forNodes", names.dns_subdomain)
+def _endpoint(endpoint: Part, kind: str) -> None:
+    endpoint.need("addresses", "must contain at least 1 address")
+    endpoint.limit("addresses", MOST_ADDRESSES)
+    for at, address in endpoint.values("addresses"):
+        _slice_address(endpoint.e, at, address, kind)
+    endpoint.optional("nodeName", names.dns_subdomain)
+    if endpoint.get("deprecatedTopology"):
+        _topology(endpoint)
+    endpoint.optional("hostname", names.dns_label)
+    _hints(endpoint.part("hints"), "forZones", names.label_value)
+    _hints(endpoint.part("hints"), "forNodes", names.dns_subdomain)
 
 
-def _topology(e: Errors, at: str, topology: dict[str, str]) -> None:
-    e.most(at, [*topology], MOST_TOPOLOGY)
-    rules.labels(e, at, topology)
-    if HOSTNAME in topology:
-        e.invalid(f"{at}[{HOSTNAME}]", topology[HOSTNAME], "may not be used in topology, use the `nodeName` field instead")
+def _topology(endpoint: Part) -> None:
+    endpoint.limit("deprecatedTopology", MOST_TOPOLOGY)
+    endpoint.labels("deprecatedTopology")
+    for at, key, value in endpoint.entries("deprecatedTopology"):
+        if key == HOSTNAME:
+            endpoint.e.invalid(at, value, "may not be used in topology, use the `nodeName` field instead")
 
 
-def _hints(e: Errors, at: str, hints: Object, field: str, check: Callable[[str], list[str]]) -> None:
+def _hints(hints: Part, field: str, check: Callable[[str], list[str]]) -> None:
     seen: set[str] = set()
-    if e.most(f"{at}.{field}", hints.get(field) or (), MOST_HINTS):
-        for here, hint in each(at, hints, field):
-            e.unique(f"{here}.name", hint.get("name") or "", seen)
-            e.text(f"{here}.name", hint.get("name") or "", check)
+    for hint in hints.parts(field, MOST_HINTS):
+        hint.unique("name", seen)
+        hint.checked("name", check)
 
 
 def _slice_address(e: Errors, at: str, address: str, kind: str) -> None:
@@ -194,10 +188,8 @@ def _slice_address(e: Errors, at: str, address: str, kind: str) -> None:
         rules.endpoint_ip(e, at, address)
 
 
-def _slice_ports(e: Errors, new: Object) -> None:
-    seen: set[str] = set()
-    for at, port in each("", new, "ports"):
-        e.optional(at, port, "name", names.dns_label)
-        e.unique(f"{at}.name", port.get("name") or "", seen)
-        e.enum(f"{at}.protocol", port.get("protocol"), rules.PROTOCOLS, need=None if "protocol" in port else "")
-        present(e, at, port, _OF_PORTS)
+def _slice_port(port: Part, seen: set[str]) -> None:
+    port.filled("name", names.dns_label)
+    port.unique("name", seen)
+    port.enum("protocol", rules.PROTOCOLS, need=None if "protocol" in port else "")
+    port.optional("appProtocol", names.qualified_name)

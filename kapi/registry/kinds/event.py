@@ -9,7 +9,7 @@ from typing import Any
 
 from kapi.objects import duration, names
 from kapi.registry.kinds import internal, rules
-from kapi.registry.kinds.rules import Checked, Errors
+from kapi.registry.kinds.part import Part, PlainStrategy
 
 Object = dict[str, Any]
 
@@ -50,14 +50,12 @@ def _selectable(about: str, controller: str) -> dict[str, Callable[[Object], str
     }
 
 
-class EventStrategy(Checked):
+class EventStrategy(PlainStrategy):
     """core/v1 Event."""
 
     loose_finalizers = True
     name_check = staticmethod(names.path_segment)
     error_group = ""
-    status = False
-    generation = False
     create_on_update = True
     fields = _selectable("involvedObject", "reportingComponent")
     columns = rules.columns(
@@ -72,8 +70,8 @@ class EventStrategy(Checked):
                              ("eventTime", None), ("reportingComponent", ""), ("reportingInstance", "")):  # fmt: skip
             obj.setdefault(field, value)
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        _validate_old(e, new, "reportingComponent")
+    def check(self, new: Part, old: Object | None) -> None:
+        _validate_old(new, "reportingComponent")
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return _row(obj, now)
@@ -91,13 +89,13 @@ class NewEventStrategy(EventStrategy):
                              ("deprecatedLastTimestamp", None), ("eventTime", None)):  # fmt: skip
             obj.setdefault(field, value)
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        event = _renamed(new, RENAMED)
-        _validate_old(e, event, "reportingController")
+    def check(self, new: Part, old: Object | None) -> None:
+        event = Part(new.e, "", _renamed(new.obj, RENAMED))
+        _validate_old(event, "reportingController")
         if old is None:
-            _validate_new(e, event)
+            _validate_new(event)
         else:
-            _validate_change(e, event, _renamed(old, RENAMED))
+            _validate_change(event, _renamed(old, RENAMED))
 
     def to_storage(self, obj: Object, version: str) -> Object:
         stored = _renamed(obj, RENAMED)
@@ -123,60 +121,58 @@ def _renamed(event: Object, table: dict[str, str]) -> Object:
 # rules ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _validate_old(e: Errors, event: Object, controller: str) -> None:
+def _validate_old(event: Part, controller: str) -> None:
     """What both APIs ask. Fields are named as core/v1 names them, but for the reporting controller."""
-    namespace, named = event["metadata"].get("namespace") or "", (event.get("involvedObject") or {}).get("namespace") or ""
+    namespace, named = event.part("metadata").text("namespace"), event.part("involvedObject").text("namespace")
     timed = bool(event.get("eventTime"))
     free = ("", "default", "kube-system") if timed else ("", "default")
     if (named and named != namespace and not timed) or (not named and namespace not in free):
-        e.invalid("involvedObject.namespace", named, "does not match event.namespace")
+        event.e.invalid("involvedObject.namespace", named, "does not match event.namespace")
     if timed:
-        _validate_reporter(e, event, controller)
+        _validate_reporter(event, controller)
     if namespace:
-        e.text("namespace", namespace, names.dns_subdomain)
+        event.e.text("namespace", namespace, names.dns_subdomain)
 
 
-def _validate_reporter(e: Errors, event: Object, controller: str) -> None:
-    reporter = event.get("reportingComponent") or ""
-    e.need(controller, reporter)
-    e.qualified(controller, reporter)
+def _validate_reporter(event: Part, controller: str) -> None:
+    reporter = event.text("reportingComponent")
+    event.e.need(controller, reporter)
+    event.e.qualified(controller, reporter)
     for field, most in LONGEST.items():
-        value = event.get(field) or ""
         if field != "message":
-            e.need(field, value)
-        if len(value.encode()) > most:
-            e.invalid(field, "", f"can have at most {most} characters")
+            event.need(field)
+        if len(event.text(field).encode()) > most:
+            event.e.invalid(field, "", f"can have at most {most} characters")
 
 
-def _validate_series(e: Errors, series: Object | None) -> None:
-    if series is None:
-        return
-    if series.get("count", 0) < 2:
-        e.invalid("series.count", "", "should be at least 2")
-    e.need("series.lastObservedTime", series.get("lastObservedTime"))
+def _validate_series(event: Part) -> None:
+    series = event.part("series")
+    if "series" in event:
+        if series.number("count") < 2:
+            event.e.invalid("series.count", "", "should be at least 2")
+        series.need("lastObservedTime")
 
 
-def _validate_new(e: Errors, event: Object) -> None:
-    _validate_series(e, event.get("series"))
-    e.need("eventTime", event.get("eventTime"))
+def _validate_new(event: Part) -> None:
+    _validate_series(event)
+    event.need("eventTime")
     if event.get("type") not in ("Normal", "Warning"):
-        e.invalid("type", "", f"has invalid value: {event.get('type') or ''}")
-    source = event.get("source") or {}
+        event.e.invalid("type", "", f"has invalid value: {event.text('type')}")
     unset = {field: event.get(field) for field in ("firstTimestamp", "lastTimestamp", "count")}
-    unset["source"] = source.get("component") or source.get("host")
+    unset["source"] = event.part("source").get("component") or event.part("source").get("host")
     for field, value in unset.items():
         if value:
-            e.invalid(field, "", "needs to be unset")
+            event.e.invalid(field, "", "needs to be unset")
 
 
-def _validate_change(e: Errors, new: Object, old: Object) -> None:
+def _validate_change(new: Part, old: Object) -> None:
     if new.get("series") != old.get("series"):
-        _validate_series(e, new.get("series"))
+        _validate_series(new)
     for field in UNCHANGING:
         stored = "reportingComponent" if field == "reportingController" else field
         one, other = _internal(stored, new.get(stored)), _internal(stored, old.get(stored))
         if one != other:
-            e.invalid(field, one, rules.IMMUTABLE)
+            new.e.invalid(field, one, rules.IMMUTABLE)
 
 
 def _internal(field: str, value: Any) -> Any:

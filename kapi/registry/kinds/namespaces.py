@@ -7,8 +7,8 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
-from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors
+from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
@@ -23,7 +23,7 @@ def _finalizer(e: Errors, field: str, name: str) -> None:
         e.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified")
 
 
-class NamespaceStrategy(Checked):
+class NamespaceStrategy(RuledStrategy):
     name_check = staticmethod(names.dns_label)
     generation = False
     columns = COLUMNS["namespaces"]
@@ -48,23 +48,23 @@ class NamespaceStrategy(Checked):
         if subresource == "finalize" and "status" in old:
             new["status"] = old["status"]
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        for name in (new.get("spec") or {}).get("finalizers") or () if old is None else ():
-            _finalizer(e, "spec.finalizers", name)
+    def check(self, new: Part, old: Object | None) -> None:
+        for name in new.part("spec").items("finalizers") if old is None else ():
+            _finalizer(new.e, "spec.finalizers", name)
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        phase = (new.get("status") or {}).get("phase") or ""
-        wanted, word = ("Terminating", "not ") if new["metadata"].get("deletionTimestamp") else ("Active", "")
+    def check_status(self, new: Part, old: Object) -> None:
+        phase = new.part("status").text("phase")
+        wanted, word = ("Terminating", "not ") if new.obj["metadata"].get("deletionTimestamp") else ("Active", "")
         if phase != wanted:
-            e.invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {word}empty")
+            new.e.invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {word}empty")
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource != "finalize":
             return self.validate_status(new, old)
-        e = Errors()
-        for field, name in rules.each("spec", new.get("spec") or {}, "finalizers"):
-            _finalizer(e, field, name)
-        return e
+        spec = Part(Errors(), "spec", new.get("spec"))
+        for at, name in spec.values("finalizers"):
+            _finalizer(spec.e, at, name)
+        return spec.e
 
     def held(self, obj: Object) -> bool:
         return bool((obj.get("spec") or {}).get("finalizers"))
@@ -73,5 +73,5 @@ class NamespaceStrategy(Checked):
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
         obj["metadata"].pop("deletionGracePeriodSeconds", None)  # its own storage marks it in stock, and sets no grace
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], (obj.get("status") or {}).get("phase") or "", rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [(obj.get("status") or {}).get("phase") or ""]

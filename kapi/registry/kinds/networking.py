@@ -4,7 +4,8 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import rules
-from kapi.registry.kinds.rules import Checked, Errors, each, one_of, present
+from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
+from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
 
@@ -19,7 +20,7 @@ def _blocks(policy: Object) -> set[str]:
     return {cidr for block in found for cidr in (block.get("cidr") or "", *(block.get("except") or ()))}
 
 
-class NetworkPolicyStrategy(Checked):
+class NetworkPolicyStrategy(RuledStrategy):
     """networking.k8s.io/v1 NetworkPolicy."""
 
     status = False
@@ -34,66 +35,64 @@ class NetworkPolicyStrategy(Checked):
         if not spec.get("policyTypes"):
             spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec, known = new["spec"], _blocks(old) if old else set()
-        rules.label_selector(e, "spec.podSelector", spec.get("podSelector"))
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, known = new.part("spec"), _blocks(old) if old else set()
+        spec.selector("podSelector")
         for way, peers in WAYS:
-            for at, rule in each("spec", spec, way):
-                for here, port in each(at, rule, "ports"):
-                    _port(e, here, port)
-                for here, peer in each(at, rule, peers):
-                    _peer(e, here, peer, known)
-        if len(spec.get("policyTypes") or ()) > 2:
-            e.invalid("spec.policyTypes", spec["policyTypes"], "may not specify more than two policyTypes")
+            for rule in spec.parts(way):
+                for port in rule.parts("ports"):
+                    _port(port)
+                for peer in rule.parts(peers):
+                    _peer(peer, known)
+        if len(spec.items("policyTypes")) > 2:
+            spec.invalid("policyTypes", "may not specify more than two policyTypes")
             return
-        for at, kind in each("spec", spec, "policyTypes"):
-            e.enum(at, kind, ("Egress", "Ingress"))
+        for at, kind in spec.values("policyTypes"):
+            new.e.enum(at, kind, ("Egress", "Ingress"))
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], rules.selector_cell(obj["spec"].get("podSelector")), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [rules.selector_cell(obj["spec"].get("podSelector"))]
 
 
-def _port(e: Errors, at: str, port: Object) -> None:
+def _port(port: Part) -> None:
     number, end = port.get("port"), port.get("endPort")
-    present(e, at, port, {"protocol": one_of(*rules.PROTOCOLS, sort=False)})
+    port.choice("protocol", rules.PROTOCOLS, sort=False)
     if isinstance(number, int):
         if end is not None and end < number:
-            e.invalid(f"{at}.endPort", number, "must be greater than or equal to `port`")
-        e.port(f"{at}.port", number)
-    elif number is not None:
+            port.e.invalid(port.path("endPort"), number, "must be greater than or equal to `port`")
+        port.port("port")
         if end is not None:
-            e.invalid(f"{at}.endPort", end, "may not be specified when `port` is non-numeric")
-        e.text(f"{at}.port", number, names.port_name)
-    elif end is not None:
-        e.invalid(f"{at}.endPort", end, "may not be specified when `port` is not specified")
-    if isinstance(number, int) and end is not None:
-        e.port(f"{at}.endPort", end)
+            port.port("endPort")
+        return
+    if end is not None:
+        port.invalid("endPort", f"may not be specified when `port` is {'not specified' if number is None else 'non-numeric'}")
+    port.optional("port", names.port_name)
 
 
-def _peer(e: Errors, at: str, peer: Object, known: set[str]) -> None:
-    count = sum(peer.get(field) is not None for field in ("podSelector", "namespaceSelector", "ipBlock"))
+def _peer(peer: Part, known: set[str]) -> None:
+    count = sum(field in peer for field in ("podSelector", "namespaceSelector", "ipBlock"))
     for field in ("podSelector", "namespaceSelector"):
-        rules.label_selector(e, f"{at}.{field}", peer.get(field))
-    if peer.get("ipBlock") is not None:
-        _block(e, f"{at}.ipBlock", peer["ipBlock"], known)
+        peer.selector(field)
+    if "ipBlock" in peer:
+        _block(peer.part("ipBlock"), known)
     if not count:
-        e.required(at, "must specify a peer")
-    elif count > 1 and peer.get("ipBlock") is not None:
-        e.forbidden(at, "may not specify both ipBlock and another peer")
+        peer.e.required(peer.at, "must specify a peer")
+    elif count > 1 and "ipBlock" in peer:
+        peer.e.forbidden(peer.at, "may not specify both ipBlock and another peer")
 
 
-def _block(e: Errors, at: str, block: Object, known: set[str]) -> None:
-    cidr = block.get("cidr") or ""
-    if e.need(f"{at}.cidr", cidr):
-        rules.legacy_cidr(e, f"{at}.cidr", cidr, known)
+def _block(block: Part, known: set[str]) -> None:
+    cidr = block.text("cidr")
+    if block.need("cidr"):
+        rules.legacy_cidr(block.e, block.path("cidr"), cidr, known)
     network = names.parse_cidr(cidr)
-    for here, text in each(at, block, "except") if network is not None else ():
-        rules.legacy_cidr(e, here, text, known)
+    for here, text in block.values("except") if network is not None else ():
+        rules.legacy_cidr(block.e, here, text, known)
         inner = names.parse_cidr(text)
         if inner is None or network is None:
             continue
         if inner.version != network.version or inner.prefixlen <= network.prefixlen or inner.network_address not in network:
-            e.invalid(here, text, "must be a strict subset of `cidr`")
+            block.e.invalid(here, text, "must be a strict subset of `cidr`")
 
 
 def ip_name(name: str, prefix: bool = False) -> list[str]:
@@ -104,11 +103,9 @@ def ip_name(name: str, prefix: bool = False) -> list[str]:
     return [] if str(ip) == name else [f'must be in canonical form ("{ip}")']
 
 
-class IPAddressStrategy(Checked):
+class IPAddressStrategy(PlainStrategy):
     """networking.k8s.io/v1 IPAddress."""
 
-    status = False
-    generation = False
     name_check = staticmethod(ip_name)
     columns = rules.columns(
         "Name", "ParentRef=networking.v1.IPAddressSpec.parentRef",
@@ -117,23 +114,23 @@ class IPAddressStrategy(Checked):
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+    def check(self, new: Part, old: Object | None) -> None:
         """What an address belongs to; a change is refused as such, whatever its form."""
-        at, ref = "spec.parentRef", new["spec"].get("parentRef")
-        if old is not None and new["metadata"].get("generateName"):
-            e.text("metadata.generateName", new["metadata"]["generateName"], ip_name)
-        if ref is None:
-            e.required(at)
-        else:
-            if old is None:
-                e.optional(at, ref, "group", names.dns_subdomain)
-            for field in ("resource", "name"):
-                if e.need(f"{at}.{field}", ref.get(field)) and old is None:
-                    e.text(f"{at}.{field}", ref[field], names.path_segment)
-            if old is None:
-                e.optional(at, ref, "namespace", names.path_segment)
+        spec, ref = new.part("spec"), new.part("spec").part("parentRef")
         if old is not None:
-            e.immutable(at, _shown_parent(ref), _shown_parent(old["spec"].get("parentRef")))
+            new.part("metadata").filled("generateName", ip_name)
+        if "parentRef" not in spec:
+            spec.required("parentRef")
+        elif old is not None:
+            ref.need("resource")
+            ref.need("name")
+        else:
+            ref.filled("group", names.dns_subdomain)
+            ref.named("resource", names.path_segment)
+            ref.named("name", names.path_segment)
+            ref.filled("namespace", names.path_segment)
+        if old is not None:
+            new.e.immutable(ref.at, _shown_parent(spec.get("parentRef")), _shown_parent(old["spec"].get("parentRef")))
 
     def row(self, obj: Object, now: float) -> list[Any]:
         ref = obj["spec"].get("parentRef") or {}
@@ -145,7 +142,7 @@ def _shown_parent(ref: Object | None) -> Object | None:
     return None if ref is None else {field.title(): ref.get(field) or "" for field in ("group", "resource", "namespace", "name")}
 
 
-class ServiceCIDRStrategy(Checked):
+class ServiceCIDRStrategy(RuledStrategy):
     """networking.k8s.io/v1 ServiceCIDR."""
 
     generation = False
@@ -158,20 +155,20 @@ class ServiceCIDRStrategy(Checked):
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {}
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+    def check(self, new: Part, old: Object | None) -> None:
         """A second range may be added to a single one; nothing else changes."""
-        at, now, before = "spec.cidrs", new["spec"].get("cidrs"), ((old or {}).get("spec") or {}).get("cidrs") or []
-        counts = (len(before), len(now or ()))
+        spec, before = new.part("spec"), ((old or {}).get("spec") or {}).get("cidrs") or []
+        counts = (len(before), len(spec.items("cidrs")))
         if old is not None and counts not in ((1, 2), (counts[0], counts[0])):
-            e.invalid(at, now, rules.IMMUTABLE)
+            spec.invalid("cidrs", rules.IMMUTABLE)
             return
-        for i, (mine, theirs) in enumerate(zip(now or (), before, strict=False)):
-            e.immutable(f"{at}[{i}]", mine, theirs)
+        for (at, mine), theirs in zip(spec.values("cidrs"), before, strict=False):
+            new.e.immutable(at, mine, theirs)
         if old is None or counts == (1, 2):
-            _ranges(e, at, now or [])
+            _ranges(new.e, spec.path("cidrs"), spec.items("cidrs"))
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], ",".join(obj["spec"].get("cidrs") or ()), rules.age(obj, now)]
+    def cells(self, obj: Object) -> list[Any]:
+        return [",".join(obj["spec"].get("cidrs") or ())]
 
 
 def _ranges(e: Errors, at: str, cidrs: list[str]) -> None:

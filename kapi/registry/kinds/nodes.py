@@ -3,7 +3,7 @@
 from typing import Any
 
 from kapi.registry.kinds import container_resources, internal, placement, rules
-from kapi.registry.kinds.rules import Checked, Errors
+from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
@@ -22,45 +22,46 @@ def _sync_ranges(spec: Object) -> None:
         spec["podCIDR"] = many[0]
 
 
-def _check(e: Errors, node: Object, old: Object) -> None:
-    spec, known = node.get("spec") or {}, (old.get("spec") or {}).get("podCIDRs") or ()
-    listed = spec.get("podCIDRs") or []
-    placement.taints(e, "metadata.taints", spec.get("taints") or [])
-    _amounts(e, node.get("status") or {})
-    for at, value in rules.each("spec", spec, "podCIDRs"):
-        rules.legacy_cidr(e, at, value, known)
+def _check(node: Part, old: Object) -> None:
+    spec, known = node.part("spec"), (old.get("spec") or {}).get("podCIDRs") or ()
+    listed = spec.items("podCIDRs")
+    placement.taints(node.e, "metadata.taints", spec.items("taints"))
+    _amounts(node.part("status"))
+    for at, value in spec.values("podCIDRs"):
+        rules.legacy_cidr(node.e, at, value, known)
     if len(listed) > 1 and (len(listed) > 2 or (":" in listed[0]) == (":" in listed[1])):
-        e.invalid("spec.podCIDRs", listed, "may specify no more than one CIDR for each IP family")
+        spec.invalid("podCIDRs", "may specify no more than one CIDR for each IP family")
 
 
-def _amounts(e: Errors, status: Object) -> None:
+def _amounts(status: Part) -> None:
     for kind in ("capacity", "allocatable"):
         for name, value in (status.get(kind) or {}).items():
-            container_resources.amount(e, f"status.{kind}.{name}", name, value)
+            container_resources.amount(status.e, f"status.{kind}.{name}", name, value)
 
 
-def _change(e: Errors, new: Object, old: Object) -> None:
-    spec, status, before = new.get("spec") or {}, new.get("status") or {}, old.get("spec") or {}
-    _amounts(e, status)
+def _change(new: Part, old: Object) -> None:
+    spec, status, before = new.part("spec"), new.part("status"), old.get("spec") or {}
+    _amounts(status)
     seen: set[tuple[str, str]] = set()
-    for at, address in rules.each("status", status, "addresses"):
-        pair = (address.get("type") or "", address.get("address") or "")
+    for address in status.parts("addresses"):
+        pair = address.text("type"), address.text("address")
         if pair in seen:
-            e.duplicate(at, internal.to_internal("NodeAddress", address))
+            new.e.duplicate(address.at, internal.to_internal("NodeAddress", address.obj))
         seen.add(pair)
-    _ranges_stay(e, spec.get("podCIDRs") or [], before.get("podCIDRs") or [])
+    _ranges_stay(spec, before.get("podCIDRs") or [])
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
-        e.forbidden("spec.providerID", _KEPT.format("providerID"))
-    placement.taints(e, "metadata.taints", spec.get("taints") or [])
-    if (spec.get("externalID") or "") != (before.get("externalID") or ""):
-        e.forbidden("spec.externalID", "may not be updated")
+        spec.forbidden("providerID", _KEPT.format("providerID"))
+    placement.taints(new.e, "metadata.taints", spec.items("taints"))
+    if spec.text("externalID") != (before.get("externalID") or ""):
+        spec.forbidden("externalID", "may not be updated")
 
 
-def _ranges_stay(e: Errors, new: list[str], old: list[str]) -> None:
+def _ranges_stay(spec: Part, old: list[str]) -> None:
     """Stock says it once for each that differs, or once when their number does."""
+    new = spec.items("podCIDRs")
     differ = sum(a != b for a, b in zip(new, old, strict=True)) if len(new) == len(old) else 1
     for _ in range(differ if old else 0):
-        e.forbidden("spec.podCIDRs", _KEPT.format("podCIDR"))
+        spec.forbidden("podCIDRs", _KEPT.format("podCIDR"))
 
 
 def _condition(node: Object) -> str:
@@ -83,7 +84,7 @@ def _address(status: Object, kind: str) -> str:
     return next((a.get("address") or "" for a in status.get("addresses") or () if a.get("type") == kind), "<none>")
 
 
-class NodeStrategy(Checked):
+class NodeStrategy(RuledStrategy):
     status = False
     """A new node may bring its status along; what an update must leave alone is put back below."""
     generation = False
@@ -105,13 +106,13 @@ class NodeStrategy(Checked):
     def prepare_status(self, new: Object, old: Object) -> None:
         (new.get("status") or {}).pop("config", None)
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        _check(e, new, old or {})
+    def check(self, new: Part, old: Object | None) -> None:
+        _check(new, old or {})
         if old is not None:
-            _change(e, new, old)
+            _change(new, old)
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        _change(e, new, old)
+    def check_status(self, new: Part, old: Object) -> None:
+        _change(new, old)
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         spec, out = new.get("spec") or {}, []

@@ -21,6 +21,7 @@ An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells
 object (an item of a list, a key of a map) `part.e` is told directly: `part.e.invalid(at, value, "must be even")`, see kapi...rules.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -172,6 +173,29 @@ class Part:
         """Fields that must be as they were in `old`."""
         for field in fields:
             self.e.immutable(self.path(field), self.obj.get(field), old.get(field))
+
+
+_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+_NO_REASON = (
+    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', "
+    "and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  "
+    f"or 'ReasonA:ReasonB', regex used for validation is '{_REASON}')"
+)
+
+
+def conditions(status: Part) -> None:
+    """The metav1.Conditions of a status."""
+    seen: set[str] = set()
+    for part in status.parts("conditions"):
+        part.unique("type", seen)
+        part.qualified("type")
+        part.enum("status", ("False", "True", "Unknown"))
+        part.at_least("observedGeneration", 0, "must be greater than or equal to zero")
+        part.need("lastTransitionTime", "must be set")
+        if part.need("reason", "must be set") and not re.fullmatch(_REASON, part.text("reason")):
+            part.invalid("reason", _NO_REASON)
+        part.longest("reason", 1024)
+        part.longest("message", 32 * 1024)
 
 
 class RuledStrategy(Strategy):

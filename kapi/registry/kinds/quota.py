@@ -6,7 +6,8 @@ from typing import Any
 from kapi.objects import quantity
 from kapi.registry.kinds import container_resources, rules
 from kapi.registry.kinds.container_resources import amount, container_resource_name, resource_name
-from kapi.registry.kinds.rules import Checked, Errors, each
+from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
+from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
@@ -38,11 +39,9 @@ EXISTS_ONLY = (
 # LimitRange -----------------------------------------------------------------------------------------------------------------------
 
 
-class LimitRangeStrategy(Checked):
+class LimitRangeStrategy(PlainStrategy):
     """core/v1 LimitRange."""
 
-    status = False
-    generation = False
     columns = (*rules.columns("Name"), Strategy.columns[1])
 
     def default(self, obj: Object) -> None:
@@ -58,10 +57,10 @@ class LimitRangeStrategy(Checked):
         if not new["metadata"].get("name"):
             new["metadata"]["name"] = str(uuid.uuid4())
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
+    def check(self, new: Part, old: Object | None) -> None:
         seen: set[str] = set()
-        for at, limit in each("spec", new["spec"], "limits"):
-            _limit(e, at, limit, seen)
+        for limit in new.part("spec").parts("limits"):
+            _limit(limit, seen)
 
 
 def _default_limit(limit: Object) -> None:
@@ -72,26 +71,25 @@ def _default_limit(limit: Object) -> None:
             limit[field] = value
 
 
-def _limit(e: Errors, at: str, limit: Object, seen: set[str]) -> None:
-    kind = limit.get("type") or ""
-    if e.qualified(f"{at}.type", kind) and "/" not in kind and kind not in LIMIT_TYPES:
-        e.invalid(f"{at}.type", kind, "must be a standard limit type or fully qualified")
-    e.unique(f"{at}.type", kind, seen)
+def _limit(limit: Part, seen: set[str]) -> None:
+    kind = limit.text("type")
+    if limit.qualified("type") and "/" not in kind and kind not in LIMIT_TYPES:
+        limit.invalid("type", "must be a standard limit type or fully qualified")
+    limit.unique("type", seen)
     check = container_resource_name if kind in ("Pod", "Container") else resource_name
     amounts: dict[str, dict[str, str]] = {}
     for field in LIMITS:
-        values = limit.get(field) or {}
         if kind == "Pod" and field.startswith("default"):
-            if values:
-                e.forbidden(f"{at}.{field}", "may not be specified when `type` is 'Pod'")
+            if limit.get(field):
+                limit.forbidden(field, "may not be specified when `type` is 'Pod'")
             continue
         if field == LIMITS[-1] and kind == "PersistentVolumeClaim" and not any("storage" in (limit.get(f) or ()) for f in ("min", "max")):
-            e.required(f"{at}.limits", "either minimum or maximum storage value is required, but neither was provided")
-        for name, value in values.items():
-            check(e, f"{at}.{field}[{name}]", name)
+            limit.required("limits", "either minimum or maximum storage value is required, but neither was provided")
+        for at, name, value in limit.entries(field):
+            check(limit.e, at, name)
             amounts.setdefault(name, {})[field] = value
     for name, given in amounts.items():
-        _compared(e, at, name, given)
+        _compared(limit.e, limit.at, name, given)
 
 
 def _compared(e: Errors, at: str, name: str, given: dict[str, str]) -> None:
@@ -115,7 +113,7 @@ def _compared(e: Errors, at: str, name: str, given: dict[str, str]) -> None:
 # ResourceQuota --------------------------------------------------------------------------------------------------------------------
 
 
-class ResourceQuotaStrategy(Checked):
+class ResourceQuotaStrategy(RuledStrategy):
     """core/v1 ResourceQuota."""
 
     returns_deleted = True
@@ -132,27 +130,29 @@ class ResourceQuotaStrategy(Checked):
     def prepare(self, new: Object, old: Object | None) -> None:
         new["status"] = (old or {}).get("status") or {}
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec = new["spec"]
-        _amounts(e, "spec.hard", spec.get("hard"))
-        _scopes(e, spec)
-        if spec.get("scopeSelector") is not None:
-            _scope_selector(e, spec)
-        if old is not None and set(spec.get("scopes") or ()) != set(old["spec"].get("scopes") or ()):
-            e.invalid("spec.scopes", spec.get("scopes"), rules.IMMUTABLE)
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        _amounts(spec, "hard")
+        for scope in spec.items("scopes"):
+            _scope(spec, "scopes", scope, ("spec.scopes", spec.get("scopes")), spec.get("scopes"))
+        _conflicts(spec, "scopes", set(spec.items("scopes")))
+        if "scopeSelector" in spec:
+            _scope_selector(spec)
+        if old is not None and set(spec.items("scopes")) != set(old["spec"].get("scopes") or ()):
+            spec.invalid("scopes", rules.IMMUTABLE)
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
+    def check_status(self, new: Part, old: Object) -> None:
         for field in ("hard", "used"):
-            _amounts(e, f"status.{field}", (new.get("status") or {}).get(field))
+            _amounts(new.part("status"), field)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         status = obj.get("status") or {}
         requests: list[str] = []
         limits: list[str] = []
         for name, hard in sorted((status.get("hard") or {}).items()):
             shown = f"{name}: {(status.get('used') or {}).get(name, '0')}/{hard}"
             (limits if name.startswith("limits") else requests).append(shown)
-        return [obj["metadata"]["name"], ", ".join(requests), ", ".join(limits), rules.age(obj, now)]
+        return [", ".join(requests), ", ".join(limits)]
 
 
 def standard(name: str) -> bool:
@@ -160,12 +160,11 @@ def standard(name: str) -> bool:
     return name in container_resources.OF_QUOTAS or name.startswith(HUGE)
 
 
-def _amounts(e: Errors, field: str, amounts: dict[str, str] | None) -> None:
-    for name, value in (amounts or {}).items():
-        at = f"{field}[{name}]"
-        if resource_name(e, at, name) and "/" not in name and not standard(name):
-            e.invalid(at, name, "must be a standard resource for quota")
-        amount(e, at, name, value)
+def _amounts(part: Part, field: str) -> None:
+    for at, name, value in part.entries(field):
+        if resource_name(part.e, at, name) and "/" not in name and not standard(name):
+            part.e.invalid(at, name, "must be a standard resource for quota")
+        amount(part.e, at, name, value)
 
 
 def _fits(scope: str, name: str) -> bool:
@@ -177,42 +176,36 @@ def _fits(scope: str, name: str) -> bool:
     return name in POD_RESOURCES or name.startswith(HUGE)
 
 
-def _scope(e: Errors, field: str, scope: str, named: tuple[str, Any], whole: Any, spec: Object) -> None:
-    """One scope at `field`, which must be known (`named`: where that is told, and what is shown) and fit all that is counted."""
+def _scope(spec: Part, field: str, scope: str, named: tuple[str, Any], whole: Any) -> None:
+    """One scope in `field`, which must be known (`named`: where that is told, and what is shown) and fit all that is counted."""
     if scope not in SCOPES:
-        e.invalid(*named, "unsupported scope")
+        spec.e.invalid(*named, "unsupported scope")
     for name in spec.get("hard") or ():
         if standard(name) and not _fits(scope, name):
-            e.invalid(field, whole, "unsupported scope applied to resource")
+            spec.e.invalid(spec.path(field), whole, "unsupported scope applied to resource")
 
 
-def _conflicts(e: Errors, field: str, scopes: set[str], spec: Object) -> None:
+def _conflicts(spec: Part, field: str, scopes: set[str]) -> None:
     for pair in CONFLICTS:
         if pair <= scopes:
-            e.invalid(field, spec.get("scopes"), "conflicting scopes")
+            spec.e.invalid(spec.path(field), spec.get("scopes"), "conflicting scopes")
 
 
-def _scopes(e: Errors, spec: Object) -> None:
-    at, scopes = "spec.scopes", spec.get("scopes") or []
-    for scope in scopes:
-        _scope(e, at, scope, (at, scopes), scopes, spec)
-    _conflicts(e, at, set(scopes), spec)
-
-
-def _scope_selector(e: Errors, spec: Object) -> None:
-    at, parts = "spec.scopeSelector.matchExpressions", spec["scopeSelector"].get("matchExpressions") or ()
-    whole = {"MatchExpressions": [{"ScopeName": p.get("scopeName") or "", "Operator": p.get("operator") or "",
-                                   "Values": p.get("values")} for p in parts]}  # fmt: skip
+def _scope_selector(spec: Part) -> None:
+    """Stock tells of every part of the selector at the list itself, without its index."""
+    listed, field = spec.part("scopeSelector").items("matchExpressions"), "scopeSelector.matchExpressions"
+    parts = [Part(spec.e, spec.path(field), item) for item in listed]
+    whole = {"MatchExpressions": [{"ScopeName": p.text("scopeName"), "Operator": p.text("operator"), "Values": p.get("values")}
+                                  for p in parts]}  # fmt: skip
     for part in parts:
-        scope, operator, values = part.get("scopeName") or "", part.get("operator") or "", part.get("values") or []
-        _scope(e, at, scope, (f"{at}.scopeName", scope), whole, spec)
+        scope, operator = part.text("scopeName"), part.text("operator")
+        _scope(spec, field, scope, (part.path("scopeName"), scope), whole)
         if scope in WITHOUT_VALUES and operator != "Exists":
-            e.invalid(f"{at}.operator", operator, EXISTS_ONLY)
+            part.e.invalid(part.path("operator"), operator, EXISTS_ONLY)
         if operator in ("In", "NotIn"):
-            e.need(f"{at}.values", values, "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector")
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                e.invalid(f"{at}.values", values, "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector")
-        else:
-            e.invalid(f"{at}.operator", operator, "not a valid selector operator")
-    _conflicts(e, at, {part.get("scopeName") or "" for part in parts}, spec)
+            part.need("values", "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector")
+        elif operator not in ("Exists", "DoesNotExist"):
+            part.e.invalid(part.path("operator"), operator, "not a valid selector operator")
+        elif part.items("values"):
+            part.invalid("values", "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector")
+    _conflicts(spec, field, {part.text("scopeName") for part in parts})

@@ -254,30 +254,6 @@ def labels(e: Errors, field: str, values: Mapping[str, str] | None) -> None:
         e.text(field, value, names.label_value)
 
 
-_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
-_NO_REASON = (
-    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', "
-    "and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  "
-    f"or 'ReasonA:ReasonB', regex used for validation is '{_REASON}')"
-)
-
-
-def conditions(e: Errors, at: str, status: Object) -> None:
-    """The metav1.Conditions of a status."""
-    seen: set[str] = set()
-    for field, part in each(at, status, "conditions"):
-        kind, reason = part.get("type") or "", part.get("reason") or ""
-        e.unique(f"{field}.type", kind, seen)
-        e.qualified(f"{field}.type", kind)
-        e.enum(f"{field}.status", part.get("status"), ("False", "True", "Unknown"))
-        e.at_least(f"{field}.observedGeneration", part.get("observedGeneration") or 0, 0, "must be greater than or equal to zero")
-        e.need(f"{field}.lastTransitionTime", part.get("lastTransitionTime"), "must be set")
-        if e.need(f"{field}.reason", reason, "must be set") and not re.fullmatch(_REASON, reason):
-            e.invalid(f"{field}.reason", reason, _NO_REASON)
-        e.longest(f"{field}.reason", reason, 1024)
-        e.longest(f"{field}.message", part.get("message") or "", 32 * 1024)
-
-
 def label_selector(e: Errors, field: str, selector: Object | None, *, values: bool = True) -> None:
     """A metav1.LabelSelector; `values=False` leaves the values of expressions unchecked (old objects may carry bad ones)."""
     if not selector:
