@@ -5,8 +5,8 @@ from typing import Any
 
 from kapi.objects import cron, duration, time
 from kapi.registry.kinds import internal, job_spec, pod_defaults, pod_warnings, rules, workloads
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
-from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, status_of
 
@@ -21,49 +21,50 @@ _NO_ZONE = (
 )
 
 
-def _schedule(e: Errors, text: str, zone: str | None, old: Object | None) -> None:
-    if not e.need("spec.schedule", text):
+def _schedule(spec: Part, old: Object | None) -> None:
+    text = spec.text("schedule")
+    if not spec.need("schedule"):
         return
     try:
         cron.parse(text)
     except ValueError as bad:
-        e.invalid("spec.schedule", text, str(bad))
+        spec.invalid("schedule", str(bad))
     if "TZ" not in text:
         return
     if old is None or "TZ" not in (spec_of(old).get("schedule") or ""):
-        e.invalid("spec.schedule", text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
-    elif zone is not None:
-        e.invalid("spec.schedule", text, "cannot use both timeZone field and TZ or CRON_TZ in schedule")
+        spec.invalid("schedule", "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
+    elif "timeZone" in spec:
+        spec.invalid("schedule", "cannot use both timeZone field and TZ or CRON_TZ in schedule")
 
 
-def _zone(e: Errors, zone: str) -> None:
+def _zone(spec: Part) -> None:
+    zone = spec.text("timeZone")
     if not zone:
-        e.invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
+        spec.invalid("timeZone", "timeZone must be nil or non-empty string")
         return
     if any(not _ZONE_PART.fullmatch(part) for part in zone.split("/")):
-        e.invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+        spec.invalid("timeZone", f"unknown time zone {zone}")
         return
     if zone.lower() == "local":
-        e.invalid("spec.timeZone", zone, _ZONES)
+        spec.invalid("timeZone", _ZONES)
     if zone != "Local" and (bad := cron.zone_error(zone)):
-        e.invalid("spec.timeZone", zone, bad)
+        spec.invalid("timeZone", bad)
 
 
-def _spec(e: Errors, spec: Object, old: Object | None) -> None:
-    zone = spec.get("timeZone")
-    _schedule(e, spec.get("schedule") or "", zone, old)
-    e.non_negative("spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"))
-    if zone is not None and (old is None or spec_of(old).get("timeZone") != zone):
-        _zone(e, zone)
-    e.enum("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"), "")
-    at, inner = "spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {}
-    job_spec.check(e, at, inner)
-    if inner.get("selector") is not None:
-        e.invalid(f"{at}.selector", internal.pointer("selector", inner["selector"]), "`selector` will be auto-generated")
-    if inner.get("manualSelector"):
-        e.unsupported(f"{at}.manualSelector", True, ("nil", "false"), sort=False)
-    e.non_negative("spec.successfulJobsHistoryLimit", spec.get("successfulJobsHistoryLimit"))
-    e.non_negative("spec.failedJobsHistoryLimit", spec.get("failedJobsHistoryLimit"))
+def _spec(spec: Part, old: Object | None) -> None:
+    _schedule(spec, old)
+    spec.non_negative("startingDeadlineSeconds")
+    if "timeZone" in spec and (old is None or spec_of(old).get("timeZone") != spec.get("timeZone")):
+        _zone(spec)
+    spec.enum("concurrencyPolicy", ("Allow", "Forbid", "Replace"), "")
+    job = spec.part("jobTemplate").part("spec")
+    job_spec.check(job)
+    if "selector" in job:
+        spec.e.invalid(job.path("selector"), internal.pointer("selector", job.get("selector")), "`selector` will be auto-generated")
+    if job.get("manualSelector"):
+        job.unsupported("manualSelector", ("nil", "false"), sort=False)
+    spec.non_negative("successfulJobsHistoryLimit")
+    spec.non_negative("failedJobsHistoryLimit")
 
 
 def _inner(obj: Object) -> Object:
@@ -89,11 +90,11 @@ class CronJobStrategy(TemplateStrategy):
         if old is None:
             new["status"] = {}
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        name = new["metadata"].get("name") or ""
-        _spec(e, spec_of(new), old)
+    def check(self, new: Part, old: Object | None) -> None:
+        name = new.part("metadata").text("name")
+        _spec(new.part("spec"), old)
         if old is None and len(name) > _LONGEST_NAME:
-            e.invalid("metadata.name", name, f"must be no more than {_LONGEST_NAME} characters")
+            new.e.invalid("metadata.name", name, f"must be no more than {_LONGEST_NAME} characters")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out = self.name_warnings(new, old)

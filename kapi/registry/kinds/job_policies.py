@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kapi.registry.kinds.rules import Errors, each
+from kapi.registry.kinds.part import Part
 
 Object = dict[str, Any]
 
@@ -16,43 +16,43 @@ def _wanted(*values: str) -> str:
     return "valid values: [" + " ".join(f'"{v}"' for v in values) + "]"
 
 
-def _exit_codes(e: Errors, field: str, part: Object, containers: set[str]) -> None:
-    operator, values, name = part.get("operator") or "", part.get("values"), part.get("containerName")
-    e.enum(f"{field}.operator", operator, ("In", "NotIn"), _wanted("In", "NotIn"))
-    if name is not None and name not in containers:
-        e.invalid(f"{field}.containerName", name, "must be one of the container or initContainer names in the pod template")
+def _exit_codes(codes: Part, containers: set[str]) -> None:
+    values = codes.get("values")
+    codes.enum("operator", ("In", "NotIn"), _wanted("In", "NotIn"))
+    if "containerName" in codes and codes.get("containerName") not in containers:
+        codes.invalid("containerName", "must be one of the container or initContainer names in the pod template")
     if not values:
-        e.invalid(f"{field}.values", values, "at least one value is required")
+        codes.invalid("values", "at least one value is required")
         return
-    e.most(f"{field}.values", values, 255)
+    codes.limit("values", 255)
     seen: set[int] = set()
-    for at, value in each(field, part, "values"):
-        if operator == "In" and value == 0:
-            e.invalid(at, value, "must not be 0 for the In operator")
-        e.unique(at, value, seen)
+    for at, value in codes.values("values"):
+        if codes.get("operator") == "In" and value == 0:
+            codes.e.invalid(at, value, "must not be 0 for the In operator")
+        codes.e.unique(at, value, seen)
     if values != sorted(values):
-        e.invalid(f"{field}.values", values, "must be ordered")
+        codes.invalid("values", "must be ordered")
 
 
-def failure(e: Errors, field: str, policy: Object, spec: Object) -> None:
-    """spec.podFailurePolicy of the Job `spec`."""
-    inner = (spec.get("template") or {}).get("spec") or {}
-    containers = {c.get("name") or "" for kind in ("containers", "initContainers") for c in inner.get(kind) or ()}
-    e.most(f"{field}.rules", policy.get("rules") or [], _MOST)
-    for at, rule in each(field, policy, "rules"):
-        action, codes, conditions = rule.get("action") or "", rule.get("onExitCodes"), rule.get("onPodConditions")
-        if e.enum(f"{at}.action", action, _ACTIONS, _wanted(*_ACTIONS)) and action == "FailIndex" and "backoffLimitPerIndex" not in spec:
-            e.invalid(f"{at}.action", action, "requires the backoffLimitPerIndex to be set")
-        if codes is not None:
-            _exit_codes(e, f"{at}.onExitCodes", codes, containers)
-        e.most(f"{at}.onPodConditions", conditions or [], _MOST)
-        for where, part in each(at, rule, "onPodConditions"):
-            e.qualified(f"{where}.type", part.get("type") or "")
-            e.enum(f"{where}.status", part.get("status"), _STATUSES, _wanted(*_STATUSES))
-        if codes is not None and conditions:
-            e.omitted(at, "specifying both OnExitCodes and OnPodConditions is not supported")
-        if codes is None and not conditions:
-            e.omitted(at, "specifying one of OnExitCodes and OnPodConditions is required")
+def failure(spec: Part) -> None:
+    """The podFailurePolicy of a JobSpec."""
+    policy, pod = spec.part("podFailurePolicy"), spec.part("template").part("spec")
+    containers = {c.get("name") or "" for kind in ("containers", "initContainers") for c in pod.items(kind)}
+    policy.limit("rules", _MOST)
+    for rule in policy.parts("rules"):
+        known = rule.enum("action", _ACTIONS, _wanted(*_ACTIONS))
+        if known and rule.get("action") == "FailIndex" and "backoffLimitPerIndex" not in spec:
+            rule.invalid("action", "requires the backoffLimitPerIndex to be set")
+        if "onExitCodes" in rule:
+            _exit_codes(rule.part("onExitCodes"), containers)
+        rule.limit("onPodConditions", _MOST)
+        for condition in rule.parts("onPodConditions"):
+            condition.qualified("type")
+            condition.enum("status", _STATUSES, _wanted(*_STATUSES))
+        if "onExitCodes" in rule and rule.items("onPodConditions"):
+            rule.e.omitted(rule.at, "specifying both OnExitCodes and OnPodConditions is not supported")
+        if "onExitCodes" not in rule and not rule.items("onPodConditions"):
+            rule.e.omitted(rule.at, "specifying one of OnExitCodes and OnPodConditions is required")
 
 
 def _interval(text: str, completions: int) -> range:
@@ -82,32 +82,30 @@ def indexes(text: str, completions: int) -> list[range]:
     return found
 
 
-def success(e: Errors, field: str, policy: Object, spec: Object) -> None:
-    """spec.successPolicy of an indexed Job."""
-    rules = policy.get("rules") or []
-    e.need(f"{field}.rules", rules, "at least one rules must be specified when the successPolicy is specified")
-    e.most(f"{field}.rules", rules, _MOST)
-    for at, rule in each(field, policy, "rules"):
-        _success_rule(e, at, rule, spec.get("completions") or 0)
+def success(spec: Part) -> None:
+    """The successPolicy of an indexed JobSpec."""
+    policy = spec.part("successPolicy")
+    policy.need("rules", "at least one rules must be specified when the successPolicy is specified")
+    policy.limit("rules", _MOST)
+    for rule in policy.parts("rules"):
+        _success_rule(rule, spec.number("completions"))
 
 
-def _success_rule(e: Errors, at: str, rule: Object, completions: int) -> None:
-    listed, count, total = rule.get("succeededIndexes"), rule.get("succeededCount"), 0
-    if listed is None and count is None:
-        e.required(at, "at least one of succeededCount or succeededIndexes must be specified")
+def _success_rule(rule: Part, completions: int) -> None:
+    listed, total = rule.get("succeededIndexes"), 0
+    if listed is None and "succeededCount" not in rule:
+        rule.e.required(rule.at, "at least one of succeededCount or succeededIndexes must be specified")
         return
     if listed is not None:
-        e.longest(f"{at}.succeededIndexes", listed, _LONGEST)
+        rule.longest("succeededIndexes", _LONGEST)
         try:
             total = sum(map(len, indexes(listed, completions)))
         except ValueError as bad:
-            e.invalid(f"{at}.succeededIndexes", listed, f"error parsing succeededIndexes: {bad}")
-    if count is None:
-        return
-    e.non_negative(f"{at}.succeededCount", count)
+            rule.invalid("succeededIndexes", f"error parsing succeededIndexes: {bad}")
+    rule.non_negative("succeededCount")
     limits = [(completions, "specified completions")]
     if listed is not None:
         limits.append((total, "indexes in the specified succeededIndexes field"))
     for limit, what in limits:
-        if count > limit:
-            e.invalid(f"{at}.succeededCount", count, f"must be less than or equal to {limit} (the number of {what})")
+        if rule.number("succeededCount") > limit:
+            rule.invalid("succeededCount", f"must be less than or equal to {limit} (the number of {what})")

@@ -4,8 +4,8 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import internal, job_policies, pod_spec
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
-from kapi.registry.kinds.rules import Errors, one_of, present
 
 Object = dict[str, Any]
 
@@ -34,65 +34,64 @@ def default_conditions(spec: Object) -> None:
             set_empty(condition, status="True")
 
 
-def check(e: Errors, at: str, spec: Object) -> None:
+def check(spec: Part) -> None:
     """Everything but the selector."""
     for name in _NUMBERS:
-        e.non_negative(f"{at}.{name}", spec.get(name))
+        spec.non_negative(name)
     if "maxFailedIndexes" in spec and "backoffLimitPerIndex" not in spec:
-        e.required(f"{at}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+        spec.required("backoffLimitPerIndex", "when maxFailedIndexes is specified")
     if "managedBy" in spec:
-        e.named(f"{at}.managedBy", spec["managedBy"], names.domain_prefixed_path)
-        e.longest(f"{at}.managedBy", spec["managedBy"], 63)
-    _mode(e, at, spec)
+        spec.named("managedBy", names.domain_prefixed_path)
+        spec.longest("managedBy", 63)
+    _mode(spec)
     if "podFailurePolicy" in spec:
-        job_policies.failure(e, f"{at}.podFailurePolicy", spec["podFailurePolicy"], spec)
+        job_policies.failure(spec)
     if "successPolicy" in spec:
         if spec.get("completionMode") != INDEXED:
-            shown = internal.to_internal("SuccessPolicy", spec["successPolicy"])
-            e.invalid(f"{at}.successPolicy", shown, "requires indexed completion mode")
+            shown = internal.to_internal("SuccessPolicy", spec.get("successPolicy"))
+            spec.e.invalid(spec.path("successPolicy"), shown, "requires indexed completion mode")
         else:
-            job_policies.success(e, f"{at}.successPolicy", spec["successPolicy"], spec)
-    replacements = ("Failed",) if "podFailurePolicy" in spec else ("Failed", "TerminatingOrFailed")
-    present(e, at, spec, {"podReplacementPolicy": one_of(*replacements)})
-    pod_spec.template(e, f"{at}.template", spec.get("template") or {})
-    _restart_policy(e, f"{at}.template.spec.restartPolicy", spec)
+            job_policies.success(spec)
+    spec.choice("podReplacementPolicy", ("Failed",) if "podFailurePolicy" in spec else ("Failed", "TerminatingOrFailed"))
+    pod_spec.template(spec.part("template"))
+    _restart_policy(spec.part("template").part("spec"), "podFailurePolicy" in spec)
 
 
-def _restart_policy(e: Errors, field: str, spec: Object) -> None:
-    policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") or ""
+def _restart_policy(pod: Part, has_failure_policy: bool) -> None:
+    policy, field = pod.text("restartPolicy"), "restartPolicy"
     if policy in ("", "Always"):
-        e.required(field, 'valid values: "OnFailure", "Never"')
+        pod.required(field, 'valid values: "OnFailure", "Never"')
     elif policy not in ("OnFailure", "Never"):
-        e.unsupported(field, policy, ("OnFailure", "Never"), sort=False)
-    elif policy != "Never" and "podFailurePolicy" in spec:
-        e.invalid(field, policy, 'only "Never" is supported when podFailurePolicy is specified')
+        pod.unsupported(field, ("OnFailure", "Never"), sort=False)
+    elif policy != "Never" and has_failure_policy:
+        pod.invalid(field, 'only "Never" is supported when podFailurePolicy is specified')
 
 
-def _mode(e: Errors, at: str, spec: Object) -> None:
+def _mode(spec: Part) -> None:
     mode = spec.get("completionMode")
-    present(e, at, spec, {"completionMode": one_of("NonIndexed", INDEXED, sort=False)})
+    spec.choice("completionMode", ("NonIndexed", INDEXED), sort=False)
     if mode == INDEXED:
-        _indexed(e, at, spec)
+        _indexed(spec)
     if mode not in (None, "NonIndexed"):
         return
     for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
         if name in spec:
-            e.invalid(f"{at}.{name}", spec[name], "requires indexed completion mode")
+            spec.invalid(name, "requires indexed completion mode")
 
 
-def _indexed(e: Errors, at: str, spec: Object) -> None:
-    completions, parallelism, failed = spec.get("completions"), spec.get("parallelism"), spec.get("maxFailedIndexes")
+def _indexed(spec: Part) -> None:
+    completions, failed = spec.get("completions"), spec.get("maxFailedIndexes")
     if completions is None:
-        e.required(f"{at}.completions", f"when completion mode is {INDEXED}")
-    if parallelism is not None and parallelism > _MANY:
-        e.invalid(f"{at}.parallelism", parallelism, f"must be less than or equal to {_MANY} when completion mode is {INDEXED}")
+        spec.required("completions", f"when completion mode is {INDEXED}")
+    if spec.number("parallelism") > _MANY:
+        spec.invalid("parallelism", f"must be less than or equal to {_MANY} when completion mode is {INDEXED}")
     if failed is not None and completions is not None and failed > completions:
-        e.invalid(f"{at}.maxFailedIndexes", failed, "must be less than or equal to completions")
+        spec.invalid("maxFailedIndexes", "must be less than or equal to completions")
     if failed is not None and failed > _MANY:
-        e.invalid(f"{at}.maxFailedIndexes", failed, f"must be less than or equal to {_MANY}")
+        spec.invalid("maxFailedIndexes", f"must be less than or equal to {_MANY}")
     if (completions or 0) > _MANY and "backoffLimitPerIndex" in spec:
         if failed is None:
-            e.required(f"{at}.maxFailedIndexes", f"must be specified when completions is above {_MANY}")
+            spec.required("maxFailedIndexes", f"must be specified when completions is above {_MANY}")
         for name in ("parallelism", "maxFailedIndexes"):
-            if (spec.get(name) or 0) > _FEW:
-                e.invalid(f"{at}.{name}", spec[name], _FEW_TEXT)
+            if spec.number(name) > _FEW:
+                spec.invalid(name, _FEW_TEXT)

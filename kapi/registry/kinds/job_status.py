@@ -4,7 +4,8 @@ from typing import Any
 
 from kapi.objects import time
 from kapi.registry.kinds.job_policies import indexes
-from kapi.registry.kinds.rules import Errors, each, same
+from kapi.registry.kinds.part import Part
+from kapi.registry.kinds.rules import same
 
 Object = dict[str, Any]
 
@@ -29,32 +30,31 @@ def word(obj: Object) -> str:
     return next((text for kind, text in _WORDS if has(status, kind)), "Running")
 
 
-def check(e: Errors, new: Object, old: Object) -> None:
+def check(status: Part, before: Object, spec: Object) -> None:
     """The new status against itself and against the old one. Of most rules what did not change is let be."""
-    status, before, spec = (part or {} for part in (new.get("status"), old.get("status"), new.get("spec")))
-    changed = _changed(status, before)
+    now, changed = status.obj, _changed(status.obj, before)
     for name in _NUMBERS:
-        e.non_negative(f"status.{name}", status.get(name))
-    _uncounted(e, status.get("uncountedTerminatedPods") or {})
+        status.non_negative(name)
+    _uncounted(status.part("uncountedTerminatedPods"))
     for other in ("Failed", "FailureTarget"):
         if {"Complete", other} & changed:
-            _exclusive(e, status, "Complete", other)
-    _times(e, status, changed)
+            _exclusive(status, "Complete", other)
+    _times(status, changed)
     for kind, needed in (("Failed", "FailureTarget"), ("Complete", "SuccessCriteriaMet")):
-        if {kind, needed} & changed and has(status, kind) and not has(status, needed):
-            e.omitted(_AT, f"cannot set {kind}=True condition without the {needed}=true condition")
-    if _finished(status):
-        _at_rest(e, status, spec, changed)
-    _indexes(e, status, spec, changed)
-    if {"finished", "terminating"} & changed and _finished(status) and (status.get("terminating") or 0) > 0:
-        e.invalid("status.terminating", status["terminating"], "terminating>0 is invalid for finished job")
-    if {"ready", "active"} & changed and "ready" in status and (status["ready"] or 0) > (status.get("active") or 0):
-        e.invalid("status.ready", status["ready"], "cannot set more ready pods than active")
+        if {kind, needed} & changed and has(now, kind) and not has(now, needed):
+            status.e.omitted(_AT, f"cannot set {kind}=True condition without the {needed}=true condition")
+    if _finished(now):
+        _at_rest(status, spec, changed)
+    _indexes(status, spec, changed)
+    if {"finished", "terminating"} & changed and _finished(now) and status.number("terminating") > 0:
+        status.invalid("terminating", "terminating>0 is invalid for finished job")
+    if {"ready", "active"} & changed and "ready" in status and status.number("ready") > status.number("active"):
+        status.invalid("ready", "cannot set more ready pods than active")
     for other in ("Failed", "FailureTarget"):
-        _exclusive(e, status, "SuccessCriteriaMet", other)
-    if spec.get("successPolicy") is not None and has(status, "Complete") and not has(status, "SuccessCriteriaMet"):
-        e.omitted(_AT, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True")
-    _kept(e, status, before, spec)
+        _exclusive(status, "SuccessCriteriaMet", other)
+    if spec.get("successPolicy") is not None and has(now, "Complete") and not has(now, "SuccessCriteriaMet"):
+        status.e.omitted(_AT, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True")
+    _kept(status, before, spec)
 
 
 def _finished(status: Object) -> bool:
@@ -68,48 +68,48 @@ def _changed(status: Object, before: Object) -> set[str]:
     return found | ({"finished"} if _finished(status) != _finished(before) else set())
 
 
-def _uncounted(e: Errors, part: Object) -> None:
+def _uncounted(part: Part) -> None:
     seen: set[str] = set()
     for kind in ("succeeded", "failed"):
-        for at, uid in each("status.uncountedTerminatedPods", part, kind):
+        for at, uid in part.values(kind):
             if not uid:
-                e.invalid(at, uid, "must not be empty")
+                part.e.invalid(at, uid, "must not be empty")
             else:
-                e.unique(at, uid, seen)
+                part.e.unique(at, uid, seen)
 
 
-def _exclusive(e: Errors, status: Object, one: str, other: str) -> None:
-    if has(status, one) and has(status, other):
-        e.omitted(_AT, f"cannot set {one}=True and {other}=true conditions")
+def _exclusive(status: Part, one: str, other: str) -> None:
+    if has(status.obj, one) and has(status.obj, other):
+        status.e.omitted(_AT, f"cannot set {one}=True and {other}=true conditions")
 
 
-def _times(e: Errors, status: Object, changed: set[str]) -> None:
-    start, end, complete = status.get("startTime"), status.get("completionTime"), has(status, "Complete")
+def _times(status: Part, changed: set[str]) -> None:
+    start, end, complete = status.get("startTime"), status.get("completionTime"), has(status.obj, "Complete")
     if {"Complete", "completionTime"} & changed:
         if end and not complete:
-            e.invalid("status.completionTime", end, "cannot set completionTime when there is no Complete=True condition")
+            status.invalid("completionTime", "cannot set completionTime when there is no Complete=True condition")
         if complete:
-            e.need("status.completionTime", end, "completionTime is required for Complete jobs")
+            status.need("completionTime", "completionTime is required for Complete jobs")
     if {"startTime", "completionTime"} & changed and start and end and time.parse(end) < time.parse(start):
-        e.invalid("status.completionTime", end, "completionTime cannot be set before startTime")
+        status.invalid("completionTime", "completionTime cannot be set before startTime")
 
 
-def _at_rest(e: Errors, status: Object, spec: Object, changed: set[str]) -> None:
+def _at_rest(status: Part, spec: Object, changed: set[str]) -> None:
     """A finished Job has begun and has nothing left to do."""
-    if {"finished", "active"} & changed and (status.get("active") or 0) > 0:
-        e.invalid("status.active", status["active"], "active>0 is invalid for finished job")
+    if {"finished", "active"} & changed and status.number("active") > 0:
+        status.invalid("active", "active>0 is invalid for finished job")
     idle = spec.get("suspend") and spec.get("completions") == 0
     if {"finished", "startTime"} & changed and not idle:
-        e.need("status.startTime", status.get("startTime"), "startTime is required for finished job")
-    left = status.get("uncountedTerminatedPods") or {}
-    if {"finished", "uncountedTerminatedPods"} & changed and (left.get("succeeded") or left.get("failed")):
+        status.need("startTime", "startTime is required for finished job")
+    left = status.part("uncountedTerminatedPods")
+    if {"finished", "uncountedTerminatedPods"} & changed and (left.items("succeeded") or left.items("failed")):
         shown = {"Succeeded": left.get("succeeded"), "Failed": left.get("failed")}
-        e.invalid("status.uncountedTerminatedPods", shown, "uncountedTerminatedPods needs to be empty for finished job")
+        status.e.invalid(left.at, shown, "uncountedTerminatedPods needs to be empty for finished job")
 
 
-def _indexes(e: Errors, status: Object, spec: Object, changed: set[str]) -> None:
+def _indexes(status: Part, spec: Object, changed: set[str]) -> None:
     """completedIndexes and failedIndexes: sound, of a Job that counts them, and of no index both."""
-    done, failed = status.get("completedIndexes") or "", status.get("failedIndexes")
+    done, failed = status.text("completedIndexes"), status.get("failedIndexes")
     parsed = {"completedIndexes": list[range](), "failedIndexes": list[range]()}
     counted = {"completedIndexes": done, "failedIndexes": failed if "backoffLimitPerIndex" in spec else None}
     for name, text in counted.items() if "completions" in spec else ():
@@ -117,31 +117,32 @@ def _indexes(e: Errors, status: Object, spec: Object, changed: set[str]) -> None
             parsed[name] = indexes(text or "", spec["completions"])
         except ValueError as bad:
             if name in changed:
-                e.invalid(f"status.{name}", text, f"error parsing {name}: {bad}")
+                status.e.invalid(status.path(name), text, f"error parsing {name}: {bad}")
     if done and spec.get("completionMode") != "Indexed" and "completedIndexes" in changed:
-        e.invalid("status.completedIndexes", done, "cannot set non-empty completedIndexes when non-indexed completion mode")
+        status.invalid("completedIndexes", "cannot set non-empty completedIndexes when non-indexed completion mode")
     if failed is not None and "backoffLimitPerIndex" not in spec and "failedIndexes" in changed:
-        e.invalid("status.failedIndexes", failed, "cannot set non-null failedIndexes when backoffLimitPerIndex is null")
+        status.invalid("failedIndexes", "cannot set non-null failedIndexes when backoffLimitPerIndex is null")
     both = [max(a[0], b[0]) for a in parsed["completedIndexes"] for b in parsed["failedIndexes"] if a[0] <= b[-1] and b[0] <= a[-1]]
     if both and {"completedIndexes", "failedIndexes"} & changed:
-        e.invalid("status.failedIndexes", failed, f"failedIndexes and completedIndexes overlap at index: {min(both)}")
+        status.invalid("failedIndexes", f"failedIndexes and completedIndexes overlap at index: {min(both)}")
 
 
-def _kept(e: Errors, status: Object, before: Object, spec: Object) -> None:
+def _kept(status: Part, before: Object, spec: Object) -> None:
     """What is not taken back."""
-    lost = [kind for kind in _KINDS if has(before, kind) and not has(status, kind)]
+    now = status.obj
+    lost = [kind for kind in _KINDS if has(before, kind) and not has(now, kind)]
     for kind in lost:
         if kind != "SuccessCriteriaMet":
-            e.omitted(_AT, f"cannot disable the terminal {kind}=True condition")
+            status.e.omitted(_AT, f"cannot disable the terminal {kind}=True condition")
     scaled = spec.get("completionMode") == "Indexed" and spec.get("completions") == spec.get("parallelism")
     for name in ("failed",) if scaled else ("failed", "succeeded"):
-        e.at_least(f"status.{name}", status.get(name) or 0, before.get(name) or 0, f"cannot decrease the {name} counter")
+        status.at_least(name, before.get(name) or 0, f"cannot decrease the {name} counter")
     end, start = status.get("completionTime"), before.get("startTime")
     if end and before.get("completionTime") not in (None, end):
-        e.invalid("status.completionTime", end, "completionTime cannot be mutated")
+        status.invalid("completionTime", "completionTime cannot be mutated")
     if start and status.get("startTime") != start and not spec.get("suspend"):
-        e.required("status.startTime", "startTime cannot be removed for unsuspended job")
+        status.required("startTime", "startTime cannot be removed for unsuspended job")
     if "SuccessCriteriaMet" in lost:
-        e.omitted(_AT, "cannot disable the SuccessCriteriaMet=True condition")
-    if has(before, "Complete") and has(status, "SuccessCriteriaMet") and not has(before, "SuccessCriteriaMet"):
-        e.omitted(_AT, "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions")
+        status.e.omitted(_AT, "cannot disable the SuccessCriteriaMet=True condition")
+    if has(before, "Complete") and has(now, "SuccessCriteriaMet") and not has(before, "SuccessCriteriaMet"):
+        status.e.omitted(_AT, "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions")

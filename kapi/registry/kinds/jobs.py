@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from kapi.objects import duration, labels, names, time
+from kapi.objects import duration, names, time
 from kapi.registry import metadata
 from kapi.registry.kinds import internal, job_spec, job_status, rules, workloads
-from kapi.registry.kinds.rules import Errors, same
+from kapi.registry.kinds.part import Part
+from kapi.registry.kinds.rules import same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, status_of, template_of
 
@@ -23,54 +24,51 @@ def own_labels(obj: Object) -> dict[str, str]:
     return {UID: uid, NAME: name, OLD_UID: uid, OLD_NAME: name}
 
 
-def _generated(e: Errors, obj: Object) -> None:
+def _generated(new: Part) -> None:
     """A selector that is not the user's selects the pods of this Job and no others."""
-    spec = spec_of(obj)
+    spec = new.part("spec")
     wanted = spec.get("selector")
     if spec.get("manualSelector") or wanted is None:
         return
-    found = (template_of(obj).get("metadata") or {}).get("labels") or {}
-    expected = own_labels(obj)
+    metadata, expected = spec.part("template").part("metadata"), own_labels(new.obj)
+    found = metadata.get("labels") or {}
     for key in (OLD_UID, OLD_NAME, UID, NAME):
-        at = f"spec.template.metadata.labels[{key}]"
+        at = f"{metadata.at}.labels[{key}]"
         if key not in found:
-            e.required(at, f"must be '{expected[key]}'")
+            new.e.required(at, f"must be '{expected[key]}'")
         elif found[key] != expected[key]:
-            e.invalid(at, found[key], f"must be '{expected[key]}'")
+            new.e.invalid(at, found[key], f"must be '{expected[key]}'")
     chosen = workloads.parsed_selector(wanted)
     if chosen is not None and not chosen.matches(expected):
-        e.invalid("spec.selector", internal.pointer("selector", wanted), "`selector` not auto-generated")
+        new.e.invalid("spec.selector", internal.pointer("selector", wanted), "`selector` not auto-generated")
 
 
-def _spec(e: Errors, spec: Object) -> None:
-    job_spec.check(e, "spec", spec)
-    wanted = spec.get("selector")
-    if wanted is None:
-        e.required("spec.selector")
-    else:
-        rules.label_selector(e, "spec.selector", wanted)
-    chosen = labels.NOTHING if wanted is None else workloads.parsed_selector(wanted)
+def _spec(spec: Part) -> None:
+    job_spec.check(spec)
+    if "selector" not in spec:
+        spec.required("selector")
+    spec.selector("selector")
+    chosen = workloads.parsed_selector(spec.get("selector"))
     if chosen is not None:
-        workloads.matches_template(e, chosen, spec.get("template") or {})
+        workloads.matches_template(chosen, spec.part("template"))
 
 
-def _hostname(e: Errors, obj: Object) -> None:
+def _hostname(new: Part) -> None:
     """Pods of an indexed Job are called after it and their index."""
-    spec, name = spec_of(obj), obj["metadata"].get("name") or ""
-    if spec.get("completionMode") == job_spec.INDEXED and (spec.get("completions") or 0) > 0:
-        host = f"{name}-{spec['completions'] - 1}"
+    spec, name = new.part("spec"), new.part("metadata").text("name")
+    if spec.get("completionMode") == job_spec.INDEXED and spec.number("completions") > 0:
+        host = f"{name}-{spec.number('completions') - 1}"
         if names.dns_label(host):
-            e.invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {host}")
+            new.e.invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {host}")
 
 
-def _changed_template(e: Errors, new: Object, old: Object, may_schedule: bool) -> None:
+def _changed_template(template: Part, old: Object, may_schedule: bool) -> None:
     """The template stays, but a Job that has not begun may still be told where to run and how much to take."""
-    mine, theirs = new.get("template") or {}, old.get("template") or {}
     if not may_schedule:
-        if not same(mine, theirs):
-            e.invalid("spec.template", internal.to_internal("PodTemplateSpec", mine), rules.IMMUTABLE)
+        if not same(template.obj, old):
+            template.e.invalid(template.at, internal.to_internal("PodTemplateSpec", template.obj), rules.IMMUTABLE)
         return
-    now, before = mine.get("spec") or {}, dict(theirs.get("spec") or {})
+    now, before = template.get("spec") or {}, dict(old.get("spec") or {})
     for name in _SCHEDULING:
         before[name] = now.get(name)
     affinity = {**(before.get("affinity") or {}), "nodeAffinity": (now.get("affinity") or {}).get("nodeAffinity")}
@@ -80,23 +78,23 @@ def _changed_template(e: Errors, new: Object, old: Object, may_schedule: bool) -
             pairs = zip(before.get(kind) or (), now.get(kind) or (), strict=True)
             before[kind] = [{**part, "resources": other.get("resources")} for part, other in pairs]
     if not same(now, before):
-        e.invalid("spec.template.spec", internal.to_internal("PodSpec", now), rules.IMMUTABLE)
+        template.e.invalid(template.path("spec"), internal.to_internal("PodSpec", now), rules.IMMUTABLE)
 
 
-def _change(e: Errors, new: Object, old: Object) -> None:
-    now, before = spec_of(new), spec_of(old)
-    completions, status = now.get("completions"), status_of(old)
+def _change(now: Part, old: Object) -> None:
+    before, status = spec_of(old), status_of(old)
+    completions = now.get("completions")
     if now.get("completionMode") != job_spec.INDEXED:
-        e.immutable("spec.completions", completions, before.get("completions"))
+        now.immutable(before, "completions")
     elif completions is not None and completions not in (before.get("completions"), now.get("parallelism")):
-        e.invalid("spec.completions", completions, _TANDEM)
-    workloads.selector_stays(e, now, old)
+        now.invalid("completions", _TANDEM)
+    workloads.selector_stays(now, old)
     waiting = not status.get("startTime") or job_status.has(status, "Suspended")
-    _changed_template(e, now, before, bool(before.get("suspend")) and waiting)
+    _changed_template(now.part("template"), template_of(old), bool(before.get("suspend")) and waiting)
     for name in _STAYS:
-        if not same(now.get(name), before.get(name)):
-            value, kind = now.get(name), name[0].upper() + name[1:]
-            e.invalid(f"spec.{name}", internal.pointer(kind, value) if name.endswith("Policy") else value, rules.IMMUTABLE)
+        value, kind = now.get(name), name[0].upper() + name[1:]
+        if not same(value, before.get(name)):
+            now.e.invalid(now.path(name), internal.pointer(kind, value) if name.endswith("Policy") else value, rules.IMMUTABLE)
 
 
 class JobStrategy(TemplateStrategy):
@@ -128,18 +126,18 @@ class JobStrategy(TemplateStrategy):
         if found and not new["metadata"].get("labels") and not any(map(names.label_value, found.values())):
             new["metadata"]["labels"] = dict(found)
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        _generated(e, new)
-        _spec(e, spec_of(new))
+    def check(self, new: Part, old: Object | None) -> None:
+        _generated(new)
+        _spec(new.part("spec"))
         if old is None:
-            _hostname(e, new)
+            _hostname(new)
         else:
-            e += metadata.validate_change(new["metadata"], old["metadata"])
-            _spec(e, spec_of(new))
-            _change(e, new, old)
+            new.e += metadata.validate_change(new.obj["metadata"], old["metadata"])
+            _spec(new.part("spec"))
+            _change(new.part("spec"), old)
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        job_status.check(e, new, old)
+    def check_status(self, new: Part, old: Object) -> None:
+        job_status.check(new.part("status"), status_of(old), spec_of(new.obj))
 
     def row(self, obj: Object, now: float) -> list[Any]:
         name, *cells = super().row(obj, now)
@@ -150,5 +148,5 @@ class JobStrategy(TemplateStrategy):
         took = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
         return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", took, *cells]
 
-    def cells(self, spec: Object, status: Object) -> list[Any]:
+    def counts(self, spec: Object, status: Object) -> list[Any]:
         return []

@@ -228,7 +228,7 @@ class PersistentVolumeClaimStrategy(RuledStrategy):
             spec["dataSource"] = {k: v for k, v in ref.items() if k != "namespace"}
 
     def check(self, new: Part, old: Object | None) -> None:
-        volume_claims.claim_spec(new.e, "spec", new.obj["spec"])
+        volume_claims.claim_spec(new.part("spec"))
         if old is not None:
             _check_claim_change(new.e, new.obj, old)
 

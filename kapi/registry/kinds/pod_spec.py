@@ -7,6 +7,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import container_resources, containers, internal, placement, rules, security, volumes
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import descending
 from kapi.registry.kinds.rules import Errors, Rule, checked, each, filled, one_of, present
 from kapi.registry.kinds.volume_claims import annotations
@@ -264,16 +265,16 @@ def profiles(e: Errors, at: str, values: dict[str, str], spec: Object) -> None:
             _matches(e, f"{here}.securityContext.appArmorProfile", values[key], profile, "apparmor")
 
 
-def template(e: Errors, at: str, part: Object) -> None:
+def template(part: Part) -> None:
     """A PodTemplateSpec, wherever it is."""
-    meta, inner = part.get("metadata") or {}, part.get("spec") or {}
-    values = meta.get("annotations") or {}
-    rules.labels(e, f"{at}.labels", meta.get("labels"))
+    e, metadata, inner = part.e, part.part("metadata"), part.part("spec")
+    values = metadata.get("annotations") or {}
+    rules.labels(e, part.path("labels"), metadata.get("labels"))
     if values:
-        annotations(e, f"{at}.annotations", values)
-        pod_annotations(e, f"{at}.annotations", values, inner)
-    spec(e, f"{at}.spec", inner)
+        annotations(e, part.path("annotations"), values)
+        pod_annotations(e, part.path("annotations"), values, inner.obj)
+    spec(e, inner.at, inner.obj)
     if values:
-        profiles(e, f"{at}.spec", values, inner)
-    if inner.get("ephemeralContainers"):
-        e.forbidden(f"{at}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
+        profiles(e, inner.at, values, inner.obj)
+    if inner.items("ephemeralContainers"):
+        inner.forbidden("ephemeralContainers", "ephemeral containers not allowed in pod template")

@@ -7,7 +7,8 @@ from kapi.objects import time
 from kapi.objects.demands import qos_class
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
-from kapi.registry.kinds.rules import Checked, Errors, each
+from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.kinds.rules import Errors, each
 from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
@@ -71,7 +72,7 @@ def _select_by_own_labels(pod: Object) -> None:
         placement.selector_from_labels(constraint, labels)
 
 
-class PodStrategy(Checked):
+class PodStrategy(RuledStrategy):
     columns = COLUMNS["pods"]
     fields: dict[str, Callable[[Object], str]] = {
         **{f"spec.{name}": _field("spec", name) for name in ("nodeName", "restartPolicy", "schedulerName", "serviceAccountName")},
@@ -114,23 +115,22 @@ class PodStrategy(Checked):
         else:
             pod_updates.put_back(new, old, subresource)
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        if not _known(new, old):
-            check(e, new)
+    def check(self, new: Part, old: Object | None) -> None:
+        if not _known(new.obj, old):
+            check(new.e, new.obj)
         if old is not None:
-            pod_updates.update(e, new, old)
+            pod_updates.update(new.e, new.obj, old)
             return
-        spec = new.get("spec") or {}
-        if spec.get("ephemeralContainers"):
-            e.forbidden("spec.ephemeralContainers", "cannot be set on create")
-        if spec.get("nodeName") and spec.get("schedulingGates"):
-            e.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
-        annotations = new["metadata"].get("annotations")
+        spec, annotations = new.part("spec"), new.obj["metadata"].get("annotations")
+        if spec.items("ephemeralContainers"):
+            spec.forbidden("ephemeralContainers", "cannot be set on create")
+        if spec.text("nodeName") and spec.items("schedulingGates"):
+            spec.forbidden("nodeName", "cannot be set until all schedulingGates have been cleared")
         if annotations:
-            pod_spec.profiles(e, "spec", annotations, spec)
+            pod_spec.profiles(new.e, spec.at, annotations, spec.obj)
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        pod_updates.status(e, new, old)
+    def check_status(self, new: Part, old: Object) -> None:
+        pod_updates.status(new.e, new.obj, old)
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource == "status":

@@ -15,7 +15,7 @@ import orjson
 from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause
-from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column, Strategy
+from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
 
 Object = dict[str, Any]
 
@@ -167,26 +167,6 @@ class Errors(list[Cause]):
 
     def qualified(self, field: str, value: str) -> bool:
         return self.text(field, value, names.qualified_name)
-
-
-class Checked(Strategy):
-    """A strategy whose rules add to a list of causes."""
-
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        """Every field error of the object (and of the change, when `old` is given)."""
-
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        """The same for what /status may change."""
-
-    def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        e = Errors()
-        self.check(e, new, old)
-        return e
-
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
-        self.check_status(e, new, old)
-        return e
 
 
 _MAPS = frozenset(("labels", "annotations", "matchLabels", "nodeSelector", "limits", "requests", "overhead", "volumeAttributes", "options"))

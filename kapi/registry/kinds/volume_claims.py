@@ -3,7 +3,6 @@
 from typing import Any
 
 from kapi.objects import names, quantity
-from kapi.registry.kinds import rules
 from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.rules import Errors
 
@@ -37,17 +36,16 @@ def _check_sources(spec: Part) -> None:
         spec.e.invalid(spec.at, {}, "must match dataSourceRef")
 
 
-def claim_spec(e: Errors, field: str, obj: Object) -> None:
-    """The rules of a claim's spec at `field`."""
-    spec = Part(e, field, obj)
+def claim_spec(spec: Part) -> None:
+    """The rules of a claim's spec."""
     modes, at = spec.items("accessModes"), spec.path("accessModes")
     spec.need("accessModes", "at least 1 access mode is required")
     spec.selector("selector")
     for mode in modes:
-        e.enum(at, mode, ACCESS_MODES)
+        spec.e.enum(at, mode, ACCESS_MODES)
     if "ReadWriteOncePod" in modes and any(m in ACCESS_MODES and m != "ReadWriteOncePod" for m in modes):
-        e.forbidden(at, "may not use ReadWriteOncePod with other access modes")
-    _check_storage(e, f"{field}.resources[storage]", spec.part("resources").part("requests").get("storage"))
+        spec.e.forbidden(at, "may not use ReadWriteOncePod with other access modes")
+    _check_storage(spec.e, spec.path("resources[storage]"), spec.part("resources").part("requests").get("storage"))
     spec.filled("storageClassName", names.dns_subdomain)
     spec.choice("volumeMode", VOLUME_MODES)
     _check_sources(spec)
@@ -67,15 +65,15 @@ _TEMPLATE_METADATA = ("name", "generateName", "namespace", "selfLink", "uid", "r
                       "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences", "finalizers", "managedFields")
 
 
-def claim_template(e: Errors, field: str, template: Object) -> None:
+def claim_template(template: Part) -> None:
     """The template of an ephemeral volume: of its metadata only labels and annotations may be set."""
-    meta = template.get("metadata") or {}
-    annotations(e, f"{field}.metadata.annotations", meta.get("annotations"))
-    rules.labels(e, f"{field}.metadata.labels", meta.get("labels"))
+    meta = template.part("metadata")
+    annotations(meta.e, meta.path("annotations"), meta.get("annotations"))
+    meta.labels("labels")
     for name in _TEMPLATE_METADATA:
         if meta.get(name):
-            e.forbidden(f"{field}.metadata.{'uID' if name == 'uid' else name}", "cannot be set")
-    claim_spec(e, f"{field}.spec", template.get("spec") or {})
+            meta.forbidden("uID" if name == "uid" else name, "cannot be set")
+    claim_spec(template.part("spec"))
 
 
 _MAX_ANNOTATIONS = 256 * 1024

@@ -9,6 +9,7 @@ from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.kinds import projections
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import backsteps, descending, file_mode, key_to_path
 from kapi.registry.kinds.rules import Errors, Rule, each, one_of, present
 from kapi.registry.kinds.volume_claims import claim_template
@@ -170,7 +171,7 @@ def _ephemeral(e: Errors, field: str, source: Object) -> None:
     if source.get("volumeClaimTemplate") is None:
         e.required(f"{field}.volumeClaimTemplate")
     else:
-        claim_template(e, f"{field}.volumeClaimTemplate", source["volumeClaimTemplate"])
+        claim_template(Part(e, f"{field}.volumeClaimTemplate", source["volumeClaimTemplate"]))
 
 
 pull_policy = one_of(*PULL_POLICIES, need="")

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from kapi.objects import labels, names
+from kapi.objects import names
 from kapi.registry.kinds import internal, pod_spec, rules, workloads
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
-from kapi.registry.kinds.rules import Errors, amount, same
+from kapi.registry.kinds.rules import amount, same
 from kapi.registry.kinds.tables import COLUMNS
 from kapi.registry.kinds.volume_claims import claim_spec
-from kapi.registry.kinds.workloads import TemplateStrategy, spec_of, template_of
+from kapi.registry.kinds.workloads import TemplateStrategy, spec_of
 
 Object = dict[str, Any]
 
@@ -22,16 +23,18 @@ _SHOWN = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "up
 GENERATION = "deprecated.daemonset.template.generation"
 
 
-def _stateful_strategy(e: Errors, part: Object) -> None:
-    kind, rolling, at = part.get("type") or "", part.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate"
-    if not e.need("spec.updateStrategy", kind):
+def _stateful_strategy(spec: Part) -> None:
+    strategy, rolling = spec.part("updateStrategy"), spec.part("updateStrategy").part("rollingUpdate")
+    kind = strategy.text("type")
+    if not spec.e.need(strategy.at, kind):
         return
     if kind not in ("RollingUpdate", "OnDelete"):
-        e.invalid("spec.updateStrategy", internal.to_internal("StatefulSetStrategy", part), "must be 'RollingUpdate' or 'OnDelete'")
-    elif rolling is not None and kind == "OnDelete":
-        e.invalid(at, internal.to_internal("StatefulRolling", rolling), "only allowed for updateStrategy 'RollingUpdate'")
-    elif rolling is not None:
-        e.non_negative(f"{at}.partition", rolling.get("partition"))
+        shown = internal.to_internal("StatefulSetStrategy", strategy.obj)
+        spec.e.invalid(strategy.at, shown, "must be 'RollingUpdate' or 'OnDelete'")
+    elif "rollingUpdate" in strategy and kind == "OnDelete":
+        spec.e.invalid(rolling.at, internal.to_internal("StatefulRolling", rolling.obj), "only allowed for updateStrategy 'RollingUpdate'")
+    else:
+        rolling.non_negative("partition")
 
 
 def _with_claims(part: Object, claims: list[Object]) -> Object:
@@ -75,63 +78,61 @@ class StatefulSetStrategy(TemplateStrategy):
         super().prepare(new, old)
         ((spec_of(new).get("updateStrategy") or {}).get("rollingUpdate") or {}).pop("maxUnavailable", None)
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec, before = spec_of(new), spec_of(old or {})
-        _stateful_spec(e, spec, old)
-        if old is not None and any(not same(spec.get(k), before.get(k)) for k in {*spec, *before} if k not in _MAY_CHANGE):
-            e.forbidden("spec", _FORBIDDEN)
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, before = new.part("spec"), spec_of(old or {})
+        _stateful_spec(spec, old)
+        if old is not None and any(not same(spec.get(k), before.get(k)) for k in {*spec.obj, *before} if k not in _MAY_CHANGE):
+            new.forbidden("spec", _FORBIDDEN)
 
-    def cells(self, spec: Object, status: Object) -> list[Any]:
+    def counts(self, spec: Object, status: Object) -> list[Any]:
         return [workloads.ready_cell(spec, status)]
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return super().row(obj, now)[:-1]  # the one kind without a column for its selector
 
 
-def _stateful_spec(e: Errors, spec: Object, old: Object | None) -> None:
-    policy = spec.get("podManagementPolicy") or ""
-    if e.need("spec.podManagementPolicy", policy) and policy not in ("OrderedReady", "Parallel"):
-        e.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'")
-    _stateful_strategy(e, spec.get("updateStrategy") or {})
-    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+def _stateful_spec(spec: Part, old: Object | None) -> None:
+    if spec.need("podManagementPolicy") and spec.get("podManagementPolicy") not in ("OrderedReady", "Parallel"):
+        spec.invalid("podManagementPolicy", "must be 'OrderedReady' or 'Parallel'")
+    _stateful_strategy(spec)
     for name in ("whenDeleted", "whenScaled"):
-        e.enum(f"spec.persistentVolumeClaimRetentionPolicy.{name}", retention.get(name), ("Retain", "Delete"), sort=False)
-    e.non_negative("spec.replicas", spec.get("replicas"))
-    e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-    if spec.get("ordinals") is not None:
-        e.non_negative("spec.ordinals.start", spec["ordinals"].get("start"))
-    workloads.selector(e, spec.get("selector"), "statefulset")
-    part, chosen = spec.get("template") or {}, workloads.parsed_selector(spec.get("selector"))
+        spec.part("persistentVolumeClaimRetentionPolicy").enum(name, ("Retain", "Delete"), sort=False)
+    spec.non_negative("replicas")
+    spec.non_negative("minReadySeconds")
+    spec.part("ordinals").non_negative("start")
+    workloads.selector(spec, "statefulset")
+    template, chosen = spec.part("template"), workloads.parsed_selector(spec.get("selector"))
     if chosen is None:
-        e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "")
+        spec.e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "")
     else:
-        workloads.matches_template(e, chosen, part)
-        pod_spec.template(e, "spec.template", _with_claims(part, spec.get("volumeClaimTemplates") or []))
-    workloads.always_restarts(e, part, "StatefulSet")
+        workloads.matches_template(chosen, template)
+        pod_spec.template(Part(spec.e, template.at, _with_claims(template.obj, spec.items("volumeClaimTemplates"))))
+    workloads.always_restarts(template, "StatefulSet")
     if old is None:
-        e.optional("spec", spec, "serviceName", names.dns_label)
-        for at, claim in rules.each("spec", spec, "volumeClaimTemplates"):
-            claim_spec(e, f"{at}.spec", claim.get("spec") or {})
+        spec.filled("serviceName", names.dns_label)
+        for claim in spec.parts("volumeClaimTemplates"):
+            claim_spec(claim.part("spec"))
 
 
-def _daemon_strategy(e: Errors, part: Object) -> None:
-    kind, rolling, at = part.get("type") or "", part.get("rollingUpdate"), "spec.updateStrategy.rollingUpdate"
+def _daemon_strategy(strategy: Part) -> None:
+    kind, rolling = strategy.text("type"), strategy.part("rollingUpdate")
     if kind == "OnDelete":
         return
     if kind != "RollingUpdate":
-        e.unsupported("spec.updateStrategy", internal.to_internal("DeploymentStrategy", part), ("RollingUpdate", "OnDelete"), sort=False)
+        shown = internal.to_internal("DeploymentStrategy", strategy.obj)
+        strategy.e.unsupported(strategy.at, shown, ("RollingUpdate", "OnDelete"), sort=False)
         return
-    if rolling is None:
-        e.required(at)
+    if "rollingUpdate" not in strategy:
+        strategy.required("rollingUpdate")
         return
-    down, up = (rolling.get(name, 0) for name in ("maxUnavailable", "maxSurge"))
-    for rule in (e.count_or_percent, e.at_most_all):
-        rule(f"{at}.maxUnavailable", down)
-        rule(f"{at}.maxSurge", up)
-    if amount(down) and amount(up):
-        e.invalid(f"{at}.maxSurge", up, "may not be set when maxUnavailable is non-zero")
-    if not amount(down) and not amount(up):
-        e.required(f"{at}.maxUnavailable", "cannot be 0 when maxSurge is 0")
+    down, up = (amount(rolling.get(name)) for name in ("maxUnavailable", "maxSurge"))
+    for rule in (rolling.count_or_percent, rolling.at_most_all):
+        rule("maxUnavailable")
+        rule("maxSurge")
+    if down and up:
+        rolling.invalid("maxSurge", "may not be set when maxUnavailable is non-zero")
+    if not down and not up:
+        rolling.required("maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 class DaemonSetStrategy(TemplateStrategy):
@@ -161,22 +162,19 @@ class DaemonSetStrategy(TemplateStrategy):
             count += not same(spec_of(new).get("template"), spec_of(old).get("template"))
         new["metadata"]["annotations"] = {**(new["metadata"].get("annotations") or {}), GENERATION: str(count)}
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec, part = spec_of(new), template_of(new)
-        wanted = spec.get("selector")
-        workloads.selector_stays(e, spec, old)
-        rules.label_selector(e, "spec.selector", wanted)
-        chosen = labels.NOTHING if wanted is None else workloads.parsed_selector(wanted)
-        if chosen is not None:
-            workloads.matches_template(e, chosen, part)
-        if wanted is not None and not wanted.get("matchLabels") and not wanted.get("matchExpressions"):
-            e.invalid("spec.selector", {}, "empty selector is invalid for daemonset")
-        pod_spec.template(e, "spec.template", part)
-        workloads.always_restarts(e, part, "DaemonSet")
-        e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-        _daemon_strategy(e, spec.get("updateStrategy") or {})
-        e.non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, template = new.part("spec"), new.part("spec").part("template")
+        workloads.selector_stays(spec, old)
+        spec.selector("selector")
+        if (chosen := workloads.parsed_selector(spec.get("selector"))) is not None:
+            workloads.matches_template(chosen, template)
+        workloads.not_empty(spec, "daemonset")
+        pod_spec.template(template)
+        workloads.always_restarts(template, "DaemonSet")
+        spec.non_negative("minReadySeconds")
+        _daemon_strategy(spec.part("updateStrategy"))
+        spec.non_negative("revisionHistoryLimit")
 
-    def cells(self, spec: Object, status: Object) -> list[Any]:
+    def counts(self, spec: Object, status: Object) -> list[Any]:
         nodes = ((spec.get("template") or {}).get("spec") or {}).get("nodeSelector")
         return [*(status.get(name) or 0 for name in _SHOWN), rules.label_cell(nodes)]

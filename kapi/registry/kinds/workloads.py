@@ -8,12 +8,12 @@ from typing import Any
 
 from kapi.objects import labels, names
 from kapi.registry.kinds import internal, pod_defaults, pod_spec, pod_warnings, rules
+from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.kinds.pod_defaults import set_absent, set_empty
-from kapi.registry.kinds.rules import Checked, Errors, amount
+from kapi.registry.kinds.rules import amount
 from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
-
 
 
 def spec_of(obj: Object) -> Object:
@@ -34,14 +34,19 @@ def default_template(part: Object) -> None:
     pod_defaults.template(part.setdefault("spec", {}))
 
 
-def selector(e: Errors, part: Object | None, what: str) -> None:
+def selector(spec: Part, what: str) -> None:
     """spec.selector: needed, sound, and not empty."""
-    if part is None:
-        e.required("spec.selector")
+    if "selector" not in spec:
+        spec.required("selector")
         return
-    rules.label_selector(e, "spec.selector", part)
-    if not part.get("matchLabels") and not part.get("matchExpressions"):
-        e.invalid("spec.selector", {}, f"empty selector is invalid for {what}")
+    spec.selector("selector")
+    not_empty(spec, what)
+
+
+def not_empty(spec: Part, what: str) -> None:
+    wanted = spec.get("selector")
+    if wanted is not None and not wanted.get("matchLabels") and not wanted.get("matchExpressions"):
+        spec.e.invalid("spec.selector", {}, f"empty selector is invalid for {what}")
 
 
 def parsed_selector(part: Object | None) -> labels.Selector | None:
@@ -67,18 +72,19 @@ def shown_labels(part: Object) -> Object | None:
     return None if found is None else {key: found[key] for key in sorted(found)}
 
 
-def matches_template(e: Errors, chosen: labels.Selector, part: Object) -> None:
-    if not chosen.empty and not chosen.matches((part.get("metadata") or {}).get("labels")):
-        e.invalid("spec.template.metadata.labels", shown_labels(part), "`selector` does not match template `labels`")
+def matches_template(chosen: labels.Selector, template: Part) -> None:
+    metadata = template.part("metadata")
+    if not chosen.empty and not chosen.matches(metadata.get("labels")):
+        metadata.e.invalid(metadata.path("labels"), shown_labels(template.obj), "`selector` does not match template `labels`")
 
 
-def always_restarts(e: Errors, part: Object, kind: str) -> None:
+def always_restarts(template: Part, kind: str) -> None:
     """Templates of things that keep pods running."""
-    inner = part.get("spec") or {}
-    if inner.get("restartPolicy") != "Always":
-        e.unsupported("spec.template.spec.restartPolicy", inner.get("restartPolicy") or "", ("Always",))
-    if "activeDeadlineSeconds" in inner:
-        e.forbidden("spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported")
+    spec = template.part("spec")
+    if spec.get("restartPolicy") != "Always":
+        spec.unsupported("restartPolicy", ("Always",))
+    if "activeDeadlineSeconds" in spec.obj:
+        spec.forbidden("activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported")
 
 
 def container_cells(part: Object) -> tuple[str, str]:
@@ -87,7 +93,7 @@ def container_cells(part: Object) -> tuple[str, str]:
     return ",".join(c.get("name") or "" for c in listed), ",".join(c.get("image") or "" for c in listed)
 
 
-class TemplateStrategy(Checked):
+class TemplateStrategy(RuledStrategy):
     """A kind with a pod template at spec.template, and a status that counts pods."""
 
     warns_of_name = True
@@ -105,39 +111,39 @@ class TemplateStrategy(Checked):
     def prepare(self, new: Object, old: Object | None) -> None:
         pod_defaults.switched_off(template_of(new).get("spec") or {})
 
-    def check_status(self, e: Errors, new: Object, old: Object) -> None:
-        status, before = status_of(new), status_of(old)
+    def check_status(self, new: Part, old: Object) -> None:
+        status, known = new.part("status"), status_of(old).get("collisionCount")
         for name in self.counters:
-            e.non_negative(f"status.{name}", status.get(name))
+            status.non_negative(name)
         for name in self.of_replicas:
-            _not_above(e, status, name, "replicas", "status.replicas")
+            _not_above(status, name, "replicas", "status.replicas")
         if self.of_replicas:
-            _not_above(e, status, "availableReplicas", "readyReplicas", self.of_ready)
-        collisions, known = status.get("collisionCount"), before.get("collisionCount")
+            _not_above(status, "availableReplicas", "readyReplicas", self.of_ready)
+        collisions = status.get("collisionCount")
         if "collisionCount" in self.counters and known is not None and (collisions is None or collisions < known):
-            e.invalid("status.collisionCount", collisions or 0, "cannot be decremented")
+            new.e.invalid("status.collisionCount", collisions or 0, "cannot be decremented")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         if old is not None and new["metadata"].get("generation") == old["metadata"].get("generation"):
             return []
         return self.name_warnings(new, old) + pod_warnings.template("spec.template.", template_of(new))
 
-    def cells(self, spec: Object, status: Object) -> list[Any]:
+    def counts(self, spec: Object, status: Object) -> list[Any]:
         """What is counted, between the name and the age."""
         return [spec.get("replicas") or 0, status.get("replicas") or 0, status.get("readyReplicas") or 0]
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        spec, cells = spec_of(obj), self.cells(spec_of(obj), status_of(obj))
+        spec, cells = spec_of(obj), self.counts(spec_of(obj), status_of(obj))
         containers = container_cells(template_of(obj))
         return [obj["metadata"]["name"], *cells, rules.age(obj, now), *containers, rules.selector_cell(spec.get("selector"))]
 
 
-def _not_above(e: Errors, status: Object, name: str, other: str, called: str) -> None:
-    if (status.get(name) or 0) > (status.get(other) or 0):
-        e.invalid(f"status.{name}", status.get(name) or 0, f"cannot be greater than {called}")
+def _not_above(status: Part, name: str, other: str, called: str) -> None:
+    if status.number(name) > status.number(other):
+        status.invalid(name, f"cannot be greater than {called}")
 
 
-class PodTemplateStrategy(Checked):
+class PodTemplateStrategy(RuledStrategy):
     status = False
     returns_deleted = True
     columns = COLUMNS["podtemplates"]
@@ -148,8 +154,8 @@ class PodTemplateStrategy(Checked):
     def prepare(self, new: Object, old: Object | None) -> None:
         pod_defaults.switched_off((new.get("template") or {}).get("spec") or {})
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        pod_spec.template(e, "template", new.get("template") or {})
+    def check(self, new: Part, old: Object | None) -> None:
+        pod_spec.template(new.part("template"))
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return pod_warnings.template("template.", new.get("template") or {})
@@ -180,18 +186,17 @@ class ReplicationControllerStrategy(_ReplicatedStrategy):
         if spec.get("template") is not None:
             default_template(spec["template"])
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec = spec_of(new)
-        e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-        e.need("spec.selector", spec.get("selector"))
-        e.non_negative("spec.replicas", spec.get("replicas"))
-        part = spec.get("template")
-        if part is None:
-            e.required("spec.template")
+    def check(self, new: Part, old: Object | None) -> None:
+        spec, template = new.part("spec"), new.part("spec").part("template")
+        spec.non_negative("minReadySeconds")
+        spec.need("selector")
+        spec.non_negative("replicas")
+        if "template" not in spec:
+            spec.required("template")
             return
-        matches_template(e, labels.from_dict(spec.get("selector")), part)
-        pod_spec.template(e, "spec.template", part)
-        always_restarts(e, part, "ReplicationController")
+        matches_template(labels.from_dict(spec.get("selector")), template)
+        pod_spec.template(template)
+        always_restarts(template, "ReplicationController")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return super().warnings(new, old) if old is None else []
@@ -208,30 +213,30 @@ class ReplicaSetStrategy(_ReplicatedStrategy):
         set_absent(spec, replicas=1)
         default_template(spec.setdefault("template", {}))
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec = spec_of(new)
-        e.non_negative("spec.replicas", spec.get("replicas"))
-        e.non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-        selected_template(e, spec)
-        selector_stays(e, spec, old)
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        spec.non_negative("replicas")
+        spec.non_negative("minReadySeconds")
+        selected_template(spec)
+        selector_stays(spec, old)
 
 
-def selected_template(e: Errors, spec: Object) -> None:
+def selected_template(spec: Part) -> None:
     """The selector and the template of ReplicaSets and Deployments."""
-    selector(e, spec.get("selector"), "deployment")
-    chosen, part = parsed_selector(spec.get("selector")), spec.get("template") or {}
+    selector(spec, "deployment")
+    chosen, template = parsed_selector(spec.get("selector")), spec.part("template")
     if chosen is None:
-        e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "invalid label selector")
+        spec.e.invalid("spec.selector", internal.pointer("selector", spec.get("selector")), "invalid label selector")
         return
-    matches_template(e, chosen, part)
-    pod_spec.template(e, "spec.template", part)
-    always_restarts(e, part, "ReplicaSet")
+    matches_template(chosen, template)
+    pod_spec.template(template)
+    always_restarts(template, "ReplicaSet")
 
 
-def selector_stays(e: Errors, spec: Object, old: Object | None) -> None:
+def selector_stays(spec: Part, old: Object | None) -> None:
     if old is not None:
-        mine, theirs = (internal.pointer("selector", part.get("selector")) for part in (spec, spec_of(old)))
-        e.immutable("spec.selector", mine, theirs)
+        mine, theirs = (internal.pointer("selector", part.get("selector")) for part in (spec.obj, spec_of(old)))
+        spec.e.immutable("spec.selector", mine, theirs)
 
 
 class DeploymentStrategy(TemplateStrategy):
@@ -249,23 +254,22 @@ class DeploymentStrategy(TemplateStrategy):
             set_absent(strategy["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
         default_template(spec.setdefault("template", {}))
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        spec = spec_of(new)
-        e.non_negative("spec.replicas", spec.get("replicas"))
-        selected_template(e, spec)
-        _deployment_strategy(e, spec.get("strategy") or {})
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        spec.non_negative("replicas")
+        selected_template(spec)
+        _deployment_strategy(spec.part("strategy"))
         for name in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
-            e.non_negative(f"spec.{name}", spec.get(name))
-        deadline = spec.get("progressDeadlineSeconds")
-        if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
-            e.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-        selector_stays(e, spec, old)
+            spec.non_negative(name)
+        if "progressDeadlineSeconds" in spec and spec.number("progressDeadlineSeconds") <= spec.number("minReadySeconds"):
+            spec.invalid("progressDeadlineSeconds", "must be greater than minReadySeconds")
+        selector_stays(spec, old)
 
     def changed(self, new: Object, old: Object) -> bool:
         """Annotations count too: they are handed on to the replica sets."""
         return super().changed(new, old) or new["metadata"].get("annotations") != old["metadata"].get("annotations")
 
-    def cells(self, spec: Object, status: Object) -> list[Any]:
+    def counts(self, spec: Object, status: Object) -> list[Any]:
         return [ready_cell(spec, status), status.get("updatedReplicas") or 0, status.get("availableReplicas") or 0]
 
 
@@ -273,35 +277,33 @@ def ready_cell(spec: Object, status: Object) -> str:
     return f"{status.get('readyReplicas') or 0}/{spec.get('replicas') or 0}"
 
 
-def _deployment_strategy(e: Errors, part: Object) -> None:
-    field, kind, rolling = "spec.strategy", part.get("type") or "", part.get("rollingUpdate")
+def _deployment_strategy(strategy: Part) -> None:
+    kind, rolling = strategy.text("type"), strategy.part("rollingUpdate")
     if kind == "Recreate":
-        if rolling is not None:
-            e.forbidden(f"{field}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+        if "rollingUpdate" in strategy:
+            strategy.forbidden("rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
     elif kind != "RollingUpdate":
-        e.unsupported(field, internal.to_internal("DeploymentStrategy", part), ("Recreate", "RollingUpdate"))
-    elif rolling is None:
-        e.required(f"{field}.rollingUpdate", "this should be defaulted and never be nil")
+        shown = internal.to_internal("DeploymentStrategy", strategy.obj)
+        strategy.e.unsupported(strategy.at, shown, ("Recreate", "RollingUpdate"))
+    elif "rollingUpdate" not in strategy:
+        strategy.required("rollingUpdate", "this should be defaulted and never be nil")
     else:
-        at, down, up = f"{field}.rollingUpdate", rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
-        e.count_or_percent(f"{at}.maxUnavailable", down)
-        e.count_or_percent(f"{at}.maxSurge", up)
-        if not amount(down) and not amount(up):
-            e.invalid(f"{at}.maxUnavailable", down, "may not be 0 when `maxSurge` is 0")
-        e.at_most_all(f"{at}.maxUnavailable", down)
+        rolling.count_or_percent("maxUnavailable")
+        rolling.count_or_percent("maxSurge")
+        if not amount(rolling.get("maxUnavailable")) and not amount(rolling.get("maxSurge")):
+            rolling.e.invalid(rolling.path("maxUnavailable"), rolling.get("maxUnavailable") or 0, "may not be 0 when `maxSurge` is 0")
+        rolling.at_most_all("maxUnavailable")
 
 
-class ControllerRevisionStrategy(Checked):
-    status = False
-    generation = False
+class ControllerRevisionStrategy(PlainStrategy):
     columns = COLUMNS["controllerrevisions"]
 
-    def check(self, e: Errors, new: Object, old: Object | None) -> None:
-        if new.get("data") is None:
-            e.required("data", "data is mandatory")
-        e.non_negative("revision", new.get("revision"))
+    def check(self, new: Part, old: Object | None) -> None:
+        if "data" not in new:
+            new.required("data", "data is mandatory")
+        new.non_negative("revision")
         if old is not None:
-            e.immutable("data", new.get("data"), old.get("data"))
+            new.immutable(old, "data")
 
     def row(self, obj: Object, now: float) -> list[Any]:
         owner = next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), None)
