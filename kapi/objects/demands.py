@@ -82,9 +82,9 @@ def _positive(listed: Object | None) -> Resources:
 
 
 def qos_class(spec: Object) -> str:
-    """'Guaranteed', 'Burstable' or 'BestEffort'; the pod's own resources, where it has any, go before its containers'."""
-    own = spec.get("resources") or {}
-    parts = [own] if own.get("requests") or own.get("limits") else [
+    """'Guaranteed', 'Burstable' or 'BestEffort'; the pod's own resources, where they are given (even empty), go before its containers'."""
+    own = spec.get("resources")
+    parts = [own] if own is not None else [
         part.get("resources") or {} for kind in ("containers", "initContainers") for part in spec.get(kind) or ()
     ]  # fmt: skip
     guaranteed, anything = True, False

@@ -36,4 +36,4 @@ def test_only_sidecars_and_regular_containers_hold_ports_of_the_node() -> None:
 def test_a_pods_own_resources_decide_its_class() -> None:
     best = {"limits": {"cpu": "1", "memory": "1Gi"}}
     assert demands.qos_class({"containers": [container("100m")], "resources": best}) == "Guaranteed"
-    assert demands.qos_class({"containers": [container("100m")], "resources": {}}) == "Burstable"
+    assert demands.qos_class({"containers": [container("100m")], "resources": {}}) == "BestEffort"
