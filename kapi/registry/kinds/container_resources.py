@@ -6,6 +6,7 @@ from typing import Any
 from kapi.objects import names, quantity
 from kapi.objects.causes import NON_NEGATIVE
 from kapi.objects.errors import Cause
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
@@ -88,22 +89,22 @@ def _simple(limits: Object, requests: Object) -> bool:
     return all(name not in limits or quantity.parse(v).nano <= quantity.parse(limits[name]).nano for name, v in requests.items())
 
 
-def requirements(e: Errors, field: str, wanted: Object, claims: Collection[str], check: NameCheck = container_resource_name) -> None:
+def requirements(wanted: Part, claims: Collection[str], check: NameCheck = container_resource_name) -> None:
     """A ResourceRequirements; `claims` are the names in spec.resourceClaims."""
-    limits, requests = wanted.get("limits") or {}, wanted.get("requests") or {}
+    e, limits, requests = wanted.e, wanted.get("limits") or {}, wanted.get("requests") or {}
     if check is not container_resource_name or not _simple(limits, requests):
-        for name, value in limits.items():
-            _amount(e, f"{field}.limits[{name}]", name, value, check)
-            _huge(e, f"{field}.limits[{name}]", name, value)
-        for name, value in requests.items():
-            _amount(e, f"{field}.requests[{name}]", name, value, check)
-            _within(e, field, name, value, limits)
-            _huge(e, f"{field}.requests[{name}]", name, value)
+        for at, name, value in wanted.entries("limits"):
+            _amount(e, at, name, value, check)
+            _huge(e, at, name, value)
+        for at, name, value in wanted.entries("requests"):
+            _amount(e, at, name, value, check)
+            _within(wanted, name, value, limits)
+            _huge(e, at, name, value)
         used = {*limits, *requests}
         if any(name.startswith(_HUGE) for name in used) and not used & {"cpu", "memory"}:
-            e.forbidden(field, "HugePages require cpu or memory")
+            e.forbidden(wanted.at, "HugePages require cpu or memory")
     if wanted.get("claims"):
-        _claims(e, f"{field}.claims", wanted["claims"], claims)
+        _claims(wanted, claims)
 
 
 def _amount(e: Errors, field: str, name: str, value: str, check: NameCheck) -> None:
@@ -111,28 +112,28 @@ def _amount(e: Errors, field: str, name: str, value: str, check: NameCheck) -> N
     amount(e, field, name, value)
 
 
-def _within(e: Errors, field: str, name: str, value: str, limits: Object) -> None:
+def _within(wanted: Part, name: str, value: str, limits: Object) -> None:
     """A request against the limit of the same resource."""
     if name in limits:
         order, exact = quantity.compare(value, limits[name]), not overcommits(name)
         if order > 0 or (order and exact):
             words = "equal" if exact else "less than or equal"
-            e.invalid(f"{field}.requests", quantity.canonical(value),
-                      f"must be {words} to {name} limit of {quantity.canonical(limits[name])}")
+            text = f"must be {words} to {name} limit of {quantity.canonical(limits[name])}"
+            wanted.e.invalid(wanted.path("requests"), quantity.canonical(value), text)
     elif not overcommits(name):
-        e.required(f"{field}.limits", "Limit must be set for non overcommitable resources")
+        wanted.required("limits", "Limit must be set for non overcommitable resources")
 
 
-def _claims(e: Errors, field: str, wanted: list[Object], known: Collection[str]) -> None:
+def _claims(wanted: Part, known: Collection[str]) -> None:
     seen: set[str] = set()
-    for i, claim in enumerate(wanted):
-        at, name, request = f"{field}[{i}]", claim.get("name") or "", claim.get("request") or ""
+    for claim in wanted.parts("claims"):
+        e, at, name, request = claim.e, claim.at, claim.text("name"), claim.text("request")
         if not e.need(at, name):
             continue
         if name in seen:
             e.duplicate(at, name)
         else:
-            e.optional(at, claim, "request", names.dns_label)
+            claim.filled("request", names.dns_label)
             if e.unique(at, f"{name}/{request}" if request else name, seen) and not request:
                 for _ in (k for k in seen if k.startswith(f"{name}/")):
                     e.duplicate(at, name)
@@ -171,26 +172,24 @@ def _add(into: dict[str, quantity.Quantity], part: Object, kind: str) -> None:
         into[name] = into[name].plus(parsed) if name in into else parsed
 
 
-def pod_level(e: Errors, field: str, spec: Object, claims: Collection[str]) -> None:
+def pod_level(spec: Part, claims: Collection[str]) -> None:
     """spec.resources, and how it fits with those of the containers."""
-    wanted = spec.get("resources")
-    if wanted is None:
-        return
-    if (spec.get("os") or {}).get("name") == "windows":
-        e.forbidden(field, "may not be set for a windows pod")
+    wanted = spec.part("resources")
+    if spec.part("os").get("name") == "windows":
+        spec.forbidden("resources", "may not be set for a windows pod")
         return
     if "claims" in wanted:
-        e.forbidden(f"{field}.claims", "claims may not be set for Resources at pod-level")
-    requirements(e, field, wanted, claims, pod_resource_name)
+        wanted.forbidden("claims", "claims may not be set for Resources at pod-level")
+    requirements(wanted, claims, pod_resource_name)
     for kind in ("requests", "limits"):
         have = wanted.get(kind) or {}
-        for name, value in total(spec, kind).items():
+        for name, value in total(spec.obj, kind).items():
             if name in have and (kind == "requests" or name.startswith(_HUGE)) and value.nano > quantity.parse(have[name]).nano:
-                e.invalid(f"{field}.{kind}[{name}]", quantity.canonical(have[name]),
-                          f"must be greater than or equal to aggregate container {kind} of {value}")
+                text = f"must be greater than or equal to aggregate container {kind} of {value}"
+                spec.e.invalid(f"{wanted.path(kind)}[{name}]", quantity.canonical(have[name]), text)
     limits = wanted.get("limits") or {}
-    for i, part in enumerate(spec.get("containers") or ()):
-        for name, value in ((part.get("resources") or {}).get("limits") or {}).items():
+    for i, container in enumerate(spec.items("containers")):
+        for name, value in ((container.get("resources") or {}).get("limits") or {}).items():
             if name in limits and quantity.compare(value, limits[name]) > 0:
-                e.invalid(f"{field}.containers[{i}][{name}].limits", quantity.canonical(value),
-                          f"must be less than or equal to pod limits of {quantity.canonical(limits[name])}")
+                text = f"must be less than or equal to pod limits of {quantity.canonical(limits[name])}"
+                spec.e.invalid(f"{wanted.at}.containers[{i}][{name}].limits", quantity.canonical(value), text)

@@ -1,12 +1,9 @@
 """References from a pod to its own fields and resources (the downward API), in environment variables and in files."""
 
 import re
-from typing import Any
 
-from kapi.objects import names, quantity
-from kapi.registry.kinds.rules import Errors
-
-Object = dict[str, Any]
+from kapi.objects import quantity
+from kapi.registry.kinds.part import Part
 
 ENV_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
               "status.hostIPs", "status.podIP", "status.podIPs")
@@ -24,43 +21,41 @@ _DIVISORS = {
 _SUBSCRIPT = re.compile(r"(.*)\['(.*)'\]", re.DOTALL).fullmatch
 
 
-def field_ref(e: Errors, field: str, ref: Object, allowed: tuple[str, ...]) -> None:
+def field_ref(ref: Part, allowed: tuple[str, ...]) -> None:
     """`{"fieldPath": "metadata.labels['a']"}`."""
-    version, path = ref.get("apiVersion") or "", ref.get("fieldPath") or ""
-    if not e.need(f"{field}.apiVersion", version) or not e.need(f"{field}.fieldPath", path):
+    version, path = ref.text("apiVersion"), ref.text("fieldPath")
+    if not ref.need("apiVersion") or not ref.need("fieldPath"):
         return
     if version != "v1":
-        e.invalid(f"{field}.fieldPath", path, f"error converting fieldPath: unsupported pod version: {version}")
+        ref.invalid("fieldPath", f"error converting fieldPath: unsupported pod version: {version}")
         return
     match = _SUBSCRIPT(path)
     if match:
-        _subscripted(e, field, path, match[1], match[2])
+        _subscripted(ref, match[1], match[2])
     elif path not in _KNOWN and path != "spec.host":
-        e.invalid(f"{field}.fieldPath", path, f"error converting fieldPath: field label not supported: {path}")
+        ref.invalid("fieldPath", f"error converting fieldPath: field label not supported: {path}")
     elif path not in allowed and not (path == "spec.host" and "spec.nodeName" in allowed):
-        e.unsupported(f"{field}.fieldPath", path, allowed)
+        ref.unsupported("fieldPath", allowed)
 
 
-def _subscripted(e: Errors, field: str, whole: str, path: str, key: str) -> None:
+def _subscripted(ref: Part, path: str, key: str) -> None:
     if path == "metadata.annotations":
-        for message in names.qualified_name(key.lower()):
-            e.invalid(field, key.lower(), message)
+        ref.e.qualified(ref.at, key.lower())
     elif path == "metadata.labels":
-        e.qualified(field, key)
+        ref.e.qualified(ref.at, key)
     else:
-        e.invalid(f"{field}.fieldPath", whole, f"error converting fieldPath: field label does not support subscript: {whole}")
+        ref.invalid("fieldPath", f"error converting fieldPath: field label does not support subscript: {ref.get('fieldPath')}")
 
 
-def resource_ref(e: Errors, field: str, ref: Object, *, of_file: bool) -> None:
+def resource_ref(ref: Part, *, of_file: bool) -> None:
     """`{"resource": "limits.cpu", "divisor": "1m"}`; a file also has to name the container."""
-    resource = ref.get("resource") or ""
-    if of_file and not ref.get("containerName"):
-        e.required(f"{field}.containerName")
-    elif e.need(f"{field}.resource", resource) and resource not in RESOURCES and not resource.startswith(_HUGE):
-        e.unsupported(f"{field}.resource", resource, RESOURCES)
-    divisor = ref.get("divisor")
+    resource, divisor = ref.text("resource"), ref.get("divisor")
+    if of_file and not ref.text("containerName"):
+        ref.required("containerName")
+    elif ref.need("resource") and resource not in RESOURCES and not resource.startswith(_HUGE):
+        ref.unsupported("resource", RESOURCES)
     if divisor is None or quantity.compare(divisor, None) == 0:
         return
     kind = "hugepages" if resource.startswith(_HUGE) else resource.partition(".")[2] if resource in RESOURCES else ""
     if kind and quantity.canonical(divisor) not in _DIVISORS[kind][0]:
-        e.invalid(f"{field}.divisor", resource, f"only divisor's {_DIVISORS[kind][1]}")
+        ref.e.invalid(ref.path("divisor"), resource, f"only divisor's {_DIVISORS[kind][1]}")

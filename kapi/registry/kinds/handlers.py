@@ -1,11 +1,9 @@
 """Probes and lifecycle hooks: one way to act each (a command, a request, a connection, a pause), with its numbers."""
 
-from typing import Any
+from collections.abc import Callable
 
 from kapi.objects import names
-from kapi.registry.kinds.rules import Errors, Rule
-
-Object = dict[str, Any]
+from kapi.registry.kinds.part import Part
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
@@ -20,67 +18,62 @@ _SIGNALS = (
 _WINDOWS_SIGNALS = ("SIGKILL", "SIGTERM")
 
 
-def _http(e: Errors, field: str, action: Object) -> None:
-    e.need(f"{field}.path", action.get("path"))
-    e.port_or_name(f"{field}.port", action.get("port", 0))
-    e.enum(f"{field}.scheme", action.get("scheme"), ("HTTP", "HTTPS"))
-    for header in action.get("httpHeaders") or ():
-        e.text(f"{field}.httpHeaders", header.get("name") or "", names.http_header)
+def _http(action: Part) -> None:
+    action.need("path")
+    action.port_or_name("port")
+    action.enum("scheme", ("HTTP", "HTTPS"))
+    for header in action.items("httpHeaders"):
+        action.e.text(action.path("httpHeaders"), header.get("name") or "", names.http_header)
 
 
-def _socket(e: Errors, field: str, action: Object) -> None:
-    e.port_or_name(f"{field}.port", action.get("port", 0))
+def _socket(action: Part) -> None:
+    action.port_or_name("port")
 
 
-_ACTIONS: dict[str, Rule] = {
-    "exec": lambda e, field, action: e.need(f"{field}.command", action.get("command")),
-    "httpGet": _http,
-    "tcpSocket": _socket,
-    "grpc": _socket,
-}
+_ACTIONS: dict[str, Callable[[Part], object]] = {
+    "exec": lambda action: action.need("command"), "httpGet": _http, "tcpSocket": _socket, "grpc": _socket,
+}  # fmt: skip
 
 
-def _handler(e: Errors, field: str, part: Object, grace: int | None) -> None:
-    found = [kind for kind in (*_ACTIONS, "sleep") if kind in part]
+def _handler(handler: Part, grace: int | None, *others: str) -> None:
+    """The one way to act; `others` are those that only a lifecycle hook or only a probe has."""
+    found = [kind for kind in ("exec", "httpGet", "tcpSocket", *others) if kind in handler.obj]
     for i, kind in enumerate(found):
         if i:
-            e.forbidden(f"{field}.{kind}", "may not specify more than 1 handler type")
+            handler.forbidden(kind, "may not specify more than 1 handler type")
         elif kind == "sleep":
-            _sleep(e, f"{field}.sleep", part["sleep"].get("seconds") or 0, grace)
+            _sleep(handler.part(kind), grace)
         else:
-            _ACTIONS[kind](e, f"{field}.{kind}", part[kind])
+            _ACTIONS[kind](handler.part(kind))
     if not found:
-        e.required(field, "must specify a handler type")
+        handler.e.required(handler.at, "must specify a handler type")
 
 
-def _sleep(e: Errors, field: str, seconds: int, grace: int | None) -> None:
-    if grace is not None and not 0 <= seconds <= grace:
-        e.invalid(field, seconds, f"must be non-negative and less than terminationGracePeriodSeconds ({grace})")
+def _sleep(sleep: Part, grace: int | None) -> None:
+    if grace is not None and not 0 <= sleep.number("seconds") <= grace:
+        text = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+        sleep.e.invalid(sleep.at, sleep.number("seconds"), text)
 
 
-def probe(e: Errors, field: str, part: Object, grace: int | None, kind: str) -> None:
-    _handler(e, field, part, grace)
+def probe(part: Part, grace: int | None, kind: str) -> None:
+    _handler(part, grace, "grpc")
     for name in _NUMBERS:
-        if (part.get(name) or 0) < 0:
-            e.non_negative(f"{field}.{name}", part[name])
-    seconds = part.get("terminationGracePeriodSeconds")
-    if seconds is not None:
-        e.at_least(f"{field}.terminationGracePeriodSeconds", seconds, 1, "must be greater than 0")
-    if kind == "readinessProbe":
-        if seconds is not None:
-            e.invalid(f"{field}.terminationGracePeriodSeconds", seconds, "must not be set for readinessProbes")
-    elif part.get("successThreshold") != 1:
-        e.invalid(f"{field}.successThreshold", part.get("successThreshold") or 0, "must be 1")
+        part.non_negative(name)
+    if "terminationGracePeriodSeconds" in part:
+        part.at_least("terminationGracePeriodSeconds", 1, "must be greater than 0")
+        if kind == "readinessProbe":
+            part.invalid("terminationGracePeriodSeconds", "must not be set for readinessProbes")
+    if kind != "readinessProbe" and part.get("successThreshold") != 1:
+        part.e.invalid(part.path("successThreshold"), part.number("successThreshold"), "must be 1")
 
 
-def lifecycle(e: Errors, field: str, part: Object, grace: int | None, os: str | None) -> None:
+def lifecycle(part: Part, grace: int | None, os: str | None) -> None:
     for kind in ("postStart", "preStop"):
         if kind in part:
-            _handler(e, f"{field}.{kind}", {k: v for k, v in part[kind].items() if k != "grpc"}, grace)
-    signal = part.get("stopSignal")
-    if signal is None:
+            _handler(part.part(kind), grace, "sleep")
+    if "stopSignal" not in part:
         return
     if os is None:
-        e.forbidden(f"{field}.stopSignal", "may not be set for containers with empty `spec.os.name`")
+        part.forbidden("stopSignal", "may not be set for containers with empty `spec.os.name`")
     elif os in ("windows", "linux"):
-        e.enum(f"{field}.stopSignal", signal, _WINDOWS_SIGNALS if os == "windows" else _SIGNALS)
+        part.enum("stopSignal", _WINDOWS_SIGNALS if os == "windows" else _SIGNALS)

@@ -25,7 +25,7 @@ def _sync_ranges(spec: Object) -> None:
 def _check(node: Part, old: Object) -> None:
     spec, known = node.part("spec"), (old.get("spec") or {}).get("podCIDRs") or ()
     listed = spec.items("podCIDRs")
-    placement.taints(node.e, "metadata.taints", spec.items("taints"))
+    placement.taints(spec, "metadata.taints")
     _amounts(node.part("status"))
     for at, value in spec.values("podCIDRs"):
         rules.legacy_cidr(node.e, at, value, known)
@@ -51,7 +51,7 @@ def _change(new: Part, old: Object) -> None:
     _ranges_stay(spec, before.get("podCIDRs") or [])
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         spec.forbidden("providerID", _KEPT.format("providerID"))
-    placement.taints(new.e, "metadata.taints", spec.items("taints"))
+    placement.taints(spec, "metadata.taints")
     if spec.text("externalID") != (before.get("externalID") or ""):
         spec.forbidden("externalID", "may not be updated")
 

@@ -22,8 +22,11 @@ object (an item of a list, a key of a map) `part.e` is told directly: `part.e.in
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import orjson
 
 from kapi.cel.types import Environment, Type
 from kapi.objects.errors import Cause
@@ -89,26 +92,28 @@ class Part:
 
     def part(self, field: str) -> "Part":
         """The object in a field; an empty one when it is not set."""
-        return Part(self.e, self.path(field), self.obj.get(field))
+        return Part(self.e, f"{self.at}.{field}" if self.at else field, self.obj.get(field))
 
-    def parts(self, field: str, most: int | None = None) -> Iterator["Part"]:
+    def parts(self, field: str, most: int | None = None) -> Sequence["Part"]:
         """The objects in a list; none at all where there are more than `most`."""
-        at, listed = self.path(field), self.items(field)
+        listed = self.obj.get(field)
+        if not listed:
+            return ()
+        at = self.path(field)
         if most is not None and len(listed) > most:
             self.e.too_many(at, len(listed), most)
-            return
-        for i, item in enumerate(listed):
-            yield Part(self.e, f"{at}[{i}]", item)
+            return ()
+        return [Part(self.e, f"{at}[{i}]", item) for i, item in enumerate(listed)]
 
-    def entries(self, field: str) -> Iterator[tuple[str, str, Any]]:
+    def entries(self, field: str) -> Iterable[tuple[str, str, Any]]:
         """Each key and value of a map, after its path: ("spec.limits[cpu]", "cpu", "1")."""
-        at = self.path(field)
-        return ((f"{at}[{key}]", key, value) for key, value in (self.obj.get(field) or {}).items())
+        listed = self.obj.get(field)
+        return [(f"{self.path(field)}[{key}]", key, value) for key, value in listed.items()] if listed else ()
 
-    def values(self, field: str) -> Iterator[tuple[str, Any]]:
+    def values(self, field: str) -> Iterable[tuple[str, Any]]:
         """Each value of a list with its path."""
-        at = self.path(field)
-        return ((f"{at}[{i}]", value) for i, value in enumerate(self.items(field)))
+        listed = self.obj.get(field)
+        return [(f"{self.path(field)}[{i}]", value) for i, value in enumerate(listed)] if listed else ()
 
     def each(self, field: str, check: Callable[[str], list[str]] | None = None, seen: set[Any] | None = None) -> None:
         """Each value of a list is checked, and unlike the others where `seen` is given."""
@@ -126,21 +131,50 @@ class Part:
     duplicate = _on(Errors.duplicate, "")
     not_found = _on(Errors.not_found, "")
     unsupported = _on(Errors.unsupported, "")
-    need = _on(Errors.need)
-    enum = _on(Errors.enum)
-    at_least = _on(Errors.at_least, 0)
     between = _on(Errors.between, 0)
-    non_negative = _on(Errors.non_negative)
     port = _on(Errors.port, 0)
     port_or_name = _on(Errors.port_or_name, 0)
     count_or_percent = _on(Errors.count_or_percent, 0)
     at_most_all = _on(Errors.at_most_all)
     longest = _on(Errors.longest, "")
     limit = _on(Errors.most, ())
-    unique = _on(Errors.unique, "")
-    checked = _on(Errors.text, "")
     qualified = _on(Errors.qualified, "")
-    named = _on(Errors.named, "")
+
+    # asked of every pod again and again: a path is made only where something is said
+
+    def need(self, field: str, detail: str = "") -> bool:
+        return bool(self.obj.get(field)) or self.e.need(self.path(field), None, detail)
+
+    def enum(self, field: str, allowed: Sequence[str], need: str | None = None, *, sort: bool = True) -> bool:
+        value = self.obj.get(field)
+        return value in allowed or self.e.enum(self.path(field), value, allowed, need, sort=sort)
+
+    def at_least(self, field: str, low: int, detail: str = "") -> bool:
+        value = self.number(field)
+        return value >= low or self.e.at_least(self.path(field), value, low, detail)
+
+    def checked(self, field: str, check: Callable[[str], list[str]]) -> bool:
+        """A check of kapi.objects.names."""
+        messages = check(self.obj.get(field) or "")
+        for message in messages:
+            self.e.invalid(self.path(field), self.text(field), message)
+        return not messages
+
+    def named(self, field: str, check: Callable[[str], list[str]], detail: str = "") -> bool:
+        """Required and checked."""
+        return self.need(field, detail) and self.checked(field, check)
+
+    def unique(self, field: str, seen: set[Any]) -> bool:
+        """Unlike those seen before."""
+        value = self.text(field)
+        if value in seen:
+            self.duplicate(field)
+            return False
+        seen.add(value)
+        return True
+
+    def non_negative(self, field: str) -> bool:
+        return self.at_least(field, 0)
 
     def choice(self, field: str, allowed: Sequence[str], *, sort: bool = True) -> None:
         """One of `allowed` if it is set at all."""
@@ -173,6 +207,20 @@ class Part:
         """Fields that must be as they were in `old`."""
         for field in fields:
             self.e.immutable(self.path(field), self.obj.get(field), old.get(field))
+
+
+def judge_once(rule: Callable[[Part], object], part: Part) -> None:
+    """A rule that looks at nothing but the part, for what most pods have alike (tolerations, the volume of the token): what was found sound
+    is not judged again."""
+    if not _sound(rule, orjson.dumps(part.obj)):
+        rule(part)
+
+
+@lru_cache(maxsize=256)
+def _sound(rule: Callable[[Part], object], raw: bytes) -> bool:
+    copy = Part(Errors(), "", orjson.loads(raw))
+    rule(copy)
+    return not copy.e
 
 
 _REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"

@@ -146,7 +146,7 @@ def _check_source(spec: Part) -> None:
         elif source == "csi":
             _check_csi(spec.part("csi"))
         else:
-            volumes.source(spec.e, spec.at, source, spec.get(source))
+            volumes.source(spec, source)
     for source in found[1:]:
         spec.forbidden("cephFS" if source == "cephfs" else source, "may not specify more than 1 volume type")
     if not found:

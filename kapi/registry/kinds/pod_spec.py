@@ -3,13 +3,13 @@
 `spec` checks a PodSpec at any path, `template` a PodTemplateSpec. The order of the causes is stock's (v1.36).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import container_resources, containers, internal, placement, rules, security, volumes
 from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import descending
-from kapi.registry.kinds.rules import Errors, Rule, checked, each, filled, one_of, present
 from kapi.registry.kinds.volume_claims import annotations
 
 Object = dict[str, Any]
@@ -22,14 +22,7 @@ SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _LARGEST_INT = 2**31 - 1
-_SUBDOMAIN, _LABEL = checked(names.dns_subdomain), checked(names.dns_label)
-_CLAIMS: dict[str, Rule] = {"resourceClaimName": _SUBDOMAIN, "resourceClaimTemplateName": _SUBDOMAIN}
-_SUBDOMAINS: dict[str, Rule] = {"serviceAccountName": _SUBDOMAIN, "nodeName": _SUBDOMAIN}
-_LABELS: dict[str, Rule] = {"hostname": _LABEL, "subdomain": _LABEL}
-_TAIL: dict[str, Rule] = {
-    "runtimeClassName": _SUBDOMAIN,
-    "preemptionPolicy": one_of("PreemptLowerPriority", "Never", need="", sort=False),
-}
+_CLAIMS = ("resourceClaimName", "resourceClaimTemplateName")
 
 
 def context_of(spec: Object, sound: dict[str, Object]) -> containers.Context:
@@ -43,173 +36,176 @@ def context_of(spec: Object, sound: dict[str, Object]) -> containers.Context:
     )
 
 
-def _resource_claims(e: Errors, at: str, spec: Object, mirror: bool) -> None:
+def _resource_claims(spec: Part, mirror: bool) -> None:
     seen: set[str] = set()
-    for here, claim in each(at, spec, "resourceClaims"):
-        name = claim.get("name") or ""
+    for claim in spec.parts("resourceClaims"):
         if mirror:
-            e.forbidden("", "static pods do not support resource claims")
+            spec.e.forbidden("", "static pods do not support resource claims")
             continue
-        if e.need(f"{here}.name", name) and e.unique(f"{here}.name", name, seen):
-            e.text(f"{here}.name", name, names.dns_label)
-        chosen = [kind for kind in _CLAIMS if kind in claim]
+        if claim.need("name") and claim.unique("name", seen):
+            claim.checked("name", names.dns_label)
+        chosen = [field for field in _CLAIMS if field in claim]
         if len(chosen) != 1:
             what = ("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified" if chosen
                     else "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
-            e.invalid(here, internal.to_internal("PodResourceClaim", claim), what)
-        present(e, here, claim, _CLAIMS)
+            spec.e.invalid(claim.at, internal.to_internal("PodResourceClaim", claim.obj), what)
+        for field in chosen:
+            claim.checked(field, names.dns_subdomain)
 
 
-def _host_network_ports(e: Errors, at: str, spec: Object, is_pod: bool) -> None:
-    for here, part in each(at, spec, "containers"):
-        for place, port in each(here, part, "ports"):
-            host = port.get("hostPort") or 0
-            if (is_pod or host) and host != (port.get("containerPort") or 0):
-                e.invalid(f"{place}.hostPort", host, "must match `containerPort` when `hostNetwork` is true")
+def _host_network_ports(spec: Part, is_pod: bool) -> None:
+    for container in spec.parts("containers"):
+        for port in container.parts("ports"):
+            host = port.number("hostPort")
+            if (is_pod or host) and host != port.number("containerPort"):
+                port.e.invalid(port.path("hostPort"), host, "must match `containerPort` when `hostNetwork` is true")
 
 
-def _dns(e: Errors, at: str, config: Object | None, policy: str) -> None:
-    if policy == "None":
-        if config is None:
-            e.required(at, "must provide `dnsConfig` when `dnsPolicy` is None")
+def _dns(spec: Part) -> None:
+    config = spec.part("dnsConfig")
+    if spec.get("dnsPolicy") == "None":
+        if "dnsConfig" not in spec:
+            spec.required("dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
             return
-        if not config.get("nameservers"):
-            e.required(f"{at}.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
+        if not config.need("nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"):
             return
-    if config is None:
-        return
-    servers, searches = config.get("nameservers") or [], config.get("searches") or []
-    if len(servers) > 3:
-        e.invalid(f"{at}.nameservers", servers, "must not have more than 3 nameservers")
-    for here, server in each(at, config, "nameservers"):
-        rules.legacy_ip(e, here, server)
+    searches = config.items("searches")
+    if len(config.items("nameservers")) > 3:
+        config.invalid("nameservers", "must not have more than 3 nameservers")
+    for at, server in config.values("nameservers"):
+        rules.legacy_ip(config.e, at, server)
     if len(searches) > 32:
-        e.invalid(f"{at}.searches", searches, "must not have more than 32 search paths")
+        config.invalid("searches", "must not have more than 32 search paths")
     if len(" ".join(searches)) > 2048:
-        e.invalid(f"{at}.searches", searches, "must not have more than 2048 characters (including spaces) in the search list")
-    for here, search in each(at, config, "searches"):
+        config.invalid("searches", "must not have more than 2048 characters (including spaces) in the search list")
+    for at, search in config.values("searches"):
         if search != ".":
-            e.text(here, search.removesuffix("."), names.dns_subdomain_with_underscore)
-    for here, option in each(at, config, "options"):
-        e.need(here, option.get("name"), "must not be empty")
+            config.e.text(at, search.removesuffix("."), names.dns_subdomain_with_underscore)
+    for option in config.parts("options"):
+        option.e.need(option.at, option.text("name"), "must not be empty")
 
 
-def _gates(e: Errors, at: str, spec: Object) -> None:
-    for here, gate in each(at, spec, "readinessGates"):
-        e.qualified(f"{here}.conditionType", gate.get("conditionType") or "")
+def _gates(spec: Part) -> None:
+    for gate in spec.parts("readinessGates"):
+        gate.qualified("conditionType")
     seen: set[str] = set()
-    for here, gate in each(at, spec, "schedulingGates"):
-        e.qualified(here, gate.get("name") or "")
-        e.unique(here, gate.get("name") or "", seen)
+    for gate in spec.parts("schedulingGates"):
+        gate.e.qualified(gate.at, gate.text("name"))
+        gate.e.unique(gate.at, gate.text("name"), seen)
 
 
-def _hostname_override(e: Errors, at: str, spec: Object) -> None:
-    name, at = spec["hostnameOverride"], f"{at}.hostnameOverride"
+def _hostname_override(spec: Part) -> None:
     for other in ("setHostnameAsFQDN", "hostNetwork"):
         if spec.get(other):
-            e.forbidden(at, f"may not be specified when {other} is true")
-    e.longest(at, name, 64)
-    e.text(at, name, names.dns_subdomain)
+            spec.forbidden("hostnameOverride", f"may not be specified when {other} is true")
+    spec.longest("hostnameOverride", 64)
+    spec.checked("hostnameOverride", names.dns_subdomain)
 
 
-def _names(e: Errors, at: str, spec: Object) -> None:
-    filled(e, at, spec, _SUBDOMAINS)
-    if spec.get("activeDeadlineSeconds") is not None:
-        e.between(f"{at}.activeDeadlineSeconds", spec["activeDeadlineSeconds"], 1, _LARGEST_INT)
-    filled(e, at, spec, _LABELS)
+def _names(spec: Part) -> None:
+    for field in ("serviceAccountName", "nodeName"):
+        spec.filled(field, names.dns_subdomain)
+    if "activeDeadlineSeconds" in spec:
+        spec.between("activeDeadlineSeconds", 1, _LARGEST_INT)
+    for field in ("hostname", "subdomain"):
+        spec.filled(field, names.dns_label)
 
 
-def _host_aliases(e: Errors, at: str, spec: Object) -> None:
-    for here, alias in each(at, spec, "hostAliases"):
-        rules.legacy_ip(e, f"{here}.ip", alias.get("ip") or "")
-        for place, name in each(here, alias, "hostnames"):
-            e.text(place, name, names.dns_subdomain)
+def _host_aliases(spec: Part) -> None:
+    for alias in spec.parts("hostAliases"):
+        rules.legacy_ip(alias.e, alias.path("ip"), alias.text("ip"))
+        alias.each("hostnames", names.dns_subdomain)
 
 
-def _file_volumes(e: Errors, at: str, spec: Object) -> None:
+def _file_volumes(spec: Part, listed: Sequence[Part]) -> None:
     """Environment variables from files need an emptyDir."""
-    sources: dict[str, Object] | None = None
-    for part, here in security.containers(spec, at):
-        for i, variable in enumerate(part.get("env") or ()):
+    for container in listed:
+        for i, variable in enumerate(container.items("env")):
             ref = (variable.get("valueFrom") or {}).get("fileKeyRef")
             if ref is None:
                 continue
-            sources = {v.get("name") or "": v for v in spec.get("volumes") or ()} if sources is None else sources
-            field, name = f"{here}.env[{i}].valueFrom.fileKeyRef.volumeName", ref.get("volumeName") or ""
+            field, name = f"{container.at}.env[{i}].valueFrom.fileKeyRef.volumeName", ref.get("volumeName") or ""
+            sources = {v.get("name") or "": v for v in spec.items("volumes")}
             if name not in sources:
-                e.not_found(field, name)
+                spec.e.not_found(field, name)
             elif "emptyDir" not in sources[name]:
-                e.invalid(field, name, "referenced volume must be of type emptyDir")
+                spec.e.invalid(field, name, "referenced volume must be of type emptyDir")
 
 
-def _rare(e: Errors, at: str, spec: Object) -> None:
+def _rare(spec: Part) -> None:
     """The tail of the spec that few pods have."""
-    e.optional(at, spec, "priorityClassName", names.dns_subdomain)
-    present(e, at, spec, _TAIL)
+    spec.filled("priorityClassName", names.dns_subdomain)
+    spec.optional("runtimeClassName", names.dns_subdomain)
+    if "preemptionPolicy" in spec:
+        spec.enum("preemptionPolicy", ("PreemptLowerPriority", "Never"), need="", sort=False)
     if spec.get("overhead"):
-        container_resources.requirements(e, f"{at}.overhead", {"limits": spec["overhead"]}, ())
+        container_resources.requirements(Part(spec.e, spec.path("overhead"), {"limits": spec.get("overhead")}), ())
     if "os" in spec:
-        security.operating_system(e, at, spec)
-    group = spec.get("schedulingGroup")
-    if group is not None and group.get("podGroupName") is None:
-        e.invalid(f"{at}.schedulingGroup.podGroupName", None, "must specify one of: `podGroupName`")
-    elif group is not None:
-        e.text(f"{at}.schedulingGroup.podGroupName", group["podGroupName"], names.dns_subdomain)
+        security.operating_system(spec)
+    group = spec.part("schedulingGroup")
+    if "schedulingGroup" in spec and "podGroupName" not in group:
+        group.invalid("podGroupName", "must specify one of: `podGroupName`")
+    group.optional("podGroupName", names.dns_subdomain)
 
 
-def _settings(e: Errors, at: str, spec: Object, is_pod: bool) -> None:
+def _settings(spec: Part, is_pod: bool) -> None:
     if spec.get("hostNetwork"):
-        _host_network_ports(e, at, spec, is_pod)
-    e.enum(f"{at}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES, need="", sort=False)
-    e.enum(f"{at}.dnsPolicy", spec.get("dnsPolicy"), DNS_POLICIES, need="", sort=False)
-    filled(e, at, spec, {"nodeSelector": rules.labels})
+        _host_network_ports(spec, is_pod)
+    spec.enum("restartPolicy", RESTART_POLICIES, need="", sort=False)
+    spec.enum("dnsPolicy", DNS_POLICIES, need="", sort=False)
+    spec.labels("nodeSelector")
     if spec.get("securityContext") or spec.get("shareProcessNamespace"):
-        security.pod(e, f"{at}.securityContext", spec.get("securityContext") or {}, spec)
-    present(e, at, spec, {"affinity": placement.affinity})
+        security.pod(spec.part("securityContext"), spec)
+    if "affinity" in spec:
+        placement.affinity(spec.part("affinity"))
     if "dnsConfig" in spec or spec.get("dnsPolicy") == "None":
-        _dns(e, f"{at}.dnsConfig", spec.get("dnsConfig"), spec.get("dnsPolicy") or "")
+        _dns(spec)
     if "readinessGates" in spec or "schedulingGates" in spec:
-        _gates(e, at, spec)
-    filled(e, at, spec, {"topologySpreadConstraints": placement.topology_spread})
+        _gates(spec)
+    if spec.get("topologySpreadConstraints"):
+        placement.topology_spread(spec)
 
 
-def spec(e: Errors, at: str, spec: Object, *, pod_name: str = "", is_pod: bool = False, mirror: bool = False) -> None:
+def check(spec: Part, *, pod_name: str = "", is_pod: bool = False, mirror: bool = False) -> None:
     """Every cause of a PodSpec. `pod_name` is the real pod's name, empty in templates."""
     if "terminationGracePeriodSeconds" not in spec:
-        e.required(f"{at}.terminationGracePeriodSeconds")
-    listed = spec.get("volumes")
-    context = context_of(spec, volumes.check(e, f"{at}.volumes", listed, pod_name) if listed else {})
+        spec.required("terminationGracePeriodSeconds")
+    context = context_of(spec.obj, volumes.check(spec, pod_name))
     if spec.get("resourceClaims"):
-        _resource_claims(e, at, spec, mirror)
-    containers.regular(e, f"{at}.containers", spec.get("containers") or [], context)
+        _resource_claims(spec, mirror)
+    containers.regular(spec, context)
     if spec.get("initContainers"):
-        containers.init(e, f"{at}.initContainers", spec["initContainers"], context)
-    if spec.get("ephemeralContainers"):
-        context.names |= {c.get("name") or "" for c in spec.get("initContainers") or ()}
-        containers.ephemeral(e, f"{at}.ephemeralContainers", spec["ephemeralContainers"], context)
+        containers.init(spec, context)
+    if spec.items("ephemeralContainers"):
+        context.names |= {c.get("name") or "" for c in spec.items("initContainers")}
+        containers.ephemeral(spec, context)
     if "resources" in spec:
-        container_resources.pod_level(e, f"{at}.resources", spec, context.claims)
-    _settings(e, at, spec, is_pod)
-    security.host_process(e, at, spec)
-    security.host_users(e, at, spec)
+        container_resources.pod_level(spec, context.claims)
+    _settings(spec, is_pod)
+    listed = [*security.containers(spec)]
+    security.host_process(spec, listed)
+    if spec.get("hostUsers") is False:
+        security.host_users(spec, listed)
     if "hostnameOverride" in spec:
-        _hostname_override(e, at, spec)
-    _names(e, at, spec)
-    filled(e, at, spec, {"tolerations": placement.tolerations})
-    _host_aliases(e, at, spec)
-    _rare(e, at, spec)
-    _file_volumes(e, at, spec)
+        _hostname_override(spec)
+    _names(spec)
+    placement.tolerations(spec)
+    _host_aliases(spec)
+    _rare(spec)
+    _file_volumes(spec, listed)
 
 
-def _seccomp_text(e: Errors, field: str, text: str) -> None:
+def _seccomp_text(annotations: Part, key: str) -> None:
+    text = annotations.text(key)
     if text.startswith("localhost/"):
-        descending(e, field, text.removeprefix("localhost/"))
+        descending(Part(annotations.e, annotations.at, {key: text.removeprefix("localhost/")}), key)
     elif text not in ("runtime/default", "docker/default", "unconfined"):
-        e.invalid(field, text, "must be a valid seccomp profile")
+        annotations.e.invalid(annotations.path(key), text, "must be a valid seccomp profile")
 
 
-def pod_annotations(e: Errors, at: str, values: dict[str, str], spec: Object) -> None:
+def pod_annotations(metadata: Part, spec: Part) -> None:
     """Annotations that mean something to a pod."""
+    e, values, at = metadata.e, metadata.get("annotations") or {}, metadata.path("annotations")
     if MIRROR in values and not spec.get("nodeName"):
         e.invalid(f"{at}[{MIRROR}]", values[MIRROR], "must set spec.nodeName if mirror pod annotation is set")
     cost = values.get(DELETION_COST)
@@ -217,10 +213,10 @@ def pod_annotations(e: Errors, at: str, values: dict[str, str], spec: Object) ->
         e.invalid(f"{at}[{DELETION_COST}]", cost, "must be a 32bit integer")
     for key, value in values.items():
         if key == SECCOMP_POD or key.startswith(SECCOMP_CONTAINER):
-            _seccomp_text(e, f"{at}.{key}", value)
+            _seccomp_text(metadata.part("annotations"), key)
         elif key.startswith(APP_ARMOR):
             name = key.removeprefix(APP_ARMOR)
-            if all(part.get("name") != name for part, _ in security.containers(spec, "")):
+            if all(container.get("name") != name for container in security.containers(spec)):
                 e.invalid(f"{at}[{key}]", name, "container not found")
             if value not in ("", "runtime/default", "unconfined") and not value.startswith("localhost/"):
                 e.invalid(f"{at}[{key}]", value, f'invalid AppArmor profile name: "{value}"')
@@ -235,46 +231,43 @@ def _is_int32(text: str) -> bool:
 _MATCHING = {"Unconfined": ("unconfined",), "RuntimeDefault": ("runtime/default", "docker/default")}
 
 
-def _matches(e: Errors, at: str, text: str, profile: Object, what: str) -> None:
+def _matches(owner: Part, field: str, text: str | None, what: str) -> None:
     """An annotation and a field that both name a profile must agree."""
-    kind = profile.get("type") or ""
+    profile, kind = owner.part(field), owner.part(field).text("type")
+    if text is None or field not in owner:
+        return
     other = kind in _MATCHING and text not in _MATCHING[kind][: 2 if what == "seccomp" else 1]
     if other or (kind == "Localhost" and not text.startswith("localhost/")):
-        e.forbidden(f"{at}.type", f"{what} type in annotation and field must match")
+        profile.forbidden("type", f"{what} type in annotation and field must match")
     elif kind == "Localhost" and text.removeprefix("localhost/") != profile.get("localhostProfile"):
-        e.forbidden(f"{at}.localhostProfile", f"{what} profile in annotation and field must match")
+        profile.forbidden("localhostProfile", f"{what} profile in annotation and field must match")
 
 
-def profiles(e: Errors, at: str, values: dict[str, str], spec: Object) -> None:
+def profiles(values: dict[str, str], spec: Part) -> None:
     """Seccomp and AppArmor profiles named both in annotations and in fields; looked at only when there are such annotations."""
     if not any("seccomp" in key or "apparmor" in key for key in values):
         return
-    context = spec.get("securityContext") or {}
-    if SECCOMP_POD in values and "seccompProfile" in context:
-        _matches(e, f"{at}.securityContext.seccompProfile", values[SECCOMP_POD], context["seccompProfile"], "seccomp")
-    for part, here in security.containers(spec, at):
-        own, key = part.get("securityContext") or {}, f"{SECCOMP_CONTAINER}{part.get('name') or ''}"
-        if key in values and "seccompProfile" in own:
-            _matches(e, f"{here}.securityContext.seccompProfile", values[key], own["seccompProfile"], "seccomp")
-    if (spec.get("os") or {}).get("name") == "windows":
-        return
-    for part, here in security.containers(spec, at):
-        profile = (part.get("securityContext") or {}).get("appArmorProfile") or context.get("appArmorProfile")
-        key = f"{APP_ARMOR}{part.get('name') or ''}"
-        if profile is not None and key in values:
-            _matches(e, f"{here}.securityContext.appArmorProfile", values[key], profile, "apparmor")
+    context = spec.part("securityContext")
+    _matches(context, "seccompProfile", values.get(SECCOMP_POD), "seccomp")
+    for container in security.containers(spec):
+        key = f"{SECCOMP_CONTAINER}{container.text('name')}"
+        _matches(container.part("securityContext"), "seccompProfile", values.get(key), "seccomp")
+    for container in security.containers(spec) if spec.part("os").get("name") != "windows" else ():
+        own = {"appArmorProfile": context.get("appArmorProfile"), **(container.get("securityContext") or {})}
+        text = values.get(f"{APP_ARMOR}{container.text('name')}")
+        _matches(Part(spec.e, container.path("securityContext"), own), "appArmorProfile", text, "apparmor")
 
 
 def template(part: Part) -> None:
-    """A PodTemplateSpec, wherever it is."""
-    e, metadata, inner = part.e, part.part("metadata"), part.part("spec")
+    """A PodTemplateSpec, wherever it is. Stock tells of its metadata without the word."""
+    metadata, spec = Part(part.e, part.at, part.get("metadata")), part.part("spec")
     values = metadata.get("annotations") or {}
-    rules.labels(e, part.path("labels"), metadata.get("labels"))
+    metadata.labels("labels")
     if values:
-        annotations(e, part.path("annotations"), values)
-        pod_annotations(e, part.path("annotations"), values, inner.obj)
-    spec(e, inner.at, inner.obj)
+        annotations(part.e, metadata.path("annotations"), values)
+        pod_annotations(metadata, spec)
+    check(spec)
     if values:
-        profiles(e, inner.at, values, inner.obj)
-    if inner.items("ephemeralContainers"):
-        inner.forbidden("ephemeralContainers", "ephemeral containers not allowed in pod template")
+        profiles(values, spec)
+    if spec.items("ephemeralContainers"):
+        spec.forbidden("ephemeralContainers", "ephemeral containers not allowed in pod template")

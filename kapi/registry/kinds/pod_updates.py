@@ -9,8 +9,9 @@ from kapi.objects import causes, meta, names, quantity
 from kapi.objects.demands import qos_class
 from kapi.registry.kinds import internal, pod_spec, rules, security
 from kapi.registry.kinds.containers import whitespace
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.placement import REQUIRED, tolerations
-from kapi.registry.kinds.rules import Errors, each, same
+from kapi.registry.kinds.rules import same
 
 Object = dict[str, Any]
 
@@ -31,60 +32,61 @@ _HEALTH = ("Healthy", "Unhealthy", "Unknown")
 STATUSES = (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"), ("ephemeralContainerStatuses", ""))
 
 
-def annotations(e: Errors, new: Object, old: Object) -> None:
+def annotations(new: Part, old: Object) -> None:
     """AppArmor and mirror annotations stay as they were made."""
-    mine, theirs = new["metadata"].get("annotations") or {}, old["metadata"].get("annotations") or {}
+    metadata = new.part("metadata")
+    mine, theirs = metadata.get("annotations") or {}, old["metadata"].get("annotations") or {}
     changed = [(key, "may not remove or update") for key in theirs if mine.get(key) != theirs[key]]
     for key, what in changed + [(key, "may not add") for key in mine if key not in theirs]:
         if key.startswith(pod_spec.APP_ARMOR):
-            e.forbidden(f"metadata.annotations[{key}]", f"{what} AppArmor annotations")
+            metadata.forbidden(f"annotations[{key}]", f"{what} AppArmor annotations")
         if key == pod_spec.MIRROR:
-            e.forbidden(f"metadata.annotations[{key}]", f"{what} mirror pod annotation")
+            metadata.forbidden(f"annotations[{key}]", f"{what} mirror pod annotation")
     if mine:
-        pod_spec.pod_annotations(e, "metadata.annotations", mine, new.get("spec") or {})
+        pod_spec.pod_annotations(metadata, new.part("spec"))
 
 
-def _containers(e: Errors, new: Object, old: Object) -> bool:
+def _containers(spec: Part, old: Object) -> bool:
     """Images may change, the lists may not; says whether to go on."""
     for kind in ("containers", "initContainers"):
-        mine, theirs = new.get(kind) or [], old.get(kind) or []
-        if len(mine) != len(theirs):
-            e.forbidden(f"spec.{kind}", "pod updates may not add or remove containers")
+        if len(spec.items(kind)) != len(old.get(kind) or []):
+            spec.forbidden(kind, "pod updates may not add or remove containers")
             return False
-        for at, part in each("spec", new, kind):
-            e.need(f"{at}.image", part.get("image"))
-            whitespace(e, at, part)
+        for container in spec.parts(kind):
+            container.need("image")
+            whitespace(container)
     return True
 
 
-def _deadline(e: Errors, new: int | None, old: int | None) -> bool:
-    at = "spec.activeDeadlineSeconds"
+def _deadline(spec: Part, old: int | None) -> bool:
+    field, new = "activeDeadlineSeconds", spec.get("activeDeadlineSeconds")
     if new is None:
         if old is not None:
-            e.invalid(at, None, "must not update from a positive integer to nil value")
+            spec.invalid(field, "must not update from a positive integer to nil value")
         return True
-    if not e.between(at, new, 0, _LARGEST_INT):
+    if not spec.between(field, 0, _LARGEST_INT):
         return False
     if old is not None and old < new:
-        e.invalid(at, new, "must be less than or equal to previous value")
+        spec.invalid(field, "must be less than or equal to previous value")
         return False
     return True
 
 
-def _only_added_tolerations(e: Errors, new: list[Object], old: list[Object]) -> None:
-    timeless, before = ([{k: v for k, v in t.items() if k != "tolerationSeconds"} for t in listed] for listed in (new, old))
+def _only_added_tolerations(spec: Part, old: Object) -> None:
+    timeless, before = ([{k: v for k, v in t.items() if k != "tolerationSeconds"} for t in obj.get("tolerations") or ()]
+                        for obj in (spec.obj, old))
     if all(part in timeless for part in before):
-        tolerations(e, "spec.tolerations", new)
+        tolerations(spec)
     else:
-        e.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+        spec.forbidden("tolerations", "existing toleration can not be modified except its tolerationSeconds")
 
 
-def _only_removed_gates(e: Errors, new: list[Object], old: list[Object]) -> None:
-    known = {gate.get("name") or "" for gate in old}
-    added = {gate.get("name") or "": i for i, gate in enumerate(new)}
-    for name, i in added.items():
+def _only_removed_gates(spec: Part, old: Object) -> None:
+    known = {gate.get("name") or "" for gate in old.get("schedulingGates") or ()}
+    added = {gate.text("name"): gate for gate in spec.parts("schedulingGates")}
+    for name, gate in added.items():
         if name not in known:
-            e.forbidden(f"spec.schedulingGates[{i}].name", f"only deletion is allowed, but found new scheduling gate '{name}'")
+            gate.forbidden("name", f"only deletion is allowed, but found new scheduling gate '{name}'")
 
 
 def _allowed(new: Object, old: Object) -> Object:
@@ -98,67 +100,70 @@ def _allowed(new: Object, old: Object) -> Object:
     return out
 
 
-def _gated(e: Errors, spec: Object, old: Object) -> Object:
+def _gated(whole: Part, spec: Object, old: Object) -> Object:
     """A pod whose scheduling is held back may be narrowed: more node selectors, more node affinity."""
     selector, before = spec.get("nodeSelector") or {}, old.get("nodeSelector") or {}
     if any(selector.get(k) != v for k, v in before.items()):
-        e.invalid("spec.nodeSelector", selector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)")
+        text = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        whole.e.invalid(whole.path("nodeSelector"), selector, text)
     out = {**spec, "nodeSelector": before or None}
     mine, theirs = spec.get("affinity") or {}, old.get("affinity") or {}
     if mine.get("nodeAffinity") != theirs.get("nodeAffinity"):
-        _narrowed(e, mine.get("nodeAffinity") or {}, theirs.get("nodeAffinity") or {})
+        _narrowed(whole.part("affinity").part("nodeAffinity").part(REQUIRED), theirs.get("nodeAffinity") or {})
         merged = {**mine, "nodeAffinity": theirs.get("nodeAffinity")}
         out["affinity"] = merged if any(merged.values()) or "affinity" in old else None
     return out
 
 
-def _narrowed(e: Errors, new: Object, old: Object) -> None:
+def _narrowed(required: Part, old: Object) -> None:
     before = (old.get(REQUIRED) or {}).get("nodeSelectorTerms") or []
-    now = (new.get(REQUIRED) or {}).get("nodeSelectorTerms") or []
-    at = f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms"
+    now = required.items("nodeSelectorTerms")
     if before and len(before) != len(now):
         listed = [internal.to_internal("NodeSelectorTerm", term) for term in now] or None
-        e.invalid(at, listed, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")
+        text = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        required.e.invalid(required.path("nodeSelectorTerms"), listed, text)
         return
-    for i, (mine, theirs) in enumerate(zip(now, before, strict=False)):
-        kept = all((mine.get(k) or [])[: len(theirs.get(k) or [])] == (theirs.get(k) or []) for k in ("matchExpressions", "matchFields"))
-        empty = not theirs.get("matchExpressions") and not theirs.get("matchFields")
-        if not kept or (empty and (mine.get("matchExpressions") or mine.get("matchFields"))):
-            shown = internal.to_internal("NodeSelectorTerm", mine)
-            e.invalid(f"{at}[{i}]", shown, "only additions are allowed (no mutations or deletions)")
+    for mine, theirs in zip(required.parts("nodeSelectorTerms"), before, strict=False):
+        fields = [(mine.items(k), theirs.get(k) or []) for k in ("matchExpressions", "matchFields")]
+        kept = all(new[: len(was)] == was for new, was in fields)
+        empty = not any(was for _, was in fields)
+        if not kept or (empty and any(new for new, _ in fields)):
+            shown = internal.to_internal("NodeSelectorTerm", mine.obj)
+            mine.e.invalid(mine.at, shown, "only additions are allowed (no mutations or deletions)")
 
 
-def update(e: Errors, new: Object, old: Object) -> None:
+def update(new: Part, old: Object) -> None:
     """PUT and PATCH of the pod itself."""
-    annotations(e, new, old)
-    spec, before = new.get("spec") or {}, old["spec"]
-    if spec == before:
+    annotations(new, old)
+    spec, before = new.part("spec"), old["spec"]
+    if spec.obj == before:
         return
-    if not _containers(e, spec, before) or not _deadline(e, spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")):
+    if not _containers(spec, before) or not _deadline(spec, before.get("activeDeadlineSeconds")):
         return
-    _only_added_tolerations(e, spec.get("tolerations") or [], before.get("tolerations") or [])
-    _only_removed_gates(e, spec.get("schedulingGates") or [], before.get("schedulingGates") or [])
-    rest = _allowed(spec, before)
+    _only_added_tolerations(spec, before)
+    _only_removed_gates(spec, before)
+    rest = _allowed(spec.obj, before)
     if before.get("schedulingGates"):
-        rest = _gated(e, rest, before)
+        rest = _gated(spec, rest, before)
     if not same(rest, before):
         texts = (internal.to_internal("PodSpec", before), internal.to_internal("PodSpec", rest))
-        e.forbidden("spec", f"pod updates may not change fields other than {_MAY}{rules.difference(*texts)}")
+        new.forbidden("spec", f"pod updates may not change fields other than {_MAY}{rules.difference(*texts)}")
 
 
-def ephemeral(e: Errors, new: Object, old: Object) -> None:
+def ephemeral(new: Part, old: Object) -> None:
     """/ephemeralcontainers: more of them, none changed and none taken away."""
-    annotations(e, new, old)
+    annotations(new, old)
+    spec = new.part("spec")
     if pod_spec.MIRROR in (old["metadata"].get("annotations") or {}):
-        e[:] = [causes.forbidden("", "static pods do not support ephemeral containers")]
+        new.e[:] = [causes.forbidden("", "static pods do not support ephemeral containers")]
         return
-    now = {part.get("name"): part for part in new["spec"].get("ephemeralContainers") or ()}
+    now = {part.get("name"): part for part in spec.items("ephemeralContainers")}
     for part in old["spec"].get("ephemeralContainers") or ():
-        name, at = part.get("name"), "spec.ephemeralContainers"
+        name = part.get("name")
         if name not in now:
-            e.forbidden(at, f'existing ephemeral containers "{name}" may not be removed\n')
+            spec.forbidden("ephemeralContainers", f'existing ephemeral containers "{name}" may not be removed\n')
         elif not same(now[name], part):
-            e.forbidden(at, f'existing ephemeral containers "{name}" may not be changed\n')
+            spec.forbidden("ephemeralContainers", f'existing ephemeral containers "{name}" may not be changed\n')
 
 
 def _resize_refusal(old: Object) -> str:
@@ -169,32 +174,32 @@ def _resize_refusal(old: Object) -> str:
     return ""
 
 
-def _same_containers(e: Errors, new: Object, old: Object) -> bool:
-    before = len(e)
+def _same_containers(spec: Part, old: Object) -> bool:
+    before = len(spec.e)
     for kind in ("containers", "initContainers"):
-        mine, theirs = new.get(kind) or [], old.get(kind) or []
-        if len(mine) != len(theirs):
-            e.forbidden(f"spec.{kind}", f"{kind} may not be added or removed on resize")
+        theirs = old.get(kind) or []
+        if len(spec.items(kind)) != len(theirs):
+            spec.forbidden(kind, f"{kind} may not be added or removed on resize")
             continue
-        for i, (part, was) in enumerate(zip(mine, theirs, strict=True)):
+        for part, was in zip(spec.parts(kind), theirs, strict=True):
             if part.get("name") != was.get("name"):
-                e.forbidden(f"spec.{kind}[{i}].name", f"{kind} may not be renamed or reordered on resize")
-    return len(e) == before
+                part.forbidden("name", f"{kind} may not be renamed or reordered on resize")
+    return len(spec.e) == before
 
 
-def _resized(e: Errors, at: str, part: Object, old: Object) -> None:
-    now, before = part.get("resources") or {}, old.get("resources") or {}
+def _resized(container: Part, old: Object) -> None:
+    resources, before = container.part("resources"), old.get("resources") or {}
     for kind in ("requests", "limits"):
-        if not set(before.get(kind) or ()) <= set(now.get(kind) or ()):
-            e.forbidden(f"{at}.{kind}", f"resource {kind} cannot be removed")
-    policy = next((p.get("restartPolicy") for p in part.get("resizePolicy") or () if p.get("resourceName") == "memory"), None)
-    limit, was = (now.get("limits") or {}).get("memory"), (before.get("limits") or {}).get("memory")
+        if not set(before.get(kind) or ()) <= set(resources.get(kind) or ()):
+            resources.forbidden(kind, f"resource {kind} cannot be removed")
+    policy = next((p.get("restartPolicy") for p in container.items("resizePolicy") if p.get("resourceName") == "memory"), None)
+    limit, was = resources.part("limits").get("memory"), (before.get("limits") or {}).get("memory")
     if policy not in (None, "", "NotRequired") or limit is None:
         return
     if was is None:
-        e.forbidden(f"{at}.limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer")
+        resources.forbidden("limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer")
     elif quantity.compare(limit, was) < 0:
-        e.forbidden(f"{at}.limits[memory]", "memory limits cannot be decreased unless resizePolicy is RestartContainer")
+        resources.forbidden("limits[memory]", "memory limits cannot be decreased unless resizePolicy is RestartContainer")
 
 
 def _without_cpu_memory(part: Object, old: Object) -> Object:
@@ -207,29 +212,29 @@ def _without_cpu_memory(part: Object, old: Object) -> Object:
     return {**part, "resources": listed}
 
 
-def resize(e: Errors, new: Object, old: Object) -> None:
+def resize(new: Part, old: Object) -> None:
     """/resize: cpu and memory of containers and sidecars, within what QoS class and policies allow."""
     refusal = _resize_refusal(old)
     if refusal:
-        e[:] = [causes.forbidden("", refusal)]
+        new.e[:] = [causes.forbidden("", refusal)]
         return
-    spec, before = new["spec"], old["spec"]
-    if ((old.get("status") or {}).get("qosClass") or qos_class(before)) != qos_class(spec):
-        e.invalid("spec", (new.get("status") or {}).get("qosClass") or "", "Pod QOS Class may not change as a result of resizing")
-    running = [s for s in (old.get("status") or {}).get("containerStatuses") or () if "running" in (s.get("state") or {})]
+    spec, before, status = new.part("spec"), old["spec"], old.get("status") or {}
+    if (status.get("qosClass") or qos_class(before)) != qos_class(spec.obj):
+        new.e.invalid("spec", new.part("status").text("qosClass"), "Pod QOS Class may not change as a result of resizing")
+    running = [s for s in status.get("containerStatuses") or () if "running" in (s.get("state") or {})]
     if running and "resources" not in running[0]:
-        e.forbidden("spec", "Pod running on node without support for resize")
-    if not _same_containers(e, spec, before):
+        new.forbidden("spec", "Pod running on node without support for resize")
+    if not _same_containers(spec, before):
         return
     for kind in ("initContainers", "containers"):
-        for i, (part, was) in enumerate(zip(spec.get(kind) or (), before.get(kind) or (), strict=True)):
+        for part, was in zip(spec.parts(kind), before.get(kind) or (), strict=True):
             if kind == "containers" or part.get("restartPolicy") == "Always":
-                _resized(e, f"spec.{kind}[{i}].resources", part, was)
-                if not same(_without_cpu_memory(part, was), {**was, "resources": was.get("resources") or {}}):
-                    at, what = ("spec", "") if kind == "containers" else (f"spec.{kind}[{i}]", " for init or sidecar containers")
-                    e.forbidden(at, f"only cpu and memory resources{what} are mutable")
-            elif not same(part, was):
-                e.forbidden("spec", "resources for non-sidecar init containers are immutable")
+                _resized(part, was)
+                if not same(_without_cpu_memory(part.obj, was), {**was, "resources": was.get("resources") or {}}):
+                    at, what = ("spec", "") if kind == "containers" else (part.at, " for init or sidecar containers")
+                    new.e.forbidden(at, f"only cpu and memory resources{what} are mutable")
+            elif not same(part.obj, was):
+                new.forbidden("spec", "resources for non-sidecar init containers are immutable")
 
 
 def put_back(new: Object, old: Object, subresource: str) -> None:
@@ -266,107 +271,105 @@ def _restarts(part: Object, spec: Object, code: int) -> bool:
     return policy == "Always" or (policy == "OnFailure" and code != 0)
 
 
-def _transitions(e: Errors, new: Object, old: Object, spec: Object) -> None:
+def _transitions(status: Part, old: Object, spec: Object) -> None:
     """What has ended for good does not run again."""
     all_at_once = any(rule.get("action") == "RestartAllContainers" for kind in ("containers", "initContainers")
                       for part in spec.get(kind) or () for rule in part.get("restartPolicyRules") or ())
     for kind, parts in STATUSES:
-        now = {s.get("name"): s for s in new.get(kind) or ()}
+        now = {s.get("name"): s for s in status.items(kind)}
         known = {part.get("name"): part for part in spec.get(parts) or ()} if parts else {}
-        for i, status in enumerate(old.get(kind) or ()):
-            ended = (status.get("state") or {}).get("terminated")
-            after = now.get(status.get("name"))
+        for i, was in enumerate(old.get(kind) or ()):
+            ended = (was.get("state") or {}).get("terminated")
+            after = now.get(was.get("name"))
             if ended is None or after is None or "terminated" in (after.get("state") or {}) or (parts and all_at_once):
                 continue
-            part = known.get(status.get("name"))
+            part = known.get(was.get("name"))
             if part is None or not _restarts(part, spec, ended.get("exitCode") or 0):
-                e.forbidden(f"status.{kind}[{i}].state", "may not be transitioned to non-terminated state")
+                status.forbidden(f"{kind}[{i}].state", "may not be transitioned to non-terminated state")
 
 
-def _addresses(e: Errors, status: Object, old: Object) -> None:
+def _addresses(status: Part, old: Object) -> None:
     for kind in ("podIPs", "hostIPs"):
-        listed = status.get(kind) or []
+        listed = status.items(kind)
         known = [entry.get("ip") for entry in old.get(kind) or ()]
         if kind == "hostIPs" and listed and listed[0].get("ip") != status.get("hostIP"):
-            e.invalid("status.hostIPs[0].ip", listed[0].get("ip") or "", "must be equal to `hostIP`")
-        for at, entry in each("status", status, kind):
-            rules.legacy_ip(e, at, entry.get("ip") or "", known)
+            status.e.invalid("status.hostIPs[0].ip", listed[0].get("ip") or "", "must be equal to `hostIP`")
+        for entry in status.parts(kind):
+            rules.legacy_ip(entry.e, entry.at, entry.text("ip"), known)
         if len(listed) > 1:
             versions = {":" in (entry.get("ip") or "") for entry in listed}
             if len(versions) != 2 or len(listed) > 2:
                 shown = [internal.to_internal("PodIP", entry) for entry in listed]
-                e.invalid(f"status.{kind}", shown, "may specify no more than one IP for each IP family")
+                status.e.invalid(status.path(kind), shown, "may specify no more than one IP for each IP family")
 
 
-def _conditions(e: Errors, status: Object) -> None:
-    for at, condition in each("status", status, "conditions"):
-        e.at_least(f"{at}.observedGeneration", condition.get("observedGeneration") or 0, 0, _COUNTED)
+def _conditions(status: Part) -> None:
+    for condition in status.parts("conditions"):
+        condition.at_least("observedGeneration", 0, _COUNTED)
         if condition.get("type") not in _SYSTEM_CONDITIONS:
-            e.qualified(f"{at}.Type", condition.get("type") or "")
+            condition.e.qualified(condition.path("Type"), condition.text("type"))
 
 
-def _claim_statuses(e: Errors, status: Object, spec: Object) -> None:
+def _claim_statuses(status: Part, spec: Object) -> None:
     known = {claim.get("name") for claim in spec.get("resourceClaims") or ()}
     seen: set[str] = set()
-    for at, entry in each("status", status, "resourceClaimStatuses"):
-        name = entry.get("name") or ""
-        if name not in known:
-            e.invalid(f"{at}.name", name, "must match the name of an entry in `spec.resourceClaims`")
-        e.unique(f"{at}.name", name, seen)
+    for entry in status.parts("resourceClaimStatuses"):
+        if entry.text("name") not in known:
+            entry.e.invalid(entry.path("name"), entry.text("name"), "must match the name of an entry in `spec.resourceClaims`")
+        entry.unique("name", seen)
         if "resourceClaimName" in entry:
-            e.text(f"{at}.name", entry["resourceClaimName"], names.dns_subdomain)
+            entry.e.text(entry.path("name"), entry.text("resourceClaimName"), names.dns_subdomain)
 
 
-def _user(e: Errors, at: str, status: Object, windows: bool) -> None:
+def _user(status: Part, windows: bool) -> None:
     """Whom a container runs as. Stock leaves `user` out of the path."""
-    linux, at = (status.get("user") or {}).get("linux"), f"{at}.linux"
-    if linux is not None and windows:
-        e.forbidden(at, "cannot be set for a windows pod")
-    elif linux is not None:
-        security.ids(e, at, linux, "uid", "gid")
-        for here, group in each(at, linux, "supplementalGroups"):
-            e.between(here, group, 0, _LARGEST_INT)
+    user = Part(status.e, status.at, status.get("user"))
+    if "linux" in user and windows:
+        user.forbidden("linux", "cannot be set for a windows pod")
+    elif "linux" in user:
+        security.ids(user.part("linux"), "uid", "gid")
+        security.groups(user.part("linux"))
 
 
-def _allocated(e: Errors, at: str, status: Object, container: Object | None) -> None:
+def _allocated(status: Part, container: Object | None) -> None:
     """The health of what a container was given: of resources it asked for."""
     wanted = (container or {}).get("resources") or {}
     claims = [f"claim:{claim.get('name') or ''}/{claim.get('request') or ''}".rstrip("/") for claim in wanted.get("claims") or ()]
-    for here, given in each(at, status, "allocatedResourcesStatus"):
-        name = given.get("name") or ""
+    for given in status.parts("allocatedResourcesStatus"):
+        name = given.text("name")
         if container is not None and name.startswith("claim:") and name not in claims:
-            e.invalid(f"{here}.name", name, _NO_CLAIM)
+            given.invalid("name", _NO_CLAIM)
         elif container is not None and not name.startswith("claim:") and name not in (wanted.get("requests") or ()):
-            e.invalid(f"{here}.name", name, "must match one of the container's resource requests")
+            given.e.invalid(given.path("name"), name, "must match one of the container's resource requests")
         seen: set[str] = set()
-        for place, entry in each(here, given, "resources"):
-            e.enum(f"{place}.health", entry.get("health"), _HEALTH)
-            e.unique(f"{place}.resourceID", entry.get("resourceID") or "", seen)
+        for entry in given.parts("resources"):
+            entry.enum("health", _HEALTH)
+            entry.unique("resourceID", seen)
 
 
-def status(e: Errors, new: Object, old: Object) -> None:
+def status(new: Part, old: Object) -> None:
     """/status: what a node or controller may say of the pod."""
-    annotations(e, new, old)
-    now, before, spec = new.get("status") or {}, old.get("status") or {}, new["spec"]
-    _conditions(e, now)
+    annotations(new, old)
+    now, before, spec = new.part("status"), old.get("status") or {}, new.obj["spec"]
+    _conditions(now)
     nominated = now.get("nominatedNodeName")
     if nominated and nominated != before.get("nominatedNodeName"):
-        e.text("status.nominatedNodeName", nominated, names.dns_subdomain)
+        now.checked("nominatedNodeName", names.dns_subdomain)
         if old["spec"].get("nodeName"):
-            e.forbidden("status.nominatedNodeName", "may not be set on pods that are already bound to a node")
-    e.at_least("status.observedGeneration", now.get("observedGeneration") or 0, 0, _COUNTED)
-    e.immutable("status.qosClass", now.get("qosClass") or "", before.get("qosClass"))
-    _transitions(e, now, before, old["spec"])
-    _claim_statuses(e, now, spec)
-    _addresses(e, now, before)
+            now.forbidden("nominatedNodeName", "may not be set on pods that are already bound to a node")
+    now.at_least("observedGeneration", 0, _COUNTED)
+    new.e.immutable("status.qosClass", now.text("qosClass"), before.get("qosClass"))
+    _transitions(now, before, old["spec"])
+    _claim_statuses(now, spec)
+    _addresses(now, before)
     windows = (spec.get("os") or {}).get("name") == "windows"
     for kind, _ in STATUSES:
-        for at, part in each("status", now, kind):
-            _user(e, at, part, windows)
+        for part in now.parts(kind):
+            _user(part, windows)
     for kind, parts in STATUSES:
         known = {part.get("name"): part for part in spec.get(parts) or ()}
-        for at, part in each("status", now, kind):
+        for part in now.parts(kind):
             if parts:
-                _allocated(e, at, part, known.get(part.get("name")))
+                _allocated(part, known.get(part.get("name")))
             elif "allocatedResourcesStatus" in part:
-                e.forbidden(f"{at}.allocatedResourcesStatus", "must not be specified in container status")
+                part.forbidden("allocatedResourcesStatus", "must not be specified in container status")

@@ -1,10 +1,10 @@
 """Warnings stock sends with pods and pod templates: deprecated labels, volumes and annotations, and settings that do nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kapi.objects import names, quantity
-from kapi.registry.kinds import pod_spec, security
+from kapi.registry.kinds import pod_spec
 from kapi.registry.kinds.placement import PREFERRED, REQUIRED
 from kapi.registry.kinds.rules import each
 
@@ -36,6 +36,11 @@ _VOLUMES = {
 }
 _OS = {"storageos": "storageOS"}
 _SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
+
+
+def _containers(at: str, spec: Object) -> Iterator[tuple[str, Object]]:
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        yield from each(at, spec, kind)
 
 
 def _terms(out: list[str], at: str, term: Object) -> None:
@@ -195,7 +200,7 @@ def _container(out: list[str], prefix: str, at: str, part: Object, annotations: 
 
 def _ports(out: list[str], at: str, spec: Object) -> None:
     known: dict[tuple[int, str], list[tuple[str, Object]]] = {}
-    for part, here in security.containers(spec, at):
+    for here, part in _containers(at, spec):
         for place, port in each(here, part, "ports"):
             ip, host = port.get("hostIP") or "", port.get("hostPort") or 0
             others = known.setdefault((port.get("containerPort") or 0, port.get("protocol") or ""), [])
@@ -233,10 +238,10 @@ def template(prefix: str, part: Object) -> list[str]:
     _fractional(out, f"{at}.overhead", spec.get("overhead"))
     if pod_spec.SECCOMP_POD in annotations and "seccompProfile" not in context:
         out.append(f"{prefix}metadata.annotations[{pod_spec.SECCOMP_POD}]: {_SECCOMP}")
-    for one, here in security.containers(spec, at):
+    for here, one in _containers(at, spec):
         if annotations or "resources" in one or "env" in one:
             _container(out, prefix, here, one, annotations, "appArmorProfile" in context)
-    if any("ports" in one for one, _ in security.containers(spec, at)):
+    if any("ports" in one for _, one in _containers(at, spec)):
         _ports(out, at, spec)
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         out.append(f"{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1")

@@ -8,7 +8,7 @@ from kapi.objects.demands import qos_class
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.kinds.part import Part, RuledStrategy
-from kapi.registry.kinds.rules import Errors, each
+from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.tables import COLUMNS
 
 Object = dict[str, Any]
@@ -35,20 +35,20 @@ def sync_addresses(status: Object) -> None:
         status["podIP"] = listed[0]["ip"]
 
 
-def check(e: Errors, pod: Object) -> None:
+def check(pod: Part) -> None:
     """A whole pod, as it must be after every change."""
-    meta, spec = pod["metadata"], pod.get("spec") or {}
-    annotations = meta.get("annotations") or {}
-    if annotations:
-        pod_spec.pod_annotations(e, "metadata.annotations", annotations, spec)
-    pod_spec.spec(e, "spec", spec, pod_name=meta.get("name") or "", is_pod=True, mirror=pod_spec.MIRROR in annotations)
-    for at, volume in each("spec", spec, "volumes") if not spec.get("serviceAccountName") else ():
-        for here, source in each(f"{at}.projected", volume.get("projected") or {}, "sources"):
+    metadata, spec = pod.part("metadata"), pod.part("spec")
+    if metadata.get("annotations"):
+        pod_spec.pod_annotations(metadata, spec)
+    mirror = pod_spec.MIRROR in (metadata.get("annotations") or {})
+    pod_spec.check(spec, pod_name=metadata.text("name"), is_pod=True, mirror=mirror)
+    for volume in spec.parts("volumes") if not spec.text("serviceAccountName") else ():
+        for source in volume.part("projected").parts("sources"):
             if "serviceAccountToken" in source:
-                e.forbidden(f"{here}.serviceAccountToken", "must not be specified when serviceAccountName is not set")
+                source.forbidden("serviceAccountToken", "must not be specified when serviceAccountName is not set")
     for kind in ("containers", "initContainers"):
-        for at, part in each("spec", spec, kind):
-            containers.whitespace(e, at, part)
+        for container in spec.parts(kind):
+            containers.whitespace(container)
 
 
 def _known(new: Object, old: Object | None) -> bool:
@@ -117,9 +117,9 @@ class PodStrategy(RuledStrategy):
 
     def check(self, new: Part, old: Object | None) -> None:
         if not _known(new.obj, old):
-            check(new.e, new.obj)
+            check(new)
         if old is not None:
-            pod_updates.update(new.e, new.obj, old)
+            pod_updates.update(new, old)
             return
         spec, annotations = new.part("spec"), new.obj["metadata"].get("annotations")
         if spec.items("ephemeralContainers"):
@@ -127,21 +127,19 @@ class PodStrategy(RuledStrategy):
         if spec.text("nodeName") and spec.items("schedulingGates"):
             spec.forbidden("nodeName", "cannot be set until all schedulingGates have been cleared")
         if annotations:
-            pod_spec.profiles(new.e, spec.at, annotations, spec.obj)
+            pod_spec.profiles(annotations, spec)
 
     def check_status(self, new: Part, old: Object) -> None:
-        pod_updates.status(new.e, new.obj, old)
+        pod_updates.status(new, old)
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource == "status":
             return self.validate_status(new, old)
-        e = Errors()
-        check(e, new)
-        if subresource == "resize":
-            pod_updates.resize(e, new, old)
-        else:
-            pod_updates.ephemeral(e, new, old)
-        return e
+        pod = Part(Errors(), "", new)
+        check(pod)
+        change = pod_updates.resize if subresource == "resize" else pod_updates.ephemeral
+        change(pod, old)
+        return pod.e
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         """Only of new pods: changes are too many and rarely by people."""

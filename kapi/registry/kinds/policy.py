@@ -138,7 +138,7 @@ class RuntimeClassStrategy(PlainStrategy):
             container_resources.amount(new.e, at, name, value)
         scheduling, seen = new.part("scheduling"), list[Object]()
         scheduling.labels("nodeSelector")
-        placement.tolerations(new.e, "scheduling.tolerations", scheduling.items("tolerations"))
+        placement.tolerations(scheduling)
         for at, toleration in scheduling.values("tolerations"):
             if toleration in seen:
                 new.e.duplicate(at, internal.to_internal("Toleration", toleration))

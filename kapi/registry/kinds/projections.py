@@ -1,13 +1,12 @@
 """Volumes made of files from several sources: downward API and projected volumes."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from kapi.objects import names
-from kapi.registry.kinds import field_refs, internal, rules
+from kapi.registry.kinds import field_refs, internal
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import file_mode, key_to_path, unreserved
-from kapi.registry.kinds.rules import Errors, each
-
-Object = dict[str, Any]
+from kapi.registry.kinds.rules import Errors
 
 KEY_TYPES = ("RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")
 _TAKEN = "conflicting duplicate paths"
@@ -15,67 +14,73 @@ _SECONDS = (3600, 91 * 86400, 86400)
 """Life of a pod certificate: shortest, longest, longest of a kubernetes.io signer."""
 
 
-def _downward_file(e: Errors, field: str, item: Object) -> None:
-    e.need(f"{field}.path", item.get("path"))
-    unreserved(e, f"{field}.path", item.get("path") or "")
+def _downward_file(item: Part) -> None:
+    item.need("path")
+    unreserved(item, "path")
     if "fieldRef" in item:
-        field_refs.field_ref(e, f"{field}.fieldRef", item["fieldRef"], field_refs.FILE_FIELDS)
+        field_refs.field_ref(item.part("fieldRef"), field_refs.FILE_FIELDS)
         if "resourceFieldRef" in item:
-            e.invalid(field, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously")
+            item.e.invalid(item.at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously")
     elif "resourceFieldRef" in item:
-        field_refs.resource_ref(e, f"{field}.resourceFieldRef", item["resourceFieldRef"], of_file=True)
+        field_refs.resource_ref(item.part("resourceFieldRef"), of_file=True)
     else:
-        e.required(field, "one of fieldRef and resourceFieldRef is required")
-    file_mode(e, f"{field}.mode", item.get("mode"))
+        item.e.required(item.at, "one of fieldRef and resourceFieldRef is required")
+    file_mode(item, "mode")
 
 
-def downward_volume(e: Errors, field: str, source: Object) -> None:
-    file_mode(e, f"{field}.defaultMode", source.get("defaultMode"))
-    for item in source.get("items") or ():
-        _downward_file(e, field, item)
+def _downward_files(source: Part) -> Iterator[Part]:
+    """Each file, at the path of the whole source: stock leaves its place in the list out."""
+    for item in source.items("items"):
+        yield Part(source.e, source.at, item)
 
 
-def projected_volume(e: Errors, field: str, volume: Object) -> None:
-    file_mode(e, f"{field}.defaultMode", volume.get("defaultMode"))
+def downward_volume(source: Part) -> None:
+    file_mode(source, "defaultMode")
+    for item in _downward_files(source):
+        _downward_file(item)
+
+
+def projected_volume(volume: Part) -> None:
+    file_mode(volume, "defaultMode")
     taken: set[str] = set()
-    for at, source in each(field, volume, "sources"):
+    for source in volume.parts("sources"):
         for kind in ("secret", "configMap"):
             if kind in source:
-                _keyed(e, field, f"{at}.{kind}", source[kind], taken)
-        for item in (source.get("downwardAPI") or {}).get("items") or ():
-            _downward_file(e, f"{at}.downwardAPI", item)
-            _take(e, field, item.get("path") or "", item.get("path") or "", taken)
+                _keyed(volume, source.part(kind), taken)
+        if "downwardAPI" in source:
+            for item in _downward_files(source.part("downwardAPI")):
+                _downward_file(item)
+                _take(volume, item.text("path"), item.text("path"), taken)
         if "serviceAccountToken" in source:
-            _token(e, field, f"{at}.serviceAccountToken", source["serviceAccountToken"])
+            _token(volume, source.part("serviceAccountToken"))
         if "clusterTrustBundle" in source:
-            _trust_bundle(e, field, f"{at}.clusterTrustBundle", source["clusterTrustBundle"], taken)
+            _trust_bundle(volume, source.part("clusterTrustBundle"), taken)
         if "podCertificate" in source:
-            _certificate(e, field, f"{at}.podCertificate", source["podCertificate"], taken)
-        if len(source) > 1:
-            e.forbidden(at, "may not specify more than 1 volume type per source")
+            _certificate(volume, source.part("podCertificate"), taken)
+        if len(source.obj) > 1:
+            source.e.forbidden(source.at, "may not specify more than 1 volume type per source")
 
 
-def _take(e: Errors, field: str, path: str, shown: str, taken: set[str]) -> None:
+def _take(volume: Part, path: str, shown: str, taken: set[str]) -> None:
     if path and path in taken:
-        e.invalid(field, shown, _TAKEN)
+        volume.e.invalid(volume.at, shown, _TAKEN)
     taken.add(path)
 
 
-def _keyed(e: Errors, volume: str, field: str, source: Object, taken: set[str]) -> None:
-    name = source.get("name") or ""
-    e.need(f"{field}.name", name)
-    for at, item in each(field, source, "items"):
-        key_to_path(e, at, item)
-        _take(e, volume, item.get("path") or "", name, taken)
+def _keyed(volume: Part, source: Part, taken: set[str]) -> None:
+    source.need("name")
+    for item in source.parts("items"):
+        key_to_path(item)
+        _take(volume, item.text("path"), source.text("name"), taken)
 
 
-def _token(e: Errors, volume: str, field: str, source: Object) -> None:
-    seconds, path = source.get("expirationSeconds") or 0, source.get("path") or ""
-    e.at_least(f"{field}.expirationSeconds", seconds, 600, "may not specify a duration less than 10 minutes")
-    if seconds > 1 << 32:
-        e.invalid(f"{field}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
-    if e.need(f"{volume}.path", path):
-        unreserved(e, f"{volume}.path", path)
+def _token(volume: Part, token: Part) -> None:
+    token.at_least("expirationSeconds", 600, "may not specify a duration less than 10 minutes")
+    if token.number("expirationSeconds") > 1 << 32:
+        token.invalid("expirationSeconds", "may not specify a duration larger than 2^32 seconds")
+    here = Part(token.e, volume.at, token.obj)  # stock tells of the path at the volume
+    if here.need("path"):
+        unreserved(here, "path")
 
 
 def _bundle_name(e: Errors, field: str, name: str) -> None:
@@ -88,26 +93,25 @@ def _bundle_name(e: Errors, field: str, name: str) -> None:
         e.invalid(field, name, f"not a valid clustertrustbundlename: {message}")
 
 
-def _trust_bundle(e: Errors, volume: str, field: str, source: Object, taken: set[str]) -> None:
-    name, signer, selector = source.get("name"), source.get("signerName"), source.get("labelSelector")
-    if name is not None and signer is not None:
-        e.invalid(field, internal.to_internal("TrustBundle", source), "only one of name and signerName may be used")
-    elif name is not None:
-        e.need(f"{field}.name", name, "must be a valid object name")
-        _bundle_name(e, f"{field}.name", name)
-        if selector is not None:
-            shown = internal.to_internal("selector", selector)
-            e.invalid(f"{field}.labelSelector", shown, "labelSelector must be unset if name is specified")
-    elif signer is not None:
-        e.need(f"{field}.signerName", signer, "must be a valid signer name")
-        signer_name(e, f"{field}.signerName", signer)
-        rules.label_selector(e, f"{field}.labelSelector", selector)
+def _trust_bundle(volume: Part, bundle: Part, taken: set[str]) -> None:
+    if "name" in bundle and "signerName" in bundle:
+        shown = internal.to_internal("TrustBundle", bundle.obj)
+        bundle.e.invalid(bundle.at, shown, "only one of name and signerName may be used")
+    elif "name" in bundle:
+        bundle.need("name", "must be a valid object name")
+        _bundle_name(bundle.e, bundle.path("name"), bundle.text("name"))
+        if "labelSelector" in bundle:
+            shown = internal.to_internal("selector", bundle.get("labelSelector"))
+            bundle.e.invalid(bundle.path("labelSelector"), shown, "labelSelector must be unset if name is specified")
+    elif "signerName" in bundle:
+        bundle.need("signerName", "must be a valid signer name")
+        signer_name(bundle.e, bundle.path("signerName"), bundle.text("signerName"))
+        bundle.selector("labelSelector")
     else:
-        e.required(field, "either name or signerName must be specified")
-    path = source.get("path") or ""
-    e.need(f"{field}.path", path)
-    unreserved(e, f"{field}.path", path)
-    _take(e, volume, path, path, taken)
+        bundle.e.required(bundle.at, "either name or signerName must be specified")
+    bundle.need("path")
+    unreserved(bundle, "path")
+    _take(volume, bundle.text("path"), bundle.text("path"), taken)
 
 
 def signer_name(e: Errors, field: str, signer: str) -> None:
@@ -127,21 +131,21 @@ def signer_name(e: Errors, field: str, signer: str) -> None:
     e.longest(field, signer, 571)
 
 
-def _certificate(e: Errors, volume: str, field: str, source: Object, taken: set[str]) -> None:
-    signer, seconds, key_type = source.get("signerName") or "", source.get("maxExpirationSeconds"), source.get("keyType") or ""
-    signer_name(e, f"{field}.signerName", signer)
-    for key in source.get("userAnnotations") or ():
+def _certificate(volume: Part, source: Part, taken: set[str]) -> None:
+    seconds = source.get("maxExpirationSeconds")
+    signer_name(source.e, source.path("signerName"), source.text("signerName"))
+    for key in source.items("userAnnotations"):
         for message in names.qualified_name(key.lower()):
-            e.invalid(f"{field}.userAnnotations", key, message)
-    e.enum(f"{field}.keyType", key_type, KEY_TYPES, sort=False)
+            source.e.invalid(source.path("userAnnotations"), key, message)
+    source.enum("keyType", KEY_TYPES, sort=False)
     if seconds is not None:
-        longest = _SECONDS[2] if signer.partition("/")[0].endswith("kubernetes.io") else _SECONDS[1]
+        longest = _SECONDS[2] if source.text("signerName").partition("/")[0].endswith("kubernetes.io") else _SECONDS[1]
         limit = f">= {_SECONDS[0]}" if seconds < _SECONDS[0] else f"<= {longest}"
         if not _SECONDS[0] <= seconds <= longest:
-            e.invalid(f"{field}.maxExpirationSeconds", seconds, f"if provided, maxExpirationSeconds must be {limit}")
-    wanted = [name for name in ("credentialBundlePath", "keyPath", "certificateChainPath") if source.get(name)]
+            source.invalid("maxExpirationSeconds", f"if provided, maxExpirationSeconds must be {limit}")
+    wanted = [name for name in ("credentialBundlePath", "keyPath", "certificateChainPath") if source.text(name)]
     for name in wanted:
-        unreserved(e, f"{field}.{name}", source[name])
-        _take(e, volume, source[name], source[name], taken)
+        unreserved(source, name)
+        _take(volume, source.text(name), source.text(name), taken)
     if not wanted:
-        e.required(field, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath")
+        source.e.required(source.at, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath")

@@ -200,33 +200,6 @@ def each(at: str, part: Object, name: str) -> Iterator[tuple[str, Any]]:
         yield f"{path}[{i}]", item
 
 
-Rule = Callable[[Errors, str, Any], object]
-"""What is asked of a field: where to tell, its path, its value."""
-
-
-def one_of(*allowed: str, need: str | None = None, sort: bool = True) -> Rule:
-    return lambda e, field, value: e.enum(field, value, allowed, need, sort=sort)
-
-
-def checked(check: Callable[[str], list[str]]) -> Rule:
-    """A check of kapi.objects.names."""
-    return lambda e, field, value: e.text(field, value, check)
-
-
-def present(e: Errors, at: str, part: Object, table: Mapping[str, Rule]) -> None:
-    """The rules of those fields that are there, in the table's order."""
-    for name, rule in table.items():
-        if part.get(name) is not None:
-            rule(e, f"{at}.{name}", part[name])
-
-
-def filled(e: Errors, at: str, part: Object, table: Mapping[str, Rule]) -> None:
-    """The same of those that are not empty."""
-    for name, rule in table.items():
-        if part.get(name):
-            rule(e, f"{at}.{name}", part[name])
-
-
 def labels(e: Errors, field: str, values: Mapping[str, str] | None) -> None:
     """A map of labels: keys and values, both reported at the map's own path."""
     for key, value in (values or {}).items():

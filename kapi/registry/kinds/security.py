@@ -1,15 +1,12 @@
 """Security contexts of pods and containers: ids, seccomp and AppArmor profiles, sysctls, Windows options, user namespaces."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from kapi.objects import names
 from kapi.registry.kinds import internal
+from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import descending
-from kapi.registry.kinds.rules import Errors, Rule, checked, each, one_of, present
-
-Object = dict[str, Any]
 
 PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 LARGEST_ID = 2**31 - 1
@@ -28,57 +25,59 @@ LINUX_ONLY_CONTAINER = ("appArmorProfile", "seLinuxOptions", "seccompProfile", "
                         "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup")
 
 
-def containers(spec: Object, field: str) -> Iterator[tuple[Object, str]]:
-    """Every container with its path: init containers, regular, ephemeral."""
+def containers(spec: Part) -> Iterator[Part]:
+    """Every container: init containers, regular, ephemeral."""
     for kind in ("initContainers", "containers", "ephemeralContainers"):
-        for i, part in enumerate(spec.get(kind) or ()):
-            yield part, f"{field}.{kind}[{i}]"
+        yield from spec.parts(kind)
 
 
-def ids(e: Errors, field: str, part: Object, *fields: str) -> None:
+def ids(part: Part, *fields: str) -> None:
     """Numbers of users and groups."""
-    for name in fields:
-        if part.get(name) is not None:
-            e.between(f"{field}.{name}", part[name], 0, LARGEST_ID)
+    for field in fields:
+        if field in part:
+            part.between(field, 0, LARGEST_ID)
 
 
-def seccomp(e: Errors, field: str, profile: Object) -> None:
-    kind, local = profile.get("type") or "", profile.get("localhostProfile")
-    e.enum(f"{field}.type", kind, PROFILES, need="type is required when seccompProfile is set")
-    if kind == "Localhost":
-        if local is None:
-            e.required(f"{field}.localhostProfile", "must be set when seccomp type is Localhost")
-        else:
-            descending(e, f"{field}.localhostProfile", local)
-    elif local is not None:
-        shown = internal.to_internal("Profile", profile)
-        e.invalid(f"{field}.localhostProfile", shown, "can only be set when seccomp type is Localhost")
+def groups(part: Part) -> None:
+    for at, group in part.values("supplementalGroups"):
+        part.e.between(at, group, 0, LARGEST_ID)
 
 
-def app_armor(e: Errors, field: str, profile: Object) -> None:
-    kind, local = profile.get("type") or "", profile.get("localhostProfile")
-    at = f"{field}.localhostProfile"
-    if not e.enum(f"{field}.type", kind, PROFILES, need="type is required when appArmorProfile is set"):
+def _seccomp(profile: Part) -> None:
+    profile.enum("type", PROFILES, need="type is required when seccompProfile is set")
+    if profile.get("type") != "Localhost":
+        if "localhostProfile" in profile:
+            shown = internal.to_internal("Profile", profile.obj)
+            profile.e.invalid(profile.path("localhostProfile"), shown, "can only be set when seccomp type is Localhost")
+    elif "localhostProfile" not in profile:
+        profile.required("localhostProfile", "must be set when seccomp type is Localhost")
+    else:
+        descending(profile, "localhostProfile")
+
+
+def _app_armor(profile: Part) -> None:
+    local = profile.text("localhostProfile")
+    if not profile.enum("type", PROFILES, need="type is required when appArmorProfile is set"):
         return
-    if kind != "Localhost":
-        if local is not None:
-            e.invalid(at, local, "can only be set when AppArmor type is Localhost")
+    if profile.get("type") != "Localhost":
+        if "localhostProfile" in profile:
+            profile.invalid("localhostProfile", "can only be set when AppArmor type is Localhost")
         return
-    if local is not None and local.strip() != local:
-        e.invalid(at, local, "must not be padded with whitespace")
+    if local.strip() != local:
+        profile.invalid("localhostProfile", "must not be padded with whitespace")
     elif not local:
-        e.required(at, "must be set when AppArmor type is Localhost")
-    e.longest(at, local or "", _LONGEST_PATH)
+        profile.required("localhostProfile", "must be set when AppArmor type is Localhost")
+    profile.longest("localhostProfile", _LONGEST_PATH)
 
 
-def windows(e: Errors, field: str, options: Object) -> None:
+def _windows_options(options: Part) -> None:
     spec = options.get("gmsaCredentialSpec")
-    present(e, field, options, {"gmsaCredentialSpecName": checked(names.dns_subdomain)})
+    options.optional("gmsaCredentialSpecName", names.dns_subdomain)
     if spec == "":
-        e.invalid(f"{field}.gmsaCredentialSpec", spec, "gmsaCredentialSpec cannot be an empty string")
+        options.invalid("gmsaCredentialSpec", "gmsaCredentialSpec cannot be an empty string")
     elif spec and len(spec) > 64 * 1024:
-        e.invalid(f"{field}.gmsaCredentialSpec", spec, "gmsaCredentialSpec size must be under 64 KiB")
-    present(e, field, options, {"runAsUserName": checked(_windows_user)})
+        options.invalid("gmsaCredentialSpec", "gmsaCredentialSpec size must be under 64 KiB")
+    options.optional("runAsUserName", _windows_user)
 
 
 def _windows_user(name: str) -> list[str]:
@@ -106,117 +105,122 @@ def _windows_user(name: str) -> list[str]:
     return out
 
 
-_PROFILES: dict[str, Rule] = {"windowsOptions": windows, "appArmorProfile": app_armor}
-_POD: dict[str, Rule] = {
-    "fsGroupChangePolicy": one_of("Always", "OnRootMismatch"), "seccompProfile": seccomp, **_PROFILES,
-    "supplementalGroupsPolicy": one_of("Merge", "Strict"), "seLinuxChangePolicy": one_of("Recursive"),
-}
+_PROFILES: dict[str, Callable[[Part], None]] = {
+    "seccompProfile": _seccomp, "windowsOptions": _windows_options, "appArmorProfile": _app_armor,
+}  # fmt: skip
 
 
-def container(e: Errors, field: str, context: Object, host_users: bool) -> None:
+def _profiles(context: Part, *fields: str) -> None:
+    for field in fields:
+        if field in context:
+            _PROFILES[field](context.part(field))
+
+
+def container(context: Part, host_users: bool) -> None:
     """A container's security context; `host_users` says the pod uses the host's user namespace."""
-    ids(e, field, context, "runAsUser", "runAsGroup")
-    present(e, field, context, {"procMount": one_of("Default", "Unmasked")})
+    ids(context, "runAsUser", "runAsGroup")
+    context.choice("procMount", ("Default", "Unmasked"))
     if context.get("procMount") == "Unmasked" and host_users:
-        e.invalid(f"{field}.procMount", "Unmasked", "`hostUsers` must be false to use `Unmasked`")
-    present(e, field, context, {"seccompProfile": seccomp})
+        context.invalid("procMount", "`hostUsers` must be false to use `Unmasked`")
+    _profiles(context, "seccompProfile")
     if context.get("allowPrivilegeEscalation") is False:
-        _no_escalation(e, field, context)
-    present(e, field, context, _PROFILES)
+        _no_escalation(context)
+    _profiles(context, "windowsOptions", "appArmorProfile")
 
 
-def _no_escalation(e: Errors, field: str, context: Object) -> None:
+def _no_escalation(context: Part) -> None:
     against = ["`privileged` to true"] if context.get("privileged") else []
-    added = (context.get("capabilities") or {}).get("add") or ()
-    against += ["`capabilities.Add` CAP_SYS_ADMIN" for name in added if name == "CAP_SYS_ADMIN"]
+    against += ["`capabilities.Add` CAP_SYS_ADMIN" for name in context.part("capabilities").items("add") if name == "CAP_SYS_ADMIN"]
     for other in against:
-        shown = internal.to_internal("SecurityContext", context)
-        e.invalid(field, shown, f"cannot set `allowPrivilegeEscalation` to false and {other}")
+        shown = internal.to_internal("SecurityContext", context.obj)
+        context.e.invalid(context.at, shown, f"cannot set `allowPrivilegeEscalation` to false and {other}")
 
 
-def pod(e: Errors, field: str, context: Object, spec: Object) -> None:
+def pod(context: Part, spec: Part) -> None:
     """spec.securityContext, with the fields stock keeps there although the wire form has them in the spec."""
-    ids(e, field, context, "fsGroup", "runAsUser", "runAsGroup")
-    for at, group in each(field, context, "supplementalGroups"):
-        e.between(at, group, 0, LARGEST_ID)
+    ids(context, "fsGroup", "runAsUser", "runAsGroup")
+    groups(context)
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
-        e.invalid(f"{field}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled")
-    _sysctls(e, field, context, spec)
-    present(e, field, context, _POD)
+        text = "ShareProcessNamespace and HostPID cannot both be enabled"
+        context.e.invalid(context.path("shareProcessNamespace"), True, text)
+    _sysctls(context, spec)
+    context.choice("fsGroupChangePolicy", ("Always", "OnRootMismatch"))
+    _profiles(context, "seccompProfile", "windowsOptions", "appArmorProfile")
+    context.choice("supplementalGroupsPolicy", ("Merge", "Strict"))
+    context.choice("seLinuxChangePolicy", ("Recursive",))
 
 
-def _sysctls(e: Errors, field: str, context: Object, spec: Object) -> None:
+def _sysctls(context: Part, spec: Part) -> None:
     seen: set[str] = set()
-    for here, sysctl in each(field, context, "sysctls"):
-        at, name = f"{here}.name", sysctl.get("name") or ""
-        if not name:
-            e.required(at)
-        elif len(name) > 253 or not re.match(_SYSCTL, name):
-            e.invalid(at, name, f"must have at most 253 characters and match regex {_SYSCTL}")
-        else:
-            e.unique(at, name, seen)
+    for sysctl in context.parts("sysctls"):
+        name = sysctl.text("name")
+        if sysctl.need("name"):
+            if len(name) > 253 or not re.match(_SYSCTL, name):
+                sysctl.invalid("name", f"must have at most 253 characters and match regex {_SYSCTL}")
+            else:
+                sysctl.unique("name", seen)
         dotted = name.replace("/", ".")
         if spec.get("hostNetwork") and dotted.startswith("net."):
-            e.invalid(at, name, "may not be specified when 'hostNetwork' is true")
+            sysctl.invalid("name", "may not be specified when 'hostNetwork' is true")
         elif spec.get("hostIPC") and (dotted == "kernel.sem" or dotted.startswith(_IPC_SYSCTLS)):
-            e.invalid(at, name, "may not be specified when 'hostIPC' is true")
+            sysctl.invalid("name", "may not be specified when 'hostIPC' is true")
 
 
-def host_process(e: Errors, field: str, spec: Object) -> None:
+def host_process(spec: Part, listed: Sequence[Part]) -> None:
     """Windows host-process pods: all containers or none, and only with the host's network."""
     of_pod = ((spec.get("securityContext") or {}).get("windowsOptions") or {}).get("hostProcess")
-    count = hosted = 0
-    for part, at in containers(spec, field):
+    hosted = 0
+    for part in listed:
         own = ((part.get("securityContext") or {}).get("windowsOptions") or {}).get("hostProcess")
-        count += 1
         hosted += bool(of_pod if own is None else own)
         if of_pod is not None and own is not None and own != of_pod:
-            e.invalid(f"{at}.securityContext.windowsOptions.hostProcess", own,
-                      f"pod hostProcess value must be identical if both are specified, was {str(of_pod).lower()}")
-    if hosted and hosted != count:
-        e.invalid(field, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers")
+            at = part.path("securityContext.windowsOptions.hostProcess")
+            text = f"pod hostProcess value must be identical if both are specified, was {str(of_pod).lower()}"
+            part.e.invalid(at, own, text)
+    if hosted and hosted != len(listed):
+        text = "If pod contains any hostProcess containers then all containers must be HostProcess containers"
+        spec.e.invalid(spec.at, "", text)
     if hosted and not spec.get("hostNetwork"):
-        e.invalid(f"{field}.hostNetwork", False, "hostNetwork must be true if pod contains any hostProcess containers")
+        text = "hostNetwork must be true if pod contains any hostProcess containers"
+        spec.e.invalid(spec.path("hostNetwork"), False, text)
 
 
-def host_users(e: Errors, field: str, spec: Object) -> None:
+def host_users(spec: Part, listed: Sequence[Part]) -> None:
     """What a pod with a user namespace of its own may not have."""
-    if spec.get("hostUsers") is not False:
-        return
     for wire, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
         if spec.get(wire):
-            e.forbidden(f"{field}.{shown}", "when `hostUsers` is false")
-    for part, at in containers(spec, field):
-        if part.get("volumeDevices"):
-            e.forbidden(f"{at}.volumeDevices", "when `hostUsers` is false")
+            spec.forbidden(shown, "when `hostUsers` is false")
+    for part in listed:
+        if part.items("volumeDevices"):
+            part.forbidden("volumeDevices", "when `hostUsers` is false")
 
 
-def operating_system(e: Errors, field: str, spec: Object) -> None:
-    name = (spec.get("os") or {}).get("name") or ""
-    if not e.need(f"{field}.os.name", name):
-        return
-    if e.enum(f"{field}.os", name, tuple(_OF)):
-        _OF[name](e, field, spec)
+def operating_system(spec: Part) -> None:
+    os = spec.part("os")
+    if os.need("name") and spec.e.enum(os.at, os.text("name"), tuple(_OF)):
+        _OF[os.text("name")](spec)
 
 
-def _linux(e: Errors, field: str, spec: Object) -> None:
-    for part, at in [(spec, field), *containers(spec, field)]:
-        if "windowsOptions" in (part.get("securityContext") or {}):
-            e.forbidden(f"{at}.securityContext.windowsOptions", "windows options cannot be set for a linux pod")
+def _linux(spec: Part) -> None:
+    for part in (spec, *containers(spec)):
+        context = part.part("securityContext")
+        if "windowsOptions" in context:
+            context.forbidden("windowsOptions", "windows options cannot be set for a linux pod")
 
 
-def _windows(e: Errors, field: str, spec: Object) -> None:
-    context = spec.get("securityContext") or {}
+def _windows(spec: Part) -> None:
+    context = spec.part("securityContext")
     for name in LINUX_ONLY_POD:
         own = name.removeprefix("^")
         if name in context:
-            e.forbidden(f"{field}.securityContext.{name}", _WINDOWS)
+            context.forbidden(name, _WINDOWS)
         elif own != name and (spec.get(own) or (spec.get(own) is False and own in ("hostUsers", "shareProcessNamespace"))):
-            e.forbidden(f"{field}.{own}", _WINDOWS)
-    for part, at in containers(spec, field):
+            spec.forbidden(own, _WINDOWS)
+    for part in containers(spec):
+        context = part.part("securityContext")
         for name in LINUX_ONLY_CONTAINER:
-            if name in (part.get("securityContext") or {}):
-                e.forbidden(f"{at}.securityContext.{name}", _WINDOWS)
+            if name in context:
+                context.forbidden(name, _WINDOWS)
 
 
-_OF: dict[str, Rule] = {"linux": _linux, "windows": _windows}
+_OF: dict[str, Callable[[Part], None]] = {"linux": _linux, "windows": _windows}

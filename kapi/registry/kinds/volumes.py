@@ -5,13 +5,14 @@ since a second source is reported where stock would meet it. Projected volumes h
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.kinds import projections
-from kapi.registry.kinds.part import Part
+from kapi.registry.kinds.part import Part, judge_once
 from kapi.registry.kinds.paths import backsteps, descending, file_mode, key_to_path
-from kapi.registry.kinds.rules import Errors, Rule, each, one_of, present
+from kapi.registry.kinds.rules import Errors
 from kapi.registry.kinds.volume_claims import claim_template
 
 Object = dict[str, Any]
@@ -28,46 +29,47 @@ _AZURE_MANAGED = "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/
 _AZURE_BLOB = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
 
 
+Rule = Callable[[Part], object]
+
+
 def _needs(*wanted: str, then: Rule | None = None) -> Rule:
     """A source of which some fields must be set, and what else is asked of it."""
 
-    def check(e: Errors, field: str, source: Object) -> None:
+    def check(source: Part) -> None:
         for name in wanted:
-            e.need(f"{field}.{name}", source.get(name))
+            source.need(name)
         if then is not None:
-            then(e, field, source)
+            then(source)
 
     return check
 
 
-def _empty_dir(e: Errors, field: str, source: Object) -> None:
+def _empty_dir(source: Part) -> None:
     if quantity.compare(source.get("sizeLimit"), None) < 0:
-        e.forbidden(f"{field}.sizeLimit", "SizeLimit field must be a valid resource quantity")
+        source.forbidden("sizeLimit", "SizeLimit field must be a valid resource quantity")
 
 
-def _host_path(e: Errors, field: str, source: Object) -> None:
-    if e.need(f"{field}.path", source.get("path")):
-        backsteps(e, f"{field}.path", source["path"])
-        present(e, field, source, {"type": one_of(*HOST_PATH_TYPES)})
+def _host_path(source: Part) -> None:
+    if source.need("path"):
+        backsteps(source, "path")
+        source.choice("type", HOST_PATH_TYPES)
 
 
-def _disk(e: Errors, field: str, source: Object) -> None:
-    partition = source.get("partition") or 0
-    if not 0 <= partition <= 255:
-        e.invalid(f"{field}.partition", partition, "must be between 1 and 255, inclusive")
+def _disk(source: Part) -> None:
+    if not 0 <= source.number("partition") <= 255:
+        source.invalid("partition", "must be between 1 and 255, inclusive")
 
 
-def _keyed(e: Errors, field: str, source: Object) -> None:
+def _keyed(source: Part) -> None:
     """A Secret or ConfigMap as files."""
-    file_mode(e, f"{field}.defaultMode", source.get("defaultMode"))
-    for at, item in each(field, source, "items"):
-        key_to_path(e, at, item)
+    file_mode(source, "defaultMode")
+    for item in source.parts("items"):
+        key_to_path(item)
 
 
-def _nfs(e: Errors, field: str, source: Object) -> None:
-    path = source.get("path") or ""
-    if not path.startswith("/"):
-        e.invalid(f"{field}.path", path, "must be an absolute path")
+def _nfs(source: Part) -> None:
+    if not source.text("path").startswith("/"):
+        source.e.invalid(source.path("path"), source.text("path"), "must be an absolute path")
 
 
 def _iscsi_name(e: Errors, field: str, name: str) -> None:
@@ -78,78 +80,75 @@ def _iscsi_name(e: Errors, field: str, name: str) -> None:
         e.invalid(field, name, "must be valid format")
 
 
-def _iscsi(e: Errors, field: str, source: Object) -> None:
-    if e.need(f"{field}.iqn", source.get("iqn")):
-        _iscsi_name(e, f"{field}.iqn", source["iqn"])
-    e.between(f"{field}.lun", source.get("lun") or 0, 0, 255)
-    if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
-        e.required(f"{field}.secretRef")
-    if source.get("initiatorName") is not None:
-        _iscsi_name(e, f"{field}.initiatorname", source["initiatorName"])
+def _iscsi(source: Part) -> None:
+    if source.need("iqn"):
+        _iscsi_name(source.e, source.path("iqn"), source.text("iqn"))
+    source.between("lun", 0, 255)
+    if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and "secretRef" not in source:
+        source.required("secretRef")
+    if "initiatorName" in source:
+        _iscsi_name(source.e, source.path("initiatorname"), source.text("initiatorName"))
 
 
-def _fc(e: Errors, field: str, source: Object) -> None:
-    targets, wwids = source.get("targetWWNs") or [], source.get("wwids") or []
+def _fc(source: Part) -> None:
+    targets, wwids = source.items("targetWWNs"), source.items("wwids")
     if not targets and not wwids:
-        e.required(f"{field}.targetWWNs", "must specify either targetWWNs or wwids, but not both")
+        source.required("targetWWNs", "must specify either targetWWNs or wwids, but not both")
     if targets and wwids:
-        e.invalid(f"{field}.targetWWNs", targets, "targetWWNs and wwids can not be specified simultaneously")
-    if targets and source.get("lun") is None:
-        e.required(f"{field}.lun", "lun is required if targetWWNs is specified")
+        source.invalid("targetWWNs", "targetWWNs and wwids can not be specified simultaneously")
+    if targets and "lun" not in source:
+        source.required("lun", "lun is required if targetWWNs is specified")
     elif targets:
-        e.between(f"{field}.lun", source["lun"], 0, 255)
+        source.between("lun", 0, 255)
 
 
-def _flocker(e: Errors, field: str, source: Object) -> None:
-    name, uuid = source.get("datasetName") or "", source.get("datasetUUID") or ""
+def _flocker(source: Part) -> None:
+    name, uuid = source.text("datasetName"), source.text("datasetUUID")
     if not name and not uuid:
-        e.required(field, "one of datasetName and datasetUUID is required")
+        source.e.required(source.at, "one of datasetName and datasetUUID is required")
     if name and uuid:
-        e.invalid(field, "resource", "datasetName and datasetUUID can not be specified simultaneously")
+        source.e.invalid(source.at, "resource", "datasetName and datasetUUID can not be specified simultaneously")
     if "/" in name:
-        e.invalid(f"{field}.datasetName", name, "must not contain '/'")
+        source.invalid("datasetName", "must not contain '/'")
 
 
-def _secret_reference(e: Errors, field: str, source: Object) -> None:
-    if source.get("secretRef") is not None:
-        e.need(f"{field}.secretRef.name", source["secretRef"].get("name"))
+def _secret_reference(source: Part) -> None:
+    if "secretRef" in source:
+        source.part("secretRef").need("name")
 
 
-def _quobyte(e: Errors, field: str, source: Object) -> None:
-    registry = source.get("registry") or ""
-    if not registry:
-        e.required(f"{field}.registry", _REGISTRY)
-    elif len(source.get("tenant") or "") >= 65:
-        e.required(f"{field}.tenant", "must be a UUID and may not exceed a length of 64 characters")
+def _quobyte(source: Part) -> None:
+    if not source.text("registry"):
+        source.required("registry", _REGISTRY)
+    elif len(source.text("tenant")) >= 65:
+        source.required("tenant", "must be a UUID and may not exceed a length of 64 characters")
     else:
-        for pair in registry.split(","):
+        for pair in source.text("registry").split(","):
             if not re.fullmatch(r"([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]*", pair):
-                e.invalid(f"{field}.registry", registry, _REGISTRY)
-    e.need(f"{field}.volume", source.get("volume"))
+                source.invalid("registry", _REGISTRY)
+    source.need("volume")
 
 
-def _flex(e: Errors, field: str, source: Object) -> None:
-    for key in source.get("options") or ():
+def _flex(source: Part) -> None:
+    for at, key, _ in source.entries("options"):
         space = "." + key.partition("/")[0].lower()
         if space.endswith((".kubernetes.io", ".k8s.io")):
-            e.invalid(f"{field}.options[{key}]", key, "kubernetes.io and k8s.io namespaces are reserved")
+            source.e.invalid(at, key, "kubernetes.io and k8s.io namespaces are reserved")
 
 
-_AZURE = {"cachingMode": one_of("None", "ReadOnly", "ReadWrite"), "kind": one_of("Dedicated", "Managed", "Shared")}
-
-
-def _azure_disk(e: Errors, field: str, source: Object) -> None:
-    uri, kind = source.get("diskURI") or "", source.get("kind")
-    present(e, field, source, _AZURE)
+def _azure_disk(source: Part) -> None:
+    kind = source.get("kind")
+    source.choice("cachingMode", ("None", "ReadOnly", "ReadWrite"))
+    source.choice("kind", ("Dedicated", "Managed", "Shared"))
     start, form = ("/subscriptions/", _AZURE_MANAGED) if kind == "Managed" else ("https://", _AZURE_BLOB)
-    if kind is not None and not uri.startswith(start):
-        e.unsupported(f"{field}.diskURI", uri, (form,))
+    if kind is not None and not source.text("diskURI").startswith(start):
+        source.unsupported("diskURI", (form,))
 
 
-def _storageos(e: Errors, field: str, source: Object) -> None:
-    e.named(f"{field}.volumeName", source.get("volumeName") or "", names.dns_label)
-    e.optional(field, source, "volumeNamespace", names.dns_label)
-    _secret_reference(e, field, source)
+def _storageos(source: Part) -> None:
+    source.named("volumeName", names.dns_label)
+    source.filled("volumeNamespace", names.dns_label)
+    _secret_reference(source)
 
 
 def csi_driver_name(e: Errors, field: str, driver: str) -> None:
@@ -160,28 +159,25 @@ def csi_driver_name(e: Errors, field: str, driver: str) -> None:
         e.invalid(field, driver, message)
 
 
-def _csi(e: Errors, field: str, source: Object) -> None:
-    csi_driver_name(e, f"{field}.driver", source.get("driver") or "")
-    secret = source.get("nodePublishSecretRef")
-    if secret is not None and e.need(f"{field}.nodePublishSecretRef.name", secret.get("name")):
-        e.text(f"{field}.name", secret["name"], names.dns_subdomain)
+def _csi(source: Part) -> None:
+    csi_driver_name(source.e, source.path("driver"), source.text("driver"))
+    secret = source.part("nodePublishSecretRef")
+    if "nodePublishSecretRef" in source and secret.need("name"):
+        source.e.text(source.path("name"), secret.text("name"), names.dns_subdomain)
 
 
-def _ephemeral(e: Errors, field: str, source: Object) -> None:
-    if source.get("volumeClaimTemplate") is None:
-        e.required(f"{field}.volumeClaimTemplate")
+def _ephemeral(source: Part) -> None:
+    if "volumeClaimTemplate" in source:
+        claim_template(source.part("volumeClaimTemplate"))
     else:
-        claim_template(Part(e, f"{field}.volumeClaimTemplate", source["volumeClaimTemplate"]))
-
-
-pull_policy = one_of(*PULL_POLICIES, need="")
+        source.required("volumeClaimTemplate")
 
 
 SOURCES: dict[str, Rule] = {
     # by wire name, in the order stock looks at them
     "emptyDir": _empty_dir,
     "hostPath": _host_path,
-    "gitRepo": _needs("repository", then=lambda e, at, source: descending(e, f"{at}.directory", source.get("directory") or "")),
+    "gitRepo": _needs("repository", then=lambda source: descending(source, "directory")),
     "gcePersistentDisk": _needs("pdName", then=_disk),
     "awsElasticBlockStore": _needs("volumeID", then=_disk),
     "secret": _needs("secretName", then=_keyed),
@@ -208,7 +204,7 @@ SOURCES: dict[str, Rule] = {
     "scaleIO": _needs("gateway", "system", "volumeName"),
     "csi": _csi,
     "ephemeral": _ephemeral,
-    "image": _needs("reference", then=lambda e, at, source: pull_policy(e, f"{at}.pullPolicy", source.get("pullPolicy"))),
+    "image": _needs("reference", then=lambda source: source.enum("pullPolicy", PULL_POLICIES, need="")),
 }
 _NAMES_OF_SECOND = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 _NAMES_IN_CAUSES = {"gcePersistentDisk": "persistentDisk"}
@@ -216,46 +212,46 @@ _NAMES_IN_CAUSES = {"gcePersistentDisk": "persistentDisk"}
 _ORDER = {name: i for i, name in enumerate(SOURCES)}
 
 
-def source(e: Errors, at: str, kind: str, value: Object) -> None:
-    """What must hold for a source of that kind at `at`."""
-    SOURCES[kind](e, f"{at}.{_NAMES_IN_CAUSES.get(kind, kind)}", value)
+def source(owner: Part, kind: str) -> None:
+    """What must hold for a source of that kind in a volume."""
+    judge_once(SOURCES[kind], Part(owner.e, owner.path(_NAMES_IN_CAUSES.get(kind, kind)), owner.get(kind)))
 
 
-def _one_source(e: Errors, field: str, volume: Object, pod_name: str) -> None:
-    kinds = [kind for kind in volume if kind in SOURCES]
+def _one_source(volume: Part, pod_name: str) -> None:
+    kinds = [kind for kind in volume.obj if kind in SOURCES]
     if len(kinds) > 1:
         kinds.sort(key=_ORDER.__getitem__)
     if not kinds:
-        e.required(field, "must specify a volume type")
-    name = volume.get("name") or ""
+        volume.e.required(volume.at, "must specify a volume type")
+    name = volume.text("name")
     for i, kind in enumerate(kinds):
         if i:
-            e.forbidden(f"{field}.{_NAMES_OF_SECOND.get(kind, kind)}", "may not specify more than 1 volume type")
+            volume.forbidden(_NAMES_OF_SECOND.get(kind, kind), "may not specify more than 1 volume type")
         else:
-            source(e, field, kind, volume[kind])
-        if kind == "iscsi" and "initiatorName" in volume[kind] and len(f"{name}:{volume[kind].get('targetPortal') or ''}") > 64:
-            e.invalid(f"{field}.name", name, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if"
-                      " iscsi.initiatorName is specified.")
+            source(volume, kind)
+        iscsi = volume.obj[kind] if kind == "iscsi" else {}
+        if "initiatorName" in iscsi and len(f"{name}:{iscsi.get('targetPortal') or ''}") > 64:
+            volume.e.invalid(volume.path("name"), name, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters"
+                             " if iscsi.initiatorName is specified.")
         if kind == "ephemeral" and not i and pod_name and name:
             claim = f"{pod_name}-{name}"
             for message in names.dns_subdomain(claim):
-                e.invalid(f"{field}.name", name, f'PVC name "{claim}": {message}')
+                volume.invalid("name", f'PVC name "{claim}": {message}')
 
 
-def check(e: Errors, field: str, volumes: list[Object], pod_name: str) -> dict[str, Object]:
+def check(spec: Part, pod_name: str) -> dict[str, Object]:
     """The volumes whose causes are none, by name; `pod_name` is empty inside templates."""
     sound: dict[str, Object] = {}
-    created = {f"{pod_name}-{v.get('name') or ''}" for v in volumes if "ephemeral" in v} if pod_name else set()
-    for i, volume in enumerate(volumes):
-        at, before, name = f"{field}[{i}]", len(e), volume.get("name") or ""
-        _one_source(e, at, volume, pod_name)
-        e.named(f"{at}.name", name, names.dns_label)
+    created = {f"{pod_name}-{v.get('name') or ''}" for v in spec.items("volumes") if "ephemeral" in v} if pod_name else set()
+    for volume in spec.parts("volumes"):
+        before, name = len(spec.e), volume.text("name")
+        _one_source(volume, pod_name)
+        volume.named("name", names.dns_label)
         if name in sound:
-            e.duplicate(f"{at}.name", name)
-        if len(e) == before:
-            sound[name] = volume
-        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        if claim and claim in created:
-            e.invalid(f"{at}.persistentVolumeClaim.claimName", claim,
-                      "must not reference a PVC that gets created for an ephemeral volume")
+            volume.duplicate("name")
+        if len(spec.e) == before:
+            sound[name] = volume.obj
+        claim = volume.part("persistentVolumeClaim") if created else volume
+        if claim.text("claimName") in created:
+            claim.invalid("claimName", "must not reference a PVC that gets created for an ephemeral volume")
     return sound
