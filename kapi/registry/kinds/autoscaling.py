@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from kapi.objects import meta, names, quantity
-from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.part import Part, RuledStrategy
-from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
 
@@ -65,11 +63,9 @@ class AutoscalerStrategy(RuledStrategy):
         whole = v2_of(new.obj) if _speaks_v1(new.obj) else new.obj
         _check_spec(Part(new.e, "spec", whole["spec"]), (old or {}).get("spec") or {})
 
-    def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        e = Errors()
+    def check_status(self, new: Part, old: Object) -> None:
         for field in ("currentReplicas", "desiredReplicas"):
-            e.non_negative(f"status.{field}", new.get("status", {}).get(field))
-        return e
+            new.part("status").non_negative(field)
 
     def to_storage(self, obj: Object, version: str) -> Object:
         return v2_of(obj) if version == V1 else obj
@@ -199,21 +195,16 @@ def _check_target(target: Part) -> None:
 
 def _check_behavior(scaling: Part) -> None:
     scaling.at_least("stabilizationWindowSeconds", 0, "must be greater than or equal to zero")
-    _at_most(scaling, "stabilizationWindowSeconds", LONGEST_WINDOW)
+    scaling.at_most("stabilizationWindowSeconds", LONGEST_WINDOW)
     scaling.choice("selectPolicy", ("Max", "Min", "Disabled"))
     scaling.need("policies", "must specify at least one Policy")
     for policy in scaling.parts("policies"):
         policy.enum("type", ("Pods", "Percent"))
         policy.at_least("value", 1, "must be greater than zero")
         policy.at_least("periodSeconds", 1, "must be greater than zero")
-        _at_most(policy, "periodSeconds", LONGEST_PERIOD)
+        policy.at_most("periodSeconds", LONGEST_PERIOD)
     if "tolerance" in scaling and quantity.parse(scaling.get("tolerance")).nano < 0:
         scaling.invalid("tolerance", "must be greater than or equal to 0")
-
-
-def _at_most(part: Part, field: str, most: int) -> None:
-    if part.number(field) > most:
-        part.invalid(field, f"must be less than or equal to {most}")
 
 
 # v1 and v2 ------------------------------------------------------------------------------------------------------------------------

@@ -131,9 +131,7 @@ def _check_selectors(part: Part) -> None:
         cel = selector.part("cel")
         if "cel" not in selector:
             selector.required("cel")
-        elif len(cel.text("expression")) > MOST_PARAMETERS:
-            cel.e.too_long(cel.path("expression"), MOST_PARAMETERS)
-        else:
+        elif cel.longest("expression", MOST_PARAMETERS):
             cel.e.expression(cel.path("expression"), cel.text("expression"), {"device": DYN})
 
 

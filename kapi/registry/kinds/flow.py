@@ -60,8 +60,7 @@ class FlowSchemaStrategy(RuledStrategy):
 def _check_precedence(spec: Part, name: str) -> None:
     field, value = "matchingPrecedence", spec.number("matchingPrecedence")
     spec.at_least(field, 1, "must be a positive value")
-    if value > HIGHEST_PRECEDENCE:
-        spec.invalid(field, f"must not be greater than {HIGHEST_PRECEDENCE}")
+    spec.at_most(field, HIGHEST_PRECEDENCE, f"must not be greater than {HIGHEST_PRECEDENCE}")
     if value == 1 and name != "exempt":
         spec.invalid(field, "only the schema named 'exempt' may have matchingPrecedence 1")
 

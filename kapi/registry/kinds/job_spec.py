@@ -83,15 +83,12 @@ def _indexed(spec: Part) -> None:
     completions, failed = spec.get("completions"), spec.get("maxFailedIndexes")
     if completions is None:
         spec.required("completions", f"when completion mode is {INDEXED}")
-    if spec.number("parallelism") > _MANY:
-        spec.invalid("parallelism", f"must be less than or equal to {_MANY} when completion mode is {INDEXED}")
+    spec.at_most("parallelism", _MANY, f"must be less than or equal to {_MANY} when completion mode is {INDEXED}")
     if failed is not None and completions is not None and failed > completions:
         spec.invalid("maxFailedIndexes", "must be less than or equal to completions")
-    if failed is not None and failed > _MANY:
-        spec.invalid("maxFailedIndexes", f"must be less than or equal to {_MANY}")
+    spec.at_most("maxFailedIndexes", _MANY)
     if (completions or 0) > _MANY and "backoffLimitPerIndex" in spec:
         if failed is None:
             spec.required("maxFailedIndexes", f"must be specified when completions is above {_MANY}")
         for name in ("parallelism", "maxFailedIndexes"):
-            if spec.number(name) > _FEW:
-                spec.invalid(name, _FEW_TEXT)
+            spec.at_most(name, _FEW, _FEW_TEXT)

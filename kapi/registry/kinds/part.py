@@ -29,6 +29,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import orjson
 
 from kapi.cel.types import Environment, Type
+from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.registry.kinds import rules
 from kapi.registry.kinds.rules import Errors
@@ -131,13 +132,6 @@ class Part:
     duplicate = _on(Errors.duplicate, "")
     not_found = _on(Errors.not_found, "")
     unsupported = _on(Errors.unsupported, "")
-    between = _on(Errors.between, 0)
-    port = _on(Errors.port, 0)
-    port_or_name = _on(Errors.port_or_name, 0)
-    count_or_percent = _on(Errors.count_or_percent, 0)
-    at_most_all = _on(Errors.at_most_all)
-    longest = _on(Errors.longest, "")
-    limit = _on(Errors.most, ())
     qualified = _on(Errors.qualified, "")
 
     # asked of every pod again and again: a path is made only where something is said
@@ -151,7 +145,22 @@ class Part:
 
     def at_least(self, field: str, low: int, detail: str = "") -> bool:
         value = self.number(field)
-        return value >= low or self.e.at_least(self.path(field), value, low, detail)
+        if value < low:
+            self.e.invalid(self.path(field), value, detail or f"must be greater than or equal to {low}")
+        return value >= low
+
+    def non_negative(self, field: str) -> bool:
+        return self.at_least(field, 0)
+
+    def at_most(self, field: str, high: int, detail: str = "") -> None:
+        if self.number(field) > high:
+            self.invalid(field, detail or f"must be less than or equal to {high}")
+
+    def between(self, field: str, low: int, high: int) -> bool:
+        return self.e.between(self.path(field), self.number(field), low, high)
+
+    def port(self, field: str) -> bool:
+        return self.between(field, 1, 65535)
 
     def checked(self, field: str, check: Callable[[str], list[str]]) -> bool:
         """A check of kapi.objects.names."""
@@ -173,8 +182,29 @@ class Part:
         seen.add(value)
         return True
 
-    def non_negative(self, field: str) -> bool:
-        return self.at_least(field, 0)
+    def port_or_name(self, field: str) -> bool:
+        return self.checked(field, names.port_name) if isinstance(self.obj.get(field), str) else self.port(field)
+
+    def count_or_percent(self, field: str) -> bool:
+        """3 or "30%", not below nothing."""
+        return self.checked(field, names.percent) if isinstance(self.obj.get(field), str) else self.non_negative(field)
+
+    def at_most_all(self, field: str) -> None:
+        """Not more than 100% of something."""
+        value = self.obj.get(field)
+        if isinstance(value, str) and value.endswith("%") and rules.amount(value) > 100:
+            self.invalid(field, "must not be greater than 100%")
+
+    def longest(self, field: str, limit: int) -> bool:
+        """At most `limit` characters."""
+        if len(self.text(field)) > limit:
+            self.e.too_long(self.path(field), limit)
+        return len(self.text(field)) <= limit
+
+    def limit(self, field: str, most: int) -> None:
+        """At most so many items."""
+        if (count := len(self.items(field))) > most:
+            self.e.too_many(self.path(field), count, most)
 
     def choice(self, field: str, allowed: Sequence[str], *, sort: bool = True) -> None:
         """One of `allowed` if it is set at all."""

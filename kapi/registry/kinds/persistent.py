@@ -4,7 +4,7 @@ import posixpath
 from typing import Any
 
 from kapi.objects import meta, names, quantity, time
-from kapi.registry.kinds import internal, rules, volume_claims, volumes
+from kapi.registry.kinds import internal, rules, storage, volume_claims, volumes
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import Errors
 
@@ -162,7 +162,7 @@ def _check_local(spec: Part) -> None:
 
 
 def _check_csi(source: Part) -> None:
-    volumes.csi_driver_name(source.e, source.path("driver"), source.text("driver"))
+    storage.driver_name(source.e, source.path("driver"), source.text("driver"))
     source.need("volumeHandle")
     for field in ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"):
         if field in source:

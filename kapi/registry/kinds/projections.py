@@ -74,10 +74,14 @@ def _keyed(volume: Part, source: Part, taken: set[str]) -> None:
         _take(volume, item.text("path"), source.text("name"), taken)
 
 
-def _token(volume: Part, token: Part) -> None:
+def token_life(token: Part) -> None:
+    """How long a token may live: ten minutes or more."""
     token.at_least("expirationSeconds", 600, "may not specify a duration less than 10 minutes")
-    if token.number("expirationSeconds") > 1 << 32:
-        token.invalid("expirationSeconds", "may not specify a duration larger than 2^32 seconds")
+    token.at_most("expirationSeconds", 1 << 32, "may not specify a duration larger than 2^32 seconds")
+
+
+def _token(volume: Part, token: Part) -> None:
+    token_life(token)
     here = Part(token.e, volume.at, token.obj)  # stock tells of the path at the volume
     if here.need("path"):
         unreserved(here, "path")
@@ -128,7 +132,8 @@ def signer_name(e: Errors, field: str, signer: str) -> None:
         e.invalid(field, signer, "should be a domain with at least two segments separated by dots")
     for message in names.dns_subdomain(path):
         e.invalid(field, signer, f"validating label \"{path}\": {message}")
-    e.longest(field, signer, 571)
+    if len(signer) > 571:
+        e.too_long(field, 571)
 
 
 def _certificate(volume: Part, source: Part, taken: set[str]) -> None:

@@ -54,18 +54,6 @@ class Errors(list[Cause]):
     def too_many(self, field: str, actual: int, limit: int) -> None:
         self.append(causes.too_many(field, actual, limit))
 
-    def longest(self, field: str, text: str, limit: int) -> bool:
-        """At most `limit` bytes."""
-        if len(text) > limit:
-            self.too_long(field, limit)
-        return len(text) <= limit
-
-    def most(self, field: str, listed: Sequence[Any], limit: int) -> bool:
-        """At most `limit` items."""
-        if len(listed) > limit:
-            self.too_many(field, len(listed), limit)
-        return len(listed) <= limit
-
     def unsupported(self, field: str, value: Any, allowed: Iterable[str], *, sort: bool = True) -> None:
         """`sort=False`: the few places where stock lists the values in its own order."""
         if sort:
@@ -102,51 +90,17 @@ class Errors(list[Cause]):
         """Required and checked."""
         return self.need(field, value, detail) and self.text(field, value, check)
 
-    def optional(self, at: str, part: Object, name: str, check: Callable[[str], list[str]]) -> bool:
-        """Checked where it is there; the empty text is nothing."""
-        return not part.get(name) or self.text(f"{at}.{name}", part[name], check)
-
     def between(self, field: str, value: int, low: int, high: int) -> bool:
         if low <= value <= high:
             return True
         self.invalid(field, value, f"must be between {low} and {high}, inclusive")
         return False
 
-    def at_least(self, field: str, value: int, low: int, detail: str = "") -> bool:
-        if value >= low:
-            return True
-        self.invalid(field, value, detail or f"must be greater than or equal to {low}")
-        return False
-
-    def non_negative(self, field: str, value: int | None) -> bool:
-        return value is None or self.at_least(field, value, 0)
-
     def immutable(self, field: str, new: Any, old: Any) -> bool:
         if same(new, old):
             return True
         self.invalid(field, new, IMMUTABLE)
         return False
-
-    def port(self, field: str, value: int) -> bool:
-        return self.between(field, value, 1, 65535)
-
-    def port_or_name(self, field: str, value: int | str) -> None:
-        if isinstance(value, str):
-            self.text(field, value, names.port_name)
-        else:
-            self.port(field, value)
-
-    def count_or_percent(self, field: str, value: int | str) -> None:
-        """3 or "30%", not below nothing."""
-        if isinstance(value, str):
-            self.text(field, value, names.percent)
-        else:
-            self.non_negative(field, value)
-
-    def at_most_all(self, field: str, value: int | str | None) -> None:
-        """Not more than 100% of something."""
-        if isinstance(value, str) and value.endswith("%") and amount(value) > 100:
-            self.invalid(field, value, "must not be greater than 100%")
 
     def unique(self, field: str, value: Any, seen: set[Any]) -> bool:
         """Duplicate when seen before, else remembered."""

@@ -56,8 +56,7 @@ class ResourceSliceStrategy(VersionedStrategy):
 
 def _check_pool(pool: Part) -> None:
     if pool.need("name"):
-        if len(pool.text("name")) > LONGEST_POOL:
-            pool.e.too_long(pool.path("name"), LONGEST_POOL)
+        pool.longest("name", LONGEST_POOL)
         for part in pool.text("name").split("/"):
             pool.e.text(pool.path("name"), part, names.dns_subdomain)
     pool.at_least("resourceSliceCount", 1, "must be greater than zero")
@@ -138,8 +137,7 @@ def _check_attribute(value: Part) -> None:
     if "version" in value and not _SEMANTIC.fullmatch(value.text("version")):
         value.invalid("version", "must be a string compatible with semver.org spec 2.0.0")
     for kind in ("string", "version"):
-        if len(value.text(kind)) > LONGEST_TEXT:
-            value.e.too_long(value.path(kind), LONGEST_TEXT)
+        value.longest(kind, LONGEST_TEXT)
     _check_one(value, [kind for kind in ATTRIBUTE_KINDS if kind in value], "exactly one value must be specified")
 
 

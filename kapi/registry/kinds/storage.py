@@ -5,6 +5,7 @@ from typing import Any
 from kapi.objects import names, quantity
 from kapi.registry.kinds import internal, rules
 from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
+from kapi.registry.kinds.projections import token_life
 from kapi.registry.kinds.rules import Errors
 
 Object = dict[str, Any]
@@ -13,7 +14,6 @@ DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.be
 MOST_PARAMETERS, LARGEST_PARAMETERS = 512, 256 * 1024
 FS_GROUP_POLICIES = ("File", "None", "ReadWriteOnceWithFSType")
 LONGEST_NODE_ID, LONGEST_DRIVER = 192, 63
-SHORTEST_TOKEN, LONGEST_TOKEN = 600, 1 << 32
 ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 NO_TOKENS_IN_SECRETS = (
     "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in "
@@ -153,11 +153,8 @@ def _check_tokens(spec: Part) -> None:
     seen: set[str] = set()
     for request in spec.parts("tokenRequests"):
         request.unique("audience", seen)
-        seconds = request.get("expirationSeconds")
-        if seconds is not None and seconds < SHORTEST_TOKEN:
-            request.invalid("expirationSeconds", "may not specify a duration less than 10 minutes")
-        if seconds is not None and seconds > LONGEST_TOKEN:
-            request.invalid("expirationSeconds", "may not specify a duration larger than 2^32 seconds")
+        if "expirationSeconds" in request:
+            token_life(request)
 
 
 class CSINodeStrategy(PlainStrategy):

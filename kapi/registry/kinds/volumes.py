@@ -13,6 +13,7 @@ from kapi.registry.kinds import projections
 from kapi.registry.kinds.part import Part, judge_once
 from kapi.registry.kinds.paths import backsteps, descending, file_mode, key_to_path
 from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.storage import driver_name
 from kapi.registry.kinds.volume_claims import claim_template
 
 Object = dict[str, Any]
@@ -151,16 +152,8 @@ def _storageos(source: Part) -> None:
     _secret_reference(source)
 
 
-def csi_driver_name(e: Errors, field: str, driver: str) -> None:
-    if not e.need(field, driver):
-        return
-    e.longest(field, driver, 63)
-    for message in names.dns_subdomain(driver.lower()):
-        e.invalid(field, driver, message)
-
-
 def _csi(source: Part) -> None:
-    csi_driver_name(source.e, source.path("driver"), source.text("driver"))
+    driver_name(source.e, source.path("driver"), source.text("driver"))
     secret = source.part("nodePublishSecretRef")
     if "nodePublishSecretRef" in source and secret.need("name"):
         source.e.text(source.path("name"), secret.text("name"), names.dns_subdomain)
