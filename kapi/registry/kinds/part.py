@@ -18,13 +18,13 @@ Adding a kind takes a strategy with columns and a `check`, in stock's order of r
             return [obj["spec"].get("width", 0)]
 
 An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. Of what is no field of an
-object (an item of a list, a key of a map) `part.e` is told directly: `part.e.invalid(at, value, "must be even")`, see kapi...rules.
+object (an item of a list, a key of a map) `part.e` is told directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import orjson
 
@@ -36,28 +36,6 @@ from kapi.registry.kinds.rules import Errors
 from kapi.registry.strategy import Strategy
 
 Object = dict[str, Any]
-Rule = ParamSpec("Rule")
-Found = TypeVar("Found")
-
-
-def _on(rule: Callable[Concatenate[Errors, str, Any, Rule], Found], empty: Any = None) -> Callable[Concatenate["Part", str, Rule], Found]:
-    """A rule of Errors for a field of a part; `empty` is what an absent one counts as."""
-
-    def judge(part: "Part", field: str, /, *args: Rule.args, **words: Rule.kwargs) -> Found:
-        value = part.obj.get(field)
-        return rule(part.e, part.path(field), empty if value is None else value, *args, **words)
-
-    return judge
-
-
-def _at(rule: Callable[Concatenate[Errors, str, Rule], Found]) -> Callable[Concatenate["Part", str, Rule], Found]:
-    """The same of a rule that does not look at the value."""
-
-    def judge(part: "Part", field: str, /, *args: Rule.args, **words: Rule.kwargs) -> Found:
-        return rule(part.e, part.path(field), *args, **words)
-
-    return judge
-
 
 class Part:
     """An object at a path. Rules that answer say whether there was nothing to find."""
@@ -126,13 +104,26 @@ class Part:
 
     # rules ------------------------------------------------------------------------------------------------------------------------
 
-    required = _at(Errors.required)
-    forbidden = _at(Errors.forbidden)
-    invalid = _on(Errors.invalid)
-    duplicate = _on(Errors.duplicate, "")
-    not_found = _on(Errors.not_found, "")
-    unsupported = _on(Errors.unsupported, "")
-    qualified = _on(Errors.qualified, "")
+    def required(self, field: str, detail: str = "") -> None:
+        self.e.required(self.path(field), detail)
+
+    def forbidden(self, field: str, detail: str = "") -> None:
+        self.e.forbidden(self.path(field), detail)
+
+    def invalid(self, field: str, detail: str) -> None:
+        self.e.invalid(self.path(field), self.obj.get(field), detail)
+
+    def duplicate(self, field: str) -> None:
+        self.e.duplicate(self.path(field), self.text(field))
+
+    def not_found(self, field: str) -> None:
+        self.e.not_found(self.path(field), self.text(field))
+
+    def unsupported(self, field: str, allowed: Iterable[str], *, sort: bool = True) -> None:
+        self.e.unsupported(self.path(field), self.text(field), allowed, sort=sort)
+
+    def qualified(self, field: str) -> bool:
+        return self.checked(field, names.qualified_name)
 
     # asked of every pod again and again: a path is made only where something is said
 

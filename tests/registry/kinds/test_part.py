@@ -1,0 +1,66 @@
+"""A kind as the documentation of kapi.registry.kinds.part adds one; rules that are judged once for what is alike."""
+
+from typing import Any
+
+import pytest
+
+from kapi.objects import names
+from kapi.registry.kinds import rules
+from kapi.registry.kinds.part import Part, RuledStrategy, judge_once
+from kapi.registry.kinds.rules import Errors
+
+Object = dict[str, Any]
+
+
+class GateStrategy(RuledStrategy):
+    columns = rules.columns("Name", "Width#: How wide it opens", "Age")
+
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        spec.named("road", names.dns_label)
+        spec.choice("side", ("Left", "Right"))
+        for lock in spec.parts("locks", most=2):
+            lock.need("key", "must have a key")
+        if old is not None:
+            spec.immutable(old["spec"], "road")
+
+    def cells(self, obj: Object) -> list[Any]:
+        return [obj["spec"].get("width", 0)]
+
+
+def told(spec: Object, old: Object | None = None) -> list[str]:
+    return [f"{cause.field}: {cause.message}" for cause in GateStrategy().validate({"spec": spec}, old)]
+
+
+@pytest.mark.parametrize(("spec", "expected"), [
+    ({"road": "a", "side": "Left", "locks": [{"key": "k"}]}, []),
+    ({}, ["spec.road: Required value"]),
+    ({"road": "a", "side": ""}, ['spec.side: Unsupported value: "": supported values: "Left", "Right"']),
+    ({"road": "a", "locks": [{"key": "k"}, {}]}, ["spec.locks[1].key: Required value: must have a key"]),
+    ({"road": "a", "locks": [{}, {}, {}]}, ["spec.locks: Too many: 3: must have at most 2 items"]),
+])  # fmt: skip
+def test_making(spec: Object, expected: list[str]) -> None:
+    assert told(spec) == expected
+
+
+def test_changing() -> None:
+    assert told({"road": "b"}, {"spec": {"road": "a"}}) == ['spec.road: Invalid value: "b": field is immutable']
+
+
+def test_cells() -> None:
+    gate = {"metadata": {"name": "g", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"width": 3}}
+    assert GateStrategy().row(gate, 1767225600.0 + 60) == ["g", 3, "60s"]
+
+
+def test_judged_once() -> None:
+    asked: list[str] = []
+
+    def rule(part: Part) -> None:
+        asked.append(part.at)
+        part.need("key")
+
+    e = Errors()
+    for i, obj in enumerate([{"key": "a"}, {"key": "a"}, {}, {}]):
+        judge_once(rule, Part(e, f"locks[{i}]", obj))
+    assert [cause.field for cause in e] == ["locks[2].key", "locks[3].key"]
+    assert asked == ["", "", "locks[2]", "locks[3]"]  # each of the two shapes was tried once; a bad one is told of wherever it is
