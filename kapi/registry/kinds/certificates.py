@@ -91,12 +91,11 @@ class CertificateSigningRequestStrategy(RuledStrategy):
             text = f"may not specify a duration less than {SHORTEST} seconds ({SHORTEST // 60} minutes)"
             spec.at_least("expirationSeconds", SHORTEST, text)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
         seconds = spec.get("expirationSeconds")
         asked = duration.human(seconds) if seconds is not None else "<none>"
-        who = spec.get("username", "")
-        return [obj["metadata"]["name"], rules.age(obj, now), spec.get("signerName", ""), who, asked, _condition(status)]
+        return [spec.get("signerName", ""), spec.get("username", ""), asked, _condition(status)]
 
 
 def _conditions(obj: Object) -> list[Object]:
@@ -173,5 +172,5 @@ class ClusterTrustBundleStrategy(PlainStrategy):
         if old is not None:
             new.e.immutable("spec.signerName", by, old["spec"].get("signerName") or "")
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"]["name"], obj["spec"].get("signerName") or "<none>"]
+    def cells(self, obj: Object) -> list[Any]:
+        return [obj["spec"].get("signerName") or "<none>"]

@@ -48,13 +48,13 @@ class FlowSchemaStrategy(RuledStrategy):
         for rule in spec.parts("rules"):
             _check_rule(rule)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec = obj["spec"]
         dangling = next((c for c in (obj.get("status") or {}).get("conditions") or () if c.get("type") == "Dangling"), None)
         missing = "?" if dangling is None else str(dangling.get("status") == "True")
         method = (spec.get("distinguisherMethod") or {}).get("type") or "<none>"
         level = spec["priorityLevelConfiguration"]["name"]
-        return [obj["metadata"]["name"], level, spec["matchingPrecedence"], method, rules.age(obj, now), missing]
+        return [level, spec["matchingPrecedence"], method, missing]
 
 
 def _check_precedence(spec: Part, name: str) -> None:

@@ -122,11 +122,10 @@ class NodeStrategy(RuledStrategy):
             out.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
         return out
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         status = obj.get("status") or {}
         info = status.get("nodeInfo") or {}
         return [
-            obj["metadata"]["name"], _condition(obj), _roles(obj["metadata"].get("labels") or {}), rules.age(obj, now),
-            info.get("kubeletVersion") or "", _address(status, "InternalIP"), _address(status, "ExternalIP"),
-            *(info.get(name) or "<unknown>" for name in _INFO),
+            _condition(obj), _roles(obj["metadata"].get("labels") or {}), info.get("kubeletVersion") or "",
+            *(_address(status, kind) for kind in ("InternalIP", "ExternalIP")), *(info.get(name) or "<unknown>" for name in _INFO),
         ]  # fmt: skip

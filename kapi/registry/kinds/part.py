@@ -288,10 +288,13 @@ class RuledStrategy(Strategy):
 
     def row(self, obj: Object, now: float) -> list[Any]:
         name, created = super().row(obj, now)
-        return [name, *self.cells(obj), rules.age(obj, now) if self.columns[-1].name == "Age" else created]
+        cells, titles = [name, *self.cells(obj)], [column.name for column in self.columns]
+        if "Age" in titles:
+            cells.insert(titles.index("Age"), rules.age(obj, now))
+        return cells if len(cells) == len(titles) else [*cells, created]
 
     def cells(self, obj: Object) -> list[Any]:
-        """The cells between the name and the age."""
+        """All cells but the name and the age."""
         return []
 
 

@@ -82,16 +82,14 @@ class PersistentVolumeStrategy(RuledStrategy):
             new.e.extend(list(new.e))
             _check_volume_change(new.e, new.obj["spec"], old["spec"])
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
-        claim = spec.get("claimRef")
+        claim = f"{spec['claimRef'].get('namespace', '')}/{spec['claimRef'].get('name', '')}" if spec.get("claimRef") else ""
         phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
         return [
-            obj["metadata"]["name"], (spec.get("capacity") or {}).get("storage", ""), short_modes(spec.get("accessModes")),
-            spec.get("persistentVolumeReclaimPolicy", ""), phase,
-            f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "", storage_class(obj),
-            spec.get("volumeAttributesClassName", "<unset>"), status.get("reason", ""), rules.age(obj, now),
-            spec.get("volumeMode", "<unset>"),
+            (spec.get("capacity") or {}).get("storage", ""), short_modes(spec.get("accessModes")),
+            spec.get("persistentVolumeReclaimPolicy", ""), phase, claim, storage_class(obj),
+            spec.get("volumeAttributesClassName", "<unset>"), status.get("reason", ""), spec.get("volumeMode", "<unset>"),
         ]  # fmt: skip
 
 
@@ -232,14 +230,14 @@ class PersistentVolumeClaimStrategy(RuledStrategy):
         if old is not None:
             _check_claim_change(new.e, new.obj, old)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
         bound = bool(spec.get("volumeName"))
         phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
         capacity = (status.get("capacity") or {}).get("storage", "0") if bound else ""
         return [
-            obj["metadata"]["name"], phase, spec.get("volumeName", ""), capacity, short_modes(status.get("accessModes")) if bound else "",
-            storage_class(obj), spec.get("volumeAttributesClassName") or "<unset>", rules.age(obj, now), spec.get("volumeMode", "<unset>"),
+            phase, spec.get("volumeName", ""), capacity, short_modes(status.get("accessModes")) if bound else "",
+            storage_class(obj), spec.get("volumeAttributesClassName") or "<unset>", spec.get("volumeMode", "<unset>"),
         ]  # fmt: skip
 
 

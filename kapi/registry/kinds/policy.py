@@ -116,9 +116,8 @@ class PriorityClassStrategy(RuledStrategy):
             new.forbidden("value", f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}")
         new.enum("preemptionPolicy", POLICIES, need="", sort=False)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        shown = str(bool(obj.get("globalDefault"))).lower()
-        return [obj["metadata"]["name"], obj.get("value", 0), shown, rules.age(obj, now), obj.get("preemptionPolicy", "")]
+    def cells(self, obj: Object) -> list[Any]:
+        return [obj.get("value", 0), rules.shown(bool(obj.get("globalDefault"))), obj.get("preemptionPolicy", "")]
 
 
 class RuntimeClassStrategy(PlainStrategy):

@@ -83,12 +83,12 @@ class RoleBindingStrategy(PlainStrategy):
             shown = {"APIGroup": ref.text("apiGroup"), "Kind": ref.text("kind"), "Name": ref.text("name")}
             new.e.invalid("roleRef", shown, "cannot change roleRef")
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         ref, subjects = obj["roleRef"], obj.get("subjects") or ()
         named = {kind: [s for s in subjects if s.get("kind") == kind] for kind in SUBJECTS}
         accounts = ", ".join(f"{s.get('namespace', '')}/{s['name']}" for s in named["ServiceAccount"])
         others = [", ".join(s["name"] for s in named[kind]) for kind in ("User", "Group")]
-        return [obj["metadata"]["name"], f"{ref['kind']}/{ref['name']}", rules.age(obj, now), *others, accounts]
+        return [f"{ref['kind']}/{ref['name']}", *others, accounts]
 
 
 class ClusterRoleBindingStrategy(RoleBindingStrategy):

@@ -127,12 +127,11 @@ class ServiceStrategy(RuledStrategy):
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return _warnings(new)
 
-    def row(self, obj: Object, now: float) -> list[Any]:
-        spec, meta = obj["spec"], obj["metadata"]
+    def cells(self, obj: Object) -> list[Any]:
+        spec = obj["spec"]
         ports = ",".join(_shown_port(p) for p in spec.get("ports") or ()) or "<none>"
         cluster_ip = (spec.get("clusterIPs") or ["<none>"])[0]
-        cells = meta["name"], spec.get("type", ""), cluster_ip, _shown_external(obj), ports, rules.age(obj, now)
-        return [*cells, rules.label_cell(spec.get("selector"))]
+        return [spec.get("type", ""), cluster_ip, _shown_external(obj), ports, rules.label_cell(spec.get("selector"))]
 
 
 def _shown_port(port: Object) -> str:

@@ -160,9 +160,9 @@ class PodTemplateStrategy(RuledStrategy):
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         return pod_warnings.template("template.", new.get("template") or {})
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         part = obj.get("template") or {}
-        return [obj["metadata"]["name"], *container_cells(part), rules.label_cell((part.get("metadata") or {}).get("labels"))]
+        return [*container_cells(part), rules.label_cell((part.get("metadata") or {}).get("labels"))]
 
 
 class _ReplicatedStrategy(TemplateStrategy):
@@ -305,10 +305,10 @@ class ControllerRevisionStrategy(PlainStrategy):
         if old is not None:
             new.immutable(old, "data")
 
-    def row(self, obj: Object, now: float) -> list[Any]:
+    def cells(self, obj: Object) -> list[Any]:
         owner = next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), None)
         shown = "<none>"
         if owner is not None:
             group = owner["apiVersion"].rpartition("/")[0]
             shown = f"{owner['kind'].lower()}.{group}/{owner['name']}" if group else f"{owner['kind'].lower()}/{owner['name']}"
-        return [obj["metadata"]["name"], shown, obj.get("revision") or 0, rules.age(obj, now)]
+        return [shown, obj.get("revision") or 0]
