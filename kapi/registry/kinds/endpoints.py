@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names, time
-from kapi.registry.kinds import rules
+from kapi.registry.kinds import addresses, rules
 from kapi.registry.kinds.part import Part, PlainStrategy
 from kapi.registry.kinds.rules import Errors, each, same
 
@@ -64,10 +64,10 @@ def _subset(subset: Part) -> None:
 
 
 def _address(address: Part) -> None:
-    rules.legacy_ip(address.e, address.path("ip"), address.text("ip"))
+    addresses.legacy_ip(address.e, address.path("ip"), address.text("ip"))
     address.filled("hostname", names.dns_label)
     address.optional("nodeName", names.dns_subdomain)
-    rules.endpoint_ip(address.e, address.path("ip"), address.text("ip"))
+    addresses.endpoint_ip(address.e, address.path("ip"), address.text("ip"))
 
 
 def _shown_subsets(subsets: Any) -> str:
@@ -136,7 +136,7 @@ class EndpointSliceStrategy(PlainStrategy):
         out: list[str] = []
         for at, endpoint in each("", new, "endpoints") if new.get("addressType") != "FQDN" else ():
             for here, address in each(at, endpoint, "addresses"):
-                out += rules.ip_warnings(here, address)
+                out += addresses.ip_warnings(here, address)
         return out
 
     def cells(self, obj: Object) -> list[Any]:
@@ -180,12 +180,12 @@ def _slice_address(e: Errors, at: str, address: str, kind: str) -> None:
             if good and "." not in address.removesuffix("."):
                 e.invalid(at, address, "should be a domain with at least two segments separated by dots")
     elif kind in ("IPv4", "IPv6"):
-        family = rules.family(address)
+        family = addresses.family(address)
         if not family:
             e.invalid(at, address, names.BAD_IP)
         elif f"IPv{family}" != kind:
             e.invalid(at, address, f"must be an {kind} address")
-        rules.endpoint_ip(e, at, address)
+        addresses.endpoint_ip(e, at, address)
 
 
 def _slice_port(port: Part, seen: set[str]) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import rules
+from kapi.registry.kinds import addresses, rules
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.service import ingress_points
 
@@ -74,7 +74,7 @@ def _host(host: str) -> list[str]:
 
 
 def _rule(rule: Part) -> None:
-    rules.not_an_ip(rule.e, rule.path("host"), rule.text("host"))
+    addresses.not_an_ip(rule.e, rule.path("host"), rule.text("host"))
     rule.filled("host", _host)
     if "http" in rule:
         rule.part("http").need("paths")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import rules
+from kapi.registry.kinds import addresses, rules
 from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.kinds.rules import Errors
 
@@ -84,10 +84,10 @@ def _peer(peer: Part, known: set[str]) -> None:
 def _block(block: Part, known: set[str]) -> None:
     cidr = block.text("cidr")
     if block.need("cidr"):
-        rules.legacy_cidr(block.e, block.path("cidr"), cidr, known)
+        addresses.legacy_cidr(block.e, block.path("cidr"), cidr, known)
     network = names.parse_cidr(cidr)
     for here, text in block.values("except") if network is not None else ():
-        rules.legacy_cidr(block.e, here, text, known)
+        addresses.legacy_cidr(block.e, here, text, known)
         inner = names.parse_cidr(text)
         if inner is None or network is None:
             continue

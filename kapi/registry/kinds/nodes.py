@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kapi.registry.kinds import container_resources, internal, placement, rules
+from kapi.registry.kinds import addresses, container_resources, internal, placement
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.tables import COLUMNS
 
@@ -28,7 +28,7 @@ def _check(node: Part, old: Object) -> None:
     placement.taints(spec, "metadata.taints")
     _amounts(node.part("status"))
     for at, value in spec.values("podCIDRs"):
-        rules.legacy_cidr(node.e, at, value, known)
+        addresses.legacy_cidr(node.e, at, value, known)
     if len(listed) > 1 and (len(listed) > 2 or (":" in listed[0]) == (":" in listed[1])):
         spec.invalid("podCIDRs", "may specify no more than one CIDR for each IP family")
 

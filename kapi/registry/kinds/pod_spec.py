@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import container_resources, containers, internal, placement, rules, security, volumes
+from kapi.registry.kinds import addresses, container_resources, containers, internal, placement, security, volumes
 from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import descending
 from kapi.registry.kinds.volume_claims import annotations
@@ -73,7 +73,7 @@ def _dns(spec: Part) -> None:
     if len(config.items("nameservers")) > 3:
         config.invalid("nameservers", "must not have more than 3 nameservers")
     for at, server in config.values("nameservers"):
-        rules.legacy_ip(config.e, at, server)
+        addresses.legacy_ip(config.e, at, server)
     if len(searches) > 32:
         config.invalid("searches", "must not have more than 32 search paths")
     if len(" ".join(searches)) > 2048:
@@ -113,7 +113,7 @@ def _names(spec: Part) -> None:
 
 def _host_aliases(spec: Part) -> None:
     for alias in spec.parts("hostAliases"):
-        rules.legacy_ip(alias.e, alias.path("ip"), alias.text("ip"))
+        addresses.legacy_ip(alias.e, alias.path("ip"), alias.text("ip"))
         alias.each("hostnames", names.dns_subdomain)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kapi.objects import causes, meta, names, quantity
 from kapi.objects.demands import qos_class
-from kapi.registry.kinds import internal, pod_spec, rules, security
+from kapi.registry.kinds import addresses, internal, pod_spec, rules, security
 from kapi.registry.kinds.containers import whitespace
 from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.placement import REQUIRED, tolerations
@@ -295,7 +295,7 @@ def _addresses(status: Part, old: Object) -> None:
         if kind == "hostIPs" and listed and listed[0].get("ip") != status.get("hostIP"):
             status.e.invalid("status.hostIPs[0].ip", listed[0].get("ip") or "", "must be equal to `hostIP`")
         for entry in status.parts(kind):
-            rules.legacy_ip(entry.e, entry.at, entry.text("ip"), known)
+            addresses.legacy_ip(entry.e, entry.at, entry.text("ip"), known)
         if len(listed) > 1:
             versions = {":" in (entry.get("ip") or "") for entry in listed}
             if len(versions) != 2 or len(listed) > 2:

@@ -50,7 +50,6 @@ class PodGroupStrategy(RuledStrategy):
 class WorkloadStrategy(PlainStrategy):
     """scheduling.k8s.io Workload."""
 
-
     def check(self, new: Part, old: Object | None) -> None:
         spec, seen = new.part("spec"), set[str]()
         if "controllerRef" in spec:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import rules
+from kapi.registry.kinds import addresses, rules
 from kapi.registry.kinds.part import Part, RuledStrategy
 from kapi.registry.kinds.rules import each
 
@@ -103,8 +103,8 @@ class ServiceStrategy(RuledStrategy):
         _affinity(spec)
         validate_addresses(spec, before)
         for at, ip in spec.values("externalIPs"):
-            if rules.legacy_ip(new.e, at, ip, before.get("externalIPs") or ()):
-                rules.endpoint_ip(new.e, at, ip)
+            if addresses.legacy_ip(new.e, at, ip, before.get("externalIPs") or ()):
+                addresses.endpoint_ip(new.e, at, ip)
         spec.enum("type", TYPES, need="")
         _taken(spec)
         _load_balancer(spec, annotations, before)
@@ -221,10 +221,10 @@ def ingress_points(balancer: Part, old: Object) -> Iterator[Part]:
     known = [point.get("ip") or "" for point in before.get("ingress") or ()]
     for point in balancer.parts("ingress"):
         if point.text("ip"):
-            rules.legacy_ip(point.e, point.path("ip"), point.text("ip"), known)
+            addresses.legacy_ip(point.e, point.path("ip"), point.text("ip"), known)
         yield point
         point.filled("hostname", names.dns_subdomain)
-        rules.not_an_ip(point.e, point.path("hostname"), point.text("hostname"))
+        addresses.not_an_ip(point.e, point.path("hostname"), point.text("hostname"))
 
 
 def _type(spec: Part) -> None:
@@ -288,7 +288,7 @@ def validate_addresses(spec: Part, before: Object) -> None:
     spec.choice("ipFamilyPolicy", FAMILY_POLICIES)
     if not _each_address(spec, before):
         return
-    parsed = [rules.family(ip) for ip in ips]
+    parsed = [addresses.family(ip) for ip in ips]
     if len(ips) > 1 and len({*parsed} - {0}) < len(ips):
         spec.invalid("clusterIPs", "may specify no more than one IP for each IP family")
     if len(spec.e) > start or headless(spec.obj):
@@ -305,7 +305,7 @@ def _each_address(spec: Part, before: Object) -> bool:
     if not alone:
         spec.invalid("clusterIPs", "'None' must be the first and only value")
     listed = list(spec.values("clusterIPs"))
-    sound = [(ip == "None" and not i) or rules.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
+    sound = [(ip == "None" and not i) or addresses.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
     if len(ips) > 2:
         spec.invalid("clusterIPs", "may only hold up to 2 values")
     return alone and all(sound)
@@ -334,11 +334,11 @@ def _load_balancer(spec: Part, annotations: dict[str, str], before: Object) -> N
         _only_balanced(spec, "spec.LoadBalancerSourceRanges")
         for i, value in enumerate(spec.items("loadBalancerSourceRanges")):
             known = before.get("loadBalancerSourceRanges") or ()
-            rules.legacy_cidr(spec.e, f"spec.LoadBalancerSourceRanges[{i}]", value.strip(), known)
+            addresses.legacy_cidr(spec.e, f"spec.LoadBalancerSourceRanges[{i}]", value.strip(), known)
     elif SOURCE_RANGES in annotations:
         _only_balanced(spec, at)
         for value in annotations[SOURCE_RANGES].split(",") if annotations[SOURCE_RANGES].strip() else ():
-            rules.legacy_cidr(spec.e, at, value.strip())
+            addresses.legacy_cidr(spec.e, at, value.strip())
     if "allocateLoadBalancerNodePorts" in spec:
         _only_balanced(spec, "spec.allocateLoadBalancerNodePorts")
     elif balanced(spec.obj):
@@ -417,17 +417,17 @@ def _warnings(obj: Object) -> list[str]:
     if HINTS in (obj["metadata"].get("annotations") or {}):
         out.append(f"annotation {HINTS} is deprecated, please use {TOPOLOGY_MODE} instead")
     for field, value in each("spec", spec, "clusterIPs") if ip not in ("", "None") else ():
-        out += rules.ip_warnings(field, value)
+        out += addresses.ip_warnings(field, value)
     if none:
         ignored = {"loadBalancerIP": spec.get("loadBalancerIP"), "externalIPs": ips, "SessionAffinity": spec["sessionAffinity"] != "None"}
         out += [f"spec.{field} is ignored for headless services" for field, value in ignored.items() if value]
     for field, value in each("spec", spec, "externalIPs"):
-        out += rules.ip_warnings(field, value)
+        out += addresses.ip_warnings(field, value)
     if ips and not none and kind != "ExternalName":
         out.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
-    out += rules.ip_warnings("spec.loadBalancerIP", spec.get("loadBalancerIP") or "")
+    out += addresses.ip_warnings("spec.loadBalancerIP", spec.get("loadBalancerIP") or "")
     for field, value in each("spec", spec, "loadBalancerSourceRanges"):
-        out += rules.cidr_warnings(field, value)
+        out += addresses.cidr_warnings(field, value)
     told = {
         'spec.externalIPs is ignored when spec.type is "ExternalName"': kind == "ExternalName" and ips,
         'spec.externalName is ignored when spec.type is not "ExternalName"': kind != "ExternalName" and spec.get("externalName"),
