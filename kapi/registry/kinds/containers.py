@@ -10,7 +10,7 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.registry.kinds import container_resources, field_refs, handlers, security, volumes
-from kapi.registry.kinds.part import Part
+from kapi.registry.kinds.part import Part, judge_once
 from kapi.registry.kinds.paths import backsteps, descending
 from kapi.registry.kinds.rules import PROTOCOLS
 
@@ -210,7 +210,8 @@ def common(container: Part, context: Context) -> None:
     container.named("name", names.dns_label)
     container.need("image")
     container.enum("terminationMessagePolicy", MESSAGE_POLICIES, need="", sort=False)
-    _ports(container)
+    if container.get("ports"):
+        judge_once(_ports, Part(container.e, container.at, {"ports": container.get("ports")}))
     _env(container)
     if container.get("envFrom"):
         _env_from(container)
