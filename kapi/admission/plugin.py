@@ -3,7 +3,7 @@
 A plugin overrides `handles` and `mutate` or `validate`; these may be coroutines, the plain ones cost nothing to await.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from kapi.objects import errors
@@ -83,6 +83,19 @@ class Reader:
                 self._objects.clear()
             known = self._objects[key] = (entry.revision, entry.obj)
         return known[1]
+
+    def listing(self, resource: Resource) -> Callable[[], list[Object]]:
+        """What tells all objects of the resource: the same list until something in it changes. For what every request looks at."""
+        prefix = self.prefix(resource)
+        version, seen, found = self.store.counter(prefix), -1, list[Object]()
+
+        def now() -> list[Object]:
+            nonlocal seen, found
+            if (newest := version()) != seen:
+                seen, found = newest, [entry.obj for entry in self.store.list(prefix).entries]
+            return found
+
+        return now
 
     def list(self, resource: Resource, namespace: str = "") -> list[Object]:
         """All objects of the resource (in a namespace), not to be changed. Short lists are kept until something in them changes."""

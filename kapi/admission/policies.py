@@ -3,7 +3,7 @@
 Policies without a binding do nothing. Source: the page on validating admission policies, and the policy plugins of the API server (v1.36).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -99,9 +99,17 @@ class Policies(Plugin):
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         return asked(resource)
 
+    @cached_property
+    def _policies(self) -> Callable[[], list[Object]]:
+        return self.reader.listing(self.listed)
+
+    @cached_property
+    def _bindings(self) -> Callable[[], list[Object]]:
+        return self.reader.listing(self.bindings)
+
     def hooks(self) -> list[tuple[Policy, list[Binding]]]:
         """The policies there are now that have bindings, by name."""
-        policies, bindings = self.reader.list(self.listed), self.reader.list(self.bindings)
+        policies, bindings = self._policies(), self._bindings()
         if policies is not self._known[0] or bindings is not self._known[1]:
             kept = {policy.name: policy for policy, _ in self._hooks} if policies is self._known[0] else {}
             bound: dict[str, list[Binding]] = {}

@@ -7,7 +7,7 @@ after the other, and those that wish so once more when something changed after t
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -112,9 +112,13 @@ class Webhooks(Plugin):
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         return asked(resource)
 
+    @cached_property
+    def _listing(self) -> Callable[[], list[Object]]:
+        return self.reader.listing(self.configurations)
+
     def hooks(self) -> list[Hook]:
         """The webhooks there are now, by name of configuration and then in its order."""
-        listed = self.reader.list(self.configurations)
+        listed = self._listing()
         if listed is not self._known:
             self._hooks = [
                 Hook(configuration["metadata"]["name"], i, given)

@@ -136,7 +136,8 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
 
 
 async def run(settings: Settings, pki: Path, ready: Callable[[], None]) -> None:
-    """Serve until cancelled; `ready` is called once the port answers."""
-    async with serving(settings, pki):
+    """Serve until cancelled; `ready` is called once /readyz says so."""
+    async with serving(settings, pki) as app:
+        await app.parts.settled()
         ready()
         await asyncio.Event().wait()

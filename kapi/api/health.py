@@ -71,14 +71,22 @@ class Parts:
     def __init__(self) -> None:
         self._done: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._settled = asyncio.Event()
 
     def done(self, name: str) -> None:
         """A step is done; work that goes on has gone round once."""
         self._done.add(name)
+        if self._done >= set(CHECKS.values()) - ASKED.keys():
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Until every step of the start is done, or work that should go on has stopped."""
+        await self._settled.wait()
 
     def goes_on(self, name: str, task: asyncio.Task[None]) -> None:
         """`task` does this part's work for as long as the server serves."""
         self._tasks[name] = task
+        task.add_done_callback(lambda _: self._settled.set())
 
     def wrong(self, name: str) -> str:
         """What is wrong with a part, "" when nothing is."""
