@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kapi.objects.resource import CONFIG_MAPS, PODS, SECRETS
+from kapi.objects.resource import CONFIG_MAPS, EVENTS, PODS, SECRETS
 from kubelet import cgroups, housekeeping, images
 from kubelet.pulling import FIRST_DELAY
 from tests.kubelet.real import CGROUP, Real, container, ready
@@ -51,7 +51,8 @@ async def test_an_image_is_pulled_when_the_policy_says_so(node: Real, registry: 
     assert f'Container image "{image}" already present on machine and can be accessed by the pod' in node.messages()
     await node.run(container(image=image, imagePullPolicy="Always"), name="always", uid="u3")
     await node.until(ready, "always")
-    assert sum(m.startswith(f'Successfully pulled image "{image}"') for m in node.messages()) == 2
+    pulled = [e for e in node.api.all(EVENTS) if e["message"].startswith(f'Successfully pulled image "{image}"')]
+    assert {e["involvedObject"]["name"] for e in pulled} == {"web", "always"}
 
 
 async def test_a_pull_that_fails_backs_off(node: Real, registry: Registry) -> None:
