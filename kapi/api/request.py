@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.api import options
 from kapi.objects import errors
 from kapi.objects.user import User
@@ -12,9 +13,6 @@ from kapi.objects.user import User
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-BODY_LIMIT = 3 * 1024 * 1024
-"""Bytes of a request body stock takes."""
 
 
 class Target(NamedTuple):
@@ -126,10 +124,10 @@ class Request:
                     message = await self.receive()
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
-                    if size > BODY_LIMIT:
+                    if size > limits.REQUEST_BODY_BYTES:
                         raise too_large()
                 raw = b"".join(parts)
-            if len(raw) > BODY_LIMIT:
+            if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
             self._body = _unpacked(raw) if self.header(b"content-encoding") == "gzip" else raw
         return self._body
@@ -141,15 +139,15 @@ class Request:
 
 
 def too_large() -> errors.RequestEntityTooLarge:
-    return errors.RequestEntityTooLarge(f"Request entity too large: limit is {BODY_LIMIT}", {})
+    return errors.RequestEntityTooLarge(f"Request entity too large: limit is {limits.REQUEST_BODY_BYTES}", {})
 
 
 def _unpacked(raw: bytes) -> bytes:
     unpacker = zlib.decompressobj(31)
     try:
-        out = unpacker.decompress(raw, BODY_LIMIT + 1)
+        out = unpacker.decompress(raw, limits.REQUEST_BODY_BYTES + 1)
     except zlib.error as why:
         raise errors.BadRequest(f"unable to read gzip body: {why}") from None
-    if len(out) > BODY_LIMIT:
+    if len(out) > limits.REQUEST_BODY_BYTES:
         raise too_large()
     return out
