@@ -110,6 +110,9 @@ class CronJobs(Workload):
         if at is not None:
             await self._start(owner, status, at, where)
         soon = schedule.following(plan, now, where)
+        if at is None and soon is None:
+            text = f"invalid schedule: {spec['schedule']} : time difference between two schedules is less than 1 second"
+            self.warn(owner, "InvalidSchedule", text)
         return None if soon is None else soon - now + LATE
 
     def _zone_known(self, owner: Object) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kapi.controllers import pods, rollout, workload
-from kapi.controllers.history import HASH_LABEL, POD_LABEL, History
+from kapi.controllers.history import POD_LABEL, History
 from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import meta, placement, time
 from kapi.objects.resource import DAEMON_SETS, NODES
@@ -60,7 +60,7 @@ class DaemonSets(Workload):
         super().setup()
         self.nodes = self.informer(NODES)
         self.nodes.on(self._node_changed)
-        self.history = History(self)
+        self.history = History(self, POD_LABEL)
         self._failures: dict[tuple[str, str], tuple[int, float]] = {}
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
@@ -74,7 +74,7 @@ class DaemonSets(Workload):
         if meta.deleting(owner):
             return None
         update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
-        code = meta.labels(update)[HASH_LABEL]
+        code = meta.labels(update)[POD_LABEL]
         failure, wait = await self._place(owner, mine, code)
         if failure is None and (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
             failure = await self._roll(owner, self.owned_by(owner), code)

@@ -129,9 +129,15 @@ class GarbageCollector(Controller):
         blocking = [d for d in node.dependents.values() if d.blocks(node.uid)]
         if not blocking:
             await self._without_finalizer(node, FOREGROUND)
+        elif self.graph.circular(node):
+            await self._unblock(node)
         for dependent in node.dependents.values():
             if not dependent.deleting:
                 self.queue.add(dependent.uid)
+
+    async def _unblock(self, node: Node) -> None:
+        """Owners in a circle would wait for each other for ever: this node no longer holds up its own."""
+        await self._patch(node, {"ownerReferences": [{**ref, "blockOwnerDeletion": False} for ref in node.owners]})
 
     async def _orphan(self, node: Node) -> None:
         for dependent in list(node.dependents.values()):

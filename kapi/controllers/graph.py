@@ -123,6 +123,22 @@ class Graph:
         elif owner.virtual and not owner.dependents:
             del self.nodes[uid]
 
+    def circular(self, node: Node) -> bool:
+        """Whether a node that waits for its dependents waits for itself, along dependents that wait in the same way."""
+        seen: set[str] = set()
+        waiting = [node]
+        while waiting:
+            owner = waiting.pop()
+            for dependent in owner.dependents.values():
+                if not (dependent.foreground and dependent.blocks(owner.uid)):
+                    continue
+                if dependent is node:
+                    return True
+                if dependent.uid not in seen:
+                    seen.add(dependent.uid)
+                    waiting.append(dependent)
+        return False
+
     def resource_of(self, node: Node) -> Resource | None:
         """Where a virtual node would live, by what its dependents say of it: its kind may be served by now."""
         refs = (ref for dependent in node.dependents.values() for ref in dependent.owners if ref["uid"] == node.uid)

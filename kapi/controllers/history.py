@@ -10,15 +10,17 @@ from kapi.objects.resource import CONTROLLER_REVISIONS
 
 Object = dict[str, Any]
 
-HASH_LABEL = "controller.kubernetes.io/hash"
+REVISION_LABEL = "controller.kubernetes.io/hash"
+"""Label of a StatefulSet's ControllerRevisions: the hash in their names."""
 POD_LABEL = "controller-revision-hash"
+"""Label of pods, and of a DaemonSet's ControllerRevisions: which revision a pod is of."""
 
 
 class History:
-    """The revisions of one workload controller's objects."""
+    """The revisions of one workload controller's objects; each carries its hash in the label `hash_label`."""
 
-    def __init__(self, controller: Workload) -> None:
-        self._controller = controller
+    def __init__(self, controller: Workload, hash_label: str) -> None:
+        self._controller, self._hash_label = controller, hash_label
         self.revisions = controller.own(CONTROLLER_REVISIONS)
 
     def of(self, owner: Object) -> list[Object]:
@@ -46,7 +48,8 @@ class History:
             about = {
                 "name": name,
                 "namespace": meta.namespace(owner),
-                "labels": {**labels, HASH_LABEL: code, POD_LABEL: code},
+                "labels": {**labels, self._hash_label: code},
+                "annotations": meta.annotations(owner),
                 "ownerReferences": [self._controller.reference(owner)],
             }
             made = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": about, "data": data, "revision": number}
@@ -62,7 +65,7 @@ class History:
         """Delete the oldest beyond revisionHistoryLimit that neither a pod uses (by name or hash) nor `keep` holds."""
         limit = owner["spec"].get("revisionHistoryLimit")
         kept, used = {meta.name(r) for r in keep}, set(live)
-        idle = [r for r in self.of(owner) if meta.name(r) not in kept | used and meta.labels(r).get(HASH_LABEL) not in used]
+        idle = [r for r in self.of(owner) if meta.name(r) not in kept | used and meta.labels(r).get(self._hash_label) not in used]
         surplus = len(idle) - (10 if limit is None else limit)
         for revision in idle[: max(surplus, 0)]:
             await self._controller.remove(CONTROLLER_REVISIONS, revision)

@@ -7,7 +7,7 @@ from typing import Any
 
 from kapi.client.controller import namespace_going
 from kapi.controllers import pods, rollout, stateful_pod
-from kapi.controllers.history import History
+from kapi.controllers.history import REVISION_LABEL, History
 from kapi.controllers.stateful_pod import ordinal, revision_of
 from kapi.controllers.workload import NORMAL, WARNING, Workload
 from kapi.objects import errors, meta, time
@@ -23,7 +23,7 @@ class StatefulSets(Workload):
     def setup(self) -> None:
         super().setup()
         self.claims = self.informer(PERSISTENT_VOLUME_CLAIMS)
-        self.history = History(self)
+        self.history = History(self, REVISION_LABEL)
 
     async def sync(self, owner: Object) -> float | None:
         mine = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]

@@ -124,3 +124,17 @@ async def test_zones(cluster: Cluster) -> None:
     await cluster.settle(301)
     assert len(cluster.api.all(JOBS)) == 1
     assert "not officially supported" in cluster.events("UnsupportedSchedule")[0]
+
+
+@story
+async def test_a_schedule_that_never_comes_and_one_that_cannot_be_read(cluster: Cluster) -> None:
+    cluster.api.create(CRON_JOBS, cron_job(schedule="0 0 31 2 *"))
+    await cluster.run(CronJobs)
+    wanted = "invalid schedule: 0 0 31 2 * : time difference between two schedules is less than 1 second"
+    assert cluster.events("InvalidSchedule") == [wanted]
+    old = cluster.api.all(CRON_JOBS)[0]
+    cluster.api.set(CRON_JOBS, old, spec={**old["spec"], "schedule": "often"})
+    await cluster.settle()
+    wanted = 'unparseable schedule: "often" : expected exactly 5 fields, found 1: [often]'
+    assert cluster.events("UnparseableSchedule") == [wanted]
+    assert cluster.api.all(JOBS) == []

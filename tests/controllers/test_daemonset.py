@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.controllers.daemonset import DaemonSets, node_of
 from kapi.objects import meta
-from kapi.objects.resource import DAEMON_SETS, NODES, PODS
+from kapi.objects.resource import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS
 from tests.controllers.story import Cluster, story
 
 Object = dict[str, Any]
@@ -41,9 +41,14 @@ async def test_one_on_every_fitting_node(cluster: Cluster) -> None:
     add_node(cluster, "n2")
     add_node(cluster, "n3", {"key": "own", "effect": "NoSchedule"}, disk="ssd")
     add_node(cluster, "n4", {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, disk="ssd")
-    cluster.api.create(DAEMON_SETS, daemon_set(selector={"disk": "ssd"}))
+    made = daemon_set(selector={"disk": "ssd"})
+    made["metadata"]["annotations"] = {"kubernetes.io/change-cause": "first"}
+    cluster.api.create(DAEMON_SETS, made)
     await cluster.run(DaemonSets)
     assert places(cluster) == ["n1", "n4"]
+    [revision] = cluster.api.all(CONTROLLER_REVISIONS)
+    assert meta.labels(revision) == {"app": "log", "controller-revision-hash": meta.name(revision).removeprefix("log-")}
+    assert meta.annotations(revision) == {"kubernetes.io/change-cause": "first"}
     add_node(cluster, "n5", disk="ssd")
     await cluster.settle()
     await start(cluster)

@@ -112,3 +112,31 @@ async def test_idle_asks_nothing(cluster: Cluster) -> None:
     before = len(cluster.api.calls)
     await cluster.settle(3600)
     assert len(cluster.api.calls) == before
+
+
+def circle(cluster: Cluster, *members: str) -> list[Object]:
+    """ConfigMaps that each own the next, and the last the first."""
+    made = [cluster.api.create(CONFIG_MAPS, owned(name)) for name in members]
+    for owner, owner_of in zip(made, [*made[1:], made[0]], strict=True):
+        refs = owned("any", owner)["metadata"]["ownerReferences"]
+        cluster.api.set(CONFIG_MAPS, owner_of, metadata={**owner_of["metadata"], "ownerReferences": refs})
+    return [o for o in cluster.api.all(CONFIG_MAPS) if meta.name(o) in members]
+
+
+@story
+async def test_owners_in_a_circle_go_in_the_foreground(cluster: Cluster) -> None:
+    circles = [circle(cluster, *members) for members in ("ab", "cde", "fghijklm")]
+    await cluster.run(GarbageCollector)
+    for first, *_ in circles:
+        cluster.api.delete(CONFIG_MAPS, first, {"propagationPolicy": "Foreground"})
+    await cluster.settle()
+    assert names(cluster, CONFIG_MAPS) == []
+
+
+@story
+async def test_a_circle_whose_members_are_all_deleted_in_the_foreground_goes(cluster: Cluster) -> None:
+    made = circle(cluster, *"abc")
+    for member in made:
+        cluster.api.delete(CONFIG_MAPS, member, {"propagationPolicy": "Foreground"})
+    await cluster.run(GarbageCollector)
+    assert names(cluster, CONFIG_MAPS) == []

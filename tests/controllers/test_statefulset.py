@@ -29,7 +29,9 @@ def names(cluster: Cluster) -> list[str]:
 
 @story
 async def test_one_after_the_other_with_disk_and_name(cluster: Cluster) -> None:
-    cluster.api.create(STATEFUL_SETS, stateful_set())
+    made = stateful_set()
+    made["metadata"]["annotations"] = {"kubernetes.io/change-cause": "first"}
+    cluster.api.create(STATEFUL_SETS, made)
     await cluster.run(StatefulSets)
     assert names(cluster) == ["db-0"]
     for wanted in (["db-0", "db-1"], ["db-0", "db-1", "db-2"]):
@@ -37,6 +39,8 @@ async def test_one_after_the_other_with_disk_and_name(cluster: Cluster) -> None:
         assert names(cluster) == wanted
     await cluster.start_pods()
     [revision] = cluster.api.all(CONTROLLER_REVISIONS)
+    assert meta.labels(revision) == {"app": "db", "controller.kubernetes.io/hash": meta.name(revision).removeprefix("db-")}
+    assert meta.annotations(revision) == {"kubernetes.io/change-cause": "first"}
     pod = cluster.api.get(PODS, "default/db-1")
     assert pod is not None
     assert meta.labels(pod) == {
