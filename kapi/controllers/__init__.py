@@ -77,7 +77,6 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodGarbageCollector,
     ServiceRanges,
     PolicyTypes,
-    PolicyTypes,
     EndpointSlices,
     Endpoints,
     EndpointMirrors,

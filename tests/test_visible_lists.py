@@ -1,0 +1,82 @@
+"""The lists that say what runs (controllers, scheduler profile, admission chain, handlers) are whole: no row lost, none doubled."""
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+from kapi import admission, controllers
+from kapi.admission import chain
+from kapi.admission.plugin import Plugin
+from kapi.api.app import HANDLERS
+from kapi.client import Controller
+from kapi.registry import catalogue
+from kapi.scheduler import plugins, profile
+from kapi.scheduler.framework import SchedulingPlugin
+
+# kube-apiserver's default plugins in its order (pkg/kubeapiserver/options/plugins.go), those kapi has, with NodeRestriction
+ADMISSION = (
+    "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition", "PodSecurity", "Priority",
+    "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection", "PersistentVolumeClaimResize", "RuntimeClass",
+    "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels",
+    "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
+)  # fmt: skip
+# the scores' weights of kube-scheduler's default profile (pkg/scheduler/apis/config/v1/default_plugins.go)
+WEIGHTS = {
+    "TaintToleration": 3, "NodeAffinity": 2, "PodTopologySpread": 2, "InterPodAffinity": 2, "NodeResourcesFit": 1,
+    "NodeResourcesBalancedAllocation": 1, "ImageLocality": 1,
+}  # fmt: skip
+
+
+def check(listed: list[type[Any]], package: ModuleType, base: type[Any]) -> None:
+    """Nothing stands twice in a list; what the package's modules define below `base` is in it, but for classes others are derived from."""
+    assert len(listed) == len(set(listed))
+    names = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    modules = [package, *map(importlib.import_module, names)]
+    found = {
+        kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, base) and kind.__module__ == module.__name__
+    }  # fmt: skip
+    leaves = {kind for kind in found if not any(kind in other.__mro__[1:] for other in found)}
+    assert leaves - set(listed) == set()
+    assert set(listed) - found == set()
+
+
+def test_every_controller_runs_once() -> None:
+    check(list(controllers.CONTROLLERS), controllers, Controller)
+
+
+def test_every_scheduler_plugin_is_in_the_profile_once() -> None:
+    handle: Any = _Anything()
+    listed = [type(weighted.plugin) for weighted in profile.default_plugins(handle)]
+    check(listed, plugins, SchedulingPlugin)
+    assert {w.plugin.name: w.weight for w in profile.default_plugins(handle) if w.weight} == WEIGHTS
+
+
+def test_the_admission_chain_is_stocks_in_its_order() -> None:
+    anything: Any = _Anything()
+    listed = chain.plugins(anything, anything, anything, anything)
+    assert tuple(plugin.name or type(plugin).__name__ for plugin in listed) == ADMISSION
+    check([type(plugin) for plugin in listed], admission, Plugin)
+
+
+def test_every_verb_of_every_kind_has_a_handler_and_every_handler_a_kind() -> None:
+    served = {
+        (subresource, verb)
+        for kind in catalogue.standard({"api/all": True})
+        for subresource, verbs in {"": kind.verbs, **kind.subresources}.items()
+        for verb in verbs
+    }
+    assert served - set(HANDLERS) == set()
+    assert {subresource for subresource, _ in HANDLERS} == {subresource for subresource, _ in served}
+
+
+class _Anything:
+    """Has every attribute: plugins are made, never asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _Anything()
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return _Anything()
