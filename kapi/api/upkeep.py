@@ -19,7 +19,7 @@ from kapi.registry import encoding
 from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.registry.kinds import apiservice
+from kapi.registry.kinds import apiregistration as apiservice
 from kapi.registry.rest import Rest
 from kapi.storage.store import Store
 

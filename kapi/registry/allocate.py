@@ -13,9 +13,9 @@ from typing import Any
 from kapi.objects import errors, names
 from kapi.objects.errors import Cause
 from kapi.registry.kind import Kind
-from kapi.registry.kinds import service
-from kapi.registry.kinds.part import Part
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.core import service
+from kapi.registry.validation.part import Part
+from kapi.registry.validation.rules import Errors
 from kapi.storage.store import Store
 
 Object = dict[str, Any]

@@ -8,7 +8,7 @@ import pytest
 from kapi.objects import errors
 from kapi.registry.allocate import Allocators, Range
 from kapi.registry.kind import Kind
-from kapi.registry.kinds.service import ServiceStrategy
+from kapi.registry.kinds.core.service import ServiceStrategy
 from kapi.storage.store import Store
 
 Object = dict[str, Any]

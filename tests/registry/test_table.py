@@ -1,6 +1,6 @@
 from kapi.registry import catalogue, table
 from kapi.registry.kind import Kind
-from kapi.registry.kinds import rules
+from kapi.registry.validation import rules
 from kapi.schema import texts
 
 STANDARD = catalogue.standard({"api/all": True})

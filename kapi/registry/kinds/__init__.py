@@ -1,29 +1,39 @@
 """The list of strategies: one line for every built-in resource that differs from the plain Strategy."""
 
-from kapi.registry.kinds.apiservice import APIServiceStrategy
-from kapi.registry.kinds.autoscaling import AutoscalerStrategy
-from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
-from kapi.registry.kinds.components import ComponentStatusStrategy
-from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
-from kapi.registry.kinds.cronjobs import CronJobStrategy
-from kapi.registry.kinds.custom import CustomResourceDefinitionStrategy
-from kapi.registry.kinds.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy
-from kapi.registry.kinds.endpoints import EndpointSliceStrategy, EndpointsStrategy
-from kapi.registry.kinds.event import EventStrategy, NewEventStrategy
-from kapi.registry.kinds.flow import FlowSchemaStrategy, PriorityLevelStrategy
-from kapi.registry.kinds.ingress import IngressClassStrategy, IngressStrategy
-from kapi.registry.kinds.jobs import JobStrategy
-from kapi.registry.kinds.namespaces import NamespaceStrategy
-from kapi.registry.kinds.networking import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
-from kapi.registry.kinds.nodes import NodeStrategy
-from kapi.registry.kinds.persistent import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
-from kapi.registry.kinds.pods import PodStrategy
-from kapi.registry.kinds.policies import (
+from kapi.registry.kinds.admissionregistration.policies import (
     MutatingBindingStrategy,
     MutatingPolicyStrategy,
     ValidatingBindingStrategy,
     ValidatingPolicyStrategy,
 )
+from kapi.registry.kinds.admissionregistration.webhooks import MutatingWebhookStrategy, WebhookStrategy
+from kapi.registry.kinds.apiextensions.definitions import CustomResourceDefinitionStrategy
+from kapi.registry.kinds.apiregistration import APIServiceStrategy
+from kapi.registry.kinds.apps.workload_sets import DaemonSetStrategy, StatefulSetStrategy
+from kapi.registry.kinds.apps.workloads import (
+    ControllerRevisionStrategy,
+    DeploymentStrategy,
+    PodTemplateStrategy,
+    ReplicaSetStrategy,
+    ReplicationControllerStrategy,
+)
+from kapi.registry.kinds.autoscaling import AutoscalerStrategy
+from kapi.registry.kinds.batch.cronjobs import CronJobStrategy
+from kapi.registry.kinds.batch.jobs import JobStrategy
+from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
+from kapi.registry.kinds.core.component_statuses import ComponentStatusStrategy
+from kapi.registry.kinds.core.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
+from kapi.registry.kinds.core.endpoints import EndpointSliceStrategy, EndpointsStrategy
+from kapi.registry.kinds.core.event import EventStrategy, NewEventStrategy
+from kapi.registry.kinds.core.namespaces import NamespaceStrategy
+from kapi.registry.kinds.core.nodes import NodeStrategy
+from kapi.registry.kinds.core.persistent_volumes import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
+from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
+from kapi.registry.kinds.core.quota import LimitRangeStrategy, ResourceQuotaStrategy
+from kapi.registry.kinds.core.service import ServiceStrategy
+from kapi.registry.kinds.flowcontrol import FlowSchemaStrategy, PriorityLevelStrategy
+from kapi.registry.kinds.networking.ingress import IngressClassStrategy, IngressStrategy
+from kapi.registry.kinds.networking.network_policies import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
 from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
 from kapi.registry.kinds.previews import (
     DeviceTaintRuleStrategy,
@@ -34,8 +44,9 @@ from kapi.registry.kinds.previews import (
     StorageVersionStrategy,
     WorkloadStrategy,
 )
-from kapi.registry.kinds.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.rbac import ClusterRoleBindingStrategy, ClusterRoleStrategy, RoleBindingStrategy, RoleStrategy
+from kapi.registry.kinds.resource.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy
+from kapi.registry.kinds.resource.slices import ResourceSliceStrategy
 from kapi.registry.kinds.reviews import (
     AccessReviewStrategy,
     LocalAccessReviewStrategy,
@@ -43,8 +54,6 @@ from kapi.registry.kinds.reviews import (
     SubjectAccessReviewStrategy,
     TokenReviewStrategy,
 )
-from kapi.registry.kinds.service import ServiceStrategy
-from kapi.registry.kinds.slices import ResourceSliceStrategy
 from kapi.registry.kinds.storage import (
     CSIDriverStrategy,
     CSINodeStrategy,
@@ -52,15 +61,6 @@ from kapi.registry.kinds.storage import (
     StorageClassStrategy,
     VolumeAttachmentStrategy,
     VolumeAttributesClassStrategy,
-)
-from kapi.registry.kinds.webhooks import MutatingWebhookStrategy, WebhookStrategy
-from kapi.registry.kinds.workload_sets import DaemonSetStrategy, StatefulSetStrategy
-from kapi.registry.kinds.workloads import (
-    ControllerRevisionStrategy,
-    DeploymentStrategy,
-    PodTemplateStrategy,
-    ReplicaSetStrategy,
-    ReplicationControllerStrategy,
 )
 from kapi.registry.strategy import Strategy
 

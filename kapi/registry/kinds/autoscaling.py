@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from kapi.objects import meta, names, quantity
-from kapi.registry.kinds import rules
-from kapi.registry.kinds.part import Part, RuledStrategy
+from kapi.registry.validation import rules
+from kapi.registry.validation.part import Part, RuledStrategy
 
 Object = dict[str, Any]
 

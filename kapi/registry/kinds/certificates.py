@@ -7,9 +7,9 @@ from typing import Any
 
 from kapi.objects import duration, names, time
 from kapi.objects.user import User
-from kapi.registry.kinds import rules
-from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.validation import rules
+from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
+from kapi.registry.validation.rules import Errors
 
 Object = dict[str, Any]
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import container_resources, internal, placement, rules
-from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy, conditions
+from kapi.registry.kinds.core.pods import container_resources, placement
+from kapi.registry.validation import internal, rules
+from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy, conditions
 
 Object = dict[str, Any]
 

@@ -4,9 +4,11 @@ import re
 from typing import Any
 
 from kapi.objects import names
-from kapi.registry.kinds import certificates, rules, slices
-from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
+from kapi.registry.kinds import certificates
+from kapi.registry.kinds.resource import slices
 from kapi.registry.strategy import NAME_COLUMN
+from kapi.registry.validation import rules
+from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
 
 Object = dict[str, Any]
 

@@ -3,9 +3,9 @@
 from typing import Any, ClassVar
 
 from kapi.objects import names
-from kapi.registry.kinds import rules
-from kapi.registry.kinds.part import Part, PlainStrategy
 from kapi.registry.strategy import NAME_COLUMN, Strategy
+from kapi.registry.validation import rules
+from kapi.registry.validation.part import Part, PlainStrategy
 
 Object = dict[str, Any]
 

@@ -5,7 +5,7 @@ Who asks them (kapi.api) fills in `status`; see kapi.access for the answers.
 
 from typing import Any, ClassVar
 
-from kapi.registry.kinds.part import Part, PlainStrategy
+from kapi.registry.validation.part import Part, PlainStrategy
 
 Object = dict[str, Any]
 

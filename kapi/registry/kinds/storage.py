@@ -3,10 +3,10 @@
 from typing import Any
 
 from kapi.objects import names, quantity
-from kapi.registry.kinds import internal, rules
-from kapi.registry.kinds.part import Part, PlainStrategy, RuledStrategy
-from kapi.registry.kinds.projections import token_life
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.kinds.core.pods.projections import token_life
+from kapi.registry.validation import internal, rules
+from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
+from kapi.registry.validation.rules import Errors
 
 Object = dict[str, Any]
 

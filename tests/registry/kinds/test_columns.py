@@ -5,22 +5,17 @@ from typing import Any
 import pytest
 
 from kapi.objects import duration
-from kapi.registry.kinds import (
-    certificates,
-    config,
-    devices,
-    endpoints,
-    flow,
-    ingress,
-    networking,
-    persistent,
+from kapi.registry.kinds import certificates, policy, rbac, storage
+from kapi.registry.kinds import flowcontrol as flow
+from kapi.registry.kinds.admissionregistration import (
     policies,
-    policy,
-    quota,
-    rbac,
-    storage,
-    webhooks,
-)  # fmt: skip
+    webhooks,  # fmt: skip
+)
+from kapi.registry.kinds.core import config, endpoints, quota
+from kapi.registry.kinds.core import persistent_volumes as persistent
+from kapi.registry.kinds.networking import ingress
+from kapi.registry.kinds.networking import network_policies as networking
+from kapi.registry.kinds.resource import devices
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import ready
 

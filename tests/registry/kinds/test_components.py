@@ -1,4 +1,4 @@
-from kapi.registry.kinds.components import ComponentStatusStrategy
+from kapi.registry.kinds.core.component_statuses import ComponentStatusStrategy
 
 
 def test_rows() -> None:

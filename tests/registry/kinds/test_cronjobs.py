@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.cronjobs import CronJobStrategy
+from kapi.registry.kinds.batch.cronjobs import CronJobStrategy
 from tests.registry.kinds.making import Object, change_faults, faults, made, template
 
 CRON = CronJobStrategy()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kapi.registry.kinds import custom_schema
+from kapi.registry.kinds.apiextensions import custom_schema
 
 Object = dict[str, Any]
 

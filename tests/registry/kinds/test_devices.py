@@ -3,8 +3,8 @@
 import pytest
 
 from kapi.objects.errors import Cause
-from kapi.registry.kinds.devices import ResourceClaimStrategy, ResourceClaimTemplateStrategy
-from kapi.registry.kinds.slices import ResourceSliceStrategy
+from kapi.registry.kinds.resource.devices import ResourceClaimStrategy, ResourceClaimTemplateStrategy
+from kapi.registry.kinds.resource.slices import ResourceSliceStrategy
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import causes
 

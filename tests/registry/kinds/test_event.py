@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.event import NEW, EventStrategy, NewEventStrategy
+from kapi.registry.kinds.core.event import NEW, EventStrategy, NewEventStrategy
 from tests.registry.kinds.changing import ABSENT, causes, changed, ready
 
 Object = dict[str, Any]

@@ -1,6 +1,6 @@
 """Structures as messages show them."""
 
-from kapi.registry.kinds.internal import to_internal
+from kapi.registry.validation.internal import to_internal
 
 
 def test_absent_fields_are_null_or_zero() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.job_policies import indexes
-from kapi.registry.kinds.jobs import JobStrategy
+from kapi.registry.kinds.batch.job_policies import indexes
+from kapi.registry.kinds.batch.jobs import JobStrategy
 from tests.registry.kinds.making import Object, change_faults, faults, job, made, template
 
 JOBS = JobStrategy()

@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.namespaces import NamespaceStrategy
+from kapi.registry.kinds.core.namespaces import NamespaceStrategy
 from tests.registry.kinds.making import Object, made
 
 NAMESPACES = NamespaceStrategy()

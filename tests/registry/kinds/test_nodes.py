@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.nodes import NodeStrategy
+from kapi.registry.kinds.core.nodes import NodeStrategy
 from tests.registry.kinds.making import Object, change_faults, faults, made
 
 NODES = NodeStrategy()

@@ -1,13 +1,13 @@
-"""A kind as the documentation of kapi.registry.kinds.part adds one; rules that are judged once for what is alike."""
+"""A kind as the documentation of kapi.registry.validation.part adds one; rules that are judged once for what is alike."""
 
 from typing import Any
 
 import pytest
 
 from kapi.objects import names
-from kapi.registry.kinds import rules
-from kapi.registry.kinds.part import Part, RuledStrategy, judge_once
-from kapi.registry.kinds.rules import Errors
+from kapi.registry.validation import rules
+from kapi.registry.validation.part import Part, RuledStrategy, judge_once
+from kapi.registry.validation.rules import Errors
 
 Object = dict[str, Any]
 

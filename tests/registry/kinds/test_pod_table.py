@@ -3,7 +3,7 @@
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.pods import PodStrategy
+from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
 from tests.registry.kinds.making import Object, pod
 
 PODS = PodStrategy()

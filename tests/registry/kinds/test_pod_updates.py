@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kapi.registry.kinds.pods import PodStrategy
+from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
 from tests.registry.kinds.making import Object, change_faults, container, made, pod
 
 PODS = PodStrategy()

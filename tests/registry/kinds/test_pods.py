@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.placement import PREFERRED
-from kapi.registry.kinds.pods import PodStrategy
+from kapi.registry.kinds.core.pods.placement import PREFERRED
+from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
 from tests.registry.kinds.making import Object, container, faults, made, pod
 
 PODS = PodStrategy()

@@ -1,16 +1,16 @@
-"""Good objects are accepted, bad ones answered as stock answers: the pairs are in rules/, a file per module of kinds."""
+"""Good objects are accepted, bad ones answered as stock answers: the pairs are in rules/, a file per group of kinds."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from kapi.registry.kinds.config import ConfigMapStrategy, SecretStrategy
-from kapi.registry.kinds.endpoints import EndpointSliceStrategy
-from kapi.registry.kinds.ingress import IngressStrategy
+from kapi.registry.kinds import STRATEGIES
+from kapi.registry.kinds.core.config import ConfigMapStrategy, SecretStrategy
+from kapi.registry.kinds.core.endpoints import EndpointSliceStrategy
+from kapi.registry.kinds.networking.ingress import IngressStrategy
 from kapi.registry.kinds.policy import PodDisruptionBudgetStrategy
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import ABSENT, causes, changed, ready
@@ -21,10 +21,10 @@ FILES = sorted(Path(__file__).with_name("rules").glob("*.yaml"))
 
 
 def kinds() -> Iterator[tuple[str, Strategy, Object]]:
+    known = {strategy.__name__: strategy for strategy in STRATEGIES.values()}
     for file in FILES:
-        module = import_module(f"kapi.registry.kinds.{file.stem}")
         for name, pairs in yaml.load(file.read_text(), yaml.CSafeLoader).items():
-            yield name, getattr(module, name)(), pairs
+            yield name, known[name](), pairs
 
 
 def pairs(group: str) -> Iterator[Any]:

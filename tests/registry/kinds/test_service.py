@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.service import ServiceStrategy, sync_addresses
+from kapi.registry.kinds.core.service import ServiceStrategy, sync_addresses
 from tests.registry.kinds.changing import causes, ready
 
 Object = dict[str, Any]

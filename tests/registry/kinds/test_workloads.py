@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kapi.registry.kinds.workload_sets import GENERATION, DaemonSetStrategy, StatefulSetStrategy
-from kapi.registry.kinds.workloads import (
+from kapi.registry.kinds.apps.workload_sets import GENERATION, DaemonSetStrategy, StatefulSetStrategy
+from kapi.registry.kinds.apps.workloads import (
     ControllerRevisionStrategy,
     DeploymentStrategy,
     PodTemplateStrategy,

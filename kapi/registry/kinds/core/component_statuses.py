@@ -1,0 +1,25 @@
+"""ComponentStatus: a kind that is only listed, and deprecated since v1.19. Components report through leases and their own health."""
+
+from typing import Any
+
+from kapi.registry.strategy import Strategy
+from kapi.registry.validation import rules
+
+Object = dict[str, Any]
+
+
+class ComponentStatusStrategy(Strategy):
+    """core/v1 ComponentStatus."""
+
+    deprecated = "v1 ComponentStatus is deprecated in v1.19+"
+    status = False
+    generation = False
+    columns = rules.columns(
+        "Name", "Status: Status of the component conditions", "Message: Message of the component conditions",
+        "Error: Error of the component conditions",
+    )  # fmt: skip
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        healthy: Object = next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
+        known = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.get("status") or "", "Unknown")
+        return [obj["metadata"]["name"], known, healthy.get("message") or "", healthy.get("error") or ""]

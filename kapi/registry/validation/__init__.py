@@ -1,0 +1,1 @@
+"""What every kind is validated with: parts of objects, lists of causes, rules of bare values. Knows no kind."""
