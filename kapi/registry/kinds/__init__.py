@@ -20,7 +20,8 @@ from kapi.registry.kinds.apps.workloads import (
 from kapi.registry.kinds.autoscaling import AutoscalerStrategy
 from kapi.registry.kinds.batch.cronjobs import CronJobStrategy
 from kapi.registry.kinds.batch.jobs import JobStrategy
-from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy
+from kapi.registry.kinds.certificates import CertificateSigningRequestStrategy, ClusterTrustBundleStrategy, PodCertificateRequestStrategy
+from kapi.registry.kinds.coordination import LeaseCandidateStrategy, LeaseStrategy
 from kapi.registry.kinds.core.component_statuses import ComponentStatusStrategy
 from kapi.registry.kinds.core.config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from kapi.registry.kinds.core.endpoints import EndpointSliceStrategy, EndpointsStrategy
@@ -32,28 +33,25 @@ from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
 from kapi.registry.kinds.core.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.core.service import ServiceStrategy
 from kapi.registry.kinds.flowcontrol import FlowSchemaStrategy, PriorityLevelStrategy
+from kapi.registry.kinds.internal import StorageVersionStrategy
 from kapi.registry.kinds.networking.ingress import IngressClassStrategy, IngressStrategy
-from kapi.registry.kinds.networking.network_policies import IPAddressStrategy, NetworkPolicyStrategy, ServiceCIDRStrategy
-from kapi.registry.kinds.policy import LeaseStrategy, PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy
-from kapi.registry.kinds.previews import (
-    DeviceTaintRuleStrategy,
-    LeaseCandidateStrategy,
-    PodCertificateRequestStrategy,
-    PodGroupStrategy,
-    RulesReviewStrategy,
-    StorageVersionStrategy,
-    WorkloadStrategy,
-)
+from kapi.registry.kinds.networking.network_policies import NetworkPolicyStrategy
+from kapi.registry.kinds.networking.service_ranges import IPAddressStrategy, ServiceCIDRStrategy
+from kapi.registry.kinds.node import RuntimeClassStrategy
+from kapi.registry.kinds.policy import PodDisruptionBudgetStrategy
 from kapi.registry.kinds.rbac import ClusterRoleBindingStrategy, ClusterRoleStrategy, RoleBindingStrategy, RoleStrategy
 from kapi.registry.kinds.resource.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy
 from kapi.registry.kinds.resource.slices import ResourceSliceStrategy
+from kapi.registry.kinds.resource.taints import DeviceTaintRuleStrategy
 from kapi.registry.kinds.reviews import (
     AccessReviewStrategy,
     LocalAccessReviewStrategy,
+    RulesReviewStrategy,
     SelfSubjectReviewStrategy,
     SubjectAccessReviewStrategy,
     TokenReviewStrategy,
 )
+from kapi.registry.kinds.scheduling import PodGroupStrategy, PriorityClassStrategy, WorkloadStrategy
 from kapi.registry.kinds.storage import (
     CSIDriverStrategy,
     CSINodeStrategy,
@@ -95,16 +93,25 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("apps", "deployments"): DeploymentStrategy,
     ("apps", "replicasets"): ReplicaSetStrategy,
     ("apps", "statefulsets"): StatefulSetStrategy,
+    ("authentication.k8s.io", "selfsubjectreviews"): SelfSubjectReviewStrategy,
+    ("authentication.k8s.io", "tokenreviews"): TokenReviewStrategy,
+    ("authorization.k8s.io", "localsubjectaccessreviews"): LocalAccessReviewStrategy,
+    ("authorization.k8s.io", "selfsubjectaccessreviews"): AccessReviewStrategy,
+    ("authorization.k8s.io", "selfsubjectrulesreviews"): RulesReviewStrategy,
+    ("authorization.k8s.io", "subjectaccessreviews"): SubjectAccessReviewStrategy,
     ("autoscaling", "horizontalpodautoscalers"): AutoscalerStrategy,
     ("batch", "cronjobs"): CronJobStrategy,
     ("batch", "jobs"): JobStrategy,
     ("certificates.k8s.io", "certificatesigningrequests"): CertificateSigningRequestStrategy,
     ("certificates.k8s.io", "clustertrustbundles"): ClusterTrustBundleStrategy,
+    ("certificates.k8s.io", "podcertificaterequests"): PodCertificateRequestStrategy,
+    ("coordination.k8s.io", "leasecandidates"): LeaseCandidateStrategy,
     ("coordination.k8s.io", "leases"): LeaseStrategy,
     ("discovery.k8s.io", "endpointslices"): EndpointSliceStrategy,
     ("events.k8s.io", "events"): NewEventStrategy,
     ("flowcontrol.apiserver.k8s.io", "flowschemas"): FlowSchemaStrategy,
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): PriorityLevelStrategy,
+    ("internal.apiserver.k8s.io", "storageversions"): StorageVersionStrategy,
     ("networking.k8s.io", "ingressclasses"): IngressClassStrategy,
     ("networking.k8s.io", "ingresses"): IngressStrategy,
     ("networking.k8s.io", "ipaddresses"): IPAddressStrategy,
@@ -116,27 +123,18 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("rbac.authorization.k8s.io", "clusterroles"): ClusterRoleStrategy,
     ("rbac.authorization.k8s.io", "rolebindings"): RoleBindingStrategy,
     ("rbac.authorization.k8s.io", "roles"): RoleStrategy,
+    ("resource.k8s.io", "deviceclasses"): DeviceClassStrategy,
+    ("resource.k8s.io", "devicetaintrules"): DeviceTaintRuleStrategy,
+    ("resource.k8s.io", "resourceclaims"): ResourceClaimStrategy,
+    ("resource.k8s.io", "resourceclaimtemplates"): ResourceClaimTemplateStrategy,
+    ("resource.k8s.io", "resourceslices"): ResourceSliceStrategy,
+    ("scheduling.k8s.io", "podgroups"): PodGroupStrategy,
     ("scheduling.k8s.io", "priorityclasses"): PriorityClassStrategy,
+    ("scheduling.k8s.io", "workloads"): WorkloadStrategy,
     ("storage.k8s.io", "csidrivers"): CSIDriverStrategy,
     ("storage.k8s.io", "csinodes"): CSINodeStrategy,
     ("storage.k8s.io", "csistoragecapacities"): CSIStorageCapacityStrategy,
     ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
     ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
     ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
-    ("authentication.k8s.io", "selfsubjectreviews"): SelfSubjectReviewStrategy,
-    ("authentication.k8s.io", "tokenreviews"): TokenReviewStrategy,
-    ("authorization.k8s.io", "localsubjectaccessreviews"): LocalAccessReviewStrategy,
-    ("authorization.k8s.io", "selfsubjectaccessreviews"): AccessReviewStrategy,
-    ("authorization.k8s.io", "subjectaccessreviews"): SubjectAccessReviewStrategy,
-    ("resource.k8s.io", "deviceclasses"): DeviceClassStrategy,
-    ("resource.k8s.io", "resourceclaims"): ResourceClaimStrategy,
-    ("resource.k8s.io", "resourceclaimtemplates"): ResourceClaimTemplateStrategy,
-    ("resource.k8s.io", "resourceslices"): ResourceSliceStrategy,
-    ("authorization.k8s.io", "selfsubjectrulesreviews"): RulesReviewStrategy,
-    ("certificates.k8s.io", "podcertificaterequests"): PodCertificateRequestStrategy,
-    ("coordination.k8s.io", "leasecandidates"): LeaseCandidateStrategy,
-    ("internal.apiserver.k8s.io", "storageversions"): StorageVersionStrategy,
-    ("resource.k8s.io", "devicetaintrules"): DeviceTaintRuleStrategy,
-    ("scheduling.k8s.io", "podgroups"): PodGroupStrategy,
-    ("scheduling.k8s.io", "workloads"): WorkloadStrategy,
 }

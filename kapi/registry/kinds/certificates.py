@@ -1,4 +1,4 @@
-"""CertificateSigningRequest and ClusterTrustBundle. A request for a certificate keeps who made it."""
+"""CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest. A request for a certificate keeps who made it."""
 
 import base64
 import binascii
@@ -24,6 +24,7 @@ LEGACY = "kubernetes.io/legacy-unknown"
 SHORTEST = 600
 NOT_PEM = "PEM block type must be CERTIFICATE REQUEST"
 LARGEST_BUNDLE = 1 << 20
+SHORTEST_POD_CERTIFICATE, LONGEST_POD_CERTIFICATE = 3600, 91 * 86400
 _PEM_TYPE = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
@@ -174,3 +175,32 @@ class ClusterTrustBundleStrategy(PlainStrategy):
 
     def cells(self, obj: Object) -> list[Any]:
         return [obj["spec"].get("signerName") or "<none>"]
+
+
+class PodCertificateRequestStrategy(RuledStrategy):
+    """certificates.k8s.io PodCertificateRequest."""
+
+    generation = False
+    fields = {
+        "spec.signerName": lambda o: o["spec"].get("signerName") or "",
+        "spec.podName": lambda o: o["spec"].get("podName") or "",
+        "spec.nodeName": lambda o: o["spec"].get("nodeName") or "",
+    }
+
+    def default(self, obj: Object) -> None:
+        obj["spec"].setdefault("maxExpirationSeconds", 86400)
+
+    def check(self, new: Part, old: Object | None) -> None:
+        spec = new.part("spec")
+        signer(new.e, "spec.signerName", spec.text("signerName"))
+        for field in ("podName", "serviceAccountName", "nodeName"):
+            spec.checked(field, names.dns_subdomain)
+        for field in ("podUID", "serviceAccountUID", "nodeUID"):
+            if not spec.text(field):
+                spec.invalid(field, "must not be empty")
+            elif len(spec.text(field)) > 128:
+                new.e.too_long(spec.path(field), 128)
+        if not SHORTEST_POD_CERTIFICATE <= spec.number("maxExpirationSeconds") <= LONGEST_POD_CERTIFICATE:
+            spec.invalid("maxExpirationSeconds", f"must be in the range [{SHORTEST_POD_CERTIFICATE}, {LONGEST_POD_CERTIFICATE}]")
+        if old is not None:
+            new.immutable(old, "spec")

@@ -102,3 +102,7 @@ def _check_selector(selector: Part) -> None:
             part.forbidden("values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
         elif not operator:
             part.required("operator", "must be specified")
+
+
+class RulesReviewStrategy(PlainStrategy):
+    """authorization.k8s.io SelfSubjectRulesReview: never stored, asks what one may do in a namespace."""

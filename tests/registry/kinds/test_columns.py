@@ -5,16 +5,10 @@ from typing import Any
 import pytest
 
 from kapi.objects import duration
-from kapi.registry.kinds import certificates, policy, rbac, storage
-from kapi.registry.kinds import flowcontrol as flow
-from kapi.registry.kinds.admissionregistration import (
-    policies,
-    webhooks,  # fmt: skip
-)
-from kapi.registry.kinds.core import config, endpoints, quota
-from kapi.registry.kinds.core import persistent_volumes as persistent
-from kapi.registry.kinds.networking import ingress
-from kapi.registry.kinds.networking import network_policies as networking
+from kapi.registry.kinds import certificates, flowcontrol, policy, rbac, scheduling, storage
+from kapi.registry.kinds.admissionregistration import policies, webhooks
+from kapi.registry.kinds.core import config, endpoints, persistent_volumes, quota
+from kapi.registry.kinds.networking import ingress, network_policies
 from kapi.registry.kinds.resource import devices
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import ready
@@ -39,16 +33,16 @@ CLASS = {"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-cla
         (endpoints.EndpointsStrategy, {"subsets": [{"addresses": [{"ip": "::1"}], "ports": [{"port": 1}]}]}, ["base", "[::1]:1", "5s"]),
         (endpoints.EndpointSliceStrategy, SLICE, ["base", "IPv4", "1", "10.0.0.0,10.0.0.1,10.0.0.2 + 2 more...", "5s"]),
         (ingress.IngressStrategy, INGRESS, ["base", "<none>", "h0,h1,h2 + 2 more...", "", "80, 443", "5s"]),
-        (networking.NetworkPolicyStrategy, {"spec": {"podSelector": PEER}}, ["base", "a=b,c notin (d,e)", "5s"]),
+        (network_policies.NetworkPolicyStrategy, {"spec": {"podSelector": PEER}}, ["base", "a=b,c notin (d,e)", "5s"]),
         (policy.PodDisruptionBudgetStrategy, {"spec": {"minAvailable": "50%"}}, ["base", "50%", "N/A", 0, "5s"]),
-        (policy.PriorityClassStrategy, {"value": 7}, ["base", 7, "false", "5s", "PreemptLowerPriority"]),
+        (scheduling.PriorityClassStrategy, {"value": 7}, ["base", 7, "false", "5s", "PreemptLowerPriority"]),
         (storage.StorageClassStrategy, CLASS, ["base (default)", "p", "Delete", "Immediate", "false", "5s"]),
         (storage.CSIDriverStrategy, {}, ["base", "true", "false", "false", "<unset>", "false", "Persistent", "5s"]),
-        (persistent.PersistentVolumeClaimStrategy, {}, ["base", "Pending", "", "", "", "", "<unset>", "5s", "Filesystem"]),
+        (persistent_volumes.PersistentVolumeClaimStrategy, {}, ["base", "Pending", "", "", "", "", "<unset>", "5s", "Filesystem"]),
         (rbac.RoleBindingStrategy, BINDING, ["base", "Role/r", "5s", "u", "g", "n/s"]),
         (webhooks.WebhookStrategy, {"webhooks": [{}]}, ["base", 1, "5s"]),
         (policies.ValidatingPolicyStrategy, {"spec": {"validations": [{}]}}, ["base", 1, "<unset>", "5s"]),
-        (flow.PriorityLevelStrategy, LEVEL, ["base", "Limited", "30", "64", "8", "50", "5s"]),
+        (flowcontrol.PriorityLevelStrategy, LEVEL, ["base", "Limited", "30", "64", "8", "50", "5s"]),
         (devices.ResourceClaimStrategy, {}, ["base", "pending", "5s"]),
         (certificates.CertificateSigningRequestStrategy, {}, ["base", "5s", "", "", "<none>", "Pending"]),
         (quota.ResourceQuotaStrategy, {}, ["base", "", "", "5s"]),
@@ -84,7 +78,7 @@ def test_limits_fill_each_other() -> None:
 
 def test_a_claim_names_its_source_twice() -> None:
     source = {"kind": "VolumeSnapshot", "apiGroup": "snapshot.storage.k8s.io", "name": "s"}
-    spec = ready(persistent.PersistentVolumeClaimStrategy(), {"spec": {"dataSource": source}})["spec"]
+    spec = ready(persistent_volumes.PersistentVolumeClaimStrategy(), {"spec": {"dataSource": source}})["spec"]
     assert spec["dataSourceRef"] == source
-    other = ready(persistent.PersistentVolumeClaimStrategy(), {"spec": {"dataSource": {**source, "kind": "Other"}}})["spec"]
+    other = ready(persistent_volumes.PersistentVolumeClaimStrategy(), {"spec": {"dataSource": {**source, "kind": "Other"}}})["spec"]
     assert "dataSource" not in other
