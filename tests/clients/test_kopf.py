@@ -13,6 +13,7 @@ import pytest
 from certs import making
 from certs.wish import Wish
 from tests.e2e.cluster import IMAGE, Failed, Kubectl
+from tests.moments import sockets_closed
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +38,12 @@ class Operator:
         operator = kopf.operator(
             registry=self.registry, settings=self.settings, namespaces=[self.namespace], standalone=True, stop_flag=stop, ready_flag=ready,
         )  # fmt: skip
-        task = asyncio.create_task(operator)
-        await asyncio.wait_for(ready.wait(), 10)
-        yield
-        stop.set()
-        await asyncio.wait_for(task, 10)
+        async with sockets_closed():
+            task = asyncio.create_task(operator)
+            await asyncio.wait_for(ready.wait(), 10)
+            yield
+            stop.set()
+            await asyncio.wait_for(task, 10)
 
     async def next(self) -> tuple[Any, ...]:
         return await asyncio.wait_for(self.story.get(), 10)

@@ -12,6 +12,7 @@ from kr8s._async_utils import as_sync_func
 from kr8s.objects import ConfigMap, Deployment, Pod
 
 from tests.e2e.cluster import IMAGE, Kubectl
+from tests.moments import sockets_closed
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Kubernetes version v1.36.2 is not supported")]
 
@@ -83,18 +84,19 @@ def test_who_and_what(k8s: Any) -> None:
 
 
 async def test_watching_asynchronously(kubectl: Kubectl) -> None:
-    api = await kr8s.asyncio.api(kubeconfig=str(kubectl.cluster.kubeconfig), namespace=kubectl.namespace)
-    one = await kr8s.asyncio.objects.ConfigMap(config_map(k="1"), api=api)
-    await one.create()
     seen: list[tuple[str, str]] = []
 
-    async def watching() -> None:
+    async def watching(api: Any) -> None:
         async for kind, event in api.watch("configmaps", namespace=kubectl.namespace, field_selector="metadata.name=a"):
             seen.append((kind, event.raw["data"]["k"]))
             if kind == "DELETED":
                 return
             await (one.patch({"data": {"k": "2"}}) if kind == "ADDED" else one.delete())
 
-    await asyncio.wait_for(watching(), 10)
-    await closed(api)
+    async with sockets_closed():
+        api = await kr8s.asyncio.api(kubeconfig=str(kubectl.cluster.kubeconfig), namespace=kubectl.namespace)
+        one = await kr8s.asyncio.objects.ConfigMap(config_map(k="1"), api=api)
+        await one.create()
+        await asyncio.wait_for(watching(api), 10)
+        await closed(api)
     assert seen == [("ADDED", "1"), ("MODIFIED", "2"), ("DELETED", "2")]

@@ -1,7 +1,7 @@
 """Quantities: the exact value, the canonical text, the laws of order and addition."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from kapi.objects import quantity
@@ -78,8 +78,10 @@ def test_canonical_text_is_stable_and_keeps_the_value(text: str) -> None:
 
 
 @given(texts, texts)
+@example("1Gi", "8589934591Gi")
 @settings(max_examples=60)
 def test_adding_is_undone_by_subtracting(a: str, b: str) -> None:
+    assume(abs(quantity.value(quantity.add(a, b))) < 2**63 - 1)  # beyond it a quantity is read as the largest there is
     assert quantity.compare(quantity.subtract(quantity.add(a, b), b), a) == 0
     assert quantity.compare(quantity.add(a, b), quantity.add(b, a)) == 0
 
