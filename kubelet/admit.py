@@ -6,7 +6,7 @@ The checks, their order, reasons and texts are those of stock's admit handlers; 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kapi.objects import demands, placement, quantity
+from kapi.objects import placement, pod_resources, quantity
 from kapi.objects.meta import Object
 from kubelet import pods
 from kubelet.sight import Failure
@@ -53,7 +53,7 @@ def _pressed(pod: Object, place: Place) -> Iterator[Failure]:
         return
     if list(place.pressures) == ["MemoryPressure"]:
         taint = {"key": _ENDURED, "effect": "NoSchedule"}
-        if pods.qos(pod) != demands.BEST_EFFORT or placement.tolerates(pod["spec"].get("tolerations") or (), taint):
+        if pods.qos(pod) != pod_resources.BEST_EFFORT or placement.tolerates(pod["spec"].get("tolerations") or (), taint):
             return
     yield Failure("Evicted", f"The node had condition: [{' '.join(place.pressures)}]. ")
 
@@ -87,14 +87,14 @@ def short(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Failu
     if len(others) + 1 > room:
         yield Failure("OutOfpods", _SHORT.format("pods", 1, len(others), room))
     wanted, held = pods.requests(pod), [pods.requests(other) for other in others]
-    for name, most in demands.amounts(place.allocatable).items():
+    for name, most in pod_resources.amounts(place.allocatable).items():
         used = sum(one.get(name, 0) for one in held)
         if wanted.get(name) and used + wanted[name] > most:
             yield Failure(f"OutOf{name}", _SHORT.format(name, wanted[name], used, most))
 
 
 def _unfit(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Failure]:
-    ports = demands.host_ports
+    ports = pod_resources.host_ports
     fits = {
         "NodeAffinity": placement.fits_node(pod["spec"], place.name, place.labels),
         "NodePorts": not any(_collide(mine, theirs) for mine in ports(pod["spec"]) for other in others for theirs in ports(other["spec"])),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from kapi.objects import demands, quantity
+from kapi.objects import pod_resources, quantity
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
 from kubelet import cgroups, config, dns, environment, pods, resources, runtime, scratch, security
@@ -190,7 +190,7 @@ class Furnish(Furnisher):
     def balance(self, kept: Iterable[Object]) -> None:
         """Burstable pods weigh what they asked for together, best-effort ones nothing; all of them have the node's allocatable."""
         root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", pairs(self._settings.system_reserved)
-        asked = sum(pods.requests(pod).get("cpu", 0) for pod in kept if pods.qos(pod) == demands.BURSTABLE)
+        asked = sum(pods.requests(pod).get("cpu", 0) for pod in kept if pods.qos(pod) == pod_resources.BURSTABLE)
         whole = quantity.milli((self._machine.allocatable or {}).get("cpu", "0"))
         memory = self._machine.memory - quantity.value(reserved.get("memory", "0"))
         cgroups.make(root, {"shares": resources.shares(whole), "memory": memory})

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kapi.objects import demands, time
+from kapi.objects import pod_resources, time
 from kapi.objects.meta import Object
 from kubelet import pods, runtime, sight
 from kubelet.runtime import Container, Sandbox
@@ -265,7 +265,7 @@ def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str],
     names: list[str] = []
     for container in pods.inits(pod):
         run = sight.in_sandbox(pod, seen, container["name"], sandbox)
-        if demands.is_sidecar(container):
+        if pod_resources.is_sidecar(container):
             if run is None or run.state != runtime.RUNNING:
                 names.append(container["name"])
                 if not begun:

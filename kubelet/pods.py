@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import orjson
 
-from kapi.objects import demands
-from kapi.objects.demands import is_sidecar
+from kapi.objects import pod_resources
 from kapi.objects.meta import Object
+from kapi.objects.pod_resources import is_sidecar
 
 CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
@@ -99,13 +99,13 @@ def container_hash(container: Object) -> str:
 
 def resources(container: Object, what: str, name: str) -> int:
     """resources(container, "limits", "memory") in bytes, cpu in thousandths; 0 when not said."""
-    return demands.amounts((container.get("resources") or {}).get(what)).get(name, 0)
+    return pod_resources.amounts((container.get("resources") or {}).get(what)).get(name, 0)
 
 
-def requests(pod: Object) -> demands.Resources:
+def requests(pod: Object) -> pod_resources.Resources:
     """What the pod asks for as a whole."""
-    return demands.effective(pod["spec"], "requests")
+    return pod_resources.effective(pod["spec"], "requests")
 
 
 def qos(pod: Object) -> str:
-    return (pod.get("status") or {}).get("qosClass") or demands.qos_class(pod["spec"])
+    return (pod.get("status") or {}).get("qosClass") or pod_resources.qos_class(pod["spec"])

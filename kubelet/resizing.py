@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from kapi.objects import demands
+from kapi.objects import pod_resources
 from kapi.objects.meta import Object
 from kubelet import admit, pods
 from kubelet.admit import Place
@@ -41,7 +41,7 @@ def allotted(pod: Object, known: Allotment) -> Object:
 
 def refusal(pod: Object, others: Sequence[Object], place: Place) -> Failure | None:
     """Why the pod cannot have what its spec asks for; `others` are the node's other pods, as allotted."""
-    wanted, most = pods.requests(pod), demands.amounts(place.allocatable)
+    wanted, most = pods.requests(pod), pod_resources.amounts(place.allocatable)
     for name in ("memory", "cpu"):
         if wanted.get(name, 0) > most[name]:
             return Failure("Infeasible", f"Node didn't have enough capacity: {name}, requested: {wanted[name]}, capacity: {most[name]}")
@@ -53,7 +53,7 @@ def claim(pod: Object, known: Allotment) -> tuple[bool, int, bool]:
     """Sorts pods that ask: those that want no more first, then by priority and QoS class."""
     wanted, had = pods.requests(pod), pods.requests(allotted(pod, known))
     more = any(wanted.get(name, 0) > had.get(name, 0) for name in ("cpu", "memory"))
-    return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != demands.GUARANTEED
+    return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != pod_resources.GUARANTEED
 
 
 def told(what: str, pod: Object, error: str = "") -> str:

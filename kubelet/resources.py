@@ -1,13 +1,13 @@
 """What a container may use, as the kernel counts it: CPU shares and quota, memory, OOM score. Pure. kubelet.cgroups writes it."""
 
 
-from kapi.objects import demands
+from kapi.objects import pod_resources
 from kapi.objects.meta import Object
 from kubelet import pods
 
 PERIOD = 100_000
 _MIN_SHARES, _MAX_SHARES, _MIN_QUOTA = 2, 262_144, 1000
-_OOM = {demands.GUARANTEED: -997, demands.BEST_EFFORT: 1000}
+_OOM = {pod_resources.GUARANTEED: -997, pod_resources.BEST_EFFORT: 1000}
 
 
 def shares(milli: int) -> int:
@@ -52,7 +52,7 @@ def container(pod: Object, spec: Object, capacity: int, *, unified: bool) -> Obj
 def whole(pod: Object) -> dict[str, int]:
     """What the pod's cgroup gets: {"shares": .., "quota": .., "memory": ..}; 0: no limit."""
     own = (pod["spec"].get("resources") or {}).get("limits") or {}
-    limits = demands.effective(pod["spec"], "limits")
+    limits = pod_resources.effective(pod["spec"], "limits")
     bound = [n for n in limits if n in own or all(pods.resources(c, "limits", n) for c in pods.inits(pod) + pods.regulars(pod))]
     return {
         "shares": shares(pods.requests(pod).get("cpu", 0)),
@@ -64,5 +64,5 @@ def whole(pod: Object) -> dict[str, int]:
 def parent(pod: Object, root: str = "/") -> str:
     """The pod's cgroup, e.g. '/kubepods/burstable/pod1234'."""
     kind = pods.qos(pod)
-    middle = "" if kind == demands.GUARANTEED else kind.lower() + "/"
+    middle = "" if kind == pod_resources.GUARANTEED else kind.lower() + "/"
     return f"{root.rstrip('/')}/kubepods/{middle}pod{pods.uid(pod)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kapi.objects import demands
+from kapi.objects import pod_resources
 from kapi.objects.meta import Object, deleting
 from kubelet import pods, runtime
 from kubelet.runtime import Container, PodState, Sandbox
@@ -164,7 +164,7 @@ def finished(pod: Object, seen: Seen) -> bool:
         return True
     if any(latest(seen, c["name"]) for c in pods.regulars(pod)):
         return False
-    return any(failed(pod, c, latest(seen, c["name"])) for c in pods.inits(pod) if not demands.is_sidecar(c))
+    return any(failed(pod, c, latest(seen, c["name"])) for c in pods.inits(pod) if not pod_resources.is_sidecar(c))
 
 
 def failed(pod: Object, container: Object, run: Container | None) -> bool:
@@ -188,7 +188,7 @@ def initialized(pod: Object, seen: Seen) -> bool:
         run = in_sandbox(pod, seen, container["name"], sandbox)
         if run is None:
             return False
-        passed = started(container, run, seen) if demands.is_sidecar(container) else run.state == runtime.EXITED and not run.exit_code
+        passed = started(container, run, seen) if pod_resources.is_sidecar(container) else run.state == runtime.EXITED and not run.exit_code
         if not passed:
             return False
     return True

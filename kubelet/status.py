@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapi.objects import demands, time
+from kapi.objects import pod_resources, time
 from kapi.objects.meta import Object
 from kubelet import plan, pods, runtime, sight
 from kubelet.runtime import Container
@@ -149,7 +149,7 @@ def _running(pod: Object, group: str, container: Object, run: Container, seen: S
         return out | _furnished(container, run, seen)
     started = sight.started(container, run, seen)
     ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
-    if group == _INIT and not demands.is_sidecar(container):
+    if group == _INIT and not pod_resources.is_sidecar(container):
         ready = False
     return out | {"started": started, "ready": ready} | _furnished(container, run, seen)
 
@@ -184,7 +184,7 @@ def _ended(pod: Object, group: str, container: Object, run: Container, seen: See
     """An exited container: as it ended, or waiting for its next start."""
     ended = _terminated(run, facts)
     out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _furnished(container, run, seen))
-    if group == _INIT and not demands.is_sidecar(container):
+    if group == _INIT and not pod_resources.is_sidecar(container):
         out["ready"] = run.exit_code == 0
     name = container["name"]
     waiting = _failing(seen, name)
@@ -233,7 +233,7 @@ def _unpassed(pod: Object, status: Object) -> list[Object]:
     out = []
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
         ended = state["state"].get("terminated")
-        passed = state.get("started") if demands.is_sidecar(container) else ended and not ended["exitCode"]
+        passed = state.get("started") if pod_resources.is_sidecar(container) else ended and not ended["exitCode"]
         if not passed:
             out.append(container)
     return out

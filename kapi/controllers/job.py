@@ -9,7 +9,7 @@ from typing import Any
 
 from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
-from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Tally, Verdict
+from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Counts, Verdict
 from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import meta, time
 from kapi.objects.resource import JOBS, PODS
@@ -44,7 +44,7 @@ class Jobs(Workload):
             return None
         mine, now = await self.claim(job), time.now()
         active = [p for p in mine if pods.active(p)]
-        count = rules.tally(job, mine)
+        count = rules.count_pods(job, mine)
         verdict = rules.verdict(job, mine, count, len(active), now)
         status: Object = {"uncountedTerminatedPods": {}, **meta.clone(job.get("status") or {})}
         if not status.get("startTime") and not rules.suspended(job):
@@ -63,7 +63,7 @@ class Jobs(Workload):
         return min((w for w in (wait, left) if w is not None and w > 0), default=None)
 
     async def _manage(
-        self, job: Object, mine: list[Object], active: list[Object], count: Tally, now: float
+        self, job: Object, mine: list[Object], active: list[Object], count: Counts, now: float
     ) -> tuple[Failure, float | None]:
         """Create or delete pods; gives a failure, and seconds to wait for a back-off."""
         spec = job["spec"]
@@ -90,7 +90,7 @@ class Jobs(Workload):
         pod = self._pod(job)
         return await workload.slow_start(missing, lambda _: self.create_pod(job, pod)), None
 
-    def _surplus(self, job: Object, active: list[Object], count: Tally, number: int) -> list[Object]:
+    def _surplus(self, job: Object, active: list[Object], count: Counts, number: int) -> list[Object]:
         """The pods to take away: of an indexed Job first those whose index is done, lost, too high or taken twice."""
         if not rules.indexed(job):
             return pods.deletion_order(active)[:number]
@@ -105,7 +105,7 @@ class Jobs(Workload):
         return [*useless, *reversed(useful)][: max(number, len(useless))]
 
     async def _create_indexed(
-        self, job: Object, mine: list[Object], busy: Sequence[Object], count: Tally, missing: int
+        self, job: Object, mine: list[Object], busy: Sequence[Object], count: Counts, missing: int
     ) -> tuple[Failure, float | None]:
         taken = {rules.index_of(p) for p in busy} | count.done | count.lost
         free = (i for i in range(job["spec"]["completions"]) if i not in taken)
@@ -161,7 +161,7 @@ class Jobs(Workload):
         if error is not None:
             raise error
 
-    def _warn_of_surplus(self, job: Object, count: Tally, active: int) -> None:
+    def _warn_of_surplus(self, job: Object, count: Counts, active: int) -> None:
         """More pods than were asked for have been started: by somebody else, or before the Job was told to complete sooner."""
         completions = job["spec"].get("completions")
         if completions is None or count.succeeded < completions or rules.suspended(job):

@@ -114,7 +114,7 @@ def index_failed(job: Object, pod: Object) -> bool:
     return action != "Ignore" and int(meta.annotations(pod).get(INDEX_FAILURES, "0")) >= job["spec"]["backoffLimitPerIndex"]
 
 
-class Tally(NamedTuple):
+class Counts(NamedTuple):
     """What is known of a Job's pods, counted and uncounted together."""
 
     succeeded: int
@@ -125,7 +125,7 @@ class Tally(NamedTuple):
     """Indexes that failed for good."""
 
 
-def tally(job: Object, mine: Sequence[Object]) -> Tally:
+def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
     status, spec = job.get("status") or {}, job["spec"]
     waiting = status.get("uncountedTerminatedPods") or {}
     listed = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
@@ -138,16 +138,16 @@ def tally(job: Object, mine: Sequence[Object]) -> Tally:
     done, lost = indexes.parse(status.get("completedIndexes"), limit), set[int]()
     if not indexed(job):
         good = sum(pods.phase(p) == "Succeeded" for p in fresh)
-        return Tally((status.get("succeeded") or 0) + len(waiting.get("succeeded") or ()) + good, failures, done, lost)
+        return Counts((status.get("succeeded") or 0) + len(waiting.get("succeeded") or ()) + good, failures, done, lost)
     done |= {index_of(p) for p in fresh if pods.phase(p) == "Succeeded"}
     if per_index(job):
         lost = indexes.parse(status.get("failedIndexes"), limit)
         lost |= {index_of(p) for p in mine if tracked(p) and 0 <= index_of(p) < limit and index_failed(job, p)}
         lost -= done
-    return Tally(len(done), failures, done, lost)
+    return Counts(len(done), failures, done, lost)
 
 
-def verdict(job: Object, mine: Sequence[Object], count: Tally, active: int, now: float) -> Verdict | None:
+def verdict(job: Object, mine: Sequence[Object], count: Counts, active: int, now: float) -> Verdict | None:
     """Whether the Job is over: ("FailureTarget" or "SuccessCriteriaMet", reason, message)."""
     for kind in ("SuccessCriteriaMet", "FailureTarget"):
         known = meta.condition(job, kind)
@@ -156,7 +156,7 @@ def verdict(job: Object, mine: Sequence[Object], count: Tally, active: int, now:
     return _failure(job, mine, count, now) or _success(job, count, active)
 
 
-def _failure(job: Object, mine: Sequence[Object], count: Tally, now: float) -> Verdict | None:
+def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> Verdict | None:
     spec = job["spec"]
     for pod in mine:
         if failed(pod, job):
@@ -177,7 +177,7 @@ def _failure(job: Object, mine: Sequence[Object], count: Tally, now: float) -> V
     return None
 
 
-def _success(job: Object, count: Tally, active: int) -> Verdict | None:
+def _success(job: Object, count: Counts, active: int) -> Verdict | None:
     spec = job["spec"]
     for number, rule in enumerate((spec.get("successPolicy") or {}).get("rules") or ()):
         wanted = indexes.parse(rule["succeededIndexes"], spec["completions"]) if rule.get("succeededIndexes") else None

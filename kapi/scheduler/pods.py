@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from kapi.objects import demands
+from kapi.objects import pod_resources
 from kapi.scheduler import matching
 
 Object = dict[str, Any]
@@ -70,12 +70,12 @@ class Spec:
 
     def __init__(self, key: bytes, spec: Object) -> None:
         self.key, self.raw = key, spec
-        self.requests = {name: amount for name, amount in demands.effective(spec, "requests").items() if amount}
+        self.requests = {name: amount for name, amount in pod_resources.effective(spec, "requests").items() if amount}
         self.needs = tuple(self.requests.items())
-        padded = demands.effective(spec, "requests", {"cpu": LEAST_CPU, "memory": LEAST_MEMORY})
+        padded = pod_resources.effective(spec, "requests", {"cpu": LEAST_CPU, "memory": LEAST_MEMORY})
         self.nonzero_cpu, self.nonzero_memory = padded.get("cpu", 0), padded.get("memory", 0)
         self.best_effort = not self.requests.get("cpu") and not self.requests.get("memory")
-        self.ports = demands.host_ports(spec)
+        self.ports = pod_resources.host_ports(spec)
         self.required = matching.required_nodes(spec)
         self.named, self.named_conflict = matching.named_nodes(spec)
         affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from kapi.objects.demands import Resources, amounts
+from kapi.objects.pod_resources import Resources, amounts
 from kapi.scheduler.matching import NO_AFFINITIES, Affinities
 from kapi.scheduler.pods import Identity, Pod
 
@@ -82,7 +82,7 @@ Counts = dict[NodeInfo, int]
 _NEWS = ("allocatable", "label", "taint", "image")
 
 
-def _tally(book: dict[Any, Counts], key: Any, node: NodeInfo, sign: int) -> None:
+def _count_in(book: dict[Any, Counts], key: Any, node: NodeInfo, sign: int) -> None:
     counts = book.setdefault(key, {})
     left = counts.get(node, 0) + sign
     if left:
@@ -240,13 +240,13 @@ class Cluster:
     def _index(self, pod: Pod, node: NodeInfo, sign: int) -> None:
         identity = pod.identity
         mine = self.identities.setdefault(identity.namespace, {})
-        _tally(mine, identity, node, sign)
+        _count_in(mine, identity, node, sign)
         if not mine:
             del self.identities[identity.namespace]
         if pod.terminating:
-            _tally(self.dying, identity, node, sign)
+            _count_in(self.dying, identity, node, sign)
         if pod.affinities is not NO_AFFINITIES:
-            _tally(self.affine, (identity, pod.affinities), node, sign)
+            _count_in(self.affine, (identity, pod.affinities), node, sign)
         self._changed(node)
 
     # nominated pods

@@ -95,7 +95,7 @@ def test_the_node_that_hurts_least_in_stocks_order() -> None:
         candidate("higher", victim(2)),
         candidate("budget", victim(1), violations=1),
     ]
-    assert sorted([ordered[i] for i in (3, 1, 4, 0, 2)], key=lambda c: c.harm) == ordered
+    assert sorted([ordered[i] for i in (3, 1, 4, 0, 2)], key=lambda c: c.victim_cost) == ordered
 
 
 def test_a_budget_protects_as_many_as_it_cannot_spare() -> None:

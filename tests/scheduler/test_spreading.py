@@ -28,7 +28,7 @@ def test_the_fuller_zone_is_refused() -> None:
     assert fitting(where, constrained("p", maxSkew=2), PLUGIN) == {"a", "b", "c"}
 
 
-def test_placing_and_removing_moves_the_tally() -> None:
+def test_placing_and_removing_moves_the_counts() -> None:
     where = three(a=1)
     plugin = PodTopologySpread(lambda pod: None)
     assert fitting(where, constrained("p"), plugin) == {"c"}

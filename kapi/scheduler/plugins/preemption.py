@@ -35,7 +35,7 @@ class Candidate:
     """How many victims a disruption budget would have protected."""
 
     @property
-    def harm(self) -> tuple[Any, ...]:
+    def victim_cost(self) -> tuple[Any, ...]:
         """The smallest is picked."""
         highest = self.victims[0].priority
         earliest = min(start_time(v) for v in self.victims if v.priority == highest)
@@ -92,7 +92,7 @@ class DefaultPreemption(SchedulingPlugin):
             cycle.nominated = ""
             misfit = Misfit(len(cycle.cluster.nodes), refusals, _UNHELPFUL)
             return Status(Code.UNSCHEDULABLE, (f"preemption: {misfit.message}",), self.name)
-        best = min(candidates, key=lambda c: c.harm)
+        best = min(candidates, key=lambda c: c.victim_cost)
         cycle.nominated = best.node.name
         self._evict_soon(cycle.pod, best)
         return Status(Code.SUCCESS, (), self.name)

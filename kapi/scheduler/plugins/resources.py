@@ -3,7 +3,7 @@
 from math import sqrt
 from typing import Any
 
-from kapi.objects.demands import amounts
+from kapi.objects.pod_resources import amounts
 from kapi.scheduler.framework import MAX_SCORE, SKIP, Code, Cycle, Event, SchedulingPlugin, Status
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import NodeInfo

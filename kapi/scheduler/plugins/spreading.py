@@ -15,10 +15,10 @@ from kapi.scheduler.framework import MAX_SCORE, SKIP, Code, Cycle, Event, Schedu
 from kapi.scheduler.matching import Matcher, tolerates
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import HOSTNAME, ZONE, NodeInfo
-from kapi.scheduler.tally import Tally
+from kapi.scheduler.topology_counts import TopologyCounts
 
 Object = dict[str, Any]
-TALLIES = 128
+MOST_COUNTS = 128
 Finder = Callable[[Pod], Matcher | None]
 """The selector that takes the pod's set (its services and controllers), or None when it belongs to none."""
 
@@ -101,36 +101,37 @@ class PodTopologySpread(SchedulingPlugin):
 
     def __init__(self, find: Finder) -> None:
         self._find = find
-        self._tallies: OrderedDict[tuple[Any, ...], Tally] = OrderedDict()
+        self._counts_by_constraint: OrderedDict[tuple[Any, ...], TopologyCounts] = OrderedDict()
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
         pod = cycle.pod
         hard = constraints(pod, "DoNotSchedule") if pod.spec.constraints else ()
         if not hard:
             return SKIP
-        domains = [self._tally(cycle, constraint, hard).domains for constraint in hard]
+        domains = [self._topology_counts(cycle, constraint, hard).domains for constraint in hard]
         own = [c.selector is not None and pod.identity.matches(c.selector) for c in hard]
         state = cycle.data[self.name] = _Hard(hard, domains, own, [])
         state.settle()
         return None
 
-    def _tally(self, cycle: Cycle, constraint: Constraint, together: Sequence[Constraint]) -> Tally:
+    def _topology_counts(self, cycle: Cycle, constraint: Constraint, together: Sequence[Constraint]) -> TopologyCounts:
         """How the pod's set lies over the constraint's topology; nodes count that have the labels of all constraints `together`."""
         pod = cycle.pod
         key = (cycle.cluster, pod.namespace, pod.spec.key, constraint, together)
-        tally = self._tallies.get(key)
-        if tally is None:
+        known = self._counts_by_constraint.get(key)
+        if known is None:
             topologies = [c.topology for c in together]
 
             def counts(node: NodeInfo) -> bool:
                 return all(t in node.labels for t in topologies) and constraint.counts_node(pod, node)
 
-            tally = self._tallies[key] = Tally(cycle.cluster, pod.namespace, constraint.selector, constraint.topology, counts)
-            if len(self._tallies) > TALLIES:
-                self._tallies.popitem(last=False)
+            known = TopologyCounts(cycle.cluster, pod.namespace, constraint.selector, constraint.topology, counts)
+            self._counts_by_constraint[key] = known
+            if len(self._counts_by_constraint) > MOST_COUNTS:
+                self._counts_by_constraint.popitem(last=False)
         else:
-            self._tallies.move_to_end(key)
-        return tally.refresh()
+            self._counts_by_constraint.move_to_end(key)
+        return known.refresh()
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         state: _Hard = cycle.data[self.name]
@@ -189,15 +190,15 @@ class PodTopologySpread(SchedulingPlugin):
         indexes = [n.index for n in nodes]
         raw = [0.0] * len(nodes)
         for constraint in soft:
-            tally, extra = self._tally(cycle, constraint, together), constraint.skew - 1
-            values = [tally.values[i] for i in indexes]
+            counts, extra = self._topology_counts(cycle, constraint, together), constraint.skew - 1
+            values = [counts.values[i] for i in indexes]
             if constraint.topology == HOSTNAME:
-                weight, on_node = log(len(nodes) - len(ignored) + 2), tally.on_node
+                weight, on_node = log(len(nodes) - len(ignored) + 2), counts.on_node
                 gains = [on_node[i] * weight + extra for i in indexes]
             else:
                 present = {v for i, v in zip(indexes, values, strict=True) if i not in ignored} if ignored else set(values)
                 weight = log(len(present) + 2)
-                by_value = {v: tally.domains.get(v, 0) * weight + extra for v in present if v is not None}
+                by_value = {v: counts.domains.get(v, 0) * weight + extra for v in present if v is not None}
                 gains = [by_value.get(v, 0.0) if v is not None else 0.0 for v in values]
             if None in values:
                 gains = [0.0 if v is None else g for g, v in zip(gains, values, strict=True)]

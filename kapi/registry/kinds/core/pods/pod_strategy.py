@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import time
-from kapi.objects.demands import qos_class
 from kapi.objects.errors import Cause
+from kapi.objects.pod_resources import qos_class
 from kapi.registry.kinds.columns import COLUMNS
 from kapi.registry.kinds.core.pods import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.validation.part import Part, RuledStrategy

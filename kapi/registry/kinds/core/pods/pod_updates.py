@@ -6,7 +6,7 @@ Each function adds the causes of one kind of change; the pod as such has been ch
 from typing import Any
 
 from kapi.objects import causes, meta, names, quantity
-from kapi.objects.demands import qos_class
+from kapi.objects.pod_resources import qos_class
 from kapi.registry.kinds.core.pods import pod_spec, security
 from kapi.registry.kinds.core.pods.containers import whitespace
 from kapi.registry.kinds.core.pods.placement import REQUIRED, tolerations

@@ -1,6 +1,6 @@
 """How many pods of a set are on each node and in each domain of a topology, kept up to date change by change.
 
-A `Tally` answers for one selector in one namespace, counting only nodes that a constraint counts for one Spec. It reads the
+A `TopologyCounts` answers for one selector in one namespace, counting only nodes that a constraint counts for one Spec. It reads the
 cluster's list of changes, so asking again after one pod was placed costs one node.
 """
 
@@ -10,7 +10,7 @@ from kapi.scheduler.matching import Matcher
 from kapi.scheduler.snapshot import Cluster, NodeInfo
 
 
-class Tally:
+class TopologyCounts:
     """`counts(node)` says whether a node's pods count at all."""
 
     def __init__(
@@ -28,7 +28,7 @@ class Tally:
         """Matching pods by domain, over the nodes that count."""
         self._sizes: dict[str, int] = {}
 
-    def refresh(self) -> "Tally":
+    def refresh(self) -> "TopologyCounts":
         cluster = self._cluster
         nodes = cluster.listed()
         now = cluster.forgotten + len(cluster.changes)

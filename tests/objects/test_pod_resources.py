@@ -1,6 +1,6 @@
 """What pods demand of their node."""
 
-from kapi.objects import demands
+from kapi.objects import pod_resources
 
 
 def container(cpu: str, **more: str) -> dict[str, object]:
@@ -13,27 +13,28 @@ def test_init_containers_count_by_their_peak_and_sidecars_with_the_rest() -> Non
         "initContainers": [container("50m", restartPolicy="Always"), container("400m")],
         "overhead": {"cpu": "10m"},
     }
-    assert demands.effective(spec, "requests") == {"cpu": 460}
+    assert pod_resources.effective(spec, "requests") == {"cpu": 460}
     spec["initContainers"] = [container("50m", restartPolicy="Always"), container("100m")]
-    assert demands.effective(spec, "requests") == {"cpu": 360}
+    assert pod_resources.effective(spec, "requests") == {"cpu": 360}
 
 
 def test_pod_level_requests_win() -> None:
-    assert demands.effective({"containers": [container("100m")], "resources": {"requests": {"cpu": "1"}}}, "requests") == {"cpu": 1000}
+    spec = {"containers": [container("100m")], "resources": {"requests": {"cpu": "1"}}}
+    assert pod_resources.effective(spec, "requests") == {"cpu": 1000}
 
 
 def test_overhead_adds_to_limits_only_where_there_is_one() -> None:
     spec = {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}], "overhead": {"cpu": "10m", "memory": "1Mi"}}
-    assert demands.effective(spec, "limits") == {"cpu": 1010}
+    assert pod_resources.effective(spec, "limits") == {"cpu": 1010}
 
 
 def test_only_sidecars_and_regular_containers_hold_ports_of_the_node() -> None:
     held = {"ports": [{"containerPort": 80, "hostPort": 80}, {"containerPort": 81}]}
-    assert demands.host_ports({"containers": [held], "initContainers": [held]}) == (("0.0.0.0", "TCP", 80),)
-    assert len(demands.host_ports({"containers": [held], "initContainers": [{**held, "restartPolicy": "Always"}]})) == 2
+    assert pod_resources.host_ports({"containers": [held], "initContainers": [held]}) == (("0.0.0.0", "TCP", 80),)
+    assert len(pod_resources.host_ports({"containers": [held], "initContainers": [{**held, "restartPolicy": "Always"}]})) == 2
 
 
 def test_a_pods_own_resources_decide_its_class() -> None:
     best = {"limits": {"cpu": "1", "memory": "1Gi"}}
-    assert demands.qos_class({"containers": [container("100m")], "resources": best}) == "Guaranteed"
-    assert demands.qos_class({"containers": [container("100m")], "resources": {}}) == "BestEffort"
+    assert pod_resources.qos_class({"containers": [container("100m")], "resources": best}) == "Guaranteed"
+    assert pod_resources.qos_class({"containers": [container("100m")], "resources": {}}) == "BestEffort"

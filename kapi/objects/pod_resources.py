@@ -1,4 +1,4 @@
-"""What a pod demands of its node, read off its spec: requests and limits as a whole, ports of the node, its quality-of-service class. Pure.
+"""What a pod asks of its node, read off its spec: requests and limits as a whole, ports of the node, its quality-of-service class. Pure.
 
 The API server says the class, the scheduler finds room, the kubelet admits and makes cgroups: all of them by these.
 """
