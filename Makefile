@@ -57,6 +57,7 @@ fast: install
 lint: install
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy kapi kubelet openapi certs conformance bench tests
+	@$(PY) -m tests.house
 
 soak: install
 	@$(PY) -m conformance.soak
