@@ -29,14 +29,21 @@ class Mark(NamedTuple):
     """Name of the directory where a repair that was interrupted keeps what it mends."""
 
 
+def lock_path(path: Path) -> Path:
+    """The lock file of a database."""
+    return path.with_name(f"{path.name}.lock")
+
+
 class Lock:
     """The lock, held until `close`. Raises Unusable when somebody else holds it or it cannot be made."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{path.name}.lock")
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = lock_path(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._file = os.open(self.path, flags | (os.O_CREAT if create else 0), 0o600)
         except OSError as error:
             raise Unusable(f"the data in {path} cannot be opened: {error.strerror} ({error.filename}).") from error
         try:
@@ -67,12 +74,6 @@ class Lock:
 
     def close(self) -> None:
         os.close(self._file)
-
-
-def read(path: Path) -> Mark:
-    """What the lock file of a database says, without the lock. Raises OSError."""
-    with path.with_name(f"{path.name}.lock").open("rb") as file:
-        return _parsed(file.read(4096))
 
 
 def _parsed(text: bytes) -> Mark:

@@ -61,30 +61,30 @@ def exists(path: Path, mark: Mark) -> bool:
     """Whether there is a database, False for a directory that never held one. Raises Unusable for what cannot be one."""
     if mark.repair:
         raise unusable(path, "a repair of it was interrupted", mend=True)
-    if not _regular(path):
+    if not check_regular(path, path):
         if mark.database or journal(path).exists():
             raise unusable(path, "the file is missing, though there was a cluster", mend=True)
         return False
     if path.stat().st_size == 0:
         raise unusable(path, "the file is empty: what was in it is lost", mend=True)
     for file in (path, journal(path)):
-        if _regular(file):
+        if check_regular(path, file):
             _writable(path, file)
     return True
 
 
-def _regular(path: Path) -> bool:
-    """Whether it is a file, False when there is nothing. Raises Unusable for anything else."""
+def check_regular(path: Path, file: Path) -> bool:
+    """Whether `file` is a file, False when there is nothing. Raises Unusable for anything else."""
     try:
-        mode = path.lstat().st_mode
+        mode = file.lstat().st_mode
     except FileNotFoundError:
         return False
     except OSError as error:
         raise refusal(path, error) from error
     if stat.S_ISLNK(mode):
-        raise unusable(path, f"{path} is a symbolic link; name the file itself with --storage", mend=False)
+        raise unusable(path, f"{file} is a symbolic link; name the file itself with --storage", mend=False)
     if not stat.S_ISREG(mode):
-        raise unusable(path, f"{path} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}; move it away", mend=False)
+        raise unusable(path, f"{file} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}; move it away", mend=False)
     return True
 
 
@@ -152,6 +152,18 @@ def reading(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
 
 
+@contextlib.contextmanager
+def no_traces(path: Path) -> Iterator[None]:
+    """Take away at the end what SQLite makes to read a database: an index of the journal, an empty journal."""
+    made = [name for name in (path.with_name(f"{path.name}-shm"), journal(path)) if not os.path.lexists(name)]
+    try:
+        yield
+    finally:
+        for name in made:
+            if name != journal(path) or not has_journal(path):
+                name.unlink(missing_ok=True)
+
+
 def version(path: Path, db: sqlite3.Connection) -> int:
     """The format of the database. Raises Unusable for one that is not kapi's, or not this kapi's."""
     (found,) = db.execute("PRAGMA user_version").fetchone()
@@ -161,14 +173,19 @@ def version(path: Path, db: sqlite3.Connection) -> int:
     if found < 1 or not wanted <= tables or (application != rows.APPLICATION_ID and found != 1):
         raise unusable(path, "it is a database of another program", mend=True)
     if found > FORMAT:
-        raise unusable(path, f"it was written by a newer kapi (format {found}, this one knows {FORMAT})", mend=False)
+        raise newer(path, found)
     return int(found)
+
+
+def newer(path: Path, found: int) -> Unusable:
+    """The refusal of a format that is not known yet."""
+    return unusable(path, f"it was written by a newer kapi (format {found}, this one knows {FORMAT})", mend=False)
 
 
 def migrate(path: Path) -> None:
     """From format 1: rows get checksums, the database an id. Raises Unusable, sqlite3.Error."""
     with contextlib.closing(reading(path)) as db:
-        if damage := first_fault(db, None, "SELECT *, NULL FROM log ORDER BY revision"):
+        if damage := first_fault(db, None, rows.SELECT_1):
             raise unusable(path, damage, mend=True)
     name = secrets.token_hex(8)
     seed = rows.seed(name)
@@ -226,5 +243,3 @@ def _text(raw: bytes) -> str | bytes:
         return raw.decode()
     except UnicodeDecodeError:
         return raw
-
-

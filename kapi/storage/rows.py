@@ -29,6 +29,11 @@ INSERT INTO identity VALUES (0, '{database}');
 """
 INSERT = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
 SELECT = "SELECT revision, key, created, deadline, body, checksum FROM log ORDER BY revision"
+SELECT_1 = "SELECT revision, key, created, deadline, body, NULL FROM log ORDER BY revision"
+"""The same of format 1."""
+
+MALFORMED = (ValueError, TypeError, AttributeError, struct.error)
+"""What a checksum of values leads to that are none of a row."""
 
 _NUMBERS = struct.Struct("<qqd?").pack
 
@@ -58,7 +63,7 @@ def intact(seed: int, row: Row) -> bool:
     """Whether the checksum of a row that may hold anything is right."""
     try:
         return bool(row.checksum == checksum(seed, *row[:5]))
-    except (struct.error, TypeError, AttributeError, UnicodeEncodeError):
+    except MALFORMED:
         return False
 
 

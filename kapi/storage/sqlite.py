@@ -63,6 +63,7 @@ class SQLite:
         self._loop = asyncio.get_running_loop()
         self._lock = Lock(self._path)
         self._held.callback(self._lock.close)
+        self._held.enter_context(opening.no_traces(self._path))
         with self._refusing_errors():
             self._reader = self._held.enter_context(contextlib.closing(self._examined()))
         return Loaded(self._revision, self._floor, self._rows())
@@ -107,7 +108,7 @@ class SQLite:
                     if checksum(seed, revision, key, created, deadline, body) != summed:
                         raise ValueError("a checksum is wrong")
                     yield Change(key, body, created=created, deadline=deadline, revision=revision)
-            except (ValueError, TypeError, AttributeError, sqlite3.Error) as error:
+            except (*rows.MALFORMED, sqlite3.Error) as error:
                 raise self.damaged(error) from error
             self._open()
 

@@ -84,7 +84,7 @@ async def test_two_servers_on_one_file_are_refused(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"not a database, but long enough to be looked at" * 20)
-    with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\.$"):
+    with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\. Restore a backup, or run"):
         await opened(tmp_path / "log")
 
 
