@@ -32,6 +32,12 @@ def _cluster(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     return load
 
 
+def _doctor() -> tuple[type[Any], Callable[[Any], int]]:
+    from kapi.cli import doctor
+
+    return doctor.Doctor, doctor.doctor
+
+
 def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     def load() -> tuple[type[Any], Callable[[Any], int]]:
         from kapi.cli import components
@@ -45,6 +51,10 @@ COMMANDS = (
     Command("up", "start a cluster on this machine", _cluster("up"), ("kapi up", "kapi up --simulate --nodes 100", "kapi up --foreground")),
     Command("down", "stop it and clean up; its data stays", _cluster("down"), ("kapi down",)),
     Command("status", "show its processes, their memory and its nodes", _cluster("status"), ("kapi status",)),
+    Command(
+        "doctor", "show what is missing or odd on this machine, and how to mend it", _doctor,
+        ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
+    ),
     Command("kubeconfig", "print the administrator's kubeconfig", _cluster("kubeconfig"), ("kapi kubeconfig > admin.conf",)),
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),
