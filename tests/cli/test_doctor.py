@@ -3,11 +3,15 @@
 import contextlib
 import json
 import os
+import resource
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -155,9 +159,7 @@ def test_versions_of_kubectl(version: str, state: str) -> None:
 
 def test_packages_of_python(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     assert programs.python(scope).state == "ok"
-    monkeypatch.setattr(
-        programs.metadata, "requires", lambda name: ["orjson>=99", "nosuchthing", "PyYAML>=6", 'pytest>=99; extra == "dev"']
-    )
+    monkeypatch.setattr(metadata, "requires", lambda name: ["orjson>=99", "nosuchthing", "PyYAML>=6", 'pytest>=99; extra == "dev"'])
     finding = programs.python(scope)
     assert finding.state == "wrong"
     assert finding.found.endswith("missing or too old: orjson>=99, nosuchthing")
@@ -176,7 +178,7 @@ def test_limits_that_are_low(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(limits, "text", lambda path: "128" if "instances" in str(path) else "1000000")
     assert limits.inotify(scope) == Finding("odd", "max_user_instances is 128", "sysctl -w fs.inotify.max_user_instances=512")
     for files, state in ((100, "wrong"), (1024, "odd"), (65536, "ok")):
-        monkeypatch.setattr(limits.resource, "getrlimit", lambda kind, files=files: (files, 1 << 20))
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, files=files: (files, 1 << 20))
         assert limits.open_files(scope).state == state
 
 
@@ -201,14 +203,14 @@ def test_how_the_directory_is_mounted(monkeypatch: pytest.MonkeyPatch, mounts: s
 
 def test_a_full_disk(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     for free, state in ((1 << 20, "wrong"), (1 << 30, "odd"), (1 << 34, "ok")):
-        monkeypatch.setattr(limits.shutil, "disk_usage", lambda place, free=free: limits.shutil._ntuple_diskusage(1 << 40, 0, free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda place, free=free: shutil._ntuple_diskusage(1 << 40, 0, free))
         assert limits.disk_space(scope).state == state
 
 
 def test_a_clock_that_is_behind(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     certs.ensure(scope.data_dir / "pki")
     assert limits.clock(scope).state != "wrong"
-    monkeypatch.setattr(limits.time, "time", lambda: 1_000_000_000.0)
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
     finding = limits.clock(scope)
     assert finding.state == "wrong"
     assert finding.found.startswith("it is 2001-09-09 01:46:40 UTC, before admin.crt, ")
@@ -283,7 +285,7 @@ def test_certificates(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     for days, word in ((340, "ends"), (366, "ended")):
         with monkeypatch.context() as later:
-            later.setattr(cluster.time, "time", lambda days=days: now + 86400 * days)
+            later.setattr(time, "time", lambda days=days: now + 86400 * days)
             finding = cluster.certificates(scope)
         assert f"{pki}/apiserver.crt {word} on " in finding.found
         assert finding.mend == f"kapi down --data-dir {scope.data_dir} && kapi up --data-dir {scope.data_dir}"
@@ -326,7 +328,7 @@ def test_a_socket_nobody_answers_on(scope: Scope, monkeypatch: pytest.MonkeyPatc
 
 
 @contextlib.contextmanager
-def serving(directory: Path, port: int):  # type: ignore[no-untyped-def]
+def serving(directory: Path, port: int) -> Iterator[Victim]:
     """A real API server; killed at the end."""
     process = Process("apiserver", directory)
     started = process.start(
@@ -392,7 +394,8 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, how: str) -> None:
     """One sentence, nothing changed, nothing left running."""
     path = tmp_path / "kapi.db"
     assert database.database(Scope(tmp_path)).state == "ok"
-    with serving(tmp_path, free_port()):
+    port = free_port()
+    with serving(tmp_path, port):
         pass
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -404,7 +407,7 @@ def test_a_database_that_cannot_be_used(tmp_path: Path, how: str) -> None:
         path.unlink()
         path.mkdir() if how == "directory" else path.write_text("Dear diary")
     before = snapshot(tmp_path)
-    refused = command("apiserver", "--data-dir", str(tmp_path), "--port", str(free_port()))
+    refused = command("apiserver", "--data-dir", str(tmp_path), "--port", str(port))
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"kapi apiserver: The data in {path} cannot be opened: ")
     assert refused.stderr.count("\n") == 1

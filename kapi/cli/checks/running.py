@@ -23,15 +23,13 @@ class Running(NamedTuple):
 
 def processes_of() -> Iterator[Running]:
     """Every process that can be seen."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            words = [os.fsdecode(word) for word in Path(entry.path, "cmdline").read_bytes().split(b"\0")]
+            words = [os.fsdecode(word) for word in Path("/proc", pid, "cmdline").read_bytes().split(b"\0")]
         except OSError:
             continue
         if words[0]:
-            yield of_command(int(entry.name), words)
+            yield of_command(int(pid), words)
 
 
 def running() -> list[Running]:
