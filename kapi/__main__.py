@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from kapi import settings
@@ -32,10 +33,14 @@ def _cluster(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     return load
 
 
-def _doctor() -> tuple[type[Any], Callable[[Any], int]]:
-    from kapi.cli import doctor
+def _module(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
+    """A command with a module of its own in kapi.cli."""
 
-    return doctor.Doctor, doctor.doctor
+    def load() -> tuple[type[Any], Callable[[Any], int]]:
+        module = import_module(f"kapi.cli.{name}")
+        return module.Settings, module.run
+
+    return load
 
 
 def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
@@ -52,7 +57,7 @@ COMMANDS = (
     Command("down", "stop it and clean up; its data stays", _cluster("down"), ("kapi down",)),
     Command("status", "show its processes, their memory and its nodes", _cluster("status"), ("kapi status",)),
     Command(
-        "doctor", "show what is missing or odd on this machine, and how to mend it", _doctor,
+        "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),
         ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
     ),
     Command("kubeconfig", "print the administrator's kubeconfig", _cluster("kubeconfig"), ("kapi kubeconfig > admin.conf",)),

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-OUTPUT = {"short": ("-o",)}
-"""Metadata of a field that has a short form too, as kubectl's --output."""
 NO_OPTION = {"option": False}
 """Metadata of a field that only programs set: `field(default=(), metadata=NO_OPTION)`."""
 
@@ -59,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
                 flag, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
             )
         else:
-            names = (flag, *field.metadata.get("short", ()))
+            names = [*([field.metadata["short"]] if "short" in field.metadata else []), flag]
             choices, kind = _choices(hint), str if _choices(hint) else _plain(hint)
             parser.add_argument(*names, type=kind, choices=choices, default=default, help=text + shown, metavar=_metavar(hint))
 

@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kapi import settings
 from kapi.cli import checks
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import Place
@@ -26,7 +25,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Doctor(Place):
+class Settings(Place):
     """What is missing or odd on this machine."""
 
     simulate: bool = False
@@ -37,11 +36,11 @@ class Doctor(Place):
     """Path of the database, when it is not kapi.db in the data directory."""
     repair: bool = False
     """Repair a damaged database: what is damaged is set aside, the original is kept."""
-    output: Literal["text", "json"] = field(default="text", metadata=settings.OUTPUT)
+    output: Literal["text", "json"] = field(default="text", metadata={"short": "-o"})
     """How to print: text or json."""
 
 
-def doctor(given: Doctor) -> int:
+def run(given: Settings) -> int:
     """Look at everything; 1 when something is wrong."""
     scope = Scope(given.data_dir.absolute(), given.storage, given.port, given.simulate)
     if given.repair:

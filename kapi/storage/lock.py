@@ -35,15 +35,15 @@ def lock_path(path: Path) -> Path:
 
 
 class Lock:
-    """The lock, held until `close`. Raises Unusable when somebody else holds it or it cannot be made."""
+    """The lock, held until `close`; without `create` only to read. Raises Unusable when somebody else holds it or it cannot be made."""
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = lock_path(path)
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            self._file = os.open(self.path, flags | (os.O_CREAT if create else 0), 0o600)
+            flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._file = os.open(self.path, flags | (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY), 0o600)
         except OSError as error:
             raise Unusable(f"the data in {path} cannot be opened: {error.strerror} ({error.filename}).") from error
         try:

@@ -67,9 +67,7 @@ def exists(path: Path, mark: Mark) -> bool:
         return False
     if path.stat().st_size == 0:
         raise unusable(path, "the file is empty: what was in it is lost", mend=True)
-    for file in (path, journal(path)):
-        if check_regular(path, file):
-            _writable(path, file)
+    check_regular(path, journal(path))
     return True
 
 
@@ -88,9 +86,12 @@ def check_regular(path: Path, file: Path) -> bool:
     return True
 
 
-def _writable(path: Path, file: Path) -> None:
+def check_writable(path: Path, file: Path) -> None:
+    """Raises Unusable for a file that cannot be written: SQLite would open it only to read."""
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC))  # before SQLite has it: closing it would give up SQLite's locks
+    except FileNotFoundError:
+        return
     except OSError as error:
         owner = file.stat().st_uid
         whose = f" ({file} belongs to user {owner}, this is user {os.geteuid()})" if owner != os.geteuid() else f" ({file})"
@@ -149,7 +150,8 @@ def create(path: Path, lock: Lock) -> None:
 
 def reading(path: Path) -> sqlite3.Connection:
     """A connection that only reads: it neither writes the journal back nor removes it."""
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    fixed = "" if os.access(path.parent, os.W_OK) or has_journal(path) else "&immutable=1"  # SQLite needs to write to share a file
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{fixed}", uri=True, isolation_level=None, check_same_thread=False)
 
 
 @contextlib.contextmanager
@@ -160,7 +162,7 @@ def no_traces(path: Path) -> Iterator[None]:
         yield
     finally:
         for name in made:
-            if name != journal(path) or not has_journal(path):
+            if os.path.lexists(name) and (name != journal(path) or not has_journal(path)):
                 name.unlink(missing_ok=True)
 
 

@@ -10,6 +10,7 @@ ends all writing, since what is on the disk is not known then: reads go on, and 
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -74,6 +75,8 @@ class SQLite:
         unclean = opening.has_journal(path)
         if not opening.exists(path, lock.mark):
             opening.create(path, lock)
+        for file in (path, opening.journal(path)):
+            opening.check_writable(path, file)
         with contextlib.ExitStack() as undo:
             db = undo.enter_context(contextlib.closing(opening.reading(path)))
             if opening.version(path, db) < rows.FORMAT:
@@ -131,13 +134,17 @@ class SQLite:
         self._held.callback(os.close, self._wal)
         os.fdatasync(self._wal)
         opening.sync_directory(self._path.parent)
+        self._names = (str(self._path), str(opening.journal(self._path)))
         self._files = self._identities()
         self._thread = threading.Thread(target=self._work, name="storage", daemon=True)
         self._thread.start()
 
     def _identities(self) -> list[tuple[int, int]]:
-        """What tells the file and its WAL from others of the same names. Raises OSError."""
-        return [(found.st_dev, found.st_ino) for found in map(os.stat, (self._path, opening.journal(self._path)))]
+        """What tells the file and its WAL from others of the same names."""
+        try:
+            return [(found.st_dev, found.st_ino) for found in map(os.stat, self._names)]
+        except FileNotFoundError:
+            return []
 
     def size(self) -> int:
         return self._path.stat().st_size + os.fstat(self._wal).st_size
@@ -253,7 +260,7 @@ class SQLite:
     def _sync(self, group: list[Change]) -> None:
         try:
             if self._identities() != self._files:
-                raise FileNotFoundError(0, "the file was replaced")
+                raise FileNotFoundError(errno.ENOENT, f"{self._path.name} or its journal was removed or replaced")
             os.fdatasync(self._wal)
             self._lock.acknowledged(group[-1].revision)
         except OSError as error:

@@ -5,12 +5,9 @@ import json
 import os
 import resource
 import shutil
-import signal
 import socket
 import sqlite3
-import subprocess
 import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -18,11 +15,10 @@ import pytest
 
 import certs
 from kapi import __main__ as cli
-from kapi.cli import cleanup, doctor, processes
-from kapi.cli.checks import CHECKS, Finding, Scope, cluster, database, kernel, limits, network, programs, running, user
-from kapi.cli.processes import Process
-from tests.attacks.victim import Victim
+from kapi.cli import cleanup, doctor
+from kapi.cli.checks import CHECKS, Finding, Scope, cluster, kernel, limits, network, programs, running, user
 from tests.e2e.cluster import free_port
+from tests.storage.served import MAPS, command, create, serving
 
 
 @pytest.fixture
@@ -327,34 +323,13 @@ def test_a_socket_nobody_answers_on(scope: Scope, monkeypatch: pytest.MonkeyPatc
 # --- a cluster that is damaged
 
 
-@contextlib.contextmanager
-def serving(directory: Path, port: int) -> Iterator[Victim]:
-    """A real API server; killed at the end."""
-    process = Process("apiserver", directory)
-    started = process.start(
-        processes.python("kapi", "apiserver", "--data-dir", str(directory), "--port", str(port), "--bind-address", "127.0.0.1")
-    )
-    started.wait(60)
-    try:
-        yield Victim(directory, port, process.pid)
-    finally:
-        process.signal(signal.SIGKILL)
-        started.child.wait()
-
-
-def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(processes.python("kapi", *arguments), capture_output=True, text=True, timeout=60, check=False)
-
-
 @pytest.mark.slow
 def test_a_damaged_cluster_is_refused_repaired_and_started(tmp_path: Path) -> None:
     port = free_port()
-    maps = "/api/v1/namespaces/default/configmaps"
     with serving(tmp_path, port) as server:
         for number in range(20):
-            status, made = server.ask("POST", maps, {"metadata": {"name": f"m{number}"}, "data": {"n": str(number)}})
+            status, newest = create(server, f"m{number}")
             assert status == 201
-        newest = int(made["metadata"]["resourceVersion"])
         busy = command("doctor", "--repair", "--data-dir", str(tmp_path))
         assert busy.stderr == f"kapi doctor: The data in {tmp_path}/kapi.db is in use by another server.\n"
         assert "✓ database: in use by a running server" in command("doctor", "--simulate", "--data-dir", str(tmp_path)).stdout
@@ -379,36 +354,10 @@ def test_a_damaged_cluster_is_refused_repaired_and_started(tmp_path: Path) -> No
         == f"There is nothing to repair in {tmp_path}/kapi.db.\n"
     )
     with serving(tmp_path, port) as server:
-        _, found = server.ask("GET", maps)
+        _, found = server.ask("GET", MAPS)
         assert {item["metadata"]["name"] for item in found["items"]} == {"kube-root-ca.crt", *(f"m{n}" for n in range(20) if n != 7)} - {
             "kube-root-ca.crt"
         }
         assert int(found["metadata"]["resourceVersion"]) > newest
-        status, late = server.ask("GET", f"{maps}?watch=true&resourceVersion={newest}&timeoutSeconds=1")
+        status, late = server.ask("GET", f"{MAPS}?watch=true&resourceVersion={newest}&timeoutSeconds=1")
         assert (late["object"]["code"] if status == 200 else late["code"]) == 410
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["empty", "text", "cut", "directory", "newer"])
-def test_a_database_that_cannot_be_used(tmp_path: Path, how: str) -> None:
-    """One sentence, nothing changed, nothing left running."""
-    path = tmp_path / "kapi.db"
-    assert database.database(Scope(tmp_path)).state == "ok"
-    port = free_port()
-    with serving(tmp_path, port):
-        pass
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        if how == "newer":
-            db.execute("PRAGMA user_version=99")
-    if how in ("empty", "cut"):
-        os.truncate(path, 0 if how == "empty" else path.stat().st_size // 2)
-    elif how != "newer":
-        path.unlink()
-        path.mkdir() if how == "directory" else path.write_text("Dear diary")
-    before = snapshot(tmp_path)
-    refused = command("apiserver", "--data-dir", str(tmp_path), "--port", str(port))
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(f"kapi apiserver: The data in {path} cannot be opened: ")
-    assert refused.stderr.count("\n") == 1
-    assert snapshot(tmp_path) == before

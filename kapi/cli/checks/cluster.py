@@ -28,6 +28,8 @@ def directory(scope: Scope) -> Finding:
     if not path.is_dir():
         return wrong(f"{path} is no directory", "name another with --data-dir")
     owner = path.stat().st_uid
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return wrong(f"{path} cannot be written: its file system is read-only", f"mount -o remount,rw $(findmnt -nT {path} -o TARGET)")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return wrong(
             f"{path} belongs to user {owner} and cannot be used by user {os.geteuid()}",
