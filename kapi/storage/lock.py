@@ -2,11 +2,12 @@
 
 It holds two lines: the id of the database (and the directory of a repair that has not ended), and the newest revision that was
 acknowledged. So a database that was emptied, removed, truncated, replaced by another one or by an older copy is noticed. The
-revision is written after each group without waiting for the disk: it is never ahead of the database's own.
+revision is written after each group, into mapped memory and without waiting for the disk: it is never ahead of the database's own.
 """
 
 import fcntl
 import json
+import mmap
 import os
 import stat
 from pathlib import Path
@@ -16,6 +17,7 @@ from kapi.storage.backend import Unusable
 
 _WIDTH = 256
 """Bytes of the first line, padded, so that it is written over in place; the second begins behind it."""
+_END = _WIDTH + 20
 
 
 class Mark(NamedTuple):
@@ -39,6 +41,7 @@ class Lock:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = lock_path(path)
+        self._mapped: mmap.mmap | None = None
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,16 +66,21 @@ class Lock:
 
     def write(self, mark: Mark) -> None:
         """Replace what it says, durably. Raises OSError."""
-        first = json.dumps({"database": mark.database, "repair": mark.repair}).encode()
-        os.pwrite(self._file, first.ljust(_WIDTH - 1) + b"\n%020d\n" % mark.revision, 0)
-        os.fsync(self._file)
+        if mark != self.mark:
+            first = json.dumps({"database": mark.database, "repair": mark.repair}).encode()
+            os.pwrite(self._file, first.ljust(_WIDTH - 1) + b"\n%020d\n" % mark.revision, 0)
+            os.fsync(self._file)
         self.mark = mark
+        self._mapped = self._mapped or mmap.mmap(self._file, _END + 1)
 
     def acknowledged(self, revision: int) -> None:
-        """Note the newest revision; called for every group."""
-        os.pwrite(self._file, b"%020d" % revision, _WIDTH)
+        """Note the newest revision; called for every group, after `write`."""
+        if self._mapped:
+            self._mapped[_WIDTH:_END] = b"%020d" % revision
 
     def close(self) -> None:
+        if self._mapped:
+            self._mapped.close()  # it holds the file, and with it the lock, too
         os.close(self._file)
 
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from time import monotonic
 
 from kapi.objects.errors import InternalError
 from kapi.storage import opening, rows
@@ -29,6 +30,9 @@ WAL_BYTES = 16 << 20
 """Size of the WAL from which it is written back into the file."""
 BACKLOG = 500
 """Forgotten rows that are taken out in one transaction at most."""
+
+CHECK_SECONDS = 1.0
+"""How often it is looked whether the files are still there."""
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +88,7 @@ class SQLite:
             known = opening.Known(path, db, lock.mark)
             if unclean:
                 opening.check_structure(path, db)
-            if not lock.mark.database:
-                lock.write(Mark(known.database, known.revision))
+            lock.write(Mark(known.database, known.revision))
             self._revision, self._floor, self._seed = known.revision, known.floor, known.seed
             undo.pop_all()
         return db
@@ -136,6 +139,7 @@ class SQLite:
         opening.sync_directory(self._path.parent)
         self._names = (str(self._path), str(opening.journal(self._path)))
         self._files = self._identities()
+        self._next_check = 0.0
         self._thread = threading.Thread(target=self._work, name="storage", daemon=True)
         self._thread.start()
 
@@ -228,6 +232,7 @@ class SQLite:
     def _synced(self, group: list[Change]) -> None:
         if self._refusing:
             self._taken(None)
+        self._lock.acknowledged(group[-1].revision)
         try:
             self._apply(group)
         finally:
@@ -259,14 +264,20 @@ class SQLite:
 
     def _sync(self, group: list[Change]) -> None:
         try:
-            if self._identities() != self._files:
-                raise FileNotFoundError(errno.ENOENT, f"{self._path.name} or its journal was removed or replaced")
+            self._check_files()
             os.fdatasync(self._wal)
-            self._lock.acknowledged(group[-1].revision)
         except OSError as error:
             self._tell(self._failed, group, error)
         else:
             self._tell(self._synced, group)
+
+    def _check_files(self) -> None:
+        """See now and then that the files are still those that have the names: what only nameless ones hold is gone at the end."""
+        if (now := monotonic()) < self._next_check:
+            return
+        self._next_check = now + CHECK_SECONDS
+        if self._identities() != self._files:
+            raise FileNotFoundError(errno.ENOENT, f"{self._path.name} or its journal was removed or replaced")
 
     def _write_back(self) -> None:
         """Move the WAL into the file; the writer waits, so that the WAL begins anew afterwards."""

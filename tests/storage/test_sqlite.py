@@ -134,8 +134,9 @@ async def test_after_a_disk_error_nothing_is_acknowledged(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("name", ["log", "log-wal"])
 @pytest.mark.parametrize("how", ["removed", "replaced"])
-async def test_a_file_that_goes_while_it_is_in_use(tmp_path: Path, name: str, how: str) -> None:
+async def test_a_file_that_goes_while_it_is_in_use(tmp_path: Path, name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is acknowledged that only a file without a name holds."""
+    monkeypatch.setattr(sqlite, "CHECK_SECONDS", 0.0)
     store = await opened(tmp_path / "log")
     await put(store, "a")
     file = tmp_path / name
