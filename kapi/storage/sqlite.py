@@ -88,8 +88,8 @@ class SQLite:
             known = opening.Known(path, db, lock.mark)
             if unclean:
                 opening.check_structure(path, db)
-            lock.write(Mark(known.database, known.revision))
             self._revision, self._floor, self._seed = known.revision, known.floor, known.seed
+            self._mark = Mark(known.database, known.revision)
             undo.pop_all()
         return db
 
@@ -132,6 +132,7 @@ class SQLite:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute("PRAGMA secure_delete=ON")  # so that deleted Secrets are not left in the file
         self._db.execute("UPDATE floor SET revision = revision")
+        self._lock.write(self._mark)
         self._reader.close()
         self._wal = os.open(opening.journal(self._path), os.O_RDONLY | os.O_CLOEXEC)
         self._held.callback(os.close, self._wal)
