@@ -12,7 +12,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-_VALIDITY = re.compile(rb"\x30\x1e\x17\x0d\d{12}Z\x17\x0d(\d{12})Z")
+_VALIDITY = re.compile(rb"\x30\x1e\x17\x0d(\d{12})Z\x17\x0d(\d{12})Z")
 """A sequence of two UTCTimes: notBefore, notAfter (RFC 5280, 4.1.2.5; good to the end of 2049)."""
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -67,8 +67,21 @@ def der(path: Path) -> bytes:
 
 def expiry(path: Path) -> float:
     """When the certificate ends, seconds since the epoch; 0.0 when there is none that can be read."""
+    return _validity(path)[1]
+
+
+def begin(path: Path) -> float:
+    """When it becomes valid, likewise."""
+    return _validity(path)[0]
+
+
+def _validity(path: Path) -> tuple[float, float]:
     try:
         found = _VALIDITY.search(der(path))
     except (OSError, ValueError):
-        return 0.0
-    return datetime.strptime(found[1].decode(), "%y%m%d%H%M%S").replace(tzinfo=UTC).timestamp() if found else 0.0
+        return 0.0, 0.0
+    return (_seconds(found[1]), _seconds(found[2])) if found else (0.0, 0.0)
+
+
+def _seconds(time: bytes) -> float:
+    return datetime.strptime(time.decode(), "%y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()

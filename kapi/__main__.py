@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from kapi import settings
@@ -32,6 +33,16 @@ def _cluster(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     return load
 
 
+def _module(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
+    """A command with a module of its own in kapi.cli."""
+
+    def load() -> tuple[type[Any], Callable[[Any], int]]:
+        module = import_module(f"kapi.cli.{name}")
+        return module.Settings, module.run
+
+    return load
+
+
 def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     def load() -> tuple[type[Any], Callable[[Any], int]]:
         from kapi.cli import components
@@ -45,6 +56,10 @@ COMMANDS = (
     Command("up", "start a cluster on this machine", _cluster("up"), ("kapi up", "kapi up --simulate --nodes 100", "kapi up --foreground")),
     Command("down", "stop it and clean up; its data stays", _cluster("down"), ("kapi down",)),
     Command("status", "show its processes, their memory and its nodes", _cluster("status"), ("kapi status",)),
+    Command(
+        "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),
+        ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
+    ),
     Command("kubeconfig", "print the administrator's kubeconfig", _cluster("kubeconfig"), ("kapi kubeconfig > admin.conf",)),
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),

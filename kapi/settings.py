@@ -57,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
                 flag, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
             )
         else:
-            parser.add_argument(flag, type=_plain(hint), default=default, help=text + shown, metavar=_metavar(hint))
+            names = [*([field.metadata["short"]] if "short" in field.metadata else []), flag]
+            choices, kind = _choices(hint), str if _choices(hint) else _plain(hint)
+            parser.add_argument(*names, type=kind, choices=choices, default=default, help=text + shown, metavar=_metavar(hint))
 
 
 def _choices(hint: Any) -> tuple[str, ...] | None:

@@ -41,7 +41,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     """An application over a started store, with everything in it that is there from the beginning."""
     store = store or open_store(settings)
     catalogue = catalogues.standard(_switches(settings.runtime_config))
-    store.describe = _describer(catalogue)
+    store.describe = describer(catalogue)
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     authorization = Authorization(store)
@@ -72,7 +72,7 @@ def _switches(text: str) -> dict[str, bool]:
     return {name: value != "false" for name, _, value in pairs}
 
 
-def _describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
+def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
     """The selectable fields of an object that was read from disk."""
 
     def describe(key: str, obj: Object) -> dict[str, str]:

@@ -80,14 +80,24 @@ async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
         await made.close()
 
 
+def keys(settings: Any) -> Path:
+    """The directory of a server's keys and certificates, made or renewed where needed. Raises Failure."""
+    from kapi.api import settings as servers  # only a server needs them
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return servers.certificates(settings)
+    except OSError as why:
+        what = f"{why.filename}: {why.strerror}" if why.filename else str(why)
+        raise Failure(f"The data directory {settings.data_dir} can't be used: {what}. Name another with --data-dir.") from None
+
+
 async def apiserver(settings: Any) -> None:
     """The API server."""
     from kapi import storage
     from kapi.api import apiserver as room
-    from kapi.api.settings import certificates
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    pki = certificates(settings)
+    pki = keys(settings)
     try:
         await room.run(settings, pki, processes.say_ready)
     except storage.Unusable as why:
@@ -160,7 +170,7 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     from kapi import scheduler as scheduler_room
     from kapi import storage
     from kapi.api import apiserver as server_room
-    from kapi.api.settings import Settings, certificates
+    from kapi.api.settings import Settings
     from kapi.client.local import LocalTransport
     from kapi.objects.user import MASTERS, User
     from kubelet import assembly
@@ -169,9 +179,8 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     def local(app: Any, name: str) -> Client:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
-    pki = certificates(served)
+    pki = keys(served)
     nodes = KubeletSettings(
         simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
         tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),

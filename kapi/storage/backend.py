@@ -45,6 +45,9 @@ class Backend(Protocol):
     def size(self) -> int:
         """Bytes it takes on disk."""
 
+    def damaged(self, error: Exception) -> Unusable:
+        """A change that was loaded cannot be understood: what is said of it."""
+
     async def close(self) -> None: ...
 
 
@@ -71,6 +74,9 @@ class Memory:
 
     def size(self) -> int:
         return 0
+
+    def damaged(self, error: Exception) -> Unusable:
+        return Unusable(str(error))
 
     async def close(self) -> None:
         await asyncio.sleep(0)

@@ -3,35 +3,38 @@
 Whatever waits is written in one transaction on the event loop (a write to the page cache, tens of µs); then a thread waits for
 the disk, and only then the changes are applied. So the thread needs the interpreter once per group, not once per row.
 SQLite itself runs with synchronous=NORMAL, which leaves out exactly the fdatasync of the WAL that is done here.
+
+Whether the file can be trusted is `opening`'s affair. A disk that is full refuses groups until it takes one again; a failed sync
+ends all writing, since what is on the disk is not known then: reads go on, and a start reads what is really there.
 """
 
 import asyncio
 import contextlib
-import fcntl
+import errno
+import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from time import monotonic
 
 from kapi.objects.errors import InternalError
+from kapi.storage import opening, rows
 from kapi.storage.backend import Apply, Loaded, Refuse, Unusable
 from kapi.storage.entry import Change
+from kapi.storage.lock import Lock, Mark
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS log (
-    revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL, deadline REAL NOT NULL, body BLOB
-);
-CREATE TABLE IF NOT EXISTS floor (id INTEGER PRIMARY KEY CHECK (id = 0), revision INTEGER NOT NULL);
-INSERT OR IGNORE INTO floor VALUES (0, 0);
-"""
-FORMAT = 1
-"""user_version of the file."""
 WAL_BYTES = 16 << 20
 """Size of the WAL from which it is written back into the file."""
 BACKLOG = 500
 """Forgotten rows that are taken out in one transaction at most."""
+
+CHECK_SECONDS = 1.0
+"""How often it is looked whether the files are still there."""
+
+log = logging.getLogger(__name__)
 
 
 class SQLite:
@@ -50,8 +53,12 @@ class SQLite:
         self._written = 0
         """Bytes handed to the WAL since it was last written back, roughly."""
         self._broken: Exception | None = None
+        self._refusing = False
+        """The newest group was refused."""
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._held = contextlib.ExitStack()
+        """What is open, to be closed in the other order."""
 
     # --- opening and closing
 
@@ -59,37 +66,90 @@ class SQLite:
         """Raises Unusable."""
         self._apply, self._refuse = apply, refuse
         self._loop = asyncio.get_running_loop()
-        self._lock = _locked(self._path)
-        try:
-            self._db = self._open()
-            self._wal = os.open(f"{self._path}-wal", os.O_RDONLY)
-            _sync_directory(self._path.parent)
-            (self._floor,) = self._db.execute("SELECT revision FROM floor").fetchone()
-            (newest,) = self._db.execute("SELECT max(revision) FROM log").fetchone()
-        except (sqlite3.Error, OSError) as error:
-            os.close(self._lock)
-            raise Unusable(f"the data in {self._path} cannot be opened: {error}.") from error
-        self._revision = max(newest or 0, self._floor)
-        self._thread = threading.Thread(target=self._work, name="storage", daemon=True)
-        self._thread.start()
+        self._lock = Lock(self._path)
+        self._held.callback(self._lock.close)
+        self._held.enter_context(opening.no_traces(self._path))
+        with self._refusing_errors():
+            self._reader = self._held.enter_context(contextlib.closing(self._examined()))
         return Loaded(self._revision, self._floor, self._rows())
 
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=16)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "temp_store=MEMORY", "cache_size=-1000"):
-            db.execute(f"PRAGMA {pragma}")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise sqlite3.DatabaseError(f"it was written by a newer kapi (format {version}, this one knows {FORMAT})")
-        db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+    def _examined(self) -> sqlite3.Connection:
+        """A connection that reads, to a database that is ours and whole so far."""
+        path, lock = self._path, self._lock
+        unclean = opening.has_journal(path)
+        if not opening.exists(path, lock.mark):
+            opening.create(path, lock)
+        for file in (path, opening.journal(path)):
+            opening.check_writable(path, file)
+        with contextlib.ExitStack() as undo:
+            db = undo.enter_context(contextlib.closing(opening.reading(path)))
+            if opening.version(path, db) < rows.FORMAT:
+                opening.migrate(path)
+            known = opening.Known(path, db, lock.mark)
+            if unclean:
+                opening.check_structure(path, db)
+            self._revision, self._floor, self._seed = known.revision, known.floor, known.seed
+            self._mark = Mark(known.database, known.revision)
+            undo.pop_all()
         return db
 
-    def _rows(self) -> Iterable[Change]:
+    @contextlib.contextmanager
+    def _refusing_errors(self) -> Iterator[None]:
+        """Errors become Unusable; then nothing stays open."""
         try:
-            for revision, key, created, deadline, body in self._db.execute("SELECT * FROM log ORDER BY revision"):
-                yield Change(key, body, created=created, deadline=deadline, revision=revision)
-        except sqlite3.Error as error:
-            raise Unusable(f"the data in {self._path} cannot be read: {error}.") from error
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self._held.close()
+            raise opening.refusal(self._path, error) from error
+        except Unusable:
+            self._held.close()
+            raise
+
+    def _rows(self) -> Iterator[Change]:
+        """All rows; after the last one the file is opened for writing."""
+        seed, checksum = self._seed, rows.checksum
+        with self._refusing_errors():
+            try:
+                for revision, key, created, deadline, body, summed in self._reader.execute(rows.SELECT):
+                    if checksum(seed, revision, key, created, deadline, body) != summed:
+                        raise ValueError("a checksum is wrong")
+                    yield Change(key, body, created=created, deadline=deadline, revision=revision)
+            except (*rows.MALFORMED, sqlite3.Error) as error:
+                raise self.damaged(error) from error
+            self._open()
+
+    def damaged(self, error: Exception) -> Unusable:
+        """What is said of rows that cannot be read: which one it is."""
+        with self._refusing_errors():
+            why = opening.first_fault(self._reader, self._seed) or str(error)
+        return opening.unusable(self._path, why, mend=True)
+
+    def _open(self) -> None:
+        """Open the file for writing, and let the thread begin."""
+        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=16)
+        self._held.callback(self._db.close)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "temp_store=MEMORY", "cache_size=-1000"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute("PRAGMA secure_delete=ON")  # so that deleted Secrets are not left in the file
+        self._db.execute("UPDATE floor SET revision = revision")
+        self._lock.write(self._mark)
+        self._reader.close()
+        self._wal = os.open(opening.journal(self._path), os.O_RDONLY | os.O_CLOEXEC)
+        self._held.callback(os.close, self._wal)
+        os.fdatasync(self._wal)
+        opening.sync_directory(self._path.parent)
+        self._names = (str(self._path), str(opening.journal(self._path)))
+        self._files = self._identities()
+        self._next_check = 0.0
+        self._thread = threading.Thread(target=self._work, name="storage", daemon=True)
+        self._thread.start()
+
+    def _identities(self) -> list[tuple[int, int]]:
+        """What tells the file and its WAL from others of the same names."""
+        try:
+            return [(found.st_dev, found.st_ino) for found in map(os.stat, self._names)]
+        except FileNotFoundError:
+            return []
 
     def size(self) -> int:
         return self._path.stat().st_size + os.fstat(self._wal).st_size
@@ -101,9 +161,12 @@ class SQLite:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
-            self._db.close()
-            os.close(self._wal)
-            os.close(self._lock)
+        with contextlib.ExitStack() as last:
+            if self._broken:  # closed as the last one, a connection that only reads leaves the WAL as it is
+                with contextlib.suppress(sqlite3.Error):
+                    reader = last.enter_context(contextlib.closing(opening.reading(self._path)))
+                    reader.execute("SELECT revision FROM floor").fetchone()
+            self._held.close()
 
     async def _idle(self) -> None:
         """Wait until the thread has done what it was given."""
@@ -137,27 +200,40 @@ class SQLite:
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
+            self._taken(error)
             self._refuse(group, InternalError(f"storage: {error}"))
             self._loop.call_soon(self._write)
             return
         self._jobs.put(lambda: self._sync(group))
 
     def _insert(self, group: list[Change]) -> None:
-        rows = []
+        made = []
         for change in group:
-            self._revision += 1
-            change.revision = self._revision
-            rows.append((self._revision, change.key, change.created or self._revision, change.deadline, change.body))
+            change.revision = self._revision = revision = self._revision + 1
+            row = (revision, change.key, change.created or revision, change.deadline, change.body)
+            made.append((*row, rows.checksum(self._seed, *row)))
             self._written += 8192 + len(change.body or b"")
+        dead = self._dead[:BACKLOG]
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?, ?)", rows)
-        if self._dead:
-            dead, self._dead = self._dead[:BACKLOG], self._dead[BACKLOG:]
+        self._db.executemany(rows.INSERT, made)
+        if dead:
             self._db.executemany("DELETE FROM log WHERE revision = ?", [(revision,) for revision in dead])
             self._db.execute("UPDATE floor SET revision = ?", (self._floor,))
         self._db.execute("COMMIT")
+        del self._dead[: len(dead)]
+
+    def _taken(self, error: Exception | None) -> None:
+        """Log when groups begin to be refused, and when they are taken again."""
+        if error and not self._refusing:
+            log.error("Writes are refused: %s: %s", self._path, error)
+        elif self._refusing and not error:
+            log.warning("Writes are taken again: %s", self._path)
+        self._refusing = error is not None
 
     def _synced(self, group: list[Change]) -> None:
+        if self._refusing:
+            self._taken(None)
+        self._lock.acknowledged(group[-1].revision)
         try:
             self._apply(group)
         finally:
@@ -167,11 +243,13 @@ class SQLite:
             else:
                 self._write()
 
-    def _failed(self, group: list[Change], error: Exception) -> None:
+    def _failed(self, group: list[Change], error: OSError) -> None:
         """The disk did not take it: what is on it is not known any more, so nothing is written from here on."""
-        self._broken = error
-        self._refuse(group, error)
-        self._refuse(self._queue, error)
+        why = f"storage: {error.strerror}"
+        log.critical("Nothing is written until the server is started again: %s: %s", self._path, error.strerror)
+        self._broken = InternalError(f"{why}; nothing is written until the server is started again")
+        self._refuse(group, InternalError(f"{why}; whether this was kept shows when the server is started again"))
+        self._refuse(self._queue, self._broken)
         self._queue = []
 
     # --- in the thread
@@ -187,37 +265,25 @@ class SQLite:
 
     def _sync(self, group: list[Change]) -> None:
         try:
+            self._check_files()
             os.fdatasync(self._wal)
         except OSError as error:
-            self._tell(self._failed, group, InternalError(f"storage: {error}"))
+            self._tell(self._failed, group, error)
         else:
             self._tell(self._synced, group)
 
+    def _check_files(self) -> None:
+        """See now and then that the files are still those that have the names: what only nameless ones hold is gone at the end."""
+        if (now := monotonic()) < self._next_check:
+            return
+        self._next_check = now + CHECK_SECONDS
+        if self._identities() != self._files:
+            raise FileNotFoundError(errno.ENOENT, f"{self._path.name} or its journal was removed or replaced")
+
     def _write_back(self) -> None:
         """Move the WAL into the file; the writer waits, so that the WAL begins anew afterwards."""
-        with contextlib.suppress(sqlite3.Error):
+        try:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            log.warning("The journal cannot be written back, and grows: %s: %s", self._path, error)
         self._tell(self._write)
-
-
-def _locked(path: Path) -> int:
-    """A descriptor that holds the lock of the file. Raises Unusable."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unusable(f"the data in {path} cannot be opened: {error.strerror}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise Unusable(f"the data in {path} is in use by another server.") from error
-    return lock
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

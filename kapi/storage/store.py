@@ -75,8 +75,14 @@ class Store:
         """Read what is kept. Raises backend.Unusable."""
         loaded = await self._backend.start(self._apply, self._refuse)
         self._floor = self._loaded_floor = loaded.floor
+        now = time.now()
         for change in loaded.changes:
-            self._take(change, time.now())
+            try:
+                self._take(change, now)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                why = self._backend.damaged(error)
+                await self._backend.close()
+                raise why from error
         self.revision = max(loaded.revision, self.revision)
         self._trim()
         self._set_timer()

@@ -70,7 +70,8 @@ def test_a_key_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def test_a_database_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "kapi.db").write_bytes(b"nonsense" * 1000)
     said = refusal(capsys, tmp_path, "--simulate")
-    assert said == f"The data in {tmp_path}/kapi.db cannot be opened: file is not a database."
+    way = f"Restore a backup, or run `kapi doctor --repair --data-dir {tmp_path}`, which sets aside what is damaged."
+    assert said == f"The data in {tmp_path}/kapi.db cannot be opened: file is not a database. {way}"
 
 
 @pytest.mark.slow

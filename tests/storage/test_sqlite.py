@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kapi import storage
+from kapi.objects import time
 from kapi.objects.errors import InternalError
 from kapi.storage import sqlite
 from kapi.storage.store import Store
@@ -84,7 +85,7 @@ async def test_two_servers_on_one_file_are_refused(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"not a database, but long enough to be looked at" * 20)
-    with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\.$"):
+    with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\. Restore a backup, or run"):
         await opened(tmp_path / "log")
 
 
@@ -103,16 +104,69 @@ async def test_closing_keeps_what_is_under_way(tmp_path: Path) -> None:
 
 
 async def test_after_a_disk_error_nothing_is_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written any more, not even when the disk seems well again: what is on it shows at the next start."""
     store = await opened(tmp_path / "log")
+    before = await put(store, "a", text="1")
 
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", fail)
-    for _ in range(2):
-        with pytest.raises(Exception, match="Input/output error"):
-            await put(store, "a")
-    assert store.get(ALL + "default/a") is None
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fail)
+        with pytest.raises(InternalError, match=r"Input/output error; whether this was kept shows when the server is started again"):
+            await put(store, "a", text="2")
+    journal = (tmp_path / "log-wal").read_bytes()
+    for name in ("a", "b"):
+        with pytest.raises(InternalError, match=r"Input/output error; nothing is written until the server is started again"):
+            await put(store, name)
+    assert not store.healthy
+    assert store.get(before.key) == before, "reads go on"
+    await store.close()
+    assert (tmp_path / "log-wal").read_bytes() == journal, "what may not be on the disk is not written back"
+    store = await opened(tmp_path / "log")
+    entry = store.get(before.key)
+    assert entry
+    assert entry.obj["data"]["text"] in ("1", "2")
+    assert store.get(ALL + "default/b") is None
+    assert (await put(store, "b")).revision > before.revision
+    await store.close()
+
+
+@pytest.mark.parametrize("name", ["log", "log-wal"])
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_a_file_that_goes_while_it_is_in_use(tmp_path: Path, name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is acknowledged that only a file without a name holds."""
+    monkeypatch.setattr(sqlite, "CHECK_SECONDS", 0.0)
+    store = await opened(tmp_path / "log")
+    await put(store, "a")
+    file = tmp_path / name
+    data = file.read_bytes()
+    file.unlink()
+    if how == "replaced":
+        file.write_bytes(data)
+    with pytest.raises(InternalError, match="storage: "):
+        await put(store, "b")
+    assert not store.healthy
+    assert store.get(ALL + "default/b") is None
+    await store.close()
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_the_clock_may_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """Order is the revisions' affair: nothing is lost, doubled or out of order, and what has a deadline goes in the end."""
+    store = await opened(tmp_path / "log")
+    watch = store.watch(ALL, 0)
+    first = [await put(store, f"a{n}") for n in range(5)]
+    seen = await watch.next(0)
+    now = time.now
+    monkeypatch.setattr(time, "now", lambda: now() + step)
+    later = [await put(store, f"b{n}") for n in range(5)]
+    seen += await watch.next(0)
+    assert [event.revision for event in seen] == [entry.revision for entry in first + later]
+    await store.close()
+    store = await opened(tmp_path / "log")
+    assert [entry.revision for entry in store.list(ALL).entries] == [entry.revision for entry in first + later]
+    assert (await put(store, "c")).revision == later[-1].revision + 1
     await store.close()
 
 
@@ -128,17 +182,41 @@ async def test_the_wal_is_written_back_and_begins_anew(tmp_path: Path, monkeypat
     await store.close()
 
 
-async def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
+async def test_a_full_disk_refuses_and_recovers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     backend = sqlite.SQLite(tmp_path / "log")
     store = Store(backend)
     await store.start()
-    await put(store, "a")
+    first = await put(store, "a")
     backend._db.execute("PRAGMA max_page_count=5")
-    with pytest.raises(InternalError, match="database or disk is full"):
-        await put(store, "b", text="x" * 50_000)
+    for _ in range(3):
+        with pytest.raises(InternalError, match="database or disk is full"):
+            await put(store, "b", text="x" * 50_000)
     assert store.get(ALL + "default/b") is None
+    assert store.get(first.key) == first
+    assert not store.healthy
     backend._db.execute("PRAGMA max_page_count=5000")
     assert (await put(store, "b", text="x" * 50_000)).revision > 1
+    assert store.healthy
+    path = tmp_path / "log"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Writes are refused: {path}: database or disk is full", f"Writes are taken again: {path}",
+    ]  # fmt: skip
+    await store.close()
+
+
+async def test_what_is_forgotten_while_the_disk_is_full_goes_later(tmp_path: Path) -> None:
+    backend = sqlite.SQLite(tmp_path / "log")
+    store = Store(backend)
+    await store.start()
+    for n in range(10):
+        await put(store, "a", text=str(n))
+    store.compact(store.revision)
+    backend._db.execute("PRAGMA max_page_count=5")
+    with pytest.raises(InternalError):
+        await put(store, "b", text="x" * 50_000)
+    backend._db.execute("PRAGMA max_page_count=5000")
+    await put(store, "b")
+    assert backend._db.execute("SELECT count(*) FROM log").fetchone() == (2,)
     await store.close()
 
 

@@ -1,0 +1,25 @@
+"""Whether the objects can be read: the database of the data directory."""
+
+import os
+
+from kapi.cli.checks.finding import Finding, Scope, ok, wrong
+from kapi.storage import Unusable, opening, repair
+
+_SHOWN = 3
+
+
+def database(scope: Scope) -> Finding:
+    """Every page and every row is looked at, unless a server has it."""
+    path = scope.database
+    if scope.storage == "memory:":
+        return ok("kept in memory")
+    if os.path.lexists(path) and not os.access(path, os.R_OK):
+        return wrong(f"{path} cannot be read by user {os.geteuid()}", "run this as the user of the cluster: " + f"ls -l {path}")
+    try:
+        found = repair.problems(path)
+    except Unusable as why:
+        return ok("in use by a running server") if "in use" in str(why) else wrong(str(why), "")
+    if not found:
+        return ok(f"{path} is whole" if path.exists() else "not there yet")
+    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return wrong("; ".join(found[:_SHOWN]) + more, opening.repair_command(path))

@@ -1,0 +1,67 @@
+"""Who runs this: privileges, capabilities, the user's own kubeconfig."""
+
+import os
+import re
+import time
+
+import yaml
+
+from certs import userconfig
+from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
+
+NEEDED = {
+    0: "CAP_CHOWN", 1: "CAP_DAC_OVERRIDE", 3: "CAP_FOWNER", 5: "CAP_KILL", 6: "CAP_SETGID", 7: "CAP_SETUID", 8: "CAP_SETPCAP",
+    12: "CAP_NET_ADMIN", 18: "CAP_SYS_CHROOT", 21: "CAP_SYS_ADMIN",
+}  # fmt: skip
+"""Bits of capabilities(7) without which no container starts."""
+USEFUL = {10: "CAP_NET_BIND_SERVICE", 13: "CAP_NET_RAW", 19: "CAP_SYS_PTRACE", 24: "CAP_SYS_RESOURCE", 27: "CAP_MKNOD"}
+_LOCKED_SECONDS = 60.0
+"""A kubeconfig that is locked for longer was left so by a program that died."""
+
+
+def privileges(scope: Scope) -> Finding:
+    """Containers need root."""
+    if os.geteuid() == 0:
+        return ok("root")
+    if scope.simulate:
+        return ok(f"user {os.geteuid()}, which is enough for a simulated cluster")
+    return wrong(f"user {os.geteuid()}: containers need root", "run it with sudo, or without containers: kapi up --simulate")
+
+
+def capabilities(scope: Scope) -> Finding:
+    """What root may do here: in a container it may do less."""
+    held = re.search(r"^CapEff:\s+([0-9a-f]+)$", text("/proc/self/status"), re.MULTILINE)
+    return of_mask(int(held[1], 16) if held else 0)
+
+
+def of_mask(mask: int) -> Finding:
+    """The finding for a set of capabilities."""
+    missing, lacking = ([name for bit, name in names.items() if not mask >> bit & 1] for names in (NEEDED, USEFUL))
+    if missing:
+        return wrong(f"missing: {', '.join(missing)}", "run as root, or start the surrounding container with --privileged")
+    if lacking:
+        what = "; processes are not protected from the OOM killer" if "CAP_SYS_RESOURCE" in lacking else ""
+        return odd(f"missing: {', '.join(lacking)}{what}", f"start the surrounding container with --cap-add={','.join(lacking)}")
+    return ok("all that containers need")
+
+
+def kubeconfig(scope: Scope) -> Finding:
+    """The file kubectl reads, and `kapi up` writes."""
+    path = userconfig.default_path()
+    lock = path.with_name(f"{path.name}.lock")
+    findings = []
+    if lock.exists() and time.time() - lock.stat().st_mtime > _LOCKED_SECONDS:
+        findings.append(wrong(f"{path} is locked by a program that is gone", f"rm {lock}"))
+    if not path.exists():
+        return joined(findings, f"{path} is not there yet")
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except OSError as why:
+        return wrong(f"{path} cannot be read: {why.strerror}", f"ls -ld {path}; or name another file in KUBECONFIG")
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return wrong(f"{path} is no YAML", f"mv {path} {path}.broken")
+    if content is not None and not isinstance(content, dict):
+        return wrong(f"{path} is no kubeconfig", f"mv {path} {path}.broken")
+    if path.stat().st_mode & 0o077:
+        findings.append(odd(f"{path} can be read by others", f"chmod 600 {path}"))
+    return joined(findings, str(path))

@@ -1,0 +1,363 @@
+"""`kapi doctor`: what it finds on machines that lack something, and that it changes nothing; a damaged cluster made whole again."""
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import socket
+import sqlite3
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import certs
+from kapi import __main__ as cli
+from kapi.cli import cleanup, doctor
+from kapi.cli.checks import CHECKS, Finding, Scope, cluster, kernel, limits, network, programs, running, user
+from tests.e2e.cluster import free_port
+from tests.storage.served import MAPS, command, create, serving
+
+
+@pytest.fixture
+def scope(tmp_path: Path) -> Scope:
+    return Scope(tmp_path / "data", port=free_port())
+
+
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Finding]]:
+    status = cli.main(["doctor", "-o", "json", *arguments])
+    found = json.loads(capsys.readouterr().out)
+    return status, {row.pop("what"): Finding(**row) for row in found}
+
+
+def snapshot(directory: Path) -> dict[str, object]:
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in directory.rglob("*")}
+
+
+def test_every_row_says_what_it_found(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, found = rows(capsys, "--data-dir", str(tmp_path / "data"), "--port", str(free_port()))
+    assert list(found) == [check.name for check in CHECKS]
+    for name, finding in found.items():
+        assert finding.found, name
+        assert "\n" not in finding.found, name
+        assert bool(finding.mend) == (finding.state != "ok"), name
+    assert status == any(finding.state == "wrong" for finding in found.values())
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_simulated_cluster_needs_less(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, found = rows(capsys, "--simulate", "--data-dir", str(tmp_path / "data"), "--port", str(free_port()))
+    assert found.keys() == {check.name for check in CHECKS if not check.containers}
+    assert found["user"].state == "ok"
+
+
+def test_lines_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    (tmp_path / "kapi.db").write_bytes(b"")
+    assert cli.main(["doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(free_port())]) == 1
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert "\033" not in said
+    assert "! proxies: HTTPS_PROXY would be asked for 127.0.0.1, localhost, 10.96.0.0/12" in said
+    assert "; to mend: export NO_PROXY=127.0.0.1,localhost,10.96.0.0/12,10.244.0.0/16,.svc,.cluster.local no_proxy=" in said
+    assert f"; to mend: kapi doctor --repair --data-dir {tmp_path}" in next(line for line in lines if line.startswith("✗ database: "))
+    assert lines[-1].startswith(f"{len(lines) - 1} looked at: ")
+
+
+def test_a_check_that_cannot_look_says_so(scope: Scope) -> None:
+    def look(scope: Scope) -> Finding:
+        raise PermissionError(13, "Permission denied", "/proc/secret")
+
+    found = doctor.looked(CHECKS[0].__class__("it", look), scope)
+    assert (found.state, found.found) == ("odd", "cannot be told: [Errno 13] Permission denied: '/proc/secret'")
+
+
+# --- user
+
+
+def test_containers_need_root(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert user.privileges(scope).state == "wrong"
+    assert user.privileges(Scope(scope.data_dir, simulate=True)).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("without", "state", "found"),
+    [
+        ((), "ok", "all that containers need"),
+        ((24,), "odd", "missing: CAP_SYS_RESOURCE; processes are not protected from the OOM killer"),
+        ((27,), "odd", "missing: CAP_MKNOD"),
+        ((12, 21, 24), "wrong", "missing: CAP_NET_ADMIN, CAP_SYS_ADMIN"),
+    ],
+)
+def test_capabilities(without: tuple[int, ...], state: str, found: str) -> None:
+    finding = user.of_mask(((1 << 41) - 1) & ~sum(1 << bit for bit in without))
+    assert (finding.state, finding.found) == (state, found)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "state", "found"),
+    [
+        (b"apiVersion: v1\nkind: Config\n", 0o600, "ok", ""),
+        (b"", 0o600, "ok", ""),
+        (b"apiVersion: v1\n", 0o644, "odd", "can be read by others"),
+        (b"a: b: c", 0o600, "wrong", "is no YAML"),
+        (b"\xff\xfe\x00", 0o600, "wrong", "is no YAML"),
+        (b"just words", 0o600, "wrong", "is no kubeconfig"),
+    ],
+)
+def test_a_kubeconfig(
+    scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, mode: int, state: str, found: str
+) -> None:  # fmt: skip
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    path.chmod(mode)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    finding = user.kubeconfig(scope)
+    assert finding.state == state
+    assert found in finding.found
+
+
+def test_a_kubeconfig_that_was_left_locked(scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    lock = tmp_path / "config.lock"
+    lock.touch()
+    assert user.kubeconfig(scope).state == "ok", "kubectl may be at work"
+    os.utime(lock, (time.time() - 3600,) * 2)
+    assert user.kubeconfig(scope).mend == f"rm {lock}"
+
+
+# --- kernel, programs, limits
+
+
+def test_programs_that_are_missing(scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runc").write_text("#!/bin/sh\necho runc version 1.1.5\n")
+    (tmp_path / "runc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = programs.programs(scope)
+    assert finding.found == "missing: containerd, ctr, nft, ip, conntrack, catatonit, busybox"
+    assert finding.mend == "apt-get install --no-install-recommends busybox-static catatonit conntrack containerd iproute2 nftables"
+    assert programs.version(str(tmp_path / "runc")) == "1.1.5"
+    assert programs.kubectl(scope).state == "odd"
+    assert kernel.nftables(scope).mend == "apt-get install --no-install-recommends nftables"
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("v1.36.0", "ok"), ("v1.35.9", "ok"), ("v1.37.2", "ok"), ("v1.34.0", "odd"), ("v2.36.0", "odd"), ("junk", "odd")]
+)
+def test_versions_of_kubectl(version: str, state: str) -> None:
+    assert programs.skew(version).state == state
+
+
+def test_packages_of_python(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert programs.python(scope).state == "ok"
+    monkeypatch.setattr(metadata, "requires", lambda name: ["orjson>=99", "nosuchthing", "PyYAML>=6", 'pytest>=99; extra == "dev"'])
+    finding = programs.python(scope)
+    assert finding.state == "wrong"
+    assert finding.found.endswith("missing or too old: orjson>=99, nosuchthing")
+
+
+def test_a_kernel_that_lacks_something(monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
+    monkeypatch.setattr(kernel, "configuration", lambda: {"CONFIG_BRIDGE": "m"})
+    assert kernel.lacks("no_such_module", "CONFIG_NO_SUCH_MODULE")
+    assert not kernel.lacks("no_such_module", "CONFIG_BRIDGE")
+    assert kernel.bridge(scope) == Finding("wrong", "the kernel has no veth", "run a kernel with CONFIG_BRIDGE and CONFIG_VETH")
+    monkeypatch.setattr(kernel, "configuration", dict)
+    assert not kernel.lacks("no_such_module", "CONFIG_NO_SUCH_MODULE"), "not known is not lacking"
+
+
+def test_limits_that_are_low(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "text", lambda path: "128" if "instances" in str(path) else "1000000")
+    assert limits.inotify(scope) == Finding("odd", "max_user_instances is 128", "sysctl -w fs.inotify.max_user_instances=512")
+    for files, state in ((100, "wrong"), (1024, "odd"), (65536, "ok")):
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, files=files: (files, 1 << 20))
+        assert limits.open_files(scope).state == state
+
+
+@pytest.mark.parametrize(
+    ("mounts", "state", "found"),
+    [
+        ("1 0 8:1 / / rw - ext4 /dev/sda1 rw", "ok", "/ (ext4)"),
+        ("1 0 8:1 / / rw - ext4 /dev/sda1 ro", "wrong", "/ is mounted read-only"),
+        ("1 0 8:1 / / rw,noexec - ext4 /dev/sda1 rw", "wrong", "/ is mounted noexec: containers do not run on it"),
+        ("1 0 0:9 / / rw - overlay overlay rw", "wrong", "/ is an overlay"),
+        ("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:9 / /tmp rw - tmpfs tmpfs rw", "odd", "/tmp is kept in memory"),
+        ("1 0 8:1 / / ro - ext4 /dev/sda1 ro\n2 1 8:2 / /tmp rw - xfs /dev/b rw", "ok", "/tmp (xfs)"),
+        ("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:9 / /tmpx ro - tmpfs tmpfs rw", "ok", "/ (ext4)"),
+        ("1 0 0:5 / / rw - nfs4 server:/ rw", "odd", "/ is nfs4"),
+    ],
+)
+def test_how_the_directory_is_mounted(monkeypatch: pytest.MonkeyPatch, mounts: str, state: str, found: str) -> None:
+    monkeypatch.setattr(limits, "text", lambda path: mounts)
+    finding = limits.mount(Scope(Path("/tmp/no-such-directory")))
+    assert (finding.state, finding.found[: len(found)]) == (state, found)
+
+
+def test_a_full_disk(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, state in ((1 << 20, "wrong"), (1 << 30, "odd"), (1 << 34, "ok")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda place, free=free: shutil._ntuple_diskusage(1 << 40, 0, free))
+        assert limits.disk_space(scope).state == state
+
+
+def test_a_clock_that_is_behind(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    certs.ensure(scope.data_dir / "pki")
+    assert limits.clock(scope).state != "wrong"
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+    finding = limits.clock(scope)
+    assert finding.state == "wrong"
+    assert finding.found.startswith("it is 2001-09-09 01:46:40 UTC, before admin.crt, ")
+
+
+# --- network
+
+
+def test_a_port_that_is_taken(scope: Scope) -> None:
+    simulated = Scope(scope.data_dir, port=scope.port, simulate=True)
+    assert network.ports(simulated) == Finding("ok", f"{scope.port} can be used")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", scope.port))
+        taken.listen()
+        finding = network.ports(simulated)
+    name = Path(f"/proc/{os.getpid()}/cmdline").read_bytes().split(b"\0")[0].decode().rpartition("/")[2]
+    assert finding.state == "wrong"
+    assert finding.found.startswith(f"{scope.port}, for the API server, is taken by ")
+    assert finding.found.endswith(f"(pid {os.getpid()})")
+    assert name in finding.found or "pytest" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("environment", "caught"),
+    [
+        ({}, ""),
+        ({"FTP_PROXY": "x"}, ""),
+        ({"http_proxy": "x", "no_proxy": "*"}, ""),
+        ({"http_proxy": "x", "no_proxy": "localhost,127.0.0.0/8,10.0.0.0/8,.svc,.cluster.local"}, ""),
+        ({"http_proxy": "x", "no_proxy": "localhost, 127.0.0.1, 10.96.0.0/12, 10.244.0.0/16, .svc, cluster.local"}, ""),
+        ({"https_proxy": "x", "NO_PROXY": "localhost,127.0.0.1,.svc,.cluster.local,10.96.0.0/16"}, "10.96.0.0/12, 10.244.0.0/16"),
+        ({"ALL_PROXY": "x", "no_proxy": "10.0.0.0/8,localhost,127.0.0.1"}, ".svc, .cluster.local"),
+    ],
+)
+def test_proxies_in_the_environment(environment: dict[str, str], caught: str) -> None:
+    finding = network.of_environment(environment)
+    assert finding.state == ("odd" if caught else "ok")
+    assert finding.found.endswith(f" would be asked for {caught}" if caught else finding.found)
+
+
+# --- clusters
+
+
+def test_commands_of_clusters_are_known() -> None:
+    def known(*words: str) -> tuple[Path | None, bool]:
+        found = running.of_command(1, list(words))
+        return found.data_dir, found.shim
+
+    assert known("/usr/bin/python3", "-m", "kapi", "apiserver", "--data-dir", "/a/b", "--port", "1") == (Path("/a/b"), False)
+    assert known("/usr/bin/python3", "-m", "kapi", "control", "--pki", "/a/b/pki", "--table", "kapi") == (Path("/a/b"), False)
+    assert known("/usr/bin/python3", "-m", "kubelet", "--root-dir", "/a/b/kubelet") == (Path("/a/b"), False)
+    assert known("/usr/sbin/nginx", "--data-dir", "/a/b") == (None, False)
+    assert known("vi") == (None, False)
+
+
+def test_a_directory_others_can_read(scope: Scope) -> None:
+    assert cluster.directory(scope).state == "ok"
+    scope.data_dir.mkdir(mode=0o755)
+    assert cluster.directory(scope) == Finding("wrong", f"others can read {scope.data_dir}", f"chmod -R go= {scope.data_dir}")
+    scope.data_dir.chmod(0o700)
+    assert cluster.directory(scope).state == "ok"
+    scope.data_dir.rmdir()
+    scope.data_dir.touch()
+    assert cluster.directory(scope).state == "wrong"
+
+
+def test_certificates(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster.certificates(scope) == Finding("ok", "none yet")
+    pki = scope.data_dir / "pki"
+    certs.ensure(pki)
+    assert cluster.certificates(scope).found.startswith("9 valid, the first until ")
+    now = time.time()
+    for days, word in ((340, "ends"), (366, "ended")):
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda days=days: now + 86400 * days)
+            finding = cluster.certificates(scope)
+        assert f"{pki}/apiserver.crt {word} on " in finding.found
+        assert finding.mend == f"kapi down --data-dir {scope.data_dir} && kapi up --data-dir {scope.data_dir}"
+    (pki / "admin.crt").write_text("junk")
+    (pki / "ca.key").unlink()
+    assert cluster.certificates(scope).found == f"{pki}/admin.crt is no certificate; {pki}/ca.crt has no key beside it"
+
+
+def test_what_killed_clusters_left(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two clusters one was killed: what is the other's is not spoken of."""
+    marks = cleanup.marks(scope.data_dir)
+    shim = ("/usr/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-address", f"{scope.data_dir}/containerd/containerd.sock")
+    (scope.data_dir / "pki").mkdir(parents=True)
+    there = [running.of_command(7, list(shim)), running.of_command(8, ["python", "-m", "kapi", "apiserver", "--data-dir", "/other"])]
+    monkeypatch.setattr(cluster, "processes_of", lambda: iter(there))
+    monkeypatch.setattr(
+        cluster, "_tables", lambda names: [] if "kapi" in names else [(marks.table, f"nft table ip {marks.table}", "nft …")]
+    )
+    monkeypatch.setattr(cluster, "_links", lambda names: [])
+    monkeypatch.setattr(cluster, "_cgroups", lambda names: [])
+    finding = cluster.leftovers(scope)
+    assert finding.found == f"1 pods of {scope.data_dir}; nft table ip {marks.table}"
+    assert finding.mend == f"kapi down --data-dir {scope.data_dir}"
+
+
+def test_a_socket_nobody_answers_on(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cleanup.runtime(scope.data_dir).socket
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        assert cluster.containerd(scope).found == f"{path} answers"
+    assert cluster.containerd(scope) == Finding("ok", "not running")
+    alive = running.of_command(7, ["python", "-m", "kapi", "apiserver", "--data-dir", str(scope.data_dir)])
+    monkeypatch.setattr(cluster, "processes_of", lambda: iter([alive]))
+    assert cluster.containerd(scope).state == "wrong"
+
+
+# --- a cluster that is damaged
+
+
+@pytest.mark.slow
+def test_a_damaged_cluster_is_refused_repaired_and_started(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path, port) as server:
+        for number in range(20):
+            status, newest = create(server, f"m{number}")
+            assert status == 201
+        busy = command("doctor", "--repair", "--data-dir", str(tmp_path))
+        assert busy.stderr == f"kapi doctor: The data in {tmp_path}/kapi.db is in use by another server.\n"
+        assert "✓ database: in use by a running server" in command("doctor", "--simulate", "--data-dir", str(tmp_path)).stdout
+    with contextlib.closing(sqlite3.connect(tmp_path / "kapi.db")) as db:
+        db.execute("UPDATE log SET body = 'nonsense' WHERE key = '/core/configmaps/default/m7'")
+        db.commit()
+    refused = command("apiserver", "--data-dir", str(tmp_path), "--port", str(port))
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "object /core/configmaps/default/m7 (revision " in refused.stderr
+    assert f"`kapi doctor --repair --data-dir {tmp_path}`" in refused.stderr
+    before = snapshot(tmp_path)
+    looked = command("doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(port))
+    assert looked.returncode == 1
+    assert "✗ database: object /core/configmaps/default/m7" in looked.stdout
+    assert snapshot(tmp_path) == before
+    mended = command("doctor", "--repair", "--simulate", "--data-dir", str(tmp_path), "--port", str(port))
+    assert "object /core/configmaps/default/m7" in mended.stderr
+    assert "✓ database: " in mended.stdout
+    assert (
+        command("doctor", "--repair", "--simulate", "--data-dir", str(tmp_path)).stderr
+        == f"There is nothing to repair in {tmp_path}/kapi.db.\n"
+    )
+    with serving(tmp_path, port) as server:
+        _, found = server.ask("GET", MAPS)
+        assert {item["metadata"]["name"] for item in found["items"]} == {"kube-root-ca.crt", *(f"m{n}" for n in range(20) if n != 7)} - {
+            "kube-root-ca.crt"
+        }
+        assert int(found["metadata"]["resourceVersion"]) > newest
+        status, late = server.ask("GET", f"{MAPS}?watch=true&resourceVersion={newest}&timeoutSeconds=1")
+        assert (late["object"]["code"] if status == 200 else late["code"]) == 410
