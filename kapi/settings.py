@@ -1,7 +1,7 @@
 """Settings are frozen dataclasses, one per room; the command line is derived from them.
 
-A field's help is the string literal behind it; `port: int = 6443` becomes `--port`. A bool becomes a switch, a tuple may be given
-again, a Literal is a choice.
+A field's help is the string literal behind it; `port: int = 6443` becomes `--port`, `v: int = 0` becomes `-v` and `--v`. A bool becomes a
+switch, a tuple may be given again, a Literal is a choice.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
     """An option for every field of the dataclass `cls`; those in `positional` are given without a flag."""
     texts, hints = help_texts(cls), typing.get_type_hints(cls)
     for field in options(cls):
-        flag, hint = "--" + field.name.replace("_", "-"), hints[field.name]
+        flags, hint = _flags(field.name), hints[field.name]
         text = texts.get(field.name, "").replace("%", "%%")
         default = None if field.default is dataclasses.MISSING else field.default
         shown = f" (default: {default})" if default not in (None, "", (), False) else ""
@@ -49,15 +49,23 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
             parser.add_argument(field.name, help=text, choices=_choices(hint))
         elif hint is bool:
             parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
+                *flags, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
             )
         elif typing.get_origin(hint) is tuple:
             inner = typing.get_args(hint)[0]
             parser.add_argument(
-                flag, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
+                *flags, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
             )
         else:
-            parser.add_argument(flag, type=_plain(hint), default=default, help=text + shown, metavar=_metavar(hint))
+            allowed = _choices(hint)
+            kind, metavar = (str, None) if allowed else (_plain(hint), _metavar(hint))
+            parser.add_argument(*flags, type=kind, choices=allowed, default=default, help=text + shown, metavar=metavar)
+
+
+def _flags(name: str) -> tuple[str, ...]:
+    """--data-dir of data_dir; a name of one letter has a short form, too."""
+    long = "--" + name.replace("_", "-")
+    return (f"-{name}", long) if len(name) == 1 else (long,)
 
 
 def _choices(hint: Any) -> tuple[str, ...] | None:

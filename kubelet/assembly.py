@@ -2,11 +2,13 @@
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer
@@ -26,6 +28,8 @@ from kubelet.server.app import App
 from kubelet.settings import Settings
 from kubelet.sources import Sources
 from kubelet.volumes.tokens import Tokens
+
+log = logging.getLogger(__name__)
 
 
 def real(settings: Settings, client: Client, recorder: Recorder, services: Informer) -> Kubelet:
@@ -107,6 +111,7 @@ async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], so
     """Answer on the kubelet's own port until cancelled."""
     answering = server.Server(App(kubelets, client, settings.node_name), _listen(settings))
     await answering.start(sock)
+    log.info("Serving", extra=logs.fields(address=f"{settings.address}:{settings.port}", nodes=len(kubelets)))
     try:
         await asyncio.Event().wait()
     finally:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.leases import Heartbeat
@@ -129,9 +130,13 @@ class Node:
                 await self._register()
                 break
             except (errors.StatusError, OSError) as error:
-                log.warning("the node cannot be registered yet: %s", error)
+                log.warning("The node cannot be registered yet", extra=self._about(error))
                 await asyncio.sleep(_RETRY)
         self._heartbeat.owner = self.node
+        log.info("Registered", extra=logs.fields(node=self._settings.node_name, addresses=self.addresses))
+
+    def _about(self, error: Exception) -> dict[str, Any]:
+        return logs.once(self._settings.node_name, node=self._settings.node_name, error=error)
 
     def say(self, type: str, reason: str, message: str) -> None:
         """An event about the node; it goes by the node's name for a uid, as it may not be registered yet."""
@@ -143,8 +148,11 @@ class Node:
         for condition in conditions:
             type, value = condition["type"], condition["status"]
             if self._shown.get(type) != value:
-                self._shown[type] = value
                 reason = condition["reason"].replace("Kubelet", "Node")
+                level = logging.INFO if type in self._shown else logs.VERBOSE
+                about = logs.fields(node=self._settings.node_name, type=type, status=value, reason=reason)
+                log.log(level, "Condition of the node", extra=about)
+                self._shown[type] = value
                 self.say("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     async def _register(self) -> None:
@@ -241,7 +249,7 @@ class Node:
                     self.node = None
                     await self.register()
                 except (errors.StatusError, OSError) as error:
-                    log.warning("the node's status: %s", error)
+                    log.warning("The status of the node could not be written", extra=self._about(error))
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
             await waiting.first(self.status.changed.wait(), self.status.look.wait(), seconds=CHECK)

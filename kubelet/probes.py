@@ -117,7 +117,7 @@ class Probes:
 def _report(task: "asyncio.Task[None]") -> None:
     """A probe that breaks is a fault worth a line."""
     if not task.cancelled() and (error := task.exception()):
-        log.error("a probe broke", exc_info=error)
+        log.error("A probe broke", exc_info=error)
 
 
 def _remembered(pod: Object, run: Container) -> Verdict:

@@ -6,11 +6,12 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from kapi import storage
+from kapi import logs, storage
 from kapi.access.authentication import Authenticator
 from kapi.access.authentication import Settings as AccessSettings
 from kapi.access.authorization import Authorization
@@ -31,10 +32,17 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Object, Rest
 from kapi.storage.store import Store, home
 
+log = logging.getLogger(__name__)
+
+
+def _place(settings: Settings) -> str:
+    """Where objects are kept."""
+    return settings.storage or str(settings.data_dir / "kapi.db")
+
 
 def open_store(settings: Settings) -> Store:
     """The store, still to be started. Raises storage.Unusable."""
-    return storage.open(settings.storage or str(settings.data_dir / "kapi.db"))
+    return storage.open(_place(settings))
 
 
 async def assemble(settings: Settings, pki: Path, store: Store | None = None) -> App:
@@ -117,6 +125,8 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
         raise
     http = server.Server(app, listen, immediate)
     await http.start(sock)
+    store, address = app.rest.store, f"{settings.bind_address}:{settings.port}"
+    log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE)

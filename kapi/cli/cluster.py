@@ -18,6 +18,7 @@ from typing import Any, Literal
 import yaml
 
 import certs.userconfig
+from kapi import logs
 from kapi.cli import cleanup, launching, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
@@ -61,7 +62,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Up(Place):
+class Up(logs.Verbosity, Place):
     """A cluster on this machine."""
 
     simulate: bool = False

@@ -6,7 +6,6 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -15,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from kapi import logs
+from kapi.api import version
 from kapi.cli import processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
@@ -24,26 +25,33 @@ GARBAGE = (50_000, 20, 50)
 """How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
 
 
-def supervise(main: Coroutine[Any, Any, None], run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run) -> int:
-    """Run a component until SIGTERM or SIGINT, then end it in order. The exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
-    gc.set_threshold(*GARBAGE)
+Run = Callable[[Coroutine[Any, Any, None]], None]
 
-    async def until_told() -> None:
-        task = asyncio.ensure_future(main)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
-    try:
-        run(until_told())
-    except BaseExceptionGroup as several:
-        first = several.exceptions[0]
-        if isinstance(first, Failure):
-            raise first from None
-        raise
+def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
+    """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
+    with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
+
+        async def until_stopped() -> None:
+            task = asyncio.ensure_future(main)
+            loop = asyncio.get_running_loop()
+
+            def end(number: signal.Signals) -> None:
+                stop.reason = number.name
+                task.cancel()
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, end, number)
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        try:
+            run(until_stopped())
+        except BaseExceptionGroup as several:
+            first = several.exceptions[0]
+            if isinstance(first, Failure):
+                raise first from None
+            raise
     return 0
 
 
@@ -205,7 +213,11 @@ class SimulatedSettings:
 
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
-    return lambda settings: supervise(part(settings))
+    def run(settings: Any) -> int:
+        gc.set_threshold(*GARBAGE)
+        return supervise(part.__name__, settings, part(settings))
+
+    return run
 
 
 def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
@@ -214,7 +226,8 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
     def run(settings: Any) -> int:
         import uvloop
 
-        return supervise(part(settings), uvloop.run)
+        gc.set_threshold(*GARBAGE)
+        return supervise(part.__name__, settings, part(settings), uvloop.run)
 
     return run
 
@@ -232,4 +245,4 @@ _COMMANDS: dict[str, tuple[Callable[[], type[Any]], Callable[[Any], int]]] = {
 def command(name: str) -> tuple[type[Any], Callable[[Any], int]]:
     """The settings class of a command and what runs it; only its own room is loaded."""
     settings, run = _COMMANDS[name]
-    return settings(), run
+    return logs.configurable(settings()), run

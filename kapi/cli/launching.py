@@ -29,6 +29,10 @@ class Wish(Protocol):
     def pod_cidr(self) -> str: ...
     @property
     def container_runtime_endpoint(self) -> str: ...
+    @property
+    def v(self) -> int: ...
+    @property
+    def log_format(self) -> str: ...
 
 
 def simulated(wish: Wish, progress: Progress) -> None:
@@ -58,7 +62,9 @@ def real(wish: Wish, progress: Progress) -> None:
 
 
 def _start(wish: Wish, name: str, module: str, *arguments: str) -> Starting:
-    return Process(name, wish.data_dir).start(processes.python(module, *arguments))
+    process = Process(name, wish.data_dir)
+    logged = ("--log-file", str(process.log_file), "--log-format", wish.log_format, "--v", str(wish.v))
+    return process.start(processes.python(module, *arguments, *logged))
 
 
 def _common(wish: Wish) -> list[str]:

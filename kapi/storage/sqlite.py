@@ -8,6 +8,7 @@ SQLite itself runs with synchronous=NORMAL, which leaves out exactly the fdatasy
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
 
+from kapi import logs
 from kapi.objects.errors import InternalError
 from kapi.storage.backend import Apply, Loaded, Refuse, Unusable
 from kapi.storage.entry import Change
 
+log = logging.getLogger(__name__)
 TABLES = """
 CREATE TABLE IF NOT EXISTS log (
     revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL, deadline REAL NOT NULL, body BLOB
@@ -170,6 +173,7 @@ class SQLite:
     def _failed(self, group: list[Change], error: Exception) -> None:
         """The disk did not take it: what is on it is not known any more, so nothing is written from here on."""
         self._broken = error
+        log.critical("The disk failed, nothing is written from here on", extra=logs.fields(file=self._path, error=error))
         self._refuse(group, error)
         self._refuse(self._queue, error)
         self._queue = []
@@ -195,8 +199,10 @@ class SQLite:
 
     def _write_back(self) -> None:
         """Move the WAL into the file; the writer waits, so that the WAL begins anew afterwards."""
-        with contextlib.suppress(sqlite3.Error):
+        try:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            log.warning("The WAL could not be written back", extra=logs.once("", file=self._path, error=error))
         self._tell(self._write)
 
 
