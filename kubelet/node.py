@@ -111,6 +111,7 @@ class Node:
         self.addresses = addresses
         self.node: Object | None = None
         self.allocatable = allocatable(settings, facts)
+        self.name = settings.node_name
         self._heartbeat = Heartbeat(client, settings.node_name)
         self._reported = 0.0
 

@@ -113,8 +113,8 @@ class Recorder:
         self._queue: asyncio.Queue[tuple[tuple[str, ...], Object]] = asyncio.Queue(backlog)
         self._memory = _Memory()
 
-    def named(self, component: str) -> "Recorder":
-        twin = Recorder(self._client, component, host=self._host)
+    def named(self, component: str, host: str = "") -> "Recorder":
+        twin = Recorder(self._client, component, host=host or self._host)
         twin._queue, twin._memory = self._queue, self._memory
         return twin
 

@@ -55,7 +55,7 @@ def test_metrics_of_the_kubelet_itself() -> None:
 
 def app(api: FakeApi) -> App:
     client, settings = Client(api), Settings(node_name="n1")
-    return App([assembly.pretended(settings, client, Recorder(client, "kubelet"), 0)], client, "n1")
+    return App(assembly.pretended(settings, client, Recorder(client, "kubelet"), 0), client)
 
 
 async def ask(of: App, path: str, user: str = "admin", *groups: str) -> tuple[int, bytes]:
@@ -122,7 +122,7 @@ async def test_the_configuration_is_shown() -> None:
 
 async def test_what_runs() -> None:
     of = app(FakeApi())
-    kubelet = of._kubelets[0]
+    kubelet = of._kubelet
     kubelet.put(pod())
     kubelet.workers["u1"].state = PodState((), [run()])
     status, body = await ask(of, "/runningpods/", "admin", MASTERS)
@@ -145,10 +145,12 @@ async def test_probes_are_counted_while_their_pod_is_there(told: Story) -> None:
     await told.start()
     found = await told.run(one(readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1}), seconds=3)
     labels = f'container="web",namespace="default",pod="web",pod_uid="{found["metadata"]["uid"]}",probe_type="Readiness",result="failed"'
-    (count,) = [line.rpartition(" ")[2] for line in metrics.probed().decode().splitlines() if labels in line]
+    uid = found["metadata"]["uid"]
+    (count,) = [line.rpartition(" ")[2] for line in metrics.probed({uid}).decode().splitlines() if labels in line]
     assert 2 <= int(count) <= 4
+    assert labels not in metrics.probed({"another"}).decode()
     await told.delete()
-    assert labels not in metrics.probed().decode()
+    assert labels not in metrics.probed({uid}).decode()
 
 
 async def test_a_followed_log_keeps_what_a_container_wrote_over(tmp_path: Path) -> None:
