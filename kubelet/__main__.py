@@ -12,7 +12,7 @@ from kubelet.settings import Settings
 
 _EXAMPLES = """examples:
   kubelet --kubeconfig kubelet.conf --node-name n1 --pod-cidr 10.244.1.0/24
-  kubelet --kubeconfig admin.conf --simulate --nodes 100 --node-name sim
+  kubelet --kubeconfig admin.conf --simulate --nodes 100
   kubelet --kubeconfig kubelet.conf --container-runtime-endpoint unix:///run/crio/crio.sock
 """
 

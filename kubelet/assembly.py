@@ -25,7 +25,7 @@ from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
 from kubelet.pulling import Puller
 from kubelet.server.app import App, Nodes
-from kubelet.settings import Settings
+from kubelet.settings import CONTROL_PLANE, Settings, simulated_names
 from kubelet.sources import Sources
 from kubelet.volumes.tokens import Tokens
 
@@ -60,16 +60,19 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
 
 def nodes(settings: Settings) -> list[Settings]:
     """The settings of each simulated node; the pod range of each follows that of the one before."""
-    if settings.nodes <= 1:
-        return [settings]
     first = ipaddress.ip_network(settings.pod_cidr or "10.244.0.0/24")
-    ranges = [ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen)) for i in range(settings.nodes)]
-    return [replace(settings, node_name=f"{settings.node_name}-{i}", pod_cidr=str(r)) for i, r in enumerate(ranges)]
+    out = []
+    for i, name in enumerate(simulated_names(settings.node_name, settings.nodes)):
+        cidr = ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen))
+        role = f"{CONTROL_PLANE}=" if settings.control_plane and i == 0 else ""
+        labels = ",".join(filter(None, (settings.node_labels, role)))
+        out.append(replace(settings, node_name=name, pod_cidr=str(cidr), node_labels=labels))
+    return out
 
 
 async def run(settings: Settings, client: Client, ready: Callable[[], None] = lambda: None) -> None:
     """The kubelet (or the simulated ones) for ever; `ready` is called once the nodes are registered and their pods known."""
-    if not settings.node_name:
+    if not settings.node_name and not settings.simulate:
         settings = replace(settings, node_name=machine.hostname())
     async with asyncio.TaskGroup() as group:
         if settings.simulate:

@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -101,16 +100,6 @@ def _kubelet_tls(pki: Path) -> ssl.SSLContext:
     return context
 
 
-_GARBAGE = (10_000, 20, 20)
-"""Thresholds of the collector: a look at 10,000 young objects takes 4 ms."""
-
-
-def _keep_old(phase: str, info: dict[str, int]) -> None:
-    """What survived a whole collection is not looked at again: stored objects are many (30 ms for 10,000) and in no cycles."""
-    if phase == "stop" and info["generation"] == 2:
-        gc.freeze()
-
-
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     """An API server that answers on its port while the context lasts. Raises OSError when the port is taken, storage.Unusable."""
@@ -127,16 +116,11 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     await http.start(sock)
     store, address = app.rest.store, f"{settings.bind_address}:{settings.port}"
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
-    gc.callbacks.append(_keep_old)
     upkeep = [*Upkeep(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(app.establishing.run())]
     app.parts.goes_on("custom kinds", upkeep[-1])
     try:
         yield app
     finally:
-        gc.callbacks.remove(_keep_old)
         app.closing = True
         for task in upkeep:
             task.cancel()

@@ -5,7 +5,6 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 
 import asyncio
 import contextlib
-import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -16,14 +15,10 @@ from typing import Any
 
 from kapi import logs
 from kapi.api import version
-from kapi.cli import processes
+from kapi.cli import collector, processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
-
-GARBAGE = (50_000, 20, 50)
-"""How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
-
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -97,11 +92,17 @@ async def apiserver(settings: Any) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     pki = certificates(settings)
     try:
-        await room.run(settings, pki, processes.say_ready)
+        with collector.of_server() as started:
+            await room.run(settings, pki, lambda: _ready(started))
     except storage.Unusable as why:
         raise Failure(_sentence(str(why))) from None
     except OSError as why:
         raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+
+
+def _ready(started: Callable[[], None]) -> None:
+    started()
+    processes.say_ready()
 
 
 def _sentence(text: str) -> str:
@@ -162,7 +163,13 @@ async def control(settings: ControlSettings) -> None:
             group.create_task(proxy(alone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
 
 
-async def simulated(settings: Any, ready: Callable[[], None] = processes.say_ready) -> None:
+async def simulated(settings: Any) -> None:
+    """A whole simulated cluster in a process of its own."""
+    with collector.of_server() as started:
+        await whole(settings, lambda: _ready(started))
+
+
+async def whole(settings: Any, ready: Callable[[], None]) -> None:
     """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
@@ -181,7 +188,8 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
     pki = certificates(served)
     nodes = KubeletSettings(
-        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
+        simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
+        root_dir=str(settings.data_dir / "kubelet"),
         tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
     )  # fmt: skip
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
@@ -208,14 +216,14 @@ class SimulatedSettings:
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
     nodes: int = 1
     """How many nodes."""
-    node_name: str = "sim"
-    """Name of the node; with several, what their names start with."""
+    node_name: str = ""
+    """Name of the nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
 
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
     def run(settings: Any) -> int:
-        gc.set_threshold(*GARBAGE)
-        return supervise(part.__name__, settings, part(settings))
+        with collector.of_client():
+            return supervise(part.__name__, settings, part(settings))
 
     return run
 
@@ -226,7 +234,6 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
     def run(settings: Any) -> int:
         import uvloop
 
-        gc.set_threshold(*GARBAGE)
         return supervise(part.__name__, settings, part(settings), uvloop.run)
 
     return run

@@ -152,11 +152,11 @@ async def test_a_pod_deleted_and_made_again_runs_again(told: Story) -> None:
 
 @story
 async def test_many_nodes_in_one_process(told: Story) -> None:
-    await told.start(nodes=20, node_name="sim")
+    await told.start(nodes=20, node_name="")
     assert {condition(n, "Ready") for n in told.api.all(NODES)} == {"True"}
     for index in range(40):
         made: dict[str, Any] = pod(name=f"p{index}")
-        made["spec"]["nodeName"] = f"sim-{index % 20}"
+        made["spec"]["nodeName"] = f"node-{index % 20}"
         told.api.create(PODS, made)
     await later(2)
     ips = {p["status"]["podIP"] for p in told.api.all(PODS)}
