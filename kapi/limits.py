@@ -29,6 +29,13 @@ LOG_KEYS = 1024
 SLOW_REQUEST_SECONDS = 1.0
 """Seconds after which a request that is no watch or stream is logged | 0.5 s (its trace) | it is logged"""
 
+# health of components -----------------------------------------------------------------------------------------------------------------
+
+COMPONENT_HEALTH_BYTES = 10 << 10
+"""Bytes of what a component's health port says (componentstatuses) | 10 KiB | cut"""
+COMPONENT_HEALTH_SECONDS = 20.0
+"""Seconds a component's health port may take | 20 s | the component is Unhealthy"""
+
 
 @dataclass(frozen=True)
 class Limit:

@@ -19,6 +19,7 @@ from kapi.access.authorization import Authorization
 from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Tokens
 from kapi.api import (
+    components,
     health,
     infrastructure,
     metrics,
@@ -78,6 +79,8 @@ class App:
         self.parts = health.Parts()
         self.address = ""
         """Where clients reach this server, host:port; discovery tells."""
+        self.components = components.checks(rest.store)
+        """What `kubectl get componentstatuses` asks."""
         self.caller = Caller()
         """Calls out to webhooks; closed by whoever serves."""
         self.certificate: Path | None = None
@@ -215,12 +218,19 @@ def _place(request: Request, kind: Kind) -> tuple[str, str]:
 
 
 async def _get(request: Request, app: App, kind: Kind) -> None:
-    await reading.get(request, app.rest, kind, *_place(request, kind))
+    if kind.stored:
+        await reading.get(request, app.rest, kind, *_place(request, kind))
+    else:
+        await components.get(request, app, kind, _place(request, kind)[1])
 
 
 async def _list(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
-    await reading.list_(request, app.rest, kind, namespace, options.list_options(request.query, kind, name))
+    how = options.list_options(request.query, kind, name)
+    if kind.stored:
+        await reading.list_(request, app.rest, kind, namespace, how)
+    else:
+        await components.list_(request, app, kind, how)
 
 
 async def _watch(request: Request, app: App, kind: Kind) -> None:

@@ -175,6 +175,7 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
     from kapi import scheduler as scheduler_room
     from kapi import storage
     from kapi.api import apiserver as server_room
+    from kapi.api.components import running
     from kapi.api.settings import Settings, certificates
     from kapi.client.local import LocalTransport
     from kapi.objects.user import MASTERS, User
@@ -195,8 +196,11 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
     try:
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
-            group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
-            group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
+            parts = {
+                "scheduler": scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()),
+                "controller-manager": controller_room.run(local(app, "kube-controller-manager"), authority),
+            }
+            app.components.update({name: running(group.create_task(part)) for name, part in parts.items()})
             group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
     except storage.Unusable as why:
         raise Failure(_sentence(str(why))) from None
