@@ -32,6 +32,12 @@ def _cluster(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     return load
 
 
+def _logs() -> tuple[type[Any], Callable[[Any], int]]:
+    from kapi.cli import logs
+
+    return logs.Logs, logs.logs
+
+
 def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     def load() -> tuple[type[Any], Callable[[Any], int]]:
         from kapi.cli import components
@@ -45,6 +51,10 @@ COMMANDS = (
     Command("up", "start a cluster on this machine", _cluster("up"), ("kapi up", "kapi up --simulate --nodes 100", "kapi up --foreground")),
     Command("down", "stop it and clean up; its data stays", _cluster("down"), ("kapi down",)),
     Command("status", "show its processes, their memory and its nodes", _cluster("status"), ("kapi status",)),
+    Command(
+        "logs", "print and follow a component's log", _logs,
+        ("kapi logs apiserver -f", "kapi logs kubelet --tail 20 --since 5m"), ("component",),
+    ),
     Command("kubeconfig", "print the administrator's kubeconfig", _cluster("kubeconfig"), ("kapi kubeconfig > admin.conf",)),
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),

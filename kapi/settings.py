@@ -18,6 +18,14 @@ T = TypeVar("T")
 NO_OPTION = {"option": False}
 """Metadata of a field that only programs set: `field(default=(), metadata=NO_OPTION)`."""
 
+OPTIONAL = {"optional": True}
+"""Metadata of a field that is given without a flag, or not at all."""
+
+
+def short(letter: str) -> dict[str, Any]:
+    """Metadata of a field whose option has a short form, too."""
+    return {"short": letter}
+
 
 def options(cls: type[Any]) -> list[dataclasses.Field[Any]]:
     """The fields that are options of the command line."""
@@ -41,12 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
     """An option for every field of the dataclass `cls`; those in `positional` are given without a flag."""
     texts, hints = help_texts(cls), typing.get_type_hints(cls)
     for field in options(cls):
-        flags, hint = _flags(field.name), hints[field.name]
+        flags, hint = _flags(field), hints[field.name]
         text = texts.get(field.name, "").replace("%", "%%")
         default = None if field.default is dataclasses.MISSING else field.default
         shown = f" (default: {default})" if default not in (None, "", (), False) else ""
         if field.name in positional:
-            parser.add_argument(field.name, help=text, choices=_choices(hint))
+            number = "?" if field.metadata.get("optional") else None
+            parser.add_argument(field.name, help=text, choices=_choices(hint), nargs=number, default=default)
         elif hint is bool:
             parser.add_argument(
                 *flags, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
@@ -62,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
             parser.add_argument(*flags, type=kind, choices=allowed, default=default, help=text + shown, metavar=metavar)
 
 
-def _flags(name: str) -> tuple[str, ...]:
+def _flags(field: dataclasses.Field[Any]) -> tuple[str, ...]:
     """--data-dir of data_dir; a name of one letter has a short form, too."""
-    long = "--" + name.replace("_", "-")
-    return (f"-{name}", long) if len(name) == 1 else (long,)
+    long, letter = "--" + field.name.replace("_", "-"), field.metadata.get("short") or field.name
+    return (f"-{letter}", long) if len(letter) == 1 else (long,)
 
 
 def _choices(hint: Any) -> tuple[str, ...] | None:
