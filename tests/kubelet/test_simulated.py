@@ -1,5 +1,6 @@
 """Pods on simulated nodes, from their creation to their end: the whole kubelet but containers."""
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
@@ -92,6 +93,24 @@ async def test_a_crashing_container_backs_off(told: Story) -> None:
     found = await told.later(6)
     assert state(found)["restartCount"] == 2
     assert len(told.events("BackOff")) == 1
+
+
+@story
+async def test_restarts_are_logged(told: Story) -> None:
+    seen: list[dict[str, Any]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(vars(record)["fields"]) if record.msg == "Restarting container" else None  # type: ignore[method-assign]
+    logger = logging.getLogger("kubelet.act")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        await told.start()
+        found = await told.run(one(command=["sh", "-c", "sleep 1; exit 1"]), seconds=4)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert state(found)["restartCount"] == 1
+    assert seen == [{"pod": f"web_default({found['metadata']['uid']})", "container": "web", "attempt": 1}]
 
 
 @story
