@@ -83,6 +83,9 @@ class Election:
                 self._lease = await self._client.update(LEASES, self._fresh(self._lease))
             else:
                 return False
+        except (errors.Conflict, errors.AlreadyExists) as error:
+            log.debug("Somebody else was quicker", extra=self._about(error=error))
+            return False
         except (errors.StatusError, OSError) as error:
             log.warning("Lease could not be had or renewed", extra=logs.once(self._name, lease=self._full_name, error=error))
             return False

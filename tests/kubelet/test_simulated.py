@@ -1,6 +1,5 @@
 """Pods on simulated nodes, from their creation to their end: the whole kubelet but containers."""
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from kubelet.runtime import Change, RuntimeFailure
 from kubelet.simulated import SimulatedRuntime, fate
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
+from tests.logged import logged
 from tests.moments import later
 
 Object = dict[str, Any]
@@ -97,20 +97,12 @@ async def test_a_crashing_container_backs_off(told: Story) -> None:
 
 @story
 async def test_restarts_are_logged(told: Story) -> None:
-    seen: list[dict[str, Any]] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: seen.append(vars(record)["fields"]) if record.msg == "Restarting container" else None  # type: ignore[method-assign]
-    logger = logging.getLogger("kubelet.act")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with logged("kubelet.act") as lines:
         await told.start()
         found = await told.run(one(command=["sh", "-c", "sleep 1; exit 1"]), seconds=4)
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
     assert state(found)["restartCount"] == 1
-    assert seen == [{"pod": f"web_default({found['metadata']['uid']})", "container": "web", "attempt": 1}]
+    pod = f"web_default({found['metadata']['uid']})"
+    assert lines == [("Restarting container", {"pod": pod, "container": "web", "attempt": 1})]
 
 
 @story
