@@ -201,10 +201,7 @@ class Output:
 
     def _rotate(self, path: Path) -> None:
         """Begin a new file. Standard output and error follow if they went to the old one, and with them what Python says of a crash."""
-        names = [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, limits.LOG_FILES))]
-        for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
-            if newer.exists():
-                newer.replace(older)
+        _put_aside(path)
         before, self._descriptor = self._descriptor, _opened(path)
         old = os.fstat(before)
         for standard in (1, 2):
@@ -215,6 +212,25 @@ class Output:
     def close(self) -> None:
         if self._path:
             os.close(self._descriptor)
+
+
+def files(path: Path) -> list[Path]:
+    """A log and what it was rotated into, newest first; whether they are there or not."""
+    return [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, limits.LOG_FILES))]
+
+
+def _put_aside(path: Path) -> None:
+    """FILE becomes FILE.1 and so on. Raises OSError."""
+    names = files(path)
+    for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+        if newer.exists():
+            newer.replace(older)
+
+
+def make_room(path: Path) -> None:
+    """Rotate the log of a program that does not do it itself, before it is started. Raises OSError."""
+    if path.exists() and path.stat().st_size > limits.LOG_FILE_BYTES:
+        _put_aside(path)
 
 
 def _opened(path: Path) -> int:

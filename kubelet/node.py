@@ -105,7 +105,7 @@ class Node:
     def __init__(
         self, settings: Settings, client: Client, recorder: Recorder, status: Status, facts: machine.Facts, addresses: tuple[str, ...]
     ) -> None:
-        self._settings, self._client, self._recorder, self._facts = settings, client, recorder, facts
+        self._settings, self._client, self._recorder, self.facts = settings, client, recorder, facts
         self.status = status
         self._shown: dict[str, str] = {}
         self.addresses = addresses
@@ -119,7 +119,7 @@ class Node:
         """What the node is to its pods, as the API has it."""
         meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
-        shown = {**labels(self._settings, self._facts), **(meta.get("labels") or {})}
+        shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
         sysctls = [name for name in self._settings.allowed_unsafe_sysctls.split(",") if name]
         return Place(self._settings.node_name, self.allocatable, shown, spec.get("taints") or (), pressures, sysctls)
 
@@ -171,7 +171,7 @@ class Node:
     def _fresh(self) -> Object:
         meta = {
             "name": self._settings.node_name,
-            "labels": labels(self._settings, self._facts),
+            "labels": labels(self._settings, self.facts),
             "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
         }
         cidr, own = self._settings.pod_cidr, taints(self._settings.register_with_taints)
@@ -182,7 +182,7 @@ class Node:
     def _status(self, old: Object, now: float) -> Object:
         addresses = [{"type": "InternalIP", "address": ip} for ip in self.addresses]
         version = self.status.version
-        facts = self._facts
+        facts = self.facts
         return {
             "addresses": [*addresses, {"type": "Hostname", "address": self._settings.node_name}],
             "allocatable": self.allocatable,

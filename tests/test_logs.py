@@ -226,3 +226,16 @@ def test_a_full_disk_costs_lines_and_says_so(tmp_path: Path, monkeypatch: pytest
     handler.close()
     lines = (tmp_path / "x.log").read_text().splitlines()
     assert [line.partition('"')[2] for line in lines] == ['Written" lost=2', 'And this"']
+
+
+def test_the_log_of_another_program_is_rotated_before_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOG_FILE_BYTES", 10)
+    file = tmp_path / "containerd.log"
+    logs.make_room(file)
+    assert list(tmp_path.iterdir()) == []
+    file.write_text("x" * 10)
+    logs.make_room(file)
+    assert list(tmp_path.iterdir()) == [file]
+    file.write_text("x" * 11)
+    logs.make_room(file)
+    assert list(tmp_path.iterdir()) == [tmp_path / "containerd.log.1"]

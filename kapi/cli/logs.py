@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from kapi import limits
 from kapi.cli import cleanup
 from kapi.cli.cluster import Place
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure
+from kapi.logs import files
 from kapi.objects import time
 from kapi.settings import OPTIONAL, short
 from kubelet import inotify
@@ -61,17 +61,17 @@ def logs(given: Logs) -> int:
     return 0
 
 
-def files(data_dir: Path) -> dict[str, Path]:
+def known(data_dir: Path) -> dict[str, Path]:
     """The logs there are, by component."""
     found = {path.stem: path for path in sorted((data_dir / "log").glob("*.log"))}
-    containerd = cleanup.runtime(data_dir).root / "containerd.log"
+    containerd = cleanup.runtime(data_dir).log
     return {**found, "containerd": containerd} if containerd.exists() else found
 
 
 def _chosen(given: Logs) -> tuple[str, Path]:
     """The component that is meant. Raises Failure."""
     try:
-        found = files(given.data_dir)
+        found = known(given.data_dir)
     except OSError as why:
         raise Failure(f"The logs in {given.data_dir} can't be read: {why.strerror}.") from None
     if not found:
@@ -99,8 +99,7 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         """Raises Failure."""
-        older = (path.with_name(f"{path.name}.{n}") for n in range(limits.LOG_FILES - 1, 0, -1))
-        self._paths = [*older, path]
+        self._paths = files(path)[::-1]
         self.directory = path.parent
         try:
             self._file: BinaryIO = next(path for path in self._paths if path.exists()).open("rb")

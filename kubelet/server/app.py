@@ -223,7 +223,10 @@ class App:
     async def _figures(self) -> dict[str, Any]:
         started = {c.id: c.started for w in self._workers() for c in w.state.containers}
         traffic = await self._kubelet.means.runtime.traffic()
-        return summary.of(self._kubelet.node.name, await self._usages(), {w.uid: w.pod for w in self._workers()}, started, traffic)
+        node, simulated = self._kubelet.node, self._kubelet.means.settings.simulate
+        figures = summary.of_nothing(node.facts) if simulated else summary.of_machine()
+        pods = {w.uid: w.pod for w in self._workers()}
+        return summary.of({"nodeName": node.name, **figures}, await self._usages(), pods, started, traffic)
 
     async def _summary(self, request: Request, parts: list[str]) -> None:
         await request.json(await self._figures())

@@ -23,7 +23,7 @@ STARTED = {"c1": NOW - 60, "c2": NOW - 50}
 
 def test_the_summary_adds_up() -> None:
     usages, traffic = [USAGE, USAGE._replace(container="c2", name="two"), USAGE._replace(uid="gone")], {"u1": [Traffic("eth0", 5, 0, 7, 1)]}
-    told = summary.of("n1", usages, {"u1": pod()}, STARTED, traffic)
+    told = summary.of({"nodeName": "n1", **summary.of_machine()}, usages, {"u1": pod()}, STARTED, traffic)
     (one,) = told["pods"]
     assert one["podRef"] == {"name": "web", "namespace": "default", "uid": "u1"}
     assert [c["name"] for c in one["containers"]] == ["web", "two"]
@@ -37,7 +37,7 @@ def test_the_summary_adds_up() -> None:
 
 
 def test_resource_metrics_have_stocks_names() -> None:
-    lines = metrics.resource(summary.of("n1", [USAGE], {"u1": pod()}, STARTED, {})).decode().splitlines()
+    lines = metrics.resource(summary.of(summary.of_machine(), [USAGE], {"u1": pod()}, STARTED, {})).decode().splitlines()
     stamp = int(NOW * 1000)
     assert f'container_cpu_usage_seconds_total{{container="web",namespace="default",pod="web"}} 1.5 {stamp}' in lines
     assert f'container_memory_working_set_bytes{{container="web",namespace="default",pod="web"}} 4096 {stamp}' in lines

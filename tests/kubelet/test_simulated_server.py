@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from kapi import testing
+from kapi.objects import quantity
 from kapi.testing import Cluster
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,10 @@ def test_the_summary_is_of_one_node(nodes: Nodes, node: str) -> None:
     found = json.loads(nodes.proxied(node, "stats/summary"))
     assert found["node"]["nodeName"] == node
     assert [pod["podRef"]["name"] for pod in found["pods"]] == [f"on-{node}"]
+    capacity = json.loads(nodes.ask(f"/api/v1/nodes/{node}"))["status"]["capacity"]
+    memory, fs = found["node"]["memory"], found["node"]["fs"]
+    assert memory["availableBytes"] + memory["usageBytes"] == quantity.value(capacity["memory"])
+    assert fs["capacityBytes"] == quantity.value(capacity["ephemeral-storage"])
 
 
 @pytest.mark.parametrize("node", NODES)
