@@ -148,7 +148,7 @@ class Json(logging.Formatter):
             "v": _VERBOSITY.get(record.levelno, 0), "component": self._component, "logger": record.name,
             "msg": _clean(record.getMessage()),
         }  # fmt: skip
-        line = {**_plain(getattr(record, "fields", {})), **line}
+        line |= {name: value for name, value in _plain(getattr(record, "fields", {})).items() if name not in line}
         if trace := _trace(record):
             line["stacktrace"] = trace
         return json.dumps(line, separators=(",", ":"))
@@ -292,7 +292,10 @@ def component(name: str, settings: Any, version: str) -> Iterator[Stop]:
         yield stop
         log.info("Stopped", extra=fields(reason=stop.reason))
     except BaseException as why:
-        log.critical("Stopped", extra=fields(reason=f"{type(why).__name__}: {why}"))
+        first: BaseException = why
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        log.critical("Stopped", extra=fields(reason=f"{type(first).__name__}: {first}"))
         raise
     finally:
         root.removeHandler(handler)

@@ -126,8 +126,8 @@ def test_how_much_is_said(written: Callable[..., list[str]]) -> None:
 def test_first_and_last_lines(tmp_path: Path) -> None:
     file = tmp_path / "x.log"
     before = list(logging.root.handlers), logging.root.level, logging.getLogger("kapi").level
-    with pytest.raises(RuntimeError), logs.component("test", logs.Settings(log_file=str(file), v=2), "v1.36.2"):
-        raise RuntimeError("no more")
+    with pytest.raises(ExceptionGroup), logs.component("test", logs.Settings(log_file=str(file), v=2), "v1.36.2"):
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [RuntimeError("no more")])])
     first, last = file.read_text().splitlines()
     assert f'"Starting" version="v1.36.2" pid={os.getpid()} python=' in first
     assert first.endswith(f'settings={{"v":2,"log_file":"{file}"}}')

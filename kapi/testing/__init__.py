@@ -76,7 +76,7 @@ def cluster(nodes: int = 1) -> Iterator[Cluster]:
 def _directory() -> Iterator[Path]:
     """A directory that goes when the block ends or this process does, however it dies: its pipe to the one who removes it breaks."""
     path = tempfile.mkdtemp(prefix="kapi-testing-")
-    script = 'trap "" HUP INT TERM; cat; rm -rf -- "$1"'
+    script = 'trap "" HUP INT TERM; read _; rm -rf -- "$1"'
     command = ["sh", "-c", script, "kapi-testing", path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, cwd="/"):
         yield Path(path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kapi import limits
 from tests.attacks.victim import Victim, running
 
 pytestmark = pytest.mark.slow
@@ -83,3 +84,21 @@ def test_a_webhook_that_fails_520_times_is_logged_once(victim: Victim) -> None:
     (line,) = lines(victim, "Failed calling webhook, failing open")
     assert (line["webhook"], line["configuration"], line["level"]) == ("w.example.com", "w", "warning")
     assert 'failed calling webhook "w.example.com": failed to call webhook' in line["error"]
+
+
+def test_garbage_does_not_fill_the_log(victim: Victim) -> None:
+    with victim.watched("300 connections with garbage, logged") as cost:
+        for _ in range(300):
+            with victim.connect() as line:
+                line.sendall(b"\x00\x01 nonsense\r\n\r\n")
+                while line.recv(4096):
+                    """Until the server has closed it."""
+    cost.check()
+    assert 0 < len(lines(victim, "Invalid HTTP request received.")) <= limits.LOG_LINES_A_MINUTE * 2
+
+
+def test_a_long_header_is_cut(victim: Victim) -> None:
+    victim.ask("GET", "/version", headers={"User-Agent": "u" * 60_000, "Audit-ID": "long"})
+    (line,) = [line for line in lines(victim, "Request") if line["audit_id"] == "long"]
+    assert line["user_agent"].endswith("… (60000 characters)")
+    assert len(line["user_agent"]) < limits.LOG_VALUE_CHARS + 50
