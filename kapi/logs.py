@@ -268,6 +268,10 @@ class Handler(logging.Handler):
 # a component's life ---------------------------------------------------------------------------------------------------------------------
 
 
+class Unusable(Exception):
+    """The log cannot be written; the text says so in one sentence."""
+
+
 @dataclass
 class Stop:
     """Why a component stops, for its last line."""
@@ -277,10 +281,14 @@ class Stop:
 
 @contextmanager
 def component(name: str, settings: Any, version: str) -> Iterator[Stop]:
-    """Log as its settings say while the block runs; its first line says what started, its last why it stopped."""
+    """Log as its settings say while the block runs; its first line says what started, its last why it stopped. Raises Unusable."""
     how = settings if isinstance(settings, Settings) else Settings()
     root, log = logging.getLogger(), logging.getLogger(f"kapi.{name}" if name != "kubelet" else name)
-    handler = Handler(Output(Path(how.log_file) if how.log_file else None), (Json if how.log_format == "json" else Text)(name))
+    try:
+        output = Output(Path(how.log_file) if how.log_file else None)
+    except OSError as why:
+        raise Unusable(f"The log {how.log_file} can't be written: {why.strerror}. Name another with --log-file.") from None
+    handler = Handler(output, (Json if how.log_format == "json" else Text)(name))
     before = {logger: logger.level for logger in (root, *map(logging.getLogger, _OURS))}
     level = [shown for v, shown in _LEVELS.items() if v <= max(0, how.v)][-1]
     for logger in before:

@@ -25,29 +25,31 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 
 def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
     """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
-    with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
-
-        async def until_stopped() -> None:
-            task = asyncio.ensure_future(main)
-            loop = asyncio.get_running_loop()
-
-            def end(number: signal.Signals) -> None:
-                stop.reason = number.name
-                task.cancel()
-
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, end, number)
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-        try:
-            run(until_stopped())
-        except BaseExceptionGroup as several:
-            first = several.exceptions[0]
-            if isinstance(first, Failure):
-                raise first from None
-            raise
+    try:
+        with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
+            run(_until_stopped(main, stop))
+    except logs.Unusable as why:
+        main.close()
+        raise Failure(str(why)) from None
+    except BaseExceptionGroup as several:
+        first = several.exceptions[0]
+        if isinstance(first, Failure):
+            raise first from None
+        raise
     return 0
+
+
+async def _until_stopped(main: Coroutine[Any, Any, None], stop: logs.Stop) -> None:
+    task = asyncio.ensure_future(main)
+
+    def end(number: signal.Signals) -> None:
+        stop.reason = number.name
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,10 @@ def logs(given: Logs) -> int:
 
 
 def known(data_dir: Path) -> dict[str, Path]:
-    """The logs there are, by component."""
-    found = {path.stem: path for path in sorted((data_dir / "log").glob("*.log"))}
-    containerd = cleanup.runtime(data_dir).log
+    """The logs there are, by component. Raises OSError."""
+    directory, containerd = data_dir / "log", cleanup.runtime(data_dir).log
+    names = sorted(os.listdir(directory)) if directory.exists() else ()
+    found = {name.removesuffix(".log"): directory / name for name in names if name.endswith(".log")}
     return {**found, "containerd": containerd} if containerd.exists() else found
 
 
@@ -122,16 +123,13 @@ class Log:
             self._file = following
 
     def _next(self) -> BinaryIO | None:
-        """The file that was begun after the one that is read; None when it is the newest."""
-        while (place := self._place()) < len(self._paths) - 1:
-            try:
-                following = self._paths[place + 1].open("rb")
-            except FileNotFoundError:  # just being rotated
-                continue
-            if self._place() == place:
+        """The file that was begun after the one that is read; None when there is none (yet)."""
+        while True:
+            place = self._place()
+            following = next(filter(None, map(_opened, self._paths[place + 1 :])), None)
+            if following is None or self._place() == place:
                 return following
-            following.close()
-        return None
+            following.close()  # rotated meanwhile
 
     def _place(self) -> int:
         """Which file it is that is read; -1 when it is gone."""
@@ -146,6 +144,13 @@ class Log:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
 
 
 def _newest(lines: Iterable[bytes], count: int) -> Iterable[bytes]:

@@ -123,6 +123,33 @@ def test_no_line_is_missed_or_doubled_by_rotations(tmp_path: Path, monkeypatch: 
     log.close()
 
 
+def test_what_is_deleted_and_made_anew_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "x", "1\n")
+    log = logs.Log(path)
+    assert [*log.read()] == [b"1\n"]
+    path.unlink()
+    assert [*log.read()] == []
+    path.write_text("2\n")
+    assert [*log.read()] == [b"2\n"]
+    log.close()
+
+
+def test_somebody_else_s_cluster(tmp_path: Path, printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    write(tmp_path, "apiserver", "1\n")
+    monkeypatch.setattr(os, "listdir", refused)
+    assert printed(status=1) == f"kapi logs: The logs in {tmp_path} can't be read: Permission denied.\n"
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log").touch()
+    assert main(["scheduler", "--log-file", str(tmp_path / "log" / "x")]) == 1
+    said = f"kapi scheduler: The log {tmp_path}/log/x can't be written: Not a directory. Name another with --log-file.\n"
+    assert capfd.readouterr().err == said.replace("Not a directory", "File exists")
+
+
 @contextmanager
 def following(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "kapi", "logs", "x", "-f", "--data-dir", str(directory), *arguments]
