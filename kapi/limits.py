@@ -12,6 +12,30 @@ from pathlib import Path
 REQUEST_BODY_BYTES = 3 << 20
 """Bytes of a request's body, also once unpacked | 3 MiB (limitedReadBody) | 413 RequestEntityTooLarge"""
 
+# logs ---------------------------------------------------------------------------------------------------------------------------------
+
+LOG_FILE_BYTES = 10 << 20
+"""Bytes of a component's log file | none (left to whoever redirects it) | it becomes FILE.1 and a new one begins"""
+LOG_FILES = 3
+"""Files kept of a component's log | none | the oldest is deleted"""
+LOG_VALUE_CHARS = 2048
+"""Characters of a message or a value in a log line | none | cut, its length is said"""
+LOG_TRACE_CHARS = 16 << 10
+"""Characters of a traceback in a log | none | cut, its length is said"""
+LOG_LINES_A_MINUTE = 30
+"""Lines a minute from one place in the source, debugging aside | none | counted, the next line says how many were left out"""
+LOG_KEYS = 1024
+"""Different lines whose repetitions are counted | none | the count of the one longest not seen is forgotten"""
+SLOW_REQUEST_SECONDS = 1.0
+"""Seconds after which a request that is no watch or stream is logged | 0.5 s (its trace) | it is logged"""
+
+# health of components -----------------------------------------------------------------------------------------------------------------
+
+COMPONENT_HEALTH_BYTES = 10 << 10
+"""Bytes of what a component's health port says (componentstatuses) | 10 KiB | cut"""
+COMPONENT_HEALTH_SECONDS = 20.0
+"""Seconds a component's health port may take | 20 s | the component is Unhealthy"""
+
 
 @dataclass(frozen=True)
 class Limit:

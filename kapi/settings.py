@@ -1,7 +1,7 @@
 """Settings are frozen dataclasses, one per room; the command line is derived from them.
 
-A field's help is the string literal behind it; `port: int = 6443` becomes `--port`. A bool becomes a switch, a tuple may be given
-again, a Literal is a choice.
+A field's help is the string literal behind it; `port: int = 6443` becomes `--port`, `v: int = 0` becomes `-v` and `--v`. A bool becomes a
+switch, a tuple may be given again, a Literal is a choice.
 """
 
 import argparse
@@ -17,6 +17,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 NO_OPTION = {"option": False}
 """Metadata of a field that only programs set: `field(default=(), metadata=NO_OPTION)`."""
+
+OPTIONAL = {"optional": True}
+"""Metadata of a field that is given without a flag, or not at all."""
+
+
+def short(letter: str) -> dict[str, Any]:
+    """Metadata of a field whose option has a short form, too."""
+    return {"short": letter}
 
 
 def options(cls: type[Any]) -> list[dataclasses.Field[Any]]:
@@ -41,25 +49,32 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
     """An option for every field of the dataclass `cls`; those in `positional` are given without a flag."""
     texts, hints = help_texts(cls), typing.get_type_hints(cls)
     for field in options(cls):
-        flag, hint = "--" + field.name.replace("_", "-"), hints[field.name]
+        flags, hint = _flags(field), hints[field.name]
         text = texts.get(field.name, "").replace("%", "%%")
         default = None if field.default is dataclasses.MISSING else field.default
         shown = f" (default: {default})" if default not in (None, "", (), False) else ""
         if field.name in positional:
-            parser.add_argument(field.name, help=text, choices=_choices(hint))
+            number = "?" if field.metadata.get("optional") else None
+            parser.add_argument(field.name, help=text, choices=_choices(hint), nargs=number, default=default)
         elif hint is bool:
             parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
+                *flags, action=argparse.BooleanOptionalAction if default else "store_true", default=default, help=text + shown
             )
         elif typing.get_origin(hint) is tuple:
             inner = typing.get_args(hint)[0]
             parser.add_argument(
-                flag, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
+                *flags, action="append", type=inner, default=None, help=f"{text} May be given again.", metavar=_metavar(inner)
             )
         else:
-            names = [*([field.metadata["short"]] if "short" in field.metadata else []), flag]
-            choices, kind = _choices(hint), str if _choices(hint) else _plain(hint)
-            parser.add_argument(*names, type=kind, choices=choices, default=default, help=text + shown, metavar=_metavar(hint))
+            allowed = _choices(hint)
+            kind, metavar = (str, None) if allowed else (_plain(hint), _metavar(hint))
+            parser.add_argument(*flags, type=kind, choices=allowed, default=default, help=text + shown, metavar=metavar)
+
+
+def _flags(field: dataclasses.Field[Any]) -> tuple[str, ...]:
+    """--data-dir of data_dir; a name of one letter has a short form, too."""
+    long, letter = "--" + field.name.replace("_", "-"), field.metadata.get("short") or field.name
+    return (f"-{letter}", long) if len(letter) == 1 else (long,)
 
 
 def _choices(hint: Any) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from kapi import logs
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import RUNTIME_CLASSES
@@ -91,6 +92,7 @@ class Actor:
     async def run_sandbox(self, pod: Object, attempt: int) -> None:
         means = self._means
         if attempt:
+            log.info("Making the sandbox anew", extra=logs.fields(pod=pods.full_name(pod), attempt=attempt))
             self.say(pod, "", NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         try:
             await means.furnisher.prepare(pod, ())
@@ -131,7 +133,7 @@ class Actor:
             await call
         except RuntimeFailure as error:
             if error.code != "NotFound":
-                log.warning("%s", error)
+                log.warning("The runtime refused", extra=logs.fields(error=error))
 
     async def start(self, pod: Object, wanted: Sequence[Start], sandbox: str, ips: Sequence[str], targets: dict[str, str]) -> None:
         """Start containers in order, one after the other. `targets` are ids of running containers by name."""
@@ -142,6 +144,8 @@ class Actor:
                 continue
             if one.after:
                 memory.backoffs[one.name] = plan.advance(memory.backoffs.get(one.name), one.after)
+            if one.attempt:
+                log.info("Restarting container", extra=logs.fields(pod=pods.full_name(pod), container=one.name, attempt=one.attempt))
             try:
                 await self._start(pod, found[1], one.attempt, sandbox, ips, targets.get(found[1].get("targetContainerName", ""), ""))
             except NotStarted as error:

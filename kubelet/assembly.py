@@ -2,11 +2,13 @@
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer
@@ -22,10 +24,12 @@ from kubelet.kubelet import Kubelet
 from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
 from kubelet.pulling import Puller
-from kubelet.server.app import App
-from kubelet.settings import Settings
+from kubelet.server.app import App, Nodes
+from kubelet.settings import CONTROL_PLANE, Settings, simulated_names
 from kubelet.sources import Sources
 from kubelet.volumes.tokens import Tokens
+
+log = logging.getLogger(__name__)
 
 
 def real(settings: Settings, client: Client, recorder: Recorder, services: Informer) -> Kubelet:
@@ -56,16 +60,19 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
 
 def nodes(settings: Settings) -> list[Settings]:
     """The settings of each simulated node; the pod range of each follows that of the one before."""
-    if settings.nodes <= 1:
-        return [settings]
     first = ipaddress.ip_network(settings.pod_cidr or "10.244.0.0/24")
-    ranges = [ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen)) for i in range(settings.nodes)]
-    return [replace(settings, node_name=f"{settings.node_name}-{i}", pod_cidr=str(r)) for i, r in enumerate(ranges)]
+    out = []
+    for i, name in enumerate(simulated_names(settings.node_name, settings.nodes)):
+        cidr = ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen))
+        role = f"{CONTROL_PLANE}=" if settings.control_plane and i == 0 else ""
+        labels = ",".join(filter(None, (settings.node_labels, role)))
+        out.append(replace(settings, node_name=name, pod_cidr=str(cidr), node_labels=labels))
+    return out
 
 
 async def run(settings: Settings, client: Client, ready: Callable[[], None] = lambda: None) -> None:
     """The kubelet (or the simulated ones) for ever; `ready` is called once the nodes are registered and their pods known."""
-    if not settings.node_name:
+    if not settings.node_name and not settings.simulate:
         settings = replace(settings, node_name=machine.hostname())
     async with asyncio.TaskGroup() as group:
         if settings.simulate:
@@ -93,7 +100,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer.on(_feed(lambda name: kubelet))
     await kubelet.adopt(informer.items())
     if settings.port and settings.tls_cert_file:
-        group.create_task(_serve(settings, client, [kubelet], server.bound(_listen(settings))))
+        group.create_task(_serve(settings, App(kubelet, client), server.bound(_listen(settings))))
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
 
@@ -103,10 +110,11 @@ def _listen(settings: Settings) -> server.Listen:
     return server.Listen(settings.address, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
 
 
-async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], sock: socket.socket) -> None:
+async def _serve(settings: Settings, app: App | Nodes, sock: socket.socket) -> None:
     """Answer on the kubelet's own port until cancelled."""
-    answering = server.Server(App(kubelets, client, settings.node_name), _listen(settings))
+    answering = server.Server(app, _listen(settings))
     await answering.start(sock)
+    log.info("Serving", extra=logs.fields(address="{}:{}".format(*sock.getsockname()[:2])))
     try:
         await asyncio.Event().wait()
     finally:
@@ -115,14 +123,14 @@ async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], so
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
     """All simulated nodes share one server, on any free port when none is named."""
-    sock = server.bound(_listen(settings)) if settings.tls_cert_file else None
+    sock = _on_loopback(settings) if settings.tls_cert_file else None
     settings = replace(settings, port=sock.getsockname()[1] if sock else 0)
     each = nodes(settings)
-    recorders = Recorder(client, "kubelet", host=settings.node_name)
-    kubelets = {one.node_name: pretended(one, client, recorders, i) for i, one in enumerate(each)}
+    recorder = Recorder(client, "kubelet")
+    kubelets = {one.node_name: pretended(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
     several = len(each) > 1
     informer = Informer(client, PODS, fields="" if several else f"spec.nodeName={each[0].node_name}")
-    group.create_task(recorders.run())
+    group.create_task(recorder.run())
     for kubelet in kubelets.values():
         await kubelet.start()
     await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
@@ -130,10 +138,24 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     await informer.synced.wait()
     informer.on(_feed(kubelets.get))
     if sock:
-        group.create_task(_serve(settings, client, list(kubelets.values()), sock))
+        group.create_task(_serve(settings, Nodes(kubelets.values(), client), sock))
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
         group.create_task(kubelet.node.run(kubelet.check))
+
+
+def _on_loopback(settings: Settings) -> socket.socket:
+    """A socket that is reached at every address of simulated nodes, and from this machine only. Raises OSError."""
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")  # anybody may, before it is bound (Linux 5.7)
+        sock.bind(("0.0.0.0", settings.port))
+        sock.listen()
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:

@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from kapi import logs
+
 CNI_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 _CAP_SYS_RESOURCE = 1 << 24
 
@@ -47,6 +49,10 @@ class Settings:
     @property
     def endpoint(self) -> str:
         return f"unix://{self.socket}"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "containerd.log"
 
 
 def lacks_sys_resource() -> bool:
@@ -150,7 +156,8 @@ table ip {settings.table} {{
 
 
 def _spawn(settings: Settings, program: str) -> "subprocess.Popen[bytes]":
-    log = os.open(settings.root / "containerd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    logs.make_room(settings.log)
+    log = os.open(settings.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
             [program, "--config", str(settings.root / "config.toml")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -193,7 +200,7 @@ async def wait(settings: Settings, process: "subprocess.Popen[bytes]", seconds: 
 async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> None:
     while True:
         if process.poll() is not None:
-            last = (settings.root / "containerd.log").read_text(errors="replace").splitlines()[-1:]
+            last = settings.log.read_text(errors="replace").splitlines()[-1:]
             raise Unavailable(f"containerd ended with code {process.returncode}: {''.join(last)}")
         try:
             _, writer = await asyncio.open_unix_connection(str(settings.socket))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from kapi import logs
 from kapi.objects import pod_resources, quantity
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
@@ -202,7 +203,7 @@ class Furnish(Furnisher):
             self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
             (self._settings.pod_dir(uid) / _ALLOTMENT).write_bytes(orjson.dumps(allotment))
         except OSError as error:
-            log.warning("%s: its resources cannot be noted: %s", uid, error)
+            log.warning("The resources of a pod cannot be noted", extra=logs.once(uid, uid=uid, error=error))
 
     def recall(self, uid: str) -> dict[str, Object]:
         try:

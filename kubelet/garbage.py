@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import strftime
 
+from kapi import logs
 from kapi.objects import time
 from kubelet import machine, runtime
 from kubelet.runtime import Container, Image, Runtime, RuntimeFailure
@@ -95,7 +96,7 @@ class Images:
             try:
                 await self._runtime.remove_image(image.id)
             except RuntimeFailure as error:
-                log.warning("image %s: %s", image.id, error)
+                log.warning("An image could not be removed", extra=logs.once(image.id, image=image.id, error=error))
                 continue
             freed += image.size
         return freed

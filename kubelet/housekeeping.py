@@ -4,6 +4,7 @@ storage; and every minute: volumes brought up to date with their sources."""
 import asyncio
 import logging
 
+from kapi import logs
 from kapi.objects import time
 from kapi.objects.meta import deleting
 from kubelet import runtime, scratch
@@ -41,7 +42,7 @@ class Housekeeping:
                     if failed := await self._images.collect():
                         self._kubelet.node.say("Warning", "FreeDiskSpaceFailed", failed)
             except (RuntimeFailure, OSError) as error:
-                log.warning("housekeeping: %s", error)
+                log.warning("Housekeeping failed", extra=logs.once("", error=error))
             if time.now() - refreshed >= self._settings.sync_frequency:
                 refreshed = time.now()
                 await self._refresh()

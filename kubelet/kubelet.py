@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import time
 from kapi.objects.meta import Object, deleting
@@ -79,7 +80,7 @@ class Kubelet:
         try:
             self.means.furnisher.balance(w.allotted for w in self.workers.values() if not w.gone and not pods.terminal(w.pod))
         except OSError as error:
-            log.warning("cgroups of the QoS classes: %s", error)
+            log.warning("The cgroups of the QoS classes could not be weighed", extra=logs.once("", error=error))
 
     def drop(self, pod: Object) -> None:
         """A pod that is no more in the API."""
@@ -117,7 +118,7 @@ class Kubelet:
             try:
                 await worker.run()
             except Exception:
-                log.exception("%s", pods.full_name(worker.pod))
+                log.exception("The worker of a pod broke, beginning anew", extra=logs.once(worker.uid, pod=pods.full_name(worker.pod)))
                 await asyncio.sleep(1)
         del self.workers[worker.uid]
         for id in [id for id, uid in self.known.items() if uid == worker.uid]:
@@ -157,7 +158,7 @@ class Kubelet:
                 if grace.isdigit():
                     orphan["spec"]["terminationGracePeriodSeconds"] = int(grace)
         for uid, pod in found.items():
-            log.info("%s is no more in the API: cleared away", pods.full_name(pod))
+            log.info("A pod is no more in the API, clearing it away", extra=logs.fields(pod=pods.full_name(pod)))
             if uid not in self.workers:
                 self._begin(pod, gone=True)
         self.means.furnisher.sweep(self.workers)
@@ -188,7 +189,7 @@ class Kubelet:
                 await self.check()
                 return
             except RuntimeFailure as error:
-                log.warning("the container runtime is not there yet: %s", error)
+                log.warning("The container runtime is not there yet", extra=logs.once("", error=error))
                 await asyncio.sleep(0.2)
 
 

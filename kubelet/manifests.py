@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.meta import Object, deleting
@@ -71,7 +72,7 @@ class Manifests:
             try:
                 await self._mirror(uid)
             except (errors.StatusError, OSError) as error:
-                log.warning("mirror of %s: %s", pods.full_name(self._pods[uid]), error)
+                log.warning("A mirror pod could not be made", extra=logs.once(uid, pod=pods.full_name(self._pods[uid]), error=error))
 
     def read(self) -> None:
         """Run new manifests, end those that are gone."""
@@ -96,7 +97,7 @@ class Manifests:
         try:
             pod = static_pod(path.read_bytes(), self._settings.node_name)
         except ValueError as error:
-            log.warning("%s: %s", path, error)
+            log.warning("A manifest could not be read", extra=logs.once(path, path=path, error=error))
             return ""
         uid = str(pod["metadata"]["uid"])
         if uid not in self._pods:
@@ -109,7 +110,8 @@ class Manifests:
         try:
             await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], uid=meta["uid"], grace=0)
         except (errors.StatusError, OSError) as error:
-            log.warning("mirror %s/%s: %s", meta["namespace"], meta["name"], error)
+            key = f"{meta['namespace']}/{meta['name']}"
+            log.warning("A mirror pod could not be removed", extra=logs.once(key, pod=key, error=error))
 
     async def _mirror(self, uid: str) -> None:
         worker = self._kubelet.workers.get(uid)

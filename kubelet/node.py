@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.leases import Heartbeat
@@ -104,12 +105,13 @@ class Node:
     def __init__(
         self, settings: Settings, client: Client, recorder: Recorder, status: Status, facts: machine.Facts, addresses: tuple[str, ...]
     ) -> None:
-        self._settings, self._client, self._recorder, self._facts = settings, client, recorder, facts
+        self._settings, self._client, self._recorder, self.facts = settings, client, recorder, facts
         self.status = status
         self._shown: dict[str, str] = {}
         self.addresses = addresses
         self.node: Object | None = None
         self.allocatable = allocatable(settings, facts)
+        self.name = settings.node_name
         self._heartbeat = Heartbeat(client, settings.node_name)
         self._reported = 0.0
 
@@ -117,7 +119,7 @@ class Node:
         """What the node is to its pods, as the API has it."""
         meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
-        shown = {**labels(self._settings, self._facts), **(meta.get("labels") or {})}
+        shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
         sysctls = [name for name in self._settings.allowed_unsafe_sysctls.split(",") if name]
         return Place(self._settings.node_name, self.allocatable, shown, spec.get("taints") or (), pressures, sysctls)
 
@@ -129,9 +131,13 @@ class Node:
                 await self._register()
                 break
             except (errors.StatusError, OSError) as error:
-                log.warning("the node cannot be registered yet: %s", error)
+                log.warning("The node cannot be registered yet", extra=self._about(error))
                 await asyncio.sleep(_RETRY)
         self._heartbeat.owner = self.node
+        log.info("Registered", extra=logs.fields(node=self._settings.node_name, addresses=self.addresses))
+
+    def _about(self, error: Exception) -> dict[str, Any]:
+        return logs.once(self._settings.node_name, node=self._settings.node_name, error=error)
 
     def say(self, type: str, reason: str, message: str) -> None:
         """An event about the node; it goes by the node's name for a uid, as it may not be registered yet."""
@@ -143,8 +149,11 @@ class Node:
         for condition in conditions:
             type, value = condition["type"], condition["status"]
             if self._shown.get(type) != value:
-                self._shown[type] = value
                 reason = condition["reason"].replace("Kubelet", "Node")
+                level = logging.INFO if type in self._shown else logs.VERBOSE
+                about = logs.fields(node=self._settings.node_name, type=type, status=value, reason=reason)
+                log.log(level, "Condition of the node", extra=about)
+                self._shown[type] = value
                 self.say("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     async def _register(self) -> None:
@@ -162,7 +171,7 @@ class Node:
     def _fresh(self) -> Object:
         meta = {
             "name": self._settings.node_name,
-            "labels": labels(self._settings, self._facts),
+            "labels": labels(self._settings, self.facts),
             "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
         }
         cidr, own = self._settings.pod_cidr, taints(self._settings.register_with_taints)
@@ -173,7 +182,7 @@ class Node:
     def _status(self, old: Object, now: float) -> Object:
         addresses = [{"type": "InternalIP", "address": ip} for ip in self.addresses]
         version = self.status.version
-        facts = self._facts
+        facts = self.facts
         return {
             "addresses": [*addresses, {"type": "Hostname", "address": self._settings.node_name}],
             "allocatable": self.allocatable,
@@ -241,7 +250,7 @@ class Node:
                     self.node = None
                     await self.register()
                 except (errors.StatusError, OSError) as error:
-                    log.warning("the node's status: %s", error)
+                    log.warning("The status of the node could not be written", extra=self._about(error))
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
             await waiting.first(self.status.changed.wait(), self.status.look.wait(), seconds=CHECK)

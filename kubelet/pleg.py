@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
+from kapi import logs
 from kubelet import runtime
 from kubelet.runtime import Runtime, RuntimeFailure
 
@@ -41,7 +42,7 @@ class Pleg:
             except RuntimeFailure as error:
                 if error.code == "Unimplemented":
                     await self._look_around()
-                log.info("the runtime's events: %s", error)
+                log.info("The events of the runtime broke off, listening again", extra=logs.once("", error=error))
             self._changed()
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)

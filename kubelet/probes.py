@@ -20,7 +20,8 @@ Say = Callable[[Object, str, str, str, str], None]
 COUNTED = Family("prober_probe_total", "Probes of containers by their result.", (
     "container", "namespace", "pod", "pod_uid", "probe_type", "result",
 ))  # fmt: skip
-"""All pods' probes."""
+"""The probes of all pods of this process."""
+UID = COUNTED.labels.index("pod_uid")
 _RESULTS = {True: "successful", False: "failed", None: "unknown"}
 _KINDS = {"startupProbe": ("Startup", "started"), "livenessProbe": ("Liveness", "live"), "readinessProbe": ("Readiness", "ready")}
 
@@ -52,7 +53,7 @@ class Probes:
     def stop(self) -> None:
         for id in list(self._tasks):
             self._drop(id)
-        for labels in [labels for labels in COUNTED.values if labels[3] == self._uid]:
+        for labels in [labels for labels in COUNTED.values if labels[UID] == self._uid]:
             del COUNTED.values[labels]
 
     def _drop(self, id: str) -> None:
@@ -117,7 +118,7 @@ class Probes:
 def _report(task: "asyncio.Task[None]") -> None:
     """A probe that breaks is a fault worth a line."""
     if not task.cancelled() and (error := task.exception()):
-        log.error("a probe broke", exc_info=error)
+        log.error("A probe broke", exc_info=error)
 
 
 def _remembered(pod: Object, run: Container) -> Verdict:

@@ -1,14 +1,19 @@
 """How a kubelet is set up. Names and defaults are stock's, v1.36, where stock has the setting."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from kapi.settings import NO_OPTION
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+"""The label that makes a node's role, as kubeadm sets it."""
 
 
 @dataclass(frozen=True)
 class Settings:
     node_name: str = ""
-    """Name of the node; empty: the host name."""
+    """Name of the node; empty: the host name. Of simulated nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
     kubeconfig: str = ""
     """File that says where the API server is and who we are."""
     root_dir: str = "/var/lib/kubelet"
@@ -66,7 +71,9 @@ class Settings:
     simulate: bool = False
     """Run no containers: only pretend to."""
     nodes: int = 1
-    """With --simulate: how many nodes, NAME-0 to NAME-(N-1)."""
+    """With --simulate: how many nodes."""
+    control_plane: bool = field(default=False, metadata=NO_OPTION)
+    """The first simulated node has the role of a control plane."""
 
     @property
     def pods_dir(self) -> Path:
@@ -89,6 +96,11 @@ class Settings:
 
     def pod_dir(self, uid: str) -> Path:
         return self.pods_dir / uid
+
+
+def simulated_names(name: str, nodes: int) -> list[str]:
+    """What simulated nodes are called: node-0, node-1 …, unless they were given a name."""
+    return [name] if name and nodes == 1 else [f"{name or 'node'}-{i}" for i in range(nodes)]
 
 
 def pairs(text: str) -> dict[str, str]:

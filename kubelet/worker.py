@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.client.informer import revision_of
 from kapi.objects import errors, time
@@ -136,7 +137,7 @@ class Worker:
                     wake = await self._step()
                     delay = RETRY_FIRST
                 except (RuntimeFailure, OSError) as error:
-                    log.log(_loudness(error), "%s: %s", pods.full_name(self.pod), error)
+                    log.log(_loudness(error), "A pod could not be looked at", extra=self._about(error))
                     wake, delay = time.now() + delay, min(delay * 2, RETRY_LAST)
                 if not self.finished:
                     await waiting.within(self._awake, None if wake is None else max(0.0, wake - time.now()))
@@ -287,15 +288,18 @@ class Worker:
         try:
             await deed
         except (errors.StatusError, OSError) as error:
-            log.warning("%s: %s: %s", pods.full_name(self.pod), key, error)
-        except Exception:
-            log.exception("%s: %s", pods.full_name(self.pod), key)
+            log.warning("Work on a pod failed", extra=self._about(error, work=key))
+        except Exception as error:
+            log.exception("Work on a pod broke", extra=self._about(error, work=key))
             await asyncio.sleep(1)
         finally:
             if self._tasks.get(key) is asyncio.current_task():
                 del self._tasks[key]
                 del self._busy[key]
             self.touch()
+
+    def _about(self, error: Exception, **more: Any) -> dict[str, Any]:
+        return logs.once(self.uid, pod=pods.full_name(self.pod), error=error, **more)
 
     def _finish(self, pod: Object) -> None:
         """Nothing runs any more: give back what the pod had; when it is to go, let it go."""
@@ -362,9 +366,9 @@ class Worker:
                     await self._patch(target, change)
                     delay = RETRY_FIRST
                 except (errors.NotFound, errors.Conflict, errors.Invalid) as error:
-                    log.info("%s: status: %s", pods.full_name(self.pod), error)
+                    log.info("The status of a pod was refused", extra=self._about(error))
                 except (errors.StatusError, OSError) as error:
-                    log.warning("%s: status: %s", pods.full_name(self.pod), error)
+                    log.warning("The status of a pod could not be written, trying again", extra=self._about(error))
                     self._due = self._due or fresh
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, RETRY_LAST)

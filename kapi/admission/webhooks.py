@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
+from kapi import logs
 from kapi.admission import conversation
 from kapi.admission.conversation import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
@@ -155,7 +156,9 @@ class Webhooks(Plugin):
 
     def failed(self, hook: Hook, review: Review, why: CallingFailed) -> None:
         """Let the request pass, or raise InternalError, as failurePolicy says."""
-        log.warning("Failed calling webhook, failing %s %s: %s", "open" if hook.forgiving else "closed", hook.name, why)
+        how = "open" if hook.forgiving else "closed"
+        about = logs.once((hook.uid, how), webhook=hook.name, configuration=hook.configuration, error=why)
+        log.warning(f"Failed calling webhook, failing {how}", extra=about)
         if not hook.forgiving:
             raise errors.internal(str(why))
         review.annotations[f"failed-open.{self.phase}.webhook.admission.k8s.io/{hook.name}"] = hook.name

@@ -5,12 +5,12 @@
 
 import asyncio
 import contextlib
-import gc
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from kapi import storage
+from kapi import logs, storage
 from kapi.access.authentication import Authenticator
 from kapi.access.authentication import Settings as AccessSettings
 from kapi.access.authorization import Authorization
@@ -31,10 +31,17 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Object, Rest
 from kapi.storage.store import Store, home
 
+log = logging.getLogger(__name__)
+
+
+def _place(settings: Settings) -> str:
+    """Where objects are kept."""
+    return settings.storage or str(settings.data_dir / "kapi.db")
+
 
 def open_store(settings: Settings) -> Store:
     """The store, still to be started. Raises storage.Unusable."""
-    return storage.open(settings.storage or str(settings.data_dir / "kapi.db"))
+    return storage.open(_place(settings))
 
 
 async def assemble(settings: Settings, pki: Path, store: Store | None = None) -> App:
@@ -93,16 +100,6 @@ def _kubelet_tls(pki: Path) -> ssl.SSLContext:
     return context
 
 
-_GARBAGE = (10_000, 20, 20)
-"""Thresholds of the collector: a look at 10,000 young objects takes 4 ms."""
-
-
-def _keep_old(phase: str, info: dict[str, int]) -> None:
-    """What survived a whole collection is not looked at again: stored objects are many (30 ms for 10,000) and in no cycles."""
-    if phase == "stop" and info["generation"] == 2:
-        gc.freeze()
-
-
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     """An API server that answers on its port while the context lasts. Raises OSError when the port is taken, storage.Unusable."""
@@ -117,16 +114,13 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
         raise
     http = server.Server(app, listen, immediate)
     await http.start(sock)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
-    gc.callbacks.append(_keep_old)
+    store, address = app.rest.store, f"{settings.bind_address}:{settings.port}"
+    log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
     upkeep = [*Upkeep(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(app.establishing.run())]
     app.parts.goes_on("custom kinds", upkeep[-1])
     try:
         yield app
     finally:
-        gc.callbacks.remove(_keep_old)
         app.closing = True
         for task in upkeep:
             task.cancel()

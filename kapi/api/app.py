@@ -6,7 +6,6 @@ router behind it, in kapi.api.infrastructure.
 """
 
 import itertools
-import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,21 @@ from kapi.access.authentication import Authenticator
 from kapi.access.authorization import Authorization
 from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Tokens
-from kapi.api import health, infrastructure, metrics, options, reading, responses, reviews, streams, subresources, watching, writing
+from kapi.api import (
+    components,
+    health,
+    infrastructure,
+    metrics,
+    options,
+    reading,
+    requestlog,
+    responses,
+    reviews,
+    streams,
+    subresources,
+    watching,
+    writing,
+)  # fmt: skip
 from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
@@ -30,7 +43,6 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
-log = logging.getLogger(__name__)
 Handler = Callable[[Request, "App", Kind], Awaitable[None]]
 
 IDENTITY = "kapi.user"
@@ -62,10 +74,13 @@ class App:
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
         self.establishing = Establishing(rest, catalogue)
         self.metrics = metrics.Metrics()
+        self._logged_from = requestlog.threshold()
         self.infrastructure = infrastructure.application(self)
         self.parts = health.Parts()
         self.address = ""
         """Where clients reach this server, host:port; discovery tells."""
+        self.components = components.checks(rest.store)
+        """What `kubectl get componentstatuses` asks."""
         self.caller = Caller()
         """Calls out to webhooks; closed by whoever serves."""
         self.certificate: Path | None = None
@@ -87,11 +102,13 @@ class App:
         except ConnectionError:
             request.code = 499
         except Exception:
-            log.exception("%s %s", request.method, request.path)
+            requestlog.broke(request)
             self.metrics.ended(request, 500)
             await responses.send_error(request, errors.InternalError("Internal error occurred: see the server's log", {}))
         finally:
             self.metrics.observe(request)
+            if time.perf_counter() - request.began > self._logged_from:
+                requestlog.ended(request)
 
     async def _handle(self, request: Request) -> None:
         self._identify(request)
@@ -201,12 +218,19 @@ def _place(request: Request, kind: Kind) -> tuple[str, str]:
 
 
 async def _get(request: Request, app: App, kind: Kind) -> None:
-    await reading.get(request, app.rest, kind, *_place(request, kind))
+    if kind.stored:
+        await reading.get(request, app.rest, kind, *_place(request, kind))
+    else:
+        await components.get(request, app, kind, _place(request, kind)[1])
 
 
 async def _list(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
-    await reading.list_(request, app.rest, kind, namespace, options.list_options(request.query, kind, name))
+    how = options.list_options(request.query, kind, name)
+    if kind.stored:
+        await reading.list_(request, app.rest, kind, namespace, how)
+    else:
+        await components.list_(request, app, kind, how)
 
 
 async def _watch(request: Request, app: App, kind: Kind) -> None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import orjson
 
+from kapi import logs
 from kapi.api import bootstrap, ending
 from kapi.api.bootstrap import LOOPBACK
 from kapi.api.upkeep import changed
@@ -41,7 +42,7 @@ def guarded(key: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("%s", key)
+        log.exception("A definition could not be dealt with", extra=logs.once(key, definition=key))
 
 
 class Known:
@@ -235,7 +236,7 @@ class Establishing:
         """What failed begins anew after a while."""
         self._ending.pop(key, None)
         if not task.cancelled() and (error := task.exception()):
-            log.error("ending of %s", key, exc_info=error)
+            log.error("A definition could not be ended, trying again", extra=logs.once(key, definition=key), exc_info=error)
             assert self.definitions is not None
             self._due.add(key)
             asyncio.get_running_loop().call_later(RETRY, self.store.rouse, self.definitions.collection)

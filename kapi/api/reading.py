@@ -60,12 +60,16 @@ async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     """Answer with a page of a list, made as it is sent."""
     form = responses.negotiate(request.accept)
     page = page_of(rest, kind, namespace, how)
-    meta = list_meta(kind, namespace, how, page)
+    await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
+
+
+async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
+    """A list of these entries in the form the client asked for."""
     if form.shape:
-        head, items = _shaped(request, kind, page.entries, meta, form)
+        head, items = _shaped(request, kind, entries, meta, form)
         await pieces.send(request, head, items, b"]}", form)
     else:
-        await send_list(request, kind, page.entries, meta, form)
+        await send_list(request, kind, entries, meta, form)
 
 
 def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> tuple[bytes, Iterator[bytes]]:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from kapi import logs
 from kapi.access import flows
 from kapi.api import writing
 from kapi.api.bootstrap import LOOPBACK
@@ -54,7 +55,7 @@ class Upkeep:
         try:
             await work()
         except Exception:
-            log.exception("%s", name)
+            log.exception("Upkeep ended", extra=logs.fields(part=name))
             raise
         self.parts.done(name)
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import yaml
 
 import certs.userconfig
+from kapi import logs
 from kapi.cli import cleanup, launching, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
@@ -61,7 +62,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Up(Place):
+class Up(logs.Verbosity, Place):
     """A cluster on this machine."""
 
     simulate: bool = False
@@ -71,7 +72,7 @@ class Up(Place):
     port: int = 6443
     """Port of the API server."""
     node_name: str = ""
-    """Name of the node; empty: the host's name."""
+    """Name of the node; empty: the host's name. Of simulated nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
     container_runtime_endpoint: str = ""
     """Socket of a running CRI runtime, unix:///run/containerd/containerd.sock for instance; empty: start an own containerd."""
     pod_cidr: str = "10.244.0.0/24"

@@ -5,8 +5,6 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 
 import asyncio
 import contextlib
-import gc
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -15,36 +13,43 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kapi.cli import processes
+from kapi import logs
+from kapi.api import version
+from kapi.cli import collector, processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
 
-GARBAGE = (50_000, 20, 50)
-"""How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
+Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
-def supervise(main: Coroutine[Any, Any, None], run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run) -> int:
-    """Run a component until SIGTERM or SIGINT, then end it in order. The exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
-    gc.set_threshold(*GARBAGE)
-
-    async def until_told() -> None:
-        task = asyncio.ensure_future(main)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
+def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
+    """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
     try:
-        run(until_told())
+        with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
+            run(_until_stopped(main, stop))
+    except logs.Unusable as why:
+        main.close()
+        raise Failure(str(why)) from None
     except BaseExceptionGroup as several:
         first = several.exceptions[0]
         if isinstance(first, Failure):
             raise first from None
         raise
     return 0
+
+
+async def _until_stopped(main: Coroutine[Any, Any, None], stop: logs.Stop) -> None:
+    task = asyncio.ensure_future(main)
+
+    def end(number: signal.Signals) -> None:
+        stop.reason = number.name
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,17 @@ async def apiserver(settings: Any) -> None:
 
     pki = keys(settings)
     try:
-        await room.run(settings, pki, processes.say_ready)
+        with collector.of_server() as started:
+            await room.run(settings, pki, lambda: _ready(started))
     except storage.Unusable as why:
         raise Failure(_sentence(str(why))) from None
     except OSError as why:
         raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+
+
+def _ready(started: Callable[[], None]) -> None:
+    started()
+    processes.say_ready()
 
 
 def _sentence(text: str) -> str:
@@ -164,12 +175,19 @@ async def control(settings: ControlSettings) -> None:
             group.create_task(proxy(alone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
 
 
-async def simulated(settings: Any, ready: Callable[[], None] = processes.say_ready) -> None:
+async def simulated(settings: Any) -> None:
+    """A whole simulated cluster in a process of its own."""
+    with collector.of_server() as started:
+        await whole(settings, lambda: _ready(started))
+
+
+async def whole(settings: Any, ready: Callable[[], None]) -> None:
     """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
     from kapi import storage
     from kapi.api import apiserver as server_room
+    from kapi.api.components import running
     from kapi.api.settings import Settings
     from kapi.client.local import LocalTransport
     from kapi.objects.user import MASTERS, User
@@ -182,14 +200,18 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
     pki = keys(served)
     nodes = KubeletSettings(
-        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
+        simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
+        root_dir=str(settings.data_dir / "kubelet"),
         tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
     )  # fmt: skip
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
     try:
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
-            group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
-            group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
+            parts = {
+                "scheduler": scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()),
+                "controller-manager": controller_room.run(local(app, "kube-controller-manager"), authority),
+            }
+            app.components.update({name: running(group.create_task(part)) for name, part in parts.items()})
             group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
     except storage.Unusable as why:
         raise Failure(_sentence(str(why))) from None
@@ -209,12 +231,16 @@ class SimulatedSettings:
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
     nodes: int = 1
     """How many nodes."""
-    node_name: str = "sim"
-    """Name of the node; with several, what their names start with."""
+    node_name: str = ""
+    """Name of the nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
 
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
-    return lambda settings: supervise(part(settings))
+    def run(settings: Any) -> int:
+        with collector.of_client():
+            return supervise(part.__name__, settings, part(settings))
+
+    return run
 
 
 def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
@@ -223,7 +249,7 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
     def run(settings: Any) -> int:
         import uvloop
 
-        return supervise(part(settings), uvloop.run)
+        return supervise(part.__name__, settings, part(settings), uvloop.run)
 
     return run
 
@@ -241,4 +267,4 @@ _COMMANDS: dict[str, tuple[Callable[[], type[Any]], Callable[[Any], int]]] = {
 def command(name: str) -> tuple[type[Any], Callable[[Any], int]]:
     """The settings class of a command and what runs it; only its own room is loaded."""
     settings, run = _COMMANDS[name]
-    return settings(), run
+    return logs.configurable(settings()), run

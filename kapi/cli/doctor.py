@@ -16,6 +16,7 @@ from kapi.cli import checks
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import Place
 from kapi.cli.progress import Failure
+from kapi.settings import short
 from kapi.storage import Unusable, repair
 
 _SIGNS = {"ok": "✓", "odd": "!", "wrong": "✗"}
@@ -36,7 +37,7 @@ class Settings(Place):
     """Path of the database, when it is not kapi.db in the data directory."""
     repair: bool = False
     """Repair a damaged database: what is damaged is set aside, the original is kept."""
-    output: Literal["text", "json"] = field(default="text", metadata={"short": "-o"})
+    output: Literal["text", "json"] = field(default="text", metadata=short("o"))
     """How to print: text or json."""
 
 

@@ -11,7 +11,10 @@ from kapi.api import settings as servers
 from kapi.cli import cleanup, processes
 from kapi.cli.processes import Process, Starting
 from kapi.cli.progress import Failure, Progress
+from kapi.client import config
+from kapi.objects.resource import NODES
 from kubelet import containerd, images
+from kubelet.settings import CONTROL_PLANE
 
 
 class Wish(Protocol):
@@ -24,11 +27,19 @@ class Wish(Protocol):
     @property
     def nodes(self) -> int: ...
     @property
+    def node_name(self) -> str: ...
+    @property
     def name(self) -> str: ...
+    @property
+    def admin(self) -> Path: ...
     @property
     def pod_cidr(self) -> str: ...
     @property
     def container_runtime_endpoint(self) -> str: ...
+    @property
+    def v(self) -> int: ...
+    @property
+    def log_format(self) -> str: ...
 
 
 def simulated(wish: Wish, progress: Progress) -> None:
@@ -36,7 +47,8 @@ def simulated(wish: Wish, progress: Progress) -> None:
     with progress.step("Certificates and keys"):
         _certificates(wish, {})
     with progress.step(f"API server, controllers, scheduler and {wish.nodes} simulated node{'s' if wish.nodes > 1 else ''}"):
-        _start(wish, "simulated", "kapi", "simulated", *_common(wish), "--nodes", str(wish.nodes)).wait()
+        named = ("--nodes", str(wish.nodes), "--node-name", wish.node_name)
+        _start(wish, "simulated", "kapi", "simulated", *_common(wish), *named).wait()
 
 
 def real(wish: Wish, progress: Progress) -> None:
@@ -55,10 +67,22 @@ def real(wish: Wish, progress: Progress) -> None:
         kubelet = _start(wish, "kubelet", "kubelet", *_kubelet(wish, pki))
         control.wait()
         kubelet.wait()
+        asyncio.run(_control_plane(wish))
+
+
+async def _control_plane(wish: Wish) -> None:
+    """The node's role. A kubelet may not give itself one; as with kubeadm, the administrator does."""
+    client = config.connect(config.from_kubeconfig(wish.admin), agent="kapi-up")
+    try:
+        await client.patch(NODES, wish.name, {"metadata": {"labels": {CONTROL_PLANE: ""}}})
+    finally:
+        await client.close()
 
 
 def _start(wish: Wish, name: str, module: str, *arguments: str) -> Starting:
-    return Process(name, wish.data_dir).start(processes.python(module, *arguments))
+    process = Process(name, wish.data_dir)
+    logged = ("--log-file", str(process.log_file), "--log-format", wish.log_format, "--v", str(wish.v))
+    return process.start(processes.python(module, *arguments, *logged))
 
 
 def _common(wish: Wish) -> list[str]:

@@ -109,7 +109,7 @@ class Process:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         reader, writer = os.pipe()
         told = {**environment(), READY_FD: str(writer)}
-        with open(self.log_file, "ab") as log, undisturbed():
+        with open(self.log_file, "ab", opener=_private) as log, undisturbed():
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=told,
                 pass_fds=(writer,) if notifies else (), cwd="/",
@@ -154,6 +154,10 @@ class Process:
             return "\n".join(self.log_file.read_text(errors="replace").strip().splitlines()[-lines:])
         except OSError:
             return ""
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _ended(descriptor: int, seconds: float) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer, Informers
@@ -146,19 +147,19 @@ class Controller:
         try:
             after = await self.reconcile(key)
         except (errors.Conflict, errors.AlreadyExists, errors.NotFound) as error:
-            log.debug("%s %s: %s", self.name, key, error)
+            log.debug("Reconciling failed", extra=logs.fields(controller=self.name, key=key, error=error))
             self.queue.retry(key)
         except errors.StatusError as error:
             if namespace_going(error):
                 self.queue.forget(key)
             else:
-                log.warning("%s %s: %s", self.name, key, error)
+                log.warning("Reconciling failed, trying again", extra=self._about(key, error))
                 self.queue.retry(key)
         except OSError as error:
-            log.debug("%s %s: %s", self.name, key, error)
+            log.debug("Reconciling failed", extra=logs.fields(controller=self.name, key=key, error=error))
             self.queue.add_after(key, UNREACHABLE_SECONDS)
-        except Exception:
-            log.exception("%s %s", self.name, key)
+        except Exception as error:
+            log.exception("Reconciling broke, trying again", extra=self._about(key, error))
             self.queue.retry(key)
         else:
             self.queue.forget(key)
@@ -166,3 +167,6 @@ class Controller:
                 self.queue.add_after(key, after)
         finally:
             self.queue.done(key)
+
+    def _about(self, key: str, error: Exception) -> dict[str, Any]:
+        return logs.once((self.name, key), controller=self.name, key=key, error=error)

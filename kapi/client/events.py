@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import EVENTS
@@ -112,8 +113,8 @@ class Recorder:
         self._queue: asyncio.Queue[tuple[tuple[str, ...], Object]] = asyncio.Queue(backlog)
         self._memory = _Memory()
 
-    def named(self, component: str) -> "Recorder":
-        twin = Recorder(self._client, component, host=self._host)
+    def named(self, component: str, host: str = "") -> "Recorder":
+        twin = Recorder(self._client, component, host=host or self._host)
         twin._queue, twin._memory = self._queue, self._memory
         return twin
 
@@ -146,7 +147,7 @@ class Recorder:
         try:
             self._queue.put_nowait(((*identity, type, reason, distinct), event))
         except asyncio.QueueFull:
-            log.debug("too many events: %s %s dropped", reason, about.get("name"))
+            log.warning("Too many events, some are dropped", extra=logs.once("", reason=reason, about=about.get("name")))
 
     async def run(self) -> None:
         while True:
@@ -156,10 +157,10 @@ class Recorder:
                     await self._write(key, event)
                     break
                 except errors.StatusError as error:
-                    log.debug("event %s: %s", event["reason"], error)
+                    log.debug("Event could not be written", extra=logs.fields(reason=event["reason"], error=error))
                     break
                 except OSError as error:
-                    log.debug("event %s: %s", event["reason"], error)
+                    log.debug("Event could not be written", extra=logs.fields(reason=event["reason"], error=error))
                     await asyncio.sleep(2**attempt)
 
     def _event(self, about: Object, type: str, reason: str, message: str) -> Object:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import orjson
 
+from kapi import logs
 from kapi.client import callers
 from kapi.client.client import Client
 from kapi.http import small
@@ -71,8 +72,9 @@ async def serving(client: Client, port: int, directory: Path | None) -> AsyncIte
     if port and directory is not None and (directory / "apiserver.key").exists():
         try:
             server = small.listen("0.0.0.0", port, health.reply, functools.partial(_tls, directory))
+            log.info("Serving health", extra=logs.fields(port=port))
         except OSError as why:
-            log.info("health port %d: %s", port, why.strerror or why)
+            log.warning("Health is not served", extra=logs.fields(port=port, error=why.strerror or why))
     try:
         yield health.figures
     finally:

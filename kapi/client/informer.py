@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, meta
 from kapi.objects.resource import Resource
@@ -58,6 +59,8 @@ class Informer:
         self._indexes: dict[str, dict[str, dict[str, None]]] = {}
         self._revision = 0
         self._removed: set[str] = set()
+        self._failing: float | None = None
+        """Since when the watch fails, by the loop's clock."""
 
     def get(self, key: str) -> Object | None:
         return self._objects.get(key)
@@ -101,13 +104,24 @@ class Informer:
             except errors.Gone:
                 self._revision = 0
             except (errors.StatusError, OSError) as error:
-                log.warning("%s: %s", self.resource.qualified, error)
+                self._failed(error)
             lasted = asyncio.get_running_loop().time() - started
             if lasted > 1:
                 delay = FIRST_DELAY
                 continue
             await asyncio.sleep(delay * random.uniform(1, 1.5))
             delay = min(delay * 2, LAST_DELAY)
+
+    def _failed(self, error: Exception) -> None:
+        if self._failing is None:
+            self._failing = asyncio.get_running_loop().time()
+        about = logs.once(self.resource.qualified, resource=self.resource.qualified, error=error)
+        log.warning("Watching failed, trying again", extra=about)
+
+    def _recovered(self, since: float) -> None:
+        self._failing = None
+        lasted = round(asyncio.get_running_loop().time() - since, 1)
+        log.info("Watching again", extra=logs.fields(resource=self.resource.qualified, seconds=lasted))
 
     def observe(self, obj: Object) -> None:
         """Take in an object that this process has just written, unless the watch is already past it."""
@@ -148,11 +162,15 @@ class Informer:
             self._put(key, obj)
         self._revision = revision
         self.synced.set()
+        if self._failing is not None:
+            self._recovered(self._failing)
 
     async def _watch(self) -> None:
         timeout = random.randint(300, 600)
         async with aclosing(self._client.watch(self.resource, version=str(self._revision), timeout=timeout, **self._scope)) as events:  # type: ignore[type-var]
             async for kind, obj in events:
+                if self._failing is not None:
+                    self._recovered(self._failing)
                 if kind != "BOOKMARK":
                     self._event(kind, obj)
                 self._revision = revision_of(obj) or self._revision

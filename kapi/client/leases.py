@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import LEASES
@@ -52,7 +53,7 @@ class Election:
         """Raises LostLease when leadership is lost while leading."""
         while not await self._try():  # noqa: ASYNC110 (nobody in this process can tell)
             await asyncio.sleep(self._terms.retry)
-        log.info("%s became leader of %s/%s", self._identity, self._namespace, self._name)
+        log.info("Became leader", extra=self._about())
         try:
             async with asyncio.TaskGroup() as group:
                 renewing = group.create_task(self._renew(), name=f"lease {self._name}")
@@ -69,7 +70,8 @@ class Election:
             if await self._try():
                 renewed = loop.time()
             elif loop.time() - renewed > self._terms.renew:
-                raise LostLease(f"{self._namespace}/{self._name}")
+                log.error("Lost the lease", extra=self._about(seconds=round(loop.time() - renewed, 1)))
+                raise LostLease(self._full_name)
 
     async def _try(self) -> bool:
         """Create, renew or take over the lease; False when somebody else holds it or the server can't be asked."""
@@ -81,8 +83,11 @@ class Election:
                 self._lease = await self._client.update(LEASES, self._fresh(self._lease))
             else:
                 return False
+        except (errors.Conflict, errors.AlreadyExists) as error:
+            log.debug("Somebody else was quicker", extra=self._about(error=error))
+            return False
         except (errors.StatusError, OSError) as error:
-            log.debug("lease %s: %s", self._name, error)
+            log.warning("Lease could not be had or renewed", extra=logs.once(self._name, lease=self._full_name, error=error))
             return False
         self._changed = asyncio.get_running_loop().time()
         return True
@@ -94,7 +99,21 @@ class Election:
             self._lease = None
             return
         if self._lease is None or found["metadata"]["resourceVersion"] != self._lease["metadata"]["resourceVersion"]:
+            self._note_leader(found)
             self._lease, self._changed = found, asyncio.get_running_loop().time()
+
+    def _note_leader(self, found: Object) -> None:
+        """Say it when somebody else leads than before."""
+        before, now = (((lease or {}).get("spec") or {}).get("holderIdentity") for lease in (self._lease, found))
+        if now and now != before and now != self._identity:
+            log.info("New leader", extra=logs.fields(lease=self._full_name, leader=now, before=before or ""))
+
+    @property
+    def _full_name(self) -> str:
+        return f"{self._namespace}/{self._name}"
+
+    def _about(self, **more: Any) -> dict[str, Any]:
+        return logs.fields(lease=self._full_name, identity=self._identity, **more)
 
     def _free(self) -> bool:
         spec = (self._lease or {}).get("spec") or {}
@@ -121,7 +140,7 @@ class Election:
         try:
             await self._client.update(LEASES, {**held, "spec": spec})
         except (errors.StatusError, OSError) as error:
-            log.debug("lease %s: %s", self._name, error)
+            log.warning("Lease could not be given back", extra=self._about(error=error))
 
 
 class Heartbeat:
@@ -148,7 +167,7 @@ class Heartbeat:
         except errors.Conflict:
             self._lease = None
         except (errors.StatusError, OSError) as error:
-            log.warning("lease of node %s: %s", self._name, error)
+            log.warning("Lease of the node could not be renewed", extra=logs.once(self._name, node=self._name, error=error))
 
     async def _create(self) -> None:
         fresh = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name, "namespace": NODE_NAMESPACE}}
@@ -156,7 +175,7 @@ class Heartbeat:
             self._lease = await self._client.create(LEASES, self._renewed(fresh))
         except (errors.StatusError, OSError) as error:
             self._lease = None
-            log.warning("lease of node %s: %s", self._name, error)
+            log.warning("Lease of the node could not be renewed", extra=logs.once(self._name, node=self._name, error=error))
 
     def _renewed(self, lease: Object) -> Object:
         meta = dict(lease["metadata"])

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from kapi import logs
 from kapi.client import Controller
 from kapi.client.informer import Handler
 from kapi.controllers.discovery import discover
@@ -49,7 +50,7 @@ class GarbageCollector(Controller):
             async with asyncio.timeout(PATIENCE):
                 await super().ready()
         except TimeoutError:
-            log.warning("garbage collector: not everything could be listed, going on without it")
+            log.warning("Not everything could be listed, garbage is collected without it")
 
     async def _follow(self) -> None:
         """Look again at what is served whenever a CRD or an APIService changed."""
@@ -65,7 +66,7 @@ class GarbageCollector(Controller):
                 found = await discover(self.client)
                 break
             except (errors.StatusError, OSError) as error:
-                log.warning("discovery: %s", error)
+                log.warning("Discovery failed, trying again", extra=logs.once("", error=error))
                 await asyncio.sleep(SETTLE)
         wanted = {r for r in found.able("list", "watch", "delete") if (r.group, r.plural) not in IGNORED}
         self.graph.kinds = {(r.group, r.kind): r for r in wanted}
@@ -112,7 +113,7 @@ class GarbageCollector(Controller):
         """Is there such an owner? If not, its dependents have a dangling reference."""
         node.resource = node.resource or self.graph.resource_of(node)
         if node.resource is None:
-            log.debug("owner %s %s: its kind is not served", node.name, node.uid)
+            log.debug("The kind of an owner is not served", extra=logs.fields(name=node.name, uid=node.uid))
             return None
         try:
             live = await self.client.get(node.resource, node.name, node.namespace or None)

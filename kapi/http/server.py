@@ -255,8 +255,8 @@ class Server:
         """
         self._immediate = immediate
         self._config = uvicorn.Config(
-            app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-            date_header=False, proxy_headers=False,
+            app, http=Protocol, ws="none", lifespan="off", log_config=None, server_header=False, date_header=False,
+            proxy_headers=False,
             timeout_keep_alive=90,
         )  # fmt: skip
         self._config.load()

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kapi import logs
+
 log = logging.getLogger(__name__)
 REQUEST_SECONDS, LONGEST_HEAD = 5.0, 64 * 1024
 _PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error", 503: "Service Unavailable"}
@@ -58,7 +60,7 @@ class Listener:
             context = self._tls() if self._tls else None
             self._server = await asyncio.start_server(self._serve, sock=self._sock, limit=LONGEST_HEAD, ssl=context)
         except OSError as why:
-            log.warning("port %d: %s", self._sock.getsockname()[1], why)
+            log.warning("A port is not served", extra=logs.fields(port=self._sock.getsockname()[1], error=why))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -67,7 +69,7 @@ class Listener:
                 writer.write(await self._reply(_asked(head, writer.get_extra_info("ssl_object"))))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            log.debug("a request on %s was cut off", writer.get_extra_info("sockname"))
+            log.debug("A request was cut off", extra=logs.fields(address=writer.get_extra_info("sockname")))
         finally:
             writer.close()
 

@@ -22,7 +22,7 @@ async def join(
             way.cancel()
         for found in await asyncio.gather(*ways, return_exceptions=True):
             if isinstance(found, Exception):
-                log.warning("a spliced connection broke", exc_info=found)
+                log.warning("A spliced connection broke", exc_info=found)
         for end in (writer, far_writer):
             end.close()
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
+from kapi import logs
 from kapi.proxy.model import ServicePort
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,8 @@ async def run(command: Command) -> None:
             "conntrack", *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
         )
     except FileNotFoundError:
-        log.debug("no conntrack program: old UDP flows may linger")
+        log.debug("No conntrack program: old UDP flows may linger")
         return
     _, said = await process.communicate()
     if process.returncode and b"0 flow entries" not in said:
-        log.warning("conntrack %s: %s", " ".join(command), said.decode(errors="replace").strip())
+        log.warning("conntrack failed", extra=logs.fields(command=command, error=said.decode(errors="replace").strip()))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from kapi import logs
 from kapi.http import small
 from kapi.http.small import Asked, Listener
 
@@ -47,7 +48,7 @@ class HealthChecks:
         try:
             server = small.listen(self._address, port, reply)
         except OSError as error:
-            log.warning("health check port %d of %s: %s", port, service, error)
+            log.warning("A health check port is not served", extra=logs.once(port, port=port, service=service, error=error))
             return
         self._servers[service] = (port, server)
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from kapi import logs
 from kapi.client import Client, Informers
 from kapi.objects.resource import ENDPOINT_SLICES, NODES, SERVICES
 from kapi.proxy import conntrack, model, rules
@@ -160,7 +161,7 @@ class Proxy:
             try:
                 await self._apply(script)
             except (NftError, OSError) as error:
-                log.warning("nft refused a change, writing everything anew: %s", error)
+                log.warning("nft refused a change, writing everything anew", extra=logs.once("", error=error))
                 await self._write_all()
         for command in stale:
             await conntrack.run(command)
@@ -175,7 +176,7 @@ class Proxy:
                 await self._apply(rules.everything(self._tables, self._options, wanted))
                 break
             except (NftError, OSError) as error:
-                log.error("nft: %s", error)
+                log.error("nft refused the tables, trying again", extra=logs.once("", error=error))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
             self._take()

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from kapi import logs
 from kapi.client import Client, Informer, Informers, Recorder
 from kapi.client.health import Figures
 from kapi.client.leases import Election
@@ -118,7 +119,7 @@ class Scheduler:
         try:
             self.attempt(queued)
         except Exception as error:
-            log.exception("scheduling %s", queued.pod.key)
+            log.exception("Scheduling broke", extra=logs.once(queued.pod.key, pod=queued.pod.key))
             self.cluster.remove(queued.pod.key)
             self._fail(queued, set(), f"{type(error).__name__}: {error}", "SchedulerError", None)
 
@@ -130,7 +131,7 @@ class Scheduler:
         try:
             await work
         except Exception:
-            log.exception("work in the background")
+            log.exception("Work in the background broke")
 
     def _activate(self, key: str, if_gated: bool) -> None:
         self.queue.activate(key, if_gated)
@@ -186,7 +187,7 @@ class Scheduler:
                 status = await profile.bind(cycle, node)
         except Exception as error:
             if not isinstance(error, OSError):
-                log.exception("binding %s", pod.key)
+                log.exception("Binding broke", extra=logs.once(pod.key, pod=pod.key))
             status = Status(Code.ERROR, (f"{type(error).__name__}: {error}",))
         finally:
             self._binding -= 1
@@ -258,7 +259,7 @@ class Scheduler:
         except errors.NotFound:
             return
         except (errors.StatusError, OSError) as error:
-            log.warning("status of pod %s: %s", pod.key, error)
+            log.warning("The status of a pod could not be written", extra=logs.once(pod.key, pod=pod.key, error=error))
 
 
 def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> Object:

@@ -6,12 +6,14 @@ What an object means is not known here: the registry gives labels and fields wit
 
 import asyncio
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from kapi import logs
 from kapi.objects import time
 from kapi.objects.errors import Expired
 from kapi.storage.backend import Backend
@@ -29,6 +31,7 @@ CONTINUE_EXPIRED = (
 )
 LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 
+log = logging.getLogger(__name__)
 HISTORY_SECONDS = 300.0
 """How long steps are kept: as long as stock leaves between two compactions."""
 HISTORY_EVENTS = 100_000
@@ -192,7 +195,9 @@ class Store:
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """The backend's news, durable and in order: make them visible, then tell who waits."""
-        self.healthy = True
+        if not self.healthy:
+            self.healthy = True
+            log.info("Commits are taken again")
         now = time.now()
         for change in changes:
             entry = self._take(change, now)
@@ -204,6 +209,8 @@ class Store:
 
     def _refuse(self, changes: Sequence[Change], error: Exception) -> None:
         self.healthy = isinstance(error, Mismatch)
+        if not self.healthy:
+            log.error("Commits are refused", extra=logs.once(str(error), reason=error, commits=len(changes), key=changes[0].key))
         for change in changes:
             self._release(change.key)
             if change.done and not change.done.done():

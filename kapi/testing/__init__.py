@@ -9,6 +9,7 @@ Objects are kept in memory and gone afterwards; pods are scheduled and become Ru
 
 import asyncio
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from kapi.cli import components
 from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects.resource import NODES, SERVICE_ACCOUNTS, Resource
+from kubelet.settings import simulated_names
 
 __all__ = ["Cluster", "cluster"]
 
@@ -56,15 +58,28 @@ class Cluster:
 
 @contextmanager
 def cluster(nodes: int = 1) -> Iterator[Cluster]:
-    """A cluster that is ready: `nodes` simulated nodes (node-0 …) and the service account of namespace default are there."""
-    with tempfile.TemporaryDirectory(prefix="kapi-testing-") as directory:
-        made = Cluster(Path(directory), _free_port())
-        running = _Running(components.SimulatedSettings(made.directory, made.port, "memory:", nodes, "node-0" if nodes == 1 else "node"))
+    """A cluster that is ready: `nodes` simulated nodes (node-0 …) and the service account of namespace default are there.
+
+    Nothing of it is left afterwards: no thread, no file, and the process as it was.
+    """
+    with _directory() as directory:
+        made = Cluster(directory, _free_port())
+        running = _Running(components.SimulatedSettings(made.directory, made.port, "memory:", nodes))
         running.start()
         try:
             yield made
         finally:
             running.stop()
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A directory that goes when the block ends or this process does, however it dies: its pipe to the one who removes it breaks."""
+    path = tempfile.mkdtemp(prefix="kapi-testing-")
+    script = 'trap "" HUP INT TERM; read _; rm -rf -- "$1"'
+    command = ["sh", "-c", script, "kapi-testing", path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, cwd="/"):
+        yield Path(path)
 
 
 def _free_port() -> int:
@@ -99,6 +114,8 @@ class _Running:
         except BaseException as why:
             if self._ready.done():
                 raise
+            while isinstance(why, BaseExceptionGroup):
+                why = why.exceptions[0]
             self._ready.set_exception(why)
 
     async def _serve(self) -> None:
@@ -107,7 +124,7 @@ class _Running:
         self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
         registered = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(components.simulated(self._settings, registered.set))
+            group.create_task(components.whole(self._settings, registered.set))
             await registered.wait()
             await _usable(self._settings)
             self._ready.set_result(None)
@@ -117,8 +134,7 @@ async def _usable(settings: components.SimulatedSettings) -> None:
     """Return when pods can be created and will find a node."""
     client = config.connect(config.from_kubeconfig(settings.data_dir / "pki" / "admin.conf"), agent="kapi-testing")
     try:
-        ready = {f"{settings.node_name}-{i}" for i in range(settings.nodes)} if settings.nodes > 1 else {settings.node_name}
-        await _seen(client, NODES, None, ready)
+        await _seen(client, NODES, None, set(simulated_names(settings.node_name, settings.nodes)))
         await _seen(client, SERVICE_ACCOUNTS, "default", {"default"})
     finally:
         await client.close()

@@ -1,8 +1,7 @@
 """The application behind port 10250: one table of paths, and failures as plain text, as stock's kubelet answers them."""
 
-import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,16 +20,15 @@ from kubelet.worker import Worker
 
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Handler = Callable[["Request", list[str]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-log = logging.getLogger(__name__)
 _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 
 
 class Request:
     """One request: its path and query, and the way to answer."""
 
-    def __init__(self, scope: Scope, receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         self.query = dict(self.pairs)
@@ -75,35 +73,38 @@ class Request:
             pass
 
 
+class Nodes:
+    """The server of all the simulated nodes of a process: who is asked is told by the address that was connected to."""
+
+    def __init__(self, kubelets: Iterable[Kubelet], client: Client) -> None:
+        self._apps = {address: App(kubelet, client) for kubelet in kubelets for address in kubelet.node.addresses}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        address = (scope.get("server") or ("",))[0]
+        if app := self._apps.get(address):
+            await app(scope, receive, send)
+        else:
+            await Request(scope, receive, send).answer(404, f"no node has the address {address}\n".encode())
+
+
 class App:
-    """The server of one node's kubelet, or of all the simulated nodes of a process."""
+    """The server of one node's kubelet."""
 
-    def __init__(self, kubelets: Sequence[Kubelet], client: Client, node: str) -> None:
-        self._kubelets, self._access = kubelets, Access(client, node)
-        self._node = node
-        self._routes: dict[str, Handler] = {
-            "containerLogs": self._logs,
-            "exec": self._exec,
-            "attach": self._attach,
-            "portForward": self._port_forward,
-            "pods": self._pods,
-            "runningpods": self._running,
-            "configz": self._configz,
-            "stats": self._summary,
-            "metrics": self._metrics,
-            "healthz": self._healthz,
-        }
+    def __init__(self, kubelet: Kubelet, client: Client) -> None:
+        self._kubelet, self._access = kubelet, Access(client, kubelet.node.name)
 
-    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request, parts = Request(scope, receive, send), scope["path"].strip("/").split("/")
         try:
             await self._access.check(scope, scope["path"])
-            handler = self._routes.get(parts[0])
+            handler = _ROUTES.get(parts[0])
             if handler is None:
                 raise errors.NotFound("404 page not found")
-            await handler(request, parts[1:])
+            await handler(self, request, parts[1:])
         except errors.StatusError as why:
             await request.answer(why.code, f"{why.message}\n".encode())
         except RuntimeFailure as why:
@@ -113,8 +114,8 @@ class App:
 
     # finding what is meant ---------------------------------------------------------------------------------------------------------
 
-    def _workers(self) -> Iterator[Worker]:
-        return (worker for kubelet in self._kubelets for worker in kubelet.workers.values())
+    def _workers(self) -> Collection[Worker]:
+        return self._kubelet.workers.values()
 
     def _worker(self, parts: list[str]) -> Worker:
         namespace, name = (*parts, "", "")[:2]
@@ -217,12 +218,15 @@ class App:
         await request.list(_bare(w) for w in self._workers() if any(c.state == RUNNING for c in w.state.containers))
 
     async def _usages(self) -> list[Usage]:
-        return [u for kubelet in self._kubelets for u in await kubelet.means.runtime.usages()]
+        return list(await self._kubelet.means.runtime.usages())
 
     async def _figures(self) -> dict[str, Any]:
         started = {c.id: c.started for w in self._workers() for c in w.state.containers}
-        traffic = {uid: found for kubelet in self._kubelets for uid, found in (await kubelet.means.runtime.traffic()).items()}
-        return summary.of(self._node, await self._usages(), {w.uid: w.pod for w in self._workers()}, started, traffic)
+        traffic = await self._kubelet.means.runtime.traffic()
+        node, simulated = self._kubelet.node, self._kubelet.means.settings.simulate
+        figures = summary.of_nothing(node.facts) if simulated else summary.of_machine()
+        pods = {w.uid: w.pod for w in self._workers()}
+        return summary.of({"nodeName": node.name, **figures}, await self._usages(), pods, started, traffic)
 
     async def _summary(self, request: Request, parts: list[str]) -> None:
         await request.json(await self._figures())
@@ -232,14 +236,14 @@ class App:
             case []:
                 states = [w.state for w in self._workers()]
                 pods = sum(any(box.ready for box in s.sandboxes) for s in states)
-                text = metrics.own(self._node, pods, Counter(c.state for s in states for c in s.containers))
+                text = metrics.own(self._kubelet.node.name, pods, Counter(c.state for s in states for c in s.containers))
             case ["resource"]:
                 text = metrics.resource(await self._figures())
             case ["cadvisor"]:
                 known = {c.id: (w.pod, c) for w in self._workers() for c in w.state.containers}
                 text = metrics.cadvisor((*known[u.container], u) for u in await self._usages() if u.container in known)
             case ["probes"]:
-                text = metrics.probed()
+                text = metrics.probed({w.uid for w in self._workers()})
             case _:
                 raise errors.NotFound("404 page not found")
         await request.answer(200, text, metrics.MEDIA)
@@ -250,7 +254,22 @@ class App:
         await request.answer(200, b"ok")
 
     async def _configz(self, request: Request, parts: list[str]) -> None:
-        await request.json({"kubeletconfig": self._kubelets[0].means.settings.shown()})
+        await request.json({"kubeletconfig": self._kubelet.means.settings.shown()})
+
+
+_ROUTES: dict[str, Callable[[App, Request, list[str]], Awaitable[None]]] = {
+    "containerLogs": App._logs,
+    "exec": App._exec,
+    "attach": App._attach,
+    "portForward": App._port_forward,
+    "pods": App._pods,
+    "runningpods": App._running,
+    "configz": App._configz,
+    "stats": App._summary,
+    "metrics": App._metrics,
+    "healthz": App._healthz,
+}
+"""What the first part of a path leads to."""
 
 
 def _bare(worker: Worker) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 /metrics/resource comes out of the same figures as /stats/summary; of cAdvisor's metrics there are those of CPU, memory and disk.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from kapi.objects import metrics, time
 from kapi.objects.meta import Object
-from kubelet import probes
-from kubelet.runtime import Container, Usage
+from kapi.objects.metrics import Family
+from kubelet import probes, runtime
+from kubelet.runtime import Usage
 
 MEDIA = b"text/plain; version=0.0.4; charset=utf-8"
 # what nodes, pods and containers all have: name, type, help, where in the summary, factor
@@ -43,7 +44,7 @@ def resource(summary: Object) -> bytes:
     return _text(lines)
 
 
-def cadvisor(running: Iterable[tuple[Object, Container, Usage]]) -> bytes:
+def cadvisor(running: Iterable[tuple[Object, runtime.Container, Usage]]) -> bytes:
     """Containers as cAdvisor tells of them; each with its pod."""
     listed = [({"container": c.name, "id": c.id, "image": c.image, "name": c.id, **_named(p["metadata"])}, u) for p, c, u in running]
     lines: list[str] = []
@@ -53,9 +54,11 @@ def cadvisor(running: Iterable[tuple[Object, Container, Usage]]) -> bytes:
     return _text(lines)
 
 
-def probed() -> bytes:
-    """How the pods' probes went."""
-    return _text(probes.COUNTED.lines())
+def probed(uids: Container[str]) -> bytes:
+    """How the probes of these pods went: of a process with many nodes, those of one."""
+    own = Family(probes.COUNTED.name, probes.COUNTED.text, probes.COUNTED.labels)
+    own.values.update((labels, count) for labels, count in probes.COUNTED.values.items() if labels[probes.UID] in uids)
+    return _text(own.lines())
 
 
 def own(node: str, pods: int, states: Mapping[str, int]) -> bytes:

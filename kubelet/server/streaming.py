@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kapi import logs
 from kapi.http import server, spdy, splicing
 from kapi.objects import errors
 from kubelet import waiting
@@ -97,7 +98,7 @@ async def _serve(scope: Scope, url: str, protocols: Sequence[str], version: str,
         (reader, writer), _ = await _runtime(url, (version,))
         await carry(socket, reader, writer)
     except* (ConnectionError, spdy.Broken) as why:
-        log.info("stream ended: %s", why.exceptions)
+        log.info("A stream ended", extra=logs.fields(errors=why.exceptions))
     finally:
         await socket.close()
 

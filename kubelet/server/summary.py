@@ -53,20 +53,33 @@ def _container(usage: Usage, started: float) -> Object:
     }  # fmt: skip
 
 
-def of(
-    node: str, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float], traffic: Mapping[str, Sequence[Traffic]]
-) -> Object:
-    """The summary; `pods` and their `traffic` by uid, when containers `started` by id."""
+def of_machine() -> Object:
+    """What this machine uses."""
     now = time.stamp()
     return {
-        "node": {
-            "nodeName": node,
-            "startTime": _boot(),
-            "cpu": {"time": now, "usageCoreNanoSeconds": _cpu_ns()},
-            "memory": _memory(now),
-            "network": _network(now, machine.traffic()),
-            "fs": _disk(now),
-        },
+        "startTime": _boot(), "cpu": {"time": now, "usageCoreNanoSeconds": _cpu_ns()}, "memory": _memory(now),
+        "network": _network(now, machine.traffic()), "fs": _disk(now),
+    }  # fmt: skip
+
+
+def of_nothing(facts: machine.Facts) -> Object:
+    """What a simulated node uses: as its pods, nothing."""
+    now = time.stamp()
+    return {
+        "startTime": _boot(), "cpu": {"time": now, "usageCoreNanoSeconds": 0},
+        "memory": {"time": now, "availableBytes": facts.memory, "usageBytes": 0, "workingSetBytes": 0, "rssBytes": 0},
+        "network": _network(now, ()), "fs": {"time": now, "availableBytes": facts.disk, "capacityBytes": facts.disk, "usedBytes": 0},
+    }  # fmt: skip
+
+
+def of(
+    node: Object, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float],
+    traffic: Mapping[str, Sequence[Traffic]],
+) -> Object:  # fmt: skip
+    """The summary of a `node` with its name and figures; `pods` and their `traffic` by uid, when containers `started` by id."""
+    now = time.stamp()
+    return {
+        "node": node,
         "pods": [_pod(pods[uid], found, started, now, traffic.get(uid)) for uid, found in by_pod(usages).items() if uid in pods],
     }
 

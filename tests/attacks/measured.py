@@ -15,7 +15,6 @@ from typing import Any
 import uvloop
 
 from kapi import settings
-from kapi.api.settings import Settings
 from kapi.cli import components
 
 PAIR = struct.Struct("dd")
@@ -45,10 +44,11 @@ async def _serve(file: int, given: Any) -> None:
 def main() -> int:
     path, *arguments = sys.argv[1:]
     parser = argparse.ArgumentParser()
-    settings.add_arguments(parser, Settings)
+    cls, _ = components.command("apiserver")
+    settings.add_arguments(parser, cls)
+    given = settings.from_arguments(cls, parser.parse_args(arguments))
     with open(path, "r+b") as file:
-        serving = _serve(file.fileno(), settings.from_arguments(Settings, parser.parse_args(arguments)))
-        return components.supervise(serving, uvloop.run)
+        return components.supervise("apiserver", given, _serve(file.fileno(), given), uvloop.run)
 
 
 if __name__ == "__main__":

@@ -52,3 +52,33 @@ def test_a_cluster_s_life(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_down_where_nothing_is_up(cluster: Cluster) -> None:
     assert "No cluster is running from" in cluster.kapi("down")
+
+
+def test_what_a_user_sees_of_it(cluster: Cluster) -> None:
+    """Nodes by their names and roles, components that are well, and a log that says what happened."""
+    cluster.kapi("up", "--simulate", "--nodes", "2", "--port", str(cluster.port), "--no-kubeconfig", "-v", "2", "--log-format", "json")
+    cluster.env["KUBECONFIG"] = str(cluster.directory / "pki" / "admin.conf")
+    kubectl = Kubectl(cluster, "default")
+    nodes = [line.split()[:3] for line in kubectl("get", "nodes", "--no-headers").splitlines()]
+    assert nodes == [["node-0", "Ready", "control-plane"], ["node-1", "Ready", "<none>"]]
+    components = [line.split() for line in kubectl("get", "cs", "--no-headers").splitlines()]
+    assert components == [["scheduler", "Healthy", "ok"], ["controller-manager", "Healthy", "ok"], ["etcd-0", "Healthy", "ok"]]
+    cluster.kapi("down")
+    said = [json.loads(line) for line in cluster.kapi("logs").splitlines()]
+    assert [line["msg"] for line in (said[0], said[1], said[-1])] == ["Starting", "Serving", "Stopped"]
+    assert said[0]["version"] == "v1.36.2"
+    assert said[0]["settings"]["nodes"] == 2
+    assert said[1]["address"].endswith(f":{cluster.port}")
+    assert said[1]["storage"] == str(cluster.directory / "kapi.db")
+    assert said[-1]["reason"] == "SIGTERM"
+    assert {line["component"] for line in said} == {"simulated"}
+    assert max(line["v"] for line in said) == 2
+
+
+def test_nodes_with_a_name_of_their_own(cluster: Cluster) -> None:
+    cluster.env["KUBECONFIG"] = str(cluster.directory / "pki" / "admin.conf")
+    kubectl = Kubectl(cluster, "default")
+    for count, names in (("1", ["mine"]), ("2", ["mine-0", "mine-1"])):
+        cluster.kapi("up", "--simulate", "--nodes", count, "--node-name", "mine", "--port", str(cluster.port), "--no-kubeconfig")
+        assert kubectl("get", "nodes", "-o", "name").split() == [f"node/{name}" for name in names]
+        cluster.kapi("reset", "--yes")

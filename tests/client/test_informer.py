@@ -1,13 +1,18 @@
 """Stories of informers, events and leases against the fake API, in virtual time."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from kapi.client.leases import Election, Heartbeat, Terms
+import pytest
+
+from kapi.client.leases import Election, Heartbeat, LostLease, Terms
 from kapi.objects import meta
 from kapi.objects.resource import CONFIG_MAPS, EVENTS, LEASES, PODS
 from tests.controllers.story import Cluster, story
+from tests.logged import logged
 
 Object = dict[str, Any]
 
@@ -159,3 +164,67 @@ async def test_heartbeat_is_one_write_each_ten_seconds(cluster: Cluster) -> None
     assert cluster.api.calls.count("GET leases") == 1
     lease = cluster.api.all(LEASES)[0]
     assert (meta.namespace(lease), lease["spec"]["holderIdentity"]) == ("kube-node-lease", "n1")
+
+
+@story
+async def test_a_watch_that_fails_and_recovers_is_logged(cluster: Cluster) -> None:
+    cluster.informers.of(CONFIG_MAPS)
+    await cluster.run()
+    with logged("kapi.client.informer") as lines:
+        with out_of_reach(cluster):
+            cluster.api.end_watches()
+            await cluster.settle(30)
+        cluster.api.create(CONFIG_MAPS, {"metadata": {"name": "a", "namespace": "default"}})
+        await cluster.settle(60)
+    failed = [fields for message, fields in lines if message == "Watching failed, trying again"]
+    (again,) = [fields for message, fields in lines if message == "Watching again"]
+    assert {fields["resource"] for fields in failed} == {"configmaps"}
+    assert str(failed[0]["error"]) == "[Errno 111] Connection refused"
+    assert 29 < again["seconds"] < 70
+
+
+@contextmanager
+def out_of_reach(cluster: Cluster) -> Iterator[None]:
+    async def refuse(*_: Any) -> Any:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster.api, "request", refuse)
+        patch.setattr(cluster.api, "open", refuse)
+        yield
+
+
+@story
+async def test_leaders_are_logged(cluster: Cluster) -> None:
+    """Who leads, who else does, that a lease is lost and to whom."""
+    ended: list[str] = []
+
+    async def lead(name: str) -> None:
+        await asyncio.Event().wait()
+
+    async def run(name: str) -> None:
+        try:
+            await Election(cluster.client, "x", name).run(lambda: lead(name))
+        except* LostLease:
+            ended.append(name)
+
+    with logged("kapi.client.leases") as lines:
+        first = asyncio.create_task(run("a"))
+        await cluster.settle()
+        second = asyncio.create_task(run("b"))
+        await cluster.settle()
+        with out_of_reach(cluster):
+            await cluster.settle(20)
+        await cluster.settle(20)
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+    lease = {"lease": "kube-system/x"}
+    assert ended == ["a"]
+    assert [line for line in lines if line[0] in ("Became leader", "New leader")] == [
+        ("Became leader", {**lease, "identity": "a"}), ("New leader", {**lease, "leader": "a", "before": ""}),
+        ("Became leader", {**lease, "identity": "b"}),
+    ]  # fmt: skip
+    (lost,) = [fields for message, fields in lines if message == "Lost the lease"]
+    assert (lost["identity"], lost["lease"]) == ("a", "kube-system/x")
+    assert 10 < lost["seconds"] < 14
+    assert "Lease could not be had or renewed" in {message for message, _ in lines}

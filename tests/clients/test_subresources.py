@@ -99,7 +99,8 @@ def test_a_namespace_is_finalized(core: client.CoreV1Api) -> None:
 
 
 def test_component_statuses(core: client.CoreV1Api) -> None:
-    assert core.list_component_status().kind == "ComponentStatusList"
+    assert {c.metadata.name for c in core.list_component_status().items} == {"scheduler", "controller-manager", "etcd-0"}
+    assert core.read_component_status("etcd-0").conditions[0].message == "ok"
     with pytest.raises(client.ApiException) as unknown:
         core.read_component_status("nobody")
-    assert unknown.value.status == 404
+    assert unknown.value.status == 500

@@ -29,7 +29,7 @@ class Silent(Recorder):
         super().__init__(client, "test")
         self.told: list[tuple[str, str]] = []
 
-    def named(self, component: str) -> "Silent":
+    def named(self, component: str, host: str = "") -> "Silent":
         return self
 
     def event(self, obj: Object, type: str, reason: str, message: str, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kapi.cli import cleanup
+from kapi.cli.processes import Process
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
 from tests.e2e.conftest import left_of, processes_of
 
@@ -60,6 +62,19 @@ def test_status_tells_of_processes_and_nodes(real: Cluster) -> None:
     lines = real.kapi("status").splitlines()
     assert [line.split()[0] for line in lines] == ["kubelet", "control", "apiserver", "containerd", "all", "node"]
     assert lines[-1].split()[1:] == [os.uname().nodename.lower(), "Ready"]
+
+
+@pytest.mark.containers
+def test_roles_components_and_logs(real: Cluster, kubectl: Kubectl) -> None:
+    assert kubectl("get", "nodes", "--no-headers").split()[:3] == [os.uname().nodename.lower(), "Ready", "control-plane"]
+    components = [line.split() for line in kubectl("get", "componentstatuses", "--no-headers").splitlines()]
+    assert components == [["scheduler", "Healthy", "ok"], ["controller-manager", "Healthy", "ok"], ["etcd-0", "Healthy", "ok"]]
+    for name, serving in (("apiserver", f":{real.port}"), ("kubelet", ":10250")):
+        said = real.kapi("logs", name)
+        assert f'{name} "Starting" version="v1.36.2" pid={Process(name, real.directory).pid}' in said
+        assert re.search(rf'"Serving" address="[^"]*{serving}"', said)
+    assert "port=10257" in real.kapi("logs", "control")
+    assert "level=info" in real.kapi("logs", "containerd", "--tail", "50")
 
 
 @pytest.mark.containers

@@ -23,7 +23,7 @@ STARTED = {"c1": NOW - 60, "c2": NOW - 50}
 
 def test_the_summary_adds_up() -> None:
     usages, traffic = [USAGE, USAGE._replace(container="c2", name="two"), USAGE._replace(uid="gone")], {"u1": [Traffic("eth0", 5, 0, 7, 1)]}
-    told = summary.of("n1", usages, {"u1": pod()}, STARTED, traffic)
+    told = summary.of({"nodeName": "n1", **summary.of_machine()}, usages, {"u1": pod()}, STARTED, traffic)
     (one,) = told["pods"]
     assert one["podRef"] == {"name": "web", "namespace": "default", "uid": "u1"}
     assert [c["name"] for c in one["containers"]] == ["web", "two"]
@@ -37,7 +37,7 @@ def test_the_summary_adds_up() -> None:
 
 
 def test_resource_metrics_have_stocks_names() -> None:
-    lines = metrics.resource(summary.of("n1", [USAGE], {"u1": pod()}, STARTED, {})).decode().splitlines()
+    lines = metrics.resource(summary.of(summary.of_machine(), [USAGE], {"u1": pod()}, STARTED, {})).decode().splitlines()
     stamp = int(NOW * 1000)
     assert f'container_cpu_usage_seconds_total{{container="web",namespace="default",pod="web"}} 1.5 {stamp}' in lines
     assert f'container_memory_working_set_bytes{{container="web",namespace="default",pod="web"}} 4096 {stamp}' in lines
@@ -55,7 +55,7 @@ def test_metrics_of_the_kubelet_itself() -> None:
 
 def app(api: FakeApi) -> App:
     client, settings = Client(api), Settings(node_name="n1")
-    return App([assembly.pretended(settings, client, Recorder(client, "kubelet"), 0)], client, "n1")
+    return App(assembly.pretended(settings, client, Recorder(client, "kubelet"), 0), client)
 
 
 async def ask(of: App, path: str, user: str = "admin", *groups: str) -> tuple[int, bytes]:
@@ -122,7 +122,7 @@ async def test_the_configuration_is_shown() -> None:
 
 async def test_what_runs() -> None:
     of = app(FakeApi())
-    kubelet = of._kubelets[0]
+    kubelet = of._kubelet
     kubelet.put(pod())
     kubelet.workers["u1"].state = PodState((), [run()])
     status, body = await ask(of, "/runningpods/", "admin", MASTERS)
@@ -145,10 +145,12 @@ async def test_probes_are_counted_while_their_pod_is_there(told: Story) -> None:
     await told.start()
     found = await told.run(one(readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1}), seconds=3)
     labels = f'container="web",namespace="default",pod="web",pod_uid="{found["metadata"]["uid"]}",probe_type="Readiness",result="failed"'
-    (count,) = [line.rpartition(" ")[2] for line in metrics.probed().decode().splitlines() if labels in line]
+    uid = found["metadata"]["uid"]
+    (count,) = [line.rpartition(" ")[2] for line in metrics.probed({uid}).decode().splitlines() if labels in line]
     assert 2 <= int(count) <= 4
+    assert labels not in metrics.probed({"another"}).decode()
     await told.delete()
-    assert labels not in metrics.probed().decode()
+    assert labels not in metrics.probed({uid}).decode()
 
 
 async def test_a_followed_log_keeps_what_a_container_wrote_over(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kubelet.runtime import Change, RuntimeFailure
 from kubelet.simulated import SimulatedRuntime, fate
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
+from tests.logged import logged
 from tests.moments import later
 
 Object = dict[str, Any]
@@ -95,6 +96,16 @@ async def test_a_crashing_container_backs_off(told: Story) -> None:
 
 
 @story
+async def test_restarts_are_logged(told: Story) -> None:
+    with logged("kubelet.act") as lines:
+        await told.start()
+        found = await told.run(one(command=["sh", "-c", "sleep 1; exit 1"]), seconds=4)
+    assert state(found)["restartCount"] == 1
+    pod = f"web_default({found['metadata']['uid']})"
+    assert lines == [("Restarting container", {"pod": pod, "container": "web", "attempt": 1})]
+
+
+@story
 async def test_init_containers_come_first(told: Story) -> None:
     await told.start()
     found = await told.run(initContainers=[one("i1", command=["sleep", "2"]), one("i2", command=["sleep", "2"])])
@@ -152,11 +163,11 @@ async def test_a_pod_deleted_and_made_again_runs_again(told: Story) -> None:
 
 @story
 async def test_many_nodes_in_one_process(told: Story) -> None:
-    await told.start(nodes=20, node_name="sim")
+    await told.start(nodes=20, node_name="")
     assert {condition(n, "Ready") for n in told.api.all(NODES)} == {"True"}
     for index in range(40):
         made: dict[str, Any] = pod(name=f"p{index}")
-        made["spec"]["nodeName"] = f"sim-{index % 20}"
+        made["spec"]["nodeName"] = f"node-{index % 20}"
         told.api.create(PODS, made)
     await later(2)
     ips = {p["status"]["podIP"] for p in told.api.all(PODS)}

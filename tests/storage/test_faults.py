@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_a_first_start_that_was_killed(tmp_path: Path) -> None:
     port = free_port()
     options = ("apiserver", "--data-dir", str(tmp_path), "--port", str(port), "--bind-address", "127.0.0.1")
     for name in ("kapi.db.lock", "kapi.db.new", "kapi.db"):
-        child = subprocess.Popen([shutil.which("kapi") or "kapi", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen([sys.executable, "-m", "kapi", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while child.poll() is None and not (tmp_path / name).exists():
             os.sched_yield()
         child.kill()

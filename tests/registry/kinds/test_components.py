@@ -6,3 +6,5 @@ def test_rows() -> None:
     conditions = [{"type": "Healthy", "status": "True", "message": "ok"}]
     assert kind.row({"metadata": {"name": "etcd-0"}, "conditions": conditions}, 0.0) == ["etcd-0", "Healthy", "ok", ""]
     assert kind.row({"metadata": {"name": "scheduler"}}, 0.0) == ["scheduler", "Unknown", "", ""]
+    conditions = [{"type": "Healthy", "status": "Unknown"}]
+    assert kind.row({"metadata": {"name": "x"}, "conditions": conditions}, 0.0) == ["x", "Unhealthy", "", ""]

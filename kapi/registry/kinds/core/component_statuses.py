@@ -1,4 +1,4 @@
-"""ComponentStatus: a kind that is only listed, and deprecated since v1.19. Components report through leases and their own health."""
+"""ComponentStatus: a kind that is only read, made for each request (kapi.api.components), and deprecated since v1.19."""
 
 from typing import Any
 
@@ -21,5 +21,5 @@ class ComponentStatusStrategy(Strategy):
 
     def row(self, obj: Object, now: float) -> list[Any]:
         healthy: Object = next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
-        known = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.get("status") or "", "Unknown")
+        known = "Unknown" if not healthy else "Healthy" if healthy.get("status") == "True" else "Unhealthy"
         return [obj["metadata"]["name"], known, healthy.get("message") or "", healthy.get("error") or ""]

@@ -1,0 +1,198 @@
+"""`kapi logs`: print the log of a component of this machine's cluster, and follow it, also across rotations."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from kapi.cli import cleanup
+from kapi.cli.cluster import Place
+from kapi.cli.processes import Process
+from kapi.cli.progress import Failure
+from kapi.logs import files
+from kapi.objects import time
+from kapi.settings import OPTIONAL, short
+from kubelet import inotify
+
+_STAMP = re.compile(rb'(?:time=")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))')
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(f"(?:{_PART.pattern})+")
+_SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_POLL = 0.5
+"""Seconds between looks where inotify is not to be had."""
+
+
+@dataclass(frozen=True)
+class Settings(Place):
+    """The log of a component."""
+
+    component: str = field(default="", metadata=OPTIONAL)
+    """Whose log: apiserver, control, kubelet, containerd or simulated; may be left out where there is only one."""
+    follow: bool = field(default=False, metadata=short("f"))
+    """Go on with what is written from now on; ctrl-C ends it."""
+    tail: int = -1
+    """Only so many of the newest lines; -1: all."""
+    since: str = ""
+    """Only lines newer than this: 5s, 2m, 3h."""
+
+
+def run(given: Settings) -> int:
+    """Print it."""
+    name, path = _chosen(given)
+    since = _instant(given.since)
+    log = Log(path)
+    try:
+        _print(_newest(_newer_than(log.read(), since), given.tail))
+        if given.follow:
+            if not Process(name, given.data_dir).pid:
+                raise Failure(f"{name} does not run; nothing is to be followed.")
+            asyncio.run(_follow(log))
+    except BrokenPipeError:  # nobody reads on: no matter
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        log.close()
+    return 0
+
+
+def known(data_dir: Path) -> dict[str, Path]:
+    """The logs there are, by component. Raises OSError."""
+    directory, containerd = data_dir / "log", cleanup.runtime(data_dir).log
+    names = sorted(os.listdir(directory)) if directory.exists() else ()
+    found = {name.removesuffix(".log"): directory / name for name in names if name.endswith(".log")}
+    return {**found, "containerd": containerd} if containerd.exists() else found
+
+
+def _chosen(given: Settings) -> tuple[str, Path]:
+    """The component that is meant. Raises Failure."""
+    try:
+        found = known(given.data_dir)
+    except OSError as why:
+        raise Failure(f"The logs in {given.data_dir} can't be read: {why.strerror}.") from None
+    if not found:
+        raise Failure(f"There is no log in {given.data_dir}: no cluster was started there. Name another with --data-dir.")
+    name = given.component or (next(iter(found)) if len(found) == 1 else "")
+    if name not in found:
+        said = f"There is no log of {given.component!r} in {given.data_dir}." if given.component else "Say whose log."
+        raise Failure(f"{said} There is: {', '.join(found)}.")
+    return name, found[name]
+
+
+def _instant(since: str) -> float:
+    if not since:
+        return 0.0
+    if not _DURATION.fullmatch(since):
+        raise Failure(f"--since {since!r} is no duration: 5s, 2m or 1h30m are.")
+    return time.now() - sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(since))
+
+
+# reading --------------------------------------------------------------------------------------------------------------------------------
+
+
+class Log:
+    """Lines of a log and of the older files it was rotated into, oldest first."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises Failure."""
+        self._paths = files(path)[::-1]
+        self.directory = path.parent
+        try:
+            self._file: BinaryIO = next(path for path in self._paths if path.exists()).open("rb")
+        except (OSError, StopIteration) as why:
+            raise Failure(f"{path} can't be read: {getattr(why, 'strerror', 'it is gone')}.") from None
+
+    def read(self) -> Iterator[bytes]:
+        """The lines that are there and were not read yet; one that is still being written comes later."""
+        while True:
+            for line in iter(self._file.readline, b""):
+                if not line.endswith(b"\n"):
+                    self._file.seek(-len(line), os.SEEK_CUR)
+                    break
+                yield line
+            following = self._next()
+            if following is None:
+                return
+            yield from self._file  # whatever came until it was rotated
+            self._file.close()
+            self._file = following
+
+    def _next(self) -> BinaryIO | None:
+        """The file that was begun after the one that is read; None when there is none (yet)."""
+        while True:
+            place = self._place()
+            following = next(filter(None, map(_opened, self._paths[place + 1 :])), None)
+            if following is None or self._place() == place:
+                return following
+            following.close()  # rotated meanwhile
+
+    def _place(self) -> int:
+        """Which file it is that is read; -1 when it is gone."""
+        own = os.fstat(self._file.fileno())
+        for place, path in enumerate(self._paths):
+            try:
+                if os.path.samestat(path.stat(), own):
+                    return place
+            except FileNotFoundError:
+                continue
+        return -1
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
+def _newest(lines: Iterable[bytes], count: int) -> Iterable[bytes]:
+    return lines if count < 0 else deque(lines, maxlen=count)
+
+
+def _newer_than(lines: Iterable[bytes], since: float) -> Iterator[bytes]:
+    """Those from then on; a line without a time goes with the one before."""
+    chosen = not since
+    for line in lines:
+        if not chosen and (stamp := _stamp(line)) is not None:
+            chosen = stamp >= since
+        if chosen:
+            yield line
+
+
+def _stamp(line: bytes) -> float | None:
+    """When a line was written: of text, JSON or containerd."""
+    if found := _STAMP.match(line):
+        return time.parse(found[1].decode())
+    try:
+        return float(json.loads(line)["ts"]) / 1000 if line.startswith(b'{"') else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _print(lines: Iterable[bytes]) -> None:
+    sys.stdout.buffer.writelines(lines)
+    sys.stdout.buffer.flush()
+
+
+async def _follow(log: Log) -> None:
+    """Print what is written from now on, for ever."""
+    async with AsyncExitStack() as stack:
+        try:
+            changed = await stack.enter_async_context(inotify.watching(log.directory))
+        except OSError:  # the user has as many as the kernel allows
+            changed = None
+        while True:
+            _print(log.read())
+            if changed is None:
+                await asyncio.sleep(_POLL)
+            else:
+                await changed.wait()
+                changed.clear()
