@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from kapi.storage import rows
 from kapi.storage.backend import Unusable
-from kapi.storage.lock import Lock, Mark
+from kapi.storage.lock import Lock, Mark, denied
 from kapi.storage.rows import FORMAT, Row
 
 CORRUPT, FOREIGN = 11, 26
@@ -93,9 +93,7 @@ def check_writable(path: Path, file: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        owner = file.stat().st_uid
-        whose = f" ({file} belongs to user {owner}, this is user {os.geteuid()})" if owner != os.geteuid() else f" ({file})"
-        raise unusable(path, f"{error.strerror}{whose}", mend=False) from error
+        raise unusable(path, denied(file, error), mend=False) from error
 
 
 def sync_directory(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kapi import storage
+from kapi import limits, storage
 from kapi.objects import time
 from kapi.objects.errors import InternalError
 from kapi.storage import sqlite
@@ -171,7 +171,7 @@ async def test_the_clock_may_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_the_wal_is_written_back_and_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    monkeypatch.setattr(limits, "WAL_BYTES", 200_000)
     store = await opened(tmp_path / "log")
     for n in range(20):
         await asyncio.gather(*(put(store, f"n{n}-{i}", text="x" * 2000) for i in range(20)))
@@ -222,7 +222,7 @@ async def test_what_is_forgotten_while_the_disk_is_full_goes_later(tmp_path: Pat
 
 WRITER = """
 import asyncio, sys
-from kapi import storage
+from kapi import limits, storage
 
 async def main():
     store = storage.open(sys.argv[1])
