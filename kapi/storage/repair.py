@@ -79,9 +79,9 @@ def problems(path: Path, describe: Describe | None = None) -> list[str]:
         try:
             return list(_problems(path, mark, describe)) if opening.exists(path, mark) else []
         except Unusable as why:
-            return [str(why)]
+            return [why.reason]
         except (sqlite3.Error, OSError) as error:
-            return [str(opening.refusal(path, error))]
+            return [opening.refusal(path, error).reason]
 
 
 def _problems(path: Path, mark: Mark, describe: Describe | None) -> Iterator[str]:
@@ -145,7 +145,7 @@ class _Repair:
         needed = sum(file.stat().st_size for file in files) + limits.REPAIR_SPARE_BYTES
         if (free := shutil.disk_usage(self._path.parent).free) < needed:
             room = f"repairing needs {needed >> 20} MB of free space beside it, there are {free >> 20}"
-            raise opening.unusable(self._path, room, mend=False)
+            raise opening.unusable(self._path, room)
         self._refuse_newer()
         self._directory.parent.mkdir(exist_ok=True, mode=0o700)
         self._directory.mkdir(mode=0o700)

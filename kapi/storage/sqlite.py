@@ -121,7 +121,7 @@ class SQLite:
         """What is said of rows that cannot be read: which one it is."""
         with self._refusing_errors():
             why = opening.first_fault(self._reader, self._seed) or str(error)
-        return opening.unusable(self._path, why, mend=True)
+        return opening.unusable(self._path, why, opening.MEND)
 
     def _open(self) -> None:
         """Open the file for writing, and let the thread begin."""

@@ -89,7 +89,7 @@ async def test_an_empty_file_is_never_a_new_cluster(cluster: tuple[Path, States]
     said = await refusal(path)
     assert said == (
         f"the data in {path} cannot be opened: the file is empty: what was in it is lost. Restore a backup, or run "
-        f"`kapi doctor --repair --data-dir {path.parent}`, which sets aside what is damaged."
+        f"`kapi doctor --repair --data-dir {path.parent}`, which goes on with what is left."
     )
     _, found = await repaired(path, kept)
     assert found == (kept if killed else {}), "what is in the journal is still there"

@@ -149,9 +149,7 @@ def test_damaged(
         found = names(server)
         assert create(server, "next")[0] == 201
     assert OBJECTS - may_go <= found <= OBJECTS | {"theirs"}
-    MATRIX.append(
-        Fault(fault, said.partition("cannot be opened: ")[2].partition(" Restore")[0], len(OBJECTS - found), "kapi doctor --repair")
-    )
+    MATRIX.append(Fault(fault, said.partition("cannot be opened: ")[2].partition(". ")[0], len(OBJECTS - found), "kapi doctor --repair"))
 
 
 @pytest.mark.parametrize("what", ["directory", "link", "pipe", "unreadable format"])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from kapi import limits, storage
 from kapi.objects import time
 from kapi.objects.errors import InternalError
-from kapi.storage import sqlite
+from kapi.storage import opening, sqlite
 from kapi.storage.store import Store
 from tests.moments import turn
 from tests.storage.conftest import put
@@ -87,6 +88,29 @@ async def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"not a database, but long enough to be looked at" * 20)
     with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\. Restore a backup, or run"):
         await opened(tmp_path / "log")
+
+
+class Failing(sqlite3.Connection):
+    """The disk fails while rows are read."""
+
+    def execute(self, query: str, *arguments: object) -> sqlite3.Cursor:  # type: ignore[override]
+        if query.startswith("SELECT revision, key"):
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(query, *arguments)  # type: ignore[arg-type]
+
+
+async def test_a_disk_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is offered that would write: what is there may be whole."""
+    store = await opened(tmp_path / "log")
+    entry = await put(store, "a")
+    await store.close()
+    with monkeypatch.context() as broken:
+        broken.setattr(opening, "reading", lambda path: sqlite3.connect(path, isolation_level=None, factory=Failing))
+        with pytest.raises(storage.Unusable, match=r"cannot be opened: disk I/O error\.$"):
+            await opened(tmp_path / "log")
+    store = await opened(tmp_path / "log")
+    assert store.get(entry.key)
+    await store.close()
 
 
 async def test_a_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
