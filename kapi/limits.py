@@ -37,6 +37,22 @@ COMPONENT_HEALTH_SECONDS = 20.0
 """Seconds a component's health port may take | 20 s | the component is Unhealthy"""
 
 
+# --- storage
+
+HISTORY_SECONDS = 300.0
+"""Seconds that steps are kept for watches and lists in pages | 5 min (--etcd-compaction-interval) | 410 Expired, clients list again"""
+HISTORY_EVENTS = 100_000
+"""Steps that are kept | none; the watch cache keeps 102,400 of a resource at most | the oldest go first"""
+HISTORY_BYTES = 24 << 20
+"""Bytes of replaced and deleted states that are kept | none | the oldest go first"""
+INDEXED_LABELS = 16
+"""Label keys indexed per resource | none are | lists by others look at every object"""
+WAL_BYTES = 16 << 20
+"""Bytes of the database's journal | 64 MB (etcd's segments) | it is written back, commits wait meanwhile"""
+REPAIR_SPARE_BYTES = 16 << 20
+"""Bytes that a repair leaves free on the disk | none | the repair is refused"""
+
+
 @dataclass(frozen=True)
 class Limit:
     """A row of the table. `users` are the modules that apply it."""

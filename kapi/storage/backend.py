@@ -15,7 +15,12 @@ Refuse = Callable[[Sequence[Change], Exception], None]
 
 
 class Unusable(Exception):
-    """The data cannot be opened; the text is one sentence for the person who starts the server."""
+    """The data cannot be opened; the text is for the person who starts the server: what is wrong, and the way on."""
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason or text
+        """Only what is wrong."""
 
 
 class Loaded(NamedTuple):

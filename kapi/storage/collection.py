@@ -8,12 +8,11 @@ running number, so that a watcher is only a number.
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 
+from kapi import limits
 from kapi.objects.errors import Expired
 from kapi.storage.entry import ADDED, DELETED, MODIFIED, Entry, Event, Page
 from kapi.storage.waiting import Interest, Waiting, field_values
 
-INDEXED_LABELS = 16
-"""Label keys indexed per resource at most; lists by others look at every entry."""
 KEPT_LINES = 64
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
@@ -155,7 +154,7 @@ class Collection:
         best: set[str] | None = None
         for label, value in equals.items():
             values = self._index.get(label)
-            if values is None and len(self._index) < INDEXED_LABELS:
+            if values is None and len(self._index) < limits.INDEXED_LABELS:
                 values = self._index[label] = self._build(label)
             if values is not None:
                 named = values.get(value, set())

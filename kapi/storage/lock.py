@@ -48,7 +48,7 @@ class Lock:
             flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             self._file = os.open(self.path, flags | (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY), 0o600)
         except OSError as error:
-            raise Unusable(f"the data in {path} cannot be opened: {error.strerror} ({error.filename}).") from error
+            raise Unusable(f"the data in {path} cannot be opened: {denied(self.path, error)}.") from error
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise Unusable(f"the data in {path} cannot be opened: {self.path} is no regular file.")
@@ -82,6 +82,16 @@ class Lock:
         if self._mapped:
             self._mapped.close()  # it holds the file, and with it the lock, too
         os.close(self._file)
+
+
+def denied(file: Path, error: OSError) -> str:
+    """What an error at a file says, and whose it is when it is somebody else's."""
+    try:
+        owner = file.stat().st_uid
+    except OSError:
+        owner = os.geteuid()
+    whose = f" belongs to user {owner}, this is user {os.geteuid()}" if owner != os.geteuid() else ""
+    return f"{error.strerror} ({file}{whose})"
 
 
 def _parsed(text: bytes) -> Mark:

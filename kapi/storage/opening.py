@@ -16,17 +16,24 @@ from urllib.parse import quote
 
 from kapi.storage import rows
 from kapi.storage.backend import Unusable
-from kapi.storage.lock import Lock, Mark
+from kapi.storage.lock import Lock, Mark, denied
 from kapi.storage.rows import FORMAT, Row
 
 CORRUPT, FOREIGN = 11, 26
 """SQLite's codes SQLITE_CORRUPT and SQLITE_NOTADB."""
 
 
-def unusable(path: Path, why: str, *, mend: bool) -> Unusable:
-    """The refusal, with the way on when `mend`: something in the data is damaged."""
-    way = f" Restore a backup, or run `{repair_command(path)}`, which sets aside what is damaged." if mend else ""
-    return Unusable(f"the data in {path} cannot be opened: {why}.{way}")
+MEND = "Restore a backup, or run `{}`, which sets aside what is damaged."
+ACCEPT = "Put back the newest copy, or run `{}`, which goes on with this one."
+LOST = "Restore a backup, or run `{}`, which goes on with what is left."
+AGAIN = "Go on with it: `{}`."
+NO_WAY = ""
+"""Ways on from a refusal, with the place of a command."""
+
+
+def unusable(path: Path, why: str, way: str = NO_WAY) -> Unusable:
+    """The refusal, with the way on."""
+    return Unusable(f"the data in {path} cannot be opened: {why}. {way.format(repair_command(path))}".rstrip(), why)
 
 
 def repair_command(path: Path) -> str:
@@ -38,7 +45,7 @@ def repair_command(path: Path) -> str:
 def refusal(path: Path, error: sqlite3.Error | OSError) -> Unusable:
     """What an error on the way means."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return unusable(path, str(getattr(error, "strerror", None) or error), mend=code in (CORRUPT, FOREIGN))
+    return unusable(path, str(getattr(error, "strerror", None) or error), MEND if code in (CORRUPT, FOREIGN) else NO_WAY)
 
 
 def journal(path: Path) -> Path:
@@ -60,13 +67,13 @@ def has_journal(path: Path) -> bool:
 def exists(path: Path, mark: Mark) -> bool:
     """Whether there is a database, False for a directory that never held one. Raises Unusable for what cannot be one."""
     if mark.repair:
-        raise unusable(path, "a repair of it was interrupted", mend=True)
+        raise unusable(path, "a repair of it was interrupted", AGAIN)
     if not check_regular(path, path):
         if mark.database or journal(path).exists():
-            raise unusable(path, "the file is missing, though there was a cluster", mend=True)
+            raise unusable(path, "the file is missing, though there was a cluster", LOST)
         return False
     if path.stat().st_size == 0:
-        raise unusable(path, "the file is empty: what was in it is lost", mend=True)
+        raise unusable(path, "the file is empty: what was in it is lost", LOST)
     check_regular(path, journal(path))
     return True
 
@@ -80,9 +87,9 @@ def check_regular(path: Path, file: Path) -> bool:
     except OSError as error:
         raise refusal(path, error) from error
     if stat.S_ISLNK(mode):
-        raise unusable(path, f"{file} is a symbolic link; name the file itself with --storage", mend=False)
+        raise unusable(path, f"{file} is a symbolic link; name the file itself with --storage")
     if not stat.S_ISREG(mode):
-        raise unusable(path, f"{file} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}; move it away", mend=False)
+        raise unusable(path, f"{file} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}; move it away")
     return True
 
 
@@ -93,9 +100,7 @@ def check_writable(path: Path, file: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        owner = file.stat().st_uid
-        whose = f" ({file} belongs to user {owner}, this is user {os.geteuid()})" if owner != os.geteuid() else f" ({file})"
-        raise unusable(path, f"{error.strerror}{whose}", mend=False) from error
+        raise unusable(path, denied(file, error)) from error
 
 
 def sync_directory(path: Path) -> None:
@@ -173,7 +178,7 @@ def version(path: Path, db: sqlite3.Connection) -> int:
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     wanted = {"log", "floor"} if found == 1 else {"log", "floor", "identity"}
     if found < 1 or not wanted <= tables or (application != rows.APPLICATION_ID and found != 1):
-        raise unusable(path, "it is a database of another program", mend=True)
+        raise unusable(path, "it is a database of another program", MEND)
     if found > FORMAT:
         raise newer(path, found)
     return int(found)
@@ -181,14 +186,14 @@ def version(path: Path, db: sqlite3.Connection) -> int:
 
 def newer(path: Path, found: int) -> Unusable:
     """The refusal of a format that is not known yet."""
-    return unusable(path, f"it was written by a newer kapi (format {found}, this one knows {FORMAT})", mend=False)
+    return unusable(path, f"it was written by a newer kapi (format {found}, this one knows {FORMAT})")
 
 
 def migrate(path: Path) -> None:
     """From format 1: rows get checksums, the database an id. Raises Unusable, sqlite3.Error."""
     with contextlib.closing(reading(path)) as db:
         if damage := first_fault(db, None, rows.SELECT_1):
-            raise unusable(path, damage, mend=True)
+            raise unusable(path, damage, MEND)
     name = secrets.token_hex(8)
     seed = rows.seed(name)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -206,22 +211,22 @@ class Known:
     def __init__(self, path: Path, db: sqlite3.Connection, mark: Mark) -> None:
         found = db.execute("SELECT database, floor.revision, (SELECT max(revision) FROM log) FROM identity, floor").fetchall()
         if len(found) != 1 or not isinstance(found[0][1], int):
-            raise unusable(path, "its tables identity and floor are damaged", mend=True)
+            raise unusable(path, "its tables identity and floor are damaged", MEND)
         self.database, self.floor = str(found[0][0]), found[0][1]
         self.revision = max(found[0][2] or 0, self.floor)
         self.seed = rows.seed(self.database)
         if mark.database not in ("", self.database):
-            raise unusable(path, "it is the database of another cluster", mend=True)
+            raise unusable(path, "it is the database of another cluster", ACCEPT)
         if self.revision < mark.revision:
             lost = f"it ends at revision {self.revision}, and {mark.revision} was acknowledged"
             why = f"{lost} (an older copy, or {journal(path).name} is missing or damaged)"
-            raise unusable(path, why, mend=True)
+            raise unusable(path, why, ACCEPT)
 
 
 def check_structure(path: Path, db: sqlite3.Connection) -> None:
     """Let SQLite check its pages. Raises Unusable."""
     if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise unusable(path, f"its pages are damaged ({' '.join(found.split())})", mend=True)
+        raise unusable(path, f"its pages are damaged ({' '.join(found.split())})", MEND)
 
 
 def first_fault(db: sqlite3.Connection, seed: int | None, query: str = rows.SELECT) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.storage import opening, pages, rows
 from kapi.storage.backend import Unusable
 from kapi.storage.lock import Lock, Mark, lock_path
@@ -28,8 +29,6 @@ from kapi.storage.rows import FORMAT, Row
 
 AHEAD, FAR_AHEAD = 1_000, 1_000_000
 """How many revisions a repaired database leaves out: when the newest acknowledged one is known, and when it is not."""
-SPARE_BYTES = 16 << 20
-"""What is to stay free on the disk besides the new file."""
 
 Describe = Callable[[str, dict[str, Any]], object]
 """Raises for an object the server could not load."""
@@ -80,9 +79,9 @@ def problems(path: Path, describe: Describe | None = None) -> list[str]:
         try:
             return list(_problems(path, mark, describe)) if opening.exists(path, mark) else []
         except Unusable as why:
-            return [str(why)]
+            return [why.reason]
         except (sqlite3.Error, OSError) as error:
-            return [str(opening.refusal(path, error))]
+            return [opening.refusal(path, error).reason]
 
 
 def _problems(path: Path, mark: Mark, describe: Describe | None) -> Iterator[str]:
@@ -143,10 +142,10 @@ class _Repair:
         files = [file for file in (self._path, opening.journal(self._path)) if os.path.lexists(file)]
         for file in files:
             opening.check_regular(self._path, file)
-        needed = sum(file.stat().st_size for file in files) + SPARE_BYTES
+        needed = sum(file.stat().st_size for file in files) + limits.REPAIR_SPARE_BYTES
         if (free := shutil.disk_usage(self._path.parent).free) < needed:
             room = f"repairing needs {needed >> 20} MB of free space beside it, there are {free >> 20}"
-            raise opening.unusable(self._path, room, mend=False)
+            raise opening.unusable(self._path, room)
         self._refuse_newer()
         self._directory.parent.mkdir(exist_ok=True, mode=0o700)
         self._directory.mkdir(mode=0o700)

@@ -20,15 +20,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
 
-from kapi import logs
+from kapi import limits, logs
 from kapi.objects.errors import InternalError
 from kapi.storage import opening, rows
 from kapi.storage.backend import Apply, Loaded, Refuse, Unusable
 from kapi.storage.entry import Change
 from kapi.storage.lock import Lock, Mark
 
-WAL_BYTES = 16 << 20
-"""Size of the WAL from which it is written back into the file."""
 BACKLOG = 500
 """Forgotten rows that are taken out in one transaction at most."""
 
@@ -122,7 +120,7 @@ class SQLite:
         """What is said of rows that cannot be read: which one it is."""
         with self._refusing_errors():
             why = opening.first_fault(self._reader, self._seed) or str(error)
-        return opening.unusable(self._path, why, mend=True)
+        return opening.unusable(self._path, why, opening.MEND)
 
     def _open(self) -> None:
         """Open the file for writing, and let the thread begin."""
@@ -226,7 +224,7 @@ class SQLite:
         try:
             self._apply(group)
         finally:
-            if self._written > WAL_BYTES:
+            if self._written > limits.WAL_BYTES:
                 self._written = 0
                 self._jobs.put(self._write_back)
             else:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from kapi import logs
+from kapi import limits, logs
 from kapi.objects import time
 from kapi.objects.errors import Expired
 from kapi.storage.backend import Backend
@@ -32,11 +32,6 @@ CONTINUE_EXPIRED = (
 LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 
 log = logging.getLogger(__name__)
-HISTORY_SECONDS = 300.0
-"""How long steps are kept: as long as stock leaves between two compactions."""
-HISTORY_EVENTS = 100_000
-HISTORY_BYTES = 24 << 20
-"""Bytes of replaced and deleted states kept for watchers and for lists in pages."""
 
 
 def home(key: str) -> str:
@@ -269,8 +264,10 @@ class Store:
         self._forget(lambda event: event.revision <= revision)
 
     def _trim(self) -> None:
-        oldest = time.now() - HISTORY_SECONDS
-        self._forget(lambda event: event.time < oldest or len(self._history) > HISTORY_EVENTS or self._history_bytes > HISTORY_BYTES)
+        oldest = time.now() - limits.HISTORY_SECONDS
+        self._forget(
+            lambda event: event.time < oldest or len(self._history) > limits.HISTORY_EVENTS or self._history_bytes > limits.HISTORY_BYTES
+        )
 
     def _forget(self, old: Callable[[Event], bool]) -> None:
         dead: list[int] = []

@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import pty
 import resource
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 import certs
 from kapi import __main__ as cli
-from kapi.cli import cleanup, doctor
+from kapi.cli import cleanup, doctor, processes
 from kapi.cli.checks import CHECKS, Finding, Scope, cluster, kernel, limits, network, programs, running, user
 from tests.e2e.cluster import free_port
 from tests.storage.served import MAPS, command, create, serving
@@ -217,7 +220,7 @@ def test_a_clock_that_is_behind(scope: Scope, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_port_that_is_taken(scope: Scope) -> None:
     simulated = Scope(scope.data_dir, port=scope.port, simulate=True)
-    assert network.ports(simulated) == Finding("ok", f"{scope.port} can be used")
+    assert network.ports(simulated) == Finding("ok", f"{scope.port}: free")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", scope.port))
         taken.listen()
@@ -320,6 +323,90 @@ def test_a_socket_nobody_answers_on(scope: Scope, monkeypatch: pytest.MonkeyPatc
     assert cluster.containerd(scope).state == "wrong"
 
 
+LEFT = """
+mount -t sysfs sysfs /sys
+ip link add kapi-deadbeef type bridge
+ip link add other0 type bridge
+nft add table ip kapi-deadbeef
+nft add table ip6 kapi-deadbeef-pods
+nft add table ip other
+exec "$0" -m kapi doctor --data-dir "$1"
+"""
+"""In a network of its own, what a killed cluster leaves."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes bridges and nft tables, and becomes another user")
+
+
+@pytest.mark.slow
+@needs_root
+def test_bridges_and_tables_of_killed_clusters(tmp_path: Path) -> None:
+    alone = ["unshare", "--net", "--mount", "sh", "-e", "-c", LEFT, sys.executable, str(tmp_path)]
+    looked = subprocess.run(alone, capture_output=True, text=True, timeout=60, check=False)
+    assert looked.stderr == ""
+    row = next(line for line in looked.stdout.splitlines() if " leftovers: " in line)
+    for thing, mend in (
+        ("bridge kapi-deadbeef", "ip link delete kapi-deadbeef"),
+        ("nft table ip kapi-deadbeef", "nft delete table ip kapi-deadbeef"),
+        ("nft table ip6 kapi-deadbeef-pods", "nft delete table ip6 kapi-deadbeef-pods"),
+    ):
+        found, _, way = row.partition("; to mend: ")
+        assert thing in found
+        assert mend in way
+    assert "other" not in row
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+from kapi.cli import doctor
+
+given = doctor.Settings(Path(sys.argv[1]), simulate=sys.argv[2] == "simulate", port=int(sys.argv[3]), output="json")
+doctor.run(given)
+os.setuid(65534)
+print("\\0")
+sys.exit(doctor.run(given))
+"""
+"""The doctor as another user; everything is loaded before, since Python may lie where others cannot read it."""
+
+
+@pytest.mark.slow
+@needs_root
+@pytest.mark.parametrize("kind", ["simulate", "containers"])
+def test_the_doctor_without_root(tmp_path: Path, kind: str) -> None:
+    directory = tmp_path / "mine"
+    directory.mkdir(mode=0o700)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o711)
+    arguments = [sys.executable, "-c", STRANGER, str(directory), kind, str(free_port())]
+    looked = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "HOME": "/nonexistent"})
+    assert looked.stderr == ""
+    found = {row["what"]: row for row in json.loads(looked.stdout.partition("\0")[2])}
+    assert found["user"]["state"] == ("ok" if kind == "simulate" else "wrong")
+    assert found["data directory"]["found"] == f"{directory} belongs to user 0 and cannot be used by user 65534"
+    assert len(found) == sum(kind == "containers" or not check.containers for check in CHECKS)
+    assert looked.returncode == 1
+
+
+@pytest.mark.slow
+def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
+    said = {}
+    for colours in ("", "1"):
+        ours, theirs = pty.openpty()
+        arguments = processes.python("kapi", "doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(free_port()))
+        child = subprocess.Popen(arguments, stdout=theirs, stderr=theirs, env={**os.environ, "NO_COLOR": colours})
+        os.close(theirs)
+        text = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                text += part
+        os.close(ours)
+        child.wait()
+        said[colours] = text.decode()
+    assert "\033[32m✓\033[0m user: " in said[""]
+    assert "… user\r" in said[""]
+    assert "\r✓ user: " in said["1"].replace("\033[K", "")
+
+
 # --- a cluster that is damaged
 
 
@@ -332,7 +419,11 @@ def test_a_damaged_cluster_is_refused_repaired_and_started(tmp_path: Path) -> No
             assert status == 201
         busy = command("doctor", "--repair", "--data-dir", str(tmp_path))
         assert busy.stderr == f"kapi doctor: The data in {tmp_path}/kapi.db is in use by another server.\n"
-        assert "✓ database: in use by a running server" in command("doctor", "--simulate", "--data-dir", str(tmp_path)).stdout
+        running = command("doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(port)).stdout
+        assert "✓ database: in use by a running server" in running
+        assert f"✓ ports: {port}: held by this cluster" in running
+        other = command("doctor", "--simulate", "--data-dir", str(tmp_path / "other"), "--port", str(port)).stdout
+        assert f"✗ ports: {port}, for the API server, is taken by kapi apiserver (pid {server.pid}), a cluster of {tmp_path}" in other
     with contextlib.closing(sqlite3.connect(tmp_path / "kapi.db")) as db:
         db.execute("UPDATE log SET body = 'nonsense' WHERE key = '/core/configmaps/default/m7'")
         db.commit()

@@ -1,6 +1,7 @@
 """A database that was damaged is refused in one sentence, looked through without being changed, and mended without losing what is whole."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from kapi import storage
-from kapi.storage import opening, repair
+from kapi.storage import opening, pages, repair
 from kapi.storage.lock import Lock, Mark
 from tests.storage.conftest import put
 from tests.storage.damaged import ALL, States, at_random, cut, make, opened, states
@@ -88,7 +89,7 @@ async def test_an_empty_file_is_never_a_new_cluster(cluster: tuple[Path, States]
     said = await refusal(path)
     assert said == (
         f"the data in {path} cannot be opened: the file is empty: what was in it is lost. Restore a backup, or run "
-        f"`kapi doctor --repair --data-dir {path.parent}`, which sets aside what is damaged."
+        f"`kapi doctor --repair --data-dir {path.parent}`, which goes on with what is left."
     )
     _, found = await repaired(path, kept)
     assert found == (kept if killed else {}), "what is in the journal is still there"
@@ -329,31 +330,40 @@ async def test_damage_at_random(tmp_path: Path, seed: int) -> None:
     assert not report.unreadable or len(differing - named) <= 5 or "cut" in done, done
 
 
-async def test_a_repair_that_was_interrupted(stopped: tuple[Path, States], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (os, "link", 1), (opening, "sync_directory", 1), (opening, "sync_directory", 2), (Lock, "write", 1), (pages, "found", 1),
+        (json, "dump", 1), (Path, "unlink", 1), (Path, "unlink", 4), (os, "fsync", 3), (Path, "replace", 1), (opening, "sync_directory", 3),
+        (Lock, "write", 2),
+    ],
+)  # fmt: skip
+async def test_a_repair_that_was_interrupted(
+    stopped: tuple[Path, States], monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int
+) -> None:
     """At any step: the server does not start, and the next repair begins anew from the originals."""
     path, kept = stopped
     cut(path, path.stat().st_size - 5000)
     original = path.read_bytes()
-    with monkeypatch.context() as broken:
-        broken.setattr(opening, "sync_directory", interrupted_at(path.parent, 2))
-        with pytest.raises(KeyboardInterrupt):
-            repair.repair(path)
-    assert "a repair of it was interrupted" in await refusal(path)
-    report, found = await repaired(path, kept)
-    assert (report.directory / "kapi.db").read_bytes() == original
-    assert len(found) >= len(kept) - 5
-    assert len(list(report.directory.parent.iterdir())) == 1
+    shutil.copytree(path.parent, path.parent.with_name("copy"))
+    _, wanted = await repaired(path.parent.with_name("copy") / "kapi.db", kept)
+    left = [call]
+    real = getattr(owner, name)
 
-
-def interrupted_at(directory: Path, count: int) -> Callable[[Path], None]:
-    left = [count]
-
-    def sync(path: Path) -> None:
-        left[0] -= path == directory
+    def killed(*arguments: Any, **named: Any) -> Any:
+        left[0] -= 1
         if not left[0]:
             raise KeyboardInterrupt
+        return real(*arguments, **named)
 
-    return sync
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            repair.repair(path)
+    assert await refusal(path)
+    report, found = await repaired(path, kept)
+    assert (report.directory / "kapi.db").read_bytes() == original
+    assert found == wanted
 
 
 async def test_a_repair_needs_space(stopped: tuple[Path, States], monkeypatch: pytest.MonkeyPatch) -> None:

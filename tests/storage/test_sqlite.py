@@ -4,16 +4,17 @@ import asyncio
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from kapi import logs, storage
+from kapi import limits, logs, storage
 from kapi.objects import time
 from kapi.objects.errors import InternalError
-from kapi.storage import sqlite
+from kapi.storage import opening, sqlite
 from kapi.storage.store import Store
 from tests.moments import turn
 from tests.storage.conftest import put
@@ -88,6 +89,29 @@ async def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"not a database, but long enough to be looked at" * 20)
     with pytest.raises(storage.Unusable, match=r"cannot be opened: file is not a database\. Restore a backup, or run"):
         await opened(tmp_path / "log")
+
+
+class Failing(sqlite3.Connection):
+    """The disk fails while rows are read."""
+
+    def execute(self, query: str, *arguments: object) -> sqlite3.Cursor:
+        if query.startswith("SELECT revision, key"):
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(query, *arguments)  # type: ignore[arg-type]
+
+
+async def test_a_disk_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is offered that would write: what is there may be whole."""
+    store = await opened(tmp_path / "log")
+    entry = await put(store, "a")
+    await store.close()
+    with monkeypatch.context() as broken:
+        broken.setattr(opening, "reading", lambda path: sqlite3.connect(path, isolation_level=None, factory=Failing))
+        with pytest.raises(storage.Unusable, match=r"cannot be opened: disk I/O error\.$"):
+            await opened(tmp_path / "log")
+    store = await opened(tmp_path / "log")
+    assert store.get(entry.key)
+    await store.close()
 
 
 async def test_a_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -172,7 +196,7 @@ async def test_the_clock_may_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_the_wal_is_written_back_and_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    monkeypatch.setattr(limits, "WAL_BYTES", 200_000)
     store = await opened(tmp_path / "log")
     for n in range(20):
         await asyncio.gather(*(put(store, f"n{n}-{i}", text="x" * 2000) for i in range(20)))
@@ -219,7 +243,7 @@ async def test_what_is_forgotten_while_the_disk_is_full_goes_later(tmp_path: Pat
 
 WRITER = """
 import asyncio, sys
-from kapi import logs, storage
+from kapi import limits, storage
 
 async def main():
     store = storage.open(sys.argv[1])

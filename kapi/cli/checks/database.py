@@ -18,7 +18,7 @@ def database(scope: Scope) -> Finding:
     try:
         found = repair.problems(path)
     except Unusable as why:
-        return ok("in use by a running server") if "in use" in str(why) else wrong(str(why), "")
+        return ok("in use by a running server") if "in use" in str(why) else wrong(why.reason, f"ls -l {path}.lock")
     if not found:
         return ok(f"{path} is whole" if path.exists() else "not there yet")
     more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

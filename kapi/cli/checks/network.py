@@ -41,7 +41,7 @@ def ports(scope: Scope) -> Finding:
             continue
         mend = f"kapi up --port N, or end what has it: ss -ltnp 'sport = :{port}'" if port == scope.port else f"ss -ltnp 'sport = :{port}'"
         findings.append(wrong(f"{port}, for {whose}, is taken by {_named(holder)}", mend))
-    return joined(findings, f"{', '.join(map(str, wanted))} {'are held by this cluster' if taken else 'can be used'}")
+    return joined(findings, f"{', '.join(map(str, wanted))}: {'held by this cluster' if taken else 'free'}")
 
 
 def _named(holder: Running | None) -> str:
