@@ -47,6 +47,7 @@ class Granted:
         self.errors: dict[str, list[str]] = {}
         """Namespace -> roles that are bound but are not there."""
         self.decisions: dict[tuple[str, ...], Decision] = {}
+        """By the question without the user and what a selector requires."""
 
     def within(self, namespace: str) -> Iterator[tuple[Compiled, str]]:
         yield from self.rules.get("", ())
@@ -72,7 +73,7 @@ class RBAC:
 
     def authorize(self, asked: Attributes) -> Decision:
         granted = self._of(asked.user)
-        question = asked[1:]
+        question = asked[1:9]
         decision = granted.decisions.get(question)
         if decision is None:
             if len(granted.decisions) >= REMEMBERED:

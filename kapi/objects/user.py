@@ -36,6 +36,8 @@ class Attributes(NamedTuple):
     namespace: str = ""
     name: str = ""
     path: str = ""
+    selected: tuple[tuple[str, str], ...] = ()
+    """(field, value) that the field selector of a list, watch or deletecollection requires to be equal."""
 
 
 class Decision(NamedTuple):

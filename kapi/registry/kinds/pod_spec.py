@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.references import MIRROR
 from kapi.registry.kinds import addresses, container_resources, containers, internal, placement, security, volumes
 from kapi.registry.kinds.part import Part
 from kapi.registry.kinds.paths import descending
@@ -16,7 +17,6 @@ Object = dict[str, Any]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-MIRROR = "kubernetes.io/config.mirror"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
