@@ -32,6 +32,10 @@ DECISIONS_REMEMBERED = 32768
 """Answers of the RBAC authorizer that are kept, of all users | none: none is kept | all are forgotten, and worked out again"""
 DECISION_REMEMBERED_CHARACTERS = 512
 """Length of a question to the RBAC authorizer whose answer is kept | none | it is worked out each time"""
+SPECS_REMEMBERED = 128
+"""Specs whose managed fields are kept | none | the oldest is forgotten"""
+SPEC_REMEMBERED_BYTES = 16 << 10
+"""Bytes of a spec whose managed fields are kept | none | they are worked out each time"""
 CALLERS_REMEMBERED = 1024
 """Answers of the API server about who may use a kubelet's port | 10,000 for 5 min (authorized), 30 s (not) | asked again"""
 

@@ -148,3 +148,34 @@ async def test_a_secret_of_a_volume_is_known_as_soon_as_the_volume_is(store: Sto
     reference = {"claimRef": {"namespace": "ns", "name": "claim"}, "rbd": {"secretRef": {"name": "late", "namespace": "storage"}}}
     await put(store, "core/persistentvolumes", "late", spec=reference)
     assert nodes.authorize(asked).allowed
+
+
+async def test_what_pods_use_is_kept_up_to_date(store: Store, nodes: Nodes) -> None:
+    asked = asks("get", "secrets", "late", "ns")
+    assert not nodes.authorize(asked).allowed
+    late = [{"name": "late"}]
+    await put(store, "core/pods", "late", namespace="ns", spec={"imagePullSecrets": late})
+    assert not nodes.authorize(asked).allowed
+    await put(store, "core/pods", "late", namespace="ns", spec={"nodeName": "n1", "imagePullSecrets": late})
+    assert nodes.authorize(asked).allowed
+    await put(store, "core/pods", "late", namespace="ns", spec={"nodeName": "n2", "imagePullSecrets": late})
+    assert not nodes.authorize(asked).allowed
+    await put(store, "core/pods", "late", namespace="ns", spec={"nodeName": "n1", "imagePullSecrets": late})
+    await store.commit("/core/pods/ns/late", None, expect=None)
+    assert not nodes.authorize(asked).allowed
+
+
+async def test_steps_that_are_forgotten(store: Store, nodes: Nodes) -> None:
+    asked = asks("get", "secrets", "late", "ns")
+    assert not nodes.authorize(asked).allowed
+    await put(store, "core/pods", "late", namespace="ns", spec={"nodeName": "n1", "imagePullSecrets": [{"name": "late"}]})
+    await put(store, "core/configmaps", "c", namespace="ns")
+    store.compact(store.revision)
+    assert nodes.authorize(asked).allowed
+
+
+async def test_a_volume_that_leaves_its_claim(store: Store, nodes: Nodes) -> None:
+    asked = asks("get", "secrets", "staged", "storage")
+    assert nodes.authorize(asked).allowed
+    await put(store, "core/persistentvolumes", "pv", spec={"csi": {"nodeStageSecretRef": {"name": "staged", "namespace": "storage"}}})
+    assert not nodes.authorize(asked).allowed
