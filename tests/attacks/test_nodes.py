@@ -42,7 +42,7 @@ class Node:
         about: Object = {"name": name, "annotations": {references.MIRROR: "x"}, "ownerReferences": [owner]}
         containers: list[Object] = spec.get("containers") or [{}]
         complete: list[Object] = [{"name": f"c{i}", "image": "i"} | container for i, container in enumerate(containers)]
-        filled: Object = {**spec, "nodeName": self.name, "containers": complete}
+        filled: Object = dict(spec, nodeName=self.name, containers=complete)
         return {"metadata": about, "spec": filled}
 
 
@@ -50,7 +50,7 @@ class Node:
 def nodes(victim: Victim) -> tuple[Node, Node]:
     """Two nodes with a pod each, and a Secret and ConfigMap for each pod and for nobody."""
     made = Node(victim, "n1"), Node(victim, "n2")
-    asked = [("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})]
+    asked: list[tuple[str, Object]] = [("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})]
     for name in ("n1", "n2", "nobody"):
         asked += [(SECRETS, {"metadata": {"name": name}}), ("/api/v1/namespaces/default/configmaps", {"metadata": {"name": name}})]
     for name in ("n1", "n2"):
