@@ -8,11 +8,9 @@ from collections.abc import Callable
 
 from kapi.access.node_graph import Graph
 from kapi.access.rules import Compiled
-from kapi.objects.user import Attributes, Decision, User
+from kapi.objects.user import Attributes, Decision, node_of
 from kapi.storage.store import Store
 
-GROUP = "system:nodes"
-PREFIX = "system:node:"
 LEASES = "kube-node-lease"
 _YES, _NO = Decision(True), Decision(False)
 
@@ -39,9 +37,9 @@ class Nodes:
         self._rules = [Compiled({"verbs": v.split(), "apiGroups": [g], "resources": r.split()}) for v, g, r in RULES]
 
     def authorize(self, asked: Attributes) -> Decision:
-        if GROUP not in asked.user.groups or not asked.user.name.startswith(PREFIX):
+        if (node := node_of(asked.user)) is None:
             return _NO
-        if not (node := name_of(asked.user)):
+        if not node:
             return Decision(False, f'unknown node for user "{asked.user.name}"')
         if answer := _ANSWERS.get((asked.group, asked.resource)):
             return answer(self, node, asked)
@@ -165,8 +163,3 @@ _ANSWERS: dict[tuple[str, str], Callable[[Nodes, str, Attributes], Decision]] = 
     ("resource.k8s.io", "resourceslices"): Nodes._slice,
 }
 """Resources whose answer depends on the node."""
-
-
-def name_of(user: User) -> str:
-    """The node a user is the kubelet of; '' for others."""
-    return user.name.removeprefix(PREFIX) if user.name.startswith(PREFIX) and GROUP in user.groups else ""

@@ -7,9 +7,9 @@ from kapi.admission import certificates, node_pods
 from kapi.admission.plugin import CREATE, DELETE, UPDATE, Authorizer, Object, Plugin, Reader, ReadingPlugin, forbidden
 from kapi.objects.causes import go_quote
 from kapi.objects.resource import Resource
+from kapi.objects.user import NODE, node_of
 from kapi.registry.review import Review
 
-NODE_PREFIX, NODE_GROUP = "system:node:", "system:nodes"
 NOT_READY = "node.kubernetes.io/not-ready"
 LEASE_NAMESPACE = "kube-node-lease"
 _RESTRICTED = "node-restriction.kubernetes.io"
@@ -49,9 +49,8 @@ class NodeRestriction(ReadingPlugin):
         return operation in (CREATE, UPDATE, DELETE) and (resource.group, resource.plural) in _CHECKS
 
     def mutate(self, review: Review) -> None:
-        if NODE_GROUP not in review.user.groups or not review.user.name.startswith(NODE_PREFIX):
+        if (node := node_of(review.user)) is None:
             return
-        node = review.user.name[len(NODE_PREFIX) :]
         if not node:
             raise forbidden(review, f"could not determine node from user {go_quote(review.user.name)}")
         resource = review.kind.resource
@@ -112,8 +111,8 @@ class NodeRestriction(ReadingPlugin):
         subject = certificates.subject(spec.get("request") or "")
         if subject is None:
             return "unable to parse csr: PEM block type must be CERTIFICATE REQUEST"
-        own = subject.name == f"{NODE_PREFIX}{node}"
-        return "" if own else f"can only create a node CSR with CN={NODE_PREFIX}{node}"
+        own = subject.name == f"{NODE}{node}"
+        return "" if own else f"can only create a node CSR with CN={NODE}{node}"
 
 
 _CHECKS: dict[tuple[str, str], Callable[[NodeRestriction, Review, str], str]] = {

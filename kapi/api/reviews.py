@@ -85,7 +85,7 @@ def _access(access: "Access", user: User, obj: Object) -> Object:
 
 
 def _rules(access: "Access", user: User, obj: Object) -> Object:
-    found, problems = access.authorizer.rbac.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
+    found, problems = access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
     resources, urls = rbac.resource_rules(found)
     out: Object = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": bool(problems)}
     if problems:

@@ -7,6 +7,8 @@ ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
+NODES, NODE = "system:nodes", "system:node:"
+"""The group of kubelets, and what their names begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class User:
         """The user as a UserInfo of authentication.k8s.io/v1."""
         given = (("username", self.name), ("uid", self.uid), ("groups", list(self.groups)), ("extra", self.extra))
         return {key: value for key, value in given if value}
+
+
+def node_of(user: User) -> str | None:
+    """The node a user is the kubelet of; None for others, '' for one that does not say."""
+    return user.name.removeprefix(NODE) if user.name.startswith(NODE) and NODES in user.groups else None
 
 
 class Attributes(NamedTuple):

@@ -51,7 +51,7 @@ def test_a_node_with_its_own_rights_only(tmp_path: Path) -> None:
     with running(tmp_path) as server, node(server, "n1"), node(server, "n2"):
         for name in ("n1", "n2"):
             until(server, f"/api/v1/nodes/{name}", ready)
-            assert server.ask("GET", f"{LEASES}/{name}")[0] == 200
+            until(server, f"{LEASES}/{name}", lambda code, found: code == 200)
         assert server.ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})[0] == 201
         for name in ("n1", "n2"):
             pod = {"metadata": {"name": name}, "spec": {"nodeName": name, "containers": [{"name": "c", "image": "i"}]}}
