@@ -36,7 +36,7 @@ SPECS_REMEMBERED = 128
 """Specs whose managed fields are kept | none | the oldest is forgotten"""
 SPEC_REMEMBERED_BYTES = 16 << 10
 """Bytes of a spec whose managed fields are kept | none | they are worked out each time"""
-CALLERS_REMEMBERED = 1024
+REMEMBERED_CALLERS = 1024
 """Answers of the API server about who may use a kubelet's port | 10,000 for 5 min (authorized), 30 s (not) | asked again"""
 
 

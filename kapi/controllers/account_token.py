@@ -17,7 +17,7 @@ from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
 Object = dict[str, Any]
 
 
-def token(account: Object, secret: Object, key_file: str) -> str:
+def token(account: Object, secret: Object, key_file: str | Path) -> str:
     """A signed token of the Secret; it has no end."""
     import jwt  # heavy, and hardly ever asked for
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

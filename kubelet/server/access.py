@@ -51,7 +51,7 @@ class Access:
         attributes = {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self._node}
         if not await callers.may(self._client, user, {"resourceAttributes": attributes}):
             return False
-        if len(self._known) >= limits.CALLERS_REMEMBERED:
+        if len(self._known) >= limits.REMEMBERED_CALLERS:
             self._known.clear()
         self._known[key] = monotonic() + _REMEMBERED_SECONDS
         return True

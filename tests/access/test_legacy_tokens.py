@@ -35,7 +35,7 @@ class World:
 
     async def begin(self) -> None:
         account = await put(self.store, "core/serviceaccounts", "s", namespace="ns")
-        self.token = account_token.token(account, {"metadata": {"name": "t", "namespace": "ns"}}, str(self.key))
+        self.token = account_token.token(account, {"metadata": {"name": "t", "namespace": "ns"}}, self.key)
         await self.secret()
 
     async def secret(self, token: str | None = None, **metadata: Any) -> None:

@@ -163,7 +163,7 @@ def test_a_token_ends_with_what_it_is_bound_to(victim: Victim, account: Object) 
 def test_a_token_of_a_secret(victim: Victim, account: Object) -> None:
     """It is good while the Secret holds it; one that is made anew by somebody else does not bring it back."""
     secret = {"metadata": {"name": "held", "namespace": "default", "annotations": {account_tokens.ACCOUNT_NAME: "bot"}}}
-    made = account_token.token(account, secret, str(victim.directory / "pki" / "sa.key"))
+    made = account_token.token(account, secret, victim.directory / "pki" / "sa.key")
 
     def hold(text: str) -> None:
         data = {"token": base64.b64encode(text.encode()).decode()}
