@@ -52,6 +52,33 @@ WAL_BYTES = 16 << 20
 REPAIR_SPARE_BYTES = 16 << 20
 """Bytes that a repair leaves free on the disk | none | the repair is refused"""
 
+# credentials
+
+TOKEN_BYTES = 64 << 10
+"""Bytes of a bearer token | none of its own: 1 MiB of headers | 401 Unauthorized"""
+TOKENS_REMEMBERED = 4096
+"""Bearer tokens whose meaning is kept | 131,072, for 10 s (token cache) | all are forgotten, and read again as they come"""
+TOKEN_REMEMBERED_BYTES = 4 << 10
+"""Bytes of a bearer token whose meaning is kept | none | its signature is checked each time"""
+CERTIFICATES_REMEMBERED = 4096
+"""Client certificates whose subject is kept | none: read once a connection | the one not used for longest is forgotten"""
+LEGACY_TOKEN_WRITES = 64
+"""Secrets at a time that are labelled with the day their token was used | none | labelled when the token comes again"""
+USERS_REMEMBERED = 2048
+"""Users whose roles are gathered | none: gathered for each request | all are forgotten, and gathered again as they ask"""
+USER_REMEMBERED_CHARACTERS = 4096
+"""Length of a user's name and groups together whose roles are kept gathered | none | they are gathered each time"""
+DECISIONS_REMEMBERED = 32768
+"""Answers of the RBAC authorizer that are kept, of all users | none: none is kept | all are forgotten, and worked out again"""
+DECISION_REMEMBERED_CHARACTERS = 512
+"""Length of a question to the RBAC authorizer whose answer is kept | none | it is worked out each time"""
+SPECS_REMEMBERED = 128
+"""Specs whose managed fields are kept | none | the oldest is forgotten"""
+SPEC_REMEMBERED_BYTES = 16 << 10
+"""Bytes of a spec whose managed fields are kept | none | they are worked out each time"""
+REMEMBERED_CALLERS = 1024
+"""Answers of the API server about who may use a kubelet's port | 10,000 for 5 min (authorized), 30 s (not) | asked again"""
+
 
 @dataclass(frozen=True)
 class Limit:

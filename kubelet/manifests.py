@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kapi import logs
 from kapi.client.client import Client
-from kapi.objects import errors, time
+from kapi.objects import errors, references, time
 from kapi.objects.meta import Object, deleting
 from kapi.objects.resource import PODS
 from kubelet import inotify, pods, waiting
@@ -34,6 +34,11 @@ def static_pod(text: bytes, node: str) -> Object:
     meta, spec = dict(pod["metadata"]), dict(pod.get("spec") or {})
     uid = hashlib.md5(text + node.encode(), usedforsecurity=False).hexdigest()
     meta |= {"name": f"{meta['name']}-{node}", "namespace": meta.get("namespace") or "default", "uid": uid}
+    for volume in spec.get("volumes") or ():
+        if set(volume) == {"name"}:
+            volume["emptyDir"] = {}
+    if said := references.first(spec):
+        raise ValueError(f"static pods may not reference {said}")
     own = {pods.CONFIG_SOURCE: "file", pods.CONFIG_HASH: uid, _SEEN: time.stamp()}
     meta["annotations"] = {**(meta.get("annotations") or {}), **own}
     spec["nodeName"] = node
@@ -125,13 +130,13 @@ class Manifests:
         node = (self._kubelet.node.node or {"metadata": {}})["metadata"].get("uid")
         owner = {"apiVersion": "v1", "kind": "Node", "name": self._settings.node_name, "uid": node, "controller": True}
         mirrored = {k: v for k, v in meta.items() if k != "uid"}
-        mirrored["annotations"] = {**meta["annotations"], pods.CONFIG_MIRROR: uid}
+        mirrored["annotations"] = {**meta["annotations"], references.MIRROR: uid}
         mirrored["ownerReferences"] = [owner]
         try:
             worker.mirror = await self._client.create(PODS, {**self._pods[uid], "metadata": mirrored})
         except errors.AlreadyExists:
             old = await self._client.get(PODS, meta["name"], meta["namespace"])
-            if (old["metadata"].get("annotations") or {}).get(pods.CONFIG_MIRROR) == uid:
+            if (old["metadata"].get("annotations") or {}).get(references.MIRROR) == uid:
                 worker.mirror = old
             else:
                 await self._client.delete(PODS, meta["name"], namespace=meta["namespace"], grace=0)

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 
 import orjson
 
-from kapi.objects import pod_resources
+from kapi.objects import pod_resources, references
 from kapi.objects.meta import Object
 from kapi.objects.pod_resources import is_sidecar
 
 CONFIG_SOURCE = "kubernetes.io/config.source"
-CONFIG_MIRROR = "kubernetes.io/config.mirror"
 CONFIG_HASH = "kubernetes.io/config.hash"
 _CRITICAL = 2_000_000_000
 
@@ -18,7 +17,7 @@ _CRITICAL = 2_000_000_000
 def uid(pod: Object) -> str:
     """The uid the runtime knows the pod by: a mirror pod's is its manifest's hash."""
     meta = pod["metadata"]
-    return str((meta.get("annotations") or {}).get(CONFIG_MIRROR) or meta["uid"])
+    return str((meta.get("annotations") or {}).get(references.MIRROR) or meta["uid"])
 
 
 def full_name(pod: Object) -> str:
@@ -34,7 +33,7 @@ def is_static(pod: Object) -> bool:
 
 def critical(pod: Object) -> bool:
     """Whether the node would rather do without any other pod."""
-    return is_static(pod) or CONFIG_MIRROR in (pod["metadata"].get("annotations") or {}) or (pod["spec"].get("priority") or 0) >= _CRITICAL
+    return is_static(pod) or references.is_mirror(pod) or (pod["spec"].get("priority") or 0) >= _CRITICAL
 
 
 def inits(pod: Object) -> list[Object]:

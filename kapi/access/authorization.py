@@ -4,7 +4,8 @@ from typing import Protocol
 
 from kapi.access.nodes import Nodes
 from kapi.access.rbac import RBAC
-from kapi.objects.user import MASTERS, Attributes, Decision
+from kapi.access.rules import Rule
+from kapi.objects.user import MASTERS, Attributes, Decision, User, node_of
 from kapi.storage.store import Store
 
 _YES = Decision(True)
@@ -34,3 +35,8 @@ class Authorization:
             if decision.reason:
                 reasons.append(decision.reason)
         return Decision(False, "\n".join(reasons))
+
+    def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], list[str]]:
+        """Every rule that holds for the user in the namespace, and why they are not all."""
+        found, problems = self.rbac.rules_for(user, namespace)
+        return found, problems if node_of(user) is None else ["node authorizer does not support user rule resolution", *problems]

@@ -1,10 +1,10 @@
 """Acting as somebody else: the Impersonate-* headers, and the questions the authorizer is asked about them first."""
 
 from collections.abc import Callable, Iterable
-from urllib.parse import unquote
 
 from kapi.access import rbac
 from kapi.access.authorization import Answering
+from kapi.access.identity_headers import Headers, extra_of, headers_of
 from kapi.access.tokens import GROUP as ACCOUNTS
 from kapi.access.tokens import PREFIX as ACCOUNT
 from kapi.objects.errors import BadRequest
@@ -12,16 +12,13 @@ from kapi.objects.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Attribu
 
 _USER, _GROUP, _UID, _EXTRA = "impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-"
 _API = "authentication.k8s.io"
-Headers = Iterable[tuple[bytes, bytes]]
-"""As ASGI has them: names in lower case, in the order they came."""
 
 
 def impersonate(user: User, headers: Headers, authorizer: Answering) -> User:
     """The user the request is to be seen as: `user` itself without such headers. Raises Forbidden, BadRequest."""
-    found = [(name.decode("latin-1"), value.decode()) for name, value in headers if name.startswith(b"impersonate-")]
-    if not found:
+    wanted = _wanted(headers_of(headers, b"impersonate-"))
+    if wanted is None:
         return user
-    wanted = _wanted(found)
     for asked in _questions(user, wanted):
         decision = authorizer.authorize(asked)
         if not decision.allowed:
@@ -29,17 +26,16 @@ def impersonate(user: User, headers: Headers, authorizer: Answering) -> User:
     return _complete(wanted)
 
 
-def _wanted(found: list[tuple[str, str]]) -> User:
-    name = next((value for header, value in found if header == _USER and value), "")
+def _wanted(found: list[tuple[str, str]]) -> User | None:
+    name = next((value for header, value in found if header == _USER), "")
     groups = tuple(value for header, value in found if header == _GROUP)
     uid = next((value for header, value in found if header == _UID), "")
-    extra: dict[str, list[str]] = {}
-    for header, value in found:
-        if header.startswith(_EXTRA):
-            extra.setdefault(unquote(header.removeprefix(_EXTRA)), []).append(value)
-    if not name and (groups or uid or extra):
+    extra = extra_of(found, _EXTRA)
+    if name:
+        return User(name, groups, uid, extra)
+    if groups or uid or extra:
         raise BadRequest(f"requested {', '.join(header for header, _ in found)} without impersonating a user")
-    return User(name, groups, uid, extra)
+    return None
 
 
 def _questions(user: User, wanted: User) -> Iterable[Attributes]:

@@ -7,6 +7,7 @@ collections changes. An aggregated ClusterRole grants the rules that are written
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.access.rules import Compiled, Rule
 from kapi.objects import errors
 from kapi.objects.user import Attributes, Decision, User
@@ -19,7 +20,6 @@ _ROOT = f"/{GROUP}/"
 CLUSTER_ROLES, ROLES = f"{_ROOT}clusterroles/", f"{_ROOT}roles/"
 CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS = f"{_ROOT}clusterrolebindings/", f"{_ROOT}rolebindings/"
 _COLLECTIONS = (CLUSTER_ROLES, ROLES, CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS)
-REMEMBERED = 8192
 MANAGER, CONTROLLER = "system:kube-controller-manager", "system:controller:"
 """One process runs every control loop: its user may do what the accounts of the loops may. (It may ask for tokens of any account
 anyway; a manager that acts as each of them, as stock's can, needs no more than its own role.)"""
@@ -47,6 +47,7 @@ class Granted:
         self.errors: dict[str, list[str]] = {}
         """Namespace -> roles that are bound but are not there."""
         self.decisions: dict[tuple[str, ...], Decision] = {}
+        """By the question without the user and what a selector requires."""
 
     def within(self, namespace: str) -> Iterator[tuple[Compiled, str]]:
         yield from self.rules.get("", ())
@@ -64,6 +65,8 @@ class RBAC:
         self._store = store
         self._counters = [store.counter(prefix) for prefix in _COLLECTIONS]
         self._version = -1
+        self._remembered = 0
+        """Decisions kept, of all users."""
         self._bindings: dict[str, list[Binding]] = {}
         """'User:x' or 'Group:y' -> what it is bound to, cluster-wide bindings first."""
         self._granted: dict[tuple[str, tuple[str, ...]], Granted] = {}
@@ -72,13 +75,21 @@ class RBAC:
 
     def authorize(self, asked: Attributes) -> Decision:
         granted = self._of(asked.user)
-        question = asked[1:]
+        question = asked[1:9]
         decision = granted.decisions.get(question)
         if decision is None:
-            if len(granted.decisions) >= REMEMBERED:
-                granted.decisions.clear()
-            decision = granted.decisions[question] = self._decide(granted, asked)
+            decision = self._decide(granted, asked)
+            if sum(map(len, question)) <= limits.DECISION_REMEMBERED_CHARACTERS:
+                self._remember(granted, question, decision)
         return decision
+
+    def _remember(self, granted: Granted, question: tuple[str, ...], decision: Decision) -> None:
+        if self._remembered >= limits.DECISIONS_REMEMBERED:
+            self._remembered = 0
+            for other in self._granted.values():
+                other.decisions.clear()
+        granted.decisions[question] = decision
+        self._remembered += 1
 
     def _decide(self, granted: Granted, asked: Attributes) -> Decision:
         for rule, source in granted.within(asked.namespace):
@@ -109,9 +120,11 @@ class RBAC:
         key = (user.name, user.groups)
         granted = self._granted.get(key)
         if granted is None:
-            if len(self._granted) >= REMEMBERED:
-                self._granted.clear()
-            granted = self._granted[key] = self._gather(user)
+            granted = self._gather(user)
+            if len(user.name) + sum(map(len, user.groups)) <= limits.USER_REMEMBERED_CHARACTERS:
+                if len(self._granted) >= limits.USERS_REMEMBERED:
+                    self._granted, self._remembered = {}, 0
+                self._granted[key] = granted
         return granted
 
     def _gather(self, user: User) -> Granted:
@@ -138,7 +151,7 @@ class RBAC:
         if version == self._version:
             return
         self._version = version
-        self._granted, self._roles, self._bindings = {}, {}, {}
+        self._granted, self._roles, self._bindings, self._remembered = {}, {}, {}, 0
         before, self._parsed = self._parsed, {}
         for prefix in (CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS):
             for entry in self._store.list(prefix).entries:

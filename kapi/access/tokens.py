@@ -1,7 +1,7 @@
 """Tokens of service accounts: issued for the /token subresource, and understood when they come back.
 
-A token is bound to its service account and possibly to a pod, node or secret (KEP-1205): it ends with them. Legacy tokens, made
-of a Secret of type kubernetes.io/service-account-token, are understood as well.
+A token is bound to its service account and possibly to a pod, node or secret (KEP-1205): it ends with them. Those that a Secret
+holds (`kapi.access.legacy_tokens`) are understood as well.
 """
 
 import uuid
@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kapi.access import jwt, rules
+from kapi.access import jwt, legacy_tokens, rules
 from kapi.access.jwt import Claims, Refused
-from kapi.objects import causes, errors, time
+from kapi.objects import account_tokens, causes, errors, time
 from kapi.objects.user import AUTHENTICATED, User
 from kapi.storage.store import Store
 
 Object = dict[str, Any]
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
-LEGACY_ISSUER = "kubernetes/serviceaccount"
 PREFIX = "system:serviceaccount:"
 GROUP = "system:serviceaccounts"
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
@@ -30,9 +29,9 @@ LONGEST_SECONDS = 1 << 32
 EXTENDED_FROM_SECONDS = 3607
 """The lifetime kubelets ask for: such a token of a pod is good for a year, and used after 3,607 s it is only counted as stale."""
 EXTENDED_SECONDS = 365 * 86400
+DAY = 86400.0
 LEEWAY = 60.0
-"""Seconds a deleted object's tokens outlive its deletionTimestamp."""
-_LEGACY = "kubernetes.io/serviceaccount/"
+"""Seconds by which clocks may differ: of a token's times, and of the deletionTimestamp of what it is bound to."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,11 @@ class Understood(NamedTuple):
     user: User
     audiences: tuple[str, ...]
     """Those of the asked ones it is good for."""
+    begin: float
     end: float
-    """Seconds since the epoch; 0 never."""
+    """Seconds since the epoch between which this holds."""
     keys: tuple[str, ...]
-    """What it is bound to: good as long as these do not change."""
+    """What it is bound to: this holds as long as these do not change."""
 
 
 class Tokens:
@@ -68,6 +68,8 @@ class Tokens:
         self._signing = jwt.Keys((settings.signing_key,) if settings.signing_key else ())
         self._keys = jwt.Keys((*settings.verifying_keys, *((settings.signing_key,) if settings.signing_key else ())))
         self._store = store
+        self.note_use: legacy_tokens.Use = lambda namespace, name, uid, day: None
+        """Called with the Secret whose token came, and the day, when its label does not say so yet."""
 
     # --- issuing
 
@@ -142,69 +144,68 @@ class Tokens:
             "sub": f"{PREFIX}{meta['namespace']}:{meta['name']}",
         }
 
-    def legacy(self, account: Object, secret: str) -> str:
-        """The token for a Secret of type kubernetes.io/service-account-token: it has no end."""
-        meta = account["metadata"]
-        said = {
-            "iss": LEGACY_ISSUER,
-            _LEGACY + "namespace": meta["namespace"],
-            _LEGACY + "secret.name": secret,
-            _LEGACY + "service-account.name": meta["name"],
-            _LEGACY + "service-account.uid": meta.get("uid", ""),
-            "sub": f"{PREFIX}{meta['namespace']}:{meta['name']}",
-        }
-        return self.sign(said)
-
     # --- checking
 
     def concerns(self, said: Claims) -> bool:
         """Whether this is a service account token of ours at all."""
-        return said.get("iss") in (self.issuer, LEGACY_ISSUER)
+        return said.get("iss") in (self.issuer, account_tokens.ISSUER)
 
     def understand(self, token: str, said: Claims, audiences: tuple[str, ...]) -> Understood:
         """What the token means. Raises Refused."""
         self._keys.check(token)
-        if said.get("iss") == LEGACY_ISSUER:
-            return self._understand_legacy(said)
+        if said.get("iss") == account_tokens.ISSUER:
+            return self._understand_legacy(token, said, audiences)
         now = time.now()
-        if not isinstance(end := said.get("exp"), int | float) or now > end:
+        end, begin = _moment(said, "exp") + LEEWAY, max(_moment(said, name, 0.0) - LEEWAY for name in ("nbf", "iat"))
+        if now > end:
             raise Refused("service account token has expired")
-        if now < (said.get("nbf") or 0):
+        if now < begin:
             raise Refused("service account token is not valid yet")
-        meant = said.get("aud") or ()
-        meant = (meant,) if isinstance(meant, str) else tuple(meant)
-        shared = tuple(audience for audience in audiences if audience in meant)
-        if not shared:
-            raise Refused(f"token audiences {rules.listed(meant)} is invalid for the target audiences {rules.listed(audiences)}")
+        shared = _shared(said.get("aud"), audiences)
         user, keys = self._user(said)
-        return Understood(user, shared, min([float(end), *self._deadlines(keys)]), keys)
+        return Understood(user, shared, begin, min([end, *self._deadlines(keys)]), keys)
 
     def _user(self, said: Claims) -> tuple[User, tuple[str, ...]]:
-        private = said.get("kubernetes.io") or {}
-        namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
-        if not namespace or not account.get("name"):
-            raise Refused("invalid bearer token")
-        keys = [self._alive("service account", f"/core/serviceaccounts/{namespace}/{account['name']}", account)]
+        private = _object(said, "kubernetes.io")
+        namespace, account = private.get("namespace"), _object(private, "serviceaccount")
+        name, uid = account.get("name"), account.get("uid")
+        if not all(isinstance(text, str) and text for text in (namespace, name, uid)):
+            raise Refused(jwt.INVALID)
+        keys = [self._account(str(namespace), str(name), str(uid))]
         extra = {CREDENTIAL: [f"JTI={said['jti']}"]} if said.get("jti") else {}
         for kind in ("secret", "pod", "node"):
-            if not (reference := private.get(kind)):
+            if private.get(kind) is None:
                 continue
-            key = f"/core/nodes/{reference['name']}" if kind == "node" else f"/core/{kind}s/{namespace}/{reference['name']}"
-            if kind != "node" or "pod" not in private:
-                keys.append(self._alive(kind, key, reference))
+            reference = _object(private, kind)
+            held, held_uid = str(reference.get("name")), str(reference.get("uid"))
+            if kind != "node" or private.get("pod") is None:
+                place = f"nodes/{held}" if kind == "node" else f"{kind}s/{namespace}/{held}"
+                keys.append(self._bound_to(kind, f"/core/{place}", held_uid))
             if kind != "secret":
-                extra[f"authentication.kubernetes.io/{kind}-name"] = [reference["name"]]
-                extra[f"authentication.kubernetes.io/{kind}-uid"] = [reference.get("uid", "")]
-        return account_user(namespace, account["name"], account.get("uid", ""), extra), tuple(keys)
+                extra[f"authentication.kubernetes.io/{kind}-name"] = [held]
+                extra[f"authentication.kubernetes.io/{kind}-uid"] = [held_uid]
+        return account_user(str(namespace), str(name), str(uid), extra), tuple(keys)
 
-    def _alive(self, what: str, key: str, reference: Object) -> str:
-        """The key, if the object a token is bound to is there, is the same, and is not long deleted. Raises Refused."""
+    def _account(self, namespace: str, name: str, uid: str) -> str:
+        """The key of the account, if it is there and still the same. Raises Refused."""
+        key = f"/core/serviceaccounts/{namespace}/{name}"
+        if (entry := self._store.get(key)) is None:
+            raise Refused(errors.not_found("serviceaccounts", "", name).message)
+        meta = entry.obj["metadata"]
+        if _gone(meta):
+            raise Refused(f"service account {namespace}/{name} has been deleted")
+        if meta.get("uid") != uid:
+            raise Refused(f"service account UID ({meta.get('uid')}) does not match claim ({uid})")
+        return key
+
+    def _bound_to(self, kind: str, key: str, uid: str) -> str:
+        """The key of what a token is bound to, if it is there, is the same, and is not long deleted. Raises Refused."""
         entry = self._store.get(key)
         meta = entry.obj["metadata"] if entry else {}
-        if entry is None or meta.get("uid") != reference.get("uid"):
-            raise Refused(f"{what} {reference.get('name')} has been deleted" if entry is None else f"{what} UID has changed")
-        if (gone := meta.get("deletionTimestamp")) and time.parse(gone) + LEEWAY < time.now():
-            raise Refused(f"{what} {reference.get('name')} has been deleted")
+        if entry is None or _gone(meta):
+            raise Refused("service account token has been invalidated")
+        if meta.get("uid") != uid:
+            raise Refused(f"{kind} UID ({meta.get('uid')}) does not match service account {kind} ref claim ({uid})")
         return key
 
     def _deadlines(self, keys: tuple[str, ...]) -> Iterator[float]:
@@ -214,15 +215,12 @@ class Tokens:
             if entry and (gone := entry.obj["metadata"].get("deletionTimestamp")):
                 yield time.parse(gone) + LEEWAY
 
-    def _understand_legacy(self, said: Claims) -> Understood:
-        namespace, account = said.get(_LEGACY + "namespace", ""), said.get(_LEGACY + "service-account.name", "")
-        secret_key = f"/core/secrets/{namespace}/{said.get(_LEGACY + 'secret.name', '')}"
-        secret = self._store.get(secret_key)
-        if secret is None or secret.obj["metadata"].get("deletionTimestamp"):
-            raise Refused("service account token has been invalidated")
-        uid = said.get(_LEGACY + "service-account.uid", "")
-        key = self._alive("service account", f"/core/serviceaccounts/{namespace}/{account}", {"name": account, "uid": uid})
-        return Understood(account_user(namespace, account, uid, {}), self.audiences, 0.0, (key, secret_key))
+    def _understand_legacy(self, token: str, said: Claims, audiences: tuple[str, ...]) -> Understood:
+        """A token of a Secret: of the server's own audiences, and looked at anew each day, when its use is noted."""
+        shared = _shared(list(self.audiences), audiences)
+        account, keys = legacy_tokens.check(self._store, token, said, self.note_use)
+        begin = time.now() // DAY * DAY
+        return Understood(account_user(account.namespace, account.name, account.uid, {}), shared, begin, begin + DAY - 1, keys)
 
     # --- for others who check
 
@@ -234,6 +232,37 @@ class Tokens:
 def account_user(namespace: str, name: str, uid: str, extra: dict[str, list[str]]) -> User:
     """The user a service account acts as."""
     return User(f"{PREFIX}{namespace}:{name}", (GROUP, f"{GROUP}:{namespace}", AUTHENTICATED), uid, extra)
+
+
+def _gone(meta: Object) -> bool:
+    deleted = meta.get("deletionTimestamp")
+    return bool(deleted) and time.parse(deleted) + LEEWAY < time.now()
+
+
+def _object(said: Object, name: str) -> Object:
+    """A claim that is an object. Raises Refused."""
+    value = said.get(name)
+    if not isinstance(value, dict):
+        raise Refused(jwt.INVALID)
+    return value
+
+
+def _moment(said: Claims, name: str, default: float | None = None) -> float:
+    """A NumericDate (RFC 7519). Raises Refused."""
+    value = said.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused(jwt.INVALID)
+    return float(value)
+
+
+def _shared(meant: Any, audiences: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the asked audiences that a token is meant for. Raises Refused."""
+    meant = [meant] if isinstance(meant, str) else meant
+    if not isinstance(meant, list) or not all(isinstance(audience, str) for audience in meant):
+        raise Refused(jwt.INVALID)
+    if not (shared := tuple(audience for audience in audiences if audience in meant)):
+        raise Refused(f"token audiences {rules.listed(meant)} is invalid for the target audiences {rules.listed(audiences)}")
+    return shared
 
 
 def _reference(obj: Object) -> Object:

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Iterator
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_mirror, spec_containers
+from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, spec_containers
+from kapi.objects import references
+from kapi.objects.references import is_mirror
 from kapi.objects.resource import SERVICE_ACCOUNTS
 from kapi.registry.review import Review
 
@@ -13,11 +15,6 @@ TOKEN_SECONDS = 3607
 ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and no digits that look like letters: names spell nothing."""
-_VOLUME_SECRETS = {
-    "azureFile": "secretName", "cephfs": "secretRef", "csi": "nodePublishSecretRef", "flexVolume": "secretRef",
-    "iscsi": "secretRef", "rbd": "secretRef", "scaleIO": "secretRef", "secret": "secretName", "storageos": "secretRef",
-}  # fmt: skip
-
 
 def token_volume(name: str) -> Object:
     """The projected volume with token, CA and namespace."""
@@ -71,7 +68,7 @@ class ServiceAccount(ReadingPlugin):
     def _check_mirror(self, review: Review, spec: Object) -> None:
         if spec.get("serviceAccountName"):
             raise forbidden(review, "a mirror pod may not reference service accounts")
-        if any(True for _ in secret_names(spec)):
+        if any(True for _ in references.in_spec(spec, references.SECRETS)):
             raise forbidden(review, "a mirror pod may not reference secrets")
         for volume in spec.get("volumes") or ():
             sources = (volume.get("projected") or {}).get("sources") or ()
@@ -81,9 +78,9 @@ class ServiceAccount(ReadingPlugin):
     def _check_secrets(self, review: Review, spec: Object, account: Object) -> None:
         allowed = {ref.get("name") for ref in account.get("secrets") or ()}
         name = account["metadata"]["name"]
-        for where, secret in secret_names(spec):
-            if where != "pull" and secret not in allowed:
-                why = f"{where} secret.secretName=\"{secret}\" is not allowed because service account {name} does not reference that secret"
+        for where, secret in _mounted(spec):
+            if secret not in allowed:
+                why = f'{where} secret.secretName="{secret}" is not allowed because service account {name} does not reference that secret'
                 raise forbidden(review, why)
         pull = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}
         for i, ref in enumerate(spec.get("imagePullSecrets") or ()):
@@ -92,27 +89,21 @@ class ServiceAccount(ReadingPlugin):
                 raise forbidden(review, f"{subject} is not allowed because service account {name} does not reference that imagePullSecret")
 
 
-def secret_names(spec: Object) -> Iterator[tuple[str, str]]:
-    """(where, name) of each secret a pod uses."""
-    for ref in spec.get("imagePullSecrets") or ():
-        yield "pull", ref.get("name", "")
-    for container in [*spec_containers(spec), *(spec.get("ephemeralContainers") or ())]:
-        where = f"container {container.get('name')} with"
-        for source in container.get("envFrom") or ():
-            if "secretRef" in source:
-                yield where, source["secretRef"].get("name", "")
-        for variable in container.get("env") or ():
-            ref = (variable.get("valueFrom") or {}).get("secretKeyRef")
-            if ref:
-                yield where, ref.get("name", "")
-    for volume in spec.get("volumes") or ():
-        for kind, field in _VOLUME_SECRETS.items():
-            value = (volume.get(kind) or {}).get(field)
-            if value:
-                yield "volume with", value if isinstance(value, str) else value.get("name", "")
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            if "secret" in source:
-                yield "volume with", source["secret"].get("name", "")
+_CONTAINERS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
+
+
+def _mounted(spec: Object) -> Iterator[tuple[str, str]]:
+    """(where, name) of each secret that comes into a pod's containers, in the order stock looks."""
+    for secret in references.in_spec({"volumes": spec.get("volumes")}, references.SECRETS):
+        yield "volume with", secret
+    for field, kind in _CONTAINERS.items():
+        for container in spec.get(field) or ():
+            for variable in container.get("env") or ():
+                if ref := (variable.get("valueFrom") or {}).get("secretKeyRef"):
+                    yield f"{kind} {container.get('name')} with envVar {variable.get('name')} referencing", ref.get("name", "")
+            for source in container.get("envFrom") or ():
+                if ref := source.get("secretRef"):
+                    yield f"{kind} {container.get('name')} with envFrom referencing", ref.get("name", "")
 
 
 def _wants_token(account: Object, spec: Object) -> bool:

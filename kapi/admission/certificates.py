@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Any
+from typing import Any, NamedTuple
 
 from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Object, Plugin, forbidden
 from kapi.objects.causes import go_quote
@@ -56,16 +56,31 @@ class CertificateSubjectRestriction(Plugin):
 
     def validate(self, review: Review) -> None:
         spec = (review.new or {}).get("spec") or {}
-        if spec.get("signerName") == CLIENT_SIGNER and MASTERS in organizations(spec.get("request") or ""):
+        if spec.get("signerName") != CLIENT_SIGNER:
+            return
+        found = subject(spec.get("request") or "")  # validation says so when it cannot be read
+        if found and MASTERS in found.organizations:
             raise forbidden(review, f"use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed")
 
 
-def organizations(request: str) -> list[str]:
-    """The organizations a base64 PEM request names; none when it cannot be read (validation says so)."""
+class Subject(NamedTuple):
+    """Whom a request names."""
+
+    name: str
+    """The last common name, which is what the user would be called."""
+    organizations: tuple[str, ...]
+
+
+def subject(request: str) -> Subject | None:
+    """The subject of a base64 PEM request; None when it cannot be read."""
     from cryptography import x509  # heavy, and only here
 
     try:
-        subject = x509.load_pem_x509_csr(base64.b64decode(request)).subject
+        found = x509.load_pem_x509_csr(base64.b64decode(request)).subject
     except (ValueError, binascii.Error):
-        return []
-    return [str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
+        return None
+    names, groups = (
+        tuple(str(attribute.value) for attribute in found.get_attributes_for_oid(oid))
+        for oid in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATION_NAME)
+    )
+    return Subject(names[-1] if names else "", groups)

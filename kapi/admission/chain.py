@@ -69,7 +69,7 @@ def plugins(reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller
         NamespaceLifecycle(reader),
         LimitRanger(reader),
         ServiceAccount(reader),
-        NodeRestriction(reader),
+        NodeRestriction(reader, authorizer),
         TaintNodesByCondition(),
         PodSecurity(reader),
         Priority(reader),

@@ -137,11 +137,6 @@ def is_pod(resource: Resource) -> bool:
     return resource.plural == PODS.plural and resource.group == ""
 
 
-def is_mirror(pod: Object) -> bool:
-    """A mirror pod shows a static pod of a kubelet; nobody changes its spec."""
-    return "kubernetes.io/config.mirror" in ((pod.get("metadata") or {}).get("annotations") or {})
-
-
 def spec_containers(spec: Object) -> list[Object]:
     """Init containers, then containers: the order stock visits them in."""
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]

@@ -22,6 +22,7 @@ from kapi.api import bootstrap
 from kapi.api.app import Access, App, immediate
 from kapi.api.settings import Settings, own_address, token_file
 from kapi.api.streams import Kubelets
+from kapi.api.token_use import TokenUse
 from kapi.api.upkeep import Upkeep
 from kapi.http import server
 from kapi.http.calling import Caller
@@ -57,6 +58,8 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     rest = Rest(store, Escalation(admission, authorization), allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
     authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
+    if secrets := catalogue.get("", "v1", "secrets"):
+        tokens.note_use = TokenUse(rest, secrets)
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
     app.establishing.load()

@@ -37,7 +37,7 @@ from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
-from kapi.objects import errors, fields, names
+from kapi.objects import errors, names
 from kapi.objects.user import Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -120,8 +120,9 @@ class App:
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
         request.verb = verb(request, where)
-        what = where.group, where.version, where.plural, where.subresource, where.namespace, where.name or _selected(request)
-        self._authorize(Attributes(request.user, request.verb, *what))
+        name, selected = _selected(request, where)
+        what = where.group, where.version, where.plural, where.subresource, where.namespace, name
+        self._authorize(Attributes(request.user, request.verb, *what, selected=selected))
         if kind is None:
             await self._unknown(request, where)
             return
@@ -198,15 +199,22 @@ def verb(request: Request, where: Target) -> str:
     return _VERBS.get(method, method.lower())
 
 
-def _selected(request: Request) -> str:
-    """The one name a list or watch selects: who may read that object may also list and watch it."""
-    if request.verb not in ("list", "watch") or b"fieldSelector" not in request.scope["query_string"]:
-        return ""
+def _selected(request: Request, where: Target) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The object that is asked for, and what the field selector of a list, watch or deletecollection requires.
+
+    A list or watch may name its one object in the selector: who may read that object may also list and watch it.
+    """
+    if request.verb not in _MANY or b"fieldSelector" not in request.scope["query_string"]:
+        return where.name, ()
     try:
-        name = fields.parse(request.query.get("fieldSelector", "")).equals.get("metadata.name", "")
+        equals = options.field_selector(request.query.get("fieldSelector", "")).equals
     except ValueError:
-        return ""
-    return "" if names.path_segment(name) else name
+        return where.name, ()
+    name = equals.get("metadata.name", "") if request.verb != "deletecollection" else ""
+    return where.name or ("" if names.path_segment(name) else name), tuple(equals.items())
+
+
+_MANY = frozenset({"list", "watch", "deletecollection"})
 
 
 # handlers: (subresource, verb) -> what answers ------------------------------------------------------------------------------------------

@@ -171,7 +171,8 @@ def _labels(text: str) -> labels.Selector:
 
 
 @lru_cache(maxsize=1024)
-def _fields(text: str) -> fields.Selector:
+def field_selector(text: str) -> fields.Selector:
+    """The field selector of a query. Raises ValueError."""
     return fields.parse(text)
 
 
@@ -202,7 +203,7 @@ def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
         if query.get("labelSelector"):
             out.by_label = _labels(query["labelSelector"])
         if query.get("fieldSelector"):
-            out.by_field = _fields(query["fieldSelector"])
+            out.by_field = field_selector(query["fieldSelector"])
     except ValueError as why:
         raise errors.BadRequest(str(why)) from None
     known = kind.strategy.fields

@@ -72,10 +72,11 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.accept = self.content_type = self.user_agent = self.authorization = self.audit_id = self.encoding = ""
-        self.impersonates = False
+        self.impersonates = credentials = False
         for name, value in scope["headers"]:
             if name == b"authorization":
-                self.authorization = value.decode("latin-1")
+                if not credentials:  # of several the first counts
+                    self.authorization, credentials = value.decode("latin-1"), True
             elif name == b"accept":
                 self.accept = f"{self.accept},{value.decode('latin-1')}" if self.accept else value.decode("latin-1")
             elif name == b"content-type":

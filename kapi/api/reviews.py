@@ -51,8 +51,19 @@ def _attributes(user: User, spec: Object) -> Attributes:
     at = spec.get("resourceAttributes") or {}
     return Attributes(
         user, at.get("verb", ""), at.get("group", ""), at.get("version", ""), at.get("resource", ""),
-        at.get("subresource", ""), at.get("namespace", ""), at.get("name", ""),
+        at.get("subresource", ""), at.get("namespace", ""), at.get("name", ""), selected=_selected(at.get("fieldSelector") or {}),
     )  # fmt: skip
+
+
+def _selected(selector: Object) -> tuple[tuple[str, str], ...]:
+    """What a review's field selector requires to be equal; one that cannot be read selects nothing, which asks for more."""
+    if raw := selector.get("rawSelector"):
+        try:
+            return tuple(options.field_selector(raw).equals.items())
+        except ValueError:
+            return ()
+    found = ((r.get("key", ""), r.get("values") or []) for r in selector.get("requirements") or () if r.get("operator") == "In")
+    return tuple((key, values[0]) for key, values in found if len(values) == 1)
 
 
 def _decided(access: "Access", asked: Attributes) -> Object:
@@ -74,7 +85,7 @@ def _access(access: "Access", user: User, obj: Object) -> Object:
 
 
 def _rules(access: "Access", user: User, obj: Object) -> Object:
-    found, problems = access.authorizer.rbac.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
+    found, problems = access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
     resources, urls = rbac.resource_rules(found)
     out: Object = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": bool(problems)}
     if problems:

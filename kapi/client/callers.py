@@ -3,27 +3,21 @@
 Its answers are not kept here.
 """
 
-from typing import Any
-
 from kapi.client.client import Client
-from kapi.objects import errors
+from kapi.objects import certificates, errors
 from kapi.objects.meta import Object
 from kapi.objects.user import MASTERS, User
 
 _REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "authorization.k8s.io"}
 
 
-def subject(fields: dict[str, Any]) -> User:
-    """The user a verified certificate names; `fields` as ssl's getpeercert gives them."""
-    found = [pair for group in fields.get("subject", ()) for pair in group]
-    name = next((value for key, value in found if key == "commonName"), "")
-    return User(name, (*(value for key, value in found if key == "organizationName"), "system:authenticated"))
+async def who(client: Client, certificate: bytes | None, authorization: str) -> User | None:
+    """The caller with a verified DER certificate or the header's token; None: neither is there.
 
-
-async def who(client: Client, certificate: dict[str, Any] | None, authorization: str) -> User | None:
-    """The caller with a verified certificate or the header's token; None: neither is there. Raises Unauthorized and what `client` does."""
-    if certificate:
-        return subject(certificate)
+    Raises Unauthorized and what `client` does.
+    """
+    if certificate and (user := _certified(certificate)):
+        return user
     kind, _, token = authorization.partition(" ")
     if kind != "Bearer":
         return None
@@ -32,6 +26,17 @@ async def who(client: Client, certificate: dict[str, Any] | None, authorization:
         raise errors.Unauthorized
     user = status["user"]
     return User(user.get("username", ""), tuple(user.get("groups") or ()), user.get("uid", ""))
+
+
+def _certified(certificate: bytes) -> User | None:
+    """The user a certificate names. Raises Unauthorized, also when it has expired since the connection began."""
+    try:
+        said = certificates.read(certificate)
+    except ValueError as error:
+        raise errors.Unauthorized from error
+    if not said.valid():
+        raise errors.Unauthorized
+    return said.user
 
 
 async def may(client: Client, user: User, attributes: Object) -> bool:

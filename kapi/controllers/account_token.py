@@ -10,31 +10,21 @@ from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.settings import Settings
-from kapi.objects import errors, meta
+from kapi.objects import account_tokens, errors, meta
+from kapi.objects.account_tokens import ACCOUNT_NAME, ACCOUNT_UID, TYPE
 from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
 
 Object = dict[str, Any]
 
-TYPE = "kubernetes.io/service-account-token"
-ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
-ISSUER = "kubernetes/serviceaccount"
 
-
-def token(account: Object, secret: Object, key_file: str) -> str:
-    """A signed token without an end, with the claims of stock's legacy tokens."""
+def token(account: Object, secret: Object, key_file: str | Path) -> str:
+    """A signed token of the Secret; it has no end."""
     import jwt  # heavy, and hardly ever asked for
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     private: Any = load_pem_private_key(Path(key_file).read_bytes(), None)
-    claims = {
-        "iss": ISSUER,
-        f"{ISSUER}/namespace": meta.namespace(account),
-        f"{ISSUER}/secret.name": meta.name(secret),
-        f"{ISSUER}/service-account.name": meta.name(account),
-        f"{ISSUER}/service-account.uid": meta.uid(account),
-        "sub": f"system:serviceaccount:{meta.namespace(account)}:{meta.name(account)}",
-    }
+    claims = account_tokens.claims(account, meta.name(secret))
     return jwt.encode(claims, private, algorithm="RS256" if isinstance(private, RSAPrivateKey) else "ES256")
 
 

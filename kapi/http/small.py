@@ -20,11 +20,11 @@ _PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: its path, its headers (names in lower case), and the subject of a verified client certificate as ssl gives it."""
+    """A request: its path, its headers (names in lower case), and the verified client certificate in DER."""
 
     path: str
     headers: Mapping[str, str]
-    certificate: dict[str, Any] | None = None
+    certificate: bytes | None = None
 
 
 def answer(status: int, body: bytes, kind: str = "text/plain; charset=utf-8", **headers: str | int) -> bytes:
@@ -38,7 +38,8 @@ def _asked(head: bytes, tls: Any) -> Asked:
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines if line)
     path = first.split(" ")[1] if " " in first else ""
-    return Asked(path, {name.strip().lower(): value.strip() for name, _, value in pairs}, (tls.getpeercert() or None) if tls else None)
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return Asked(path, headers, tls.getpeercert(binary_form=True) if tls else None)
 
 
 class Listener:

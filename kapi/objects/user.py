@@ -7,6 +7,8 @@ ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
+NODES, NODE = "system:nodes", "system:node:"
+"""The group of kubelets, and what their names begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class User:
         return {key: value for key, value in given if value}
 
 
+def node_of(user: User) -> str | None:
+    """The node a user is the kubelet of; None for others, '' for one that does not say."""
+    return user.name.removeprefix(NODE) if user.name.startswith(NODE) and NODES in user.groups else None
+
+
 class Attributes(NamedTuple):
     """One question to the authorizer: may `user` do `verb`? Either resource fields are set, or `path` (e.g. "/healthz")."""
 
@@ -36,6 +43,8 @@ class Attributes(NamedTuple):
     namespace: str = ""
     name: str = ""
     path: str = ""
+    selected: tuple[tuple[str, str], ...] = ()
+    """(field, value) that the field selector of a list, watch or deletecollection requires to be equal."""
 
 
 class Decision(NamedTuple):

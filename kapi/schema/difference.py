@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.schema.fieldset import MEMBER, FieldSet, child, granular, item_step, items
 from kapi.schema.schema import ANY, ZEROS, Schema
 
@@ -86,9 +87,8 @@ def _into_struct(schema: Schema, value: Object, skip: frozenset[str]) -> Object:
     return out
 
 
-_KEPT = 128
-"""Specs whose field sets are kept: what comes from one template has one spec."""
 _kept: dict[tuple[str, bytes], Object] = {}
+"""Field sets of the specs that came last: what comes from one template has one spec."""
 
 
 def _spec(schema: Schema, spec: Object) -> Object:
@@ -96,9 +96,11 @@ def _spec(schema: Schema, spec: Object) -> Object:
     key = (schema.name, orjson.dumps(spec))
     found = _kept.get(key)
     if found is None:
-        if len(_kept) >= _KEPT:
-            del _kept[next(iter(_kept))]
-        found = _kept[key] = _into_struct(schema, spec, frozenset())
+        found = _into_struct(schema, spec, frozenset())
+        if len(key[1]) <= limits.SPEC_REMEMBERED_BYTES:
+            if len(_kept) >= limits.SPECS_REMEMBERED:
+                del _kept[next(iter(_kept))]
+            _kept[key] = found
     return found
 
 

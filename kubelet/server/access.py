@@ -3,12 +3,14 @@
 What they may do is asked of the API server (SubjectAccessReview on nodes/…), except of system:masters, who may all.
 """
 
+from time import monotonic
 from typing import Any
 
+from kapi import limits
 from kapi.client import callers
 from kapi.client.client import Client
 from kapi.http import server
-from kapi.objects import errors, time
+from kapi.objects import errors
 from kapi.objects.user import User
 
 _REMEMBERED_SECONDS = 120.0
@@ -30,8 +32,8 @@ class Access:
 
     async def check(self, scope: dict[str, Any], path: str) -> None:
         """Return when the caller may. Raises Unauthorized, Forbidden."""
-        fields, headers = scope.get("extensions", {}).get(server.SUBJECT), dict(scope["headers"])
-        user = await callers.who(self._client, fields and fields(), headers.get(b"authorization", b"").decode("latin-1"))
+        certificate, headers = scope.get("extensions", {}).get(server.CERTIFICATE), dict(scope["headers"])
+        user = await callers.who(self._client, certificate, headers.get(b"authorization", b"").decode("latin-1"))
         if user is None:
             raise errors.Unauthorized
         verb, part = _VERBS.get(scope["method"], "get"), path.split("/")[1]
@@ -44,10 +46,12 @@ class Access:
 
     async def _may(self, user: User, verb: str, subresource: str) -> bool:
         key = (user.name, *user.groups, verb, subresource)
-        if self._known.get(key, 0.0) > time.now():
+        if self._known.get(key, 0.0) > monotonic():
             return True
         attributes = {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self._node}
         if not await callers.may(self._client, user, {"resourceAttributes": attributes}):
             return False
-        self._known[key] = time.now() + _REMEMBERED_SECONDS
+        if len(self._known) >= limits.REMEMBERED_CALLERS:
+            self._known.clear()
+        self._known[key] = monotonic() + _REMEMBERED_SECONDS
         return True

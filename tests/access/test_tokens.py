@@ -1,13 +1,18 @@
 """Service account tokens: what is in them, who is told no, and when they stop being good."""
 
+import base64
+import hmac
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
 from certs import making
+from kapi import limits
 from kapi.access import jwt
 from kapi.access.authentication import Authenticator, Settings
 from kapi.access.tokens import ISSUER, Tokens
@@ -124,11 +129,27 @@ def test_a_token_speaks_for_its_account(tokens: Tokens, authenticator: Authentic
 
 
 def test_a_token_ends(tokens: Tokens, authenticator: Authenticator, clock: list[float]) -> None:
+    """Clocks may differ by a minute."""
     header = f"Bearer {issued(tokens)}"
     authenticator.authenticate(header)
-    clock[0] += 3601
+    clock[0] += 3659
+    authenticator.authenticate(header)
+    clock[0] += 2
     with pytest.raises(Unauthorized):
         authenticator.authenticate(header)
+
+
+@pytest.mark.parametrize("step", [-3600, -62, 3700, 10 * 365 * 86400])
+def test_a_remembered_token_does_not_outlive_a_step_of_the_clock(
+    tokens: Tokens, authenticator: Authenticator, clock: list[float], step: float
+) -> None:
+    header = f"Bearer {issued(tokens)}"
+    authenticator.authenticate(header)
+    clock[0] += step
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(header)
+    clock[0] -= step
+    authenticator.authenticate(header)
 
 
 async def test_a_token_ends_with_its_account(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
@@ -180,6 +201,107 @@ def test_a_changed_token_is_refused(tokens: Tokens, authenticator: Authenticator
             authenticator.understand(forged, (ISSUER,))
 
 
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("junk", ["=", "==", "!", "!!!!", ".", " ", "\n", "\t", "+", "/", "%41", "A", "AA", "AAA", "AAAA", "\x00", "é"])
+def test_junk_in_a_token_is_refused(tokens: Tokens, authenticator: Authenticator, part: int, junk: str) -> None:
+    parts = issued(tokens).split(".")
+    for changed in (parts[part] + junk, junk + parts[part], parts[part][:7] + junk + parts[part][7:]):
+        with pytest.raises(jwt.Refused, match=f"^{jwt.INVALID}$"):
+            authenticator.understand(".".join([*parts[:part], changed, *parts[part + 1 :]]), (ISSUER,))
+
+
+def test_bits_that_say_nothing_are_refused(tokens: Tokens, authenticator: Authenticator) -> None:
+    """64 bytes leave two bits of the last character free: one of four spellings is the token."""
+    token = issued(tokens)
+    place = ALPHABET.index(token[-1])
+    others = [ALPHABET[place & ~3 | bits] for bits in range(4) if place & ~3 | bits != place]
+    authenticator.understand(token, (ISSUER,))
+    for last in others:
+        with pytest.raises(jwt.Refused):
+            authenticator.understand(token[:-1] + last, (ISSUER,))
+
+
+def encoded(said: object) -> str:
+    raw = said if isinstance(said, bytes) else orjson.dumps(said)
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"alg": "none"}, {"alg": "HS256"}, {"alg": "RS256"}, {"alg": ["ES256"]}, {"alg": "ES256", "kid": "another"}, {}, [], "ES256",
+        b"{", b'{"alg":"none","alg":"ES256"}',
+    ],
+)  # fmt: skip
+def test_headers_that_do_not_fit(tokens: Tokens, authenticator: Authenticator, key: Path, head: object) -> None:
+    """None of them is signed with the key as it says; HS256 with the public key for a secret is the old trick."""
+    said = issued(tokens).split(".")[1]
+    text = f"{encoded(head)}.{said}"
+    public = making.public_key(key.read_bytes())
+    for signature in (b"", b"\0" * 64, hmac.digest(public, text.encode(), "sha256")):
+        with pytest.raises(jwt.Refused):
+            authenticator.understand(f"{text}.{encoded(signature)}", (ISSUER,))
+
+
+@pytest.mark.parametrize(("head", "good"), [({}, True), ({"crit": ["b64"]}, False)])
+def test_extensions_that_must_be_understood(
+    tokens: Tokens, authenticator: Authenticator, key: Path, head: dict[str, object], good: bool
+) -> None:
+    text = f"{encoded({'alg': 'ES256', **head})}.{issued(tokens).split('.')[1]}"
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    r, s = utils.decode_dss_signature(private.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+    token = f"{text}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+    if good:
+        authenticator.understand(token, (ISSUER,))
+    else:
+        with pytest.raises(jwt.Refused):
+            authenticator.understand(token, (ISSUER,))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": None}, {"exp": "9999999999"}, {"exp": True}, {"exp": -1}, {"exp": 0}, {"exp": [1]}, {"nbf": "0"}, {"nbf": 9e99},
+        {"iat": {}}, {"aud": None}, {"aud": {}}, {"aud": [1]}, {"aud": []}, {"aud": "x"}, {"aud": [ISSUER, 1]}, {"iss": [ISSUER]},
+        {"kubernetes.io": "x"}, {"kubernetes.io": None}, {"kubernetes.io": {"namespace": 1}},
+        {"kubernetes.io": {"namespace": "ns", "serviceaccount": []}},
+        {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "s"}}},
+        {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "s", "uid": "uid-s"}, "pod": "p"}},
+        {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "s", "uid": "uid-s"}, "pod": {}}},
+        {"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "s", "uid": "uid-s"}, "node": {"name": ["n"]}}},
+    ],
+)  # fmt: skip
+def test_claims_of_the_wrong_sort(tokens: Tokens, authenticator: Authenticator, claims: dict[str, object]) -> None:
+    said = {**jwt.claims(issued(tokens)), **claims}
+    with pytest.raises(jwt.Refused):
+        authenticator.understand(tokens.sign(said), (ISSUER,))
+
+
+def test_times_of_a_token_may_have_fractions(tokens: Tokens, authenticator: Authenticator) -> None:
+    said = {**jwt.claims(issued(tokens)), "exp": NOW + 10.5, "nbf": NOW - 0.5, "aud": ISSUER}
+    assert authenticator.understand(tokens.sign(said), (ISSUER,)).audiences == (ISSUER,)
+
+
+def test_a_huge_token_is_refused_unread(authenticator: Authenticator) -> None:
+    with pytest.raises(jwt.Refused):
+        authenticator.understand("a." + encoded({"iss": ISSUER, "x": "x" * limits.TOKEN_BYTES}) + ".a", (ISSUER,))
+
+
+def test_what_is_remembered_is_bounded(
+    tokens: Tokens, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TOKENS_REMEMBERED", 3)
+    for _ in range(5):
+        authenticator.understand(issued(tokens), (ISSUER,))
+    authenticator.understand(issued(tokens, wish(audiences=[ISSUER, "x" * limits.TOKEN_REMEMBERED_BYTES])), (ISSUER,))
+    authenticator.understand(issued(tokens, wish(audiences=["other"])), ("other",))
+    assert len(authenticator._known) == 2
+
+
 def test_a_token_of_another_key_is_refused(store: Store, authenticator: Authenticator, tmp_path: Path) -> None:
     other = tmp_path / "key"
     other.write_bytes(making.new_key())
@@ -206,12 +328,21 @@ def test_the_key_set_shows_the_public_key(tokens: Tokens) -> None:
     assert set(shown) == {"use", "kty", "kid", "alg", "crv", "x", "y"}
 
 
-async def test_a_legacy_token_lives_as_long_as_its_secret(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
-    await put(store, "core/secrets", "t", namespace="ns")
-    account = store.get("/core/serviceaccounts/ns/s")
-    assert account
-    header = f"Bearer {tokens.legacy(account.obj, 't')}"
-    assert authenticator.authenticate(header).name == "system:serviceaccount:ns:s"
-    await store.commit("/core/secrets/ns/t", None, expect=None)
-    with pytest.raises(Unauthorized):
-        authenticator.authenticate(header)
+async def test_a_token_is_refused_once_what_it_is_bound_to_is_another(
+    store: Store, tokens: Tokens, authenticator: Authenticator
+) -> None:
+    await put(store, "core/secrets", "c", namespace="ns")
+    await put(store, "core/pods", "p", namespace="ns", spec={"serviceAccountName": "s"})
+    await put(store, "core/nodes", "n")
+    texts = {"Secret": "secret", "Pod": "pod", "Node": "node"}
+    for kind, name in (("Secret", "c"), ("Pod", "p"), ("Node", "n")):
+        token = issued(tokens, bound(kind, name))
+        authenticator.understand(token, (ISSUER,))
+        plural, namespace = f"core/{kind.lower()}s", "" if kind == "Node" else "ns"
+        await put(store, plural, name, namespace=namespace, metadata={"uid": "another"})
+        said = f"{texts[kind]} UID (another) does not match service account {texts[kind]} ref claim (uid-{name})"
+        with pytest.raises(jwt.Refused, match=f"^{re.escape(said)}$"):
+            authenticator.understand(token, (ISSUER,))
+        await store.commit(f"/{plural}/{namespace}/{name}" if namespace else f"/{plural}/{name}", None, expect=None)
+        with pytest.raises(jwt.Refused, match=r"^service account token has been invalidated$"):
+            authenticator.understand(token, (ISSUER,))

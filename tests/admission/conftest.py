@@ -26,7 +26,8 @@ class Shelf:
 
     def put(self, key: str, body: bytes, labels: Any = None) -> Entry:
         self.revision += 1
-        self.entries[key] = entry = Entry(key, self.revision, self.revision, body, labels or {}, {})
+        fields = {"spec.nodeName": (orjson.loads(body).get("spec") or {}).get("nodeName", "")}
+        self.entries[key] = entry = Entry(key, self.revision, self.revision, body, labels or {}, fields)
         return entry
 
     def get(self, key: str) -> Entry | None:

@@ -52,30 +52,6 @@ def test_new_nodes_are_not_ready(world: Any) -> None:
     assert review.new["spec"]["taints"] == [{"key": nodes.NOT_READY, "effect": "NoSchedule"}]
 
 
-KUBELET = {"user": "system:node:n1", "groups": ("system:nodes",)}
-
-
-def test_a_kubelet_keeps_to_itself(world: Any) -> None:
-    plugin = nodes.NodeRestriction(world.reader)
-    plugin.mutate(world.review(NODES, named("n1"), **KUBELET))
-    other = world.review(NODES, named("n2"), **KUBELET)
-    assert refusal(plugin.mutate, other) == 'nodes "n2" is forbidden: node "n1" is not allowed to modify node "n2"'
-    pod = world.review(PODS, named("p", spec={"nodeName": "n1"}), **KUBELET)
-    assert "can only create mirror pods" in refusal(plugin.mutate, pod)
-    world.add(PODS, "q", "ns", spec={"nodeName": "n2"})
-    delete = world.review(PODS, None, "DELETE", old=named("q"), **KUBELET)
-    assert "can only delete pods with spec.nodeName set to itself" in refusal(plugin.mutate, delete)
-    plugin.mutate(world.review(NODES, named("n2")))
-
-
-def test_labels_a_kubelet_may_set() -> None:
-    assert nodes.forbidden_labels({}, {"kubernetes.io/hostname": "a", "node.kubernetes.io/x": "1", "x": "y"}) == []
-    assert nodes.forbidden_labels({}, {"kubernetes.io/role": "a", "a.node-restriction.kubernetes.io/b": "c"}) == [
-        "a.node-restriction.kubernetes.io/b",
-        "kubernetes.io/role",
-    ]
-
-
 def test_default_classes(world: Any) -> None:
     mark = {"storageclass.kubernetes.io/is-default-class": "true"}
     world.add(STORAGE_CLASSES, "slow", annotations=mark)

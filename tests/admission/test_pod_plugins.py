@@ -34,6 +34,50 @@ def test_a_pod_gets_its_account_and_token(world: Any) -> None:
     assert len(spec["initContainers"][0]["volumeMounts"]) == 1
 
 
+KEY = [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "where"),
+    [
+        ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "volume with"),
+        ({"volumes": [{"name": "v", "cinder": {"secretRef": {"name": "s"}}}]}, "volume with"),
+        ({"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]}, "volume with"),
+        ({"initContainers": [{"name": "i", "env": KEY}]}, "init container i with envVar E referencing"),
+        ({"containers": [{"name": "c", "env": KEY}]}, "container c with envVar E referencing"),
+        ({"containers": [{"name": "c", "envFrom": [{"secretRef": {"name": "s"}}]}]}, "container c with envFrom referencing"),
+        ({"ephemeralContainers": [{"name": "e", "env": KEY}]}, "ephemeral container e with envVar E referencing"),
+    ],
+)
+def test_an_account_may_name_the_secrets_of_its_pods(world: Any, spec: Any, where: str) -> None:
+    plugin, review = accounts.ServiceAccount(world.reader), world.review(PODS, pod(serviceAccountName="bot", **{"containers": [], **spec}))
+    world.add(SERVICE_ACCOUNTS, "bot", "ns", secrets=[{"name": "s"}], annotations={accounts.ENFORCE_SECRETS: "true"})
+    plugin.validate(review)
+    world.add(SERVICE_ACCOUNTS, "bot", "ns", secrets=[{"name": "other"}], annotations={accounts.ENFORCE_SECRETS: "true"})
+    why = f'{where} secret.secretName="s" is not allowed because service account bot does not reference that secret'
+    assert refusal(plugin.validate, review) == f'pods "p" is forbidden: {why}'
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"serviceAccountName": "bot"}, "a mirror pod may not reference service accounts"),
+        ({"volumes": [{"name": "v", "cinder": {"secretRef": {"name": "s"}}}]}, "a mirror pod may not reference secrets"),
+        ({"imagePullSecrets": [{"name": "s"}]}, "a mirror pod may not reference secrets"),
+        (
+            {"volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {}}]}}]},
+            "a mirror pod may not use ServiceAccountToken volume projections",
+        ),
+    ],
+)
+def test_a_mirror_pod_of_anybody_refers_to_no_secret(world: Any, spec: Any, why: str) -> None:
+    mirror = pod(**spec)
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    plugin, review = accounts.ServiceAccount(world.reader), world.review(PODS, mirror)
+    plugin.mutate(review)
+    assert refusal(plugin.validate, review) == f'pods "p" is forbidden: {why}'
+
+
 def test_the_token_may_be_declined(world: Any) -> None:
     world.add(SERVICE_ACCOUNTS, "default", "ns", automountServiceAccountToken=False)
     review = world.review(PODS, pod())

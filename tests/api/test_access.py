@@ -143,6 +143,32 @@ async def test_may_they(client: Client) -> None:
     assert not (await client.post(f"{ACCESS}/subjectaccessreviews", {"spec": path}))["status"]["allowed"]
 
 
+@pytest.mark.parametrize(
+    ("selector", "allowed"),
+    [
+        (None, False),
+        ({"rawSelector": "spec.nodeName=n1,status.phase!=Failed"}, True),
+        ({"rawSelector": "spec.nodeName=n2"}, False),
+        ({"rawSelector": "spec.nodeName!=n1"}, False),
+        ({"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["n1"]}]}, True),
+        ({"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["n1", "n2"]}]}, False),
+        ({"requirements": [{"key": "spec.nodeName", "operator": "NotIn", "values": ["n1"]}]}, False),
+    ],
+)
+async def test_may_a_kubelet_list_pods(client: Client, selector: Any, allowed: bool) -> None:
+    attributes = {"verb": "list", "version": "v1", "resource": "pods", **({"fieldSelector": selector} if selector else {})}
+    spec = {"user": "system:node:n1", "groups": ["system:nodes"], "resourceAttributes": attributes}
+    status = (await client.post(f"{ACCESS}/subjectaccessreviews", {"spec": spec}))["status"]
+    assert status["allowed"] is allowed
+    assert status.get("reason", "") == ("" if allowed else "can only list/watch pods with spec.nodeName field selector")
+
+
+async def test_what_a_kubelet_may_is_not_listed(client: Client) -> None:
+    node = as_user(client, "system:node:n1", "system:nodes", AUTHENTICATED)
+    status = (await node.post(f"{ACCESS}/selfsubjectrulesreviews", {"spec": {"namespace": "default"}}))["status"]
+    assert (status["incomplete"], status["evaluationError"]) == (True, "node authorizer does not support user rule resolution")
+
+
 async def test_what_may_i(client: Client) -> None:
     await allow(client, "jane", "get", "watch")
     jane = as_user(client, "jane", AUTHENTICATED)

@@ -8,11 +8,13 @@ import pytest
 
 from kapi.client import Client, Recorder
 from kapi.http import server
+from kapi.objects import certificates, time
 from kubelet import assembly
 from kubelet.runtime import PodState, Traffic, Usage
 from kubelet.server import logs, metrics, summary
 from kubelet.server.app import App
 from kubelet.settings import Settings
+from tests.certificates import client
 from tests.fakes import FakeApi
 from tests.kubelet.build import NOW, one, pod, run
 from tests.kubelet.story import Story, story
@@ -60,10 +62,9 @@ def app(api: FakeApi) -> App:
 
 async def ask(of: App, path: str, user: str = "admin", *groups: str) -> tuple[int, bytes]:
     """(status, body) for the holder of a client certificate."""
-    names = [(("commonName", user),), *((("organizationName", group),) for group in groups)]
     scope = {
         "type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [],
-        "extensions": {server.SUBJECT: lambda: {"subject": names}} if user else {},
+        "extensions": {server.CERTIFICATE: client(user, *groups)} if user else {},
     }  # fmt: skip
     sent: list[dict[str, Any]] = []
 
@@ -107,6 +108,17 @@ async def test_who_may_ask_what(path: str, allowed: str, wanted: int | bytes, mo
 
 async def test_strangers_are_not_let_in() -> None:
     assert (await ask(app(FakeApi()), "/pods", ""))[0] == 401
+
+
+async def test_a_certificate_ends_on_a_connection_that_is_kept() -> None:
+    of = app(FakeApi())
+    assert (await ask(of, "/configz", "admin", MASTERS))[0] == 200
+    end = certificates.read(client("admin", MASTERS)).end
+    time.set_clock(lambda: end + 1)
+    try:
+        assert (await ask(of, "/configz", "admin", MASTERS))[0] == 401
+    finally:
+        time.set_clock(None)
 
 
 @pytest.mark.parametrize("path", ["/none", "/metrics/none", "/healthz/none"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.references import MIRROR
 from kapi.registry.kinds.core.pods import container_resources, containers, placement, security, volumes
 from kapi.registry.kinds.core.volume_claims import annotations
 from kapi.registry.validation import addresses, internal
@@ -17,7 +18,6 @@ Object = dict[str, Any]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-MIRROR = "kubernetes.io/config.mirror"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from kapi.objects import time
+from kapi.objects import references, time
 from kapi.objects.errors import Cause
 from kapi.objects.pod_resources import qos_class
 from kapi.registry.kinds.columns import COLUMNS
@@ -40,7 +40,7 @@ def check(pod: Part) -> None:
     metadata, spec = pod.part("metadata"), pod.part("spec")
     if metadata.get("annotations"):
         pod_spec.pod_annotations(metadata, spec)
-    mirror = pod_spec.MIRROR in (metadata.get("annotations") or {})
+    mirror = references.MIRROR in (metadata.get("annotations") or {})
     pod_spec.check(spec, pod_name=metadata.text("name"), is_pod=True, mirror=mirror)
     for volume in spec.parts("volumes") if not spec.text("serviceAccountName") else ():
         for source in volume.part("projected").parts("sources"):

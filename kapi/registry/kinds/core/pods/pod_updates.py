@@ -5,7 +5,7 @@ Each function adds the causes of one kind of change; the pod as such has been ch
 
 from typing import Any
 
-from kapi.objects import causes, meta, names, quantity
+from kapi.objects import causes, meta, names, quantity, references
 from kapi.objects.pod_resources import qos_class
 from kapi.registry.kinds.core.pods import pod_spec, security
 from kapi.registry.kinds.core.pods.containers import whitespace
@@ -41,7 +41,7 @@ def annotations(new: Part, old: Object) -> None:
     for key, what in changed + [(key, "may not add") for key in mine if key not in theirs]:
         if key.startswith(pod_spec.APP_ARMOR):
             metadata.forbidden(f"annotations[{key}]", f"{what} AppArmor annotations")
-        if key == pod_spec.MIRROR:
+        if key == references.MIRROR:
             metadata.forbidden(f"annotations[{key}]", f"{what} mirror pod annotation")
     if mine:
         pod_spec.pod_annotations(metadata, new.part("spec"))
@@ -155,7 +155,7 @@ def ephemeral(new: Part, old: Object) -> None:
     """/ephemeralcontainers: more of them, none changed and none taken away."""
     annotations(new, old)
     spec = new.part("spec")
-    if pod_spec.MIRROR in (old["metadata"].get("annotations") or {}):
+    if references.is_mirror(old):
         new.e[:] = [causes.forbidden("", "static pods do not support ephemeral containers")]
         return
     now = {part.get("name"): part for part in spec.items("ephemeralContainers")}
@@ -168,7 +168,7 @@ def ephemeral(new: Part, old: Object) -> None:
 
 
 def _resize_refusal(old: Object) -> str:
-    if pod_spec.MIRROR in (old["metadata"].get("annotations") or {}):
+    if references.is_mirror(old):
         return "static pods cannot be resized"
     if (old["spec"].get("os") or {}).get("name") == "windows":
         return "windows pods cannot be resized"

@@ -1,0 +1,31 @@
+"""Tokens of service accounts that a Secret holds: what is in them, and how the Secret is marked. The older way, still stock's.
+
+The controller makes them, the API server reads them, so their words are here.
+"""
+
+from typing import Any
+
+Object = dict[str, Any]
+
+TYPE = "kubernetes.io/service-account-token"
+ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
+"""Annotations of the Secret."""
+LAST_USED, INVALID_SINCE = "kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since"
+"""Labels of the Secret: the day its token was last used, and the day since when it is refused."""
+ISSUER = "kubernetes/serviceaccount"
+USER = "system:serviceaccount:"
+_CLAIM = "kubernetes.io/serviceaccount/"
+NAMESPACE, SECRET, NAME, UID = (_CLAIM + name for name in ("namespace", "secret.name", "service-account.name", "service-account.uid"))
+
+
+def claims(account: Object, secret: str) -> Object:
+    """What the token of a Secret says of a service account; it has no end."""
+    meta = account["metadata"]
+    return {
+        "iss": ISSUER,
+        NAMESPACE: meta["namespace"],
+        SECRET: secret,
+        NAME: meta["name"],
+        UID: meta["uid"],
+        "sub": f"{USER}{meta['namespace']}:{meta['name']}",
+    }

@@ -1,0 +1,203 @@
+"""What a pod, or a persistent volume for it, refers to in the API: one table of every place where a name of another object stands.
+
+Admission asks it what a mirror pod or a service account's pod names; the node authorizer, what a kubelet has to read. A test holds
+the tables against the type facts: a field of a new version that may be a reference fails it until it is entered here or there.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+
+SECRETS, CONFIG_MAPS, CLAIMS, ACCOUNTS = "secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts"
+RESOURCE_CLAIMS, DRIVERS, ENDPOINTS = "resourceclaims", "csidrivers", "endpoints"
+MIRROR = "kubernetes.io/config.mirror"
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
+_CONTAINER = (
+    (SECRETS, "env.valueFrom.secretKeyRef.name"),
+    (SECRETS, "envFrom.secretRef.name"),
+    (CONFIG_MAPS, "env.valueFrom.configMapKeyRef.name"),
+    (CONFIG_MAPS, "envFrom.configMapRef.name"),
+)
+_VOLUME = (
+    (SECRETS, "azureFile.secretName"),
+    (SECRETS, "cephfs.secretRef.name"),
+    (SECRETS, "cinder.secretRef.name"),
+    (SECRETS, "csi.nodePublishSecretRef.name"),
+    (SECRETS, "flexVolume.secretRef.name"),
+    (SECRETS, "iscsi.secretRef.name"),
+    (SECRETS, "projected.sources.secret.name"),
+    (SECRETS, "rbd.secretRef.name"),
+    (SECRETS, "scaleIO.secretRef.name"),
+    (SECRETS, "secret.secretName"),
+    (SECRETS, "storageos.secretRef.name"),
+    (CONFIG_MAPS, "configMap.name"),
+    (CONFIG_MAPS, "projected.sources.configMap.name"),
+    (CLAIMS, "persistentVolumeClaim.claimName"),
+    (DRIVERS, "csi.driver"),
+    (ENDPOINTS, "glusterfs.endpoints"),
+    ("clustertrustbundles", "projected.sources.clusterTrustBundle.name"),
+)
+POD: tuple[tuple[str, str], ...] = (
+    (ACCOUNTS, "serviceAccountName"),
+    (ACCOUNTS, "serviceAccount"),
+    (SECRETS, "imagePullSecrets.name"),
+    *((resource, f"{field}.{path}") for field in CONTAINERS for resource, path in _CONTAINER),
+    (RESOURCE_CLAIMS, "resourceClaims.resourceClaimName"),
+    *((resource, f"volumes.{path}") for resource, path in _VOLUME),
+)
+"""(resource, path from spec) of every name; lists on the way are gone through."""
+
+VOLUME: dict[str, str] = {
+    "configMap": "configmaps (via configmap volumes)",
+    "secret": "secrets (via secret volumes)",
+    "csi": "csidrivers (via CSI volumes)",
+    "glusterfs": "endpoints (via glusterFS volumes)",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
+    "azureFile": "secrets (via azureFile volumes)",
+    **dict.fromkeys(
+        (
+            "awsElasticBlockStore", "azureDisk", "cephfs", "cinder", "downwardAPI", "emptyDir", "fc", "flexVolume", "flocker",
+            "gcePersistentDisk", "gitRepo", "hostPath", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte",
+            "rbd", "scaleIO", "storageos", "vsphereVolume", "projected",
+        ),
+        "",
+    ),
+}  # fmt: skip
+"""What a kubelet reads for a volume of each type, as stock words it; '' is nothing beyond the names in the table above."""
+PROJECTION: dict[str, str] = {
+    "configMap": "configmaps (via projected volumes)",
+    "secret": "secrets (via projected volumes)",
+    "serviceAccountToken": "serviceaccounts (via projected volumes)",
+    "clusterTrustBundle": "clustertrustbundles",
+    "podCertificate": "podcertificates",
+    "downwardAPI": "",
+}
+"""The same for each source of a projected volume."""
+
+Tree = dict[str, "Tree | None"]
+"""Paths that begin alike, joined: a field -> what follows; None where the name stands."""
+
+
+def _tree(paths: Iterator[str]) -> Tree:
+    out: Tree = {}
+    for path in paths:
+        *way, last = path.split(".")
+        at = out
+        for field in way:
+            step = at.setdefault(field, {})
+            assert step is not None
+            at = step
+        at[last] = None
+    return out
+
+
+_TREES = {resource: _tree(path for found, path in POD if found == resource) for resource, _ in POD}
+
+
+def _found(value: Any, tree: Tree | None) -> Iterator[str]:
+    """The names below `value`; empty ones are no references."""
+    if tree is None:
+        if value:
+            yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _found(item, tree)
+    elif isinstance(value, dict):
+        for field, rest in tree.items():
+            if (held := value.get(field)) is not None:
+                yield from _found(held, rest)
+
+
+def is_mirror(pod: Object) -> bool:
+    """A mirror pod shows a static pod of a kubelet; nobody changes its spec, and it refers to nothing."""
+    return MIRROR in ((pod.get("metadata") or {}).get("annotations") or {})
+
+
+def in_spec(spec: Object, resource: str) -> Iterator[str]:
+    """The names of this resource in a pod's spec."""
+    return _found(spec, _TREES[resource])
+
+
+def of_pod(pod: Object, resource: str) -> Iterator[str]:
+    """The names of this resource that a pod uses: those in its spec, and of the objects made for it."""
+    spec = pod.get("spec") or {}
+    yield from in_spec(spec, resource)
+    if resource == CLAIMS:
+        yield from (f"{pod['metadata']['name']}-{volume['name']}" for volume in spec.get("volumes") or () if "ephemeral" in volume)
+    elif resource == RESOURCE_CLAIMS:
+        status = pod.get("status") or {}
+        made = {entry.get("name"): entry.get("resourceClaimName") for entry in status.get("resourceClaimStatuses") or ()}
+        yield from (name for claim in spec.get("resourceClaims") or () if (name := made.get(claim.get("name"))))
+        if name := (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName"):
+            yield name
+
+
+def first(spec: Object) -> str:
+    """What in the API a spec refers to first, in stock's words and order: "secrets", "csidrivers (via CSI volumes)"; '' nothing.
+
+    Raises ValueError for a type of volume that is not known.
+    """
+    for resource in (ACCOUNTS, SECRETS, CONFIG_MAPS):
+        if any(True for _ in in_spec(spec, resource)):
+            return resource
+    if spec.get("resourceClaims"):
+        return RESOURCE_CLAIMS
+    for volume in spec.get("volumes") or ():
+        if said := _volume(volume):
+            return said
+    return ""
+
+
+def _volume(volume: Object) -> str:
+    types = [field for field, source in volume.items() if field != "name" and source is not None]
+    if not types or any(field not in VOLUME for field in types):
+        raise ValueError(f'unknown volume type for volume  "{volume.get("name", "")}"')
+    said = [VOLUME[field] for field in types]
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        fields = [field for field, value in source.items() if value is not None]
+        if not fields or any(field not in PROJECTION for field in fields):
+            raise ValueError(f'unknown source for projected volume "{volume.get("name", "")}"')
+        said += [PROJECTION[field] for field in fields]
+    return next((text for text in said if text), "")
+
+
+# persistent volumes -----------------------------------------------------------------------------------------------------------------
+
+VOLUME_SECRETS: tuple[tuple[str, bool], ...] = (
+    ("rbd.secretRef", True),
+    ("iscsi.secretRef", True),
+    ("cephfs.secretRef", True),
+    ("flexVolume.secretRef", True),
+    ("scaleIO.secretRef", True),
+    ("cinder.secretRef", False),
+    ("storageos.secretRef", False),
+    ("csi.nodePublishSecretRef", False),
+    ("csi.nodeStageSecretRef", False),
+    ("csi.nodeExpandSecretRef", False),
+)
+"""References to Secrets in a PersistentVolume's spec that its node needs, and whether one without a namespace means the claim's.
+
+Those of azureFile are two fields of their own; what a CSI driver's controllers need is not the node's affair.
+"""
+
+
+class Secret(NamedTuple):
+    """Where a Secret is."""
+
+    namespace: str
+    name: str
+
+
+def volume_secrets(volume: Object) -> Iterator[Secret]:
+    """The Secrets that a node reads for a PersistentVolume."""
+    spec = volume.get("spec") or {}
+    home = (spec.get("claimRef") or {}).get("namespace") or ""
+    if file := spec.get("azureFile"):
+        yield Secret(file.get("secretNamespace") or home, file.get("secretName") or "")
+    for path, claims in VOLUME_SECRETS:
+        driver, field = path.split(".")
+        if reference := (spec.get(driver) or {}).get(field):
+            yield Secret(reference.get("namespace") or (home if claims else ""), reference.get("name") or "")
