@@ -19,7 +19,7 @@ from kapi.admission.conversation import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Object, Plugin, Reader, forbidden
 from kapi.admission.services import endpoint
-from kapi.http.calling import Caller, CallFailed, Target, Unreachable
+from kapi.http.calling import Caller, CallFailed, NoClient, Target, Unreachable
 from kapi.objects import errors, patch
 from kapi.objects.causes import go_quote
 from kapi.objects.resource import Resource
@@ -171,6 +171,8 @@ class Webhooks(Plugin):
         try:
             status, _, raw = await self.caller.post(hook.target, body, hook.seconds, self._locating(hook))
             answer = conversation.parsed(status, raw)
+        except NoClient as why:
+            raise CallingFailed(hook.name, f"could not get REST client: {why}") from None
         except (CallFailed, BadAnswer) as why:
             raise CallingFailed(hook.name, f"failed to call webhook: {why}") from None
         try:
