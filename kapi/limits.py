@@ -19,8 +19,8 @@ PEER_CONNECT_SECONDS = 10.0
 PEER_HEAD_BYTES = 1 << 20
 """Bytes of an answer that are no body: its head with all 1xx answers before it, trailers, chunk extensions between two pieces of the body
 | 10 MiB (http.Transport's MaxResponseHeaderBytes) | 503 `server response headers exceeded`; a body under way is cut off"""
-PEER_TEXT_BYTES = 50_000
-"""Bytes of an error text of a peer that are shown | 50,000 for the logs of a pod, else none | the rest is left out"""
+PEER_TEXT_BYTES = 16 << 10
+"""Bytes of an error text of a peer that are shown or looked into | 50,000 for the logs of a pod, else none | the rest is left out"""
 PEER_BUFFER_BYTES = 256 << 10
 """Bytes of one way of a proxied answer or stream that wait for the other side | a few pieces of 32 KiB | the sender is read no further"""
 UPGRADE_EARLY_BYTES = 64 << 10

@@ -231,17 +231,21 @@ class MutatingAdmissionWebhook(Webhooks):
             why = f"admission webhook {go_quote(hook.name)} attempted to modify the object, which is not supported for this operation"
             raise errors.internal(why)
         try:
-            subject.take(patch.json_patch(orjson.loads(orjson.dumps(before)), operations))
-        except (errors.Invalid, DecodeError) as why:
+            patched = patch.json_patch(orjson.loads(orjson.dumps(before)), operations)
+        except errors.Invalid as why:
             raise errors.internal(str(why.__cause__ or why)) from None
+        try:
+            subject.take(patched)
+        except DecodeError as why:
+            raise errors.internal(str(why)) from None
         return subject.show(review.new) != before
 
     def _operations(self, hook: Hook, review: Review, verdict: Verdict) -> list[Object]:
         """The JSON patch; none when it cannot be read and that does not matter."""
         try:
-            operations: list[Object] = orjson.loads(verdict.patch)
+            operations: list[Object] = conversation.values(verdict.patch)
             patch.check(operations, "Ignore")
-        except (orjson.JSONDecodeError, errors.StatusError) as why:
+        except (orjson.JSONDecodeError, BadAnswer, errors.StatusError) as why:
             self.failed(hook, review, CallingFailed(hook.name, f"received undecodable patch in webhook response: {why}"))
             return []
         if verdict.patch_type != conversation.JSON_PATCH:

@@ -8,6 +8,7 @@ from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, time
 from kapi.objects.user import Attributes, User
+from kapi.registry import metadata
 from kapi.registry.kind import Kind
 from kapi.schema import managed
 
@@ -22,7 +23,7 @@ async def answer(request: Request, access: "Access", kind: Kind) -> None:
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     obj = writing.decoded(await request.body(), writing.media(request), what)
-    writing.settle_namespace(obj, kind, what.namespace)
+    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     resource = kind.resource
     if resource.kind == "SelfSubjectReview":
         obj["metadata"] = {"creationTimestamp": time.stamp()}

@@ -197,7 +197,7 @@ class _Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self.exchange and self.exchange.status and self.parser:
+        if self.exchange and self.exchange.status and not self.exchange.error and self.parser:
             self.kept = self.parser.should_keep_alive()
             self.exchange.complete = True
             self.exchange.wake()

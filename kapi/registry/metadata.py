@@ -9,7 +9,7 @@ from functools import lru_cache
 from random import choices
 from typing import Any
 
-from kapi.objects import causes, names, time
+from kapi.objects import causes, errors, names, time
 from kapi.objects.errors import Cause
 
 Object = dict[str, Any]
@@ -25,6 +25,28 @@ _LONGEST_BASE = 58
 def generate_name(base: str) -> str:
     """'web-' -> 'web-x7k2p'."""
     return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))
+
+
+def settle_namespace(meta: Object, namespaced: bool, namespace: str) -> None:
+    """The object's namespace is the request's. Raises BadRequest for another one."""
+    given = meta.get("namespace")
+    if given == namespace and namespaced:
+        return
+    if not namespaced:
+        meta.pop("namespace", None)
+    elif not given:
+        meta["namespace"] = namespace
+    else:
+        raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def check_name(meta: Object, name: str) -> None:
+    """The object's name is the URL's. Raises BadRequest."""
+    given = meta.get("name")
+    if not given:
+        raise errors.BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if given != name:
+        raise errors.BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
 
 
 def fill(meta: Object) -> None:
