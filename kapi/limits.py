@@ -25,6 +25,8 @@ PEER_BUFFER_BYTES = 256 << 10
 """Bytes of one way of a proxied answer or stream that wait for the other side | a few pieces of 32 KiB | the sender is read no further"""
 UPGRADE_EARLY_BYTES = 64 << 10
 """Bytes a client sends behind an upgrade that is not answered yet | 4 KiB (bufio) | the client is read no further until it is"""
+WEBSOCKET_MESSAGE_BYTES = 4 << 20
+"""Bytes of a message over WebSocket to an exec, attach, port-forward or watch | 32 MiB | closed with 1009"""
 CLOSE_SECONDS = 10.0
 """Seconds the last bytes of a spliced connection have to be taken | 10 s | the connection is cut"""
 WEBHOOK_ANSWER_BYTES = 5 << 20

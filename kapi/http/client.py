@@ -173,7 +173,7 @@ class _Connection(asyncio.Protocol):
             self.exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        if self.exchange and self.parser:
+        if self.exchange and self.parser and not self.exchange.status:
             status = self.parser.get_status_code()
             if 100 <= status < 200:
                 self.exchange.headers.clear()  # the answer is still to come
@@ -184,7 +184,7 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         exchange, allowed = self.exchange, self.pool.allowance
         self._bare = 0
-        if exchange is None or exchange.error:
+        if exchange is None or exchange.error or exchange.complete:
             return
         exchange.size += len(body)
         if allowed and (not allowed.take(len(body)) or exchange.size > allowed.each):
