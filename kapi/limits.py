@@ -35,6 +35,9 @@ WEBHOOK_ANSWERS_BYTES = 16 << 20
 """Bytes of all webhooks' answers that are being read | none | as above, for the answer that goes beyond"""
 WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
+CACHED_TEXT = 512
+"""Characters of a text that clients send by which an answer is remembered (paths, selectors, labels, quantities …) | none
+| it is worked out anew each time"""
 METRIC_SERIES = 4_000
 """Kinds of requests metrics tell apart, each with a code | none | they count together, without labels"""
 

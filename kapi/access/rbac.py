@@ -7,6 +7,7 @@ collections changes. An aggregated ClusterRole grants the rules that are written
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.access.rules import Compiled, Rule
 from kapi.objects import errors
 from kapi.objects.user import Attributes, Decision, User
@@ -67,6 +68,8 @@ class RBAC:
         self._bindings: dict[str, list[Binding]] = {}
         """'User:x' or 'Group:y' -> what it is bound to, cluster-wide bindings first."""
         self._granted: dict[tuple[str, tuple[str, ...]], Granted] = {}
+        self._decided = 0
+        """Decisions remembered, of all users."""
         self._parsed: dict[str, tuple[Entry, list[tuple[str, Binding]]]] = {}
         self._roles: dict[str, tuple[Compiled, ...] | None] = {}
 
@@ -75,9 +78,14 @@ class RBAC:
         question = asked[1:]
         decision = granted.decisions.get(question)
         if decision is None:
-            if len(granted.decisions) >= REMEMBERED:
-                granted.decisions.clear()
-            decision = granted.decisions[question] = self._decide(granted, asked)
+            decision = self._decide(granted, asked)
+            if sum(map(len, question)) <= limits.CACHED_TEXT:
+                self._decided += 1
+                if self._decided > REMEMBERED:
+                    self._decided = 1
+                    for known in self._granted.values():
+                        known.decisions.clear()
+                granted.decisions[question] = decision
         return decision
 
     def _decide(self, granted: Granted, asked: Attributes) -> Decision:

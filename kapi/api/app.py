@@ -103,6 +103,7 @@ class App:
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
         request.verb = verb(request, where)
+        request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
         what = where.group, where.version, where.plural, where.subresource, where.namespace, where.name or _selected(request)
         self._authorize(Attributes(request.user, request.verb, *what))
         if kind is None:
@@ -110,7 +111,8 @@ class App:
             return
         if kind.strategy.deprecated:
             request.warnings.append(kind.strategy.deprecated)
-            self.metrics.deprecated(kind, where.subresource)
+            if request.known:
+                self.metrics.deprecated(kind, where.subresource)
         await self._dispatch(request, kind, where)
 
     def _identify(self, request: Request) -> None:

@@ -20,7 +20,7 @@ from kapi.api import relay, responses
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
-from kapi.objects import errors, urls
+from kapi.objects import errors, names, urls
 from kapi.objects.causes import go_quote
 from kapi.objects.resource import ENDPOINT_SLICES, PODS, Resource
 from kapi.registry import encoding
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from kapi.api.app import App
 
 Object = dict[str, Any]
-_DOTTED = re.compile(r"(\d{1,9}\.){3}\d{1,9}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
@@ -82,14 +81,9 @@ def _split(kind: Kind, text: str) -> tuple[str, str, str]:
 
 def proxyable(text: str) -> str:
     """The address to connect to. Raises BadRequest unless Go calls it global unicast: no loopback, link-local, multicast, 0.0.0.0."""
-    if _DOTTED.fullmatch(text):
-        text = ".".join(str(int(part)) for part in text.split("."))  # Kubernetes has always read 010.0.0.1 as 10.0.0.1
-    try:
-        found = ipaddress.ip_address("" if "%" in text else text)
-    except ValueError:
-        raise errors.BadRequest("address not allowed") from None
+    found = names.parse_ip(text)
     found = getattr(found, "ipv4_mapped", None) or found
-    if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or found == _BROADCAST:
+    if found is None or found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or found == _BROADCAST:
         raise errors.BadRequest("address not allowed")
     return str(found)
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from random import choices
 from typing import Any
 
+from kapi import limits
 from kapi.objects import causes, errors, names, time
 from kapi.objects.errors import Cause
 
@@ -192,7 +193,11 @@ def _label(key: str, value: str, field: str) -> tuple[Cause, ...]:
 
 def label_causes(labels: dict[str, str], field: str) -> list[Cause]:
     """Causes of a label map at `field`."""
-    return [cause for key, value in labels.items() for cause in _label(key, value, field)]
+    return [
+        cause
+        for key, value in labels.items()
+        for cause in (_label if len(key) + len(value) <= limits.CACHED_TEXT else _label.__wrapped__)(key, value, field)
+    ]
 
 
 @lru_cache(maxsize=4096)
@@ -202,7 +207,11 @@ def _annotation_key(key: str, field: str) -> tuple[Cause, ...]:
 
 def annotation_causes(annotations: dict[str, str], field: str) -> list[Cause]:
     """Causes of an annotation map at `field`: its keys, and its size as a whole (256 KiB)."""
-    out = [cause for key in annotations for cause in _annotation_key(key, field)]
+    out = [
+        cause
+        for key in annotations
+        for cause in (_annotation_key if len(key) <= limits.CACHED_TEXT else _annotation_key.__wrapped__)(key, field)
+    ]
     if sum(len(k) + len(v) for k, v in annotations.items()) > _ANNOTATIONS_LIMIT:
         out.append(causes.too_long(field, _ANNOTATIONS_LIMIT))
     return out

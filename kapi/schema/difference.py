@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.schema.fieldset import MEMBER, FieldSet, child, granular, item_step, items
 from kapi.schema.schema import ANY, ZEROS, Schema
 
@@ -96,9 +97,11 @@ def _spec(schema: Schema, spec: Object) -> Object:
     key = (schema.name, orjson.dumps(spec))
     found = _kept.get(key)
     if found is None:
-        if len(_kept) >= _KEPT:
-            del _kept[next(iter(_kept))]
-        found = _kept[key] = _into_struct(schema, spec, frozenset())
+        found = _into_struct(schema, spec, frozenset())
+        if len(key[1]) <= 32 * limits.CACHED_TEXT:
+            if len(_kept) >= _KEPT:
+                del _kept[next(iter(_kept))]
+            _kept[key] = found
     return found
 
 
