@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.admission.matching import name_of, namespace_of
 from kapi.admission.plugin import Object
-from kapi.objects import errors
+from kapi.objects import causes, errors
 from kapi.objects.causes import go_quote
 from kapi.objects.patch import go_kind
 from kapi.objects.resource import Resource, split_api_version
@@ -59,9 +60,11 @@ class Subject:
         return {**obj, "kind": name, "apiVersion": f"{group}/{version}" if group else version}
 
     def take(self, patched: Any) -> None:
-        """Make a patched object the one that is reviewed. Raises DecodeError."""
+        """Make a patched object the one that is reviewed. Raises DecodeError, and StatusError for one of another kind."""
         review, current = self.review, self.review.new
         assert current is not None
+        if isinstance(patched, dict):
+            self._check_kind(patched)
         plain = not review.subresource or self.gvk == spoken(self.kind, "")
         obj: Object = decode.read(patched, self.kind.schema if plain else builtin.schema(builtin.named(*self.gvk)))[0]
         if plain:
@@ -72,8 +75,29 @@ class Subject:
             stored = self.kind.strategy.to_storage(obj, self.kind.resource.api_version)
             own = review.kind.resource
             obj = {**review.kind.strategy.from_storage(stored, own.api_version), "kind": own.kind, "apiVersion": own.api_version}
+        if obj.get("metadata") is None:
+            obj["metadata"] = {}
         current.clear()
         current.update(obj)
+
+
+    def _check_kind(self, patched: Object) -> None:
+        """Raises StatusError, in stock's words, when what was patched is now of another kind."""
+        group, version, kind = self.gvk
+        api_version = f"{group}/{version}" if group else version
+        given = (patched.get("apiVersion") or api_version, patched.get("kind") or kind)
+        if given == (api_version, kind):
+            return
+        if self.kind.custom:
+            pairs = zip(("kind", "apiVersion"), given[::-1], (kind, api_version), strict=True)
+            wrong = [causes.invalid(field, said, f"must be {own}") for field, said, own in pairs if said != own]
+            raise errors.invalid(kind, group, name_of(self.review), wrong)
+        if builtin.named(*split_api_version(given[0]), given[1]) == "":
+            where = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+            raise errors.internal(f"no kind {go_quote(given[1])} is registered for version {go_quote(given[0])} {where}")
+        package = "core" if group in ("", "events.k8s.io") else group.partition(".")[0]
+        text = f"converting ({given[0].rpartition('/')[2]}.{given[1]}) to ({package}.{kind}): unknown conversion"
+        raise errors.StatusError(text, reason="")
 
 
 # the question ---------------------------------------------------------------------------------------------------------------------------
@@ -146,21 +170,37 @@ class Verdict:
     annotations: dict[str, str] = field(default_factory=dict)
 
 
+def values(raw: bytes) -> Any:
+    """JSON that a webhook sent. Raises BadAnswer when it would be too much in memory, JSONDecodeError."""
+    if sum(map(raw.count, b"[{,")) > limits.WEBHOOK_ANSWER_VALUES:  # a quick look: values of 3 bytes take 64 once parsed
+        raise BadAnswer(f"JSON of more than {limits.WEBHOOK_ANSWER_VALUES} values")
+    return orjson.loads(raw)
+
+
+def _shown(raw: bytes) -> str:
+    """An answer, or as much of it as a message may hold."""
+    return raw[: limits.PEER_TEXT_BYTES].decode(errors="replace")
+
+
 def parsed(status: int, raw: bytes) -> Object:
     """The AdmissionReview of an HTTP answer. Raises BadAnswer with client-go's words."""
     try:
-        found = orjson.loads(raw)
+        found = values(raw)
     except orjson.JSONDecodeError:
         found = None
     if status >= 300 or status < 200:
         if isinstance(found, dict) and found.get("kind") == "Status" and found.get("message"):
-            raise BadAnswer(found["message"])
-        raise BadAnswer(_said(status, raw.decode(errors="replace").strip()))
+            raise BadAnswer(str(found["message"])[: limits.PEER_TEXT_BYTES])
+        raise BadAnswer(_said(status, _shown(raw).strip()))
     if not isinstance(found, dict):
-        why = syntax.error(raw) if found is None else "json: cannot unmarshal into Go value of type struct"
+        why = syntax.error(raw[: limits.PEER_TEXT_BYTES]) if found is None else "json: cannot unmarshal into Go value of type struct"
         raise BadAnswer(f"couldn't get version/kind; json parse error: {why}")
+    for name in ("apiVersion", "kind"):
+        if not isinstance(found.get(name), str | None):
+            why = f"json: cannot unmarshal {go_kind(found[name])} into Go struct field .{name} of type string"
+            raise BadAnswer(f"couldn't get version/kind; json parse error: {why}")
     if not found.get("kind"):
-        raise BadAnswer(f"Object 'Kind' is missing in '{raw.decode(errors='replace')}'")
+        raise BadAnswer(f"Object 'Kind' is missing in '{_shown(raw)}'")
     if isinstance(found.get("response"), dict):
         _check_types(found["response"])
     return found
@@ -240,9 +280,10 @@ def refusal(webhook: str, status: Object | None) -> errors.StatusError:
     """What the client is told when a webhook says no: the webhook's own Status, with stock's words before its message."""
     given = dict(status or {})
     head = f"admission webhook {go_quote(webhook)} denied the request"
-    told = given.get("message") or given.get("reason")
+    told = str(given.get("message") or given.get("reason") or "")[: limits.PEER_TEXT_BYTES]
+    code = max(int(given.get("code") or 0), 400)
     return errors.StatusError(
         f"{head}: {told}" if told else f"{head} without explanation", given.get("details"),
-        code=max(int(given.get("code") or 0), 400), reason=given.get("reason") or "",
+        code=code if code < 600 else 500, reason=given.get("reason") or "",
     )  # fmt: skip
 

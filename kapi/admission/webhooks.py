@@ -20,7 +20,7 @@ from kapi.admission.conversation import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Object, Plugin, Reader, forbidden
 from kapi.admission.services import endpoint
-from kapi.http.calling import Caller, CallFailed, Target, Unreachable
+from kapi.http.calling import Caller, CallFailed, NoClient, Target, Unreachable
 from kapi.objects import errors, patch
 from kapi.objects.causes import go_quote
 from kapi.objects.resource import Resource
@@ -174,6 +174,8 @@ class Webhooks(Plugin):
         try:
             status, _, raw = await self.caller.post(hook.target, body, hook.seconds, self._locating(hook))
             answer = conversation.parsed(status, raw)
+        except NoClient as why:
+            raise CallingFailed(hook.name, f"could not get REST client: {why}") from None
         except (CallFailed, BadAnswer) as why:
             raise CallingFailed(hook.name, f"failed to call webhook: {why}") from None
         try:
@@ -232,17 +234,21 @@ class MutatingAdmissionWebhook(Webhooks):
             why = f"admission webhook {go_quote(hook.name)} attempted to modify the object, which is not supported for this operation"
             raise errors.internal(why)
         try:
-            subject.take(patch.json_patch(orjson.loads(orjson.dumps(before)), operations))
-        except (errors.Invalid, DecodeError) as why:
+            patched = patch.json_patch(orjson.loads(orjson.dumps(before)), operations)
+        except errors.Invalid as why:
             raise errors.internal(str(why.__cause__ or why)) from None
+        try:
+            subject.take(patched)
+        except DecodeError as why:
+            raise errors.internal(str(why)) from None
         return subject.show(review.new) != before
 
     def _operations(self, hook: Hook, review: Review, verdict: Verdict) -> list[Object]:
         """The JSON patch; none when it cannot be read and that does not matter."""
         try:
-            operations: list[Object] = orjson.loads(verdict.patch)
+            operations: list[Object] = conversation.values(verdict.patch)
             patch.check(operations, "Ignore")
-        except (orjson.JSONDecodeError, errors.StatusError) as why:
+        except (orjson.JSONDecodeError, BadAnswer, errors.StatusError) as why:
             self.failed(hook, review, CallingFailed(hook.name, f"received undecodable patch in webhook response: {why}"))
             return []
         if verdict.patch_type != conversation.JSON_PATCH:

@@ -37,7 +37,7 @@ from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
-from kapi.objects import errors, names
+from kapi.objects import errors, fields, names
 from kapi.objects.user import Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -120,6 +120,7 @@ class App:
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
         request.verb = verb(request, where)
+        request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
         name, selected = _selected(request, where)
         what = where.group, where.version, where.plural, where.subresource, where.namespace, name
         self._authorize(Attributes(request.user, request.verb, *what, selected=selected))
@@ -128,7 +129,8 @@ class App:
             return
         if kind.strategy.deprecated:
             request.warnings.append(kind.strategy.deprecated)
-            self.metrics.deprecated(kind, where.subresource)
+            if request.known:
+                self.metrics.deprecated(kind, where.subresource)
         await self._dispatch(request, kind, where)
 
     def _identify(self, request: Request) -> None:
@@ -207,7 +209,7 @@ def _selected(request: Request, where: Target) -> tuple[str, tuple[tuple[str, st
     if request.verb not in _MANY or b"fieldSelector" not in request.scope["query_string"]:
         return where.name, ()
     try:
-        equals = options.field_selector(request.query.get("fieldSelector", "")).equals
+        equals = fields.parse(request.query.get("fieldSelector", "")).equals
     except ValueError:
         return where.name, ()
     name = equals.get("metadata.name", "") if request.verb != "deletecollection" else ""

@@ -31,9 +31,9 @@ def document(catalogue: Catalogue, path: str, accept: str, address: str = "") ->
         return None
     version = _aggregated(accept) if path.rstrip("/") in ("/api", "/apis") else ""
     key = ("discovery", path.rstrip("/"), version, address)
-    if key not in catalogue.kept:
-        catalogue.kept[key] = _made(catalogue, found, version, address)
-    answer: Answer | None = catalogue.kept[key]
+    answer: Answer | None = catalogue.kept.get(key) or _made(catalogue, found, version, address)
+    if answer is not None:  # clients may ask for anything
+        catalogue.kept[key] = answer
     return answer
 
 

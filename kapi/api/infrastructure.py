@@ -6,13 +6,13 @@ Discovery, OpenAPI and health are made by their own modules; here they only find
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import orjson
 from starlette.routing import Route, Router
 
-from kapi.api import discovery, health, openapi, responses, version
+from kapi.api import discovery, health, openapi, pieces, responses, version
 from kapi.api.request import Receive, Request, Scope, Send
 
 if TYPE_CHECKING:
@@ -74,11 +74,15 @@ async def _version(request: Request, app: App) -> None:
 
 
 async def _metrics(request: Request, app: App) -> None:
-    await responses.send(request, 200, app.metrics.text(app.rest.store, app.catalogue).encode(), _METRICS)
+    await _exposed(request, app.metrics.lines(app.rest.store, app.catalogue))
 
 
 async def _slis(request: Request, app: App) -> None:
-    await responses.send(request, 200, app.metrics.slis().encode(), _METRICS)
+    await _exposed(request, app.metrics.slis())
+
+
+async def _exposed(request: Request, lines: Iterable[str]) -> None:
+    await pieces.write(request, pieces.blocks(f"{line}\n".encode() for line in lines), _METRICS)
 
 
 async def _discovery(request: Request, app: App) -> None:

@@ -9,8 +9,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import NamedTuple
 
+from kapi import limits
 from kapi.api import version
 from kapi.api.request import Request, Target
 from kapi.objects import metrics
@@ -32,7 +34,8 @@ _TICK = 0.02
 """Seconds between two looks at the loop: a callback that held it longer than this is never missed."""
 _MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _CONNECTING = frozenset({"attach", "exec", "portforward", "proxy", "log"})
-_VERBS = {"create": "POST", "update": "PUT", "get": "GET", "list": "LIST", "watch": "WATCH", "delete": "DELETE", "patch": "PATCH"}
+_VERBS = {"create": "POST", "update": "PUT", "get": "GET", "list": "LIST", "watch": "WATCH", "delete": "DELETE", "patch": "PATCH",
+          "deletecollection": "DELETECOLLECTION"}  # fmt: skip
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 _NAMED_USERS = frozenset({"admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default"})
 """The only users metrics tell apart."""
@@ -122,12 +125,13 @@ class Metrics:
     def observe(self, request: Request) -> None:
         """A request is done."""
         self._inflight.values[("mutating",) if request.method in _MUTATING else ("readOnly",)] -= 1
-        where = request.target
-        if where is None and request.path not in _HEALTH:
+        if request.target is None and request.path not in _HEALTH:
             return
-        asked = _asked(request, where, dry=b"dryRun=All" in request.scope["query_string"])
+        asked = _asked(request, dry=b"dryRun=All" in request.scope["query_string"])
         found = self._cells.get((asked, request.code))
         if found is None:
+            if len(self._cells) >= limits.METRIC_SERIES:
+                asked = UNKNOWN
             found = self._cells[asked, request.code] = self._cell(asked, request.code)
         count, cell, sizes = found
         count[0] += 1
@@ -144,13 +148,13 @@ class Metrics:
 
     def ended(self, request: Request, code: int) -> None:
         """A request was given up in self-defense."""
-        asked = _asked(request, request.target)
+        asked = _asked(request)
         self._ended.values[(str(code), asked[0], *asked[2:])] += 1
 
     @contextmanager
     def running_long(self, request: Request) -> Iterator[None]:
         """A watch or a stream is under way: it counts as one of those, not as a request in flight."""
-        asked = _asked(request, request.target)
+        asked = _asked(request)
         key = (asked[0], *asked[2:])
         self._long.values[key] += 1
         counted = ("mutating",) if request.method in _MUTATING else ("readOnly",)
@@ -185,8 +189,8 @@ class Metrics:
 
     # text ---------------------------------------------------------------------------------------------------------------------------
 
-    def text(self, store: Store, catalogue: Catalogue) -> str:
-        """The Prometheus exposition."""
+    def lines(self, store: Store, catalogue: Catalogue) -> Iterator[str]:
+        """The Prometheus exposition, a line at a time: there may be many."""
         requests = Family("apiserver_request_total", "Requests answered, by what they asked and their code.", ("code", *_LABELS))
         requests.values.update((labels, count) for labels, (count,) in self._counts.items())
         build = Family("kubernetes_build_info", "What this server says it is.", tuple(version.BUILD), gauge=True)
@@ -195,27 +199,34 @@ class Metrics:
         size.values[("",)] = store.size()
         parts: list[Family | Histogram] = [requests, self._inflight, self._long, self._ended, self._deprecated, self._events]
         parts += [*_stored(store, catalogue), size, build]
-        parts += [self._users, self._identified, self._identifying, self._allowed, self._allowing]
-        parts += [self._durations, self._sli(), self._sizes, *self._more, self._lag]
-        return _exposed(parts, metrics.process())
+        parts += [self._users, self._identified, self._identifying, self._allowed, self._allowing, self._durations]
+        return chain(_lines(parts), self._sli(), _lines((self._sizes, *self._more, self._lag)), metrics.process())
 
-    def slis(self) -> str:
+    def slis(self) -> Iterator[str]:
         """What /metrics/slis shows: the results of health checks."""
-        return _exposed((self._health, self._healths))
+        return _lines((self._health, self._healths))
 
-    def _sli(self) -> Histogram:
+    def _sli(self) -> Iterable[str]:
         """How long requests took: the durations without dry_run, in fewer buckets. The time of webhooks, which stock leaves out, is in."""
-        out = Histogram("apiserver_request_sli_duration_seconds", "Seconds a request took.", _SHORT, _BUCKETS[_FINE:])
+        alike: dict[Key, list[Cell]] = {}
         for labels, cell in self._durations.cells():
-            short = out.cell(labels[0], *labels[2:])
-            short.sum += cell.sum
-            for index, count in enumerate(cell.counts):
-                short.counts[max(0, index - _FINE)] += count
-        return out
+            alike.setdefault((labels[0], *labels[2:]), []).append(cell)
+        out = Histogram("apiserver_request_sli_duration_seconds", "Seconds a request took.", _SHORT, _BUCKETS[_FINE:])
+        return out.lines_of((labels, _joined(cells)) for labels, cells in alike.items())
 
 
-def _exposed(parts: Iterable[Family | Histogram], more: Iterable[str] = ()) -> str:
-    return "\n".join([*(line for part in parts for line in part.lines()), *more]) + "\n"
+def _joined(cells: Iterable[Cell]) -> Cell:
+    """The counts of several cells in one of fewer buckets."""
+    out = Cell(_BUCKETS[_FINE:])
+    for cell in cells:
+        out.sum += cell.sum
+        for index, count in enumerate(cell.counts):
+            out.counts[max(0, index - _FINE)] += count
+    return out
+
+
+def _lines(parts: Iterable[Family | Histogram]) -> Iterator[str]:
+    return (line for part in parts for line in part.lines())
 
 
 def _stored(store: Store, catalogue: Catalogue) -> tuple[Family, Family]:
@@ -229,10 +240,19 @@ def _stored(store: Store, catalogue: Catalogue) -> tuple[Family, Family]:
     return new, old
 
 
-def _asked(request: Request, where: Target | None, *, dry: bool = False) -> Key:
+UNKNOWN: Key = ("apiserver", "", "", "", "", "", "OTHER", "")
+"""What is counted for requests that are for nothing that is served: what clients make up is nobody's label."""
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
+
+def _asked(request: Request, *, dry: bool = False) -> Key:
     """The values of _LABELS for a request."""
+    where = request.target
     if where is None:
-        return "", "", "", "", "", request.path, request.method, ""
+        method = request.method if request.method in _METHODS else "OTHER"
+        return "", "", "", "", "", request.path if request.path in _HEALTH else "", method, ""
+    if not request.known:
+        return UNKNOWN
     scope = "resource" if where.name or request.verb == "create" else "namespace" if where.namespace else "cluster"
     return "apiserver", "All" if dry else "", where.group, where.plural, scope, where.subresource, _verb(request, where), where.version
 
@@ -243,4 +263,4 @@ def _verb(request: Request, where: Target) -> str:
         return "CONNECT"
     if request.verb == "patch" and request.content_type.startswith("application/apply-patch"):
         return "APPLY"
-    return _VERBS.get(request.verb) or request.verb.upper()
+    return _VERBS.get(request.verb, "OTHER")

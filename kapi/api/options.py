@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import orjson
 
+from kapi import limits
 from kapi.objects import causes, errors, fields, labels
 from kapi.objects.errors import Cause
 from kapi.registry.kind import Kind
@@ -29,9 +30,13 @@ ANY_STATE = -1
 """The revision in a continue token that goes on with whatever is there by then, after a 410."""
 
 
-@lru_cache(maxsize=512)
 def parse_query(raw: bytes) -> Mapping[str, str]:
     """The first value of each parameter; dryRun and the like are never given twice by real clients, which repeat themselves."""
+    return _parse_query(raw) if len(raw) <= 2 * limits.CACHED_TEXT else _parse_query.__wrapped__(raw)
+
+
+@lru_cache(maxsize=512)
+def _parse_query(raw: bytes) -> Mapping[str, str]:
     if not raw:
         return {}
     out: dict[str, str] = {}
@@ -165,17 +170,6 @@ class ListOptions:
         return self.by_field.equals.get("metadata.name", "") if self.by_field is not None else ""
 
 
-@lru_cache(maxsize=1024)
-def _labels(text: str) -> labels.Selector:
-    return labels.parse(text)
-
-
-@lru_cache(maxsize=1024)
-def field_selector(text: str) -> fields.Selector:
-    """The field selector of a query. Raises ValueError."""
-    return fields.parse(text)
-
-
 def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
     """ListOptions of a request on `kind`; `name` is that of a watch on one object."""
     out = ListOptions(watch=truth(query, "watch"))
@@ -201,9 +195,9 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
 def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
     try:
         if query.get("labelSelector"):
-            out.by_label = _labels(query["labelSelector"])
+            out.by_label = labels.parse(query["labelSelector"])
         if query.get("fieldSelector"):
-            out.by_field = field_selector(query["fieldSelector"])
+            out.by_field = fields.parse(query["fieldSelector"])
     except ValueError as why:
         raise errors.BadRequest(str(why)) from None
     known = kind.strategy.fields

@@ -68,15 +68,19 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
 
 async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form) -> None:
     """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it."""
-    pretty = responses.pretty(request)
     if form.media is responses.YAML:
         pieces: Iterator[bytes] = _yaml(head, items, tail)
-    elif pretty:
+    elif responses.pretty(request):
         pieces = _pretty(head, items, tail)
     else:
         pieces = chain((head,), blocks(items, b","), (tail,))
+    await write(request, pieces, form.media)
+
+
+async def write(request: Request, pieces: Iterator[bytes], media: bytes) -> None:
+    """Answer with these pieces: at once when they are few, else in turns."""
     if request.method == "HEAD":
-        await responses.send(request, 200, b"".join(pieces), form.media)
+        await responses.send(request, 200, b"".join(pieces), media)
         return
     first: list[bytes] = []
     size, end = 0, time.perf_counter() + TURN
@@ -84,13 +88,13 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
         first.append(piece)
         size += len(piece)
         if size >= responses.GZIP_FROM or time.perf_counter() > end:
-            await _stream(request, chain(first, pieces), form)
+            await _stream(request, chain(first, pieces), media)
             return
-    await responses.send(request, 200, b"".join(first), form.media)
+    await responses.send(request, 200, b"".join(first), media)
 
 
-async def _stream(request: Request, pieces: Iterable[bytes], form: Form) -> None:
-    headers = [(b"content-type", form.media), *responses.common_headers(request)]
+async def _stream(request: Request, pieces: Iterable[bytes], media: bytes) -> None:
+    headers = [(b"content-type", media), *responses.common_headers(request)]
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
         pieces = _packed(pieces)

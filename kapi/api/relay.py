@@ -1,25 +1,40 @@
-"""Passing a request on to somebody else (a kubelet, a pod, an extension API server) and the answer back.
+"""Passing a request on to somebody else (a kubelet, a pod, a service's pod) and the answer back.
 
-Plain requests are parsed, so that the caller's connection stays usable; an upgrade is spliced, byte for byte, from its first byte on.
+Plain requests are parsed, so that the caller's connection stays usable. An upgrade is asked for like anything else; only once the peer has
+agreed is the caller's connection handed over, and spliced byte for byte. Bodies pass in pieces both ways: whoever is slow slows the other.
+Who the peer is, and whether it may be asked, is for the caller of this module to know.
 """
 
 import asyncio
+import re
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httptools
 
+from kapi import limits
 from kapi.api.request import Request
-from kapi.http import server, splicing
+from kapi.http import failures, server, splicing
 from kapi.objects import errors
 
 Headers = list[tuple[bytes, bytes]]
-_HOP = frozenset({b"connection", b"keep-alive", b"proxy-authenticate", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
-_PRIVATE = frozenset({b"authorization", b"host", b"content-length"})
+_HOP = frozenset((
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
+))  # fmt: skip
+"""Headers between two neighbours, with those that Connection names."""
+_PRIVATE = frozenset((b"authorization", b"host", b"content-length", b"expect", b"x-forwarded-for", b"x-forwarded-uri"))
+"""Headers of the caller that a peer is not told, or told anew."""
+_IDENTITY = (b"impersonate-", b"x-remote-")
+_CORS = frozenset(b"access-control-allow-" + what for what in (b"credentials", b"headers", b"methods", b"origin"))
+"""Headers by which a peer would say what other web pages may do with this API."""
+_TOKEN = re.compile(rb"base64url\.bearer\.authorization\.k8s\.io\.[^,]*,?\s*")
+"""A bearer token among the subprotocols of a WebSocket."""
 _BLOCK = 1 << 16
-_CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,152 +47,269 @@ class Peer:
     name: str = ""
     """What the certificate must be for, where it is not `host`."""
 
+    def url(self, path: str) -> str:
+        return f"{'https' if self.tls else 'http'}://{failures.address(self.host, self.port)}{path}"
+
+
+class NoAnswer(Exception):
+    """The peer did not answer, or with too much; the text is Go's."""
+
+
+class CutOff(ConnectionError):
+    """The peer's answer ended too early: so must ours."""
+
 
 async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises NoAnswer."""
     name = (peer.name or peer.host) if peer.tls else None
     try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            return await asyncio.open_connection(peer.host, peer.port, ssl=peer.tls, limit=1 << 20, server_hostname=name)
+        async with asyncio.timeout(limits.PEER_CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                peer.host, peer.port, ssl=peer.tls, limit=limits.PEER_BUFFER_BYTES // 2, server_hostname=name
+            )
     except (OSError, TimeoutError) as why:
-        text = f"dial tcp {peer.host}:{peer.port}: {_reason(why)}"
-        raise errors.ServiceUnavailable(f"error trying to reach service: {text}", {}) from None
+        raise NoAnswer(failures.words(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # Go's defaults: a peer that is gone is noticed
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    return reader, writer
 
 
-def _reason(why: BaseException) -> str:
-    if isinstance(why, ConnectionRefusedError):
-        return "connect: connection refused"
-    return "i/o timeout" if isinstance(why, TimeoutError) else f"connect: {getattr(why, 'strerror', None) or why}"
+def _connection_names(headers: Headers) -> set[bytes]:
+    """The headers that Connection says are for the neighbour only."""
+    return {word.strip().lower() for name, value in headers if name == b"connection" for word in value.split(b",")}
 
 
-def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers, *, upgrade: bool) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1".encode(), b"host: %s:%d" % (peer.host.encode(), peer.port)]
-    for name, value in request.scope["headers"]:
-        if name in _PRIVATE or name.startswith(b"impersonate-") or (name in _HOP and not upgrade):
-            continue
-        lines.append(name + b": " + value)
-    lines += [name + b": " + value for name, value in extra]
+def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers) -> bytes:
+    """A request's head for the peer: what the caller said, without what is between us and the caller."""
+    given: Headers = request.scope["headers"]
+    gone = _HOP | _PRIVATE | _connection_names(given)
+    lines = [f"{method} {path} HTTP/1.1".encode(), b"host: " + failures.address(peer.host, peer.port).encode()]
+    for name, value in given:
+        if name == b"sec-websocket-protocol":
+            value = _TOKEN.sub(b"", value)
+        if name not in gone and not name.startswith(_IDENTITY):
+            lines.append(name + b": " + value)
+    client = request.scope.get("client")
+    seen = [value for name, value in given if name == b"x-forwarded-for"] + ([client[0].encode()] if client else [])
+    more = [(b"x-forwarded-for", b", ".join(seen)), (b"x-forwarded-uri", request.scope["raw_path"]), *extra]
+    lines += [name + b": " + value for name, value in more]
     return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-async def splice(request: Request, peer: Peer, path: str) -> None:
-    """Give the caller's connection to the peer: the upgrade request, its answer and all that follows."""
-    reader, writer = await _connect(peer)
-    try:
-        writer.write(_head(request, request.method, path, peer, [], upgrade=True))
-        await writer.drain()
-        near_reader, near_writer = request.scope["extensions"][server.UPGRADE]()
-        await splicing.join(near_reader, near_writer, reader, writer)
-    finally:
-        writer.close()
 
 
 class Answer:
     """The peer's answer: status and headers first, then the body in pieces."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, method: str) -> None:
         self.headers: Headers = []
         self.status = 0
-        self._reader = reader
+        self.raw = b""
+        """What was read of the connection, up to and with the head."""
+        self._reader, self._bodiless = reader, method == "HEAD"
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
-        self._begun = self._done = False
+        self._bare = 0
+        """Bytes read since the last piece of the body."""
+        self._done = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if not self.status:  # afterwards come trailers
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        self._begun = True
+        if self.status:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self.headers.clear()  # the answer is still to come
+            return
+        self.status = status
+        self._done = self._bodiless
 
     def on_body(self, body: bytes) -> None:
-        self._parts.append(body)
+        self._bare = 0
+        if not self._done:
+            self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        self._done = True
+        self._done = bool(self.status)
 
     async def begin(self) -> None:
-        """Read up to the end of the headers."""
-        while not self._begun:
-            await self._feed()
+        """Read up to the end of the head. Raises NoAnswer."""
+        read: list[bytes] = []
+        while not self.status:
+            data = await self._read()
+            if not data:
+                raise NoAnswer("EOF")
+            read.append(data)
+        if self.status != 101 and not 200 <= self.status < 600:
+            raise NoAnswer(f'malformed HTTP status code "{self.status}"')
+        self.raw = b"".join(read)
 
-    async def _feed(self) -> None:
-        data = await self._reader.read(_BLOCK)
-        if not data:
-            self._done = self._begun = True
-            return
+    async def _read(self) -> bytes:
+        """The next bytes, parsed. Raises NoAnswer."""
         try:
-            self._parser.feed_data(data)
+            data = await self._reader.read(_BLOCK)
+        except OSError as why:
+            raise NoAnswer(f"read tcp: {why}".lower()) from None
+        self._bare += len(data)
+        if self._bare > limits.PEER_HEAD_BYTES:
+            raise NoAnswer(str(failures.head_too_large()))
+        try:
+            if data:
+                self._parser.feed_data(data)
         except httptools.HttpParserError as why:
-            raise errors.ServiceUnavailable(f"error trying to reach service: malformed HTTP response: {why}", {}) from None
+            if not self._done:  # what is behind the answer is nobody's business
+                raise NoAnswer(f"malformed HTTP response: {why}") from None
+        except httptools.HttpParserUpgrade:
+            self._done = True  # what follows is no HTTP
+        return data
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
+        """The body as it comes. Raises CutOff."""
+        measured = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
         while True:
             if self._parts:
                 parts, self._parts = self._parts, []
                 yield b"".join(parts)
             if self._done:
                 return
-            await self._feed()
+            try:
+                data = await self._read()
+            except NoAnswer as why:
+                raise CutOff(str(why)) from None
+            if not data and measured:
+                raise CutOff("unexpected EOF")
+            self._done = self._done or not data
 
-    async def body(self) -> bytes:
-        return b"".join([piece async for piece in self.pieces()])
+    async def text(self) -> str:
+        """The beginning of a body that is a message. Raises CutOff."""
+        found = b""
+        async for piece in self.pieces():
+            found += piece
+            if len(found) >= limits.PEER_TEXT_BYTES:
+                break
+        return found[: limits.PEER_TEXT_BYTES].decode(errors="replace").strip()
 
 
-async def exchange(
-    request: Request, peer: Peer, path: str, *, method: str = "", body: bytes = b"", headers: Headers | None = None
-) -> tuple[Answer, asyncio.StreamWriter]:
-    """Ask the peer; whoever calls this closes the writer."""
+# the caller's side ----------------------------------------------------------------------------------------------------------------------
+
+
+async def _upload(request: Request, writer: asyncio.StreamWriter | None, *, chunked: bool) -> None:
+    """Pass the caller's body on as it comes, then wait until the caller is gone. Without a writer there is nobody to pass it on to."""
+    more = True
+    while (message := await request.receive())["type"] != "http.disconnect":
+        if writer is None or not more:
+            continue
+        more, piece = message.get("more_body", False), message.get("body", b"")
+        if chunked:
+            piece = (b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"") + (b"" if more else b"0\r\n\r\n")
+        try:
+            writer.write(piece)
+            await writer.drain()
+        except OSError:
+            writer = None  # it may have answered all the same
+
+
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, None], writer: asyncio.StreamWriter | None, chunked: bool) -> None:
+    """Do the work unless the caller goes away."""
+    working = asyncio.ensure_future(work)
+    uploading = asyncio.ensure_future(_upload(request, writer, chunked=chunked))
+    try:
+        await asyncio.wait((working, uploading), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (working, uploading):
+            task.cancel()
+        found = await asyncio.gather(working, uploading, return_exceptions=True)
+    for error in found:
+        if isinstance(error, Exception):
+            raise error
+
+
+@asynccontextmanager
+async def _asked(
+    request: Request, peer: Peer, path: str, method: str, extra: Headers
+) -> AsyncIterator[tuple[Answer, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection on which the head of the request was sent, and what will be its answer. Raises NoAnswer."""
     reader, writer = await _connect(peer)
     try:
-        extra = [(b"connection", b"close"), (b"content-length", b"%d" % len(body)), *(headers or ())]
-        writer.write(_head(request, method or request.method, path, peer, extra, upgrade=False) + body)
-        await writer.drain()
-        answer = Answer(reader)
-        await answer.begin()
-        if not answer.status:
-            raise errors.ServiceUnavailable("error trying to reach service: EOF", {})
-    except BaseException:
+        writer.write(_head(request, method, path, peer, extra))
+        yield Answer(reader, method), reader, writer
+    finally:
         writer.close()
-        raise
-    return answer, writer
+        splicing.cut_later(writer)
 
 
-async def forward(request: Request, peer: Peer, path: str, *, headers: Headers | None = None) -> None:
+async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method: str = "") -> None:
+    """Ask the peer and give its answer to `send`, a coroutine function; with a `method` of its own the caller's body is not sent.
+
+    Raises NoAnswer.
+    """
+    length = request.header(b"content-length")
+    chunked = not method and request.header(b"transfer-encoding") != ""
+    extra: Headers = [(b"connection", b"close")]
+    if chunked:
+        extra.append((b"transfer-encoding", b"chunked"))
+    elif length and not method:
+        extra.append((b"content-length", length.encode()))
+    async with _asked(request, peer, path, method or request.method, extra) as (answer, _, writer):
+
+        async def work() -> None:
+            await answer.begin()
+            if answer.status == 101:
+                raise NoAnswer('backend tried to switch protocol when "" was requested')
+            await send(answer)
+
+        await _while_wanted(request, work(), None if method else writer, chunked)
+
+
+async def forward(request: Request, peer: Peer, path: str) -> None:
     """Pass the request on and the answer back, whatever it is; upgrades are spliced."""
     if server.UPGRADE in (request.scope.get("extensions") or {}):
         await splice(request, peer, path)
         return
-    answer, writer = await exchange(request, peer, path, body=await request.body(), headers=headers)
     try:
-        kept = [(n, v) for n, v in answer.headers if n not in _HOP]
-        await send(request, answer, kept)
-    finally:
-        writer.close()
+        await exchange(request, peer, path, lambda answer: respond(request, answer, kept(answer)))
+    except NoAnswer as why:
+        raise errors.ServiceUnavailable(f"error trying to reach service: {why}", {}) from None
 
 
-async def send(request: Request, answer: Answer, headers: Headers) -> None:
-    """The peer's answer as ours, piece by piece; stops when the caller is gone."""
-    out: dict[str, Any] = {"type": "http.response.start", "status": answer.status, "headers": headers}
-    await request.send(out)
-    gone = asyncio.ensure_future(_gone(request))
-    pieces = answer.pieces()
+async def splice(request: Request, peer: Peer, path: str) -> None:
+    """Ask the peer to upgrade; when it does, give the caller's connection to it, else pass its refusal on."""
+    extra: Headers = [(b"connection", b"Upgrade"), (b"upgrade", request.header(b"upgrade").encode("latin-1"))]
     try:
-        while not gone.done():
-            step = asyncio.ensure_future(anext(pieces, None))
-            await asyncio.wait((step, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not step.done():
-                step.cancel()
-                return
-            piece = step.result()
-            if piece is None:
-                break
-            await request.send({"type": "http.response.body", "body": piece, "more_body": True})
-        await request.send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
+        async with _asked(request, peer, path, request.method, extra) as (answer, reader, writer):
+
+            async def work() -> None:
+                await answer.begin()
+                if answer.status >= 400:
+                    await respond(request, answer, kept(answer))
+
+            await _while_wanted(request, work(), None, chunked=False)
+            if answer.status == 101:
+                request.code = 101
+                near_reader, near_writer = request.scope["extensions"][server.UPGRADE]()
+                near_writer.write(answer.raw)
+                await splicing.join(near_reader, near_writer, reader, writer)
+    except NoAnswer as why:
+        raise errors.StatusError(f"error dialing backend: {why}", reason="") from None
+    if 200 <= answer.status < 400:
+        raise errors.StatusError(f"invalid upgrade response: status code {answer.status}", reason="")
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def kept(answer: Answer) -> Headers:
+    """The headers of the peer's answer that are for the caller."""
+    gone = _HOP | _CORS | _connection_names(answer.headers)
+    if answer.status in (204, 304):
+        gone |= {b"content-length"}  # of a body that does not come
+    return [(name, value) for name, value in answer.headers if name not in gone]
+
+
+async def respond(request: Request, answer: Answer, headers: Headers) -> None:
+    """The peer's answer as ours, piece by piece. Raises CutOff."""
+    request.code = answer.status
+    await request.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    async for piece in answer.pieces():
+        await request.send({"type": "http.response.body", "body": piece, "more_body": True})
+    await request.send({"type": "http.response.body", "body": b""})

@@ -30,9 +30,13 @@ class Target(NamedTuple):
     """The old /watch/ prefix."""
 
 
-@lru_cache(maxsize=1024)
 def target(path: str) -> Target | None:
     """The Target of a path below /api/V/ or /apis/G/V/; None for any other path."""
+    return _target(path) if len(path) <= limits.CACHED_TEXT else _target.__wrapped__(path)
+
+
+@lru_cache(maxsize=1024)
+def _target(path: str) -> Target | None:
     parts = path.split("/")
     if parts[1] == "api" and len(parts) > 3:
         group, version, parts = "", parts[2], parts[3:]
@@ -64,7 +68,7 @@ class Request:
 
     __slots__ = (
         "_body", "_query", "accept", "audit_id", "authorization", "began", "cache", "code", "content_type", "encoding", "impersonates",
-        "method", "path", "receive", "scope", "send", "size", "target", "user", "user_agent", "verb", "warnings",
+        "known", "method", "path", "receive", "scope", "send", "size", "target", "user", "user_agent", "verb", "warnings",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +95,8 @@ class Request:
                 self.impersonates = True
         self.target: Target | None = None
         self.verb = ""
+        self.known = False
+        """Whether the target is something that is served."""
         self.code = 200
         """Of the answer, once there is one."""
         self.size = 0

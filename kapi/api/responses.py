@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 import yaml
 
+from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors
@@ -46,9 +47,13 @@ _SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
-@lru_cache(maxsize=256)
 def negotiate(accept: str, shapes: bool = True) -> Form:
     """The first acceptable clause of an Accept header. Raises NotAcceptable."""
+    return (_negotiate if len(accept) <= limits.CACHED_TEXT else _negotiate.__wrapped__)(accept, shapes)
+
+
+@lru_cache(maxsize=256)
+def _negotiate(accept: str, shapes: bool) -> Form:
     if not accept:
         return Form()
     for clause in accept.split(","):

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from kapi.access import jwt, rbac
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
-from kapi.objects import errors, time
+from kapi.objects import errors, fields, time
 from kapi.objects.user import Attributes, User
+from kapi.registry import metadata
 from kapi.registry.kind import Kind
 from kapi.schema import managed
 
@@ -22,7 +23,7 @@ async def answer(request: Request, access: "Access", kind: Kind) -> None:
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     obj = writing.decoded(await request.body(), writing.media(request), what)
-    writing.settle_namespace(obj, kind, what.namespace)
+    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     resource = kind.resource
     if resource.kind == "SelfSubjectReview":
         obj["metadata"] = {"creationTimestamp": time.stamp()}
@@ -59,7 +60,7 @@ def _selected(selector: Object) -> tuple[tuple[str, str], ...]:
     """What a review's field selector requires to be equal; one that cannot be read selects nothing, which asks for more."""
     if raw := selector.get("rawSelector"):
         try:
-            return tuple(options.field_selector(raw).equals.items())
+            return tuple(fields.parse(raw).equals.items())
         except ValueError:
             return ()
     found = ((r.get("key", ""), r.get("values") or []) for r in selector.get("requirements") or () if r.get("operator") == "In")

@@ -1,19 +1,19 @@
-"""Subresources that connect: log, exec, attach, portforward on pods, proxy on pods, services and nodes; and watch over WebSocket.
+"""Subresources that connect: log, exec, attach, portforward on pods (proxy: kapi.api.proxies); and watch over WebSocket.
 
-The API server finds the kubelet (or the pod) and checks names; the streams themselves pass through untouched (kapi.api.relay).
+The API server finds the kubelet and checks names; the streams themselves pass through untouched (kapi.api.relay).
 """
 
 import asyncio
-import ipaddress
 import ssl
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
-from kapi.api import options, relay, watching
+from kapi.api import options, proxies, relay, watching
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors
+from kapi.objects.causes import go_quote
 from kapi.registry import encoding
 from kapi.registry.catalogue import subresource_kind
 from kapi.registry.kind import Kind
@@ -58,7 +58,7 @@ async def connect(request: Request, app: "App", kind: Kind) -> None:
     if request.target.subresource != "log":
         await _admit(request, app, kind)
     if request.target.subresource == "proxy":
-        await _proxy(request, app, kind)
+        await proxies.answer(request, app, kind)
         return
     pod = encoding.parse(kind, app.rest.get(kind, request.target.namespace, request.target.name))
     if request.target.subresource == "log":
@@ -127,18 +127,21 @@ async def _log(request: Request, app: "App", pod: Object) -> None:
         return
     query = urlencode({k: v for k, v in request.query.items() if k not in ("container", "pretty")})
     path = f"/containerLogs/{meta['namespace']}/{meta['name']}/{name}" + (f"?{query}" if query else "")
-    answer, writer = await relay.exchange(request, peer, path, method="GET")
     try:
-        if answer.status >= 400:
-            text = (await answer.body()).decode(errors="replace").strip()
-            raise (
-                errors.BadRequest(text)
-                if answer.status == 400
-                else errors.StatusError(text, {}, code=answer.status, reason="InternalError")
-            )
-        await relay.send(request, answer, headers)
-    finally:
-        writer.close()
+        await relay.exchange(request, peer, path, lambda answer: _pass_on(request, answer, headers), method="GET")
+    except relay.NoAnswer as why:
+        raise errors.StatusError(f"Get {go_quote(peer.url(path))}: {why}", reason="") from None
+
+
+async def _pass_on(request: Request, answer: relay.Answer, headers: relay.Headers) -> None:
+    """A kubelet's answer with logs, or what it says instead."""
+    if answer.status < 400:
+        await relay.respond(request, answer, headers)
+        return
+    text = await answer.text()
+    if answer.status == 400:
+        raise errors.BadRequest(text)
+    raise errors.StatusError(text, {}, code=answer.status, reason="InternalError")
 
 
 async def _upgrade(request: Request, app: "App", pod: Object) -> None:
@@ -160,82 +163,6 @@ async def _upgrade(request: Request, app: "App", pod: Object) -> None:
     if peer is None:
         raise errors.BadRequest(f"pod {meta['name']} does not have a host assigned")
     await relay.splice(request, peer, path + (f"?{urlencode(query)}" if query else ""))
-
-
-# proxy ------------------------------------------------------------------------------------------------------------------------------
-
-
-async def _proxy(request: Request, app: "App", kind: Kind) -> None:
-    """nodes|pods|services NAME/proxy/PATH; NAME may be [scheme:]name[:port]."""
-    target = request.target
-    assert target is not None
-    scheme, name, port = _split(target.name)
-    obj = encoding.parse(kind, app.rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
-    if kind.resource.plural == "nodes":
-        peer = app.kubelets.peer(obj)
-    elif kind.resource.plural == "pods":
-        peer = _pod_peer(obj, scheme, port)
-    else:
-        peer = _service_peer(app, obj, scheme, port)
-    raw = request.scope["raw_path"].decode("latin-1")
-    path = "/" + raw.partition("/proxy")[2].lstrip("/")
-    query = request.scope["query_string"].decode("latin-1")
-    await relay.forward(request, peer, quote(path, safe="/%:=&?~#+!$,;'@()*[]") + (f"?{query}" if query else ""))
-
-
-def _split(text: str) -> tuple[str, str, str]:
-    parts = text.split(":")
-    if len(parts) == 3:
-        return parts[0] or "http", parts[1], parts[2]
-    if len(parts) == 2:
-        return "http", parts[0], parts[1]
-    return "http", text, ""
-
-
-def _insecure() -> ssl.SSLContext:
-    """Stock's proxy does not check the certificates of pods either."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _peer(host: str, port: int, scheme: str) -> Peer:
-    if ipaddress.ip_address(host).is_link_local:
-        raise errors.BadRequest(f"address not allowed: {host}")
-    return Peer(host, port, _insecure() if scheme == "https" else None)
-
-
-def _pod_peer(pod: Object, scheme: str, port: str) -> Peer:
-    address = (pod.get("status") or {}).get("podIP")
-    if not address:
-        raise errors.ServiceUnavailable("address not allowed", {})
-    ports = [p for c in pod["spec"].get("containers") or () for p in c.get("ports") or ()]
-    if not port:
-        number = ports[0]["containerPort"] if ports else 80
-    else:
-        number = next((p["containerPort"] for p in ports if p.get("name") == port), 0) or (int(port) if port.isdecimal() else 0)
-    if not number:
-        raise errors.BadRequest(f'pod "{pod["metadata"]["name"]}" has no port "{port}"')
-    return _peer(address, number, scheme)
-
-
-def _service_peer(app: "App", service: Object, scheme: str, port: str) -> Peer:
-    """A ready endpoint of the service's port."""
-    meta = service["metadata"]
-    wanted = [p for p in service["spec"].get("ports") or () if port in ("", p.get("name"), str(p["port"]))]
-    slices = app.catalogue.get("discovery.k8s.io", "v1", "endpointslices")
-    assert slices is not None
-    if wanted and (port or len(service["spec"]["ports"]) == 1):
-        chosen = {"kubernetes.io/service-name": meta["name"]}
-        for entry in app.rest.page(slices, meta["namespace"], equals=chosen).entries:
-            obj = entry.obj
-            numbers = [p["port"] for p in obj.get("ports") or () if (p.get("name") or "") == (wanted[0].get("name") or "")]
-            for endpoint in obj.get("endpoints") or ():
-                if numbers and (endpoint.get("conditions") or {}).get("ready", True) and endpoint.get("addresses"):
-                    return _peer(endpoint["addresses"][0], numbers[0], scheme)
-    shown = f'"{meta["name"]}:{port}"' if port else f'"{meta["name"]}"'
-    raise errors.ServiceUnavailable(f"no endpoints available for service {shown}", {})
 
 
 # watch over WebSocket -----------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from kapi.access.tokens import Tokens
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors
-from kapi.registry import binding, encoding, eviction, scale
+from kapi.registry import binding, encoding, eviction, metadata, scale
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, Written
@@ -47,7 +47,7 @@ async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
     given = options.write_options(request.query, "UpdateOptions")
     what = writing.call(request, kind, given)
     wanted = _body(await request.body(), writing.media(request), "autoscaling", "v1", "Scale", what.warnings, what.validation)
-    writing.settle_name(wanted, what.name)
+    metadata.check_name(wanted["metadata"], what.name)
     await _write_scale(request, rest, what, lambda current: wanted)
 
 
@@ -116,6 +116,13 @@ async def _admit(rest: Rest, what: Call, new: Object) -> None:
     await rest.admission.validate(review)
 
 
+def _check_name(wanted: Object, name: str, kind: str) -> None:
+    """What is sent about a pod is about the pod of the URL, also after webhooks changed it. Raises BadRequest."""
+    given = wanted["metadata"].get("name")
+    if given and given != name:
+        raise errors.BadRequest(f"name in URL does not match name in {kind} object")
+
+
 async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     """POST pods/NAME/binding, or a Binding that names the pod itself to bindings."""
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
@@ -124,9 +131,9 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     given_name = wanted["metadata"].get("name")
     if not request.target or not request.target.name:
         what.name, what.subresource = given_name or "", "binding"
-    elif given_name and given_name != what.name:
-        raise errors.BadRequest("name in URL does not match name in Binding object")
+    _check_name(wanted, what.name, "Binding")
     await _admit(rest, what, wanted)
+    _check_name(wanted, what.name, "Binding")
     await binding.bind(rest, what, wanted)
     await responses.send_object(request, 201, SUCCESS)
 
@@ -136,12 +143,11 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = _body(await request.body(), writing.media(request), "policy", "v1", "Eviction", what.warnings)
-    name = wanted["metadata"].get("name")
-    if name and name != what.name:
-        raise errors.BadRequest("name in URL does not match name in Eviction object")
+    _check_name(wanted, what.name, "Eviction")
     how = options.delete_options({}, wanted.get("deleteOptions") or {})
     what.dry_run = what.dry_run or "dryRun" in how
     await _admit(rest, what, wanted)
+    _check_name(wanted, what.name, "Eviction")
     await eviction.evict(rest, what, budgets, writing.deletion_options(how))
     await responses.send_object(request, 201, SUCCESS)
 

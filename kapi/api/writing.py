@@ -13,7 +13,7 @@ import orjson
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, time
-from kapi.registry import deletion
+from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
@@ -23,7 +23,6 @@ from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
 
-_MISMATCH = "the namespace of the provided object does not match the namespace sent on the request"
 _PARALLEL_DELETES = 16
 
 
@@ -74,27 +73,6 @@ def defaulted(what: Call, obj: Object) -> Object:
     return obj
 
 
-def settle_namespace(obj: Object, kind: Kind, namespace: str) -> None:
-    """The object's namespace is the request's; another one is refused."""
-    meta = obj["metadata"]
-    given = meta.get("namespace")
-    if not kind.resource.namespaced:
-        if given:
-            del meta["namespace"]
-    elif not given:
-        meta["namespace"] = namespace
-    elif given != namespace:
-        raise errors.BadRequest(_MISMATCH)
-
-
-def settle_name(obj: Object, name: str) -> None:
-    given = obj["metadata"].get("name")
-    if not given:
-        raise errors.BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
-    if given != name:
-        raise errors.BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
-
-
 async def answer(request: Request, kind: Kind, written: Written) -> None:
     form = responses.negotiate(request.accept)
     await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
@@ -107,7 +85,7 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
     obj = decoded(await request.body(), form, what)
-    settle_namespace(obj, kind, what.namespace)
+    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     await answer(request, kind, await rest.create(what, obj))
 
 
@@ -117,8 +95,8 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
     obj = decoded(await request.body(), form, what)
-    settle_name(obj, what.name)
-    settle_namespace(obj, kind, what.namespace)
+    metadata.check_name(obj["metadata"], what.name)
+    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
     written = await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
     await answer(request, kind, written)
@@ -181,8 +159,8 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
 
     def change(current: Object) -> Object:
         obj = defaulted(what, merge(current))
-        settle_name(obj, what.name)
-        settle_namespace(obj, kind, what.namespace)
+        metadata.check_name(obj["metadata"], what.name)
+        metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
         return obj
 
     return change
@@ -196,9 +174,9 @@ async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
         if meta.get("managedFields"):
             raise errors.BadRequest("metadata.managedFields must be nil")
-        settle_name(wanted, what.name)
+        metadata.check_name(wanted["metadata"], what.name)
         if meta.get("namespace"):
-            settle_namespace(wanted, kind, what.namespace)
+            metadata.settle_namespace(wanted["metadata"], kind.resource.namespaced, what.namespace)
     return await applied(rest, what, wanted, force)
 
 
@@ -216,7 +194,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version,
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
-        settle_namespace(out, kind, what.namespace)
+        metadata.settle_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
         return defaulted(what, _typed(out, wanted, what))
 
     return await rest.update(what, change, create=None if what.subresource else lambda: change(None))

@@ -9,29 +9,25 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from kapi.http.client import Answer, HttpTransport
+from kapi import limits
+from kapi.http import failures
+from kapi.http.client import Allowance, Answer, HttpTransport
+from kapi.objects import urls
 
 Locate = Callable[[], Awaitable[tuple[str, int]]]
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, */*", "User-Agent": "kube-apiserver-admission"}
 _MOST = 200
 """Targets whose connections are kept."""
-_UNKNOWN_CA = "x509: certificate signed by unknown authority"
-_CERTIFICATES = {
-    10: "x509: certificate has expired or is not yet valid",
-    18: _UNKNOWN_CA,
-    19: _UNKNOWN_CA,
-    20: _UNKNOWN_CA,
-    21: _UNKNOWN_CA,
-    62: "x509: certificate is not valid for any names, but wanted to match {host}",
-    64: "x509: cannot validate certificate for {host} because it doesn't contain any IP SANs",
-}
-"""OpenSSL's verify code -> Go's words."""
 
 
 class CallFailed(Exception):
     """There was no answer: 'Post "https://h/p?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused'."""
+
+
+class NoClient(Exception):
+    """Nothing can be asked there at all, e.g. because the CA is none."""
 
 
 class Unreachable(Exception):
@@ -47,21 +43,44 @@ class Target:
 
     @property
     def server(self) -> str:
+        """Raises NoClient."""
         parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
+        host, colon, port = parts.netloc.partition(":")
+        try:
+            return f"{parts.scheme}://{host if host.isascii() else host.encode('idna').decode()}{colon}{port}"
+        except UnicodeError:
+            raise NoClient(f"lookup {host}: no such host") from None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port). Raises NoClient."""
+        parts = urlsplit(self.url)
+        try:
+            return parts.hostname or "", parts.port or 443
+        except ValueError:
+            raise NoClient(f"dial tcp: address {parts.netloc.rpartition(':')[2]}: invalid port") from None
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What trusts the CA. Raises NoClient."""
+        try:
+            if self.ca.isascii():
+                return ssl.create_default_context(cadata=self.ca or None)
+        except ssl.SSLError:
+            pass
+        raise NoClient("unable to load root certificates: unable to parse bytes as PEM block")
 
     def path(self, seconds: int) -> str:
         """The path as Go's client cleans it, with the seconds there are."""
-        path = posixpath.normpath("/" + urlsplit(self.url).path.strip("/"))
-        return f"{path}?timeout={seconds}s"
+        path = posixpath.normpath("/" + unquote(urlsplit(self.url).path).strip("/"))
+        return f"{urls.escaped(path)}?timeout={seconds}s"
 
 
 class _Dial:
     """Where the last connection went, for the words on why it failed."""
 
     def __init__(self, target: Target, locate: Locate | None) -> None:
-        parts = urlsplit(target.url)
-        self.host, self.port = parts.hostname or "", parts.port or 443
+        self.host, self.port = target.address
         self.find = locate
         self.address = ""
 
@@ -69,27 +88,13 @@ class _Dial:
         if self.find is not None:
             host, port = await self.find()
         else:
-            found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            except UnicodeError:
+                raise socket.gaierror("a host name that is none") from None
             host, port = str(found[0][4][0]), self.port
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.address = failures.address(host, port)
         return host, port
-
-    def words(self, why: BaseException) -> str:
-        """Go's text for a failure below HTTP."""
-        cause = why.__cause__
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            known = _CERTIFICATES.get(cause.verify_code, f"x509: {cause.verify_message}")
-            return "tls: failed to verify certificate: " + known.format(host=self.host)
-        if isinstance(cause, ssl.SSLError):
-            plain = "WRONG_VERSION_NUMBER" in str(cause) or "RECORD_LAYER_FAILURE" in str(cause)
-            return "http: server gave HTTP response to HTTPS client" if plain else f"remote error: tls: {cause.reason or cause}"
-        if isinstance(why, socket.gaierror):
-            return f"dial tcp: lookup {self.host}: no such host"
-        if isinstance(why, ConnectionRefusedError):
-            return f"dial tcp {self.address}: connect: connection refused"
-        if isinstance(why, ConnectionError):
-            return "EOF" if not why.errno else f"read tcp {self.address}: read: {why.strerror}".lower()
-        return f"dial tcp {self.address}: connect: {getattr(why, 'strerror', None) or why}".lower()
 
 
 class Caller:
@@ -97,9 +102,10 @@ class Caller:
 
     def __init__(self) -> None:
         self._known: dict[Target, tuple[HttpTransport, _Dial]] = {}
+        self._allowance = Allowance(limits.WEBHOOK_ANSWER_BYTES, limits.WEBHOOK_ANSWERS_BYTES)
 
     async def post(self, target: Target, body: bytes, seconds: int, locate: Locate | None = None) -> Answer:
-        """(status, headers, body) within so many seconds. Raises CallFailed."""
+        """(status, headers, body) within so many seconds. Raises CallFailed, NoClient."""
         transport, dial = await self._transport(target, locate)
         try:
             async with asyncio.timeout(seconds):
@@ -109,7 +115,7 @@ class Caller:
         except Unreachable as nowhere:
             why = str(nowhere)
         except OSError as error:
-            why = dial.words(error)
+            why = failures.words(error, dial.host, dial.address)
         raise CallFailed(f'Post "{target.server}{target.path(seconds)}": {why}')
 
     async def _transport(self, target: Target, locate: Locate | None) -> tuple[HttpTransport, _Dial]:
@@ -118,8 +124,8 @@ class Caller:
             if len(self._known) >= _MOST:
                 await self._known.pop(next(iter(self._known)))[0].close()
             dial = _Dial(target, locate)
-            context = ssl.create_default_context(cadata=target.ca or None)
-            known = self._known[target] = (HttpTransport(target.server, context, locate=dial.locate, repeats=True), dial)
+            transport = HttpTransport(target.server, target.context, locate=dial.locate, repeats=True, allowance=self._allowance)
+            known = self._known[target] = transport, dial
         known[1].find = locate
         return known
 

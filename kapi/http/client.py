@@ -1,6 +1,7 @@
 """HTTP/1.1 over asyncio: a pool of keep-alive connections, TLS, parsed with httptools. Nothing about Kubernetes.
 
-A connection carries one exchange at a time. Reading stops while a consumer of a stream lags (1 MiB), so memory is bounded.
+A connection carries one exchange at a time. Reading stops while a consumer of a stream lags (1 MiB), so memory is bounded; what is no
+body (heads, trailers, chunk extensions) is bounded for everybody, whole answers for whoever gives an Allowance.
 """
 
 import asyncio
@@ -13,6 +14,9 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from kapi import limits
+from kapi.http import failures
+
 Headers = dict[str, str]
 Answer = tuple[int, Headers, bytes]
 """Status code, headers (names in lower case), the whole body."""
@@ -24,6 +28,21 @@ IDLE_SECONDS = 60.0
 sslproto.SSLProtocol.max_size = 16 * 1024
 """asyncio keeps a read buffer of this size for every TLS connection, 256 KiB by default: 18 MB for the watches of the controllers. One
 record of TLS fits (1.3 MB less for all of them than with two)."""
+
+
+class Allowance:
+    """Bytes that answers read as a whole may have, each of them and all together."""
+
+    def __init__(self, each: int, together: int) -> None:
+        self.each, self._left = each, together
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes more are allowed; those that are must be given back."""
+        self._left -= size
+        return self._left >= 0
+
+    def give(self, size: int) -> None:
+        self._left += size
 
 
 class _Exchange:
@@ -71,6 +90,12 @@ class _Exchange:
         await self.until(lambda: self.complete)
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
+    def settle(self) -> None:
+        """Give back what the answer took of its allowance."""
+        if allowed := self.connection.pool.allowance:
+            allowed.give(self.size)
+            self.size = 0
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             await self.until(lambda: bool(self.chunks) or self.complete)
@@ -95,6 +120,8 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.exchange: _Exchange | None = None
         self.parser: httptools.HttpResponseParser | None = None
+        self._bare = 0
+        """Bytes read since the last piece of a body, or since the request."""
         self.reused = False
         self.kept = False
         self.idle_since = 0.0
@@ -118,17 +145,23 @@ class _Connection(asyncio.Protocol):
         if self.parser is None:
             self.abort()
             return
+        self._bare += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            if self.exchange:
-                self.exchange.fail(ConnectionError(f"malformed HTTP answer: {error}"))
-            self.abort()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._give_up(ConnectionError(f"malformed HTTP answer: {error}"))
+        if self._bare > limits.PEER_HEAD_BYTES:
+            self._give_up(failures.head_too_large())
+
+    def _give_up(self, why: OSError) -> None:
+        if self.exchange:
+            self.exchange.fail(why)
+        self.abort()
 
     def send(self, head: bytes, body: bytes, timeout: float | None) -> _Exchange:
         self.exchange = _Exchange(self, timeout)
         self.parser = httptools.HttpResponseParser(self)
-        self.kept = False
+        self.kept, self._bare = False, 0
         assert self.transport is not None
         self.transport.write(head + body if len(body) < 65536 else head)
         if len(body) >= 65536:
@@ -136,27 +169,35 @@ class _Connection(asyncio.Protocol):
         return self.exchange
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.exchange:
+        if self.exchange and not self.exchange.status:
             self.exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        if self.exchange and self.parser:
-            self.exchange.status = self.parser.get_status_code()
+        if self.exchange and self.parser and not self.exchange.status:
+            status = self.parser.get_status_code()
+            if 100 <= status < 200:
+                self.exchange.headers.clear()  # the answer is still to come
+                return
+            self.exchange.status = status
             self.exchange.wake()
 
     def on_body(self, body: bytes) -> None:
-        exchange = self.exchange
-        if exchange is None:
+        exchange, allowed = self.exchange, self.pool.allowance
+        self._bare = 0
+        if exchange is None or exchange.error or exchange.complete:
+            return
+        exchange.size += len(body)
+        if allowed and (not allowed.take(len(body)) or exchange.size > allowed.each):
+            self._give_up(failures.body_too_large())
             return
         exchange.chunks.append(body)
-        exchange.size += len(body)
         exchange.wake()
         if exchange.size > HIGH_WATER and not self._paused and self.transport and exchange.timeout is None:
             self._paused = True
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self.exchange and self.parser:
+        if self.exchange and self.exchange.status and not self.exchange.error and self.parser:
             self.kept = self.parser.should_keep_alive()
             self.exchange.complete = True
             self.exchange.wake()
@@ -190,12 +231,12 @@ class HttpTransport:
     """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` gives the bearer token of now.
 
     `locate` gives (host, port) to connect to, where that is not the server's name; `repeats` says that a POST lost with a kept
-    connection may be sent again.
+    connection may be sent again; `allowance` bounds answers, which are then only read whole.
     """
 
     def __init__(
         self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = MAX_IDLE,
-        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, repeats: bool = False,
+        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, repeats: bool = False, allowance: Allowance | None = None,
     ) -> None:  # fmt: skip
         url = urlsplit(server)
         self._host = url.hostname or "localhost"
@@ -206,6 +247,7 @@ class HttpTransport:
         self._token = token
         self._locate = locate
         self._repeats = repeats
+        self.allowance = allowance
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
@@ -218,6 +260,7 @@ class HttpTransport:
                 data = await exchange.read()
                 return exchange.status, exchange.headers, data
             finally:
+                exchange.settle()
                 exchange.connection.release()
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Exchange:
@@ -254,9 +297,11 @@ class HttpTransport:
                 await exchange.until(lambda: bool(exchange.status))  # noqa: B023
                 return exchange
             except ConnectionError:
+                exchange.settle()
                 if not connection.reused or (method == "POST" and not self._repeats):
                     raise
             except BaseException:
+                exchange.settle()
                 connection.abort()
                 raise
 

@@ -20,6 +20,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from kapi import limits
+
 UPGRADE = "kapi.upgrade"
 """Scope extension: a callable that takes over the connection and returns (reader, writer)."""
 ANSWER = "kapi.answer"
@@ -65,6 +67,8 @@ class Protocol(HttpToolsProtocol):
         """As uvicorn's, but an upgrade is not refused: what follows it is kept for whoever takes the connection over."""
         if self._upgrading:
             self._early += data
+            if len(self._early) > limits.UPGRADE_EARLY_BYTES:
+                self.transport.pause_reading()
             return
         try:
             self.parser.feed_data(data)
@@ -157,12 +161,13 @@ class Protocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task:
             self.timeout_keep_alive_task.cancel()
         self.connections.discard(self)
-        reader = asyncio.StreamReader(limit=1 << 20, loop=self.loop)
+        reader = asyncio.StreamReader(limit=limits.PEER_BUFFER_BYTES // 2, loop=self.loop)
         streams = asyncio.StreamReaderProtocol(reader, loop=self.loop)
         streams.connection_made(self.transport)
         if self._early:
             reader.feed_data(self._early)
         self.transport.set_protocol(streams)
+        self.transport.resume_reading()
         return reader, asyncio.StreamWriter(self.transport, streams, reader, self.loop)
 
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import ssl
 
+from kapi import limits
+
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 16
 
@@ -25,6 +27,7 @@ async def join(
                 log.warning("A spliced connection broke", exc_info=found)
         for end in (writer, far_writer):
             end.close()
+            cut_later(end)
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,3 +38,9 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             await writer.drain()
     except (ConnectionError, ssl.SSLError):
         return
+
+
+def cut_later(writer: asyncio.StreamWriter) -> None:
+    """A connection that is being closed is cut when its last bytes are not taken in time."""
+    if writer.transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(limits.CLOSE_SECONDS, writer.transport.abort)

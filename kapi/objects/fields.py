@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from kapi import limits
+
 _ESCAPED = frozenset("\\,=")
 
 
@@ -80,9 +82,13 @@ def _term(part: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str) -> Selector:
     """The selector a text stands for; the empty text matches everything. Raises ValueError."""
+    return _parse(text) if len(text) <= limits.CACHED_TEXT else _parse.__wrapped__(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Selector:
     terms = []
     for part in _split(text):
         found = _term(part)

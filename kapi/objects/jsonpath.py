@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from kapi import limits
+
 Step = Callable[[Any], Iterable[Any]]
 _STEP = re.compile(
     r"\.\.(?P<deep>[^.\[\]]+)"
@@ -32,7 +34,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 def find(path: str, obj: Any) -> list[Any]:
     """What a path leads to; nothing where it cannot be followed or makes no sense."""
     found = [obj]
-    for step in _steps(path):
+    for step in _steps(path) if len(path) <= limits.CACHED_TEXT else _steps.__wrapped__(path):
         found = [inner for value in found for inner in step(value)]
     return found
 

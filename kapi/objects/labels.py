@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 
@@ -230,9 +231,13 @@ def _checked(requirement: Requirement) -> Requirement:
 _NOT_INTEGER = "for 'Gt', 'Lt' operators, the value must be an integer"
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str) -> Selector:
     """The selector a text stands for; the empty text matches everything. Raises ValueError."""
+    return _parse(text) if len(text) <= limits.CACHED_TEXT else _parse.__wrapped__(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Selector:
     requirements = _Parser(text).requirements() if text else ()
     return Selector(requirements) if requirements else EVERYTHING
 

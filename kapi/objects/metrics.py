@@ -24,7 +24,7 @@ class Family:
     def lines(self) -> Iterable[str]:
         """The exposition."""
         yield from head(self.name, self.text, self.kind)
-        for values, number in self.values.items():
+        for values, number in list(self.values.items()):
             yield f"{self.name}{written(self.labels, values)} {number:.10g}"
 
 
@@ -42,12 +42,16 @@ class Histogram:
         return found
 
     def cells(self) -> Iterable[tuple[Labels, "Cell"]]:
-        return self._cells.items()
+        return list(self._cells.items())
 
     def lines(self) -> Iterable[str]:
         """The exposition."""
+        yield from self.lines_of(self.cells())
+
+    def lines_of(self, cells: Iterable[tuple[Labels, "Cell"]]) -> Iterable[str]:
+        """The exposition of these cells."""
         yield from head(self.name, self.text, "histogram")
-        for values, cell in self._cells.items():
+        for values, cell in cells:
             total = 0
             for bound, count in zip((*self.bounds, "+Inf"), cell.counts, strict=True):
                 total += count

@@ -3,6 +3,8 @@
 from functools import lru_cache
 from typing import Any
 
+from kapi import limits
+
 _GO_WORDS = {
     "missing ]": "missing closing ]",
     "missing )": "missing closing )",
@@ -15,9 +17,13 @@ _GO_WORDS = {
 """The words of Go's parser for those of the library."""
 
 
-@lru_cache(maxsize=4096)
 def compiled(text: str) -> Any:
     """The pattern of a text, with search and finditer. Raises ValueError in Go's words."""
+    return _compiled(text) if len(text) <= limits.CACHED_TEXT else _compiled.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> Any:
     import re2  # 2 MB: only servers that are given a pattern load it
 
     options = re2.Options()

@@ -8,6 +8,8 @@ Source of the rules: the Quantity type of the Kubernetes API (finest step 1n, ro
 from functools import lru_cache
 from typing import NamedTuple
 
+from kapi import limits
+
 PATTERN = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 BAD_FORMAT = f"quantities must match the regular expression '{PATTERN}'"
 BAD_NUMBER = "unable to parse numeric part of quantity"
@@ -130,7 +132,8 @@ def parse(raw: Raw | None) -> Quantity:
     """The quantity; null and absent are zero. Raises ValueError with stock's text."""
     if raw is None:
         return ZERO
-    return _parse(raw.strip() if isinstance(raw, str) else str(raw))
+    text = raw.strip() if isinstance(raw, str) else str(raw)
+    return _parse(text) if len(text) <= limits.CACHED_TEXT else _parse.__wrapped__(text)
 
 
 def _decimal_text(nano: int, format: str) -> str:
@@ -160,24 +163,26 @@ def to_text(nano: int, format: str = DECIMAL) -> str:
 
 @lru_cache(maxsize=4096)
 def _canonical(text: str) -> str:
-    return str(_parse(text))
+    return str(parse(text))
 
 
 def canonical(raw: Raw) -> str:
     """How stock answers with what was sent: "0.5" becomes "500m". Raises ValueError."""
-    return _canonical(raw.strip() if isinstance(raw, str) else str(raw))
+    text = raw.strip() if isinstance(raw, str) else str(raw)
+    return _canonical(text) if len(text) <= limits.CACHED_TEXT else _canonical.__wrapped__(text)
 
 
 @lru_cache(maxsize=1024)
 def _rounded(text: str, unit: int) -> str:
-    quantity = _parse(text)
+    quantity = parse(text)
     nano = round_away(quantity.nano, unit) * unit
     return str(quantity) if nano == quantity.nano else to_text(nano, quantity.format)
 
 
 def round_up(raw: Raw, scale: int = -3) -> str:
     """The text rounded away from zero to a power of ten: stock's defaults round resources to milli."""
-    return _rounded(raw if isinstance(raw, str) else str(raw), 10 ** (9 + scale))
+    text = raw if isinstance(raw, str) else str(raw)
+    return (_rounded if len(text) <= limits.CACHED_TEXT else _rounded.__wrapped__)(text, 10 ** (9 + scale))
 
 
 def milli(raw: Raw | None) -> int:

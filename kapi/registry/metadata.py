@@ -9,7 +9,8 @@ from functools import lru_cache
 from random import choices
 from typing import Any
 
-from kapi.objects import causes, names, time
+from kapi import limits
+from kapi.objects import causes, errors, names, time
 from kapi.objects.errors import Cause
 
 Object = dict[str, Any]
@@ -25,6 +26,28 @@ _LONGEST_BASE = 58
 def generate_name(base: str) -> str:
     """'web-' -> 'web-x7k2p'."""
     return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))
+
+
+def settle_namespace(meta: Object, namespaced: bool, namespace: str) -> None:
+    """The object's namespace is the request's. Raises BadRequest for another one."""
+    given = meta.get("namespace")
+    if given == namespace and namespaced:
+        return
+    if not namespaced:
+        meta.pop("namespace", None)
+    elif not given:
+        meta["namespace"] = namespace
+    else:
+        raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def check_name(meta: Object, name: str) -> None:
+    """The object's name is the URL's. Raises BadRequest."""
+    given = meta.get("name")
+    if not given:
+        raise errors.BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if given != name:
+        raise errors.BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
 
 
 def fill(meta: Object) -> None:
@@ -170,7 +193,11 @@ def _label(key: str, value: str, field: str) -> tuple[Cause, ...]:
 
 def label_causes(labels: dict[str, str], field: str) -> list[Cause]:
     """Causes of a label map at `field`."""
-    return [cause for key, value in labels.items() for cause in _label(key, value, field)]
+    return [
+        cause
+        for key, value in labels.items()
+        for cause in (_label if len(key) + len(value) <= limits.CACHED_TEXT else _label.__wrapped__)(key, value, field)
+    ]
 
 
 @lru_cache(maxsize=4096)
@@ -180,7 +207,11 @@ def _annotation_key(key: str, field: str) -> tuple[Cause, ...]:
 
 def annotation_causes(annotations: dict[str, str], field: str) -> list[Cause]:
     """Causes of an annotation map at `field`: its keys, and its size as a whole (256 KiB)."""
-    out = [cause for key in annotations for cause in _annotation_key(key, field)]
+    out = [
+        cause
+        for key in annotations
+        for cause in (_annotation_key if len(key) <= limits.CACHED_TEXT else _annotation_key.__wrapped__)(key, field)
+    ]
     if sum(len(k) + len(v) for k, v in annotations.items()) > _ANNOTATIONS_LIMIT:
         out.append(causes.too_long(field, _ANNOTATIONS_LIMIT))
     return out

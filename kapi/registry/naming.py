@@ -4,10 +4,10 @@ Pure functions on the object. Source: apiextensions-apiserver's naming, establis
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
-from kapi.objects import causes, time
+from kapi.objects import causes, time, urls
 
 Object = dict[str, Any]
 
@@ -98,9 +98,10 @@ def approval(definition: Object) -> tuple[str, str, str]:
         return "False", "MissingAnnotation", f"protected groups must have approval annotation {causes.go_quote(APPROVED)}, {PROPOSAL}"
     if text.startswith("unapproved"):
         return "False", "UnapprovedAnnotation", f"not approved: {causes.go_quote(text)}"
-    parsed = urlsplit(text)
-    if parsed.scheme and parsed.netloc:
-        return "True", "ApprovedAnnotation", f"approved in {text}"
+    with suppress(ValueError):
+        parsed = urls.parse(text)
+        if parsed.scheme and parsed.host:
+            return "True", "ApprovedAnnotation", f"approved in {text}"
     why = f'annotation {causes.go_quote(APPROVED)} with either a URL or a reason starting with "unapproved"'
     return "False", "InvalidAnnotation", f"protected groups must have approval {why}, {PROPOSAL}"
 

@@ -68,10 +68,12 @@ class Rest:
 
     async def create(self, call: Call, obj: Object) -> Written:
         """Create `obj` (decoded and defaulted). Raises AlreadyExists, Invalid, Forbidden …"""
+        place = call.name
+        """The name on the URL, where there is one."""
         generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
         for attempt in range(_NAME_TRIES):
             try:
-                return await self._create(call, encoding_copy(obj) if generated else obj)
+                return await self._create(call, encoding_copy(obj) if generated else obj, place)
             except errors.AlreadyExists as error:
                 if not generated or attempt == _NAME_TRIES - 1:
                     if obj["metadata"].get("generateName"):
@@ -80,7 +82,7 @@ class Rest:
                     raise
         raise AssertionError("unreachable")
 
-    async def _create(self, call: Call, obj: Object) -> Written:
+    async def _create(self, call: Call, obj: Object, place: str) -> Written:
         kind = call.kind
         self._dedupe(call, obj)
         self._track(call, None, obj)
@@ -88,6 +90,9 @@ class Rest:
         await self.admission.mutate(review)
         obj = review.new or obj
         self._dedupe(call, obj, " after mutating admission happens")
+        metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, call.namespace)
+        if place:
+            metadata.check_name(obj["metadata"], place)
         metadata.fill(obj["metadata"])
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
@@ -153,13 +158,14 @@ class Rest:
         old = encoding.parse(kind, entry)
         new = change(encoding.parse(kind, entry))
         self._check_uid(call, new, old)
-        self._check_version(call, new, old, unconditional)
         self._dedupe(call, new)
         self._track(call, old, new)
         review = self._review(call, "UPDATE", new, old)
         await self.admission.mutate(review)
         new = review.new or new
         self._dedupe(call, new, " after mutating admission happens")
+        metadata.settle_namespace(new["metadata"], kind.resource.namespaced, call.namespace)
+        self._check_version(call, new, old, unconditional)
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
             with call.empties.shown(new, old):

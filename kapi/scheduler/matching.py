@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from kapi import limits
 from kapi.objects import labels as label_room
 from kapi.objects.placement import requirement_matches as requirement_matches
 from kapi.objects.placement import term_matches as term_matches
@@ -91,7 +92,10 @@ def _selector(encoded: bytes) -> Matcher:
 
 def selector(label_selector: Object | None) -> Matcher | None:
     """A LabelSelector compiled; absent selects nothing (None), empty selects everything."""
-    return None if label_selector is None else _selector(orjson.dumps(label_selector, option=orjson.OPT_SORT_KEYS))
+    if label_selector is None:
+        return None
+    encoded = orjson.dumps(label_selector, option=orjson.OPT_SORT_KEYS)
+    return _selector(encoded) if len(encoded) <= limits.CACHED_TEXT else _selector.__wrapped__(encoded)
 
 
 def term(raw: Object, namespace: str, weight: int = 0) -> Term:

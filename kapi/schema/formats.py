@@ -7,9 +7,8 @@ import ipaddress
 import re
 from collections.abc import Callable
 from datetime import date, datetime
-from urllib.parse import urlsplit
 
-from kapi.objects import names
+from kapi.objects import names, urls
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _UUID = "[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?%s[0-9a-fA-F]{3}-?[%s][0-9a-fA-F]{3}-?[0-9a-fA-F]{12}"
@@ -54,7 +53,7 @@ def _date_time(text: str) -> bool:
 def _uri(text: str) -> bool:
     """A URI of a request: absolute, or a path from the root."""
     try:
-        parsed = urlsplit(text)
+        parsed = urls.parse(text)
     except ValueError:
         return False
     return bool(parsed.scheme) or text.startswith("/")

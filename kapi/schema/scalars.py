@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from kapi import limits
 from kapi.objects import quantity
 
 INT32 = range(-(2**31), 2**31)
@@ -95,7 +96,8 @@ def _time(text: str) -> str | None:
 
 def time(value: Any) -> str | None:
     """metav1.Time: RFC 3339, written in UTC and whole seconds; Go's zero time is null."""
-    return _time(_string(value))
+    text = _string(value)
+    return _time(text) if len(text) <= limits.CACHED_TEXT else _time.__wrapped__(text)
 
 
 def microtime(value: Any) -> str | None:

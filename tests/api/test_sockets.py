@@ -134,7 +134,7 @@ async def test_who_hangs_up_is_forgotten(served: Served, admin: Client) -> None:
     """The gauge of watches under way falls again, for both kinds."""
 
     def count() -> int:
-        lines = served.app.metrics.text(served.app.rest.store, served.app.catalogue).splitlines()
+        lines = served.app.metrics.lines(served.app.rest.store, served.app.catalogue)
         return sum(int(float(line.split()[-1])) for line in lines if line.startswith("apiserver_longrunning_requests{"))
 
     since = (await admin.list(CONFIG_MAPS, "default"))["metadata"]["resourceVersion"]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from kapi import limits
 from kapi.objects import names
 from kapi.registry.validation.rules import Errors
 
@@ -36,8 +37,12 @@ class Address(NamedTuple):
     warning: str = ""
 
 
-@lru_cache(maxsize=16384)
 def _address(value: str) -> Address:
+    return _read(value) if len(value) <= limits.CACHED_TEXT else _read.__wrapped__(value)
+
+
+@lru_cache(maxsize=16384)
+def _read(value: str) -> Address:
     """Slices carry the same addresses again and again: each is read once."""
     ip = names.parse_ip(value)
     if ip is None:

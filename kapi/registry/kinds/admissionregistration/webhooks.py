@@ -1,11 +1,10 @@
 """Webhook configurations, and what they share with admission policies: rules of what is matched, conditions, selectors."""
 
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from kapi.cel import admission
 from kapi.cel.types import Type
-from kapi.objects import names
+from kapi.objects import names, urls
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
@@ -118,16 +117,16 @@ def _check_client(hook: Part, config: Part) -> None:
 
 def webhook_url(e: Errors, field: str, url: str) -> None:
     try:
-        parts = urlsplit(url)
+        parts = urls.parse(url)
     except ValueError as error:
-        e.invalid(field, url, f"url must be a valid URL: {error}; {URL_FORM}")
+        e.required(field, f"url must be a valid URL: {error}; {URL_FORM}")
         return
     if parts.scheme != "https":
         e.invalid(field, parts.scheme, f"'https' is the only allowed URL scheme; {URL_FORM}")
-    if not parts.netloc:
-        e.invalid(field, parts.netloc, f"host must be specified; {URL_FORM}")
-    if parts.username is not None:
-        e.invalid(field, parts.username, "user information is not permitted in the URL")
+    if not parts.host:
+        e.invalid(field, parts.host, f"host must be specified; {URL_FORM}")
+    if parts.user is not None:
+        e.invalid(field, parts.user, "user information is not permitted in the URL")
     for value, what in ((parts.fragment, "fragments"), (parts.query, "query parameters")):
         if value:
             e.invalid(field, value, f"{what} are not permitted in the URL")
