@@ -1,6 +1,5 @@
 """The kubelet's command line, derived from its settings."""
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -11,28 +10,26 @@ from kapi import settings
 from kapi.cli import processes
 from kapi.client import config
 from kubelet import assembly
+from kubelet.node import VERSION
 from kubelet.settings import Settings
 
-_EXAMPLES = """examples:
-  kubelet --kubeconfig kubelet.conf --node-name n1 --pod-cidr 10.244.1.0/24
-  kubelet --kubeconfig admin.conf --simulate --nodes 100 --node-name sim
-  kubelet --kubeconfig kubelet.conf --container-runtime-endpoint unix:///run/crio/crio.sock
-"""
+EXAMPLES = (
+    "kubelet --kubeconfig kubelet.conf --node-name n1 --pod-cidr 10.244.1.0/24",
+    "kubelet --kubeconfig admin.conf --simulate --nodes 100 --node-name sim",
+    "kubelet --kubeconfig kubelet.conf --container-runtime-endpoint unix:///run/crio/crio.sock",
+)
 
 
-def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="kubelet", description="The node agent: runs the pods of one node.", epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser() -> settings.Parser:
+    out = settings.Parser("kubelet", "The node agent: runs the pods of one node.", EXAMPLES)
+    out.add_argument("--version", action="version", version=f"Kubernetes {VERSION}", help="print the version")
     settings.add_arguments(out, Settings)
-    out.add_argument("-v", "--verbose", action="store_true", help="say more of what happens")
     return out
 
 
 async def serve(wish: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
-    client = config.connect(config.from_kubeconfig(wish.kubeconfig), agent="kubelet/v1.36")
+    client = config.connect(config.from_kubeconfig(wish.kubeconfig or ""), agent="kubelet/v1.36")
     task = asyncio.ensure_future(assembly.run(wish, client, processes.say_ready))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
@@ -44,11 +41,11 @@ async def serve(wish: Settings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = parser().parse_args(arguments)
-    level = logging.DEBUG if given.verbose else logging.INFO
+    wish = settings.parse(parser(), Settings, arguments)
+    level = logging.DEBUG if wish.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(settings.from_arguments(Settings, given)))
+        asyncio.run(serve(wish))
     except (config.ConfigError, OSError) as error:
         processes.say_failed(f"kubelet: {error}")
         print(f"kubelet: {error}", file=sys.stderr)

@@ -3,14 +3,13 @@
 A token that was understood is remembered until it ends or one of the objects it is bound to changes.
 """
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from kapi.access import certificates, jwt
+from kapi.access import certificates, jwt, token_file
 from kapi.access.tokens import Tokens, Understood
 from kapi.objects import time
 from kapi.objects.errors import Unauthorized
@@ -52,7 +51,7 @@ class Authenticator:
         self._settings = settings
         self._tokens = tokens
         self._store = store
-        self._static = _read(settings.token_file) if settings.token_file else {}
+        self._static = token_file.read(settings.token_file) if settings.token_file else {}
         self._known: dict[tuple[str, tuple[str, ...]], Known] = {}
 
     def authenticate(self, authorization: str = "", certificate: bytes | None = None, headers: Headers = ()) -> User:
@@ -114,17 +113,3 @@ def _proxied(headers: Headers) -> User | None:
         if header.startswith(_EXTRA):
             extra.setdefault(unquote(header.removeprefix(_EXTRA)), []).append(value)
     return User(name, groups, next((value for header, value in said if header == "x-remote-uid"), ""), extra)
-
-
-def _read(path: Path) -> dict[str, User]:
-    """The users of a token file. Raises OSError, ValueError."""
-    users: dict[str, User] = {}
-    with path.open(newline="") as file:
-        for row in csv.reader(file, skipinitialspace=True):
-            if not row or row[0].startswith("#"):
-                continue
-            if len(row) < 3:
-                raise ValueError(f"token file '{path}' must have at least 3 columns (token, user name, user uid), found {len(row)}")
-            groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
-            users[row[0]] = User(row[1], (*groups, *(() if AUTHENTICATED in groups else (AUTHENTICATED,))), row[2])
-    return users

@@ -11,18 +11,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 import certs.userconfig
-from kapi.cli import cleanup, launching, processes
+from kapi.access import token_file
+from kapi.cli import cleanup, components, launching, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
 from kapi.objects import errors, resource
+from kapi.settings import types
 from kubelet import images
 
 NAMES = ("kubelet", "control", "apiserver", "containerd", "simulated")
@@ -66,15 +68,15 @@ class Up(Place):
 
     simulate: bool = False
     """Run no containers: pods only pretend to run."""
-    nodes: int = 1
+    nodes: types.Count = 1
     """Number of nodes (more than one only with --simulate)."""
-    port: int = 6443
+    port: types.Port = 6443
     """Port of the API server."""
-    node_name: str = ""
+    node_name: types.NodeName = ""
     """Name of the node; empty: the host's name."""
-    container_runtime_endpoint: str = ""
+    container_runtime_endpoint: types.Endpoint = ""
     """Socket of a running CRI runtime, unix:///run/containerd/containerd.sock for instance; empty: start an own containerd."""
-    pod_cidr: str = "10.244.0.0/24"
+    pod_cidr: types.CIDR = "10.244.0.0/24"
     """Addresses of the node's pods."""
     foreground: bool = False
     """Stay, and stop the cluster with ctrl-C."""
@@ -295,7 +297,11 @@ def kubeconfig(given: Place) -> int:
 
 
 def token(given: Place) -> int:
-    print(_file(given, "tokens.csv").partition(",")[0])
+    _file(given, "tokens.csv")
+    try:
+        print(token_file.administrator(given.data_dir / "tokens.csv"))
+    except token_file.Malformed as why:
+        raise Failure(components.sentence(str(why))) from None
     return 0
 
 
@@ -303,9 +309,9 @@ def token(given: Place) -> int:
 class Image(Place):
     """Load an image archive into the cluster's containerd."""
 
-    action: Literal["load"] = "load"
+    action: Literal["load"] = field(kw_only=True)
     """What to do."""
-    file: str = ""
+    file: types.ExistingFile = field(kw_only=True)
     """An image archive (docker save or OCI layout)."""
 
 
@@ -315,7 +321,7 @@ def image(given: Image) -> int:
     if not endpoint.exists():
         raise Failure("The cluster runs no containerd of its own: load the image where its runtime is.")
     try:
-        for name in asyncio.run(images.load(str(endpoint), Path(given.file))):
+        for name in asyncio.run(images.load(str(endpoint), given.file)):
             print(f"Loaded {name}")
     except images.ImageError as why:
         raise Failure(str(why)) from None

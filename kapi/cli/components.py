@@ -8,17 +8,31 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import certs
+from certs import checking
 from kapi.cli import processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
+from kapi.settings.types import (
+    CIDR,
+    Count,
+    Directory,
+    ExistingDirectory,
+    ExistingFile,
+    NodeName,
+    Port,
+    Storage,
+    TableName,
+    check_pod_ranges,
+)
 
 GARBAGE = (50_000, 20, 50)
 """How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
@@ -51,7 +65,7 @@ def supervise(main: Coroutine[Any, Any, None], run: Callable[[Coroutine[Any, Any
 class ClientSettings:
     """A component that is a client of an API server."""
 
-    kubeconfig: Path | None = None
+    kubeconfig: ExistingFile | None = None
     """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
 
 
@@ -70,33 +84,55 @@ def alone(name: str) -> type[Any]:
 async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
     """A client for a component; `agent` is what managedFields and audit logs call it."""
     try:
-        endpoint = config.from_kubeconfig(kubeconfig or "")
+        made = config.connect(config.from_kubeconfig(kubeconfig or ""), agent=agent)
     except (OSError, config.ConfigError) as why:
         raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
-    made = config.connect(endpoint, agent=agent)
     try:
         yield made
     finally:
         await made.close()
 
 
+def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path:
+    """The directory of a server's keys and certificates, made or renewed where needed. Raises Failure."""
+    from kapi.api import settings as servers
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return servers.certificates(settings, nodes)
+    except certs.Unusable as why:
+        command = f"kapi certs replace {why.name} --data-dir {settings.data_dir}"
+        restore = f"Restore it from a backup, or replace it ({checking.LOST[why.name]}) with: {command}"
+        raise Failure(f"The keys in {settings.data_dir / 'pki'} can't be used: {why}. {restore}") from None
+    except OSError as why:
+        what = f"{why.filename}: {why.strerror}" if why.filename else str(why)
+        raise Failure(f"The data directory {settings.data_dir} can't be used: {what}. Name another with --data-dir.") from None
+
+
+@contextlib.contextmanager
+def refusals(port: int) -> Iterator[None]:
+    """What keeps an API server from starting, as a sentence. Raises Failure."""
+    from kapi import storage
+    from kapi.access import token_file
+
+    try:
+        yield
+    except (storage.Unusable, token_file.Malformed) as why:
+        raise Failure(sentence(str(why))) from None
+    except OSError as why:
+        raise Failure(f"Port {port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+
+
 async def apiserver(settings: Any) -> None:
     """The API server."""
-    from kapi import storage
     from kapi.api import apiserver as room
-    from kapi.api.settings import certificates
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    pki = certificates(settings)
-    try:
+    pki = keys(settings)
+    with refusals(settings.port):
         await room.run(settings, pki, processes.say_ready)
-    except storage.Unusable as why:
-        raise Failure(_sentence(str(why))) from None
-    except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """With a capital and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
@@ -137,11 +173,11 @@ async def proxy(settings: Any) -> None:
 class ControlSettings:
     """Controllers, scheduler and proxy in one process."""
 
-    pki: Path = Path("pki")
+    pki: ExistingDirectory = Path("pki")
     """Directory with controller-manager.conf, scheduler.conf and proxy.conf."""
     proxy: bool = True
     """Run the service proxy too (needs root and nftables)."""
-    table: str = "kapi"
+    table: TableName = "kapi"
     """Name of the proxy's nftables table."""
 
 
@@ -158,9 +194,8 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
-    from kapi import storage
     from kapi.api import apiserver as server_room
-    from kapi.api.settings import Settings, certificates
+    from kapi.api.settings import Settings
     from kapi.client.local import LocalTransport
     from kapi.objects.user import MASTERS, User
     from kubelet import assembly
@@ -169,39 +204,40 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     def local(app: Any, name: str) -> Client:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
-    pki = certificates(served)
+    pki = keys(served)
     nodes = KubeletSettings(
-        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
-        tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
+        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=settings.data_dir.absolute() / "kubelet",
+        tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
+        pod_cidr=settings.pod_cidr,
     )  # fmt: skip
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
-    try:
+    with refusals(settings.port):
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
             group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
             group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
             group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
-    except storage.Unusable as why:
-        raise Failure(_sentence(str(why))) from None
-    except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
 
 
 @dataclass(frozen=True)
 class SimulatedSettings:
     """A simulated cluster."""
 
-    data_dir: Path = Path("kapi-data")
+    data_dir: Directory = Path("kapi-data")
     """Directory of the cluster."""
-    port: int = 6443
+    port: Port = 6443
     """Port of the API server."""
-    storage: str = ""
+    storage: Storage = ""
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
-    nodes: int = 1
+    nodes: Count = 1
     """How many nodes."""
-    node_name: str = "sim"
+    node_name: NodeName = "sim"
     """Name of the node; with several, what their names start with."""
+    pod_cidr: CIDR = "10.244.0.0/24"
+    """Addresses of the first node's pods; the other nodes' follow."""
+
+    def __post_init__(self) -> None:
+        check_pod_ranges(self.pod_cidr, self.nodes)
 
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:

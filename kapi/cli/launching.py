@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kapi.api import settings as servers
-from kapi.cli import cleanup, processes
+from kapi.cli import cleanup, components, processes
 from kapi.cli.processes import Process, Starting
 from kapi.cli.progress import Failure, Progress
 from kubelet import containerd, images
@@ -36,7 +36,7 @@ def simulated(wish: Wish, progress: Progress) -> None:
     with progress.step("Certificates and keys"):
         _certificates(wish, {})
     with progress.step(f"API server, controllers, scheduler and {wish.nodes} simulated node{'s' if wish.nodes > 1 else ''}"):
-        _start(wish, "simulated", "kapi", "simulated", *_common(wish), "--nodes", str(wish.nodes)).wait()
+        _start(wish, "simulated", "kapi", "simulated", *_common(wish), "--nodes", str(wish.nodes), "--pod-cidr", wish.pod_cidr).wait()
 
 
 def real(wish: Wish, progress: Progress) -> None:
@@ -66,10 +66,7 @@ def _common(wish: Wish) -> list[str]:
 
 
 def _certificates(wish: Wish, nodes: dict[str, tuple[str, ...]]) -> Path:
-    try:
-        return servers.certificates(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
-    except (OSError, ValueError) as why:
-        raise Failure(f"The keys and certificates in {wish.data_dir / 'pki'} can't be used: {why}. Delete what is broken.") from None
+    return components.keys(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
 
 
 class _Runtime:

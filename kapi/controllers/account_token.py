@@ -20,13 +20,13 @@ ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io
 ISSUER = "kubernetes/serviceaccount"
 
 
-def token(account: Object, secret: Object, key_file: str) -> str:
+def token(account: Object, secret: Object, key_file: Path) -> str:
     """A signed token without an end, with the claims of stock's legacy tokens."""
     import jwt  # heavy, and hardly ever asked for
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    private: Any = load_pem_private_key(Path(key_file).read_bytes(), None)
+    private: Any = load_pem_private_key(key_file.read_bytes(), None)
     claims = {
         "iss": ISSUER,
         f"{ISSUER}/namespace": meta.namespace(account),

@@ -62,8 +62,24 @@ def test_a_key_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     (tmp_path / "pki").mkdir()
     (tmp_path / "pki" / "ca.key").write_text("nonsense")
     said = refusal(capsys, tmp_path, "--simulate")
-    assert said.startswith(f"The keys and certificates in {tmp_path}/pki can't be used: ")
-    assert said.endswith("Delete what is broken.")
+    assert said.startswith(f"The keys in {tmp_path}/pki can't be used: ca.key is no private key. Restore it from a backup, or replace it (")
+    assert said.endswith(f") with: kapi certs replace ca --data-dir {tmp_path}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "has no token of a member of system:masters"), (b"junk", ", line 1: must have at least 3 columns")]
+)
+def test_a_token_file_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "tokens.csv").write_bytes(content)
+    said = refusal(capsys, tmp_path, "--simulate")
+    assert said.startswith(f"Token file '{tmp_path}/tokens.csv'")
+    assert why in said
+    assert said.endswith("; mend it, or delete it and the next start makes one with a new token.")
+    assert cli.main(["token", "--data-dir", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"kapi token: {said}\n")
+    assert (tmp_path / "tokens.csv").read_bytes() == content
 
 
 @pytest.mark.slow
