@@ -45,7 +45,7 @@ APPLY = "application/apply-patch+yaml"
 WATCHERS, EVENTS = 50, 400
 
 
-EXAMPLES = ("python -m bench", "python -m bench --seconds 0.5 --objects 1000")
+EXAMPLES = ("python -m bench --seconds 0.2 --objects 500",)
 
 
 @dataclass(frozen=True)

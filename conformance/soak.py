@@ -32,7 +32,7 @@ from kapi.settings.types import Count, NonNegative
 
 Object = dict[str, Any]
 
-EXAMPLES = ("python -m conformance.soak", "python -m conformance.soak --clients 20 --events 2000 --kills 1")
+EXAMPLES = ("python -m conformance.soak --clients 20 --events 2000 --kills 1",)
 NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16
 PARTS = "abcdefgh"
 WRITTEN_BYTES = 50_000_000

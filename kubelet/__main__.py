@@ -14,9 +14,9 @@ from kubelet.node import VERSION
 from kubelet.settings import Settings
 
 EXAMPLES = (
-    "kubelet --kubeconfig kubelet.conf --node-name n1 --pod-cidr 10.244.1.0/24",
-    "kubelet --kubeconfig admin.conf --simulate --nodes 100 --node-name sim",
-    "kubelet --kubeconfig kubelet.conf --container-runtime-endpoint unix:///run/crio/crio.sock",
+    "kubelet --kubeconfig kapi-data/pki/admin.conf --node-name n1 --pod-cidr 10.244.1.0/24",
+    "kubelet --kubeconfig kapi-data/pki/admin.conf --simulate --nodes 100 --node-name sim",
+    "kubelet --kubeconfig kapi-data/pki/admin.conf --container-runtime-endpoint unix:///run/containerd/containerd.sock",
 )
 
 

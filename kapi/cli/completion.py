@@ -3,7 +3,6 @@
 They are made of the table of commands and of the settings, so nothing is asked while somebody types.
 """
 
-import dataclasses
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -58,14 +57,10 @@ def options(cls: type[Any], positional: tuple[str, ...] = ()) -> tuple[list[Opti
             words += choices
             continue
         text, switch = texts.get(each.name, "").partition(". ")[0].rstrip("."), hints[each.name] is bool
-        flags += [Option(name, text, choices, not switch) for name in (settings.flag_of(each.name), *_others(each, switch))]
+        flags += [Option(name, text, choices, not switch) for name in (settings.flag_of(each.name), each.metadata.get("short")) if name]
+        if switch and each.default:
+            flags.append(Option(f"--no-{settings.flag_of(each.name)[2:]}", f"not: {text}", (), False))
     return flags, words
-
-
-def _others(each: "dataclasses.Field[Any]", switch: bool) -> list[str]:
-    """--no-kubeconfig, -o."""
-    off = [f"--no-{settings.flag_of(each.name)[2:]}"] if switch and each.default else []
-    return [*off, *([each.metadata["short"]] if "short" in each.metadata else [])]
 
 
 def run(given: Settings, commands: Iterable[Command]) -> int:
