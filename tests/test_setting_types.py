@@ -26,7 +26,8 @@ from kapi.settings import types
         (types.taint, "a:NoExecute", {"key": "a", "effect": "NoExecute"}),
         (types.sysctl, "net.ipv4.*", "net.ipv4.*"), (types.sysctl, "kernel/msgmax", "kernel/msgmax"),
         (types.endpoint, "unix:///run/c.sock", "unix:///run/c.sock"), (types.endpoint, "/run/c.sock", "unix:///run/c.sock"),
-        (types.storage, "memory:", "memory:"), (types.storage, "a/b.db", "a/b.db"), (types.directory, "not/there/yet", Path("not/there/yet")),
+        (types.storage, "memory:", "memory:"), (types.storage, "a/b.db", "a/b.db"),
+        (types.directory, "not/there/yet", Path("not/there/yet")),
         (types.integer(1, 65535), "65535", 65535), (types.integer(0), "0", 0),
     ],
 )  # fmt: skip

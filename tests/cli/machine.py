@@ -13,8 +13,8 @@ from kapi.cli import processes
 
 SECONDS = 100.0
 _ROOT = os.geteuid() == 0
-_UNSHARE = ["unshare", "--net"] if _ROOT else ["unshare", "--map-root-user", "--net"]
-_ENTER = ["--net"] if _ROOT else ["--user", "--net", "--preserve-credentials"]
+_UNSHARE = ["unshare", "--net", "--mount", *([] if _ROOT else ["--map-root-user"])]
+_ENTER = ["--net", "--mount", *([] if _ROOT else ["--user", "--preserve-credentials"])]
 _HOLD = "ip link set lo up && echo up && exec sleep infinity"
 
 
@@ -36,9 +36,15 @@ class Machine:
 
     def run(self, line: str) -> "subprocess.CompletedProcess[str]":
         """A command that ends."""
-        return subprocess.run(
-            [*self._enter, line], capture_output=True, text=True, cwd=self.directory, env=self.env, timeout=SECONDS, check=False
-        )
+        return subprocess.run(self._command(line), capture_output=True, text=True, env=self.env, timeout=SECONDS, check=False)
+
+    def start(self, line: str) -> "subprocess.Popen[str]":
+        """A command that goes on, with its output to be read."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self._command(f"exec {line}"), stdout=pipe, stderr=subprocess.STDOUT, text=True, env=self.env)
+
+    def _command(self, line: str) -> list[str]:
+        return [*self._enter, f"cd {self.directory} && {line}"]
 
     @contextmanager
     def serving(self, line: str) -> Iterator["subprocess.Popen[str]"]:
@@ -46,7 +52,7 @@ class Machine:
         reader, writer = os.pipe()
         with (self.directory / "server.log").open("ab") as log:
             child = subprocess.Popen(
-                [*self._enter, f"exec {line}"], cwd=self.directory, env={**self.env, processes.READY_FD: str(writer)}, pass_fds=(writer,),
+                self._command(f"exec {line}"), env={**self.env, processes.READY_FD: str(writer)}, pass_fds=(writer,),
                 stdout=log, stderr=log, text=True,
             )  # fmt: skip
         os.close(writer)
@@ -60,11 +66,11 @@ class Machine:
 
 
 @contextmanager
-def machine(directory: Path) -> Iterator[Machine]:
-    """Raises NoNamespace."""
+def machine(directory: Path, before: str = "") -> Iterator[Machine]:
+    """`before` is run first, as a shell does: mounts only this machine sees, say. Raises NoNamespace."""
     if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         raise NoNamespace("unshare, nsenter or ip is missing")
-    holder = subprocess.Popen([*_UNSHARE, "sh", "-c", _HOLD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    holder = subprocess.Popen([*_UNSHARE, "sh", "-c", before + _HOLD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         if holder.stdout.readline() != "up\n":
