@@ -27,10 +27,10 @@ def parser() -> settings.Parser:
     return out
 
 
-async def serve(wish: Settings) -> None:
+async def serve(given: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
-    client = config.connect(config.from_kubeconfig(wish.kubeconfig or ""), agent="kubelet/v1.36")
-    task = asyncio.ensure_future(assembly.run(wish, client, processes.say_ready))
+    client = config.connect(config.from_kubeconfig(given.kubeconfig or ""), agent="kubelet/v1.36")
+    task = asyncio.ensure_future(assembly.run(given, client, processes.say_ready))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
@@ -41,14 +41,15 @@ async def serve(wish: Settings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    wish = settings.parse(parser(), Settings, arguments)
-    level = logging.DEBUG if wish.verbose else logging.INFO
+    given = settings.parse(parser(), Settings, arguments)
+    level = logging.DEBUG if given.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(wish))
+        asyncio.run(serve(given))
     except (config.ConfigError, OSError) as error:
-        processes.say_failed(f"kubelet: {error}")
-        print(f"kubelet: {error}", file=sys.stderr)
+        what = f"There is no usable kubeconfig: {error}. Name one with --kubeconfig." if isinstance(error, config.ConfigError) else error
+        processes.say_failed(f"kubelet: {what}")
+        print(f"kubelet: {what}", file=sys.stderr)
         return 1
     return 0
 

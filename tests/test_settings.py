@@ -47,6 +47,14 @@ def test_defaults() -> None:
     assert parsed("load") == Sample(action="load")
 
 
+def test_an_empty_text_is_an_empty_default_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed("load", "--limit", "") == Sample(action="load")
+    for wrong in (("load", "--port", ""), ("load", "--place="), ("",)):
+        with pytest.raises(SystemExit, match="2"):
+            parsed(*wrong)
+    assert "argument --port: invalid value '': must be an integer (see sample --help)" in capsys.readouterr().err
+
+
 def test_every_sort_of_option() -> None:
     given = parsed("save", "--place", "here", "--port", "1", "--verbose", "--no-color", "--labels", "x", "--labels", "y", "--limit", "3")
     assert given == Sample(Path("here"), 1, True, False, ("x", "y"), 3, action="save")

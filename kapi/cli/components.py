@@ -5,6 +5,7 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import signal
@@ -110,7 +111,7 @@ def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path
 
 
 @contextlib.contextmanager
-def refusals(port: int) -> Iterator[None]:
+def refusals(served: Any) -> Iterator[None]:
     """What keeps an API server from starting, as a sentence. Raises Failure."""
     from kapi import storage
     from kapi.access import token_file
@@ -120,7 +121,13 @@ def refusals(port: int) -> Iterator[None]:
     except (storage.Unusable, token_file.Malformed) as why:
         raise Failure(sentence(str(why))) from None
     except OSError as why:
-        raise Failure(f"Port {port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+        if why.errno == errno.EADDRNOTAVAIL:
+            raise Failure(f"Address {served.bind_address} can't be used: {why.strerror}. Choose another with --bind-address.") from None
+        if why.errno in (errno.EADDRINUSE, errno.EACCES) and why.filename is None:
+            raise Failure(f"Port {served.port} can't be used: {why.strerror}. Choose another with --port.") from None
+        if why.filename is not None:
+            raise Failure(f"{why.filename} can't be used: {why.strerror}.") from None
+        raise
 
 
 async def apiserver(settings: Any) -> None:
@@ -128,7 +135,7 @@ async def apiserver(settings: Any) -> None:
     from kapi.api import apiserver as room
 
     pki = keys(settings)
-    with refusals(settings.port):
+    with refusals(settings):
         await room.run(settings, pki, processes.say_ready)
 
 
@@ -183,6 +190,9 @@ class ControlSettings:
 
 async def control(settings: ControlSettings) -> None:
     """Everything of floor 6 but the kubelet, each under its own identity."""
+    for name in ("controller-manager", "scheduler", *(["proxy"] if settings.proxy else [])):
+        if not (file := settings.pki / f"{name}.conf").is_file():
+            raise Failure(f"There is no kubeconfig {file}: name a cluster's directory of keys with --pki.")
     async with asyncio.TaskGroup() as group:
         group.create_task(controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf")))
         group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf")))
@@ -212,7 +222,7 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
         pod_cidr=settings.pod_cidr,
     )  # fmt: skip
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
-    with refusals(settings.port):
+    with refusals(served):
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
             group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
             group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))

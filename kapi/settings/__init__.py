@@ -14,12 +14,14 @@ import re
 import textwrap
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+EMPTY: tuple[Any, ...] = (None, "", (), {})
+"""Defaults that stand for: nothing is given."""
 SHOWN = 200
 """Characters of a wrong value that a message repeats."""
 NO_OPTION = {"option": False}
@@ -91,17 +93,17 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: t
     for field in options(cls):
         hint, default = hints[field.name], _default(field)
         form = form_of(hint)
-        shown = form.show(default) if default not in (None, "", (), False) else ""
+        shown = form.show(default) if default not in (*EMPTY, False) else ""
         text = (texts.get(field.name, "") + (f" (default: {shown})" if shown else "")).replace("%", "%%")
         names = [*([field.metadata["short"]] if "short" in field.metadata else []), flag_of(field.name)]
         if field.name in positional:
-            parser.add_argument(field.name, help=text, type=_type(form, None), nargs=_count(hint, field))
+            parser.add_argument(field.name, help=text, type=_type(form), nargs=_count(hint, field))
         elif hint is bool:
             action = argparse.BooleanOptionalAction if default else "store_true"
             parser.add_argument(*names, action=action, default=default, help=text)
         elif typing.get_origin(hint) is tuple:
             again = f"{texts.get(field.name, '')} May be given again.".replace("%", "%%")
-            parser.add_argument(flag_of(field.name), action="append", type=_type(form, ""), default=None, help=again, metavar=form.metavar)
+            parser.add_argument(flag_of(field.name), action="append", type=_type(form), default=None, help=again, metavar=form.metavar)
         else:
             parser.add_argument(*names, type=_type(form, default), default=default, help=text, metavar=form.metavar)
 
@@ -128,13 +130,13 @@ def _count(hint: Any, field: dataclasses.Field[Any]) -> str | None:
     """How many words a positional argument takes: one, any number for a tuple, at most one where there is a default."""
     if typing.get_origin(hint) is tuple:
         return "*"
-    return None if field.default is dataclasses.MISSING else "?"
+    return None if field.default is MISSING else "?"
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
+    if field.default_factory is not MISSING:
         return field.default_factory()
-    return None if field.default is dataclasses.MISSING else field.default
+    return None if field.default is MISSING else field.default
 
 
 def form_of(hint: Any) -> Form:
@@ -171,11 +173,11 @@ def _cut(text: str) -> str:
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
 
-def _type(form: Form, default: Any) -> Callable[[str], Any]:
+def _type(form: Form, default: Any = MISSING) -> Callable[[str], Any]:
     """What argparse calls. An empty text means the default where that is empty, too."""
 
     def parse(text: str) -> Any:
-        if not text and default is not None and not default:
+        if not text and default in EMPTY:
             return default
         try:
             return form.parse(text)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kapi.__main__ import COMMANDS, main
+from kubelet import __main__ as kubelet
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,21 @@ def test_a_deletion_is_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "data").mkdir()
     assert "--yes" in said(capsys, "reset", "--data-dir", str(tmp_path / "data"))
     assert (tmp_path / "data").exists()
+
+
+def test_advice_is_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each names an option that it has."""
+    directory = str(tmp_path)
+    assert f"There is no kubeconfig {tmp_path}/controller-manager.conf: name " in said(capsys, "control", "--pki", directory)
+    served = said(capsys, "apiserver", "--data-dir", directory, "--storage", "memory:", "--bind-address", "192.0.2.1")
+    assert served.endswith("Address 192.0.2.1 can't be used: Cannot assign requested address. Choose another with --bind-address.")
+
+
+def test_the_kubelet_needs_a_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kubeconfig").write_text("[]")
+    assert kubelet.main([]) == 1
+    wanted = f"kubelet: There is no usable kubeconfig: {tmp_path}/kubeconfig is no kubeconfig. Name one with --kubeconfig.\n"
+    assert capsys.readouterr().err == wanted
 
 
 @pytest.mark.parametrize(
