@@ -8,6 +8,7 @@ import pytest
 import certs
 from kapi import __main__ as cli
 from kapi.cli.processes import Process
+from tests.e2e.cluster import Cluster, Failed, Kubectl
 
 
 @pytest.fixture
@@ -67,3 +68,34 @@ def test_what_cannot_be_replaced(data: Path, capsys: pytest.CaptureFixture[str])
     said = refused(capsys, "replace", "ca", "--data-dir", str(data))
     assert f"The cluster is running (apiserver). Stop it with: kapi down --data-dir {data}" in said
     assert (data / "pki" / "ca.key").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_with_damaged_keys(tmp_path: Path) -> None:
+    """What is made anew costs no client anything; what would is refused, and the printed command goes on."""
+    cluster = Cluster(tmp_path / "data", "--simulate")
+    cluster.env["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+    pki, kept = cluster.directory / "pki", tmp_path / "kept.conf"
+    try:
+        cluster.up()
+        cluster.down()
+        kept.write_bytes((pki / "admin.conf").read_bytes())
+        for name in ("apiserver.crt", "admin.key", "sa.pub"):
+            (pki / name).write_text("damaged")
+        said = cluster.kapi("up", "--port", str(cluster.port), "--no-kubeconfig", "--simulate").err
+        assert f"{pki}: apiserver.crt is no certificate. A new certificate is made." in said
+        assert f"{pki}: admin.key is no private key. A new certificate is made." in said
+        assert f"{pki}/sa.pub is no public key. It is made anew from sa.key." in said
+        kubectl, admin = Kubectl(cluster, "default"), str(cluster.kubeconfig)
+        assert "node/" in kubectl("--kubeconfig", str(kept), "get", "nodes", "-o", "name")
+        cluster.down()
+        (pki / "ca.key").write_text("damaged")
+        with pytest.raises(Failed, match=r"ca\.key is no private key\. Restore it from a backup, or replace it") as refused:
+            cluster.up()
+        *_, command = str(refused.value).strip().partition(" with: kapi ")
+        cluster.kapi(*command.split())
+        cluster.up()
+        assert "node/" in kubectl("--kubeconfig", admin, "get", "nodes", "-o", "name")
+        assert "x509: certificate signed by unknown authority" in kubectl("--kubeconfig", str(kept), "get", "nodes", fails=True).err
+    finally:
+        cluster.down()
