@@ -83,6 +83,9 @@ class Up(Place):
     kubeconfig: bool = True
     """Add the context kapi to the user's kubeconfig and make it the current one."""
 
+    def __post_init__(self) -> None:
+        types.check_pod_ranges(self.pod_cidr, self.nodes)
+
     @property
     def name(self) -> str:
         return self.node_name or socket.gethostname().lower()

@@ -78,6 +78,7 @@ REFUSED = {
     "kapi up --simulate --node-name Bad_Name!": "argument --node-name: invalid value 'Bad_Name!': a lowercase RFC 1123 subdomain must",
     "kapi up --simulate --pod-cidr nonsense": "argument --pod-cidr: invalid value 'nonsense': must be a valid CIDR value",
     "kapi simulated --pod-cidr 255.255.255.0/24 --nodes 2": "--pod-cidr 255.255.255.0/24 leaves no room for the pods of 2 nodes",
+    "kapi up --simulate --pod-cidr 255.255.0.0/16 --nodes 2": "--pod-cidr 255.255.0.0/16 leaves no room for the pods of 2 nodes",
     "kapi apiserver --runtime-config nonsense": "argument --runtime-config: invalid value 'nonsense': runtime-config invalid key nonsense",
     "kapi apiserver --runtime-config no/v1=true": "unknown api groups no",
     "kapi apiserver --storage sqlite://x": "argument --storage: invalid value 'sqlite://x': must be \"memory:\" or the path of",
