@@ -23,7 +23,7 @@ from kapi.cli import cleanup, components, launching, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
-from kapi.objects import errors, resource
+from kapi.objects import errors, names, resource
 from kapi.settings import types
 from kubelet import images
 
@@ -85,6 +85,8 @@ class Up(Place):
 
     def __post_init__(self) -> None:
         types.check_pod_ranges(self.pod_cidr, self.nodes)
+        if not self.simulate and names.dns_subdomain(self.name):
+            raise ValueError(f"the host's name {self.name!r} can't be a node's: give one with --node-name")
 
     @property
     def name(self) -> str:

@@ -34,6 +34,14 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert not (tmp_path / "new").exists()
 
 
+def test_a_host_name_that_is_no_node_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "My_Host")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["up", "--data-dir", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert said == "kapi up: error: the host's name 'my_host' can't be a node's: give one with --node-name (see kapi up --help)\n"
+
+
 def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     said = refusal(capsys, tmp_path)
