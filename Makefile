@@ -64,7 +64,7 @@ soak: install
 
 fuzz: install
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	@$(PY) -m conformance.fuzz
+	@$(PY) -m conformance.fuzz --seconds $${FUZZ_SECONDS:-900}
 
 bench: install
 	@$(PY) -m bench

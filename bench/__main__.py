@@ -11,13 +11,17 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.load import Connection, Load, Outcome, Target, fan_out, mixed, run
 from kapi.cli import processes
 from kapi.cli.processes import Process
+from kapi.settings import Parser, add_arguments, parse
+from kapi.settings.types import Count, Seconds
 
 PODS = "/api/v1/namespaces/bench/pods"
 MAPS = "/api/v1/namespaces/bench/configmaps"
@@ -38,8 +42,20 @@ POD = json.dumps({
 MAP = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m-@"}, "data": {"k": "v" * 500}})
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
-OBJECTS = 10_000
 WATCHERS, EVENTS = 50, 400
+
+
+EXAMPLES = ("python -m bench --seconds 0.2 --objects 500",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much."""
+
+    seconds: Seconds = 4.0
+    """How long each sort of request is sent."""
+    objects: Count = 10_000
+    """Pods there are in the end."""
 
 
 class Server:
@@ -134,49 +150,49 @@ def total(target: Target, path: str) -> int:
     return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
 
 
-def measure(server: Server) -> None:
+def measure(server: Server, given: Settings) -> None:
     """The figures of a server that runs."""
-    target = server.target
+    target, load = server.target, partial(Load, seconds=given.seconds)
     prepare(target)
     show("memory, idle", server.megabytes, "MB")
-    created = run(target, Load(PODS, "POST", POD))
+    created = run(target, load(PODS, "POST", POD))
     show("create pod, 16 connections", created.rate, "/s", 1200, more=times(created))
-    fill(target, PODS, POD, 4000)
+    fill(target, PODS, POD, min(4000, given.objects))
     one = f"{PODS}/{first(target, PODS)}"
-    got = run(target, Load(one))
+    got = run(target, load(one))
     show("get pod, 16 connections", got.rate, "/s", 6000, more=times(got))
-    measure_writes(target, one)
-    measure_lists(target)
+    measure_writes(target, one, load)
+    measure_lists(target, load)
     events = fan_out(target, f"{MAPS}?watch=1&resourceVersion=0", Load(MAPS, "POST", MAP), WATCHERS, EVENTS)
     show(f"watch, {WATCHERS} watchers of {EVENTS} creates", events, "events/s", 40_000)
-    measure_mixed(target, one)
-    fill(target, PODS, POD, OBJECTS)
+    measure_mixed(target, one, load)
+    fill(target, PODS, POD, given.objects)
     show(f"memory, {total(target, PODS):,} pods", server.megabytes, "MB", 150, most=True)
     show("event loop held longer than 50 ms", held(target), "times")
 
 
-def measure_writes(target: Target, one: str) -> None:
+def measure_writes(target: Target, one: str, load: Callable[..., Load]) -> None:
     """Changes of one pod, one after the other."""
-    patched = run(target, Load(one, "PATCH", '{"metadata": {"annotations": {"n": "@"}}}', STRATEGIC, connections=1))
+    patched = run(target, load(one, "PATCH", '{"metadata": {"annotations": {"n": "@"}}}', STRATEGIC, connections=1))
     show("patch a pod, 1 connection", patched.rate, "/s", 350, more=times(patched))
-    apply = Load(f"{PODS}/applied?fieldManager=bench", "PATCH", POD.replace("p-@", "applied"), APPLY, connections=1)
+    apply = load(f"{PODS}/applied?fieldManager=bench", "PATCH", POD.replace("p-@", "applied"), APPLY, connections=1)
     applied = run(target, apply)
     show("apply an unchanged pod, 1 connection", applied.rate, "/s", 400, more=times(applied))
 
 
-def measure_lists(target: Target) -> None:
+def measure_lists(target: Target, load: Callable[..., Load]) -> None:
     pods = total(target, PODS)
-    listed = run(target, Load(f"{PODS}?resourceVersion=0", connections=2))
+    listed = run(target, load(f"{PODS}?resourceVersion=0", connections=2))
     show(f"list all {pods} pods, 2 connections", listed.rate * pods, "pods/s", 120_000, more=times(listed))
-    paged = run(target, Load(f"{PODS}?limit=500", connections=4))
+    paged = run(target, load(f"{PODS}?limit=500", connections=4))
     show("list 500 of them, 4 connections", paged.rate, "/s", more=times(paged))
-    none = run(target, Load(f"{PODS}?resourceVersion=0&labelSelector=app%3Dother", connections=4))
+    none = run(target, load(f"{PODS}?resourceVersion=0&labelSelector=app%3Dother", connections=4))
     show("list with a label none has", none.rate, "/s", 5000, more=times(none))
 
 
-def measure_mixed(target: Target, one: str) -> None:
+def measure_mixed(target: Target, one: str, load: Callable[..., Load]) -> None:
     """How long one that gets waits while 8 write and 8 list."""
-    loads = Load(one, connections=1), Load(PODS, "POST", POD, connections=8), Load(f"{PODS}?limit=500", connections=8)
+    loads = load(one, connections=1), load(PODS, "POST", POD, connections=8), load(f"{PODS}?limit=500", connections=8)
     got, written, listed = mixed(target, loads)
     beside = f"p50 {got.percentile(0.5):.1f} ms, beside {written.rate:,.0f} creates and {listed.rate:,.0f} lists a second"
     show("get beside 8 writers and 8 listers, p99", got.percentile(0.99), "ms", 25, most=True, more=beside)
@@ -192,12 +208,19 @@ def fresh() -> Iterator[Server]:
             server.stop()
 
 
-def main() -> int:
+def parser() -> Parser:
+    out = Parser("python -m bench", __doc__ or "", EXAMPLES)
+    add_arguments(out, Settings)
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parse(parser(), Settings, arguments)
     with fresh() as server:
         show("start on a fresh directory to ready", server.start(), "s", 2, most=True)
-        measure(server)
+        measure(server, given)
         server.stop()
-        show(f"restart with {OBJECTS:,} objects to ready", server.start(), "s", 3, most=True)
+        show(f"restart with {given.objects:,} objects to ready", server.start(), "s", 3, most=True)
         show("memory after that", server.megabytes, "MB", 200, most=True)
     return 0
 

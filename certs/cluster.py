@@ -1,19 +1,22 @@
 """The certificates of one cluster, in one directory, named as kubeadm names them.
 
-`ensure` makes what is missing, changed or about to end, and leaves the rest alone. A renewed certificate keeps its key, so that
-a crash between two files never leaves a pair that does not fit.
+`ensure` makes what is missing, changed, damaged or about to end, and leaves the rest alone. A renewed certificate keeps its key, so that
+a crash between two files never leaves a pair that does not fit. What others rely on (authorities, the key of service accounts) is
+never made anew on its own: see Unusable.
 """
 
 import hashlib
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
-from certs import files, kubeconfig
+from certs import checking, files, kubeconfig
+from certs.checking import Unusable
 from certs.wish import YEAR, Wish
 
+log = logging.getLogger(__name__)
 MASTERS = "system:masters"
 
 
@@ -46,10 +49,10 @@ CLIENTS = (
 
 
 def _wishes(settings: Settings) -> list[Wish]:
+    """The certificates that the authorities sign."""
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{settings.domain}", "localhost"]
     hosts = tuple(dict.fromkeys([*names, "127.0.0.1", "::1", settings.service_ip, *settings.hosts]))
     wishes = [
-        *AUTHORITIES,
         Wish("apiserver", "kube-apiserver", usages=("server",), hosts=hosts),
         Wish("apiserver-kubelet-client", "kube-apiserver-kubelet-client", (MASTERS,), ("client",)),
         Wish("front-proxy-client", "front-proxy-client", usages=("client",), issuer="front-proxy-ca"),
@@ -63,56 +66,107 @@ def _wishes(settings: Settings) -> list[Wish]:
 
 
 def ensure(directory: Path, settings: Settings | None = None, now: float | None = None) -> None:
-    """Make `directory` hold every key, certificate and kubeconfig the cluster needs.
+    """Make `directory` hold every key, certificate and kubeconfig the cluster needs. Raises Unusable, OSError.
 
     ca, front-proxy-ca, apiserver, apiserver-kubelet-client, front-proxy-client, admin, controller-manager, scheduler, proxy:
     .crt and .key; sa.key and sa.pub; admin.conf and the like; nodes/NAME/client, nodes/NAME/serving and nodes/NAME/kubelet.conf.
     """
     settings, now = settings or Settings(), now or time.time()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for wish in _wishes(settings):
-        _certificate(directory, wish, now)
+    certificates = _wishes(settings)
+    for wish in AUTHORITIES:
+        _authority(directory, wish, [other.file for other in certificates if other.issuer == wish.file], now)
     _service_account(directory)
+    for wish in certificates:
+        _certificate(directory, wish, now)
     for wish in CLIENTS:
         _kubeconfig(directory, settings, wish.file, directory / f"{wish.file}.conf")
     for node in settings.nodes:
         _kubeconfig(directory, settings, f"nodes/{node}/client", directory / "nodes" / node / "kubelet.conf")
 
 
-def _certificate(directory: Path, wish: Wish, now: float) -> None:
-    path, key_path = directory / f"{wish.file}.crt", directory / f"{wish.file}.key"
-    issuer = directory / f"{wish.issuer}.crt" if wish.issuer else None
-    note = wish.note(_fingerprint(issuer, issuer.stat().st_mtime_ns) if issuer else "")
-    if key_path.exists() and files.note(path) == note and files.expiry(path) - now > wish.renew * 86400:
+def _authority(directory: Path, wish: Wish, issued: list[str], now: float) -> None:
+    """An authority is made once, for a directory where it has signed nothing yet, or whoever deleted both of its files wants a new one."""
+    path, key = directory / f"{wish.file}.crt", directory / f"{wish.file}.key"
+    notes = [files.note(file) for file in (directory / f"{name}.crt" for name in issued) if file.exists()]
+    if not path.exists() and (not key.exists() or not notes):
+        if notes:
+            log.warning("%s is made anew: what the former one has signed is not valid any more.", path)
+        _make_authority(path, key, wish, now)
         return
-    from certs import making  # loads cryptography, which a process that finds its keys made does without
+    if missing := next((file.name for file in (path, key) if not file.exists()), ""):
+        raise Unusable(wish.file, f"{missing} is missing")
+    end = files.expiry(path)
+    known = all(note.endswith(f" by {fingerprint(path)}") for note in notes)
+    if not (known and checking.fits(path, key) and files.note(path) == wish.note("") and end > now):
+        if why := checking.authority_fault(path, key, wish.name, now):
+            raise Unusable(wish.file, why)
+    elif end - now <= wish.renew * 86400:
+        _make_authority(path, key, wish, now)
 
-    if not key_path.exists():
-        files.write(key_path, making.new_key(), 0o600)
-    key = key_path.read_bytes()
-    if issuer:
-        pem = making.certificate(wish, key, issuer.read_bytes(), issuer.with_suffix(".key").read_bytes(), now)
-    else:
-        pem = making.authority(wish, key, now)
+
+def _make_authority(path: Path, key: Path, wish: Wish, now: float) -> None:
+    from certs import making  # loads cryptography, which a process that finds its keys in order does without
+
+    if not key.exists():
+        files.write(key, making.new_key(), 0o600)
+    try:
+        pem = making.authority(wish, key.read_bytes(), now)
+    except ValueError:
+        raise Unusable(wish.file, f"{key.name} {checking.KEY}") from None
+    files.write(path, wish.note("").encode() + b"\n" + pem)
+
+
+def _certificate(directory: Path, wish: Wish, now: float) -> None:
+    """A certificate that is damaged is made anew, which costs nobody anything; its key only if that is the damaged part."""
+    path, key = directory / f"{wish.file}.crt", directory / f"{wish.file}.key"
+    issuer = directory / f"{wish.issuer}.crt"
+    note = wish.note(fingerprint(issuer))
+    both = path.exists() and key.exists()
+    whole = both and checking.fits(path, key)
+    if whole and files.note(path) == note and files.expiry(path) - now > wish.renew * 86400:
+        return
+    from certs import making  # loads cryptography, which a process that finds its keys in order does without
+
+    fault = checking.fault(path, key) if both and not whole else f"{key.name} is missing" if path.exists() and not key.exists() else ""
+    if fault:
+        log.warning("%s: %s. A new certificate is made.", path.parent, fault)
+    if not key.exists() or (fault and checking.CERTIFICATE not in fault):
+        files.write(key, making.new_key(), 0o600)
+    pem = making.certificate(wish, key.read_bytes(), issuer.read_bytes(), issuer.with_suffix(".key").read_bytes(), now)
     files.write(path, note.encode() + b"\n" + pem)
 
 
-@lru_cache(maxsize=16)
-def _fingerprint(certificate: Path, changed: int) -> str:
-    """Tells one certificate from another; `changed` is the file's time, so that a new file is looked at anew."""
-    return hashlib.sha256(files.der(certificate)).hexdigest()[:16]
+def fingerprint(certificate: Path) -> str:
+    """Tells one certificate from another; of one that is damaged, too."""
+    return hashlib.sha256(files.block(certificate)).hexdigest()[:16]
 
 
 def _service_account(directory: Path) -> None:
     """The key that signs service account tokens, and the one that checks them."""
     key, public = directory / "sa.key", directory / "sa.pub"
-    if key.exists() and public.exists():
+    if key.exists() and public.exists() and checking.same_key(key, public):
         return
-    from certs import making  # loads cryptography, which a process that finds its keys made does without
+    from certs import making  # loads cryptography, which a process that finds its keys in order does without
 
     if not key.exists():
+        if public.exists():
+            raise Unusable("sa", "sa.key is missing")
         files.write(key, making.new_key(), 0o600)
-    files.write(public, making.public_key(key.read_bytes()))
+    try:
+        wanted = making.public_key(key.read_bytes())
+    except ValueError:
+        raise Unusable("sa", f"sa.key {checking.KEY}") from None
+    if public.exists():
+        try:
+            known = making.normal(public.read_bytes())
+        except ValueError:
+            log.warning("%s is no public key. It is made anew from sa.key.", public)
+        else:
+            if known != wanted:
+                raise Unusable("sa", f"sa.key {checking.PAIR} sa.pub")
+            return
+    files.write(public, wanted)
 
 
 def _kubeconfig(directory: Path, settings: Settings, client: str, path: Path) -> None:

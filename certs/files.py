@@ -17,6 +17,9 @@ _VALIDITY = re.compile(rb"\x30\x1e\x17\x0d(\d{12})Z\x17\x0d(\d{12})Z")
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
 
+_ANY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
+
+
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file in one step; an existing one keeps its owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +66,15 @@ def der(path: Path) -> bytes:
     if block is None:
         raise ValueError(f"no certificate in {path}")
     return base64.b64decode(block[1])
+
+
+def block(path: Path) -> bytes:
+    """The DER of the first PEM block of any sort; empty when there is none. Raises OSError."""
+    found = _ANY_BLOCK.search(path.read_bytes())
+    try:
+        return base64.b64decode(found[2], validate=False) if found else b""
+    except ValueError:
+        return b""
 
 
 def expiry(path: Path) -> float:

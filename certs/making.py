@@ -5,10 +5,12 @@ What is wanted and where it is kept: kapi's layout is in `certs.cluster`.
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.wish import Wish
@@ -25,9 +27,65 @@ def new_key() -> bytes:
 
 
 def public_key(key: bytes) -> bytes:
-    """The public half of a private key, PEM."""
-    public = _private(key).public_key()
-    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    """The public half of a private key, PEM. Raises ValueError."""
+    return _public(_private(key).public_key())
+
+
+def certified_key(certificate: bytes) -> bytes:
+    """The public key a certificate is about, PEM. Raises ValueError."""
+    try:
+        return _public(x509.load_pem_x509_certificate(certificate).public_key())
+    except UnsupportedAlgorithm as why:
+        raise ValueError(str(why)) from None
+
+
+def normal(public: bytes) -> bytes:
+    """A public key as `public_key` writes it. Raises ValueError."""
+    return _public(serialization.load_pem_public_key(public))
+
+
+def _public(key: Any) -> bytes:
+    return bytes(key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+class Description(NamedTuple):
+    """What a certificate says of itself."""
+
+    name: str
+    """The common name of its subject."""
+    issuer: str
+    """The common name of who signed it."""
+    end: float
+    """When it expires, seconds since the epoch."""
+    signs: bool
+    """Whether it is a certificate authority's."""
+    whole: bool
+    """Whether its signature is right, where it says that it has signed itself."""
+
+
+def describe(certificate: bytes) -> Description:
+    """Raises ValueError."""
+    found = x509.load_pem_x509_certificate(certificate)
+    try:
+        signs = found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        signs = False
+    return Description(_common(found.subject), _common(found.issuer), found.not_valid_after_utc.timestamp(), signs, _whole(found))
+
+
+def _whole(certificate: x509.Certificate) -> bool:
+    if certificate.subject != certificate.issuer:
+        return True
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def _common(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
 
 
 def authority(wish: Wish, key: bytes, now: float) -> bytes:
@@ -55,10 +113,14 @@ def certificate(wish: Wish, key: bytes, ca: bytes, ca_key: bytes, now: float) ->
     return _pem(builder.sign(signer, hashes.SHA256()))
 
 
-def _private(key: bytes) -> ec.EllipticCurvePrivateKey:
-    private = serialization.load_pem_private_key(key, None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise ValueError("not an elliptic curve key")
+def _private(key: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    """A key that signs with SHA-256. Raises ValueError."""
+    try:
+        private = serialization.load_pem_private_key(key, None)
+    except (TypeError, UnsupportedAlgorithm) as why:  # encrypted, or of a sort that is not known
+        raise ValueError(str(why)) from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("neither an elliptic curve key nor an RSA key")
     return private
 
 

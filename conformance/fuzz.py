@@ -1,22 +1,27 @@
 """`make fuzz`: schemathesis sends made-up requests to every operation of our own OpenAPI documents, against an API server of its own.
 
-No failure of the server, no hang, no answer that is not what the document says. FUZZ_SECONDS is for how long (900); arguments choose
-documents: `python -m conformance.fuzz apis/apps/v1`.
+No failure of the server, no hang, no answer that is not what the document says.
 """
 
 import asyncio
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from conformance.soak import Server
+from kapi.settings import Parser, add_arguments, parse, suggestion
+from kapi.settings.types import Count
 
+EXAMPLES = ("python -m conformance.fuzz --seconds 10 apis/node.k8s.io/v1",)
 CHECKS = "answered,response_schema_conformance"
 STREAMS = r"/(exec|attach|portforward|proxy|log)(/\{path\})?$"
 """Operations that need a kubelet."""
@@ -68,16 +73,39 @@ def run(server: Server, name: str, document: dict[str, Any], seconds: int, direc
     return subprocess.run([sys.executable, "-m", "schemathesis.cli", *command], env=environment, cwd=directory, check=False).returncode
 
 
-def main() -> int:
-    seconds = int(os.environ.get("FUZZ_SECONDS", "900"))
+@dataclass(frozen=True)
+class Settings:
+    """What is asked, and for how long."""
+
+    documents: tuple[str, ...] = ()
+    """Documents by their names, apis/apps/v1 for instance; none: all."""
+    seconds: Count = 900
+    """For how long in all."""
+
+
+def parser() -> Parser:
+    out = Parser("python -m conformance.fuzz", __doc__ or "", EXAMPLES)
+    add_arguments(out, Settings, positional=("documents",))
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parse(parser(), Settings, arguments)
+    if importlib.util.find_spec("schemathesis") is None:
+        print("conformance.fuzz: schemathesis is missing. Install it with: pip install 'kapi[fuzz]'", file=sys.stderr)
+        return 1
     with tempfile.TemporaryDirectory(prefix="kapi-fuzz-") as place:
         directory = Path(place)
         server = Server(directory)
         server.start()
         try:
-            found = {n: d for n, d in asyncio.run(documents(server)).items() if not sys.argv[1:] or n in sys.argv[1:]}
+            every = asyncio.run(documents(server))
+            if unknown := [name for name in given.documents if name not in every]:
+                print(f"conformance.fuzz: there is no document {unknown[0]}{suggestion(unknown[0], every)}", file=sys.stderr)
+                return 1
+            found = {name: every[name] for name in given.documents or every}
             whole = sum(len(document["paths"]) for document in found.values())
-            shares = {name: max(LEAST, seconds * len(document["paths"]) // whole) for name, document in found.items()}
+            shares = {name: max(LEAST, given.seconds * len(document["paths"]) // whole) for name, document in found.items()}
             failed = [name for name, document in found.items() if run(server, name, document, shares[name], directory)]
             trouble = [line for line in (directory / "server.log").read_text().splitlines() if line.startswith("Traceback")]
         finally:

@@ -5,7 +5,6 @@ that the server has forgotten where they were (410); the server is killed and st
 conformance.ledger. Starts an API server of its own; `--clients`, `--events`, `--kills` say how much.
 """
 
-import argparse
 import asyncio
 import contextlib
 import itertools
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,12 @@ from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import CONFIG_MAPS, NAMESPACES
+from kapi.settings import Parser, add_arguments, parse
+from kapi.settings.types import Count, NonNegative
 
 Object = dict[str, Any]
 
+EXAMPLES = ("python -m conformance.soak --clients 20 --events 2000 --kills 1",)
 NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16
 PARTS = "abcdefgh"
 WRITTEN_BYTES = 50_000_000
@@ -43,11 +45,11 @@ PATIENCE = 60.0
 class Settings:
     """How much."""
 
-    clients: int = 200
+    clients: Count = 200
     """Watchers."""
-    events: int = 50_000
+    events: Count = 50_000
     """Writes."""
-    kills: int = 3
+    kills: NonNegative = 3
     """How often the server is ended on the way: by SIGKILL, every third time by SIGTERM."""
     quiet: bool = False
     """Print nothing but the verdict."""
@@ -351,11 +353,14 @@ def verdict(run: Run, seconds: float) -> str:
     return f" ✓ every change seen once and in order: {how}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m conformance.soak", description=__doc__)
-    for name in ("clients", "events", "kills"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Settings, name))
-    settings = Settings(**vars(parser.parse_args()))
+def parser() -> Parser:
+    out = Parser("python -m conformance.soak", __doc__ or "", EXAMPLES)
+    add_arguments(out, Settings)
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    settings = parse(parser(), Settings, arguments)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kapi-soak-") as directory:
         server = Server(Path(directory))

@@ -1,15 +1,27 @@
 """`kapi`: one table of commands. What they do is in kapi.cli; the components themselves are rooms of their own."""
 
-import argparse
+import errno
+import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
+import kapi
 from kapi import settings
+from kapi.api.version import VERSION
 from kapi.cli import processes
 from kapi.cli.progress import Failure
+
+Run = tuple[type[Any], Callable[[Any], int]]
+"""The settings of a command, and what it does with them."""
+
+
+_HELP = ("-h", "--help", "help")
 
 
 @dataclass(frozen=True)
@@ -18,14 +30,14 @@ class Command:
 
     name: str
     summary: str
-    load: Callable[[], tuple[type[Any], Callable[[Any], int]]]
+    load: Callable[[], Run]
     examples: tuple[str, ...]
     positional: tuple[str, ...] = ()
     """Fields of the settings that are given without a flag."""
 
 
-def _cluster(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
-    def load() -> tuple[type[Any], Callable[[Any], int]]:
+def _cluster(name: str) -> Callable[[], Run]:
+    def load() -> Run:
         from kapi.cli import cluster
 
         return cluster.COMMANDS[name]
@@ -33,18 +45,8 @@ def _cluster(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
     return load
 
 
-def _module(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
-    """A command with a module of its own in kapi.cli."""
-
-    def load() -> tuple[type[Any], Callable[[Any], int]]:
-        module = import_module(f"kapi.cli.{name}")
-        return module.Settings, module.run
-
-    return load
-
-
-def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]]:
-    def load() -> tuple[type[Any], Callable[[Any], int]]:
+def _component(name: str) -> Callable[[], Run]:
+    def load() -> Run:
         from kapi.cli import components
 
         return components.command(name)
@@ -52,10 +54,34 @@ def _component(name: str) -> Callable[[], tuple[type[Any], Callable[[Any], int]]
     return load
 
 
+def _module(name: str) -> Callable[[], Run]:
+    """A command with a module of its own in kapi.cli."""
+
+    def load() -> Run:
+        module = import_module(f"kapi.cli.{name}")
+        return module.Settings, module.run
+
+    return load
+
+
+def _completion() -> Run:
+    from kapi.cli import completion
+
+    return completion.Settings, partial(completion.run, commands=COMMANDS)
+
+
 COMMANDS = (
     Command("up", "start a cluster on this machine", _cluster("up"), ("kapi up", "kapi up --simulate --nodes 100", "kapi up --foreground")),
     Command("down", "stop it and clean up; its data stays", _cluster("down"), ("kapi down",)),
     Command("status", "show its processes, their memory and its nodes", _cluster("status"), ("kapi status",)),
+    Command(
+        "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),
+        ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
+    ),
+    Command(
+        "logs", "print and follow a component's log", _module("logs"),
+        ("kapi logs apiserver -f", "kapi logs kubelet --tail 20 --since 5m"), ("component",),
+    ),
     Command(
         "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),
         ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
@@ -72,54 +98,98 @@ COMMANDS = (
         ("kapi image load busybox.tar",), ("action", "file"),
     ),
     Command(
+        "certs", "check the cluster's keys and certificates, or replace an authority", _module("certificates"),
+        ("kapi certs check", "kapi certs replace ca"), ("action", "name"),
+    ),
+    Command(
+        "version", "print the versions of kapi, the cluster and this machine", _module("version"),
+        ("kapi version", "kapi version --client -o json"),
+    ),
+    Command(
+        "completion", "print a script that completes commands and options in a shell", _completion,
+        ("source <(kapi completion bash)", "source <(kapi completion zsh)", "kapi completion fish | source"), ("shell",),
+    ),
+    Command(
         "apiserver", "run an API server in the foreground", _component("apiserver"),
         ("kapi apiserver --data-dir kapi-data --port 6443", "kapi apiserver --storage memory:"),
     ),
-    Command("controllers", "run the controllers", _component("controllers"), ("kapi controllers --kubeconfig controller-manager.conf",)),
-    Command("scheduler", "run the scheduler", _component("scheduler"), ("kapi scheduler --kubeconfig scheduler.conf",)),
-    Command("proxy", "run the service proxy (root, nftables)", _component("proxy"), ("kapi proxy --kubeconfig proxy.conf",)),
+    Command(
+        "controllers", "run the controllers", _component("controllers"),
+        ("kapi controllers --kubeconfig kapi-data/pki/controller-manager.conf",),
+    ),
+    Command("scheduler", "run the scheduler", _component("scheduler"), ("kapi scheduler --kubeconfig kapi-data/pki/scheduler.conf",)),
+    Command("proxy", "run the service proxy (root, nftables)", _component("proxy"), ("kapi proxy --kubeconfig kapi-data/pki/proxy.conf",)),
     Command("simulated", "run a whole simulated cluster in one process", _component("simulated"), ("kapi simulated --nodes 100",)),
     Command("control", "run controllers, scheduler and proxy in one process", _component("control"), ("kapi control --pki kapi-data/pki",)),
 )  # fmt: skip
+BY_NAME = {command.name: command for command in COMMANDS}
 
 
-def parser(chosen: str = "") -> argparse.ArgumentParser:
-    """The parser; only the chosen command's options are worked out."""
-    top = argparse.ArgumentParser(
-        prog="kapi", description="Kubernetes in Python.", formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Start with: kapi up",
-    )  # fmt: skip
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for command in COMMANDS:
-        examples = "examples:\n" + "\n".join(f"  {e}" for e in command.examples)
-        sub = commands.add_parser(
-            command.name, help=command.summary, description=command.summary, epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        if command.name == chosen:
-            settings.add_arguments(sub, command.load()[0], positional=command.positional)
-    return top
+def parser(command: Command) -> settings.Parser:
+    """The parser of one command's options."""
+    out = settings.Parser(f"kapi {command.name}", command.summary, command.examples)
+    settings.add_arguments(out, command.load()[0], positional=command.positional)
+    return out
 
 
-def main(arguments: list[str] | None = None) -> int:
+def usage() -> str:
+    """What `kapi` without a command prints."""
+    lines = ["usage: kapi COMMAND [options]", "", "Kubernetes in Python.", "", "commands:"]
+    lines += [f"  {command.name:12} {command.summary}" for command in COMMANDS]
+    return "\n".join([*lines, "", "Start with: kapi up", "Options of a command: kapi COMMAND --help"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    chosen = next((a for a in given if not a.startswith("-")), "")
-    top = parser(chosen)
-    parsed = top.parse_args(given)
-    command = next((c for c in COMMANDS if c.name == parsed.command), None)
-    if command is None:
-        top.print_help()
-        return 1
-    cls, run = command.load()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # ✓ on a terminal that has no such sign
     try:
-        return run(settings.from_arguments(cls, parsed))
+        status = _main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # who reads our output has seen enough
+        _forget_output()
+        return 128 + signal.SIGPIPE
+    except OSError as why:
+        if why.filename is not None or why.errno != errno.ENOSPC:
+            raise
+        _forget_output()
+        print(f"kapi: The output can't be written: {why.strerror}.", file=sys.stderr)
+        return 1
+    return status
+
+
+def _forget_output() -> None:
+    """What is left of it is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _main(given: list[str]) -> int:
+    if given[1:] and given[0] in _HELP:
+        given = [given[1], "--help"]
+    name = given[0] if given else "help"
+    if name in _HELP:
+        print(usage())
+    elif name == "--version":
+        print(f"kapi {kapi.__version__} (Kubernetes {VERSION['gitVersion']})")
+    elif name not in BY_NAME:
+        print(f'kapi: error: unknown command "{name}"{settings.suggestion(name, BY_NAME)} (see kapi --help)', file=sys.stderr)
+        return 2
+    else:
+        return _run(BY_NAME[name], given[1:])
+    return 0
+
+
+def _run(command: Command, arguments: list[str]) -> int:
+    cls, run = command.load()
+    chosen = settings.parse(parser(command), cls, arguments)
+    try:
+        return run(chosen)
     except Failure as why:
         processes.say_failed(str(why))
         print(f"kapi {command.name}: {why}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from kapi import limits
 
@@ -39,32 +39,15 @@ _TOKEN = re.compile(r"()\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
 _KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verbosity:
-    """How much is logged, and how."""
+class Options(Protocol):
+    """How much a component logs, and where (kapi.settings.logs)."""
 
-    v: int = 0
-    """How much is logged: 0 what matters, 2 more, 4 what helps to find a fault, 6 every request."""
-    log_format: Literal["text", "json"] = "text"
-    """Lines of text, or a JSON object a line."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(Verbosity):
-    """What a component logs, and where."""
-
-    log_file: str = ""
-    """File to log to, rotated by its size; empty: standard error."""
-
-
-def configurable(cls: type[Any]) -> type[Any]:
-    """The settings class of a component with those of its log behind its own."""
-
-    @dataclass(frozen=True)
-    class Logged(Settings, cls):  # type: ignore[misc]
-        pass
-
-    return Logged
+    @property
+    def v(self) -> int: ...
+    @property
+    def log_format(self) -> str: ...
+    @property
+    def log_file(self) -> str: ...
 
 
 def fields(**named: Any) -> dict[str, Any]:
@@ -287,27 +270,26 @@ class Stop:
 
 
 @contextmanager
-def component(name: str, settings: Any, version: str) -> Iterator[Stop]:
+def component(name: str, settings: Options, version: str) -> Iterator[Stop]:
     """Log as its settings say while the block runs; its first line says what started, its last why it stopped. Raises Unusable.
 
     Standard error gets neither when there is nothing else to log: whoever catches what is raised says in one sentence why nothing started.
     """
-    how = settings if isinstance(settings, Settings) else Settings()
     root, log = logging.getLogger(), logging.getLogger(f"kapi.{name}" if name != "kubelet" else name)
     try:
-        output = Output(Path(how.log_file) if how.log_file else None)
+        output = Output(Path(settings.log_file) if settings.log_file else None)
     except OSError as why:
-        raise Unusable(f"The log {how.log_file} can't be written: {why.strerror}. Name another with --log-file.") from None
-    handler = Handler(output, (Json if how.log_format == "json" else Text)(name))
+        raise Unusable(f"The log {settings.log_file} can't be written: {why.strerror}. Name another with --log-file.") from None
+    handler = Handler(output, (Json if settings.log_format == "json" else Text)(name))
     before = {logger: logger.level for logger in (root, *map(logging.getLogger, _OURS))}
-    level = [shown for v, shown in _LEVELS.items() if v <= max(0, how.v)][-1]
+    level = [shown for v, shown in _LEVELS.items() if v <= max(0, settings.v)][-1]
     for logger in before:
         logger.setLevel(level if logger is not root else logging.INFO)
     root.addHandler(handler)
     stop = Stop()
     try:
         start = fields(version=version, pid=os.getpid(), python=sys.version.split()[0], settings=changed(settings))
-        if how.log_file:
+        if settings.log_file:
             log.info("Starting", extra=start)
         else:
             handler.first = partial(log.info, "Starting", extra=start)

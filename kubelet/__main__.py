@@ -1,37 +1,36 @@
 """The kubelet's command line, derived from its settings."""
 
-import argparse
 import sys
 
-from kapi import logs, settings
+from kapi import settings
 from kapi.cli import components, processes
 from kapi.cli.progress import Failure
 from kapi.client import config
+from kapi.settings.logs import configurable
 from kubelet import assembly
+from kubelet.node import VERSION
 from kubelet.settings import Settings
 
-_EXAMPLES = """examples:
-  kubelet --kubeconfig kubelet.conf --node-name n1 --pod-cidr 10.244.1.0/24
-  kubelet --kubeconfig admin.conf --simulate --nodes 100
-  kubelet --kubeconfig kubelet.conf --container-runtime-endpoint unix:///run/crio/crio.sock
-"""
+EXAMPLES = (
+    "kubelet --kubeconfig kapi-data/pki/admin.conf --node-name n1 --pod-cidr 10.244.1.0/24",
+    "kubelet --kubeconfig kapi-data/pki/admin.conf --simulate --nodes 100 --node-name sim",
+    "kubelet --kubeconfig kapi-data/pki/admin.conf --container-runtime-endpoint unix:///run/containerd/containerd.sock",
+)
 
 
-def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="kubelet", description="The node agent: runs the pods of one node.", epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    settings.add_arguments(out, logs.configurable(Settings))
+def parser() -> settings.Parser:
+    out = settings.Parser("kubelet", "The node agent: runs the pods of one node.", EXAMPLES)
+    out.add_argument("--version", action="version", version=f"Kubernetes {VERSION}", help="print the version")
+    settings.add_arguments(out, configurable(Settings))
     return out
 
 
 async def kubelet(given: Settings) -> None:
     """The kubelet, until it is cancelled."""
     try:
-        endpoint = config.from_kubeconfig(given.kubeconfig)
+        endpoint = config.from_kubeconfig(given.kubeconfig or "")
     except (OSError, config.ConfigError) as why:
-        raise Failure(str(why)) from None
+        raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
     client = config.connect(endpoint, agent="kubelet/v1.36")
     try:
         await assembly.run(given, client, processes.say_ready)
@@ -42,7 +41,7 @@ async def kubelet(given: Settings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = settings.from_arguments(logs.configurable(Settings), parser().parse_args(arguments))
+    given = settings.parse(parser(), configurable(Settings), arguments)
     try:
         return components.supervise("kubelet", given, kubelet(given))
     except Failure as why:

@@ -6,7 +6,6 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from kapi import logs
 from kapi.client.client import Client
@@ -25,7 +24,7 @@ from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
 from kubelet.pulling import Puller
 from kubelet.server.app import App, Nodes
-from kubelet.settings import CONTROL_PLANE, Settings, simulated_names
+from kubelet.settings import CONTROL_PLANE, POD_CIDR, Settings, simulated_names
 from kubelet.sources import Sources
 from kubelet.volumes.tokens import Tokens
 
@@ -38,7 +37,7 @@ def real(settings: Settings, client: Client, recorder: Recorder, services: Infor
 
     runtime = Cri(settings.container_runtime_endpoint)
     known = machine.facts(settings.root_dir)
-    addresses = tuple(settings.node_ip.split(",")) if settings.node_ip else (machine.address(),)
+    addresses = settings.node_ip or (machine.address(),)
     node = Node(settings, client, recorder, Status(), known, addresses)
     shared = Machine(addresses, known.memory, node.allocatable, services)
     sources = Sources(client)
@@ -49,7 +48,7 @@ def real(settings: Settings, client: Client, recorder: Recorder, services: Infor
 
 def pretended(settings: Settings, client: Client, recorder: Recorder, index: int) -> Kubelet:
     """The kubelet of the index-th simulated node."""
-    runtime = simulated.SimulatedRuntime(settings.pod_cidr or "10.244.0.0/24")
+    runtime = simulated.SimulatedRuntime(settings.pod_cidr or POD_CIDR)
     status = Status()
     address = str(ipaddress.ip_address("127.1.0.1") + index)  # a node of its own, and yet this machine: its server is reached there
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
@@ -60,13 +59,12 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
 
 def nodes(settings: Settings) -> list[Settings]:
     """The settings of each simulated node; the pod range of each follows that of the one before."""
-    first = ipaddress.ip_network(settings.pod_cidr or "10.244.0.0/24")
+    first = ipaddress.ip_network(settings.pod_cidr or POD_CIDR)
     out = []
     for i, name in enumerate(simulated_names(settings.node_name, settings.nodes)):
         cidr = ipaddress.ip_network((int(first.network_address) + i * first.num_addresses, first.prefixlen))
-        role = f"{CONTROL_PLANE}=" if settings.control_plane and i == 0 else ""
-        labels = ",".join(filter(None, (settings.node_labels, role)))
-        out.append(replace(settings, node_name=name, pod_cidr=str(cidr), node_labels=labels))
+        role = {CONTROL_PLANE: ""} if settings.control_plane and i == 0 else {}
+        out.append(replace(settings, node_name=name, nodes=1, pod_cidr=str(cidr), node_labels={**settings.node_labels, **role}))
     return out
 
 
@@ -91,7 +89,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     for room in (recorder, kubelet, services, informer):
         group.create_task(room.run())
     if settings.pod_manifest_path:
-        manifests = Manifests(settings, client, kubelet)
+        manifests = Manifests(settings, settings.pod_manifest_path, client, kubelet)
         manifests.read()
         group.create_task(manifests.run())
     await kubelet.node.register()
@@ -106,8 +104,10 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
 
 
 def _listen(settings: Settings) -> server.Listen:
-    authorities = (Path(settings.client_ca_file),) if settings.client_ca_file else ()
-    return server.Listen(settings.address, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
+    certificate, key = settings.tls_cert_file, settings.tls_private_key_file
+    assert certificate is not None
+    assert key is not None  # Settings has both or none
+    return server.Listen(settings.address, settings.port, certificate, key, (settings.client_ca_file,) if settings.client_ca_file else ())
 
 
 async def _serve(settings: Settings, app: App | Nodes, sock: socket.socket) -> None:

@@ -38,7 +38,7 @@ class Eviction:
 
     def __init__(self, settings: Settings, kubelet: Kubelet, images: Images) -> None:
         self._settings, self._kubelet, self._images = settings, kubelet, images
-        self._thresholds = signals.parse(settings.eviction_hard)
+        self._thresholds = settings.eviction_hard
         self._pressed: dict[str, float] = {}
 
     async def look(self) -> None:

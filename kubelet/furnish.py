@@ -22,7 +22,7 @@ from kubelet import cgroups, config, dns, environment, pods, resources, runtime,
 from kubelet.config import Inputs
 from kubelet.environment import Missing, Surroundings
 from kubelet.runtime import Container, Image, Usage
-from kubelet.settings import Settings, pairs
+from kubelet.settings import Settings
 from kubelet.sight import Failure, NotStarted
 from kubelet.sources import Sources
 from kubelet.volumes import payload
@@ -101,7 +101,7 @@ class Furnish(Furnisher):
         self._volumes = Volumes(settings)
         self._unified = cgroups.unified()
         self._prepared: set[str] = set()
-        self._dns = tuple(s for s in settings.cluster_dns.split(",") if s)
+        self._dns = settings.cluster_dns
 
     def _around(self, pod: Object, ips: Sequence[str]) -> Surroundings:
         namespace, linked = pod["metadata"]["namespace"], pod["spec"].get("enableServiceLinks", True)
@@ -190,7 +190,7 @@ class Furnish(Furnisher):
 
     def balance(self, kept: Iterable[Object]) -> None:
         """Burstable pods weigh what they asked for together, best-effort ones nothing; all of them have the node's allocatable."""
-        root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", pairs(self._settings.system_reserved)
+        root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", self._settings.system_reserved
         asked = sum(pods.requests(pod).get("cpu", 0) for pod in kept if pods.qos(pod) == pod_resources.BURSTABLE)
         whole = quantity.milli((self._machine.allocatable or {}).get("cpu", "0"))
         memory = self._machine.memory - quantity.value(reserved.get("memory", "0"))

@@ -52,9 +52,9 @@ def static_pod(text: bytes, node: str) -> Object:
 class Manifests:
     """The directory of one node's static pods."""
 
-    def __init__(self, settings: Settings, client: Client, kubelet: Kubelet) -> None:
+    def __init__(self, settings: Settings, directory: Path, client: Client, kubelet: Kubelet) -> None:
         self._settings, self._client, self._kubelet = settings, client, kubelet
-        self._directory = Path(settings.pod_manifest_path)
+        self._directory = directory
         self._files: dict[str, tuple[float, str]] = {}
         self._pods: dict[str, Object] = {}
 

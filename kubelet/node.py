@@ -15,7 +15,7 @@ from kapi.objects.resource import NODES
 from kubelet import machine, signals, waiting
 from kubelet.admit import Place
 from kubelet.runtime import Image, Version
-from kubelet.settings import Settings, pairs
+from kubelet.settings import Settings
 
 VERSION = "v1.36.2"
 REPORT, CHECK = 300.0, 10.0
@@ -67,18 +67,7 @@ def labels(settings: Settings, facts: machine.Facts) -> dict[str, str]:
         "kubernetes.io/hostname": settings.node_name,
         "kubernetes.io/os": "linux",
     }
-    return out | pairs(settings.node_labels)
-
-
-def taints(text: str) -> list[Object]:
-    """'a=b:NoSchedule,c:NoExecute' as taints."""
-    out = []
-    for word in text.split(","):
-        if word:
-            pair, _, effect = word.rpartition(":")
-            key, _, value = pair.partition("=")
-            out.append({"key": key, "effect": effect} | ({"value": value} if value else {}))
-    return out
+    return out | dict(settings.node_labels)
 
 
 def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
@@ -89,8 +78,8 @@ def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
 
 def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
     """Capacity less what is reserved; memory and disk less their eviction thresholds too."""
-    out, reserved = capacity(settings, facts), pairs(settings.system_reserved)
-    least = signals.parse(settings.eviction_hard)
+    out, reserved = capacity(settings, facts), settings.system_reserved
+    least = settings.eviction_hard
     milli = facts.cpus * 1000 - quantity.milli(reserved.get("cpu", "0"))
     out["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
     for name, signal, total in (("memory", "memory.available", facts.memory), ("ephemeral-storage", "nodefs.available", facts.disk)):
@@ -120,8 +109,8 @@ class Node:
         meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
         shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
-        sysctls = [name for name in self._settings.allowed_unsafe_sysctls.split(",") if name]
-        return Place(self._settings.node_name, self.allocatable, shown, spec.get("taints") or (), pressures, sysctls)
+        taints, sysctls = spec.get("taints") or (), self._settings.allowed_unsafe_sysctls
+        return Place(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
 
     async def register(self) -> None:
         """Until the API has the node; one that is there already is adopted."""
@@ -174,7 +163,7 @@ class Node:
             "labels": labels(self._settings, self.facts),
             "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
         }
-        cidr, own = self._settings.pod_cidr, taints(self._settings.register_with_taints)
+        cidr, own = self._settings.pod_cidr, list(self._settings.register_with_taints)
         spec = ({"podCIDR": cidr, "podCIDRs": [cidr]} if cidr else {}) | ({"taints": own} if own else {})
         now = time.now()
         return {"kind": "Node", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": self._status({}, now)}

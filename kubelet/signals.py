@@ -1,5 +1,7 @@
 """Eviction signals: what may run short on a node, and the thresholds of `--eviction-hard`. Pure."""
 
+import re
+
 from kapi.objects import quantity
 
 # signal: (condition, what runs short); memory goes first
@@ -15,10 +17,27 @@ SIGNALS = {
 
 def parse(text: str) -> dict[str, str]:
     """'memory.available<100Mi,nodefs.available<10%' as thresholds by signal. Raises ValueError."""
-    found = dict(word.split("<", 1) for word in text.split(",") if "<" in word)
-    if unknown := found.keys() - SIGNALS.keys():
-        raise ValueError(f"unknown eviction signals: {', '.join(sorted(unknown))}")
+    found: dict[str, str] = {}
+    for word in text.split(",") if text else ():
+        signal, less, amount = word.partition("<")
+        if not less or not amount:
+            raise ValueError(f"invalid eviction threshold syntax {word}, expected <signal><operator><value>, e.g. memory.available<100Mi")
+        if signal not in SIGNALS:
+            raise ValueError(f"unknown eviction signal {signal}; known are {', '.join(SIGNALS)}")
+        if signal in found:
+            raise ValueError(f"duplicate eviction threshold {signal}")
+        found[signal] = _amount(amount)
     return found
+
+
+def _amount(text: str) -> str:
+    """'100Mi' or '10%', as it is. Raises ValueError."""
+    if text.endswith("%"):
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?%", text) or float(text[:-1]) > 100:
+            raise ValueError(f"eviction percentage threshold {text} must be between 0% and 100%")
+    elif quantity.milli(text) < 0:
+        raise ValueError(f"eviction threshold {text} must not be negative")
+    return text
 
 
 def bound(threshold: str, capacity: int) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kapi import limits, logs
+from kapi.settings.logs import Settings as LogSettings
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQifQ.c2lnbmF0dXJl"
 LINE = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) [a-z]+ [\w.]+ "(?:[^"\\]|\\.)*"( \w+=.*)?')
@@ -34,7 +35,7 @@ def written(tmp_path: Path) -> Callable[..., list[str]]:
     def run(work: Callable[[], object], **settings: Any) -> list[str]:
         file = tmp_path / "x.log"
         file.unlink(missing_ok=True)
-        with logs.component("test", logs.Settings(log_file=str(file), **settings), "v1"):
+        with logs.component("test", LogSettings(log_file=str(file), **settings), "v1"):
             work()
         return file.read_text().splitlines()[1:-1]
 
@@ -127,7 +128,7 @@ def test_how_much_is_said(written: Callable[..., list[str]]) -> None:
 def test_first_and_last_lines(tmp_path: Path) -> None:
     file = tmp_path / "x.log"
     before = list(logging.root.handlers), logging.root.level, logging.getLogger("kapi").level
-    with pytest.raises(ExceptionGroup), logs.component("test", logs.Settings(log_file=str(file), v=2), "v1.36.2"):
+    with pytest.raises(ExceptionGroup), logs.component("test", LogSettings(log_file=str(file), v=2), "v1.36.2"):
         raise ExceptionGroup("outer", [ExceptionGroup("inner", [RuntimeError("no more")])])
     first, last = file.read_text().splitlines()
     assert f'"Starting" version="v1.36.2" pid={os.getpid()} python=' in first
@@ -186,9 +187,10 @@ def test_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 CRASHES = """
 import sys
 from kapi import limits, logs
+from kapi.settings.logs import Settings
 limits.LOG_FILE_BYTES = 2000
 import logging
-with logs.component("test", logs.Settings(log_file=sys.argv[1]), "v1"):
+with logs.component("test", Settings(log_file=sys.argv[1]), "v1"):
     for n in range(20):
         logging.getLogger("kapi.x").warning("Number %d", n, extra=logs.fields(text="x" * 200))
     print("from standard output", flush=True)
@@ -243,10 +245,10 @@ def test_the_log_of_another_program_is_rotated_before_its_start(tmp_path: Path, 
 
 
 def test_standard_error_is_left_to_the_reason_when_nothing_started(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ValueError, match="no"), logs.component("test", logs.Settings(), "v1"):
+    with pytest.raises(ValueError, match="no"), logs.component("test", LogSettings(), "v1"):
         raise ValueError("no")
     assert capfd.readouterr().err == ""
-    with suppress(ValueError), logs.component("test", logs.Settings(), "v1"):
+    with suppress(ValueError), logs.component("test", LogSettings(), "v1"):
         log.info("Serving")
         raise ValueError("no")
     lines = capfd.readouterr().err.splitlines()

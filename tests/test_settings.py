@@ -1,7 +1,6 @@
 """Options made of a dataclass, and the dataclass made of what was given."""
 
-import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,14 +28,14 @@ class Sample(Base):
     """Labels."""
     limit: int | None = None
     """No more than that."""
-    action: Literal["load", "save"] = "load"
+    action: Literal["load", "save"] = field(kw_only=True)
     """What to do."""
 
 
 def parsed(*given: str) -> Sample:
-    parser = argparse.ArgumentParser()
+    parser = settings.Parser("sample", "", ())
     settings.add_arguments(parser, Sample, positional=("action",))
-    return settings.from_arguments(Sample, parser.parse_args(given))
+    return settings.parse(parser, Sample, given)
 
 
 def test_texts_stand_behind_their_fields() -> None:
@@ -45,12 +44,20 @@ def test_texts_stand_behind_their_fields() -> None:
 
 
 def test_defaults() -> None:
-    assert parsed("load") == Sample()
+    assert parsed("load") == Sample(action="load")
+
+
+def test_an_empty_text_is_an_empty_default_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed("load", "--limit", "") == Sample(action="load")
+    for wrong in (("load", "--port", ""), ("load", "--place="), ("",)):
+        with pytest.raises(SystemExit, match="2"):
+            parsed(*wrong)
+    assert "argument --port: invalid value '': must be an integer (see sample --help)" in capsys.readouterr().err
 
 
 def test_every_sort_of_option() -> None:
     given = parsed("save", "--place", "here", "--port", "1", "--verbose", "--no-color", "--labels", "x", "--labels", "y", "--limit", "3")
-    assert given == Sample(Path("here"), 1, True, False, ("x", "y"), 3, "save")
+    assert given == Sample(Path("here"), 1, True, False, ("x", "y"), 3, action="save")
 
 
 @pytest.mark.parametrize("wrong", [("burn",), ("load", "--port", "x"), ()])

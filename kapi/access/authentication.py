@@ -3,13 +3,12 @@
 A token that was understood is remembered until it ends or one of the objects it is bound to changes.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from kapi import limits
-from kapi.access import jwt
+from kapi.access import jwt, token_file
 from kapi.access.identity_headers import Headers, extra_of, headers_of
 from kapi.access.tokens import Tokens, Understood
 from kapi.objects import certificates, time
@@ -56,7 +55,7 @@ class Authenticator:
         self._settings = settings
         self._tokens = tokens
         self._store = store
-        self._static = _read(settings.token_file) if settings.token_file else {}
+        self._static = token_file.read(settings.token_file) if settings.token_file else {}
         self._known: dict[str, Known] = {}
         """Tokens that came for this server's own audiences."""
 
@@ -119,17 +118,3 @@ def _proxied(headers: Headers) -> User | None:
         return None
     groups = tuple(dict.fromkeys([*(value for header, value in said if header == "x-remote-group" and value), AUTHENTICATED]))
     return User(name, groups, next((value for header, value in said if header == "x-remote-uid"), ""), extra_of(said, _EXTRA))
-
-
-def _read(path: Path) -> dict[str, User]:
-    """The users of a token file. Raises OSError, ValueError."""
-    users: dict[str, User] = {}
-    with path.open(newline="") as file:
-        for row in csv.reader(file, skipinitialspace=True):
-            if not row or row[0].startswith("#"):
-                continue
-            if len(row) < 3:
-                raise ValueError(f"token file '{path}' must have at least 3 columns (token, user name, user uid), found {len(row)}")
-            groups = tuple(group.strip() for group in row[3].split(",") if group.strip()) if len(row) > 3 else ()
-            users[row[0]] = User(row[1], (*groups, *(() if AUTHENTICATED in groups else (AUTHENTICATED,))), row[2])
-    return users

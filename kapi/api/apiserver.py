@@ -20,7 +20,7 @@ from kapi.access.tokens import Tokens
 from kapi.admission import chain
 from kapi.api import bootstrap
 from kapi.api.app import Access, App, immediate
-from kapi.api.settings import Settings, own_address, token_file
+from kapi.api.settings import Settings, own_address, static_tokens
 from kapi.api.streams import Kubelets
 from kapi.api.token_use import TokenUse
 from kapi.api.upkeep import Upkeep
@@ -48,7 +48,7 @@ def open_store(settings: Settings) -> Store:
 async def assemble(settings: Settings, pki: Path, store: Store | None = None) -> App:
     """An application over a started store, with everything in it that is there from the beginning."""
     store = store or open_store(settings)
-    catalogue = catalogues.standard(_switches(settings.runtime_config))
+    catalogue = catalogues.standard(settings.runtime_config)
     store.describe = describer(catalogue)
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
@@ -57,7 +57,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     admission = chain.default(store, catalogue, authorization, caller)
     rest = Rest(store, Escalation(admission, authorization), allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
-    authenticator = Authenticator(AccessSettings(token_file=token_file(settings)), tokens, store)
+    authenticator = Authenticator(AccessSettings(token_file=static_tokens(settings)), tokens, store)
     if secrets := catalogue.get("", "v1", "secrets"):
         tokens.note_use = TokenUse(rest, secrets)
     access = Access(authenticator, authorization, tokens)
@@ -74,12 +74,6 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     place = bootstrap.Place(address, settings.port, settings.service_cluster_ip_range, *authorities)
     await bootstrap.ensure(rest, catalogue, place, app.parts.done)
     return app
-
-
-def _switches(text: str) -> dict[str, bool]:
-    """{"api/beta": True} of "api/beta=true"; a name alone switches on."""
-    pairs = (part.partition("=") for part in text.split(",") if part)
-    return {name: value != "false" for name, _, value in pairs}
 
 
 def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:

@@ -3,32 +3,47 @@
 import ipaddress
 import secrets
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from certs import cluster, files
+from kapi.access import token_file
+from kapi.objects.user import MASTERS
+from kapi.registry import switches
+from kapi.settings import Form
+from kapi.settings.types import Address, Directory, ExistingFile, Port, ServiceRange, Storage
+
+RuntimeConfig = Annotated[Mapping[str, bool], Form(switches.parse, "KEY=BOOL,…", switches.shown)]
 
 
 @dataclass(frozen=True)
 class Settings:
     """An API server."""
 
-    data_dir: Path = Path("kapi-data")
+    data_dir: Directory = Path("kapi-data")
     """Directory of this server: the database, and in pki/ keys, certificates and kubeconfigs. Made when missing."""
-    port: int = 6443
+    port: Port = 6443
     """Port to serve HTTPS on."""
-    bind_address: str = "0.0.0.0"
+    bind_address: Address = "0.0.0.0"
     """Address to listen on."""
-    advertise_address: str = ""
+    advertise_address: Address = ""
     """Address at which pods and nodes reach this server; empty: the address of the default route."""
-    service_cluster_ip_range: str = "10.96.0.0/12"
+    service_cluster_ip_range: ServiceRange = "10.96.0.0/12"
     """CIDR from which services get their cluster IPs."""
-    storage: str = ""
+    storage: Storage = ""
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
-    token_auth_file: str = ""
+    token_auth_file: ExistingFile | None = None
     """CSV of static bearer tokens: token,user,uid,"group1,group2"; empty: tokens.csv in the data directory, made with one for admin."""
-    runtime_config: str = ""
-    """API versions to switch on or off: api/all=true, batch/v1=false and so on, with commas."""
+    runtime_config: RuntimeConfig = field(default_factory=dict)
+    """API versions and resources to switch on or off, with commas: api/beta=true, batch/v1=false, apps/v1/deployments=false and so on."""
+
+    def __post_init__(self) -> None:
+        address = self.advertise_address or "127.0.0.1"
+        if (":" in self.service_cluster_ip_range) != (":" in address):
+            what = f'service IP family "{self.service_cluster_ip_range}" must match public address family "{address}"'
+            raise ValueError(f"--service-cluster-ip-range, --advertise-address: {what}")
 
 
 def own_address() -> str:
@@ -53,11 +68,12 @@ def certificates(settings: Settings, nodes: dict[str, tuple[str, ...]] | None = 
     return pki
 
 
-def token_file(settings: Settings) -> Path:
-    """The file of static tokens; the one in the data directory is made with a token of user admin in system:masters."""
+def static_tokens(settings: Settings) -> Path:
+    """The file of static tokens; the one in the data directory is made with a token of user admin in system:masters. Raises Malformed."""
     if settings.token_auth_file:
-        return Path(settings.token_auth_file)
+        return settings.token_auth_file
     path = settings.data_dir / "tokens.csv"
     if not path.exists():
-        files.write(path, f"{secrets.token_urlsafe(24)},admin,admin,system:masters\n".encode(), 0o600)
+        files.write(path, f"{secrets.token_urlsafe(24)},admin,admin,{MASTERS}\n".encode(), 0o600)
+    token_file.administrator(path)
     return path

@@ -11,19 +11,21 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 import certs.userconfig
-from kapi import logs
-from kapi.cli import cleanup, launching, processes
+from kapi.access import token_file
+from kapi.cli import cleanup, components, launching, processes
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
-from kapi.objects import errors, resource
+from kapi.objects import errors, names, resource
+from kapi.settings import types
+from kapi.settings.logs import Verbosity
 from kubelet import images
 
 NAMES = ("kubelet", "control", "apiserver", "containerd", "simulated")
@@ -62,25 +64,30 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Up(logs.Verbosity, Place):
+class Up(Verbosity, Place):
     """A cluster on this machine."""
 
     simulate: bool = False
     """Run no containers: pods only pretend to run."""
-    nodes: int = 1
+    nodes: types.Count = 1
     """Number of nodes (more than one only with --simulate)."""
-    port: int = 6443
+    port: types.Port = 6443
     """Port of the API server."""
-    node_name: str = ""
+    node_name: types.NodeName = ""
     """Name of the node; empty: the host's name. Of simulated nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
-    container_runtime_endpoint: str = ""
+    container_runtime_endpoint: types.Endpoint = ""
     """Socket of a running CRI runtime, unix:///run/containerd/containerd.sock for instance; empty: start an own containerd."""
-    pod_cidr: str = "10.244.0.0/24"
+    pod_cidr: types.CIDR = "10.244.0.0/24"
     """Addresses of the node's pods."""
     foreground: bool = False
     """Stay, and stop the cluster with ctrl-C."""
     kubeconfig: bool = True
     """Add the context kapi to the user's kubeconfig and make it the current one."""
+
+    def __post_init__(self) -> None:
+        types.check_pod_ranges(self.pod_cidr, self.nodes)
+        if not self.simulate and names.dns_subdomain(self.name):
+            raise ValueError(f"the host's name {self.name!r} can't be a node's: give one with --node-name")
 
     @property
     def name(self) -> str:
@@ -296,7 +303,11 @@ def kubeconfig(given: Place) -> int:
 
 
 def token(given: Place) -> int:
-    print(_file(given, "tokens.csv").partition(",")[0])
+    _file(given, "tokens.csv")
+    try:
+        print(token_file.administrator(given.data_dir / "tokens.csv"))
+    except token_file.Malformed as why:
+        raise Failure(components.sentence(str(why))) from None
     return 0
 
 
@@ -304,9 +315,9 @@ def token(given: Place) -> int:
 class Image(Place):
     """Load an image archive into the cluster's containerd."""
 
-    action: Literal["load"] = "load"
+    action: Literal["load"] = field(kw_only=True)
     """What to do."""
-    file: str = ""
+    file: types.ExistingFile = field(kw_only=True)
     """An image archive (docker save or OCI layout)."""
 
 
@@ -316,7 +327,7 @@ def image(given: Image) -> int:
     if not endpoint.exists():
         raise Failure("The cluster runs no containerd of its own: load the image where its runtime is.")
     try:
-        for name in asyncio.run(images.load(str(endpoint), Path(given.file))):
+        for name in asyncio.run(images.load(str(endpoint), given.file)):
             print(f"Loaded {name}")
     except images.ImageError as why:
         raise Failure(str(why)) from None

@@ -5,20 +5,36 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 
 import asyncio
 import contextlib
+import errno
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import certs
+from certs import checking
 from kapi import logs
 from kapi.api import version
 from kapi.cli import collector, processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
+from kapi.settings.logs import configurable
+from kapi.settings.types import (
+    CIDR,
+    Count,
+    Directory,
+    ExistingDirectory,
+    ExistingFile,
+    NodeName,
+    Port,
+    Storage,
+    TableName,
+    check_pod_ranges,
+)
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -56,7 +72,7 @@ async def _until_stopped(main: Coroutine[Any, Any, None], stop: logs.Stop) -> No
 class ClientSettings:
     """A component that is a client of an API server."""
 
-    kubeconfig: Path | None = None
+    kubeconfig: ExistingFile | None = None
     """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
 
 
@@ -75,41 +91,58 @@ def alone(name: str) -> type[Any]:
 async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
     """A client for a component; `agent` is what managedFields and audit logs call it."""
     try:
-        endpoint = config.from_kubeconfig(kubeconfig or "")
+        made = config.connect(config.from_kubeconfig(kubeconfig or ""), agent=agent)
     except (OSError, config.ConfigError) as why:
         raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
-    made = config.connect(endpoint, agent=agent)
     try:
         yield made
     finally:
         await made.close()
 
 
-def keys(settings: Any) -> Path:
+def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path:
     """The directory of a server's keys and certificates, made or renewed where needed. Raises Failure."""
-    from kapi.api import settings as servers  # only a server needs them
+    from kapi.api import settings as servers
 
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        return servers.certificates(settings)
+        return servers.certificates(settings, nodes)
+    except certs.Unusable as why:
+        command = f"kapi certs replace {why.name} --data-dir {settings.data_dir}"
+        restore = f"Restore it from a backup, or replace it ({checking.LOST[why.name]}) with: {command}"
+        raise Failure(f"The keys in {settings.data_dir / 'pki'} can't be used: {why}. {restore}") from None
     except OSError as why:
         what = f"{why.filename}: {why.strerror}" if why.filename else str(why)
         raise Failure(f"The data directory {settings.data_dir} can't be used: {what}. Name another with --data-dir.") from None
 
 
+@contextlib.contextmanager
+def refusals(served: Any) -> Iterator[None]:
+    """What keeps an API server from starting, as a sentence. Raises Failure."""
+    from kapi import storage
+    from kapi.access import token_file
+
+    try:
+        yield
+    except (storage.Unusable, token_file.Malformed) as why:
+        raise Failure(sentence(str(why))) from None
+    except OSError as why:
+        if why.errno == errno.EADDRNOTAVAIL:
+            raise Failure(f"Address {served.bind_address} can't be used: {why.strerror}. Choose another with --bind-address.") from None
+        if why.errno in (errno.EADDRINUSE, errno.EACCES) and why.filename is None:
+            raise Failure(f"Port {served.port} can't be used: {why.strerror}. Choose another with --port.") from None
+        if why.filename is not None:
+            raise Failure(f"{why.filename} can't be used: {why.strerror}.") from None
+        raise
+
+
 async def apiserver(settings: Any) -> None:
     """The API server."""
-    from kapi import storage
     from kapi.api import apiserver as room
 
     pki = keys(settings)
-    try:
-        with collector.of_server() as started:
-            await room.run(settings, pki, lambda: _ready(started))
-    except storage.Unusable as why:
-        raise Failure(_sentence(str(why))) from None
-    except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+    with refusals(settings), collector.of_server() as started:
+        await room.run(settings, pki, lambda: _ready(started))
 
 
 def _ready(started: Callable[[], None]) -> None:
@@ -117,7 +150,7 @@ def _ready(started: Callable[[], None]) -> None:
     processes.say_ready()
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """With a capital and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
@@ -158,16 +191,19 @@ async def proxy(settings: Any) -> None:
 class ControlSettings:
     """Controllers, scheduler and proxy in one process."""
 
-    pki: Path = Path("pki")
+    pki: ExistingDirectory = Path("pki")
     """Directory with controller-manager.conf, scheduler.conf and proxy.conf."""
     proxy: bool = True
     """Run the service proxy too (needs root and nftables)."""
-    table: str = "kapi"
+    table: TableName = "kapi"
     """Name of the proxy's nftables table."""
 
 
 async def control(settings: ControlSettings) -> None:
     """Everything of floor 6 but the kubelet, each under its own identity."""
+    for name in ("controller-manager", "scheduler", *(["proxy"] if settings.proxy else [])):
+        if not (file := settings.pki / f"{name}.conf").is_file():
+            raise Failure(f"There is no kubeconfig {file}: name a cluster's directory of keys with --pki.")
     async with asyncio.TaskGroup() as group:
         group.create_task(controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf")))
         group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf")))
@@ -185,7 +221,6 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
     """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
-    from kapi import storage
     from kapi.api import apiserver as server_room
     from kapi.api.components import running
     from kapi.api.settings import Settings
@@ -201,11 +236,11 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
     pki = keys(served)
     nodes = KubeletSettings(
         simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
-        root_dir=str(settings.data_dir / "kubelet"),
-        tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
+        root_dir=settings.data_dir.absolute() / "kubelet", pod_cidr=settings.pod_cidr,
+        tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
     )  # fmt: skip
     authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
-    try:
+    with refusals(served):
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
             parts = {
                 "scheduler": scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()),
@@ -213,26 +248,27 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
             }
             app.components.update({name: running(group.create_task(part)) for name, part in parts.items()})
             group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
-    except storage.Unusable as why:
-        raise Failure(_sentence(str(why))) from None
-    except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
 
 
 @dataclass(frozen=True)
 class SimulatedSettings:
     """A simulated cluster."""
 
-    data_dir: Path = Path("kapi-data")
+    data_dir: Directory = Path("kapi-data")
     """Directory of the cluster."""
-    port: int = 6443
+    port: Port = 6443
     """Port of the API server."""
-    storage: str = ""
+    storage: Storage = ""
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
-    nodes: int = 1
+    nodes: Count = 1
     """How many nodes."""
-    node_name: str = ""
+    node_name: NodeName = ""
     """Name of the nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
+    pod_cidr: CIDR = "10.244.0.0/24"
+    """Addresses of the first node's pods; the other nodes' follow."""
+
+    def __post_init__(self) -> None:
+        check_pod_ranges(self.pod_cidr, self.nodes)
 
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
@@ -267,4 +303,4 @@ _COMMANDS: dict[str, tuple[Callable[[], type[Any]], Callable[[Any], int]]] = {
 def command(name: str) -> tuple[type[Any], Callable[[Any], int]]:
     """The settings class of a command and what runs it; only its own room is loaded."""
     settings, run = _COMMANDS[name]
-    return logs.configurable(settings()), run
+    return configurable(settings()), run

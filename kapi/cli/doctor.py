@@ -16,7 +16,7 @@ from kapi.cli import checks
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import Place
 from kapi.cli.progress import Failure
-from kapi.settings import short
+from kapi.settings import types
 from kapi.storage import Unusable, repair
 
 _SIGNS = {"ok": "✓", "odd": "!", "wrong": "✗"}
@@ -31,13 +31,13 @@ class Settings(Place):
 
     simulate: bool = False
     """Only what a simulated cluster needs."""
-    port: int = 6443
+    port: types.Port = 6443
     """Port of the API server."""
-    storage: str = ""
+    storage: types.Storage = ""
     """Path of the database, when it is not kapi.db in the data directory."""
     repair: bool = False
     """Repair a damaged database: what is damaged is set aside, the original is kept."""
-    output: Literal["text", "json"] = field(default="text", metadata=short("o"))
+    output: Literal["text", "json"] = field(default="text", metadata={"short": "-o"})
     """How to print: text or json."""
 
 

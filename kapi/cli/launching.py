@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kapi.api import settings as servers
-from kapi.cli import cleanup, processes
+from kapi.cli import cleanup, components, processes
 from kapi.cli.processes import Process, Starting
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
@@ -47,7 +47,7 @@ def simulated(wish: Wish, progress: Progress) -> None:
     with progress.step("Certificates and keys"):
         _certificates(wish, {})
     with progress.step(f"API server, controllers, scheduler and {wish.nodes} simulated node{'s' if wish.nodes > 1 else ''}"):
-        named = ("--nodes", str(wish.nodes), "--node-name", wish.node_name)
+        named = ("--nodes", str(wish.nodes), "--node-name", wish.node_name, "--pod-cidr", wish.pod_cidr)
         _start(wish, "simulated", "kapi", "simulated", *_common(wish), *named).wait()
 
 
@@ -90,10 +90,7 @@ def _common(wish: Wish) -> list[str]:
 
 
 def _certificates(wish: Wish, nodes: dict[str, tuple[str, ...]]) -> Path:
-    try:
-        return servers.certificates(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
-    except (OSError, ValueError) as why:
-        raise Failure(f"The keys and certificates in {wish.data_dir / 'pki'} can't be used: {why}. Delete what is broken.") from None
+    return components.keys(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
 
 
 class _Runtime:

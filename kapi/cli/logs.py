@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 from kapi.cli import cleanup
 from kapi.cli.cluster import Place
@@ -18,13 +18,10 @@ from kapi.cli.processes import Process
 from kapi.cli.progress import Failure
 from kapi.logs import files
 from kapi.objects import time
-from kapi.settings import OPTIONAL, short
+from kapi.settings import Form, types
 from kubelet import inotify
 
 _STAMP = re.compile(rb'(?:time=")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))')
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_DURATION = re.compile(f"(?:{_PART.pattern})+")
-_SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _POLL = 0.5
 """Seconds between looks where inotify is not to be had."""
 
@@ -33,20 +30,20 @@ _POLL = 0.5
 class Settings(Place):
     """The log of a component."""
 
-    component: str = field(default="", metadata=OPTIONAL)
+    component: Literal["apiserver", "control", "kubelet", "containerd", "simulated"] | None = None
     """Whose log: apiserver, control, kubelet, containerd or simulated; may be left out where there is only one."""
-    follow: bool = field(default=False, metadata=short("f"))
+    follow: bool = field(default=False, metadata={"short": "-f"})
     """Go on with what is written from now on; ctrl-C ends it."""
-    tail: int = -1
+    tail: Annotated[int, Form(types.integer(-1), "N")] = -1
     """Only so many of the newest lines; -1: all."""
-    since: str = ""
+    since: types.Seconds | None = None
     """Only lines newer than this: 5s, 2m, 3h."""
 
 
 def run(given: Settings) -> int:
     """Print it."""
     name, path = _chosen(given)
-    since = _instant(given.since)
+    since = time.now() - given.since if given.since else 0.0
     log = Log(path)
     try:
         _print(_newest(_newer_than(log.read(), since), given.tail))
@@ -77,19 +74,12 @@ def _chosen(given: Settings) -> tuple[str, Path]:
         raise Failure(f"The logs in {given.data_dir} can't be read: {why.strerror}.") from None
     if not found:
         raise Failure(f"There is no log in {given.data_dir}: no cluster was started there. Name another with --data-dir.")
-    name = given.component or (next(iter(found)) if len(found) == 1 else "")
+    only = next(iter(found)) if len(found) == 1 else ""
+    name: str = given.component or only
     if name not in found:
         said = f"There is no log of {given.component!r} in {given.data_dir}." if given.component else "Say whose log."
         raise Failure(f"{said} There is: {', '.join(found)}.")
     return name, found[name]
-
-
-def _instant(since: str) -> float:
-    if not since:
-        return 0.0
-    if not _DURATION.fullmatch(since):
-        raise Failure(f"--since {since!r} is no duration: 5s, 2m or 1h30m are.")
-    return time.now() - sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(since))
 
 
 # reading --------------------------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,13 @@
 """What a person sees while something takes time: one line a step, with the seconds it took. And the one way to give up."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_RED, _GREEN, _PLAIN, _ERASE = "\033[31m", "\033[32m", "\033[0m", "\033[K"
+"""Control sequences (ECMA-48): only for a terminal, colours only without NO_COLOR (no-color.org)."""
 
 
 class Failure(Exception):
@@ -11,11 +15,12 @@ class Failure(Exception):
 
 
 class Progress:
-    """Steps on standard output."""
+    """Steps on standard output; plain lines where that is no terminal."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._live = sys.stdout.isatty()
+        self._live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._coloured = self._live and not os.environ.get("NO_COLOR")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -26,10 +31,13 @@ class Progress:
         try:
             yield
         except BaseException:
-            print(f" ✗ {text}\033[K" if self._live else f" ✗ {text}", flush=True)
+            self._finish("✗", _RED, text)
             raise
-        end = "\033[K" if self._live else ""
-        print(f" ✓ {text} ({time.monotonic() - before:.1f} s){end}", flush=True)
+        self._finish("✓", _GREEN, f"{text} ({time.monotonic() - before:.1f} s)")
+
+    def _finish(self, sign: str, colour: str, text: str) -> None:
+        shown = f"{colour}{sign}{_PLAIN}" if self._coloured else sign
+        print(f" {shown} {text}{_ERASE if self._live else ''}", flush=True)
 
     def done(self, text: str) -> None:
         print(f"{text} ({time.monotonic() - self._started:.1f} s)", flush=True)

@@ -5,6 +5,7 @@ Exec plugins and auth providers are not supported. Keys given as data never touc
 
 import base64
 import os
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,19 +39,30 @@ class ConfigError(Exception):
 
 
 def _named(config: dict[str, Any], section: str, name: str, inner: str) -> dict[str, Any]:
-    for item in config.get(section) or ():
-        if item.get("name") == name:
-            return item.get(inner) or {}
+    entries = config.get(section) or []
+    for item in entries if isinstance(entries, list) else []:
+        if isinstance(item, dict) and item.get("name") == name and isinstance(item.get(inner), dict):
+            return dict(item[inner])
     raise ConfigError(f'the kubeconfig has no {inner} named "{name}"')
 
 
-def _pem(section: dict[str, Any], name: str, base: Path) -> bytes:
+def _pem(section: dict[str, Any], name: str, file: Path) -> bytes:
     """The PEM given as NAME-data (base64) or as a file, relative to the kubeconfig."""
     if data := section.get(f"{name}-data"):
-        return base64.b64decode(data)
-    if path := section.get(name):
-        return Path(base, path).read_bytes()
-    return b""
+        try:
+            return base64.b64decode(data, validate=True)
+        except (ValueError, TypeError):
+            raise ConfigError(f"{file}: {name}-data is not base64") from None
+    path = _text(file, section, name)
+    return Path(file.parent, path).read_bytes() if path else b""
+
+
+def _text(file: Path, section: dict[str, Any], name: str) -> str:
+    """A field that is a text where it is given."""
+    value = section.get(name) or ""
+    if not isinstance(value, str):
+        raise ConfigError(f"{file}: {name} must be a string")
+    return value
 
 
 def from_kubeconfig(path: str | os.PathLike[str] = "", context: str = "") -> Endpoint:
@@ -59,23 +71,29 @@ def from_kubeconfig(path: str | os.PathLike[str] = "", context: str = "") -> End
 
     file = Path(path or os.environ.get("KUBECONFIG", "").split(":")[0] or "~/.kube/config").expanduser()
     try:
-        config = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not YAML: {error}") from error
+        config = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file} is no kubeconfig")
     chosen = _named(config, "contexts", context or config.get("current-context") or "", "context")
     cluster = _named(config, "clusters", chosen.get("cluster", ""), "cluster")
     user = _named(config, "users", chosen["user"], "user") if chosen.get("user") else {}
     if "exec" in user or "auth-provider" in user:
         raise ConfigError(f"{file}: exec plugins and auth providers are not supported")
+    if not re.match(r"https?://[^/]", _text(file, cluster, "server")):
+        raise ConfigError(f'{file}: the server must be a URL with https or http, not "{cluster.get("server", "")}"')
     return Endpoint(
-        server=cluster.get("server", ""),
-        authority=_pem(cluster, "certificate-authority", file.parent),
-        certificate=_pem(user, "client-certificate", file.parent),
-        key=_pem(user, "client-key", file.parent),
-        token=user.get("token", ""),
-        token_file=user.get("tokenFile", ""),
+        server=cluster["server"],
+        authority=_pem(cluster, "certificate-authority", file),
+        certificate=_pem(user, "client-certificate", file),
+        key=_pem(user, "client-key", file),
+        token=_text(file, user, "token"),
+        token_file=_text(file, user, "tokenFile"),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
-        namespace=chosen.get("namespace", "default"),
+        namespace=_text(file, chosen, "namespace") or "default",
     )
 
 
@@ -121,6 +139,9 @@ def _token(endpoint: Endpoint) -> Callable[[], str] | None:
 
 
 def connect(endpoint: Endpoint, *, agent: str = "kapi") -> Client:
-    """A client of the endpoint. Call it with the event loop running."""
-    context = tls(endpoint) if endpoint.server.startswith("https:") else None
+    """A client of the endpoint. Call it with the event loop running. Raises ConfigError."""
+    try:
+        context = tls(endpoint) if endpoint.server.startswith("https:") else None
+    except (ssl.SSLError, ValueError) as why:
+        raise ConfigError(f"the certificates for {endpoint.server} can't be used: {why}") from None
     return Client(HttpTransport(endpoint.server, context, token=_token(endpoint)), agent=agent)

@@ -17,13 +17,13 @@ from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
 Object = dict[str, Any]
 
 
-def token(account: Object, secret: Object, key_file: str | Path) -> str:
+def token(account: Object, secret: Object, key_file: Path) -> str:
     """A signed token of the Secret; it has no end."""
     import jwt  # heavy, and hardly ever asked for
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    private: Any = load_pem_private_key(Path(key_file).read_bytes(), None)
+    private: Any = load_pem_private_key(key_file.read_bytes(), None)
     claims = account_tokens.claims(account, meta.name(secret))
     return jwt.encode(claims, private, algorithm="RS256" if isinstance(private, RSAPrivateKey) else "ES256")
 

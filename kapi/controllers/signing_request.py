@@ -146,7 +146,7 @@ class RequestSigning(_Requests):
 
     async def sync(self, request: Object) -> float | None:
         settings = self.context.settings
-        if not isinstance(settings, Settings) or not settings.signing_key_file:
+        if not isinstance(settings, Settings) or not (settings.signing_cert_file and settings.signing_key_file):
             return None
         signed = (request.get("status") or {}).get("certificate")
         if signed or not condition(request, "Approved") or condition(request, "Denied") or condition(request, "Failed"):
@@ -155,7 +155,7 @@ class RequestSigning(_Requests):
             return None
         try:
             why = refusal(request, read(self.pem(request)))
-            certificate = b"" if why else self._sign(request, settings)
+            certificate = b"" if why else self._sign(request, settings.signing_cert_file, settings.signing_key_file)
         except ValueError as error:
             why, certificate = str(error), b""
         if why:
@@ -165,12 +165,11 @@ class RequestSigning(_Requests):
         await self.put_status(CERTIFICATE_SIGNING_REQUESTS, request, status)
         return None
 
-    def _sign(self, request: Object, settings: Settings) -> bytes:
+    def _sign(self, request: Object, ca: Path, key: Path) -> bytes:
         from certs import signing  # heavy, as above
 
-        ca, key = Path(settings.signing_cert_file).read_bytes(), Path(settings.signing_key_file).read_bytes()
         seconds = min(max(request["spec"].get("expirationSeconds") or LONGEST, SHORTEST), LONGEST)
-        return signing.sign(self.pem(request), request["spec"].get("usages") or (), seconds, ca, key, time.now())
+        return signing.sign(self.pem(request), request["spec"].get("usages") or (), seconds, ca.read_bytes(), key.read_bytes(), time.now())
 
 
 class RequestCleaning(_Requests):

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
+from kapi.settings.types import CIDR, Address, NodeName, TableName
+
 
 @dataclass(frozen=True)
 class Settings:
-    node_name: str = ""
+    node_name: NodeName = ""
     """The node this proxy runs on; when empty, the one named like the host or else the one with an address of this host."""
-    cluster_cidr: str = ""
+    cluster_cidr: CIDR = ""
     """Pod addresses of the whole cluster; traffic to cluster IPs from elsewhere is masqueraded. Empty: none is."""
     masquerade_all: bool = False
     """Masquerade all traffic to cluster IPs."""
-    table: str = "kapi"
+    table: TableName = "kapi"
     """What the nftables table is called."""
-    health_address: str = "0.0.0.0"
+    health_address: Address = "0.0.0.0"
     """Where health check node ports listen."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from kapi.objects.resource import Resource, split_api_version
+from kapi.registry import switches
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
 from kapi.registry.strategy import Strategy
@@ -118,15 +119,6 @@ def subresource_kind(kind: Kind, subresource: str) -> GroupVersionKind:
     return SUBRESOURCE_KINDS.get(subresource, ("", "", kind.resource.kind))
 
 
-def switched_on(group: str, version: str, config: Mapping[str, bool]) -> bool:
-    """Whether a group version is served: the most exact of --runtime-config's keys decides; unnamed ones are when they are stable."""
-    stage = "beta" if "beta" in version else "alpha" if "alpha" in version else "ga"
-    for key in (f"{group}/{version}" if group else version, f"api/{stage}", "api/all"):
-        if key in config:
-            return config[key]
-    return stage == "ga"
-
-
 def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Strategy]]) -> Kind:
     group, version, plural, kind = (str(row[key]) for key in ("group", "version", "plural", "kind"))
     subs: dict[str, str] = row["subresources"]
@@ -148,5 +140,5 @@ def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Stra
 
 def standard(config: Mapping[str, bool] | None = None, strategies: Mapping[tuple[str, str], type[Strategy]] = STRATEGIES) -> Catalogue:
     """The catalogue of v1.36; `config` is --runtime-config, e.g. {"api/alpha": False, "batch/v1": True}."""
-    rows = (row for row in tables.resources() if switched_on(row["group"], row["version"], config or {}))
+    rows = (row for row in tables.resources() if switches.served(row["group"], row["version"], row["plural"], config or {}))
     return Catalogue(_kind(row, strategies) for row in rows)

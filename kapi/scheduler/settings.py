@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kapi.settings import NO_OPTION
+from kapi.settings.types import Count, OptionalPort, Percentage
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class ProfileSettings:
 class Settings:
     profiles: tuple[ProfileSettings, ...] = field(default=(ProfileSettings(),), metadata=NO_OPTION)
     """The profiles this scheduler serves."""
-    percentage_of_nodes_to_score: int = 0
+    percentage_of_nodes_to_score: Percentage = 0
     """How many feasible nodes are enough, in percent of all; 0 adapts to the size of the cluster."""
-    bindings: int = 16
+    bindings: Count = 16
     """How many bindings may be under way at once."""
-    secure_port: int = 10259
+    secure_port: OptionalPort = 10259
     """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
     leader_elect: bool = False
     """Whether several schedulers share the work by a lease, one leading at a time."""

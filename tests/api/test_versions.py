@@ -20,7 +20,7 @@ CLAIMS = "/namespaces/default/resourceclaims"
 @pytest.fixture
 async def every(pki: Path) -> AsyncIterator[Client]:
     """A client of a server that serves every version."""
-    app = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:", runtime_config="api/all=true"), pki)
+    app = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:", runtime_config={"api/all": True}), pki)
     yield Client(LocalTransport(app, ADMIN), agent="test")
     await app.rest.store.close()
 

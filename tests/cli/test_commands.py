@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kapi.__main__ import COMMANDS, main
+from kubelet import __main__ as kubelet
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +15,7 @@ def _nobody_s_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 1
+    assert main([]) == 0
     shown = capsys.readouterr().out
     assert {command.name for command in COMMANDS} <= set(shown.split())
     assert "kapi up" in shown
@@ -30,10 +31,9 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"kapi {name}" in shown
 
 
-def test_a_command_that_does_not_exist() -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["launch"])
-    assert ended.value.code == 2
+def test_a_command_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["statsu"]) == 2
+    assert capsys.readouterr().err == 'kapi: error: unknown command "statsu"; did you mean status? (see kapi --help)\n'
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -55,7 +55,8 @@ def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_images_go_into_a_containerd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no containerd of its own" in said(capsys, "image", "load", "file.tar", "--data-dir", str(tmp_path))
+    (tmp_path / "file.tar").touch()
+    assert "no containerd of its own" in said(capsys, "image", "load", str(tmp_path / "file.tar"), "--data-dir", str(tmp_path))
 
 
 def test_a_deletion_is_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +66,40 @@ def test_a_deletion_is_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (tmp_path / "data").exists()
 
 
-def test_components_need_a_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_advice_is_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each names an option that it has."""
+    directory = str(tmp_path)
+    assert f"There is no kubeconfig {tmp_path}/controller-manager.conf: name " in said(capsys, "control", "--pki", directory)
+    served = said(capsys, "apiserver", "--data-dir", directory, "--storage", "memory:", "--bind-address", "192.0.2.1")
+    assert served.endswith("Address 192.0.2.1 can't be used: Cannot assign requested address. Choose another with --bind-address.")
+
+
+def test_the_kubelet_needs_a_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kubeconfig").write_text("[]")
+    assert kubelet.main([]) == 1
+    wanted = f"kubelet: There is no usable kubeconfig: {tmp_path}/kubeconfig is no kubeconfig. Name one with --kubeconfig.\n"
+    assert capsys.readouterr().err == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "no context named"), ("[]", "is no kubeconfig"), ("a: [", "is not YAML"), ("\0", "is not YAML"),
+        ("contexts: 3", "no context named"),
+        ("current-context: c\ncontexts: [{name: c, context: {cluster: d}}]\nclusters: [{name: d, cluster: {server: x}}]", "must be a URL"),
+        (
+            "current-context: c\ncontexts: [{name: c, context: {cluster: d}}]\n"
+            "clusters: [{name: d, cluster: {server: 'https://127.0.0.1:1', certificate-authority-data: '!'}}]", "is not base64",
+        ),
+        (
+            "current-context: c\ncontexts: [{name: c, context: {cluster: d}}]\n"
+            "clusters: [{name: d, cluster: {server: 'https://127.0.0.1:1', certificate-authority-data: YQ==}}]", "certificates for",
+        ),
+    ],
+)  # fmt: skip
+def test_components_need_a_kubeconfig(text: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken").write_text(text)
     for name in ("controllers", "scheduler"):
-        error = said(capsys, name, "--kubeconfig", str(tmp_path / "nothing"))
+        error = said(capsys, name, "--kubeconfig", str(tmp_path / "broken"))
         assert error.startswith(f"kapi {name}: There is no usable kubeconfig")
+        assert why in error

@@ -34,6 +34,14 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert not (tmp_path / "new").exists()
 
 
+def test_a_host_name_that_is_no_node_name(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "My_Host")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["up", "--data-dir", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert said == "kapi up: error: the host's name 'my_host' can't be a node's: give one with --node-name (see kapi up --help)\n"
+
+
 def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     said = refusal(capsys, tmp_path)
@@ -62,8 +70,24 @@ def test_a_key_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     (tmp_path / "pki").mkdir()
     (tmp_path / "pki" / "ca.key").write_text("nonsense")
     said = refusal(capsys, tmp_path, "--simulate")
-    assert said.startswith(f"The keys and certificates in {tmp_path}/pki can't be used: ")
-    assert said.endswith("Delete what is broken.")
+    assert said.startswith(f"The keys in {tmp_path}/pki can't be used: ca.key is no private key. Restore it from a backup, or replace it (")
+    assert said.endswith(f") with: kapi certs replace ca --data-dir {tmp_path}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", "has no token of a member of system:masters"), (b"junk", ", line 1: must have at least 3 columns")]
+)
+def test_a_token_file_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "tokens.csv").write_bytes(content)
+    said = refusal(capsys, tmp_path, "--simulate")
+    assert said.startswith(f"Token file '{tmp_path}/tokens.csv'")
+    assert why in said
+    assert said.endswith("; mend it, or delete it and the next start makes one with a new token.")
+    assert cli.main(["token", "--data-dir", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"kapi token: {said}\n")
+    assert (tmp_path / "tokens.csv").read_bytes() == content
 
 
 @pytest.mark.slow

@@ -30,12 +30,12 @@ def request(signer: str, name: str = "system:node:n1", organization: str = "syst
     return {"metadata": {"name": "r"}, "spec": {**made, "usages": ["digital signature", "client auth"], **spec}}
 
 
-def authority(directory: Path) -> dict[str, str]:
+def authority(directory: Path) -> dict[str, Path]:
     key = making.new_key()
     ca = making.authority(Wish("ca", "kubernetes"), key, EPOCH)
     (directory / "ca.crt").write_bytes(ca)
     (directory / "ca.key").write_bytes(key)
-    return {"signing_cert_file": str(directory / "ca.crt"), "signing_key_file": str(directory / "ca.key")}
+    return {"signing_cert_file": directory / "ca.crt", "signing_key_file": directory / "ca.key"}
 
 
 def found(cluster: Cluster) -> Object:
@@ -105,7 +105,7 @@ def test_secrets_of_accounts(tmp_path: Path) -> None:
         account = cluster.api.create(SERVICE_ACCOUNTS, {"metadata": {"name": "bot", "namespace": "default"}})
         about = {"name": "s", "namespace": "default", "annotations": {"kubernetes.io/service-account.name": "bot"}}
         cluster.api.create(SECRETS, {"metadata": about, "type": "kubernetes.io/service-account-token"})
-        await cluster.run(AccountTokens, account_key_file=str(tmp_path / "sa.key"))
+        await cluster.run(AccountTokens, account_key_file=tmp_path / "sa.key")
         [secret] = cluster.api.all(SECRETS)
         assert meta.annotations(secret)["kubernetes.io/service-account.uid"] == meta.uid(account)
         token = base64.b64decode(secret["data"]["token"]).decode()

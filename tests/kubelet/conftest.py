@@ -71,9 +71,9 @@ def root(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 async def node(own_containerd: Containerd, root: Path) -> AsyncIterator[Real]:
     settings = Settings(
-        node_name="n1", root_dir=str(root / "kubelet"), pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.settings.pod_cidr,
-        container_runtime_endpoint=own_containerd.settings.endpoint, cgroup_root=CGROUP, cluster_dns="10.96.0.10",
-        pod_manifest_path=str(root / "manifests"),
+        node_name="n1", root_dir=root / "kubelet", pod_logs_dir=str(root / "logs"), pod_cidr=own_containerd.settings.pod_cidr,
+        container_runtime_endpoint=own_containerd.settings.endpoint, cgroup_root=CGROUP, cluster_dns=("10.96.0.10",),
+        pod_manifest_path=root / "manifests",
     )  # fmt: skip
     real = Real(settings)
     await real.start()

@@ -86,7 +86,8 @@ class Real:
         return [line.split(" ", 3)[3] for file in files for line in file.read_text().splitlines()]
 
     def manifest(self, name: str, content: Object | None) -> None:
-        file = Path(self.settings.pod_manifest_path, name)
+        assert self.settings.pod_manifest_path
+        file = self.settings.pod_manifest_path / name
         if content is None:
             file.unlink()
         else:
@@ -98,7 +99,7 @@ class Real:
     def left(self, uid: str) -> list[Path]:
         """What is still there of a pod: its directory, its cgroups."""
         groups = [p for h in Path("/sys/fs/cgroup").glob(f"*{CGROUP}/kubepods") for p in h.rglob(f"pod{uid}")]
-        return [p for p in (Path(self.settings.root_dir, "pods", uid), *groups) if p.exists()]
+        return [p for p in (self.settings.pods_dir / uid, *groups) if p.exists()]
 
     async def cleared(self) -> None:
         """Once no sandbox is left in the runtime."""

@@ -44,8 +44,14 @@ class Watched(SimulatedRuntime):
 def test_thresholds() -> None:
     assert signals.parse("memory.available<100Mi,nodefs.available<10%") == {"memory.available": "100Mi", "nodefs.available": "10%"}
     assert (signals.bound("100Mi", 0), signals.bound("10%", 1000)) == (100 << 20, 100)
-    with pytest.raises(ValueError, match="unknown eviction signals: luck"):
-        signals.parse("luck<1")
+    assert signals.parse("") == {}
+    for wrong, why in (
+        ("luck<1", "unknown eviction signal luck"), ("memory.available>1", "invalid eviction threshold syntax"),
+        ("pid.available<5,pid.available<6", "duplicate eviction threshold"), ("pid.available<101%", "between 0% and 100%"),
+        ("pid.available<-1", "must not be negative"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            signals.parse(wrong)
 
 
 def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:

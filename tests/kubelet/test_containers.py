@@ -129,7 +129,7 @@ async def test_probes_over_http_and_tcp(node: Real) -> None:
 async def test_hooks(node: Real) -> None:
     touch = {"exec": {"command": ["sh", "-c", "echo started > /shared/post"]}}
     stop = {"exec": {"command": ["sh", "-c", "echo stopping > /shared/pre"]}}
-    path = Path(node.settings.root_dir).parent / "shared"
+    path = node.settings.root_dir.parent / "shared"
     volume = {"name": "shared", "hostPath": {"path": str(path), "type": "DirectoryOrCreate"}}
     mount = [{"name": "shared", "mountPath": "/shared"}]
     await node.run(container(lifecycle={"postStart": touch, "preStop": stop}, volumeMounts=mount), volumes=[volume])

@@ -80,7 +80,7 @@ async def test_what_is_missing() -> None:
 
 
 async def test_volumes_of_a_pod(tmp_path: Path) -> None:
-    settings = Settings(root_dir=str(tmp_path))
+    settings = Settings(root_dir=tmp_path)
     volumes = [
         {"name": "e", "emptyDir": {}}, {"name": "c", "configMap": {"name": "cm"}},
         {"name": "h", "hostPath": {"path": str(tmp_path / "made"), "type": "DirectoryOrCreate"}},
@@ -106,7 +106,7 @@ async def test_volumes_of_a_pod(tmp_path: Path) -> None:
 )
 async def test_a_volume_that_fails(tmp_path: Path, source: Object, message: str) -> None:
     with pytest.raises(VolumeError) as caught:
-        await Volumes(Settings(root_dir=str(tmp_path))).set_up("u1", context(pod(volumes=[{"name": "v", **source}])))
+        await Volumes(Settings(root_dir=tmp_path)).set_up("u1", context(pod(volumes=[{"name": "v", **source}])))
     assert str(caught.value) == f'MountVolume.SetUp failed for volume "v" : {message}'
 
 

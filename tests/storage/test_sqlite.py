@@ -14,6 +14,7 @@ import pytest
 from kapi import limits, logs, storage
 from kapi.objects import time
 from kapi.objects.errors import InternalError
+from kapi.settings.logs import Settings as LogSettings
 from kapi.storage import opening, sqlite
 from kapi.storage.store import Store
 from tests.moments import turn
@@ -294,7 +295,7 @@ async def test_refused_commits_are_logged_and_so_is_their_end(tmp_path: Path, ca
     """A disk that is full for a while: why nothing is taken is said once, not for every commit."""
     caplog.set_level(logging.INFO)
     file = tmp_path / "x.log"
-    with logs.component("test", logs.Settings(log_file=str(file)), "v1"):
+    with logs.component("test", LogSettings(log_file=str(file)), "v1"):
         store = await opened(tmp_path / "log")
         backend = store._backend
         assert isinstance(backend, sqlite.SQLite)

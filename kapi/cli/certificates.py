@@ -1,0 +1,71 @@
+"""`kapi certs`: what is in a cluster's directory of keys and certificates, and how an authority that is lost is replaced knowingly."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from certs import checking
+from kapi.cli.cluster import NAMES, Place
+from kapi.cli.processes import Process
+from kapi.cli.progress import Failure
+from kapi.objects import time
+
+
+@dataclass(frozen=True)
+class Settings(Place):
+    """Keys and certificates of a cluster."""
+
+    action: Literal["check", "replace"] = field(kw_only=True)
+    """check: list certificates and what is wrong with them; replace: set a damaged authority aside, so that the next start makes one."""
+    name: Literal["ca", "front-proxy-ca", "sa"] | None = None
+    """What to replace: ca, front-proxy-ca (authorities) or sa (the key of service accounts' tokens)."""
+
+
+def run(given: Settings) -> int:
+    """The exit status of check is 1 when something is wrong."""
+    directory = given.data_dir / "pki"
+    if not directory.is_dir():
+        raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: kapi up --data-dir {given.data_dir}")
+    if given.action == "check":
+        return _check(directory)
+    if given.name is None:
+        raise Failure("Say what to replace: ca, front-proxy-ca or sa.")
+    if running := [name for name in NAMES if Process(name, given.data_dir).pid]:
+        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: kapi down --data-dir {given.data_dir}")
+    return _replace(directory, given.name)
+
+
+def _check(directory: Path) -> int:
+    lines = [_line(directory, path) for path in sorted(directory.rglob("*.crt")) if "replaced" not in path.parts]
+    width = max((len(line[0]) for line in lines), default=0)
+    for name, state, wrong in lines:
+        print(f"{'✗' if wrong else '✓'} {name:{width}}  {state}")
+    return 1 if any(wrong for _, _, wrong in lines) else 0
+
+
+def _line(directory: Path, path: Path) -> tuple[str, str, bool]:
+    """(file, what to say of it, whether something is wrong)."""
+    from certs import making  # loads cryptography
+
+    name = str(path.relative_to(directory))
+    try:
+        if wrong := checking.fault(path, path.with_suffix(".key")):
+            return name, wrong, True
+    except OSError as why:
+        return name, f"{why.filename}: {why.strerror}", True
+    about = making.describe(path.read_bytes())
+    days = int((about.end - time.now()) // 86400)
+    return name, f"CN={about.name}, signed by {about.issuer}, {'expired' if days < 0 else f'ends in {days} days'}", days < 0
+
+
+def _replace(directory: Path, name: str) -> int:
+    aside = directory / "replaced" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    files = [path for path in (directory / f"{name}{suffix}" for suffix in (".crt", ".key", ".pub")) if path.exists()]
+    if not files:
+        raise Failure(f"There is no {name} in {directory}: the next start makes one.")
+    aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in files:
+        path.replace(aside / path.name)
+    print(f"{', '.join(path.name for path in files)} went to {aside}. The next start makes new ones: {checking.LOST[name]}.")
+    return 0

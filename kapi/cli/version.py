@@ -1,0 +1,106 @@
+"""`kapi version`: of this program, of the cluster that runs, and of what pods need of the machine."""
+
+import asyncio
+import json
+import platform
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+import kapi
+from kapi.api.version import VERSION
+from kapi.cli.cluster import Place
+from kapi.client import config
+from kapi.objects import errors
+
+_PROGRAMS = ("containerd", "runc")
+SECONDS = 5.0
+"""How long the API server, and a program that is asked for its version, may take."""
+
+
+@dataclass(frozen=True)
+class Settings(Place):
+    """Versions."""
+
+    output: Literal["text", "json", "yaml"] = field(default="text", metadata={"short": "-o"})
+    """How they are printed."""
+    client: bool = False
+    """Of this program only; no cluster is asked."""
+
+
+def run(given: Settings) -> int:
+    """Print them. A cluster that does not run is no failure."""
+    found: dict[str, Any] = {"clientVersion": VERSION, "kapiVersion": kapi.__version__}
+    missing = ""
+    if not given.client:
+        try:
+            found["serverVersion"] = asyncio.run(_server(given.admin))
+        except (OSError, errors.StatusError, config.ConfigError) as why:
+            missing = _absent(given.data_dir, why)
+        found["storage"] = _storage(given.data_dir / "kapi.db")
+        found["machine"] = {"kernel": f"{platform.system()} {platform.release()}", **{name: _program(name) for name in _PROGRAMS}}
+    if given.output == "text":
+        print("\n".join(_lines(found)))
+    else:
+        print(json.dumps(found, indent=2) if given.output == "json" else yaml.safe_dump(found, sort_keys=False).rstrip())
+    if missing:
+        print(missing, file=sys.stderr)
+    return 0
+
+
+def _absent(data_dir: Path, why: Exception) -> str:
+    """Why there is no server version."""
+    if isinstance(why, FileNotFoundError | ConnectionRefusedError):
+        return f"No cluster is running from {data_dir}."
+    return f"The cluster in {data_dir} does not answer: {why or 'it takes too long'}."
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    """As kubectl prints versions."""
+    lines = [f"Client Version: {VERSION['gitVersion']} (kapi {found['kapiVersion']}, {VERSION['goVersion']})"]
+    if server := found.get("serverVersion"):
+        lines.append(f"Server Version: {server['gitVersion']}")
+    if storage := found.get("storage"):
+        lines.append(f"Storage: SQLite {storage['version']}, {storage['bytes'] / 2**20:.1f} MB in {storage['path']}")
+    if machine := found.get("machine"):
+        lines += [f"{name}: {machine[name] or 'not installed'}" for name in _PROGRAMS]
+        lines.append(f"Kernel: {machine['kernel']}")
+    return lines
+
+
+async def _server(kubeconfig: Path) -> dict[str, Any]:
+    """The document of /version. Raises OSError, errors.StatusError, config.ConfigError."""
+    client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-version")
+    try:
+        async with asyncio.timeout(SECONDS):
+            answer: dict[str, Any] = await client.send("GET", "/version")
+            return answer
+    finally:
+        await client.close()
+
+
+def _storage(database: Path) -> dict[str, Any] | None:
+    """The database with what is still in its write-ahead log; None where there is none, or it is not ours to see."""
+    parts = [database.with_name(database.name + suffix) for suffix in ("", "-wal")]
+    try:
+        size = sum(part.stat().st_size for part in parts if part.exists())
+    except OSError:
+        return None
+    return {"kind": "sqlite", "version": sqlite3.sqlite_version, "bytes": size, "path": str(database)} if size else None
+
+
+def _program(name: str) -> str:
+    """'1.6.20' of `containerd --version`; '' when it is not installed."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        return ""
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout
+    found = re.search(r"\bv?(\d+\.\d+[^\s]*)", said)
+    return found[1] if found else "unknown"
