@@ -175,13 +175,20 @@ class Output:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._descriptor = 2 if path is None else _opened(path)
+        self._torn = False
+        """A line was begun and could not be finished."""
 
     def write(self, line: bytes) -> None:
         """Raises OSError when the line is lost."""
         if self._path and os.fstat(self._descriptor).st_size + len(line) > limits.LOG_FILE_BYTES:
             self._rotate(self._path)
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+        left = whole = b"\n" + line if self._torn else line
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        finally:
+            if len(left) < len(whole):
+                self._torn = bool(left)
 
     def _rotate(self, path: Path) -> None:
         """Begin a new file. Standard output and error follow if they went to the old one, and with them what Python says of a crash."""

@@ -231,6 +231,29 @@ def test_a_full_disk_costs_lines_and_says_so(tmp_path: Path, monkeypatch: pytest
     assert [line.partition('"')[2] for line in lines] == ['Written" lost=2', 'And this"']
 
 
+def test_a_line_cut_short_by_a_full_disk_stays_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, write, room = logs.Output(tmp_path / "x.log"), os.write, [13]
+
+    def into_a_full_disk(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, data[: room[0]])
+        room[0] -= written
+        return written
+
+    output.write(b"first\n")
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", into_a_full_disk)
+        output.write(b"second\n")
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space left"):
+                output.write(b"0123456789\n")
+    output.write(b"third\n")
+    output.write(b"fourth\n")
+    output.close()
+    assert (tmp_path / "x.log").read_text() == "first\nsecond\n012345\nthird\nfourth\n"
+
+
 def test_the_log_of_another_program_is_rotated_before_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LOG_FILE_BYTES", 10)
     file = tmp_path / "containerd.log"
