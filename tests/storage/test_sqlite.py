@@ -93,7 +93,7 @@ async def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
 class Failing(sqlite3.Connection):
     """The disk fails while rows are read."""
 
-    def execute(self, query: str, *arguments: object) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, query: str, *arguments: object) -> sqlite3.Cursor:
         if query.startswith("SELECT revision, key"):
             raise sqlite3.OperationalError("disk I/O error")
         return super().execute(query, *arguments)  # type: ignore[arg-type]
