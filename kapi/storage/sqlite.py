@@ -52,8 +52,6 @@ class SQLite:
         self._written = 0
         """Bytes handed to the WAL since it was last written back, roughly."""
         self._broken: Exception | None = None
-        self._refusing = False
-        """The newest group was refused."""
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._held = contextlib.ExitStack()
@@ -199,7 +197,6 @@ class SQLite:
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            self._taken(error)
             self._refuse(group, InternalError(f"storage: {error}"))
             self._loop.call_soon(self._write)
             return
@@ -221,17 +218,7 @@ class SQLite:
         self._db.execute("COMMIT")
         del self._dead[: len(dead)]
 
-    def _taken(self, error: Exception | None) -> None:
-        """Log when groups begin to be refused, and when they are taken again."""
-        if error and not self._refusing:
-            log.error("Writes are refused: %s: %s", self._path, error)
-        elif self._refusing and not error:
-            log.warning("Writes are taken again: %s", self._path)
-        self._refusing = error is not None
-
     def _synced(self, group: list[Change]) -> None:
-        if self._refusing:
-            self._taken(None)
         self._lock.acknowledged(group[-1].revision)
         try:
             self._apply(group)
@@ -245,7 +232,7 @@ class SQLite:
     def _failed(self, group: list[Change], error: OSError) -> None:
         """The disk did not take it: what is on it is not known any more, so nothing is written from here on."""
         why = f"storage: {error.strerror}"
-        log.critical("Nothing is written until the server is started again: %s: %s", self._path, error.strerror)
+        log.critical("The disk failed, nothing is written from here on: %s: %s", self._path, error.strerror)
         self._broken = InternalError(f"{why}; nothing is written until the server is started again")
         self._refuse(group, InternalError(f"{why}; whether this was kept shows when the server is started again"))
         self._refuse(self._queue, self._broken)
@@ -284,5 +271,5 @@ class SQLite:
         try:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            log.warning("The journal cannot be written back, and grows: %s: %s", self._path, error)
+            log.warning("The WAL could not be written back, and grows: %s: %s", self._path, error)
         self._tell(self._write)

@@ -6,6 +6,7 @@ What an object means is not known here: the registry gives labels and fields wit
 
 import asyncio
 import heapq
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,8 @@ CONTINUE_EXPIRED = (
     "between the time the first chunk was returned and now may show up in the list."
 )
 LIST_EXPIRED = "The resourceVersion for the provided list is too old."
+
+log = logging.getLogger(__name__)
 
 
 def home(key: str) -> str:
@@ -187,7 +190,9 @@ class Store:
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """The backend's news, durable and in order: make them visible, then tell who waits."""
-        self.healthy = True
+        if not self.healthy:
+            self.healthy = True
+            log.info("Commits are taken again")
         now = time.now()
         for change in changes:
             entry = self._take(change, now)
@@ -198,6 +203,8 @@ class Store:
         self._set_timer()
 
     def _refuse(self, changes: Sequence[Change], error: Exception) -> None:
+        if self.healthy and not isinstance(error, Mismatch):
+            log.error("Commits are refused: %s", error)
         self.healthy = isinstance(error, Mismatch)
         for change in changes:
             self._release(change.key)
