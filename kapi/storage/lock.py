@@ -98,6 +98,6 @@ def _parsed(text: bytes) -> Mark:
     """What is there of it; an unreadable file says nothing."""
     try:
         first: dict[str, Any] = json.loads(text[:_WIDTH])
-        return Mark(str(first["database"]), int(text[_WIDTH:]), str(first["repair"]))
+        return Mark(str(first["database"]), int(text[_WIDTH:]), Path(first["repair"]).name)
     except (ValueError, TypeError, KeyError):
         return Mark("")

@@ -45,7 +45,9 @@ def repair_command(path: Path) -> str:
 def refusal(path: Path, error: sqlite3.Error | OSError) -> Unusable:
     """What an error on the way means."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return unusable(path, str(getattr(error, "strerror", None) or error), MEND if code in (CORRUPT, FOREIGN) else NO_WAY)
+    why = str(getattr(error, "strerror", None) or error)
+    why = f"its pages are damaged ({why})" if code == CORRUPT else why
+    return unusable(path, why, MEND if code in (CORRUPT, FOREIGN) else NO_WAY)
 
 
 def journal(path: Path) -> Path:

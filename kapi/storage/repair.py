@@ -122,7 +122,7 @@ class _Repair:
 
     def run(self) -> Report:
         mark = self._lock.mark
-        if not mark.repair:
+        if not mark.repair or not self._directory.is_dir():
             self._set_aside()
             self._lock.write(mark._replace(repair=self._directory.name))
         report, database, kept = self._salvaged(self._directory / self._path.name, mark)
@@ -167,17 +167,8 @@ class _Repair:
 
     def _salvaged(self, source: Path, mark: Mark) -> tuple[Report, str, list[Row]]:
         """What is whole and what is not; the id the new database gets; the newest states."""
-        data, journal = pages.contents(source), pages.contents(opening.journal(source))
-        if _foreign(data, journal, mark):
-            journal = b""
-        found = pages.found(data, journal)
-        database, checked = _database(found.cells, mark)
-        seed = rows.seed(database) if checked else None
+        found, database, seed = _read(source, mark)
         whole, bad = _sorted_out(found.cells, seed)
-        if max(whole, default=0) < mark.revision:
-            rest = pages.found(data, journal, unfinished=True)  # what was acknowledged was finished: its end is lost
-            found = rest._replace(cells=[cell for cell in rest.cells if cell.rowid <= mark.revision])
-            whole, bad = _sorted_out(found.cells, seed)
         newest: dict[str, Row] = {}
         for row in sorted(whole.values(), key=lambda row: row.revision):
             why = self._describe and row.body is not None and _misunderstood(row.key, row.body, self._describe)
@@ -189,14 +180,17 @@ class _Repair:
         last = max([_floor(found.cells), *whole])
         following = max(last, mark.revision) + (AHEAD if mark.database else FAR_AHEAD)
         report = Report(self._directory, len(kept), following, last, max(last, mark.revision), unreadable=found.unreadable)
+        report.damaged += self._set_rows_aside(bad, newest)
+        return report, database, kept
+
+    def _set_rows_aside(self, bad: list[tuple[Row, str]], newest: dict[str, Row]) -> Iterator[Damage]:
+        """Keep damaged rows, but those that are only of an object's history."""
         for number, (row, why) in enumerate(bad):
             state = newest.get(row.key) if isinstance(row.key, str) else None
-            if state and isinstance(row.revision, int) and state.revision > row.revision:
-                continue  # of its history only
-            self._keep_row(number, row)
-            older = state.revision if state and state.body is not None else 0
-            report.damaged.append(Damage(rows.shown(row), row.revision, why, f"rows/{number}", older))
-        return report, database, kept
+            if state is None or state.revision < row.revision:
+                self._keep_row(number, row)
+                older = state.revision if state and state.body is not None else 0
+                yield Damage(rows.shown(row), row.revision, why, f"rows/{number}", older)
 
     def _keep_row(self, number: int, row: Row) -> None:
         """The bytes of a damaged row, as they are."""
@@ -240,6 +234,20 @@ def _foreign(data: pages.Bytes, journal: pages.Bytes, mark: Mark) -> bool:
         return False
     found = [_row(cell) for cell in pages.found(b"", journal).cells if len(cell.values) == 6]
     return bool(found) and not any(rows.intact(rows.seed(database), row) for row in found)
+
+
+def _read(source: Path, mark: Mark) -> tuple[pages.Found, str, int | None]:
+    """All cells of a database with its journal; its id; what its checksums begin with, when any is right."""
+    data, journal = pages.contents(source), pages.contents(opening.journal(source))
+    if _foreign(data, journal, mark):
+        journal = b""
+    found = pages.found(data, journal)
+    database, checked = _database(found.cells, mark)
+    seed = rows.seed(database) if checked else None
+    if max(_sorted_out(found.cells, seed)[0], default=0) < mark.revision:
+        rest = pages.found(data, journal, unfinished=True)  # what was acknowledged was finished: its end is lost
+        found = rest._replace(cells=[cell for cell in rest.cells if cell.rowid <= mark.revision])
+    return found, database, seed
 
 
 def _sorted_out(cells: list[pages.Cell], seed: int | None) -> tuple[dict[int, Row], list[tuple[Row, str]]]:

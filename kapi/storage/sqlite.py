@@ -52,7 +52,6 @@ class SQLite:
         self._written = 0
         """Bytes handed to the WAL since it was last written back, roughly."""
         self._broken: Exception | None = None
-        """The newest group was refused."""
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._held = contextlib.ExitStack()

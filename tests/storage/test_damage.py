@@ -366,6 +366,15 @@ async def test_a_repair_that_was_interrupted(
     assert found == wanted
 
 
+async def test_a_repair_whose_originals_are_gone_begins_with_what_is_there(stopped: tuple[Path, States]) -> None:
+    path, kept = stopped
+    lock = Lock(path)
+    lock.write(lock.mark._replace(repair="20260101T000000Z"))
+    lock.close()
+    assert "a repair of it was interrupted. Go on with it: `kapi doctor --repair" in await refusal(path)
+    assert (await repaired(path, kept))[1] == kept
+
+
 async def test_a_repair_needs_space(stopped: tuple[Path, States], monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = stopped
     cut(path, 5000)
