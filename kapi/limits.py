@@ -35,6 +35,8 @@ WEBHOOK_ANSWERS_BYTES = 12 << 20
 """Bytes of all webhooks' answers that are being read | none | as above, for the answer that goes beyond"""
 WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
+PROBE_OUTPUT_BYTES = 10 << 10
+"""Bytes of what a probe or hook said that are read and shown | 10 KiB | the rest is left out"""
 CACHED_TEXT = 512
 """Characters of a text that clients send by which an answer is remembered (paths, selectors, labels, quantities …) | none
 | it is worked out anew each time"""
