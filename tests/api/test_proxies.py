@@ -21,21 +21,12 @@ from kapi.objects import errors
 from kapi.objects.resource import ENDPOINT_SLICES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES
 from tests.api.asking import Object, pod
 from tests.api.test_sockets import Served
+from tests.attacks.peers import own_address
 
 pytestmark = pytest.mark.slow
 NS = "/api/v1/namespaces/default"
 TOO_LARGE = f"server response headers exceeded {limits.PEER_HEAD_BYTES} bytes; aborted"
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def own_address() -> str:
-    """An address of this machine that is none of loopback: a proxy goes nowhere else. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("198.51.100.1", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            pytest.skip("this machine has no address but loopback")
 
 
 class Backend:

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from kapi import limits
-from tests.api.test_proxies import own_address
 from tests.attacks import peers
+from tests.attacks.peers import own_address
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -43,8 +43,10 @@ def placed(victim: Victim, address: str) -> Iterator[str]:
     status = {"status": {"podIP": address, "podIPs": [{"ip": address}]}}
     patch = {"Content-Type": "application/merge-patch+json"}
     assert victim.ask("PATCH", f"{NS}/pods/{name}/status", status, headers=patch)[0] == 200
-    yield name
-    assert victim.ask("DELETE", f"{NS}/pods/{name}?gracePeriodSeconds=0")[0] == 200
+    try:
+        yield name
+    finally:
+        victim.ask("DELETE", f"{NS}/pods/{name}?gracePeriodSeconds=0")
 
 
 ENDLESS = {

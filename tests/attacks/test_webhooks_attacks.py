@@ -33,8 +33,10 @@ def webhook(victim: Victim, tls: TLS, say: peers.Say, *, kind: str = "validating
         fixed: dict[str, Any] = {"clientConfig": client, "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": RULES}
         hooks = [{"name": f"h{i}.example.com", "timeoutSeconds": 20, **fixed} for i in range(count)]
         assert victim.ask("POST", HOOKS.format(kind), {"metadata": {"name": "h"}, "webhooks": hooks})[0] == 201
-        yield
-        assert victim.ask("DELETE", HOOKS.format(kind) + "/h")[0] == 200
+        try:
+            yield
+        finally:
+            victim.ask("DELETE", HOOKS.format(kind) + "/h")
 
 
 def create(victim: Victim) -> tuple[int, str]:
