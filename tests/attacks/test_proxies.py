@@ -142,6 +142,21 @@ def test_what_is_sent_behind_an_upgrade_that_is_not_answered(victim: Victim) -> 
     assert cost.megabytes <= 8
 
 
+def test_what_is_sent_behind_an_upgrade_whose_peer_cannot_be_reached(victim: Victim) -> None:
+    """While the server tries to connect nobody reads the client's connection but the server itself."""
+    with socket.create_server((own_address(), 0), backlog=0) as full, ExitStack() as open_ones:
+        for _ in range(3):  # fill its queue: who comes now is not answered
+            waiting = open_ones.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        path = f"{NS}/pods/{open_ones.enter_context(placed(victim, own_address()))}:{full.getsockname()[1]}/proxy/x"
+        attack = "pods/proxy: 80 MB behind an upgrade while connecting"
+        with victim.watched(attack) as cost, asked(victim, f"GET {path}", *UPGRADE) as line:
+            assert pushed(line, 80) < 20 << 20
+    cost.check()
+    assert cost.megabytes <= 8
+
+
 def test_what_is_sent_on_an_upgrade_that_nobody_reads(victim: Victim) -> None:
     def granted(line: socket.socket) -> None:
         line.sendall(GRANTED)
