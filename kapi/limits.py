@@ -83,7 +83,7 @@ REMEMBERED_CALLERS = 1024
 
 PEER_CONNECT_SECONDS = 10.0
 """Seconds to connect to a peer, TLS included | 30 s to connect, 10 s for TLS | 503, or 500 where a connection is upgraded"""
-PEER_HEAD_BYTES = 1 << 20
+PEER_HEAD_BYTES = 256 << 10
 """Bytes of an answer that are no body: its head with all 1xx answers before it, trailers, chunk extensions between two pieces of the body
 | 10 MiB (http.Transport's MaxResponseHeaderBytes) | 503 `server response headers exceeded`; a body under way is cut off"""
 PEER_TEXT_BYTES = 16 << 10
@@ -96,12 +96,14 @@ WEBSOCKET_MESSAGE_BYTES = 4 << 20
 """Bytes of a message over WebSocket to an exec, attach, port-forward or watch | 32 MiB | closed with 1009"""
 CLOSE_SECONDS = 10.0
 """Seconds the last bytes of a spliced connection have to be taken | 10 s | the connection is cut"""
-WEBHOOK_ANSWER_BYTES = 5 << 20
+WEBHOOK_ANSWER_BYTES = 4 << 20
 """Bytes of a webhook's answer | none | the call failed: `http: response body too large`; failurePolicy decides"""
-WEBHOOK_ANSWERS_BYTES = 16 << 20
+WEBHOOK_ANSWERS_BYTES = 12 << 20
 """Bytes of all webhooks' answers that are being read | none | as above, for the answer that goes beyond"""
 WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
+PROBE_OUTPUT_BYTES = 10 << 10
+"""Bytes of what a probe or hook said that are read and shown | 10 KiB | the rest is left out"""
 CACHED_TEXT = 512
 """Characters of a text that clients send by which an answer is remembered (paths, selectors, labels, quantities …) | none
 | it is worked out anew each time"""

@@ -4,17 +4,24 @@ Texts are those of stock's probers, they end up in events. Two implementations o
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
+from kapi import limits
+from kapi.http import failures
+from kapi.objects import urls
+from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
 from kubelet.runtime import Runtime, RuntimeFailure
 
-MAX_OUTPUT = 10 * 1024
 _SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
+_SENT = "%/:=&~+!$,;'@()*[]"
+"""What stands in a path or query as it is."""
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _AGENT = "kube-probe/1.36"
 
 
@@ -70,7 +77,7 @@ class RealHandlers:
             if error.code == "DeadlineExceeded":
                 return Said(False, f'command timed out: "{" ".join(command)}" timed out after {seconds:.0f}s')
             return Said(None, str(error))
-        output = (done.stdout + done.stderr)[:MAX_OUTPUT].decode("utf-8", "replace")
+        output = (done.stdout + done.stderr)[:limits.PROBE_OUTPUT_BYTES].decode("utf-8", "replace")
         return Said(done.exit_code == 0, output)
 
     async def _tcp(self, handler: Object, target: Target, seconds: float) -> Said:
@@ -86,8 +93,7 @@ class RealHandlers:
     async def _http(self, handler: Object, target: Target, seconds: float) -> Said:
         scheme = (handler.get("scheme") or "HTTP").lower()
         host, port = handler.get("host") or target.address, _port(handler["port"], target)
-        path = handler.get("path") or "/"
-        path = path if path.startswith("/") else "/" + path
+        path = _path(handler.get("path") or "/")
         shown = f"[{host}]" if ":" in host else host
         url = f"{scheme}://{shown}:{port}{path}"
         headers = {"Host": f"{shown}:{port}", "User-Agent": _AGENT, "Accept": "*/*", "Connection": "close"}
@@ -103,12 +109,16 @@ class RealHandlers:
             return Said(False, f'Get "{url}": {error}')
 
     async def _get(self, scheme: str, host: str, port: int, path: str, headers: Mapping[str, str], hops: int = 10) -> Said:
+        """Raises OSError, and ValueError for what cannot be asked or is no answer."""
+        for name, value in headers.items():
+            if _CONTROL.search(value):
+                raise ValueError(f"net/http: invalid header field value for {go_quote(name)}")
         reader, writer = await asyncio.open_connection(host, port, ssl=self._context() if scheme == "https" else None)
         try:
             lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
             code, location = await _head(reader)
-            body = (await reader.read(MAX_OUTPUT)).decode("utf-8", "replace") if 300 <= code < 400 else ""
+            body = (await reader.read(limits.PROBE_OUTPUT_BYTES)).decode("utf-8", "replace") if 300 <= code < 400 else ""
         finally:
             writer.close()
         if 300 <= code < 400 and location:
@@ -116,8 +126,7 @@ class RealHandlers:
             if there.hostname and there.hostname != host:
                 return Said(True, f"Probe terminated redirects, Response body: {body}", True)
             if hops:
-                query = f"?{there.query}" if there.query else ""
-                return await self._get(there.scheme or scheme, host, there.port or port, (there.path or "/") + query, headers, hops - 1)
+                return await self._get(there.scheme or scheme, host, there.port or port, _path(_local(there)), headers, hops - 1)
         return Said(200 <= code < 400, "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}", True)
 
     def _context(self) -> ssl.SSLContext:
@@ -154,18 +163,44 @@ def _refused(error: RuntimeFailure, address: str, seconds: float) -> str:
     return f"error: health rpc probe failed: {error}"
 
 
+def _path(text: str) -> str:
+    """A path with its query as it can be sent: a pod's author decides what is asked for, not which lines the request has."""
+    try:
+        parts = urls.parse(text)
+        path, query = quote(parts.path, safe=_SENT), quote(parts.query, safe=_SENT + "?")
+    except ValueError:
+        path, query = urls.escaped(text), ""
+    return (path if path.startswith("/") else "/" + path) + (f"?{query}" if query else "")
+
+
+def _local(url: SplitResult) -> str:
+    """A URL without its host."""
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
 async def _head(reader: asyncio.StreamReader) -> tuple[int, str]:
     """(status code, Location) of an answer. Raises ValueError."""
-    first = await reader.readline()
+    first = await _line(reader)
     words = first.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         raise ValueError("EOF" if not first else f'malformed HTTP response "{first.decode("latin-1").strip()}"')
-    location = ""
-    while (line := await reader.readline()) not in (b"\r\n", b"\n", b""):
+    location, size = "", 0
+    while (line := await _line(reader)) not in (b"\r\n", b"\n", b""):
+        size += len(line)
+        if size > limits.PEER_HEAD_BYTES:
+            raise ValueError(str(failures.head_too_large()))
         name, _, value = line.partition(b":")
         if name.lower() == b"location":
             location = value.strip().decode("latin-1")
     return int(words[1]), location
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """A line of a head. Raises ValueError."""
+    try:
+        return await reader.readline()
+    except ValueError:  # longer than the reader keeps
+        raise ValueError(str(failures.head_too_large())) from None
 
 
 def _port(port: int | str, target: Target) -> int:

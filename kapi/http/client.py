@@ -5,6 +5,7 @@ body (heads, trailers, chunk extensions) is bounded for everybody, whole answers
 """
 
 import asyncio
+import socket
 import ssl
 from asyncio import sslproto
 from collections import deque
@@ -22,6 +23,8 @@ Answer = tuple[int, Headers, bytes]
 """Status code, headers (names in lower case), the whole body."""
 CONNECT_TIMEOUT = 10.0
 HIGH_WATER = 1 << 20
+LARGE = 1 << 16
+"""Bytes of an answer that takes long to look at."""
 MAX_IDLE = 24
 IDLE_SECONDS = 60.0
 
@@ -35,6 +38,8 @@ class Allowance:
 
     def __init__(self, each: int, together: int) -> None:
         self.each, self._left = each, together
+        self.turn = asyncio.Lock()
+        """Whose large answer is looked at: one in a turn of the event loop."""
 
     def take(self, size: int) -> bool:
         """Whether so many bytes more are allowed; those that are must be given back."""
@@ -88,7 +93,13 @@ class _Exchange:
     async def read(self) -> bytes:
         """The whole body."""
         await self.until(lambda: self.complete)
-        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        allowed = self.connection.pool.allowance
+        if allowed and self.size > LARGE:
+            async with allowed.turn:
+                await asyncio.sleep(0)  # and whoever asked goes on at once
+        data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        self.chunks.clear()
+        return data
 
     def settle(self) -> None:
         """Give back what the answer took of its allowance."""
@@ -319,6 +330,8 @@ class HttpTransport:
                 _, connection = await loop.create_connection(lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name)
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error
+        if self.allowance and connection.transport:  # many that answer at once give the event loop little at a time
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LARGE)
         self._all.add(connection)
         return connection
 

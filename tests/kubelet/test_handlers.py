@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from kapi import limits
 from kubelet.handlers import RealHandlers, Said, Target
 from kubelet.runtime import ExecResult
 from kubelet.simulated import SimulatedRuntime
@@ -19,6 +20,14 @@ class Commands(SimulatedRuntime):
         return ExecResult(int(command[0]), b"out ", b"err")
 
 
+LONG = {
+    b"/status": b"HTTP/1.1 200 " + b"x" * (1 << 20),
+    b"/header": b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20),
+    b"/headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (1 << 18),
+}
+"""Heads that are longer than anybody reads."""
+
+
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     asked = (await reader.read(4096)).split()
     path = asked[1] if asked else b""
@@ -26,6 +35,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.write(b"HTTP/1.1 302 Found\r\nLocation: /ok\r\n\r\n")
     elif path == b"/elsewhere":
         writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://example.com/\r\n\r\nmoved")
+    elif path in LONG:
+        writer.write(LONG[path])
     elif path == b"/silent":
         await reader.read()
     else:
@@ -136,3 +147,40 @@ async def test_grpc(grpc_port: int, service: str, wanted: Said) -> None:
 async def test_grpc_without_a_server() -> None:
     said = await RealHandlers(Commands()).run({"grpc": {"port": 1}}, Target("c", "127.0.0.1", {}), 1)
     assert said == Said(False, 'timeout: failed to connect service "127.0.0.1:1" within 1s: context deadline exceeded')
+
+
+@pytest.mark.parametrize("path", sorted(LONG))
+async def test_a_long_head_is_no_answer(path: bytes) -> None:
+    async with serving() as port:
+        get = {"port": port, "path": path.decode()}
+        said = await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 10)
+    assert (said.well, said.answered) == (False, False)
+    assert said.message.endswith(f"server response headers exceeded {limits.PEER_HEAD_BYTES} bytes; aborted")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/x HTTP/1.1\r\nHost: evil\r\n\r\nPOST /y", "/x%20HTTP/1.1%0D%0AHost:%20evil%0D%0A%0D%0APOST%20/y"),
+        ("/a?b=c d&e=%2F", "/a?b=c%20d&e=%2F"), ("a b", "/a%20b"), ("/%zz", "/%25zz"), ("/%41?", "/%41"), ("/ü", "/%C3%BC"),
+    ],
+)  # fmt: skip
+async def test_a_path_is_one(path: str, sent: str) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        get = {"port": server.sockets[0].getsockname()[1], "path": path}
+        assert (await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 5)).well
+    assert asked[0].startswith(f"GET {sent} HTTP/1.1\r\nHost: 127.0.0.1:".encode())
+
+
+async def test_a_header_is_one(unused_tcp_port: int) -> None:
+    get = {"port": unused_tcp_port, "httpHeaders": [{"name": "X-Y", "value": "a\r\nHost: evil"}]}
+    said = await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 5)
+    assert said == Said(False, f'Get "http://127.0.0.1:{unused_tcp_port}/": net/http: invalid header field value for "X-Y"')
