@@ -10,6 +10,7 @@ import sys
 from kapi import settings
 from kapi.cli import processes
 from kapi.client import config
+from kapi.http import connections
 from kubelet import assembly
 from kubelet.settings import Settings
 
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     level = logging.DEBUG if given.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    connections.raise_file_limit()
     try:
         asyncio.run(serve(settings.from_arguments(Settings, given)))
     except (config.ConfigError, OSError) as error:

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,11 +47,16 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
     """The kubelet of the index-th simulated node."""
     runtime = simulated.SimulatedRuntime(settings.pod_cidr or "10.244.0.0/24")
     status = Status()
-    address = str(ipaddress.ip_address("127.1.0.1") + index)  # a node of its own, and yet this machine: its server is reached there
+    address = _pretended_address(index)
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
     shared = Machine((address,), 0, node.allocatable)
     means = Means(settings, runtime, Furnisher(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
     return Kubelet(client, means, node, shared)
+
+
+def _pretended_address(index: int) -> str:
+    """A node's of its own, and yet this machine's: its server is reached there, from this machine only."""
+    return str(ipaddress.ip_address("127.1.0.1") + index)
 
 
 def nodes(settings: Settings) -> list[Settings]:
@@ -93,20 +98,25 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer.on(_feed(lambda name: kubelet))
     await kubelet.adopt(informer.items())
     if settings.port and settings.tls_cert_file:
-        group.create_task(_serve(settings, client, [kubelet], server.bound(_listen(settings))))
+        listen = _listen(settings, kubelet.node.addresses)
+        group.create_task(_serve(settings, client, [kubelet], listen, server.bound(listen)))
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
 
 
-def _listen(settings: Settings) -> server.Listen:
+def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
+    """At the addresses of the nodes, which is where the API server looks for them, unless another is set."""
+    addresses = (settings.address,) if settings.address else tuple(nodes)
     authorities = (Path(settings.client_ca_file),) if settings.client_ca_file else ()
-    return server.Listen(settings.address, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
+    return server.Listen(addresses, settings.port, Path(settings.tls_cert_file), Path(settings.tls_private_key_file), authorities)
 
 
-async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], sock: socket.socket) -> None:
+async def _serve(
+    settings: Settings, client: Client, kubelets: list[Kubelet], listen: server.Listen, sockets: list[socket.socket]
+) -> None:  # fmt: skip
     """Answer on the kubelet's own port until cancelled."""
-    answering = server.Server(App(kubelets, client, settings.node_name), _listen(settings))
-    await answering.start(sock)
+    answering = server.Server(App(kubelets, client, settings.node_name), listen)
+    await answering.start(sockets)
     try:
         await asyncio.Event().wait()
     finally:
@@ -115,8 +125,9 @@ async def _serve(settings: Settings, client: Client, kubelets: list[Kubelet], so
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
     """All simulated nodes share one server, on any free port when none is named."""
-    sock = server.bound(_listen(settings)) if settings.tls_cert_file else None
-    settings = replace(settings, port=sock.getsockname()[1] if sock else 0)
+    listen = _listen(settings, map(_pretended_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
+    sockets = server.bound(listen) if listen else []
+    settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
     each = nodes(settings)
     recorders = Recorder(client, "kubelet", host=settings.node_name)
     kubelets = {one.node_name: pretended(one, client, recorders, i) for i, one in enumerate(each)}
@@ -129,8 +140,8 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     group.create_task(informer.run())
     await informer.synced.wait()
     informer.on(_feed(kubelets.get))
-    if sock:
-        group.create_task(_serve(settings, client, list(kubelets.values()), sock))
+    if listen:
+        group.create_task(_serve(settings, client, list(kubelets.values()), listen, sockets))
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
         group.create_task(kubelet.node.run(kubelet.check))

@@ -55,8 +55,8 @@ class Settings:
     """Seconds between looks at volumes' sources."""
     port: int = 10250
     """Port of the kubelet's own server; 0: none."""
-    address: str = "0.0.0.0"
-    """Address the kubelet's own server listens on."""
+    address: str = ""
+    """Address the kubelet's own server listens on; empty: that of the node; 0.0.0.0: all there are."""
     tls_cert_file: str = ""
     """Certificate of the kubelet's own server."""
     tls_private_key_file: str = ""

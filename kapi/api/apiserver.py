@@ -20,7 +20,7 @@ from kapi.access.tokens import Tokens
 from kapi.admission import chain
 from kapi.api import bootstrap
 from kapi.api.app import Access, App, immediate
-from kapi.api.settings import Settings, own_address, token_file
+from kapi.api.settings import Settings, addresses, advertised, token_file
 from kapi.api.streams import Kubelets
 from kapi.api.upkeep import Upkeep
 from kapi.http import server
@@ -53,9 +53,10 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
     app.establishing.load()
-    address = settings.advertise_address or own_address()
+    address = advertised(settings)
     app.address = f"{address}:{settings.port}"
     app.caller = caller
+    app.metrics.most = settings.max_requests_inflight, settings.max_mutating_requests_inflight
     app.metrics.add(admission.phases, admission.durations)
     app.certificate = pki / "apiserver.crt"
     for part in ("storage", "admission", "authorization", "allocation", "custom kinds"):
@@ -107,16 +108,17 @@ def _keep_old(phase: str, info: dict[str, int]) -> None:
 async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     """An API server that answers on its port while the context lasts. Raises OSError when the port is taken, storage.Unusable."""
     listen = server.Listen(
-        settings.bind_address, settings.port, pki / "apiserver.crt", pki / "apiserver.key", (pki / "ca.crt", pki / "front-proxy-ca.crt")
+        addresses(settings), settings.port, pki / "apiserver.crt", pki / "apiserver.key", (pki / "ca.crt", pki / "front-proxy-ca.crt")
     )
-    sock = server.bound(listen)
+    sockets = server.bound(listen)
     try:
         app = await assemble(settings, pki)
     except BaseException:
-        sock.close()
+        for sock in sockets:
+            sock.close()
         raise
     http = server.Server(app, listen, immediate)
-    await http.start(sock)
+    await http.start(sockets)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE)

@@ -25,7 +25,7 @@ from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
 from kapi.objects import errors, fields, names
-from kapi.objects.user import Attributes
+from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
@@ -77,9 +77,9 @@ class App:
         request = Request(scope, receive, send)
         request.audit_id = request.audit_id or next(_AUDIT)
         request.began = time.perf_counter()
-        self.metrics.begin(request)
+        crowded = self.metrics.begin(request)
         try:
-            await self._handle(request)
+            await self._handle(request, crowded)
         except errors.StatusError as error:
             await responses.send_error(request, error)
         except RecursionError:
@@ -93,9 +93,13 @@ class App:
         finally:
             self.metrics.observe(request)
 
-    async def _handle(self, request: Request) -> None:
+    async def _handle(self, request: Request, crowded: bool) -> None:
         self._identify(request)
         where = request.target = target(request.path)
+        if crowded and not _always_served(request, where):
+            self.metrics.ended(request, 429)
+            await responses.send_too_many(request)
+            return
         if where is None:
             self._authorize(Attributes(request.user, request.method.lower(), path=request.path))
             request.scope[infrastructure.REQUEST] = request
@@ -122,6 +126,9 @@ class App:
             )
         finally:
             self.metrics.identified(user, time.perf_counter() - request.began)
+        line = extensions.get(server.LINE)
+        if line is not None and not line.known and user.name != ANONYMOUS:
+            line.recognise()
         if request.impersonates:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
@@ -160,6 +167,15 @@ def immediate(scope: Scope) -> bool:
         return False
     where = target(scope["path"])
     return where is not None and not where.subresource and not where.watch
+
+
+def _always_served(request: Request, where: Target | None) -> bool:
+    """Whether a request counts for nothing among those under way: of the masters, of probes, watches and streams."""
+    if MASTERS in request.user.groups:
+        return True
+    if where is None:
+        return request.path.startswith(("/healthz", "/livez", "/readyz"))
+    return where.subresource in metrics.CONNECTING or verb(request, where) == "watch"
 
 
 def _of(kind: Kind) -> dict[str, Any]:
@@ -242,6 +258,9 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
+    line = request.scope["extensions"].get(server.LINE)
+    if line is not None:
+        line.patient()
     with app.metrics.running_long(request):
         await streams.connect(request, app, kind)
 

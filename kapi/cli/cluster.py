@@ -70,6 +70,9 @@ class Up(Place):
     """Number of nodes (more than one only with --simulate)."""
     port: int = 6443
     """Port of the API server."""
+    bind_address: str = ""
+    """Address the API server listens on, beside 127.0.0.1; empty: that of the default route, where pods reach it, and with --simulate none;
+    0.0.0.0: all there are."""
     node_name: str = ""
     """Name of the node; empty: the host's name."""
     container_runtime_endpoint: str = ""

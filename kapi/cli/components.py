@@ -5,6 +5,7 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import signal
@@ -19,6 +20,7 @@ from kapi.cli import processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
+from kapi.http import connections
 
 GARBAGE = (50_000, 20, 50)
 """How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
@@ -28,6 +30,7 @@ def supervise(main: Coroutine[Any, Any, None], run: Callable[[Coroutine[Any, Any
     """Run a component until SIGTERM or SIGINT, then end it in order. The exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     gc.set_threshold(*GARBAGE)
+    connections.raise_file_limit()
 
     async def until_told() -> None:
         task = asyncio.ensure_future(main)
@@ -93,7 +96,15 @@ async def apiserver(settings: Any) -> None:
     except storage.Unusable as why:
         raise Failure(_sentence(str(why))) from None
     except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+        raise _unusable_port(settings, why) from None
+
+
+def _unusable_port(settings: Any, why: OSError) -> Failure:
+    if why.errno == errno.EADDRNOTAVAIL:
+        return Failure(
+            f"This machine has no address {settings.bind_address or settings.advertise_address}. Name another with --bind-address."
+        )
+    return Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.")
 
 
 def _sentence(text: str) -> str:
@@ -107,7 +118,8 @@ async def controllers(settings: Any) -> None:
 
     directory = settings.kubeconfig.parent if settings.kubeconfig else None
     async with (
-        client(settings.kubeconfig, "kube-controller-manager") as api, health.serving(api, settings.secure_port, directory) as figures,
+        client(settings.kubeconfig, "kube-controller-manager") as api,
+        health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
     ):  # fmt: skip
         processes.say_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
@@ -119,7 +131,10 @@ async def scheduler(settings: Any) -> None:
     from kapi import scheduler as room
 
     directory = settings.kubeconfig.parent if settings.kubeconfig else None
-    async with client(settings.kubeconfig, "kube-scheduler") as api, health.serving(api, settings.secure_port, directory) as figures:
+    async with (
+        client(settings.kubeconfig, "kube-scheduler") as api,
+        health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
+    ):
         processes.say_ready()
         await room.run(api, settings, figures=figures)
 
@@ -143,13 +158,17 @@ class ControlSettings:
     """Run the service proxy too (needs root and nftables)."""
     table: str = "kapi"
     """Name of the proxy's nftables table."""
+    bind_address: str = "127.0.0.1"
+    """Address of the health ports, 10257 and 10259."""
 
 
 async def control(settings: ControlSettings) -> None:
     """Everything of floor 6 but the kubelet, each under its own identity."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf")))
-        group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf")))
+        group.create_task(
+            controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf", bind_address=settings.bind_address))
+        )
+        group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf", bind_address=settings.bind_address)))
         if settings.proxy:
             group.create_task(proxy(alone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
 
@@ -170,7 +189,7 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
+    served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage, bind_address=settings.bind_address)
     pki = certificates(served)
     nodes = KubeletSettings(
         simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
@@ -185,7 +204,7 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     except storage.Unusable as why:
         raise Failure(_sentence(str(why))) from None
     except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+        raise _unusable_port(served, why) from None
 
 
 @dataclass(frozen=True)
@@ -202,6 +221,8 @@ class SimulatedSettings:
     """How many nodes."""
     node_name: str = "sim"
     """Name of the node; with several, what their names start with."""
+    bind_address: str = "127.0.0.1"
+    """Address the API server listens on, beside 127.0.0.1; 0.0.0.0: all there are."""
 
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:

@@ -22,6 +22,8 @@ class Wish(Protocol):
     @property
     def port(self) -> int: ...
     @property
+    def bind_address(self) -> str: ...
+    @property
     def nodes(self) -> int: ...
     @property
     def name(self) -> str: ...
@@ -62,12 +64,13 @@ def _start(wish: Wish, name: str, module: str, *arguments: str) -> Starting:
 
 
 def _common(wish: Wish) -> list[str]:
-    return ["--data-dir", str(wish.data_dir), "--port", str(wish.port)]
+    address = ["--bind-address", wish.bind_address] if wish.bind_address else []
+    return ["--data-dir", str(wish.data_dir), "--port", str(wish.port), *address]
 
 
 def _certificates(wish: Wish, nodes: dict[str, tuple[str, ...]]) -> Path:
     try:
-        return servers.certificates(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
+        return servers.certificates(servers.Settings(data_dir=wish.data_dir, port=wish.port, bind_address=wish.bind_address), nodes)
     except (OSError, ValueError) as why:
         raise Failure(f"The keys and certificates in {wish.data_dir / 'pki'} can't be used: {why}. Delete what is broken.") from None
 

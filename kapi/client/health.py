@@ -65,12 +65,12 @@ def _tls(directory: Path) -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def serving(client: Client, port: int, directory: Path | None) -> AsyncIterator[Figures]:
-    """Answer on the port, with the certificate in a cluster's directory of keys. Without one, or with the port taken, nothing is served."""
+async def serving(client: Client, address: str, port: int, directory: Path | None) -> AsyncIterator[Figures]:
+    """Answer at the address, with the certificate in a cluster's directory of keys; without one, or with the port taken, not at all."""
     health, server = Health(client), None
     if port and directory is not None and (directory / "apiserver.key").exists():
         try:
-            server = small.listen("0.0.0.0", port, health.reply, functools.partial(_tls, directory))
+            server = small.listen(address, port, health.reply, functools.partial(_tls, directory))
         except OSError as why:
             log.info("health port %d: %s", port, why.strerror or why)
     try:

@@ -22,6 +22,8 @@ class Settings:
     """Finished pods kept in all; beyond that the oldest are deleted."""
     secure_port: int = 10257
     """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
+    bind_address: str = "127.0.0.1"
+    """Address of that port."""
     leader_elect: bool = False
     """Run only while holding the lease kube-system/kube-controller-manager."""
     identity: str = ""

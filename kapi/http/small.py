@@ -11,8 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kapi import limits
+from kapi.http import connections
+from kapi.http.connections import Connection, Connections, Streams
+
 log = logging.getLogger(__name__)
-REQUEST_SECONDS, LONGEST_HEAD = 5.0, 64 * 1024
 _PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error", 503: "Service Unavailable"}
 
 
@@ -45,24 +48,26 @@ class Listener:
     def __init__(self, sock: socket.socket, reply: Callable[[Asked], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._sock, self._reply, self._tls = sock, reply, tls
         self._loop = asyncio.get_running_loop()
-        self._server: asyncio.Server | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._connections = Connections(limits.HEALTH_CONNECTIONS)
+        self._accepting: asyncio.Task[None] | None = None
         self._loop.add_reader(sock, self._first)
 
     def _first(self) -> None:
         self._loop.remove_reader(self._sock)
-        self._starting = self._loop.create_task(self._start())
+        self._accepting = self._loop.create_task(self._accept())
 
-    async def _start(self) -> None:
+    async def _accept(self) -> None:
         try:
-            context = self._tls() if self._tls else None
-            self._server = await asyncio.start_server(self._serve, sock=self._sock, limit=LONGEST_HEAD, ssl=context)
+            await connections.accept(self._sock, self._connections, self._protocol, self._tls() if self._tls else None)
         except OSError as why:
             log.warning("port %d: %s", self._sock.getsockname()[1], why)
 
+    def _protocol(self, connection: Connection) -> asyncio.BaseProtocol:
+        return Streams(asyncio.StreamReader(limits.HEALTH_HEADER_BYTES, self._loop), connection, self._serve)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(limits.HEALTH_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(await self._reply(_asked(head, writer.get_extra_info("ssl_object"))))
                 await writer.drain()
@@ -72,13 +77,11 @@ class Listener:
             writer.close()
 
     def close(self) -> None:
-        if self._starting is not None:
-            self._starting.cancel()
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
         else:
             self._loop.remove_reader(self._sock)
-            self._sock.close()
+        self._sock.close()
 
 
 def listen(

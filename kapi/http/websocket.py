@@ -12,12 +12,12 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from kapi import limits
+
 _BLOCK = 1 << 16
 _quiet = logging.getLogger("kapi.http.websocket")
 _quiet.setLevel(logging.WARNING)
 _GOODBYE_SECONDS = 1.0
-_MESSAGE_LIMIT = 1 << 25
-"""Bytes of the longest message that is taken."""
 
 
 class NoWebSocket(ValueError):
@@ -101,7 +101,7 @@ def _handshake(scope: dict[str, Any]) -> bytes:
 async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[str] = ()) -> WebSocket:
     """Answer a handshake. `take_over` gives the connection; only called when the handshake is good. Raises NoWebSocket."""
     wanted = [Subprotocol(s) for s in subprotocols]
-    protocol = ServerProtocol(subprotocols=wanted or None, max_size=_MESSAGE_LIMIT, logger=_quiet)
+    protocol = ServerProtocol(subprotocols=wanted or None, max_size=limits.WEBSOCKET_MESSAGE_BYTES, logger=_quiet)
     protocol.receive_data(_handshake(scope))
     asked = protocol.events_received()
     if not asked or not isinstance(asked[0], Request):

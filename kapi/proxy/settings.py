@@ -14,4 +14,4 @@ class Settings:
     table: str = "kapi"
     """What the nftables table is called."""
     health_address: str = "0.0.0.0"
-    """Where health check node ports listen."""
+    """Where health check node ports listen; load balancers ask there, from outside."""

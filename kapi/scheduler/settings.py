@@ -28,6 +28,8 @@ class Settings:
     """How many bindings may be under way at once."""
     secure_port: int = 10259
     """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
+    bind_address: str = "127.0.0.1"
+    """Address of that port."""
     leader_elect: bool = False
     """Whether several schedulers share the work by a lease, one leading at a time."""
     identity: str = ""

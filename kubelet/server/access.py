@@ -5,6 +5,7 @@ What they may do is asked of the API server (SubjectAccessReview on nodes/…), 
 
 from typing import Any
 
+from kapi import limits
 from kapi.client import callers
 from kapi.client.client import Client
 from kapi.http import server
@@ -34,6 +35,9 @@ class Access:
         user = await callers.who(self._client, fields and fields(), headers.get(b"authorization", b"").decode("latin-1"))
         if user is None:
             raise errors.Unauthorized
+        line = scope.get("extensions", {}).get(server.LINE)
+        if line is not None and not line.known:
+            line.recognise()
         verb, part = _VERBS.get(scope["method"], "get"), path.split("/")[1]
         subresources = _SUBRESOURCES.get(part, _PROXY)
         for subresource in subresources:
@@ -49,5 +53,7 @@ class Access:
         attributes = {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self._node}
         if not await callers.may(self._client, user, {"resourceAttributes": attributes}):
             return False
+        if len(self._known) >= limits.REMEMBERED_CALLERS:
+            self._known.clear()
         self._known[key] = time.now() + _REMEMBERED_SECONDS
         return True

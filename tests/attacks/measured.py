@@ -1,4 +1,4 @@
-"""`python -m tests.attacks.measured FILE kapi-apiserver-options…`: an API server that notes in FILE how long its event loop was held.
+"""`python -m tests.attacks.measured FILE options… [--limit NAME=VALUE]…`: an API server that notes in FILE how long its loop was held.
 
 FILE holds two doubles: the longest time a turn of the loop took, as CPU seconds of its thread and as seconds of the clock. Whoever reads
 them sets them back. CPU seconds do not count what other processes on the machine take.
@@ -14,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from kapi import settings
+from kapi import limits, settings
 from kapi.api.settings import Settings
 from kapi.cli import components
 
@@ -46,8 +46,12 @@ def main() -> int:
     path, *arguments = sys.argv[1:]
     parser = argparse.ArgumentParser()
     settings.add_arguments(parser, Settings)
+    parser.add_argument("--limit", action="append", default=[], help="NAME=VALUE: of kapi.limits, so that no test waits 32 seconds")
+    given = parser.parse_args(arguments)
+    for name, _, value in (limit.partition("=") for limit in given.limit):
+        setattr(limits, name, type(getattr(limits, name))(value))
     with open(path, "r+b") as file:
-        serving = _serve(file.fileno(), settings.from_arguments(Settings, parser.parse_args(arguments)))
+        serving = _serve(file.fileno(), settings.from_arguments(Settings, given))
         return components.supervise(serving, uvloop.run)
 
 

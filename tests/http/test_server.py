@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kapi.http import server
+from kapi.http import exchange, server
 from tests.moments import turn
 
 Serve = Callable[[bytes], Awaitable[bytes]]
@@ -52,14 +52,14 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture(params=[True, False], ids=["immediate", "task"])
 async def talk(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
     """Send bytes to a new connection and read until the server closes it."""
-    listen = server.Listen("127.0.0.1", 0)
+    listen = server.Listen(("127.0.0.1",), 0)
     immediate = request.param
     http = server.Server(application, listen, lambda scope: immediate and scope["path"] not in ("/upgrade", "/body"))
-    sock = server.bound(listen)
-    await http.start(sock)
+    sockets = server.bound(listen)
+    await http.start(sockets)
 
     async def talk(sent: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(*sock.getsockname()[:2])
+        reader, writer = await asyncio.open_connection(*sockets[0].getsockname()[:2])
         writer.write(sent)
         answer = await reader.read()
         writer.close()
@@ -163,6 +163,6 @@ async def test_requests_leave_nothing_to_the_collector(talk: Serve, path: str) -
     gc.disable()
     try:
         await talk(get(path) + get(path, last=True))
-        assert not [each for each in gc.get_objects() if isinstance(each, server.Exchange)]
+        assert not [each for each in gc.get_objects() if isinstance(each, exchange.Exchange)]
     finally:
         gc.enable()

@@ -1,0 +1,230 @@
+"""Who is connected to a server, and who has to go when there are too many.
+
+A connection is a stranger until its caller is recognised (by whoever serves it). Strangers are few and go first, the oldest first, those of
+an address with many before others; then known callers that have asked nothing for the longest time. So a crowd of idle connections takes
+neither memory nor the files that the server needs to answer, to log and to reach others.
+"""
+
+import asyncio
+import contextlib
+import functools
+import heapq
+import logging
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kapi import limits
+
+log = logging.getLogger(__name__)
+_QUIET_SECONDS = 60.0
+"""Between two warnings that connections were cut or could not be accepted."""
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard or hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def capacity() -> int:
+    """How many connections leave the process its reserve of files."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = limits.CONNECTIONS
+    return most if files == resource.RLIM_INFINITY else max(1, min(most, files - limits.RESERVED_FILES))
+
+
+class Served(Protocol):
+    """What serves a connection."""
+
+    def idle_since(self) -> float | None:
+        """When its last answer was, of time.monotonic; None while a request is under way."""
+
+
+class Connection:
+    """One accepted socket, until it is closed."""
+
+    __slots__ = ("address", "known", "served", "since", "sock", "table", "transport")
+
+    def __init__(self, sock: socket.socket, address: str, table: "Connections") -> None:
+        self.sock, self.address, self.table = sock, address, table
+        self.since = time.monotonic()
+        self.known = False
+        self.transport: asyncio.Transport | None = None
+        self.served: Served | None = None
+
+    def made(self, transport: asyncio.Transport, served: Served | None = None) -> None:
+        """TLS is agreed on: from now on the transport is what is cut, not the socket below it."""
+        self.transport, self.served = transport, served
+
+    def recognise(self) -> None:
+        """The caller is known: not a stranger any more."""
+        self.known = True
+        self.table.recognised(self)
+
+    def closed(self) -> None:
+        self.served = self.transport = None
+        self.table.dropped(self)
+
+    def cut(self) -> None:
+        """End it now, whatever it is doing."""
+        self.table.dropped(self)
+        if self.transport is not None:
+            self.transport.abort()
+        else:
+            with contextlib.suppress(OSError):  # it ended by itself
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class Connections:
+    """All connections of one server; strangers in the order they came."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or capacity()
+        self._strangers_most = max(1, min(limits.STRANGERS, self._most // 2))
+        self._strangers: dict[Connection, None] = {}
+        self._by_address: dict[str, dict[Connection, None]] = {}
+        self._known: set[Connection] = set()
+        self._warned = -_QUIET_SECONDS
+
+    def __len__(self) -> int:
+        return len(self._strangers) + len(self._known)
+
+    def admit(self, sock: socket.socket, address: str) -> Connection | None:
+        """A new stranger; None when all others are at work and there are as many as there may be."""
+        if len(self) >= self._most and not self.make_room():
+            return None
+        made = Connection(sock, address, self)
+        self._strangers[made] = None
+        self._by_address.setdefault(address, {})[made] = None
+        for crowd, most in ((self._by_address[address], max(1, self._strangers_most // 2)), (self._strangers, self._strangers_most)):
+            if len(crowd) > most:
+                self._cut(next(iter(crowd)))
+        return made
+
+    def crowded(self, address: str) -> float:
+        """Seconds to wait before another one of this address is admitted, so that those before it have a fair time to say who they are."""
+        crowd = self._by_address.get(address, {})
+        if len(crowd) < max(1, self._strangers_most // 2):
+            return 0.0
+        return next(iter(crowd)).since + limits.STRANGER_GRACE_SECONDS - time.monotonic()
+
+    def make_room(self) -> bool:
+        """Cut the oldest stranger, else the caller that has been idle longest. False when there is neither."""
+        if self._strangers:
+            self._cut(next(iter(self._strangers)))
+            return True
+        idle = ((since, id(c), c) for c in self._known if c.served is not None and (since := c.served.idle_since()) is not None)
+        longest = heapq.nsmallest(1 + self._most // 100, idle)
+        for _, _, connection in longest:
+            self._cut(connection)
+        return bool(longest)
+
+    def _cut(self, connection: Connection) -> None:
+        self.warn("%d connections, %d of callers not known: the oldest is cut", len(self), len(self._strangers))
+        connection.cut()
+
+    def warn(self, text: str, *values: object) -> None:
+        """Say it in the log, once a minute."""
+        if time.monotonic() - self._warned >= _QUIET_SECONDS:
+            self._warned = time.monotonic()
+            log.warning(text, *values)
+
+    def recognised(self, connection: Connection) -> None:
+        if connection in self._strangers:
+            self._forget(connection)
+            self._known.add(connection)
+
+    def dropped(self, connection: Connection) -> None:
+        self._known.discard(connection)
+        if connection in self._strangers:
+            self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        del self._strangers[connection]
+        of_address = self._by_address[connection.address]
+        del of_address[connection]
+        if not of_address:
+            del self._by_address[connection.address]
+
+    def cut_all(self) -> None:
+        for connection in [*self._strangers, *self._known]:
+            connection.cut()
+
+
+async def accept(
+    sock: socket.socket, connections: Connections, protocol: Callable[[Connection], asyncio.BaseProtocol], tls: ssl.SSLContext | None
+) -> None:
+    """Take connections from a listening socket until cancelled; `protocol` makes what serves one."""
+    loop = asyncio.get_running_loop()
+    opening: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            try:
+                made, peer = await loop.sock_accept(sock)
+            except OSError as why:  # no file is left, or the caller is gone already
+                connections.warn("a connection could not be accepted: %s", why.strerror)
+                connections.make_room()
+                await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
+                continue
+            address = peer[0] if peer else ""
+            if (pause := connections.crowded(address)) > 0:
+                await asyncio.sleep(min(pause, limits.ACCEPT_PAUSE_SECONDS))
+            connection = connections.admit(made, address)
+            if connection is None:
+                made.close()
+                continue
+            _keep_alive(made)
+            task = loop.create_task(_open(connection, functools.partial(protocol, connection), tls))
+            opening.add(task)
+            task.add_done_callback(opening.discard)
+    finally:
+        for task in opening:
+            task.cancel()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """A peer that vanished is noticed by the system, as Go's listeners have it."""
+    for level, name, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.TCP_KEEPALIVE_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.TCP_KEEPALIVE_SECONDS),
+    ):
+        sock.setsockopt(level, name, value)
+
+
+async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProtocol], tls: ssl.SSLContext | None) -> None:
+    """Agree on TLS; from then on the protocol has the connection."""
+    more: dict[str, Any] = {}
+    if tls is not None:
+        more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.GOODBYE_SECONDS}
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, connection.sock, **more)
+    except (OSError, TimeoutError) as why:
+        log.debug("%s: no connection: %s", connection.address, why)
+        connection.closed()
+    except BaseException:
+        connection.closed()
+        raise
+
+
+class Streams(asyncio.StreamReaderProtocol):
+    """asyncio's streams, of which the table hears when they end."""
+
+    def __init__(self, reader: asyncio.StreamReader, connection: Connection | None, begin: Any = None) -> None:
+        super().__init__(reader, begin)
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._connection is not None:
+            self._connection.made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connection is not None:
+            self._connection.closed()
+        super().connection_lost(exc)

@@ -1,0 +1,113 @@
+"""One request and its answer on a connection (`protocol`), and what a request's scope offers beside ASGI's own."""
+
+import asyncio
+import types
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+UPGRADE = "kapi.upgrade"
+"""Scope extension: a callable that takes over the connection and returns (reader, writer)."""
+ANSWER = "kapi.answer"
+"""Scope extension: a callable (status, headers, payload) that writes a whole answer at once: one TLS record, one system call."""
+PIECE = "kapi.piece"
+"""Scope extension: a callable that writes one piece of a chunked body at once; False when the client is slow and has to be waited for."""
+CERTIFICATE = "kapi.certificate"
+"""Scope extension: the client certificate in DER, absent without one."""
+SUBJECT = "kapi.subject"
+"""Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
+LINE = "kapi.line"
+"""Scope extension: the connection's Protocol, to `recognise` its caller and to be `patient` with its request."""
+
+
+@types.coroutine
+def resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that was begun outside a task and now waits for `awaited`."""
+    while True:
+        try:
+            value = yield awaited
+        except BaseException as error:
+            step = partial(running.throw, error)
+        else:
+            step = partial(running.send, value)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
+
+
+class Exchange(RequestResponseCycle):
+    """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
+
+    def __init__(self, line: Any, scope: Any, keep_alive: bool) -> None:
+        super().__init__(
+            scope, line.transport, line.flow, line.logger, line.access_logger, False, [], asyncio.Event(),
+            line.expect_100_continue, keep_alive, line.on_response_complete,
+        )  # fmt: skip
+        self._line: Any = line
+        self.lasting = False
+        """It is a stream: its body may come slowly."""
+        self.late = False
+        """Its body did not come in time."""
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await super().run_asgi(app)
+        finally:
+            self.scope["extensions"].clear()  # they refer to this exchange: without them it needs no collector
+            self._line = None
+
+    async def receive(self) -> Any:
+        """The next part of the body, or that the client is gone. Raises TimeoutError for a body that does not come."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not self.disconnected and not self.response_complete:
+            self._line.read_on()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.late and self.more_body:
+            raise TimeoutError
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        message = {"type": "http.request", "body": bytes(self.body), "more_body": self.more_body}
+        self.body = bytearray()
+        return message
+
+    def too_late(self) -> None:
+        """Whoever waits for the body waits no longer, and the connection ends with the answer."""
+        self.late, self.keep_alive = True, False
+        self.message_event.set()
+
+    def lost(self) -> None:
+        """The client is gone."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.message_event.set()
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
+        """What `send` does for a response's two messages, in one write. Nothing on a connection that was handed over."""
+        if self.response_complete:
+            return
+        lines = [STATUS_LINE[status]]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", payload)
+        self.response_started = self.response_complete = True
+        if not self.disconnected:
+            self.transport.write(b"".join(lines))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def piece(self, payload: bytes) -> bool:
+        """What `send` does for a message of a chunked body that goes on, unless that would have to wait."""
+        if self.flow.write_paused or self.disconnected or not self.chunked_encoding:
+            return False
+        self.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))
+        return True
