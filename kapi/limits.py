@@ -31,6 +31,8 @@ HANDSHAKE_SECONDS = 32.0
 """Seconds for a TLS handshake | 32 s (ReadHeaderTimeout) | the connection is closed"""
 GOODBYE_SECONDS = 30.0
 """Seconds for what is left to write, and TLS's farewell, of a connection that is closed | 5 s (crypto/tls) | it is cut"""
+LAST_WORD_SECONDS = 0.5
+"""Seconds for a client that was refused to read why | 0.5 s (rstAvoidanceDelay) | the connection is cut"""
 HEADER_SECONDS = 32.0
 """Seconds from the first byte of a request to the end of its headers | 32 s (ReadHeaderTimeout) | the connection is closed"""
 BODY_SECONDS = 60.0
@@ -43,12 +45,12 @@ HEADER_BYTES = (1 << 20) + 4096
 """Bytes of a request's first line and headers | 1 MiB and 4 KiB (MaxHeaderBytes) | 431"""
 HEADER_LINES = 2000
 """Headers of a request | none but their bytes | 431"""
-PATH_BYTES = 64 * 1024
+PATH_BYTES = 8 * 1024
 """Bytes of a URL's path, without the query | 1 MiB (MaxHeaderBytes) | 414"""
 QUERY_PARAMETERS = 10_000
 """Parameters of a URL | 10,000 (urlmaxqueryparams) | 400"""
 CHUNK_OVERHEAD_BYTES = 16 * 1024
-"""Bytes of a chunked body that are no data (chunk extensions, trailers), beside eight for every byte of data
+"""Bytes of a request that are neither headers nor data (chunk extensions, trailers), beside eight for every byte of data
 | 16 KiB, beside 16 a chunk and two for every byte of data | 400"""
 UNREAD_BODY_BYTES = 16 << 20
 """Bytes of a body that are thrown away once its request is answered | 256 KiB | the connection is closed"""

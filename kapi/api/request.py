@@ -14,9 +14,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_REMEMBERED = 1024
-"""Characters of the longest path that is remembered."""
-
 
 class Target(NamedTuple):
     """What a URL names, e.g. /apis/apps/v1/namespaces/d/deployments/web/scale."""
@@ -33,13 +30,9 @@ class Target(NamedTuple):
     """The old /watch/ prefix."""
 
 
+@lru_cache(maxsize=1024)
 def target(path: str) -> Target | None:
     """The Target of a path below /api/V/ or /apis/G/V/; None for any other path."""
-    return _target(path) if len(path) <= _REMEMBERED else _target.__wrapped__(path)
-
-
-@lru_cache(maxsize=1024)
-def _target(path: str) -> Target | None:
     parts = path.split("/")
     if parts[1] == "api" and len(parts) > 3:
         group, version, parts = "", parts[2], parts[3:]
@@ -121,33 +114,32 @@ class Request:
         return next((v.decode("latin-1") for k, v in reversed(self.scope["headers"]) if k == name), "")
 
     async def body(self) -> bytes:
-        """The whole body, unpacked if it came as gzip. Raises RequestEntityTooLarge."""
+        """The whole body, unpacked if it came as gzip. Raises RequestEntityTooLarge, Timeout, ConnectionError."""
         if self._body is None:
-            message = await self._receive()
-            raw: bytes = message.get("body", b"")
-            if message.get("more_body"):
-                parts, size = [raw], len(raw)
-                while message.get("more_body"):
-                    message = await self._receive()
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > limits.REQUEST_BODY_BYTES:
-                        raise too_large()
-                raw = b"".join(parts)
+            try:
+                raw = await self._read()
+            except TimeoutError:
+                raise errors.Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
             if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
             self._body = _unpacked(raw) if self.header(b"content-encoding") == "gzip" else raw
         return self._body
 
-    async def _receive(self) -> MutableMapping[str, Any]:
-        """Raises Timeout when the client is too slow, ConnectionError when it is gone."""
-        try:
-            message = await self.receive()
-        except TimeoutError:
-            raise errors.Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
+    async def _read(self) -> bytes:
+        message = await self.receive()
+        raw: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts, size = [raw], len(raw)
+            while message.get("more_body"):
+                message = await self.receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > limits.REQUEST_BODY_BYTES:
+                    raise too_large()
+            raw = b"".join(parts)
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("the client is gone")
-        return message
+        return raw
 
     @property
     def manager(self) -> str:

@@ -41,16 +41,25 @@ def resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, 
 class Exchange(RequestResponseCycle):
     """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
 
+    access_log = False
+    default_headers: list[tuple[bytes, bytes]] = []
+    disconnected = response_started = response_complete = False
+    more_body = True
+    chunked_encoding = None
+    expected_content_length = 0
+    lasting = False
+    """It is a stream: its body may come slowly."""
+    late = False
+    """Its body did not come in time."""
+
     def __init__(self, line: Any, scope: Any, keep_alive: bool) -> None:
-        super().__init__(
-            scope, line.transport, line.flow, line.logger, line.access_logger, False, [], asyncio.Event(),
-            line.expect_100_continue, keep_alive, line.on_response_complete,
-        )  # fmt: skip
-        self._line: Any = line
-        self.lasting = False
-        """It is a stream: its body may come slowly."""
-        self.late = False
-        """Its body did not come in time."""
+        """What uvicorn's has, most of it as the class's own values until it changes. `line` is the connection's Protocol."""
+        self._line, self.scope, self.keep_alive = line, scope, keep_alive
+        self.transport, self.flow, self.logger = line.transport, line.flow, line.logger
+        self.waiting_for_100_continue = line.expect_100_continue
+        self.message_event = asyncio.Event()
+        self.on_response = line.on_response_complete
+        self.body = bytearray()
 
     async def run_asgi(self, app: Any) -> None:
         try:

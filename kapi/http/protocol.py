@@ -22,7 +22,12 @@ from kapi.http.connections import Connection, Streams
 from kapi.http.exchange import ANSWER, CERTIFICATE, LINE, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
 
+_LOOKED_AT = frozenset({b"host", b"expect", b"transfer-encoding"})
+_FEW, _SHORT, _SLASH = 100, 1000, ord("/")
+"""So many headers, and URLs so long, need no closer look: nearly all."""
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
+_BLANK = 4
+"""Bytes of blank lines that may stand before a request."""
 _REFUSAL = "HTTP/1.1 {0}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{0}"
 
 
@@ -49,12 +54,14 @@ class Protocol(HttpToolsProtocol):
         self._head = self._body = False
         """Whether the end of a request's headers, and of its body, has yet to come."""
         self._wire = self._data = 0
-        """Bytes of the headers that came so far, or of the body; and how much of the latter is data."""
+        """Bytes that came of a request that comes in parts; and how many of them are its body's data."""
         self._begun = self._idle_since = self._stalled = 0.0
         """When the first part came of a request that comes in parts; the last answer was; the client ceased to read."""
         self._deaf = False
         """What comes is not parsed any more: the connection is upgraded, or was refused."""
         self._refusal = ""
+        self._host, self._hosts = b"", 0
+        """The last Host header, and how many there are in this request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -109,6 +116,8 @@ class Protocol(HttpToolsProtocol):
             self.parser.feed_data(data)
             if self._body:
                 self._unfinished(len(data))
+            elif self._fresh and not self._later and len(data) > _BLANK:
+                raise Refused(heads.BAD)
         except httptools.HttpParserUpgrade as upgrade:
             self._deaf = True
             if upgrade.args:
@@ -135,7 +144,7 @@ class Protocol(HttpToolsProtocol):
         self._wire += size
         if len(self.headers) > limits.HEADER_LINES or (self._head and self._wire > limits.HEADER_BYTES):
             raise Refused(heads.TOO_LARGE)
-        if not self._head and self._wire - self._data > limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
+        if self._wire - self._data > limits.HEADER_BYTES + limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
             raise Refused(heads.BAD)
         if not self._begun:
             self._begun = self.loop.time()
@@ -157,7 +166,13 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             if not (self._at_work() and self.cycle.response_started):
                 self.transport.write(_REFUSAL.format(self._refusal).encode())
-            self.transport.close()
+            self._end()
+
+    def _end(self) -> None:
+        """Close the connection: what was written is sent, what comes is not read."""
+        self.flow.pause_reading()
+        self.transport.close()
+        self.loop.call_later(limits.LAST_WORD_SECONDS, self.transport.abort)
 
     def _at_work(self) -> bool:
         return self._running is not None and not self._running.response_complete
@@ -169,28 +184,46 @@ class Protocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._head = self._body = True
-        self._wire = self._data = 0
-        self._begun = 0.0
+        self._hosts = 0
         self.scope = self._scope | {"headers": self.headers, "extensions": {**self._extensions}}  # type: ignore[assignment]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"expect":
+        if name in _LOOKED_AT:
+            self._look_at(name, value)
+        self.headers.append((name, value))
+
+    def _look_at(self, name: bytes, value: bytes) -> None:
+        """Raises Refused for a header that net/http does not let pass."""
+        if not self._head:
+            return
+        if name == b"host":
+            self._hosts += 1
+            if self._hosts > 1:
+                raise Refused(heads.BAD)
+            if value != self._host:
+                heads.check_host(value)
+                self._host = value
+        elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise Refused("417 Expectation Failed")
             self.expect_100_continue = True
-        self.headers.append((name, value))
+        elif value.lower() != b"chunked":
+            raise Refused("501 Not Implemented: Unsupported transfer encoding")
 
     def _should_upgrade(self) -> bool:
         return False
 
     def on_headers_complete(self) -> None:
-        self._head, self._wire = False, -limits.PARSED_BYTES  # what came with the headers is not counted
-        scope, parser = self.scope, self.parser
+        self._head = False
+        scope, parser, url = self.scope, self.parser, self.url
         version = scope["http_version"] = parser.get_http_version()
         scope["method"] = parser.get_method().decode("ascii")
-        heads.check(version, self.headers)
-        raw, _, scope["query_string"] = heads.target(scope["method"], self.url).partition(b"?")
+        if version != "1.1" or self._hosts != 1 or len(self.headers) > _FEW:
+            heads.check(version, self._hosts, len(self.headers))
+        if len(url) > _SHORT or url[0] != _SLASH or b"%" in url or b"#" in url:
+            url = heads.target(scope["method"], url)
+        raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
         self.headers = []  # trailers are nobody's headers
@@ -211,8 +244,8 @@ class Protocol(HttpToolsProtocol):
         self._data += len(body)
         cycle = self.cycle
         if cycle.response_complete:  # nobody reads it
-            if self._data > limits.UNREAD_BODY_BYTES:
-                self.transport.close()
+            if self._data > limits.UNREAD_BODY_BYTES and not self.transport.is_closing():
+                self._end()
             return
         cycle.body += body
         if len(cycle.body) > _UNREAD_HIGH:
@@ -221,6 +254,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._head = self._body = False
+        if self._data or self._begun:
+            self._wire = self._data = 0
+            self._begun = 0.0
+            self._fresh = False  # what comes behind it in this piece waits a turn
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
@@ -231,7 +268,7 @@ class Protocol(HttpToolsProtocol):
     def _begin(self, cycle: "Exchange") -> None:
         """Run the application; a request that is answered without waiting for anything needs no task."""
         self._running = cycle
-        if cycle.scope["path"] == "*":
+        if cycle.scope["raw_path"] == b"*":
             cycle.answer(200, [(b"content-length", b"0")], b"")
             return
         if not self._immediate(cycle.scope):
@@ -267,11 +304,13 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
             return
+        self._idle_since = self.loop.time()
+        if self._begun:  # a request that has come in part had to wait for this one
+            self._begun = self._idle_since
         if self._later or self._waiting or self._refusal:
             self.loop.call_soon(self._next)
             return
         self.flow.resume_reading()
-        self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._arm()
 
@@ -314,13 +353,13 @@ class Protocol(HttpToolsProtocol):
         running = self._running
         if self.flow.write_paused:
             return self._stalled + limits.WRITE_SECONDS
-        if self._body and self._begun:
-            if self._head:
-                return self._begun + limits.HEADER_SECONDS
-            if self.cycle is not running or running.response_complete or not (running.lasting or running.late):
-                return self._begun + limits.BODY_SECONDS
-        if self._at_work():
+        if self._at_work() and running is not None:
+            waits = self._body and self._begun and self.cycle is running and not (running.lasting or running.late)
+            return self._begun + limits.BODY_SECONDS if waits else math.inf
+        if self._later:
             return math.inf
+        if self._body and self._begun:
+            return self._begun + (limits.HEADER_SECONDS if self._head else limits.BODY_SECONDS)
         return self._idle_since + (limits.HEADER_SECONDS if running is None else limits.IDLE_SECONDS)
 
     def _arm(self) -> None:
@@ -341,9 +380,9 @@ class Protocol(HttpToolsProtocol):
             pass
         elif self.flow.write_paused:
             self.transport.abort()
-        elif self._body and not self._head and self.cycle is running and not running.response_complete:
+        elif self._at_work() and running is not None:
             running.too_late()
         else:
-            self.transport.close()
+            self._end()
             return
         self._arm()

@@ -45,6 +45,7 @@ def tls(listen: Listen) -> ssl.SSLContext:
         context.load_verify_locations(str(path))
     if listen.client_ca:
         context.verify_mode = ssl.CERT_OPTIONAL
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
 
