@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from kapi import limits
@@ -16,7 +17,6 @@ from kapi.http import connections
 from kapi.http.connections import Connection, Connections, Streams
 
 log = logging.getLogger(__name__)
-_PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error", 503: "Service Unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,22 @@ class Asked:
 def answer(status: int, body: bytes, kind: str = "text/plain; charset=utf-8", **headers: str | int) -> bytes:
     """The whole answer; names of further headers are written with underscores."""
     more = "".join(f"{name.replace('_', '-').title()}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {kind}\r\nX-Content-Type-Options: nosniff\r\n{more}"
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {kind}\r\nX-Content-Type-Options: nosniff\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
+class Malformed(ValueError):
+    """What came is no request."""
+
+
 def _asked(head: bytes, tls: Any) -> Asked:
+    """Raises Malformed."""
     first, *lines = head.decode("latin-1").split("\r\n")
-    pairs = (line.partition(":") for line in lines if line)
-    path = first.split(" ")[1] if " " in first else ""
+    pairs = [line.partition(":") for line in lines if line]
+    method, _, rest = first.partition(" ")
+    path, _, version = rest.partition(" ")
+    if not (method.isalpha() and path.startswith("/") and version in ("HTTP/1.0", "HTTP/1.1") and all(colon for _, colon, _ in pairs)):
+        raise Malformed
     return Asked(path, {name.strip().lower(): value.strip() for name, _, value in pairs}, (tls.getpeercert() or None) if tls else None)
 
 
@@ -69,7 +77,11 @@ class Listener:
         try:
             async with asyncio.timeout(limits.HEALTH_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await self._reply(_asked(head, writer.get_extra_info("ssl_object"))))
+                try:
+                    said = await self._reply(_asked(head, writer.get_extra_info("ssl_object")))
+                except Malformed:
+                    said = answer(400, b"400 Bad Request")
+                writer.write(said)
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             log.debug("a request on %s was cut off", writer.get_extra_info("sockname"))
