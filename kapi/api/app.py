@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,11 +226,19 @@ async def _list(request: Request, app: App, kind: Kind) -> None:
     await reading.list_(request, app.rest, kind, namespace, options.list_options(request.query, kind, name))
 
 
+def _lasting(request: Request, app: App) -> AbstractContextManager[None]:
+    """A watch or a stream: no body that comes slowly ends it, and it is none of the requests in flight."""
+    line = request.scope["extensions"].get(server.LINE)
+    if line is not None:
+        line.patient()
+    return app.metrics.running_long(request)
+
+
 async def _watch(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
     how = options.list_options(request.query, kind, name)
     count = app.metrics.counter(kind)
-    with app.metrics.running_long(request):
+    with _lasting(request, app):
         if server.UPGRADE in (request.scope.get("extensions") or {}):
             await streams.watch(request, app.rest, kind, namespace, how, count)
         else:
@@ -258,10 +267,7 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
-    line = request.scope["extensions"].get(server.LINE)
-    if line is not None:
-        line.patient()
-    with app.metrics.running_long(request):
+    with _lasting(request, app):
         await streams.connect(request, app, kind)
 
 

@@ -178,7 +178,6 @@ async def accept(
             if connection is None:
                 made.close()
                 continue
-            _keep_alive(made)
             task = loop.create_task(_open(connection, functools.partial(protocol, connection), tls))
             opening.add(task)
             task.add_done_callback(opening.discard)
@@ -203,6 +202,7 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
     if tls is not None:
         more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.GOODBYE_SECONDS}
     try:
+        _keep_alive(connection.sock)
         await asyncio.get_running_loop().connect_accepted_socket(protocol, connection.sock, **more)
     except (OSError, TimeoutError) as why:
         log.debug("%s: no connection: %s", connection.address, why)

@@ -215,7 +215,6 @@ class Protocol(HttpToolsProtocol):
         return False
 
     def on_headers_complete(self) -> None:
-        self._head = False
         scope, parser, url = self.scope, self.parser, self.url
         version = scope["http_version"] = parser.get_http_version()
         scope["method"] = parser.get_method().decode("ascii")
@@ -226,7 +225,7 @@ class Protocol(HttpToolsProtocol):
         raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
-        self.headers = []  # trailers are nobody's headers
+        self.headers, self._head = [], False  # trailers are nobody's headers
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
         extensions: dict[str, Any] = scope["extensions"]
@@ -321,7 +320,7 @@ class Protocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._later or self._waiting:
+        if self._later or self._waiting or self._refusal:
             self.loop.call_soon(self._next)
 
     def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

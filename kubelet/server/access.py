@@ -36,8 +36,10 @@ class Access:
         if user is None:
             raise errors.Unauthorized
         line = scope.get("extensions", {}).get(server.LINE)
-        if line is not None and not line.known:
-            line.recognise()
+        if line is not None:
+            line.patient()  # no request here has a body that is waited for
+            if not line.known:
+                line.recognise()
         verb, part = _VERBS.get(scope["method"], "get"), path.split("/")[1]
         subresources = _SUBRESOURCES.get(part, _PROXY)
         for subresource in subresources:

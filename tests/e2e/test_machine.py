@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from kapi.api import settings
 from kapi.cli import cleanup
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
 from tests.e2e.conftest import left_of, processes_of
+from tests.listening import PATHS, listening, status
 
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
@@ -60,6 +63,15 @@ def test_status_tells_of_processes_and_nodes(real: Cluster) -> None:
     lines = real.kapi("status").splitlines()
     assert [line.split()[0] for line in lines] == ["kubelet", "control", "apiserver", "containerd", "all", "node"]
     assert lines[-1].split()[1:] == [os.uname().nodename.lower(), "Ready"]
+
+
+@pytest.mark.containers
+def test_it_listens_where_its_pods_and_nodes_are(real: Cluster) -> None:
+    own = settings.own_address()
+    assert listening([real.pid("apiserver")]) == {(ip_address(host), real.port) for host in ("127.0.0.1", own)}
+    assert listening([real.pid("kubelet")]) == {(ip_address(own), 10250)}
+    assert listening([real.pid("control")]) == {(ip_address("127.0.0.1"), port) for port in (10257, 10259)}
+    assert {status(own, 10250, path) for path in (*PATHS, "/healthz")} == {401}
 
 
 @pytest.mark.containers
