@@ -7,8 +7,10 @@ neither memory nor the files that the server needs to answer, to log and to reac
 
 import asyncio
 import contextlib
+import errno
 import functools
 import heapq
+import itertools
 import logging
 import resource
 import socket
@@ -20,6 +22,9 @@ from typing import Any, Protocol
 from kapi import limits
 
 log = logging.getLogger(__name__)
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ROOM = 32
+"""Connections that are cut when no file is left."""
 _QUIET_SECONDS = 60.0
 """Between two warnings that connections were cut or could not be accepted."""
 
@@ -113,16 +118,15 @@ class Connections:
             return 0.0
         return next(iter(crowd)).since + limits.STRANGER_GRACE_SECONDS - time.monotonic()
 
-    def make_room(self) -> bool:
-        """Cut the oldest stranger, else the caller that has been idle longest. False when there is neither."""
-        if self._strangers:
-            self._cut(next(iter(self._strangers)))
-            return True
-        idle = ((since, id(c), c) for c in self._known if c.served is not None and (since := c.served.idle_since()) is not None)
-        longest = heapq.nsmallest(1 + self._most // 100, idle)
-        for _, _, connection in longest:
+    def make_room(self, number: int = 1) -> bool:
+        """Cut the oldest strangers, else callers that have been idle longest. False when there are neither."""
+        oldest = list(itertools.islice(self._strangers, number))
+        if not oldest:
+            idle = ((since, id(c), c) for c in self._known if c.served is not None and (since := c.served.idle_since()) is not None)
+            oldest = [connection for _, _, connection in heapq.nsmallest(max(number, self._most // 100), idle)]
+        for connection in oldest:
             self._cut(connection)
-        return bool(longest)
+        return bool(oldest)
 
     def _cut(self, connection: Connection) -> None:
         self.warn("%d connections, %d of callers not known: the oldest is cut", len(self), len(self._strangers))
@@ -168,7 +172,8 @@ async def accept(
                 made, peer = await loop.sock_accept(sock)
             except OSError as why:  # no file is left, or the caller is gone already
                 connections.warn("a connection could not be accepted: %s", why.strerror)
-                connections.make_room()
+                if why.errno in _NO_ROOM:
+                    connections.make_room(_ROOM)
                 await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
                 continue
             address = peer[0] if peer else ""

@@ -243,8 +243,8 @@ class Protocol(HttpToolsProtocol):
         self._data += len(body)
         cycle = self.cycle
         if cycle.response_complete:  # nobody reads it
-            if self._data > limits.UNREAD_BODY_BYTES and not self.transport.is_closing():
-                self._end()
+            if self._data > limits.UNREAD_BODY_BYTES:
+                self.transport.abort()
             return
         cycle.body += body
         if len(cycle.body) > _UNREAD_HIGH:

@@ -104,6 +104,18 @@ def test_no_handshake(victim: Victim) -> None:
     assert settled(victim, 100) < 100
 
 
+def test_no_file_left(tmp_path: Path) -> None:
+    """There is no reserve here: accepting fails for want of files. The loop does not spin, and newcomers get their turn."""
+    with running(tmp_path, "--limit", "RESERVED_FILES=-1000", files=256) as victim:
+        with victim.watched("600 connections without a handshake, at 256 files without a reserve") as cost, crowd(victim, 600, lambda s: s):
+            still_serves(victim)
+            before, began = victim.cpu(), time.monotonic()
+            time.sleep(1)
+            assert victim.cpu() - before < 0.5 * (time.monotonic() - began)
+        cost.check()
+        still_serves(victim)
+
+
 def test_idle_strangers(victim: Victim) -> None:
     tls = victim.tls()
 
@@ -220,7 +232,7 @@ def test_no_end_of_a_body_nobody_wants(victim: Victim) -> None:
     with victim.watched("a body without end behind a 403") as cost, victim.connect() as line:
         line.sendall(b"POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n")
         assert line.recv(1 << 16).startswith(b"HTTP/1.1 403 ")
-        pushed(line, b"x" * (1 << 16))
+        assert pushed(line, b"x" * (1 << 16)) < 4 * limits.UNREAD_BODY_BYTES
     cost.check()
 
 

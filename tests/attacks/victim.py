@@ -3,6 +3,7 @@
 import http.client
 import json
 import mmap
+import os
 import re
 import socket
 import ssl
@@ -59,6 +60,11 @@ class Victim:
     def token(self) -> str:
         """The administrator's bearer token."""
         return (self.directory / "tokens.csv").read_text().partition(",")[0]
+
+    def cpu(self) -> float:
+        """Seconds of CPU it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def tls(self, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:
         """A context that trusts the cluster's CA; with `certificate` (certificate, key) as that user."""
