@@ -12,26 +12,27 @@ from pathlib import Path
 REQUEST_BODY_BYTES = 3 << 20
 """Bytes of a request's body, also once unpacked | 3 MiB (limitedReadBody) | 413 RequestEntityTooLarge"""
 
-# connections: what anybody may do before it is known who they are (kapi.http) -----------------------------------------------------------
+# connections (kapi.http): what anybody may do, also before authentication -----------------------------------------------------------
 
 CONNECTIONS = 65_536
 """Connections of a server in all; fewer where the process may open fewer files | none
-| the oldest strangers are cut, then the longest idle"""
+| the oldest unauthenticated ones are closed, then the longest idle"""
 RESERVED_FILES = 128
-"""Files of a process that connections never take | none | the oldest strangers are cut, then the longest idle"""
-STRANGERS = 1000
-"""Connections of callers that are not known yet; half of it from one address | none | the oldest are cut"""
-STRANGER_GRACE_SECONDS = 0.5
-"""Seconds a stranger has before newer ones of its address may take its place | none | the newer ones wait to be accepted"""
+"""Files of a process that connections never take | none | the oldest unauthenticated ones are closed, then the longest idle"""
+UNAUTHENTICATED_CONNECTIONS = 1000
+"""Connections whose caller is not authenticated yet; half of it from one address | none | the oldest are closed"""
+UNAUTHENTICATED_SECONDS = 0.5
+"""Seconds an unauthenticated connection has before newer ones of its address may take its place | none
+| the newer ones wait to be accepted"""
 ACCEPT_PAUSE_SECONDS = 0.05
 """Seconds until accepting is tried again when there is no file or no room | 5 ms to 1 s (net/http) | -"""
 TCP_KEEPALIVE_SECONDS = 15
 """Seconds between two signs of life of a peer's system | 15 s (net.ListenConfig) | the connection is broken after nine unanswered"""
 HANDSHAKE_SECONDS = 32.0
 """Seconds for a TLS handshake | 32 s (ReadHeaderTimeout) | the connection is closed"""
-GOODBYE_SECONDS = 30.0
+SHUTDOWN_SECONDS = 30.0
 """Seconds for what is left to write, and TLS's farewell, of a connection that is closed | 5 s (crypto/tls) | it is cut"""
-LAST_WORD_SECONDS = 0.5
+REFUSED_SECONDS = 0.5
 """Seconds for a client that was refused to read why | 0.5 s (rstAvoidanceDelay) | the connection is cut"""
 HEADER_SECONDS = 32.0
 """Seconds from the first byte of a request to the end of its headers | 32 s (ReadHeaderTimeout) | the connection is closed"""
@@ -64,7 +65,7 @@ REQUESTS_IN_FLIGHT = 400
 MUTATING_REQUESTS_IN_FLIGHT = 200
 """Requests under way that write (--max-mutating-requests-inflight) | 200 | 429 with Retry-After: 1"""
 HEALTH_CONNECTIONS = 64
-"""Connections of a health port in all | none | the oldest strangers are cut"""
+"""Connections of a health port in all | none | the oldest are closed"""
 HEALTH_REQUEST_SECONDS = 5.0
 """Seconds for a request at a health port and its answer | 32 s (ReadHeaderTimeout) | the connection is closed"""
 HEALTH_HEADER_BYTES = 64 * 1024
@@ -74,7 +75,7 @@ HEALTH_HEADER_BYTES = 64 * 1024
 
 WEBSOCKET_MESSAGE_BYTES = 8 << 20
 """Bytes of a WebSocket message | 32 MiB (x/net/websocket) | the WebSocket is closed with 1009"""
-WEBSOCKET_GOODBYE_BYTES = 1 << 20
+WEBSOCKET_CLOSING_BYTES = 1 << 20
 """Bytes that may still come on a WebSocket that says goodbye | none | the connection is cut"""
 SPDY_FRAME_BYTES = 1 << 20
 """Bytes of a SPDY frame | 16 MiB, the format's own | the connection is closed"""

@@ -1,4 +1,4 @@
-"""Which TCP ports processes listen on, and what a stranger gets there: /proc and plain requests, no credential."""
+"""Which TCP ports processes listen on, and what anybody gets there: /proc and plain requests, no credential."""
 
 import os
 import socket
@@ -44,7 +44,7 @@ def listening(pids: Iterable[int]) -> set[tuple[IPv4Address | IPv6Address, int]]
 
 
 def status(address: object, port: int, path: str, *, encrypted: bool = True) -> int:
-    """The status a stranger gets; 0 when no TLS is spoken there."""
+    """The status an unauthenticated request gets; 0 when no TLS is spoken there."""
     with socket.create_connection((str(address), port), timeout=10) as line:
         if encrypted:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

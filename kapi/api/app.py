@@ -78,9 +78,9 @@ class App:
         request = Request(scope, receive, send)
         request.audit_id = request.audit_id or next(_AUDIT)
         request.began = time.perf_counter()
-        crowded = self.metrics.begin(request)
+        over_limit = self.metrics.begin(request)
         try:
-            await self._handle(request, crowded)
+            await self._handle(request, over_limit)
         except errors.StatusError as error:
             await responses.send_error(request, error)
         except RecursionError:
@@ -94,10 +94,10 @@ class App:
         finally:
             self.metrics.observe(request)
 
-    async def _handle(self, request: Request, crowded: bool) -> None:
+    async def _handle(self, request: Request, over_limit: bool) -> None:
         self._identify(request)
         where = request.target = target(request.path)
-        if crowded and not _always_served(request, where):
+        if over_limit and not _exempt(request, where):
             self.metrics.ended(request, 429)
             await responses.send_too_many(request)
             return
@@ -127,9 +127,9 @@ class App:
             )
         finally:
             self.metrics.identified(user, time.perf_counter() - request.began)
-        line = extensions.get(server.LINE)
-        if line is not None and not line.known and user.name != ANONYMOUS:
-            line.recognise()
+        connection = extensions.get(server.CONNECTION)
+        if connection is not None and not connection.authenticated and user.name != ANONYMOUS:
+            connection.set_authenticated()
         if request.impersonates:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
@@ -170,7 +170,7 @@ def immediate(scope: Scope) -> bool:
     return where is not None and not where.subresource and not where.watch
 
 
-def _always_served(request: Request, where: Target | None) -> bool:
+def _exempt(request: Request, where: Target | None) -> bool:
     """Whether a request counts for nothing among those under way: of the masters, of probes, watches and streams."""
     if MASTERS in request.user.groups:
         return True
@@ -226,11 +226,11 @@ async def _list(request: Request, app: App, kind: Kind) -> None:
     await reading.list_(request, app.rest, kind, namespace, options.list_options(request.query, kind, name))
 
 
-def _lasting(request: Request, app: App) -> AbstractContextManager[None]:
+def _long_running(request: Request, app: App) -> AbstractContextManager[None]:
     """A watch or a stream: no body that comes slowly ends it, and it is none of the requests in flight."""
-    line = request.scope["extensions"].get(server.LINE)
-    if line is not None:
-        line.patient()
+    connection = request.scope["extensions"].get(server.CONNECTION)
+    if connection is not None:
+        connection.set_long_running()
     return app.metrics.running_long(request)
 
 
@@ -238,7 +238,7 @@ async def _watch(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
     how = options.list_options(request.query, kind, name)
     count = app.metrics.counter(kind)
-    with _lasting(request, app):
+    with _long_running(request, app):
         if server.UPGRADE in (request.scope.get("extensions") or {}):
             await streams.watch(request, app.rest, kind, namespace, how, count)
         else:
@@ -267,7 +267,7 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
-    with _lasting(request, app):
+    with _long_running(request, app):
         await streams.connect(request, app, kind)
 
 

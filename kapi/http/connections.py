@@ -1,8 +1,8 @@
-"""Who is connected to a server, and who has to go when there are too many.
+"""The open connections of a server, and which are closed when there are too many: unauthenticated ones first, then idle ones.
 
-A connection is a stranger until its caller is recognised (by whoever serves it). Strangers are few and go first, the oldest first, those of
-an address with many before others; then known callers that have asked nothing for the longest time. So a crowd of idle connections takes
-neither memory nor the files that the server needs to answer, to log and to reach others.
+A connection is unauthenticated until the application knows its caller. Unauthenticated ones are few, and the oldest is closed first, of
+all or of an address that has half of them; then the one that has been idle longest. So a crowd of connections takes neither the memory
+nor the files that the server needs to answer, to log and to reach others.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from kapi import limits
 log = logging.getLogger(__name__)
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ROOM = 32
-"""Connections that are cut when no file is left."""
+"""Connections that are closed when no file is left."""
 _QUIET_SECONDS = 60.0
-"""Between two warnings that connections were cut or could not be accepted."""
+"""Between two warnings that connections were closed or could not be accepted."""
 
 
 def raise_file_limit() -> None:
@@ -53,29 +53,29 @@ class Served(Protocol):
 class Connection:
     """One accepted socket, until it is closed."""
 
-    __slots__ = ("address", "known", "served", "since", "sock", "table", "transport")
+    __slots__ = ("address", "authenticated", "served", "since", "sock", "table", "transport")
 
     def __init__(self, sock: socket.socket, address: str, table: "Connections") -> None:
         self.sock, self.address, self.table = sock, address, table
         self.since = time.monotonic()
-        self.known = False
+        self.authenticated = False
         self.transport: asyncio.Transport | None = None
         self.served: Served | None = None
 
-    def made(self, transport: asyncio.Transport, served: Served | None = None) -> None:
-        """TLS is agreed on: from now on the transport is what is cut, not the socket below it."""
+    def opened(self, transport: asyncio.Transport, served: Served | None = None) -> None:
+        """TLS is agreed on: from now on the transport is what is aborted, not the socket below it."""
         self.transport, self.served = transport, served
 
-    def recognise(self) -> None:
-        """The caller is known: not a stranger any more."""
-        self.known = True
-        self.table.recognised(self)
+    def set_authenticated(self) -> None:
+        """The application knows the caller."""
+        self.authenticated = True
+        self.table.promote(self)
 
     def closed(self) -> None:
         self.served = self.transport = None
         self.table.dropped(self)
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End it now, whatever it is doing."""
         self.table.dropped(self)
         if self.transport is not None:
@@ -86,51 +86,53 @@ class Connection:
 
 
 class Connections:
-    """All connections of one server; strangers in the order they came."""
+    """All connections of one server; unauthenticated ones in the order they came."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most or capacity()
-        self._strangers_most = max(1, min(limits.STRANGERS, self._most // 2))
-        self._strangers: dict[Connection, None] = {}
+        self._most_unauthenticated = max(2, min(limits.UNAUTHENTICATED_CONNECTIONS, self._most // 2))
+        self._most_of_address = self._most_unauthenticated // 2
+        self._unauthenticated: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
-        self._known: set[Connection] = set()
+        self._authenticated: set[Connection] = set()
         self._warned = -_QUIET_SECONDS
 
     def __len__(self) -> int:
-        return len(self._strangers) + len(self._known)
+        return len(self._unauthenticated) + len(self._authenticated)
 
     def admit(self, sock: socket.socket, address: str) -> Connection | None:
-        """A new stranger; None when all others are at work and there are as many as there may be."""
+        """A new connection; None when there are as many as there may be, all authenticated and busy."""
         if len(self) >= self._most and not self.make_room():
             return None
         made = Connection(sock, address, self)
-        self._strangers[made] = None
-        self._by_address.setdefault(address, {})[made] = None
-        for crowd, most in ((self._by_address[address], max(1, self._strangers_most // 2)), (self._strangers, self._strangers_most)):
+        self._unauthenticated[made] = None
+        of_address = self._by_address.setdefault(address, {})
+        of_address[made] = None
+        for crowd, most in ((of_address, self._most_of_address), (self._unauthenticated, self._most_unauthenticated)):
             if len(crowd) > most:
-                self._cut(next(iter(crowd)))
+                self._abort(next(iter(crowd)))
         return made
 
-    def crowded(self, address: str) -> float:
-        """Seconds to wait before another one of this address is admitted, so that those before it have a fair time to say who they are."""
+    def accept_delay(self, address: str) -> float:
+        """Seconds to wait before another one of this address is admitted, so that those before it have time to authenticate."""
         crowd = self._by_address.get(address, {})
-        if len(crowd) < max(1, self._strangers_most // 2):
+        if len(crowd) < self._most_of_address:
             return 0.0
-        return next(iter(crowd)).since + limits.STRANGER_GRACE_SECONDS - time.monotonic()
+        return next(iter(crowd)).since + limits.UNAUTHENTICATED_SECONDS - time.monotonic()
 
     def make_room(self, number: int = 1) -> bool:
-        """Cut the oldest strangers, else callers that have been idle longest. False when there are neither."""
-        oldest = list(itertools.islice(self._strangers, number))
+        """Close the oldest unauthenticated connections, else those that have been idle longest. False when there are neither."""
+        oldest = list(itertools.islice(self._unauthenticated, number))
         if not oldest:
-            idle = ((since, id(c), c) for c in self._known if c.served is not None and (since := c.served.idle_since()) is not None)
+            idle = ((since, id(c), c) for c in self._authenticated if c.served is not None and (since := c.served.idle_since()) is not None)
             oldest = [connection for _, _, connection in heapq.nsmallest(max(number, self._most // 100), idle)]
         for connection in oldest:
-            self._cut(connection)
+            self._abort(connection)
         return bool(oldest)
 
-    def _cut(self, connection: Connection) -> None:
-        self.warn("%d connections, %d of callers not known: the oldest is cut", len(self), len(self._strangers))
-        connection.cut()
+    def _abort(self, connection: Connection) -> None:
+        self.warn("%d connections, %d unauthenticated: the oldest is closed", len(self), len(self._unauthenticated))
+        connection.abort()
 
     def warn(self, text: str, *values: object) -> None:
         """Say it in the log, once a minute."""
@@ -138,26 +140,26 @@ class Connections:
             self._warned = time.monotonic()
             log.warning(text, *values)
 
-    def recognised(self, connection: Connection) -> None:
-        if connection in self._strangers:
+    def promote(self, connection: Connection) -> None:
+        if connection in self._unauthenticated:
             self._forget(connection)
-            self._known.add(connection)
+            self._authenticated.add(connection)
 
     def dropped(self, connection: Connection) -> None:
-        self._known.discard(connection)
-        if connection in self._strangers:
+        self._authenticated.discard(connection)
+        if connection in self._unauthenticated:
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
-        del self._strangers[connection]
+        del self._unauthenticated[connection]
         of_address = self._by_address[connection.address]
         del of_address[connection]
         if not of_address:
             del self._by_address[connection.address]
 
-    def cut_all(self) -> None:
-        for connection in [*self._strangers, *self._known]:
-            connection.cut()
+    def abort_all(self) -> None:
+        for connection in [*self._unauthenticated, *self._authenticated]:
+            connection.abort()
 
 
 async def accept(
@@ -177,7 +179,7 @@ async def accept(
                 await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
                 continue
             address = peer[0] if peer else ""
-            if (pause := connections.crowded(address)) > 0:
+            if (pause := connections.accept_delay(address)) > 0:
                 await asyncio.sleep(min(pause, limits.ACCEPT_PAUSE_SECONDS))
             connection = connections.admit(made, address)
             if connection is None:
@@ -205,7 +207,7 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
     """Agree on TLS; from then on the protocol has the connection."""
     more: dict[str, Any] = {}
     if tls is not None:
-        more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.GOODBYE_SECONDS}
+        more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.SHUTDOWN_SECONDS}
     try:
         _keep_alive(connection.sock)
         await asyncio.get_running_loop().connect_accepted_socket(protocol, connection.sock, **more)
@@ -226,7 +228,7 @@ class Streams(asyncio.StreamReaderProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._connection is not None:
-            self._connection.made(transport)  # type: ignore[arg-type]
+            self._connection.opened(transport)  # type: ignore[arg-type]
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -18,8 +18,8 @@ CERTIFICATE = "kapi.certificate"
 """Scope extension: the client certificate in DER, absent without one."""
 SUBJECT = "kapi.subject"
 """Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
-LINE = "kapi.line"
-"""Scope extension: the connection's Protocol, to `recognise` its caller and to be `patient` with its request."""
+CONNECTION = "kapi.connection"
+"""Scope extension: the connection's Protocol: `set_authenticated` when the caller is known, `set_long_running` for a stream."""
 
 
 @types.coroutine
@@ -47,18 +47,18 @@ class Exchange(RequestResponseCycle):
     more_body = True
     chunked_encoding = None
     expected_content_length = 0
-    lasting = False
+    long_running = False
     """It is a stream: its body may come slowly."""
-    late = False
+    timed_out = False
     """Its body did not come in time."""
 
-    def __init__(self, line: Any, scope: Any, keep_alive: bool) -> None:
-        """What uvicorn's has, most of it as the class's own values until it changes. `line` is the connection's Protocol."""
-        self._line, self.scope, self.keep_alive = line, scope, keep_alive
-        self.transport, self.flow, self.logger = line.transport, line.flow, line.logger
-        self.waiting_for_100_continue = line.expect_100_continue
+    def __init__(self, protocol: Any, scope: Any, keep_alive: bool) -> None:
+        """What uvicorn's has, most of it as the class's own values until it changes. `protocol` is the connection's."""
+        self._protocol, self.scope, self.keep_alive = protocol, scope, keep_alive
+        self.transport, self.flow, self.logger = protocol.transport, protocol.flow, protocol.logger
+        self.waiting_for_100_continue = protocol.expect_100_continue
         self.message_event = asyncio.Event()
-        self.on_response = line.on_response_complete
+        self.on_response = protocol.on_response_complete
         self.body = bytearray()
 
     async def run_asgi(self, app: Any) -> None:
@@ -66,7 +66,7 @@ class Exchange(RequestResponseCycle):
             await super().run_asgi(app)
         finally:
             self.scope["extensions"].clear()  # they refer to this exchange: without them it needs no collector
-            self._line = None
+            self._protocol = None
 
     async def receive(self) -> Any:
         """The next part of the body, or that the client is gone. Raises TimeoutError for a body that does not come."""
@@ -74,10 +74,10 @@ class Exchange(RequestResponseCycle):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not self.disconnected and not self.response_complete:
-            self._line.read_on()
+            self._protocol.read_on()
             await self.message_event.wait()
             self.message_event.clear()
-        if self.late and self.more_body:
+        if self.timed_out and self.more_body:
             raise TimeoutError
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
@@ -85,9 +85,9 @@ class Exchange(RequestResponseCycle):
         self.body = bytearray()
         return message
 
-    def too_late(self) -> None:
+    def time_out(self) -> None:
         """Whoever waits for the body waits no longer, and the connection ends with the answer."""
-        self.late, self.keep_alive = True, False
+        self.timed_out, self.keep_alive = True, False
         self.message_event.set()
 
     def lost(self) -> None:

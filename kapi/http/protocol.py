@@ -1,6 +1,6 @@
 """HTTP/1.1 on one connection: uvicorn's protocol with less done for each request, with an answer for everything malformed, and with bounds.
 
-What may be too long, too many or too slow is bounded here, in bytes and in seconds; one timer a connection looks whether it is too late.
+What may be too long, too many or too slow is bounded here, in bytes and in seconds; a connection has one timer.
 One request is begun a turn of the event loop: what follows it on the connection waits, unread where it is much. A request that asks to
 upgrade (exec, attach, port-forward, watch over WebSocket; SPDY or WebSocket) reaches the application as an ordinary request whose scope
 offers `kapi.upgrade`: called, it gives the raw connection. `server` listens.
@@ -19,18 +19,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from kapi import limits
 from kapi.http import heads
 from kapi.http.connections import Connection, Streams
-from kapi.http.exchange import ANSWER, CERTIFICATE, LINE, PIECE, SUBJECT, UPGRADE, Exchange, resumed
+from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
 
-_LOOKED_AT = frozenset({b"host", b"expect", b"transfer-encoding"})
+_CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
 _FEW, _SHORT, _SLASH = 100, 1000, ord("/")
 """So many headers, and URLs so long, need no closer look: nearly all."""
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _BLANK = 4
 """Bytes of blank lines that may stand before a request."""
 _REFUSAL = "HTTP/1.1 {0}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{0}"
-
-
 _UNREAD_HIGH = 64 * 1024
 """Bytes of a body that wait for the application before the connection is read no further."""
 
@@ -41,23 +39,23 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, immediate: Callable[[Any], bool], connection: Connection, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._immediate, self._connection = immediate, connection
-        self.known = False
-        """Whether the application has recognised the caller."""
+        self.authenticated = False
+        """Whether the application knows the caller."""
         self._running: Exchange | None = None
         """The request that is being answered, or was last; `cycle` is the one that was parsed last."""
-        self._later: deque[Exchange] = deque()
+        self._queue: deque[Exchange] = deque()
         """Requests that were parsed and wait for the answer to the one before."""
-        self._waiting: deque[memoryview] = deque()
+        self._unparsed: deque[memoryview] = deque()
         """What came and is not parsed yet."""
-        self._fresh = True
+        self._may_begin = True
         """Whether a request may be begun at once: none was, of what came last."""
         self._head = self._body = False
         """Whether the end of a request's headers, and of its body, has yet to come."""
-        self._wire = self._data = 0
+        self._received = self._data = 0
         """Bytes that came of a request that comes in parts; and how many of them are its body's data."""
         self._begun = self._idle_since = self._stalled = 0.0
         """When the first part came of a request that comes in parts; the last answer was; the client ceased to read."""
-        self._deaf = False
+        self._parsing_ended = False
         """What comes is not parsed any more: the connection is upgraded, or was refused."""
         self._refusal = ""
         self._host, self._hosts = b"", 0
@@ -65,10 +63,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._connection.made(transport, self)
+        self._connection.opened(transport, self)
         tls = transport.get_extra_info("ssl_object")
         certificate = tls.getpeercert(binary_form=True) if tls else None
-        self._extensions: dict[str, Any] = {LINE: self}
+        self._extensions: dict[str, Any] = {CONNECTION: self}
         if certificate:
             self._extensions |= {CERTIFICATE: certificate, SUBJECT: tls.getpeercert}
         self._scope = {
@@ -76,7 +74,7 @@ class Protocol(HttpToolsProtocol):
             "scheme": self.scheme or "http", "root_path": "", "state": self.app_state,
         }  # fmt: skip
         self._idle_since = self.loop.time()
-        self._arm()
+        self._set_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.closed()
@@ -84,87 +82,87 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
         if self._running is not None:
             self._running.lost()
-        self._later.clear()
-        self._waiting.clear()
+        self._queue.clear()
+        self._unparsed.clear()
         super().connection_lost(exc)
         self._running = self.cycle = None  # type: ignore[assignment]
         self._extensions = {}
 
-    def patient(self) -> None:
+    def set_long_running(self) -> None:
         """The request under way is a stream: its body may come as slowly as it likes."""
         if self._running is not None:
-            self._running.lasting = True
+            self._running.long_running = True
 
-    def recognise(self) -> None:
+    def set_authenticated(self) -> None:
         """The application knows who calls."""
-        self.known = True
-        self._connection.recognise()
+        self.authenticated = True
+        self._connection.set_authenticated()
 
     # what comes in ------------------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._waiting or self._deaf or len(data) > limits.PARSED_BYTES:
-            self._waiting.append(memoryview(data))
-            self._parse_waiting()
+        if self._unparsed or self._parsing_ended or len(data) > limits.PARSED_BYTES:
+            self._unparsed.append(memoryview(data))
+            self._parse_rest()
         else:
             self._parse(data)
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Parse some bytes; the first request in them is begun at once, others wait until it is answered."""
-        self._fresh = True
+        self._may_begin = True
         try:
             self.parser.feed_data(data)
             if self._body:
                 self._unfinished(len(data))
-            elif self._fresh and not self._later and len(data) > _BLANK:
+            elif self._may_begin and not self._queue and len(data) > _BLANK:
                 raise Refused(heads.BAD)
         except httptools.HttpParserUpgrade as upgrade:
-            self._deaf = True
+            self._parsing_ended = True
             if upgrade.args:
-                self._waiting.appendleft(memoryview(data)[upgrade.args[0] :])
+                self._unparsed.appendleft(memoryview(data)[upgrade.args[0] :])
         except (httptools.HttpParserError, Refused) as why:
             known = why if isinstance(why, Refused) else why.__context__  # one that was raised in a callback
             self._refuse(str(known) if isinstance(known, Refused) else heads.BAD)
-        if self._later:
-            self.loop.call_soon(self._next)
+        if self._queue:
+            self.loop.call_soon(self._begin_next)
 
-    def _parse_waiting(self) -> None:
+    def _parse_rest(self) -> None:
         """Parse what came, up to a request that has to wait for the one before it; what is behind an upgrade is not for us."""
-        while self._waiting and not (self._later or self._deaf) and self.parser is not None:
-            piece = self._waiting.popleft()
+        while self._unparsed and not (self._queue or self._parsing_ended) and self.parser is not None:
+            piece = self._unparsed.popleft()
             if len(piece) > limits.PARSED_BYTES:
-                self._waiting.appendleft(piece[limits.PARSED_BYTES :])
+                self._unparsed.appendleft(piece[limits.PARSED_BYTES :])
                 piece = piece[: limits.PARSED_BYTES]
             self._parse(piece)
-        if self._waiting and (not self._deaf or sum(map(len, self._waiting)) > limits.UPGRADE_EARLY_BYTES):
+        if self._unparsed and (not self._parsing_ended or sum(map(len, self._unparsed)) > limits.UPGRADE_EARLY_BYTES):
             self.flow.pause_reading()
 
     def _unfinished(self, size: int) -> None:
         """The request goes on in what comes next: count, and see to it that the clock is looked at. Raises Refused."""
-        self._wire += size
-        if len(self.headers) > limits.HEADER_LINES or (self._head and self._wire > limits.HEADER_BYTES):
+        self._received += size
+        if len(self.headers) > limits.HEADER_LINES or (self._head and self._received > limits.HEADER_BYTES):
             raise Refused(heads.TOO_LARGE)
-        if self._wire - self._data > limits.HEADER_BYTES + limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
+        if self._received - self._data > limits.HEADER_BYTES + limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
             raise Refused(heads.BAD)
         if not self._begun:
             self._begun = self.loop.time()
-            self._arm()
+            self._set_timer()
 
     def _refuse(self, status: str) -> None:
         """Hang up, with a word why, once the requests before are answered."""
-        self._refusal, self._deaf = status, True
-        self._waiting.clear()
+        self._refusal, self._parsing_ended = status, True
+        self._unparsed.clear()
         self.flow.pause_reading()
         broken = self._body and not self._head  # a request that has begun, or waits for its turn, but will never be complete
-        if broken and self._later and self._later[-1] is self.cycle:
-            self._later.pop()
+        if broken and self._queue and self._queue[-1] is self.cycle:
+            self._queue.pop()
             broken = False
-        if not self._later and (broken or not self._at_work()):
+        if not self._queue and (broken or not self._busy()):
             self._hang_up()
 
     def _hang_up(self) -> None:
         if not self.transport.is_closing():
-            if not (self._at_work() and self.cycle.response_started):
+            if not (self._busy() and self.cycle.response_started):
                 self.transport.write(_REFUSAL.format(self._refusal).encode())
             self._end()
 
@@ -172,9 +170,9 @@ class Protocol(HttpToolsProtocol):
         """Close the connection: what was written is sent, what comes is not read."""
         self.flow.pause_reading()
         self.transport.close()
-        self.loop.call_later(limits.LAST_WORD_SECONDS, self.transport.abort)
+        self.loop.call_later(limits.REFUSED_SECONDS, self.transport.abort)
 
-    def _at_work(self) -> bool:
+    def _busy(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
     # the parser's callbacks ---------------------------------------------------------------------------------------------------------
@@ -189,11 +187,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in _LOOKED_AT:
-            self._look_at(name, value)
+        if name in _CHECKED:
+            self._check_header(name, value)
         self.headers.append((name, value))
 
-    def _look_at(self, name: bytes, value: bytes) -> None:
+    def _check_header(self, name: bytes, value: bytes) -> None:
         """Raises Refused for a header that net/http does not let pass."""
         if not self._head:
             return
@@ -232,12 +230,12 @@ class Protocol(HttpToolsProtocol):
         extensions[ANSWER], extensions[PIECE] = cycle.answer, cycle.piece
         if upgrade:
             extensions[UPGRADE] = self.take_over
-        if self._fresh and (before is None or before.response_complete) and not self.flow.write_paused:
-            self._fresh = False
+        if self._may_begin and (before is None or before.response_complete) and not self.flow.write_paused:
+            self._may_begin = False
             self._begin(cycle)
         else:
             self.flow.pause_reading()
-            self._later.append(cycle)
+            self._queue.append(cycle)
 
     def on_body(self, body: bytes) -> None:
         self._data += len(body)
@@ -254,9 +252,9 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._head = self._body = False
         if self._data or self._begun:
-            self._wire = self._data = 0
+            self._received = self._data = 0
             self._begun = 0.0
-            self._fresh = False  # what comes behind it in this piece waits a turn
+            self._may_begin = False  # what comes behind it in this piece waits a turn
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
@@ -282,22 +280,22 @@ class Protocol(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _next(self) -> None:
+    def _begin_next(self) -> None:
         """Begin the request that waits for its turn, if it has come, and parse on."""
-        if self._at_work() or self.flow.write_paused or self.transport.is_closing():
+        if self._busy() or self.flow.write_paused or self.transport.is_closing():
             return
-        if self._later:
-            self._begin(self._later.popleft())
+        if self._queue:
+            self._begin(self._queue.popleft())
         elif self._refusal:
             self._hang_up()
             return
-        if not self._later:
-            self._parse_waiting()
+        if not self._queue:
+            self._parse_rest()
             self.read_on()
 
     def read_on(self) -> None:
         """Read from the connection again, unless what was read has to wait."""
-        if not (self._later or self._waiting or self._refusal):
+        if not (self._queue or self._unparsed or self._refusal):
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
@@ -306,22 +304,22 @@ class Protocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if self._begun:  # a request that has come in part had to wait for this one
             self._begun = self._idle_since
-        if self._later or self._waiting or self._refusal:
-            self.loop.call_soon(self._next)
+        if self._queue or self._unparsed or self._refusal:
+            self.loop.call_soon(self._begin_next)
             return
         self.flow.resume_reading()
         if self.timeout_keep_alive_task is None:
-            self._arm()
+            self._set_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stalled = self.loop.time()
-        self._arm()
+        self._set_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._later or self._waiting or self._refusal:
-            self.loop.call_soon(self._next)
+        if self._queue or self._unparsed or self._refusal:
+            self.loop.call_soon(self._begin_next)
 
     def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Give the connection away: from now on nobody here reads or writes it."""
@@ -335,8 +333,8 @@ class Protocol(HttpToolsProtocol):
         reader = asyncio.StreamReader(limit=1 << 20, loop=self.loop)
         streams = Streams(reader, self._connection)
         streams.connection_made(self.transport)
-        reader.feed_data(b"".join(self._waiting))
-        self._waiting.clear()
+        reader.feed_data(b"".join(self._unparsed))
+        self._unparsed.clear()
         self.transport.set_protocol(streams)
         self.flow.resume_reading()
         return reader, asyncio.StreamWriter(self.transport, streams, reader, self.loop)
@@ -345,32 +343,32 @@ class Protocol(HttpToolsProtocol):
 
     def idle_since(self) -> float | None:
         """When the last answer was; None while a request is under way."""
-        return None if self._at_work() or self._later else self._idle_since
+        return None if self._busy() or self._queue else self._idle_since
 
     def _due(self) -> float:
         """When what the connection is doing has lasted too long."""
         running = self._running
         if self.flow.write_paused:
             return self._stalled + limits.WRITE_SECONDS
-        if self._at_work() and running is not None:
-            waits = self._body and self._begun and self.cycle is running and not (running.lasting or running.late)
+        if self._busy() and running is not None:
+            waits = self._body and self._begun and self.cycle is running and not (running.long_running or running.timed_out)
             return self._begun + limits.BODY_SECONDS if waits else math.inf
-        if self._later:
+        if self._queue:
             return math.inf
         if self._body and self._begun:
             return self._begun + (limits.HEADER_SECONDS if self._head else limits.BODY_SECONDS)
         return self._idle_since + (limits.HEADER_SECONDS if running is None else limits.IDLE_SECONDS)
 
-    def _arm(self) -> None:
+    def _set_timer(self) -> None:
         """See to it that the one timer of the connection looks in time."""
         due, timer = self._due(), self.timeout_keep_alive_task
         if timer is not None:
             if timer.when() <= due:
                 return
             timer.cancel()
-        self.timeout_keep_alive_task = None if due == math.inf else self.loop.call_at(due, self._look_at_the_clock)
+        self.timeout_keep_alive_task = None if due == math.inf else self.loop.call_at(due, self._check_timeout)
 
-    def _look_at_the_clock(self) -> None:
+    def _check_timeout(self) -> None:
         self.timeout_keep_alive_task = None
         if self.transport.is_closing():
             return
@@ -379,9 +377,9 @@ class Protocol(HttpToolsProtocol):
             pass
         elif self.flow.write_paused:
             self.transport.abort()
-        elif self._at_work() and running is not None:
-            running.too_late()
+        elif self._busy() and running is not None:
+            running.time_out()
         else:
             self._end()
             return
-        self._arm()
+        self._set_timer()

@@ -14,10 +14,10 @@ from uvicorn.server import ServerState
 
 from kapi.http import connections
 from kapi.http.connections import Connection, Connections
-from kapi.http.exchange import ANSWER, CERTIFICATE, LINE, PIECE, SUBJECT, UPGRADE
+from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, UPGRADE
 from kapi.http.protocol import Protocol
 
-__all__ = ["ANSWER", "CERTIFICATE", "LINE", "PIECE", "SUBJECT", "UPGRADE", "Listen", "Server", "bound", "tls"]
+__all__ = ["ANSWER", "CERTIFICATE", "CONNECTION", "PIECE", "SUBJECT", "UPGRADE", "Listen", "Server", "bound", "tls"]
 _TRIES = 16
 """How many free ports are tried until one is free at every address."""
 
@@ -94,7 +94,7 @@ class Server:
             await asyncio.wait(list(self._state.tasks), timeout=seconds)
         for task in list(self._state.tasks):
             task.cancel()
-        self._connections.cut_all()
+        self._connections.abort_all()
 
 
 def bound(listen: Listen) -> list[socket.socket]:

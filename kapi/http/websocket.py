@@ -71,7 +71,7 @@ class WebSocket:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye and hang up; bytes under way the other way would make the system cut the line before that is heard."""
         if self._protocol.state is not State.OPEN:  # it has ended, or broken the rules: nothing it sends is of interest
-            asyncio.get_running_loop().call_later(limits.LAST_WORD_SECONDS, self._writer.transport.abort)
+            asyncio.get_running_loop().call_later(limits.REFUSED_SECONDS, self._writer.transport.abort)
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
@@ -85,7 +85,7 @@ class WebSocket:
 
     async def _answered(self) -> None:
         """Read on, dropping everything, until the other side has said goodbye as well, or too much."""
-        left = limits.WEBSOCKET_GOODBYE_BYTES
+        left = limits.WEBSOCKET_CLOSING_BYTES
         while self._protocol.state is not State.CLOSED and (data := await self._reader.read(_BLOCK)):
             self._protocol.receive_data(data)
             self._protocol.events_received()

@@ -1,4 +1,4 @@
-"""Crowds of connections, and connections on which nothing happens, slowly: whoever is known goes on working.
+"""Crowds of connections, and connections on which nothing happens, slowly: authenticated users go on working.
 
 The server may open 1,024 files here, and its time-outs are seconds.
 """
@@ -116,7 +116,7 @@ def test_no_file_left(tmp_path: Path) -> None:
         still_serves(victim)
 
 
-def test_idle_strangers(victim: Victim) -> None:
+def test_idle_unauthenticated(victim: Victim) -> None:
     tls = victim.tls()
 
     def enter(line: socket.socket) -> socket.socket:
@@ -125,7 +125,7 @@ def test_idle_strangers(victim: Victim) -> None:
         assert talk.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         return talk
 
-    with victim.watched(f"{CROWD} idle connections of callers nobody knows") as cost, crowd(victim, CROWD, enter) as lines:
+    with victim.watched(f"{CROWD} idle unauthenticated connections") as cost, crowd(victim, CROWD, enter) as lines:
         still_serves(victim)
         assert files(victim) <= FILES - limits.RESERVED_FILES
         assert cut(lines[-1]) < 2 * SHORT["IDLE_SECONDS"]
@@ -133,7 +133,7 @@ def test_idle_strangers(victim: Victim) -> None:
     assert settled(victim, 100) < 100
 
 
-def test_idle_acquaintances(victim: Victim) -> None:
+def test_idle_authenticated(victim: Victim) -> None:
     tls, asking = victim.tls(), request(victim, "GET /api/v1/namespaces/default") + b"\r\n"
 
     def enter(line: socket.socket) -> socket.socket:
@@ -142,7 +142,7 @@ def test_idle_acquaintances(victim: Victim) -> None:
         assert talk.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         return talk
 
-    with victim.watched(f"{CROWD} idle connections of one known caller") as cost, crowd(victim, CROWD, enter):
+    with victim.watched(f"{CROWD} idle connections of one user") as cost, crowd(victim, CROWD, enter):
         still_serves(victim)
         assert files(victim) < FILES - limits.RESERVED_FILES // 2
     cost.check()

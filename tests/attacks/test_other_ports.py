@@ -22,7 +22,7 @@ MB = 1 << 20
 
 @dataclass
 class Port:
-    """A port that speaks TLS, and the process behind it; `path` answers a stranger with `code`."""
+    """A port that speaks TLS, and the process behind it; `path` is answered with `code`, unauthenticated."""
 
     address: str
     number: int
@@ -85,8 +85,9 @@ def test_crowds(port: Port, tls: bool) -> None:
 
 @pytest.mark.parametrize("block", [b"A: " + b"x" * MB + b"\r\n", b"x" * MB, b"a:\r\n" * (MB // 4)], ids=["headers", "header", "lines"])
 def test_heads_without_end(port: Port, block: bytes) -> None:
-    with little_memory(port), port.talk() as line, pytest.raises(OSError, match=r"."):
-        for part in chain([b"GET / HTTP/1.1\r\nHost: x\r\n"], repeat(block)):
+    blocks = chain([b"GET / HTTP/1.1\r\nHost: x\r\n"], repeat(block))
+    with little_memory(port), port.talk() as line, contextlib.suppress(OSError):  # in the end it hangs up
+        for part in blocks:
             line.sendall(part)
     port.serves()
 

@@ -1,4 +1,4 @@
-"""Where clusters and their parts listen, and what a stranger gets there: nothing but health."""
+"""Where clusters and their parts listen, and what anybody gets there unauthenticated: nothing but health."""
 
 import os
 import socket
