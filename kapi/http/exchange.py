@@ -1,6 +1,7 @@
 """One request and its answer on a connection (`protocol`), and what a request's scope offers beside ASGI's own."""
 
 import asyncio
+import logging
 import types
 from collections.abc import Coroutine, Generator
 from functools import partial
@@ -38,10 +39,19 @@ def resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, 
             return
 
 
+class _Unawaited:
+    """Stands for an event that nobody waits for: most requests never do."""
+
+    def set(self) -> None:
+        return
+
+
 class Exchange(RequestResponseCycle):
     """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
 
     access_log = False
+    logger = logging.getLogger("uvicorn.error")
+    message_event: Any = _Unawaited()
     default_headers: list[tuple[bytes, bytes]] = []
     disconnected = response_started = response_complete = False
     more_body = True
@@ -51,13 +61,16 @@ class Exchange(RequestResponseCycle):
     """It is a stream: its body may come slowly."""
     timed_out = False
     """Its body did not come in time."""
+    whole_server = False
+    """It is OPTIONS *, about no path."""
+    _delivered = False
+    """Whether the application has been given the end of the body."""
 
     def __init__(self, protocol: Any, scope: Any, keep_alive: bool) -> None:
         """What uvicorn's has, most of it as the class's own values until it changes. `protocol` is the connection's."""
         self._protocol, self.scope, self.keep_alive = protocol, scope, keep_alive
-        self.transport, self.flow, self.logger = protocol.transport, protocol.flow, protocol.logger
+        self.transport, self.flow = protocol.transport, protocol.flow
         self.waiting_for_100_continue = protocol.expect_100_continue
-        self.message_event = asyncio.Event()
         self.on_response = protocol.on_response_complete
         self.body = bytearray()
 
@@ -73,17 +86,17 @@ class Exchange(RequestResponseCycle):
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
-        if not self.disconnected and not self.response_complete:
+        while not (self.disconnected or self.response_complete):
+            if self.timed_out and self.more_body:
+                raise TimeoutError
+            if self.body or not (self.more_body or self._delivered):
+                body, self.body = bytes(self.body), bytearray()
+                self._delivered = not self.more_body
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
             self._protocol.read_on()
+            self.message_event = asyncio.Event()
             await self.message_event.wait()
-            self.message_event.clear()
-        if self.timed_out and self.more_body:
-            raise TimeoutError
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        message = {"type": "http.request", "body": bytes(self.body), "more_body": self.more_body}
-        self.body = bytearray()
-        return message
+        return {"type": "http.disconnect"}
 
     def time_out(self) -> None:
         """Whoever waits for the body waits no longer, and the connection ends with the answer."""

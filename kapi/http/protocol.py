@@ -26,6 +26,8 @@ _CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
 _FEW, _SHORT, _SLASH = 100, 1000, ord("/")
 """So many headers, and URLs so long, need no closer look: nearly all."""
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
+_DROPPED: Any = deque(maxlen=0)
+"""Takes headers and keeps none."""
 _BLANK = 4
 """Bytes of blank lines that may stand before a request."""
 _REFUSAL = "HTTP/1.1 {0}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{0}"
@@ -188,7 +190,10 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name in _CHECKED:
-            self._check_header(name, value)
+            if name == b"host" and value == self._host and not self._hosts:
+                self._hosts = 1
+            else:
+                self._check_header(name, value)
         self.headers.append((name, value))
 
     def _check_header(self, name: bytes, value: bytes) -> None:
@@ -223,9 +228,12 @@ class Protocol(HttpToolsProtocol):
         raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
-        self.headers, self._head = [], False  # trailers are nobody's headers
+        self.headers = _DROPPED  # trailers are nobody's headers
+        self._head = False
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
+        if raw == b"*":
+            cycle.whole_server = True
         extensions: dict[str, Any] = scope["extensions"]
         extensions[ANSWER], extensions[PIECE] = cycle.answer, cycle.piece
         if upgrade:
@@ -265,7 +273,7 @@ class Protocol(HttpToolsProtocol):
     def _begin(self, cycle: "Exchange") -> None:
         """Run the application; a request that is answered without waiting for anything needs no task."""
         self._running = cycle
-        if cycle.scope["raw_path"] == b"*":
+        if cycle.whole_server:
             cycle.answer(200, [(b"content-length", b"0")], b"")
             return
         if not self._immediate(cycle.scope):
