@@ -72,7 +72,7 @@ LONG = {
     "a query of 10,000 parameters": (b"GET /api/v1/pods?" + b"a=%41&" * 9_999 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 403 "),
     "a query of 330,000 percent signs": (b"GET /api/v1/pods?a=" + b"%41" * 330_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 403 "),
     "a header of 1 MB": (START + b"Authorization: Bearer " + b"x" * (MB - 4096) + b"\r\n\r\n", b"HTTP/1.1 401 "),
-    "a certificate's name, a header of 1 MB": (START + b"Accept: " + b"a/b," * (MB // 4 - 1024) + b"\r\n\r\n", b"HTTP/1.1 403 "),
+    "an Accept header of 1 MB": (START + b"Accept: " + b"a/b," * (MB // 4 - 1024) + b"\r\n\r\n", b"HTTP/1.1 403 "),
     "1,900 headers": (START + b"Accept: a/b\r\n" * 1900 + b"\r\n", b"HTTP/1.1 403 "),
 }
 
