@@ -110,6 +110,83 @@ CACHED_TEXT = 512
 METRIC_SERIES = 4_000
 """Kinds of requests metrics tell apart, each with a code | none | they count together, without labels"""
 
+# connections (kapi.http): what anybody may do, also before authentication -----------------------------------------------------------
+
+CONNECTIONS = 65_536
+"""Connections of a server in all; fewer where the process may open fewer files | none
+| the oldest unauthenticated ones are closed, then the longest idle"""
+RESERVED_FILES = 128
+"""Files of a process that connections never take | none | the oldest unauthenticated ones are closed, then the longest idle"""
+UNAUTHENTICATED_CONNECTIONS = 1000
+"""Connections whose caller is not authenticated yet; half of it from one address | none | the oldest are closed"""
+UNAUTHENTICATED_SECONDS = 0.5
+"""Seconds an unauthenticated connection has before newer ones of its address may take its place | none
+| the newer ones wait to be accepted"""
+ACCEPT_PAUSE_SECONDS = 0.05
+"""Seconds until accepting is tried again when there is no file or no room | 5 ms to 1 s (net/http) | -"""
+TCP_KEEPALIVE_SECONDS = 15
+"""Seconds between two signs of life of a peer's system | 15 s (net.ListenConfig) | the connection is broken after nine unanswered"""
+HANDSHAKE_SECONDS = 32.0
+"""Seconds for a TLS handshake | 32 s (ReadHeaderTimeout) | the connection is closed"""
+SHUTDOWN_SECONDS = 30.0
+"""Seconds for what is left to write, and TLS's farewell, of a connection that is closed | 5 s (crypto/tls) | it is cut"""
+REFUSED_SECONDS = 0.5
+"""Seconds for a client that was refused to read why | 0.5 s (rstAvoidanceDelay) | the connection is cut"""
+HEADER_SECONDS = 32.0
+"""Seconds from the first byte of a request to the end of its headers | 32 s (ReadHeaderTimeout) | the connection is closed"""
+BODY_SECONDS = 60.0
+"""Seconds for a request's body, of requests that are not long-running | 60 s (--request-timeout) | 504 Timeout"""
+IDLE_SECONDS = 90.0
+"""Seconds between two requests | 90 s (IdleTimeout) | the connection is closed"""
+WRITE_SECONDS = 60.0
+"""Seconds in which a client reads nothing of an answer | 60 s (--request-timeout) | the connection is cut"""
+HEADER_BYTES = (1 << 20) + 4096
+"""Bytes of a request's first line and headers | 1 MiB and 4 KiB (MaxHeaderBytes) | 431"""
+HEADER_LINES = 2000
+"""Headers of a request | none but their bytes | 431"""
+PATH_BYTES = 8 * 1024
+"""Bytes of a URL's path, without the query | 1 MiB (MaxHeaderBytes) | 414"""
+QUERY_PARAMETERS = 10_000
+"""Parameters of a URL | 10,000 (urlmaxqueryparams) | 400"""
+CHUNK_OVERHEAD_BYTES = 16 * 1024
+"""Bytes of a request that are neither headers nor data (chunk extensions, trailers), beside eight for every byte of data
+| 16 KiB, beside 16 a chunk and two for every byte of data | 400"""
+UNREAD_BODY_BYTES = 16 << 20
+"""Bytes of a body that are thrown away once its request is answered | 256 KiB | the connection is closed"""
+PARSED_BYTES = 32 * 1024
+"""Bytes that are parsed before requests found in them are answered | 4 KiB (bufio) | the rest waits"""
+UPGRADE_EARLY_BYTES = 64 * 1024
+"""Bytes a client may send behind a request to upgrade before that is answered | 4 KiB (bufio) | the rest waits"""
+REQUESTS_IN_FLIGHT = 400
+"""Requests under way that read; not watches and streams, nor those of system:masters (--max-requests-inflight) | 400
+| 429 with Retry-After: 1"""
+MUTATING_REQUESTS_IN_FLIGHT = 200
+"""Requests under way that write (--max-mutating-requests-inflight) | 200 | 429 with Retry-After: 1"""
+HEALTH_CONNECTIONS = 64
+"""Connections of a health port in all | none | the oldest are closed"""
+HEALTH_REQUEST_SECONDS = 5.0
+"""Seconds for a request at a health port and its answer | 32 s (ReadHeaderTimeout) | the connection is closed"""
+HEALTH_HEADER_BYTES = 64 * 1024
+"""Bytes of a request at a health port | 1 MiB (MaxHeaderBytes) | the connection is closed"""
+
+# streams: frames of WebSocket and SPDY (kapi.http, kubelet.server) ------------------------------------------------------------------------
+
+WEBSOCKET_MESSAGE_BYTES = 8 << 20
+"""Bytes of a WebSocket message | 32 MiB (x/net/websocket) | the WebSocket is closed with 1009"""
+WEBSOCKET_CLOSING_BYTES = 1 << 20
+"""Bytes that may still come on a WebSocket that says goodbye | none | the connection is cut"""
+SPDY_FRAME_BYTES = 1 << 20
+"""Bytes of a SPDY frame | 16 MiB, the format's own | the connection is closed"""
+SPDY_WAITING_FRAMES = 16
+"""Frames of a SPDY stream that wait to be read | none | the connection is read no further"""
+FORWARDED_PORTS = 128
+"""Ports forwarded on one WebSocket: two channels each, of 256 | none | 400"""
+REMEMBERED_CALLERS = 1000
+"""What callers of a kubelet's port may, remembered for two minutes | 10,000 (authorization cache) | all is forgotten and asked again"""
+STREAM_SECONDS = 30.0
+"""Seconds for the other side to upgrade, and to take each stream | 30 s (DefaultStreamCreationTimeout)
+| 500, or the connection is closed"""
+
 
 @dataclass(frozen=True)
 class Limit:

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kapi import logs
@@ -50,11 +50,16 @@ def pretended(settings: Settings, client: Client, recorder: Recorder, index: int
     """The kubelet of the index-th simulated node."""
     runtime = simulated.SimulatedRuntime(settings.pod_cidr or POD_CIDR)
     status = Status()
-    address = str(ipaddress.ip_address("127.1.0.1") + index)  # a node of its own, and yet this machine: its server is reached there
+    address = _pretended_address(index)
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
     shared = Machine((address,), 0, node.allocatable)
     means = Means(settings, runtime, Furnisher(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
     return Kubelet(client, means, node, shared)
+
+
+def _pretended_address(index: int) -> str:
+    """A node's of its own, and yet this machine's: its server is reached there, from this machine only."""
+    return str(ipaddress.ip_address("127.1.0.1") + index)
 
 
 def nodes(settings: Settings) -> list[Settings]:
@@ -98,23 +103,24 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer.on(_feed(lambda name: kubelet))
     await kubelet.adopt(informer.items())
     if settings.port and settings.tls_cert_file:
-        group.create_task(_serve(settings, App(kubelet, client), server.bound(_listen(settings))))
+        listen = _listen(settings, kubelet.node.addresses)
+        group.create_task(_serve(App(kubelet, client), listen, server.bound(listen)))
     group.create_task(kubelet.node.run(kubelet.check))
     group.create_task(Housekeeping(settings, kubelet).run())
 
 
-def _listen(settings: Settings) -> server.Listen:
-    certificate, key = settings.tls_cert_file, settings.tls_private_key_file
-    assert certificate is not None
-    assert key is not None  # Settings has both or none
-    return server.Listen(settings.address, settings.port, certificate, key, (settings.client_ca_file,) if settings.client_ca_file else ())
+def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
+    """At the addresses of the nodes, which is where the API server looks for them, unless another is set."""
+    addresses = (settings.address,) if settings.address else tuple(nodes)
+    authorities = (settings.client_ca_file,) if settings.client_ca_file else ()
+    return server.Listen(addresses, settings.port, settings.tls_cert_file, settings.tls_private_key_file, authorities)
 
 
-async def _serve(settings: Settings, app: App | Nodes, sock: socket.socket) -> None:
+async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.socket]) -> None:
     """Answer on the kubelet's own port until cancelled."""
-    answering = server.Server(app, _listen(settings))
-    await answering.start(sock)
-    log.info("Serving", extra=logs.fields(address="{}:{}".format(*sock.getsockname()[:2])))
+    answering = server.Server(app, listen)
+    await answering.start(sockets)
+    log.info("Serving", extra=logs.fields(address=", ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in sockets[:3])))
     try:
         await asyncio.Event().wait()
     finally:
@@ -123,8 +129,9 @@ async def _serve(settings: Settings, app: App | Nodes, sock: socket.socket) -> N
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
     """All simulated nodes share one server, on any free port when none is named."""
-    sock = _on_loopback(settings) if settings.tls_cert_file else None
-    settings = replace(settings, port=sock.getsockname()[1] if sock else 0)
+    listen = _listen(settings, map(_pretended_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
+    sockets = server.bound(listen) if listen else []
+    settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
     each = nodes(settings)
     recorder = Recorder(client, "kubelet")
     kubelets = {one.node_name: pretended(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
@@ -137,25 +144,11 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     group.create_task(informer.run())
     await informer.synced.wait()
     informer.on(_feed(kubelets.get))
-    if sock:
-        group.create_task(_serve(settings, Nodes(kubelets.values(), client), sock))
+    if listen:
+        group.create_task(_serve(Nodes(kubelets.values(), client), listen, sockets))
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
         group.create_task(kubelet.node.run(kubelet.check))
-
-
-def _on_loopback(settings: Settings) -> socket.socket:
-    """A socket that is reached at every address of simulated nodes, and from this machine only. Raises OSError."""
-    sock = socket.socket()
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")  # anybody may, before it is bound (Linux 5.7)
-        sock.bind(("0.0.0.0", settings.port))
-        sock.listen()
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:

@@ -67,8 +67,8 @@ class Settings:
     """Seconds between looks at volumes' sources."""
     port: types.OptionalPort = 10250
     """Port of the kubelet's own server; 0: none."""
-    address: types.Address = "0.0.0.0"
-    """Address the kubelet's own server listens on."""
+    address: types.Address = ""
+    """Address the kubelet's own server listens on; empty: that of the node; 0.0.0.0: all there are."""
     tls_cert_file: types.ExistingFile | None = None
     """Certificate of the kubelet's own server."""
     tls_private_key_file: types.ExistingFile | None = None

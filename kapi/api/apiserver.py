@@ -20,7 +20,7 @@ from kapi.access.tokens import Tokens
 from kapi.admission import chain
 from kapi.api import bootstrap
 from kapi.api.app import Access, App, immediate
-from kapi.api.settings import Settings, own_address, static_tokens
+from kapi.api.settings import Settings, addresses, advertised, static_tokens
 from kapi.api.streams import Kubelets
 from kapi.api.token_use import TokenUse
 from kapi.api.upkeep import Upkeep
@@ -63,9 +63,10 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
     app.establishing.load()
-    address = settings.advertise_address or own_address()
+    address = advertised(settings)
     app.address = f"{address}:{settings.port}"
     app.caller = caller
+    app.metrics.most = settings.max_requests_inflight, settings.max_mutating_requests_inflight
     app.metrics.add(admission.phases, admission.durations)
     app.certificate = pki / "apiserver.crt"
     for part in ("storage", "admission", "authorization", "allocation", "custom kinds"):
@@ -101,17 +102,18 @@ def _kubelet_tls(pki: Path) -> ssl.SSLContext:
 async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
     """An API server that answers on its port while the context lasts. Raises OSError when the port is taken, storage.Unusable."""
     listen = server.Listen(
-        settings.bind_address, settings.port, pki / "apiserver.crt", pki / "apiserver.key", (pki / "ca.crt", pki / "front-proxy-ca.crt")
+        addresses(settings), settings.port, pki / "apiserver.crt", pki / "apiserver.key", (pki / "ca.crt", pki / "front-proxy-ca.crt")
     )
-    sock = server.bound(listen)
+    sockets = server.bound(listen)
     try:
         app = await assemble(settings, pki)
     except BaseException:
-        sock.close()
+        for sock in sockets:
+            sock.close()
         raise
     http = server.Server(app, listen, immediate)
-    await http.start(sock)
-    store, address = app.rest.store, f"{settings.bind_address}:{settings.port}"
+    await http.start(sockets)
+    store, address = app.rest.store, ",".join(f"{host}:{settings.port}" for host in addresses(settings))
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
     upkeep = [*Upkeep(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(app.establishing.run())]
     app.parts.goes_on("custom kinds", upkeep[-1])

@@ -9,6 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
 from kapi.objects import errors, fields, names
-from kapi.objects.user import Attributes
+from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
@@ -92,9 +93,9 @@ class App:
         request = Request(scope, receive, send)
         request.audit_id = request.audit_id or next(_AUDIT)
         request.began = time.perf_counter()
-        self.metrics.begin(request)
+        over_limit = self.metrics.begin(request)
         try:
-            await self._handle(request)
+            await self._handle(request, over_limit)
         except errors.StatusError as error:
             await responses.send_error(request, error)
         except RecursionError:
@@ -110,9 +111,13 @@ class App:
             if time.perf_counter() - request.began > self._logged_from:
                 requestlog.ended(request)
 
-    async def _handle(self, request: Request) -> None:
+    async def _handle(self, request: Request, over_limit: bool) -> None:
         self._identify(request)
         where = request.target = target(request.path)
+        if over_limit and not _exempt(request, where):
+            self.metrics.ended(request, 429)
+            await responses.send_too_many(request)
+            return
         if where is None:
             self._authorize(Attributes(request.user, request.method.lower(), path=request.path))
             request.scope[infrastructure.REQUEST] = request
@@ -142,6 +147,9 @@ class App:
             )
         finally:
             self.metrics.identified(user, time.perf_counter() - request.began)
+        connection = extensions.get(server.CONNECTION)
+        if connection is not None and not connection.authenticated and user.name != ANONYMOUS:
+            connection.set_authenticated()
         if request.impersonates:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
@@ -180,6 +188,15 @@ def immediate(scope: Scope) -> bool:
         return False
     where = target(scope["path"])
     return where is not None and not where.subresource and not where.watch
+
+
+def _exempt(request: Request, where: Target | None) -> bool:
+    """Whether a request counts for nothing among those under way: of the masters, of probes, watches and streams."""
+    if MASTERS in request.user.groups:
+        return True
+    if where is None:
+        return request.path.startswith(("/healthz", "/livez", "/readyz"))
+    return where.subresource in metrics.CONNECTING or verb(request, where) == "watch"
 
 
 def _of(kind: Kind) -> dict[str, Any]:
@@ -243,11 +260,19 @@ async def _list(request: Request, app: App, kind: Kind) -> None:
         await components.list_(request, app, kind, how)
 
 
+def _long_running(request: Request, app: App) -> AbstractContextManager[None]:
+    """A watch or a stream: no body that comes slowly ends it, and it is none of the requests in flight."""
+    connection = request.scope["extensions"].get(server.CONNECTION)
+    if connection is not None:
+        connection.set_long_running()
+    return app.metrics.running_long(request)
+
+
 async def _watch(request: Request, app: App, kind: Kind) -> None:
     namespace, name = _place(request, kind)
     how = options.list_options(request.query, kind, name)
     count = app.metrics.counter(kind)
-    with app.metrics.running_long(request):
+    with _long_running(request, app):
         if server.UPGRADE in (request.scope.get("extensions") or {}):
             await streams.watch(request, app.rest, kind, namespace, how, count)
         else:
@@ -276,7 +301,7 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
-    with app.metrics.running_long(request):
+    with _long_running(request, app):
         await streams.connect(request, app, kind)
 
 

@@ -33,7 +33,7 @@ _LABELS = ("component", "dry_run", *_SHORT[1:])
 _TICK = 0.02
 """Seconds between two looks at the loop: a callback that held it longer than this is never missed."""
 _MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_CONNECTING = frozenset({"attach", "exec", "portforward", "proxy", "log"})
+CONNECTING = frozenset({"attach", "exec", "portforward", "proxy", "log"})
 _VERBS = {"create": "POST", "update": "PUT", "get": "GET", "list": "LIST", "watch": "WATCH", "delete": "DELETE", "patch": "PATCH",
           "deletecollection": "DELETECOLLECTION"}  # fmt: skip
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
@@ -81,6 +81,8 @@ class Metrics:
         """Requests by the labels of apiserver_request_total."""
         self._inflight.values[("mutating",)] = self._inflight.values[("readOnly",)] = 0
         self._held = self._lag.cell()
+        self.most = (limits.REQUESTS_IN_FLIGHT, limits.MUTATING_REQUESTS_IN_FLIGHT)
+        """Requests that may be under way: those that read, those that write. 0: any number."""
         self._ticking = False
         self._asked = False
         self._health = Family("kubernetes_healthcheck", "The last result of a health check.", ("name", "type"), gauge=True)
@@ -93,14 +95,18 @@ class Metrics:
 
     # requests -----------------------------------------------------------------------------------------------------------------------
 
-    def begin(self, request: Request) -> None:
-        """A request has come."""
-        self._inflight.values[("mutating",) if request.method in _MUTATING else ("readOnly",)] += 1
+    def begin(self, request: Request) -> bool:
+        """A request has come. Whether that is one more than may be under way."""
+        values = self._inflight.values
+        mutating = request.method in _MUTATING
+        which = ("mutating",) if mutating else ("readOnly",)
+        values[which] = number = values[which] + 1
         self._asked = True
         if not self._ticking:
             self._ticking = True
             loop = asyncio.get_running_loop()
             loop.call_later(_TICK, self._tick, loop, loop.time() + _TICK)
+        return number > self.most[mutating] > 0
 
     def identified(self, user: User | None, seconds: float) -> None:
         """It is known who asks, or it is not."""
@@ -259,7 +265,7 @@ def _asked(request: Request, *, dry: bool = False) -> Key:
 
 def _verb(request: Request, where: Target) -> str:
     """The verb of stock's metrics: a method's name, or what it means."""
-    if where.subresource in _CONNECTING:
+    if where.subresource in CONNECTING:
         return "CONNECT"
     if request.verb == "patch" and request.content_type.startswith("application/apply-patch"):
         return "APPLY"

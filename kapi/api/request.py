@@ -121,23 +121,32 @@ class Request:
         return next((v.decode("latin-1") for k, v in reversed(self.scope["headers"]) if k == name), "")
 
     async def body(self) -> bytes:
-        """The whole body, unpacked if it came as gzip. Raises RequestEntityTooLarge."""
+        """The whole body, unpacked if it came as gzip. Raises RequestEntityTooLarge, Timeout, ConnectionError."""
         if self._body is None:
-            message = await self.receive()
-            raw: bytes = message.get("body", b"")
-            if message.get("more_body"):
-                parts, size = [raw], len(raw)
-                while message.get("more_body"):
-                    message = await self.receive()
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > limits.REQUEST_BODY_BYTES:
-                        raise too_large()
-                raw = b"".join(parts)
+            try:
+                raw = await self._read()
+            except TimeoutError:
+                raise errors.Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
             if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
             self._body = _unpacked(raw) if self.header(b"content-encoding") == "gzip" else raw
         return self._body
+
+    async def _read(self) -> bytes:
+        message = await self.receive()
+        raw: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts, size = [raw], len(raw)
+            while message.get("more_body"):
+                message = await self.receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > limits.REQUEST_BODY_BYTES:
+                    raise too_large()
+            raw = b"".join(parts)
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client is gone")
+        return raw
 
     @property
     def manager(self) -> str:

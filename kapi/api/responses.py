@@ -165,6 +165,12 @@ async def send_missing(request: Request) -> None:
     await send_text(request, 404, "404 page not found\n")
 
 
+async def send_too_many(request: Request) -> None:
+    """What stock says when as many requests are under way as may be."""
+    headers = [(b"x-content-type-options", b"nosniff"), (b"retry-after", b"1")]
+    await send(request, 429, b"Too many requests, please try again later.\n", b"text/plain; charset=utf-8", headers)
+
+
 async def send_error(request: Request, error: errors.StatusError) -> None:
     """The Status of a failure."""
     headers: Headers = []

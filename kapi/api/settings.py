@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 from certs import cluster, files
+from kapi import limits
 from kapi.access import token_file
 from kapi.objects.user import MASTERS
 from kapi.registry import switches
 from kapi.settings import Form
-from kapi.settings.types import Address, Directory, ExistingFile, Port, ServiceRange, Storage
+from kapi.settings.types import Address, Directory, ExistingFile, NonNegative, Port, ServiceRange, Storage
 
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")
 RuntimeConfig = Annotated[Mapping[str, bool], Form(switches.parse, "KEY=BOOL,…", switches.shown)]
 
 
@@ -26,8 +29,8 @@ class Settings:
     """Directory of this server: the database, and in pki/ keys, certificates and kubeconfigs. Made when missing."""
     port: Port = 6443
     """Port to serve HTTPS on."""
-    bind_address: Address = "0.0.0.0"
-    """Address to listen on."""
+    bind_address: Address = ""
+    """Address to listen on, beside 127.0.0.1; empty: the advertised one, where pods and nodes reach this server; 0.0.0.0: all there are."""
     advertise_address: Address = ""
     """Address at which pods and nodes reach this server; empty: the address of the default route."""
     service_cluster_ip_range: ServiceRange = "10.96.0.0/12"
@@ -36,6 +39,10 @@ class Settings:
     """Where objects are kept: "memory:" or the path of an SQLite file; empty: kapi.db in the data directory."""
     token_auth_file: ExistingFile | None = None
     """CSV of static bearer tokens: token,user,uid,"group1,group2"; empty: tokens.csv in the data directory, made with one for admin."""
+    max_requests_inflight: NonNegative = limits.REQUESTS_IN_FLIGHT
+    """Requests that read, under way at once; more are answered 429. Not watches and streams, nor those of system:masters. 0: any number."""
+    max_mutating_requests_inflight: NonNegative = limits.MUTATING_REQUESTS_IN_FLIGHT
+    """The same of requests that write."""
     runtime_config: RuntimeConfig = field(default_factory=dict)
     """API versions and resources to switch on or off, with commas: api/beta=true, batch/v1=false, apps/v1/deployments=false and so on."""
 
@@ -56,13 +63,24 @@ def own_address() -> str:
             return "127.0.0.1"
 
 
+def advertised(settings: Settings) -> str:
+    """The address at which pods and nodes reach this server."""
+    return settings.advertise_address or own_address()
+
+
+def addresses(settings: Settings) -> tuple[str, ...]:
+    """Where to listen: loopback, which kubeconfigs name, and one more address; or everywhere."""
+    given = settings.bind_address or advertised(settings)
+    return (given,) if given in EVERYWHERE else tuple(dict.fromkeys((LOOPBACK, given)))
+
+
 def certificates(settings: Settings, nodes: dict[str, tuple[str, ...]] | None = None) -> Path:
     """Make or renew what this server needs under pki/; the directory."""
-    address = settings.advertise_address or own_address()
+    hosts = {advertised(settings), *addresses(settings)} - {LOOPBACK, *EVERYWHERE}
     first = str(ipaddress.ip_network(settings.service_cluster_ip_range)[1])
     pki = settings.data_dir / "pki"
     wanted = cluster.Settings(
-        server=f"https://127.0.0.1:{settings.port}", hosts=(address, socket.gethostname()), service_ip=first, nodes=nodes or {}
+        server=f"https://127.0.0.1:{settings.port}", hosts=(*sorted(hosts), socket.gethostname()), service_ip=first, nodes=nodes or {}
     )
     cluster.ensure(pki, wanted)
     return pki

@@ -73,6 +73,9 @@ class Up(Verbosity, Place):
     """Number of nodes (more than one only with --simulate)."""
     port: types.Port = 6443
     """Port of the API server."""
+    bind_address: types.Address = ""
+    """Address the API server listens on, beside 127.0.0.1; empty: that of the default route, where pods reach it, and with --simulate none;
+    0.0.0.0: all there are."""
     node_name: types.NodeName = ""
     """Name of the node; empty: the host's name. Of simulated nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
     container_runtime_endpoint: types.Endpoint = ""

@@ -22,9 +22,11 @@ from kapi.cli import collector, processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
+from kapi.http import connections
 from kapi.settings.logs import configurable
 from kapi.settings.types import (
     CIDR,
+    Address,
     Count,
     Directory,
     ExistingDirectory,
@@ -41,6 +43,7 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 
 def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
     """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
+    connections.raise_file_limit()
     try:
         with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
             run(_until_stopped(main, stop))
@@ -128,7 +131,8 @@ def refusals(served: Any) -> Iterator[None]:
         raise Failure(sentence(str(why))) from None
     except OSError as why:
         if why.errno == errno.EADDRNOTAVAIL:
-            raise Failure(f"Address {served.bind_address} can't be used: {why.strerror}. Choose another with --bind-address.") from None
+            address = served.bind_address or served.advertise_address
+            raise Failure(f"This machine has no address {address}. Name another with --bind-address.") from None
         if why.errno in (errno.EADDRINUSE, errno.EACCES) and why.filename is None:
             raise Failure(f"Port {served.port} can't be used: {why.strerror}. Choose another with --port.") from None
         if why.filename is not None:
@@ -161,7 +165,8 @@ async def controllers(settings: Any) -> None:
 
     directory = settings.kubeconfig.parent if settings.kubeconfig else None
     async with (
-        client(settings.kubeconfig, "kube-controller-manager") as api, health.serving(api, settings.secure_port, directory) as figures,
+        client(settings.kubeconfig, "kube-controller-manager") as api,
+        health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
     ):  # fmt: skip
         processes.say_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
@@ -173,7 +178,10 @@ async def scheduler(settings: Any) -> None:
     from kapi import scheduler as room
 
     directory = settings.kubeconfig.parent if settings.kubeconfig else None
-    async with client(settings.kubeconfig, "kube-scheduler") as api, health.serving(api, settings.secure_port, directory) as figures:
+    async with (
+        client(settings.kubeconfig, "kube-scheduler") as api,
+        health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
+    ):
         processes.say_ready()
         await room.run(api, settings, figures=figures)
 
@@ -197,6 +205,8 @@ class ControlSettings:
     """Run the service proxy too (needs root and nftables)."""
     table: TableName = "kapi"
     """Name of the proxy's nftables table."""
+    bind_address: Address = "127.0.0.1"
+    """Address of the health ports, 10257 and 10259."""
 
 
 async def control(settings: ControlSettings) -> None:
@@ -205,8 +215,10 @@ async def control(settings: ControlSettings) -> None:
         if not (file := settings.pki / f"{name}.conf").is_file():
             raise Failure(f"There is no kubeconfig {file}: name a cluster's directory of keys with --pki.")
     async with asyncio.TaskGroup() as group:
-        group.create_task(controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf")))
-        group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf")))
+        group.create_task(
+            controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf", bind_address=settings.bind_address))
+        )
+        group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf", bind_address=settings.bind_address)))
         if settings.proxy:
             group.create_task(proxy(alone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
 
@@ -232,7 +244,7 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
     def local(app: Any, name: str) -> Client:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
-    served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
+    served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage, bind_address=settings.bind_address)
     pki = keys(served)
     nodes = KubeletSettings(
         simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
@@ -264,6 +276,8 @@ class SimulatedSettings:
     """How many nodes."""
     node_name: NodeName = ""
     """Name of the nodes: NAME, or of several NAME-0 and so on; empty: node-0 and so on."""
+    bind_address: Address = "127.0.0.1"
+    """Address the API server listens on, beside 127.0.0.1; 0.0.0.0: all there are."""
     pod_cidr: CIDR = "10.244.0.0/24"
     """Addresses of the first node's pods; the other nodes' follow."""
 

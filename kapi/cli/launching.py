@@ -25,6 +25,8 @@ class Wish(Protocol):
     @property
     def port(self) -> int: ...
     @property
+    def bind_address(self) -> str: ...
+    @property
     def nodes(self) -> int: ...
     @property
     def node_name(self) -> str: ...
@@ -86,11 +88,12 @@ def _start(wish: Wish, name: str, module: str, *arguments: str) -> Starting:
 
 
 def _common(wish: Wish) -> list[str]:
-    return ["--data-dir", str(wish.data_dir), "--port", str(wish.port)]
+    address = ["--bind-address", wish.bind_address] if wish.bind_address else []
+    return ["--data-dir", str(wish.data_dir), "--port", str(wish.port), *address]
 
 
 def _certificates(wish: Wish, nodes: dict[str, tuple[str, ...]]) -> Path:
-    return components.keys(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
+    return components.keys(servers.Settings(data_dir=wish.data_dir, port=wish.port, bind_address=wish.bind_address), nodes)
 
 
 class _Runtime:

@@ -66,13 +66,13 @@ def _tls(directory: Path) -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def serving(client: Client, port: int, directory: Path | None) -> AsyncIterator[Figures]:
-    """Answer on the port, with the certificate in a cluster's directory of keys. Without one, or with the port taken, nothing is served."""
+async def serving(client: Client, address: str, port: int, directory: Path | None) -> AsyncIterator[Figures]:
+    """Answer at the address, with the certificate in a cluster's directory of keys; without one, or with the port taken, not at all."""
     health, server = Health(client), None
     if port and directory is not None and (directory / "apiserver.key").exists():
         try:
-            server = small.listen("0.0.0.0", port, health.reply, functools.partial(_tls, directory))
-            log.info("Serving health", extra=logs.fields(port=port))
+            server = small.listen(address, port, health.reply, functools.partial(_tls, directory))
+            log.info("Serving health", extra=logs.fields(address=f"{address}:{port}"))
         except OSError as why:
             log.warning("Health is not served", extra=logs.fields(port=port, error=why.strerror or why))
     try:

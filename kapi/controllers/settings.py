@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kapi.settings import NO_OPTION
-from kapi.settings.types import ExistingFile, NonNegative, OptionalPort, Seconds
+from kapi.settings.types import Address, ExistingFile, NonNegative, OptionalPort, Seconds
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Settings:
     """Finished pods kept in all; beyond that the oldest are deleted."""
     secure_port: OptionalPort = 10257
     """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
+    bind_address: Address = "127.0.0.1"
+    """Address of that port."""
     leader_elect: bool = False
     """Run only while holding the lease kube-system/kube-controller-manager."""
     identity: str = ""

@@ -9,13 +9,14 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-from kapi import logs
+from kapi import limits, logs
+from kapi.http import connections
+from kapi.http.connections import Connection, Connections, Streams
 
 log = logging.getLogger(__name__)
-REQUEST_SECONDS, LONGEST_HEAD = 5.0, 64 * 1024
-_PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error", 503: "Service Unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,22 @@ class Asked:
 def answer(status: int, body: bytes, kind: str = "text/plain; charset=utf-8", **headers: str | int) -> bytes:
     """The whole answer; names of further headers are written with underscores."""
     more = "".join(f"{name.replace('_', '-').title()}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {kind}\r\nX-Content-Type-Options: nosniff\r\n{more}"
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {kind}\r\nX-Content-Type-Options: nosniff\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
+class Malformed(ValueError):
+    """What came is no request."""
+
+
 def _asked(head: bytes, tls: Any) -> Asked:
+    """Raises Malformed."""
     first, *lines = head.decode("latin-1").split("\r\n")
-    pairs = (line.partition(":") for line in lines if line)
-    path = first.split(" ")[1] if " " in first else ""
+    pairs = [line.partition(":") for line in lines if line]
+    method, _, rest = first.partition(" ")
+    path, _, version = rest.partition(" ")
+    if not (method.isalpha() and path.startswith("/") and version in ("HTTP/1.0", "HTTP/1.1") and all(colon for _, colon, _ in pairs)):
+        raise Malformed
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     return Asked(path, headers, tls.getpeercert(binary_form=True) if tls else None)
 
@@ -48,26 +57,32 @@ class Listener:
     def __init__(self, sock: socket.socket, reply: Callable[[Asked], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._sock, self._reply, self._tls = sock, reply, tls
         self._loop = asyncio.get_running_loop()
-        self._server: asyncio.Server | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._connections = Connections(limits.HEALTH_CONNECTIONS)
+        self._accepting: asyncio.Task[None] | None = None
         self._loop.add_reader(sock, self._first)
 
     def _first(self) -> None:
         self._loop.remove_reader(self._sock)
-        self._starting = self._loop.create_task(self._start())
+        self._accepting = self._loop.create_task(self._accept())
 
-    async def _start(self) -> None:
+    async def _accept(self) -> None:
         try:
-            context = self._tls() if self._tls else None
-            self._server = await asyncio.start_server(self._serve, sock=self._sock, limit=LONGEST_HEAD, ssl=context)
+            await connections.accept(self._sock, self._connections, self._protocol, self._tls() if self._tls else None)
         except OSError as why:
             log.warning("A port is not served", extra=logs.fields(port=self._sock.getsockname()[1], error=why))
 
+    def _protocol(self, connection: Connection) -> asyncio.BaseProtocol:
+        return Streams(asyncio.StreamReader(limits.HEALTH_HEADER_BYTES, self._loop), connection, self._serve)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(limits.HEALTH_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await self._reply(_asked(head, writer.get_extra_info("ssl_object"))))
+                try:
+                    said = await self._reply(_asked(head, writer.get_extra_info("ssl_object")))
+                except Malformed:
+                    said = answer(400, b"400 Bad Request")
+                writer.write(said)
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             log.debug("A request was cut off", extra=logs.fields(address=writer.get_extra_info("sockname")))
@@ -75,13 +90,11 @@ class Listener:
             writer.close()
 
     def close(self) -> None:
-        if self._starting is not None:
-            self._starting.cancel()
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
         else:
             self._loop.remove_reader(self._sock)
-            self._sock.close()
+        self._sock.close()
 
 
 def listen(

@@ -9,12 +9,12 @@ import struct
 import zlib
 from collections.abc import Mapping
 
+from kapi import limits
+
 VERSION = 3
 SYN_STREAM, SYN_REPLY, RST_STREAM, PING = 1, 2, 3, 6
 FIN = 0x01
 _FRAME = 16 * 1024
-_WAITING = 64
-"""Frames of a stream that may wait to be read before the connection is read no further."""
 
 _WORDS = (  # noqa: SIM905 - a list of words reads best so
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow authorization "
@@ -53,7 +53,7 @@ class Stream:
         self.accepted = asyncio.Event()
         self.broken = False
         self._connection = connection
-        self._parts: asyncio.Queue[bytes] = asyncio.Queue(_WAITING)
+        self._parts: asyncio.Queue[bytes] = asyncio.Queue(limits.SPDY_WAITING_FRAMES)
         self._ended = False
 
     async def read(self) -> bytes:
@@ -105,14 +105,17 @@ class Connection:
         self._next = 1
 
     async def open(self, headers: Mapping[str, str]) -> Stream:
-        """A new stream that the other side has accepted. Raises Broken."""
+        """A new stream that the other side has accepted. Raises Broken, also when that takes too long."""
         stream = self._streams[self._next] = Stream(self, self._next)
         block = struct.pack("!I", len(headers)) + b"".join(_sized(k.lower()) + _sized(v) for k, v in headers.items())
         packed = self._deflate.compress(block) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         self._control(SYN_STREAM, 0, struct.pack("!IIH", self._next, 0, 0) + packed)
         self._next += 2
         await self._writer.drain()
-        await stream.accepted.wait()
+        try:
+            await asyncio.wait_for(stream.accepted.wait(), limits.STREAM_SECONDS)
+        except TimeoutError:
+            raise Broken("the stream was not accepted in time") from None
         if stream.broken:
             raise Broken("the stream was refused")
         return stream
@@ -129,9 +132,13 @@ class Connection:
         try:
             while True:
                 first, second = struct.unpack("!II", await self._reader.readexactly(8))
-                payload = await self._reader.readexactly(second & 0xFFFFFF)
+                size = second & 0xFFFFFF
+                if size > limits.SPDY_FRAME_BYTES:
+                    raise Broken(f"a frame of {size} bytes")
+                payload = await self._reader.readexactly(size)
                 if first >> 31:
                     self._handle(first & 0xFFFF, second >> 24, payload)
+                    await self._writer.drain()
                 else:
                     await self._data(first, second >> 24, payload)
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -14,7 +14,8 @@ from websockets.typing import Subprotocol
 
 from kapi import limits
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 12
+"""Bytes read in a turn of the event loop: 680 empty frames at most, which take 10 ms."""
 _quiet = logging.getLogger("kapi.http.websocket")
 _quiet.setLevel(logging.WARNING)
 _GOODBYE_SECONDS = 1.0
@@ -33,15 +34,15 @@ class WebSocket:
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Messages as they come, text as bytes; ends when the other side closes."""
-        parts: list[bytes] = []
+        message = bytearray()
         while True:
             for event in self._protocol.events_received():
                 if not isinstance(event, Frame) or event.opcode not in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
                     continue
-                parts.append(bytes(event.data))
+                message += event.data
                 if event.fin:
-                    yield b"".join(parts)
-                    parts = []
+                    yield bytes(message)
+                    message.clear()
             await self._flush()
             if self._protocol.state is not State.OPEN:
                 return
@@ -50,6 +51,7 @@ class WebSocket:
                 self._protocol.receive_eof()
                 return
             self._protocol.receive_data(data)
+            await asyncio.sleep(0)
 
     async def send(self, data: bytes) -> None:
         """One binary message. Raises ConnectionError once the other side is gone."""
@@ -68,6 +70,8 @@ class WebSocket:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye and hang up; bytes under way the other way would make the system cut the line before that is heard."""
+        if self._protocol.state is not State.OPEN:  # it has ended, or broken the rules: nothing it sends is of interest
+            asyncio.get_running_loop().call_later(limits.REFUSED_SECONDS, self._writer.transport.abort)
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
@@ -80,10 +84,15 @@ class WebSocket:
             self._writer.close()
 
     async def _answered(self) -> None:
-        """Read on, dropping everything, until the other side has said goodbye as well."""
+        """Read on, dropping everything, until the other side has said goodbye as well, or too much."""
+        left = limits.WEBSOCKET_CLOSING_BYTES
         while self._protocol.state is not State.CLOSED and (data := await self._reader.read(_BLOCK)):
             self._protocol.receive_data(data)
             self._protocol.events_received()
+            left -= len(data)
+            if left < 0:
+                self._writer.transport.abort()
+            await asyncio.sleep(0)
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())

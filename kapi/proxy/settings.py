@@ -16,4 +16,4 @@ class Settings:
     table: TableName = "kapi"
     """What the nftables table is called."""
     health_address: Address = "0.0.0.0"
-    """Where health check node ports listen."""
+    """Where health check node ports listen; load balancers ask there, from outside."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kapi.settings import NO_OPTION
-from kapi.settings.types import Count, OptionalPort, Percentage
+from kapi.settings.types import Address, Count, OptionalPort, Percentage
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Settings:
     """How many bindings may be under way at once."""
     secure_port: OptionalPort = 10259
     """Port of /healthz, /livez, /readyz and /metrics, where there is a certificate to serve with; 0 for none."""
+    bind_address: Address = "127.0.0.1"
+    """Address of that port."""
     leader_elect: bool = False
     """Whether several schedulers share the work by a lease, one leading at a time."""
     identity: str = ""

@@ -36,6 +36,11 @@ class Access:
         user = await callers.who(self._client, certificate, headers.get(b"authorization", b"").decode("latin-1"))
         if user is None:
             raise errors.Unauthorized
+        connection = scope.get("extensions", {}).get(server.CONNECTION)
+        if connection is not None:
+            connection.set_long_running()  # no request here has a body that is waited for
+            if not connection.authenticated:
+                connection.set_authenticated()
         verb, part = _VERBS.get(scope["method"], "get"), path.split("/")[1]
         subresources = _SUBRESOURCES.get(part, _PROXY)
         for subresource in subresources:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from kapi import limits
 from kapi.client.client import Client
 from kapi.objects import errors, time
 from kubelet import waiting
@@ -205,6 +206,8 @@ class App:
         if sandbox is None:
             raise errors.NotFound(f'pod "{parts[1]}" has no sandbox')
         ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
+        if len(ports) > limits.FORWARDED_PORTS:
+            raise errors.BadRequest(f"at most {limits.FORWARDED_PORTS} ports can be forwarded on one connection")
         url = await worker.means.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
         await streaming.port_forward(request.scope, url, ports)
 

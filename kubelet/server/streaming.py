@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kapi import logs
+from kapi import limits, logs
 from kapi.http import server, spdy, splicing
 from kapi.objects import errors
 from kubelet import waiting
@@ -54,10 +54,11 @@ async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, by
     writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
     await writer.drain()
     try:
-        answer = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError as why:
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), limits.STREAM_SECONDS)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as why:
         writer.close()
-        raise errors.InternalError(f"the runtime hung up: {why.partial.decode(errors='replace')}") from None
+        said = why.partial.decode(errors="replace") if isinstance(why, asyncio.IncompleteReadError) else str(why) or "no answer"
+        raise errors.InternalError(f"the runtime hung up: {said}") from None
     first = answer.partition(b"\r\n")[0].decode(errors="replace")
     if " 101 " not in first:
         writer.close()

@@ -28,7 +28,7 @@ async def ports(app: App, client: Client, pki: Path, unused_tcp_port_factory: Ca
         return lambda: components.probe(port)
 
     app.components.update({name: probe(port) for name, port in found.items()})
-    async with health.serving(client, found["scheduler"], pki):
+    async with health.serving(client, "127.0.0.1", found["scheduler"], pki):
         yield found
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from tests.attacks.victim import Cost, Victim, running
 
-_COSTS = pytest.StashKey[list[Cost]]()
+COSTS = pytest.StashKey[list[Cost]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash.setdefault(_COSTS, [])
+    config.stash.setdefault(COSTS, [])
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +18,12 @@ def victim(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     """An API server over TLS with SQLite in a fresh directory."""
     with running(tmp_path_factory.mktemp("victim")) as made:
         yield made
-        request.config.stash.setdefault(_COSTS, []).extend(made.costs)
+        request.config.stash.setdefault(COSTS, []).extend(made.costs)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """A line for every attack."""
-    costs = config.stash.get(_COSTS, [])
+    costs = config.stash.get(COSTS, [])
     if costs:
         terminalreporter.write_sep("-", "what attacks cost")
         terminalreporter.write_line(f"{'attack':64} {'memory':>9} {'loop held':>10} {'others p99':>11}")

@@ -1,4 +1,4 @@
-"""`python -m tests.attacks.measured FILE kapi-apiserver-options…`: an API server that notes in FILE how long its event loop was held.
+"""`python -m tests.attacks.measured FILE options… [--limit NAME=VALUE]…`: an API server that notes in FILE how long its loop was held.
 
 FILE holds two doubles: the longest time a turn of the loop took, as CPU seconds of its thread and as seconds of the clock. Whoever reads
 them sets them back. CPU seconds do not count what other processes on the machine take.
@@ -14,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from kapi import settings
+from kapi import limits, settings
 from kapi.cli import components
 
 PAIR = struct.Struct("dd")
@@ -46,7 +46,11 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     cls, _ = components.command("apiserver")
     settings.add_arguments(parser, cls)
-    given = settings.from_arguments(cls, parser.parse_args(arguments))
+    parser.add_argument("--limit", action="append", default=[], help="NAME=VALUE: of kapi.limits, so that no test waits 32 seconds")
+    parsed = parser.parse_args(arguments)
+    for name, _, value in (limit.partition("=") for limit in parsed.limit):
+        setattr(limits, name, type(getattr(limits, name))(value))
+    given = settings.from_arguments(cls, parsed)
     with open(path, "r+b") as file:
         return components.supervise("apiserver", given, _serve(file.fileno(), given), uvloop.run)
 

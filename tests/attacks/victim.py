@@ -3,6 +3,7 @@
 import http.client
 import json
 import mmap
+import os
 import re
 import socket
 import ssl
@@ -59,6 +60,11 @@ class Victim:
     def token(self) -> str:
         """The administrator's bearer token."""
         return (self.directory / "tokens.csv").read_text().partition(",")[0]
+
+    def cpu(self) -> float:
+        """Seconds of CPU it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def tls(self, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:
         """A context that trusts the cluster's CA; with `certificate` (certificate, key) as that user."""
@@ -144,8 +150,8 @@ def _status(pid: int, field: str) -> float:
 
 
 @contextmanager
-def running(directory: Path, *options: str) -> Iterator[Victim]:
-    """An API server with further options of `kapi apiserver`, in a fresh directory."""
+def running(directory: Path, *options: str, files: int = 0) -> Iterator[Victim]:
+    """An API server with further options of `tests.attacks.measured`, in a fresh directory; it may open as many `files`, if that is set."""
     (directory / "loop").write_bytes(PAIR.pack(0.0, 0.0))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -155,7 +161,8 @@ def running(directory: Path, *options: str) -> Iterator[Victim]:
         "tests.attacks.measured", str(directory / "loop"), "--data-dir", str(directory), "--port", str(port),
         "--bind-address", "127.0.0.1", *options,
     )  # fmt: skip
-    started = process.start(["env", f"PYTHONPATH={ROOT}", *command])
+    limit = ["prlimit", f"--nofile={files}:{files}"] if files else []
+    started = process.start([*limit, "env", f"PYTHONPATH={ROOT}", *command])
     started.wait(60)
     try:
         yield Victim(directory, port, process.pid)

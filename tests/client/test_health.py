@@ -35,7 +35,7 @@ async def get(port: int, path: str, tls: ssl.SSLContext, token: str = "") -> tup
 
 
 async def test_health_for_everybody_figures_for_some(client: Client, pki: Path, unused_tcp_port: int) -> None:
-    async with health.serving(client, unused_tcp_port, pki) as figures:
+    async with health.serving(client, "127.0.0.1", unused_tcp_port, pki) as figures:
         figures.append(lambda: ["mine 1"])
         for path in ("/healthz", "/livez?verbose", "/readyz/leaderElection"):
             assert await get(unused_tcp_port, path, context(pki)) == (200, "ok")
@@ -55,7 +55,7 @@ async def test_tokens(client: Client, pki: Path, unused_tcp_port: int) -> None:
     path = SERVICE_ACCOUNTS.path("default", "reader", "token")
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
     token = (await client.post(path, body))["status"]["token"]
-    async with health.serving(client, unused_tcp_port, pki):
+    async with health.serving(client, "127.0.0.1", unused_tcp_port, pki):
         assert (await get(unused_tcp_port, "/metrics", context(pki), "nonsense"))[0] == 401
         assert (await get(unused_tcp_port, "/metrics", context(pki), token))[0] == 403
         group = "rbac.authorization.k8s.io"
@@ -70,5 +70,5 @@ async def test_tokens(client: Client, pki: Path, unused_tcp_port: int) -> None:
 
 @pytest.mark.parametrize("port", [0, 1])
 async def test_no_port_is_no_failure(client: Client, tmp_path: Path, port: int) -> None:
-    async with health.serving(client, port, tmp_path) as figures:
+    async with health.serving(client, "127.0.0.1", port, tmp_path) as figures:
         assert figures

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from kapi.api import settings
 from kapi.cli import cleanup
 from kapi.cli.processes import Process
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
 from tests.e2e.conftest import left_of, processes_of
+from tests.listening import PATHS, listening, status
 
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
@@ -75,6 +78,15 @@ def test_roles_components_and_logs(real: Cluster, kubectl: Kubectl) -> None:
         assert re.search(rf'"Serving" address="[^"]*{serving}"', said)
     assert "port=10257" in real.kapi("logs", "control")
     assert "level=info" in real.kapi("logs", "containerd", "--tail", "50")
+
+
+@pytest.mark.containers
+def test_it_listens_where_its_pods_and_nodes_are(real: Cluster) -> None:
+    own = settings.own_address()
+    assert listening([real.pid("apiserver")]) == {(ip_address(host), real.port) for host in ("127.0.0.1", own)}
+    assert listening([real.pid("kubelet")]) == {(ip_address(own), 10250)}
+    assert listening([real.pid("control")]) == {(ip_address("127.0.0.1"), port) for port in (10257, 10259)}
+    assert {status(own, 10250, path) for path in (*PATHS, "/healthz")} == {401}
 
 
 @pytest.mark.containers

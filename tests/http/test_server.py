@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kapi.http import server
+from kapi.http import exchange, server
 from tests.moments import turn
 
 Serve = Callable[[bytes], Awaitable[bytes]]
@@ -35,6 +35,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             if message["type"] == "http.disconnect":
                 return
         body += message["body"]
+    if path == "/headers":
+        await turn()
+        body = b",".join(name for name, _ in scope["headers"])
     if path == "/breaks":
         raise ValueError("as it should")
     if path == "/nothing":
@@ -52,14 +55,14 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture(params=[True, False], ids=["immediate", "task"])
 async def talk(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
     """Send bytes to a new connection and read until the server closes it."""
-    listen = server.Listen("127.0.0.1", 0)
+    listen = server.Listen(("127.0.0.1",), 0)
     immediate = request.param
-    http = server.Server(application, listen, lambda scope: immediate and scope["path"] not in ("/upgrade", "/body"))
-    sock = server.bound(listen)
-    await http.start(sock)
+    http = server.Server(application, listen, lambda scope: immediate and scope["path"] not in ("/upgrade", "/body", "/headers"))
+    sockets = server.bound(listen)
+    await http.start(sockets)
 
     async def talk(sent: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(*sock.getsockname()[:2])
+        reader, writer = await asyncio.open_connection(*sockets[0].getsockname()[:2])
         writer.write(sent)
         answer = await reader.read()
         writer.close()
@@ -163,6 +166,78 @@ async def test_requests_leave_nothing_to_the_collector(talk: Serve, path: str) -
     gc.disable()
     try:
         await talk(get(path) + get(path, last=True))
-        assert not [each for each in gc.get_objects() if isinstance(each, server.Exchange)]
+        assert not [each for each in gc.get_objects() if isinstance(each, exchange.Exchange)]
     finally:
         gc.enable()
+
+
+# what net/http refuses, in its words -----------------------------------------------------------------------------------------------------
+
+HOST = b"Host: x\r\n"
+LAST = b"Connection: close\r\n\r\n"
+BAD = "400 Bad Request"
+REFUSED = {
+    b"GET / HTTP/1.1\r\n\r\n": f"{BAD}: missing required Host header",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n": BAD,
+    b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n": f"{BAD}: malformed Host header",
+    b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n": f"{BAD}: malformed Host header",
+    b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n": BAD,
+    b"GET / HTTP/2.0\r\n" + HOST + LAST: "505 HTTP Version Not Supported: unsupported protocol version",
+    b"GET / HTTP/0.9\r\n" + HOST + LAST: "505 HTTP Version Not Supported: unsupported protocol version",
+    b"GET / HTTP/1.2\r\n" + HOST + LAST: BAD,
+    b"GET / HTTP/x\r\n" + HOST + LAST: BAD,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": BAD,
+    b"GET /a b HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET /a\x01 HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET /a%zz HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET /a%4 HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET /% HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET http://x/%zz HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET foo HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET * HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"POST * HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"CONNECT x:443 HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET x:443 HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"G\x00T / HTTP/1.1\r\n" + HOST + LAST: BAD,
+    b"GET / HTTP/1.1\r\n" + HOST + b"A: a\0b\r\n" + LAST: BAD,
+    b"GET / HTTP/1.1\r\n" + HOST + b"A\0: b\r\n" + LAST: BAD,
+    b"GET / HTTP/1.1\r\n" + HOST + b"A : b\r\n" + LAST: BAD,
+    b"GET / HTTP/1.1\r\n" + HOST + b": b\r\n" + LAST: BAD,
+    b"GET / HTTP/1.1\r\n" + HOST + b"A\r\n" + LAST: BAD,
+    b"GET / HTTP/1.1\r\n Host: x\r\n" + LAST: BAD,
+    b"GET / HTTP/1.1\r\n" + HOST + b"Expect: nothing\r\n" + LAST: "417 Expectation Failed",
+    b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n" + LAST: BAD,
+    b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n" + LAST: BAD,
+    b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n" + LAST + b"0\r\n\r\n": BAD,
+    b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n" + LAST: "501 Not Implemented: Unsupported transfer encoding",
+    b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n" + LAST: "501 Not Implemented: Unsupported transfer encoding",
+    b"\r\n\r\n\r\n\r\n": BAD,
+}
+
+
+@pytest.mark.parametrize("sent", REFUSED)
+async def test_what_is_malformed(talk: Serve, sent: bytes) -> None:
+    status = REFUSED[sent]
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    assert (await talk(sent)).decode() == head + status
+
+
+async def test_options_of_the_whole_server(talk: Serve) -> None:
+    assert (await talk(b"OPTIONS * HTTP/1.1\r\n" + HOST + LAST)).startswith(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n")
+
+
+@pytest.mark.parametrize("host", [b"", b"x:1", b"[::1]:6443", b"a-b.c_d", b"%41"])
+async def test_hosts(talk: Serve, host: bytes) -> None:
+    assert (await talk(b"GET /a HTTP/1.1\r\nHost: " + host + b"\r\n" + LAST)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_trailers_are_nobodys_headers(talk: Serve) -> None:
+    head = b"POST /headers HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    answer = await talk(head + b"1\r\na\r\n0\r\nImpersonate-User: b\r\nHost: b\r\n\r\n")
+    assert answer.endswith(b"host,transfer-encoding,connection")
+
+
+async def test_what_is_malformed_waits_for_the_answers_before_it(talk: Serve) -> None:
+    answer = await talk(get("/later") + get("/later") + b"nonsense\r\n\r\n")
+    assert answer.count(b"GET /later?") == 2
+    assert answer.endswith(b"\r\n\r\n400 Bad Request")

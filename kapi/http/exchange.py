@@ -1,0 +1,135 @@
+"""One request and its answer on a connection (`protocol`), and what a request's scope offers beside ASGI's own."""
+
+import asyncio
+import logging
+import types
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+UPGRADE = "kapi.upgrade"
+"""Scope extension: a callable that takes over the connection and returns (reader, writer)."""
+ANSWER = "kapi.answer"
+"""Scope extension: a callable (status, headers, payload) that writes a whole answer at once: one TLS record, one system call."""
+PIECE = "kapi.piece"
+"""Scope extension: a callable that writes one piece of a chunked body at once; False when the client is slow and has to be waited for."""
+CERTIFICATE = "kapi.certificate"
+"""Scope extension: the client certificate in DER, absent without one."""
+SUBJECT = "kapi.subject"
+"""Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
+CONNECTION = "kapi.connection"
+"""Scope extension: the connection's Protocol: `set_authenticated` when the caller is known, `set_long_running` for a stream."""
+
+
+@types.coroutine
+def resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that was begun outside a task and now waits for `awaited`."""
+    while True:
+        try:
+            value = yield awaited
+        except BaseException as error:
+            step = partial(running.throw, error)
+        else:
+            step = partial(running.send, value)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
+
+
+class _Unawaited:
+    """Stands for an event that nobody waits for: most requests never do."""
+
+    def set(self) -> None:
+        return
+
+
+class Exchange(RequestResponseCycle):
+    """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
+
+    access_log = False
+    logger = logging.getLogger("uvicorn.error")
+    message_event: Any = _Unawaited()
+    default_headers: list[tuple[bytes, bytes]] = []
+    disconnected = response_started = response_complete = False
+    more_body = True
+    chunked_encoding = None
+    expected_content_length = 0
+    long_running = False
+    """It is a stream: its body may come slowly."""
+    timed_out = False
+    """Its body did not come in time."""
+    whole_server = False
+    """It is OPTIONS *, about no path."""
+    _delivered = False
+    """Whether the application has been given the end of the body."""
+
+    def __init__(self, protocol: Any, scope: Any, keep_alive: bool) -> None:
+        """What uvicorn's has, most of it as the class's own values until it changes. `protocol` is the connection's."""
+        self._protocol, self.scope, self.keep_alive = protocol, scope, keep_alive
+        self.transport, self.flow = protocol.transport, protocol.flow
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.on_response = protocol.on_response_complete
+        self.body = bytearray()
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await super().run_asgi(app)
+        finally:
+            self.scope["extensions"].clear()  # they refer to this exchange: without them it needs no collector
+            self._protocol = None
+
+    async def receive(self) -> Any:
+        """The next part of the body, or that the client is gone. Raises TimeoutError for a body that does not come."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        while not (self.disconnected or self.response_complete):
+            if self.timed_out and self.more_body:
+                raise TimeoutError
+            if self.body or not (self.more_body or self._delivered):
+                body, self.body = bytes(self.body), bytearray()
+                self._delivered = not self.more_body
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            self._protocol.read_on()
+            self.message_event = asyncio.Event()
+            await self.message_event.wait()
+        return {"type": "http.disconnect"}
+
+    def time_out(self) -> None:
+        """Whoever waits for the body waits no longer, and the connection ends with the answer."""
+        self.timed_out, self.keep_alive = True, False
+        self.message_event.set()
+
+    def lost(self) -> None:
+        """The client is gone."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.message_event.set()
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
+        """What `send` does for a response's two messages, in one write. Nothing on a connection that was handed over."""
+        if self.response_complete:
+            return
+        lines = [STATUS_LINE[status]]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", payload)
+        self.response_started = self.response_complete = True
+        if not self.disconnected:
+            self.transport.write(b"".join(lines))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def piece(self, payload: bytes) -> bool:
+        """What `send` does for a message of a chunked body that goes on, unless that would have to wait."""
+        if self.flow.write_paused or self.disconnected or not self.chunked_encoding:
+            return False
+        self.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))
+        return True

@@ -1,0 +1,63 @@
+"""What Go's net/http refuses of a request's first line and headers, in its words. The parser (llhttp) has refused much before.
+
+Two Host headers get the bare 400, as all does that net/http finds wrong while it reads; only its later checks say what they miss.
+"""
+
+import re
+
+import httptools
+
+from kapi import limits
+
+BAD = "400 Bad Request"
+TOO_LARGE = "431 Request Header Fields Too Large"
+_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(rb"[\w!$%&'()*+,\-.:;=\[\]~]*\Z", re.ASCII)
+
+
+class Refused(Exception):
+    """A request to which this status line, in net/http's words, is all that can be said."""
+
+
+def check_host(host: bytes) -> None:
+    """Raises Refused for what is no host."""
+    if not _HOST.match(host):
+        raise Refused(f"{BAD}: malformed Host header")
+
+
+def check(version: str, hosts: int, headers: int) -> None:
+    """Raises Refused for a version that is not spoken, for no Host header where there has to be one, and for too many headers."""
+    if version not in ("1.1", "1.0"):
+        raise Refused("505 HTTP Version Not Supported: unsupported protocol version")
+    if headers > limits.HEADER_LINES:
+        raise Refused(TOO_LARGE)
+    if not hosts and version != "1.0":
+        raise Refused(f"{BAD}: missing required Host header")
+
+
+def target(method: str, url: bytes) -> bytes:
+    """Path and query of what is asked for. Raises Refused for what is no URL."""
+    if not url.startswith(b"/"):
+        url = _whole(method, url)
+    url = url.partition(b"#")[0]
+    path = url.partition(b"?")[0]
+    if len(path) > limits.PATH_BYTES:
+        raise Refused("414 Request URI Too Long")
+    if b"%" in path and _PERCENT.search(path):
+        raise Refused(BAD)
+    if url.count(b"&") >= limits.QUERY_PARAMETERS:
+        raise Refused(BAD)
+    return url
+
+
+def _whole(method: str, url: bytes) -> bytes:
+    """Path and query of a target that is no path: http://host/path, or the * of OPTIONS. Raises Refused."""
+    if url == b"*" and method == "OPTIONS":
+        return url
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        raise Refused(BAD) from None
+    if not parsed.schema:
+        raise Refused(BAD)
+    return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")

@@ -1,0 +1,393 @@
+"""HTTP/1.1 on one connection: uvicorn's protocol with less done for each request, with an answer for everything malformed, and with bounds.
+
+What may be too long, too many or too slow is bounded here, in bytes and in seconds; a connection has one timer.
+One request is begun a turn of the event loop: what follows it on the connection waits, unread where it is much. A request that asks to
+upgrade (exec, attach, port-forward, watch over WebSocket; SPDY or WebSocket) reaches the application as an ordinary request whose scope
+offers `kapi.upgrade`: called, it gives the raw connection. `server` listens.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kapi import limits
+from kapi.http import heads
+from kapi.http.connections import Connection, Streams
+from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, UPGRADE, Exchange, resumed
+from kapi.http.heads import Refused
+
+_CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
+_FEW, _SHORT, _SLASH = 100, 1000, ord("/")
+"""So many headers, and URLs so long, need no closer look: nearly all."""
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
+_DROPPED: Any = deque(maxlen=0)
+"""Takes headers and keeps none."""
+_BLANK = 4
+"""Bytes of blank lines that may stand before a request."""
+_REFUSAL = "HTTP/1.1 {0}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{0}"
+_UNREAD_HIGH = 64 * 1024
+"""Bytes of a body that wait for the application before the connection is read no further."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, immediate: Callable[[Any], bool], connection: Connection, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._immediate, self._connection = immediate, connection
+        self.authenticated = False
+        """Whether the application knows the caller."""
+        self._running: Exchange | None = None
+        """The request that is being answered, or was last; `cycle` is the one that was parsed last."""
+        self._queue: deque[Exchange] = deque()
+        """Requests that were parsed and wait for the answer to the one before."""
+        self._unparsed: deque[memoryview] = deque()
+        """What came and is not parsed yet."""
+        self._may_begin = True
+        """Whether a request may be begun at once: none was, of what came last."""
+        self._head = self._body = False
+        """Whether the end of a request's headers, and of its body, has yet to come."""
+        self._received = self._data = 0
+        """Bytes that came of a request that comes in parts; and how many of them are its body's data."""
+        self._begun = self._idle_since = self._stalled = 0.0
+        """When the first part came of a request that comes in parts; the last answer was; the client ceased to read."""
+        self._parsing_ended = False
+        """What comes is not parsed any more: the connection is upgraded, or was refused."""
+        self._refusal = ""
+        self._host, self._hosts = b"", 0
+        """The last Host header, and how many there are in this request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._connection.opened(transport, self)
+        tls = transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        self._extensions: dict[str, Any] = {CONNECTION: self}
+        if certificate:
+            self._extensions |= {CERTIFICATE: certificate, SUBJECT: tls.getpeercert}
+        self._scope = {
+            "type": "http", "asgi": _ASGI, "http_version": "1.1", "server": self.server, "client": self.client,
+            "scheme": self.scheme or "http", "root_path": "", "state": self.app_state,
+        }  # fmt: skip
+        self._idle_since = self.loop.time()
+        self._set_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.closed()
+        if self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task.cancel()
+        if self._running is not None:
+            self._running.lost()
+        self._queue.clear()
+        self._unparsed.clear()
+        super().connection_lost(exc)
+        self._running = self.cycle = None  # type: ignore[assignment]
+        self._extensions = {}
+
+    def set_long_running(self) -> None:
+        """The request under way is a stream: its body may come as slowly as it likes."""
+        if self._running is not None:
+            self._running.long_running = True
+
+    def set_authenticated(self) -> None:
+        """The application knows who calls."""
+        self.authenticated = True
+        self._connection.set_authenticated()
+
+    # what comes in ------------------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._unparsed or self._parsing_ended or len(data) > limits.PARSED_BYTES:
+            self._unparsed.append(memoryview(data))
+            self._parse_rest()
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse some bytes; the first request in them is begun at once, others wait until it is answered."""
+        self._may_begin = True
+        try:
+            self.parser.feed_data(data)
+            if self._body:
+                self._unfinished(len(data))
+            elif self._may_begin and not self._queue and len(data) > _BLANK:
+                raise Refused(heads.BAD)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parsing_ended = True
+            if upgrade.args:
+                self._unparsed.appendleft(memoryview(data)[upgrade.args[0] :])
+        except (httptools.HttpParserError, Refused) as why:
+            known = why if isinstance(why, Refused) else why.__context__  # one that was raised in a callback
+            self._refuse(str(known) if isinstance(known, Refused) else heads.BAD)
+        if self._queue:
+            self.loop.call_soon(self._begin_next)
+
+    def _parse_rest(self) -> None:
+        """Parse what came, up to a request that has to wait for the one before it; what is behind an upgrade is not for us."""
+        while self._unparsed and not (self._queue or self._parsing_ended) and self.parser is not None:
+            piece = self._unparsed.popleft()
+            if len(piece) > limits.PARSED_BYTES:
+                self._unparsed.appendleft(piece[limits.PARSED_BYTES :])
+                piece = piece[: limits.PARSED_BYTES]
+            self._parse(piece)
+        if self._unparsed and (not self._parsing_ended or sum(map(len, self._unparsed)) > limits.UPGRADE_EARLY_BYTES):
+            self.flow.pause_reading()
+
+    def _unfinished(self, size: int) -> None:
+        """The request goes on in what comes next: count, and see to it that the clock is looked at. Raises Refused."""
+        self._received += size
+        if len(self.headers) > limits.HEADER_LINES or (self._head and self._received > limits.HEADER_BYTES):
+            raise Refused(heads.TOO_LARGE)
+        if self._received - self._data > limits.HEADER_BYTES + limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
+            raise Refused(heads.BAD)
+        if not self._begun:
+            self._begun = self.loop.time()
+            self._set_timer()
+
+    def _refuse(self, status: str) -> None:
+        """Hang up, with a word why, once the requests before are answered."""
+        self._refusal, self._parsing_ended = status, True
+        self._unparsed.clear()
+        self.flow.pause_reading()
+        broken = self._body and not self._head  # a request that has begun, or waits for its turn, but will never be complete
+        if broken and self._queue and self._queue[-1] is self.cycle:
+            self._queue.pop()
+            broken = False
+        if not self._queue and (broken or not self._busy()):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if not self.transport.is_closing():
+            if not (self._busy() and self.cycle.response_started):
+                self.transport.write(_REFUSAL.format(self._refusal).encode())
+            self._end()
+
+    def _end(self) -> None:
+        """Close the connection: what was written is sent, what comes is not read."""
+        self.flow.pause_reading()
+        self.transport.close()
+        self.loop.call_later(limits.REFUSED_SECONDS, self.transport.abort)
+
+    def _busy(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
+    # the parser's callbacks ---------------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._head = self._body = True
+        self._hosts = 0
+        self.scope = self._scope | {"headers": self.headers, "extensions": {**self._extensions}}  # type: ignore[assignment]
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _CHECKED:
+            if name == b"host" and value == self._host and not self._hosts:
+                self._hosts = 1
+            else:
+                self._check_header(name, value)
+        self.headers.append((name, value))
+
+    def _check_header(self, name: bytes, value: bytes) -> None:
+        """Raises Refused for a header that net/http does not let pass."""
+        if not self._head:
+            return
+        if name == b"host":
+            self._hosts += 1
+            if self._hosts > 1:
+                raise Refused(heads.BAD)
+            if value != self._host:
+                heads.check_host(value)
+                self._host = value
+        elif name == b"expect":
+            if value.lower() != b"100-continue":
+                raise Refused("417 Expectation Failed")
+            self.expect_100_continue = True
+        elif value.lower() != b"chunked":
+            raise Refused("501 Not Implemented: Unsupported transfer encoding")
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def on_headers_complete(self) -> None:
+        scope, parser, url = self.scope, self.parser, self.url
+        version = scope["http_version"] = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if version != "1.1" or self._hosts != 1 or len(self.headers) > _FEW:
+            heads.check(version, self._hosts, len(self.headers))
+        if len(url) > _SHORT or url[0] != _SLASH or b"%" in url or b"#" in url:
+            url = heads.target(scope["method"], url)
+        raw, _, scope["query_string"] = url.partition(b"?")
+        scope["raw_path"] = raw
+        scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
+        self.headers = _DROPPED  # trailers are nobody's headers
+        self._head = False
+        before, upgrade = self.cycle, parser.should_upgrade()
+        cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
+        if raw == b"*":
+            cycle.whole_server = True
+        extensions: dict[str, Any] = scope["extensions"]
+        extensions[ANSWER], extensions[PIECE] = cycle.answer, cycle.piece
+        if upgrade:
+            extensions[UPGRADE] = self.take_over
+        if self._may_begin and (before is None or before.response_complete) and not self.flow.write_paused:
+            self._may_begin = False
+            self._begin(cycle)
+        else:
+            self.flow.pause_reading()
+            self._queue.append(cycle)
+
+    def on_body(self, body: bytes) -> None:
+        self._data += len(body)
+        cycle = self.cycle
+        if cycle.response_complete:  # nobody reads it
+            if self._data > limits.UNREAD_BODY_BYTES:
+                self.transport.abort()
+            return
+        cycle.body += body
+        if len(cycle.body) > _UNREAD_HIGH:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._head = self._body = False
+        if self._data or self._begun:
+            self._received = self._data = 0
+            self._begun = 0.0
+            self._may_begin = False  # what comes behind it in this piece waits a turn
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    # answering ----------------------------------------------------------------------------------------------------------------------
+
+    def _begin(self, cycle: "Exchange") -> None:
+        """Run the application; a request that is answered without waiting for anything needs no task."""
+        self._running = cycle
+        if cycle.whole_server:
+            cycle.answer(200, [(b"content-length", b"0")], b"")
+            return
+        if not self._immediate(cycle.scope):
+            self._start_asgi_task(cycle, self.app)
+            return
+        running: Coroutine[Any, Any, None] = cycle.run_asgi(self.app)
+        try:
+            awaited = running.send(None)
+        except StopIteration:
+            return
+        task = self.loop.create_task(resumed(running, awaited))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _begin_next(self) -> None:
+        """Begin the request that waits for its turn, if it has come, and parse on."""
+        if self._busy() or self.flow.write_paused or self.transport.is_closing():
+            return
+        if self._queue:
+            self._begin(self._queue.popleft())
+        elif self._refusal:
+            self._hang_up()
+            return
+        if not self._queue:
+            self._parse_rest()
+            self.read_on()
+
+    def read_on(self) -> None:
+        """Read from the connection again, unless what was read has to wait."""
+        if not (self._queue or self._unparsed or self._refusal):
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._idle_since = self.loop.time()
+        if self._begun:  # a request that has come in part had to wait for this one
+            self._begun = self._idle_since
+        if self._queue or self._unparsed or self._refusal:
+            self.loop.call_soon(self._begin_next)
+            return
+        self.flow.resume_reading()
+        if self.timeout_keep_alive_task is None:
+            self._set_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.time()
+        self._set_timer()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._queue or self._unparsed or self._refusal:
+            self.loop.call_soon(self._begin_next)
+
+    def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Give the connection away: from now on nobody here reads or writes it."""
+        cycle = self.cycle
+        if cycle is None:
+            raise ConnectionResetError("the client is gone")
+        cycle.response_started = cycle.response_complete = True
+        if self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task.cancel()
+        self.connections.discard(self)
+        reader = asyncio.StreamReader(limit=limits.PEER_BUFFER_BYTES // 2, loop=self.loop)
+        streams = Streams(reader, self._connection)
+        streams.connection_made(self.transport)
+        reader.feed_data(b"".join(self._unparsed))
+        self._unparsed.clear()
+        self.transport.set_protocol(streams)
+        self.flow.resume_reading()
+        return reader, asyncio.StreamWriter(self.transport, streams, reader, self.loop)
+
+    # the clock ----------------------------------------------------------------------------------------------------------------------
+
+    def idle_since(self) -> float | None:
+        """When the last answer was; None while a request is under way."""
+        return None if self._busy() or self._queue else self._idle_since
+
+    def _due(self) -> float:
+        """When what the connection is doing has lasted too long."""
+        running = self._running
+        if self.flow.write_paused:
+            return self._stalled + limits.WRITE_SECONDS
+        if self._busy() and running is not None:
+            waits = self._body and self._begun and self.cycle is running and not (running.long_running or running.timed_out)
+            return self._begun + limits.BODY_SECONDS if waits else math.inf
+        if self._queue:
+            return math.inf
+        if self._body and self._begun:
+            return self._begun + (limits.HEADER_SECONDS if self._head else limits.BODY_SECONDS)
+        return self._idle_since + (limits.HEADER_SECONDS if running is None else limits.IDLE_SECONDS)
+
+    def _set_timer(self) -> None:
+        """See to it that the one timer of the connection looks in time."""
+        due, timer = self._due(), self.timeout_keep_alive_task
+        if timer is not None:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self.timeout_keep_alive_task = None if due == math.inf else self.loop.call_at(due, self._check_timeout)
+
+    def _check_timeout(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing():
+            return
+        running = self._running
+        if self._due() > self.loop.time():
+            pass
+        elif self.flow.write_paused:
+            self.transport.abort()
+        elif self._busy() and running is not None:
+            running.time_out()
+        else:
+            self._end()
+            return
+        self._set_timer()
