@@ -12,6 +12,11 @@ from pathlib import Path
 REQUEST_BODY_BYTES = 3 << 20
 """Bytes of a request's body, also once unpacked | 3 MiB (limitedReadBody) | 413 RequestEntityTooLarge"""
 
+# --- data directory
+
+IDENTITY_BYTES = 4096
+"""Bytes read of a data directory's kapi.json | no counterpart | the file counts as broken"""
+
 
 @dataclass(frozen=True)
 class Limit:

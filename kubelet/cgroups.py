@@ -85,15 +85,32 @@ def _create(relative: str) -> bool:
     return fresh
 
 
-def remove(group: str) -> None:
-    """Remove a pod's cgroup and what is below it, in every hierarchy. A busy one is left."""
+def remove(group: str) -> list[str]:
+    """Remove a pod's cgroup and what is below it, in every hierarchy. A busy one is left, and returned."""
+    left = []
     for hierarchy in _hierarchies():
         top = hierarchy / group.lstrip("/")
         if not top.is_dir():
             continue
         for directory, _, _ in os.walk(top, topdown=False):
-            with contextlib.suppress(OSError):
+            try:
                 Path(directory).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left.append(directory)
+    return left
+
+
+def processes(group: str) -> set[int]:
+    """The processes in a cgroup and below it, in any hierarchy."""
+    found: set[int] = set()
+    for hierarchy in _hierarchies():
+        for directory, _, files in os.walk(hierarchy / group.lstrip("/")):
+            if "cgroup.procs" in files:
+                with contextlib.suppress(OSError):  # the cgroup is gone
+                    found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))
+    return found
 
 
 def pods(root: str) -> Iterable[tuple[str, str]]:

@@ -5,27 +5,34 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kapi.cli import processes
+from kapi.cli import datadir, holding, processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
 
+log = logging.getLogger(__name__)
+_PORT_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+"""What a socket's bind says of a port or address."""
 GARBAGE = (50_000, 20, 50)
 """How seldom garbage is looked for: objects of the informers live long (a quarter of the scheduler's time went there)."""
 
 
 def supervise(main: Coroutine[Any, Any, None], run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run) -> int:
     """Run a component until SIGTERM or SIGINT, then end it in order. The exit status."""
+    os.umask(datadir.PRIVATE)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     gc.set_threshold(*GARBAGE)
 
@@ -86,14 +93,35 @@ async def apiserver(settings: Any) -> None:
     from kapi.api import apiserver as room
     from kapi.api.settings import certificates
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    pki = certificates(settings)
-    try:
-        await room.run(settings, pki, processes.say_ready)
-    except storage.Unusable as why:
-        raise Failure(_sentence(str(why))) from None
-    except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+    with _at_home(settings, "apiserver"):
+        try:
+            await room.run(settings, certificates(settings), processes.say_ready)
+        except storage.Unusable as why:
+            raise Failure(_sentence(str(why))) from None
+
+
+@contextlib.contextmanager
+def _at_home(settings: Any, name: str) -> Iterator[None]:
+    """A server in its data directory, which holds the lock of the process `name`, inherited or taken here. Raises Failure."""
+    directory = settings.data_dir.resolve()
+    lock = directory / "run" / f"{name}.lock"
+    with contextlib.ExitStack() as undo:
+        inherited = holding.holds(lock)
+        with contextlib.nullcontext() if inherited else datadir.entered(directory, name):
+            for mended in datadir.prepare(directory):
+                log.warning("%s", mended)
+        try:
+            if not inherited:
+                undo.callback(os.close, holding.hold(lock))
+            yield
+        except BlockingIOError:
+            raise Failure(f"The data in {directory} is in use by another server.") from None
+        except ssl.SSLError as why:
+            raise Failure(f"The keys and certificates in {directory / 'pki'} can't be used: {why.reason or why}.") from None
+        except OSError as why:
+            if why.filename or why.errno not in _PORT_ERRORS:
+                raise datadir.unusable(directory, why) from None
+            raise Failure(f"Port {settings.port} can't be used: {why.strerror}. Choose another with --port.") from None
 
 
 def _sentence(text: str) -> str:
@@ -169,23 +197,21 @@ async def simulated(settings: Any, ready: Callable[[], None] = processes.say_rea
     def local(app: Any, name: str) -> Client:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage)
-    pki = certificates(served)
-    nodes = KubeletSettings(
-        simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
-        tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
-    )  # fmt: skip
-    authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
-    try:
-        async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
-            group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
-            group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
-            group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
-    except storage.Unusable as why:
-        raise Failure(_sentence(str(why))) from None
-    except OSError as why:
-        raise Failure(f"Port {settings.port} can't be used: {why.strerror or why}. Choose another with --port.") from None
+    with _at_home(settings, "simulated"):
+        pki = certificates(served)
+        nodes = KubeletSettings(
+            simulate=True, nodes=settings.nodes, node_name=settings.node_name, port=0, root_dir=str(settings.data_dir / "kubelet"),
+            tls_cert_file=str(pki / "apiserver.crt"), tls_private_key_file=str(pki / "apiserver.key"), client_ca_file=str(pki / "ca.crt"),
+        )  # fmt: skip
+        authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
+        try:
+            async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
+                group.create_task(controller_room.run(local(app, "kube-controller-manager"), authority))
+                group.create_task(scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()))
+                group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
+        except storage.Unusable as why:
+            raise Failure(_sentence(str(why))) from None
 
 
 @dataclass(frozen=True)

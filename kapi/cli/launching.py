@@ -42,6 +42,8 @@ def simulated(wish: Wish, progress: Progress) -> None:
 def real(wish: Wish, progress: Progress) -> None:
     """containerd, API server, control and kubelet, a process each."""
     cleanup.expect(wish.data_dir)
+    for closed in ("containerd", "kubelet", "kubelet/pods", "pod-logs"):  # what is in them has the modes that containers need
+        (wish.data_dir / closed).mkdir(exist_ok=True, mode=0o700)
     with progress.step("Certificates, containerd and API server"):
         runtime = None if wish.container_runtime_endpoint else _containerd(wish)
         pki = _certificates(wish, {wish.name: (servers.own_address(),)})
@@ -68,7 +70,7 @@ def _common(wish: Wish) -> list[str]:
 def _certificates(wish: Wish, nodes: dict[str, tuple[str, ...]]) -> Path:
     try:
         return servers.certificates(servers.Settings(data_dir=wish.data_dir, port=wish.port), nodes)
-    except (OSError, ValueError) as why:
+    except ValueError as why:
         raise Failure(f"The keys and certificates in {wish.data_dir / 'pki'} can't be used: {why}. Delete what is broken.") from None
 
 
@@ -79,7 +81,6 @@ class _Runtime:
         self._settings = cleanup.runtime(wish.data_dir, wish.pod_cidr)
         with processes.undisturbed():
             self._process = containerd.launch(self._settings)
-            Process("containerd", wish.data_dir).adopt(self._process.pid)
 
     async def ready(self) -> None:
         """It listens, and has the images that nobody can pull. Raises Failure."""

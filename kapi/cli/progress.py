@@ -31,5 +31,9 @@ class Progress:
         end = "\033[K" if self._live else ""
         print(f" ✓ {text} ({time.monotonic() - before:.1f} s){end}", flush=True)
 
+    def note(self, text: str) -> None:
+        """Something to know that is no step."""
+        print(f" ! {text}", flush=True)
+
     def done(self, text: str) -> None:
         print(f"{text} ({time.monotonic() - self._started:.1f} s)", flush=True)
