@@ -88,10 +88,7 @@ def _create(relative: str) -> bool:
 def remove(group: str) -> list[str]:
     """Remove a pod's cgroup and what is below it, in every hierarchy. A busy one is left, and returned."""
     left = []
-    for hierarchy in _hierarchies():
-        top = hierarchy / group.lstrip("/")
-        if not top.is_dir():
-            continue
+    for top in directories(group):
         for directory, _, _ in os.walk(top, topdown=False):
             try:
                 Path(directory).rmdir()
@@ -102,11 +99,16 @@ def remove(group: str) -> list[str]:
     return left
 
 
+def directories(group: str) -> list[Path]:
+    """A cgroup's directory in each hierarchy that has it."""
+    return [top for hierarchy in _hierarchies() if (top := hierarchy / group.lstrip("/")).is_dir()]
+
+
 def processes(group: str) -> set[int]:
     """The processes in a cgroup and below it, in any hierarchy."""
     found: set[int] = set()
-    for hierarchy in _hierarchies():
-        for directory, _, files in os.walk(hierarchy / group.lstrip("/")):
+    for top in directories(group):
+        for directory, _, files in os.walk(top):
             if "cgroup.procs" in files:
                 with contextlib.suppress(OSError):  # the cgroup is gone
                     found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))

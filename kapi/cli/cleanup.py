@@ -8,9 +8,9 @@ in the cluster's cgroup, links at its bridge.
 
 import asyncio
 import hashlib
-import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ _NAMESPACE = "k8s.io"
 """containerd's namespace for what it runs over CRI."""
 _RUNC, _SHIM_SOCKETS = Path("/run/containerd/runc"), Path("/run/containerd/s")
 """Where runc and shims keep their state, whichever containerd they belong to."""
-_SECONDS = 60
+_SECONDS, _SECONDS_TO_ANSWER = 60, 15
+"""For all pods to end, and for the runtime's first answer; what remains then is killed."""
 _ROUNDS, _PAUSE = 20, 0.1
 """A container that is just being started cannot be removed: how often all that is left is tried, and the seconds between."""
 
@@ -101,15 +102,16 @@ async def _remove_sandboxes(endpoint: str) -> None:
         await client.remove_sandbox(sandbox)
 
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_SECONDS_TO_ANSWER):
             left = await _listed(client)
+        async with asyncio.timeout(_SECONDS):
             for _ in range(_ROUNDS):
                 await asyncio.gather(*(one(s.id) for s in left), return_exceptions=True)
                 if not (left := await _listed(client)):
                     break
                 await asyncio.sleep(_PAUSE)
     except TimeoutError:
-        log.warning("Pods did not end within %d seconds and are killed.", _SECONDS)
+        log.warning("Pods did not end in time and are killed.")
     finally:
         await client.close()
 
@@ -171,10 +173,9 @@ def _end_processes(group: str) -> None:
 
 def _forget_namespaces(bridge: str) -> None:
     """Delete the network namespaces of pods that are still linked to the bridge."""
-    shown = subprocess.run(["ip", "-json", "link", "show", "master", bridge], capture_output=True, check=False).stdout
-    for link in json.loads(shown or "[]"):
-        if name := link.get("link_netns"):
-            _quiet("ip", "netns", "delete", name)
+    shown = subprocess.run(["ip", "link", "show", "master", bridge], capture_output=True, check=False, text=True).stdout
+    for name in re.findall(r"link-netns (\S+)", shown):  # the JSON form has a number only
+        _quiet("ip", "netns", "delete", name)
 
 
 def _quiet(program: str, *arguments: str) -> None:

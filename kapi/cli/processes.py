@@ -91,12 +91,17 @@ class Process:
     @property
     def pids(self) -> list[int]:
         """Those that run as this process: they hold its lock, or were started as `kapi up` does."""
-        return sorted({*holding.holders(self.lock_file), *holding.started_as(*self._command)})
+        return sorted({*(holding.holders(self.lock_file) if self._locks else ()), *holding.started_as(*self._command)})
 
     @property
     def pid(self) -> int:
         """Its pid while it runs, else 0."""
         return next(iter(self.pids), 0)
+
+    @property
+    def _locks(self) -> bool:
+        """Whether it holds its lock; containerd would hand it down to every shim."""
+        return self.name != "containerd"
 
     @property
     def _command(self) -> list[list[str]]:
@@ -116,7 +121,8 @@ class Process:
             raise Failure(f"{self.name} (pid {self.pid}) runs in {self.data_dir} already.") from None
         reader, writer = os.pipe()
         try:
-            child = self._spawn(command, (lock, writer) if notifies else (lock,), {READY_FD: str(writer)})
+            inherited = [*([lock] if self._locks else []), *([writer] if notifies else [])]
+            child = self._spawn(command, inherited, {READY_FD: str(writer)})
         except BaseException:
             os.close(reader)
             raise
@@ -125,7 +131,7 @@ class Process:
             os.close(lock)
         return Starting(self, child, reader, notifies)
 
-    def _spawn(self, command: Sequence[str], inherited: tuple[int, ...], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+    def _spawn(self, command: Sequence[str], inherited: Sequence[int], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
         self.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
