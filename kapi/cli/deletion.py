@@ -18,6 +18,7 @@ def delete(directory: Path) -> None:
     """Everything of the table in the directory, and the directory once it is empty. Raises OSError, whose filename says where."""
     with contents.opened(directory) as top:
         mount = _mount(top)
+        contents.mend(top)  # a directory that may not be written, say
         for entry in contents.walk(top):
             if entry.rule is not None and entry.path not in _LAST:
                 _delete(entry, directory, mount)
