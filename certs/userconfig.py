@@ -239,8 +239,9 @@ def _unlocked(lock: Path) -> bool:
         if os.read(descriptor, len(_OURS)) != _OURS:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
-            lock.unlink()
+        for name in (*lock.parent.glob(f"{lock.name}.*"), lock):  # all names of it
+            if os.path.samestat(os.fstat(descriptor), os.stat(name)):
+                name.unlink()
         return True
     except (BlockingIOError, FileNotFoundError):
         return False

@@ -131,10 +131,10 @@ def _shims(socket: Path) -> list[int]:
     return [pid for pid in found if "containerd-shim" in holding.command_line(pid)[0]]
 
 
-def machine(data_dir: Path) -> None:
+def machine(data_dir: Path, *, certain: bool = False) -> None:
     """Take away what is left of pods, mounts below the data directory, cgroups, the bridge and nft tables: this cluster's, and only when
-    it had containers. Raises Failure for what does not go."""
-    if not expected(data_dir):
+    it had containers, by its directory or because it is certain. Raises Failure for what does not go."""
+    if not certain and not expected(data_dir):
         return
     names = marks(data_dir)
     _end_containers(runtime(data_dir))
@@ -147,7 +147,7 @@ def machine(data_dir: Path) -> None:
         _quiet("nft", "delete", "table", family, names.table)
     _forget_namespaces(names.bridge)
     containerd.forget_network(runtime(data_dir))
-    _mark(data_dir).unlink()
+    _mark(data_dir).unlink(missing_ok=True)
 
 
 def _end_containers(settings: containerd.Settings) -> None:

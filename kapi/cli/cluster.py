@@ -241,17 +241,34 @@ def _stop(place: Place) -> None:
     by_name["apiserver"].stop()
     by_name["containerd"].stop()
     cleanup.machine(place.data_dir)
-    _starting(place).unlink(missing_ok=True)
+    if _starting(place).exists():  # on a read-only file system not even a file that is missing can be unlinked
+        _starting(place).unlink()
 
 
 def down(given: Place) -> int:
     """Stop the cluster; `kapi up` finds its data again."""
     given = replace(given, data_dir=given.data_dir.resolve())
-    if not given.there("down") or not datadir.is_cluster(given.data_dir):
+    if not given.there("down"):
+        return _down_without_directory(given)
+    if not datadir.is_cluster(given.data_dir):
         print(f"No cluster is running from {given.data_dir}.")
         return 0
     with datadir.entered(given.data_dir, "down"):
         _down(given)
+    return 0
+
+
+def _down_without_directory(given: Place) -> int:
+    """Somebody deleted the data of a cluster that may still run."""
+    running = _running(given)
+    if not running:
+        print(f"No cluster is running from {given.data_dir}.")
+        return 0
+    with Progress().step(f"Stopping what ran from {given.data_dir}, which is gone"):
+        for process in running:
+            process.stop()
+        if any(process.name in ("kubelet", "containerd") for process in running):
+            cleanup.machine(given.data_dir, certain=True)
     return 0
 
 
@@ -307,7 +324,8 @@ def _confirmed(question: str) -> bool:
 def status(given: Place) -> int:
     """Print the processes with their memory, and the nodes; 1 when none runs."""
     given = replace(given, data_dir=given.data_dir.resolve())
-    running = _running(given) if given.there("status") else []
+    given.there("status")
+    running = _running(given)
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
     if not running:

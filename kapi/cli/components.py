@@ -22,6 +22,7 @@ from kapi.cli import datadir, holding, processes
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
+from kapi.objects import errors
 
 log = logging.getLogger(__name__)
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
@@ -122,6 +123,19 @@ def _at_home(settings: Any, name: str) -> Iterator[None]:
             if why.filename or why.errno not in _PORT_ERRORS:
                 raise datadir.unusable(directory, why) from None
             raise Failure(f"Port {settings.port} can't be used: {why.strerror}. Choose another with --port.") from None
+        except (errors.InternalError, BaseExceptionGroup) as why:
+            if refused := next((e for e in _leaves(why) if isinstance(e, errors.InternalError)), None):
+                raise Failure(f"The data in {directory} can't be written: {refused}.") from None
+            raise
+
+
+def _leaves(why: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, and in the groups in it."""
+    if isinstance(why, BaseExceptionGroup):
+        for inner in why.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield why
 
 
 def _sentence(text: str) -> str:

@@ -124,6 +124,8 @@ def _chmod(entry: Entry, mode: int) -> None:
     descriptor = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=entry.parent)
     try:
         os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    except OSError as why:
+        raise OSError(why.errno, why.strerror, entry.path) from why
     finally:
         os.close(descriptor)
 

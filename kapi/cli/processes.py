@@ -157,12 +157,13 @@ class Process:
             for pid in pids:
                 end(pid, seconds)
 
-    def last_words(self, lines: int = 5) -> str:
-        """The end of its log."""
+    def last_words(self) -> str:
+        """The last line of its log."""
         try:
-            return "\n".join(self.log_file.read_text(errors="replace").strip().splitlines()[-lines:])
+            lines = self.log_file.read_text(errors="replace").strip().splitlines()
         except OSError:
             return ""
+        return lines[-1].strip() if lines else ""
 
 
 def end(pid: int, seconds: float = 10.0) -> None:
@@ -222,7 +223,7 @@ class Starting:
         if said:
             raise Failure(said.decode(errors="replace"))
         what = "ended while starting" if answered else f"was not ready within {seconds:.0f} seconds"
-        raise Failure(f"{self.process.name} {what}. The end of {self.process.log_file}:\n{words}")
+        raise Failure(f"{self.process.name} {what}{f': {words}' if words else ''}. Its log: {self.process.log_file}")
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -25,6 +25,7 @@ def _original() -> Path:
 def cluster(directory: Path) -> Path:
     """A copy of the data directory, with something of a pod in it."""
     shutil.copytree(_original(), directory, symlinks=True)
+    (directory / "kubelet").mkdir(mode=0o700)
     volume = directory / "kubelet" / "pods" / "uid" / "volumes" / "kubernetes.io~empty-dir" / "data"
     volume.mkdir(parents=True)
     (volume / "file").write_text("a pod's")

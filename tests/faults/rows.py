@@ -1,0 +1,27 @@
+"""The rows, collected from where they are written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults.bench import Bench, Outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    fault: str
+    when: str
+    play: Callable[[Bench], Outcome]
+    containers: bool = False
+
+
+ROWS: list[Row] = []
+
+
+def row(fault: str, when: str, *, containers: bool = False) -> Callable[[Callable[[Bench], Outcome]], Callable[[Bench], Outcome]]:
+    """Make the function below a row of the matrix."""
+
+    def add(play: Callable[[Bench], Outcome]) -> Callable[[Bench], Outcome]:
+        ROWS.append(Row(fault, when, play, containers))
+        return play
+
+    return add
