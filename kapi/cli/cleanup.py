@@ -125,6 +125,11 @@ async def _listed(client: Runtime) -> list[Sandbox]:
             await asyncio.sleep(0.05)
 
 
+def pods_left(data_dir: Path) -> int:
+    """How many pods run; also those that have outlived their cluster's processes."""
+    return len(_shims(runtime(data_dir).socket))
+
+
 def _shims(socket: Path) -> list[int]:
     """The shims of the containerd at `socket`; they outlive it, as their containers do."""
     found = holding.started_as(["-address", str(socket)])

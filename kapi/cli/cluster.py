@@ -329,7 +329,10 @@ def status(given: Place) -> int:
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
     if not running:
-        print(f"No cluster is running from {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
+        start, end = words.first_up(given.data_dir), words.command("down", given.data_dir)
+        left = cleanup.pods_left(given.data_dir)
+        what = f", but {left} of its pods still run. End them with: {end}" if left else f". Start one with: {start}"
+        print(f"No cluster is running from {given.data_dir}{what}")
         return 1
     if _starting(given).exists() and not holding.holders(given.data_dir):
         print(f"Its start was interrupted. Stop it with: {words.command('down', given.data_dir)}")

@@ -74,7 +74,8 @@ def test_the_lock_of_a_deleted_directory_is_not_enough(tmp_path: Path, monkeypat
     """Between opening the directory and locking it, somebody else deletes it and makes it anew."""
     directory = tmp_path / "data"
     directory.mkdir()
-    real, times = os.open, []
+    real = os.open
+    times: list[Path] = []
 
     def opening(path: Path, *more: int) -> int:
         descriptor = real(path, *more)

@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kapi.cli import cleanup, datadir
+from kapi.cli import cleanup, contents, datadir
 from kubelet import cgroups
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
 from tests.e2e.conftest import left_of, processes_of
@@ -148,6 +149,50 @@ def test_down_goes_on_where_containerd_cannot_be_started(orphaned: Path) -> None
     with running(command, sys.executable) as shim:
         down(orphaned)
         assert shim.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.containers
+def test_its_files_are_closed_to_others_and_known(real: Cluster, kubectl: Kubectl) -> None:
+    kubectl("run", "web", f"--image={IMAGE}", "--", "sleep", "1000")
+    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    with contents.opened(real.directory) as top:
+        assert contents.foreign(top) == [], "what is not in the table would keep `kapi reset` from deleting it"
+        assert contents.mend(top) == [], "nothing is open to others"
+        assert {entry.facts.st_mode & 0o777 for entry in contents.walk(top) if entry.path.endswith((".sock", ".ttrpc"))} == {0o600}
+    assert real.directory.stat().st_mode & 0o777 == 0o700
+
+
+READER = """
+set -e
+cat /config/a /secret/a /token/token /info/labels /one > /dev/null
+cat /etc/hosts /etc/resolv.conf /etc/hostname > /dev/null
+echo x > /scratch/x; echo y > /memory/y
+umask; id -u
+printf done > /dev/termination-log
+sleep 1000
+"""
+
+
+@pytest.mark.containers
+def test_a_pod_of_any_user_reads_its_volumes(kubectl: Kubectl) -> None:
+    """The directories above them are closed to that user; what is in them has stock's modes."""
+    kubectl("create", "configmap", "c", "--from-literal=a=1")
+    kubectl("create", "secret", "generic", "s", "--from-literal=a=1")
+    sources: dict[str, dict[str, Any]] = {
+        "config": {"configMap": {"name": "c"}}, "secret": {"secret": {"secretName": "s"}}, "scratch": {"emptyDir": {}},
+        "memory": {"emptyDir": {"medium": "Memory"}}, "token": {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+        "info": {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+    }  # fmt: skip
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in sources] + [{"name": "config", "mountPath": "/one", "subPath": "a"}]
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", READER], "volumeMounts": mounts}
+    volumes = [{"name": name, **source} for name, source in sources.items()]
+    user = {"runAsUser": 12345, "runAsGroup": 12345, "runAsNonRoot": True}
+    spec = {"containers": [container], "volumes": volumes, "securityContext": user}
+    kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "labels": {"a": "b"}}, "spec": spec})
+    kubectl("wait", "--for=condition=Ready", "pod/reader", "--timeout=20s")
+    with kubectl.running("logs", "-f", "reader") as log:
+        assert [line_with(log.stdout, ""), line_with(log.stdout, "")] == ["0022\n", "12345\n"]
+    assert kubectl("exec", "reader", "--", "sh", "-c", "umask; ls /etc /bin > /dev/null && cat /dev/termination-log") == "0022\ndone"
 
 
 @pytest.mark.containers

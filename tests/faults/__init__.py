@@ -2,3 +2,7 @@
 
 `python -m tests.faults` prints the matrix. `bench` is what a row has in its hands; the rows are in `starting`, `files` and `running`.
 """
+
+import pytest
+
+pytest.register_assert_rewrite(*(f"tests.faults.{name}" for name in ("bench", "files", "running", "starting")))

@@ -1,8 +1,15 @@
-"""The matrix is printed at the end."""
+"""The matrix is printed at the end; and the order of rows with containers."""
 
 from typing import Any
 
-from tests.faults.test_matrix import MATRIX
+import pytest
+
+from tests.faults.rows import MATRIX
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rows with containers come first: a machine runs one such cluster, and other tests share one that stays up to the end."""
+    items.sort(key=lambda item: item.name.partition("[")[0] != "test_row_with_containers")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 from tests.faults.bench import Bench, Outcome
 
 
@@ -15,6 +17,8 @@ class Row:
 
 
 ROWS: list[Row] = []
+MATRIX = pytest.StashKey[list[tuple[Row, Outcome]]]()
+"""What came of the rows that were played."""
 
 
 def row(fault: str, when: str, *, containers: bool = False) -> Callable[[Callable[[Bench], Outcome]], Callable[[Bench], Outcome]]:

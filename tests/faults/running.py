@@ -197,5 +197,6 @@ def _(bench: Bench) -> Outcome:
         if " pid " in line:
             os.kill(int(line.split()[2]), signal.SIGKILL)
     status = bench.kapi("status")
+    assert "but 1 of its pods still run" in status.out
     bench.down()
     return Outcome(status.out.strip(), left_of(bench.data), goes_on="kapi down")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import bench, files, running, starting
 from tests.faults.bench import Outcome
-from tests.faults.rows import ROWS, Row
+from tests.faults.rows import MATRIX, ROWS, Row
 
 __all__ = ["files", "running", "starting"]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="disks and other users need root"), pytest.mark.timeout(300)]
@@ -41,9 +41,6 @@ def parameters(containers: bool) -> list[object]:
 def judge(row: Row, outcome: Outcome, record: pytest.FixtureRequest) -> None:
     record.config.stash.setdefault(MATRIX, []).append((row, outcome))
     outcome.check()
-
-
-MATRIX = pytest.StashKey[list[tuple[Row, Outcome]]]()
 
 
 @pytest.mark.parametrize("row", parameters(containers=False))
