@@ -5,6 +5,7 @@ The file is locked as kubectl locks it (a `.lock` beside it), replaced in one st
 
 import contextlib
 import fcntl
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -175,8 +176,7 @@ def _editing(path: Path, *, private: bool = False) -> Iterator[tuple[Config, boo
     With `private` it is the user's alone from then on.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(path):
+    with _owned_like_its_home(path), _locked(path):
         config = _read(path)
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
         before = yaml.safe_dump(config)
@@ -189,6 +189,18 @@ def _editing(path: Path, *, private: bool = False) -> Iterator[tuple[Config, boo
         elif yaml.safe_dump(config) != before:
             text = yaml.safe_dump(config, default_flow_style=False, allow_unicode=True, width=1 << 20)
             files.write(path, text.encode(), mode & 0o700 if private else mode)
+
+
+@contextlib.contextmanager
+def _owned_like_its_home(path: Path) -> Iterator[None]:
+    """What is made within the block, up to the file, belongs to whose directory it is made in: with sudo, that is not root's."""
+    new = list(itertools.takewhile(lambda p: not p.exists(), (path, *path.parents)))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    yield
+    if new and os.geteuid() == 0:
+        owner = new[-1].parent.stat()
+        for made in filter(Path.exists, new):
+            os.chown(made, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ def _check_port(port: int, advice: str) -> None:
 def _check_machine(given: Up) -> None:
     if os.geteuid() != 0:
         simulated = words.up(replace(given, simulate=True))
-        raise Failure(f"Real containers need root: {words.up(given, sudo=True)}, or without containers: {simulated}")
+        raise Failure(f"Real containers need root: {words.up(given, as_root=True)}, or without containers: {simulated}")
     needed = (
         _PACKAGES
         if not given.container_runtime_endpoint

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pwd
+import shlex
 import stat
 import uuid
 from collections.abc import Iterator
@@ -92,9 +93,9 @@ def exists(directory: Path, command: str) -> bool:
     except OSError as why:
         raise Failure(f"{directory} can't be read: {why.strerror}.") from None
     if stat.S_ISDIR(facts.st_mode) and facts.st_uid != os.geteuid():
-        owner = _user(facts.st_uid)
-        again = words.command(command, directory)
-        raise Failure(f"{directory} belongs to {owner}, not to {_user(os.geteuid())}. As {owner}: sudo -u {owner} {again}")
+        owner = user(facts.st_uid)
+        again = words.sudo(command, directory, user=owner if not owner.isdigit() else f"#{owner}")
+        raise Failure(f"{directory} belongs to {owner}, not to {user(os.geteuid())}. Go on as {owner}: {again}")
     return stat.S_ISDIR(facts.st_mode)
 
 
@@ -112,11 +113,12 @@ def _foreign(directory: Path, table: contents.Table = contents.KNOWN) -> list[st
         return contents.foreign(top, table)
 
 
-def _user(uid: int) -> str:
+def user(uid: int) -> str:
+    """The name of a user, or the number of one who has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"#{uid}"
+        return str(uid)
 
 
 def _is_home(directory: Path) -> bool:
@@ -171,8 +173,9 @@ def prepare(directory: Path) -> list[str]:
     said = _identified(directory)
     with contents.opened(directory) as top:
         if others := contents.owned_by_others(top):
-            me, path = _user(os.geteuid()), directory / others[0]
-            raise Failure(f"{path} belongs to {_user(path.lstat().st_uid)}, not to {me}. Give it back: chown {me} {path}")
+            me, path = user(os.geteuid()), directory / others[0]
+            mend = f"chown {me} {shlex.quote(str(path))}"
+            raise Failure(f"{path} belongs to {user(path.lstat().st_uid)}, not to {me}. Give it back: {mend}")
         mended = contents.mend(top)
         if os.fstat(top).st_mode & PRIVATE:
             os.fchmod(top, 0o700)
@@ -223,7 +226,7 @@ def removable(directory: Path) -> None:
         raise Failure(f"{directory} holds what is not kapi's: {listed(foreign)}. {kept}; move it away, then: {again}")
     if mounted := [m for m in mounts.below(directory) if not m.startswith((f"{directory}/containerd/", f"{directory}/kubelet/pods/"))]:
         what = "is a mount point" if str(directory) in mounted else f"has something mounted at {listed(mounted)}"
-        raise Failure(f"{directory} {what}. {kept}; unmount it first: umount {mounted[0]}")
+        raise Failure(f"{directory} {what}. {kept}; unmount it first: umount {shlex.quote(mounted[0])}")
     for path in (directory, directory.parent):
         if not os.access(path, os.W_OK):
             why = "Read-only file system" if os.statvfs(path).f_flag & os.ST_RDONLY else "Permission denied"

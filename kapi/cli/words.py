@@ -29,11 +29,20 @@ def program() -> list[str]:
 
 def command(name: str, directory: Path, *options: str) -> str:
     """'kapi down --data-dir /srv/demo'; the directory is left out where it is the default."""
-    return shlex.join([*program(), name, *options, *_directory(directory)])
+    default = directory.resolve() == default_directory().resolve()
+    return shlex.join([*program(), name, *options, *([] if default else ["--data-dir", str(directory)])])
 
 
-def up(given: Any, *, sudo: bool = False) -> str:
-    """The `kapi up` that `given`, its settings, stand for. With `sudo`, as root: neither PATH nor KAPI_DATA_DIR is kept there."""
+def sudo(name: str, directory: Path, *options: str, user: str = "root") -> str:
+    """The same for another user: sudo keeps neither PATH nor KAPI_DATA_DIR."""
+    path = shutil.which("kapi")
+    start = ["sudo", *(["-u", user] if user != "root" else []), *([path] if path else program())]
+    default = user == "root" and directory.resolve() == Path("/var/lib/kapi").resolve()
+    return shlex.join([*start, name, *options, *([] if default else ["--data-dir", str(directory)])])
+
+
+def up(given: Any, *, as_root: bool = False) -> str:
+    """The `kapi up` that `given`, its settings, stand for."""
     options: list[str] = []
     for field in settings.options(type(given)):
         value, default = getattr(given, field.name), field.default
@@ -41,18 +50,13 @@ def up(given: Any, *, sudo: bool = False) -> str:
             continue
         flag = field.name.replace("_", "-")
         options += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-    if not sudo:
+    if not as_root:
         return command("up", given.data_dir, *options)
-    named = given.data_dir.resolve() != standard_directory().resolve()
-    path = shutil.which("kapi")
-    start = [path] if path else [sys.executable, "-m", "kapi"]
-    return shlex.join(["sudo", *start, "up", *options, *(["--data-dir", str(given.data_dir)] if named else [])])
+    own_default = given.data_dir.resolve() == standard_directory().resolve()  # root has another
+    return sudo("up", Path("/var/lib/kapi") if own_default else given.data_dir, *options)
 
 
 def first_up(directory: Path) -> str:
     """The `kapi up` for somebody who has no cluster in `directory` yet."""
     return command("up", directory, *([] if os.geteuid() == 0 else ["--simulate"]))
 
-
-def _directory(directory: Path) -> list[str]:
-    return [] if directory.resolve() == default_directory().resolve() else ["--data-dir", str(directory)]

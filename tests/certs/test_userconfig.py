@@ -1,5 +1,6 @@
 """The user's kubeconfig: ours goes in and out, everything else stays."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,11 @@ def test_what_is_no_kubeconfig_is_refused_and_stays(tmp_path: Path, text: str) -
             attempt()
     assert path.read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["config"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_with_sudo_the_file_is_the_user_s(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    path = tmp_path / ".kube" / "config"
+    userconfig.merge(OURS, ENTRIES, path)
+    assert {(p.stat().st_uid, p.stat().st_gid) for p in (path, path.parent)} == {(12345, 12345)}

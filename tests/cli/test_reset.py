@@ -201,7 +201,7 @@ REFUSED_AS_ROOT: list[tuple[Callable[[Place], None], str]] = [
     (mount_point, "is a mount point."),
     (mount_below, "has something mounted at "),
     (read_only, "can't be deleted: Read-only file system"),
-    (another_owner, "belongs to nobody, not to root. As nobody: sudo -u nobody kapi reset --data-dir "),
+    (another_owner, "belongs to nobody, not to root. Go on as nobody: sudo -u nobody "),
 ]
 
 

@@ -48,8 +48,11 @@ def test_up_is_said_as_it_was_typed(options: list[str], tmp_path: Path) -> None:
 
 def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAPI_DATA_DIR", str(tmp_path))
-    assert words.up(Up(tmp_path, port=7000), sudo=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
-    assert words.up(Up(words.standard_directory()), sudo=True) == "sudo /opt/bin/kapi up"
+    assert words.up(Up(tmp_path, port=7000), as_root=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
+    assert words.up(Up(words.standard_directory()), as_root=True) == "sudo /opt/bin/kapi up"
+
+    assert words.sudo("down", Path("/var/lib/kapi")) == "sudo /opt/bin/kapi down"
+    assert shlex.split(words.sudo("down", tmp_path, user="#12345"))[:3] == ["sudo", "-u", "#12345"]
 
 
 def test_who_cannot_run_containers_is_told_to_simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
