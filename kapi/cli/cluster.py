@@ -44,9 +44,9 @@ class Place:
     data_dir: Path = DIRECTORY
     """Directory of the cluster."""
 
-    def there(self, command: str) -> bool:
-        """Whether its directory exists. Raises Failure when it is another user's."""
-        return datadir.exists(self.data_dir, command)
+    def there(self, command: str, *options: str) -> bool:
+        """Whether its directory exists. Raises Failure when it is another user's, with the command to type then."""
+        return datadir.exists(self.data_dir, command, *options)
 
     @property
     def admin(self) -> Path:
@@ -152,7 +152,7 @@ def up(given: Up) -> int:
     given = replace(given, data_dir=given.data_dir.resolve())
     progress = Progress()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
-    with datadir.private(), datadir.entered(given.data_dir, "up"):
+    with datadir.private(), datadir.entered(given.data_dir, "up", *words.options(given)):
         _check_running(given, progress)
         _check(given)
         for mended in datadir.prepare(given.data_dir):
@@ -164,6 +164,8 @@ def up(given: Up) -> int:
         except BaseException as why:
             with processes.undisturbed():
                 _stop(given)
+                if given.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
+                    contexts.forget(given.data_dir, progress)
             if isinstance(why, OSError):
                 raise datadir.unusable(given.data_dir, why) from None
             raise
@@ -395,7 +397,7 @@ class Image(Place):
 def image(given: Image) -> int:
     """Load an archive; the names of its images are printed."""
     endpoint = given.data_dir / "containerd" / "containerd.sock"
-    if not given.there("image") or not endpoint.exists():
+    if not given.there("image", given.action, given.file) or not endpoint.exists():
         raise Failure("The cluster runs no containerd of its own: load the image where its runtime is.")
     try:
         for name in asyncio.run(images.load(str(endpoint), Path(given.file))):

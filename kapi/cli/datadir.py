@@ -82,8 +82,8 @@ def private() -> Iterator[None]:
 # which directory ----------------------------------------------------------------------------------------------------------------------
 
 
-def exists(directory: Path, command: str) -> bool:
-    """Whether there is such a directory. Raises Failure for another user's, whom to run `command` as."""
+def exists(directory: Path, command: str, *options: str) -> bool:
+    """Whether there is such a directory. Raises Failure for another user's, whom to run the command as."""
     try:
         facts = os.stat(directory)
         if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
@@ -94,7 +94,7 @@ def exists(directory: Path, command: str) -> bool:
         raise Failure(f"{directory} can't be read: {why.strerror}.") from None
     if stat.S_ISDIR(facts.st_mode) and facts.st_uid != os.geteuid():
         owner = user(facts.st_uid)
-        again = words.sudo(command, directory, user=owner if not owner.isdigit() else f"#{owner}")
+        again = words.sudo(command, directory, *options, user=owner if not owner.isdigit() else f"#{owner}")
         raise Failure(f"{directory} belongs to {owner}, not to {user(os.geteuid())}. Go on as {owner}: {again}")
     return stat.S_ISDIR(facts.st_mode)
 
@@ -140,12 +140,12 @@ def listed(names: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def entered(directory: Path, command: str) -> Iterator[None]:
+def entered(directory: Path, command: str, *options: str) -> Iterator[None]:
     """The directory, made where it is missing and locked for one command; a new one goes again when nothing was put into it."""
     made = False
     try:
-        if not exists(directory, command):
-            directory.mkdir(parents=True, mode=0o700)
+        if not exists(directory, command, *options):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             made = True
         with holding.exclusive(directory):
             try:

@@ -16,17 +16,24 @@ from kapi.cli.progress import Failure
 @contextlib.contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
     """Lock the directory for one command. Raises Failure when another command has it, OSError when there is no such directory."""
-    while True:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(directory)):  # not deleted or replaced meanwhile
-                yield
-                return
-        except BlockingIOError:
-            raise Failure(f"{_busy(directory)} Try again when it is done.") from None
-        finally:
-            os.close(descriptor)
+    descriptor = _locked_directory(directory)
+    while not os.path.samestat(os.fstat(descriptor), os.stat(directory)):  # it was deleted or replaced meanwhile
+        os.close(descriptor)
+        descriptor = _locked_directory(directory)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked_directory(directory: Path) -> int:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Failure(f"{_busy(directory)} Try again when it is done.") from None
+    return descriptor
 
 
 def _busy(directory: Path) -> str:

@@ -41,19 +41,24 @@ def sudo(name: str, directory: Path, *options: str, user: str = "root") -> str:
     return shlex.join([*start, name, *options, *([] if default else ["--data-dir", str(directory)])])
 
 
-def up(given: Any, *, as_root: bool = False) -> str:
-    """The `kapi up` that `given`, its settings, stand for."""
-    options: list[str] = []
+def options(given: Any) -> list[str]:
+    """The options that settings stand for, without the data directory."""
+    out: list[str] = []
     for field in settings.options(type(given)):
         value, default = getattr(given, field.name), field.default
         if field.name == "data_dir" or default is MISSING or value == default:
             continue
         flag = field.name.replace("_", "-")
-        options += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        out += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return out
+
+
+def up(given: Any, *, as_root: bool = False) -> str:
+    """The `kapi up` that `given`, its settings, stand for."""
     if not as_root:
-        return command("up", given.data_dir, *options)
+        return command("up", given.data_dir, *options(given))
     own_default = given.data_dir.resolve() == standard_directory().resolve()  # root has another
-    return sudo("up", Path("/var/lib/kapi") if own_default else given.data_dir, *options)
+    return sudo("up", Path("/var/lib/kapi") if own_default else given.data_dir, *options(given))
 
 
 def first_up(directory: Path) -> str:

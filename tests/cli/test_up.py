@@ -30,6 +30,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_a_cluster_s_life(cluster: Cluster, tmp_path: Path) -> None:
     config = tmp_path / "kubeconfig"
     config.write_text(OTHER)
+    config.chmod(0o600)
     shown = cluster.kapi("up", "--simulate", "--nodes", "2", "--port", str(cluster.port))
     assert [line[1] for line in shown.splitlines()[:4]] == ["✓"] * 4
     assert "Next: kubectl --context kapi-data create deployment" in shown
