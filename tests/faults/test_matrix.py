@@ -28,7 +28,8 @@ def played(row: Row) -> Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[Row, "Future[Outcome]"]]:
-    wanted = {item.callspec.params["row"] for item in request.session.items if item.originalname == "test_row"}  # type: ignore[attr-defined]
+    ours = [item for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module]
+    wanted = {item.callspec.params["row"] for item in ours}
     pool = ThreadPoolExecutor(AT_ONCE)
     yield {row: pool.submit(played, row) for row in ROWS if row in wanted and not row.containers}
     pool.shutdown(cancel_futures=True)
