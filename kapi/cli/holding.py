@@ -59,13 +59,14 @@ def hold(file: Path) -> int:
 
 def holders(path: Path) -> list[int]:
     """The processes that hold the lock of a file or directory, also of one that was deleted since; this one is left out."""
-    names = {str(path), f"{path} (deleted)"}
+    real = os.path.realpath(path)
+    names = {real, f"{real} (deleted)"}
     return [pid for pid in _processes() if pid != os.getpid() and any(_locked(pid, fd) for fd in _open(pid, names))]
 
 
 def holds(path: Path) -> bool:
     """Whether this process has inherited the lock."""
-    return any(_locked(os.getpid(), fd) for fd in _open(os.getpid(), {str(path)}))
+    return any(_locked(os.getpid(), fd) for fd in _open(os.getpid(), {os.path.realpath(path)}))
 
 
 def _open(pid: int, names: set[str]) -> Iterator[str]:
