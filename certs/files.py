@@ -1,4 +1,4 @@
-"""Files with keys and certificates in them: written whole or not at all, private ones readable by their owner only.
+"""Files with keys and certificates in them: written whole or not at all, readable by their owner only.
 
 Of a certificate only what decides about renewal is read here, so that a start with everything in place needs no cryptography.
 A certificate file begins with a line of comment, which is the note of what was asked for: a changed wish shows as a changed note.
@@ -20,9 +20,9 @@ _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----
 _ANY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
-def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the file in one step; an existing one keeps its owner."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -40,7 +40,7 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise
 
 
-def write_if_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_if_new(path: Path, data: bytes, mode: int = 0o600) -> None:
     if not path.exists() or path.read_bytes() != data:
         write(path, data, mode)
 

@@ -1,69 +1,140 @@
-"""The user's own kubeconfig: ours is merged into it and taken out again.
+"""The user's own kubeconfig: ours is merged into it and taken out again. Another cluster's entries are never overwritten.
 
 The file is locked as kubectl locks it (a `.lock` beside it), replaced in one step, and keeps everything that is not ours.
 """
 
 import contextlib
+import fcntl
+import itertools
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from certs import files
-from certs.kubeconfig import NAME
 
 Config = dict[str, Any]
 
 PREVIOUS = "kapi/previous-context"
 """An extension of our context that remembers which one was current before."""
+OWNER = "kapi/cluster"
+"""Another one: the data directory of its cluster."""
+SECTIONS = ("clusters", "contexts", "users")
 LOCK_SECONDS = 5.0
+_OURS = b"kapi"
+"""Content of a lock file of ours, whose holder also has it locked by flock."""
+
+
+def _listed() -> list[Path]:
+    """The files kubectl reads."""
+    named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    return named or [Path.home() / ".kube" / "config"]
 
 
 def default_path() -> Path:
     """The file kubectl would write: of $KUBECONFIG the first that exists, else the last; else ~/.kube/config."""
-    listed = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    if not listed:
-        return Path.home() / ".kube" / "config"
+    listed = _listed()
     return next((path for path in listed if path.exists()), listed[-1])
 
 
-def merge(added: bytes, path: Path | None = None) -> None:
-    """Put the cluster, user and context of the kubeconfig `added` into the user's file and make the context current."""
-    new: Config = yaml.safe_load(added)
-    with _editing(path or default_path()) as config:
-        name = new["current-context"]
-        previous = _previous(config, name) if config.get("current-context") == name else config.get("current-context")
-        if previous:
-            extension = {"name": PREVIOUS, "extension": {"context": previous}}
-            new["contexts"][0]["context"]["extensions"] = [extension]
-        for section in ("clusters", "contexts", "users"):
-            (entry,) = new[section]
-            config[section] = [*_without(config, section, name), entry]
-        config["current-context"] = name
+class Taken(Exception):
+    """The name is that of another cluster's context; the text says of which."""
 
 
-def remove(path: Path | None = None, name: str = NAME, only: bytes = b"") -> None:
-    """Take them out again; the context that was current before is current again. No file, no change.
+@dataclass(frozen=True)
+class Entries:
+    """The cluster, the user and the context of one cluster of ours: what they are called, and what tells them from others'."""
 
-    With `only`, a kubeconfig, nothing is done when the cluster of that name is another one by now.
+    name: str
+    directory: str
+    """The cluster's data directory: two clusters are never in one."""
+    authority: str = ""
+    """Its CA as kubeconfigs have it; empty: not known (yet, or any more)."""
+
+    def are_in(self, config: Config) -> bool:
+        """Whether the entries of this name are ours."""
+        cluster = _entry(config, "clusters", self.name, "cluster")
+        if self.authority and cluster.get("certificate-authority-data") == self.authority:
+            return True
+        return bool(_extension(config, self.name, OWNER).get("directory") == self.directory)
+
+    def check(self, config: Config) -> None:
+        """Raises Taken."""
+        named = any(entry.get("name") == self.name for section in SECTIONS for entry in config.get(section) or [])
+        if named and not self.are_in(config):
+            server = _entry(config, "clusters", self.name, "cluster").get("server", "another server")
+            raise Taken(f"is already that of {server}")
+
+
+def authority(kubeconfig: bytes) -> str:
+    """The CA in a kubeconfig of ours; "" where there is none."""
+    try:
+        return str(_parsed(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"])
+    except (yaml.YAMLError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def check(ours: Entries, path: Path | None = None) -> None:
+    """Whether `merge` would find the file usable and the name free. Raises Taken, OSError, ValueError, yaml.YAMLError."""
+    for file in [path] if path else _listed():
+        ours.check(_read(file))
+
+
+def merge(added: bytes, ours: Entries, path: Path | None = None) -> bool:
+    """Put the cluster, user and context of the kubeconfig `added` into the user's file and make the context current.
+
+    True when others could read the file until now. Raises Taken and what `check` does.
     """
+    new = renamed(_parsed(added), ours.name)
+    check(ours, path)
+    with _editing(path or default_path(), private=True) as (config, was_open):
+        ours.check(config)
+        current = config.get("current-context")
+        previous = _previous(config, ours.name) if current == ours.name else current
+        about = {PREVIOUS: {"context": previous} if previous else None, OWNER: {"directory": ours.directory}}
+        new["contexts"][0]["context"]["extensions"] = [{"name": name, "extension": what} for name, what in about.items() if what]
+        for section in SECTIONS:
+            (entry,) = new[section]
+            config[section] = [*_without(config, section, ours.name), entry]
+        config["current-context"] = ours.name
+    return was_open
+
+
+def renamed(config: Config, name: str) -> Config:
+    """A kubeconfig of ours with its cluster, user and context under another name."""
+    for section in SECTIONS:
+        (entry,) = config[section]
+        entry["name"] = name
+    config["contexts"][0]["context"] |= {"cluster": name, "user": name}
+    return {**config, "current-context": name}
+
+
+def remove(ours: Entries, path: Path | None = None) -> None:
+    """Take them out again; the context that was current before is current again. No file, or the entries of another cluster: no change."""
     path = path or default_path()
-    if not path.exists():
+    if not path.exists() or not ours.are_in(_read(path)):
         return
-    with _editing(path) as config:
-        if only and _cluster(config, name) != _cluster(yaml.safe_load(only), name):
+    with _editing(path) as (config, _):
+        if not ours.are_in(config):
             return
-        if config.get("current-context") == name:
-            config["current-context"] = _previous(config, name) or ""
-        for section in ("clusters", "contexts", "users"):
-            config[section] = _without(config, section, name)
+        if config.get("current-context") == ours.name:
+            config["current-context"] = _previous(config, ours.name) or ""
+        for section in SECTIONS:
+            config[section] = _without(config, section, ours.name)
 
 
-def _cluster(config: Config, name: str) -> object:
-    return next((entry.get("cluster") for entry in config.get("clusters") or [] if entry.get("name") == name), None)
+def _entry(config: Config, section: str, name: str, key: str) -> Config:
+    """{"server": …} of a cluster, say."""
+    return next((entry.get(key) or {} for entry in config.get(section) or [] if entry.get("name") == name), {})
+
+
+def _extension(config: Config, context: str, name: str) -> Config:
+    found = _entry(config, "contexts", context, "context").get("extensions") or []
+    return next((e.get("extension") or {} for e in found if e.get("name") == name), {})
 
 
 def _without(config: Config, section: str, name: str) -> list[Config]:
@@ -72,31 +143,64 @@ def _without(config: Config, section: str, name: str) -> list[Config]:
 
 def _previous(config: Config, name: str) -> str | None:
     """The context that was current before `name` was merged in, if it still is there."""
-    contexts = {entry.get("name"): entry.get("context") or {} for entry in config.get("contexts") or []}
-    for extension in contexts.get(name, {}).get("extensions") or []:
-        if extension.get("name") == PREVIOUS:
-            previous = (extension.get("extension") or {}).get("context")
-            return previous if previous in contexts else None
-    return None
+    previous = _extension(config, name, PREVIOUS).get("context")
+    return previous if any(entry.get("name") == previous for entry in config.get("contexts") or []) else None
+
+
+def _parsed(data: bytes) -> Config:
+    """Raises ValueError, yaml.YAMLError."""
+    config = yaml.safe_load(data) or {}
+    if not isinstance(config, dict):
+        raise ValueError("it is not a kubeconfig")
+    for section in SECTIONS:
+        entries = config.get(section) or []
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f"its {section} are not a list of entries")
+        if not all(isinstance(entry.get(section[:-1]) or {}, dict) for entry in entries):
+            raise ValueError(f"one of its {section} is not a map")
+    return config
+
+
+def _read(path: Path) -> Config:
+    """The file's content; {} where there is none. Raises OSError, ValueError, yaml.YAMLError."""
+    try:
+        return _parsed(path.read_bytes())
+    except FileNotFoundError:
+        return {}
 
 
 @contextlib.contextmanager
-def _editing(path: Path) -> Iterator[Config]:
-    """The parsed file, to be changed in place; written back (or removed, when nothing is left) at the end."""
+def _editing(path: Path, *, private: bool = False) -> Iterator[tuple[Config, bool]]:
+    """The parsed file, to be changed in place, and whether others can read it; written back (or removed, when nothing is left) at the end.
+
+    With `private` it is the user's alone from then on.
+    """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
-        config: Config = (yaml.safe_load(path.read_bytes()) if path.exists() else None) or {}
+    with _owned_like_its_home(path), _locked(path):
+        config = _read(path)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
         before = yaml.safe_dump(config)
-        yield config
+        yield config, bool(mode & 0o077)
         config.setdefault("apiVersion", "v1")
         config.setdefault("kind", "Config")
         config.setdefault("preferences", {})
-        if not any(config.get(section) for section in ("clusters", "contexts", "users", "preferences")):
+        if not any(config.get(section) for section in (*SECTIONS, "preferences")):
             path.unlink(missing_ok=True)
         elif yaml.safe_dump(config) != before:
-            mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-            files.write(path, yaml.safe_dump(config, default_flow_style=False, allow_unicode=True, width=1 << 20).encode(), mode)
+            text = yaml.safe_dump(config, default_flow_style=False, allow_unicode=True, width=1 << 20)
+            files.write(path, text.encode(), mode & 0o700 if private else mode)
+
+
+@contextlib.contextmanager
+def _owned_like_its_home(path: Path) -> Iterator[None]:
+    """What is made within the block, up to the file, belongs to whose directory it is made in: with sudo, that is not root's."""
+    new = list(itertools.takewhile(lambda p: not p.exists(), (path, *path.parents)))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    yield
+    if new and os.geteuid() == 0:
+        owner = new[-1].parent.stat()
+        for made in filter(Path.exists, new):
+            os.chown(made, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager
@@ -104,15 +208,54 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the lock kubectl respects. Raises TimeoutError when somebody else does not let go."""
     lock = path.with_name(path.name + ".lock")
     until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
-            break
-        except FileExistsError:
+    with _own_lock(lock.with_name(f"{lock.name}.{os.getpid()}")) as own:
+        while not _linked(own, lock):
             if time.monotonic() > until:
-                raise TimeoutError(f"{path} is locked; if no kubectl is running, remove {lock}") from None
-            time.sleep(0.02)
+                raise TimeoutError(f"it is locked; if no kubectl is running, remove {lock}")
+            if not _unlocked(lock):
+                time.sleep(0.02)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _own_lock(own: Path) -> Iterator[Path]:
+    """A lock file with its content and its holder, still to get its name."""
+    descriptor = os.open(own, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, _OURS)
+        yield own
     finally:
-        lock.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _linked(own: Path, lock: Path) -> bool:
+    try:
+        lock.hardlink_to(own)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _unlocked(lock: Path) -> bool:
+    """Whether the lock was left by a kapi that was killed, and is taken away now. kubectl's have no content."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if os.read(descriptor, len(_OURS)) != _OURS:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for name in (*lock.parent.glob(f"{lock.name}.*"), lock):  # all names of it
+            if os.path.samestat(os.fstat(descriptor), os.stat(name)):
+                name.unlink()
+        return True
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)

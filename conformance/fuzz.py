@@ -63,7 +63,7 @@ def run(server: Server, name: str, document: dict[str, Any], seconds: int, direc
     """Send requests of one document; the exit code of schemathesis."""
     path = directory / (name.replace("/", "_") + ".json")
     path.write_bytes(orjson.dumps(with_deleted(with_nulls(document))))
-    token, authority = (directory / "tokens.csv").read_text().partition(",")[0], directory / "pki" / "ca.crt"
+    token, authority = (directory / "data" / "tokens.csv").read_text().partition(",")[0], directory / "data" / "pki" / "ca.crt"
     command = [
         "run", str(path), "--url", server.url, "--header", f"Authorization: Bearer {token}", "--tls-verify", str(authority), "--checks",
         CHECKS, "--exclude-path-regex", STREAMS, "--phases", "coverage,fuzzing", "--max-time", str(seconds),

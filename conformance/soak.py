@@ -56,10 +56,10 @@ class Settings:
 
 
 class Server:
-    """An API server in a directory, that can be ended and started again."""
+    """An API server, that can be ended and started again: its data in `data` in a directory, what it says in `server.log`."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory, self._data = directory, directory / "data"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])
@@ -70,7 +70,7 @@ class Server:
         return f"https://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "kapi", "apiserver", "--data-dir", str(self._directory), "--port", str(self._port)]
+        command = [sys.executable, "-m", "kapi", "apiserver", "--data-dir", str(self._data), "--port", str(self._port)]
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen([*command, "--bind-address", "127.0.0.1"], stdout=log, stderr=log)
 
@@ -81,7 +81,7 @@ class Server:
 
     async def client(self) -> Client:
         """The administrator's client, once the server is ready."""
-        path = self._directory / "pki" / "admin.conf"
+        path = self._data / "pki" / "admin.conf"
         async with asyncio.timeout(PATIENCE):
             await until(path.exists)
             client = config.connect(config.from_kubeconfig(path), agent="soak")

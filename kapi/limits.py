@@ -92,8 +92,6 @@ PEER_BUFFER_BYTES = 256 << 10
 """Bytes of one way of a proxied answer or stream that wait for the other side | a few pieces of 32 KiB | the sender is read no further"""
 UPGRADE_EARLY_BYTES = 64 << 10
 """Bytes a client sends behind an upgrade that is not answered yet | 4 KiB (bufio) | the client is read no further until it is"""
-WEBSOCKET_MESSAGE_BYTES = 4 << 20
-"""Bytes of a message over WebSocket to an exec, attach, port-forward or watch | 32 MiB | closed with 1009"""
 CLOSE_SECONDS = 10.0
 """Seconds the last bytes of a spliced connection have to be taken | 10 s | the connection is cut"""
 WEBHOOK_ANSWER_BYTES = 4 << 20
@@ -155,8 +153,6 @@ UNREAD_BODY_BYTES = 16 << 20
 """Bytes of a body that are thrown away once its request is answered | 256 KiB | the connection is closed"""
 PARSED_BYTES = 32 * 1024
 """Bytes that are parsed before requests found in them are answered | 4 KiB (bufio) | the rest waits"""
-UPGRADE_EARLY_BYTES = 64 * 1024
-"""Bytes a client may send behind a request to upgrade before that is answered | 4 KiB (bufio) | the rest waits"""
 REQUESTS_IN_FLIGHT = 400
 """Requests under way that read; not watches and streams, nor those of system:masters (--max-requests-inflight) | 400
 | 429 with Retry-After: 1"""
@@ -181,11 +177,14 @@ SPDY_WAITING_FRAMES = 16
 """Frames of a SPDY stream that wait to be read | none | the connection is read no further"""
 FORWARDED_PORTS = 128
 """Ports forwarded on one WebSocket: two channels each, of 256 | none | 400"""
-REMEMBERED_CALLERS = 1000
-"""What callers of a kubelet's port may, remembered for two minutes | 10,000 (authorization cache) | all is forgotten and asked again"""
 STREAM_SECONDS = 30.0
 """Seconds for the other side to upgrade, and to take each stream | 30 s (DefaultStreamCreationTimeout)
 | 500, or the connection is closed"""
+
+# --- data directory
+
+IDENTITY_BYTES = 4096
+"""Bytes read of a data directory's kapi.json | no counterpart | the file counts as broken"""
 
 
 @dataclass(frozen=True)
@@ -204,11 +203,13 @@ def table() -> list[Limit]:
     """All limits in the order of this file. Raises ValueError for one that is not described in three parts."""
     body = ast.parse(Path(__file__).read_text()).body
     sources = _sources()
-    rows = []
+    rows: list[Limit] = []
     for place, text in itertools.pairwise(body):
         if not (isinstance(place, ast.Assign) and isinstance(place.targets[0], ast.Name)):
             continue
         name = place.targets[0].id
+        if any(row.name == name for row in rows):
+            raise ValueError(f"{name} stands twice")
         said = text.value.value if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) else ""
         try:
             what, stock, beyond = (" ".join(part.split()) for part in str(said).split("|"))

@@ -85,15 +85,34 @@ def _create(relative: str) -> bool:
     return fresh
 
 
-def remove(group: str) -> None:
-    """Remove a pod's cgroup and what is below it, in every hierarchy. A busy one is left."""
-    for hierarchy in _hierarchies():
-        top = hierarchy / group.lstrip("/")
-        if not top.is_dir():
-            continue
+def remove(group: str) -> list[str]:
+    """Remove a pod's cgroup and what is below it, in every hierarchy. A busy one is left, and returned."""
+    left = []
+    for top in directories(group):
         for directory, _, _ in os.walk(top, topdown=False):
-            with contextlib.suppress(OSError):
+            try:
                 Path(directory).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left.append(directory)
+    return left
+
+
+def directories(group: str) -> list[Path]:
+    """A cgroup's directory in each hierarchy that has it."""
+    return [top for hierarchy in _hierarchies() if (top := hierarchy / group.lstrip("/")).is_dir()]
+
+
+def processes(group: str) -> set[int]:
+    """The processes in a cgroup and below it, in any hierarchy."""
+    found: set[int] = set()
+    for top in directories(group):
+        for directory, _, files in os.walk(top):
+            if "cgroup.procs" in files:
+                with contextlib.suppress(OSError):  # the cgroup is gone
+                    found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))
+    return found
 
 
 def pods(root: str) -> Iterable[tuple[str, str]]:

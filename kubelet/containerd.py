@@ -16,6 +16,8 @@ from kapi import logs
 
 CNI_PLUGINS = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 _CAP_SYS_RESOURCE = 1 << 24
+UMASK = 0o022
+"""containerd's and its shims': images are unpacked with it, and what is run in a container by exec inherits it."""
 
 
 class Unavailable(Exception):
@@ -136,7 +138,7 @@ def _nft(script: str) -> None:
 def write(settings: Settings) -> None:
     """Lays out the instance's directory."""
     for directory in ("", "cni", "certs.d"):
-        (settings.root / directory).mkdir(parents=True, exist_ok=True)
+        (settings.root / directory).mkdir(parents=True, exist_ok=True, mode=0o700)
     (settings.root / "config.toml").write_text(configuration(settings))
     (settings.root / "cni" / "10-kapi.conflist").write_text(network(settings))
 
@@ -161,7 +163,7 @@ def _spawn(settings: Settings, program: str) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             [program, "--config", str(settings.root / "config.toml")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True, env={**os.environ, "GOMEMLIMIT": "40MiB"},
+            start_new_session=True, env={**os.environ, "GOMEMLIMIT": "40MiB"}, umask=UMASK,
         )  # fmt: skip
     finally:
         os.close(log)
@@ -208,6 +210,8 @@ async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> 
             await asyncio.sleep(0.02)
             continue
         writer.close()
+        for path in (settings.socket, settings.root / "containerd.sock.ttrpc"):
+            path.chmod(0o600)
         return
 
 

@@ -1,12 +1,14 @@
 """mount(2) and umount(2): memory-backed volumes, and what is mounted below a directory."""
 
 import ctypes
-import ctypes.util
 import os
+import re
 from pathlib import Path
 
-_libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
+_libc = ctypes.CDLL(None, use_errno=True)
 _NOSUID, _NODEV, _DETACH = 2, 4, 2
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+"""How mountinfo writes blanks, line ends and backslashes."""
 
 
 def _check(result: int, path: str) -> None:
@@ -29,6 +31,10 @@ def unmount(path: str | Path) -> None:
 def below(path: str | Path) -> list[str]:
     """Mount points at or below `path`, deepest first."""
     top = str(path)
-    with open("/proc/self/mountinfo", encoding="utf-8") as info:
-        points = [line.split(" ", 5)[4].encode().decode("unicode_escape") for line in info]
+    with open("/proc/self/mountinfo", "rb") as info:
+        points = [_point(line.split(b" ", 5)[4]) for line in info]
     return sorted((p for p in points if p == top or p.startswith(top + "/")), key=len, reverse=True)
+
+
+def _point(field: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field))

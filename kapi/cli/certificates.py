@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from certs import checking
+from kapi.cli import words
 from kapi.cli.cluster import NAMES, Place
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure
@@ -26,13 +27,13 @@ def run(given: Settings) -> int:
     """The exit status of check is 1 when something is wrong."""
     directory = given.data_dir / "pki"
     if not directory.is_dir():
-        raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: kapi up --data-dir {given.data_dir}")
+        raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: {words.first_up(given.data_dir)}")
     if given.action == "check":
         return _check(directory)
     if given.name is None:
         raise Failure("Say what to replace: ca, front-proxy-ca or sa.")
     if running := [name for name in NAMES if Process(name, given.data_dir).pid]:
-        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: kapi down --data-dir {given.data_dir}")
+        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: {words.command('down', given.data_dir)}")
     return _replace(directory, given.name)
 
 

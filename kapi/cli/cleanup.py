@@ -1,25 +1,35 @@
 """What a cluster leaves on a machine besides its files: pods, mounts, cgroups, the pod bridge, nft tables. Taken away by `down`.
 
 All of it carries names that follow from the data directory, so that clusters on one machine leave each other alone; a mark in the
-directory says that there may be something at all (a simulated cluster never touches the machine).
+directory says that there may be something at all (a simulated cluster never touches the machine). Pods are ended through the cluster's
+containerd; what it does not know of (it was killed while it made a container) by what the kernel shows: shims of its socket, processes
+in the cluster's cgroup, links at its bridge.
 """
 
 import asyncio
-import contextlib
 import hashlib
+import logging
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from kapi.cli import holding, processes
 from kapi.cli.progress import Failure
-from kubelet import cgroups, containerd
+from kubelet import cgroups, containerd, mounts
 from kubelet.runtime import Runtime, RuntimeFailure, Sandbox
 
 DEFAULT = Path("/var/lib/kapi")
 """The directory whose cluster gets the plain names."""
-_SECONDS = 60
+log = logging.getLogger(__name__)
+_NAMESPACE = "k8s.io"
+"""containerd's namespace for what it runs over CRI."""
+_RUNC, _SHIM_SOCKETS = Path("/run/containerd/runc"), Path("/run/containerd/s")
+"""Where runc and shims keep their state, whichever containerd they belong to."""
+_SECONDS, _SECONDS_TO_ANSWER = 60, 15
+"""For all pods to end, and for the runtime's first answer; what remains then is killed."""
 _ROUNDS, _PAUSE = 20, 0.1
 """A container that is just being started cannot be removed: how often all that is left is tried, and the seconds between."""
 
@@ -35,7 +45,7 @@ class Marks:
 
 def marks(data_dir: Path) -> Marks:
     """/kapi, kapi0, kapi for the default directory, else with a suffix: /kapi-1a2b3c4d, kapi-1a2b3c4d (a link's name has 15 at most)."""
-    if data_dir == DEFAULT:
+    if data_dir in (DEFAULT, DEFAULT.resolve()):
         return Marks("/kapi", "kapi0", "kapi")
     name = "kapi-" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:8]
     return Marks(f"/{name}", name, name)
@@ -52,7 +62,7 @@ def _mark(data_dir: Path) -> Path:
 
 def expect(data_dir: Path) -> None:
     """To be called before anything of the machine is touched."""
-    _mark(data_dir).parent.mkdir(parents=True, exist_ok=True)
+    _mark(data_dir).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _mark(data_dir).touch()
 
 
@@ -62,17 +72,22 @@ def expected(data_dir: Path) -> bool:
 
 
 async def remove_pods(data_dir: Path, *, running: bool) -> None:
-    """Stop and remove every pod of the cluster's own containerd, all at once; one that was killed is started for that."""
+    """Stop and remove every pod of the cluster's own containerd, all at once; one that was killed is started for that.
+
+    A containerd that does not come up, or does not end its pods in time, leaves them to `machine`.
+    """
     settings = runtime(data_dir)
-    process = None
-    if not running:
-        if not _shims(settings.socket):
-            return
-        process = await containerd.start(settings)
-    try:
+    if running:
         await _remove_sandboxes(settings.endpoint)
-    finally:
-        if process is not None:
+    elif _shims(settings.socket):
+        try:
+            process = await containerd.start(settings)
+        except (containerd.Unavailable, OSError) as why:
+            log.warning("Pods are ended without containerd: %s", why)
+            return
+        try:
+            await _remove_sandboxes(settings.endpoint)
+        finally:
             process.terminate()
             process.wait()
 
@@ -87,15 +102,16 @@ async def _remove_sandboxes(endpoint: str) -> None:
         await client.remove_sandbox(sandbox)
 
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_SECONDS_TO_ANSWER):
             left = await _listed(client)
+        async with asyncio.timeout(_SECONDS):
             for _ in range(_ROUNDS):
                 await asyncio.gather(*(one(s.id) for s in left), return_exceptions=True)
                 if not (left := await _listed(client)):
                     break
                 await asyncio.sleep(_PAUSE)
     except TimeoutError:
-        raise Failure(f"Pods did not end within {_SECONDS} seconds. Try again: kapi down") from None
+        log.warning("Pods did not end in time and are killed.")
     finally:
         await client.close()
 
@@ -109,33 +125,62 @@ async def _listed(client: Runtime) -> list[Sandbox]:
             await asyncio.sleep(0.05)
 
 
-def _shims(socket: Path) -> bool:
-    """Whether containers of the containerd at `socket` have outlived it."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if b"containerd-shim" in words[0] and os.fsencode(socket) in words:
-                return True
-    return False
+def pods_left(data_dir: Path) -> int:
+    """How many pods run; also those that have outlived their cluster's processes."""
+    return len(_shims(runtime(data_dir).socket))
 
 
-def machine(data_dir: Path) -> None:
-    """Take away mounts below the data directory, cgroups, the bridge and nft tables: this cluster's, and only when it had containers."""
-    if not expected(data_dir):
+def _shims(socket: Path) -> list[int]:
+    """The shims of the containerd at `socket`; they outlive it, as their containers do."""
+    found = holding.started_as(["-address", str(socket)])
+    return [pid for pid in found if "containerd-shim" in holding.command_line(pid)[0]]
+
+
+def machine(data_dir: Path, *, certain: bool = False) -> None:
+    """Take away what is left of pods, mounts below the data directory, cgroups, the bridge and nft tables: this cluster's, and only when
+    it had containers, by its directory or because it is certain. Raises Failure for what does not go."""
+    if not certain and not expected(data_dir):
         return
     names = marks(data_dir)
-    _unmount(data_dir)
-    cgroups.remove(names.cgroup)
+    _end_containers(runtime(data_dir))
+    _end_processes(names.cgroup)
+    for point in [point for part in ("containerd", "kubelet") for point in mounts.below(data_dir / part)]:
+        mounts.unmount(point)
+    if left := cgroups.remove(names.cgroup):
+        raise Failure(f"A cgroup of the cluster is still in use: {left[0]}")
     for family in ("ip", "ip6"):
         _quiet("nft", "delete", "table", family, names.table)
+    _forget_namespaces(names.bridge)
     containerd.forget_network(runtime(data_dir))
-    _mark(data_dir).unlink()
+    _mark(data_dir).unlink(missing_ok=True)
 
 
-def _unmount(data_dir: Path) -> None:
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for mount in sorted((m for m in mounts if m.startswith(f"{data_dir}/")), key=len, reverse=True):
-        _quiet("umount", "--lazy", mount)
+def _end_containers(settings: containerd.Settings) -> None:
+    """End the shims, and the containers that are known only to runc; nothing of theirs stays below /run."""
+    for pid in _shims(settings.socket):
+        words = holding.command_line(pid)
+        processes.end(pid, 0)
+        address = f"{settings.socket}/{_NAMESPACE}/{words[words.index('-id') + 1]}"
+        (_SHIM_SOCKETS / hashlib.sha256(os.fsencode(address)).hexdigest()).unlink(missing_ok=True)
+    for bundle in (settings.root / "state" / "io.containerd.runtime.v2.task" / _NAMESPACE).glob("*"):
+        _quiet("runc", "--root", str(_RUNC / _NAMESPACE), "delete", "--force", bundle.name)
+
+
+def _end_processes(group: str) -> None:
+    """Kill what is left in the cluster's cgroup, also what is started meanwhile. Raises Failure."""
+    for _ in range(_ROUNDS):
+        if not (left := cgroups.processes(group) - {os.getpid()}):
+            return
+        for pid in left:
+            processes.end(pid, 0)
+    raise Failure(f"Processes in the cgroup {group} do not end: {', '.join(map(str, sorted(left)))}")
+
+
+def _forget_namespaces(bridge: str) -> None:
+    """Delete the network namespaces of pods that are still linked to the bridge."""
+    shown = subprocess.run(["ip", "link", "show", "master", bridge], capture_output=True, check=False, text=True).stdout
+    for name in re.findall(r"link-netns (\S+)", shown):  # the JSON form has a number only
+        _quiet("ip", "netns", "delete", name)
 
 
 def _quiet(program: str, *arguments: str) -> None:

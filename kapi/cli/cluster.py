@@ -6,6 +6,7 @@ process is everything, and no container runs.
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -15,11 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-import certs.userconfig
 from kapi.access import token_file
-from kapi.cli import cleanup, components, launching, processes
+from kapi.cli import cleanup, components, contents, contexts, datadir, deletion, holding, launching, processes, words
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
@@ -28,7 +26,7 @@ from kapi.settings import types
 from kapi.settings.logs import Verbosity
 from kubelet import images
 
-NAMES = ("kubelet", "control", "apiserver", "containerd", "simulated")
+NAMES = contents.COMPONENTS
 """Every process a cluster may have, in the order they are stopped."""
 _KUBELET_PORT = 10250
 _ENDS = {signal.SIGINT, signal.SIGTERM}
@@ -39,15 +37,7 @@ _PACKAGES = {
 }  # fmt: skip
 
 
-def default_directory() -> Path:
-    """/var/lib/kapi for root, ~/.local/share/kapi for others; KAPI_DATA_DIR overrides."""
-    named = os.environ.get("KAPI_DATA_DIR")
-    if named:
-        return Path(named)
-    return Path("/var/lib/kapi") if os.geteuid() == 0 else Path.home() / ".local/share/kapi"
-
-
-DIRECTORY = default_directory()
+DIRECTORY = words.default_directory()
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,10 @@ class Place:
 
     data_dir: Path = DIRECTORY
     """Directory of the cluster."""
+
+    def there(self, command: str, *options: str) -> bool:
+        """Whether its directory exists. Raises Failure when it is another user's, with the command to type then."""
+        return datadir.exists(self.data_dir, command, *options)
 
     @property
     def admin(self) -> Path:
@@ -85,7 +79,9 @@ class Up(Verbosity, Place):
     foreground: bool = False
     """Stay, and stop the cluster with ctrl-C."""
     kubeconfig: bool = True
-    """Add the context kapi to the user's kubeconfig and make it the current one."""
+    """Add the cluster's context to the user's kubeconfig and make it the current one."""
+    context: str = ""
+    """Name of that context; empty: kapi for the default directory's cluster, kapi-NAME for one in a directory NAME."""
 
     def __post_init__(self) -> None:
         types.check_pod_ranges(self.pod_cidr, self.nodes)
@@ -110,20 +106,33 @@ def _running(place: Place) -> list[Process]:
 
 def _check(given: Up) -> None:
     """Refuse, in one sentence, what can't work. Nothing has been started yet."""
-    if running := _running(given):
-        raise Failure(f"A cluster is running from {given.data_dir} ({', '.join(p.name for p in running)}). Stop it with: kapi down")
     if given.nodes > 1 and not given.simulate:
-        raise Failure("More than one node on one machine needs --simulate.")
+        raise Failure(f"More than one node on one machine needs --simulate: {words.up(replace(given, simulate=True))}")
     if not given.simulate:
         _check_machine(given)
         _check_port(_KUBELET_PORT, "It is the kubelet's: one machine runs one cluster with containers.")
     _check_port(given.port, "Choose another with --port.")
-    try:
-        given.data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
-        (given.data_dir / ".writable").touch()
-        (given.data_dir / ".writable").unlink()
-    except OSError as why:
-        raise Failure(f"The data directory {given.data_dir} can't be used: {why.strerror}. Name another with --data-dir.") from None
+    if given.kubeconfig:
+        contexts.check(given.data_dir, _context(given))
+
+
+def _context(given: Up) -> str:
+    return given.context or contexts.name(given.data_dir)
+
+
+def _check_running(given: Up, progress: Progress) -> None:
+    """Refuse to start what runs; what an interrupted start left is stopped."""
+    if _starting(given).exists():
+        with progress.step("Stopping what an interrupted start left"):
+            _stop(given)
+    elif running := _running(given):
+        stop = words.command("down", given.data_dir)
+        raise Failure(f"A cluster is running from {given.data_dir} ({', '.join(p.name for p in running)}). Stop it with: {stop}")
+
+
+def _starting(place: Place) -> Path:
+    """Its file is there from the beginning of a start to its end."""
+    return place.data_dir / "run" / "starting"
 
 
 def _check_port(port: int, advice: str) -> None:
@@ -137,7 +146,8 @@ def _check_port(port: int, advice: str) -> None:
 
 def _check_machine(given: Up) -> None:
     if os.geteuid() != 0:
-        raise Failure("Real containers need root: run it with sudo, or without containers: kapi up --simulate")
+        simulated = words.up(replace(given, simulate=True))
+        raise Failure(f"Real containers need root: {words.up(given, as_root=True)}, or without containers: {simulated}")
     needed = (
         _PACKAGES
         if not given.container_runtime_endpoint
@@ -150,33 +160,51 @@ def _check_machine(given: Up) -> None:
 
 def up(given: Up) -> int:
     """Start the cluster and return when every node is Ready."""
-    given = replace(given, data_dir=given.data_dir.absolute())
-    _check(given)
+    given = replace(given, data_dir=given.data_dir.resolve())
     progress = Progress()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
-    try:
-        (launching.simulated if given.simulate else launching.real)(given, progress)
-        with progress.step("Waiting for the node to be Ready" if given.nodes == 1 else f"Waiting for {given.nodes} nodes to be Ready"):
-            asyncio.run(_nodes_ready(given.admin, given.nodes))
-        if given.kubeconfig:
-            with progress.step("Context kapi in your kubeconfig"):
-                _merge(given.admin)
-        if given.foreground:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # from now on they are waited for
-    except BaseException:
-        _stop(given)
-        raise
+    with datadir.private(), datadir.entered(given.data_dir, "up", *words.options(given)):
+        _check_running(given, progress)
+        _check(given)
+        for mended in datadir.prepare(given.data_dir):
+            progress.note(mended)
+        _starting(given).parent.mkdir(exist_ok=True, mode=0o700)
+        _starting(given).touch(mode=0o600)
+        try:
+            _start(given, progress)
+        except BaseException as why:
+            with processes.undisturbed():
+                _stop(given)
+                if given.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
+                    contexts.forget(given.data_dir, progress)
+            if isinstance(why, OSError):
+                raise datadir.unusable(given.data_dir, why) from None
+            raise
     progress.done("The cluster is up.")
-    print(f"\nNext: kubectl --context kapi create deployment web --image={images.BUSYBOX} -- httpd -f -p 8080")
+    print(f"\nNext: {_next(given)}")
     return _stay(given) if given.foreground else 0
 
 
-def _merge(admin: Path) -> None:
-    try:
-        certs.userconfig.merge(admin.read_bytes())
-    except (OSError, ValueError, yaml.YAMLError) as why:
-        path = certs.userconfig.default_path()
-        raise Failure(f"The context kapi can't go into {path}: {why}. Leave it out with --no-kubeconfig.") from None
+def _start(given: Up, progress: Progress) -> None:
+    """All of `kapi up` that has to be undone when it fails."""
+    (launching.simulated if given.simulate else launching.real)(given, progress)
+    with progress.step("Waiting for the node to be Ready" if given.nodes == 1 else f"Waiting for {given.nodes} nodes to be Ready"):
+        asyncio.run(_nodes_ready(given.admin, given.nodes))
+    if given.kubeconfig:
+        context = _context(given)
+        with progress.step(f"Context {context} in your kubeconfig"):
+            contexts.add(given.data_dir, context, progress)
+    _starting(given).unlink()
+    if given.foreground:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # from now on they are waited for
+
+
+def _next(given: Up) -> str:
+    """What to type first."""
+    where = ["--context", _context(given)] if given.kubeconfig else ["--kubeconfig", str(given.admin)]
+    own_images = given.simulate or not given.container_runtime_endpoint
+    first = f"create deployment web --image={images.BUSYBOX} -- httpd -f -p 8080" if own_images else "get nodes"
+    return f"{shlex.join(['kubectl', *where])} {first}"
 
 
 def _stay(given: Up) -> int:
@@ -203,7 +231,7 @@ async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> N
                     return
     except TimeoutError:
         raise Failure(
-            f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs below the data directory."
+            f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs in {kubeconfig.parents[1] / 'log'}."
         ) from None
     finally:
         await client.close()
@@ -226,20 +254,46 @@ def _stop(place: Place) -> None:
     by_name["apiserver"].stop()
     by_name["containerd"].stop()
     cleanup.machine(place.data_dir)
+    if _starting(place).exists():  # on a read-only file system not even a file that is missing can be unlinked
+        _starting(place).unlink()
 
 
 def down(given: Place) -> int:
     """Stop the cluster; `kapi up` finds its data again."""
-    given = replace(given, data_dir=given.data_dir.absolute())
+    given = replace(given, data_dir=given.data_dir.resolve())
+    if not given.there("down"):
+        return _down_without_directory(given)
+    if not datadir.is_cluster(given.data_dir):
+        print(f"No cluster is running from {given.data_dir}.")
+        return 0
+    with datadir.entered(given.data_dir, "down"):
+        _down(given)
+    return 0
+
+
+def _down_without_directory(given: Place) -> int:
+    """Somebody deleted the data of a cluster that may still run."""
+    running = _running(given)
+    if not running:
+        print(f"No cluster is running from {given.data_dir}.")
+        return 0
+    with Progress().step(f"Stopping what ran from {given.data_dir}, which is gone"):
+        for process in running:
+            process.stop()
+        if any(process.name in ("kubelet", "containerd") for process in running):
+            cleanup.machine(given.data_dir, certain=True)
+    return 0
+
+
+def _down(given: Place) -> None:
+    """`down` of a cluster whose directory is locked."""
     progress = Progress()
     if not _running(given):
         print(f"No cluster is running from {given.data_dir}.")
     with progress.step("Stopping pods and processes"):
         _stop(given)
-    if given.admin.exists():
-        certs.userconfig.remove(only=given.admin.read_bytes())
+    contexts.forget(given.data_dir, progress)
     progress.done("The cluster is down.")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -251,11 +305,25 @@ class Reset(Place):
 
 
 def reset(given: Reset) -> int:
-    """Stop the cluster and delete its directory."""
+    """Stop the cluster and delete its directory: what kapi made in it, and only when there is nothing else."""
+    named = given.data_dir.absolute()
+    if not given.there("reset"):
+        if os.path.lexists(named):
+            raise Failure(f"{named} is not a directory. Nothing was deleted.")
+        print(f"There is nothing at {named}.")
+        return 0
+    datadir.removable(named)
+    given = replace(given, data_dir=named.resolve())
     if not given.yes and not _confirmed(f"Delete everything in {given.data_dir}?"):
         return 1
-    down(given)
-    shutil.rmtree(given.data_dir, ignore_errors=True)
+    with datadir.entered(given.data_dir, "reset"):
+        _down(given)
+        datadir.removable(given.data_dir)
+        try:
+            deletion.delete(given.data_dir)
+        except OSError as why:
+            again = words.command("reset", given.data_dir)
+            raise Failure(f"{why.filename} can't be deleted: {why.strerror or why}. Mend that and go on with: {again}") from None
     print(f"{given.data_dir} is gone.")
     return 0
 
@@ -268,12 +336,19 @@ def _confirmed(question: str) -> bool:
 
 def status(given: Place) -> int:
     """Print the processes with their memory, and the nodes; 1 when none runs."""
+    given = replace(given, data_dir=given.data_dir.resolve())
+    given.there("status")
     running = _running(given)
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
     if not running:
-        print(f"No cluster is running from {given.data_dir}. Start one with: kapi up")
+        start, end = words.first_up(given.data_dir), words.command("down", given.data_dir)
+        left = cleanup.pods_left(given.data_dir)
+        what = f", but {left} of its pods still run. End them with: {end}" if left else f". Start one with: {start}"
+        print(f"No cluster is running from {given.data_dir}{what}")
         return 1
+    if _starting(given).exists() and not holding.holders(given.data_dir):
+        print(f"Its start was interrupted. Stop it with: {words.command('down', given.data_dir)}")
     print(f"{'all':12}              {sum(processes.resident(p.pid) for p in running) / 2**20:6.1f} MB")
     for line in asyncio.run(_node_lines(given.admin)):
         print(line)
@@ -282,7 +357,10 @@ def status(given: Place) -> int:
 
 async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
     """A line for each node, or one that says why there is none."""
-    client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-status")
+    try:
+        client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-status")
+    except (OSError, config.ConfigError) as why:
+        return [f"The API server can't be asked: {why}"]
     try:
         async with asyncio.timeout(seconds):
             nodes = (await client.list(resource.NODES))["items"]
@@ -293,22 +371,28 @@ async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
     return [f"node {n['metadata']['name']:20} {'Ready' if _is_ready(n) else 'NotReady'}" for n in nodes] or ["There is no node."]
 
 
-def _file(given: Place, name: str) -> str:
+def _of_cluster(given: Place, command: str, read: Callable[[Path], str]) -> str:
+    """What `read` finds in the cluster's directory. Raises Failure."""
+    missing = Failure(f"There is no cluster in {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
+    if not given.there(command):
+        raise missing
     try:
-        return (given.data_dir / name).read_text()
-    except OSError:
-        raise Failure(f"There is no cluster in {given.data_dir}. Start one with: kapi up") from None
+        return read(given.data_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing from None
+    except (OSError, ValueError) as why:
+        reason = why.strerror if isinstance(why, OSError) else why
+        raise Failure(f"The {command} of the cluster in {given.data_dir} can't be read: {reason}.") from None
 
 
 def kubeconfig(given: Place) -> int:
-    print(_file(given, "pki/admin.conf"), end="")
+    print(_of_cluster(given, "kubeconfig", contexts.rendered), end="")
     return 0
 
 
 def token(given: Place) -> int:
-    _file(given, "tokens.csv")
     try:
-        print(token_file.administrator(given.data_dir / "tokens.csv"))
+        print(_of_cluster(given, "token", lambda directory: token_file.administrator(directory / "tokens.csv")))
     except token_file.Malformed as why:
         raise Failure(components.sentence(str(why))) from None
     return 0
@@ -327,7 +411,7 @@ class Image(Place):
 def image(given: Image) -> int:
     """Load an archive; the names of its images are printed."""
     endpoint = given.data_dir / "containerd" / "containerd.sock"
-    if not endpoint.exists():
+    if not given.there("image", given.action, str(given.file)) or not endpoint.exists():
         raise Failure("The cluster runs no containerd of its own: load the image where its runtime is.")
     try:
         for name in asyncio.run(images.load(str(endpoint), given.file)):

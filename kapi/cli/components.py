@@ -6,7 +6,10 @@ They speak HTTPS to any API server, ours or a stock one, as the identity of a ku
 import asyncio
 import contextlib
 import errno
+import logging
+import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,11 +21,12 @@ import certs
 from certs import checking
 from kapi import logs
 from kapi.api import version
-from kapi.cli import collector, processes
+from kapi.cli import collector, datadir, holding, processes, words
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
 from kapi.http import connections
+from kapi.objects import errors
 from kapi.settings.logs import configurable
 from kapi.settings.types import (
     CIDR,
@@ -38,12 +42,17 @@ from kapi.settings.types import (
     check_pod_ranges,
 )
 
+log = logging.getLogger(__name__)
+_PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
+"""What a socket's bind says of a port."""
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
     """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
     connections.raise_file_limit()
+    if name != "kubelet":
+        os.umask(datadir.PRIVATE)
     try:
         with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
             run(_until_stopped(main, stop))
@@ -108,15 +117,11 @@ def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path
     from kapi.api import settings as servers
 
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
         return servers.certificates(settings, nodes)
     except certs.Unusable as why:
-        command = f"kapi certs replace {why.name} --data-dir {settings.data_dir}"
+        command = words.command("certs", settings.data_dir, "replace", why.name)
         restore = f"Restore it from a backup, or replace it ({checking.LOST[why.name]}) with: {command}"
         raise Failure(f"The keys in {settings.data_dir / 'pki'} can't be used: {why}. {restore}") from None
-    except OSError as why:
-        what = f"{why.filename}: {why.strerror}" if why.filename else str(why)
-        raise Failure(f"The data directory {settings.data_dir} can't be used: {what}. Name another with --data-dir.") from None
 
 
 @contextlib.contextmanager
@@ -133,10 +138,8 @@ def refusals(served: Any) -> Iterator[None]:
         if why.errno == errno.EADDRNOTAVAIL:
             address = served.bind_address or served.advertise_address
             raise Failure(f"This machine has no address {address}. Name another with --bind-address.") from None
-        if why.errno in (errno.EADDRINUSE, errno.EACCES) and why.filename is None:
+        if why.errno in _PORT_ERRORS and why.filename is None:
             raise Failure(f"Port {served.port} can't be used: {why.strerror}. Choose another with --port.") from None
-        if why.filename is not None:
-            raise Failure(f"{why.filename} can't be used: {why.strerror}.") from None
         raise
 
 
@@ -144,9 +147,44 @@ async def apiserver(settings: Any) -> None:
     """The API server."""
     from kapi.api import apiserver as room
 
-    pki = keys(settings)
-    with refusals(settings), collector.of_server() as started:
-        await room.run(settings, pki, lambda: _ready(started))
+    with at_home(settings, "apiserver"), collector.of_server() as started:
+        await room.run(settings, keys(settings), lambda: _ready(started))
+
+
+@contextlib.contextmanager
+def at_home(settings: Any, name: str) -> Iterator[None]:
+    """A server in its data directory, which holds the lock of the process `name`, inherited or taken here. Raises Failure."""
+    directory = settings.data_dir.resolve()
+    lock = directory / "run" / f"{name}.lock"
+    with contextlib.ExitStack() as undo:
+        inherited = holding.holds(lock)
+        with contextlib.nullcontext() if inherited else datadir.entered(directory, name):
+            for mended in datadir.prepare(directory):
+                log.warning("Mended", extra=logs.fields(what=mended))
+        try:
+            if not inherited:
+                undo.callback(os.close, holding.hold(lock))
+            with refusals(settings):
+                yield
+        except BlockingIOError:
+            raise Failure(f"The data in {directory} is in use by another server.") from None
+        except ssl.SSLError as why:
+            raise Failure(f"The keys and certificates in {directory / 'pki'} can't be used: {why.reason or why}.") from None
+        except OSError as why:
+            raise datadir.unusable(directory, why) from None
+        except (errors.InternalError, BaseExceptionGroup) as why:
+            if refused := next((e for e in _leaves(why) if isinstance(e, errors.InternalError)), None):
+                raise Failure(f"The data in {directory} can't be written: {refused}.") from None
+            raise
+
+
+def _leaves(why: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, and in the groups in it."""
+    if isinstance(why, BaseExceptionGroup):
+        for inner in why.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield why
 
 
 def _ready(started: Callable[[], None]) -> None:
@@ -245,14 +283,14 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage, bind_address=settings.bind_address)
-    pki = keys(served)
-    nodes = KubeletSettings(
-        simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
-        root_dir=settings.data_dir.absolute() / "kubelet", pod_cidr=settings.pod_cidr,
-        tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
-    )  # fmt: skip
-    authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
-    with refusals(served):
+    with at_home(served, "simulated"):
+        pki = keys(served)
+        nodes = KubeletSettings(
+            simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
+            root_dir=settings.data_dir.absolute() / "kubelet", pod_cidr=settings.pod_cidr,
+            tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
+        )  # fmt: skip
+        authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
         async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
             parts = {
                 "scheduler": scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()),

@@ -56,6 +56,8 @@ def simulated(wish: Wish, progress: Progress) -> None:
 def real(wish: Wish, progress: Progress) -> None:
     """containerd, API server, control and kubelet, a process each."""
     cleanup.expect(wish.data_dir)
+    for closed in ("containerd", "kubelet", "kubelet/pods", "pod-logs"):  # what is in them has the modes that containers need
+        (wish.data_dir / closed).mkdir(exist_ok=True, mode=0o700)
     with progress.step("Certificates, containerd and API server"):
         runtime = None if wish.container_runtime_endpoint else _containerd(wish)
         pki = _certificates(wish, {wish.name: (servers.own_address(),)})
@@ -103,7 +105,6 @@ class _Runtime:
         self._settings = cleanup.runtime(wish.data_dir, wish.pod_cidr)
         with processes.undisturbed():
             self._process = containerd.launch(self._settings)
-            Process("containerd", wish.data_dir).adopt(self._process.pid)
 
     async def ready(self) -> None:
         """It listens, and has the images that nobody can pull. Raises Failure."""

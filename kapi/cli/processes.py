@@ -1,9 +1,9 @@
-"""Processes of a cluster: started detached, with a log and a pid file each, known to be ready by a byte on a pipe, ended politely.
+"""Processes of a cluster: started detached, with a log and a lock each, known to be ready by a byte on a pipe, ended politely.
 
-A pid file names the process and its start time, so that a pid used again by somebody else is never taken for ours.
+Which process is which says the lock it holds (`kapi.cli.holding`), or how it was started; no file has its pid.
 """
 
-import json
+import contextlib
 import os
 import select
 import signal
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kapi.cli import holding
 from kapi.cli.progress import Failure
 
 READY_FD = "KAPI_READY_FD"
@@ -60,16 +61,6 @@ def undisturbed() -> Iterator[None]:
         signal.raise_signal(late)
 
 
-def _start_time(pid: int) -> str:
-    """When a process started, in ticks since boot; '' when there is none (or only its corpse)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
-
-
 def resident(pid: int) -> int:
     """Resident bytes of a process; 0 when it is gone."""
     try:
@@ -78,50 +69,79 @@ def resident(pid: int) -> int:
         return 0
 
 
+PRIVATE, SHARED = 0o077, 0o022
+"""Umasks: of most processes, and of those that make files which containers read (theirs are below directories closed to others)."""
+
+
 @dataclass(frozen=True)
 class Process:
-    """One process of the cluster: `run/NAME.pid` and `log/NAME.log` below the data directory."""
+    """One process of the cluster: `run/NAME.lock` and `log/NAME.log` below the data directory."""
 
     name: str
     data_dir: Path
 
     @property
-    def pid_file(self) -> Path:
-        return self.data_dir / "run" / f"{self.name}.pid"
+    def lock_file(self) -> Path:
+        return self.data_dir / "run" / f"{self.name}.lock"
 
     @property
     def log_file(self) -> Path:
-        return self.data_dir / "log" / f"{self.name}.log"
+        return self.data_dir / ("containerd" if self.name == "containerd" else "log") / f"{self.name}.log"
+
+    @property
+    def pids(self) -> list[int]:
+        """Those that run as this process: they hold its lock, or were started as `kapi up` does."""
+        return sorted({*(holding.holders(self.lock_file) if self._locks else ()), *holding.started_as(*self._command)})
 
     @property
     def pid(self) -> int:
         """Its pid while it runs, else 0."""
-        try:
-            known = json.loads(self.pid_file.read_text())
-        except (OSError, ValueError):
-            return 0
-        pid = int(known["pid"])
-        return pid if _start_time(pid) == known["started"] else 0
+        return next(iter(self.pids), 0)
+
+    @property
+    def _locks(self) -> bool:
+        """Whether it holds its lock; containerd would hand it down to every shim."""
+        return self.name != "containerd"
+
+    @property
+    def _command(self) -> list[list[str]]:
+        """What its command line holds."""
+        start, directory = ["-m", "kapi", self.name], str(self.data_dir)
+        return {
+            "containerd": [["--config", f"{directory}/containerd/config.toml"]],
+            "kubelet": [["-m", "kubelet"], ["--root-dir", f"{directory}/kubelet"]],
+            "control": [start, ["--pki", f"{directory}/pki"]],
+        }.get(self.name, [start, ["--data-dir", directory]])
 
     def start(self, command: Sequence[str], *, notifies: bool = True) -> "Starting":
-        """Start it in a session of its own. With `notifies` it is ready when it says so, else at once."""
-        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        """Start it in a session of its own. With `notifies` it is ready when it says so, else at once. Raises Failure, OSError."""
+        try:
+            lock = holding.hold(self.lock_file)
+        except BlockingIOError:
+            raise Failure(f"{self.name} (pid {self.pid}) runs in {self.data_dir} already.") from None
         reader, writer = os.pipe()
-        told = {**environment(), READY_FD: str(writer)}
-        with open(self.log_file, "ab", opener=_private) as log, undisturbed():
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=told,
-                pass_fds=(writer,) if notifies else (), cwd="/",
-            )  # fmt: skip
-            self.adopt(child.pid)
-        os.close(writer)
+        try:
+            inherited = [*([lock] if self._locks else []), *([writer] if notifies else [])]
+            child = self._spawn(command, inherited, {READY_FD: str(writer)})
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+            os.close(lock)
         return Starting(self, child, reader, notifies)
 
-    def adopt(self, pid: int) -> None:
-        """Note a process as this one."""
-        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        self.pid_file.write_text(json.dumps({"pid": pid, "started": _start_time(pid)}))
+    def _spawn(self, command: Sequence[str], inherited: Sequence[int], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+        self.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            with undisturbed():
+                return subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**environment(), **variables},
+                    pass_fds=inherited, cwd="/", umask=SHARED if self.name in ("kubelet", "containerd") else PRIVATE,
+                )  # fmt: skip
+        finally:
+            os.close(log)
 
     def signal(self, number: int) -> bool:
         """Send a signal; False when it does not run."""
@@ -133,31 +153,36 @@ class Process:
 
     def stop(self, seconds: float = 10.0) -> None:
         """SIGTERM, and SIGKILL to what is still there after `seconds`."""
-        pid = self.pid
-        if pid:
-            descriptor = os.pidfd_open(pid)
-            try:
-                os.kill(pid, signal.SIGTERM)
-                if not _ended(descriptor, seconds):
-                    os.kill(pid, signal.SIGKILL)
-                    _ended(descriptor, seconds)
-            except ProcessLookupError:
-                pass
-            finally:
-                os.close(descriptor)
-            _reap(pid)
-        self.pid_file.unlink(missing_ok=True)
+        while pids := self.pids:
+            for pid in pids:
+                end(pid, seconds)
 
-    def last_words(self, lines: int = 5) -> str:
-        """The end of its log."""
+    def last_words(self) -> str:
+        """The last line of its log."""
         try:
-            return "\n".join(self.log_file.read_text(errors="replace").strip().splitlines()[-lines:])
+            lines = self.log_file.read_text(errors="replace").strip().splitlines()
         except OSError:
             return ""
+        return lines[-1].strip() if lines else ""
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def end(pid: int, seconds: float = 10.0) -> None:
+    """SIGTERM, and SIGKILL after `seconds`. Raises Failure for a process that does not end even then."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL) if seconds else (signal.SIGKILL,):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, number)
+            if _ended(descriptor, seconds or 10.0):
+                break
+        else:
+            raise Failure(f"The process {pid} does not end, not even by SIGKILL.")
+    finally:
+        os.close(descriptor)
+    _reap(pid)
 
 
 def _ended(descriptor: int, seconds: float) -> bool:
@@ -198,7 +223,7 @@ class Starting:
         if said:
             raise Failure(said.decode(errors="replace"))
         what = "ended while starting" if answered else f"was not ready within {seconds:.0f} seconds"
-        raise Failure(f"{self.process.name} {what}. The end of {self.process.log_file}:\n{words}")
+        raise Failure(f"{self.process.name} {what}{f': {words}' if words else ''}. Its log: {self.process.log_file}")
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -39,5 +39,9 @@ class Progress:
         shown = f"{colour}{sign}{_PLAIN}" if self._coloured else sign
         print(f" {shown} {text}{_ERASE if self._live else ''}", flush=True)
 
+    def note(self, text: str) -> None:
+        """Something to know that is no step."""
+        print(f" ! {text}", flush=True)
+
     def done(self, text: str) -> None:
         print(f"{text} ({time.monotonic() - self._started:.1f} s)", flush=True)

@@ -120,7 +120,7 @@ class Victim:
             self.costs.append(cost)
 
     def _worst(self, *, reset: bool = False) -> tuple[float, float]:
-        with open(self.directory / "loop", "r+b") as file, mmap.mmap(file.fileno(), PAIR.size) as shared:
+        with open(loop_file(self.directory), "r+b") as file, mmap.mmap(file.fileno(), PAIR.size) as shared:
             cpu, clock = PAIR.unpack(shared[:])
             if reset:
                 shared[:] = PAIR.pack(0.0, 0.0)
@@ -149,16 +149,21 @@ def _status(pid: int, field: str) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def loop_file(directory: Path) -> Path:
+    """Where the server notes how long its event loop was held: beside its data directory, in which there is nothing foreign."""
+    return directory.with_name(f"{directory.name}.loop")
+
+
 @contextmanager
 def running(directory: Path, *options: str, files: int = 0) -> Iterator[Victim]:
     """An API server with further options of `tests.attacks.measured`, in a fresh directory; it may open as many `files`, if that is set."""
-    (directory / "loop").write_bytes(PAIR.pack(0.0, 0.0))
+    loop_file(directory).write_bytes(PAIR.pack(0.0, 0.0))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = Process("apiserver", directory)
     command = processes.python(
-        "tests.attacks.measured", str(directory / "loop"), "--data-dir", str(directory), "--port", str(port),
+        "tests.attacks.measured", str(loop_file(directory)), "--data-dir", str(directory), "--port", str(port),
         "--bind-address", "127.0.0.1", *options,
     )  # fmt: skip
     limit = ["prlimit", f"--nofile={files}:{files}"] if files else []

@@ -7,6 +7,7 @@ import pytest
 
 import certs
 from kapi import __main__ as cli
+from kapi.cli import holding
 from kapi.cli.processes import Process
 from tests.e2e.cluster import Cluster, Failed, Kubectl
 
@@ -64,8 +65,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_what_cannot_be_replaced(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "There are no certificates in " in refused(capsys, "check", "--data-dir", str(data / "none"))
     assert "Say what to replace: ca, front-proxy-ca or sa." in refused(capsys, "replace", "--data-dir", str(data))
-    Process("apiserver", data).adopt(os.getpid())
+    lock = holding.hold(Process("apiserver", data).lock_file)
     said = refused(capsys, "replace", "ca", "--data-dir", str(data))
+    os.close(lock)
     assert f"The cluster is running (apiserver). Stop it with: kapi down --data-dir {data}" in said
     assert (data / "pki" / "ca.key").exists()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kapi.__main__ import COMMANDS, main
+from kapi.cli import datadir
 from kubelet import __main__ as kubelet
 
 
@@ -51,7 +52,7 @@ def test_no_cluster_there(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--data-dir", str(tmp_path)]) == 1
-    assert capsys.readouterr().out == f"No cluster is running from {tmp_path}. Start one with: kapi up\n"
+    assert capsys.readouterr().out == f"No cluster is running from {tmp_path}. Start one with: kapi up --data-dir {tmp_path}\n"
 
 
 def test_images_go_into_a_containerd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +63,7 @@ def test_images_go_into_a_containerd(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_deletion_is_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     (tmp_path / "data").mkdir()
+    datadir.prepare(tmp_path / "data")
     assert "--yes" in said(capsys, "reset", "--data-dir", str(tmp_path / "data"))
     assert (tmp_path / "data").exists()
 

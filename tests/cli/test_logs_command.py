@@ -15,7 +15,7 @@ import pytest
 
 from kapi import limits
 from kapi.__main__ import main
-from kapi.cli import logs
+from kapi.cli import holding, logs
 from kapi.cli.processes import Process
 from kapi.logs import Output
 from kubelet import inotify
@@ -155,6 +155,16 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 @contextmanager
+def holding_lock(lock: Path) -> Iterator[None]:
+    """As the process does that the lock is of."""
+    descriptor = holding.hold(lock)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def following(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "kapi", "logs", "control", "-f", "--data-dir", str(directory), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -169,8 +179,7 @@ def test_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines come as they are written, through rotations; ctrl-C ends it without a word."""
     monkeypatch.setattr(limits, "LOG_FILE_BYTES", 200)
     path = write(tmp_path, "control", "old\nlast\n")
-    Process("control", tmp_path).adopt(os.getpid())
-    with following(tmp_path, "--tail", "1") as process:
+    with holding_lock(Process("control", tmp_path).lock_file), following(tmp_path, "--tail", "1") as process:
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline() == "last\n"

@@ -30,22 +30,23 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_a_cluster_s_life(cluster: Cluster, tmp_path: Path) -> None:
     config = tmp_path / "kubeconfig"
     config.write_text(OTHER)
+    config.chmod(0o600)
     shown = cluster.kapi("up", "--simulate", "--nodes", "2", "--port", str(cluster.port))
     assert [line[1] for line in shown.splitlines()[:4]] == ["✓"] * 4
-    assert "Next: kubectl --context kapi create deployment" in shown
+    assert "Next: kubectl --context kapi-data create deployment" in shown
     kubectl = Kubectl(cluster, "default")
-    assert kubectl("--context", "kapi", "get", "nodes", "--no-headers").count(" Ready ") == 2
-    assert kubectl("config", "current-context") == "kapi\n"
+    assert kubectl("--context", "kapi-data", "get", "nodes", "--no-headers").count(" Ready ") == 2
+    assert kubectl("config", "current-context") == "kapi-data\n"
     assert "all" in cluster.kapi("status")
     with pytest.raises(Failed, match="A cluster is running from"):
         cluster.kapi("up", "--simulate", "--port", str(free_port()))
     assert "server: https://127.0.0.1" in cluster.kapi("kubeconfig")
-    kubectl("--context", "kapi", "create", "configmap", "kept")
+    kubectl("--context", "kapi-data", "create", "configmap", "kept")
     assert "The cluster is down." in cluster.kapi("down")
     assert json.loads(kubectl("config", "view", "-o", "json"))["contexts"][0]["name"] == "other"
     assert "kapi" not in config.read_text()
     cluster.kapi("up", "--simulate", "--nodes", "2", "--port", str(cluster.port))
-    assert kubectl("--context", "kapi", "get", "configmap", "kept", "-o", "name") == "configmap/kept\n"
+    assert kubectl("--context", "kapi-data", "get", "configmap", "kept", "-o", "name") == "configmap/kept\n"
     assert "is gone" in cluster.kapi("reset", "--yes")
     assert not cluster.directory.exists()
 

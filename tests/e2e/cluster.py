@@ -62,7 +62,7 @@ class Cluster:
         self.kubeconfig = directory / "pki" / "admin.conf"
         self.options = options
         self.env = {
-            **os.environ, "KAPI_DATA_DIR": str(directory), "KUBECONFIG": str(self.kubeconfig), "HOME": str(directory / "home"),
+            **os.environ, "KAPI_DATA_DIR": str(directory), "KUBECONFIG": str(self.kubeconfig), "HOME": str(directory.parent / "home"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }  # fmt: skip
 
@@ -165,7 +165,7 @@ def line_with(stream: IO[str] | None, text: str) -> str:
 def started(*options: str) -> Iterator[Cluster]:
     """A cluster that is up for as long as the block lasts; its directory goes with it (pytest's have too long a path for sockets)."""
     directory = Path(tempfile.mkdtemp(prefix="kapi-e2e-"))
-    cluster = Cluster(directory, *options)
+    cluster = Cluster(directory / "data", *options)
     (directory / "home").mkdir()
     try:
         cluster.up()

@@ -3,18 +3,24 @@
 import json
 import os
 import re
+import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kapi.api import settings
-from kapi.cli import cleanup
+from kapi.cli import cleanup, contents, datadir
 from kapi.cli.processes import Process
+from kubelet import cgroups
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
 from tests.e2e.conftest import left_of, processes_of
 from tests.listening import PATHS, listening, status
@@ -58,6 +64,140 @@ def test_a_neighbour_comes_and_goes(real: Cluster, kubectl: Kubectl) -> None:
         cleanup.expect(other.directory)  # as if it had had containers
     assert set(left_of(real.directory)) == before
     assert kubectl.field("pod/web", ".status.containerStatuses[0].restartCount") == "0"
+
+
+@pytest.fixture
+def orphaned() -> Iterator[Path]:
+    """A data directory of a cluster that had containers, none of whose processes run; what a test leaves is taken away."""
+    directory = Path(tempfile.mkdtemp(prefix="kapi-e2e-"))
+    datadir.prepare(directory)
+    cleanup.expect(directory)
+    yield directory
+    cleanup.machine(directory)
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def running(command: list[str], program: str | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is gone with the block, however that ends."""
+    with subprocess.Popen(command, executable=program) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def down(directory: Path) -> None:
+    subprocess.run([sys.executable, "-m", "kapi", "down", "--data-dir", str(directory)], check=True, capture_output=True, timeout=40)
+    assert left_of(directory) == []
+
+
+@pytest.mark.containers
+def test_a_process_in_a_cgroup_of_the_cluster_is_ended(orphaned: Path) -> None:
+    group = f"{cleanup.marks(orphaned).cgroup}/kubepods/besteffort/podx"
+    cgroups.make(group, {"shares": 2})
+    with running(["sleep", "1000"]) as process:
+        (cgroups.directories(group)[0] / "cgroup.procs").write_text(str(process.pid))
+        down(orphaned)
+        assert process.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.containers
+def test_a_container_that_was_created_and_never_started(orphaned: Path) -> None:
+    """As containerd leaves it when it is killed in between: `runc init` waits for the word to go on, in a cgroup of the pod."""
+    state, name = "/run/containerd/runc/k8s.io", f"kapi-test-{os.getpid()}"
+    bundle = cleanup.runtime(orphaned).root / "state" / "io.containerd.runtime.v2.task" / "k8s.io" / name
+    (bundle / "rootfs" / "bin").mkdir(parents=True)
+    shutil.copy(str(shutil.which("busybox")), bundle / "rootfs" / "bin" / "sh")
+    subprocess.run(["runc", "spec"], cwd=bundle, check=True)
+    spec = json.loads((bundle / "config.json").read_text())
+    spec["process"]["terminal"] = False
+    spec["linux"]["cgroupsPath"] = f"{cleanup.marks(orphaned).cgroup}/kubepods/podx/{name}"
+    (bundle / "config.json").write_text(json.dumps(spec))
+    create = ["runc", "--root", state, "create", "--pid-file", str(bundle / "pid"), "--bundle", str(bundle), name]
+    subprocess.run(create, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    waiting = os.pidfd_open(int((bundle / "pid").read_text()))
+    down(orphaned)
+    assert select.select([waiting], [], [], 5)[0], "it still runs"
+    os.close(waiting)
+    assert not Path(state, name).exists()
+
+
+@pytest.mark.containers
+def test_a_shim_without_its_containerd(orphaned: Path) -> None:
+    """containerd, started again for it, knows nothing of this one."""
+    arguments = ["-namespace", "k8s.io", "-id", "x", "-address", str(cleanup.runtime(orphaned).socket)]
+    command = ["containerd-shim-runc-v2", "-c", "import time; time.sleep(1000)", *arguments]
+    with running(command, sys.executable) as shim:
+        down(orphaned)
+        assert shim.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.containers
+def test_a_network_namespace_that_only_the_bridge_knows(orphaned: Path) -> None:
+    bridge, name, link = cleanup.marks(orphaned).bridge, f"cni-test-{os.getpid()}", f"kt{os.getpid()}"
+    for line in (
+        f"link add {bridge} type bridge", f"netns add {name}", f"link add {link} type veth peer name eth0 netns {name}",
+        f"link set {link} master {bridge}",
+    ):  # fmt: skip
+        subprocess.run(["ip", *line.split()], check=True)
+    down(orphaned)
+    assert not Path("/var/run/netns", name).exists()
+
+
+@pytest.mark.containers
+def test_down_goes_on_where_containerd_cannot_be_started(orphaned: Path) -> None:
+    settings = cleanup.runtime(orphaned)
+    settings.root.mkdir()
+    (settings.root / "root").write_text("not a directory")
+    command = ["containerd-shim-runc-v2", "-c", "import time; time.sleep(1000)", "-id", "x", "-address", str(settings.socket)]
+    with running(command, sys.executable) as shim:
+        down(orphaned)
+        assert shim.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.containers
+def test_its_files_are_closed_to_others_and_known(real: Cluster, kubectl: Kubectl) -> None:
+    kubectl("run", "web", f"--image={IMAGE}", "--", "sleep", "1000")
+    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    with contents.opened(real.directory) as top:
+        assert contents.foreign(top) == [], "what is not in the table would keep `kapi reset` from deleting it"
+        assert contents.mend(top) == [], "nothing is open to others"
+        assert {entry.facts.st_mode & 0o777 for entry in contents.walk(top) if entry.path.endswith((".sock", ".ttrpc"))} == {0o600}
+    assert real.directory.stat().st_mode & 0o777 == 0o700
+
+
+READER = """
+set -e
+cat /config/a /secret/a /token/token /info/labels /one > /dev/null
+cat /etc/hosts /etc/resolv.conf /etc/hostname > /dev/null
+echo x > /scratch/x; echo y > /memory/y
+umask; id -u
+printf done > /dev/termination-log
+sleep 1000
+"""
+
+
+@pytest.mark.containers
+def test_a_pod_of_any_user_reads_its_volumes(kubectl: Kubectl) -> None:
+    """The directories above them are closed to that user; what is in them has stock's modes."""
+    kubectl("create", "configmap", "c", "--from-literal=a=1")
+    kubectl("create", "secret", "generic", "s", "--from-literal=a=1")
+    sources: dict[str, dict[str, Any]] = {
+        "config": {"configMap": {"name": "c"}}, "secret": {"secret": {"secretName": "s"}}, "scratch": {"emptyDir": {}},
+        "memory": {"emptyDir": {"medium": "Memory"}}, "token": {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+        "info": {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+    }  # fmt: skip
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in sources] + [{"name": "config", "mountPath": "/one", "subPath": "a"}]
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", READER], "volumeMounts": mounts}
+    volumes = [{"name": name, **source} for name, source in sources.items()]
+    user = {"runAsUser": 12345, "runAsGroup": 12345, "runAsNonRoot": True}
+    spec = {"containers": [container], "volumes": volumes, "securityContext": user}
+    kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "labels": {"a": "b"}}, "spec": spec})
+    kubectl("wait", "--for=condition=Ready", "pod/reader", "--timeout=20s")
+    with kubectl.running("logs", "-f", "reader") as log:
+        assert [line_with(log.stdout, ""), line_with(log.stdout, "")] == ["0022\n", "12345\n"]
+    assert kubectl("exec", "reader", "--", "sh", "-c", "umask; ls /etc /bin > /dev/null && cat /dev/termination-log") == "0022\ndone"
 
 
 @pytest.mark.containers

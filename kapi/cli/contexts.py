@@ -1,0 +1,102 @@
+"""The cluster's context in the user's kubeconfig: its name, and how it goes in and out.
+
+It is called kapi for the default directory's cluster and kapi-NAME for one in a directory NAME, unless `--context` says otherwise; the
+data directory remembers which it is, and in which file.
+"""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from certs import userconfig
+from certs.kubeconfig import NAME
+from certs.userconfig import Entries, Taken
+from kapi.cli import datadir, words
+from kapi.cli.progress import Failure, Progress
+
+_TROUBLE = (OSError, ValueError, yaml.YAMLError)
+
+
+def name(directory: Path) -> str:
+    """The name of its context: what is remembered, else what follows from the directory."""
+    known = datadir.read(directory)
+    return (known.context if known else "") or _default(directory)
+
+
+def _default(directory: Path) -> str:
+    if directory.resolve() == words.standard_directory().resolve():
+        return NAME
+    base = re.sub(r"[^A-Za-z0-9._-]+", "-", directory.name).strip("-") or "cluster"
+    return base if base.startswith(f"{NAME}-") else f"{NAME}-{base}"
+
+
+def _entries(directory: Path, context: str) -> Entries:
+    try:
+        admin = (directory / "pki" / "admin.conf").read_bytes()
+    except OSError:
+        admin = b""
+    return Entries(context, str(directory), userconfig.authority(admin))
+
+
+def check(directory: Path, context: str) -> None:
+    """Whether the context can go into the user's kubeconfig. Raises Failure."""
+    try:
+        userconfig.check(_entries(directory, context))
+    except Taken as why:
+        raise _taken(context, why) from None
+    except _TROUBLE as why:
+        raise _unusable(context, why) from None
+
+
+def add(directory: Path, context: str, progress: Progress) -> None:
+    """Put it in and remember where it is. Raises Failure."""
+    path = userconfig.default_path().resolve()
+    admin = (directory / "pki" / "admin.conf").read_bytes()
+    datadir.remember(directory, context, str(path))
+    try:
+        was_open = userconfig.merge(admin, _entries(directory, context))
+    except Taken as why:
+        raise _taken(context, why) from None
+    except _TROUBLE as why:
+        raise _unusable(context, why) from None
+    if was_open:
+        progress.note(f"Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).")
+
+
+def forget(directory: Path, progress: Progress) -> None:
+    """Take it out again. A kubeconfig that cannot be changed does not keep a cluster from going down: it is said."""
+    known = datadir.read(directory)
+    path = Path(known.kubeconfig) if known and known.kubeconfig else userconfig.default_path()
+    context = name(directory)
+    try:
+        userconfig.remove(_entries(directory, context), path)
+    except _TROUBLE as why:
+        progress.note(f"The context {context} can't be taken out of {path}: {_reason(why)}.")
+
+
+def rendered(directory: Path) -> str:
+    """The administrator's kubeconfig with the name of the cluster's context. Raises OSError, ValueError."""
+    data = (directory / "pki" / "admin.conf").read_bytes()
+    try:
+        config = userconfig.renamed(yaml.safe_load(data), name(directory))
+    except (yaml.YAMLError, LookupError, TypeError, ValueError):
+        raise ValueError("it is not a kubeconfig") from None
+    return str(yaml.safe_dump(config, default_flow_style=False, width=1 << 20))
+
+
+def _taken(context: str, why: Taken) -> Failure:
+    return Failure(f"The context {context} in your kubeconfig {why}. Choose another with --context NAME, or none with --no-kubeconfig.")
+
+
+def _unusable(context: str, why: Exception) -> Failure:
+    path = userconfig.default_path()
+    return Failure(f"The context {context} can't go into {path}: {_reason(why)}. Leave it out with --no-kubeconfig.")
+
+
+def _reason(why: Exception) -> str:
+    """One line of an error."""
+    if isinstance(why, yaml.YAMLError):
+        mark = getattr(why, "problem_mark", None)
+        return f"it is not YAML{f' (line {mark.line + 1})' if mark else ''}"
+    return str(getattr(why, "strerror", None) or why)

@@ -1,0 +1,233 @@
+"""Which directories are kapi's data directories, and the rules for making, using and deleting one.
+
+A data directory has a file kapi.json, its identity, written when the directory was new or empty. `prepare` makes or checks one before
+anything starts in it; `removable` says whether it may be deleted. What may be in one is in `kapi.cli.contents`.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import pwd
+import shlex
+import stat
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from certs import files
+from kapi import limits
+from kapi.cli import contents, holding, words
+from kapi.cli.contents import IDENTITY, SIGNS
+from kapi.cli.progress import Failure
+from kubelet import mounts
+
+log = logging.getLogger(__name__)
+FORMAT = 1
+_LISTED = 3
+"""So many names are said of what is foreign; of the others, how many there are."""
+PRIVATE = 0o077
+"""The umask of everything that writes into a data directory."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What kapi.json holds: which cluster this is, and where its context is in the user's kubeconfig."""
+
+    uid: str
+    format: int = FORMAT
+    context: str = ""
+    """Name of its context; empty: it follows from the directory's name."""
+    kubeconfig: str = ""
+    """The file the context was put into; empty: none."""
+
+
+def read(directory: Path) -> Identity | None:
+    """The identity of a data directory; None where there is none, or a broken one. Raises Failure for one of a newer kapi."""
+    try:
+        with open(directory / IDENTITY, "rb") as file:
+            known = json.loads(file.read(limits.IDENTITY_BYTES))
+        found = Identity(**{f.name: known[f.name] for f in fields(Identity) if f.name in known})
+    except (OSError, ValueError, TypeError):
+        return None
+    if not all(isinstance(getattr(found, f.name), f.type) for f in fields(Identity) if isinstance(f.type, type)):
+        return None
+    if found.format > FORMAT:
+        raise Failure(f"{directory} was made by a newer kapi (format {found.format}, this one knows {FORMAT}).")
+    return found
+
+
+def write(directory: Path, identity: Identity) -> None:
+    """Raises OSError."""
+    files.write(directory / IDENTITY, json.dumps(asdict(identity)).encode() + b"\n", 0o600)
+
+
+def remember(directory: Path, context: str, kubeconfig: str) -> None:
+    """Keep where the cluster's context is. Raises OSError."""
+    if (known := read(directory)) and (known.context, known.kubeconfig) != (context, kubeconfig):
+        write(directory, replace(known, context=context, kubeconfig=kubeconfig))
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """What this process makes within the block is for its user only."""
+    before = os.umask(PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+# which directory ----------------------------------------------------------------------------------------------------------------------
+
+
+def exists(directory: Path, command: str, *options: str) -> bool:
+    """Whether there is such a directory. Raises Failure for another user's, whom to run the command as."""
+    try:
+        facts = os.stat(directory)
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+            os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as why:
+        raise Failure(f"{directory} can't be read: {why.strerror}.") from None
+    if stat.S_ISDIR(facts.st_mode) and facts.st_uid != os.geteuid():
+        owner = user(facts.st_uid)
+        again = words.sudo(command, directory, *options, user=owner if not owner.isdigit() else f"#{owner}")
+        raise Failure(f"{directory} belongs to {owner}, not to {user(os.geteuid())}. Go on as {owner}: {again}")
+    return stat.S_ISDIR(facts.st_mode)
+
+
+def is_cluster(directory: Path) -> bool:
+    """Whether a directory that exists is kapi's: it has an identity, or is a cluster of a kapi that wrote none. Raises Failure."""
+    return read(directory) is not None or (_has_signs(directory) and not _foreign(directory))
+
+
+def _has_signs(directory: Path) -> bool:
+    return all((directory / name).is_file() and not (directory / name).is_symlink() for name in SIGNS)
+
+
+def _foreign(directory: Path, table: contents.Table = contents.KNOWN) -> list[str]:
+    with contents.opened(directory) as top:
+        return contents.foreign(top, table)
+
+
+def user(uid: int) -> str:
+    """The name of a user, or the number of one who has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _is_home(directory: Path) -> bool:
+    uids = {os.geteuid(), directory.stat().st_uid, int(os.environ.get("SUDO_UID", "0"))}
+    homes = {Path.home()}
+    for uid in uids:
+        with contextlib.suppress(KeyError):
+            homes.add(Path(pwd.getpwuid(uid).pw_dir))
+    return directory.resolve() in {home.resolve() for home in homes}
+
+
+def listed(names: list[str]) -> str:
+    """'a, b, c and 2 more'."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+# making one ---------------------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def entered(directory: Path, command: str, *options: str) -> Iterator[None]:
+    """The directory, made where it is missing and locked for one command; a new one goes again when nothing was put into it."""
+    made = False
+    try:
+        if not exists(directory, command, *options):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            made = True
+        with holding.exclusive(directory):
+            try:
+                yield
+            finally:
+                if made and not os.listdir(directory):
+                    directory.rmdir()
+    except OSError as why:
+        raise unusable(directory, why) from None
+
+
+def unusable(directory: Path, why: OSError) -> Failure:
+    """The sentence for a file of the cluster that can't be read or written."""
+    file = f" ({why.filename})" if why.filename and str(why.filename) != str(directory) else ""
+    return Failure(f"The data directory {directory} can't be used: {why.strerror or why}{file}. Name another with --data-dir.")
+
+
+def prepare(directory: Path) -> list[str]:
+    """Make sure that an existing directory is a data directory, that only its user gets at it, and that it can be written.
+
+    An empty one becomes one. What was mended is returned, a sentence each. Raises Failure for a foreign directory, OSError.
+    """
+    if directory == Path("/") or _is_home(directory):
+        raise Failure(f"{directory} can't be a data directory: kapi needs one of its own. Name another with --data-dir.")
+    said = _identified(directory)
+    with contents.opened(directory) as top:
+        if others := contents.owned_by_others(top):
+            me, path = user(os.geteuid()), directory / others[0]
+            mend = f"chown {me} {shlex.quote(str(path))}"
+            raise Failure(f"{path} belongs to {user(path.lstat().st_uid)}, not to {me}. Give it back: {mend}")
+        mended = contents.mend(top)
+        if os.fstat(top).st_mode & PRIVATE:
+            os.fchmod(top, 0o700)
+            mended.append(str(directory))
+    if mended:
+        said.append(f"Permissions in {directory} were mended, only you may use what is there: {listed(mended)}.")
+    return said
+
+
+def _identified(directory: Path) -> list[str]:
+    """Give a directory its identity where it has none."""
+    if read(directory):
+        return []
+    empty = not _foreign(directory, contents.NEW)
+    if not empty and not is_cluster(directory):
+        raise Failure(_not_ours(directory))
+    broken = (directory / IDENTITY).exists()
+    write(directory, Identity(str(uuid.uuid4())))
+    if broken:
+        return [f"{directory / IDENTITY} was broken and has been written anew."]
+    return [] if empty else [f"The cluster in {directory} was made by an earlier kapi: it now has an identity ({IDENTITY})."]
+
+
+def _not_ours(directory: Path) -> str:
+    state = "a broken" if (directory / IDENTITY).exists() else "no"
+    names = listed(_foreign(directory) or sorted(os.listdir(directory)))
+    what = f"it has {state} {IDENTITY} and holds {names}"
+    return f"{directory} is not a data directory of kapi: {what}. Name a new or empty one with --data-dir."
+
+
+# deleting one -------------------------------------------------------------------------------------------------------------------------
+
+
+def removable(directory: Path) -> None:
+    """Raises Failure for a directory that must not be deleted, with what to do about it. `directory` is as the user named it."""
+    kept = "Nothing was deleted"
+    again = words.command("reset", directory)
+    if directory.is_symlink():
+        other = words.command("reset", directory.resolve())
+        raise Failure(f"{directory} is a link to {directory.resolve()}. {kept}; name the directory itself: {other}")
+    directory = directory.resolve()
+    if directory == Path("/") or _is_home(directory):
+        raise Failure(f"{directory} is {'the root' if directory == Path('/') else 'a home'} directory. {kept}.")
+    if not is_cluster(directory):
+        holds = "is empty" if not os.listdir(directory) else f"has {'a broken' if (directory / IDENTITY).exists() else 'no'} {IDENTITY}"
+        raise Failure(f"{directory} is not a data directory of kapi: it {holds}. {kept}.")
+    if foreign := _foreign(directory):
+        raise Failure(f"{directory} holds what is not kapi's: {listed(foreign)}. {kept}; move it away, then: {again}")
+    if mounted := [m for m in mounts.below(directory) if not m.startswith((f"{directory}/containerd/", f"{directory}/kubelet/pods/"))]:
+        what = "is a mount point" if str(directory) in mounted else f"has something mounted at {listed(mounted)}"
+        raise Failure(f"{directory} {what}. {kept}; unmount it first: umount {shlex.quote(mounted[0])}")
+    for path in (directory, directory.parent):
+        if not os.access(path, os.W_OK):
+            why = "Read-only file system" if os.statvfs(path).f_flag & os.ST_RDONLY else "Permission denied"
+            raise Failure(f"{directory} can't be deleted: {why} ({path}). {kept}.")

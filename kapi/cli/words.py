@@ -1,0 +1,67 @@
+"""The commands that messages advise: complete, so that they can be pasted as they are."""
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+from kapi import settings
+
+
+def default_directory() -> Path:
+    """/var/lib/kapi for root, ~/.local/share/kapi for others; KAPI_DATA_DIR overrides."""
+    named = os.environ.get("KAPI_DATA_DIR")
+    return Path(named) if named else standard_directory()
+
+
+def standard_directory() -> Path:
+    """The default where KAPI_DATA_DIR is not set."""
+    return Path("/var/lib/kapi") if os.geteuid() == 0 else Path.home() / ".local/share/kapi"
+
+
+def program() -> list[str]:
+    """How the user starts this program: as kapi where that is on PATH."""
+    return ["kapi"] if shutil.which("kapi") else [sys.executable, "-m", "kapi"]
+
+
+def command(name: str, directory: Path, *options: str) -> str:
+    """'kapi down --data-dir /srv/demo'; the directory is left out where it is the default."""
+    default = directory.resolve() == default_directory().resolve()
+    return shlex.join([*program(), name, *options, *([] if default else ["--data-dir", str(directory)])])
+
+
+def sudo(name: str, directory: Path, *options: str, user: str = "root") -> str:
+    """The same for another user: sudo keeps neither PATH nor KAPI_DATA_DIR."""
+    path = shutil.which("kapi")
+    start = ["sudo", *(["-u", user] if user != "root" else []), *([path] if path else program())]
+    default = user == "root" and directory.resolve() == Path("/var/lib/kapi").resolve()
+    return shlex.join([*start, name, *options, *([] if default else ["--data-dir", str(directory)])])
+
+
+def options(given: Any) -> list[str]:
+    """The options that settings stand for, without the data directory."""
+    out: list[str] = []
+    for field in settings.options(type(given)):
+        value, default = getattr(given, field.name), field.default
+        if field.name == "data_dir" or default is MISSING or value == default:
+            continue
+        flag = field.name.replace("_", "-")
+        out += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return out
+
+
+def up(given: Any, *, as_root: bool = False) -> str:
+    """The `kapi up` that `given`, its settings, stand for."""
+    if not as_root:
+        return command("up", given.data_dir, *options(given))
+    own_default = given.data_dir.resolve() == standard_directory().resolve()  # root has another
+    return sudo("up", Path("/var/lib/kapi") if own_default else given.data_dir, *options(given))
+
+
+def first_up(directory: Path) -> str:
+    """The `kapi up` for somebody who has no cluster in `directory` yet."""
+    return command("up", directory, *([] if os.geteuid() == 0 else ["--simulate"]))
+

@@ -1,0 +1,68 @@
+"""Advised commands can be pasted as they are."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from kapi import __main__ as cli
+from kapi import settings
+from kapi.cli import cluster, words
+from kapi.cli.cluster import Up
+
+
+@pytest.fixture(autouse=True)
+def _on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/opt/bin/{name}")
+
+
+def test_the_directory_is_named_unless_it_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert words.command("down", words.standard_directory()) == "kapi down"
+    assert words.command("down", tmp_path) == f"kapi down --data-dir {tmp_path}"
+    monkeypatch.setenv("KAPI_DATA_DIR", str(tmp_path))
+    assert words.command("down", tmp_path) == "kapi down"
+    assert words.command("down", words.standard_directory()) == f"kapi down --data-dir {words.standard_directory()}"
+
+
+def test_a_directory_with_a_blank_is_quoted() -> None:
+    assert shlex.split(words.command("reset", Path("/srv/my cluster"))) == ["kapi", "reset", "--data-dir", "/srv/my cluster"]
+
+
+def test_where_kapi_is_not_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert shlex.split(words.command("down", tmp_path)) == [sys.executable, "-m", "kapi", "down", "--data-dir", str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--simulate", "--nodes", "3"], ["--no-kubeconfig", "--port", "7000"], ["--context", "mine", "--foreground"]]
+)
+def test_up_is_said_as_it_was_typed(options: list[str], tmp_path: Path) -> None:
+    typed = ["up", *options, "--data-dir", str(tmp_path)]
+    given = settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(typed))
+    said = shlex.split(words.up(given))
+    assert said[0] == "kapi"
+    assert settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(said[1:])) == given
+
+
+def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAPI_DATA_DIR", str(tmp_path))
+    assert words.up(Up(tmp_path, port=7000), as_root=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
+    assert words.up(Up(words.standard_directory()), as_root=True) == "sudo /opt/bin/kapi up"
+
+    assert words.sudo("down", Path("/var/lib/kapi")) == "sudo /opt/bin/kapi down"
+    assert shlex.split(words.sudo("down", tmp_path, user="#12345"))[:3] == ["sudo", "-u", "#12345"]
+
+
+def test_who_cannot_run_containers_is_told_to_simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert words.first_up(tmp_path) == f"kapi up --simulate --data-dir {tmp_path}"
+
+
+def test_what_comes_next(tmp_path: Path) -> None:
+    assert cluster._next(Up(tmp_path, context="mine")).startswith("kubectl --context mine create deployment web ")
+    alone = cluster._next(Up(tmp_path, kubeconfig=False))
+    assert alone.startswith(f"kubectl --kubeconfig {tmp_path}/pki/admin.conf create deployment web ")
+    elsewhere = Up(tmp_path, kubeconfig=False, container_runtime_endpoint="unix:///run/containerd/containerd.sock")
+    assert cluster._next(elsewhere).endswith(" get nodes"), "our image is not in that runtime"

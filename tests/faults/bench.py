@@ -1,0 +1,236 @@
+"""What a row works with: a cluster's directory, the kapi command, disks that are small, and what may not be lost."""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from tests.e2e.cluster import free_port
+from tests.e2e.conftest import processes_of
+
+ROOT = Path(__file__).parents[2]
+SOMEBODY = 12345
+"""A user without privileges."""
+SECONDS = 60
+TOKEN_REQUEST = ("/api/v1/namespaces/default/serviceaccounts/default/token", '{"spec": {"expirationSeconds": 3600}}')
+KEPT = "/api/v1/namespaces/default/configmaps/kept"
+
+
+@dataclass
+class Outcome:
+    """A line of the matrix."""
+
+    sees: str
+    left: list[str] = field(default_factory=list)
+    """Command lines of processes that run when they should not."""
+    lost: list[str] = field(default_factory=list)
+    goes_on: str = ""
+
+    def check(self) -> None:
+        """Raises AssertionError unless the row is as it should be."""
+        assert self.sees
+        assert "\n" not in self.sees, f"more than one line: {self.sees}"
+        assert "Traceback" not in self.sees
+        assert self.left == []
+        assert self.lost == []
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """Without the name of the command in front."""
+        return self.err.strip().partition(": ")[2] if self.err.startswith("kapi ") else self.err.strip()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was acknowledged, or handed out, before anything went wrong."""
+
+    certificate: Path
+    """Directory with the CA and the administrator's certificate of then."""
+    token: str
+    service_account: str
+
+    def lost(self, port: int) -> list[str]:
+        """What is not there any more."""
+        try:
+            context = ssl.create_default_context(cafile=str(self.certificate / "ca.crt"))
+            context.load_cert_chain(self.certificate / "admin.crt", self.certificate / "admin.key")
+            found = [] if get(port, context) == 200 else ["an object, or the administrator's certificate"]
+        except ssl.SSLError:
+            return ["trust in the CA"]
+        context = ssl.create_default_context(cafile=str(self.certificate / "ca.crt"))
+        if get(port, context, self.token) != 200:
+            found.append("the administrator's token")
+        if get(port, context, self.service_account) == 401:
+            found.append("service accounts' tokens")
+        if not found and ask(port, context, self.token, *TOKEN_REQUEST)[0] != 201:
+            found.append("new tokens of service accounts")
+        return found
+
+
+def get(port: int, context: ssl.SSLContext, token: str = "", path: str = KEPT, body: str = "") -> int:
+    """The status of one request (a POST when there is a body)."""
+    return ask(port, context, token, path, body)[0]
+
+
+def ask(port: int, context: ssl.SSLContext, token: str, path: str, body: str = "") -> tuple[int, bytes]:
+    line = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+    try:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        line.request("POST" if body else "GET", path, body or None, headers)
+        answer = line.getresponse()
+        return answer.status, answer.read()
+    finally:
+        line.close()
+
+
+class Bench:
+    """One row's own corner of the machine; undone at its end."""
+
+    def __init__(self, directory: Path, undo: ExitStack) -> None:
+        self.directory, self.data, self.undo, self.port = directory, directory / "data", undo, free_port()
+        self.environment = {
+            **os.environ, "HOME": str(directory / "home"), "KUBECONFIG": str(directory / "kubeconfig"), "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "KAPI_DATA_DIR": "",
+        }  # fmt: skip
+
+    def run(self, *command: str) -> Said:
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=SECONDS, cwd=self.directory, stdin=subprocess.DEVNULL,
+            check=False,
+        )  # fmt: skip
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def kapi(self, name: str, *options: str) -> Said:
+        return self.run(sys.executable, "-m", "kapi", name, *self.options(name, *options))
+
+    def killed(self, name: str, event: str, text: str, count: int = 1, options: Sequence[str] = ()) -> None:
+        """The command, killed before its `count`-th step of a kind."""
+        said = self.run(sys.executable, "-m", "tests.faults.interrupted", event, text, str(count), name, *self.options(name, *options))
+        assert said.code == -signal.SIGKILL, f"it was not killed: {said}"
+
+    def as_somebody(self, name: str, *options: str) -> Said:
+        """The command as a user without privileges, with a Python that everybody may run."""
+        paths = f"{ROOT}:{next(p for p in sys.path if p.endswith('site-packages'))}"
+        drop = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", "env", f"PYTHONPATH={paths}"]
+        return self.run(*drop, everybody_s_python(), "-m", "kapi", name, *self.options(name, *options))
+
+    def options(self, name: str, *more: str) -> list[str]:
+        start = ["--simulate", "--port", str(self.port)] if name == "up" and "--real" not in more else []
+        return [*(["--yes"] if name == "reset" else []), "--data-dir", str(self.data), *start, *(m for m in more if m != "--real")]
+
+    def up(self, *options: str) -> Said:
+        said = self.kapi("up", *options)
+        assert said.code == 0, said
+        return said
+
+    def down(self) -> None:
+        said = self.kapi("down")
+        assert said.code == 0, said
+        assert self.left() == []
+
+    def left(self) -> list[str]:
+        return [line for line in processes_of(self.directory) if "kapi" in line]
+
+    def with_data(self) -> Kept:
+        """The directory becomes that of a cluster that holds something; it is down."""
+        kept, original = _original()
+        shutil.copytree(original, self.data, symlinks=True)
+        return kept
+
+    def disk(self, size: str = "64m") -> Path:
+        """The directory is on a file system of its own from now on."""
+        place = self.directory / "disk"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
+        self.undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
+        self.data = place / "data"
+        return place
+
+    @contextmanager
+    def full(self, disk: Path, left: int = 0) -> Iterator[None]:
+        """No more than `left` bytes are free within the block."""
+        filler, facts = disk / "filler", os.statvfs(disk)
+        with open(filler, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, facts.f_bavail * facts.f_frsize - left)
+        try:
+            yield
+        finally:
+            filler.unlink()
+
+
+@cache
+def everybody_s_python() -> str:
+    """An interpreter that a user without privileges may run (pyenv's is in a home)."""
+    for path in (sys.executable, "/usr/bin/python3"):
+        command = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", "env", path, "-c", ""]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return path
+    raise AssertionError("no Python that everybody may run")
+
+
+_making = threading.Lock()
+
+
+def _original() -> tuple[Kept, Path]:
+    with _making:
+        return _made()
+
+
+@cache
+def _made() -> tuple[Kept, Path]:
+    """A data directory with an object in it, and what was handed out of it."""
+    directory = Path(mkdtemp(prefix="kapi-faults-"))
+    with ExitStack() as undo:
+        bench = Bench(directory, undo)
+        bench.up("--no-kubeconfig")
+        token = (bench.data / "tokens.csv").read_text().partition(",")[0]
+        context = ssl.create_default_context(cafile=str(bench.data / "pki" / "ca.crt"))
+        assert get(bench.port, context, token, "/api/v1/namespaces/default/configmaps", '{"metadata": {"name": "kept"}}') == 201
+        status, answer = ask(bench.port, context, token, *TOKEN_REQUEST)
+        assert status == 201, answer
+        bench.down()
+    shutil.copytree(bench.data / "pki", directory / "pki")
+    return Kept(directory / "pki", token, json.loads(answer)["status"]["token"]), bench.data
+
+
+def discard() -> None:
+    """Delete the original."""
+    if _made.cache_info().currsize:
+        shutil.rmtree(_made()[1].parent)
+        _made.cache_clear()
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    directory = Path(mkdtemp(prefix="kapi-faults-"))
+    try:
+        with ExitStack() as undo:
+            made = Bench(directory, undo)
+            try:
+                yield made
+            finally:
+                with contextlib.suppress(AssertionError):
+                    made.down()
+    finally:
+        shutil.rmtree(directory)

@@ -1,0 +1,27 @@
+"""`python -m tests.faults.interrupted EVENT TEXT N kapi-arguments…`: kapi, killed by SIGKILL right before its N-th step of a kind.
+
+EVENT is one of Python's audit events (os.mkdir, open, subprocess.Popen …), TEXT a part of its arguments.
+"""
+
+import os
+import signal
+import sys
+
+from kapi import __main__ as cli
+
+
+def main(event: str, text: str, count: int) -> None:
+    left = [count]
+
+    def hook(happened: str, arguments: tuple[object, ...]) -> None:
+        if happened == event and text in repr(arguments):
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    sys.exit(cli.main(sys.argv[4:]))

@@ -1,0 +1,31 @@
+"""The rows, collected from where they are written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.faults.bench import Bench, Outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    fault: str
+    when: str
+    play: Callable[[Bench], Outcome]
+    containers: bool = False
+
+
+ROWS: list[Row] = []
+MATRIX = pytest.StashKey[list[tuple[Row, Outcome]]]()
+"""What came of the rows that were played."""
+
+
+def row(fault: str, when: str, *, containers: bool = False) -> Callable[[Callable[[Bench], Outcome]], Callable[[Bench], Outcome]]:
+    """Make the function below a row of the matrix."""
+
+    def add(play: Callable[[Bench], Outcome]) -> Callable[[Bench], Outcome]:
+        ROWS.append(Row(fault, when, play, containers))
+        return play
+
+    return add
