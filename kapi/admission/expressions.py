@@ -7,6 +7,7 @@ API server (v1.36): what expressions see, the budgets, the words.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.admission import conversation
 from kapi.admission.conversation import Subject
 from kapi.admission.matching import name_of
@@ -19,9 +20,6 @@ from kapi.cel.types import DYN, Environment, Type
 from kapi.cel.values import EvaluationError, parse_timestamp, plain
 from kapi.objects.user import Attributes
 from kapi.registry.review import Review
-
-BUDGET, CONDITIONS_BUDGET = 10_000_000, 2_500_000
-"""Units the expressions of a policy, and the conditions before them, may spend on a request."""
 
 
 class Expression:
@@ -40,7 +38,7 @@ class Expression:
 class Evaluation:
     """Expressions of one policy on one request: what they see, what they may still spend."""
 
-    def __init__(self, given: Mapping[str, Any], variables: Mapping[str, Expression], budget: int = BUDGET) -> None:
+    def __init__(self, given: Mapping[str, Any], variables: Mapping[str, Expression], budget: int = limits.RULES_COST) -> None:
         self.left = budget
         self.given = {"params": None, **given, "variables": Variables(self, variables)}
 
@@ -138,7 +136,7 @@ class Conditions:
 
     def met(self, given: Mapping[str, Any], declared: Mapping[str, Expression] | None = None) -> tuple[bool, str]:
         """(whether all are met, why that cannot be said). One that is not met decides, whatever goes wrong with others."""
-        evaluation, wrong = Evaluation({**given, "namespaceObject": None}, declared or {}, CONDITIONS_BUDGET), []
+        evaluation, wrong = Evaluation({**given, "namespaceObject": None}, declared or {}, limits.CONDITIONS_COST), []
         try:
             for expression in self.expressions:
                 value, error = evaluation.run(expression)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kapi import limits
 from kapi.access import rbac
 from kapi.access.authentication import Authenticator
 from kapi.access.authorization import Authorization
@@ -24,7 +25,7 @@ from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
-from kapi.objects import errors, fields, names
+from kapi.objects import errors, names, offload
 from kapi.objects.user import Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -102,6 +103,8 @@ class App:
             await self.infrastructure(request.scope, request.receive, request.send)
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
+        if len(request.scope["query_string"]) >= limits.OFFLOAD_QUERY:
+            await offload.run(request.read_query)
         request.verb = verb(request, where)
         what = where.group, where.version, where.plural, where.subresource, where.namespace, where.name or _selected(request)
         self._authorize(Attributes(request.user, request.verb, *what))
@@ -186,9 +189,10 @@ def _selected(request: Request) -> str:
     if request.verb not in ("list", "watch") or b"fieldSelector" not in request.scope["query_string"]:
         return ""
     try:
-        name = fields.parse(request.query.get("fieldSelector", "")).equals.get("metadata.name", "")
+        by_field = request.query.fields
     except ValueError:
         return ""
+    name = by_field.equals.get("metadata.name", "") if by_field is not None else ""
     return "" if names.path_segment(name) else name
 
 

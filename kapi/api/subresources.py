@@ -139,7 +139,7 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
     name = wanted["metadata"].get("name")
     if name and name != what.name:
         raise errors.BadRequest("name in URL does not match name in Eviction object")
-    how = options.delete_options({}, wanted.get("deleteOptions") or {})
+    how = options.delete_options(options.Query(), wanted.get("deleteOptions") or {})
     what.dry_run = what.dry_run or "dryRun" in how
     await _admit(rest, what, wanted)
     await eviction.evict(rest, what, budgets, writing.deletion_options(how))

@@ -106,7 +106,9 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     responses.negotiate(request.accept)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    obj = decoded(await request.body(), form, what)
+    raw = await request.body()
+    what.weigh(raw)
+    obj = await what.run(decoded, raw, form, what)
     settle_namespace(obj, kind, what.namespace)
     await answer(request, kind, await rest.create(what, obj))
 
@@ -116,7 +118,9 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    obj = decoded(await request.body(), form, what)
+    raw = await request.body()
+    what.weigh(raw)
+    obj = await what.run(decoded, raw, form, what)
     settle_name(obj, what.name)
     settle_namespace(obj, kind, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
@@ -151,9 +155,10 @@ async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
     raw = await request.body()
+    what.weigh(raw)
     if type_ == patching.APPLY:
         return await _apply(rest, what, raw, bool(given.get("force")))
-    return await rest.update(what, patch_change(what, type_, raw))
+    return await rest.update(what, await what.run(patch_change, what, type_, raw))
 
 
 def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str, kind: str) -> Callable[[Object], Object]:
@@ -190,7 +195,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
 
 async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     kind = what.kind
-    wanted, warnings = decode.decode_applied(raw, api_version=kind.resource.api_version, validation=what.validation)
+    wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation)
     what.warnings += warnings
     meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
     if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
@@ -291,7 +296,7 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     how = options.list_options(request.query, kind)
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
-    page = reading.page_of(rest, kind, what.namespace, how)
+    page = await reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
     keys = iter([entry.key for entry in page.entries])
 

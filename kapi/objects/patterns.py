@@ -1,7 +1,8 @@
 """Regular expressions as Go has them (RE2): they take linear time, whatever they are given."""
 
-from functools import lru_cache
 from typing import Any
+
+from kapi.objects.caching import kept
 
 _GO_WORDS = {
     "missing ]": "missing closing ]",
@@ -15,7 +16,7 @@ _GO_WORDS = {
 """The words of Go's parser for those of the library."""
 
 
-@lru_cache(maxsize=4096)
+@kept(256)
 def compiled(text: str) -> Any:
     """The pattern of a text, with search and finditer. Raises ValueError in Go's words."""
     import re2  # 2 MB: only servers that are given a pattern load it

@@ -8,6 +8,8 @@ Source of the rules: the Quantity type of the Kubernetes API (finest step 1n, ro
 from functools import lru_cache
 from typing import NamedTuple
 
+from kapi.objects.caching import kept
+
 PATTERN = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 BAD_FORMAT = f"quantities must match the regular expression '{PATTERN}'"
 BAD_NUMBER = "unable to parse numeric part of quantity"
@@ -104,7 +106,7 @@ def _kept(text: str, digits: str, fraction: str, exponent: int, format: str) -> 
     return len(digits) <= 18 and scale >= -9 and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
 
 
-@lru_cache(maxsize=4096)
+@kept(4096)
 def _parse(text: str) -> Quantity:
     if not text:
         raise ValueError(BAD_FORMAT)
@@ -158,7 +160,7 @@ def to_text(nano: int, format: str = DECIMAL) -> str:
     return f"{number}{_BINARY_NAMES.get(exponent, '')}"
 
 
-@lru_cache(maxsize=4096)
+@kept(4096)
 def _canonical(text: str) -> str:
     return str(_parse(text))
 

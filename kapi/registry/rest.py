@@ -56,6 +56,10 @@ class Rest:
         known = name and (namespace or not kind.resource.namespaced)
         return self.store.list(kind.key(namespace, name) if known else kind.prefix(namespace), **how)
 
+    def count(self, kind: Kind, namespace: str) -> int:
+        """How many entries there are in a namespace, or in all."""
+        return self.store.count(kind.prefix(namespace))
+
     def watch(self, kind: Kind, namespace: str, since: int, equals: Mapping[str, str] | None = None) -> Watch:
         """`equals`: what fields must be; the watcher is woken for (about) those objects only, and still has to look."""
         wanted = dict(equals or {})
@@ -82,8 +86,8 @@ class Rest:
 
     async def _create(self, call: Call, obj: Object) -> Written:
         kind = call.kind
-        self._dedupe(call, obj)
-        self._track(call, None, obj)
+        call.long = call.long or kind.strategy.long
+        await call.run(self._tracked, call, None, obj)
         review = self._review(call, "CREATE", obj, None)
         await self.admission.mutate(review)
         obj = review.new or obj
@@ -92,8 +96,7 @@ class Rest:
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
         try:
-            with call.empties.shown(obj):
-                self._check_new(call, obj)
+            await call.run(self._check_new, call, obj)
             await self.admission.validate(review)
             return await self._insert(call, obj)
         except BaseException:
@@ -102,6 +105,15 @@ class Rest:
 
     def _check_new(self, call: Call, obj: Object) -> None:
         """Prepare and validate a new object."""
+        with call.empties.shown(obj):
+            self._prepare_new(call, obj)
+            strategy = call.kind.strategy
+            causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
+            causes += metadata.validate(obj["metadata"], call.kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
+            self._refuse(call, causes + strategy.validate(obj, None))
+            call.warnings += strategy.warnings(obj, None)
+
+    def _prepare_new(self, call: Call, obj: Object) -> None:
         kind, strategy, meta = call.kind, call.kind.strategy, obj["metadata"]
         if strategy.status:
             self._set_status(kind, obj, None)
@@ -110,10 +122,6 @@ class Rest:
         strategy.prepare(obj, None)
         strategy.signed(obj, call.user)
         call.name = meta.get("name", "")
-        causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
-        causes += metadata.validate(meta, kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
-        self._refuse(call, causes + strategy.validate(obj, None))
-        call.warnings += strategy.warnings(obj, None)
 
     async def _insert(self, call: Call, obj: Object) -> Written:
         kind, key = call.kind, call.key
@@ -141,7 +149,7 @@ class Rest:
             if entry is None:
                 if create is None:
                     raise errors.not_found(call.kind.resource.plural, call.kind.resource.group, call.name)
-                return await self.create(call, create())
+                return await self.create(call, await call.run(create))
             try:
                 return await self._update(call, entry, change, unconditional)
             except Mismatch:
@@ -150,20 +158,16 @@ class Rest:
 
     async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> Written:
         kind = call.kind
-        old = encoding.parse(kind, entry)
-        new = change(encoding.parse(kind, entry))
-        self._check_uid(call, new, old)
-        self._check_version(call, new, old, unconditional)
-        self._dedupe(call, new)
-        self._track(call, old, new)
+        call.long = call.long or kind.strategy.long
+        call.weigh(entry.body)
+        old, new = await call.run(self._changed, call, entry, change, unconditional)
         review = self._review(call, "UPDATE", new, old)
         await self.admission.mutate(review)
         new = review.new or new
         self._dedupe(call, new, " after mutating admission happens")
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
-            with call.empties.shown(new, old):
-                self._check_changed(call, new, old)
+            await call.run(self._check_changed, call, new, old)
             await self.admission.validate(review)
             return await self._replace(call, entry, new, old)
         except BaseException:
@@ -171,8 +175,21 @@ class Rest:
                 release()
             raise
 
+    def _changed(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> tuple[Object, Object]:
+        """(the object as it is, and as it is wanted)."""
+        old = encoding.parse(call.kind, entry)
+        new = change(encoding.parse(call.kind, entry))
+        self._check_uid(call, new, old)
+        self._check_version(call, new, old, unconditional)
+        self._tracked(call, old, new)
+        return old, new
+
     def _check_changed(self, call: Call, new: Object, old: Object) -> None:
         """Prepare and validate a changed object."""
+        with call.empties.shown(new, old):
+            self._check_prepared(call, new, old)
+
+    def _check_prepared(self, call: Call, new: Object, old: Object) -> None:
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
         causes = strategy.validate_within(new, old, lambda: self._labels(call.namespace))
@@ -275,8 +292,9 @@ class Rest:
             new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings,
         )  # fmt: skip
 
-    def _track(self, call: Call, old: Object | None, new: Object) -> None:
-        """Who owns which field now."""
+    def _tracked(self, call: Call, old: Object | None, new: Object) -> None:
+        """Drop doubled owners, and write down who owns which field now."""
+        self._dedupe(call, new)
         if not call.tracked:
             return
         strategy = call.kind.strategy

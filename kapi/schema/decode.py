@@ -70,7 +70,9 @@ def _read_custom(value: Any, schema: Structural) -> tuple[Object, list[str]]:
 
 
 def parse(raw: bytes, form: str) -> Object:
-    """The JSON or YAML object of a body, unchecked. Raises BadRequest."""
+    """The JSON or YAML object of a body, unchecked. Raises BadRequest, RequestEntityTooLarge."""
+    if form == "json":
+        parsing.check_size(raw)
     try:
         value = orjson.loads(raw) if form == "json" else reading.plain(parsing.exact(raw, form, []))
     except orjson.JSONDecodeError:
@@ -89,6 +91,8 @@ def decode(
 
     `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read.
     """
+    if form == "json":
+        parsing.check_size(raw)
     if form == "protobuf" and isinstance(schema, Structural):
         raise BadRequest(f'{kind} in version "{split_api_version(api_version)[1]}" cannot be handled as a {kind}: {NO_PROTOBUF}')
     if form == "protobuf":
@@ -123,7 +127,7 @@ def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> O
     return {**obj, "kind": kind, "apiVersion": api_version}
 
 
-def decode_applied(raw: bytes, *, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
+def decode_applied(raw: bytes, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
     """The partial object of an apply body (YAML, or JSON as a part of it), as it was written, and warnings. Raises BadRequest.
 
     What the type says of it is found by kapi.schema.apply.
@@ -139,6 +143,8 @@ def decode_applied(raw: bytes, *, api_version: str, validation: str = "Warn") ->
 def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
     """The object of an apply body, and what was wrong with repeated keys."""
     try:
+        if raw.startswith(b"{"):
+            parsing.check_size(raw)
         value = orjson.loads(raw)
         if isinstance(value, dict) and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
             return value, []

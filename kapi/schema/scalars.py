@@ -6,10 +6,10 @@ Every function takes what JSON held and returns how stock writes it again; Value
 import binascii
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from kapi.objects import quantity
+from kapi.objects.caching import kept
 
 INT32 = range(-(2**31), 2**31)
 INT64 = range(-(2**63), 2**63)
@@ -85,7 +85,7 @@ def _parsed(text: str, layout: str) -> datetime:
         raise ValueError(f"parsing time {_quoted(text)}: day out of range") from None
 
 
-@lru_cache(maxsize=1024)
+@kept(1024)
 def _time(text: str) -> str | None:
     if CANONICAL_TIME.fullmatch(text) and text[:4] != "0001":
         return text

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from kapi.objects import causes
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
 from kapi.schema.structural import LIST_KEYS, LIST_TYPE, parts, walk
 
 Object = dict[str, Any]
@@ -21,7 +21,7 @@ def needed(openapi: Object) -> bool:
 
 def validate(openapi: Object, whole: Object) -> list[Cause]:
     """The causes of doubles, e.g. spec.ports[1]: Duplicate value: {"p":1}."""
-    out: list[Cause] = []
+    out = Causes()
     for node, value, path in walk(openapi, whole):
         if isinstance(value, list) and node.get(LIST_TYPE) == "set":
             out += [causes.duplicate(f"{path}[{at}]", value[at]) for at in _doubles(value)]

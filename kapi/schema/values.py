@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kapi.objects import causes, patterns
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
 from kapi.schema import formats
 from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 
@@ -31,7 +31,7 @@ class Found:
     __slots__ = ("causes", "passed")
 
     def __init__(self) -> None:
-        self.causes: list[Cause] = []
+        self.causes = Causes()
         self.passed = 0
 
     def merge(self, other: "Found") -> None:

@@ -1,10 +1,10 @@
 """IP addresses and ranges in fields: which are sound, which may get traffic, and what is warned of in their spelling."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
 from kapi.objects import names
+from kapi.objects.caching import kept
 from kapi.registry.kinds.rules import Errors
 
 
@@ -36,7 +36,7 @@ class Address(NamedTuple):
     warning: str = ""
 
 
-@lru_cache(maxsize=16384)
+@kept(16384)
 def _address(value: str) -> Address:
     """Slices carry the same addresses again and again: each is read once."""
     ip = names.parse_ip(value)

@@ -28,6 +28,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.cel.types import Environment, Type
 from kapi.objects import names
 from kapi.objects.errors import Cause
@@ -233,7 +234,8 @@ class Part:
 def judge_once(rule: Callable[[Part], object], part: Part) -> None:
     """A rule that looks at nothing but the part, for what most pods have alike (tolerations, the volume of the token): what was found sound
     is not judged again."""
-    if not _sound(rule, orjson.dumps(part.obj)):
+    raw = orjson.dumps(part.obj)
+    if len(raw) > limits.KEPT_TEXT or not _sound(rule, raw):
         rule(part)
 
 
