@@ -15,7 +15,7 @@ REQUEST_BODY_BYTES = 3 << 20
 # what a body, a patch or a selector may make the server do
 
 BODY_VALUES = 150_000
-"""Values in a request's body: scalars, objects, lists | none | 413 RequestEntityTooLarge"""
+"""Values in a request's body: scalars, and objects and lists twice | none | 413 RequestEntityTooLarge"""
 YAML_NODES = 100_000
 """Values in a YAML body | none | 413 RequestEntityTooLarge"""
 YAML_DEPTH = 500
@@ -42,6 +42,8 @@ EXPRESSION_COST = 1_000_000
 RULES_COST = 10_000_000
 """Cost units of all rules of a custom object, or of the expressions of one policy | 10,000,000 (RuntimeCELCostBudget)
 | no further ones are run"""
+EXPRESSION_LENGTH = 100_000
+"""Characters of an expression | 100,000 (cel-go) | it does not compile"""
 CONDITIONS_COST = 2_500_000
 """Cost units of the match conditions of a webhook or policy | 2,500,000 (RuntimeCELCostBudgetMatchConditions)
 | they cannot be evaluated"""

@@ -4,7 +4,7 @@ Only servers that have a policy, or a webhook with conditions, load this module 
 API server (v1.36): what expressions see, the budgets, the words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kapi import limits
@@ -111,6 +111,15 @@ class Compiled:
         self.notes = [(note["key"], Expression(note["valueExpression"], env, "string", "null_type")) for note in notes]
         making = Environment(env.variables, admission.messages)
         self.mutations = [_mutation(raw, making) for raw in spec.get("mutations") or ()]
+        told = [check.message for check in self.checks if check.message is not None]
+        every = [*self.variables.values(), *(check.expression for check in self.checks), *told]
+        every += [expression for _, expression in (*self.notes, *self.mutations)]
+        self.worst = self.conditions.worst + _worst(every)
+        """What all of them may cost."""
+
+
+def _worst(expressions: Iterable[Expression]) -> int:
+    return sum(expression.program.code.worst for expression in expressions if not expression.fault)
 
 
 def _optional(text: str | None, environment: Environment) -> Expression | None:
@@ -133,6 +142,8 @@ class Conditions:
         self.forgiving = forgiving
         known = environment or Environment(admission.frame())
         self.expressions = [Expression(condition["expression"], known, "bool") for condition in listed]
+        self.worst = _worst(self.expressions)
+        """What they may cost."""
 
     def met(self, given: Mapping[str, Any], declared: Mapping[str, Expression] | None = None) -> tuple[bool, str]:
         """(whether all are met, why that cannot be said). One that is not met decides, whatever goes wrong with others."""

@@ -86,10 +86,19 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
         block.append(item)
         size += len(item)
         if size >= SIZE:
-            yield before + separator.join(block)
+            yield from _cut(before + separator.join(block))
             block, size, before = [], 0, separator
     if block:
-        yield before + separator.join(block)
+        yield from _cut(before + separator.join(block))
+
+
+def _cut(block: bytes) -> Iterator[bytes]:
+    """Pieces of a block that one large item has made too long."""
+    if len(block) < 2 * SIZE:
+        yield block
+        return
+    for start in range(0, len(block), SIZE):
+        yield block[start : start + SIZE]
 
 
 async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form, *, long: bool = False) -> None:

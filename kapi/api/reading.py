@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.api import options, pieces, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
@@ -46,7 +47,7 @@ async def send_stored(request: Request, code: int, kind: Kind, stored: bytes, fo
     if form.shape == "Table":
         meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         made = partial(table.table, kind, [obj], meta, include_object(request), version=form.version)
-        out = await offload.run(made) if kind.custom else made()
+        out = await offload.run(made) if kind.custom or len(stored) >= limits.OFFLOAD_BYTES else made()
     elif form.shape == "PartialObjectMetadata":
         out = table.partial(obj, form.version)
     else:
@@ -69,9 +70,14 @@ async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     meta = list_meta(kind, namespace, how, page)
     if form.shape:
         head, items = _shaped(request, kind, page.entries, meta, form)
-        await pieces.send(request, head, items, b"]}", form, long=kind.custom and form.shape == "Table")
+        await pieces.send(request, head, items, b"]}", form, long=_long(kind, page.entries))
     else:
         await send_list(request, kind, page.entries, meta, form)
+
+
+def _long(kind: Kind, entries: list[Entry]) -> bool:
+    """Whether rows take long to make: columns may be made of anything, and each object is read."""
+    return kind.custom or any(len(entry.body) >= limits.OFFLOAD_BYTES for entry in entries)
 
 
 def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> tuple[bytes, Iterator[bytes]]:

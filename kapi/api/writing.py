@@ -10,21 +10,23 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
-from kapi.objects import errors, time
+from kapi.objects import errors, offload, time
 from kapi.registry import deletion
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
-from kapi.schema import apply, builtin, decode, patching
+from kapi.schema import apply, builtin, decode, parsing, patching
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
 
 _MISMATCH = "the namespace of the provided object does not match the namespace sent on the request"
-_PARALLEL_DELETES = 16
+_PARALLEL_DELETES, _PARALLEL_BYTES = 16, 1 << 20
+"""Objects of a collection that are deleted at once, and bytes of them together, unless one is larger."""
 
 
 def call(request: Request, kind: Kind, given: Object) -> Call:
@@ -54,7 +56,9 @@ def media(request: Request) -> str:
 
 
 def decoded(raw: bytes, form: str, what: Call) -> Object:
-    """The body as an object of the call's kind, pruned and defaulted. Raises BadRequest."""
+    """The body as an object of the call's kind, pruned and defaulted. Raises BadRequest, RequestEntityTooLarge."""
+    if form == "json":
+        parsing.check_size(raw)
     resource = what.kind.resource
     obj, found = decode.decode(
         raw, form, what.kind.schema, api_version=resource.api_version, kind=resource.kind, validation=what.validation, empties=what.empties
@@ -247,6 +251,10 @@ async def delete_body(request: Request) -> Object:
     if not raw.strip():
         return {}
     form = media(request)
+    return await offload.run(_delete_options, raw, form) if len(raw) >= limits.OFFLOAD_BYTES else _delete_options(raw, form)
+
+
+def _delete_options(raw: bytes, form: str) -> Object:
     if form == "protobuf":
         schema = builtin.schema(builtin.named("", "v1", "DeleteOptions"))
         return decode.decode(raw, form, schema, api_version="v1", kind="DeleteOptions")[0]
@@ -299,6 +307,7 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     page = await reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
     keys = iter([entry.key for entry in page.entries])
+    largest = max((len(entry.body) for entry in page.entries), default=1)
 
     async def some() -> None:
         for key in keys:
@@ -308,9 +317,10 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
             )  # fmt: skip
             with contextlib.suppress(errors.NotFound):
                 await deletion.delete(rest, mine, wanted)
+            await asyncio.sleep(0)  # a dry run waits for nothing
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(_PARALLEL_DELETES):
+        for _ in range(min(_PARALLEL_DELETES, max(1, _PARALLEL_BYTES // largest))):
             group.create_task(some())
     meta = reading.list_meta(kind, what.namespace, how, page)
     await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

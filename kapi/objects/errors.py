@@ -43,7 +43,7 @@ class Causes(list[Cause]):
         for cause in found:
             self.append(cause)
 
-    def __iadd__(self, found: Iterable[Cause]) -> Self:  # type: ignore[misc]
+    def __iadd__(self, found: Iterable[Cause]) -> Self:  # type: ignore[misc, override]
         self.extend(found)
         return self
 

@@ -82,6 +82,8 @@ class _Test:
 
 
 _ENDLESS = 2**64
+_MANY = 64
+"""Requirements from which a selector is made ready at once, where its text is read."""
 
 
 class Selector:
@@ -100,6 +102,8 @@ class Selector:
         self._simple = len(self.equals) == len(self.requirements)
         self._tests: dict[str, _Test] | None = None
         self._needed: list[str] = []
+        if len(self.requirements) > _MANY:
+            self._compiled()
 
     @property
     def empty(self) -> bool:

@@ -1,13 +1,13 @@
 """How many values a JSON text holds: it is their number, not the bytes of the text, that says what they cost as Python objects."""
 
 _MARKS = b",[{"
-"""Every value but the first stands behind one of these."""
+"""Every value but the first stands behind one of these; objects and lists are one more, as they cost more."""
 _OTHERS = bytes(byte for byte in range(256) if byte not in _MARKS + b'"\\')
 _BLOCK = 64 * 1024
 
 
 def values(raw: bytes) -> int:
-    """As many values (scalars, objects, lists) as the text holds, or more: marks within strings are counted as well."""
+    """As many values as the text holds (objects and lists count twice), or more: marks within strings are counted as well."""
     return 1 + sum(raw.count(mark) for mark in _MARKS)
 
 

@@ -129,7 +129,7 @@ class Rest:
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
-            return Written(encoding.final(kind, obj), created=True)
+            return Written(await call.run(encoding.final, kind, obj), created=True)
         if obj["metadata"].get("resourceVersion"):
             raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         try:
@@ -232,12 +232,12 @@ class Rest:
             if not call.dry_run:
                 await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
                 self.allocators.release(kind, old)
-            return Written(encoding.final(kind, new), deleted=True)
+            return Written(await call.run(encoding.final, kind, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if managed.unchanged_but_times(new, old):
+        if await call.run(managed.unchanged_but_times, new, old):
             return Written(entry.body)
         if call.dry_run:
-            return Written(encoding.final(kind, new))
+            return Written(await call.run(encoding.final, kind, new))
         return Written((await self.commit(call, call.key, new, entry.revision)).body)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
@@ -289,7 +289,7 @@ class Rest:
     def _review(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Review:
         return Review(
             kind=call.kind, operation=operation, user=call.user, namespace=call.namespace, name=call.name, subresource=call.subresource,
-            new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings,
+            new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings, long=call.long,
         )  # fmt: skip
 
     def _tracked(self, call: Call, old: Object | None, new: Object) -> None:
@@ -310,9 +310,10 @@ class Rest:
         """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch."""
         kind = call.kind
         stored = kind.strategy.to_storage(obj, kind.resource.api_version)
+        body = await call.run(encoding.body, stored)
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         return await self.store.commit(
-            key, encoding.body(stored), expect=expect, labels=obj["metadata"].get("labels") or {},
+            key, body, expect=expect, labels=obj["metadata"].get("labels") or {},
             fields={name: get(stored) for name, get in kind.strategy.fields.items()}, ttl=ttl,
         )  # fmt: skip
 

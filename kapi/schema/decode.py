@@ -91,8 +91,6 @@ def decode(
 
     `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read.
     """
-    if form == "json":
-        parsing.check_size(raw)
     if form == "protobuf" and isinstance(schema, Structural):
         raise BadRequest(f'{kind} in version "{split_api_version(api_version)[1]}" cannot be handled as a {kind}: {NO_PROTOBUF}')
     if form == "protobuf":
@@ -121,9 +119,13 @@ def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> O
         if (found.api_version or api_version, found.kind or kind) != (api_version, kind):
             text = f"the API version in the data ({found.api_version}) does not match the expected API version ({api_version})"
             raise BadRequest(text if found.api_version != api_version else f"{found.kind} cannot be handled as a {kind}")
+    except protobuf.Malformed as why:
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(raw)})") from None
+    try:
         obj, _ = read(protobuf.decode(found.raw, schema), schema)
-    except (protobuf.Malformed, DecodeError) as why:
-        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why}") from None
+    except ValueError as why:  # Malformed, DecodeError, or a time of no calendar
+        version = split_api_version(api_version)[1]
+        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}') from None
     return {**obj, "kind": kind, "apiVersion": api_version}
 
 

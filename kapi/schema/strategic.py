@@ -8,10 +8,8 @@ $setElementOrder, the patch, the live list. Source: "Strategic Merge Patch" of t
 from collections import deque
 from typing import Any
 
-import orjson
-
 from kapi.objects import errors
-from kapi.objects.meta import clone
+from kapi.objects.meta import clone, hashed
 from kapi.objects.patch import go_text, refused
 from kapi.schema.fieldset import child
 from kapi.schema.schema import ANY, Schema
@@ -119,8 +117,8 @@ def _merge_lists(schema: Schema, current: list[Any], patch: list[Any], deleting:
         return current
     if _check_items(current, patch) != "map":
         if deleting:
-            gone = set(map(_hashed, patch))
-            return [item for item in current if _hashed(item) not in gone]
+            gone = set(map(hashed, patch))
+            return [item for item in current if hashed(item) not in gone]
         return _interleave(_unique(current + patch), patch, current, "")
     key = schema.patch_key
     if not key:
@@ -149,7 +147,7 @@ def _directed_items(current: list[Object], patch: list[Object], key: str) -> tup
             raise _error(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
     if replace:
         return clone(plain), []
-    return [have for have in current if key not in have or _hashed(have[key]) not in gone] if gone else current, plain
+    return [have for have in current if key not in have or hashed(have[key]) not in gone] if gone else current, plain
 
 
 def _merge_items(schema: Schema, live: list[Object], patch: list[Object], key: str) -> list[Object]:
@@ -157,7 +155,7 @@ def _merge_items(schema: Schema, live: list[Object], patch: list[Object], key: s
     places: dict[Any, int] = {}
     for at, have in enumerate(live):
         if key in have:
-            places.setdefault(_hashed(have[key]), at)
+            places.setdefault(hashed(have[key]), at)
     for item in patch:
         identity = _identity(item, key)
         place = places.get(identity)
@@ -170,24 +168,19 @@ def _merge_items(schema: Schema, live: list[Object], patch: list[Object], key: s
     return live
 
 
-def _hashed(value: Any) -> Any:
-    """A JSON value in a form that can be looked up; equal for equal values."""
-    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
 def _identity(item: Any, key: str) -> Any:
     """What a list item is known by: its merge key, or (no key) itself."""
     if not key:
-        return _hashed(item)
+        return hashed(item)
     if key not in item:
         raise _no_key(item, key)
-    return _hashed(item[key])
+    return hashed(item[key])
 
 
 def _unique(items: list[Any]) -> list[Any]:
     out: dict[Any, Any] = {}
     for item in items:
-        out.setdefault(_hashed(item), item)
+        out.setdefault(hashed(item), item)
     return list(out.values())
 
 
