@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +18,7 @@ from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, offload
+from kapi.objects.caching import kept
 
 Object = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
@@ -48,15 +48,11 @@ _SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
-def negotiate(accept: str, shapes: bool = True) -> Form:
+@kept(256)
+def negotiate(accept: str) -> Form:
     """The first acceptable clause of an Accept header. Raises NotAcceptable."""
     if not accept:
         return Form()
-    return _negotiated(accept, shapes) if len(accept) <= limits.KEPT_TEXT else _negotiated.__wrapped__(accept, shapes)
-
-
-@lru_cache(maxsize=256)
-def _negotiated(accept: str, shapes: bool) -> Form:
     for clause in accept.split(","):
         media, *parameters = (part.strip() for part in clause.split(";"))
         known = _MEDIA.get(media)
@@ -65,7 +61,7 @@ def _negotiated(accept: str, shapes: bool) -> Form:
         given = dict(p.partition("=")[::2] for p in parameters)
         if "as" not in given:
             return Form(known)
-        if shapes and given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
+        if given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
             return Form(known, given["as"], given["v"])
     raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", {})
 

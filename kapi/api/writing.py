@@ -112,7 +112,7 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     what = call(request, kind, given)
     raw = await request.body()
     what.weigh(raw)
-    obj = await what.run(decoded, raw, form, what)
+    obj = await what.run(decoded, raw, form, what) if what.long else decoded(raw, form, what)
     settle_namespace(obj, kind, what.namespace)
     await answer(request, kind, await rest.create(what, obj))
 

@@ -14,11 +14,11 @@ def kept(most: int) -> Callable[[Callable[[Text], Result]], Callable[[Text], Res
     """A decorator: the results of the last `most` texts are kept; those of long ones are made each time."""
 
     def decorate(function: Callable[[Text], Result]) -> Callable[[Text], Result]:
-        cached = lru_cache(maxsize=most)(function)
+        cached, longest = lru_cache(maxsize=most)(function), limits.KEPT_TEXT
 
         @wraps(function)
         def result(text: Text) -> Result:
-            return cached(text) if len(text) <= limits.KEPT_TEXT else function(text)
+            return cached(text) if len(text) <= longest else function(text)
 
         return result
 

@@ -22,12 +22,9 @@ class Cause(NamedTuple):
 
 
 class Causes(list[Cause]):
-    """Causes in the order they were found: as many as are told, further ones are not taken up."""
+    """Causes in the order they were found: as many as are told, further ones are not taken up. To be made empty."""
 
-    def __init__(self, found: Iterable[Cause] = ()) -> None:
-        super().__init__()
-        self._length = 0
-        self.extend(found)
+    _length = 0
 
     @property
     def full(self) -> bool:
@@ -44,7 +41,8 @@ class Causes(list[Cause]):
             self.append(cause)
 
     def __iadd__(self, found: Iterable[Cause]) -> Self:  # type: ignore[misc, override]
-        self.extend(found)
+        if found:
+            self.extend(found)
         return self
 
 

@@ -68,7 +68,7 @@ def dedupe_owners(meta: Object) -> bool:
 
 def validate(meta: Object, namespaced: bool, name_check: Callable[[str, bool], list[str]], loose: bool = False) -> list[Cause]:
     """Causes of a new object's metadata; `loose`: its finalizers need no domain."""
-    out = Causes()
+    out: list[Cause] = []
     if generate := meta.get("generateName"):
         out += [causes.invalid("metadata.generateName", generate, m) for m in name_check(generate, True)]
     name = meta.get("name")
@@ -154,7 +154,7 @@ def _added_finalizers(meta: Object, old: Object) -> list[Cause]:
 
 
 def _common(meta: Object) -> list[Cause]:
-    out = Causes()
+    out: list[Cause] = []
     if labels := meta.get("labels"):
         out += label_causes(labels, "metadata.labels")
     if annotations := meta.get("annotations"):
@@ -186,7 +186,9 @@ def _annotation_key(key: str) -> tuple[str, ...]:
 
 def annotation_causes(annotations: dict[str, str], field: str) -> list[Cause]:
     """Causes of an annotation map at `field`: its keys, and its size as a whole (256 KiB)."""
-    out = Causes(causes.invalid(field, key, m) for key in annotations for m in _annotation_key(key))
+    out = Causes()
+    for key in annotations:
+        out += [causes.invalid(field, key, m) for m in _annotation_key(key)]
     if sum(len(k) + len(v) for k, v in annotations.items()) > _ANNOTATIONS_LIMIT:
         out.append(causes.too_long(field, _ANNOTATIONS_LIMIT))
     return out

@@ -310,7 +310,7 @@ class Rest:
         """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch."""
         kind = call.kind
         stored = kind.strategy.to_storage(obj, kind.resource.api_version)
-        body = await call.run(encoding.body, stored)
+        body = await call.run(encoding.body, stored) if call.long else encoding.body(stored)
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         return await self.store.commit(
             key, body, expect=expect, labels=obj["metadata"].get("labels") or {},
