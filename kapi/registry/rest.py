@@ -8,6 +8,7 @@ Deleting is in kapi.registry.deletion. Decoding of request bodies is the API's.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.registry import encoding, metadata
@@ -311,6 +312,8 @@ class Rest:
         kind = call.kind
         stored = kind.strategy.to_storage(obj, kind.resource.api_version)
         body = await call.run(encoding.body, stored) if call.long else encoding.body(stored)
+        if len(body) > limits.OBJECT_BYTES:
+            raise errors.StatusError("etcdserver: request is too large", reason="")
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         return await self.store.commit(
             key, body, expect=expect, labels=obj["metadata"].get("labels") or {},
