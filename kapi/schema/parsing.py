@@ -131,11 +131,21 @@ def _yaml_words(found: Exception) -> str:
 
 
 def check_size(raw: bytes) -> None:
-    """Refuse JSON of more values than are taken up. Raises RequestEntityTooLarge."""
-    if sizes.exceeds(raw, limits.BODY_VALUES):
+    """Refuse JSON of more values than are taken up, unless it is refused for its depth. Raises RequestEntityTooLarge."""
+    if sizes.exceeds(raw, limits.BODY_VALUES) and not _deep(raw):
         raise RequestEntityTooLarge(f"Request entity too large: limit is {limits.BODY_VALUES} values", {})
 
 
+def _deep(raw: bytes) -> bool:
+    """Whether the reader gives up at the beginning already."""
+    try:
+        orjson.loads(raw[:_BEGINNING])
+    except orjson.JSONDecodeError as found:
+        return found.msg.startswith("depth limit exceeded")
+    return False
+
+
+_BEGINNING = 64 * 1024
 _MARKS = (b"\n", b",", b":", b"-", b"?", b"[", b"{")
 """Every node of a YAML document but the first has one of these before it."""
 
