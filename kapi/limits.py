@@ -102,9 +102,6 @@ WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
 PROBE_OUTPUT_BYTES = 10 << 10
 """Bytes of what a probe or hook said that are read and shown | 10 KiB | the rest is left out"""
-CACHED_TEXT = 512
-"""Characters of a text that clients send by which an answer is remembered (paths, selectors, labels, quantities …) | none
-| it is worked out anew each time"""
 METRIC_SERIES = 4_000
 """Kinds of requests metrics tell apart, each with a code | none | they count together, without labels"""
 
@@ -185,6 +182,54 @@ STREAM_SECONDS = 30.0
 
 IDENTITY_BYTES = 4096
 """Bytes read of a data directory's kapi.json | no counterpart | the file counts as broken"""
+
+# what a body, a patch or a selector may make the server do
+
+BODY_VALUES = 90_000
+"""Values in a request's body: scalars, and objects and lists twice | none | 413 RequestEntityTooLarge"""
+OBJECT_BYTES = 3 << 20
+"""Bytes of an object as it is stored, in JSON | 1.5 MiB, of built-in kinds in protobuf (etcd --max-request-bytes) | 500, as by stock"""
+YAML_NODES = 100_000
+"""Values in a YAML body | none | 413 RequestEntityTooLarge"""
+YAML_DEPTH = 500
+"""Levels of a YAML body | 10,000 (go-yaml) | 400 BadRequest, as for JSON that is nested too deeply"""
+YAML_ALIASED_VALUES = 1_000_000
+"""Values a YAML body stands for, its aliases spelled out | a share of the document that shrinks with its size (go-yaml)
+| 400 BadRequest"""
+STRICT_ERRORS = 100
+"""Unknown and repeated fields told of a body | 100 (sigs.k8s.io/json) | further ones are not told"""
+CAUSES = 1_000
+"""Field errors told of an object | none | further ones are not looked for or not told"""
+CAUSES_LENGTH = 1 << 20
+"""Characters of field errors after which no more are told of an object | none | further ones are not looked for or not told"""
+JSONPATH_VISITS = 100_000
+"""Values a JSONPath of a printer column comes by | none | it finds nothing: the cell is empty"""
+PATCH_OPERATIONS = 10_000
+"""Operations of a JSON patch | 10,000 | 413 RequestEntityTooLarge"""
+PATCH_COPY_BYTES = 3 << 20
+"""Bytes all copy operations of a JSON patch make | 3 MiB (JSONPatchMaxCopyBytes) | 422 Invalid"""
+POINTER_STEPS = 1_000
+"""Steps of a JSON pointer, more than a document has levels | none | 422 Invalid: the path is missing"""
+EXPRESSION_COST = 1_000_000
+"""Cost units of one evaluation of an expression | 1,000,000 (PerCallLimit) | the evaluation is an error"""
+RULES_COST = 10_000_000
+"""Cost units of all rules of a custom object, or of the expressions of one policy | 10,000,000 (RuntimeCELCostBudget)
+| no further ones are run"""
+EXPRESSION_LENGTH = 100_000
+"""Characters of an expression | 100,000 (cel-go) | it does not compile"""
+CONDITIONS_COST = 2_500_000
+"""Cost units of the match conditions of a webhook or policy | 2,500,000 (RuntimeCELCostBudgetMatchConditions)
+| they cannot be evaluated"""
+KEPT_TEXT = 1024
+"""Characters of a text (selector, path, quantity, pattern …) whose reading is kept for the next time | none | it is read each time"""
+OFFLOAD_QUERY = 2 << 10
+"""Bytes of a query from which it is read, and its selectors are, beside the event loop | none | it goes to a worker thread"""
+OFFLOAD_BYTES = 16 << 10
+"""Bytes of a body or object from which it is worked on beside the event loop | none | it goes to a worker thread"""
+OFFLOAD_COST = 100_000
+"""Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
+OFFLOAD_THREADS = 2
+"""Threads that work beside the event loop | GOMAXPROCS | further work waits"""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ Only servers that have a policy, or a webhook with conditions, load this module 
 API server (v1.36): what expressions see, the budgets, the words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.admission import conversation
 from kapi.admission.conversation import Subject
 from kapi.admission.matching import name_of
@@ -19,9 +20,6 @@ from kapi.cel.types import DYN, Environment, Type
 from kapi.cel.values import EvaluationError, parse_timestamp, plain
 from kapi.objects.user import Attributes
 from kapi.registry.review import Review
-
-BUDGET, CONDITIONS_BUDGET = 10_000_000, 2_500_000
-"""Units the expressions of a policy, and the conditions before them, may spend on a request."""
 
 
 class Expression:
@@ -40,7 +38,7 @@ class Expression:
 class Evaluation:
     """Expressions of one policy on one request: what they see, what they may still spend."""
 
-    def __init__(self, given: Mapping[str, Any], variables: Mapping[str, Expression], budget: int = BUDGET) -> None:
+    def __init__(self, given: Mapping[str, Any], variables: Mapping[str, Expression], budget: int = limits.RULES_COST) -> None:
         self.left = budget
         self.given = {"params": None, **given, "variables": Variables(self, variables)}
 
@@ -113,6 +111,15 @@ class Compiled:
         self.notes = [(note["key"], Expression(note["valueExpression"], env, "string", "null_type")) for note in notes]
         making = Environment(env.variables, admission.messages)
         self.mutations = [_mutation(raw, making) for raw in spec.get("mutations") or ()]
+        told = [check.message for check in self.checks if check.message is not None]
+        every = [*self.variables.values(), *(check.expression for check in self.checks), *told]
+        every += [expression for _, expression in (*self.notes, *self.mutations)]
+        self.worst = self.conditions.worst + _worst(every)
+        """What all of them may cost."""
+
+
+def _worst(expressions: Iterable[Expression]) -> int:
+    return sum(expression.program.code.worst for expression in expressions if not expression.fault)
 
 
 def _optional(text: str | None, environment: Environment) -> Expression | None:
@@ -135,10 +142,12 @@ class Conditions:
         self.forgiving = forgiving
         known = environment or Environment(admission.frame())
         self.expressions = [Expression(condition["expression"], known, "bool") for condition in listed]
+        self.worst = _worst(self.expressions)
+        """What they may cost."""
 
     def met(self, given: Mapping[str, Any], declared: Mapping[str, Expression] | None = None) -> tuple[bool, str]:
         """(whether all are met, why that cannot be said). One that is not met decides, whatever goes wrong with others."""
-        evaluation, wrong = Evaluation({**given, "namespaceObject": None}, declared or {}, CONDITIONS_BUDGET), []
+        evaluation, wrong = Evaluation({**given, "namespaceObject": None}, declared or {}, limits.CONDITIONS_COST), []
         try:
             for expression in self.expressions:
                 value, error = evaluation.run(expression)

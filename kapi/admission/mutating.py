@@ -28,11 +28,9 @@ class MutatingAdmissionPolicy(Policies):
     listed, bindings = resources("mutatingadmissionpolicies", "MutatingAdmissionPolicy")
 
     def mutate(self, review: Review) -> Awaitable[None] | None:
-        if self.hooks():
-            self._mutate(review)
-        return None
+        return self._mutate(review) if self.hooks() else None
 
-    def _mutate(self, review: Review) -> None:
+    async def _mutate(self, review: Review) -> None:
         failures: list[Failure] = []
         rounds: Rounds = review.notes.setdefault(self.name, Rounds())
         if review.reinvoked and rounds.left != review.new:
@@ -41,7 +39,7 @@ class MutatingAdmissionPolicy(Policies):
             key = "/".join(found.key)
             if review.reinvoked and key not in rounds.due:
                 continue
-            if self._follow(found, review, failures):
+            if await review.run(self._follow, found, review, failures, long=found.policy.long):
                 rounds.changed()
                 review.again = True
             if found.policy.spec.get("reinvocationPolicy") == "IfNeeded":

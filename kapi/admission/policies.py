@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from kapi import limits
 from kapi.admission.conversation import Subject
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Object, Plugin, Reader
@@ -48,6 +49,11 @@ class Policy:
         from kapi.admission import expressions  # only servers with policies load CEL
 
         return expressions.Compiled(self.spec, self.forgiving)
+
+    @property
+    def long(self) -> bool:
+        """Whether its expressions may take long, or are yet to be compiled."""
+        return "compiled" not in self.__dict__ or self.compiled.worst > limits.OFFLOAD_COST
 
 
 class Binding:

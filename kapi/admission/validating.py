@@ -1,6 +1,6 @@
 """ValidatingAdmissionPolicy: expressions that must hold, or the request is refused, warned of, or noted for the audit."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -30,13 +30,14 @@ class ValidatingAdmissionPolicy(Policies):
     name = "ValidatingAdmissionPolicy"
     listed, bindings = resources("validatingadmissionpolicies", "ValidatingAdmissionPolicy")
 
-    def validate(self, review: Review) -> None:
-        if not self.hooks():
-            return
+    def validate(self, review: Review) -> Awaitable[None] | None:
+        return self._validate(review) if self.hooks() else None
+
+    async def _validate(self, review: Review) -> None:
         failures: list[Failure] = []
         notes: dict[str, list[str]] = {}
         for found in self.invocations(review, failures):
-            self._follow(found, review, failures, notes)
+            await review.run(self._follow, found, review, failures, notes, long=found.policy.long)
         review.annotations |= {key: ", ".join(values) for key, values in notes.items()}
         if failures:
             raise refusal(review, failures[0])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from kapi import logs
+from kapi import limits, logs
 from kapi.admission import conversation
 from kapi.admission.conversation import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
@@ -79,6 +79,11 @@ class Hook:
         return expressions.Conditions(self.conditional, self.forgiving)
 
     @property
+    def long(self) -> bool:
+        """Whether its conditions may take long, or are yet to be compiled."""
+        return "conditions" not in self.__dict__ or self.conditions.worst > limits.OFFLOAD_COST
+
+    @property
     def service(self) -> Object | None:
         return self._client.get("service")
 
@@ -129,17 +134,20 @@ class Webhooks(Plugin):
             self._known = listed
         return self._hooks
 
-    def wanted(self, hook: Hook, review: Review) -> Kind | None:
+    async def wanted(self, hook: Hook, review: Review) -> Kind | None:
         """The kind a webhook wants to see, or None when it is not to be asked."""
         kind = hook.criteria.meets(review, self.reader, self.catalogue)
         if kind is None or not hook.conditional:
             return kind
-        from kapi.admission import expressions  # only servers with conditions load CEL
-
-        met, wrong = hook.conditions.met(expressions.given(review, Subject(review, kind), self.authorizer))
+        met, wrong = await review.run(self._met, hook, review, kind, long=hook.long)
         if wrong:
             raise forbidden(review, wrong)
         return kind if met else None
+
+    def _met(self, hook: Hook, review: Review, kind: Kind) -> tuple[bool, str]:
+        from kapi.admission import expressions  # only servers with conditions load CEL
+
+        return hook.conditions.met(expressions.given(review, Subject(review, kind), self.authorizer))
 
     async def ask(self, hook: Hook, review: Review, subject: Subject) -> Verdict | None:
         """What the webhook says; None when it cannot be asked and that does not matter. Raises StatusError for a no."""
@@ -211,7 +219,7 @@ class MutatingAdmissionWebhook(Webhooks):
         if review.reinvoked and rounds.left != review.new:
             rounds.changed()
         for hook in hooks:
-            kind = self.wanted(hook, review)
+            kind = await self.wanted(hook, review)
             if kind is None or (review.reinvoked and hook.uid not in rounds.due):
                 continue
             if await self._apply(hook, review, Subject(review, kind)):
@@ -264,11 +272,11 @@ class ValidatingAdmissionWebhook(Webhooks):
 
     def validate(self, review: Review) -> Awaitable[None] | None:
         hooks = self.hooks()
-        chosen = [(hook, kind) for hook in hooks if (kind := self.wanted(hook, review)) is not None] if hooks else None
-        return self._validate(review, chosen) if chosen else None
+        return self._validate(review, hooks) if hooks else None
 
-    async def _validate(self, review: Review, chosen: list[tuple[Hook, Kind]]) -> None:
+    async def _validate(self, review: Review, hooks: list[Hook]) -> None:
         """All at once; of several that say no the first in order is heard."""
+        chosen = [(hook, kind) for hook in hooks if (kind := await self.wanted(hook, review)) is not None]
         asked = [self.ask(hook, review, Subject(review, kind)) for hook, kind in chosen]
         for said in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(said, BaseException):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kapi import limits
 from kapi.access import rbac
 from kapi.access.authentication import Authenticator
 from kapi.access.authorization import Authorization
@@ -38,7 +39,7 @@ from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
-from kapi.objects import errors, fields, names
+from kapi.objects import errors, names, offload
 from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -124,6 +125,8 @@ class App:
             await self.infrastructure(request.scope, request.receive, request.send)
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
+        if len(request.scope["query_string"]) >= limits.OFFLOAD_QUERY:
+            await offload.run(request.read_query)
         request.verb = verb(request, where)
         request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
         name, selected = _selected(request, where)
@@ -226,9 +229,10 @@ def _selected(request: Request, where: Target) -> tuple[str, tuple[tuple[str, st
     if request.verb not in _MANY or b"fieldSelector" not in request.scope["query_string"]:
         return where.name, ()
     try:
-        equals = fields.parse(request.query.get("fieldSelector", "")).equals
+        by_field = request.query.fields
     except ValueError:
         return where.name, ()
+    equals = by_field.equals if by_field is not None else {}
     name = equals.get("metadata.name", "") if request.verb != "deletecollection" else ""
     return where.name or ("" if names.path_segment(name) else name), tuple(equals.items())
 

@@ -7,21 +7,20 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import orjson
 
-from kapi import limits
 from kapi.objects import causes, errors, fields, labels
+from kapi.objects.caching import kept
 from kapi.objects.errors import Cause
 from kapi.registry.kind import Kind
 from kapi.schema import syntax
 from kapi.storage.store import Entry
 
 Object = dict[str, Any]
-Query = Mapping[str, str]
 
 _GROUP = "meta.k8s.io"
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
@@ -30,16 +29,29 @@ ANY_STATE = -1
 """The revision in a continue token that goes on with whatever is there by then, after a 410."""
 
 
-def parse_query(raw: bytes) -> Mapping[str, str]:
-    """The first value of each parameter; dryRun and the like are never given twice by real clients, which repeat themselves."""
-    return _parse_query(raw) if len(raw) <= 2 * limits.CACHED_TEXT else _parse_query.__wrapped__(raw)
+class Query(dict[str, str]):
+    """The first value of each parameter. Its selectors are read once: ValueError when that cannot be."""
+
+    @cached_property
+    def labels(self) -> labels.Selector | None:
+        return labels.parse(self["labelSelector"]) if self.get("labelSelector") else None
+
+    @cached_property
+    def fields(self) -> fields.Selector | None:
+        return fields.parse(self["fieldSelector"]) if self.get("fieldSelector") else None
+
+    def read(self) -> None:
+        """Read the selectors now. Raises BadRequest."""
+        try:
+            self.labels, self.fields  # noqa: B018
+        except ValueError as why:
+            raise errors.BadRequest(str(why)) from None
 
 
-@lru_cache(maxsize=512)
-def _parse_query(raw: bytes) -> Mapping[str, str]:
-    if not raw:
-        return {}
-    out: dict[str, str] = {}
+@kept(512)
+def parse_query(raw: bytes) -> Query:
+    """dryRun and the like are never given twice by real clients, which repeat themselves."""
+    out = Query()
     for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="utf-8", errors="replace"):
         out.setdefault(key, value)
     return out
@@ -193,16 +205,11 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
 
 
 def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
-    try:
-        if query.get("labelSelector"):
-            out.by_label = labels.parse(query["labelSelector"])
-        if query.get("fieldSelector"):
-            out.by_field = fields.parse(query["fieldSelector"])
-    except ValueError as why:
-        raise errors.BadRequest(str(why)) from None
+    query.read()
+    out.by_label, out.by_field = query.labels, query.fields
     known = kind.strategy.fields
     if out.by_field is not None:
-        for key in (term.field for term in out.by_field.terms):
+        for key in (test.field for test in out.by_field.tests):
             if key not in known and key not in ("metadata.name", "metadata.namespace"):
                 raise errors.BadRequest(unknown_field(kind, key))
     out.where = _where(out, kind, name)
@@ -232,23 +239,23 @@ def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] |
     matches_labels = by_label.matches if by_label is not None else None
     if by_field is None and not name:
         return (lambda e: matches_labels(e.labels)) if matches_labels else None
-    terms = by_field.terms if by_field is not None else ()
-    stored = [term for term in terms if term.field not in _IN_KEY]
-    in_key = [term for term in terms if term.field in _IN_KEY]
+    tests = by_field.tests if by_field is not None else []
+    stored = [test for test in tests if test.field not in _IN_KEY]
+    in_key = [test for test in tests if test.field in _IN_KEY]
     if name:
-        in_key.append(fields.Term("metadata.name", name))
+        in_key.append(fields.Test("metadata.name", frozenset((name,))))
     namespaced = kind.resource.namespaced
 
     def test(entry: Entry) -> bool:
         have = entry.fields
-        for key, value, negated in stored:
-            if (have.get(key, "") == value) is negated:
+        for one in stored:
+            if not one.holds(have.get(one.field, "")):
                 return False
         if in_key:
             _, _, rest = entry.key[1:].split("/", 2)
             namespace, _, own = rest.rpartition("/") if namespaced else ("", "", rest)
-            for key, value, negated in in_key:
-                if ((own if key == "metadata.name" else namespace) == value) is negated:
+            for one in in_key:
+                if not one.holds(own if one.field == "metadata.name" else namespace):
                     return False
         return matches_labels is None or matches_labels(entry.labels)
 

@@ -17,6 +17,7 @@ from kapi.api import responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
+from kapi.objects import offload
 
 SIZE = 72 * 1024
 """Bytes a piece: TLS out of Python is fastest near this size."""
@@ -28,12 +29,18 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 """Whose turn it is: of all long answers one writes at a time."""
 
 
-async def write_all(pieces: Iterable[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]]) -> None:
+async def write_all(
+    pieces: Iterable[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]], *, long: bool = False
+) -> None:
     """Write long pieces in turns of some milliseconds, between which the event loop sees to everything else.
 
     `at_once` writes without waiting, or is False when the client is slow: then `write` waits for it, and that is nobody's turn.
+    `long`: a piece may take long to make; they are made beside the event loop.
     """
     rest = iter(pieces)
+    if long:
+        await _write_long(rest, at_once, write)
+        return
     turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
     while True:
         late = b""
@@ -52,6 +59,25 @@ async def write_all(pieces: Iterable[bytes], at_once: Callable[[bytes], bool], w
             await write(late)
 
 
+async def _write_long(rest: Iterator[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]]) -> None:
+    while batch := await offload.run(_some, rest):
+        for piece in filter(None, batch):
+            if not at_once(piece):
+                await write(piece)
+
+
+def _some(rest: Iterator[bytes]) -> list[bytes]:
+    """The next pieces: until they are worth packing, or for a turn's time; [] at the end."""
+    out: list[bytes] = []
+    size, end = 0, time.perf_counter() + TURN
+    for piece in rest:
+        out.append(piece)
+        size += len(piece)
+        if size >= responses.GZIP_FROM or time.perf_counter() > end:
+            break
+    return out
+
+
 def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
     """The items joined to blocks of about SIZE, a separator before each block but the first."""
     block: list[bytes] = []
@@ -60,47 +86,56 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
         block.append(item)
         size += len(item)
         if size >= SIZE:
-            yield before + separator.join(block)
+            yield from _cut(before + separator.join(block))
             block, size, before = [], 0, separator
     if block:
-        yield before + separator.join(block)
+        yield from _cut(before + separator.join(block))
 
 
-async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form) -> None:
-    """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it."""
+def _cut(block: bytes) -> Iterator[bytes]:
+    """Pieces of a block that one large item has made too long."""
+    if len(block) < 2 * SIZE:
+        yield block
+        return
+    for start in range(0, len(block), SIZE):
+        yield block[start : start + SIZE]
+
+
+async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form, *, long: bool = False) -> None:
+    """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it.
+
+    `long`: an item may take long to make.
+    """
+    pieces: Iterator[bytes]
     if form.media is responses.YAML:
-        pieces: Iterator[bytes] = _yaml(head, items, tail)
+        pieces, long = _yaml(head, items, tail), True
     elif responses.pretty(request):
-        pieces = _pretty(head, items, tail)
+        pieces, long = _pretty(head, items, tail), True
     else:
         pieces = chain((head,), blocks(items, b","), (tail,))
-    await write(request, pieces, form.media)
+    await write(request, pieces, form.media, long=long)
 
 
-async def write(request: Request, pieces: Iterator[bytes], media: bytes) -> None:
-    """Answer with these pieces: at once when they are few, else in turns."""
-    if request.method == "HEAD":
-        await responses.send(request, 200, b"".join(pieces), media)
-        return
-    first: list[bytes] = []
-    size, end = 0, time.perf_counter() + TURN
-    for piece in pieces:
-        first.append(piece)
-        size += len(piece)
-        if size >= responses.GZIP_FROM or time.perf_counter() > end:
-            await _stream(request, chain(first, pieces), media)
-            return
-    await responses.send(request, 200, b"".join(first), media)
+async def write(request: Request, pieces: Iterator[bytes], media: bytes, *, long: bool = False) -> None:
+    """Answer with these pieces: at once when they are few, else in turns. `long`: a piece may take long to make."""
+    first = await offload.run(_some, pieces) if long else _some(pieces)
+    more = await offload.run(next, pieces, None) if long else next(pieces, None)
+    if more is None:
+        await responses.send(request, 200, b"".join(first), media)
+    else:
+        await _stream(request, chain(first, (more,), pieces), media, long)
 
 
-async def _stream(request: Request, pieces: Iterable[bytes], media: bytes) -> None:
+async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, long: bool) -> None:
     headers = [(b"content-type", media), *responses.common_headers(request)]
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
         pieces = _packed(pieces)
     pieces = _counted(request, pieces)
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
-    await write_all(pieces, request.scope["extensions"].get(server.PIECE, lambda piece: False), partial(_write, request))
+    if request.method != "HEAD":
+        at_once = request.scope["extensions"].get(server.PIECE, lambda piece: False)
+        await write_all(pieces, at_once, partial(_write, request), long=long)
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

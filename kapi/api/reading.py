@@ -1,20 +1,26 @@
 """GET: one object, a list (in pages), as JSON bytes joined from what the store keeps, or as Table and PartialObjectMetadata."""
 
+import asyncio
+from bisect import bisect_right
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.api import options, pieces, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
-from kapi.objects import errors, time
+from kapi.objects import errors, offload, time
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry, Page
 
 Object = dict[str, Any]
+_MANY = 1000
+"""Entries that are looked at in one turn."""
 _INCLUDES = ("", "None", "Metadata", "Object")
 
 
@@ -40,7 +46,8 @@ async def send_stored(request: Request, code: int, kind: Kind, stored: bytes, fo
     obj = encoding.served(kind, orjson.loads(stored))
     if form.shape == "Table":
         meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        out = table.table(kind, [obj], meta, include_object(request), version=form.version)
+        made = partial(table.table, kind, [obj], meta, include_object(request), version=form.version)
+        out = await offload.run(made) if kind.custom or len(stored) >= limits.OFFLOAD_BYTES else made()
     elif form.shape == "PartialObjectMetadata":
         out = table.partial(obj, form.version)
     else:
@@ -59,7 +66,7 @@ def include_object(request: Request) -> str:
 async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
     """Answer with a page of a list, made as it is sent."""
     form = responses.negotiate(request.accept)
-    page = page_of(rest, kind, namespace, how)
+    page = await page_of(rest, kind, namespace, how)
     await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
 
 
@@ -67,9 +74,14 @@ async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     """A list of these entries in the form the client asked for."""
     if form.shape:
         head, items = _shaped(request, kind, entries, meta, form)
-        await pieces.send(request, head, items, b"]}", form)
+        await pieces.send(request, head, items, b"]}", form, long=_long(kind, entries))
     else:
         await send_list(request, kind, entries, meta, form)
+
+
+def _long(kind: Kind, entries: list[Entry]) -> bool:
+    """Whether rows take long to make: columns may be made of anything, and each object is read."""
+    return kind.custom or any(len(entry.body) >= limits.OFFLOAD_BYTES for entry in entries)
 
 
 def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> tuple[bytes, Iterator[bytes]]:
@@ -91,7 +103,7 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     await pieces.send(request, head, encoding.items(kind, entries), b"]}", form)
 
 
-def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> Page:
+async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> Page:
     """The entries asked for. Raises Timeout for a revision of the future, Expired for a forgotten one."""
     current = rest.store.revision
     wanted = int(how.version) if how.version and not how.after else how.at
@@ -100,11 +112,29 @@ def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) ->
     prefix = kind.prefix(namespace)
     after = prefix + how.after if how.after else ""
     try:
-        return rest.page(kind, namespace, how.name, after=after, limit=how.limit, at=how.at, equals=how.equals, where=how.where)
+        return await matching(rest, kind, namespace, how, after=after, limit=how.limit, at=how.at)
     except errors.Expired as error:
         if how.after:
             error.metadata = {"continue": options.continue_token(options.ANY_STATE, how.after)}
         raise
+
+
+async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, *, limit: int = 0, **which: Any) -> Page:
+    """The page of what the selectors choose; many entries are looked at in turns."""
+    where = how.where
+    if where is None or how.name or rest.count(kind, namespace) < _MANY:
+        return rest.page(kind, namespace, how.name, limit=limit, equals=how.equals, where=where, **which)
+    page = rest.page(kind, namespace, equals=how.equals, **which)
+    found: list[Entry] = []
+    for start in range(0, len(page.entries), _MANY):
+        found += filter(where, page.entries[start : start + _MANY])
+        if limit and len(found) >= limit:
+            break
+        await asyncio.sleep(0)
+    if not limit or len(found) < limit:
+        return page._replace(entries=found, more=False, remaining=0)
+    left = len(page.entries) - bisect_right(page.entries, found[limit - 1].key, key=lambda entry: entry.key)
+    return page._replace(entries=found[:limit], more=left > 0, remaining=left)
 
 
 def too_new(wanted: int, current: int) -> errors.Timeout:

@@ -1,13 +1,13 @@
 """A request: the URL taken apart, headers and body at hand. Knows nothing of kinds."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
 from kapi import limits
 from kapi.api import options
 from kapi.objects import errors
+from kapi.objects.caching import kept
 from kapi.objects.user import User
 
 Scope = MutableMapping[str, Any]
@@ -30,13 +30,9 @@ class Target(NamedTuple):
     """The old /watch/ prefix."""
 
 
+@kept(1024)
 def target(path: str) -> Target | None:
     """The Target of a path below /api/V/ or /apis/G/V/; None for any other path."""
-    return _target(path) if len(path) <= limits.CACHED_TEXT else _target.__wrapped__(path)
-
-
-@lru_cache(maxsize=1024)
-def _target(path: str) -> Target | None:
     parts = path.split("/")
     if parts[1] == "api" and len(parts) > 3:
         group, version, parts = "", parts[2], parts[3:]
@@ -107,14 +103,18 @@ class Request:
         """What the answer says of keeping it."""
         self.user = User("")
         self.warnings: list[str] = []
-        self._query: Mapping[str, str] | None = None
+        self._query: options.Query | None = None
         self._body: bytes | None = None
 
     @property
-    def query(self) -> Mapping[str, str]:
+    def query(self) -> options.Query:
         if self._query is None:
             self._query = options.parse_query(self.scope["query_string"])
         return self._query
+
+    def read_query(self) -> None:
+        """Take the query and its selectors apart now, which takes its time for a long one. Raises BadRequest."""
+        self.query.read()
 
     def header(self, name: bytes) -> str:
         """The last value of a header, by its lower-case name."""
@@ -166,4 +166,6 @@ def _unpacked(raw: bytes) -> bytes:
         raise errors.BadRequest(f"unable to read gzip body: {why}") from None
     if len(out) > limits.REQUEST_BODY_BYTES:
         raise too_large()
+    if not unpacker.eof:
+        raise errors.BadRequest("unable to read gzip body: unexpected EOF")
     return out

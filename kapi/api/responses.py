@@ -4,9 +4,10 @@ JSON is the only encoding objects are kept in; YAML is made from it when asked f
 """
 
 import gzip
+import io
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import yaml
 from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
-from kapi.objects import errors
+from kapi.objects import errors, offload
 
 Object = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
@@ -49,7 +50,7 @@ _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.pro
 
 def negotiate(accept: str, shapes: bool = True) -> Form:
     """The first acceptable clause of an Accept header. Raises NotAcceptable."""
-    return (_negotiate if len(accept) <= limits.CACHED_TEXT else _negotiate.__wrapped__)(accept, shapes)
+    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, shapes)
 
 
 @lru_cache(maxsize=256)
@@ -64,7 +65,7 @@ def _negotiate(accept: str, shapes: bool) -> Form:
         given = dict(p.partition("=")[::2] for p in parameters)
         if "as" not in given:
             return Form(known)
-        if shapes and given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
+        if given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
             return Form(known, given["as"], given["v"])
     raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", {})
 
@@ -113,7 +114,7 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     request.code = code
     out = [(b"content-type", media), *common_headers(request), *(headers or ())]
     if len(payload) >= GZIP_FROM and "gzip" in request.encoding and not any(name == b"content-encoding" for name, _ in out):
-        payload = gzip.compress(payload, 1)
+        payload = await offload.run(gzip.compress, payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     request.size = len(payload)
     out.append((b"content-length", b"%d" % request.size))
@@ -145,10 +146,22 @@ def pretty(request: Request) -> bool:
 async def send_encoded(request: Request, code: int, payload: bytes, form: Form) -> None:
     """An object's JSON bytes, as the client wants them."""
     if form.media is YAML:
-        payload = yaml_bytes(orjson.loads(payload))
+        payload = await _written(payload, _as_yaml)
     elif pretty(request):
-        payload = orjson.dumps(orjson.loads(payload), option=orjson.OPT_INDENT_2)
+        payload = await _written(payload, _indented)
     await send(request, code, payload, form.media)
+
+
+async def _written(payload: bytes, write: Callable[[bytes], bytes]) -> bytes:
+    return await offload.run(write, payload) if len(payload) >= limits.OFFLOAD_BYTES else write(payload)
+
+
+def _as_yaml(payload: bytes) -> bytes:
+    return yaml_bytes(orjson.loads(payload))
+
+
+def _indented(payload: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(payload), option=orjson.OPT_INDENT_2)
 
 
 async def send_object(request: Request, code: int, obj: Object, form: Form | None = None) -> None:
@@ -181,10 +194,51 @@ async def send_error(request: Request, error: errors.StatusError) -> None:
         headers.append((b"www-authenticate", b'Basic realm="kubernetes-master"'))
     media = YAML if request.accept.startswith("application/yaml") else JSON
     payload = orjson.dumps(error.status())
-    await send(request, error.code, yaml_bytes(orjson.loads(payload)) if media is YAML else payload, media, headers)
+    await send(request, error.code, await _written(payload, _as_yaml) if media is YAML else payload, media, headers)
 
 
 def yaml_bytes(obj: Any) -> bytes:
     """Keys sorted, as stock's YAML."""
-    text: str = yaml.dump(obj, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=True, default_flow_style=False)
-    return text.encode()
+    return _Dumper.written(obj)
+
+
+_DUMPER: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_DUMPER):  # type: ignore[misc, valid-type]
+    """Writes a value as it goes, without making a tree of nodes of it first: that takes ten times the memory."""
+
+    @classmethod
+    def written(cls, obj: Any) -> bytes:
+        stream = io.BytesIO()
+        dumper = cls(stream, encoding="utf-8", default_flow_style=False)
+        for event in dumper.document(obj):
+            dumper.emit(event)
+        return stream.getvalue()
+
+    def document(self, value: Any) -> Iterator[yaml.Event]:
+        yield yaml.StreamStartEvent(encoding="utf-8")
+        yield yaml.DocumentStartEvent(explicit=False)
+        yield from self.events(value)
+        yield yaml.DocumentEndEvent(explicit=False)
+        yield yaml.StreamEndEvent()
+
+    def events(self, value: Any) -> Iterator[yaml.Event]:
+        if isinstance(value, dict):
+            yield yaml.MappingStartEvent(None, None, True, flow_style=False)
+            for key in sorted(value):
+                yield self._scalar(key)
+                yield from self.events(value[key])
+            yield yaml.MappingEndEvent()
+        elif isinstance(value, list):
+            yield yaml.SequenceStartEvent(None, None, True, flow_style=False)
+            for item in value:
+                yield from self.events(item)
+            yield yaml.SequenceEndEvent()
+        else:
+            yield self._scalar(value)
+
+    def _scalar(self, value: Any) -> yaml.ScalarEvent:
+        node = self.represent_data(value)
+        implicit = node.tag == self.resolve(yaml.ScalarNode, node.value, (True, False)), isinstance(value, str)
+        return yaml.ScalarEvent(None, node.tag, implicit, node.value, style=node.style)

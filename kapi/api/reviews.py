@@ -9,6 +9,7 @@ from kapi.api.request import Request
 from kapi.objects import errors, fields, time
 from kapi.objects.user import Attributes, User
 from kapi.registry import metadata
+from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.schema import managed
 
@@ -22,19 +23,26 @@ async def answer(request: Request, access: "Access", kind: Kind) -> None:
     """Answer the review that was POSTed."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
-    obj = writing.decoded(await request.body(), writing.media(request), what)
+    form, raw = writing.media(request), await request.body()
+    what.weigh(raw)
+    obj = await what.run(writing.decoded, raw, form, what)
     metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     resource = kind.resource
     if resource.kind == "SelfSubjectReview":
         obj["metadata"] = {"creationTimestamp": time.stamp()}
     else:
-        managed.track(kind.schema, None, obj, manager=what.manager, api_version=resource.api_version, stamp=time.stamp())
+        await what.run(_tracked, what, obj)
         if resource.kind == "TokenReview" and not (obj.get("spec") or {}).get("token"):
             raise errors.BadRequest("token is required for TokenReview in authentication")
-        if found := kind.strategy.validate(obj, None):
+        if found := await what.run(kind.strategy.validate, obj, None):
             raise errors.invalid("", resource.group, "", found)
     obj["status"] = _ANSWERS[resource.kind](access, request.user, obj)
     await responses.send_object(request, 201, obj, responses.negotiate(request.accept))
+
+
+def _tracked(what: Call, obj: Object) -> None:
+    resource = what.kind.resource
+    managed.track(what.kind.schema, None, obj, manager=what.manager, api_version=resource.api_version, stamp=time.stamp())
 
 
 def _token(access: "Access", user: User, obj: Object) -> Object:

@@ -16,18 +16,27 @@ from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, Written
 from kapi.registry.review import Review
-from kapi.schema import builtin, decode, patching
+from kapi.schema import builtin, decode, parsing, patching
 
 Object = dict[str, Any]
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-def _body(raw: bytes, form: str, group: str, version: str, kind: str, warnings: list[str], validation: str = "Warn") -> Object:
+async def _body(request: Request, what: Call, group: str, version: str, kind: str, form: str = "") -> Object:
     """A request body of a kind that is never stored."""
+    form = form or writing.media(request)
+    raw = await request.body()
+    what.weigh(raw)
+    return await what.run(_decoded, raw, form, what, group, version, kind)
+
+
+def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: str) -> Object:
+    if form == "json":
+        parsing.check_size(raw)
     api_version = f"{group}/{version}" if group else version
     schema = builtin.schema(builtin.named(group, version, kind))
-    obj, found = decode.decode(raw, form, schema, api_version=api_version, kind=kind, validation=validation)
-    warnings += found
+    obj, found = decode.decode(raw, form, schema, api_version=api_version, kind=kind, validation=what.validation)
+    what.warnings += found
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     return obj
@@ -46,7 +55,7 @@ async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
     """PUT a Scale."""
     given = options.write_options(request.query, "UpdateOptions")
     what = writing.call(request, kind, given)
-    wanted = _body(await request.body(), writing.media(request), "autoscaling", "v1", "Scale", what.warnings, what.validation)
+    wanted = await _body(request, what, "autoscaling", "v1", "Scale")
     metadata.check_name(wanted["metadata"], what.name)
     await _write_scale(request, rest, what, lambda current: wanted)
 
@@ -56,17 +65,18 @@ async def patch_scale(request: Request, rest: Rest, kind: Kind) -> None:
     type_ = writing.patch_type(request, kind)
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = writing.call(request, kind, given)
-    raw = await request.body()
     if type_ == patching.APPLY:
-        await _apply_scale(request, rest, what, raw)
+        await _apply_scale(request, rest, what)
         return
+    raw = await request.body()
+    what.weigh(raw)
     schema = builtin.schema(builtin.named("autoscaling", "v1", "Scale"))
-    await _write_scale(request, rest, what, writing.merger(what, type_, raw, schema, "autoscaling/v1", "Scale"))
+    await _write_scale(request, rest, what, await what.run(writing.merger, what, type_, raw, schema, "autoscaling/v1", "Scale"))
 
 
-async def _apply_scale(request: Request, rest: Rest, what: Call, raw: bytes) -> None:
+async def _apply_scale(request: Request, rest: Rest, what: Call) -> None:
     """An applied Scale owns spec.replicas of the object: it becomes an apply of just that field on the object."""
-    wanted = _body(raw, "yaml", "autoscaling", "v1", "Scale", what.warnings, what.validation)
+    wanted = await _body(request, what, "autoscaling", "v1", "Scale", "yaml")
     resource = what.kind.resource
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
     applied = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": what.name}}
@@ -127,7 +137,7 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     """POST pods/NAME/binding, or a Binding that names the pod itself to bindings."""
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = writing.call(request, kind, given)
-    wanted = _body(await request.body(), writing.media(request), "", "v1", "Binding", what.warnings)
+    wanted = await _body(request, what, "", "v1", "Binding")
     given_name = wanted["metadata"].get("name")
     if not request.target or not request.target.name:
         what.name, what.subresource = given_name or "", "binding"
@@ -142,9 +152,9 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
     """POST pods/NAME/eviction."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
-    wanted = _body(await request.body(), writing.media(request), "policy", "v1", "Eviction", what.warnings)
+    wanted = await _body(request, what, "policy", "v1", "Eviction")
     _check_name(wanted, what.name, "Eviction")
-    how = options.delete_options({}, wanted.get("deleteOptions") or {})
+    how = options.delete_options(options.Query(), wanted.get("deleteOptions") or {})
     what.dry_run = what.dry_run or "dryRun" in how
     await _admit(rest, what, wanted)
     _check_name(wanted, what.name, "Eviction")
@@ -159,7 +169,7 @@ async def token(request: Request, rest: Rest, kind: Kind, tokens: Tokens) -> Non
     """POST serviceaccounts/NAME/token."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
-    wanted = _body(await request.body(), writing.media(request), "authentication.k8s.io", "v1", "TokenRequest", what.warnings)
+    wanted = await _body(request, what, "authentication.k8s.io", "v1", "TokenRequest")
     await _admit(rest, what, wanted)
     answered = tokens.request(what.namespace, what.name, wanted)
     await responses.send_object(request, 201, answered, responses.negotiate(request.accept))

@@ -45,7 +45,7 @@ class Watching:
         loop = asyncio.get_running_loop()
         seconds = self.how.timeout or random.randint(_LONGEST_SECONDS, 2 * _LONGEST_SECONDS)
         deadline = loop.time() + seconds
-        since, initial = self._start()
+        since, initial = await self._start()
         if initial is not None:
             self.count(len(initial))
             await pieces.write_all(pieces.blocks(self.line("ADDED", e, None) for e in initial), lambda block: False, send)
@@ -68,7 +68,7 @@ class Watching:
             elif not events and self.how.bookmarks:
                 await send(self._bookmark(watch.revision))
 
-    def _start(self) -> tuple[int, list[Entry] | None]:
+    async def _start(self) -> tuple[int, list[Entry] | None]:
         """The revision to watch from, and the entries to send before as ADDED."""
         version = self.how.version
         if version and version != "0" and not self.how.initial_events:
@@ -77,7 +77,7 @@ class Watching:
             return self.rest.store.revision, None
         if version and int(version) > self.rest.store.revision:
             raise reading.too_new(int(version), self.rest.store.revision)
-        page = self.rest.page(self.kind, self.namespace, equals=self.how.equals, where=self.how.where)
+        page = await reading.matching(self.rest, self.kind, self.namespace, self.how)
         return page.revision, page.entries
 
     def _selected(self, events: list[Event], where: Callable[[Entry], bool]) -> list[bytes]:

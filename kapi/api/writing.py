@@ -10,20 +10,22 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
-from kapi.objects import errors, time
+from kapi.objects import errors, offload, time
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
-from kapi.schema import apply, builtin, decode, patching
+from kapi.schema import apply, builtin, decode, parsing, patching
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
 
 Object = dict[str, Any]
 
-_PARALLEL_DELETES = 16
+_PARALLEL_DELETES, _PARALLEL_BYTES = 16, 1 << 20
+"""Objects of a collection that are deleted at once, and bytes of them together, unless one is larger."""
 
 
 def call(request: Request, kind: Kind, given: Object) -> Call:
@@ -53,7 +55,9 @@ def media(request: Request) -> str:
 
 
 def decoded(raw: bytes, form: str, what: Call) -> Object:
-    """The body as an object of the call's kind, pruned and defaulted. Raises BadRequest."""
+    """The body as an object of the call's kind, pruned and defaulted. Raises BadRequest, RequestEntityTooLarge."""
+    if form == "json":
+        parsing.check_size(raw)
     resource = what.kind.resource
     obj, found = decode.decode(
         raw, form, what.kind.schema, api_version=resource.api_version, kind=resource.kind, validation=what.validation, empties=what.empties
@@ -84,7 +88,9 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     responses.negotiate(request.accept)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    obj = decoded(await request.body(), form, what)
+    raw = await request.body()
+    what.weigh(raw)
+    obj = await what.run(decoded, raw, form, what) if what.long else decoded(raw, form, what)
     metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     await answer(request, kind, await rest.create(what, obj))
 
@@ -94,7 +100,9 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    obj = decoded(await request.body(), form, what)
+    raw = await request.body()
+    what.weigh(raw)
+    obj = await what.run(decoded, raw, form, what)
     metadata.check_name(obj["metadata"], what.name)
     metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
@@ -129,9 +137,10 @@ async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
     raw = await request.body()
+    what.weigh(raw)
     if type_ == patching.APPLY:
         return await _apply(rest, what, raw, bool(given.get("force")))
-    return await rest.update(what, patch_change(what, type_, raw))
+    return await rest.update(what, await what.run(patch_change, what, type_, raw))
 
 
 def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str, kind: str) -> Callable[[Object], Object]:
@@ -168,7 +177,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
 
 async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     kind = what.kind
-    wanted, warnings = decode.decode_applied(raw, api_version=kind.resource.api_version, validation=what.validation)
+    wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation)
     what.warnings += warnings
     meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
     if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
@@ -220,6 +229,10 @@ async def delete_body(request: Request) -> Object:
     if not raw.strip():
         return {}
     form = media(request)
+    return await offload.run(_delete_options, raw, form) if len(raw) >= limits.OFFLOAD_BYTES else _delete_options(raw, form)
+
+
+def _delete_options(raw: bytes, form: str) -> Object:
     if form == "protobuf":
         schema = builtin.schema(builtin.named("", "v1", "DeleteOptions"))
         return decode.decode(raw, form, schema, api_version="v1", kind="DeleteOptions")[0]
@@ -269,9 +282,10 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     how = options.list_options(request.query, kind)
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
-    page = reading.page_of(rest, kind, what.namespace, how)
+    page = await reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
     keys = iter([entry.key for entry in page.entries])
+    largest = max((len(entry.body) for entry in page.entries), default=1)
 
     async def some() -> None:
         for key in keys:
@@ -281,9 +295,10 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
             )  # fmt: skip
             with contextlib.suppress(errors.NotFound):
                 await deletion.delete(rest, mine, wanted)
+            await asyncio.sleep(0)  # a dry run waits for nothing
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(_PARALLEL_DELETES):
+        for _ in range(min(_PARALLEL_DELETES, max(1, _PARALLEL_BYTES // largest))):
             group.create_task(some())
     meta = reading.list_meta(kind, what.namespace, how, page)
     await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

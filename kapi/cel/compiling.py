@@ -7,6 +7,7 @@ are is the caller's (an Environment); values are kapi.cel.values.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kapi import limits
 from kapi.cel import escaping, macros, standard, syntax, types, values
 from kapi.cel.evaluating import Code, Frame, Program, call, chosen, decided, direct, entered, truth
 from kapi.cel.library import library
@@ -33,6 +34,9 @@ Scope = dict[str, tuple[int, Type]]
 
 def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Program:
     """The program of an expression. Raises CompilationError."""
+    if len(text) > limits.EXPRESSION_LENGTH:
+        why = f"expression code point size exceeds limit: size: {len(text)}, limit {limits.EXPRESSION_LENGTH}"
+        raise CompilationError(f"ERROR: <input>:-1:0: {why}")
     env = environment if isinstance(environment, Environment) else Environment(environment)
     try:
         tree = syntax.parse(text)

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.cel import types, values
 from kapi.cel.costs import ENDLESS, Extent
 from kapi.cel.library import Cost, Function, Overload, refusal
 from kapi.cel.types import Type
 from kapi.cel.values import EvaluationError
 
-CALL_LIMIT = 1_000_000
-"""Units one expression may spend."""
 _FIXED = frozenset(("bool", "int", "uint", "double", "null", "timestamp", "duration", "type"))
 
 
@@ -85,7 +84,7 @@ class Program:
     used: frozenset[str]
     """Variables the expression speaks of."""
 
-    def run(self, given: Mapping[str, Any], limit: int = CALL_LIMIT) -> Outcome:
+    def run(self, given: Mapping[str, Any], limit: int = limits.EXPRESSION_COST) -> Outcome:
         """The value or the error, and what it cost."""
         frame = Frame([None] * self.depth, limit)
         for name, slot in self.slots.items():

@@ -5,8 +5,10 @@ Field errors (the causes of an Invalid) are made by the helpers in kapi.objects.
 Source of codes and reasons: Kubernetes API conventions, "Response Status Kind".
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Self
+
+from kapi import limits
 
 Object = dict[str, Any]
 
@@ -17,6 +19,31 @@ class Cause(NamedTuple):
     reason: str
     message: str
     field: str
+
+
+class Causes(list[Cause]):
+    """Causes in the order they were found: as many as are told, further ones are not taken up. To be made empty."""
+
+    _length = 0
+
+    @property
+    def full(self) -> bool:
+        """Whoever looks for more may stop."""
+        return len(self) >= limits.CAUSES or self._length > limits.CAUSES_LENGTH
+
+    def append(self, cause: Cause) -> None:
+        if not self.full:
+            super().append(cause)
+            self._length += len(cause.message) + len(cause.field)
+
+    def extend(self, found: Iterable[Cause]) -> None:
+        for cause in found:
+            self.append(cause)
+
+    def __iadd__(self, found: Iterable[Cause]) -> Self:  # type: ignore[misc, override]
+        if found:
+            self.extend(found)
+        return self
 
 
 class StatusError(Exception):

@@ -5,11 +5,10 @@ A backslash keeps a comma, an equals sign or another backslash as part of a valu
 """
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from kapi import limits
+from kapi.objects.caching import kept
 
 _ESCAPED = frozenset("\\,=")
 
@@ -25,25 +24,46 @@ class Term(NamedTuple):
         return f"{self.field}{'!=' if self.negated else '='}{escape(self.value)}"
 
 
+class Test(NamedTuple):
+    """All terms on one field together."""
+
+    field: str
+    allowed: frozenset[str] | None
+    """The value has to be all of these, so there is one or nothing matches; None: whatever there is."""
+    refused: frozenset[str] = frozenset()
+
+    def holds(self, value: str) -> bool:
+        return (self.allowed is None or self.allowed == {value}) and value not in self.refused
+
+
 class Selector:
     """All terms must hold. A field an object lacks is the empty text."""
 
-    __slots__ = ("equals", "terms")
+    __slots__ = ("equals", "terms", "tests")
 
     def __init__(self, terms: tuple[Term, ...] = ()) -> None:
         self.terms = terms
         self.equals: dict[str, str] = {t.field: t.value for t in terms if not t.negated}
         """What a field must be for an object to match: the part an index can answer."""
+        self.tests = _tests(terms)
 
     @property
     def empty(self) -> bool:
         return not self.terms
 
     def matches(self, fields: Mapping[str, str]) -> bool:
-        return all((fields.get(t.field, "") == t.value) is not t.negated for t in self.terms)
+        return all(test.holds(fields.get(test.field, "")) for test in self.tests)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.terms))
+
+
+def _tests(terms: Iterable[Term]) -> list[Test]:
+    """A test for each field, however many terms there are."""
+    wanted: dict[str, tuple[set[str], set[str]]] = {}
+    for term in terms:
+        wanted.setdefault(term.field, (set(), set()))[term.negated].add(term.value)
+    return [Test(field, frozenset(allowed) or None, frozenset(refused)) for field, (allowed, refused) in wanted.items()]
 
 
 EVERYTHING = Selector()
@@ -82,13 +102,9 @@ def _term(part: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
+@kept(1024)
 def parse(text: str) -> Selector:
     """The selector a text stands for; the empty text matches everything. Raises ValueError."""
-    return _parse(text) if len(text) <= limits.CACHED_TEXT else _parse.__wrapped__(text)
-
-
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> Selector:
     terms = []
     for part in _split(text):
         found = _term(part)

@@ -5,12 +5,14 @@ Fields, quoted fields, indexes, slices, wildcards, descent and filters on one fi
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from kapi import limits
+from kapi.objects.caching import kept
 
 Step = Callable[[Any], Iterable[Any]]
+_PASSED = object()
+"""A step came by a value that is nothing of what it looks for."""
 _STEP = re.compile(
     r"\.\.(?P<deep>[^.\[\]]+)"
     r"|\.(?P<name>(?:\\.|[^.\[\]\\])+)"
@@ -32,14 +34,21 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def find(path: str, obj: Any) -> list[Any]:
-    """What a path leads to; nothing where it cannot be followed or makes no sense."""
-    found = [obj]
-    for step in _steps(path) if len(path) <= limits.CACHED_TEXT else _steps.__wrapped__(path):
-        found = [inner for value in found for inner in step(value)]
+    """What a path leads to; nothing where it cannot be followed or makes no sense, or leads by too many ways."""
+    found, left = [obj], limits.JSONPATH_VISITS
+    for step in _steps(path):
+        reached: list[Any] = []
+        for inner in (inner for value in found for inner in step(value)):
+            left -= 1
+            if not left:
+                return []
+            if inner is not _PASSED:
+                reached.append(inner)
+        found = reached
     return found
 
 
-@lru_cache(maxsize=2048)
+@kept(2048)
 def _steps(path: str) -> tuple[Step, ...]:
     at, out = 0, []
     while at < len(path):
@@ -74,8 +83,7 @@ def _all(value: Any) -> Iterable[Any]:
 
 
 def _deep(value: Any, name: str) -> Iterator[Any]:
-    if isinstance(value, dict) and name in value:
-        yield value[name]
+    yield value[name] if isinstance(value, dict) and name in value else _PASSED
     for inner in _all(value):
         yield from _deep(inner, name)
 

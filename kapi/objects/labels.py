@@ -6,12 +6,11 @@ Requirements are kept sorted by key, as stock does; `equals` gives an index what
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from kapi import limits
 from kapi.objects import causes, names
-from kapi.objects.errors import Cause
+from kapi.objects.caching import kept
+from kapi.objects.errors import Cause, Causes
 
 Object = dict[str, Any]
 Labels = Mapping[str, str]
@@ -24,7 +23,7 @@ _PRINTED = {"=": "=", "==": "==", "!=": "!=", GREATER: ">", LESS: "<"}
 
 
 def _integer(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) and -(2**63) <= int(text) < 2**63 else None
+    return int(text) if re.fullmatch(r"[+-]?0*[0-9]{1,19}", text) and -(2**63) <= int(text) < 2**63 else None
 
 
 class Requirement(NamedTuple):
@@ -38,22 +37,6 @@ class Requirement(NamedTuple):
     def exact(self) -> bool:
         return self.operator in ("=", "==", IN) and len(self.values) == 1
 
-    def matches(self, labels: Labels) -> bool:
-        value = labels.get(self.key)
-        match self.operator:
-            case "=" | "==" | "in":
-                return value is not None and value in self.values
-            case "!=" | "notin":
-                return value is None or value not in self.values
-            case "exists":
-                return value is not None
-            case "!":
-                return value is None
-        have, limit = _integer(value or ""), _integer(self.values[0])
-        if have is None or limit is None:
-            return False
-        return have > limit if self.operator == GREATER else have < limit
-
     def __str__(self) -> str:
         if self.operator in (EXISTS, ABSENT):
             return self.key if self.operator == EXISTS else f"!{self.key}"
@@ -63,10 +46,53 @@ class Requirement(NamedTuple):
         return f"{self.key}{_PRINTED[self.operator]}{values}"
 
 
-class Selector:
-    """All of its requirements must hold; with none it matches everything. `nothing` matches no object at all."""
+class _Test:
+    """All requirements on one key together: a look at the value there says whether they hold, however many they are."""
 
-    __slots__ = ("_simple", "equals", "nothing", "requirements")
+    __slots__ = ("above", "allowed", "below", "missing", "refused")
+
+    def __init__(self) -> None:
+        self.missing: set[bool] = set()
+        """Whether the key has to be missing (True), or must not be (False); both: nothing will do."""
+        self.allowed: frozenset[str] | None = None
+        """What the value has to be one of; None: whatever there is."""
+        self.refused: set[str] = set()
+        self.above, self.below = -_ENDLESS, _ENDLESS
+
+    def add(self, requirement: Requirement) -> None:
+        operator, values = requirement.operator, requirement.values
+        if operator in ("!=", NOT_IN):
+            self.refused.update(values)
+            return
+        self.missing.add(operator == ABSENT)
+        if operator in ("=", "==", IN):
+            self.allowed = frozenset(values) if self.allowed is None else self.allowed.intersection(values)
+        elif operator in (GREATER, LESS):
+            limit = _integer(values[0]) or 0
+            self.above, self.below = (max(self.above, limit), self.below) if operator == GREATER else (self.above, min(self.below, limit))
+
+    def holds(self, value: str) -> bool:
+        """Whether a value that is there is a good one."""
+        if True in self.missing or value in self.refused or (self.allowed is not None and value not in self.allowed):
+            return False
+        if self.above == -_ENDLESS and self.below == _ENDLESS:
+            return True
+        number = _integer(value)
+        return number is not None and self.above < number < self.below
+
+
+_ENDLESS = 2**64
+_MANY = 64
+"""Requirements from which a selector is made ready at once, where its text is read."""
+
+
+class Selector:
+    """All of its requirements must hold; with none it matches everything. `nothing` matches no object at all.
+
+    What a match costs grows with the labels of the object or with the keys of the selector, whichever are fewer.
+    """
+
+    __slots__ = ("_needed", "_simple", "_tests", "equals", "nothing", "requirements")
 
     def __init__(self, requirements: Iterable[Requirement] = (), *, nothing: bool = False) -> None:
         self.requirements = tuple(sorted(requirements, key=lambda r: r.key))
@@ -74,6 +100,10 @@ class Selector:
         self.equals: dict[str, str] = {r.key: r.values[0] for r in self.requirements if r.exact}
         """What a label must be for an object to match: the part an index can answer."""
         self._simple = len(self.equals) == len(self.requirements)
+        self._tests: dict[str, _Test] | None = None
+        self._needed: list[str] = []
+        if len(self.requirements) > _MANY:
+            self._compiled()
 
     @property
     def empty(self) -> bool:
@@ -86,7 +116,22 @@ class Selector:
         labels = labels or {}
         if self._simple:
             return all(labels.get(key) == value for key, value in self.equals.items())
-        return all(requirement.matches(labels) for requirement in self.requirements)
+        tests = self._compiled()
+        if len(self._needed) > len(labels) or not all(key in labels for key in self._needed):
+            return False
+        if len(tests) < len(labels):
+            return all(test.holds(labels[key]) for key, test in tests.items() if key in labels)
+        return all(tests[key].holds(value) for key, value in labels.items() if key in tests)
+
+    def _compiled(self) -> dict[str, _Test]:
+        """The tests by key, made when first needed."""
+        if self._tests is None:
+            tests: dict[str, _Test] = {}
+            for requirement in self.requirements:
+                tests.setdefault(requirement.key, _Test()).add(requirement)
+            self._needed = [key for key, test in tests.items() if False in test.missing]
+            self._tests = tests
+        return self._tests
 
     def __str__(self) -> str:
         return ",".join(map(str, self.requirements))
@@ -101,8 +146,7 @@ class Selector:
 EVERYTHING = Selector()
 NOTHING = Selector(nothing=True)
 
-_token = re.compile(r"[ \t\r\n]*(?:([=!(),<>]+)|([^ \t\r\n=!(),<>]+))")
-_LONGEST_FIRST = ("==", "!=", "=", "!", "(", ")", ",", "<", ">")
+_token = re.compile(r"[ \t\r\n]*(?:(==|!=|[=!(),<>])|([^ \t\r\n=!(),<>]+))")
 END = ("end", "")
 
 Token = tuple[str, str]
@@ -110,14 +154,7 @@ Token = tuple[str, str]
 
 def _tokens(text: str) -> list[Token]:
     """('id', 'app'), ('=', '='), …, ('end', ''); 'in' and 'notin' are words until an operator is wanted."""
-    out: list[Token] = []
-    for symbols, word in _token.findall(text.rstrip(" \t\r\n")):
-        if word:
-            out.append(("id", word))
-        while symbols:
-            symbol = next(s for s in _LONGEST_FIRST if symbols.startswith(s))
-            out.append((symbol, symbol))
-            symbols = symbols[len(symbol) :]
+    out = [(symbol, symbol) if symbol else ("id", word) for symbol, word in _token.findall(text.rstrip(" \t\r\n"))]
     return [*out, END, END]
 
 
@@ -231,13 +268,9 @@ def _checked(requirement: Requirement) -> Requirement:
 _NOT_INTEGER = "for 'Gt', 'Lt' operators, the value must be an integer"
 
 
+@kept(1024)
 def parse(text: str) -> Selector:
     """The selector a text stands for; the empty text matches everything. Raises ValueError."""
-    return _parse(text) if len(text) <= limits.CACHED_TEXT else _parse.__wrapped__(text)
-
-
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> Selector:
     requirements = _Parser(text).requirements() if text else ()
     return Selector(requirements) if requirements else EVERYTHING
 
@@ -272,7 +305,7 @@ def go_text(selector: Object) -> str:
 
 def check(labels: Labels | None, path: str) -> list[Cause]:
     """The field errors of a map of labels: each key, then its value."""
-    out: list[Cause] = []
+    out = Causes()
     for key, value in sorted((labels or {}).items()):
         out += [causes.invalid(path, key, message) for message in names.label_key(key)]
         out += [causes.invalid(path, value, message) for message in names.label_value(value)]

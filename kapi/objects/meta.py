@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 Object = dict[str, Any]
 
 
@@ -12,6 +14,14 @@ def clone(value: Any) -> Any:
     if isinstance(value, list):
         return [clone(v) if isinstance(v, dict | list) else v for v in value]
     return value
+
+
+def hashed(value: Any) -> Any:
+    """A JSON value in a form that can be looked up: equal for values that are written alike.
+
+    As text, not as the bytes orjson gives: those keep the kilobytes they were written into.
+    """
+    return value if isinstance(value, str) else (orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode(),)
 
 
 def metadata(obj: Object) -> Object:

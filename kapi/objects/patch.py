@@ -6,12 +6,14 @@ is a BadRequest, one that does not apply an Invalid without details. Strategic m
 
 from typing import Any
 
-from kapi.objects import errors
+import orjson
+
+from kapi import limits
+from kapi.objects import errors, sizes
 from kapi.objects.meta import clone
 
 Object = dict[str, Any]
 
-MAX_OPERATIONS = 10_000
 _REFUSED = "the server rejected our request due to an error in our request"
 _TEXT_FIELDS = ("op", "path", "from")
 
@@ -66,23 +68,46 @@ def check(operations: Any, validation: str = "Warn") -> list[str]:
                 raise errors.BadRequest(f"error decoding patch: {message}")
             if key not in _TEXT_FIELDS and key != "value":
                 strict.append(f'json patch unknown field "[{i}].{key}"')
-    if len(operations) > MAX_OPERATIONS:
-        message = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+    if len(operations) > limits.PATCH_OPERATIONS:
+        message = f"The allowed maximum operations in a JSON patch is {limits.PATCH_OPERATIONS}, got {len(operations)}"
         raise errors.RequestEntityTooLarge(message)
     return strict
 
 
 def json_patch(document: Object, operations: list[Object]) -> Any:
     """The document after all operations (checked by `check`), or Invalid: then it is half changed and to be thrown away."""
+    copies = _Copies()
     try:
         for operation in operations:
-            document = _operate(document, operation or {})
+            document = _operate(document, operation or {}, copies)
     except _DoesNotApply as error:
         raise refused() from error
     return document
 
 
-def _operate(document: Any, operation: Object) -> Any:
+class _Copies:
+    """What the copy operations of a patch have made."""
+
+    def __init__(self) -> None:
+        self.bytes = self.values = 0
+
+    def copy(self, value: Any) -> Any:
+        """A deep copy. Raises _DoesNotApply when it, with those before, is too much."""
+        try:
+            raw = orjson.dumps(value)
+        except TypeError:
+            raise _DoesNotApply("exceeded max depth") from None
+        self.bytes += len(raw)
+        if self.bytes > limits.PATCH_COPY_BYTES:
+            said = f"the accumulated size increase of copy is {self.bytes}, exceeding the limit {limits.PATCH_COPY_BYTES}"
+            raise _DoesNotApply(f"Unable to complete the copy, {said}")
+        self.values += sizes.values(raw)
+        if self.values > limits.BODY_VALUES:
+            raise _DoesNotApply(f"Unable to complete the copy, it makes more than {limits.BODY_VALUES} values")
+        return orjson.loads(raw)
+
+
+def _operate(document: Any, operation: Object, copies: _Copies) -> Any:
     op, path = operation.get("op"), operation.get("path")
     if path is None:
         raise _DoesNotApply("no path")
@@ -101,7 +126,7 @@ def _operate(document: Any, operation: Object) -> Any:
             moved = _remove(*_parent(document, source, op), source)
             _add(*_parent(document, path, op), moved)
         case "copy":
-            copied = clone(_get(*_parent(document, operation.get("from"), op)))
+            copied = copies.copy(_get(*_parent(document, operation.get("from"), op)))
             _add(*_parent(document, path, op), copied)
         case "test":
             if not _same(_get(*_parent(document, path, op)), value):
@@ -121,11 +146,11 @@ def _operate_on_root(document: Any, op: Any, value: Any) -> Any:
 
 def _parent(document: Any, path: str | None, op: str) -> tuple[Any, str]:
     """The container a pointer ends in, and the last step."""
-    steps = (path or "").split("/")
+    steps = (path or "").split("/", limits.POINTER_STEPS + 1)
     missing = _DoesNotApply(f'{op} operation does not apply: doc is missing path: "{path}": missing value')
-    if len(steps) < 2:
+    if not 2 <= len(steps) <= limits.POINTER_STEPS + 1:
         raise missing
-    decoded = [step.replace("~1", "/").replace("~0", "~") for step in steps[1:]]
+    decoded = [step.replace("~1", "/").replace("~0", "~") if "~" in step else step for step in steps[1:]]
     for step in decoded[:-1]:
         document = _get(document, step)
         if not isinstance(document, dict | list):

@@ -1,9 +1,8 @@
 """Regular expressions as Go has them (RE2): they take linear time, whatever they are given."""
 
-from functools import lru_cache
 from typing import Any
 
-from kapi import limits
+from kapi.objects.caching import kept
 
 _GO_WORDS = {
     "missing ]": "missing closing ]",
@@ -17,13 +16,9 @@ _GO_WORDS = {
 """The words of Go's parser for those of the library."""
 
 
+@kept(256)
 def compiled(text: str) -> Any:
     """The pattern of a text, with search and finditer. Raises ValueError in Go's words."""
-    return _compiled(text) if len(text) <= limits.CACHED_TEXT else _compiled.__wrapped__(text)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(text: str) -> Any:
     import re2  # 2 MB: only servers that are given a pattern load it
 
     options = re2.Options()

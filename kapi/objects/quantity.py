@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kapi import limits
+from kapi.objects.caching import kept
 
 PATTERN = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 BAD_FORMAT = f"quantities must match the regular expression '{PATTERN}'"
@@ -106,7 +107,7 @@ def _kept(text: str, digits: str, fraction: str, exponent: int, format: str) -> 
     return len(digits) <= 18 and scale >= -9 and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
 
 
-@lru_cache(maxsize=4096)
+@kept(4096)
 def _parse(text: str) -> Quantity:
     if not text:
         raise ValueError(BAD_FORMAT)
@@ -132,8 +133,7 @@ def parse(raw: Raw | None) -> Quantity:
     """The quantity; null and absent are zero. Raises ValueError with stock's text."""
     if raw is None:
         return ZERO
-    text = raw.strip() if isinstance(raw, str) else str(raw)
-    return _parse(text) if len(text) <= limits.CACHED_TEXT else _parse.__wrapped__(text)
+    return _parse(raw.strip() if isinstance(raw, str) else str(raw))
 
 
 def _decimal_text(nano: int, format: str) -> str:
@@ -161,15 +161,14 @@ def to_text(nano: int, format: str = DECIMAL) -> str:
     return f"{number}{_BINARY_NAMES.get(exponent, '')}"
 
 
-@lru_cache(maxsize=4096)
+@kept(4096)
 def _canonical(text: str) -> str:
     return str(parse(text))
 
 
 def canonical(raw: Raw) -> str:
     """How stock answers with what was sent: "0.5" becomes "500m". Raises ValueError."""
-    text = raw.strip() if isinstance(raw, str) else str(raw)
-    return _canonical(text) if len(text) <= limits.CACHED_TEXT else _canonical.__wrapped__(text)
+    return _canonical(raw.strip() if isinstance(raw, str) else str(raw))
 
 
 @lru_cache(maxsize=1024)
@@ -182,7 +181,7 @@ def _rounded(text: str, unit: int) -> str:
 def round_up(raw: Raw, scale: int = -3) -> str:
     """The text rounded away from zero to a power of ten: stock's defaults round resources to milli."""
     text = raw if isinstance(raw, str) else str(raw)
-    return (_rounded if len(text) <= limits.CACHED_TEXT else _rounded.__wrapped__)(text, 10 ** (9 + scale))
+    return (_rounded if len(text) <= limits.KEPT_TEXT else _rounded.__wrapped__)(text, 10 ** (9 + scale))
 
 
 def milli(raw: Raw | None) -> int:

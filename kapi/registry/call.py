@@ -1,13 +1,17 @@
 """A call: who wants which verb on which object, with the options that every write shares."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from kapi import limits
+from kapi.objects import offload
 from kapi.objects.user import User
 from kapi.registry.kind import Kind
 from kapi.schema.empties import Empties
 
 Object = dict[str, Any]
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -32,7 +36,18 @@ class Call:
     """Texts for Warning headers, filled while the call runs."""
     empties: Empties = field(default_factory=Empties)
     """The empty lists and maps of the body."""
+    long: bool = False
+    """Working on the object may hold the event loop too long: that is done beside it."""
 
     @property
     def key(self) -> str:
         return self.kind.key(self.namespace, self.name)
+
+    def weigh(self, body: bytes) -> None:
+        """Take notice of a body, or of the object it is about."""
+        if len(body) >= limits.OFFLOAD_BYTES:
+            self.long = True
+
+    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
+        """What a function on the object gives; beside the event loop where it may be long."""
+        return await offload.run(function, *args) if self.long else function(*args)

@@ -5,12 +5,14 @@ served at all is decided by kapi.api.establishing. Source: apiextensions-apiserv
 """
 
 import hashlib
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.objects import causes, duration, jsonpath, names
 from kapi.objects.errors import Cause, InternalError
 from kapi.objects.resource import Resource
@@ -49,6 +51,13 @@ class Source:
         return schema
 
 
+class _Ratcheted(threading.local):
+    """What rules said of unchanged parts in a thread's newest validation; `warnings`, which follows it at once, tells."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+
 class CustomStrategy(Strategy):
     """One version of a custom resource."""
 
@@ -65,8 +74,15 @@ class CustomStrategy(Strategy):
         self.fields = {path["jsonPath"].removeprefix("."): _getter(path["jsonPath"]) for path in version.get("selectableFields") or ()}
         self.since = 0
         """Objects of this revision and older were written under another schema, and are read again by this one."""
-        self._ratcheted: list[str] = []
-        """What rules said of unchanged parts in the newest validation; `warnings`, which follows it at once, tells."""
+        self._ratcheted = _Ratcheted()
+
+    @property
+    def long(self) -> bool:  # type: ignore[override]
+        """Rules may need the more the longer an object is, and have to be compiled first."""
+        if "_features" not in self.__dict__:
+            return True
+        expressions = self._features[2]
+        return expressions is not None and expressions.worst > limits.OFFLOAD_COST
 
     def openapi(self) -> Object:
         return self.source.openapi(self.resource.version)
@@ -141,8 +157,8 @@ class CustomStrategy(Strategy):
             out += found
         if expressions is not None:
             blocked = any(cause.reason in BLOCKING for cause in out)
-            self._ratcheted = []
-            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, self._ratcheted)
+            told = self._ratcheted.texts = []
+            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, told)
         return out
 
     def _header(self, new: Object) -> list[Cause]:
@@ -165,7 +181,7 @@ class CustomStrategy(Strategy):
         return out
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        told, self._ratcheted = self._ratcheted, []
+        told, self._ratcheted.texts = self._ratcheted.texts, []
         known = set((old or {"metadata": {}})["metadata"].get("finalizers") or ())
         added = sorted(set(new["metadata"].get("finalizers") or ()) - known)
         return told + [text for name in added for text in _finalizer_warnings(name)]

@@ -33,7 +33,8 @@ async def delete(rest: Rest, call: Call, options: Options, *, admitted: bool = F
     """Delete the object named by `call`; the answer tells whether it is gone (`deleted`) or only marked."""
     for _ in range(_RETRIES):
         entry = rest.get(call.kind, call.namespace, call.name)
-        old = encoding.parse(call.kind, entry)
+        call.weigh(entry.body)
+        old = await call.run(encoding.parse, call.kind, entry)
         if not admitted:
             await _admit(rest, call, old)
         _check(call, options, old["metadata"])
@@ -72,13 +73,13 @@ def _check(call: Call, options: Options, meta: Object) -> None:
 
 async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: Object) -> Written:
     strategy = call.kind.strategy
-    new = encoding.parse(call.kind, entry)
+    new = await call.run(encoding.parse, call.kind, entry)
     meta = new["metadata"]
     grace: int | None = None
     if strategy.graceful:
         grace = _soften(strategy.grace(new, options.grace), meta)
         if grace is None:
-            return Written(encoding.final(call.kind, old))
+            return Written(await call.run(encoding.final, call.kind, old))
     _set_finalizers(meta, options)
     if meta.get("finalizers") or strategy.held(new):
         if grace is None:
@@ -91,12 +92,12 @@ async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: O
         gone = await rest.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
         meta["resourceVersion"] = str(gone.revision)
         rest.allocators.release(call.kind, old)
-    return Written(encoding.final(call.kind, new), deleted=True)
+    return Written(await call.run(encoding.final, call.kind, new), deleted=True)
 
 
 async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object) -> Written:
     if call.dry_run or new == old:
-        return Written(encoding.final(call.kind, new))
+        return Written(await call.run(encoding.final, call.kind, new))
     return Written((await rest.commit(call, call.key, new, entry.revision)).body)
 
 

@@ -6,7 +6,7 @@ Source: apiextensions-apiserver's objectmeta validation (v1.36).
 from typing import Any
 
 from kapi.objects import causes, names
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
 from kapi.registry import metadata
 from kapi.schema.structural import EMBEDDED, walk
 
@@ -21,7 +21,7 @@ def validate(openapi: Object, whole: Object) -> list[Cause]:
 
 
 def _object(value: Object, path: str) -> list[Cause]:
-    out: list[Cause] = []
+    out = Causes()
     for key in ("apiVersion", "kind"):
         given = value.get(key, "")
         if not isinstance(given, str):

@@ -11,7 +11,8 @@ from typing import Any
 
 from kapi import limits
 from kapi.objects import causes, errors, names, time
-from kapi.objects.errors import Cause
+from kapi.objects.caching import kept
+from kapi.objects.errors import Cause, Causes
 
 Object = dict[str, Any]
 
@@ -193,25 +194,23 @@ def _label(key: str, value: str, field: str) -> tuple[Cause, ...]:
 
 def label_causes(labels: dict[str, str], field: str) -> list[Cause]:
     """Causes of a label map at `field`."""
-    return [
-        cause
-        for key, value in labels.items()
-        for cause in (_label if len(key) + len(value) <= limits.CACHED_TEXT else _label.__wrapped__)(key, value, field)
-    ]
+    out = Causes()
+    for key, value in labels.items():
+        known = len(key) + len(value) <= limits.KEPT_TEXT
+        out += _label(key, value, field) if known else _label.__wrapped__(key, value, field)
+    return out
 
 
-@lru_cache(maxsize=4096)
-def _annotation_key(key: str, field: str) -> tuple[Cause, ...]:
-    return tuple(causes.invalid(field, key, m) for m in names.qualified_name(key.lower()))
+@kept(4096)
+def _annotation_key(key: str) -> tuple[str, ...]:
+    return tuple(names.qualified_name(key.lower()))
 
 
 def annotation_causes(annotations: dict[str, str], field: str) -> list[Cause]:
     """Causes of an annotation map at `field`: its keys, and its size as a whole (256 KiB)."""
-    out = [
-        cause
-        for key in annotations
-        for cause in (_annotation_key if len(key) <= limits.CACHED_TEXT else _annotation_key.__wrapped__)(key, field)
-    ]
+    out = Causes()
+    for key in annotations:
+        out += [causes.invalid(field, key, m) for m in _annotation_key(key)]
     if sum(len(k) + len(v) for k, v in annotations.items()) > _ANNOTATIONS_LIMIT:
         out.append(causes.too_long(field, _ANNOTATIONS_LIMIT))
     return out
@@ -219,7 +218,7 @@ def annotation_causes(annotations: dict[str, str], field: str) -> list[Cause]:
 
 def _owners(owners: list[Object]) -> list[Cause]:
     field = "metadata.ownerReferences"
-    out: list[Cause] = []
+    out = Causes()
     controller = ""
     for owner in owners:
         version = owner.get("apiVersion", "")
@@ -230,7 +229,7 @@ def _owners(owners: list[Object]) -> list[Cause]:
             group, _, served = version.rpartition("/")
             out.append(causes.invalid(field, owner, f"{group}/{served}, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
-            if controller:
+            if controller and not out.full:
                 found = f'Found "true" in references for {controller} and {owner.get("name")}'
                 text = f"Only one reference can have Controller set to true. {found}"
                 out.append(causes.invalid(field, owners, text))
@@ -242,7 +241,7 @@ def _finalizers(meta: Object, loose: bool) -> list[Cause]:
     finalizers = meta.get("finalizers")
     if not finalizers:
         return []
-    out: list[Cause] = []
+    out = Causes()
     if ORPHAN in finalizers and FOREGROUND in finalizers:
         text = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
         out.append(causes.invalid("metadata.finalizers", finalizers, text))
@@ -250,7 +249,7 @@ def _finalizers(meta: Object, loose: bool) -> list[Cause]:
 
 
 def _finalizer_names(meta: Object, loose: bool = False) -> list[Cause]:
-    out: list[Cause] = []
+    out = Causes()
     for i, name in enumerate(meta.get("finalizers") or ()):
         field = f"metadata.finalizers[{i}]"
         out += [causes.invalid(field, name, m) for m in names.qualified_name(name)]

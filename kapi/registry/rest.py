@@ -8,6 +8,7 @@ Deleting is in kapi.registry.deletion. Decoding of request bodies is the API's.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from kapi import limits
 from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.registry import encoding, metadata
@@ -56,6 +57,10 @@ class Rest:
         known = name and (namespace or not kind.resource.namespaced)
         return self.store.list(kind.key(namespace, name) if known else kind.prefix(namespace), **how)
 
+    def count(self, kind: Kind, namespace: str) -> int:
+        """How many entries there are in a namespace, or in all."""
+        return self.store.count(kind.prefix(namespace))
+
     def watch(self, kind: Kind, namespace: str, since: int, equals: Mapping[str, str] | None = None) -> Watch:
         """`equals`: what fields must be; the watcher is woken for (about) those objects only, and still has to look."""
         wanted = dict(equals or {})
@@ -84,8 +89,8 @@ class Rest:
 
     async def _create(self, call: Call, obj: Object, place: str) -> Written:
         kind = call.kind
-        self._dedupe(call, obj)
-        self._track(call, None, obj)
+        call.long = call.long or kind.strategy.long
+        await call.run(self._tracked, call, None, obj)
         review = self._review(call, "CREATE", obj, None)
         await self.admission.mutate(review)
         obj = review.new or obj
@@ -97,8 +102,7 @@ class Rest:
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
         try:
-            with call.empties.shown(obj):
-                self._check_new(call, obj)
+            await call.run(self._check_new, call, obj)
             await self.admission.validate(review)
             return await self._insert(call, obj)
         except BaseException:
@@ -107,6 +111,15 @@ class Rest:
 
     def _check_new(self, call: Call, obj: Object) -> None:
         """Prepare and validate a new object."""
+        with call.empties.shown(obj):
+            self._prepare_new(call, obj)
+            strategy = call.kind.strategy
+            causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
+            causes += metadata.validate(obj["metadata"], call.kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
+            self._refuse(call, causes + strategy.validate(obj, None))
+            call.warnings += strategy.warnings(obj, None)
+
+    def _prepare_new(self, call: Call, obj: Object) -> None:
         kind, strategy, meta = call.kind, call.kind.strategy, obj["metadata"]
         if strategy.status:
             self._set_status(kind, obj, None)
@@ -115,10 +128,6 @@ class Rest:
         strategy.prepare(obj, None)
         strategy.signed(obj, call.user)
         call.name = meta.get("name", "")
-        causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
-        causes += metadata.validate(meta, kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
-        self._refuse(call, causes + strategy.validate(obj, None))
-        call.warnings += strategy.warnings(obj, None)
 
     async def _insert(self, call: Call, obj: Object) -> Written:
         kind, key = call.kind, call.key
@@ -126,7 +135,7 @@ class Rest:
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
-            return Written(encoding.final(kind, obj), created=True)
+            return Written(await call.run(encoding.final, kind, obj), created=True)
         if obj["metadata"].get("resourceVersion"):
             raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         try:
@@ -146,7 +155,7 @@ class Rest:
             if entry is None:
                 if create is None:
                     raise errors.not_found(call.kind.resource.plural, call.kind.resource.group, call.name)
-                return await self.create(call, create())
+                return await self.create(call, await call.run(create))
             try:
                 return await self._update(call, entry, change, unconditional)
             except Mismatch:
@@ -155,11 +164,9 @@ class Rest:
 
     async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> Written:
         kind = call.kind
-        old = encoding.parse(kind, entry)
-        new = change(encoding.parse(kind, entry))
-        self._check_uid(call, new, old)
-        self._dedupe(call, new)
-        self._track(call, old, new)
+        call.long = call.long or kind.strategy.long
+        call.weigh(entry.body)
+        old, new = await call.run(self._changed, call, entry, change)
         review = self._review(call, "UPDATE", new, old)
         await self.admission.mutate(review)
         new = review.new or new
@@ -168,8 +175,7 @@ class Rest:
         self._check_version(call, new, old, unconditional)
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
-            with call.empties.shown(new, old):
-                self._check_changed(call, new, old)
+            await call.run(self._check_changed, call, new, old)
             await self.admission.validate(review)
             return await self._replace(call, entry, new, old)
         except BaseException:
@@ -177,8 +183,20 @@ class Rest:
                 release()
             raise
 
+    def _changed(self, call: Call, entry: Entry, change: Change) -> tuple[Object, Object]:
+        """(the object as it is, and as it is wanted)."""
+        old = encoding.parse(call.kind, entry)
+        new = change(encoding.parse(call.kind, entry))
+        self._check_uid(call, new, old)
+        self._tracked(call, old, new)
+        return old, new
+
     def _check_changed(self, call: Call, new: Object, old: Object) -> None:
         """Prepare and validate a changed object."""
+        with call.empties.shown(new, old):
+            self._check_prepared(call, new, old)
+
+    def _check_prepared(self, call: Call, new: Object, old: Object) -> None:
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
         causes = strategy.validate_within(new, old, lambda: self._labels(call.namespace))
@@ -221,12 +239,12 @@ class Rest:
             if not call.dry_run:
                 await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
                 self.allocators.release(kind, old)
-            return Written(encoding.final(kind, new), deleted=True)
+            return Written(await call.run(encoding.final, kind, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if managed.unchanged_but_times(new, old):
+        if await call.run(managed.unchanged_but_times, new, old):
             return Written(entry.body)
         if call.dry_run:
-            return Written(encoding.final(kind, new))
+            return Written(await call.run(encoding.final, kind, new))
         return Written((await self.commit(call, call.key, new, entry.revision)).body)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
@@ -278,11 +296,12 @@ class Rest:
     def _review(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Review:
         return Review(
             kind=call.kind, operation=operation, user=call.user, namespace=call.namespace, name=call.name, subresource=call.subresource,
-            new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings,
+            new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings, long=call.long,
         )  # fmt: skip
 
-    def _track(self, call: Call, old: Object | None, new: Object) -> None:
-        """Who owns which field now."""
+    def _tracked(self, call: Call, old: Object | None, new: Object) -> None:
+        """Drop doubled owners, and write down who owns which field now."""
+        self._dedupe(call, new)
         if not call.tracked:
             return
         strategy = call.kind.strategy
@@ -298,9 +317,12 @@ class Rest:
         """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch."""
         kind = call.kind
         stored = kind.strategy.to_storage(obj, kind.resource.api_version)
+        body = await call.run(encoding.body, stored) if call.long else encoding.body(stored)
+        if len(body) > limits.OBJECT_BYTES:
+            raise errors.StatusError("etcdserver: request is too large", reason="")
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
         return await self.store.commit(
-            key, encoding.body(stored), expect=expect, labels=obj["metadata"].get("labels") or {},
+            key, body, expect=expect, labels=obj["metadata"].get("labels") or {},
             fields={name: get(stored) for name, get in kind.strategy.fields.items()}, ttl=ttl,
         )  # fmt: skip
 

@@ -1,12 +1,15 @@
 """What admission is asked: one operation on one object. The registry calls the chain through the Admission protocol."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from kapi.objects import offload
 from kapi.objects.user import User
 from kapi.registry.kind import Kind
 
 Object = dict[str, Any]
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -34,6 +37,12 @@ class Review:
     """This is that second round."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What a plugin keeps between the rounds, by its name."""
+    long: bool = False
+    """Looking closely at the object may take long."""
+
+    async def run(self, function: Callable[..., Result], *args: Any, long: bool) -> Result:
+        """What a function on the object gives; beside the event loop where the object, or the function, may be long."""
+        return await offload.run(function, *args) if long or self.long else function(*args)
 
 
 class Admission(Protocol):

@@ -72,6 +72,8 @@ class Strategy:
     """Where a Scale finds its fields."""
     withdrawn: bool = False
     """No longer served, or served by another schema: watches end."""
+    long: bool = False
+    """Checking an object may take long however small it is: that is done beside the event loop."""
 
     def default(self, obj: Object) -> None:
         """Fill in what stock's defaulting functions fill in. Runs on every decoded object, before anything looks at it."""

@@ -5,13 +5,12 @@ Pure functions on labels and taints. What a match means for a node's fate is dec
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
-from kapi import limits
 from kapi.objects import labels as label_room
+from kapi.objects.caching import kept
 from kapi.objects.placement import requirement_matches as requirement_matches
 from kapi.objects.placement import term_matches as term_matches
 from kapi.objects.placement import tolerates as tolerates
@@ -85,7 +84,7 @@ class Term(NamedTuple):
         return self.selector is not None and self.selector.matches(labels)
 
 
-@lru_cache(maxsize=4096)
+@kept(4096)
 def _selector(encoded: bytes) -> Matcher:
     return Matcher(label_room.from_object(orjson.loads(encoded)))
 
@@ -94,8 +93,7 @@ def selector(label_selector: Object | None) -> Matcher | None:
     """A LabelSelector compiled; absent selects nothing (None), empty selects everything."""
     if label_selector is None:
         return None
-    encoded = orjson.dumps(label_selector, option=orjson.OPT_SORT_KEYS)
-    return _selector(encoded) if len(encoded) <= limits.CACHED_TEXT else _selector.__wrapped__(encoded)
+    return _selector(orjson.dumps(label_selector, option=orjson.OPT_SORT_KEYS))
 
 
 def term(raw: Object, namespace: str, weight: int = 0) -> Term:

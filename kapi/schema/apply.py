@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.objects import errors
 from kapi.schema import difference, managed, merging
 from kapi.schema import fieldset as sets
@@ -165,18 +166,22 @@ def _refuse_conflicts(found: Conflicts, allowed: FieldSet) -> None:
         if not found:
             return
     by_owner: dict[str, list[str]] = {}
+    count = 0
     for item, fields in found:
-        by_owner.setdefault(_owner(item), []).extend(_listed(fields))
+        for path in _listed(fields):
+            count += 1
+            if count <= limits.CAUSES:
+                by_owner.setdefault(_owner(item), []).append(path)
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path}
         for owner, paths in by_owner.items()
         for path in paths
     ]
-    if len(causes) == 1:
+    if count == 1:
         text = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
     else:
         parts = [f"conflicts with {owner}:\n" + "\n".join(f"- {path}" for path in by_owner[owner]) for owner in sorted(by_owner)]
-        text = f"Apply failed with {len(causes)} conflicts: " + "\n".join(parts)
+        text = f"Apply failed with {count} conflicts: " + "\n".join(parts)
     raise errors.Conflict(text, {"causes": causes})
 
 

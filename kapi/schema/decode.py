@@ -70,7 +70,9 @@ def _read_custom(value: Any, schema: Structural) -> tuple[Object, list[str]]:
 
 
 def parse(raw: bytes, form: str) -> Object:
-    """The JSON or YAML object of a body, unchecked. Raises BadRequest."""
+    """The JSON or YAML object of a body, unchecked. Raises BadRequest, RequestEntityTooLarge."""
+    if form == "json":
+        parsing.check_size(raw)
     try:
         value = orjson.loads(raw) if form == "json" else reading.plain(parsing.exact(raw, form, []))
     except orjson.JSONDecodeError:
@@ -117,13 +119,17 @@ def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> O
         if (found.api_version or api_version, found.kind or kind) != (api_version, kind):
             text = f"the API version in the data ({found.api_version}) does not match the expected API version ({api_version})"
             raise BadRequest(text if found.api_version != api_version else f"{found.kind} cannot be handled as a {kind}")
+    except protobuf.Malformed as why:
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(raw)})") from None
+    try:
         obj, _ = read(protobuf.decode(found.raw, schema), schema)
-    except (protobuf.Malformed, DecodeError) as why:
-        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why}") from None
+    except ValueError as why:  # Malformed, DecodeError, or a time of no calendar
+        version = split_api_version(api_version)[1]
+        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}') from None
     return {**obj, "kind": kind, "apiVersion": api_version}
 
 
-def decode_applied(raw: bytes, *, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
+def decode_applied(raw: bytes, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
     """The partial object of an apply body (YAML, or JSON as a part of it), as it was written, and warnings. Raises BadRequest.
 
     What the type says of it is found by kapi.schema.apply.
@@ -139,6 +145,8 @@ def decode_applied(raw: bytes, *, api_version: str, validation: str = "Warn") ->
 def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
     """The object of an apply body, and what was wrong with repeated keys."""
     try:
+        if raw.startswith(b"{"):
+            parsing.check_size(raw)
         value = orjson.loads(raw)
         if isinstance(value, dict) and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
             return value, []

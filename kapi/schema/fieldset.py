@@ -48,6 +48,13 @@ def members(fields: FieldSet, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
 # algebra ------------------------------------------------------------------------------------------------------------------------
 
 
+def union_all(parts: Sequence[FieldSet]) -> FieldSet:
+    """Paths in any of several sets: as many times two are made one as keeps small what is copied."""
+    while len(parts) > 1:
+        parts = [union(*parts[at : at + 2]) if at + 1 < len(parts) else parts[at] for at in range(0, len(parts), 2)]
+    return parts[0] if parts else {}
+
+
 def _joined(member: bool, children: Object) -> Object | None:
     """A node out of its parts; None when nothing is left of it."""
     if not member:
@@ -94,9 +101,9 @@ def without_dot(node: FieldSet) -> FieldSet:
 def difference(a: FieldSet, b: FieldSet) -> FieldSet:
     """Paths in `a` and not in `b`; `a` itself when they have none in common."""
     out: Object | None = None
-    for step, theirs in b.items():
-        mine = a.get(step)
-        if mine is None or step == ".":
+    for step in a if len(a) < len(b) else b:
+        mine, theirs = a.get(step), b.get(step)
+        if mine is None or theirs is None or step == ".":
             continue
         node = _difference_node(mine, theirs)
         if node is mine:

@@ -203,9 +203,8 @@ def cap(entries: list[Entry]) -> list[Entry]:
     if excess <= 0:
         return entries
     updaters.sort(key=lambda e: (e.get("time") or "", e.get("manager", ""), e.get("subresource", "")))
+    folded: dict[str, list[Entry]] = {item["apiVersion"]: [item] for item in updaters if item.get("manager") == ANCIENT}
     first: dict[str, Entry] = {}
-    buckets: dict[str, Entry] = {item["apiVersion"]: item for item in updaters if item.get("manager") == ANCIENT}
-    gone: list[int] = []
     for item in updaters:
         if excess <= 0:
             break
@@ -213,13 +212,17 @@ def cap(entries: list[Entry]) -> list[Entry]:
         if version not in first:
             first[version] = item
             continue
-        base = buckets.get(version) or first[version]
-        gone += [id(base), id(item)]
-        fields = sets.union(base["fieldsV1"], item["fieldsV1"])
-        buckets[version] = entry((ANCIENT, UPDATE, version, ""), version, fields, item.get("time"))
+        folded.setdefault(version, [first[version]]).append(item)
         excess -= 1
-    kept = [item for item in entries if id(item) not in gone]
-    return kept + [bucket for bucket in buckets.values() if id(bucket) not in gone and bucket not in kept]
+    folded = {version: items for version, items in folded.items() if len(items) > 1}
+    gone = {id(item) for items in folded.values() for item in items}
+    return [item for item in entries if id(item) not in gone] + [_ancient(version, items) for version, items in folded.items()]
+
+
+def _ancient(version: str, items: list[Entry]) -> Entry:
+    """Several updaters as one."""
+    fields = sets.union_all([item["fieldsV1"] for item in items])
+    return entry((ANCIENT, UPDATE, version, ""), version, fields, items[-1].get("time"))
 
 
 def unchanged_but_times(new: Object, old: Object) -> bool:

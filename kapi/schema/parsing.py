@@ -11,16 +11,14 @@ from typing import Any
 import orjson
 import yaml
 
-from kapi.objects.errors import BadRequest
+from kapi import limits
+from kapi.objects import sizes
+from kapi.objects.errors import BadRequest, RequestEntityTooLarge
 from kapi.schema import syntax
 from kapi.schema.reading import DecodeError, Number, Pairs
 
 SURROGATE = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
-LARGEST = 1_000_000
-"""Values a YAML document may stand for, its aliases spelled out."""
-DEEPEST = 500
-"""Levels of a YAML document: libyaml's composer goes down on the C stack, without a limit of its own."""
-TOO_DEEP = "exceeded max depth"
+TOO_DEEP, ALIASING = "exceeded max depth", "document contains excessive aliasing"
 SPACED_KEY = re.compile(rb'"\s+:')
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,6 +64,14 @@ class _Loader(_LOADER):  # type: ignore[misc, valid-type]
     def __init__(self, raw: bytes) -> None:
         super().__init__(raw)
         self.repeated: list[str] = []
+        self._members = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Spell out merge keys, as far as that makes no more members than a document may have."""
+        super().flatten_mapping(node)
+        self._members += len(node.value)
+        if self._members > limits.YAML_NODES:
+            raise yaml.YAMLError(ALIASING)
 
     def pairs(self, node: yaml.MappingNode) -> Pairs:
         self.flatten_mapping(node)
@@ -124,31 +130,55 @@ def _yaml_words(found: Exception) -> str:
     return f"line {line}: {found.problem}" if line else str(found.problem)
 
 
-def _check_depth(raw: bytes) -> None:
-    """Refuse a document that is nested too deeply; looks closely only at those that might be."""
-    if raw.count(b"[") + raw.count(b"{") + 2 * max(map(len, raw.splitlines()), default=0) < DEEPEST:
+def check_size(raw: bytes) -> None:
+    """Refuse JSON of more values than are taken up, unless it is refused for its depth. Raises RequestEntityTooLarge."""
+    if sizes.exceeds(raw, limits.BODY_VALUES) and not _deep(raw):
+        raise RequestEntityTooLarge(f"Request entity too large: limit is {limits.BODY_VALUES} values", {})
+
+
+def _deep(raw: bytes) -> bool:
+    """Whether the reader gives up at the beginning already."""
+    try:
+        orjson.loads(raw[:_BEGINNING])
+    except orjson.JSONDecodeError as found:
+        return found.msg.startswith("depth limit exceeded")
+    return False
+
+
+_BEGINNING = 64 * 1024
+_MARKS = (b"\n", b",", b":", b"-", b"?", b"[", b"{")
+"""Every node of a YAML document but the first has one of these before it."""
+
+
+def _check_nodes(raw: bytes) -> None:
+    """Refuse a document of too many nodes or too many levels; looks closely only at those that might be."""
+    flow, most = raw.count(b"[") + raw.count(b"{"), sum(map(raw.count, _MARKS))
+    if most < limits.YAML_NODES and flow + 2 * max(map(len, raw.splitlines()), default=0) < limits.YAML_DEPTH:
         return
-    depth = 0
+    depth = nodes = 0
     for event in yaml.parse(raw, _LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if depth > DEEPEST:
+        nodes += isinstance(event, yaml.NodeEvent)
+        if depth > limits.YAML_DEPTH:
             raise yaml.YAMLError(TOO_DEEP)
+        if nodes > limits.YAML_NODES:
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {limits.YAML_NODES} values", {})
 
 
 def _yaml(raw: bytes, strict: list[str]) -> Any:
     loader = _Loader(raw)
     try:
-        _check_depth(raw)
+        _check_nodes(raw)
         value = loader.get_data() if loader.check_data() else None
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as found:
         raise DecodeError(f"yaml: {_yaml_words(found)}") from None
     finally:
         loader.dispose()
-    if b"*" in raw and _weight(value, {}) > LARGEST:
-        raise DecodeError("yaml: document contains excessive aliasing")
+    if b"*" in raw and _weight(value, {}) > limits.YAML_ALIASED_VALUES:
+        raise DecodeError(f"yaml: {ALIASING}")
     if loader.repeated:
         strict.append("\n".join(["yaml: unmarshal errors:", *loader.repeated]))
     return value
@@ -159,7 +189,7 @@ def _weight(value: Any, known: dict[int, int]) -> int:
     if not isinstance(value, list):
         return 1
     if id(value) not in known:
-        known[id(value)] = LARGEST + 1  # a document that holds itself
+        known[id(value)] = limits.YAML_ALIASED_VALUES + 1  # a document that holds itself
         inner = (item for _, item in value) if isinstance(value, Pairs) else value
         known[id(value)] = 1 + sum(_weight(item, known) for item in inner)
     return known[id(value)]

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from kapi.objects import causes, errors, patch
-from kapi.schema import decode, strategic, syntax
+from kapi.schema import decode, parsing, strategic, syntax
 from kapi.schema.empties import Empties
 from kapi.schema.schema import Schema
 
@@ -25,6 +25,7 @@ _TYPE_ERROR = re.compile(r"json: cannot unmarshal (\w+) into Go (?:struct field|
 
 def parse(raw: bytes, media: str, validation: str = "Warn") -> tuple[Any, list[str]]:
     """The patch of a body, and what a strict reading refuses. Raises BadRequest, RequestEntityTooLarge."""
+    parsing.check_size(raw)
     prefix = "error decoding patch: " if media != STRATEGIC and validation != "Ignore" else ""
     try:
         value = orjson.loads(raw)

@@ -6,13 +6,15 @@ as well; kapi.schema.decode drops them as it does with JSON. Writing it is left 
 
 import base64
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
-from kapi.objects import time
+from kapi import limits
+from kapi.objects import sizes, time
+from kapi.objects.errors import RequestEntityTooLarge
 from kapi.schema.schema import Schema
 from openapi import tables
 
@@ -40,6 +42,28 @@ class Node(NamedTuple):
     embedded: dict[int, "Node"]
 
 
+class Wire(NamedTuple):
+    """A field as it lies in a message: an int of a varint, else bytes."""
+
+    number: int
+    kind: int
+    value: Any
+
+    def message(self, name: str) -> bytes:
+        """The bytes of a text or message. Raises Malformed."""
+        return cast(bytes, self.of(_BYTES, name))
+
+    def of(self, kind: int, name: str) -> Any:
+        """The value of a field that is written in this way. Raises Malformed."""
+        if self.kind != kind:
+            raise Malformed(f"proto: wrong wireType = {self.kind} for field {_GO_NAMES.get(name) or name[:1].upper() + name[1:]}")
+        return self.value
+
+
+_GO_NAMES = {"metadata": "ObjectMeta", "uid": "UID", "apiVersion": "APIVersion"}
+"""Fields that Go calls otherwise than JSON does."""
+
+
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
@@ -50,45 +74,57 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise Malformed("varint is too long")
+            raise Malformed("proto: integer overflow")
 
 
-def _wire(data: bytes) -> Iterator[tuple[int, Any]]:
-    """(number, value) of a message: ints for numbers, bytes for the rest. Raises Malformed."""
+_LENGTHS = {_EIGHT: 8, _FOUR: 4}
+
+
+def _wire(data: bytes) -> Iterator[Wire]:
+    """The fields of a message. Raises Malformed."""
     at, end = 0, len(data)
     try:
         while at < end:
             tag, at = _varint(data, at)
-            kind = tag & 7
+            number, kind = tag >> 3, tag & 7
             if kind == _VARINT:
                 value, at = _varint(data, at)
-                yield tag >> 3, value
+                yield Wire(number, kind, value)
                 continue
-            length = {_EIGHT: 8, _FOUR: 4}.get(kind, 0)
             if kind == _BYTES:
                 length, at = _varint(data, at)
-            elif not length:
-                raise Malformed(f"wire type {kind}")
+            elif kind in _LENGTHS:
+                length = _LENGTHS[kind]
+            else:
+                raise Malformed(f"proto: illegal wireType {kind}")
             if at + length > end:
                 raise Malformed("unexpected EOF")
-            yield tag >> 3, data[at : at + length]
+            yield Wire(number, kind, data[at : at + length])
             at += length
     except IndexError:
         raise Malformed("unexpected EOF") from None
 
 
-def _first(data: bytes) -> dict[int, Any]:
-    """The values of a small message by number."""
-    return dict(_wire(data))
+def _first(data: bytes, **names: int) -> dict[str, Any]:
+    """The fields of a small message by name (name: its number; `seconds=1` for numbers, `Raw=2` for bytes)."""
+    wanted = {number: name for name, number in names.items()}
+    return {
+        name: field.of(_VARINT if name in _NUMBERS else _BYTES, name)
+        for field in _wire(data)
+        if (name := wanted.get(field.number))
+    }
+
+
+_NUMBERS = frozenset({"seconds", "nanos", "type", "intVal", "duration"})
 
 
 def unwrap(body: bytes) -> Envelope:
     """The envelope of a body. Raises Malformed."""
     if not body.startswith(MAGIC):
         raise Malformed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
-    outer = _first(body[len(MAGIC) :])
-    inner = _first(outer.get(1, b""))
-    return Envelope(inner.get(1, b"").decode(), inner.get(2, b"").decode(), outer.get(2, b""))
+    outer = _first(body[len(MAGIC) :], typeMeta=1, raw=2)
+    inner = _first(outer.get("typeMeta", b""), apiVersion=1, kind=2)
+    return Envelope(_text(inner.get("apiVersion", b"")), _text(inner.get("kind", b"")), outer.get("raw", b""))
 
 
 @cache
@@ -111,43 +147,97 @@ def _message(schema: Schema) -> Node:
 
 
 def decode(data: bytes, schema: Schema) -> Object:
-    """The object of a message's bytes, in the form of JSON, with its zero values. Raises Malformed."""
-    out: Object = {}
-    _fill(out, data, _message(schema))
-    return out
+    """The object of a message's bytes, in the form of JSON, with its zero values. Raises Malformed, RequestEntityTooLarge."""
+    return _Decoding().object(data, schema)
 
 
-def _fill(out: Object, data: bytes, node: Node) -> None:
-    for number, value in _wire(data):
-        if number in node.fields:
-            name, schema = node.fields[number]
-            if schema.type == "list":
-                out.setdefault(name, []).append(_value(value, _item(schema)))
-            elif schema.type == "map":
-                entry = _first(value)
-                out.setdefault(name, {})[entry.get(1, b"").decode()] = _element(entry.get(2), _item(schema))
-            else:
-                out[name] = _value(value, schema)
-        elif number in node.embedded:
-            _fill(out, value, node.embedded[number])
+class _Decoding:
+    """One reading of a body."""
+
+    def __init__(self) -> None:
+        self._left = limits.BODY_VALUES
+        """Values that may still come."""
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise RequestEntityTooLarge(f"Request entity too large: limit is {limits.BODY_VALUES} values", {})
+
+    def _wire(self, data: bytes) -> Iterator[Wire]:
+        for field in _wire(data):
+            self._take(1)
+            yield field
+
+    def object(self, data: bytes, schema: Schema) -> Object:
+        out: Object = {}
+        self._fill(out, data, _message(schema))
+        return out
+
+    def _fill(self, out: Object, data: bytes, node: Node) -> None:
+        for field in self._wire(data):
+            if field.number in node.fields:
+                name, schema = node.fields[field.number]
+                if schema.type == "list":
+                    out.setdefault(name, []).extend(self._items(field, name, _item(schema)))
+                elif schema.type == "map":
+                    key, value = self._entry(field.message(name), _item(schema))
+                    out.setdefault(name, {})[key] = value
+                else:
+                    out[name] = self._value(field, name, schema)
+            elif field.number in node.embedded:
+                self._fill(out, field.message(str(field.number)), node.embedded[field.number])
+
+    def _items(self, field: Wire, name: str, schema: Schema) -> Iterable[Any]:
+        """The item of a field of a list; of numbers there may be several in one."""
+        if schema.type not in _PACKED or field.kind != _BYTES:
+            return (self._value(field, name, schema),)
+        self._take(len(field.value) - 1)
+        return [_SCALARS[schema.type](number) for number in _packed(field.value)]
+
+    def _entry(self, data: bytes, schema: Schema) -> tuple[str, Any]:
+        """A map's key and value; a list there is a message of items."""
+        key, value = "", Wire(2, _WIRES.get(schema.type, _BYTES), _ZEROS.get(schema.type, b""))
+        for field in self._wire(data):
+            if field.number == 1:
+                key = _text(field.message("mapkey"))
+            elif field.number == 2:
+                value = field
+        if schema.type != "list":
+            return key, self._value(value, "mapvalue", schema)
+        item = _item(schema)
+        return key, [self._value(field, "items", item) for field in self._wire(value.message("mapvalue")) if field.number == 1]
+
+    def _value(self, field: Wire, name: str, schema: Schema) -> Any:
+        value = field.of(_WIRES.get(schema.type, _BYTES), name)
+        if schema.type == "object":
+            return self.object(value, schema)
+        if schema.type == "any":
+            self._take(sizes.values(value))
+        try:
+            return _SCALARS[schema.type](value)
+        except OverflowError as why:
+            raise Malformed(str(why)) from None
+
+
+_WIRES = {"int32": _VARINT, "int64": _VARINT, "boolean": _VARINT, "number": _EIGHT}
+"""How what is not bytes is written."""
+_PACKED = frozenset({"int32", "int64", "boolean"})
+_ZEROS = {"int32": 0, "int64": 0, "boolean": 0, "number": bytes(8)}
+
+
+def _packed(data: bytes) -> Iterator[int]:
+    at = 0
+    try:
+        while at < len(data):
+            value, at = _varint(data, at)
+            yield value
+    except IndexError:
+        raise Malformed("unexpected EOF") from None
 
 
 def _item(schema: Schema) -> Schema:
     assert schema.item is not None
     return schema.item
-
-
-def _element(value: Any, schema: Schema) -> Any:
-    """A map's value; a list there is a message of items."""
-    if schema.type == "list":
-        return [_value(v, _item(schema)) for n, v in _wire(value or b"") if n == 1]
-    return _value(b"" if value is None else value, schema)
-
-
-def _value(value: Any, schema: Schema) -> Any:
-    if schema.type == "object":
-        return decode(value, schema)
-    return _SCALARS[schema.type](value)
 
 
 def _text(value: bytes) -> str:
@@ -162,22 +252,22 @@ def _signed(value: int) -> int:
 
 
 def _time(value: bytes) -> str | None:
-    return time.stamp(_signed(_first(value).get(1, 0))) if value else None
+    return time.stamp(_signed(_first(value, seconds=1).get("seconds", 0))) if value else None
 
 
 def _micro_time(value: bytes) -> str | None:
-    parts = _first(value)
-    return time.micro_stamp(_signed(parts.get(1, 0)) + parts.get(2, 0) / 1e9) if value else None
+    parts = _first(value, seconds=1, nanos=2)
+    return time.micro_stamp(_signed(parts.get("seconds", 0)) + parts.get("nanos", 0) / 1e9) if value else None
 
 
 def _int_or_string(value: bytes) -> int | str:
-    parts = _first(value)
-    return _text(parts.get(3, b"")) if parts.get(1) else _signed(parts.get(2, 0))
+    parts = _first(value, type=1, intVal=2, strVal=3)
+    return _text(parts.get("strVal", b"")) if parts.get("type") else _signed(parts.get("intVal", 0))
 
 
 def _any(value: bytes) -> Any:
     """RawExtension, JSON and FieldsV1 carry JSON text."""
-    raw = _first(value).get(1, b"")
+    raw = _first(value, raw=1).get("raw", b"")
     try:
         return orjson.loads(raw) if raw else None
     except orjson.JSONDecodeError as why:
@@ -191,10 +281,10 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
     "boolean": bool,
     "number": lambda value: struct.unpack("<d", value)[0],
     "bytes": lambda value: base64.b64encode(value).decode(),
-    "quantity": lambda value: _text(_first(value).get(1, b"")) or "0",
+    "quantity": lambda value: _text(_first(value, string=1).get("string", b"")) or "0",
     "time": _time,
     "microtime": _micro_time,
-    "duration": lambda value: f"{_signed(_first(value).get(1, 0))}ns",
+    "duration": lambda value: f"{_signed(_first(value, duration=1).get('duration', 0))}ns",
     "intstr": _int_or_string,
     "any": _any,
 }

@@ -6,9 +6,11 @@ ways give the same. What is read may be plain JSON, or `Pairs` and `Number` made
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
+from kapi import limits
 from kapi.schema import scalars
 from kapi.schema.empties import Empties, Place
 from kapi.schema.scalars import TypeMismatch, described, literal
@@ -80,19 +82,23 @@ def plain(value: Any) -> Any:
 
 def repeated(value: Any, path: str = "") -> list[str]:
     """What a strict reading says of keys that stand twice: 'duplicate field "spec.x"'."""
-    out: list[str] = []
+    return list(islice(dict.fromkeys(_repeated(value, path)), limits.STRICT_ERRORS))
+
+
+def _repeated(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, Pairs):
         seen: set[str] = set()
         for key, item in value:
             here = f"{path}.{key}"
             if key in seen:
-                out.append(f'duplicate field "{here[1:]}"')
+                yield f'duplicate field "{here[1:]}"'
             seen.add(key)
-            out += repeated(item, here)
+            if isinstance(item, list):
+                yield from _repeated(item, here)
     elif isinstance(value, list):
         for at, item in enumerate(value):
-            out += repeated(item, f"{path}[{at}]")
-    return list(dict.fromkeys(out))
+            if isinstance(item, list):
+                yield from _repeated(item, f"{path}[{at}]")
 
 
 def _double(number: Any) -> float:
@@ -132,9 +138,10 @@ class Reading:
         self.error = self.error or self._fail(TypeMismatch(value, node.go_type))
 
     def _refuse(self, what: str, key: str) -> None:
-        text = f'{what} field "{"".join([*self._steps, "." + key])[1:]}"'
-        if text not in self.strict:
-            self.strict.append(text)
+        if len(self.strict) < limits.STRICT_ERRORS:
+            text = f'{what} field "{"".join([*self._steps, "." + key])[1:]}"'
+            if text not in self.strict:
+                self.strict.append(text)
 
     def value(self, value: Any, node: Schema) -> Any:
         """One value; None when nothing usable was there (zero() is the caller's to fill in)."""

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kapi import limits
 from kapi.objects import causes
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
 
 if TYPE_CHECKING:
     from kapi.cel.declaring import Adapter
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 RULES = "x-kubernetes-validations"
-BUDGET = 10_000_000
-"""Units all rules of an object may spend together."""
 _OUT = "validation failed due to running out of cost budget, no further validation rules will be run"
 _OUT_OF_MESSAGE = "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run"
 _LONGEST_MESSAGE = 5 * 1024
+_SOME = 4096
+"""More items than an object has that is worked on in the event loop."""
 
 
 class OutOfBudget(Exception):
@@ -45,9 +46,9 @@ class _Run:
     """One validation: what was found, what may still be spent."""
 
     def __init__(self) -> None:
-        self.causes: list[Cause] = []
+        self.causes = Causes()
         self.warnings: list[str] = []
-        self.left = BUDGET
+        self.left = limits.RULES_COST
 
     def pay(self, cost: int, at: str, text: str = _OUT) -> None:
         if cost > self.left:
@@ -97,6 +98,16 @@ class Rules:
         self.items = _below(node.get("items"), spine.get("items"))
         self.values = _below(node.get("additionalProperties"), spine.get("additionalProperties"))
         self.all = [found for part in node.get("allOf") or () if (found := _below(part, spine, root=root))]
+        self.worst = self._worst(spine)
+        """What they may cost for an object of no unusual size."""
+
+    def _worst(self, spine: Object) -> int:
+        cost = sum(rule.program.code.worst for rule in self.own)
+        cost += sum(part.worst for part in (*self.fields.values(), *self.all))
+        for part, most in ((self.items, spine.get("maxItems")), (self.values, spine.get("maxProperties"))):
+            if part is not None:
+                cost += part.worst * (_SOME if most is None else most)
+        return cost
 
     @property
     def empty(self) -> bool:

@@ -6,11 +6,10 @@ Every function takes what JSON held and returns how stock writes it again; Value
 import binascii
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
-from kapi import limits
 from kapi.objects import quantity
+from kapi.objects.caching import kept
 
 INT32 = range(-(2**31), 2**31)
 INT64 = range(-(2**63), 2**63)
@@ -86,7 +85,7 @@ def _parsed(text: str, layout: str) -> datetime:
         raise ValueError(f"parsing time {_quoted(text)}: day out of range") from None
 
 
-@lru_cache(maxsize=1024)
+@kept(1024)
 def _time(text: str) -> str | None:
     if CANONICAL_TIME.fullmatch(text) and text[:4] != "0001":
         return text
@@ -96,8 +95,7 @@ def _time(text: str) -> str | None:
 
 def time(value: Any) -> str | None:
     """metav1.Time: RFC 3339, written in UTC and whole seconds; Go's zero time is null."""
-    text = _string(value)
-    return _time(text) if len(text) <= limits.CACHED_TEXT else _time.__wrapped__(text)
+    return _time(_string(value))
 
 
 def microtime(value: Any) -> str | None:

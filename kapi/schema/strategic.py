@@ -5,10 +5,11 @@ Directives: $patch (replace, delete, merge), $retainKeys, $deleteFromPrimitiveLi
 $setElementOrder, the patch, the live list. Source: "Strategic Merge Patch" of the Kubernetes community's API documents.
 """
 
+from collections import deque
 from typing import Any
 
 from kapi.objects import errors
-from kapi.objects.meta import clone
+from kapi.objects.meta import clone, hashed
 from kapi.objects.patch import go_text, refused
 from kapi.schema.fieldset import child
 from kapi.schema.schema import ANY, Schema
@@ -90,10 +91,11 @@ def _retain(obj: Object, patch: Object) -> None:
         return
     if not isinstance(keys, list):
         raise errors.BadRequest(BAD_RETAIN)
+    named = {key for key in keys if isinstance(key, str)}
     for key, value in patch.items():
-        if value is not None and key not in keys and not key.startswith((_DELETE_ITEMS, _ORDER)):
+        if value is not None and key not in named and not key.startswith((_DELETE_ITEMS, _ORDER)):
             raise errors.BadRequest(BAD_RETAIN)
-    for key in [key for key in obj if key not in keys]:
+    for key in [key for key in obj if key not in named]:
         del obj[key]
 
 
@@ -115,7 +117,8 @@ def _merge_lists(schema: Schema, current: list[Any], patch: list[Any], deleting:
         return current
     if _check_items(current, patch) != "map":
         if deleting:
-            return [item for item in current if item not in patch]
+            gone = set(map(hashed, patch))
+            return [item for item in current if hashed(item) not in gone]
         return _interleave(_unique(current + patch), patch, current, "")
     key = schema.patch_key
     if not key:
@@ -128,65 +131,79 @@ def _merge_lists(schema: Schema, current: list[Any], patch: list[Any], deleting:
 def _directed_items(current: list[Object], patch: list[Object], key: str) -> tuple[list[Object], list[Object]]:
     """Carry out the $patch items of a list: (live items left, items to merge)."""
     plain: list[Object] = []
+    gone: set[Any] = set()
     replace = False
     for item in patch:
         directive = item.get(_PATCH)
         if directive is None:
             plain.append(item)
         elif directive == "delete":
-            if key not in item:
-                raise _no_key(item, key)
-            current = [have for have in current if key not in have or have[key] != item[key]]
+            gone.add(_identity(item, key))
         elif directive == "replace":
             replace = True
         elif directive == "merge":
             raise _error("merging lists cannot yet be specified in the patch")
         else:
             raise _error(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
-    return (clone(plain), []) if replace else (current, plain)
+    if replace:
+        return clone(plain), []
+    return [have for have in current if key not in have or hashed(have[key]) not in gone] if gone else current, plain
 
 
 def _merge_items(schema: Schema, live: list[Object], patch: list[Object], key: str) -> list[Object]:
+    """`live` with the patch's items merged in by key; the first of doubles is meant."""
+    places: dict[Any, int] = {}
+    for at, have in enumerate(live):
+        if key in have:
+            places.setdefault(hashed(have[key]), at)
     for item in patch:
-        if key not in item:
-            raise _no_key(item, key)
-        at = next((i for i, have in enumerate(live) if key in have and have[key] == item[key]), -1)
-        if at < 0:
+        identity = _identity(item, key)
+        place = places.get(identity)
+        if place is None:
             live.append(_fresh(item))
+            if key in live[-1]:
+                places[identity] = len(live) - 1
         else:
-            live[at] = _merge(schema, live[at], dict(item))
+            live[place] = _merge(schema, live[place], dict(item))
     return live
 
 
-def _unique(items: list[Any]) -> list[Any]:
-    out: list[Any] = []
-    for item in items:
-        if item not in out:
-            out.append(item)
-    return out
-
-
 def _identity(item: Any, key: str) -> Any:
+    """What a list item is known by: its merge key, or (no key) itself."""
     if not key:
-        return item
+        return hashed(item)
     if key not in item:
         raise _no_key(item, key)
-    return item[key]
+    return hashed(item[key])
+
+
+def _unique(items: list[Any]) -> list[Any]:
+    out: dict[Any, Any] = {}
+    for item in items:
+        out.setdefault(hashed(item), item)
+    return list(out.values())
+
+
+def _places(items: list[Any], key: str) -> dict[Any, int]:
+    """Where each identity stands first."""
+    out: dict[Any, int] = {}
+    for at, item in enumerate(items):
+        out.setdefault(_identity(item, key), at)
+    return out
 
 
 def _interleave(items: list[Any], wanted: list[Any], live: list[Any], key: str) -> list[Any]:
     """Items named in `wanted` in its order, the others in live order, each of these before the first wanted item it preceded."""
-    order = [_identity(item, key) for item in wanted]
-    before = [_identity(item, key) for item in live]
-    ours = sorted((i for i in items if _identity(i, key) in order), key=lambda i: order.index(_identity(i, key)))
-    others = [i for i in items if _identity(i, key) not in order]
-    others.sort(key=lambda i: before.index(_identity(i, key)) if _identity(i, key) in before else len(before))
+    order, before = _places(wanted, key), _places(live, key)
+    known = [(_identity(item, key), item) for item in items]
+    ours = deque(sorted((pair for pair in known if pair[0] in order), key=lambda pair: order[pair[0]]))
+    others = deque(sorted((pair for pair in known if pair[0] not in order), key=lambda pair: before.get(pair[0], len(live))))
     out: list[Any] = []
     while ours and others:
-        a, b = _identity(others[0], key), _identity(ours[0], key)
-        first = a in before and b in before and before.index(a) < before.index(b)
-        out.append((others if first else ours).pop(0))
-    return out + ours + others
+        a, b = before.get(others[0][0]), before.get(ours[0][0])
+        first = a is not None and b is not None and a < b
+        out.append((others if first else ours).popleft()[1])
+    return out + [item for _, item in (*ours, *others)]
 
 
 def _ordered(schema: Schema, obj: Object, patch: Object, directive: str) -> None:
@@ -208,13 +225,14 @@ def _check_order(changes: list[Any], order: list[Any], key: str) -> None:
     """The patch's items must appear in the order list, in the same order."""
     if not order:
         return
-    wanted = [_identity(item, key) for item in order]
-    at = 0
+    left = deque(_identity(item, key) for item in order)
     for item in changes:
         if isinstance(item, dict) and _PATCH in item:
             continue
         identity = _identity(item, key)
-        if identity not in wanted[at:]:
+        while left and left[0] != identity:
+            left.popleft()
+        if not left:
             shown = f"The order in patch list:\n{go_text(changes)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n"
             raise _error(shown)
-        at = wanted.index(identity, at) + 1
+        left.popleft()

@@ -5,10 +5,9 @@ Whether there is anything to look for is asked once (`needed`). Source: apiexten
 
 from typing import Any
 
-import orjson
-
 from kapi.objects import causes
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
+from kapi.objects.meta import hashed
 from kapi.schema.structural import LIST_KEYS, LIST_TYPE, parts, walk
 
 Object = dict[str, Any]
@@ -21,7 +20,7 @@ def needed(openapi: Object) -> bool:
 
 def validate(openapi: Object, whole: Object) -> list[Cause]:
     """The causes of doubles, e.g. spec.ports[1]: Duplicate value: {"p":1}."""
-    out: list[Cause] = []
+    out = Causes()
     for node, value, path in walk(openapi, whole):
         if isinstance(value, list) and node.get(LIST_TYPE) == "set":
             out += [causes.duplicate(f"{path}[{at}]", value[at]) for at in _doubles(value)]
@@ -40,10 +39,10 @@ def _map(keys: list[str], values: list[Any], path: str) -> list[Cause]:
 
 def _doubles(values: list[Any]) -> list[int]:
     """Where something stands the second time."""
-    seen: dict[bytes, int] = {}
+    seen: dict[Any, int] = {}
     out: list[int] = []
     for at, value in enumerate(values):
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        text = hashed(value)
         seen[text] = seen.get(text, 0) + 1
         if seen[text] == 2:
             out.append(at)

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from kapi.objects import causes, patterns
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
+from kapi.objects.meta import hashed
 from kapi.schema import formats
 from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 
@@ -31,7 +32,7 @@ class Found:
     __slots__ = ("causes", "passed")
 
     def __init__(self) -> None:
-        self.causes: list[Cause] = []
+        self.causes = Causes()
         self.passed = 0
 
     def merge(self, other: "Found") -> None:
@@ -61,6 +62,8 @@ class Validator:
 
     def run(self, value: Any, old: Any, path: str, found: Found) -> None:
         if old is not ABSENT and old == value and type(old) is type(value):
+            return
+        if found.causes.full:
             return
         if self._checks is None:
             self._make()
@@ -130,11 +133,17 @@ def _type_check(types: tuple[str, ...], form: str, nullable: bool) -> Check:
     return check
 
 
+def _compared(value: Any) -> Any:
+    """A value in a form that can be looked up: true is not 1, and 1.0 is."""
+    return hashed(value) if isinstance(value, list | dict) else (isinstance(value, bool), value)
+
+
 def _enum_check(allowed: list[Any]) -> Check:
     listed = ", ".join(causes.go_quote(one if isinstance(one, str) else orjson.dumps(one).decode()) for one in allowed)
+    known = set(map(_compared, allowed))
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
-        if any(one == value and isinstance(one, bool) is isinstance(value, bool) for one in allowed):
+        if _compared(value) in known:
             found.passed += 1
         else:
             text = f"Unsupported value: {causes.shown(value)}: supported values: {listed}"

@@ -21,7 +21,7 @@ MAP = catalogue.standard().get("", "v1", "configmaps")
 @given(st.integers(1, 2**62), st.text(min_size=1).filter(lambda text: "\0" not in text and text.encode("utf-8", "ignore").decode() == text))
 def test_a_token_says_where_to_go_on(revision: int, key: str) -> None:
     assert MAP is not None
-    how = options.list_options({"continue": options.continue_token(revision, key)}, MAP)
+    how = options.list_options(options.Query({"continue": options.continue_token(revision, key)}), MAP)
     assert (how.at, how.after) == (revision, key)
 
 
@@ -35,7 +35,7 @@ def test_a_token_says_where_to_go_on(revision: int, key: str) -> None:
 def test_any_other_token_is_refused(raw: bytes) -> None:
     assert MAP is not None
     with pytest.raises(errors.BadRequest, match="invalid continue token"):
-        options.list_options({"continue": base64.urlsafe_b64encode(raw).decode().rstrip("=") or "A"}, MAP)
+        options.list_options(options.Query({"continue": base64.urlsafe_b64encode(raw).decode().rstrip("=") or "A"}), MAP)
 
 
 @given(
@@ -60,7 +60,7 @@ def test_any_other_token_is_refused(raw: bytes) -> None:
 def test_any_options_are_understood_or_refused(query: dict[str, str]) -> None:
     assert MAP is not None
     try:
-        how = options.list_options(query, MAP)
+        how = options.list_options(options.Query(query), MAP)
     except (errors.BadRequest, errors.Invalid):
         return
     assert how.limit >= 0

@@ -8,7 +8,7 @@ from kapi.schema import protobuf
 def fields(data: bytes) -> dict[int, list[Any]]:
     """Number -> values of a message."""
     out: dict[int, list[Any]] = {}
-    for number, value in protobuf._wire(data):
+    for number, _, value in protobuf._wire(data):
         out.setdefault(number, []).append(value)
     return out
 

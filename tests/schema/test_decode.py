@@ -142,18 +142,18 @@ def test_yaml() -> None:
 
 def test_applied_objects_stay_as_written() -> None:
     raw = b"apiVersion: v1\nkind: ConfigMap\ndata: {a: null}\n"
-    assert decode.decode_applied(raw, api_version="v1") == ({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": None}}, [])
+    assert decode.decode_applied(raw, "v1") == ({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": None}}, [])
     with pytest.raises(BadRequest, match="Specified patch version: v1, expected: v2"):
-        decode.decode_applied(raw, api_version="v2")
+        decode.decode_applied(raw, "v2")
     twice = b'{"apiVersion":"v1","a":1,\n"a":2}'
     warning = 'error converting YAML to JSON: yaml: unmarshal errors:\n  line 2: key "a" already set in map'
-    assert decode.decode_applied(twice, api_version="v1")[1] == [warning]
+    assert decode.decode_applied(twice, "v1")[1] == [warning]
     with pytest.raises(BadRequest, match="error strict decoding YAML"):
-        decode.decode_applied(twice, api_version="v1", validation="Strict")
+        decode.decode_applied(twice, "v1", validation="Strict")
     with pytest.raises(BadRequest, match="error decoding YAML: error converting YAML to JSON: yaml: line 1"):
-        decode.decode_applied(b"a: [", api_version="v1")
+        decode.decode_applied(b"a: [", "v1")
     with pytest.raises(BadRequest, match="cannot unmarshal array into Go value"):
-        decode.decode_applied(b"[]", api_version="v1")
+        decode.decode_applied(b"[]", "v1")
 
 
 def test_parsing_alone() -> None:

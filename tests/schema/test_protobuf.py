@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kapi import limits
 from kapi.objects import errors
 from kapi.schema import builtin, decode, protobuf
 from openapi import tables
@@ -43,11 +44,44 @@ def test_embedded_structs_lie_in_messages_of_their_own() -> None:
     assert protobuf.decode(volume, schema) == {"name": "v", "emptyDir": {"medium": "Memory"}}
 
 
-@pytest.mark.parametrize("body", [b"", b"k8s\0\xff", b"{}", b"k8s\0" + field(2, b"\x0a\xff")])
+@pytest.mark.parametrize("body", [b"", b"k8s\0\xff", b"{}", b"k8s\0" + field(1, 5), b"k8s\0" + field(1, field(1, b"\xff"))])
 def test_bytes_that_are_no_message_are_refused(body: bytes) -> None:
-    schema = builtin.schema("io.k8s.api.core.v1.ConfigMap")
     with pytest.raises(errors.BadRequest, match="unrecognized"):
-        decode.decode(body, "protobuf", schema, api_version="v1", kind="ConfigMap")
+        _config_map(body)
+
+
+def _config_map(body: bytes) -> None:
+    schema = builtin.schema("io.k8s.api.core.v1.ConfigMap")
+    decode.decode(body, "protobuf", schema, api_version="v1", kind="ConfigMap")
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (b"\x0a\xff", "unexpected EOF"),
+        (field(1, 5), "proto: wrong wireType = 0 for field ObjectMeta"),
+        (field(1, field(1, 5)), "proto: wrong wireType = 0 for field Name"),
+        (field(1, field(7, b"x")), "proto: wrong wireType = 2 for field Generation"),
+        (field(1, field(8, b"\x0a\x01x")), "proto: wrong wireType = 2 for field Seconds"),
+        (field(1, field(11, field(1, 7))), "proto: wrong wireType = 0 for field Mapkey"),
+        (b"\x0b", "proto: illegal wireType 3"),
+        (b"\x08" + b"\xff" * 11, "proto: integer overflow"),
+    ],
+)
+def test_what_is_written_in_another_way_is_refused(message: bytes, why: str) -> None:
+    with pytest.raises(errors.BadRequest) as found:
+        _config_map(envelope("v1", "ConfigMap", message))
+    assert found.value.message == f'ConfigMap in version "v1" cannot be handled as a ConfigMap: {why}'
+
+
+def test_numbers_may_be_packed() -> None:
+    schema = builtin.schema("io.k8s.api.core.v1.PodSecurityContext")
+    assert protobuf.decode(field(4, b"\x01\xac\x02") + field(4, 7), schema) == {"supplementalGroups": [1, 300, 7]}
+
+
+def test_more_fields_than_a_body_may_have() -> None:
+    with pytest.raises(errors.RequestEntityTooLarge):
+        _config_map(envelope("v1", "ConfigMap", field(9, b"") * (limits.BODY_VALUES + 1)))
 
 
 ONE_OF_EACH = [

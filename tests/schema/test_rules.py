@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kapi import limits
 from kapi.objects.errors import Cause
 from kapi.schema import rules
 
@@ -134,7 +135,7 @@ def test_the_budget_of_a_call() -> None:
 
 
 def test_the_budget_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "BUDGET", 300_000)
+    monkeypatch.setattr(limits, "RULES_COST", 300_000)
     rule = "self.all(a, self.all(b, a + b >= 0))"
     openapi = {"type": "object", "properties": {"l": node(*[rule] * 4, type="array", items=INTEGER)}}
     found: list[Cause] = rules.of(openapi).validate({"l": list(range(200))}, None)  # type: ignore[union-attr]

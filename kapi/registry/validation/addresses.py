@@ -1,11 +1,10 @@
 """IP addresses and ranges in fields: which are sound, which may get traffic, and what is warned of in their spelling."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
-from kapi import limits
 from kapi.objects import names
+from kapi.objects.caching import kept
 from kapi.registry.validation.rules import Errors
 
 
@@ -37,12 +36,8 @@ class Address(NamedTuple):
     warning: str = ""
 
 
+@kept(16384)
 def _address(value: str) -> Address:
-    return _read(value) if len(value) <= limits.CACHED_TEXT else _read.__wrapped__(value)
-
-
-@lru_cache(maxsize=16384)
-def _read(value: str) -> Address:
     """Slices carry the same addresses again and again: each is read once."""
     ip = names.parse_ip(value)
     if ip is None:

@@ -235,7 +235,7 @@ def judge_once(rule: Callable[[Part], object], part: Part) -> None:
     """A rule that looks at nothing but the part, for what most pods have alike (tolerations, the volume of the token): what was found sound
     is not judged again."""
     raw = orjson.dumps(part.obj)
-    if len(raw) > 8 * limits.CACHED_TEXT or not _sound(rule, raw):
+    if len(raw) > limits.KEPT_TEXT or not _sound(rule, raw):
         rule(part)
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, names
-from kapi.objects.errors import Cause
+from kapi.objects.errors import Cause, Causes
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
 
 Object = dict[str, Any]
@@ -22,7 +22,7 @@ IMMUTABLE = "field is immutable"
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
-class Errors(list[Cause]):
+class Errors(Causes):
     """Causes in order; every method adds at most what its rule finds."""
 
     def required(self, field: str, detail: str = "") -> None:

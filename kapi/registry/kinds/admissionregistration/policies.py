@@ -32,6 +32,7 @@ MUTATIONS = {"ApplyConfiguration": "Object", "JSONPatch": "list(JSONPatch)"}
 class _PolicyStrategy(RuledStrategy):
     """What validating and mutating policies have in common."""
 
+    long = True
     loose_finalizers = True
     unconditional_update = False
     listed: ClassVar[str]

@@ -24,6 +24,7 @@ URL_FORM = "desired format: https://host[/path]"
 class WebhookStrategy(RuledStrategy):
     """ValidatingWebhookConfiguration."""
 
+    long = True
     loose_finalizers = True
     status = False
     unconditional_update = False

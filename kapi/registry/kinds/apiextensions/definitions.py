@@ -35,6 +35,7 @@ ONLY_SCALARS = "must point to a field of type string, boolean or integer. Enum s
 class CustomResourceDefinitionStrategy(Strategy):
     """apiextensions.k8s.io/v1 CustomResourceDefinition."""
 
+    long = True
     unconditional_update = False
     loose_finalizers = True
     columns = (NAME_COLUMN, Strategy.columns[1])

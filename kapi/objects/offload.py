@@ -1,0 +1,59 @@
+"""Work too long for the event loop, done in a few worker threads: `await offload.run(function, *args)`.
+
+What runs there works on values of its own or only looks things up; whoever awaits it reads again what may have changed meanwhile.
+How many such works there are at once bounds the memory they take; what decides whether one is long is the caller's to say.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any, TypeVar
+
+from kapi import limits
+
+Result = TypeVar("Result")
+
+SWITCH = 0.001
+"""Seconds a worker keeps the interpreter while the event loop waits for it."""
+
+
+class _Switching:
+    """The interpreter's switch interval, short while there is work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._works = 0
+        self._before = 0.0
+
+    @contextmanager
+    def short(self) -> Iterator[None]:
+        with self._lock:
+            self._works += 1
+            if self._works == 1:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._works -= 1
+                if not self._works:
+                    sys.setswitchinterval(self._before)
+
+
+_switching = _Switching()
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(limits.OFFLOAD_THREADS, thread_name_prefix="kapi-offload")
+
+
+async def run(function: Callable[..., Result], *args: Any, **named: Any) -> Result:
+    """What the function gives or raises."""
+    with _switching.short():
+        return await asyncio.get_running_loop().run_in_executor(_workers(), partial(function, *args, **named))

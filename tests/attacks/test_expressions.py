@@ -1,0 +1,191 @@
+"""Custom resources and CEL: definitions of all sizes, rules that spend their budget, columns and lists of custom objects."""
+
+from typing import Any
+
+import pytest
+
+from tests.attacks.asking import DEFINITIONS, MAPS, NAMESPACE, TABLE, Object, config_map, custom, defined, definition, made, properties
+from tests.attacks.victim import Victim
+
+pytestmark = pytest.mark.slow
+RULES = "x-kubernetes-validations"
+POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+INTEGERS: Object = {"type": "array", "items": {"type": "integer"}}
+ANYTHING: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def ruled(*rules: str, **schema: Any) -> Object:
+    return {**schema, RULES: [{"rule": rule} for rule in rules]}
+
+
+DEFINED: dict[str, Any] = {
+    "a rule of 20,000 terms": lambda: properties(spec=ruled(" && ".join(f"self > {i}" for i in range(20_000)), type="integer")),
+    "a rule of 7,000 terms": lambda: properties(spec=ruled(" && ".join(f"self > {i}" for i in range(7000)), type="integer")),
+    "a rule of 200,000 brackets": lambda: properties(spec=ruled("(" * 100_000 + "1" + ")" * 100_000, type="integer")),
+    "a rule with a list of 200,000": lambda: properties(spec=ruled(f"self in [{','.join(map(str, range(200_000)))}]", type="integer")),
+    "2,000 rules": lambda: properties(**{f"p{i}": ruled(f"self > {i} && self < 100", type="integer") for i in range(2000)}),
+    "10,000 fields": lambda: properties(
+        **{f"p{i}": properties(**{f"q{j}": {"type": "string", "pattern": "^a$", "maxLength": 9} for j in range(100)}) for i in range(100)}
+    ),
+    "20,000 wrong fields": lambda: properties(**{f"p{i}": {"type": "nonsense", "x-kubernetes-list-type": "z"} for i in range(20_000)}),
+    "a default of 88,000 items": lambda: properties(
+        spec={"type": "array", "items": {"type": "string"}, "default": ["a"] * 88_000}
+    ),
+    "a pattern of a million states": lambda: properties(spec={"type": "string", "pattern": "(a{1000}){1000}" * 1000}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DEFINED)
+def test_definitions(victim: Victim, what: str) -> None:
+    wanted = definition("Large", DEFINED[what]())
+    with victim.watched(f"a definition with {what}") as cost:
+        status, answer = victim.ask("POST", DEFINITIONS, wanted)
+        if status == 201:
+            assert victim.ask("GET", "/openapi/v3/apis/attack.example.com/v1", headers={"Accept": "application/json"})[0] in (200, 404)
+    assert status in (201, 400, 413, 422), answer
+    cost.check()
+    if status == 201:
+        assert victim.ask("DELETE", f"{DEFINITIONS}/{wanted['metadata']['name']}")[0] == 200
+
+
+SPENT: dict[str, tuple[str, Object, Any]] = {
+    "pairs of 1,000 numbers": (
+        "Pair",
+        ruled("self.all(x, self.exists(y, y < 0) || true)", maxItems=1000, **INTEGERS),
+        list(range(1000)),
+    ),
+    "a text of 190,000 characters matched": (
+        "Match",
+        ruled("!self.matches('(x+x+)+y$')", type="string", maxLength=200_000),
+        "x" * 190_000,
+    ),
+    "a text that grows": (
+        "Growth",
+        ruled("self.replace('x', self).size() > 0", type="string", maxLength=3000),
+        "x" * 2900,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPENT)
+def test_rules(victim: Victim, what: str) -> None:
+    kind, schema, value = SPENT[what]
+    path = defined(victim, kind, properties(spec=schema))
+    for time in ("first", "second"):
+        with victim.watched(f"rule: {what} ({time})") as cost:
+            status, answer = victim.ask("POST", f"{path}?dryRun=All", custom(kind, "spent", spec=value))
+        assert status in (201, 422), answer
+        cost.check()
+
+
+def test_rules_that_spend_the_budget_of_an_object(victim: Victim) -> None:
+    rule = "self.all(x, self.all(y, y != x + 5000))"
+    path = defined(victim, "Budget", properties(**{f"s{i}": ruled(rule, maxItems=340, **INTEGERS) for i in range(20)}))
+    wanted = custom("Budget", "spent", **{f"s{i}": list(range(300)) for i in range(20)})
+    for time in ("first", "second"):
+        with victim.watched(f"rules: all the budget of an object ({time})") as cost:
+            status, answer = victim.ask("POST", path, wanted)
+        assert status == 422
+        assert "out of cost budget" in answer["message"]
+        cost.check()
+
+
+def _policy(name: str, **spec: Any) -> Object:
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["endpoints"]}]
+    return {"metadata": {"name": name}, "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules}, **spec}}
+
+
+PAIRS = "object.metadata.finalizers.all(x, object.metadata.finalizers.all(y, x != y + 'z'))"
+
+
+@pytest.mark.parametrize(("what", "spec"), [
+    ("validations", {"validations": [{"expression": PAIRS}] * 8}),
+    ("conditions", {
+        "matchConditions": [{"name": f"m{i}", "expression": PAIRS} for i in range(20)],
+        "validations": [{"expression": "true"}],
+    }),
+])  # fmt: skip
+def test_policies(victim: Victim, what: str, spec: Object) -> None:
+    name = f"pairs-of-{what}"
+    made(victim, POLICIES, _policy(name, **spec))
+    binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
+    made(victim, POLICIES.replace("policies", "policybindings"), binding)
+    many = {"metadata": {"name": "many", "finalizers": [f"example.com/f{i}" for i in range(300)]}}
+    for time in ("first", "second"):
+        with victim.watched(f"policy: {what} that spend their budget ({time})") as cost:
+            status, answer = victim.ask("POST", f"{NAMESPACE}/endpoints?dryRun=All", many)
+        assert status in (201, 422), answer
+        cost.check()
+    assert victim.ask("DELETE", f"{POLICIES}/{name}")[0] == 200
+
+
+@pytest.mark.parametrize(("what", "spec"), [
+    ("a validation of 20,000 terms", {"validations": [{"expression": " && ".join(["object.metadata.name != 'a'"] * 20_000)}]}),
+    ("5,000 validations", {"validations": [{"expression": f"object.metadata.name != 'a{i}'"} for i in range(5000)]}),
+])  # fmt: skip
+def test_large_policies(victim: Victim, what: str, spec: Object) -> None:
+    with victim.watched(f"a policy with {what}") as cost:
+        status, answer = victim.ask("POST", POLICIES, _policy("large", **spec))
+    assert status in (201, 400, 422), answer
+    cost.check()
+
+
+# custom objects ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_sets_of_many_items(victim: Victim) -> None:
+    unique = {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}
+    path = defined(victim, "Set", properties(spec=properties(l=unique)))
+    for what, items, wanted in (
+        ("88,000 items", [f"v{i}" for i in range(88_000)], 201),
+        ("44,000 doubles", [f"v{i // 2}" for i in range(88_000)], 422),
+    ):
+        with victim.watched(f"a set of {what}") as cost:
+            status, _ = victim.ask("POST", f"{path}?dryRun=All", custom("Set", "set", spec={"l": items}))
+        assert status == wanted
+        cost.check()
+
+
+WRONG: dict[str, tuple[Object, list[str]]] = {
+    "88,000 items of a wrong pattern": ({"pattern": "^a$"}, ["v"] * 88_000),
+    "50,000 items of an enum of 5,000": ({"enum": [f"e{i}" for i in range(5000)]}, ["e4999"] * 50_000),
+    "5,000 items of no enum of 5,000": ({"enum": [f"e{i}" for i in range(5000)]}, ["x"] * 5000),
+    "20,000 items with 100 alternatives": ({"anyOf": [{"pattern": f"^z{i}$"} for i in range(100)]}, ["x"] * 20_000),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_schemas_say(victim: Victim, what: str) -> None:
+    kind = f"Wrong{list(WRONG).index(what)}"
+    checks, items = WRONG[what]
+    path = defined(victim, kind, properties(spec={"type": "array", "items": {"type": "string", **checks}}))
+    with victim.watched(f"custom object: {what}") as cost:
+        status, answer = victim.ask("POST", f"{path}?dryRun=All", custom(kind, "wrong", spec=items))
+    assert status in (201, 422), answer
+    cost.check()
+
+
+def test_columns_that_lead_everywhere(victim: Victim) -> None:
+    columns = [{"name": f"c{i}", "type": "string", "jsonPath": "..x"} for i in range(8)]
+    columns.append({"name": "deep", "type": "string", "jsonPath": "..a" * 9 + ".z"})
+    path = defined(victim, "Column", ANYTHING, columns)
+    deep: Object = {"z": 1}
+    for _ in range(60):
+        deep = {"a": deep}
+    for number in range(5):
+        made(victim, path, custom("Column", f"c{number}", spec=[[{"y": j} for j in range(100)] for _ in range(100)], deep=deep))
+    for what, at in (("one object", f"{path}/c1"), ("a list", path)):
+        with victim.watched(f"columns of a recursive JSONPath: {what}") as cost:
+            assert victim.ask("GET", at, headers=TABLE)[0] == 200
+        cost.check()
+
+
+def test_openapi_of_many_definitions(victim: Victim) -> None:
+    fields = {f"q{j}": {"type": "string", "description": "d" * 50} for j in range(30)}
+    for number in range(40):
+        made(victim, DEFINITIONS, definition(f"Doc{number}", properties(**{f"p{i}": properties(**fields) for i in range(10)})))
+    for what, accept in (("JSON", "application/json"), ("protobuf", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")):
+        with victim.watched(f"/openapi/v2 of 40 definitions with 300 fields: {what}") as cost:
+            assert victim.ask("GET", "/openapi/v2", headers={"Accept": accept})[0] == 200
+        cost.check()
+    made(victim, MAPS, config_map("after"))
