@@ -203,8 +203,6 @@ class Store:
         self._set_timer()
 
     def _refuse(self, changes: Sequence[Change], error: Exception) -> None:
-        if self.healthy and not isinstance(error, Mismatch):
-            log.error("Commits are refused: %s", error)
         self.healthy = isinstance(error, Mismatch)
         if not self.healthy:
             log.error("Commits are refused", extra=logs.once(str(error), reason=error, commits=len(changes), key=changes[0].key))

@@ -13,12 +13,6 @@ from tests.faults.rows import MATRIX, ROWS, Row
 __all__ = ["files", "running", "starting"]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="disks and other users need root"), pytest.mark.timeout(300)]
 AT_ONCE = 4
-PENDING: dict[tuple[str, str], str] = {
-    ("kapi.db", "emptied"): "an empty database is taken for a new one",
-    ("tokens.csv", "emptied"): "an empty file of tokens is taken for one without tokens",
-    **{("pki/sa.key", how): "a broken signing key is seen when it is first used" for how in ("truncated", "emptied", "exchanged")},
-}
-"""Rows that wait for other parts of kapi, and for which."""
 
 
 def played(row: Row) -> Outcome:
@@ -37,8 +31,7 @@ def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[Row, "Future[Outco
 
 
 def parameters(containers: bool) -> list[object]:
-    marks = {row: [pytest.mark.xfail(reason=PENDING[key])] if (key := (row.fault, row.when)) in PENDING else [] for row in ROWS}
-    return [pytest.param(r, id=f"{r.fault}: {r.when}", marks=marks[r]) for r in ROWS if r.containers == containers]
+    return [pytest.param(r, id=f"{r.fault}: {r.when}") for r in ROWS if r.containers == containers]
 
 
 def judge(row: Row, outcome: Outcome, record: pytest.FixtureRequest) -> None:

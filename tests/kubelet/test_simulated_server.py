@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -114,10 +114,8 @@ def test_logs_are_had_of_the_node_of_the_pod(nodes: Nodes) -> None:
 
 
 def test_an_address_of_no_node(nodes: Nodes) -> None:
-    with pytest.raises(HTTPError) as refused:
+    with pytest.raises(URLError, match="Connection refused"):
         nodes.ask("/pods", server=f"https://127.0.0.1:{nodes.port()}")
-    assert (refused.value.code, refused.value.read()) == (404, b"no node has the address 127.0.0.1\n")
-    refused.value.close()
 
 
 @pytest.mark.containers
