@@ -76,11 +76,11 @@ COMMANDS = (
     Command("status", "show its processes, their memory and its nodes", _cluster("status"), ("kapi status",)),
     Command(
         "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),
-        ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
+        ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair"),
     ),
     Command(
         "logs", "print and follow a component's log", _module("logs"),
-        ("kapi logs apiserver -f", "kapi logs kubelet --tail 20 --since 5m"), ("component",),
+        ("kapi logs --tail 20 --since 5m", "kapi logs apiserver -f"), ("component",),
     ),
     Command(
         "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from kapi.objects import causes, errors, fields, labels
+from kapi.objects import causes, errors, fields, labels, urls
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause
 from kapi.registry.kind import Kind
@@ -52,7 +52,7 @@ class Query(dict[str, str]):
 def parse_query(raw: bytes) -> Query:
     """dryRun and the like are never given twice by real clients, which repeat themselves."""
     out = Query()
-    for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="utf-8", errors="replace"):
+    for key, value in urls.parameters(raw):
         out.setdefault(key, value)
     return out
 

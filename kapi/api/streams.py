@@ -6,13 +6,13 @@ The API server finds the kubelet and checks names; the streams themselves pass t
 import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from kapi.api import options, proxies, relay, watching
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
-from kapi.objects import errors
+from kapi.objects import errors, urls
 from kapi.objects.causes import go_quote
 from kapi.registry import encoding
 from kapi.registry.catalogue import subresource_kind
@@ -72,7 +72,7 @@ async def _admit(request: Request, app: "App", kind: Kind) -> None:
     target = request.target
     assert target is not None
     asked: Object = {"kind": subresource_kind(kind, target.subresource)[2], "apiVersion": kind.resource.api_version}
-    for key, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+    for key, value in urls.parameters(request.scope["query_string"]):
         if key in _STREAMS:
             asked[key] = value.lower() in _TRUE
         elif key in _REPEATED:
@@ -150,7 +150,7 @@ async def _upgrade(request: Request, app: "App", pod: Object) -> None:
     if server.UPGRADE not in (request.scope.get("extensions") or {}):
         raise errors.BadRequest("Upgrade request required")
     path = f"/{_UPGRADED[subresource]}/{meta['namespace']}/{meta['name']}"
-    given = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    given = [*urls.parameters(request.scope["query_string"])]
     if subresource == "portforward":
         query = [(k, v) for k, v in given if k == "ports"]
     else:

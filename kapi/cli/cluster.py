@@ -80,7 +80,7 @@ class Up(Verbosity, Place):
     """Stay, and stop the cluster with ctrl-C."""
     kubeconfig: bool = True
     """Add the cluster's context to the user's kubeconfig and make it the current one."""
-    context: str = ""
+    context: types.ContextName = ""
     """Name of that context; empty: kapi for the default directory's cluster, kapi-NAME for one in a directory NAME."""
 
     def __post_init__(self) -> None:
@@ -391,11 +391,17 @@ def kubeconfig(given: Place) -> int:
 
 
 def token(given: Place) -> int:
+    print(_of_cluster(given, "token", _administrator))
+    return 0
+
+
+def _administrator(directory: Path) -> str:
+    path = directory / "tokens.csv"
+    path.stat()
     try:
-        print(_of_cluster(given, "token", lambda directory: token_file.administrator(directory / "tokens.csv")))
+        return token_file.administrator(path)
     except token_file.Malformed as why:
         raise Failure(components.sentence(str(why))) from None
-    return 0
 
 
 @dataclass(frozen=True)

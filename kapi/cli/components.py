@@ -51,10 +51,9 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
     """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
     connections.raise_file_limit()
-    if name != "kubelet":
-        os.umask(datadir.PRIVATE)
+    modes = contextlib.nullcontext() if name == "kubelet" else datadir.private()  # what a kubelet makes, containers read
     try:
-        with logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
+        with modes, logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
             run(_until_stopped(main, stop))
     except logs.Unusable as why:
         main.close()

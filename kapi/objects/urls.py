@@ -2,10 +2,14 @@
 
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from kapi.objects.causes import go_quote
+
+_PIECE = 4096
+"""Bytes of a key or value that are read at once."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -97,3 +101,26 @@ def joined(path: bytes) -> bytes:
     """A decoded path without empty, '.' and '..' segments, its slash at the end kept."""
     clean = posixpath.normpath(b"/" + path.lstrip(b"/"))
     return clean + b"/" if path.endswith(b"/") and clean != b"/" else clean
+
+
+def parameters(query: bytes) -> Iterator[tuple[str, str]]:
+    """The parameters of a URL's query, in their order, those without a value included."""
+    for part in query.split(b"&"):
+        if part:
+            key, _, value = part.partition(b"=")
+            yield _unquoted(key), _unquoted(value)
+
+
+def _unquoted(text: bytes) -> str:
+    """A key or value as it is meant. A long one is read in pieces: a list of all its escapes would take 70 times its length."""
+    text = text.replace(b"+", b" ")
+    if len(text) <= _PIECE:
+        return (unquote_to_bytes(text) if b"%" in text else text).decode("utf-8", "replace")
+    out, at = bytearray(), 0
+    while at < len(text):
+        end = at + _PIECE
+        if (escape := text.rfind(b"%", end - 2, end)) > at:
+            end = escape
+        out += unquote_to_bytes(text[at:end])
+        at = end
+    return out.decode("utf-8", "replace")

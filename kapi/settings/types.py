@@ -214,6 +214,13 @@ def output_file(text: str) -> str:
     return text
 
 
+def context_name(text: str) -> str:
+    """A name for a context of a kubeconfig. Raises ValueError."""
+    if not text.isprintable() or " " in text or text.startswith("-") or len(text) > NAME_BYTES:
+        raise ValueError(f"must be at most {NAME_BYTES} printable characters without spaces, the first not '-'")
+    return text
+
+
 def existing_file(text: str) -> Path:
     """A file that is there and may be read. Raises ValueError."""
     try:
@@ -273,6 +280,7 @@ Storage = Annotated[str, Form(storage, "STORAGE")]
 Directory = Annotated[Path, Form(directory, "DIRECTORY")]
 RootDirectory = Annotated[Path, Form(lambda text: directory(text).absolute(), "DIRECTORY")]
 AbsolutePath = Annotated[str, Form(absolute, "PATH")]
+ContextName = Annotated[str, Form(context_name, "NAME")]
 OutputFile = Annotated[str, Form(output_file, "FILE")]
 ExistingFile = Annotated[Path, Form(existing_file, "FILE")]
 ExistingDirectory = Annotated[Path, Form(existing_directory, "DIRECTORY")]

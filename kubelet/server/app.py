@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 
 from kapi import limits
 from kapi.client.client import Client
-from kapi.objects import errors, time
+from kapi.objects import errors, time, urls
 from kubelet import waiting
 from kubelet.kubelet import Kubelet
 from kubelet.runtime import RUNNING, Container, RuntimeFailure, Usage
@@ -31,7 +30,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
-        self.pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self.pairs = [*urls.parameters(scope["query_string"])]
         self.query = dict(self.pairs)
 
     def flag(self, name: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 import pytest
@@ -114,3 +115,11 @@ async def test_delete_options_have_types(client: Client, body: object) -> None:
     code, reason, message = (await ask(client, "DELETE", f"{MAPS}/m", body)).said
     assert (code, reason) == (400, "BadRequest")
     assert message.startswith('DeleteOptions in version "v1" cannot be handled as a DeleteOptions: json: cannot unmarshal')
+
+
+@given(st.lists(st.sampled_from([b"a", b"=", b"&", b"%", b"41", b"%C3%A9", b"%zz", b"+", b"%2", b"b" * 3000, b"%25" * 1500]), max_size=12))
+def test_a_query_is_read_as_the_library_does(parts: list[bytes]) -> None:
+    raw, wanted = b"".join(parts), dict[str, str]()
+    for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="utf-8", errors="replace"):
+        wanted.setdefault(key, value)
+    assert options.parse_query(raw) == wanted

@@ -277,7 +277,7 @@ async def test_what_a_backend_is_told_of_the_caller(served: Served, admin: Clien
     head = (
         f"GET {NS}/pods/p/proxy/x HTTP/1.1\nHost: x\nAuthorization: Bearer {served.token}\nX-Remote-User: root\nX-Remote-Group: g\n"
         "X-Remote-Extra-A: b\nConnection: X-Private, close\nX-Private: 1\nProxy-Authorization: Basic x\nKeep-Alive: 5\nTE: trailers\n"
-        "Impersonate-User: admin\nImpersonate-Group: system:masters\nX-Forwarded-For: 1.2.3.4\nCookie: a=b\nExpect: nothing\n"
+        "Impersonate-User: admin\nImpersonate-Group: system:masters\nX-Forwarded-For: 1.2.3.4\nCookie: a=b\n"
         "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.c2VjcmV0, chat\n\n"
     )
     assert (await served.raw(head)).startswith(b"HTTP/1.1 200 OK\r\n")

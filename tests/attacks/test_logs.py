@@ -87,6 +87,7 @@ def test_a_webhook_that_fails_520_times_is_logged_once(victim: Victim) -> None:
 
 
 def test_garbage_does_not_fill_the_log(victim: Victim) -> None:
+    before = len(lines(victim, ""))
     with victim.watched("300 connections with garbage, logged") as cost:
         for _ in range(300):
             with victim.connect() as line:
@@ -94,7 +95,7 @@ def test_garbage_does_not_fill_the_log(victim: Victim) -> None:
                 while line.recv(4096):
                     """Until the server has closed it."""
     cost.check()
-    assert 0 < len(lines(victim, "Invalid HTTP request received.")) <= limits.LOG_LINES_A_MINUTE * 2
+    assert len(lines(victim, "")) - before <= limits.LOG_LINES_A_MINUTE * 2
 
 
 def test_a_long_header_is_cut(victim: Victim) -> None:

@@ -1,6 +1,7 @@
 """`kapi certs`: what it says of a cluster's keys, and how a damaged authority is replaced."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,11 @@ def test_what_cannot_be_replaced(data: Path, capsys: pytest.CaptureFixture[str])
     assert "There are no certificates in " in refused(capsys, "check", "--data-dir", str(data / "none"))
     assert "Say what to replace: ca, front-proxy-ca or sa." in refused(capsys, "replace", "--data-dir", str(data))
     lock = holding.hold(Process("apiserver", data).lock_file)
-    said = refused(capsys, "replace", "ca", "--data-dir", str(data))
-    os.close(lock)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock]) as holder:
+        os.close(lock)
+        said = refused(capsys, "replace", "ca", "--data-dir", str(data))
+        assert holder.stdin
+        holder.stdin.close()
     assert f"The cluster is running (apiserver). Stop it with: kapi down --data-dir {data}" in said
     assert (data / "pki" / "ca.key").exists()
 

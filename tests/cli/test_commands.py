@@ -8,6 +8,7 @@ import pytest
 from kapi.__main__ import COMMANDS, main
 from kapi.cli import datadir
 from kubelet import __main__ as kubelet
+from tests.e2e.cluster import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +73,9 @@ def test_advice_is_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[
     """Each names an option that it has."""
     directory = str(tmp_path)
     assert f"There is no kubeconfig {tmp_path}/controller-manager.conf: name " in said(capsys, "control", "--pki", directory)
-    served = said(capsys, "apiserver", "--data-dir", directory, "--storage", "memory:", "--bind-address", "192.0.2.1")
-    assert served.endswith("Address 192.0.2.1 can't be used: Cannot assign requested address. Choose another with --bind-address.")
+    port = str(free_port())
+    served = said(capsys, "apiserver", "--data-dir", directory, "--storage", "memory:", "--bind-address", "192.0.2.1", "--port", port)
+    assert served.endswith("This machine has no address 192.0.2.1. Name another with --bind-address.")
 
 
 def test_the_kubelet_needs_a_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

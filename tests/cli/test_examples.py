@@ -18,6 +18,7 @@ from tests.e2e.conftest import processes_of
 pytestmark = pytest.mark.slow
 LIFE = (
     "kapi up --simulate --nodes 100", "kapi status", "kapi kubeconfig > admin.conf", "kapi token", "kapi version", "kapi certs check",
+    "kapi logs --tail 20 --since 5m",
     "kapi down", "kapi certs replace ca", "kapi reset --yes",
 )  # fmt: skip
 """One after the other."""
@@ -35,10 +36,13 @@ SHELLS = {
     "zsh": ("source <(kapi completion zsh)", "whence -w _kapi && whence -w _kubelet"),
     "fish": ("kapi completion fish | source", "complete -c kapi | grep simulate && complete -c kubelet | grep node-labels"),
 }
+DOCTOR = ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair")
+"""They tell of the machine, whatever it is like."""
 ENDING = ("kapi version --client -o json", "python -m conformance.soak --clients 20 --events 2000 --kills 1")
 """Alone, and end on their own."""
 BENCH = "python -m bench --seconds 0.2 --objects 500"
 FUZZ = "python -m conformance.fuzz --seconds 10 apis/node.k8s.io/v1"
+FOLLOWED = "kapi logs apiserver -f"
 CONTAINERS = (
     "kapi up", "kapi up --foreground", "kapi image load busybox.tar",
     "kubelet --kubeconfig kapi-data/pki/admin.conf --node-name n1 --pod-cidr 10.244.1.0/24",
@@ -70,7 +74,8 @@ def alone(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_every_example_is_run_somewhere() -> None:
-    known = {*LIFE, SERVER, *CLIENTS, *SERVERS, *(line for line, _ in SHELLS.values()), *ENDING, BENCH, FUZZ, *CONTAINERS}
+    shells = [line for line, _ in SHELLS.values()]
+    known = {*LIFE, SERVER, *CLIENTS, *SERVERS, *shells, *ENDING, *DOCTOR, BENCH, FUZZ, *CONTAINERS, FOLLOWED}
     assert {example for program in PROGRAMS for example in program.examples} == known
 
 
@@ -124,6 +129,14 @@ def test_servers(line: str, alone: Machine) -> None:
 def test_commands_that_end(line: str, alone: Machine) -> None:
     done = alone.run(line)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("line", DOCTOR)
+def test_what_tells_of_the_machine(line: str, alone: Machine) -> None:
+    done = alone.run(line)
+    assert done.returncode in (0, 1)
+    assert done.stderr == "" or done.stderr.startswith("kapi doctor: There is no database")
+    assert "Traceback" not in done.stdout
 
 
 def test_bench(alone: Machine) -> None:

@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kapi import __main__ as cli
-from kapi import __version__
+from kapi import __version__, testing
 from kapi.api.version import VERSION
 from kapi.testing import Cluster
 from kubelet import __main__ as kubelet
@@ -36,16 +36,22 @@ def test_without_a_cluster(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert not (tmp_path / "none").exists()
 
 
-def test_with_a_cluster(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["version", "--data-dir", str(cluster.directory)]) == 0
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    with testing.cluster() as made:
+        yield made
+
+
+def test_with_a_cluster(running: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["version", "--data-dir", str(running.directory)]) == 0
     printed = capsys.readouterr()
     assert f"Server Version: {VERSION['gitVersion']}" in printed.out.splitlines()
     assert printed.err == ""
 
 
 @pytest.mark.parametrize(("form", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
-def test_for_programs(form: str, read: Callable[[str], Any], cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["version", "-o", form, "--data-dir", str(cluster.directory)]) == 0
+def test_for_programs(form: str, read: Callable[[str], Any], running: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["version", "-o", form, "--data-dir", str(running.directory)]) == 0
     found = read(capsys.readouterr().out)
     assert found["clientVersion"] == found["serverVersion"] == VERSION
     assert set(found["machine"]) == {"kernel", "containerd", "runc"}

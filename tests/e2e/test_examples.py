@@ -12,7 +12,7 @@ import pytest
 
 from kubelet import cgroups, images
 from tests.cli.machine import Machine, machine
-from tests.cli.test_examples import CONTAINERS, SERVER
+from tests.cli.test_examples import CONTAINERS, FOLLOWED, SERVER
 from tests.e2e.cluster import line_with
 from tests.e2e.conftest import left_of
 
@@ -46,6 +46,10 @@ def test_up_and_an_image(alone: Machine) -> None:
             done = alone.run(line)
             assert (done.returncode, done.stderr) == (0, ""), done.stdout
         assert done.stdout == f"Loaded {images.BUSYBOX}\n"
+        following = alone.start(FOLLOWED)
+        line_with(following.stdout, '"Starting"')
+        following.send_signal(signal.SIGINT)
+        following.communicate()
     finally:
         down = alone.run("kapi down")
     assert (down.returncode, down.stderr) == (0, "")
