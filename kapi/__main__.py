@@ -82,14 +82,6 @@ COMMANDS = (
         "logs", "print and follow a component's log", _module("logs"),
         ("kapi logs --tail 20 --since 5m", "kapi logs apiserver -f"), ("component",),
     ),
-    Command(
-        "doctor", "show what is missing or odd on this machine, and how to mend it", _module("doctor"),
-        ("kapi doctor", "kapi doctor --simulate", "kapi doctor --repair --data-dir kapi-data"),
-    ),
-    Command(
-        "logs", "print and follow a component's log", _module("logs"),
-        ("kapi logs apiserver -f", "kapi logs kubelet --tail 20 --since 5m"), ("component",),
-    ),
     Command("kubeconfig", "print the administrator's kubeconfig", _cluster("kubeconfig"), ("kapi kubeconfig > admin.conf",)),
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from kapi import admission, controllers
+from kapi.__main__ import COMMANDS
 from kapi.admission import chain
 from kapi.admission.plugin import Plugin
 from kapi.api.app import HANDLERS
@@ -70,6 +71,11 @@ def test_every_verb_of_every_kind_has_a_handler_and_every_handler_a_kind() -> No
     }
     assert served - set(HANDLERS) == set()
     assert {subresource for subresource, _ in HANDLERS} == {subresource for subresource, _ in served}
+
+
+def test_every_command_is_listed_once() -> None:
+    names = [command.name for command in COMMANDS]
+    assert len(names) == len(set(names))
 
 
 class _Anything:

@@ -135,7 +135,7 @@ def test_commands_that_end(line: str, alone: Machine) -> None:
 def test_what_tells_of_the_machine(line: str, alone: Machine) -> None:
     done = alone.run(line)
     assert done.returncode in (0, 1)
-    assert done.stderr == "" or done.stderr.startswith("kapi doctor: There is no database")
+    assert done.stderr == "" or done.stderr.startswith("There is nothing to repair in ")
     assert "Traceback" not in done.stdout
 
 
