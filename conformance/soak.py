@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -26,11 +25,10 @@ from conformance.ledger import Change, Ledger, Stretch, View
 from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, NAMESPACES
 from kapi.settings import Parser, add_arguments, parse
 from kapi.settings.types import Count, NonNegative
-
-Object = dict[str, Any]
 
 EXAMPLES = ("python -m conformance.soak --clients 20 --events 2000 --kills 1",)
 NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16

@@ -13,10 +13,10 @@ import orjson
 
 from kapi.http.client import Answer, Headers
 from kapi.objects import errors, fields, labels, meta, resource, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from tests.moments import turn
 
-Object = dict[str, Any]
 BUILT_IN = [r for r in vars(resource).values() if isinstance(r, Resource)]
 GRACEFUL = {"pods": 30}
 

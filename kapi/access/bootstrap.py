@@ -8,8 +8,7 @@ from typing import Any
 
 from kapi.access import defaults, rules
 from kapi.access.rbac import GROUP
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 API = f"{GROUP}/v1"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"

@@ -3,16 +3,14 @@
 It stands around the admission chain: stock looks right after the mutating plugins, before the object is validated.
 """
 
-from typing import Any
 
 from kapi.access import rbac, rules
 from kapi.access.authorization import Authorization
 from kapi.access.rules import Rule
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.user import MASTERS, Attributes, User
 from kapi.registry.review import Admission, Review
-
-Object = dict[str, Any]
 
 _FIELDS = {
     "roles": ("rules",),

@@ -5,9 +5,8 @@ the bootstrap configuration of stock (shares, queues, precedence).
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 GROUP = "flowcontrol.apiserver.k8s.io"
 API = f"{GROUP}/v1"

@@ -4,13 +4,13 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.access.jwt import Claims, Refused
 from kapi.objects import account_tokens, errors, time
+from kapi.objects.meta import Object
 from kapi.storage.store import Store
 
-Object = dict[str, Any]
 Use = Callable[[str, str, str, str], None]
 """Called with namespace, name and uid of a Secret and the day, in UTC, on which its token was used."""
 

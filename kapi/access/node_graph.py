@@ -6,15 +6,14 @@ Pods and volumes are gone through once; after that only their steps since the la
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.objects import references
 from kapi.objects.errors import Expired
+from kapi.objects.meta import Object
 from kapi.objects.references import Secret
 from kapi.storage.entry import DELETED
 from kapi.storage.store import Entry, Store
 
-Object = dict[str, Any]
 Name = tuple[str, str, str]
 """Resource, namespace, name."""
 

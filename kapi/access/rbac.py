@@ -5,15 +5,14 @@ collections changes. An aggregated ClusterRole grants the rules that are written
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi import limits
 from kapi.access.rules import Compiled, Rule
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.user import Attributes, Decision, User
 from kapi.storage.store import Entry, Store
-
-Object = dict[str, Any]
 
 GROUP = "rbac.authorization.k8s.io"
 _ROOT = f"/{GROUP}/"

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from kapi.access import jwt, legacy_tokens, rules
 from kapi.access.jwt import Claims, Refused
 from kapi.objects import account_tokens, causes, errors, time
+from kapi.objects.meta import Object
 from kapi.objects.user import AUTHENTICATED, User
 from kapi.storage.store import Store
-
-Object = dict[str, Any]
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 PREFIX = "system:serviceaccount:"

@@ -3,8 +3,9 @@
 import random
 from collections.abc import Iterator
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, spec_containers
+from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, spec_containers
 from kapi.objects import references
+from kapi.objects.meta import Object
 from kapi.objects.references import is_mirror
 from kapi.objects.resource import SERVICE_ACCOUNTS
 from kapi.registry.review import Review

@@ -11,13 +11,14 @@ from kapi import limits
 from kapi.admission import conversation
 from kapi.admission.conversation import Subject
 from kapi.admission.matching import name_of
-from kapi.admission.plugin import Authorizer, Object
+from kapi.admission.plugin import Authorizer
 from kapi.admission.policies import OutOfBudget
 from kapi.cel import admission, checking
 from kapi.cel.authorizing import Asker, request_resource
 from kapi.cel.compiling import CompilationError
 from kapi.cel.types import DYN, Environment, Type
 from kapi.cel.values import EvaluationError, parse_timestamp, plain
+from kapi.objects.meta import Object
 from kapi.objects.user import Attributes
 from kapi.registry.review import Review
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, is_pod
 from kapi.objects import quantity
+from kapi.objects.meta import Object
 from kapi.objects.resource import LIMIT_RANGES
 from kapi.objects.usage import sum_of
 from kapi.registry.review import Review

@@ -6,9 +6,10 @@ Source: "Matching requests" of the page on dynamic admission control. What is th
 from collections.abc import Iterator
 from typing import Any
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Reader
+from kapi.admission.plugin import CREATE, UPDATE, Reader
 from kapi.objects import errors, labels
 from kapi.objects.labels import Selector
+from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, Resource
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind

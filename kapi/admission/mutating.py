@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 
-from kapi.admission.plugin import Object, forbidden
+from kapi.admission.plugin import forbidden
 from kapi.admission.policies import Failure, Invocation, OutOfBudget, Policies, resources
 from kapi.admission.webhooks import Rounds
 from kapi.objects import errors, patch
 from kapi.objects.errors import StatusError
+from kapi.objects.meta import Object
 from kapi.registry.review import Review
 from kapi.schema import fieldset, merging
 from kapi.schema.reading import DecodeError

@@ -5,9 +5,10 @@ Each check gives the reason of a refusal, '' when there is none. Raises NotFound
 
 from typing import Any
 
-from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Object, Reader
+from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Reader
 from kapi.objects import errors, references
 from kapi.objects.causes import go_quote
+from kapi.objects.meta import Object
 from kapi.objects.resource import CSI_DRIVERS, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from kapi.objects.user import Attributes
 from kapi.registry.review import Review

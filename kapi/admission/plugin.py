@@ -4,16 +4,15 @@ A plugin overrides `handles` and `mutate` or `validate`; these may be coroutines
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 from kapi.objects.user import Attributes, Decision
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.review import Review
 from kapi.storage.store import Entry, Store
-
-Object = dict[str, Any]
 
 _KEPT = 256
 """Parsed forms kept of single objects."""

@@ -1,7 +1,8 @@
 """PodSecurity: namespaces say by label which Pod Security Standard their pods must meet (enforce), and are told of (warn, audit)."""
 
 from kapi.admission import pod_security_checks as checks
-from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, is_pod
+from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 from kapi.registry.review import Review
 

@@ -7,7 +7,8 @@ restricted includes baseline. Source: "Pod Security Standards" (kubernetes.io), 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
+
 Finding = tuple[str, str]
 Check = Callable[[Object, Object], Finding | None]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from kapi import limits
 from kapi.admission.conversation import Subject
 from kapi.admission.matching import GROUP, Criteria, asked
-from kapi.admission.plugin import Authorizer, Object, Plugin, Reader
+from kapi.admission.plugin import Authorizer, Plugin, Reader
 from kapi.objects import errors, labels
+from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, Resource
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind

@@ -4,8 +4,9 @@ The quota's status.used is raised before the object is written, by compare-and-s
 and then came to nothing.
 """
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, ReadingPlugin, forbidden, is_pod
+from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, is_pod
 from kapi.objects import quantity, usage
+from kapi.objects.meta import Object
 from kapi.objects.resource import RESOURCE_QUOTAS, Resource
 from kapi.objects.usage import Usage
 from kapi.registry import encoding

@@ -2,9 +2,10 @@
 
 import random
 
-from kapi.admission.plugin import Object, Reader
+from kapi.admission.plugin import Reader
 from kapi.objects import errors
 from kapi.objects.causes import go_quote
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, SERVICES
 
 _OWNER = "kubernetes.io/service-name"

@@ -1,7 +1,8 @@
 """Plugins on volumes and on classes that are the default: of storage, of ingress; protection of what is in use; growing claims."""
 
-from kapi.admission.plugin import CREATE, UPDATE, Object, Plugin, ReadingPlugin, forbidden
+from kapi.admission.plugin import CREATE, UPDATE, Plugin, ReadingPlugin, forbidden
 from kapi.objects import quantity
+from kapi.objects.meta import Object
 from kapi.objects.resource import STORAGE_CLASSES, Resource
 from kapi.registry.review import Review
 

@@ -26,10 +26,11 @@ from kapi.api.token_use import TokenUse
 from kapi.api.upkeep import Upkeep
 from kapi.http import server
 from kapi.http.calling import Caller
+from kapi.objects.meta import Object
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.rest import Object, Rest
+from kapi.registry.rest import Rest
 from kapi.storage.store import Store, home
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from kapi.access import bootstrap, flows
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.user import MASTERS, User
 from kapi.registry import encoding
 from kapi.registry.call import Call
@@ -20,7 +20,6 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Rest
 from kapi.schema import decode
 
-Object = dict[str, Any]
 PRODUCER = "api-priority-and-fairness-config-producer-v1"
 """Field manager of the flow control objects."""
 LOOPBACK = User("system:apiserver", (MASTERS, "system:authenticated"))

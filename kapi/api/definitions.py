@@ -6,14 +6,12 @@ package each time a document is made, and left out where there is none.
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.schema import builtin
 from kapi.schema.schema import Schema
 from kapi.schema.texts import Texts
 from openapi import tables
-
-Object = dict[str, Any]
 
 SCALARS: dict[str, Object] = {
     "string": {"type": "string"},

@@ -7,15 +7,14 @@ Field order and contents are stock's. Source: KEP-3352 for the aggregated form.
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 
+from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind
 from openapi.tables import storage_hash
 
-Object = dict[str, Any]
 Answer = tuple[bytes, str, str]
 """Bytes, Content-Type, ETag ("" for the documents stock sends without one)."""
 

@@ -5,17 +5,15 @@ Says on the definition how far it is. Source: apiextensions-apiserver's finalize
 
 import asyncio
 import contextlib
-from typing import Any
 
 from kapi.api.bootstrap import LOOPBACK
 from kapi.api.upkeep import changed
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.registry import deletion, naming
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-
-Object = dict[str, Any]
 
 PATIENCE = 60.0
 """Seconds after which a definition says that objects are still there."""

@@ -19,6 +19,7 @@ from kapi.api import bootstrap, ending
 from kapi.api.bootstrap import LOOPBACK
 from kapi.api.upkeep import changed
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.registry import custom, encoding, naming
 from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
@@ -27,7 +28,6 @@ from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.entry import Entry
 
-Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"

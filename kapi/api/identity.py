@@ -6,16 +6,14 @@ import contextlib
 import hashlib
 import socket
 import uuid
-from typing import Any
 
 from kapi.api.bootstrap import LOOPBACK
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.registry import deletion
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-
-Object = dict[str, Any]
 
 NAMESPACE = "kube-system"
 LABEL = ("apiserver.kubernetes.io/identity", "kube-apiserver")

@@ -9,18 +9,18 @@ import gzip
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from kapi.api import definitions, operations, packing, published
 from kapi.api.definitions import V2, V3
 from kapi.api.version import VERSION as SERVER
+from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.schema import builtin, texts
 
-Object = dict[str, Any]
 Answer = tuple[bytes, str, dict[str, str]]
 """Bytes, Content-Type, further headers."""
 

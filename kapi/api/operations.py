@@ -5,15 +5,13 @@ are the work of kapi.api.definitions.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from kapi.api.definitions import V2, V3
 from kapi.api.published import type_name
+from kapi.objects.meta import Object
 from kapi.registry.catalogue import subresource_kind
 from kapi.registry.kind import Kind
 from kapi.schema import builtin
-
-Object = dict[str, Any]
 
 META = builtin.META
 INFO = "io.k8s.apimachinery.pkg.version.Info"

@@ -8,7 +8,6 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -16,11 +15,10 @@ import orjson
 from kapi.objects import causes, errors, fields, labels, urls
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.schema import syntax
 from kapi.storage.store import Entry
-
-Object = dict[str, Any]
 
 _GROUP = "meta.k8s.io"
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")

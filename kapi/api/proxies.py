@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from kapi.api import relay, responses
@@ -22,6 +22,7 @@ from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, names, urls
 from kapi.objects.causes import go_quote
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, PODS, Resource
 from kapi.registry import encoding
 from kapi.registry.kind import Kind
@@ -29,7 +30,6 @@ from kapi.registry.kind import Kind
 if TYPE_CHECKING:
     from kapi.api.app import App
 
-Object = dict[str, Any]
 _NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 

@@ -4,17 +4,15 @@ Version 2 lacks words for much, and its clients take what they do not understand
 Source: apiextensions-apiserver's OpenAPI builder and its conversion to version 2 (v1.36).
 """
 
-from typing import Any
 
 import orjson
 
 from kapi.api.definitions import V2, V3
+from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.schema import builtin
 from kapi.schema.structural import EMBEDDED, INT_OR_STRING, PRESERVE
 from kapi.schema.texts import Texts
-
-Object = dict[str, Any]
 
 JUNCTORS = ("allOf", "oneOf", "anyOf", "not")
 INT_OR_STRING_ANY = [{"type": "integer"}, {"type": "string"}]

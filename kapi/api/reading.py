@@ -13,12 +13,12 @@ from kapi.api import options, pieces, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.objects import errors, offload, time
+from kapi.objects.meta import Object
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry, Page
 
-Object = dict[str, Any]
 _MANY = 1000
 """Entries that are looked at in one turn."""
 _INCLUDES = ("", "None", "Metadata", "Object")

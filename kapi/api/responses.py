@@ -19,8 +19,8 @@ from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, offload
+from kapi.objects.meta import Object
 
-Object = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 JSON, YAML = b"application/json", b"application/yaml"

@@ -1,12 +1,13 @@
 """Kinds that are questions: TokenReview and the access reviews. POSTed, answered at once, never stored."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kapi.access import jwt, rbac
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, fields, time
+from kapi.objects.meta import Object
 from kapi.objects.user import Attributes, User
 from kapi.registry import metadata
 from kapi.registry.call import Call
@@ -16,7 +17,6 @@ from kapi.schema import managed
 if TYPE_CHECKING:
     from kapi.api.app import Access
 
-Object = dict[str, Any]
 
 
 async def answer(request: Request, access: "Access", kind: Kind) -> None:

@@ -5,7 +5,7 @@ The API server finds the kubelet and checks names; the streams themselves pass t
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from kapi.api import options, proxies, relay, watching
@@ -14,6 +14,7 @@ from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, urls
 from kapi.objects.causes import go_quote
+from kapi.objects.meta import Object
 from kapi.registry import encoding
 from kapi.registry.catalogue import subresource_kind
 from kapi.registry.kind import Kind
@@ -23,7 +24,6 @@ from kapi.registry.review import Review
 if TYPE_CHECKING:
     from kapi.api.app import App
 
-Object = dict[str, Any]
 _KUBELET_PORT = 10250
 _ADDRESSES = ("InternalIP", "ExternalIP", "Hostname")
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"

@@ -11,6 +11,7 @@ from kapi.access.tokens import Tokens
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors
+from kapi.objects.meta import Object
 from kapi.registry import binding, encoding, eviction, metadata, scale
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
@@ -18,7 +19,6 @@ from kapi.registry.rest import Rest, Written
 from kapi.registry.review import Review
 from kapi.schema import builtin, decode, parsing, patching
 
-Object = dict[str, Any]
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 

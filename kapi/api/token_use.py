@@ -6,9 +6,10 @@ import logging
 from kapi import limits
 from kapi.api.bootstrap import LOOPBACK
 from kapi.objects import account_tokens, errors
+from kapi.objects.meta import Object
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
-from kapi.registry.rest import Object, Rest
+from kapi.registry.rest import Rest
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ Woken by changes of the objects these answers rest on, and by nothing else.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from kapi import logs
 from kapi.access import flows
@@ -16,6 +15,7 @@ from kapi.api.bootstrap import LOOPBACK
 from kapi.api.health import Parts
 from kapi.api.identity import Identity
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.registry import encoding
 from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
@@ -24,7 +24,6 @@ from kapi.registry.kinds import apiregistration as apiservice
 from kapi.registry.rest import Rest
 from kapi.storage.store import Store
 
-Object = dict[str, Any]
 log = logging.getLogger(__name__)
 
 CONSUMER = "api-priority-and-fairness-config-consumer-v1"

@@ -15,12 +15,12 @@ from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry, Event
 
-Object = dict[str, Any]
 _BOOKMARK_SECONDS = 60.0
 _LONGEST_SECONDS = 1800
 """A watch without timeoutSeconds lasts between this and twice this, as in stock."""

@@ -6,7 +6,6 @@ Every way to change an object is a `change` for Rest.update: PUT, JSON patch, me
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 
@@ -14,6 +13,7 @@ from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, offload, time
+from kapi.objects.meta import Object
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
@@ -21,8 +21,6 @@ from kapi.registry.rest import Change, Rest, Written
 from kapi.schema import apply, builtin, decode, parsing, patching
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
-
-Object = dict[str, Any]
 
 _PARALLEL_DELETES, _PARALLEL_BYTES = 16, 1 << 20
 """Objects of a collection that are deleted at once, and bytes of them together, unless one is larger."""

@@ -13,8 +13,8 @@ from kapi.cel import types, values
 from kapi.cel.escaping import escape
 from kapi.cel.types import Type, list_of, map_of
 from kapi.cel.values import EvaluationError, MapList, SetList
+from kapi.objects.meta import Object
 
-Object = dict[str, Any]
 Adapter = Callable[[Any], Any]
 
 REQUEST = 3 * 1024 * 1024

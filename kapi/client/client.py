@@ -14,9 +14,8 @@ from kapi.client.transport import Stream, Transport
 from kapi.http.client import Answer, Headers
 from kapi.objects import errors
 from kapi.objects.errors import StatusError
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
-
-Object = dict[str, Any]
 
 PATCHES = {
     "merge": "application/merge-patch+json",

@@ -15,9 +15,8 @@ from kapi.client.events import Recorder
 from kapi.client.informer import Informer, Informers
 from kapi.client.queue import Queue
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 UNREACHABLE_SECONDS = 1.0

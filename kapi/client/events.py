@@ -13,9 +13,8 @@ from typing import Any
 from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import EVENTS
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 NORMAL, WARNING = "Normal", "Warning"

@@ -14,9 +14,9 @@ from typing import Any
 from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
-Object = dict[str, Any]
 Handler = Callable[[Object | None, Object | None], None]
 """Called with (old, new): (None, new) added, (old, new) changed, (old, None) gone. Must not block; mostly it adds a key to a queue."""
 

@@ -14,9 +14,8 @@ from typing import Any
 from kapi import logs
 from kapi.client.client import Client
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 NODE_NAMESPACE = "kube-node-lease"

@@ -12,9 +12,8 @@ from kapi.client import Controller
 from kapi.controllers.settings import Settings
 from kapi.objects import account_tokens, errors, meta
 from kapi.objects.account_tokens import ACCOUNT_NAME, ACCOUNT_UID, TYPE
+from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
-
-Object = dict[str, Any]
 
 
 def token(account: Object, secret: Object, key_file: Path) -> str:

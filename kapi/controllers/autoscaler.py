@@ -6,7 +6,6 @@ conditions say why.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import pods, scaling, usage_metrics
@@ -15,9 +14,9 @@ from kapi.controllers.scaling import Bounds, Condition, Past
 from kapi.controllers.usage_metrics import TOLERANCE, MetricError, Proposal, Target
 from kapi.controllers.workload import namespace_keys, settled
 from kapi.objects import errors, labels, meta, quantity, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
 
-Object = dict[str, Any]
 Compute = Callable[[Target, Object], Awaitable[Proposal]]
 
 PERIOD = 15.0

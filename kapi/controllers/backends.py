@@ -7,9 +7,8 @@ from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.controllers.workload import namespace_keys
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, SERVICES
-
-Object = dict[str, Any]
 
 HEADLESS = "service.kubernetes.io/headless"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"

@@ -1,13 +1,11 @@
 """Aggregated ClusterRoles: one with an aggregationRule has the rules of all that its selectors find."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.client import Controller
 from kapi.objects import labels, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CLUSTER_ROLES
-
-Object = dict[str, Any]
 
 
 class ClusterRoleAggregation(Controller):

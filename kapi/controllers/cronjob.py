@@ -8,9 +8,8 @@ from kapi.controllers import job_rules, schedule
 from kapi.controllers.workload import Workload
 from kapi.objects import cron, errors, labels, meta, time
 from kapi.objects.causes import go_quote
+from kapi.objects.meta import Object
 from kapi.objects.resource import CRON_JOBS, JOBS
-
-Object = dict[str, Any]
 
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 TOO_MANY = 100

@@ -6,9 +6,8 @@ from kapi.controllers import pods, rollout, workload
 from kapi.controllers.history import POD_LABEL, History
 from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import meta, placement, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import DAEMON_SETS, NODES
-
-Object = dict[str, Any]
 
 GENERATION = "deprecated.daemonset.template.generation"
 ALWAYS_TOLERATED = (

@@ -3,15 +3,13 @@
 The arithmetic is in rollout.py, what ReplicaSets remember in revisions.py, the conditions in progress.py.
 """
 
-from typing import Any
 
 from kapi.client.controller import namespace_going
 from kapi.controllers import pods, progress, revisions, rollout
 from kapi.controllers.workload import NORMAL, WARNING, Workload, controller_keys
 from kapi.objects import errors, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import DEPLOYMENTS, PODS, REPLICA_SETS
-
-Object = dict[str, Any]
 
 
 class Deployments(Workload):

@@ -1,12 +1,11 @@
 """What the server serves, from aggregated discovery: two requests, every resource once, at its preferred version."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from kapi.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
-Object = dict[str, Any]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 

@@ -1,7 +1,6 @@
 """PodDisruptionBudgets: how many of the selected pods may be evicted just now. A disruption that did not happen is forgotten."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import pods
@@ -9,6 +8,7 @@ from kapi.controllers.discovery import discover
 from kapi.controllers.rollout import scaled_value
 from kapi.controllers.workload import namespace_keys, same, settled
 from kapi.objects import errors, labels, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import (
     DEPLOYMENTS,
     POD_DISRUPTION_BUDGETS,
@@ -17,8 +17,6 @@ from kapi.objects.resource import (
     REPLICATION_CONTROLLERS,
     STATEFUL_SETS,
 )
-
-Object = dict[str, Any]
 
 EVICTION_SECONDS = 120.0
 """How long an eviction that was allowed counts, until the pod is seen going."""

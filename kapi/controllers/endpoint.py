@@ -1,15 +1,13 @@
 """Endpoints of Services with a selector: the older form of EndpointSlices, one object a service, at most 1,000 addresses."""
 
-from typing import Any
 
 import orjson
 
 from kapi.controllers import backends, pods
 from kapi.controllers.backends import HEADLESS, TRIGGER_TIME, Backends
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINTS
-
-Object = dict[str, Any]
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"

@@ -1,14 +1,12 @@
 """EndpointSlices for Endpoints that people write themselves, for Services without a selector."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.backends import TRIGGER_TIME
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, ENDPOINTS, SERVICES
-
-Object = dict[str, Any]
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 MANAGED_BY, SERVICE_NAME = "endpointslice.kubernetes.io/managed-by", "kubernetes.io/service-name"

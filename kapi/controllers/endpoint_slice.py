@@ -1,7 +1,6 @@
 """EndpointSlices of Services with a selector: up to 100 endpoints each, changed as little as possible."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 
@@ -9,9 +8,8 @@ from kapi.client.controller import namespace_going
 from kapi.controllers import backends, pods
 from kapi.controllers.backends import HEADLESS, TRIGGER_TIME, Backends
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, NODES, SERVICES
-
-Object = dict[str, Any]
 
 MANAGER = "endpointslice-controller.k8s.io"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

@@ -1,14 +1,12 @@
 """Claims for pods' generic ephemeral volumes: made for the pod, owned by it, so that they go with it."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PODS
-
-Object = dict[str, Any]
 
 
 def _volumes(pod: Object) -> Iterator[Object]:

@@ -8,7 +8,6 @@ import asyncio
 import functools
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 from kapi import logs
 from kapi.client import Controller
@@ -16,9 +15,8 @@ from kapi.client.informer import Handler
 from kapi.controllers.discovery import discover
 from kapi.controllers.graph import FOREGROUND, ORPHAN, Graph, Node
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, Resource
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 IGNORED = {("", "events"), ("events.k8s.io", "events")}

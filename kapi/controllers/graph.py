@@ -5,12 +5,10 @@ An owner that something refers to but that was never seen is a virtual node, unt
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
-
-Object = dict[str, Any]
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 

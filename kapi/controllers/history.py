@@ -1,14 +1,12 @@
 """ControllerRevisions: the past templates of StatefulSets and DaemonSets, numbered; the newest is the one to update to."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from kapi.controllers.hashing import short_hash
 from kapi.controllers.workload import Workload
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONTROLLER_REVISIONS
-
-Object = dict[str, Any]
 
 REVISION_LABEL = "controller.kubernetes.io/hash"
 """Label of a StatefulSet's ControllerRevisions: the hash in their names."""

@@ -5,16 +5,15 @@ status.uncountedTerminatedPods, and becomes a number once the finalizer is gone.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
 from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Counts, Verdict
 from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import JOBS, PODS
 
-Object = dict[str, Any]
 MOST_GENERATED = 58
 """Characters of a generateName before the server cuts it."""
 TOO_MANY = "Too many {} pods running after completion count reached"

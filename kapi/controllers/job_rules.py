@@ -4,12 +4,11 @@ Reasons and messages are stock's.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.controllers import indexes, pods
 from kapi.objects import meta, time
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"

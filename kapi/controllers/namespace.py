@@ -7,15 +7,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.discovery import Discovery, discover
 from kapi.controllers.workload import settled
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
-
-Object = dict[str, Any]
 
 FINALIZER = "kubernetes"
 AT_ONCE = 8

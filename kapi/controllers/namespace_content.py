@@ -6,9 +6,8 @@ from typing import Any
 from kapi.client import Controller
 from kapi.controllers.settings import Settings
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS
-
-Object = dict[str, Any]
 
 ROOT_CA = "kube-root-ca.crt"
 DESCRIPTION = (

@@ -6,15 +6,13 @@ A renewed lease or a fresh status is a sign of life, timed by this process's own
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from kapi.client import Controller
 from kapi.client.leases import NODE_NAMESPACE
 from kapi.controllers.settings import Settings
 from kapi.objects import errors, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
-
-Object = dict[str, Any]
 
 STARTUP_GRACE = 60.0
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"

@@ -1,12 +1,10 @@
 """How long a kubelet may go on with a Secret or ConfigMap it knows: the more nodes, the longer, as an annotation of each node says."""
 
-from typing import Any
 
 from kapi.client import Controller
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
-
-Object = dict[str, Any]
 
 ANNOTATION = "node.alpha.kubernetes.io/ttl"
 STEPS = ((0, 100, 0), (90, 500, 15), (450, 1000, 30), (900, 2000, 60), (1800, 10_000, 300), (9000, 2**31, 600))

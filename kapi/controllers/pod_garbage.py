@@ -1,7 +1,6 @@
 """Pods nobody will ever finish: on nodes that are gone or out of service, deleted before they were placed; and ended ones, if too many."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import pods
@@ -9,9 +8,8 @@ from kapi.controllers.node import node_keys, ready
 from kapi.controllers.settings import Settings
 from kapi.controllers.taint_eviction import disrupt
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import NODES, PODS
-
-Object = dict[str, Any]
 
 QUARANTINE = 40.0
 """Seconds a node must be gone before its pods are: it may be about to come back."""

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kapi.objects import meta, time
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}

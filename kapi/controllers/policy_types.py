@@ -4,16 +4,16 @@ Nothing follows from it: a policy is followed all the same. Source: the validati
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kapi.client import Controller
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import VALIDATING_ADMISSION_POLICIES, Resource, split_api_version
 
 if TYPE_CHECKING:
     from kapi.cel.types import Type
 
-Object = dict[str, Any]
 
 MOST_TYPES = 10
 """So many types of a policy are looked at."""

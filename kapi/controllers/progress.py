@@ -1,12 +1,10 @@
 """The status of a Deployment: counts, and the conditions Available, Progressing and ReplicaFailure with stock's reasons and texts. Pure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from kapi.controllers import rollout, workload
 from kapi.objects import meta, time
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 NO_DEADLINE = 2**31 - 1
 TIMED_OUT = "ProgressDeadlineExceeded"

@@ -1,14 +1,13 @@
 """Disks in use are not taken away: a claim stays while a pod uses it, a volume while it is bound, attributes while either has them."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kapi.client import Controller, Informer
 from kapi.controllers import pods
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, VOLUME_ATTRIBUTES_CLASSES, Resource
-
-Object = dict[str, Any]
 
 
 def claims_of(pod: Object) -> Iterable[str]:

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 from kapi.client import Controller, Informer
 from kapi.controllers import pods
 from kapi.controllers.discovery import discover
 from kapi.controllers.workload import namespace_keys
 from kapi.objects import meta, quantity, usage
+from kapi.objects.meta import Object
 from kapi.objects.resource import (
     CONFIG_MAPS,
     PERSISTENT_VOLUME_CLAIMS,
@@ -19,8 +19,6 @@ from kapi.objects.resource import (
     SERVICES,
     Resource,
 )
-
-Object = dict[str, Any]
 
 WHOLE = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
 """Resources whose use depends on more than their number, and those that are watched anyway."""

@@ -1,13 +1,11 @@
 """ReplicaSet and ReplicationController: as many pods as asked for, made from one template."""
 
-from typing import Any
 
 from kapi.controllers import pods, workload
 from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import labels, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import REPLICA_SETS, REPLICATION_CONTROLLERS
-
-Object = dict[str, Any]
 
 
 class ReplicaSets(Workload):

@@ -1,13 +1,11 @@
 """Which ReplicaSet is a Deployment's newest, and what a ReplicaSet remembers: revision, history, sizes, the Deployment's annotations."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from kapi.controllers import rollout
 from kapi.controllers.hashing import short_hash
 from kapi.objects import meta
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 HISTORY_LIMIT = 2000
 ROLLBACK = "deprecated.deployment.rollback.to"

@@ -5,11 +5,9 @@ A ReplicaSet remembers in annotations what its Deployment wanted when it was sca
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from kapi.objects import meta
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"

@@ -6,9 +6,9 @@ Times are seconds of any one clock. Reasons and messages are stock's.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 STABILIZED_SECONDS = 300
 """The window for scaling down where the object names none."""

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.workload import same, settled
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import IP_ADDRESSES, SERVICE_CIDRS
-
-Object = dict[str, Any]
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 GRACE = 10.0

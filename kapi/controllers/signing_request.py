@@ -11,9 +11,8 @@ from typing import Any
 from kapi.client import Controller
 from kapi.controllers.settings import Settings
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
-
-Object = dict[str, Any]
 
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False)
 NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"

@@ -1,14 +1,12 @@
 """Who a pod of a StatefulSet is: its number, name, host name, claims, and the revision it should have. Pure."""
 
 import re
-from typing import Any
 
 from kapi.controllers import history
 from kapi.controllers.history import POD_LABEL
 from kapi.controllers.workload import Workload
 from kapi.objects import meta
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"

@@ -3,7 +3,6 @@
 Who a pod is (name, host name, claims) is in stateful_pod.py; here is in which order things happen.
 """
 
-from typing import Any
 
 from kapi.client.controller import namespace_going
 from kapi.controllers import pods, rollout, stateful_pod
@@ -11,9 +10,8 @@ from kapi.controllers.history import REVISION_LABEL, History
 from kapi.controllers.stateful_pod import ordinal, revision_of
 from kapi.controllers.workload import NORMAL, WARNING, Workload
 from kapi.objects import errors, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
-
-Object = dict[str, Any]
 
 
 class StatefulSets(Workload):

@@ -3,15 +3,13 @@
 When a pod has to go is computed from the taint's timeAdded each time: nothing is remembered.
 """
 
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.controllers.node import node_keys
 from kapi.objects import meta, placement, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import NODES, PODS
-
-Object = dict[str, Any]
 
 
 def due(pod: Object, taints: list[Object]) -> float | None:

@@ -1,13 +1,11 @@
 """Finished Jobs with ttlSecondsAfterFinished go when their time is up."""
 
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers import job_rules
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import JOBS
-
-Object = dict[str, Any]
 
 
 class TimeToLive(Controller):

@@ -6,13 +6,12 @@ metrics.k8s.io tells what pods use, custom.metrics.k8s.io and external.metrics.k
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.client import Client
 from kapi.controllers import pods as pod_facts
 from kapi.objects import errors, labels, meta, quantity, time
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 CPU_START, READY_DELAY = 300.0, 30.0
 """Seconds in which a starting pod's CPU does not count while it is not ready, and in which it is expected to become so."""

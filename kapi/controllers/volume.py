@@ -9,9 +9,8 @@ from typing import Any
 from kapi.client import Controller
 from kapi.controllers import volume_rules as rules
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
-
-Object = dict[str, Any]
 
 EXTERNAL = (
     "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. "

@@ -1,11 +1,9 @@
 """Which volume suits a claim, and who is bound to whom. Pure."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.objects import labels, meta, placement, quantity
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 BOUND_BY_US, BIND_COMPLETED = "pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed"
 PROVISIONER, OLD_PROVISIONER = "volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner"

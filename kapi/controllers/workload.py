@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from kapi.client import Controller, Informer
 from kapi.client.controller import namespace_going
 from kapi.objects import errors, labels, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 
-Object = dict[str, Any]
 BURST = 500
 NORMAL, WARNING = "Normal", "Warning"
 Failure = errors.StatusError | OSError | None

@@ -3,9 +3,8 @@
 The controller makes them, the API server reads them, so their words are here.
 """
 
-from typing import Any
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 TYPE = "kubernetes.io/service-account-token"
 ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"

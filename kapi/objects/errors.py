@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 from kapi import limits
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 
 class Cause(NamedTuple):

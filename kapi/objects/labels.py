@@ -6,13 +6,13 @@ Requirements are kept sorted by key, as stock does; `equals` gives an index what
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kapi.objects import causes, names
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause, Causes
+from kapi.objects.meta import Object
 
-Object = dict[str, Any]
 Labels = Mapping[str, str]
 
 IN, NOT_IN, EXISTS, ABSENT, GREATER, LESS = "in", "notin", "exists", "!", "gt", "lt"

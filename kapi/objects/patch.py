@@ -10,9 +10,7 @@ import orjson
 
 from kapi import limits
 from kapi.objects import errors, sizes
-from kapi.objects.meta import clone
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object, clone
 
 _REFUSED = "the server rejected our request due to an error in our request"
 _TEXT_FIELDS = ("op", "path", "from")

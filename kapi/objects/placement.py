@@ -1,9 +1,9 @@
 """Whether a pod may be on a node: node selectors, required node affinity, tolerations of taints. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
+
 Labels = Mapping[str, str]
 NodeTest = Callable[[str, Labels], bool]
 """(node name, node labels) -> does it match."""

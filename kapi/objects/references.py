@@ -7,7 +7,7 @@ the tables against the type facts: a field of a new version that may be a refere
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 SECRETS, CONFIG_MAPS, CLAIMS, ACCOUNTS = "secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts"
 RESOURCE_CLAIMS, DRIVERS, ENDPOINTS = "resourceclaims", "csidrivers", "endpoints"

@@ -1,9 +1,6 @@
 """Where a resource lives: group, version, plural. Makes every URL, for the server and for the client."""
 
 from dataclasses import dataclass
-from typing import Any
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

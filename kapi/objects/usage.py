@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from kapi.objects import quantity
+from kapi.objects.meta import Object
 from kapi.objects.quantity import Quantity
 from kapi.objects.resource import Resource
 
-Object = dict[str, Any]
 Usage = dict[str, Quantity]
 Amounts = dict[str, Any]
 """Quantities by resource, as they are written."""

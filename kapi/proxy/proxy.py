@@ -9,10 +9,10 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from kapi import logs
 from kapi.client import Client, Informers
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, NODES, SERVICES
 from kapi.proxy import conntrack, model, rules
 from kapi.proxy.health import HealthChecks
@@ -20,8 +20,6 @@ from kapi.proxy.model import Place, ServicePort
 from kapi.proxy.rules import EMPTY, Fragment, Options
 from kapi.proxy.settings import Settings
 from kapi.proxy.table import Table
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 OURS = f"!{model.PROXY_NAME},!{model.HEADLESS}"

@@ -8,17 +8,16 @@ Numbers named by clients come from the whole range, those chosen here from its u
 import ipaddress
 from collections.abc import Callable, Iterable
 from random import randrange
-from typing import Any
 
 from kapi.objects import errors, names
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.registry.kinds.core import service
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import Errors
 from kapi.storage.store import Store
 
-Object = dict[str, Any]
 Undo = Callable[[], None]
 
 SERVICES = "/core/services/"

@@ -3,15 +3,14 @@
 One compare-and-swap outside of the update pipeline: no other write comes as often.
 """
 
-from typing import Any
 
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.registry import encoding
 from kapi.registry.call import Call
 from kapi.registry.rest import Rest
 from kapi.storage.store import Mismatch
 
-Object = dict[str, Any]
 _TRIES = 5
 
 

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from kapi import limits
 from kapi.objects import offload
+from kapi.objects.meta import Object
 from kapi.objects.user import User
 from kapi.registry.kind import Kind
 from kapi.schema.empties import Empties
 
-Object = dict[str, Any]
 Result = TypeVar("Result")
 
 

@@ -15,6 +15,7 @@ import orjson
 from kapi import limits
 from kapi.objects import causes, duration, jsonpath, names
 from kapi.objects.errors import Cause, InternalError
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kapi.registry import embedded, scale
 from kapi.registry.catalogue import version_rank
@@ -25,8 +26,6 @@ from kapi.schema import rules, uniqueness
 from kapi.schema.structural import EMBEDDED, Structural, parts
 from kapi.schema.values import ABSENT, NOWHERE, Validator
 from kapi.storage.entry import HEAD, Entry
-
-Object = dict[str, Any]
 
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 ENDING_VERBS = ("delete", "deletecollection", "get", "list", "watch")

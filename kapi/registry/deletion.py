@@ -5,16 +5,15 @@ then it is marked (deletionTimestamp) and goes when the last of these is gone. S
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
 from kapi.registry.call import Call
 from kapi.registry.rest import Rest, Written
 from kapi.registry.review import Review
 from kapi.storage.store import Entry, Mismatch
 
-Object = dict[str, Any]
 _RETRIES = 5
 
 

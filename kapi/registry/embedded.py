@@ -3,14 +3,13 @@
 Source: apiextensions-apiserver's objectmeta validation (v1.36).
 """
 
-from typing import Any
 
 from kapi.objects import causes, names
 from kapi.objects.errors import Cause, Causes
+from kapi.objects.meta import Object
 from kapi.registry import metadata
 from kapi.schema.structural import EMBEDDED, walk
 
-Object = dict[str, Any]
 MIXED_CASE = "may have mixed case, but should otherwise match: "
 
 

@@ -1,15 +1,14 @@
 """Between objects and the bytes an entry keeps: `{"metadata":{…},…}` without kind, apiVersion and resourceVersion."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import orjson
 
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
 
-Object = dict[str, Any]
 _HEAD = ("metadata", "kind", "apiVersion")
 
 

@@ -1,15 +1,14 @@
 """/eviction: delete a pod if the PodDisruptionBudgets that cover it allow that. Source: the eviction API (policy/v1)."""
 
-from typing import Any
 
 from kapi.objects import errors, labels, time
+from kapi.objects.meta import Object
 from kapi.registry import deletion, encoding
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Mismatch
 
-Object = dict[str, Any]
 _TRIES = 5
 _CONDITION = {
     "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",

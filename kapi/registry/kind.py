@@ -6,16 +6,14 @@ Made from the openapi tables for the built-in kinds and from a CustomResourceDef
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import orjson
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kapi.registry.strategy import Strategy
 from kapi.schema import decode
 from kapi.schema.schema import Schema
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

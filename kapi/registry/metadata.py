@@ -7,14 +7,12 @@ import uuid
 from collections.abc import Callable
 from functools import lru_cache
 from random import choices
-from typing import Any
 
 from kapi import limits
 from kapi.objects import causes, errors, names, time
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause, Causes
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})

@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from kapi.objects import causes, time, urls
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 APPROVED = "api-approved.kubernetes.io"
 PROTECTED = ("k8s.io", "kubernetes.io")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from kapi import limits
 from kapi.objects import errors, time
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
 from kapi.registry.allocate import Allocators
 from kapi.registry.call import Call
@@ -19,7 +20,6 @@ from kapi.registry.review import Admission, Review
 from kapi.schema import managed
 from kapi.storage.store import Entry, Mismatch, Page, Store, Watch
 
-Object = dict[str, Any]
 Change = Callable[[Object], Object]
 """From the current object (a private copy) to the wanted one; raises a StatusError to refuse."""
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from kapi.objects import offload
+from kapi.objects.meta import Object
 from kapi.objects.user import User
 from kapi.registry.kind import Kind
 
-Object = dict[str, Any]
 Result = TypeVar("Result")
 
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from kapi.objects import labels
 from kapi.objects.errors import InternalError
+from kapi.objects.meta import Object
 from kapi.objects.patch import go_kind
 
-Object = dict[str, Any]
 Path = tuple[str, ...]
 
 

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.objects.user import User
 from kapi.registry.scale import WORKLOAD, Paths
-
-Object = dict[str, Any]
 
 
 class NameCheck(Protocol):

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.registry.strategy import Column
 from kapi.schema import texts
-
-Object = dict[str, Any]
 
 
 def partial(obj: Object, version: str = "v1") -> Object:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import quantity, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import (
     CSI_NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -15,8 +16,6 @@ from kapi.scheduler.framework import Event
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.queue import Queue
 from kapi.scheduler.snapshot import Cluster
-
-Object = dict[str, Any]
 
 _NAMED = {PERSISTENT_VOLUMES: "pv", PERSISTENT_VOLUME_CLAIMS: "pvc", STORAGE_CLASSES: "storageclass", CSI_NODES: "csinode"}
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kapi.client import Client, Informer, Recorder
+from kapi.objects.meta import Object
 from kapi.objects.resource import (
     CSI_NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -19,8 +20,6 @@ from kapi.objects.resource import (
     Resource,
 )
 from kapi.scheduler.snapshot import Cluster
-
-Object = dict[str, Any]
 
 LOOKED_UP = (
     PERSISTENT_VOLUMES,

@@ -5,17 +5,17 @@ Pure functions on labels and taints. What a match means for a node's fate is dec
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from kapi.objects import labels as label_room
 from kapi.objects.caching import kept
+from kapi.objects.meta import Object
 from kapi.objects.placement import requirement_matches as requirement_matches
 from kapi.objects.placement import term_matches as term_matches
 from kapi.objects.placement import tolerates as tolerates
 
-Object = dict[str, Any]
 Labels = Mapping[str, str]
 NodeTest = Callable[[str, Labels], bool]
 """(node name, node labels) -> does it match."""

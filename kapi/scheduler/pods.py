@@ -11,9 +11,8 @@ from weakref import WeakValueDictionary
 import orjson
 
 from kapi.objects import pod_resources
+from kapi.objects.meta import Object
 from kapi.scheduler import matching
-
-Object = dict[str, Any]
 
 LEAST_CPU, LEAST_MEMORY = 100, 200 * 1024 * 1024
 """What a container without requests is counted as when nodes are scored (stock's DefaultMilliCPURequest, DefaultMemoryRequest)."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS, Resource
 from kapi.scheduler import matching
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status, overrides
@@ -22,7 +23,6 @@ from kapi.scheduler.pods import Pod
 from kapi.scheduler.search import Misfit, Search, Weighted
 from kapi.scheduler.settings import ProfileSettings
 
-Object = dict[str, Any]
 Plugins = Callable[[Handle], Sequence[Weighted]]
 
 

@@ -15,6 +15,7 @@ from kapi.client import Client, Informer, Informers, Recorder
 from kapi.client.health import Figures
 from kapi.client.leases import Election
 from kapi.objects import errors, metrics, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
 from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
@@ -25,8 +26,6 @@ from kapi.scheduler.queue import Queue, Queued
 from kapi.scheduler.search import Misfit
 from kapi.scheduler.settings import Settings
 from kapi.scheduler.snapshot import Cluster, NodeInfo
-
-Object = dict[str, Any]
 
 log = logging.getLogger(__name__)
 EVENTS = 20_000

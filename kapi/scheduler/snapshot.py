@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.pod_resources import Resources, amounts
 from kapi.scheduler.matching import NO_AFFINITIES, Affinities
 from kapi.scheduler.pods import Identity, Pod
 
-Object = dict[str, Any]
 ZONE, REGION, HOSTNAME = "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "kubernetes.io/hostname"
 
 

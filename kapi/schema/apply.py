@@ -7,19 +7,18 @@ Source: KEP-555 and the behaviour of kube-apiserver v1.36.
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import orjson
 
 from kapi import limits
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.schema import difference, managed, merging
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet
 from kapi.schema.managed import APPLY, Entry, Identity
 from kapi.schema.schema import Schema
 
-Object = dict[str, Any]
 Conflicts = list[tuple[Entry, FieldSet]]
 
 KUBECTL = "kubectl"

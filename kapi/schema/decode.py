@@ -12,14 +12,13 @@ from typing import Any
 import orjson
 
 from kapi.objects.errors import BadRequest
+from kapi.objects.meta import Object
 from kapi.objects.resource import split_api_version
 from kapi.schema import builtin, compiled, parsing, protobuf, reading, scalars, syntax
 from kapi.schema.empties import Empties
 from kapi.schema.reading import DecodeError, Pairs
 from kapi.schema.schema import Schema
 from kapi.schema.structural import Structural
-
-Object = dict[str, Any]
 
 INTERNAL = {"": "core", "events.k8s.io": "core", "internal.apiserver.k8s.io": "apiserverinternal"}
 """Go's package of a group's internal types where it is not the first word of the group."""

@@ -11,10 +11,9 @@ from typing import Any
 import orjson
 
 from kapi import limits
+from kapi.objects.meta import Object
 from kapi.schema.fieldset import MEMBER, FieldSet, child, granular, item_step, items
 from kapi.schema.schema import ANY, ZEROS, Schema
-
-Object = dict[str, Any]
 
 _STRUCTS = frozenset({"object", "time", "microtime", "duration", "quantity", "intstr"})
 _NO_FIELDS = frozenset({"kind", "apiVersion"})

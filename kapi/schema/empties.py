@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 
 class Place(NamedTuple):

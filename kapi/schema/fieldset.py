@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
+from kapi.objects.meta import Object
 from kapi.schema.schema import ANY, ZEROS, Schema
 
-Object = dict[str, Any]
 FieldSet = Mapping[str, Any]
 
 MEMBER: FieldSet = {}

@@ -7,12 +7,12 @@ versions are one. Entries are never changed once stored. Rules and order are tho
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.schema import difference
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet
 from kapi.schema.schema import ANY, Schema
 
-Object = dict[str, Any]
 Entry = dict[str, Any]
 Identity = tuple[str, str, str, str]
 

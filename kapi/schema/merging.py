@@ -5,12 +5,11 @@ Nothing given is changed: results share what stayed the same. Sets are those of 
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.patch import go_text
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet, child, granular
 from kapi.schema.schema import ANY, Schema
-
-Object = dict[str, Any]
 
 _NUMBERS = frozenset({"int32", "int64", "number"})
 _TEXTS = frozenset({"string", "bytes", "time", "microtime", "duration"})

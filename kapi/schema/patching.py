@@ -10,11 +10,10 @@ from typing import Any
 import orjson
 
 from kapi.objects import causes, errors, patch
+from kapi.objects.meta import Object
 from kapi.schema import decode, parsing, strategic, syntax
 from kapi.schema.empties import Empties
 from kapi.schema.schema import Schema
-
-Object = dict[str, Any]
 
 JSON, MERGE = "application/json-patch+json", "application/merge-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"

@@ -15,10 +15,10 @@ import orjson
 from kapi import limits
 from kapi.objects import sizes, time
 from kapi.objects.errors import RequestEntityTooLarge
+from kapi.objects.meta import Object
 from kapi.schema.schema import Schema
 from openapi import tables
 
-Object = dict[str, Any]
 MAGIC = b"k8s\0"
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 

@@ -11,12 +11,12 @@ from itertools import islice
 from typing import Any
 
 from kapi import limits
+from kapi.objects.meta import Object
 from kapi.schema import scalars
 from kapi.schema.empties import Empties, Place
 from kapi.schema.scalars import TypeMismatch, described, literal
 from kapi.schema.schema import ANY, ZEROS, Schema
 
-Object = dict[str, Any]
 UNMARSHALED: dict[str, Callable[[Any], Any]] = {
     "quantity": scalars.amount,
     "time": scalars.time,

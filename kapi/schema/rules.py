@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kapi import limits
 from kapi.objects import causes
 from kapi.objects.errors import Cause, Causes
+from kapi.objects.meta import Object
 
 if TYPE_CHECKING:
     from kapi.cel.declaring import Adapter
     from kapi.cel.evaluating import Program
 
-Object = dict[str, Any]
 
 RULES = "x-kubernetes-validations"
 _OUT = "validation failed due to running out of cost budget, no further validation rules will be run"

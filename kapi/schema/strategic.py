@@ -9,12 +9,10 @@ from collections import deque
 from typing import Any
 
 from kapi.objects import errors
-from kapi.objects.meta import clone, hashed
+from kapi.objects.meta import Object, clone, hashed
 from kapi.objects.patch import go_text, refused
 from kapi.schema.fieldset import child
 from kapi.schema.schema import ANY, Schema
-
-Object = dict[str, Any]
 
 _PATCH, _RETAIN = "$patch", "$retainKeys"
 _DELETE_ITEMS, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"

@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 
+from kapi.objects.meta import Object
 from kapi.schema import builtin, compiled, reading
 from kapi.schema.schema import Fields, Schema
-
-Object = dict[str, Any]
 
 PRESERVE, EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
 INT_OR_STRING, LIST_TYPE, LIST_KEYS = "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"

@@ -7,10 +7,8 @@ from typing import Any
 
 from kapi.objects import causes
 from kapi.objects.errors import Cause, Causes
-from kapi.objects.meta import hashed
+from kapi.objects.meta import Object, hashed
 from kapi.schema.structural import LIST_KEYS, LIST_TYPE, parts, walk
-
-Object = dict[str, Any]
 
 
 def needed(openapi: Object) -> bool:

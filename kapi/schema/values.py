@@ -12,11 +12,10 @@ import orjson
 
 from kapi.objects import causes, patterns
 from kapi.objects.errors import Cause, Causes
-from kapi.objects.meta import hashed
+from kapi.objects.meta import Object, hashed
 from kapi.schema import formats
 from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 
-Object = dict[str, Any]
 ABSENT = object()
 """In place of an old value: there is none that the new one could be compared with."""
 NOWHERE = "<nil>"

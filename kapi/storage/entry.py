@@ -6,11 +6,11 @@ the body of a Change does not (and that form is what a backend keeps).
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 HEAD = b'{"metadata":{'
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"

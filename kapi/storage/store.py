@@ -16,9 +16,10 @@ import orjson
 from kapi import limits, logs
 from kapi.objects import time
 from kapi.objects.errors import Expired
+from kapi.objects.meta import Object
 from kapi.storage.backend import Backend
 from kapi.storage.collection import Collection, Where
-from kapi.storage.entry import HEAD, Change, Entry, Event, Mismatch, Object, Page, respliced, splice
+from kapi.storage.entry import HEAD, Change, Entry, Event, Mismatch, Page, respliced, splice
 from kapi.storage.watch import Watch
 
 __all__ = ["Change", "Entry", "Event", "Mismatch", "Page", "Store", "Watch"]

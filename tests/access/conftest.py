@@ -7,9 +7,8 @@ import orjson
 import pytest
 
 from kapi import storage
+from kapi.objects.meta import Object
 from kapi.storage.store import Store
-
-Object = dict[str, Any]
 
 
 @pytest.fixture

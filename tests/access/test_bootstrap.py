@@ -1,16 +1,14 @@
 """The default roles and bindings: complete, well-formed, and brought up to date without taking anything away."""
 
-from typing import Any
 
 import orjson
 import pytest
 
 from kapi.access import bootstrap
 from kapi.access.authorization import Authorization
+from kapi.objects.meta import Object
 from kapi.objects.user import Attributes, User
 from kapi.storage.store import Store
-
-Object = dict[str, Any]
 
 
 def named(kind: str, name: str) -> Object:

@@ -6,9 +6,9 @@ import orjson
 
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
+from kapi.objects.meta import Object
 from kapi.objects.user import User
 
-Object = dict[str, Any]
 IMAGE = "localhost/kapi/busybox:1"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"

@@ -7,9 +7,8 @@ from copy import deepcopy
 from random import Random
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.schema.schema import Schema
-
-Object = dict[str, Any]
 
 WORDS = (
     "", "a", "A", "a.b", "a/b", "a b", "-", "0", "1", "x" * 254, "é", "\x00", "$(X)", "10.0.0.1", "fd00::1", "10.0.0.0/8", "10.0.0.300",

@@ -4,10 +4,9 @@ from contextlib import aclosing
 from typing import Any
 
 from kapi.client.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from kapi.objects.resource import Resource
-
-Object = dict[str, Any]
 
 THINGS = Resource("example.com", "v1", "things", "Thing", True)
 SPEC: Object = {

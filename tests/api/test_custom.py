@@ -13,10 +13,11 @@ from kapi.api.settings import Settings
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from kapi.objects.resource import Resource
 from tests.api.asking import TABLE, ask
-from tests.api.customs import SPEC, THINGS, Object, define, definition, thing, until, version
+from tests.api.customs import SPEC, THINGS, define, definition, thing, until, version
 from tests.conftest import ADMIN
 
 APIS = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)

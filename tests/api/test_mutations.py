@@ -2,19 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from kapi.client.client import Client
+from kapi.objects.meta import Object
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind
 from tests import registry
 from tests.api.asking import TABLE, Answer, ask
 from tests.api.chance import Chance
-
-Object = dict[str, Any]
 
 RULES = Path(registry.__file__).parent / "kinds" / "rules"
 MEDIA = ("application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml")

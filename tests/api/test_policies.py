@@ -7,8 +7,9 @@ import pytest
 from kapi.api.app import App
 from kapi.client.client import Client
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, Resource
-from tests.api.asking import MAPS, Object, as_user, ask, config_map, deployment
+from tests.api.asking import MAPS, as_user, ask, config_map, deployment
 
 GROUP = "admissionregistration.k8s.io"
 POLICIES = Resource(GROUP, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", False)

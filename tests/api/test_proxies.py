@@ -18,8 +18,9 @@ from kapi.api.settings import Settings
 from kapi.api.streams import Kubelets
 from kapi.client.client import Client
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES
-from tests.api.asking import Object, pod
+from tests.api.asking import pod
 from tests.api.test_sockets import Served
 from tests.attacks.peers import own_address
 

@@ -12,9 +12,10 @@ from kapi import limits
 from kapi.api.app import App
 from kapi.client.client import Client
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from tests.api import customs
-from tests.api.asking import MAPS, Object, ask, config_map
+from tests.api.asking import MAPS, ask, config_map
 from tests.api.test_webhooks import MUTATING, ON_MAPS, VALIDATING, register, webhook
 from tests.api.webhook import Webhook, add, http, patching
 

@@ -11,9 +11,10 @@ import pytest
 from kapi.api.app import App
 from kapi.client.client import Client
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, SERVICES, Resource
 from kapi.registry import encoding
-from tests.api.asking import MAPS, Object, ask, config_map, deployment
+from tests.api.asking import MAPS, ask, config_map, deployment
 from tests.api.webhook import Webhook, add, allow, deny, http, patching
 
 GROUP = "admissionregistration.k8s.io"

@@ -15,8 +15,8 @@ import orjson
 
 from certs import making
 from certs.wish import Wish
+from kapi.objects.meta import Object
 
-Object = dict[str, Any]
 Answer = Callable[[Object], Object | Awaitable[Object]]
 HOSTS = ("127.0.0.1", "localhost", "hook.default.svc")
 

@@ -4,9 +4,8 @@ import http.client
 import json
 from typing import Any
 
+from kapi.objects.meta import Object
 from tests.attacks.victim import Victim
-
-Object = dict[str, Any]
 
 NAMESPACE = "/api/v1/namespaces/default"
 MAPS, PODS = f"{NAMESPACE}/configmaps", f"{NAMESPACE}/pods"

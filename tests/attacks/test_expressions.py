@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.asking import DEFINITIONS, MAPS, NAMESPACE, TABLE, Object, config_map, custom, defined, definition, made, properties
+from kapi.objects.meta import Object
+from tests.attacks.asking import DEFINITIONS, MAPS, NAMESPACE, TABLE, config_map, custom, defined, definition, made, properties
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

@@ -13,11 +13,11 @@ import pytest
 from kapi.access import jwt
 from kapi.controllers import account_token
 from kapi.objects import account_tokens
+from kapi.objects.meta import Object
 from tests.attacks.identities import identity
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
-Object = dict[str, Any]
 ACCOUNTS, SECRETS, PODS = (f"/api/v1/namespaces/default/{plural}" for plural in ("serviceaccounts", "secrets", "pods"))
 REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 TOKEN_REVIEWS, ACCESS_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews", "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -6,11 +6,11 @@ from urllib.parse import quote
 import pytest
 
 from kapi.objects import references
+from kapi.objects.meta import Object
 from tests.attacks.identities import Identity, kubelet
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
-Object = dict[str, Any]
 PODS, SECRETS = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/secrets"
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 LISTS = {"imagePullSecrets", "env", "envFrom", "volumes", "sources", "resourceClaims", *references.CONTAINERS}

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.asking import NAMESPACE, PODS, Object, made, patched, pod
+from kapi.objects.meta import Object
+from tests.attacks.asking import NAMESPACE, PODS, made, patched, pod
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.asking import MAPS, Object, config_map, made, patched
+from kapi.objects.meta import Object
+from tests.attacks.asking import MAPS, config_map, made, patched
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

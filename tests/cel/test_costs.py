@@ -6,8 +6,7 @@ import pytest
 
 from kapi.cel.compiling import compiled
 from kapi.cel.declaring import adapter, declared
-
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 S: Object = {"type": "string"}
 INT: Object = {"type": "integer"}

@@ -10,11 +10,10 @@ import pytest
 
 from kapi.client.leases import Election, Heartbeat, LostLease, Terms
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, EVENTS, LEASES, PODS
 from tests.controllers.story import Cluster, story
 from tests.logged import logged
-
-Object = dict[str, Any]
 
 
 def pod(name: str, namespace: str = "default", **labels: str) -> Object:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kubernetes import client
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 _WORDS = re.compile(r"(.)([A-Z][a-z]+)")
 _ENDS = re.compile(r"([a-z0-9])([A-Z])")

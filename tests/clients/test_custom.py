@@ -12,13 +12,13 @@ import pytest
 import yaml
 from kubernetes import client, dynamic
 
+from kapi.objects.meta import Object
 from tests.clients.programs import program
 from tests.clients.test_kopf import Operator
 from tests.e2e.cluster import Kubectl
 
 pytestmark = pytest.mark.slow
 
-Object = dict[str, Any]
 GROUP = "cars.example.com"
 
 

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client, watch
 
-from tests.clients.generated import Calls, Object, api_name, methods
+from kapi.objects.meta import Object
+from tests.clients.generated import Calls, api_name, methods
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes import client, config
 
 from kapi.cli.processes import Process
-from tests.clients.generated import Object
+from kapi.objects.meta import Object
 from tests.clients.test_generated import Story, filled, label
 from tests.e2e.cluster import free_port
 

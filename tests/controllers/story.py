@@ -10,11 +10,10 @@ from typing import Any
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.controllers.settings import Settings
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import EVENTS, PODS
 from tests.fakes import FakeApi
 from tests.moments import later, stories_on
-
-Object = dict[str, Any]
 
 
 class Cluster:

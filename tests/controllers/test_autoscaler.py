@@ -13,11 +13,11 @@ from kapi.controllers.autoscaler import Autoscaling
 from kapi.controllers.scaling import Bounds, Past
 from kapi.controllers.usage_metrics import MetricError, Target
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.objects.resource import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, SERVICE_ACCOUNTS, Resource
 from tests.api.customs import define, definition
 from tests.moments import turn
 
-Object = dict[str, Any]
 POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", True)
 LABELS = {"app": "web"}
 

@@ -9,10 +9,9 @@ from kapi.controllers import schedule
 from kapi.controllers.cronjob import CronJobs
 from kapi.controllers.ttl import TimeToLive
 from kapi.objects import cron, meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import CRON_JOBS, JOBS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def cron_job(**spec: Any) -> Object:

@@ -4,10 +4,9 @@ from typing import Any
 
 from kapi.controllers.daemonset import DaemonSets, node_of
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def daemon_set(image: str = "i:1", selector: dict[str, str] | None = None, **rule: Any) -> Object:

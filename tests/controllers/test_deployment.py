@@ -5,10 +5,9 @@ from typing import Any
 from kapi.controllers.deployment import Deployments
 from kapi.controllers.replicaset import ReplicaSets
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import DEPLOYMENTS, PODS, REPLICA_SETS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def deployment(replicas: int = 4, image: str = "i:1", **spec: Any) -> Object:

@@ -6,10 +6,9 @@ from kapi.controllers.endpoint import Endpoints
 from kapi.controllers.endpoint_mirror import EndpointMirrors
 from kapi.controllers.endpoint_slice import EndpointSlices
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def service(**spec: Any) -> Object:

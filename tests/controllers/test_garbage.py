@@ -1,13 +1,11 @@
 """Stories of the garbage collector."""
 
-from typing import Any
 
 from kapi.controllers.garbage import GarbageCollector
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NODES, PODS, REPLICA_SETS, SECRETS, Resource
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def owned(name: str, *owners: Object, namespace: str = "default", blocks: bool = True, finalizers: tuple[str, ...] = ()) -> Object:

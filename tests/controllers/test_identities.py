@@ -15,11 +15,10 @@ from certs.wish import Wish
 from kapi.controllers.account_token import AccountTokens
 from kapi.controllers.signing_request import RequestApproval, RequestCleaning, RequestSigning
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, SECRETS, SERVICE_ACCOUNTS
 from tests.controllers.story import Cluster, story
 from tests.moments import EPOCH
-
-Object = dict[str, Any]
 
 
 def request(signer: str, name: str = "system:node:n1", organization: str = "system:nodes", **spec: Any) -> Object:

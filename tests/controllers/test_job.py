@@ -4,10 +4,9 @@ from typing import Any
 
 from kapi.controllers.job import Jobs
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import JOBS, PODS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def job(**spec: Any) -> Object:

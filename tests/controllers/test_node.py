@@ -7,10 +7,9 @@ from kapi.controllers.node_ttl import NodeTTL
 from kapi.controllers.pod_garbage import PodGarbageCollector
 from kapi.controllers.taint_eviction import TaintEviction
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def add_node(cluster: Cluster, name: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -12,11 +11,10 @@ from kapi.api.app import App
 from kapi.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS, SERVICE_ACCOUNTS, Resource
 from kapi.objects.user import MASTERS, User
 from tests.controllers.test_deployment import deployment
-
-Object = dict[str, Any]
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from kapi.controllers.cluster_role import ClusterRoleAggregation
 from kapi.controllers.disruption import Disruption, StaleDisruption
 from kapi.controllers.protection import AttributesProtection, ClaimProtection, VolumeProtection
 from kapi.objects import meta, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import (
     CLUSTER_ROLES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -16,8 +17,6 @@ from kapi.objects.resource import (
     VOLUME_ATTRIBUTES_CLASSES,
 )
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def budget(**spec: Any) -> Object:

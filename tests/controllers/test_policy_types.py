@@ -5,10 +5,9 @@ from typing import Any
 
 from kapi.api.app import App
 from kapi.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES
 from tests.controllers.test_on_server import running, until
-
-Object = dict[str, Any]
 
 
 def policy(*checks: Object, resources: str = "deployments", group: str = "apps", **more: Any) -> Object:

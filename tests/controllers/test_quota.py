@@ -1,12 +1,10 @@
 """Stories of quotas."""
 
-from typing import Any
 
 from kapi.controllers.quota import Quotas, concerned
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, PODS, RESOURCE_QUOTAS, SERVICES
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def quota(**hard: str) -> Object:

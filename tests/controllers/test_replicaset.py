@@ -4,10 +4,9 @@ from typing import Any
 
 from kapi.controllers.replicaset import ReplicaSets, ReplicationControllers
 from kapi.objects import errors, meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def replica_set(replicas: int = 3, **spec: Any) -> Object:

@@ -1,13 +1,10 @@
 """Stories of ServiceCIDRs and the addresses in them."""
 
-from typing import Any
 
 from kapi.controllers.service_cidr import FINALIZER, ServiceRanges
 from kapi.objects import meta
 from kapi.objects.resource import IP_ADDRESSES, SERVICE_CIDRS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def add(cluster: Cluster, name: str, *cidrs: str) -> None:

@@ -4,10 +4,9 @@ from typing import Any
 
 from kapi.controllers.statefulset import StatefulSets
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def stateful_set(replicas: int = 3, image: str = "i:1", **spec: Any) -> Object:

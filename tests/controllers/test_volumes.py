@@ -5,10 +5,9 @@ from typing import Any
 from kapi.controllers.ephemeral_volume import EphemeralVolumes
 from kapi.controllers.volume import VolumeBinder
 from kapi.objects import meta
+from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
 from tests.controllers.story import Cluster, story
-
-Object = dict[str, Any]
 
 
 def add_volume(cluster: Cluster, name: str, size: str = "1Gi", **spec: Any) -> Object:

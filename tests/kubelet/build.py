@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kubelet import pods, runtime
 from kubelet.runtime import Container, PodState, Sandbox
 from kubelet.sight import Seen
 
-Object = dict[str, Any]
 NOW = 1_800_000_000.0
 
 

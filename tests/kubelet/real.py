@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from kapi.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import EVENTS, PODS
 from kubelet import assembly, images, inotify
 from kubelet.cri.channel import Channel
@@ -17,7 +18,6 @@ from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import condition
 
-Object = dict[str, Any]
 CGROUP = "/kubelet-tests"
 SECONDS = 20.0
 FOREVER = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]

@@ -4,14 +4,13 @@ import asyncio
 from typing import Any
 
 from kapi.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import EVENTS, NODES, PODS
 from kubelet import assembly
 from kubelet.settings import Settings
 from tests.fakes import FakeApi
 from tests.kubelet.build import pod
 from tests.moments import later, stories_on
-
-Object = dict[str, Any]
 
 
 class Story:

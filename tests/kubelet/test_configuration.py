@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kubelet import admit, config, dns, pods, resources, security
 from kubelet.dns import Resolver
 from kubelet.settings import Settings
 from kubelet.sight import Failure
 from tests.kubelet.build import one, pod
 
-Object = dict[str, Any]
 GIB = 1 << 30
 HOST = Resolver(("1.1.1.1",), ("example.org",), ("timeout:1",))
 

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,6 @@ from tests.kubelet.real import Real, container, ready
 from tests.kubelet.story import condition, state
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
-Object = dict[str, Any]
 
 
 async def test_a_pod_gets_its_volumes_environment_and_network(node: Real) -> None:

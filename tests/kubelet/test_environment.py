@@ -1,16 +1,15 @@
 """Variables, expansion and the downward API."""
 
 import base64
-from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import environment
 from kubelet.environment import Missing, Surroundings
 from tests.kubelet.build import one, pod
 
-Object = dict[str, Any]
 OBJECTS = {
     (CONFIG_MAPS, "cm"): {"kind": "ConfigMap", "data": {"a": "1", "b": "2"}},
     (SECRETS, "s"): {"kind": "Secret", "data": {"k": base64.b64encode(b"hidden").decode()}},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, EVENTS, PODS, SECRETS
 from kubelet import cgroups, housekeeping, images
 from kubelet.pulling import FIRST_DELAY
@@ -16,7 +17,6 @@ from tests.kubelet.registry import Registry, serving
 from tests.kubelet.story import condition, state
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
-Object = dict[str, Any]
 
 
 def shell(script: str, **more: Any) -> Object:

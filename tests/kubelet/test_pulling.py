@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kubelet import pulling
 from kubelet.pulling import NotPulled, Puller
@@ -14,8 +15,6 @@ from kubelet.runtime import Config, Image, RuntimeFailure
 from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.kubelet.build import one, pod
-
-Object = dict[str, Any]
 
 
 class Registry(SimulatedRuntime):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
 from kubelet import resizing, status
 from kubelet.admit import Place
@@ -14,7 +15,6 @@ from kubelet.status import Facts
 from tests.kubelet.build import NOW, one, pod, run, seen
 from tests.kubelet.story import Story, condition, state, story
 
-Object = dict[str, Any]
 PLACE = Place("n1", {"pods": "10", "cpu": "4", "memory": "4Gi"})
 
 

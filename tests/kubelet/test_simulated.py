@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
 from kubelet import plan
 from kubelet.furnish import Furnisher
@@ -14,8 +15,6 @@ from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
 from tests.logged import logged
 from tests.moments import later
-
-Object = dict[str, Any]
 
 
 @pytest.mark.parametrize(

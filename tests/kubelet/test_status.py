@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kubelet import runtime, status
 from kubelet.sight import Backoff, Failure, Verdict
 from kubelet.status import Facts
 from tests.kubelet.build import NOW, deleted, one, pod, run, sandbox, seen
 
-Object = dict[str, Any]
 EXITED = runtime.EXITED
 FACTS = Facts(("192.168.0.1",), "containerd")
 

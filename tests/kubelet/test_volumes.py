@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kapi.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, Resource
 from kubelet.environment import Missing, Surroundings
 from kubelet.settings import Settings
@@ -16,8 +17,6 @@ from kubelet.volumes.manager import VolumeError, Volumes
 from kubelet.volumes.tokens import Tokens
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
-
-Object = dict[str, Any]
 
 
 async def lookup(resource: Resource, namespace: str, name: str) -> Object | None:

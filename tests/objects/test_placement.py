@@ -1,12 +1,11 @@
 """Node selectors, node affinity and tolerations."""
 
-from typing import Any
 
 import pytest
 
 from kapi.objects import placement
+from kapi.objects.meta import Object
 
-Object = dict[str, Any]
 LABELS = {"disk": "ssd", "cores": "8"}
 
 

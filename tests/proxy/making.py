@@ -2,7 +2,7 @@
 
 from typing import Any
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 
 def service(name: str = "web", **spec: Any) -> Object:

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kapi.client import Client
+from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, NODES, SERVICES
 from kapi.proxy.health import HealthChecks
 from kapi.proxy.proxy import NftError, Proxy
 from kapi.proxy.settings import Settings
 from tests.fakes import FakeApi
-from tests.proxy.making import Object, endpoint, piece, service
+from tests.proxy.making import endpoint, piece, service
 
 
 class Kernel:

@@ -6,12 +6,11 @@ from typing import Any, cast
 import pytest
 
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.registry.allocate import Allocators, Range
 from kapi.registry.kind import Kind
 from kapi.registry.kinds.core.service import ServiceStrategy
 from kapi.storage.store import Store
-
-Object = dict[str, Any]
 
 SERVICES = cast(Kind, SimpleNamespace(collection="/core/services/"))
 OTHERS = cast(Kind, SimpleNamespace(collection="/core/pods/"))

@@ -1,20 +1,18 @@
 """Everything our tables say is served is served: every kind is listed, watched and printed, every subresource and verb has a handler."""
 
 import asyncio
-from typing import Any
 
 import orjson
 import pytest
 
 from kapi.api.app import HANDLERS, App
 from kapi.client.client import Client
+from kapi.objects.meta import Object
 from kapi.registry import catalogue, table
 from kapi.registry.kind import Kind
 from kapi.registry.strategy import Strategy
 from kapi.schema import decode
 from tests.api.asking import TABLE, ask
-
-Object = dict[str, Any]
 
 ALL = catalogue.standard({"api/all": True})
 SERVED = [*catalogue.standard()]

@@ -1,12 +1,11 @@
 """Names of definitions, their conditions, and approval of the project's own groups."""
 
-from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.registry import naming
 
-Object = dict[str, Any]
 NAMES: Object = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList", "shortNames": ["th"]}
 
 

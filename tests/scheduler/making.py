@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.scheduler.framework import Cycle
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.search import Misfit, Search, Weighted
 from kapi.scheduler.snapshot import HOSTNAME, ZONE, Cluster
-
-Object = dict[str, Any]
 
 
 def node(name: str, *, zone: str = "", labels: dict[str, str] | None = None, cpu: str = "4", memory: str = "8Gi", **spec: Any) -> Object:

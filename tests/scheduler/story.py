@@ -6,12 +6,12 @@ from typing import Any
 from kapi.client import Client
 from kapi.http.client import Headers
 from kapi.objects import errors
+from kapi.objects.meta import Object
 from kapi.objects.resource import EVENTS, NODES, PODS
 from kapi.scheduler import Scheduler, Settings, default_plugins
 from kapi.scheduler.profile import Plugins
 from tests.fakes import FakeApi
 from tests.moments import later, stories_on
-from tests.scheduler.making import Object
 
 
 class Api(FakeApi):

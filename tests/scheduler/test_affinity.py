@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.scheduler.plugins.affinity import InterPodAffinity
 from kapi.scheduler.snapshot import HOSTNAME, ZONE
-from tests.scheduler.making import Object, cluster, fitting, node, placed, pod, scores
+from tests.scheduler.making import cluster, fitting, node, placed, pod, scores
 
 PLUGIN = InterPodAffinity()
 NODES = (node("a", zone="x"), node("b", zone="x"), node("c", zone="y"))

@@ -9,10 +9,11 @@ import pytest
 from kapi.api.app import App
 from kapi.client import Client
 from kapi.client.local import LocalTransport
+from kapi.objects.meta import Object
 from kapi.objects.resource import NODES, PODS, SERVICE_ACCOUNTS
 from kapi.objects.user import User
 from kapi.scheduler import Settings, run
-from tests.scheduler.making import Object, node, pod
+from tests.scheduler.making import node, pod
 
 
 @pytest.fixture

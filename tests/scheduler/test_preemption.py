@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import POD_DISRUPTION_BUDGETS, PODS
 from kapi.scheduler.plugins.preemption import Candidate, protected
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import NodeInfo
-from tests.scheduler.making import Object, node, pod
+from tests.scheduler.making import node, pod
 from tests.scheduler.story import Story, story
 
 

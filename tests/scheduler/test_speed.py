@@ -5,6 +5,7 @@ from time import process_time
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.scheduler import matching
 from kapi.scheduler.framework import Cycle
 from kapi.scheduler.plugins.affinity import InterPodAffinity
@@ -14,7 +15,7 @@ from kapi.scheduler.plugins.resources import NodeResourcesBalancedAllocation, No
 from kapi.scheduler.plugins.spreading import PodTopologySpread
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import HOSTNAME
-from tests.scheduler.making import Object, cluster, node, pod, search
+from tests.scheduler.making import cluster, node, pod, search
 
 LABELS = {"app": "web"}
 SELECTOR = matching.selector({"matchLabels": LABELS})

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.scheduler import matching
 from kapi.scheduler.plugins.spreading import PodTopologySpread
 from kapi.scheduler.snapshot import HOSTNAME, ZONE, Cluster
-from tests.scheduler.making import Object, cluster, fitting, node, placed, pod, scores
+from tests.scheduler.making import cluster, fitting, node, placed, pod, scores
 
 SET = {"app": "web"}
 PLUGIN = PodTopologySpread(lambda pod: None)

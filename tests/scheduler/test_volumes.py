@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.objects.resource import CSI_NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from kapi.scheduler.plugins.volumes import SELECTED_NODE
 from kapi.scheduler.snapshot import HOSTNAME
-from tests.scheduler.making import Object, node, pod
+from tests.scheduler.making import node, pod
 from tests.scheduler.story import Story, story
 
 VOLUMES = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]

@@ -6,9 +6,8 @@ import pytest
 
 from kapi import limits
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.schema import rules
-
-Object = dict[str, Any]
 
 
 def node(*given: str | Object, **more: Any) -> Object:

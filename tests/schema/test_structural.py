@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kapi.objects.meta import Object
 from kapi.schema import decode
 from kapi.schema.reading import DecodeError
 from kapi.schema.structural import Structural, walk
 
-Object = dict[str, Any]
 TEXT: Object = {"type": "string"}
 KEEPS: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 

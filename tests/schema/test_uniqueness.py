@@ -1,8 +1,8 @@
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.schema import uniqueness
 
-Object = dict[str, Any]
 ITEMS: Object = {"type": "object", "properties": {"a": {"type": "string"}}}
 SCHEMA: Object = {"type": "object", "properties": {
     "map": {"type": "array", "items": ITEMS, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"]},

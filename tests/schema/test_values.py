@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from kapi.objects import patterns
+from kapi.objects.meta import Object
 from kapi.schema import formats
 from kapi.schema.values import Validator
-
-Object = dict[str, Any]
 
 
 def wrong(value: Any, old: Any = None, **schema: Any) -> list[str]:

@@ -3,10 +3,9 @@
 from typing import Any
 
 from kapi.objects import names, time
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 HIGHEST_GROUP, HIGHEST_VERSION = 20000, 1000
 LOCAL: Object = {"type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available"}

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from kapi.objects import meta, names, quantity
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 V1 = "autoscaling/v1"
 SOURCES = {"Object": "object", "External": "external", "Pods": "pods", "Resource": "resource", "ContainerResource": "containerResource"}

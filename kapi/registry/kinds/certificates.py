@@ -6,12 +6,11 @@ import re
 from typing import Any
 
 from kapi.objects import duration, names, time
+from kapi.objects.meta import Object
 from kapi.objects.user import User
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 USAGES = frozenset((
     "signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment", "cert sign", "crl sign",

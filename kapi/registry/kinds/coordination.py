@@ -4,10 +4,9 @@ import re
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy
-
-Object = dict[str, Any]
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+].*)?")
 

@@ -5,10 +5,9 @@ from math import comb, log2, perm
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 HIGHEST_PRECEDENCE = 10000
 SUBJECTS = {"User": "user", "Group": "group", "ServiceAccount": "serviceAccount"}

@@ -2,12 +2,10 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.registry.strategy import NAME_COLUMN
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
-
 
 
 class StorageVersionStrategy(RuledStrategy):

@@ -3,12 +3,10 @@
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import container_resources, placement
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, PlainStrategy
-
-Object = dict[str, Any]
-
 
 
 class RuntimeClassStrategy(PlainStrategy):

@@ -3,11 +3,9 @@
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy, conditions
-
-Object = dict[str, Any]
-
 
 
 class PodDisruptionBudgetStrategy(RuledStrategy):

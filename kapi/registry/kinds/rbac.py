@@ -3,11 +3,10 @@
 from typing import Any, ClassVar
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.strategy import NAME_COLUMN, Strategy
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy
-
-Object = dict[str, Any]
 
 GROUP = "rbac.authorization.k8s.io"
 SUBJECTS = ("ServiceAccount", "User", "Group")

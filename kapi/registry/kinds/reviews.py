@@ -3,11 +3,10 @@
 Who asks them (kapi.api) fills in `status`; see kapi.access for the answers.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from kapi.objects.meta import Object
 from kapi.registry.validation.part import Part, PlainStrategy
-
-Object = dict[str, Any]
 
 IGNORED = frozenset(("namespace", "managedFields", "uid", "selfLink", "creationTimestamp", "deletionTimestamp",
                      "deletionGracePeriodSeconds"))  # fmt: skip

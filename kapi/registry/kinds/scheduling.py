@@ -3,10 +3,9 @@
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
-
-Object = dict[str, Any]
 
 HIGHEST_USER_PRIORITY = 1_000_000_000
 SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}

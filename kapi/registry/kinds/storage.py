@@ -3,12 +3,11 @@
 from typing import Any
 
 from kapi.objects import names, quantity
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods.projections import token_life
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 MOST_PARAMETERS, LARGEST_PARAMETERS = 512, 256 * 1024

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-Object = dict[str, Any]
+from kapi.objects.meta import Object
 
 _TYPES = {
     "ResourceClaimTemplateSpec": "Spec:ResourceClaimSpec",

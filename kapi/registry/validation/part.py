@@ -32,11 +32,11 @@ from kapi import limits
 from kapi.cel.types import Environment, Type
 from kapi.objects import names
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.strategy import Strategy
 from kapi.registry.validation import rules
 from kapi.registry.validation.rules import Errors
 
-Object = dict[str, Any]
 
 class Part:
     """An object at a path. Rules that answer say whether there was nothing to find."""

@@ -14,9 +14,8 @@ import orjson
 from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause, Causes
+from kapi.objects.meta import Object
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
-
-Object = dict[str, Any]
 
 IMMUTABLE = "field is immutable"
 PROTOCOLS = ("TCP", "UDP", "SCTP")

@@ -7,7 +7,6 @@ from kapi.scheduler.matching import term_matches, tolerates
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import NodeInfo
 
-Object = dict[str, Any]
 _NODE_CHANGES = (Event("node", "add"), Event("node", "label"), Event("node", "taint"))
 _CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 

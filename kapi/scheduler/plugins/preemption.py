@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kapi.objects import errors, time
+from kapi.objects.meta import Object
 from kapi.objects.resource import POD_DISRUPTION_BUDGETS, PODS
 from kapi.scheduler import matching
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
@@ -19,7 +20,6 @@ from kapi.scheduler.pods import Pod, by_importance, start_time
 from kapi.scheduler.search import Misfit, Search
 from kapi.scheduler.snapshot import NodeInfo
 
-Object = dict[str, Any]
 LEAST_CANDIDATES, CANDIDATE_SHARE = 100, 10
 """At least so many nodes, or this percentage of them, are tried (stock's minCandidateNodes*)."""
 _UNHELPFUL = Status(Code.UNRESOLVABLE, ("Preemption is not helpful for scheduling",))

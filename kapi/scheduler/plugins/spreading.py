@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import floor, log
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.scheduler import matching
 from kapi.scheduler.framework import MAX_SCORE, SKIP, Code, Cycle, Event, SchedulingPlugin, Status
 from kapi.scheduler.matching import Matcher, tolerates
@@ -17,7 +18,6 @@ from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import HOSTNAME, ZONE, NodeInfo
 from kapi.scheduler.topology_counts import TopologyCounts
 
-Object = dict[str, Any]
 MOST_COUNTS = 128
 Finder = Callable[[Pod], Matcher | None]
 """The selector that takes the pod's set (its services and controllers), or None when it belongs to none."""

@@ -6,16 +6,15 @@ affinity, picks static volumes or names the node for the provisioner, and holds 
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 from kapi.objects import errors, quantity
+from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from kapi.scheduler import matching
 from kapi.scheduler.framework import SKIP, Code, Cycle, Event, SchedulingPlugin, Status
 from kapi.scheduler.handle import Handle
 from kapi.scheduler.snapshot import REGION, ZONE, NodeInfo
 
-Object = dict[str, Any]
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 BIND_SECONDS = 600.0
 NO_PROVISIONER = "kubernetes.io/no-provisioner"

@@ -4,13 +4,12 @@ from copy import deepcopy
 from functools import cache
 from typing import Any, Final
 
+from kapi.objects.meta import Object
 from kapi.registry import catalogue
 from kapi.registry.strategy import Strategy
 from kapi.schema import decode
 from kapi.schema.empties import Empties
 from kapi.schema.schema import Schema
-
-Object = dict[str, Any]
 
 ABSENT: Final = object()
 """The value of a field that is taken away."""

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.registry.strategy import Strategy
-
-Object = dict[str, Any]
 
 
 def pod(**spec: Any) -> Object:

@@ -3,10 +3,9 @@
 from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.autoscaling import V1, AutoscalerStrategy, v1_of, v2_of
 from tests.registry.kinds.changing import ready
-
-Object = dict[str, Any]
 
 STRATEGY = AutoscalerStrategy()
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}

@@ -1,10 +1,10 @@
 """What `kubectl get` shows of the kinds that need no test of their own, and what is filled in for them."""
 
-from typing import Any
 
 import pytest
 
 from kapi.objects import duration
+from kapi.objects.meta import Object
 from kapi.registry.kinds import certificates, flowcontrol, policy, rbac, scheduling, storage
 from kapi.registry.kinds.admissionregistration import policies, webhooks
 from kapi.registry.kinds.core import config, endpoints, persistent_volumes, quota
@@ -12,8 +12,6 @@ from kapi.registry.kinds.networking import ingress, network_policies
 from kapi.registry.kinds.resource import devices
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import ready
-
-Object = dict[str, Any]
 
 BINDING = {"roleRef": {"kind": "Role", "name": "r"}, "subjects": [
     {"kind": "User", "name": "u"}, {"kind": "Group", "name": "g"}, {"kind": "ServiceAccount", "name": "s", "namespace": "n"},

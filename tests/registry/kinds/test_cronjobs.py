@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.batch.cronjobs import CronJobStrategy
-from tests.registry.kinds.making import Object, change_faults, faults, made, template
+from tests.registry.kinds.making import change_faults, faults, made, template
 
 CRON = CronJobStrategy()
 NOW = 1_000_000.0

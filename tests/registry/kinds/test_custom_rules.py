@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.registry.kinds.apiextensions import custom_schema
-
-Object = dict[str, Any]
 
 AT = "schema"
 RULE = f"{AT}.properties[spec].x-kubernetes-validations[0]"

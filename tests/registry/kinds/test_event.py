@@ -1,14 +1,12 @@
 """Events of both APIs: one is kept, either is served; the newer one is strict."""
 
-from typing import Any
 
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.event import NEW, EventStrategy, NewEventStrategy
 from tests.registry.kinds.changing import ABSENT, causes, changed, ready
-
-Object = dict[str, Any]
 
 OLD_API, NEW_API = EventStrategy(), NewEventStrategy()
 CORE: Object = {"involvedObject": {"kind": "Pod", "name": "p", "namespace": "ns"}, "reason": "Started", "message": "m"}

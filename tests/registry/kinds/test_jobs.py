@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.batch.job_policies import indexes
 from kapi.registry.kinds.batch.jobs import JobStrategy
-from tests.registry.kinds.making import Object, change_faults, faults, job, made, template
+from tests.registry.kinds.making import change_faults, faults, job, made, template
 
 JOBS = JobStrategy()
 NOW = 1_000_000.0

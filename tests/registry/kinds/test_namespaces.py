@@ -5,8 +5,9 @@ from copy import deepcopy
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.namespaces import NamespaceStrategy
-from tests.registry.kinds.making import Object, made
+from tests.registry.kinds.making import made
 
 NAMESPACES = NamespaceStrategy()
 

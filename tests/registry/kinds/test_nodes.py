@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.nodes import NodeStrategy
-from tests.registry.kinds.making import Object, change_faults, faults, made
+from tests.registry.kinds.making import change_faults, faults, made
 
 NODES = NodeStrategy()
 NOW = 1_000_000.0

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy, judge_once
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 
 class GateStrategy(RuledStrategy):

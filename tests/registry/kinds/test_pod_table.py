@@ -3,8 +3,9 @@
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
-from tests.registry.kinds.making import Object, pod
+from tests.registry.kinds.making import pod
 
 PODS = PodStrategy()
 NOW = 1_000_000.0

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
-from tests.registry.kinds.making import Object, change_faults, container, made, pod
+from tests.registry.kinds.making import change_faults, container, made, pod
 
 PODS = PodStrategy()
 FROZEN = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods.placement import PREFERRED
 from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
-from tests.registry.kinds.making import Object, container, faults, made, pod
+from tests.registry.kinds.making import container, faults, made, pod
 
 PODS = PodStrategy()
 

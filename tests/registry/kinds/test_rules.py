@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kapi.objects.meta import Object
 from kapi.registry.kinds import STRATEGIES
 from kapi.registry.kinds.core.config import ConfigMapStrategy, SecretStrategy
 from kapi.registry.kinds.core.endpoints import EndpointSliceStrategy
@@ -14,8 +15,6 @@ from kapi.registry.kinds.networking.ingress import IngressStrategy
 from kapi.registry.kinds.policy import PodDisruptionBudgetStrategy
 from kapi.registry.strategy import Strategy
 from tests.registry.kinds.changing import ABSENT, causes, changed, ready
-
-Object = dict[str, Any]
 
 FILES = sorted(Path(__file__).with_name("rules").glob("*.yaml"))
 

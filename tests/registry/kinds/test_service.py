@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.service import ServiceStrategy, sync_addresses
 from tests.registry.kinds.changing import causes, ready
-
-Object = dict[str, Any]
 
 SERVICE = ServiceStrategy()
 NOW = 1_000_000.0

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.apps.workload_sets import GENERATION, DaemonSetStrategy, StatefulSetStrategy
 from kapi.registry.kinds.apps.workloads import (
     ControllerRevisionStrategy,
@@ -16,7 +17,7 @@ from kapi.registry.kinds.apps.workloads import (
     ReplicationControllerStrategy,
 )
 from kapi.registry.strategy import Strategy
-from tests.registry.kinds.making import Object, change_faults, faults, made, template, workload
+from tests.registry.kinds.making import change_faults, faults, made, template, workload
 
 DEPLOYMENT, REPLICA_SET, STATEFUL, DAEMON = DeploymentStrategy(), ReplicaSetStrategy(), StatefulSetStrategy(), DaemonSetStrategy()
 CONTROLLER, REVISION, TEMPLATE = ReplicationControllerStrategy(), ControllerRevisionStrategy(), PodTemplateStrategy()

@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 from kapi.cel import admission
 from kapi.cel.types import Environment, Type
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.admissionregistration import webhooks
 from kapi.registry.strategy import Column
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 SHOWN_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")

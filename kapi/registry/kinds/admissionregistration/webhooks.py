@@ -5,11 +5,10 @@ from typing import Any, ClassVar
 from kapi.cel import admission
 from kapi.cel.types import Type
 from kapi.objects import names, urls
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")

@@ -4,14 +4,12 @@ Source: apiextensions-apiserver's defaulting validation (v1.36).
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from kapi.objects import causes
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.schema.structural import EMBEDDED, META_FIELDS, Structural
 from kapi.schema.values import NOWHERE, Validator
-
-Object = dict[str, Any]
 
 
 def validate(at: str, schema: Object) -> list[Cause]:

@@ -6,13 +6,13 @@ Rules above a part of the schema that is wrong are not compiled. Source: apiexte
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kapi.objects.meta import Object
 from kapi.registry.validation.rules import Errors
 from kapi.schema.rules import RULES, variables
 
 if TYPE_CHECKING:
     from kapi.cel.declaring import Declared
 
-Object = dict[str, Any]
 
 REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 RULE_LIMIT, SCHEMA_LIMIT = 10_000_000, 100_000_000

@@ -8,10 +8,9 @@ from typing import Any
 
 from kapi.objects import patterns
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.kinds.apiextensions import custom_rules
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 LIST_TYPES, MAP_TYPES = ("atomic", "set", "map"), ("atomic", "granular")

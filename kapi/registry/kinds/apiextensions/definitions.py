@@ -4,17 +4,15 @@ Stock moves what all versions have in common (schema, subresources, columns, sel
 validates, so causes speak of spec.validation and spec.subresources there.
 """
 
-from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry import naming
 from kapi.registry.kinds.admissionregistration import webhooks
 from kapi.registry.kinds.apiextensions import custom_defaults, custom_schema
 from kapi.registry.strategy import NAME_COLUMN, Strategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 SCOPES = ("Cluster", "Namespaced")
 COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.apps import workloads
 from kapi.registry.kinds.apps.workloads import TemplateStrategy, spec_of
 from kapi.registry.kinds.columns import COLUMNS
@@ -12,8 +13,6 @@ from kapi.registry.kinds.core.volume_claims import claim_spec
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import amount, same
-
-Object = dict[str, Any]
 
 _FORBIDDEN = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit',"

@@ -7,14 +7,13 @@ their own.
 from typing import Any
 
 from kapi.objects import labels, names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.columns import COLUMNS
 from kapi.registry.kinds.core.pods import pod_defaults, pod_spec, pod_warnings
 from kapi.registry.kinds.core.pods.pod_defaults import set_absent, set_empty
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.validation.rules import amount
-
-Object = dict[str, Any]
 
 
 def spec_of(obj: Object) -> Object:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from kapi.objects import cron, duration, time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.apps import workloads
 from kapi.registry.kinds.apps.workloads import TemplateStrategy, spec_of, status_of
 from kapi.registry.kinds.batch import job_spec
@@ -12,8 +13,6 @@ from kapi.registry.kinds.core.pods import pod_defaults, pod_warnings
 from kapi.registry.kinds.core.pods.pod_defaults import set_absent, set_empty
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part
-
-Object = dict[str, Any]
 
 _LONGEST_NAME = 52
 _ZONE_PART = re.compile(r"(?!-|\.\.?$)[A-Za-z0-9._+-]{1,14}")

@@ -1,10 +1,7 @@
 """When a Job fails and when it succeeds: podFailurePolicy, successPolicy, and lists of indexes such as "0-2,5"."""
 
-from typing import Any
 
 from kapi.registry.validation.part import Part
-
-Object = dict[str, Any]
 
 _MOST = 20
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")

@@ -1,15 +1,13 @@
 """The JobSpec, which a Job has at `spec` and a CronJob at `spec.jobTemplate.spec`: its defaults and its rules in stock's order."""
 
-from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.batch import job_policies
 from kapi.registry.kinds.core.pods import pod_spec
 from kapi.registry.kinds.core.pods.pod_defaults import set_absent, set_empty
 from kapi.registry.validation import internal
 from kapi.registry.validation.part import Part
-
-Object = dict[str, Any]
 
 INDEXED = "Indexed"
 _NUMBERS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex",

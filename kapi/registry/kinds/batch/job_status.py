@@ -1,13 +1,11 @@
 """The status of a Job: what it may say of itself, and the word for it in tables."""
 
-from typing import Any
 
 from kapi.objects import time
+from kapi.objects.meta import Object
 from kapi.registry.kinds.batch.job_policies import indexes
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import same
-
-Object = dict[str, Any]
 
 _NUMBERS = ("active", "succeeded", "failed", "ready", "terminating")
 _KINDS = ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kapi.objects import duration, names, time
+from kapi.objects.meta import Object
 from kapi.registry import metadata
 from kapi.registry.kinds.apps import workloads
 from kapi.registry.kinds.apps.workloads import TemplateStrategy, spec_of, status_of, template_of
@@ -11,8 +12,6 @@ from kapi.registry.kinds.columns import COLUMNS
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import same
-
-Object = dict[str, Any]
 
 UID, NAME, OLD_UID, OLD_NAME = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"
 _TANDEM = "can only be modified in tandem with spec.parallelism"

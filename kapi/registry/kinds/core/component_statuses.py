@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.registry.strategy import Strategy
 from kapi.registry.validation import rules
-
-Object = dict[str, Any]
 
 
 class ComponentStatusStrategy(Strategy):

@@ -6,12 +6,11 @@ from typing import Any
 import orjson
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy
 from kapi.registry.validation.rules import Errors
 from kapi.schema import syntax
-
-Object = dict[str, Any]
 
 LARGEST = 1 << 20
 """Bytes of data a ConfigMap or Secret may hold."""

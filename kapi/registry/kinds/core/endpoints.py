@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import names, time
+from kapi.objects.meta import Object
 from kapi.registry.validation import addresses, rules
 from kapi.registry.validation.part import Part, PlainStrategy
 from kapi.registry.validation.rules import Errors, each, same
-
-Object = dict[str, Any]
 
 ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 MOST_ENDPOINTS, MOST_ADDRESSES, MOST_PORTS, MOST_TOPOLOGY, MOST_HINTS = 1000, 100, 20000, 16, 8

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kapi.objects import duration, names
+from kapi.objects.meta import Object
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, PlainStrategy
-
-Object = dict[str, Any]
 
 NEW = "events.k8s.io/v1"
 RENAMED = {

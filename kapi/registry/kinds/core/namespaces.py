@@ -7,11 +7,10 @@ from typing import Any
 
 from kapi.objects import names
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.kinds.columns import COLUMNS
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 LABEL, OWN = "kubernetes.io/metadata.name", "kubernetes"
 _STANDARD = (OWN, "orphan", "foregroundDeletion")

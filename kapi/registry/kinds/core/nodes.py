@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from kapi.objects.meta import Object
 from kapi.registry.kinds.columns import COLUMNS
 from kapi.registry.kinds.core.pods import container_resources, placement
 from kapi.registry.validation import addresses, internal
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 _KEPT = 'node updates may not change {} except from "" to valid'
 _ROLE, _ROLES = "kubernetes.io/role", "node-role.kubernetes.io/"

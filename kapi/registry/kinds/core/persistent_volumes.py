@@ -4,14 +4,13 @@ import posixpath
 from typing import Any
 
 from kapi.objects import meta, names, quantity, time
+from kapi.objects.meta import Object
 from kapi.registry.kinds import storage
 from kapi.registry.kinds.core import volume_claims
 from kapi.registry.kinds.core.pods import volumes
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
 SHORT_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}

@@ -4,14 +4,13 @@ import uuid
 from typing import Any
 
 from kapi.objects import quantity
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import container_resources
 from kapi.registry.kinds.core.pods.container_resources import amount, container_resource_name, resource_name
 from kapi.registry.strategy import Strategy
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 COMPUTE = container_resources.OF_CONTAINERS
 HUGE = ("hugepages-", "requests.hugepages-")

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import addresses, rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import each
-
-Object = dict[str, Any]
 
 TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 FAMILIES = ("IPv4", "IPv6")

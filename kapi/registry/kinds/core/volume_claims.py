@@ -1,12 +1,9 @@
 """The spec of a PersistentVolumeClaim as stock checks it: in the claim itself and in the templates of pods and StatefulSets."""
 
-from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")

@@ -3,11 +3,10 @@
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.service import ingress_points
 from kapi.registry.validation import addresses, rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 BAD_SEQUENCES, BAD_ENDS = ("//", "/./", "/../", "%2f", "%2F"), ("/..", "/.")

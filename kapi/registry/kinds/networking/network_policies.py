@@ -3,10 +3,9 @@
 from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import addresses, rules
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
 
 WAYS = (("ingress", "from"), ("egress", "to"))
 

@@ -3,12 +3,11 @@ of below `exactly`, a device's below `basic`, and a slice's nodeName and allNode
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.validation.part import RuledStrategy
 
-Object = dict[str, Any]
 Shape = Callable[[Object], Object]
 
 V1BETA1 = "resource.k8s.io/v1beta1"

@@ -8,13 +8,12 @@ import orjson
 from kapi.cel.types import DYN
 from kapi.objects import causes, names
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.kinds import storage
 from kapi.registry.kinds.resource.device_versions import VersionedStrategy, current
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 MOST_REQUESTS = MOST_CONSTRAINTS = MOST_CONFIGS = MOST_SELECTORS = 32
 MOST_SUBREQUESTS = 8

@@ -5,13 +5,12 @@ from itertools import pairwise
 from typing import Any
 
 from kapi.objects import names, quantity
+from kapi.objects.meta import Object
 from kapi.registry.kinds import storage
 from kapi.registry.kinds.resource.device_versions import VersionedStrategy
 from kapi.registry.kinds.resource.devices import named_set, qualified_name
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part
-
-Object = dict[str, Any]
 
 MOST_DEVICES, MOST_ADVANCED, MOST_COUNTER_SETS, MOST_TAINTS, MOST_ATTRIBUTES, MOST_OPTIONS = 128, 64, 8, 16, 32, 10
 LONGEST_POOL, LONGEST_TEXT = 253, 64

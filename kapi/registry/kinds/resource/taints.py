@@ -1,13 +1,10 @@
 """DeviceTaintRule (resource.k8s.io)."""
 
-from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.resource import slices
 from kapi.registry.validation.part import Part, RuledStrategy
-
-Object = dict[str, Any]
-
 
 
 class DeviceTaintRuleStrategy(RuledStrategy):

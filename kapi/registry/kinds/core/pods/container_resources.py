@@ -1,15 +1,13 @@
 """Requests, limits and claims of containers and pods: names, quantities, and how the two lists fit together."""
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 from kapi.objects import names, quantity
 from kapi.objects.causes import NON_NEGATIVE
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 OF_CONTAINERS = frozenset({"cpu", "memory", "ephemeral-storage"})
 OF_PODS = ("cpu", "memory", "hugepages-")

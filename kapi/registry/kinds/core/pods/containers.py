@@ -6,15 +6,13 @@ Resources, security contexts and probes have files of their own.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import container_resources, field_refs, handlers, security, volumes
 from kapi.registry.validation.part import Part, judge_once
 from kapi.registry.validation.paths import backsteps, descending
 from kapi.registry.validation.rules import PROTOCOLS
-
-Object = dict[str, Any]
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
 MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")

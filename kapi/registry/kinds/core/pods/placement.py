@@ -1,13 +1,11 @@
 """Where a pod may run: node selectors, affinity, tolerations, taints and topology spread, as stock checks them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.registry.validation import internal, rules
 from kapi.registry.validation.part import Part, judge_once
-
-Object = dict[str, Any]
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -4,17 +4,15 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from kapi.objects import names
+from kapi.objects.meta import Object
 from kapi.objects.references import MIRROR
 from kapi.registry.kinds.core.pods import container_resources, containers, placement, security, volumes
 from kapi.registry.kinds.core.volume_claims import annotations
 from kapi.registry.validation import addresses, internal
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.paths import descending
-
-Object = dict[str, Any]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")

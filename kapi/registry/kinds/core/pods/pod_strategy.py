@@ -5,13 +5,12 @@ from typing import Any
 
 from kapi.objects import references, time
 from kapi.objects.errors import Cause
+from kapi.objects.meta import Object
 from kapi.objects.pod_resources import qos_class
 from kapi.registry.kinds.columns import COLUMNS
 from kapi.registry.kinds.core.pods import containers, placement, pod_defaults, pod_spec, pod_table, pod_updates, pod_warnings
 from kapi.registry.validation.part import Part, RuledStrategy
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 _GATED = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
           "message": "Scheduling is blocked due to non-empty scheduling gates"}  # fmt: skip

@@ -3,9 +3,8 @@
 from typing import Any
 
 from kapi.objects import duration, time
+from kapi.objects.meta import Object
 from kapi.registry.validation import rules
-
-Object = dict[str, Any]
 
 
 def _condition(status: Object, kind: str) -> Object:

@@ -3,9 +3,9 @@
 Each function adds the causes of one kind of change; the pod as such has been checked before. Source of rules and order: stock v1.36.
 """
 
-from typing import Any
 
 from kapi.objects import causes, meta, names, quantity, references
+from kapi.objects.meta import Object
 from kapi.objects.pod_resources import qos_class
 from kapi.registry.kinds.core.pods import pod_spec, security
 from kapi.registry.kinds.core.pods.containers import whitespace
@@ -13,8 +13,6 @@ from kapi.registry.kinds.core.pods.placement import REQUIRED, tolerations
 from kapi.registry.validation import addresses, internal, rules
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import same
-
-Object = dict[str, Any]
 
 _MAY = (
     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"

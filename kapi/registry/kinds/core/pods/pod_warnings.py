@@ -1,14 +1,12 @@
 """Warnings stock sends with pods and pod templates: deprecated labels, volumes and annotations, and settings that do nothing."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from kapi.objects import names, quantity
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import pod_spec
 from kapi.registry.kinds.core.pods.placement import PREFERRED, REQUIRED
 from kapi.registry.validation.rules import each
-
-Object = dict[str, Any]
 
 _LABELS = {
     "beta.kubernetes.io/arch": "deprecated since v1.14; use \"kubernetes.io/arch\" instead",

@@ -6,17 +6,15 @@ since a second source is reported where stock would meet it. Projected volumes h
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from kapi.objects import names, quantity
+from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import projections
 from kapi.registry.kinds.core.volume_claims import claim_template
 from kapi.registry.kinds.storage import driver_name
 from kapi.registry.validation.part import Part, judge_once
 from kapi.registry.validation.paths import backsteps, descending, file_mode, key_to_path
 from kapi.registry.validation.rules import Errors
-
-Object = dict[str, Any]
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
