@@ -14,7 +14,7 @@ from pathlib import Path
 
 from certs import checking, files, kubeconfig
 from certs.checking import Unusable
-from certs.wish import YEAR, Wish
+from certs.spec import YEAR, CertificateSpec
 
 log = logging.getLogger(__name__)
 MASTERS = "system:masters"
@@ -36,33 +36,33 @@ class Settings:
 
 
 AUTHORITIES = (
-    Wish("ca", "kubernetes", issuer="", days=10 * YEAR, renew=2 * YEAR),
-    Wish("front-proxy-ca", "front-proxy-ca", issuer="", days=10 * YEAR, renew=2 * YEAR),
+    CertificateSpec("ca", "kubernetes", issuer="", days=10 * YEAR, renew=2 * YEAR),
+    CertificateSpec("front-proxy-ca", "front-proxy-ca", issuer="", days=10 * YEAR, renew=2 * YEAR),
 )
 CLIENTS = (
-    Wish("admin", "kubernetes-admin", (MASTERS,), ("client",)),
-    Wish("controller-manager", "system:kube-controller-manager", usages=("client",)),
-    Wish("scheduler", "system:kube-scheduler", usages=("client",)),
-    Wish("proxy", "system:kube-proxy", usages=("client",)),
+    CertificateSpec("admin", "kubernetes-admin", (MASTERS,), ("client",)),
+    CertificateSpec("controller-manager", "system:kube-controller-manager", usages=("client",)),
+    CertificateSpec("scheduler", "system:kube-scheduler", usages=("client",)),
+    CertificateSpec("proxy", "system:kube-proxy", usages=("client",)),
 )
 """Each also gets a kubeconfig: admin.conf and so on."""
 
 
-def _wishes(settings: Settings) -> list[Wish]:
+def _certificates(settings: Settings) -> list[CertificateSpec]:
     """The certificates that the authorities sign."""
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{settings.domain}", "localhost"]
     hosts = tuple(dict.fromkeys([*names, "127.0.0.1", "::1", settings.service_ip, *settings.hosts]))
-    wishes = [
-        Wish("apiserver", "kube-apiserver", usages=("server",), hosts=hosts),
-        Wish("apiserver-kubelet-client", "kube-apiserver-kubelet-client", (MASTERS,), ("client",)),
-        Wish("front-proxy-client", "front-proxy-client", usages=("client",), issuer="front-proxy-ca"),
+    specs = [
+        CertificateSpec("apiserver", "kube-apiserver", usages=("server",), hosts=hosts),
+        CertificateSpec("apiserver-kubelet-client", "kube-apiserver-kubelet-client", (MASTERS,), ("client",)),
+        CertificateSpec("front-proxy-client", "front-proxy-client", usages=("client",), issuer="front-proxy-ca"),
         *CLIENTS,
     ]
     for node, more in settings.nodes.items():
         served = tuple(dict.fromkeys([node, *more]))
-        wishes.append(Wish(f"nodes/{node}/client", f"system:node:{node}", ("system:nodes",), ("client",)))
-        wishes.append(Wish(f"nodes/{node}/serving", f"system:node:{node}", ("system:nodes",), ("server",), served))
-    return wishes
+        specs.append(CertificateSpec(f"nodes/{node}/client", f"system:node:{node}", ("system:nodes",), ("client",)))
+        specs.append(CertificateSpec(f"nodes/{node}/serving", f"system:node:{node}", ("system:nodes",), ("server",), served))
+    return specs
 
 
 def ensure(directory: Path, settings: Settings | None = None, now: float | None = None) -> None:
@@ -73,58 +73,58 @@ def ensure(directory: Path, settings: Settings | None = None, now: float | None 
     """
     settings, now = settings or Settings(), now or time.time()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    certificates = _wishes(settings)
-    for wish in AUTHORITIES:
-        _authority(directory, wish, [other.file for other in certificates if other.issuer == wish.file], now)
+    certificates = _certificates(settings)
+    for spec in AUTHORITIES:
+        _authority(directory, spec, [other.file for other in certificates if other.issuer == spec.file], now)
     _service_account(directory)
-    for wish in certificates:
-        _certificate(directory, wish, now)
-    for wish in CLIENTS:
-        _kubeconfig(directory, settings, wish.file, directory / f"{wish.file}.conf")
+    for spec in certificates:
+        _certificate(directory, spec, now)
+    for spec in CLIENTS:
+        _kubeconfig(directory, settings, spec.file, directory / f"{spec.file}.conf")
     for node in settings.nodes:
         _kubeconfig(directory, settings, f"nodes/{node}/client", directory / "nodes" / node / "kubelet.conf")
 
 
-def _authority(directory: Path, wish: Wish, issued: list[str], now: float) -> None:
+def _authority(directory: Path, spec: CertificateSpec, issued: list[str], now: float) -> None:
     """An authority is made once, for a directory where it has signed nothing yet, or whoever deleted both of its files wants a new one."""
-    path, key = directory / f"{wish.file}.crt", directory / f"{wish.file}.key"
+    path, key = directory / f"{spec.file}.crt", directory / f"{spec.file}.key"
     notes = [files.note(file) for file in (directory / f"{name}.crt" for name in issued) if file.exists()]
     if not path.exists() and (not key.exists() or not notes):
         if notes:
             log.warning("%s is made anew: what the former one has signed is not valid any more.", path)
-        _make_authority(path, key, wish, now)
+        _make_authority(path, key, spec, now)
         return
     if missing := next((file.name for file in (path, key) if not file.exists()), ""):
-        raise Unusable(wish.file, f"{missing} is missing")
+        raise Unusable(spec.file, f"{missing} is missing")
     end = files.expiry(path)
     known = all(note.endswith(f" by {fingerprint(path)}") for note in notes)
-    if not (known and checking.fits(path, key) and files.note(path) == wish.note("") and end > now):
-        if why := checking.authority_fault(path, key, wish.name, now):
-            raise Unusable(wish.file, why)
-    elif end - now <= wish.renew * 86400:
-        _make_authority(path, key, wish, now)
+    if not (known and checking.fits(path, key) and files.note(path) == spec.note("") and end > now):
+        if why := checking.authority_fault(path, key, spec.name, now):
+            raise Unusable(spec.file, why)
+    elif end - now <= spec.renew * 86400:
+        _make_authority(path, key, spec, now)
 
 
-def _make_authority(path: Path, key: Path, wish: Wish, now: float) -> None:
+def _make_authority(path: Path, key: Path, spec: CertificateSpec, now: float) -> None:
     from certs import making  # loads cryptography, which a process that finds its keys in order does without
 
     if not key.exists():
         files.write(key, making.new_key(), 0o600)
     try:
-        pem = making.authority(wish, key.read_bytes(), now)
+        pem = making.authority(spec, key.read_bytes(), now)
     except ValueError:
-        raise Unusable(wish.file, f"{key.name} {checking.KEY}") from None
-    files.write(path, wish.note("").encode() + b"\n" + pem)
+        raise Unusable(spec.file, f"{key.name} {checking.KEY}") from None
+    files.write(path, spec.note("").encode() + b"\n" + pem)
 
 
-def _certificate(directory: Path, wish: Wish, now: float) -> None:
+def _certificate(directory: Path, spec: CertificateSpec, now: float) -> None:
     """A certificate that is damaged is made anew, which costs nobody anything; its key only if that is the damaged part."""
-    path, key = directory / f"{wish.file}.crt", directory / f"{wish.file}.key"
-    issuer = directory / f"{wish.issuer}.crt"
-    note = wish.note(fingerprint(issuer))
+    path, key = directory / f"{spec.file}.crt", directory / f"{spec.file}.key"
+    issuer = directory / f"{spec.issuer}.crt"
+    note = spec.note(fingerprint(issuer))
     both = path.exists() and key.exists()
     whole = both and checking.fits(path, key)
-    if whole and files.note(path) == note and files.expiry(path) - now > wish.renew * 86400:
+    if whole and files.note(path) == note and files.expiry(path) - now > spec.renew * 86400:
         return
     from certs import making  # loads cryptography, which a process that finds its keys in order does without
 
@@ -133,7 +133,7 @@ def _certificate(directory: Path, wish: Wish, now: float) -> None:
         log.warning("%s: %s. A new certificate is made.", path.parent, fault)
     if not key.exists() or (fault and checking.CERTIFICATE not in fault):
         files.write(key, making.new_key(), 0o600)
-    pem = making.certificate(wish, key.read_bytes(), issuer.read_bytes(), issuer.with_suffix(".key").read_bytes(), now)
+    pem = making.certificate(spec, key.read_bytes(), issuer.read_bytes(), issuer.with_suffix(".key").read_bytes(), now)
     files.write(path, note.encode() + b"\n" + pem)
 
 

@@ -1,7 +1,7 @@
 """Files with keys and certificates in them: written whole or not at all, readable by their owner only.
 
 Of a certificate only what decides about renewal is read here, so that a start with everything in place needs no cryptography.
-A certificate file begins with a line of comment, which is the note of what was asked for: a changed wish shows as a changed note.
+A certificate file begins with a line of comment, which is the note of what was asked for: a changed spec shows as a changed note.
 """
 
 import base64

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 
 BACKDATED = timedelta(minutes=5)
 """Certificates begin a little before they are made: clocks differ."""
@@ -88,28 +88,28 @@ def _common(name: x509.Name) -> str:
     return str(found[0].value) if found else ""
 
 
-def authority(wish: Wish, key: bytes, now: float) -> bytes:
+def authority(spec: CertificateSpec, key: bytes, now: float) -> bytes:
     """A self-signed CA certificate, PEM."""
     private = _private(key)
-    name, public = _name(wish), private.public_key()
-    builder = _builder(wish, now).subject_name(name).issuer_name(name).public_key(public)
+    name, public = _name(spec), private.public_key()
+    builder = _builder(spec, now).subject_name(name).issuer_name(name).public_key(public)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     return _pem(builder.sign(private, hashes.SHA256()))
 
 
-def certificate(wish: Wish, key: bytes, ca: bytes, ca_key: bytes, now: float) -> bytes:
+def certificate(spec: CertificateSpec, key: bytes, ca: bytes, ca_key: bytes, now: float) -> bytes:
     """A certificate for the holder of `key`, signed by the CA, PEM."""
     issuer = x509.load_pem_x509_certificate(ca)
     signer, public = _private(ca_key), _private(key).public_key()
-    builder = _builder(wish, now).subject_name(_name(wish)).issuer_name(issuer.subject).public_key(public)
+    builder = _builder(spec, now).subject_name(_name(spec)).issuer_name(issuer.subject).public_key(public)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([_USAGES[usage] for usage in wish.usages]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([_USAGES[usage] for usage in spec.usages]), critical=False)
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    if wish.hosts:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in wish.hosts]), critical=False)
+    if spec.hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in spec.hosts]), critical=False)
     return _pem(builder.sign(signer, hashes.SHA256()))
 
 
@@ -124,9 +124,9 @@ def _private(key: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     return private
 
 
-def _name(wish: Wish) -> x509.Name:
-    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in wish.groups]
-    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, wish.name)])
+def _name(spec: CertificateSpec) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in spec.groups]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, spec.name)])
 
 
 def _host(host: str) -> x509.GeneralName:
@@ -136,10 +136,10 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _builder(wish: Wish, now: float) -> x509.CertificateBuilder:
+def _builder(spec: CertificateSpec, now: float) -> x509.CertificateBuilder:
     at = datetime.fromtimestamp(int(now), UTC)
     builder = x509.CertificateBuilder().serial_number(x509.random_serial_number())
-    return builder.not_valid_before(at - BACKDATED).not_valid_after(at + timedelta(days=wish.days))
+    return builder.not_valid_before(at - BACKDATED).not_valid_after(at + timedelta(days=spec.days))
 
 
 def _usage(signs_certificates: bool) -> x509.KeyUsage:

@@ -5,12 +5,12 @@ import time
 from functools import cache
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 
 
 @cache
 def client(name: str, *groups: str, issuer: str = "kubernetes") -> bytes:
     """A certificate in DER that is good from now on, of a CA of this name."""
     key = making.new_key()
-    ca = making.authority(Wish("ca", issuer), key, time.time())
-    return ssl.PEM_cert_to_DER_cert(making.certificate(Wish("x", name, groups, ("client",)), key, ca, key, time.time()).decode())
+    ca = making.authority(CertificateSpec("ca", issuer), key, time.time())
+    return ssl.PEM_cert_to_DER_cert(making.certificate(CertificateSpec("x", name, groups, ("client",)), key, ca, key, time.time()).decode())

@@ -109,9 +109,9 @@ def _mounted(spec: Object) -> Iterator[tuple[str, str]]:
 
 def _wants_token(account: Object, spec: Object) -> bool:
     for holder in (spec, account):
-        wish = holder.get("automountServiceAccountToken")
-        if wish is not None:
-            return bool(wish)
+        chosen = holder.get("automountServiceAccountToken")
+        if chosen is not None:
+            return bool(chosen)
     return True
 
 

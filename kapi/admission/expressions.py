@@ -11,8 +11,7 @@ from kapi import limits
 from kapi.admission import conversation
 from kapi.admission.conversation import Subject
 from kapi.admission.matching import name_of
-from kapi.admission.plugin import Authorizer
-from kapi.admission.policies import OutOfBudget
+from kapi.admission.plugin import Authorizer, OutOfBudget
 from kapi.cel import admission, checking
 from kapi.cel.authorizing import Asker, request_resource
 from kapi.cel.compiling import CompilationError

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from kapi.admission.plugin import forbidden
-from kapi.admission.policies import Failure, Invocation, OutOfBudget, Policies, resources
+from kapi.admission.plugin import OutOfBudget, forbidden
+from kapi.admission.policies import Failure, Invocation, Policies, resources
 from kapi.admission.webhooks import Rounds
 from kapi.objects import errors, patch
 from kapi.objects.errors import StatusError

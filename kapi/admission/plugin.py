@@ -139,3 +139,10 @@ def is_pod(resource: Resource) -> bool:
 def spec_containers(spec: Object) -> list[Object]:
     """Init containers, then containers: the order stock visits them in."""
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+
+
+class OutOfBudget(Exception):
+    """Nothing more is evaluated."""
+
+    def __init__(self) -> None:
+        super().__init__("validation failed due to running out of cost budget, no further validation rules will be run")

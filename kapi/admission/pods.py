@@ -39,9 +39,9 @@ class Priority(ReadingPlugin):
         if given is not None and given != value:
             raise forbidden(review, f"the integer value of priority ({given}) {_GIVEN.format(value)}")
         spec["priority"] = value
-        wish = spec.get("preemptionPolicy")
-        if wish is not None and wish != policy:
-            raise forbidden(review, f"the string value of PreemptionPolicy ({wish}) {_GIVEN.format(policy)}")
+        chosen = spec.get("preemptionPolicy")
+        if chosen is not None and chosen != policy:
+            raise forbidden(review, f"the string value of PreemptionPolicy ({chosen}) {_GIVEN.format(policy)}")
         spec["preemptionPolicy"] = policy
 
     def _resolve(self, review: Review, spec: Object) -> tuple[int, str]:

@@ -28,13 +28,6 @@ class Misconfigured(Exception):
     """A policy or binding cannot be followed; the text says why."""
 
 
-class OutOfBudget(Exception):
-    """Nothing more is evaluated."""
-
-    def __init__(self) -> None:
-        super().__init__("validation failed due to running out of cost budget, no further validation rules will be run")
-
-
 class Policy:
     """One policy, understood; its expressions are compiled when it first concerns a request."""
 

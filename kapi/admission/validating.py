@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from kapi.admission.plugin import forbidden
-from kapi.admission.policies import Failure, Invocation, OutOfBudget, Policies, Policy, resources
+from kapi.admission.plugin import OutOfBudget, forbidden
+from kapi.admission.policies import Failure, Invocation, Policies, Policy, resources
 from kapi.objects.errors import StatusError
 from kapi.registry.review import Review
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-Object = Mapping[str, Any]
+Document = Mapping[str, Any]
 MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 ACCEPTED = ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", MEDIA)
 
@@ -67,7 +67,7 @@ def _read(table: str) -> Iterator[tuple[str, dict[str, Field]]]:
 MESSAGES = dict(_read(_TABLE))
 
 
-def document(openapi: Object) -> bytes:
+def document(openapi: Document) -> bytes:
     """The bytes of an OpenAPI 2 document."""
     return b"".join(_message("Document", openapi))
 

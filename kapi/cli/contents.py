@@ -30,9 +30,9 @@ def _pairs(*names: str) -> Table:
 
 _NODE: Table = {**_pairs("client", "serving"), **_files("kubelet.conf")}
 _PKI: Table = {
-    **_pairs(*(wish.file for wish in (*cluster.AUTHORITIES, *cluster.CLIENTS))),
+    **_pairs(*(spec.file for spec in (*cluster.AUTHORITIES, *cluster.CLIENTS))),
     **_pairs("apiserver", "apiserver-kubelet-client", "front-proxy-client"),
-    **_files("sa.key", "sa.pub", *(f"{wish.file}.conf" for wish in cluster.CLIENTS)),
+    **_files("sa.key", "sa.pub", *(f"{spec.file}.conf" for spec in cluster.CLIENTS)),
     "nodes": {"*": _NODE}, "replaced": TREE,
 }
 _CONTAINERD: Table = {

@@ -17,7 +17,7 @@ from kubelet import containerd, images
 from kubelet.settings import CONTROL_PLANE
 
 
-class Wish(Protocol):
+class UpOptions(Protocol):
     """The settings of `kapi up` that matter here."""
 
     @property
@@ -44,65 +44,65 @@ class Wish(Protocol):
     def log_format(self) -> str: ...
 
 
-def simulated(wish: Wish, progress: Progress) -> None:
+def simulated(given: UpOptions, progress: Progress) -> None:
     """One process that is everything."""
     with progress.step("Certificates and keys"):
-        _certificates(wish, {})
-    with progress.step(f"API server, controllers, scheduler and {wish.nodes} simulated node{'s' if wish.nodes > 1 else ''}"):
-        named = ("--nodes", str(wish.nodes), "--node-name", wish.node_name, "--pod-cidr", wish.pod_cidr)
-        _start(wish, "simulated", "kapi", "simulated", *_common(wish), *named).wait()
+        _certificates(given, {})
+    with progress.step(f"API server, controllers, scheduler and {given.nodes} simulated node{'s' if given.nodes > 1 else ''}"):
+        named = ("--nodes", str(given.nodes), "--node-name", given.node_name, "--pod-cidr", given.pod_cidr)
+        _start(given, "simulated", "kapi", "simulated", *_common(given), *named).wait()
 
 
-def real(wish: Wish, progress: Progress) -> None:
+def real(given: UpOptions, progress: Progress) -> None:
     """containerd, API server, control and kubelet, a process each."""
-    cleanup.expect(wish.data_dir)
+    cleanup.expect(given.data_dir)
     for closed in ("containerd", "kubelet", "kubelet/pods", "pod-logs"):  # what is in them has the modes that containers need
-        (wish.data_dir / closed).mkdir(exist_ok=True, mode=0o700)
+        (given.data_dir / closed).mkdir(exist_ok=True, mode=0o700)
     with progress.step("Certificates, containerd and API server"):
-        runtime = None if wish.container_runtime_endpoint else _containerd(wish)
-        pki = _certificates(wish, {wish.name: (servers.own_address(),)})
-        server = _start(wish, "apiserver", "kapi", "apiserver", *_common(wish))
+        runtime = None if given.container_runtime_endpoint else _containerd(given)
+        pki = _certificates(given, {given.name: (servers.own_address(),)})
+        server = _start(given, "apiserver", "kapi", "apiserver", *_common(given))
         if runtime:
             asyncio.run(runtime.ready())
         server.wait()
     with progress.step("Controllers, scheduler, proxy and kubelet"):
-        table = cleanup.marks(wish.data_dir).table
-        control = _start(wish, "control", "kapi", "control", "--pki", str(pki), "--table", table)
-        kubelet = _start(wish, "kubelet", "kubelet", *_kubelet(wish, pki))
+        table = cleanup.marks(given.data_dir).table
+        control = _start(given, "control", "kapi", "control", "--pki", str(pki), "--table", table)
+        kubelet = _start(given, "kubelet", "kubelet", *_kubelet(given, pki))
         control.wait()
         kubelet.wait()
-        asyncio.run(_control_plane(wish))
+        asyncio.run(_control_plane(given))
 
 
-async def _control_plane(wish: Wish) -> None:
+async def _control_plane(given: UpOptions) -> None:
     """The node's role. A kubelet may not give itself one; as with kubeadm, the administrator does."""
-    client = config.connect(config.from_kubeconfig(wish.admin), agent="kapi-up")
+    client = config.connect(config.from_kubeconfig(given.admin), agent="kapi-up")
     try:
-        await client.patch(NODES, wish.name, {"metadata": {"labels": {CONTROL_PLANE: ""}}})
+        await client.patch(NODES, given.name, {"metadata": {"labels": {CONTROL_PLANE: ""}}})
     finally:
         await client.close()
 
 
-def _start(wish: Wish, name: str, module: str, *arguments: str) -> Starting:
-    process = Process(name, wish.data_dir)
-    logged = ("--log-file", str(process.log_file), "--log-format", wish.log_format, "--v", str(wish.v))
+def _start(given: UpOptions, name: str, module: str, *arguments: str) -> Starting:
+    process = Process(name, given.data_dir)
+    logged = ("--log-file", str(process.log_file), "--log-format", given.log_format, "--v", str(given.v))
     return process.start(processes.python(module, *arguments, *logged))
 
 
-def _common(wish: Wish) -> list[str]:
-    address = ["--bind-address", wish.bind_address] if wish.bind_address else []
-    return ["--data-dir", str(wish.data_dir), "--port", str(wish.port), *address]
+def _common(given: UpOptions) -> list[str]:
+    address = ["--bind-address", given.bind_address] if given.bind_address else []
+    return ["--data-dir", str(given.data_dir), "--port", str(given.port), *address]
 
 
-def _certificates(wish: Wish, nodes: dict[str, tuple[str, ...]]) -> Path:
-    return components.keys(servers.Settings(data_dir=wish.data_dir, port=wish.port, bind_address=wish.bind_address), nodes)
+def _certificates(given: UpOptions, nodes: dict[str, tuple[str, ...]]) -> Path:
+    return components.keys(servers.Settings(data_dir=given.data_dir, port=given.port, bind_address=given.bind_address), nodes)
 
 
 class _Runtime:
     """An own containerd on its way."""
 
-    def __init__(self, wish: Wish) -> None:
-        self._settings = cleanup.runtime(wish.data_dir, wish.pod_cidr)
+    def __init__(self, given: UpOptions) -> None:
+        self._settings = cleanup.runtime(given.data_dir, given.pod_cidr)
         with processes.undisturbed():
             self._process = containerd.launch(self._settings)
 
@@ -118,19 +118,19 @@ class _Runtime:
             raise Failure(f"{why}.") from None
 
 
-def _containerd(wish: Wish) -> _Runtime:
+def _containerd(given: UpOptions) -> _Runtime:
     try:
-        return _Runtime(wish)
+        return _Runtime(given)
     except containerd.Unavailable as why:
         raise Failure(f"{why}.") from None
 
 
-def _kubelet(wish: Wish, pki: Path) -> list[str]:
-    node = pki / "nodes" / wish.name
-    endpoint = wish.container_runtime_endpoint or cleanup.runtime(wish.data_dir).endpoint
+def _kubelet(given: UpOptions, pki: Path) -> list[str]:
+    node = pki / "nodes" / given.name
+    endpoint = given.container_runtime_endpoint or cleanup.runtime(given.data_dir).endpoint
     return [
-        "--node-name", wish.name, "--kubeconfig", str(node / "kubelet.conf"), "--root-dir", str(wish.data_dir / "kubelet"),
-        "--pod-logs-dir", str(wish.data_dir / "pod-logs"), "--container-runtime-endpoint", endpoint, "--pod-cidr", wish.pod_cidr,
+        "--node-name", given.name, "--kubeconfig", str(node / "kubelet.conf"), "--root-dir", str(given.data_dir / "kubelet"),
+        "--pod-logs-dir", str(given.data_dir / "pod-logs"), "--container-runtime-endpoint", endpoint, "--pod-cidr", given.pod_cidr,
         "--tls-cert-file", str(node / "serving.crt"), "--tls-private-key-file", str(node / "serving.key"),
-        "--client-ca-file", str(pki / "ca.crt"), "--cgroup-root", cleanup.marks(wish.data_dir).cgroup,
+        "--client-ca-file", str(pki / "ca.crt"), "--cgroup-root", cleanup.marks(given.data_dir).cgroup,
     ]  # fmt: skip

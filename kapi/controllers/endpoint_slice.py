@@ -37,11 +37,11 @@ def _identity(endpoint: Object) -> tuple[str, str]:
 
 def _hints(service: Object, endpoint: Object) -> Object:
     """For whom an endpoint is: its own zone, or its own node before that, as the Service's trafficDistribution wishes."""
-    wish = service["spec"].get("trafficDistribution")
+    chosen = service["spec"].get("trafficDistribution")
     hints: Object = {}
-    if wish in NEAR and endpoint.get("zone"):
+    if chosen in NEAR and endpoint.get("zone"):
         hints["forZones"] = [{"name": endpoint["zone"]}]
-    if wish == SAME_NODE and endpoint.get("nodeName"):
+    if chosen == SAME_NODE and endpoint.get("nodeName"):
         hints["forNodes"] = [{"name": endpoint["nodeName"]}]
     return hints
 

@@ -81,7 +81,7 @@ def _age(since: float, now: float) -> int:
 def deletion_order(pods: list[Object], related: Iterable[Object] = ()) -> list[Object]:
     """The pods, first to delete first; `related` (pods of the sibling ReplicaSets) tell how crowded a node is."""
     now = time.now()
-    crowd = Counter(p["spec"].get("nodeName") for p in (*pods, *related) if active(p))
+    on_node = Counter(p["spec"].get("nodeName") for p in (*pods, *related) if active(p))
 
     def rank(pod: Object) -> tuple[Any, ...]:
         node, since = pod["spec"].get("nodeName"), ready_since(pod)
@@ -90,7 +90,7 @@ def deletion_order(pods: list[Object], related: Iterable[Object] = ()) -> list[O
             _PHASES.get(phase(pod), 1),
             since > 0,
             _cost(pod),
-            -crowd[node] if node else 0,
+            -on_node[node] if node else 0,
             _age(since, now),
             -restarts(pod),
             _age(time.parse(meta.metadata(pod).get("creationTimestamp")), now),

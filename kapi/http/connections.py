@@ -108,17 +108,17 @@ class Connections:
         self._unauthenticated[made] = None
         of_address = self._by_address.setdefault(address, {})
         of_address[made] = None
-        for crowd, most in ((of_address, self._most_of_address), (self._unauthenticated, self._most_unauthenticated)):
-            if len(crowd) > most:
-                self._abort(next(iter(crowd)))
+        for members, most in ((of_address, self._most_of_address), (self._unauthenticated, self._most_unauthenticated)):
+            if len(members) > most:
+                self._abort(next(iter(members)))
         return made
 
     def accept_delay(self, address: str) -> float:
         """Seconds to wait before another one of this address is admitted, so that those before it have time to authenticate."""
-        crowd = self._by_address.get(address, {})
-        if len(crowd) < self._most_of_address:
+        members = self._by_address.get(address, {})
+        if len(members) < self._most_of_address:
             return 0.0
-        return next(iter(crowd)).since + limits.UNAUTHENTICATED_SECONDS - time.monotonic()
+        return next(iter(members)).since + limits.UNAUTHENTICATED_SECONDS - time.monotonic()
 
     def make_room(self, number: int = 1) -> bool:
         """Close the oldest unauthenticated connections, else those that have been idle longest. False when there are neither."""

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 from kapi.objects.meta import Object
 
 Answer = Callable[[Object], Object | Awaitable[Object]]
@@ -52,7 +52,7 @@ class Webhook:
         self._directory = directory
         self.ca, ca_key = _authority()
         key, now = making.new_key(), time.time()
-        wish = Wish("hook", "hook", usages=("server",), hosts=HOSTS)
+        wish = CertificateSpec("hook", "hook", usages=("server",), hosts=HOSTS)
         (directory / "hook.crt").write_bytes(making.certificate(wish, key, self.ca, ca_key, now))
         (directory / "hook.key").write_bytes(key)
 
@@ -105,4 +105,4 @@ def http(status: int, body: bytes) -> bytes:
 
 def _authority() -> tuple[bytes, bytes]:
     key = making.new_key()
-    return making.authority(Wish("ca", "webhooks", issuer=""), key, time.time()), key
+    return making.authority(CertificateSpec("ca", "webhooks", issuer=""), key, time.time()), key

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 from tests.attacks.victim import Victim
 
 Identity = tuple[Path, Path]
@@ -18,7 +18,7 @@ def identity(victim: Victim, name: str, *groups: str, now: float | None = None, 
     stem = directory / name.replace(":", "-")
     files = stem.with_suffix(".crt"), stem.with_suffix(".key")
     pki, key = victim.directory / "pki", making.new_key()
-    wish = Wish("x", name, groups, ("client",), days=days)
+    wish = CertificateSpec("x", name, groups, ("client",), days=days)
     files[0].write_bytes(making.certificate(wish, key, (pki / "ca.crt").read_bytes(), (pki / "ca.key").read_bytes(), now or time.time()))
     files[1].write_bytes(key)
     return files

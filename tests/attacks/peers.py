@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 
 Say = Callable[[socket.socket], None]
 MEGABYTE = b"x" * (1 << 20)
@@ -95,8 +95,9 @@ def silent(line: socket.socket) -> None:
 def authority(directory: Path, *hosts: str) -> tuple[ssl.SSLContext, bytes]:
     """A TLS context for peers of these names, and the CA they are known by."""
     now, ca_key, key = time.time(), making.new_key(), making.new_key()
-    ca = making.authority(Wish("ca", "peers", issuer=""), ca_key, now)
-    (directory / "peer.crt").write_bytes(making.certificate(Wish("peer", "peer", usages=("server",), hosts=hosts), key, ca, ca_key, now))
+    ca = making.authority(CertificateSpec("ca", "peers", issuer=""), ca_key, now)
+    spec = CertificateSpec("peer", "peer", usages=("server",), hosts=hosts)
+    (directory / "peer.crt").write_bytes(making.certificate(spec, key, ca, ca_key, now))
     (directory / "peer.key").write_bytes(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "peer.crt", directory / "peer.key")

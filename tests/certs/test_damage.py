@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certs import Settings, Unusable, checking, ensure, making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 
 SETTINGS = Settings(nodes={"n1": ("192.0.2.7",)})
 RELIED_ON = {"ca.crt": "ca", "ca.key": "ca", "front-proxy-ca.crt": "front-proxy-ca", "front-proxy-ca.key": "front-proxy-ca", "sa.key": "sa"}
@@ -135,8 +135,8 @@ def test_both_authorities_exchanged(pki: Path) -> None:
 
 def test_a_certificate_that_is_no_authority(pki: Path) -> None:
     key = making.new_key()
-    wish, ca, ca_key = Wish("x", "kubernetes", usages=("client",)), (pki / "ca.crt").read_bytes(), (pki / "ca.key").read_bytes()
-    pem = making.certificate(wish, key, ca, ca_key, time.time())
+    spec, ca, ca_key = CertificateSpec("x", "kubernetes", usages=("client",)), (pki / "ca.crt").read_bytes(), (pki / "ca.key").read_bytes()
+    pem = making.certificate(spec, key, ca, ca_key, time.time())
     (pki / "ca.crt").write_bytes(pem)
     (pki / "ca.key").write_bytes(key)
     with pytest.raises(Unusable, match="is not the certificate of an authority"):
@@ -146,7 +146,7 @@ def test_a_certificate_that_is_no_authority(pki: Path) -> None:
 @pytest.mark.slow
 def test_somebody_s_own_authority_is_kept(tmp_path: Path) -> None:
     key = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    pem = making.authority(Wish("ca", "kubernetes"), key, time.time())
+    pem = making.authority(CertificateSpec("ca", "kubernetes"), key, time.time())
     (tmp_path / "ca.crt").write_bytes(pem)
     (tmp_path / "ca.key").write_bytes(key)
     ensure(tmp_path, SETTINGS)

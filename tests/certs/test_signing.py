@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import making, signing
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 
 NOW = float(int(time.time()))
 CA_KEY = making.new_key()
-CA = making.authority(Wish("ca", "kubernetes", days=10), CA_KEY, NOW)
+CA = making.authority(CertificateSpec("ca", "kubernetes", days=10), CA_KEY, NOW)
 
 
 def request(*hosts: str) -> tuple[bytes, ec.EllipticCurvePrivateKey]:

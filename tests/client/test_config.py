@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 from kapi.client import config
 from kapi.objects import time
 
@@ -79,6 +79,6 @@ def test_a_token_file_is_read_again_after_a_minute(tmp_path: Path) -> None:
 
 def test_keys_are_loaded_without_a_file() -> None:
     key = making.new_key()
-    certificate = making.authority(Wish("x", "x"), key, time.now())
+    certificate = making.authority(CertificateSpec("x", "x"), key, time.now())
     context = config.tls(config.Endpoint("https://host", authority=certificate, certificate=certificate, key=key))
     assert context.cert_store_stats()["x509_ca"] == 1

@@ -11,7 +11,7 @@ import kopf
 import pytest
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 from tests.e2e.cluster import IMAGE, Failed, Kubectl
 from tests.moments import sockets_closed
 
@@ -117,8 +117,8 @@ async def test_an_operator_that_makes_children(kubectl: Kubectl, operator: Opera
 def certificate(directory: Path) -> dict[str, Any]:
     """Files of a certificate for this machine, and of its CA, as kopf's server takes them."""
     ca_key, key, now = making.new_key(), making.new_key(), time.time()
-    ca = making.authority(Wish("ca", "kopf", issuer=""), ca_key, now)
-    wish = Wish("hook", "hook", usages=("server",), hosts=("127.0.0.1", "localhost"))
+    ca = making.authority(CertificateSpec("ca", "kopf", issuer=""), ca_key, now)
+    wish = CertificateSpec("hook", "hook", usages=("server",), hosts=("127.0.0.1", "localhost"))
     made = {"cafile": ca, "certfile": making.certificate(wish, key, ca, ca_key, now), "pkeyfile": key}
     for name, content in made.items():
         (directory / name).write_bytes(content)

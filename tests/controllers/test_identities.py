@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certs import making
-from certs.wish import Wish
+from certs.spec import CertificateSpec
 from kapi.controllers.account_token import AccountTokens
 from kapi.controllers.signing_request import RequestApproval, RequestCleaning, RequestSigning
 from kapi.objects import meta
@@ -31,7 +31,7 @@ def request(signer: str, name: str = "system:node:n1", organization: str = "syst
 
 def authority(directory: Path) -> dict[str, Path]:
     key = making.new_key()
-    ca = making.authority(Wish("ca", "kubernetes"), key, EPOCH)
+    ca = making.authority(CertificateSpec("ca", "kubernetes"), key, EPOCH)
     (directory / "ca.crt").write_bytes(ca)
     (directory / "ca.key").write_bytes(key)
     return {"signing_cert_file": directory / "ca.crt", "signing_key_file": directory / "ca.key"}

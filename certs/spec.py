@@ -1,4 +1,4 @@
-"""What is asked of a certificate. Two equal wishes are served by the same certificate."""
+"""What is asked of a certificate. Two equal specs are served by the same certificate."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ YEAR = 365
 
 
 @dataclass(frozen=True)
-class Wish:
+class CertificateSpec:
     """One certificate of the cluster."""
 
     file: str
@@ -26,7 +26,7 @@ class Wish:
     """It is made anew when so few days are left."""
 
     def note(self, issuer: str) -> str:
-        """The wish in a line; `issuer` tells the CA's certificate apart from an earlier one."""
+        """The spec in a line; `issuer` tells the CA's certificate apart from an earlier one."""
         groups = "".join(f" O={group}" for group in self.groups)
         hosts = f" for {','.join(self.hosts)}" if self.hosts else ""
         return f"# CN={self.name}{groups} {'+'.join(self.usages) or 'ca'}{hosts} by {issuer or 'itself'}"
