@@ -40,6 +40,7 @@ machine:
 	fi
 
 up: install machine
+	@[ -z "$(SUDO)" ] || command -v sudo >/dev/null || { echo "Real containers need root and there is no sudo. As root: make up; or without containers: $(VENV)/bin/kapi up --simulate"; exit 1; }
 	@$(SUDO) env "HOME=$(HOME)" "KUBECONFIG=$(KUBECONFIG)" $(PY) -m kapi up
 
 down: install

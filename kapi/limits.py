@@ -137,6 +137,9 @@ WRITE_SECONDS = 60.0
 """Seconds in which a client reads nothing of an answer | 60 s (--request-timeout) | the connection is cut"""
 HEADER_BYTES = (1 << 20) + 4096
 """Bytes of a request's first line and headers | 1 MiB and 4 KiB (MaxHeaderBytes) | 431"""
+UNFINISHED_HEADER_BYTES = 16 << 20
+"""Bytes of headers without an end, of all connections whose callers are not authenticated | none
+| the connections with most of them are closed"""
 HEADER_LINES = 2000
 """Headers of a request | none but their bytes | 431"""
 PATH_BYTES = 8 * 1024
@@ -220,6 +223,8 @@ EXPRESSION_LENGTH = 100_000
 CONDITIONS_COST = 2_500_000
 """Cost units of the match conditions of a webhook or policy | 2,500,000 (RuntimeCELCostBudgetMatchConditions)
 | they cannot be evaluated"""
+REVIEW_SELECTOR_CHARACTERS = 8 << 10
+"""Characters of an access review's field selector that are read | none | it selects nothing: the review asks about all objects"""
 KEPT_TEXT = 1024
 """Characters of a text (selector, path, quantity, pattern …) whose reading is kept for the next time | none | it is read each time"""
 OFFLOAD_QUERY = 2 << 10

@@ -41,6 +41,7 @@ async def kubelet(given: Settings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    processes.find_system_programs()
     given = settings.parse(parser(), configurable(Settings), arguments)
     try:
         return components.supervise("kubelet", given, kubelet(given))

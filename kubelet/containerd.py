@@ -65,6 +65,15 @@ def lacks_sys_resource() -> bool:
     return False
 
 
+def has_plugins() -> bool:
+    """Whether there are CNI plugins."""
+    try:
+        cni_directory()
+    except Unavailable:
+        return False
+    return True
+
+
 def cni_directory() -> str:
     """Where the CNI plugins are. Raises Unavailable."""
     for directory in CNI_PLUGINS:
@@ -107,6 +116,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     conf_dir = "{root}/cni"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{root}/certs.d"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{root}/opt"
 """
 
 

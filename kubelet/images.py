@@ -132,7 +132,12 @@ async def _ctr(socket: str, *arguments: str, given: bytes = b"") -> str:
         program, "--address", socket, "--namespace", "k8s.io", "images", *arguments,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    out, err = await process.communicate(given)
+    try:
+        out, err = await process.communicate(given)
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode:
         raise ImageError(f"ctr images {arguments[0]} failed: {err.decode(errors='replace').strip()}")
     return out.decode()

@@ -7,6 +7,7 @@ from kapi.access.authorization import Answering
 from kapi.access.identity_headers import Headers, extra_of, headers_of
 from kapi.access.tokens import GROUP as ACCOUNTS
 from kapi.access.tokens import PREFIX as ACCOUNT
+from kapi.objects import names
 from kapi.objects.errors import BadRequest
 from kapi.objects.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Attributes, User
 
@@ -56,7 +57,7 @@ def _questions(user: User, wanted: User) -> Iterable[Attributes]:
 def account_of(name: str) -> tuple[str, str] | None:
     """Namespace and name of the service account a user name stands for."""
     namespace, colon, account = name.removeprefix(ACCOUNT).partition(":") if name.startswith(ACCOUNT) else ("", "", "")
-    return (namespace, account) if colon and namespace and account else None
+    return (namespace, account) if colon and not names.dns_label(namespace) and not names.dns_subdomain(account) else None
 
 
 def _complete(wanted: User) -> User:

@@ -5,6 +5,7 @@ Resource requests take the short way; everything that is no resource (health, ve
 router behind it, in kapi.api.infrastructure.
 """
 
+import asyncio
 import itertools
 import os
 import time
@@ -103,6 +104,9 @@ class App:
             await responses.send_error(request, errors.BadRequest("exceeded max depth"))
         except ConnectionError:
             request.code = 499
+        except asyncio.CancelledError:  # the server stops
+            request.code = 499
+            raise
         except Exception:
             requestlog.broke(request)
             self.metrics.ended(request, 500)

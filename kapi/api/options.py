@@ -5,6 +5,7 @@ Source of texts: apimachinery's metav1 validation and meta/internalversion valid
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,14 +56,17 @@ def parse_query(raw: bytes) -> Query:
     return out
 
 
+_INTEGER, _UNSIGNED = re.compile("[+-]?[0-9]+"), re.compile("[0-9]+")
+
+
 def _integer(query: Query, name: str) -> int | None:
     text = query.get(name)
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    why = "invalid syntax" if not _INTEGER.fullmatch(text) else "value out of range" if not -(2**63) <= int(text[:40]) < 2**63 else ""
+    if why:
+        raise errors.BadRequest(f"strconv.ParseInt: parsing {causes.go_quote(text)}: {why}")
+    return int(text)
 
 
 def truth(query: Query, name: str) -> bool:
@@ -99,7 +103,7 @@ def write_options(query: Query, options: str, *, apply: bool = False, patch: boo
 
 
 def _manager_causes(manager: str) -> list[Cause]:
-    if len(manager) > _MANAGER_LIMIT:
+    if len(manager.encode("utf-8", "replace")) > _MANAGER_LIMIT:
         return [causes.too_long("fieldManager", _MANAGER_LIMIT)]
     return [
         causes.invalid("fieldManager", manager, f"invalid char {causes.go_quote(c)} (at position {i})")
@@ -261,14 +265,12 @@ def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] |
 
 
 def _revision(text: str) -> int:
-    try:
-        value = int(text)
-        if value < 0 or text.startswith("+"):
-            raise ValueError
-    except ValueError:
-        why = f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise errors.BadRequest(why) from None
-    return value
+    why = "invalid syntax" if not _UNSIGNED.fullmatch(text) else "value out of range" if int(text[:40]) >= 2**64 else ""
+    if why:
+        shown = causes.go_quote(text)
+        what = f"invalid resource version: resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: {why}"
+        raise errors.BadRequest(what)
+    return int(text)
 
 
 def _check_match(out: ListOptions, query: Query) -> None:

@@ -237,8 +237,7 @@ async def _asked(
         writer.write(_head(request, method, path, peer, extra))
         yield Answer(reader, method), reader, writer
     finally:
-        writer.close()
-        splicing.cut_later(writer)
+        splicing.close(writer)
 
 
 async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method: str = "") -> None:

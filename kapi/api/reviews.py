@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kapi import limits
 from kapi.access import jwt, rbac
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
@@ -67,6 +68,8 @@ def _attributes(user: User, spec: Object) -> Attributes:
 def _selected(selector: Object) -> tuple[tuple[str, str], ...]:
     """What a review's field selector requires to be equal; one that cannot be read selects nothing, which asks for more."""
     if raw := selector.get("rawSelector"):
+        if len(raw) > limits.REVIEW_SELECTOR_CHARACTERS:
+            return ()
         try:
             return tuple(fields.parse(raw).equals.items())
         except ValueError:

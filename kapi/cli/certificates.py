@@ -26,7 +26,7 @@ class Settings(Place):
 def run(given: Settings) -> int:
     """The exit status of check is 1 when something is wrong."""
     directory = given.data_dir / "pki"
-    if not directory.is_dir():
+    if not given.there("certs", given.action, *filter(None, [given.name])) or not directory.is_dir():
         raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: {words.first_up(given.data_dir)}")
     if given.action == "check":
         return _check(directory)
@@ -65,7 +65,8 @@ def _replace(directory: Path, name: str) -> int:
     files = [path for path in (directory / f"{name}{suffix}" for suffix in (".crt", ".key", ".pub")) if path.exists()]
     if not files:
         raise Failure(f"There is no {name} in {directory}: the next start makes one.")
-    aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for made in (aside.parent, aside):
+        made.mkdir(exist_ok=True, mode=0o700)
     for path in files:
         path.replace(aside / path.name)
     print(f"{', '.join(path.name for path in files)} went to {aside}. The next start makes new ones: {checking.LOST[name]}.")

@@ -18,25 +18,22 @@ from typing import Any, Literal
 
 from kapi.access import token_file
 from kapi.cli import cleanup, components, contents, contexts, datadir, deletion, holding, launching, processes, words
+from kapi.cli.checks import programs
 from kapi.cli.processes import Process
 from kapi.cli.progress import Failure, Progress
 from kapi.client import config
 from kapi.objects import errors, names, resource
 from kapi.settings import types
 from kapi.settings.logs import Verbosity
-from kubelet import images
+from kubelet import containerd, images
 
 NAMES = contents.COMPONENTS
 """Every process a cluster may have, in the order they are stopped."""
 _KUBELET_PORT = 10250
 _ENDS = {signal.SIGINT, signal.SIGTERM}
 """What ends a cluster in the foreground."""
-_PACKAGES = {
-    "containerd": "containerd", "runc": "runc", "ctr": "containerd", "nft": "nftables", "ip": "iproute2", "conntrack": "conntrack",
-    "catatonit": "catatonit", "busybox": "busybox-static",
-}  # fmt: skip
-
-
+_NETWORKING = ("nftables", "iproute2", "conntrack")
+"""Packages of the service proxy, which are needed with another's container runtime, too."""
 DIRECTORY = words.default_directory()
 
 
@@ -148,14 +145,14 @@ def _check_machine(given: Up) -> None:
     if os.geteuid() != 0:
         simulated = words.up(replace(given, simulate=True))
         raise Failure(f"Real containers need root: {words.up(given, as_root=True)}, or without containers: {simulated}")
-    needed = (
-        _PACKAGES
-        if not given.container_runtime_endpoint
-        else {k: v for k, v in _PACKAGES.items() if v in ("nftables", "iproute2", "conntrack")}
-    )
-    missing = sorted({package for program, package in needed.items() if shutil.which(program) is None})
+    own = not given.container_runtime_endpoint
+    needed = {program: package for program, package in programs.PACKAGES.items() if own or package in _NETWORKING}
+    missing = {package for program, package in needed.items() if shutil.which(program) is None}
+    if own and not containerd.has_plugins():
+        missing.add(programs.PLUGINS)
     if missing:
-        raise Failure(f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}")
+        listed = sorted(missing)
+        raise Failure(f"Missing: {', '.join(listed)}. Install with: apt-get install --no-install-recommends {' '.join(listed)}")
 
 
 def up(given: Up) -> int:
@@ -177,6 +174,8 @@ def up(given: Up) -> int:
                 _stop(given)
                 if given.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
                     contexts.forget(given.data_dir, progress)
+            if isinstance(why, KeyboardInterrupt):
+                print("Interrupted: what was started is stopped again.", file=sys.stderr)
             if isinstance(why, OSError):
                 raise datadir.unusable(given.data_dir, why) from None
             raise
@@ -376,6 +375,8 @@ def _of_cluster(given: Place, command: str, read: Callable[[Path], str]) -> str:
     missing = Failure(f"There is no cluster in {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
     if not given.there(command):
         raise missing
+    if os.listdir(given.data_dir) and not datadir.is_cluster(given.data_dir):
+        raise Failure(f"{given.data_dir} is not a data directory of kapi. Name another with --data-dir.")
     try:
         return read(given.data_dir)
     except (FileNotFoundError, NotADirectoryError):
@@ -417,8 +418,12 @@ class Image(Place):
 def image(given: Image) -> int:
     """Load an archive; the names of its images are printed."""
     endpoint = given.data_dir / "containerd" / "containerd.sock"
-    if not given.there("image", given.action, str(given.file)) or not endpoint.exists():
-        raise Failure("The cluster runs no containerd of its own: load the image where its runtime is.")
+    if not given.there("image", given.action, str(given.file)) or not datadir.is_cluster(given.data_dir):
+        raise Failure(f"There is no cluster in {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
+    if not endpoint.exists():
+        start = words.command("up", given.data_dir)
+        why = "it is down, simulated, or uses another's"
+        raise Failure(f"The cluster in {given.data_dir} runs no containerd of its own: {why}. Start one with: {start}")
     try:
         for name in asyncio.run(images.load(str(endpoint), given.file)):
             print(f"Loaded {name}")

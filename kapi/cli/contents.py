@@ -37,7 +37,7 @@ _PKI: Table = {
 }
 _CONTAINERD: Table = {
     **_files("config.toml", "containerd.log", "containerd.sock", "containerd.sock.ttrpc"),
-    "root": TREE, "state": TREE, "ipam": TREE, "cni": _files("10-kapi.conflist"), "certs.d": {},
+    "root": TREE, "state": TREE, "ipam": TREE, "opt": TREE, "cni": _files("10-kapi.conflist"), "certs.d": {},
 }  # fmt: skip
 _LOGS: Table = _files(*(f"{name}.log{end}" for name in COMPONENTS for end in ("", ".[0-9]", ".[0-9][0-9]")))
 _RUN: Table = _files("containers", "starting", *(f"{name}.{end}" for name in COMPONENTS for end in ("lock", "pid")))

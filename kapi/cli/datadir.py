@@ -41,6 +41,8 @@ class Identity:
     """Name of its context; empty: it follows from the directory's name."""
     kubeconfig: str = ""
     """The file the context was put into; empty: none."""
+    directory: str = ""
+    """Where the data directory was when it was used last: a copy is told from it by this."""
 
 
 def read(directory: Path) -> Identity | None:
@@ -187,16 +189,28 @@ def prepare(directory: Path) -> list[str]:
 
 def _identified(directory: Path) -> list[str]:
     """Give a directory its identity where it has none."""
-    if read(directory):
-        return []
+    if known := read(directory):
+        return _placed(directory, known)
     empty = not _foreign(directory, contents.NEW)
     if not empty and not is_cluster(directory):
         raise Failure(_not_ours(directory))
     broken = (directory / IDENTITY).exists()
-    write(directory, Identity(str(uuid.uuid4())))
+    write(directory, Identity(str(uuid.uuid4()), directory=str(directory)))
     if broken:
         return [f"{directory / IDENTITY} was broken and has been written anew."]
     return [] if empty else [f"The cluster in {directory} was made by an earlier kapi: it now has an identity ({IDENTITY})."]
+
+
+def _placed(directory: Path, known: Identity) -> list[str]:
+    """Note where the directory is now. A copy of one that is still there is another cluster: with an identity and a context of its own."""
+    if known.directory == str(directory):
+        return []
+    original = Path(known.directory)
+    if known.directory and (other := read(original)) and other.uid == known.uid and not os.path.samefile(original, directory):
+        write(directory, Identity(str(uuid.uuid4()), directory=str(directory)))
+        return [f"{directory} is a copy of {original}: it is a cluster of its own now."]
+    write(directory, replace(known, directory=str(directory)))
+    return []
 
 
 def _not_ours(directory: Path) -> str:

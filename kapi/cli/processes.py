@@ -42,6 +42,12 @@ def _say(what: bytes) -> None:
         os.close(int(descriptor))
 
 
+def find_system_programs() -> None:
+    """nft and conntrack are in directories that Debian leaves out of an ordinary user's PATH."""
+    listed = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join([*listed, *(d for d in ("/usr/local/sbin", "/usr/sbin", "/sbin") if d not in listed)])
+
+
 def environment() -> dict[str, str]:
     """What components get: ours, frugal with memory; and Python keeps compiled modules (compiling costs 0.5 s and 5 MB a process)."""
     return {**os.environ, **_FRUGAL, "PYTHONDONTWRITEBYTECODE": ""}

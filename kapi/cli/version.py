@@ -98,7 +98,7 @@ def _storage(database: Path) -> dict[str, Any] | None:
 
 def _program(name: str) -> str:
     """'1.6.20' of `containerd --version`; '' when it is not installed."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    path = shutil.which(name)
     if path is None:
         return ""
     said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout

@@ -53,12 +53,14 @@ class Served(Protocol):
 class Connection:
     """One accepted socket, until it is closed."""
 
-    __slots__ = ("address", "authenticated", "served", "since", "sock", "table", "transport")
+    __slots__ = ("address", "authenticated", "held", "served", "since", "sock", "table", "transport")
 
     def __init__(self, sock: socket.socket, address: str, table: "Connections") -> None:
         self.sock, self.address, self.table = sock, address, table
         self.since = time.monotonic()
         self.authenticated = False
+        self.held = 0
+        """Bytes of headers that have no end yet, from a caller who is not known."""
         self.transport: asyncio.Transport | None = None
         self.served: Served | None = None
 
@@ -70,6 +72,16 @@ class Connection:
         """The application knows the caller."""
         self.authenticated = True
         self.table.promote(self)
+
+    def hold(self, size: int) -> None:
+        """So many more bytes of headers without an end have come."""
+        self.held += size
+        self.table.hold(size)
+
+    def release(self) -> None:
+        """The headers are complete."""
+        self.table.hold(-self.held)
+        self.held = 0
 
     def closed(self) -> None:
         self.served = self.transport = None
@@ -95,6 +107,7 @@ class Connections:
         self._unauthenticated: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
         self._authenticated: set[Connection] = set()
+        self._held = 0
         self._warned = -_QUIET_SECONDS
 
     def __len__(self) -> int:
@@ -112,6 +125,12 @@ class Connections:
             if len(members) > most:
                 self._abort(next(iter(members)))
         return made
+
+    def hold(self, size: int) -> None:
+        """More bytes of unfinished headers; when they are too many together, connections with most of them are closed."""
+        self._held += size
+        while size > 0 and self._held > limits.UNFINISHED_HEADER_BYTES and self._unauthenticated:
+            self._abort(max(self._unauthenticated, key=lambda connection: connection.held))
 
     def accept_delay(self, address: str) -> float:
         """Seconds to wait before another one of this address is admitted, so that those before it have time to authenticate."""
@@ -151,6 +170,7 @@ class Connections:
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
+        connection.release()
         del self._unauthenticated[connection]
         of_address = self._by_address[connection.address]
         del of_address[connection]

@@ -46,11 +46,20 @@ class _Unawaited:
         return
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Requests that are cut off because the server stops are none."""
+    return not (record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], asyncio.CancelledError))
+
+
+_log = logging.getLogger("uvicorn.error")
+_log.addFilter(_is_news)
+
+
 class Exchange(RequestResponseCycle):
     """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
 
     access_log = False
-    logger = logging.getLogger("uvicorn.error")
+    logger = _log
     message_event: Any = _Unawaited()
     default_headers: list[tuple[bytes, bytes]] = []
     disconnected = response_started = response_complete = False

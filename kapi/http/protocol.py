@@ -87,8 +87,10 @@ class Protocol(HttpToolsProtocol):
         self._queue.clear()
         self._unparsed.clear()
         super().connection_lost(exc)
-        self._running = self.cycle = None  # type: ignore[assignment]
-        self._extensions = {}
+        self._running = self.cycle = self.timeout_keep_alive_task = None  # type: ignore[assignment]
+        if self.scope is not None:
+            self.scope["extensions"].clear()  # they refer to this protocol: without them it needs no collector
+        self._extensions, self.scope, self.headers = {}, None, []  # type: ignore[assignment]
 
     def set_long_running(self) -> None:
         """The request under way is a stream: its body may come as slowly as it likes."""
@@ -142,6 +144,8 @@ class Protocol(HttpToolsProtocol):
     def _unfinished(self, size: int) -> None:
         """The request goes on in what comes next: count, and see to it that the clock is looked at. Raises Refused."""
         self._received += size
+        if self._head and not self.authenticated:
+            self._connection.hold(size)
         if len(self.headers) > limits.HEADER_LINES or (self._head and self._received > limits.HEADER_BYTES):
             raise Refused(heads.TOO_LARGE)
         if self._received - self._data > limits.HEADER_BYTES + limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
@@ -230,6 +234,8 @@ class Protocol(HttpToolsProtocol):
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
         self.headers = _DROPPED  # trailers are nobody's headers
         self._head = False
+        if self._connection.held:
+            self._connection.release()
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
         if raw == b"*":

@@ -26,8 +26,7 @@ async def join(
             if isinstance(found, Exception):
                 log.warning("A spliced connection broke", exc_info=found)
         for end in (writer, far_writer):
-            end.close()
-            cut_later(end)
+            close(end)
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +39,9 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         return
 
 
-def cut_later(writer: asyncio.StreamWriter) -> None:
-    """A connection that is being closed is cut when its last bytes are not taken in time."""
-    if writer.transport.get_write_buffer_size():
+def close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection; it is cut when its last bytes are not taken in time."""
+    waiting = not writer.is_closing() and writer.transport.get_write_buffer_size()  # a closed transport of TLS cannot be asked
+    writer.close()
+    if waiting:
         asyncio.get_running_loop().call_later(limits.CLOSE_SECONDS, writer.transport.abort)

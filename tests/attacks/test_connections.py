@@ -285,3 +285,14 @@ def test_pipelining_behind_a_watch(victim: Victim) -> None:
         assert line.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         assert pushed(line, NOBODY * 1000) < 64 << 20
     cost.check()
+
+
+def test_unfinished_heads_of_many_connections(victim: Victim) -> None:
+    """Together they are bounded, and what is cut off is given back."""
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 63_000) for n in range(16))
+    for round_ in (1, 2):
+        with victim.watched(f"1 MB of headers without an end on 60 connections, round {round_}") as cost, ExitStack() as closing:
+            for line in [closing.enter_context(victim.connect()) for _ in range(60)]:
+                with contextlib.suppress(OSError):  # the server has had enough of it
+                    line.sendall(head)
+        cost.check()

@@ -120,3 +120,11 @@ def test_deleting_many(victim: Victim) -> None:
         status, answer = victim.ask("DELETE", f"{MAPS}?labelSelector=n%3D5")
     assert (status, len(answer["items"])) == (200, CROWD)
     cost.check()
+
+
+def test_a_long_selector_in_a_review(victim: Victim) -> None:
+    spec = {"resourceAttributes": {"verb": "list", "resource": "pods", "fieldSelector": {"rawSelector": "a=b," * 700_000 + "c=d"}}}
+    with victim.watched("a review with a field selector of 2.8 MB") as cost:
+        code, said = victim.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": spec})
+    cost.check()
+    assert code in (201, 413), said

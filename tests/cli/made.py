@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+from kapi.cli import datadir
 from tests.e2e.cluster import free_port
 
 
@@ -29,6 +30,7 @@ def cluster(directory: Path) -> Path:
     volume = directory / "kubelet" / "pods" / "uid" / "volumes" / "kubernetes.io~empty-dir" / "data"
     volume.mkdir(parents=True)
     (volume / "file").write_text("a pod's")
+    datadir.prepare(directory)
     return directory
 
 

@@ -56,9 +56,11 @@ def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"No cluster is running from {tmp_path}. Start one with: kapi up --data-dir {tmp_path}\n"
 
 
-def test_images_go_into_a_containerd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_go_into_a_containerd(tmp_path: Path, cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file.tar").touch()
-    assert "no containerd of its own" in said(capsys, "image", "load", str(tmp_path / "file.tar"), "--data-dir", str(tmp_path))
+    load = ("image", "load", str(tmp_path / "file.tar"), "--data-dir")
+    assert "no containerd of its own" in said(capsys, *load, str(cluster))
+    assert "There is no cluster in " in said(capsys, *load, str(tmp_path / "none"))
 
 
 def test_a_deletion_is_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -155,3 +156,27 @@ def test_a_home_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(Failure, match="can't be a data directory"):
         datadir.prepare(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_is_a_cluster_of_its_own(cluster: Path, tmp_path: Path) -> None:
+    datadir.prepare(cluster)
+    datadir.remember(cluster, "kapi-mine", "/somewhere/config")
+    shutil.copytree(cluster, tmp_path / "copy", symlinks=True)
+    assert datadir.prepare(tmp_path / "copy") == [f"{tmp_path}/copy is a copy of {cluster}: it is a cluster of its own now."]
+    original, copy = datadir.read(cluster), datadir.read(tmp_path / "copy")
+    assert original
+    assert copy
+    assert (original.context, copy.context, copy.kubeconfig) == ("kapi-mine", "", "")
+    assert original.uid != copy.uid
+    assert datadir.prepare(tmp_path / "copy") == []
+
+
+def test_a_directory_that_was_moved_is_the_same_cluster(cluster: Path, tmp_path: Path) -> None:
+    datadir.prepare(cluster)
+    before = datadir.read(cluster)
+    cluster.rename(tmp_path / "moved")
+    assert datadir.prepare(tmp_path / "moved") == []
+    after = datadir.read(tmp_path / "moved")
+    assert before
+    assert after
+    assert (after.uid, after.directory) == (before.uid, str(tmp_path / "moved"))

@@ -276,6 +276,14 @@ def test_a_directory_others_can_read(scope: Scope) -> None:
     assert cluster.directory(scope).state == "wrong"
 
 
+def test_a_directory_of_somebody_s_files(scope: Scope) -> None:
+    scope.data_dir.mkdir(mode=0o755)
+    (scope.data_dir / "letter").write_text("dear all")
+    finding = cluster.directory(scope)
+    assert (finding.state, finding.found) == ("wrong", f"{scope.data_dir} is not a data directory of kapi")
+    assert "chmod" not in finding.mend
+
+
 def test_certificates(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster.certificates(scope) == Finding("ok", "none yet")
     pki = scope.data_dir / "pki"

@@ -58,6 +58,7 @@ def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_programs_that_are_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(processes, "find_system_programs", lambda: None)
     said = refusal(capsys, tmp_path / "data")
     missing = ("busybox-static", "catatonit", "conntrack", "containerd", "iproute2", "nftables", "runc")
     assert said == f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from certs import files
-from kapi.cli import cleanup
+from kapi.cli import cleanup, datadir
 from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
 from kapi.cli.checks.running import Running, processes_of
 
@@ -35,6 +35,8 @@ def directory(scope: Scope) -> Finding:
             f"{path} belongs to user {owner} and cannot be used by user {os.geteuid()}",
             "run this as that user, or name another with --data-dir",
         )
+    if any(path.iterdir()) and not datadir.is_cluster(path):
+        return wrong(f"{path} is not a data directory of kapi", "name another with --data-dir")
     opened = [
         file for file in (path, *path.glob("kapi.db*"), *path.glob("pki/*.key"), *path.glob("tokens.csv")) if file.stat().st_mode & 0o077
     ]

@@ -15,6 +15,7 @@ PACKAGES = {
     "containerd": "containerd", "runc": "runc", "ctr": "containerd", "nft": "nftables", "ip": "iproute2", "conntrack": "conntrack",
     "catatonit": "catatonit", "busybox": "busybox-static",
 }  # fmt: skip
+PLUGINS = "containernetworking-plugins"
 _VERSION_FLAG = {"ip": "-V", "ctr": "--version", "busybox": "--help"}
 _NUMBER = re.compile(r"\d+\.\d+[.\d]*")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)\s*(?:>=\s*([\d.]+))?")
@@ -48,7 +49,7 @@ def plugins(scope: Scope) -> Finding:
     try:
         return ok(containerd.cni_directory())
     except containerd.Unavailable as why:
-        return wrong(str(why), f"{_INSTALL} containernetworking-plugins")
+        return wrong(str(why), f"{_INSTALL} {PLUGINS}")
 
 
 def python(scope: Scope) -> Finding:
