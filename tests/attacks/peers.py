@@ -1,5 +1,6 @@
 """Peers that an API server asks and that answer as badly as a test wants: in threads of the test's own process, over TCP or TLS."""
 
+import select
 import socket
 import ssl
 import threading
@@ -64,6 +65,7 @@ class Peer:
                 line.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(30)
+            assert not thread.is_alive(), "a peer of a test goes on"
 
 
 @contextmanager
@@ -88,8 +90,9 @@ def saying(*parts: bytes, times: int = 1, again: bytes = b"") -> Say:
 
 def silent(line: socket.socket) -> None:
     """Says nothing and reads nothing, until the other side is gone or the test is over."""
-    while line.fileno() >= 0 and line.recv(1, socket.MSG_PEEK):
-        time.sleep(0.05)  # what was sent stays unread; a thread cannot wait for less than that
+    hung_up = select.poll()
+    hung_up.register(line, select.POLLRDHUP)
+    hung_up.poll()
 
 
 def authority(directory: Path, *hosts: str) -> tuple[ssl.SSLContext, bytes]:
