@@ -50,6 +50,8 @@ def car(name: str, group: str = GROUP, **spec: Any) -> Object:
 def cars(kubectl: Kubectl) -> Iterator[Kubectl]:
     """kubectl where there are cars."""
     kubectl.apply(definition(GROUP))
+    # kubectl cannot wait for a condition while `conditions` is null, which it is until the names are accepted.
+    kubectl("wait", "--for=jsonpath={.status.acceptedNames.kind}=Car", f"crd/cars.{GROUP}", "--timeout=10s")
     kubectl("wait", "--for=condition=Established", f"crd/cars.{GROUP}", "--timeout=10s")
     yield kubectl
     kubectl("delete", "crd", f"cars.{GROUP}", "--timeout=20s")
