@@ -1,14 +1,19 @@
-"""A store with what access looks at."""
+"""A store with what access looks at, a key that signs tokens, and a clock that stands."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from certs import making
 from kapi import storage
+from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.storage.store import Store
+
+NOON = 1_800_014_400.0
 
 
 @pytest.fixture
@@ -17,6 +22,23 @@ async def store() -> AsyncIterator[Store]:
     await store.start()
     yield store
     await store.close()
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key of service account tokens."""
+    path = tmp_path_factory.mktemp("keys") / "sa.key"
+    path.write_bytes(making.new_key())
+    return path
+
+
+@pytest.fixture
+def clock() -> Iterator[list[float]]:
+    """The time, as a list of one that a test changes; noon to begin with."""
+    now = [NOON]
+    time.set_clock(lambda: now[0])
+    yield now
+    time.set_clock(None)
 
 
 async def put(

@@ -2,13 +2,11 @@
 
 import base64
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certs import making
 from kapi.access import jwt
 from kapi.access.authentication import Authenticator, Settings
 from kapi.access.tokens import ISSUER, Tokens
@@ -16,9 +14,8 @@ from kapi.access.tokens import Settings as TokenSettings
 from kapi.controllers import account_token
 from kapi.objects import account_tokens, time
 from kapi.storage.store import Store
-from tests.access.conftest import put
+from tests.access.conftest import NOON, put
 
-NOON = 1_800_014_400.0
 USED, INVALID = account_tokens.LAST_USED, account_tokens.INVALID_SINCE
 
 
@@ -48,21 +45,6 @@ class World:
         except jwt.Refused as why:
             return str(why)
         return ""
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "sa.key"
-    path.write_bytes(making.new_key())
-    return path
-
-
-@pytest.fixture
-def clock() -> Iterator[list[float]]:
-    now = [NOON]
-    time.set_clock(lambda: now[0])
-    yield now
-    time.set_clock(None)
 
 
 @pytest.fixture

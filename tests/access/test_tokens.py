@@ -3,7 +3,6 @@
 import base64
 import hmac
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -20,24 +19,7 @@ from kapi.access.tokens import Settings as TokenSettings
 from kapi.objects import time
 from kapi.objects.errors import BadRequest, Conflict, Invalid, NotFound, Unauthorized
 from kapi.storage.store import Store
-from tests.access.conftest import put
-
-NOW = 1_800_000_000.0
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "sa.key"
-    path.write_bytes(making.new_key())
-    return path
-
-
-@pytest.fixture
-def clock() -> Iterator[list[float]]:
-    now = [NOW]
-    time.set_clock(lambda: now[0])
-    yield now
-    time.set_clock(None)
+from tests.access.conftest import NOON, put
 
 
 @pytest.fixture
@@ -67,8 +49,8 @@ def issued(tokens: Tokens, wanted: dict[str, object] | None = None) -> str:
 def test_the_answer_to_a_request(tokens: Tokens) -> None:
     answer = tokens.request("ns", "s", wish(expirationSeconds=600))
     assert answer["spec"] == {"expirationSeconds": 600, "audiences": [ISSUER]}
-    assert answer["metadata"] == {"name": "s", "namespace": "ns", "creationTimestamp": time.stamp(NOW)}
-    assert answer["status"]["expirationTimestamp"] == time.stamp(NOW + 600)
+    assert answer["metadata"] == {"name": "s", "namespace": "ns", "creationTimestamp": time.stamp(NOON)}
+    assert answer["status"]["expirationTimestamp"] == time.stamp(NOON + 600)
 
 
 def test_the_claims_are_stocks(tokens: Tokens) -> None:
@@ -76,11 +58,11 @@ def test_the_claims_are_stocks(tokens: Tokens) -> None:
     assert len(said.pop("jti")) == 36
     assert said == {
         "aud": [ISSUER],
-        "exp": NOW + 3600,
-        "iat": NOW,
+        "exp": NOON + 3600,
+        "iat": NOON,
         "iss": ISSUER,
         "kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "s", "uid": "uid-s"}},
-        "nbf": NOW,
+        "nbf": NOON,
         "sub": "system:serviceaccount:ns:s",
     }
 
@@ -92,8 +74,8 @@ async def test_a_pods_token_names_pod_and_node_and_lives_a_year(store: Store, to
     said = jwt.claims(answer["status"]["token"])
     assert said["kubernetes.io"]["pod"] == {"name": "p", "uid": "uid-p"}
     assert said["kubernetes.io"]["node"] == {"name": "n1", "uid": "uid-n1"}
-    assert (said["kubernetes.io"]["warnafter"], said["exp"]) == (NOW + 3607, NOW + 365 * 86400)
-    assert answer["status"]["expirationTimestamp"] == time.stamp(NOW + 3607)
+    assert (said["kubernetes.io"]["warnafter"], said["exp"]) == (NOON + 3607, NOON + 365 * 86400)
+    assert answer["status"]["expirationTimestamp"] == time.stamp(NOON + 3607)
     user = authenticator.authenticate(f"Bearer {answer['status']['token']}")
     assert user.extra == {
         "authentication.kubernetes.io/credential-id": [f"JTI={said['jti']}"],
@@ -171,7 +153,7 @@ async def test_a_token_ends_a_minute_after_its_pod_was_deleted(
     await put(store, "core/pods", "p", namespace="ns", spec={"serviceAccountName": "s"})
     header = f"Bearer {issued(tokens, bound('Pod', 'p'))}"
     authenticator.authenticate(header)
-    await put(store, "core/pods", "p", namespace="ns", metadata={"deletionTimestamp": time.stamp(NOW)})
+    await put(store, "core/pods", "p", namespace="ns", metadata={"deletionTimestamp": time.stamp(NOON)})
     authenticator.authenticate(header)
     clock[0] += 61
     with pytest.raises(Unauthorized):
@@ -282,7 +264,7 @@ def test_claims_of_the_wrong_sort(tokens: Tokens, authenticator: Authenticator, 
 
 
 def test_times_of_a_token_may_have_fractions(tokens: Tokens, authenticator: Authenticator) -> None:
-    said = {**jwt.claims(issued(tokens)), "exp": NOW + 10.5, "nbf": NOW - 0.5, "aud": ISSUER}
+    said = {**jwt.claims(issued(tokens)), "exp": NOON + 10.5, "nbf": NOON - 0.5, "aud": ISSUER}
     assert authenticator.understand(tokens.sign(said), (ISSUER,)).audiences == (ISSUER,)
 
 
@@ -291,9 +273,7 @@ def test_a_huge_token_is_refused_unread(authenticator: Authenticator) -> None:
         authenticator.understand("a." + encoded({"iss": ISSUER, "x": "x" * limits.TOKEN_BYTES}) + ".a", (ISSUER,))
 
 
-def test_what_is_remembered_is_bounded(
-    tokens: Tokens, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_remembered_is_bounded(tokens: Tokens, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TOKENS_REMEMBERED", 3)
     for _ in range(5):
         authenticator.understand(issued(tokens), (ISSUER,))
@@ -328,9 +308,7 @@ def test_the_key_set_shows_the_public_key(tokens: Tokens) -> None:
     assert set(shown) == {"use", "kty", "kid", "alg", "crv", "x", "y"}
 
 
-async def test_a_token_is_refused_once_what_it_is_bound_to_is_another(
-    store: Store, tokens: Tokens, authenticator: Authenticator
-) -> None:
+async def test_a_token_is_refused_once_what_it_is_bound_to_is_another(store: Store, tokens: Tokens, authenticator: Authenticator) -> None:
     await put(store, "core/secrets", "c", namespace="ns")
     await put(store, "core/pods", "p", namespace="ns", spec={"serviceAccountName": "s"})
     await put(store, "core/nodes", "n")

@@ -1,6 +1,7 @@
 """The administrator's client, in a cluster where pods can be created."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from kapi.api.app import App
 from kapi.api.upkeep import Upkeep
 from kapi.client.client import Client
 from kapi.objects.resource import SERVICE_ACCOUNTS
+from tests.api.webhook import Webhook
 from tests.moments import turn
 
 
@@ -27,3 +29,13 @@ async def api(client: Client) -> Client:
     """`client`, with the service account of the namespace default there (its controller does not run here)."""
     await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "default"}})
     return client
+
+
+@pytest.fixture
+async def hook(tmp_path: Path, app: App) -> AsyncIterator[Webhook]:
+    """A server of webhooks, of which `app` knows nothing yet."""
+    made = Webhook(tmp_path)
+    await made.start()
+    yield made
+    await app.caller.close()
+    await made.stop()

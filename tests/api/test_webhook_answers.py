@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import orjson
 import pytest
@@ -22,15 +20,6 @@ from tests.api.webhook import Webhook, add, http, patching
 APPLY = {"content_type": "application/apply-patch+yaml"}
 INTERNAL = "Internal error occurred: "
 SCHEME = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
-
-
-@pytest.fixture
-async def hook(tmp_path: Path, app: App) -> AsyncIterator[Webhook]:
-    made = Webhook(tmp_path)
-    await made.start()
-    yield made
-    await app.caller.close()
-    await made.stop()
 
 
 async def patched(client: Client, hook: Webhook, *operations: Object, rules: Object = ON_MAPS) -> None:

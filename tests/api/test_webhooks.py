@@ -1,8 +1,6 @@
 """Admission webhooks: an API server that calls real HTTPS servers, and what its clients are told."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,15 +19,6 @@ GROUP = "admissionregistration.k8s.io"
 MUTATING = Resource(GROUP, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False)
 VALIDATING = Resource(GROUP, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False)
 ON_MAPS: Object = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
-
-
-@pytest.fixture
-async def hook(tmp_path: Path, app: App) -> AsyncIterator[Webhook]:
-    webhook = Webhook(tmp_path)
-    await webhook.start()
-    yield webhook
-    await app.caller.close()
-    await webhook.stop()
 
 
 def webhook(name: str, client: Object, **more: Any) -> Object:
