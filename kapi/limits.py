@@ -36,8 +36,7 @@ COMPONENT_HEALTH_BYTES = 10 << 10
 COMPONENT_HEALTH_SECONDS = 20.0
 """Seconds a component's health port may take | 20 s | the component is Unhealthy"""
 
-
-# --- storage
+# storage ------------------------------------------------------------------------------------------------------------------------------
 
 HISTORY_SECONDS = 300.0
 """Seconds that steps are kept for watches and lists in pages | 5 min (--etcd-compaction-interval) | 410 Expired, clients list again"""
@@ -52,7 +51,7 @@ WAL_BYTES = 16 << 20
 REPAIR_SPARE_BYTES = 16 << 20
 """Bytes that a repair leaves free on the disk | none | the repair is refused"""
 
-# credentials
+# credentials --------------------------------------------------------------------------------------------------------------------------
 
 TOKEN_BYTES = 64 << 10
 """Bytes of a bearer token | none of its own: 1 MiB of headers | 401 Unauthorized"""
@@ -79,7 +78,7 @@ SPEC_REMEMBERED_BYTES = 16 << 10
 REMEMBERED_CALLERS = 1024
 """Answers of the API server about who may use a kubelet's port | 10,000 for 5 min (authorized), 30 s (not) | asked again"""
 
-# peers: kubelets, pods, services, webhooks, whatever a probe asks
+# peers: kubelets, pods, services, webhooks, whatever a probe asks ---------------------------------------------------------------------
 
 PEER_CONNECT_SECONDS = 10.0
 """Seconds to connect to a peer, TLS included | 30 s to connect, 10 s for TLS | 503, or 500 where a connection is upgraded"""
@@ -105,7 +104,7 @@ PROBE_OUTPUT_BYTES = 10 << 10
 METRIC_SERIES = 4_000
 """Kinds of requests metrics tell apart, each with a code | none | they count together, without labels"""
 
-# connections (kapi.http): what anybody may do, also before authentication -----------------------------------------------------------
+# connections (kapi.http): what anybody may do, also before authentication -------------------------------------------------------------
 
 CONNECTIONS = 65_536
 """Connections of a server in all; fewer where the process may open fewer files | none
@@ -165,7 +164,7 @@ HEALTH_REQUEST_SECONDS = 5.0
 HEALTH_HEADER_BYTES = 64 * 1024
 """Bytes of a request at a health port | 1 MiB (MaxHeaderBytes) | the connection is closed"""
 
-# streams: frames of WebSocket and SPDY (kapi.http, kubelet.server) ------------------------------------------------------------------------
+# streams: frames of WebSocket and SPDY (kapi.http, kubelet.server) --------------------------------------------------------------------
 
 WEBSOCKET_MESSAGE_BYTES = 8 << 20
 """Bytes of a WebSocket message | 32 MiB (x/net/websocket) | the WebSocket is closed with 1009"""
@@ -181,12 +180,12 @@ STREAM_SECONDS = 30.0
 """Seconds for the other side to upgrade, and to take each stream | 30 s (DefaultStreamCreationTimeout)
 | 500, or the connection is closed"""
 
-# --- data directory
+# data directory -----------------------------------------------------------------------------------------------------------------------
 
 IDENTITY_BYTES = 4096
 """Bytes read of a data directory's kapi.json | no counterpart | the file counts as broken"""
 
-# what a body, a patch or a selector may make the server do
+# what a body, a patch or a selector may make the server do ----------------------------------------------------------------------------
 
 BODY_VALUES = 90_000
 """Values in a request's body: scalars, and objects and lists twice | none | 413 RequestEntityTooLarge"""
