@@ -13,9 +13,9 @@ from typing import Any
 
 import kapi
 from kapi import settings
-from kapi.api.version import VERSION
 from kapi.cli import processes
 from kapi.cli.progress import Failure
+from kapi.documents.version import VERSION
 
 Run = tuple[type[Any], Callable[[Any], int]]
 """The settings of a command, and what it does with them."""

@@ -104,7 +104,7 @@ def _trace(record: logging.LogRecord) -> str:
 
 
 class Text(logging.Formatter):
-    """`2027-01-15T08:00:00.123Z INFO apiserver kapi.api.apiserver "Serving" address="127.0.0.1:6443"`; a traceback follows, indented."""
+    """`2027-01-15T08:00:00.123Z INFO apiserver kapi.apiserver.assembly "Serving" address="10.0.0.1:443"`; a traceback follows, indented."""
 
     def __init__(self, component: str) -> None:
         super().__init__()

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from kapi.api import apiserver
 from kapi.api.app import App
-from kapi.api.settings import Settings, certificates
+from kapi.apiserver import assembly
+from kapi.apiserver.assembly import Server
+from kapi.apiserver.settings import Settings, certificates
+from kapi.apiserver.status_controllers import StatusControllers
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects.user import MASTERS, User
+from tests.moments import turn
 
 settings.register_profile("kapi", deadline=None)  # a busy machine is no fault of a law
 settings.load_profile("kapi")
@@ -26,11 +29,17 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def app(pki: Path) -> AsyncIterator[App]:
+async def server(pki: Path) -> AsyncIterator[Server]:
     """An API server without a socket, with nothing in it but what is there from the beginning."""
-    made = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)
+    made = await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)
     yield made
-    await made.rest.store.close()
+    await made.app.rest.store.close()
+
+
+@pytest.fixture
+async def app(server: Server) -> App:
+    """The application of `server`."""
+    return server.app
 
 
 @pytest.fixture
@@ -39,3 +48,14 @@ async def client(app: App) -> AsyncIterator[Client]:
     made = Client(LocalTransport(app, ADMIN), agent="test")
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def kept(app: App, client: Client) -> AsyncIterator[Client]:
+    """`client` of a server whose status controllers have gone round once."""
+    tasks = StatusControllers(app.rest, app.catalogue, app.parts).start()
+    while any(map(app.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
+        await turn()
+    yield client
+    for task in tasks:
+        task.cancel()

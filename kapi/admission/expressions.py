@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kapi import limits
-from kapi.admission import conversation
-from kapi.admission.conversation import Subject
+from kapi.admission import admission_review
+from kapi.admission.admission_review import Subject
 from kapi.admission.matching import name_of
 from kapi.admission.plugin import Authorizer, OutOfBudget
 from kapi.cel import admission, checking
@@ -171,7 +171,7 @@ def given(review: Review, subject: Subject, authorizer: Authorizer, namespace: O
     return {
         "object": subject.show(review.new),
         "oldObject": subject.show(review.old),
-        "request": conversation.request(review, subject),
+        "request": admission_review.request(review, subject),
         "namespaceObject": namespace and _namespace(namespace),
         "authorizer": asker,
         "authorizer.requestResource": request_resource(asker, asked),

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from kapi import limits
-from kapi.admission.conversation import Subject
+from kapi.admission.admission_review import Subject
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Plugin, Reader
 from kapi.objects import errors, labels

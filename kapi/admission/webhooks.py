@@ -1,6 +1,6 @@
 """MutatingAdmissionWebhook and ValidatingAdmissionWebhook: others are asked, over HTTPS, before something is written.
 
-Who is asked about what is in `matching`, what is said in `conversation`, the line in kapi.http.calling. Mutating webhooks are asked one
+Who is asked about what is in `matching`, what is said in `admission_review`, the line in kapi.http.calling. Mutating webhooks are asked one
 after the other, and those that wish so once more when something changed after them; validating ones all at once.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import orjson
 
 from kapi import limits, logs
-from kapi.admission import conversation
-from kapi.admission.conversation import BadAnswer, Subject, Verdict
+from kapi.admission import admission_review
+from kapi.admission.admission_review import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
 from kapi.admission.services import endpoint
@@ -60,7 +60,7 @@ class Hook:
         self.conditional: list[Object] = given.get("matchConditions") or []
         self._client: Object = given.get("clientConfig") or {}
         accepted = given.get("admissionReviewVersions") or ()
-        self.version = next((v for v in accepted if v in conversation.VERSIONS), "")
+        self.version = next((v for v in accepted if v in admission_review.VERSIONS), "")
 
     @cached_property
     def target(self) -> Target:
@@ -160,7 +160,7 @@ class Webhooks(Plugin):
         review.annotations |= {f"{hook.name}/{key}": value for key, value in verdict.annotations.items()}
         review.warnings += verdict.warnings
         if not verdict.allowed:
-            raise conversation.refusal(hook.name, verdict.status)
+            raise admission_review.refusal(hook.name, verdict.status)
         return verdict
 
     def failed(self, hook: Hook, review: Review, why: CallingFailed) -> None:
@@ -179,16 +179,16 @@ class Webhooks(Plugin):
     async def _ask(self, hook: Hook, review: Review, subject: Subject) -> Verdict:
         if review.dry_run and not hook.dry:
             raise errors.BadRequest(f"admission webhook {go_quote(hook.name)} does not support dry run")
-        uid, body = conversation.question(review, subject, hook.version)
+        uid, body = admission_review.question(review, subject, hook.version)
         try:
             status, _, raw = await self.caller.post(hook.target, body, hook.seconds, self._locating(hook))
-            answer = conversation.parsed(status, raw)
+            answer = admission_review.parsed(status, raw)
         except NoClient as why:
             raise CallingFailed(hook.name, f"could not get REST client: {why}") from None
         except (CallFailed, BadAnswer) as why:
             raise CallingFailed(hook.name, f"failed to call webhook: {why}") from None
         try:
-            return conversation.verdict(answer, uid, hook.version, mutating=self.mutating)
+            return admission_review.verdict(answer, uid, hook.version, mutating=self.mutating)
         except BadAnswer as why:
             raise CallingFailed(hook.name, f"received invalid webhook response: {why}") from None
 
@@ -255,12 +255,12 @@ class MutatingAdmissionWebhook(Webhooks):
     def _operations(self, hook: Hook, review: Review, verdict: Verdict) -> list[Object]:
         """The JSON patch; none when it cannot be read and that does not matter."""
         try:
-            operations: list[Object] = conversation.values(verdict.patch)
+            operations: list[Object] = admission_review.values(verdict.patch)
             patch.check(operations, "Ignore")
         except (orjson.JSONDecodeError, BadAnswer, errors.StatusError) as why:
             self.failed(hook, review, CallingFailed(hook.name, f"received undecodable patch in webhook response: {why}"))
             return []
-        if verdict.patch_type != conversation.JSON_PATCH:
+        if verdict.patch_type != admission_review.JSON_PATCH:
             self.failed(hook, review, CallingFailed(hook.name, f"unsupported patch type {go_quote(verdict.patch_type)}"))
             return []
         return operations

@@ -36,7 +36,6 @@ from kapi.api import (
     watching,
     writing,
 )  # fmt: skip
-from kapi.api.establishing import Establishing
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.http.calling import Caller
@@ -75,7 +74,6 @@ class App:
 
     def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: streams.Kubelets) -> None:
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
-        self.establishing = Establishing(rest, catalogue)
         self.metrics = metrics.Metrics()
         self._logged_from = requestlog.threshold()
         self.infrastructure = infrastructure.application(self)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from certs import files
-from kapi.api import discovery, openapi, responses
+from kapi.api import responses
 from kapi.api.request import Request
+from kapi.documents import discovery, openapi
 from kapi.objects import time
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.routing import Route, Router
 
-from kapi.api import discovery, health, openapi, pieces, responses, version
+from kapi.api import chunked, health, responses
 from kapi.api.request import Receive, Request, Scope, Send
+from kapi.documents import discovery, openapi, version
 
 if TYPE_CHECKING:
     from kapi.api.app import App
@@ -82,7 +83,7 @@ async def _slis(request: Request, app: App) -> None:
 
 
 async def _exposed(request: Request, lines: Iterable[str]) -> None:
-    await pieces.write(request, pieces.blocks(f"{line}\n".encode() for line in lines), _METRICS)
+    await chunked.write(request, chunked.blocks(f"{line}\n".encode() for line in lines), _METRICS)
 
 
 async def _discovery(request: Request, app: App) -> None:

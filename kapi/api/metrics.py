@@ -13,8 +13,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from kapi import limits
-from kapi.api import version
 from kapi.api.request import Request, Target
+from kapi.documents import version
 from kapi.objects import metrics
 from kapi.objects.metrics import Cell, Family, Histogram
 from kapi.objects.user import User

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from kapi import limits
-from kapi.api import options, pieces, responses
+from kapi.api import chunked, options, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.objects import errors, offload, time
@@ -74,7 +74,7 @@ async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     """A list of these entries in the form the client asked for."""
     if form.shape:
         head, items = _shaped(request, kind, entries, meta, form)
-        await pieces.send(request, head, items, b"]}", form, long=_long(kind, entries))
+        await chunked.send(request, head, items, b"]}", form, long=_long(kind, entries))
     else:
         await send_list(request, kind, entries, meta, form)
 
@@ -89,18 +89,18 @@ def _shaped(request: Request, kind: Kind, entries: list[Entry], meta: Object, fo
     version = f"meta.k8s.io/{form.version}"
     if form.shape != "Table":
         items = (orjson.dumps(table.partial(e.obj, form.version)) for e in entries)
-        return pieces.head("PartialObjectMetadataList", version, meta), items
+        return chunked.head("PartialObjectMetadataList", version, meta), items
     include, now = include_object(request), time.now()
     rows = (orjson.dumps(table.row(kind, encoding.parse(kind, e), include, now)) for e in entries)
-    return pieces.head("Table", version, meta, items="rows", columnDefinitions=table.columns(kind)), rows
+    return chunked.head("Table", version, meta, items="rows", columnDefinitions=table.columns(kind)), rows
 
 
 async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries."""
     if kind.custom:
         meta.setdefault("continue", "")
-    head = pieces.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
-    await pieces.send(request, head, encoding.items(kind, entries), b"]}", form)
+    head = chunked.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
+    await chunked.send(request, head, encoding.items(kind, entries), b"]}", form)
 
 
 async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> Page:

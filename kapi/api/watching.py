@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kapi.api import options, pieces, reading, responses
+from kapi.api import chunked, options, reading, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
@@ -48,7 +48,7 @@ class Watching:
         since, initial = await self._start()
         if initial is not None:
             self.count(len(initial))
-            await pieces.write_all(pieces.blocks(self.line("ADDED", e, None) for e in initial), lambda block: False, send)
+            await chunked.write_all(chunked.blocks(self.line("ADDED", e, None) for e in initial), lambda block: False, send)
             if self.how.initial_events and self.how.bookmarks:
                 await send(self._bookmark(since, ended=True))
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)

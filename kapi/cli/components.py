@@ -20,11 +20,11 @@ from typing import Any
 import certs
 from certs import checking
 from kapi import logs
-from kapi.api import version
 from kapi.cli import collector, datadir, holding, processes, words
 from kapi.cli.progress import Failure
 from kapi.client import config, health
 from kapi.client.client import Client
+from kapi.documents import version
 from kapi.http import connections
 from kapi.objects import errors
 from kapi.settings.logs import configurable
@@ -113,7 +113,7 @@ async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
 
 def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path:
     """The directory of a server's keys and certificates, made or renewed where needed. Raises Failure."""
-    from kapi.api import settings as servers
+    from kapi.apiserver import settings as servers
 
     try:
         return servers.certificates(settings, nodes)
@@ -144,7 +144,7 @@ def refusals(served: Any) -> Iterator[None]:
 
 async def apiserver(settings: Any) -> None:
     """The API server."""
-    from kapi.api import apiserver as room
+    from kapi.apiserver import assembly as room
 
     with at_home(settings, "apiserver"), collector.of_server() as started:
         await room.run(settings, keys(settings), lambda: _ready(started))
@@ -270,9 +270,9 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
     """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
-    from kapi.api import apiserver as server_room
     from kapi.api.components import running
-    from kapi.api.settings import Settings
+    from kapi.apiserver import assembly as server_room
+    from kapi.apiserver.settings import Settings
     from kapi.client.local import LocalTransport
     from kapi.objects.user import MASTERS, User
     from kubelet import assembly
@@ -290,13 +290,13 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
             tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
         )  # fmt: skip
         authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
-        async with server_room.serving(served, pki) as app, asyncio.TaskGroup() as group:
+        async with server_room.serving(served, pki) as server, asyncio.TaskGroup() as group:
             parts = {
-                "scheduler": scheduler_room.run(local(app, "kube-scheduler"), scheduler_room.Settings()),
-                "controller-manager": controller_room.run(local(app, "kube-controller-manager"), authority),
+                "scheduler": scheduler_room.run(local(server.app, "kube-scheduler"), scheduler_room.Settings()),
+                "controller-manager": controller_room.run(local(server.app, "kube-controller-manager"), authority),
             }
-            app.components.update({name: running(group.create_task(part)) for name, part in parts.items()})
-            group.create_task(assembly.run(nodes, local(app, "kubelet"), ready))
+            server.app.components.update({name: running(group.create_task(part)) for name, part in parts.items()})
+            group.create_task(assembly.run(nodes, local(server.app, "kubelet"), ready))
 
 
 @dataclass(frozen=True)
@@ -342,7 +342,7 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
 
 
 _COMMANDS: dict[str, tuple[Callable[[], type[Any]], Callable[[Any], int]]] = {
-    "apiserver": (lambda: import_module("kapi.api.settings").Settings, _server(apiserver)),
+    "apiserver": (lambda: import_module("kapi.apiserver.settings").Settings, _server(apiserver)),
     "controllers": (partial(alone, "controllers"), _runner(controllers)),
     "scheduler": (partial(alone, "scheduler"), _runner(scheduler)),
     "proxy": (partial(alone, "proxy"), _runner(proxy)),

@@ -107,11 +107,11 @@ class _Text(_Json):
 
 def _repair(scope: Scope) -> None:
     """Repair the database if it is damaged, and say on standard error what was done."""
-    from kapi.api import apiserver  # the whole server: only to repair
+    from kapi.apiserver import assembly  # the whole server: only to repair
     from kapi.registry import catalogue
 
     path = scope.database
-    describe = apiserver.describer(catalogue.standard({}))
+    describe = assembly.describer(catalogue.standard({}))
     try:
         found = repair.problems(path, describe)
         report = repair.repair(path, describe) if found else None

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from kapi.api import settings as servers
+from kapi.apiserver import settings as servers
 from kapi.cli import cleanup, components, processes
 from kapi.cli.processes import Process, Starting
 from kapi.cli.progress import Failure, Progress

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import yaml
 
 import kapi
-from kapi.api.version import VERSION
 from kapi.cli.cluster import Place
 from kapi.client import config
+from kapi.documents.version import VERSION
 from kapi.objects import errors
 
 _PROGRAMS = ("containerd", "runc")

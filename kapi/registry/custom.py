@@ -1,7 +1,7 @@
 """Kinds made of a CustomResourceDefinition: their strategy, columns, selectable fields and what reading old objects takes.
 
 A version costs little until it is used: its schema is read from the definition's entry when first needed. Whether a definition is
-served at all is decided by kapi.api.establishing. Source: apiextensions-apiserver's customresource strategy and handler (v1.36).
+served at all is decided by kapi.apiserver.crd_controller. Source: apiextensions-apiserver's customresource strategy and handler (v1.36).
 """
 
 import hashlib

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kapi.access import token_file
-from kapi.api.settings import Settings, static_tokens
+from kapi.apiserver.settings import Settings, static_tokens
 from kapi.objects.user import AUTHENTICATED, User
 
 EXPECTED = 'each line is token,user,uid or token,user,uid,"group1,group2"'

@@ -6,22 +6,9 @@ from pathlib import Path
 import pytest
 
 from kapi.api.app import App
-from kapi.api.upkeep import Upkeep
 from kapi.client.client import Client
 from kapi.objects.resource import SERVICE_ACCOUNTS
 from tests.api.webhook import Webhook
-from tests.moments import turn
-
-
-@pytest.fixture
-async def kept(app: App, client: Client) -> AsyncIterator[Client]:
-    """`client` of a server that does its upkeep, and has gone round once."""
-    tasks = Upkeep(app.rest, app.catalogue, app.parts).start()
-    while any(map(app.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
-        await turn()
-    yield client
-    for task in tasks:
-        task.cancel()
 
 
 @pytest.fixture

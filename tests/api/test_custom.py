@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from kapi.api import apiserver, establishing
 from kapi.api.app import App
-from kapi.api.settings import Settings
+from kapi.apiserver import assembly, crd_controller
+from kapi.apiserver.assembly import Server
+from kapi.apiserver.settings import Settings
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects import errors
@@ -26,9 +27,9 @@ SUBRESOURCES = {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statu
 
 
 @pytest.fixture
-async def api(app: App, client: Client) -> AsyncIterator[Client]:
+async def api(server: Server, client: Client) -> AsyncIterator[Client]:
     """A client of a server that looks after its definitions."""
-    task = asyncio.create_task(app.establishing.run())
+    task = asyncio.create_task(server.crds.run())
     yield client
     task.cancel()
 
@@ -57,7 +58,7 @@ async def test_a_definition_is_established(api: Client) -> None:
 
 
 async def test_what_failed_is_tried_again(app: App, api: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(establishing, "RETRY", 0.01)
+    monkeypatch.setattr(crd_controller, "RETRY", 0.01)
     update, left = app.rest.update, iter((OSError("the disk is full"),))
 
     async def failing(call: Any, change: Any, **more: Any) -> Any:
@@ -145,8 +146,8 @@ async def test_a_definition_does_not_take_a_built_in_kind_s_place(api: Client) -
 async def test_a_definition_outlives_its_server(app: App, api: Client, pki: Any) -> None:
     await define(api, definition(version(selectableFields=[{"jsonPath": ".spec.color"}])))
     await api.create(THINGS, thing(color="red"))
-    again = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki, app.rest.store)
-    other = Client(LocalTransport(again, ADMIN), agent="test")
+    again = await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki, app.rest.store)
+    other = Client(LocalTransport(again.app, ADMIN), agent="test")
     found = await other.list(THINGS, fields="spec.color=red")
     assert [item["metadata"]["name"] for item in found["items"]] == ["t"]
     await other.close()
@@ -174,9 +175,9 @@ async def test_defaults_have_to_fit(api: Client) -> None:
 
 
 async def test_two_servers_on_one_store(app: App, api: Client, pki: Any) -> None:
-    beside = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki, app.rest.store)
-    other = Client(LocalTransport(beside, ADMIN), agent="test")
-    task = asyncio.create_task(beside.establishing.run())
+    beside = await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki, app.rest.store)
+    other = Client(LocalTransport(beside.app, ADMIN), agent="test")
+    task = asyncio.create_task(beside.crds.run())
     await define(api, definition())
     await until(other, "things.example.com", "Established")
     await turn_of_schema(other)

@@ -12,10 +12,11 @@ import orjson
 import pytest
 
 from kapi import limits
-from kapi.api import apiserver, proxies
+from kapi.api import proxies
 from kapi.api.request import Request, target
-from kapi.api.settings import Settings
 from kapi.api.streams import Kubelets
+from kapi.apiserver import assembly
+from kapi.apiserver.settings import Settings
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.meta import Object
@@ -76,9 +77,9 @@ async def served(pki: Path) -> AsyncIterator[Served]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = Settings(data_dir=pki.parent, storage="memory:", port=port, bind_address="127.0.0.1")
-    async with apiserver.serving(settings, pki) as app:
-        app.kubelets = Kubelets()  # plain HTTP
-        yield Served(app, pki, port)
+    async with assembly.serving(settings, pki) as server:
+        server.app.kubelets = Kubelets()  # plain HTTP
+        yield Served(server.app, pki, port)
 
 
 @pytest.fixture

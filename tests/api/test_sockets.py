@@ -13,9 +13,9 @@ import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from kapi.api import apiserver
 from kapi.api.app import App
-from kapi.api.settings import Settings
+from kapi.apiserver import assembly
+from kapi.apiserver.settings import Settings
 from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects import errors
@@ -67,8 +67,8 @@ async def served(pki: Path) -> AsyncIterator[Served]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = Settings(data_dir=pki.parent, storage="memory:", port=port, bind_address="127.0.0.1")
-    async with apiserver.serving(settings, pki) as app:
-        yield Served(app, pki, port)
+    async with assembly.serving(settings, pki) as server:
+        yield Served(server.app, pki, port)
 
 
 @pytest.fixture

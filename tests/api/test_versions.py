@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kapi.api import apiserver
-from kapi.api.settings import Settings
+from kapi.apiserver import assembly
+from kapi.apiserver.settings import Settings
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from tests.api.asking import ask
@@ -20,9 +20,9 @@ CLAIMS = "/namespaces/default/resourceclaims"
 @pytest.fixture
 async def every(pki: Path) -> AsyncIterator[Client]:
     """A client of a server that serves every version."""
-    app = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:", runtime_config={"api/all": True}), pki)
-    yield Client(LocalTransport(app, ADMIN), agent="test")
-    await app.rest.store.close()
+    made = await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:", runtime_config={"api/all": True}), pki)
+    yield Client(LocalTransport(made.app, ADMIN), agent="test")
+    await made.app.rest.store.close()
 
 
 def claim(path: str, *requests: dict[str, Any]) -> dict[str, Any]:

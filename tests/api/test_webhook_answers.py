@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from kapi import limits
-from kapi.api.app import App
+from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.meta import Object
@@ -124,8 +124,8 @@ async def test_the_kind_stays(client: Client, hook: Webhook, operations: list[Ob
     assert (await client.list(CONFIG_MAPS, "default"))["items"] == []
 
 
-async def test_the_kind_of_a_custom_object_stays(app: App, client: Client, hook: Webhook) -> None:
-    establishing = asyncio.create_task(app.establishing.run())
+async def test_the_kind_of_a_custom_object_stays(server: Server, client: Client, hook: Webhook) -> None:
+    controller = asyncio.create_task(server.crds.run())
     await customs.define(client, customs.definition())
     rules = {"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["things"]}
     await patched(client, hook, replace("/kind", "Other"), replace("/apiVersion", "example.com/v2"), rules=rules)
@@ -133,7 +133,7 @@ async def test_the_kind_of_a_custom_object_stays(app: App, client: Client, hook:
     assert made.said[:2] == (422, "Invalid")
     assert 'kind: Invalid value: "Other": must be Thing' in made.json["message"]
     assert 'apiVersion: Invalid value: "example.com/v2": must be example.com/v1' in made.json["message"]
-    establishing.cancel()
+    controller.cancel()
 
 
 # what it may cost -----------------------------------------------------------------------------------------------------------------------

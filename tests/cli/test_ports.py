@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kapi import testing
-from kapi.api import settings
+from kapi.apiserver import settings
 from kapi.cli import processes
 from kapi.cli.processes import Process
 from tests.e2e.cluster import Cluster, free_port

@@ -13,7 +13,7 @@ import yaml
 
 from kapi import __main__ as cli
 from kapi import __version__, testing
-from kapi.api.version import VERSION
+from kapi.documents.version import VERSION
 from kapi.testing import Cluster
 from kubelet import __main__ as kubelet
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kapi.api.app import App
+from kapi.apiserver.assembly import Server
 from kapi.client import Client, Context, Informers, Recorder
 from kapi.controllers import pods, scaling, usage_metrics
 from kapi.controllers.autoscaler import Autoscaling
@@ -84,9 +84,9 @@ class World:
 
 
 @pytest.fixture
-async def world(app: App, client: Client) -> AsyncIterator[World]:
+async def world(server: Server, client: Client) -> AsyncIterator[World]:
     made = World(client)
-    running = [asyncio.create_task(made.informers.run()), asyncio.create_task(app.establishing.run())]
+    running = [asyncio.create_task(made.informers.run()), asyncio.create_task(server.crds.run())]
     await made.controller.ready()
     yield made
     for task in running:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from kapi.api.app import App
+from kapi.apiserver.assembly import Server
 from kapi.client import Client
 from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS, VALIDATING_ADMISSION_POLICIES
@@ -45,20 +46,20 @@ async def test_a_built_in_kind(app: App) -> None:
         ]  # fmt: skip
 
 
-async def test_a_custom_kind(app: App) -> None:
+async def test_a_custom_kind(server: Server) -> None:
     openapi: Object = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"n": {"type": "integer"}}}}}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": openapi}}
     names = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"}
     spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
-    establishing = asyncio.create_task(app.establishing.run())
-    async with running(app) as client:
+    controller = asyncio.create_task(server.crds.run())
+    async with running(server.app) as client:
         await client.create(CUSTOM_RESOURCE_DEFINITIONS, {"metadata": {"name": "things.example.com"}, "spec": spec})
         await until(client, CUSTOM_RESOURCE_DEFINITIONS, lambda kind, obj: len((obj.get("status") or {}).get("conditions") or ()) > 1)
         (told,) = await warnings(client, policy({"expression": "object.spec.n == 'a'"}, resources="things", group="example.com"))
         start = "example.com/v1, Kind=Thing: ERROR: <input>:1:15: found no matching overload for '_==_' applied to '(int, string)'"
         assert told["warning"].startswith(start)
-    establishing.cancel()
-    await asyncio.wait([establishing])
+    controller.cancel()
+    await asyncio.wait([controller])
 
 
 async def test_what_is_good(app: App) -> None:

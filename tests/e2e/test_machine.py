@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from kapi.api import settings
+from kapi.apiserver import settings
 from kapi.cli import cleanup, contents, datadir
 from kapi.cli.processes import Process
 from kubelet import cgroups

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from importlib import metadata
 
-from kapi.api.version import VERSION
 from kapi.cli.checks.finding import Finding, Scope, odd, ok, wrong
+from kapi.documents.version import VERSION
 from kubelet import containerd
 
 PACKAGES = {

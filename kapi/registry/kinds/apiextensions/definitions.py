@@ -1,4 +1,4 @@
-"""CustomResourceDefinition: the object itself. What it defines is made by kapi.registry.custom, and served by kapi.api.establishing.
+"""CustomResourceDefinition: the object itself. What it defines is made by kapi.registry.custom and served by kapi.apiserver.crd_controller.
 
 Stock moves what all versions have in common (schema, subresources, columns, selectable fields) to the top of the spec before it
 validates, so causes speak of spec.validation and spec.subresources there.

@@ -7,7 +7,7 @@ import orjson
 import pytest
 import yaml
 
-from kapi.api import pieces
+from kapi.api import chunked
 from kapi.client.client import Client
 from kapi.objects.resource import CONFIG_MAPS
 from tests.api.asking import MAPS, TABLE, ask, config_map
@@ -54,10 +54,10 @@ async def test_a_watch_begins_with_a_long_list(client: Client) -> None:
 
 def test_blocks_hold_whole_items() -> None:
     items = [b"x" * 30_000] * 7
-    made = list(pieces.blocks(items, b","))
+    made = list(chunked.blocks(items, b","))
     assert [len(block) for block in made] == [90_002, 90_003, 30_001]
     assert b"".join(made) == b",".join(items)
-    assert list(pieces.blocks([], b",")) == []
+    assert list(chunked.blocks([], b",")) == []
 
 
 async def test_lists_in_other_dresses(client: Client) -> None:
@@ -88,7 +88,7 @@ async def test_long_answers_take_turns() -> None:
     rounds = 0
 
     def busy(name: str) -> bool:
-        hold(pieces.TURN)
+        hold(chunked.TURN)
         written.append(name)
         return True
 
@@ -102,9 +102,9 @@ async def test_long_answers_take_turns() -> None:
             rounds += 1
             await turn()
 
-    a = pieces.write_all([b"x"] * 3, lambda piece: busy("a"), slowly)
-    b = pieces.write_all([b"x"] * 3, lambda piece: busy("b"), slowly)
-    c = pieces.write_all([b"x"] * 3, lambda piece: False, slowly)
+    a = chunked.write_all([b"x"] * 3, lambda piece: busy("a"), slowly)
+    b = chunked.write_all([b"x"] * 3, lambda piece: busy("b"), slowly)
+    c = chunked.write_all([b"x"] * 3, lambda piece: False, slowly)
     await asyncio.gather(a, b, c, count())
     assert [name for name in written if name != "c"] == ["a", "b"] * 3
     assert written.count("c") == 3

@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from kapi.api import openapi
+from kapi.documents import openapi
 from kapi.objects.resource import Resource
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind

@@ -7,7 +7,7 @@ import hashlib
 import socket
 import uuid
 
-from kapi.api.bootstrap import LOOPBACK
+from kapi.apiserver.bootstrap import LOOPBACK
 from kapi.objects import errors, time
 from kapi.objects.meta import Object
 from kapi.registry import deletion
@@ -27,7 +27,7 @@ def name_of(host: str) -> str:
     return "apiserver-" + base64.b32encode(hashlib.sha256(host.encode()).digest()[:16]).decode().rstrip("=").lower()
 
 
-class Identity:
+class IdentityLease:
     """One server's Lease."""
 
     def __init__(self, rest: Rest, leases: Kind) -> None:

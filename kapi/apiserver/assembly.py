@@ -8,6 +8,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from kapi import logs, storage
@@ -18,12 +19,13 @@ from kapi.access.escalation import Escalation
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
-from kapi.api import bootstrap
 from kapi.api.app import Access, App, immediate
-from kapi.api.settings import Settings, addresses, advertised, static_tokens
 from kapi.api.streams import Kubelets
-from kapi.api.token_use import TokenUse
-from kapi.api.upkeep import Upkeep
+from kapi.apiserver import bootstrap
+from kapi.apiserver.crd_controller import CRDController
+from kapi.apiserver.settings import Settings, addresses, advertised, static_tokens
+from kapi.apiserver.status_controllers import StatusControllers
+from kapi.apiserver.token_use import TokenUse
 from kapi.http import server
 from kapi.http.calling import Caller
 from kapi.objects.meta import Object
@@ -36,6 +38,14 @@ from kapi.storage.store import Store, home
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Server:
+    """An API server without its socket: the application, and what goes on beside it while it serves."""
+
+    app: App
+    crds: CRDController
+
+
 def _place(settings: Settings) -> str:
     """Where objects are kept."""
     return settings.storage or str(settings.data_dir / "kapi.db")
@@ -46,8 +56,8 @@ def open_store(settings: Settings) -> Store:
     return storage.open(_place(settings))
 
 
-async def assemble(settings: Settings, pki: Path, store: Store | None = None) -> App:
-    """An application over a started store, with everything in it that is there from the beginning."""
+async def assemble(settings: Settings, pki: Path, store: Store | None = None) -> Server:
+    """A server over a started store, with everything in it that is there from the beginning."""
     store = store or open_store(settings)
     catalogue = catalogues.standard(settings.runtime_config)
     store.describe = describer(catalogue)
@@ -63,7 +73,8 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
         tokens.note_use = TokenUse(rest, secrets)
     access = Access(authenticator, authorization, tokens)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
-    app.establishing.load()
+    crds = CRDController(rest, catalogue)
+    crds.load()
     address = advertised(settings)
     app.address = f"{address}:{settings.port}"
     app.caller = caller
@@ -75,7 +86,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     authorities = [(pki / name).read_text() for name in ("ca.crt", "front-proxy-ca.crt")]
     place = bootstrap.Place(address, settings.port, settings.service_cluster_ip_range, *authorities)
     await bootstrap.ensure(rest, catalogue, place, app.parts.done)
-    return app
+    return Server(app, crds)
 
 
 def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
@@ -100,29 +111,30 @@ def _kubelet_tls(pki: Path) -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
+async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
     """An API server that answers on its port while the context lasts. Raises OSError when the port is taken, storage.Unusable."""
     listen = server.Listen(
         addresses(settings), settings.port, pki / "apiserver.crt", pki / "apiserver.key", (pki / "ca.crt", pki / "front-proxy-ca.crt")
     )
     sockets = server.bound(listen)
     try:
-        app = await assemble(settings, pki)
+        made = await assemble(settings, pki)
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
+    app = made.app
     http = server.Server(app, listen, immediate)
     await http.start(sockets)
     store, address = app.rest.store, ",".join(f"{host}:{settings.port}" for host in addresses(settings))
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
-    upkeep = [*Upkeep(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(app.establishing.run())]
-    app.parts.goes_on("custom kinds", upkeep[-1])
+    controllers = [*StatusControllers(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(made.crds.run())]
+    app.parts.goes_on("custom kinds", controllers[-1])
     try:
-        yield app
+        yield made
     finally:
         app.closing = True
-        for task in upkeep:
+        for task in controllers:
             task.cancel()
         await http.stop()
         await app.caller.close()
@@ -131,7 +143,7 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[App]:
 
 async def run(settings: Settings, pki: Path, ready: Callable[[], None]) -> None:
     """Serve until cancelled; `ready` is called once /readyz says so."""
-    async with serving(settings, pki) as app:
-        await app.parts.settled()
+    async with serving(settings, pki) as made:
+        await made.app.parts.settled()
         ready()
         await asyncio.Event().wait()

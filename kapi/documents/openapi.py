@@ -2,7 +2,7 @@
 
 Documents are made when asked for and kept packed until the catalogue changes; a hash tells clients when to ask again, and
 is taken from what a document is made of, not from the document, so that the index costs nothing. The contents come from
-kapi.api.definitions and kapi.api.operations.
+kapi.documents.definitions and kapi.documents.operations.
 """
 
 import gzip
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import orjson
 
-from kapi.api import definitions, operations, packing, published
-from kapi.api.definitions import V2, V3
-from kapi.api.version import VERSION as SERVER
+from kapi.documents import crd_schemas, definitions, openapi_protobuf, operations
+from kapi.documents.definitions import V2, V3
+from kapi.documents.version import VERSION as SERVER
 from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -64,8 +64,8 @@ def exists(catalogue: Catalogue, path: str) -> bool:
 def _find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> _Found | None:
     if path == "/openapi/v2":
         headers = _headers(_hash(catalogue, list(catalogue)))
-        if any(media in accept for media in packing.ACCEPTED):
-            return _Found(lambda: packing.document(version2(catalogue)), packing.MEDIA, headers)
+        if any(media in accept for media in openapi_protobuf.ACCEPTED):
+            return _Found(lambda: openapi_protobuf.document(version2(catalogue)), openapi_protobuf.MEDIA, headers)
         return _Found(lambda: orjson.dumps(version2(catalogue)), JSON, headers)
     name = path.removeprefix("/openapi/v3").strip("/")
     if name not in _names(catalogue):
@@ -129,9 +129,9 @@ def _types(kinds: list[Kind], prefix: str) -> Object:
     said = texts.definitions()
     customs: Object = {}
     for kind in kinds:
-        names |= {published.type_name(kind), published.type_name(kind, True), *operations.spoken_types(kind)}
+        names |= {crd_schemas.type_name(kind), crd_schemas.type_name(kind, True), *operations.spoken_types(kind)}
         if kind.custom:
-            customs |= published.types(kind, prefix, said)
+            customs |= crd_schemas.types(kind, prefix, said)
     return definitions.Definitions(prefix, said).closure(names) | customs
 
 

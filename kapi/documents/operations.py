@@ -1,13 +1,13 @@
 """Paths as OpenAPI describes them: every operation of every kind, with its parameters, body and answers (version 3).
 
 `version2` turns a path item into the older form. kubectl looks here for what it may ask (fieldValidation, dryRun); the types
-are the work of kapi.api.definitions.
+are the work of kapi.documents.definitions.
 """
 
 from collections.abc import Iterator
 
-from kapi.api.definitions import V2, V3
-from kapi.api.published import type_name
+from kapi.documents.crd_schemas import type_name
+from kapi.documents.definitions import V2, V3
 from kapi.objects.meta import Object
 from kapi.registry.catalogue import subresource_kind
 from kapi.registry.kind import Kind

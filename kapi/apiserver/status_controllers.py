@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from kapi import logs
 from kapi.access import flows
 from kapi.api import writing
-from kapi.api.bootstrap import LOOPBACK
 from kapi.api.health import Parts
-from kapi.api.identity import Identity
+from kapi.apiserver.bootstrap import LOOPBACK
+from kapi.apiserver.identity_lease import IdentityLease
 from kapi.objects import errors, time
 from kapi.objects.meta import Object
 from kapi.registry import encoding
@@ -30,8 +30,8 @@ CONSUMER = "api-priority-and-fairness-config-consumer-v1"
 """Field manager of what is said of FlowSchemas."""
 
 
-class Upkeep:
-    """The standing work of one API server."""
+class StatusControllers:
+    """The status controllers of one API server."""
 
     def __init__(self, rest: Rest, catalogue: Catalogue, parts: Parts) -> None:
         self.rest, self.store, self.parts = rest, rest.store, parts
@@ -43,7 +43,7 @@ class Upkeep:
         self.leases = catalogue.by_kind("coordination.k8s.io/v1", "Lease")
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Begin; what is returned goes on until it is cancelled. A kind that is switched off needs no upkeep."""
+        """Begin; what is returned goes on until it is cancelled. A kind that is switched off needs none."""
         works = {"flow control kept": self._keep_flows, "API services kept": self._keep_apis, "identity kept": self._keep_identity}
         tasks = {name: asyncio.create_task(self._work(name, work)) for name, work in works.items()}
         for name, task in tasks.items():
@@ -54,13 +54,13 @@ class Upkeep:
         try:
             await work()
         except Exception:
-            log.exception("Upkeep ended", extra=logs.fields(part=name))
+            log.exception("Status controller ended", extra=logs.fields(part=name))
             raise
         self.parts.done(name)
 
     async def _keep_identity(self) -> None:
         if self.leases:
-            identity = Identity(self.rest, self.leases)
+            identity = IdentityLease(self.rest, self.leases)
             await identity.renew()
             self.parts.done("identity kept")
             await identity.keep()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from kapi import limits
-from kapi.api.bootstrap import LOOPBACK
+from kapi.apiserver.bootstrap import LOOPBACK
 from kapi.objects import account_tokens, errors
 from kapi.objects.meta import Object
 from kapi.registry.call import Call

@@ -7,7 +7,7 @@ Source: apiextensions-apiserver's OpenAPI builder and its conversion to version 
 
 import orjson
 
-from kapi.api.definitions import V2, V3
+from kapi.documents.definitions import V2, V3
 from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.schema import builtin

@@ -1,7 +1,7 @@
 """CustomResourceDefinitions brought to life: names are accepted, kinds served and withdrawn, group versions registered as APIServices.
 
 Level-based: `once` compares every definition with what is served, whoever wrote it and whenever. A kind is served before its
-definition says Established, so who waits for that finds it. Ending is the work of kapi.api.ending.
+definition says Established, so who waits for that finds it. Ending them is the work of kapi.apiserver.crd_finalizer.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from typing import Any, cast
 import orjson
 
 from kapi import logs
-from kapi.api import bootstrap, ending
-from kapi.api.bootstrap import LOOPBACK
-from kapi.api.upkeep import changed
+from kapi.apiserver import bootstrap, crd_finalizer
+from kapi.apiserver.bootstrap import LOOPBACK
+from kapi.apiserver.status_controllers import changed
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import custom, encoding, naming
@@ -64,7 +64,7 @@ class Known:
         """By version, all of them; those in `versions` are in the catalogue."""
 
 
-class Establishing:
+class CRDController:
     """The standing work on definitions of one API server."""
 
     def __init__(self, rest: Rest, catalogue: Catalogue) -> None:
@@ -228,7 +228,7 @@ class Establishing:
         assert self.definitions is not None
         known = self._known[key]
         kind = next(iter(known.kinds.values()), None)
-        end = ending.Ending(self.rest, self.definitions, key.rpartition("/")[2], known.uid)
+        end = crd_finalizer.CRDFinalizer(self.rest, self.definitions, key.rpartition("/")[2], known.uid)
         task = self._ending[key] = asyncio.create_task(end.run(kind, overlaps=kind is not None and self._overlaps(kind)))
         task.add_done_callback(lambda done: self._ended(key, done))
 
@@ -252,7 +252,7 @@ class Establishing:
             name = entry.key.rpartition("/")[2]
             there.add(name)
             if name not in served:
-                await ending.delete(self.rest, self.services, "", name)
+                await crd_finalizer.delete(self.rest, self.services, "", name)
         for name in sorted(served.keys() - there):
             obj = bootstrap.api_service(*served[name], "true", GROUP_PRIORITY, VERSION_PRIORITY)
             await bootstrap.create(self.rest, self.catalogue, obj)

@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 
-from kapi.api import discovery
+from kapi.documents import discovery
 from kapi.objects.resource import Resource
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind

@@ -6,8 +6,8 @@ Says on the definition how far it is. Source: apiextensions-apiserver's finalize
 import asyncio
 import contextlib
 
-from kapi.api.bootstrap import LOOPBACK
-from kapi.api.upkeep import changed
+from kapi.apiserver.bootstrap import LOOPBACK
+from kapi.apiserver.status_controllers import changed
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import deletion, naming
@@ -24,7 +24,7 @@ OVERLAPPING = ("False", "OverlappingBuiltInResource", "instances overlap with bu
 NEVER = ("False", "NeverEstablished", "resource was never established")
 
 
-class Ending:
+class CRDFinalizer:
     """The end of one definition; of no other that has its name later."""
 
     def __init__(self, rest: Rest, definitions: Kind, name: str, uid: str) -> None:
