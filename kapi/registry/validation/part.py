@@ -231,7 +231,7 @@ class Part:
             self.e.immutable(self.path(field), self.obj.get(field), old.get(field))
 
 
-def judge_once(rule: Callable[[Part], object], part: Part) -> None:
+def validate_cached(rule: Callable[[Part], object], part: Part) -> None:
     """A rule that looks at nothing but the part, for what most pods have alike (tolerations, the volume of the token): what was found sound
     is not judged again."""
     raw = orjson.dumps(part.obj)

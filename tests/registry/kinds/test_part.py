@@ -7,7 +7,7 @@ import pytest
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.validation import rules
-from kapi.registry.validation.part import Part, RuledStrategy, judge_once
+from kapi.registry.validation.part import Part, RuledStrategy, validate_cached
 from kapi.registry.validation.rules import Errors
 
 
@@ -60,6 +60,6 @@ def test_judged_once() -> None:
 
     e = Errors()
     for i, obj in enumerate([{"key": "a"}, {"key": "a"}, {}, {}]):
-        judge_once(rule, Part(e, f"locks[{i}]", obj))
+        validate_cached(rule, Part(e, f"locks[{i}]", obj))
     assert [cause.field for cause in e] == ["locks[2].key", "locks[3].key"]
     assert asked == ["", "", "locks[2]", "locks[3]"]  # each of the two shapes was tried once; a bad one is told of wherever it is

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import container_resources, field_refs, handlers, security, volumes
-from kapi.registry.validation.part import Part, judge_once
+from kapi.registry.validation.part import Part, validate_cached
 from kapi.registry.validation.paths import backsteps, descending
 from kapi.registry.validation.rules import PROTOCOLS
 
@@ -209,7 +209,7 @@ def common(container: Part, context: Context) -> None:
     container.need("image")
     container.enum("terminationMessagePolicy", MESSAGE_POLICIES, need="", sort=False)
     if container.get("ports"):
-        judge_once(_ports, Part(container.e, container.at, {"ports": container.get("ports")}))
+        validate_cached(_ports, Part(container.e, container.at, {"ports": container.get("ports")}))
     _env(container)
     if container.get("envFrom"):
         _env_from(container)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kapi.objects import names
 from kapi.objects.meta import Object
 from kapi.registry.validation import internal, rules
-from kapi.registry.validation.part import Part, judge_once
+from kapi.registry.validation.part import Part, validate_cached
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -75,7 +75,7 @@ def affinity(part: Part) -> None:
 
 def tolerations(owner: Part) -> None:
     for part in owner.parts("tolerations"):
-        judge_once(_toleration, part)
+        validate_cached(_toleration, part)
 
 
 def _toleration(part: Part) -> None:

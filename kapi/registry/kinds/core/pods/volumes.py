@@ -12,7 +12,7 @@ from kapi.objects.meta import Object
 from kapi.registry.kinds.core.pods import projections
 from kapi.registry.kinds.core.volume_claims import claim_template
 from kapi.registry.kinds.storage import driver_name
-from kapi.registry.validation.part import Part, judge_once
+from kapi.registry.validation.part import Part, validate_cached
 from kapi.registry.validation.paths import backsteps, descending, file_mode, key_to_path
 from kapi.registry.validation.rules import Errors
 
@@ -205,7 +205,7 @@ _ORDER = {name: i for i, name in enumerate(SOURCES)}
 
 def source(owner: Part, kind: str) -> None:
     """What must hold for a source of that kind in a volume."""
-    judge_once(SOURCES[kind], Part(owner.e, owner.path(_NAMES_IN_CAUSES.get(kind, kind)), owner.get(kind)))
+    validate_cached(SOURCES[kind], Part(owner.e, owner.path(_NAMES_IN_CAUSES.get(kind, kind)), owner.get(kind)))
 
 
 def _one_source(volume: Part, pod_name: str) -> None:
