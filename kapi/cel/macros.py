@@ -3,21 +3,18 @@
 A macro takes the compiler, its call and the scope. Figures added to costs are those of the steps it stands for.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from kapi.cel import extensions, types, values
+from kapi.cel.compiler import Compiler, Scope
 from kapi.cel.costs import ENDLESS
 from kapi.cel.evaluating import Code, CostExceeded, Frame, Run, entered
-from kapi.cel.syntax import Call, Ident, Node, Select, qualified
+from kapi.cel.syntax import Call, Select, qualified
 from kapi.cel.types import DYN, INT, Type, list_of, map_of, optional_of
 from kapi.cel.values import NO_OVERLOAD, EvaluationError, Optional
 
-if TYPE_CHECKING:
-    from kapi.cel.compiling import Compiler, Scope
-
-Macro = Callable[["Compiler", Call, "Scope"], Code]
-NAMELESS = "argument must be a simple name"
+Macro = Callable[[Compiler, Call, Scope], Code]
 _END = object()
 
 
@@ -30,7 +27,7 @@ def find(call: Call) -> Macro | None:
     return _MACROS.get((call.name, len(call.args)))
 
 
-def _has(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
+def _has(compiler: Compiler, call: Call, scope: Scope) -> Code:
     field = call.args[0]
     if not isinstance(field, Select) or field.optional:
         return compiler.fault("invalid argument to has() macro", call.args[0].at)
@@ -47,7 +44,7 @@ def _has(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
     return Code(types.BOOL, has, owner.cost, owner.worst)
 
 
-def _bind(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
+def _bind(compiler: Compiler, call: Call, scope: Scope) -> Code:
     value = compiler.code(call.args[1], scope)
     inner, (slot,) = compiler.names(call.args[:1], (value.type,), scope)
     body, run = compiler.code(call.args[2], inner), value.run
@@ -62,7 +59,7 @@ def _bind(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
 class _Loop:
     """The common part of comprehensions: the range, the names bound, the items."""
 
-    def __init__(self, compiler: "Compiler", call: Call, scope: "Scope", names: int) -> None:
+    def __init__(self, compiler: Compiler, call: Call, scope: Scope, names: int) -> None:
         assert call.target is not None
         self.range = compiler.code(call.target, scope)
         kind = self.range.type
@@ -116,7 +113,7 @@ def _iterable(held: Any) -> Any:
 def _quantifier(names: int, ends: bool, step: int) -> Macro:
     """all (ends with false), exists (ends with true): errors count only when nothing decides."""
 
-    def macro(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
+    def macro(compiler: Compiler, call: Call, scope: Scope) -> Code:
         loop = _Loop(compiler, call, scope, names)
         test = compiler.predicate(call.args[names], loop.inner, "_||_" if ends else "_&&_", call.at)
         holds, items = test.run, loop.start()
@@ -161,7 +158,7 @@ class _Form(NamedTuple):
 
 
 def _gathering(form: _Form) -> Macro:
-    def macro(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
+    def macro(compiler: Compiler, call: Call, scope: Scope) -> Code:
         loop = _Loop(compiler, call, scope, form.names)
         test = compiler.predicate(call.args[form.names], loop.inner, "_?_:_", call.at) if form.tested else None
         made = compiler.code(call.args[-1], loop.inner) if form.makes else Code(loop.item, lambda frame: None)
@@ -205,7 +202,7 @@ _KEYED = _Form(dict, lambda over, item, made: map_of(_bound_types(over)[0], made
 _ENTRIES = _Form(_merged, lambda over, item, made: made, 12, names=2)
 
 
-def _sort_by(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
+def _sort_by(compiler: Compiler, call: Call, scope: Scope) -> Code:
     code = _gathering(_Form(_sorted, lambda over, item, made: Type("sorted", (over, made)), 13))(compiler, call, scope)
     over, key = code.type.params
     if key.name not in extensions.SORTABLE and key not in types.LOOSE:
@@ -216,7 +213,7 @@ def _sort_by(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
 def _optional(flat: bool) -> Macro:
     """optMap, optFlatMap."""
 
-    def macro(compiler: "Compiler", call: Call, scope: "Scope") -> Code:
+    def macro(compiler: Compiler, call: Call, scope: Scope) -> Code:
         assert call.target is not None
         held = compiler.code(call.target, scope)
         inside = held.type.params[0] if held.type.name == "optional_type" and held.type.params else DYN
@@ -260,8 +257,3 @@ _MACROS: dict[tuple[str, int], Macro] = {
     ("optMap", 2): _optional(False),
     ("optFlatMap", 2): _optional(True),
 }
-
-
-def simple_names(args: Sequence[Node]) -> list[str | None]:
-    """The names arguments are, None where one is none."""
-    return [arg.name if isinstance(arg, Ident) else None for arg in args]

@@ -1,0 +1,106 @@
+"""What every step of a compilation shares: the variables in sight, what is wrong so far, the types of fields, overloads.
+
+The steps themselves are the functions of kapi.cel.compiling (a node) and kapi.cel.macros (a macro); they are given the compiler.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kapi.cel import escaping, types
+from kapi.cel.evaluating import Code, call, direct, truth
+from kapi.cel.library import library
+from kapi.cel.syntax import Ident, Node
+from kapi.cel.types import BOOL, DYN, Environment, Type, assignable, optional_of
+
+Scope = dict[str, tuple[int, Type]]
+"""Variable -> its slot and type."""
+_CONVERSIONS = frozenset(("bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"))
+"""Calls of these with constants are made once."""
+
+
+class Compiler:
+    """One expression on its way to code; `nodes` is what makes code of each type of node."""
+
+    def __init__(self, env: Environment, nodes: Mapping[type[Node], Callable[["Compiler", Any, Scope], Code]]) -> None:
+        self._nodes = nodes
+        self.env = env
+        self.scope: Scope = {name: (slot, kind) for slot, (name, kind) in enumerate(env.variables.items())}
+        self.depth = len(self.scope)
+        self.faults: list[tuple[int, str]] = []
+        self.used: set[str] = set()
+
+    def code(self, node: Node, scope: Scope) -> Code:
+        return self._nodes[type(node)](self, node, scope)
+
+    def fault(self, message: str, at: int) -> Code:
+        """Notes what is wrong and goes on."""
+        self.faults.append((at, message))
+        return Code(DYN, lambda frame: None)
+
+    def names(self, args: Sequence[Node], kinds: Sequence[Type], scope: Scope) -> tuple[Scope, list[int]]:
+        """A scope in which the arguments, which must be names, are variables; and their slots."""
+        inner, slots = dict(scope), []
+        for arg, kind in zip(args, kinds, strict=True):
+            if not isinstance(arg, Ident):
+                self.fault("argument must be a simple name", arg.at)
+            inner[arg.name if isinstance(arg, Ident) else ""] = (self.depth, kind)
+            slots.append(self.depth)
+            self.depth += 1
+        return inner, slots
+
+    def predicate(self, node: Node, scope: Scope, operator: str, at: int) -> Code:
+        """Code that must be a bool for the operator a macro uses it with."""
+        code = self.code(node, scope)
+        if not assignable(BOOL, code.type):
+            given = [code.type, DYN, DYN] if operator == "_?_:_" else [BOOL, code.type]
+            self.unmatched(operator, given, False, at)
+        return code._replace(run=truth(code._replace(cost=0)))
+
+    def unmatched(self, name: str, kinds: Sequence[Type], method: bool, at: int) -> Code:
+        args = ", ".join(map(str, kinds[1:] if method else kinds))
+        return self.fault(f"found no matching overload for '{name}' applied to '{f'{kinds[0]}.' if method else ''}({args})'", at)
+
+    def field(self, owner: Type, name: str, at: int) -> Type:
+        """The type of `owner.name`."""
+        if owner.name == "map":
+            return owner.params[1].hold(None) if owner.params else DYN
+        if owner.name == "optional_type" and owner.params:
+            return optional_of(self.field(owner.params[0], name, at))
+        if owner.fields is None:
+            if owner not in types.LOOSE:
+                self.fault(f"type '{owner}' does not support field selection", at)
+            return DYN
+        found = owner.fields.get(name)
+        if found is None:
+            self.fault(f"undefined field '{name}'", at)
+        return found or DYN
+
+    def unescaped(self, owner: Type, name: str) -> str:
+        """The name a field has in the value: those of typed objects are escaped in expressions."""
+        inside = owner.params[0] if owner.name == "optional_type" and owner.params else owner
+        return escaping.unescape(name) if inside.fields is not None else name
+
+    def resolve(self, name: str, method: bool, args: Sequence[Code], at: int) -> Code:
+        """A call of whatever overloads take the arguments."""
+        known = library()
+        found, kind = [], None
+        for overload in known.overloads.get((name, method), ()):
+            bound: dict[str, Type] = {}
+            if len(overload.params) == len(args) and all(
+                types.accepts(param, arg.type, bound) for param, arg in zip(overload.params, args, strict=True)
+            ):
+                found.append(overload)
+                result = types.bind(overload.result, bound)
+                kind = result if kind is None or kind == result else DYN
+        if kind is None:
+            if not known.named(name):
+                return self.fault(f"undeclared reference to '{name}' (in container '')", at)
+            return self.unmatched(name, [arg.type for arg in args], method, at)
+        if name in ("_[_]", "_[?_]"):
+            args = [args[0], args[1].looked_up]
+        run, cost, worst = call(name, found, args)
+        if name == "_in_" and args[1].constant:
+            run = direct(found[0].run, [arg.run for arg in args])
+        sizes = [overload.size(*(arg.extent() for arg in args)) for overload in found if overload.size]
+        constant = not method and name in _CONVERSIONS and args[0].constant
+        return Code(kind, run, 0 if constant else cost, worst, max(sizes, default=None), constant, name == "_[_]" and args[0].attribute)
