@@ -51,10 +51,10 @@ async def client(app: App) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def kept(app: App, client: Client) -> AsyncIterator[Client]:
+async def kept(server: Server, client: Client) -> AsyncIterator[Client]:
     """`client` of a server whose status controllers have gone round once."""
-    tasks = StatusControllers(app.rest, app.catalogue, app.parts).start()
-    while any(map(app.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
+    tasks = StatusControllers(server.app.rest, server.app.catalogue, server.health.parts).start()
+    while any(map(server.health.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
         await turn()
     yield client
     for task in tasks:

@@ -11,19 +11,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kapi import limits
 from kapi.access import rbac
-from kapi.access.authentication import Authenticator
-from kapi.access.authorization import Authorization
+from kapi.access.access import Access
 from kapi.access.impersonation import impersonate
-from kapi.access.tokens import Tokens
 from kapi.api import (
     components,
-    health,
     infrastructure,
     metrics,
     options,
@@ -36,9 +31,10 @@ from kapi.api import (
     watching,
     writing,
 )  # fmt: skip
+from kapi.api.healthz import Checks
+from kapi.api.kubelets import Kubelets
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
-from kapi.http.calling import Caller
 from kapi.objects import errors, names, offload
 from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
 from kapi.registry.catalogue import Catalogue
@@ -55,37 +51,17 @@ _NO_METHOD = "the server does not allow this method on the requested resource"
 _AUDIT = map(f"{os.getpid():08x}-{int(time.time()) & 0xFFFF:04x}-4000-8000-%012x".__mod__, itertools.count(1))
 
 
-@dataclass(frozen=True)
-class Access:
-    """Who a caller is and what it may do."""
-
-    authenticator: Authenticator
-    authorizer: Authorization
-    tokens: Tokens
-
-
 class App:
     """One API server without its socket."""
 
-    rest: Rest
-    catalogue: Catalogue
-    closing = False
-    """The server is about to stop: /readyz says so."""
-
-    def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: streams.Kubelets) -> None:
+    def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: Kubelets, checks: Checks, address: str = "") -> None:
+        """`checks` are those of its health; `address` is where clients reach this server, host:port: discovery tells."""
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
         self.metrics = metrics.Metrics()
         self._logged_from = requestlog.threshold()
-        self.infrastructure = infrastructure.application(self)
-        self.parts = health.Parts()
-        self.address = ""
-        """Where clients reach this server, host:port; discovery tells."""
+        self.infrastructure = infrastructure.application(rest.store, catalogue, self.metrics, checks, access.tokens, address)
         self.components = components.checks(rest.store)
         """What `kubectl get componentstatuses` asks."""
-        self.caller = Caller()
-        """Calls out to webhooks; closed by whoever serves."""
-        self.certificate: Path | None = None
-        """The file of the certificate that clients are shown."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -254,7 +230,7 @@ async def _get(request: Request, app: App, kind: Kind) -> None:
     if kind.stored:
         await reading.get(request, app.rest, kind, *_place(request, kind))
     else:
-        await components.get(request, app, kind, _place(request, kind)[1])
+        await components.get(request, app.components, kind, _place(request, kind)[1])
 
 
 async def _list(request: Request, app: App, kind: Kind) -> None:
@@ -263,7 +239,7 @@ async def _list(request: Request, app: App, kind: Kind) -> None:
     if kind.stored:
         await reading.list_(request, app.rest, kind, namespace, how)
     else:
-        await components.list_(request, app, kind, how)
+        await components.list_(request, app.components, kind, how)
 
 
 def _long_running(request: Request, app: App) -> AbstractContextManager[None]:
@@ -308,7 +284,7 @@ async def _token(request: Request, app: App, kind: Kind) -> None:
 
 async def _connect(request: Request, app: App, kind: Kind) -> None:
     with _long_running(request, app):
-        await streams.connect(request, app, kind)
+        await streams.connect(request, kind, app.rest, app.catalogue, app.kubelets)
 
 
 def _plain(function: Callable[[Request, Rest, Kind], Awaitable[None]]) -> Handler:
@@ -341,4 +317,4 @@ HANDLERS: dict[tuple[str, str], Handler] = {
 }
 
 
-__all__ = ["IDENTITY", "Access", "Any", "App", "immediate"]
+__all__ = ["IDENTITY", "App", "immediate"]

@@ -7,7 +7,6 @@ who runs them in the same process puts other checks into `App.components`.
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -18,9 +17,6 @@ from kapi.http.client import HttpTransport
 from kapi.objects import errors
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry, Store
-
-if TYPE_CHECKING:
-    from kapi.api.app import App
 
 Health = tuple[bool, str, str]
 """Whether it is healthy, what it says, and what went wrong."""
@@ -83,25 +79,25 @@ async def _answer(transport: HttpTransport) -> tuple[int, str]:
     return exchange.status, body[: limits.COMPONENT_HEALTH_BYTES].decode(errors="replace")
 
 
-async def get(request: Request, app: "App", kind: Kind, name: str) -> None:
+async def get(request: Request, checks: Checks, kind: Kind, name: str) -> None:
     """Answer with one component."""
-    if name not in app.components:
+    if name not in checks:
         raise errors.StatusError(f"Component not found: {name}", code=500, reason="")
-    entry = await _entry(app.components, kind, name)
+    entry = await _entry(checks, kind, name)
     await reading.send_stored(request, 200, kind, entry.body, responses.negotiate(request.accept))
 
 
-async def list_(request: Request, app: "App", kind: Kind, how: options.ListOptions) -> None:
+async def list_(request: Request, checks: Checks, kind: Kind, how: options.ListOptions) -> None:
     """Answer with those that are selected."""
     form = responses.negotiate(request.accept)
-    entries = await asyncio.gather(*(_entry(app.components, kind, name) for name in app.components))
+    entries = await asyncio.gather(*(_entry(checks, kind, name) for name in checks))
     chosen = [entry for entry in entries if how.where is None or how.where(entry)]
     await reading.send_page(request, kind, chosen, {}, form)
 
 
-async def _entry(components: Checks, kind: Kind, name: str) -> Entry:
+async def _entry(checks: Checks, kind: Kind, name: str) -> Entry:
     """A component as if it were stored."""
-    well, message, error = await components[name]()
+    well, message, error = await checks[name]()
     condition = {"type": "Healthy", "status": "True" if well else "False", "message": message, "error": error}
     body = {"metadata": {"name": name}, "conditions": [{key: value for key, value in condition.items() if value}]}
     return Entry(kind.key(None, name), 0, 0, orjson.dumps(body), {}, {"metadata.name": name})

@@ -3,60 +3,58 @@
 Discovery, OpenAPI and health are made by their own modules; here they only find their way out.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from functools import partial
 
 import orjson
 from starlette.routing import Route, Router
 
-from kapi.api import chunked, health, responses
+from kapi.access.tokens import Tokens
+from kapi.api import chunked, healthz, responses
+from kapi.api.healthz import Checks
+from kapi.api.metrics import Metrics
 from kapi.api.request import Receive, Request, Scope, Send
 from kapi.documents import discovery, openapi, version
+from kapi.registry.catalogue import Catalogue
+from kapi.storage.store import Store
 
-if TYPE_CHECKING:
-    from kapi.api.app import App
-
-Handler = Callable[[Request, "App"], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[None]]
 REQUEST = "kapi.request"
 """Scope extension: the Request that is to be answered."""
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def application(app: App) -> Router:
-    """The routes, one visible list."""
+def application(store: Store, catalogue: Catalogue, metrics: Metrics, checks: Checks, tokens: Tokens, address: str) -> Router:
+    """The routes, one visible list. `address` is where clients reach this server, host:port."""
+    health = partial(healthz.answer, checks=checks, metrics=metrics)
+    documents, found = partial(_openapi, catalogue=catalogue), partial(_discovery, catalogue=catalogue, address=address)
     routes: dict[str, Handler] = {
         "/version": _version, "/version/": _version,
-        "/healthz": health.answer, "/healthz/{check:path}": health.answer,
-        "/livez": health.answer, "/livez/{check:path}": health.answer,
-        "/readyz": health.answer, "/readyz/{check:path}": health.answer,
-        "/metrics": _metrics, "/metrics/slis": _slis,
-        "/openapi/v2": _openapi, "/openapi/v3": _openapi, "/openapi/v3/{path:path}": _openapi,
-        "/.well-known/openid-configuration": _configuration, "/openid/v1/jwks": _keys,
-        "/api": _discovery, "/api/{path:path}": _discovery,
-        "/apis": _discovery, "/apis/{path:path}": _discovery,
-        "/": _root,
+        "/healthz": health, "/healthz/{check:path}": health,
+        "/livez": health, "/livez/{check:path}": health,
+        "/readyz": health, "/readyz/{check:path}": health,
+        "/metrics": partial(_metrics, metrics=metrics, store=store, catalogue=catalogue), "/metrics/slis": partial(_slis, metrics=metrics),
+        "/openapi/v2": documents, "/openapi/v3": documents, "/openapi/v3/{path:path}": documents,
+        "/.well-known/openid-configuration": partial(_configuration, issuer=tokens.issuer),
+        "/openid/v1/jwks": partial(_keys, tokens=tokens),
+        "/api": found, "/api/{path:path}": found,
+        "/apis": found, "/apis/{path:path}": found,
+        "/": partial(_root, catalogue=catalogue, checks=checks),
     }  # fmt: skip
-    listed = [Route(path, _Endpoint(app, handler)) for path, handler in routes.items()]
-    return Router(listed, redirect_slashes=False, default=_Endpoint(app, _missing))
+    listed = [Route(path, _Endpoint(handler)) for path, handler in routes.items()]
+    return Router(listed, redirect_slashes=False, default=_Endpoint(responses.send_missing))
 
 
 class _Endpoint:
     """A handler as ASGI has it: it answers this server's own Request, which is given along in the scope."""
 
-    def __init__(self, app: App, handler: Handler) -> None:
-        self._app, self._handler = app, handler
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = scope.pop(REQUEST)
-        handler = self._handler if request.method in ("GET", "HEAD") else _missing
-        await handler(request, self._app)
-
-
-async def _missing(request: Request, app: App) -> None:
-    await responses.send_missing(request)
+        await (self._handler if request.method in ("GET", "HEAD") else responses.send_missing)(request)
 
 
 async def _send(request: Request, payload: bytes, media: str, headers: dict[str, str]) -> None:
@@ -70,24 +68,24 @@ async def _send(request: Request, payload: bytes, media: str, headers: dict[str,
         await responses.send(request, 200, payload, media.encode(), listed)
 
 
-async def _version(request: Request, app: App) -> None:
+async def _version(request: Request) -> None:
     await responses.send(request, 200, orjson.dumps(version.VERSION, option=orjson.OPT_INDENT_2))
 
 
-async def _metrics(request: Request, app: App) -> None:
-    await _exposed(request, app.metrics.lines(app.rest.store, app.catalogue))
+async def _metrics(request: Request, metrics: Metrics, store: Store, catalogue: Catalogue) -> None:
+    await _exposed(request, metrics.lines(store, catalogue))
 
 
-async def _slis(request: Request, app: App) -> None:
-    await _exposed(request, app.metrics.slis())
+async def _slis(request: Request, metrics: Metrics) -> None:
+    await _exposed(request, metrics.slis())
 
 
 async def _exposed(request: Request, lines: Iterable[str]) -> None:
     await chunked.write(request, chunked.blocks(f"{line}\n".encode() for line in lines), _METRICS)
 
 
-async def _discovery(request: Request, app: App) -> None:
-    found = discovery.document(app.catalogue, request.path, request.accept, app.address)
+async def _discovery(request: Request, catalogue: Catalogue, address: str) -> None:
+    found = discovery.document(catalogue, request.path, request.accept, address)
     if found is None:
         await responses.send_missing(request)
         return
@@ -95,19 +93,18 @@ async def _discovery(request: Request, app: App) -> None:
     await _send(request, payload, media, {"etag": etag, "vary": "Accept", "cache-control": "public"} if etag else {})
 
 
-async def _openapi(request: Request, app: App) -> None:
+async def _openapi(request: Request, catalogue: Catalogue) -> None:
     """Documents are made in a thread: they take long."""
     gzipped = "gzip" in request.encoding
-    found = await asyncio.to_thread(openapi.document, app.catalogue, request.path, request.query, request.accept, gzipped=gzipped)
+    found = await asyncio.to_thread(openapi.document, catalogue, request.path, request.query, request.accept, gzipped=gzipped)
     if found is None:
         await responses.send_missing(request)
         return
     await _send(request, *found)
 
 
-async def _configuration(request: Request, app: App) -> None:
+async def _configuration(request: Request, issuer: str) -> None:
     """The OpenID discovery document of service account tokens (RFC 8414)."""
-    issuer = app.access.tokens.issuer
     found = {
         "issuer": issuer, "jwks_uri": f"{issuer}/openid/v1/jwks", "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
@@ -115,17 +112,17 @@ async def _configuration(request: Request, app: App) -> None:
     await _send(request, orjson.dumps(found), "application/json", {"cache-control": "public, max-age=3600"})
 
 
-async def _keys(request: Request, app: App) -> None:
-    found = orjson.dumps(app.access.tokens.key_set())
+async def _keys(request: Request, tokens: Tokens) -> None:
+    found = orjson.dumps(tokens.key_set())
     await _send(request, found, "application/jwk-set+json", {"cache-control": "public, max-age=3600"})
 
 
-async def _root(request: Request, app: App) -> None:
+async def _root(request: Request, catalogue: Catalogue, checks: Checks) -> None:
     paths = ["/api", "/api/v1", "/apis", "/apis/", "/metrics", "/metrics/slis", "/version"]
     paths += ["/.well-known/openid-configuration", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks"]
-    for group, versions in app.catalogue.groups().items():
+    for group, versions in catalogue.groups().items():
         if group:
             paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
     for name in ("healthz", "livez", "readyz"):
-        paths += [f"/{name}", *(f"/{name}/{check}" for check in health.names(name))]
+        paths += [f"/{name}", *(f"/{name}/{check}" for check in checks.names(name))]
     await responses.send(request, 200, orjson.dumps({"paths": sorted(paths)}, option=orjson.OPT_INDENT_2))

@@ -13,10 +13,10 @@ import socket
 import ssl
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from kapi.api import relay, responses
+from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
@@ -25,27 +25,26 @@ from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
 from kapi.objects.resource import ENDPOINT_SLICES, PODS, Resource
 from kapi.registry import encoding
+from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-
-if TYPE_CHECKING:
-    from kapi.api.app import App
+from kapi.registry.rest import Rest
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
-async def answer(request: Request, app: "App", kind: Kind) -> None:
+async def answer(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue, kubelets: Kubelets) -> None:
     """nodes|pods|services NAME/proxy/PATH; NAME may be [scheme:]name[:port]."""
     target = request.target
     assert target is not None
     scheme, name, port = _split(kind, target.name)
-    obj = encoding.parse(kind, app.rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
+    obj = encoding.parse(kind, rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
     if kind.resource.plural == "nodes":
-        peer = await _of_node(app, obj, scheme, port)
+        peer = await _of_node(kubelets.peer(obj), scheme, port)
     elif kind.resource.plural == "pods":
         peer = _of_pod(obj, scheme, port)
     else:
-        peer = _of_service(app, obj, scheme, port, target.name)
+        peer = _of_service(rest, catalogue, obj, scheme, port, target.name)
     path, query = proxied(request), request.scope["query_string"].decode("latin-1")
     query = f"?{query}" if query else ""
     if not path and request.method in ("GET", "HEAD") and server.UPGRADE not in (request.scope.get("extensions") or {}):
@@ -109,8 +108,7 @@ def _number(port: str) -> int:
     return int(port)
 
 
-async def _of_node(app: "App", node: Object, scheme: str, port: str) -> Peer:
-    kubelet = app.kubelets.peer(node)
+async def _of_node(kubelet: Peer, scheme: str, port: str) -> Peer:
     if port in ("", str(kubelet.port)):
         return kubelet
     try:
@@ -137,7 +135,7 @@ def _of_pod(pod: Object, scheme: str, port: str) -> Peer:
     return _peer(address, named[0] if named else _number(port), scheme)
 
 
-def _of_service(app: "App", service: Object, scheme: str, port: str, asked: str) -> Peer:
+def _of_service(rest: Rest, catalogue: Catalogue, service: Object, scheme: str, port: str, asked: str) -> Peer:
     """Any ready endpoint of the service's port that is a pod."""
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     if _NUMBER.fullmatch(port):
@@ -146,16 +144,17 @@ def _of_service(app: "App", service: Object, scheme: str, port: str, asked: str)
         if declared is None:
             raise errors.ServiceUnavailable(f"no service port {number} found for service {go_quote(name)}", {})
         port = declared.get("name") or ""
-    endpoints = list(_endpoints(app, namespace, name, port))
+    endpoints = list(_endpoints(rest, _kind(catalogue, ENDPOINT_SLICES), namespace, name, port))
+    pods = _kind(catalogue, PODS)
     for endpoint, address, number in random.sample(endpoints, len(endpoints)):
-        if _is_pod(app, namespace, endpoint, address):
+        if _is_pod(rest, pods, namespace, endpoint, address):
             return _peer(proxyable(address), number, scheme)
     raise errors.ServiceUnavailable(f"no endpoints available for service {go_quote(asked)}", {})
 
 
-def _endpoints(app: "App", namespace: str, service: str, port: str) -> Iterator[tuple[Object, str, int]]:
+def _endpoints(rest: Rest, slices: Kind, namespace: str, service: str, port: str) -> Iterator[tuple[Object, str, int]]:
     """(endpoint, address, port number) of those that are ready."""
-    page = app.rest.page(_kind(app, ENDPOINT_SLICES), namespace, equals={"kubernetes.io/service-name": service})
+    page = rest.page(slices, namespace, equals={"kubernetes.io/service-name": service})
     for entry in page.entries:
         slice_ = entry.obj
         numbers = [p["port"] for p in slice_.get("ports") or () if (p.get("name") or "") == port and p.get("port")]
@@ -163,17 +162,16 @@ def _endpoints(app: "App", namespace: str, service: str, port: str) -> Iterator[
         yield from ((e, address, number) for number in numbers for e in ready for address in e.get("addresses") or ())
 
 
-def _is_pod(app: "App", namespace: str, endpoint: Object, address: str) -> bool:
+def _is_pod(rest: Rest, pods: Kind, namespace: str, endpoint: Object, address: str) -> bool:
     """Whether an endpoint's address is that of the pod it names: anybody may write endpoints."""
     named = endpoint.get("targetRef") or {}
     if named.get("namespace") != namespace or not named.get("name"):
         return False
-    pods = _kind(app, PODS)
-    entry = app.rest.store.get(pods.key(namespace, named["name"]))
+    entry = rest.store.get(pods.key(namespace, named["name"]))
     return entry is not None and address in _addresses(encoding.parse(pods, entry))
 
 
-def _kind(app: "App", resource: Resource) -> Kind:
-    found = app.catalogue.get(resource.group, resource.version, resource.plural)
+def _kind(catalogue: Catalogue, resource: Resource) -> Kind:
+    found = catalogue.get(resource.group, resource.version, resource.plural)
     assert found is not None
     return found

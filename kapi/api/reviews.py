@@ -1,10 +1,10 @@
 """Kinds that are questions: TokenReview and the access reviews. POSTed, answered at once, never stored."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from kapi import limits
 from kapi.access import jwt, rbac
+from kapi.access.access import Access
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, fields, time
@@ -15,12 +15,8 @@ from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.schema import managed
 
-if TYPE_CHECKING:
-    from kapi.api.app import Access
 
-
-
-async def answer(request: Request, access: "Access", kind: Kind) -> None:
+async def answer(request: Request, access: Access, kind: Kind) -> None:
     """Answer the review that was POSTed."""
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
@@ -46,7 +42,7 @@ def _tracked(what: Call, obj: Object) -> None:
     managed.track(what.kind.schema, None, obj, manager=what.manager, api_version=resource.api_version, stamp=time.stamp())
 
 
-def _token(access: "Access", user: User, obj: Object) -> Object:
+def _token(access: Access, user: User, obj: Object) -> Object:
     spec = obj["spec"]
     try:
         found = access.authenticator.understand(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
@@ -78,7 +74,7 @@ def _selected(selector: Object) -> tuple[tuple[str, str], ...]:
     return tuple((key, values[0]) for key, values in found if len(values) == 1)
 
 
-def _decided(access: "Access", asked: Attributes) -> Object:
+def _decided(access: Access, asked: Attributes) -> Object:
     decision = access.authorizer.authorize(asked)
     out: Object = {"allowed": decision.allowed}
     if decision.reason:
@@ -86,17 +82,17 @@ def _decided(access: "Access", asked: Attributes) -> Object:
     return out
 
 
-def _own_access(access: "Access", user: User, obj: Object) -> Object:
+def _own_access(access: Access, user: User, obj: Object) -> Object:
     return _decided(access, _attributes(user, obj["spec"]))
 
 
-def _access(access: "Access", user: User, obj: Object) -> Object:
+def _access(access: Access, user: User, obj: Object) -> Object:
     spec = obj["spec"]
     subject = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {})
     return _decided(access, _attributes(subject, spec))
 
 
-def _rules(access: "Access", user: User, obj: Object) -> Object:
+def _rules(access: Access, user: User, obj: Object) -> Object:
     found, problems = access.authorizer.rules_for(user, (obj.get("spec") or {}).get("namespace", ""))
     resources, urls = rbac.resource_rules(found)
     out: Object = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": bool(problems)}
@@ -105,11 +101,11 @@ def _rules(access: "Access", user: User, obj: Object) -> Object:
     return out
 
 
-def _self(access: "Access", user: User, obj: Object) -> Object:
+def _self(access: Access, user: User, obj: Object) -> Object:
     return {"userInfo": user.info()}
 
 
-_ANSWERS: dict[str, Callable[["Access", User, Object], Object]] = {
+_ANSWERS: dict[str, Callable[[Access, User, Object], Object]] = {
     "TokenReview": _token,
     "SelfSubjectReview": _self,
     "SubjectAccessReview": _access,

@@ -4,11 +4,12 @@ The API server finds the kubelet and checks names; the streams themselves pass t
 """
 
 import asyncio
-import ssl
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlencode
 
 from kapi.api import options, proxies, relay, watching
+from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
@@ -16,16 +17,11 @@ from kapi.objects import errors, urls
 from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
 from kapi.registry import encoding
-from kapi.registry.catalogue import subresource_kind
+from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-from kapi.registry.review import Review
+from kapi.registry.review import Admission, Review
 
-if TYPE_CHECKING:
-    from kapi.api.app import App
-
-_KUBELET_PORT = 10250
-_ADDRESSES = ("InternalIP", "ExternalIP", "Hostname")
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _UPGRADED = {"exec": "exec", "attach": "attach", "portforward": "portForward"}
 """Subresource -> first part of the kubelet's path."""
@@ -35,39 +31,23 @@ _REPEATED = ("command", "ports")
 _TRUE = ("true", "1", "t")
 
 
-class Kubelets:
-    """Where each node's kubelet listens, and the identity this server shows it."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
-
-    def peer(self, node: Object) -> Peer:
-        """The kubelet of a node. Raises InternalError while the node has no address."""
-        status = node.get("status") or {}
-        known = {a["type"]: a["address"] for a in reversed(status.get("addresses") or [])}
-        host = next((known[t] for t in _ADDRESSES if t in known), "")
-        if not host:
-            raise errors.InternalError(f"no preferred addresses found; known addresses: {status.get('addresses') or []}", {})
-        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or _KUBELET_PORT
-        return Peer(host, port, self._tls)
-
-
-async def connect(request: Request, app: "App", kind: Kind) -> None:
+async def connect(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue, kubelets: Kubelets) -> None:
     """Answer a request on a connecting subresource."""
     assert request.target is not None
     if request.target.subresource != "log":
-        await _admit(request, app, kind)
+        await _admit(request, rest.admission, kind)
     if request.target.subresource == "proxy":
-        await proxies.answer(request, app, kind)
+        await proxies.answer(request, kind, rest, catalogue, kubelets)
         return
-    pod = encoding.parse(kind, app.rest.get(kind, request.target.namespace, request.target.name))
+    pod = encoding.parse(kind, rest.get(kind, request.target.namespace, request.target.name))
+    find = partial(_kubelet, pod, rest, catalogue, kubelets)
     if request.target.subresource == "log":
-        await _log(request, app, pod)
+        await _log(request, pod, find)
     else:
-        await _upgrade(request, app, pod)
+        await _upgrade(request, pod, find)
 
 
-async def _admit(request: Request, app: "App", kind: Kind) -> None:
+async def _admit(request: Request, admission: Admission, kind: Kind) -> None:
     """Put a CONNECT through admission; its object is the options, e.g. {"kind": "PodExecOptions", "stdin": True, "command": ["ls"], …}."""
     target = request.target
     assert target is not None
@@ -85,18 +65,18 @@ async def _admit(request: Request, app: "App", kind: Kind) -> None:
         kind=kind, operation="CONNECT", user=request.user, namespace=target.namespace if kind.resource.namespaced else "",
         name=target.name, subresource=target.subresource, new=asked, warnings=request.warnings,
     )  # fmt: skip
-    await app.rest.admission.mutate(review)
-    await app.rest.admission.validate(review)
+    await admission.mutate(review)
+    await admission.validate(review)
 
 
-def _kubelet(app: "App", pod: Object) -> Peer | None:
+def _kubelet(pod: Object, rest: Rest, catalogue: Catalogue, kubelets: Kubelets) -> Peer | None:
     """The kubelet that runs a pod; None for a pod without a node."""
     node = pod["spec"].get("nodeName")
     if not node:
         return None
-    nodes = app.catalogue.get("", "v1", "nodes")
+    nodes = catalogue.get("", "v1", "nodes")
     assert nodes is not None
-    return app.kubelets.peer(encoding.parse(nodes, app.rest.get(nodes, "", node)))
+    return kubelets.peer(encoding.parse(nodes, rest.get(nodes, "", node)))
 
 
 def container(pod: Object, asked: str) -> str:
@@ -117,9 +97,9 @@ def container(pod: Object, asked: str) -> str:
     raise errors.BadRequest(text)
 
 
-async def _log(request: Request, app: "App", pod: Object) -> None:
+async def _log(request: Request, pod: Object, find: Callable[[], Peer | None]) -> None:
     name, meta = container(pod, request.query.get("container", "")), pod["metadata"]
-    peer = _kubelet(app, pod)
+    peer = find()
     headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-cache, private"), (b"audit-id", request.audit_id.encode())]
     if peer is None:
         await request.send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"0")]})
@@ -144,7 +124,7 @@ async def _pass_on(request: Request, answer: relay.Answer, headers: relay.Header
     raise errors.StatusError(text, {}, code=answer.status, reason="InternalError")
 
 
-async def _upgrade(request: Request, app: "App", pod: Object) -> None:
+async def _upgrade(request: Request, pod: Object, find: Callable[[], Peer | None]) -> None:
     assert request.target is not None
     meta, subresource = pod["metadata"], request.target.subresource
     if server.UPGRADE not in (request.scope.get("extensions") or {}):
@@ -159,7 +139,7 @@ async def _upgrade(request: Request, app: "App", pod: Object) -> None:
         query += [(k, v) for k, v in given if k == "command"]
         if subresource == "exec" and not any(k == "command" for k, _ in query):
             raise errors.BadRequest("you must specify at least 1 command for the container")
-    peer = _kubelet(app, pod)
+    peer = find()
     if peer is None:
         raise errors.BadRequest(f"pod {meta['name']} does not have a host assigned")
     await relay.splice(request, peer, path + (f"?{urlencode(query)}" if query else ""))

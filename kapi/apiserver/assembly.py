@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kapi import logs, storage
+from kapi.access.access import Access
 from kapi.access.authentication import Authenticator
 from kapi.access.authentication import Settings as AccessSettings
 from kapi.access.authorization import Authorization
@@ -19,10 +20,11 @@ from kapi.access.escalation import Escalation
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
-from kapi.api.app import Access, App, immediate
-from kapi.api.streams import Kubelets
+from kapi.api.app import App, immediate
+from kapi.api.kubelets import Kubelets
 from kapi.apiserver import bootstrap
 from kapi.apiserver.crd_controller import CRDController
+from kapi.apiserver.health import Health
 from kapi.apiserver.settings import Settings, addresses, advertised, static_tokens
 from kapi.apiserver.status_controllers import StatusControllers
 from kapi.apiserver.token_use import TokenUse
@@ -44,6 +46,9 @@ class Server:
 
     app: App
     crds: CRDController
+    health: Health
+    caller: Caller
+    """Calls out to webhooks; closed by whoever serves."""
 
 
 def _place(settings: Settings) -> str:
@@ -72,21 +77,18 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     if secrets := catalogue.get("", "v1", "secrets"):
         tokens.note_use = TokenUse(rest, secrets)
     access = Access(authenticator, authorization, tokens)
-    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)))
+    health, address = Health(store, catalogue, pki / "apiserver.crt"), advertised(settings)
+    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)), health, f"{address}:{settings.port}")
     crds = CRDController(rest, catalogue)
     crds.load()
-    address = advertised(settings)
-    app.address = f"{address}:{settings.port}"
-    app.caller = caller
     app.metrics.most = settings.max_requests_inflight, settings.max_mutating_requests_inflight
     app.metrics.add(admission.phases, admission.durations)
-    app.certificate = pki / "apiserver.crt"
     for part in ("storage", "admission", "authorization", "allocation", "custom kinds"):
-        app.parts.done(part)
+        health.parts.done(part)
     authorities = [(pki / name).read_text() for name in ("ca.crt", "front-proxy-ca.crt")]
     place = bootstrap.Place(address, settings.port, settings.service_cluster_ip_range, *authorities)
-    await bootstrap.ensure(rest, catalogue, place, app.parts.done)
-    return Server(app, crds)
+    await bootstrap.ensure(rest, catalogue, place, health.parts.done)
+    return Server(app, crds, health, caller)
 
 
 def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
@@ -128,22 +130,22 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
     await http.start(sockets)
     store, address = app.rest.store, ",".join(f"{host}:{settings.port}" for host in addresses(settings))
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
-    controllers = [*StatusControllers(app.rest, app.catalogue, app.parts).start(), asyncio.create_task(made.crds.run())]
-    app.parts.goes_on("custom kinds", controllers[-1])
+    controllers = [*StatusControllers(app.rest, app.catalogue, made.health.parts).start(), asyncio.create_task(made.crds.run())]
+    made.health.parts.goes_on("custom kinds", controllers[-1])
     try:
         yield made
     finally:
-        app.closing = True
+        made.health.closing = True
         for task in controllers:
             task.cancel()
         await http.stop()
-        await app.caller.close()
+        await made.caller.close()
         await app.rest.store.close()
 
 
 async def run(settings: Settings, pki: Path, ready: Callable[[], None]) -> None:
     """Serve until cancelled; `ready` is called once /readyz says so."""
     async with serving(settings, pki) as made:
-        await made.app.parts.settled()
+        await made.health.parts.settled()
         ready()
         await asyncio.Event().wait()

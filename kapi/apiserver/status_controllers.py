@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from kapi import logs
 from kapi.access import flows
 from kapi.api import writing
-from kapi.api.health import Parts
 from kapi.apiserver.bootstrap import LOOPBACK
+from kapi.apiserver.health import Parts
 from kapi.apiserver.identity_lease import IdentityLease
 from kapi.objects import errors, time
 from kapi.objects.meta import Object

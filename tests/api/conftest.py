@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kapi.api.app import App
+from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.resource import SERVICE_ACCOUNTS
 from tests.api.webhook import Webhook
@@ -19,10 +19,10 @@ async def api(client: Client) -> Client:
 
 
 @pytest.fixture
-async def hook(tmp_path: Path, app: App) -> AsyncIterator[Webhook]:
-    """A server of webhooks, of which `app` knows nothing yet."""
+async def hook(tmp_path: Path, server: Server) -> AsyncIterator[Webhook]:
+    """A server of webhooks, of which `server` knows nothing yet."""
     made = Webhook(tmp_path)
     await made.start()
     yield made
-    await app.caller.close()
+    await server.caller.close()
     await made.stop()

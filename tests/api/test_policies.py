@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kapi.api.app import App
+from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.meta import Object
@@ -270,7 +270,7 @@ async def test_mutation_comes_before_validation(client: Client) -> None:
     assert "no such key: a" in (await refused(client, "raw", {"k": "v"})).message
 
 
-async def test_conditions_of_webhooks(client: Client, app: App) -> None:
+async def test_conditions_of_webhooks(client: Client, server: Server) -> None:
     hook = {
         "name": "v.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "sideEffects": "None", "rules": [ON_MAPS],
         "admissionReviewVersions": ["v1"], "matchConditions": [{"name": "c", "expression": "object.data.call == 'yes'"}],
@@ -282,6 +282,6 @@ async def test_conditions_of_webhooks(client: Client, app: App) -> None:
     assert (await refused(client, "c", {"k": "v"})).message == (
         "configmaps \"c\" is forbidden: expression 'object.data.call == 'yes'' resulted in error: no such key: call"
     )
-    await app.caller.close()
+    await server.caller.close()
 
 

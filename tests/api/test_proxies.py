@@ -13,8 +13,8 @@ import pytest
 
 from kapi import limits
 from kapi.api import proxies
+from kapi.api.kubelets import Kubelets
 from kapi.api.request import Request, target
-from kapi.api.streams import Kubelets
 from kapi.apiserver import assembly
 from kapi.apiserver.settings import Settings
 from kapi.client.client import Client

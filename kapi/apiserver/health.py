@@ -1,25 +1,21 @@
-"""/healthz, /livez and /readyz: stock's checks by their names, each asking the part of this server that does what stock's does.
+"""What /healthz, /livez and /readyz tell (kapi.api.healthz): stock's checks by their names, each asking the part of this server that does
+what stock's does.
 
 A part is asked now (the store, the log, the certificate, the kinds of CRDs), or is a step of the start, or work that goes on after it:
 `Parts` knows which steps are done and whether the work still goes on.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from functools import cache
+from pathlib import Path
 
 from certs import files
-from kapi.api import responses
-from kapi.api.request import Request
 from kapi.documents import discovery, openapi
 from kapi.objects import time
-
-if TYPE_CHECKING:
-    from kapi.api.app import App
+from kapi.registry.catalogue import Catalogue
+from kapi.storage.store import Store
 
 _HOOK = "poststarthook/"
 CHECKS = {
@@ -97,70 +93,49 @@ class Parts:
         return "" if name in self._done else UNFINISHED
 
 
-def _log(app: App) -> str:
+class Health:
+    """The health checks of one server. `certificate` is the file of the certificate that clients are shown."""
+
+    closing = False
+    """The server is about to stop: /readyz says so."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, certificate: Path) -> None:
+        self.store, self.catalogue, self.certificate = store, catalogue, certificate
+        self.parts = Parts()
+
+    def names(self, which: str) -> list[str]:
+        """The checks of healthz, livez or readyz."""
+        return [*checks(which)]
+
+    def wrong(self, which: str, name: str) -> str:
+        """What is wrong by one of their checks, "" when nothing is."""
+        part = checks(which)[name]
+        return ASKED[part](self) if part in ASKED else self.parts.wrong(part)
+
+
+def _log(health: Health) -> str:
     """Whether what is logged can still be written."""
     streams = (getattr(handler, "stream", None) for handler in logging.root.handlers)
     return "logging blocked" if any(getattr(stream, "closed", False) for stream in streams) else ""
 
 
-def _certificate(app: App) -> str:
-    """Whether clients can still trust the certificate this server shows; there is none without a socket."""
-    ended = app.certificate is not None and files.expiry(app.certificate) < time.now()
-    return "serving certificate has expired" if ended else ""
-
-
-ASKED: dict[str, Callable[[App], str]] = {
-    "process": lambda app: "",
+ASKED: dict[str, Callable[[Health], str]] = {
+    "process": lambda health: "",
     "log": _log,
-    "certificate": _certificate,
-    "store": lambda app: "" if app.rest.store.healthy else "the store cannot be written",
-    "discovery": lambda app: "" if discovery.document(app.catalogue, "/apis", "") else "nothing to discover",
-    "OpenAPI": lambda app: "" if openapi.exists(app.catalogue, "/openapi/v3/version") else "no document",
-    "shutdown": lambda app: "process is shutting down" if app.closing else "",
+    "certificate": lambda health: "serving certificate has expired" if files.expiry(health.certificate) < time.now() else "",
+    "store": lambda health: "" if health.store.healthy else "the store cannot be written",
+    "discovery": lambda health: "" if discovery.document(health.catalogue, "/apis", "") else "nothing to discover",
+    "OpenAPI": lambda health: "" if openapi.exists(health.catalogue, "/openapi/v3/version") else "no document",
+    "shutdown": lambda health: "process is shutting down" if health.closing else "",
 }
 """Parts that are asked: what is wrong with them, "" when nothing is. All others are in the server's Parts."""
 
 
-def names(which: str) -> dict[str, str]:
+@cache
+def checks(which: str) -> dict[str, str]:
     """The checks of healthz, livez or readyz with the part each asks."""
     if which != "readyz":
         return CHECKS
     after = list(CHECKS).index("etcd") + 1
     rows = list(CHECKS.items())
     return dict([*rows[:after], *READY_ONLY.items(), *rows[after:], ("shutdown", "shutdown")])
-
-
-def _wrong(app: App, part: str) -> str:
-    return ASKED[part](app) if part in ASKED else app.parts.wrong(part)
-
-
-async def answer(request: Request, app: App) -> None:
-    """/livez, /livez?verbose&exclude=NAME, /livez/NAME."""
-    which, _, single = request.path[1:].partition("/")
-    if single:
-        await _one(request, app, names(which).get(single))
-        return
-    asked = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    excluded, lines, failed = set(asked.get("exclude", ())), [], False
-    for name, part in names(which).items():
-        if name in excluded:
-            lines.append(f"[+]{name} excluded: ok")
-            continue
-        well = not _wrong(app, part)
-        app.metrics.checked(name, which, well)
-        lines.append(f"[+]{name} ok" if well else f"[-]{name} failed: reason withheld")
-        failed = failed or not well
-    if unknown := sorted(excluded - names(which).keys()):
-        listed = ",".join(f'"{name}"' for name in unknown)
-        lines.append(f"warn: some health checks cannot be excluded: no matches for {listed}")
-    text = "".join(f"{line}\n" for line in lines) + f"{which} check {'failed' if failed else 'passed'}\n"
-    await responses.send_text(request, 500 if failed else 200, text if failed or "verbose" in asked else "ok")
-
-
-async def _one(request: Request, app: App, part: str | None) -> None:
-    if part is None:
-        await responses.send_missing(request)
-    elif wrong := _wrong(app, part):
-        await responses.send_text(request, 500, f"internal server error: {wrong}\n")
-    else:
-        await responses.send(request, 200, b"ok", b"text/plain; charset=utf-8")
