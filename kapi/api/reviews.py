@@ -13,6 +13,7 @@ from kapi.objects.user import Attributes, User
 from kapi.registry import metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
+from kapi.registry.rest import default
 from kapi.schema import managed
 
 
@@ -28,7 +29,7 @@ async def answer(request: Request, access: Access, kind: Kind) -> None:
     if resource.kind == "SelfSubjectReview":
         obj["metadata"] = {"creationTimestamp": time.stamp()}
     else:
-        await what.run(_tracked, what, obj)
+        await what.run(_completed, what, obj)
         if resource.kind == "TokenReview" and not (obj.get("spec") or {}).get("token"):
             raise errors.BadRequest("token is required for TokenReview in authentication")
         if found := await what.run(kind.strategy.validate, obj, None):
@@ -37,7 +38,8 @@ async def answer(request: Request, access: Access, kind: Kind) -> None:
     await responses.send_object(request, 201, obj, responses.negotiate(request.accept))
 
 
-def _tracked(what: Call, obj: Object) -> None:
+def _completed(what: Call, obj: Object) -> None:
+    default(what, obj)
     resource = what.kind.resource
     managed.track(what.kind.schema, None, obj, manager=what.manager, api_version=resource.api_version, stamp=time.stamp())
 

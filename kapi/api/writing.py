@@ -53,7 +53,7 @@ def media(request: Request) -> str:
 
 
 def decoded(raw: bytes, form: str, what: Call) -> Object:
-    """The body as an object of the call's kind, pruned and defaulted. Raises BadRequest, RequestEntityTooLarge."""
+    """The body as an object of the call's kind, pruned. Raises BadRequest, RequestEntityTooLarge."""
     if form == "json":
         parsing.check_size(raw)
     resource = what.kind.resource
@@ -63,15 +63,6 @@ def decoded(raw: bytes, form: str, what: Call) -> Object:
     what.warnings += found
     if obj.get("metadata") is None:
         obj["metadata"] = {}
-    return defaulted(what, obj)
-
-
-def defaulted(what: Call, obj: Object) -> Object:
-    """The same object, with what the kind fills in."""
-    with what.empties.shown(obj):
-        what.kind.strategy.default(obj)
-    if what.empties.has("metadata", "managedFields"):
-        obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
     return obj
 
 
@@ -165,7 +156,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
     merge = merger(what, type_, raw, kind.schema, kind.resource.api_version, kind.resource.kind)
 
     def change(current: Object) -> Object:
-        obj = defaulted(what, merge(current))
+        obj = merge(current)
         metadata.check_name(obj["metadata"], what.name)
         metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
         return obj
@@ -202,7 +193,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
         metadata.settle_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
-        return defaulted(what, _typed(out, wanted, what))
+        return _typed(out, wanted, what)
 
     return await rest.update(what, change, create=None if what.subresource else lambda: change(None))
 

@@ -159,7 +159,6 @@ def _call(catalogue: Catalogue, obj: Object) -> Call:
 def _read(call: Call, obj: Object) -> Object:
     """The object as if it had been sent."""
     read: Object = decode.read(obj, call.kind.schema)[0]
-    call.kind.strategy.default(read)
     return read
 
 

@@ -1,7 +1,8 @@
 """THE pipeline: get, list, watch, create, update for every kind. What differs between kinds is their Strategy.
 
 create: default -> managedFields -> admission mutates -> fill metadata -> allocate -> prepare, validate -> admission validates -> commit.
-update is the same around a `change` (old object -> new object): PUT, the patches, apply, /status and /scale are each only another change.
+update is the same around a `change` (old object -> new object): PUT, the patches, apply, /status and /scale are each only another change;
+what it gives is defaulted like a new object.
 Deleting is in kapi.registry.deletion. Decoding of request bodies is the API's.
 """
 
@@ -72,7 +73,9 @@ class Rest:
     # create -----------------------------------------------------------------------------------------------------------------------
 
     async def create(self, call: Call, obj: Object) -> Written:
-        """Create `obj` (decoded and defaulted). Raises AlreadyExists, Invalid, Forbidden …"""
+        """Create `obj`, as it was decoded. Raises AlreadyExists, Invalid, Forbidden …"""
+        call.long = call.long or call.kind.strategy.long
+        await call.run(default, call, obj)
         place = call.name
         """The name on the URL, where there is one."""
         generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
@@ -89,7 +92,6 @@ class Rest:
 
     async def _create(self, call: Call, obj: Object, place: str) -> Written:
         kind = call.kind
-        call.long = call.long or kind.strategy.long
         await call.run(self._tracked, call, None, obj)
         review = self._review(call, "CREATE", obj, None)
         await self.admission.mutate(review)
@@ -187,6 +189,7 @@ class Rest:
         """(the object as it is, and as it is wanted)."""
         old = encoding.parse(call.kind, entry)
         new = change(encoding.parse(call.kind, entry))
+        default(call, new)
         self._check_uid(call, new, old)
         self._tracked(call, old, new)
         return old, new
@@ -337,6 +340,14 @@ DUPLICATE_OWNERS = (
     ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests"
 )
+
+
+def default(call: Call, obj: Object) -> None:
+    """Fill in what the kind fills in, whoever made the object."""
+    with call.empties.shown(obj):
+        call.kind.strategy.default(obj)
+    if call.empties.has("metadata", "managedFields"):
+        obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
 
 
 def encoding_copy(obj: Object) -> Object:

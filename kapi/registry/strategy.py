@@ -75,7 +75,7 @@ class Strategy:
     """Checking an object may take long however small it is: that is done beside the event loop."""
 
     def default(self, obj: Object) -> None:
-        """Fill in what stock's defaulting functions fill in. Runs on every decoded object, before anything looks at it."""
+        """Fill in what stock's defaulting functions fill in. Runs on whatever is to be written, before anything looks at it."""
 
     def prepare(self, new: Object, old: Object | None) -> None:
         """Set what the client may not choose on the main endpoint (beyond status and generation, done by the pipeline)."""

@@ -77,17 +77,28 @@ async def test_admission_comes_before_and_after_validation(app: App, rest: Rest,
     assert admission.asked == [("mutate", "CREATE"), ("validate", "CREATE"), ("mutate", "CREATE")], "what is invalid is not validated twice"
 
 
+async def test_whatever_is_written_is_defaulted(app: App, rest: Rest) -> None:
+    services = kind(app, "services")
+    made = await rest.create(call(services), {"metadata": {"name": "s", "namespace": "default"}, "spec": {"ports": [{"port": 80}]}})
+    assert orjson.loads(made.body)["spec"]["sessionAffinity"] == "None"
+
+    def change(old: Object) -> Object:
+        del old["spec"]["sessionAffinity"]
+        return old
+
+    changed = await rest.update(call(services, "s"), change)
+    assert orjson.loads(changed.body)["spec"]["sessionAffinity"] == "None"
+
+
 async def test_a_refusal_leaves_nothing(app: App, rest: Rest, admission: Admission) -> None:
     services = kind(app, "services")
     admission.refusal = errors.Forbidden("no")
     wanted: Object = {"metadata": {"name": "s", "namespace": "default"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.9.9"}}
-    services.strategy.default(wanted)
     with pytest.raises(errors.Forbidden):
         await rest.create(call(services), wanted)
     with pytest.raises(errors.NotFound):
         rest.get(services, "default", "s")
     admission.refusal = None
-    services.strategy.default(wanted)
     written = await rest.create(call(services), wanted)
     assert orjson.loads(written.body)["spec"]["clusterIP"] == "10.96.9.9", "the address was free again"
 
