@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kapi.objects import placement, pod_resources, quantity
 from kapi.objects.meta import Object
 from kubelet import pods
-from kubelet.sight import Failure
+from kubelet.observed_state import Failure
 
 _SHORT = "Node didn't have enough resource: {0}, requested: {1}, used: {2}, capacity: {3}"
 _UNFIT = {

@@ -15,13 +15,13 @@ from kapi.http import server
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
-from kubelet.act import Means
-from kubelet.furnish import Furnish, Furnisher, Machine
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
 from kubelet.kubelet import Kubelet
 from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
+from kubelet.operations import Means
+from kubelet.pod_setup import Furnish, Furnisher, Machine
 from kubelet.pulling import Puller
 from kubelet.server.app import App, Nodes
 from kubelet.settings import CONTROL_PLANE, POD_CIDR, Settings, simulated_names

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from kapi.objects import time
 from kapi.objects.meta import Object
-from kubelet import machine, pods, signals
+from kubelet import eviction_signals, machine, pods
+from kubelet.eviction_signals import SIGNALS
 from kubelet.garbage import Images
 from kubelet.kubelet import Kubelet
+from kubelet.observed_state import Failure
 from kubelet.runtime import Usage, by_pod
 from kubelet.settings import Settings
-from kubelet.sight import Failure
-from kubelet.signals import SIGNALS
 from kubelet.worker import Worker
 
 CALM = 300.0
@@ -58,9 +58,9 @@ class Eviction:
         found = {}
         for signal, (capacity, available) in (await self._observed()).items():
             threshold = self._thresholds.get(signal)
-            if threshold is not None and available < (least := signals.bound(threshold, capacity)):
-                shown = signals.binary(least) if threshold.endswith("%") else threshold
-                found[signal] = _Shortage(SIGNALS[signal][1], shown, signals.binary(available))
+            if threshold is not None and available < (least := eviction_signals.bound(threshold, capacity)):
+                shown = eviction_signals.binary(least) if threshold.endswith("%") else threshold
+                found[signal] = _Shortage(SIGNALS[signal][1], shown, eviction_signals.binary(available))
         return found
 
     async def _observed(self) -> dict[str, tuple[int, int]]:
@@ -118,6 +118,6 @@ def _greedy(pod: Object, usages: Iterable[Usage], resource: str) -> str:
         asked = pods.resources(found[1], "requests", resource) if found else 0
         used = getattr(usage, _MEANT.get(resource, "working_set"))
         if resource in ("memory", "ephemeral-storage") and used > asked:
-            figures = f"was using {signals.binary(used)}, request is {signals.binary(asked)}"
+            figures = f"was using {eviction_signals.binary(used)}, request is {eviction_signals.binary(asked)}"
             text += f"Container {usage.name} {figures}, has larger consumption of {resource}. "
     return text

@@ -7,7 +7,7 @@ import logging
 from kapi import logs
 from kapi.objects import time
 from kapi.objects.meta import deleting
-from kubelet import runtime, scratch
+from kubelet import local_storage, runtime
 from kubelet.eviction import Eviction, evict
 from kubelet.garbage import Images, Logs
 from kubelet.kubelet import Kubelet
@@ -55,7 +55,7 @@ class Housekeeping:
 
     async def _bound(self) -> None:
         """Pods that use more local storage than they may. Raises RuntimeFailure."""
-        limited = [w for w in self._running() if scratch.limited(w.pod)]
+        limited = [w for w in self._running() if local_storage.limited(w.pod)]
         usages = await self._kubelet.means.runtime.usages() if limited else []
         for worker in limited:
             own = [u for u in usages if u.uid == worker.uid]

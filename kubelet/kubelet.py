@@ -9,13 +9,13 @@ from kapi.client.client import Client
 from kapi.objects import time
 from kapi.objects.meta import Object, deleting
 from kubelet import pods, resizing, runtime, status
-from kubelet.act import Means
 from kubelet.admit import admit
-from kubelet.furnish import Machine
 from kubelet.node import Node
+from kubelet.observed_state import Rejection
+from kubelet.operations import Means
 from kubelet.pleg import Pleg
+from kubelet.pod_setup import Machine
 from kubelet.runtime import RuntimeFailure
-from kubelet.sight import Rejection
 from kubelet.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from kapi.client.leases import Heartbeat
 from kapi.objects import errors, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
-from kubelet import machine, signals, waiting
+from kubelet import eviction_signals, machine, waiting
 from kubelet.admit import Place
 from kubelet.runtime import Image, Version
 from kubelet.settings import Settings
@@ -83,7 +83,7 @@ def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
     milli = facts.cpus * 1000 - quantity.milli(reserved.get("cpu", "0"))
     out["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
     for name, signal, total in (("memory", "memory.available", facts.memory), ("ephemeral-storage", "nodefs.available", facts.disk)):
-        left = total - quantity.value(reserved.get(name, "0")) - signals.bound(least.get(signal, "0"), total)
+        left = total - quantity.value(reserved.get(name, "0")) - eviction_signals.bound(least.get(signal, "0"), total)
         out[name] = f"{left // 1024}Ki" if name == "memory" else str(left)
     return dict(sorted(out.items()))
 

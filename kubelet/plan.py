@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from kapi.objects import pod_resources, time
 from kapi.objects.meta import Object
-from kubelet import pods, runtime, sight
+from kubelet import observed_state, pods, runtime
+from kubelet.observed_state import Backoff, Seen, Verdict
 from kubelet.runtime import Container, Sandbox
-from kubelet.sight import Backoff, Seen, Verdict
 
 FIRST_DELAY, LAST_DELAY, FORGIVEN = 10.0, 300.0, 600.0
 MINIMUM_GRACE = 2.0
@@ -101,7 +101,7 @@ def advance(old: Backoff | None, finished: float) -> Backoff:
 
 def plan(pod: Object, seen: Seen, now: float) -> Plan:
     """The next actions for the pod."""
-    if sight.ending(pod, seen):
+    if observed_state.ending(pod, seen):
         return _teardown(pod, seen, now)
     deadline = _deadline(pod)
     if deadline and now >= deadline:
@@ -121,7 +121,7 @@ def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
     """Containers first (sidecars last, in reverse order, with what is left of the grace), then the sandbox, then the end."""
     grace = max(pods.grace(pod) if seen.grace is None else seen.grace, MINIMUM_GRACE)
     sidecars = [c["name"] for c in pods.sidecars(pod)]
-    alive = sight.alive(seen)
+    alive = observed_state.alive(seen)
     first = [c for c in alive if c.name not in sidecars]
     if not first and alive:
         last = max(alive, key=lambda c: sidecars.index(c.name))
@@ -139,17 +139,17 @@ def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
 
 
 def _sync(pod: Object, seen: Seen, now: float) -> Plan:
-    sandbox = sight.current(seen)
+    sandbox = observed_state.current(seen)
     if sandbox is None:
         return _renew_sandbox(pod, seen)
-    since = sight.renewed(pod, seen)
-    if old := [c for c in sight.alive(seen) if c.created < since]:
+    since = observed_state.renewed(pod, seen)
+    if old := [c for c in observed_state.alive(seen) if c.created < since]:
         return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in old if c.id not in seen.busy])
     actions: list[Action] = [*_changed(pod, seen, sandbox), *_adjusted(pod, seen, sandbox), *_garbage(seen, sandbox)]
     wanted, waiting = _wanted(pod, seen, sandbox, now)
     if START not in seen.busy:
         actions += wanted
-    ends = [sight.latest(seen, name) for name in waiting]
+    ends = [observed_state.latest(seen, name) for name in waiting]
     shown = [t for t in (run.finished + SHOWN for run in ends if run is not None) if t > now]
     return Plan(actions, min([*waiting.values(), *shown]) if waiting else None, waiting)
 
@@ -158,7 +158,7 @@ def _renew_sandbox(pod: Object, seen: Seen) -> Plan:
     """No sandbox is up: stop what is left of the old one, then run the next."""
     if SANDBOX in seen.busy:
         return Plan()
-    alive = [c for c in sight.alive(seen) if c.id not in seen.busy]
+    alive = [c for c in observed_state.alive(seen) if c.id not in seen.busy]
     if alive:
         return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in alive])
     if any(c.id in seen.busy for c in seen.state.containers):
@@ -171,11 +171,11 @@ def _changed(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
     """Running containers that must be replaced: another image, or probes that gave them up."""
     out: list[Action] = []
     for field_name, container in pods.all_containers(pod):
-        run = sight.in_sandbox(pod, seen, container["name"], sandbox)
+        run = observed_state.in_sandbox(pod, seen, container["name"], sandbox)
         if run is None or run.state != runtime.RUNNING or run.id in seen.busy or field_name == "ephemeralContainers":
             continue
         name, verdict = container["name"], seen.verdicts.get(run.id, Verdict())
-        again = "" if sight.policy(pod, container) == "Never" else ", will be restarted"
+        again = "" if observed_state.policy(pod, container) == "Never" else ", will be restarted"
         if run.annotations.get(runtime.HASH, pods.container_hash(container)) != pods.container_hash(container):
             out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted", again=True))
         elif failed := [kind for kind, well in (("liveness", verdict.live), ("startup", verdict.started)) if well is False]:
@@ -202,7 +202,7 @@ def _adjusted(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
     """The next step of a resize."""
     if not seen.resize.generation or RESIZE in seen.busy:
         return []
-    runs = [(c, sight.in_sandbox(pod, seen, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
+    runs = [(c, observed_state.in_sandbox(pod, seen, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
     short = [(c, run) for c, run in runs if run is not None and run.state == runtime.RUNNING and differing(c, run, seen)]
     due = [(run.id, run.name) for c, run in short if run.id not in seen.busy and not _restarted(c, differing(c, run, seen))]
     return [Adjust(due)] if due or not short else []
@@ -232,16 +232,16 @@ def _garbage(seen: Seen, sandbox: Sandbox) -> list[Action]:
 def _wanted(pod: Object, seen: Seen, sandbox: Sandbox, now: float) -> tuple[list[Action], dict[str, float]]:
     """Containers to start now, and those that wait for the end of their back-off."""
     names, complete = _wanted_inits(pod, seen, sandbox)
-    if complete or any(sight.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
+    if complete or any(observed_state.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
         for container in pods.regulars(pod):
-            run = sight.in_sandbox(pod, seen, container["name"], sandbox)
-            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not sight.done(pod, container, seen)):
+            run = observed_state.in_sandbox(pod, seen, container["name"], sandbox)
+            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not observed_state.done(pod, container, seen)):
                 names.append(container["name"])
-    names += [c["name"] for c in pods.ephemerals(pod) if sight.latest(seen, c["name"]) is None]
+    names += [c["name"] for c in pods.ephemerals(pod) if observed_state.latest(seen, c["name"]) is None]
     actions: list[Action] = []
     waiting: dict[str, float] = {}
     for name in names:
-        run = sight.latest(seen, name)
+        run = observed_state.latest(seen, name)
         until = _held(seen, name, run)
         if until > now:
             waiting[name] = until
@@ -261,16 +261,16 @@ def _held(seen: Seen, name: str, run: Container | None) -> float:
 
 def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str], bool]:
     """Init containers to start now; and whether the regular ones may follow."""
-    begun = any(sight.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod))
+    begun = any(observed_state.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod))
     names: list[str] = []
     for container in pods.inits(pod):
-        run = sight.in_sandbox(pod, seen, container["name"], sandbox)
+        run = observed_state.in_sandbox(pod, seen, container["name"], sandbox)
         if pod_resources.is_sidecar(container):
             if run is None or run.state != runtime.RUNNING:
                 names.append(container["name"])
                 if not begun:
                     return names, False
-            elif not begun and not sight.started(container, run, seen):
+            elif not begun and not observed_state.started(container, run, seen):
                 return names, False
         elif not begun:
             if run is not None and run.state == runtime.EXITED and run.exit_code == 0:

@@ -10,8 +10,8 @@ from kapi.objects.meta import Object
 from kapi.objects.metrics import Family
 from kubelet import pods, runtime, status
 from kubelet.handlers import Handlers, Said, Target
+from kubelet.observed_state import Seen, Verdict
 from kubelet.runtime import Container
-from kubelet.sight import Seen, Verdict
 
 log = logging.getLogger(__name__)
 Say = Callable[[Object, str, str, str, str], None]

@@ -17,8 +17,8 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS
 from kubelet.environment import Lookup, data
+from kubelet.observed_state import Failure, NotStarted
 from kubelet.runtime import Config, Image, Runtime, RuntimeFailure
-from kubelet.sight import Failure, NotStarted
 
 Say = Callable[[str, str, str], None]
 """(type, reason, message): an event about the container."""

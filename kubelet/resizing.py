@@ -12,7 +12,7 @@ from kapi.objects import pod_resources
 from kapi.objects.meta import Object
 from kubelet import admit, pods
 from kubelet.admit import Place
-from kubelet.sight import Failure
+from kubelet.observed_state import Failure
 
 Allotment = Mapping[str, Object]
 """The resources of containers and sidecars by name; those of the pod itself by ""."""

@@ -3,7 +3,7 @@
 
 from kapi.objects.meta import Object
 from kubelet import pods
-from kubelet.sight import Failure
+from kubelet.observed_state import Failure
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 """CRI's namespace modes."""

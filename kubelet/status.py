@@ -9,9 +9,9 @@ from typing import Any
 
 from kapi.objects import pod_resources, time
 from kapi.objects.meta import Object
-from kubelet import plan, pods, runtime, sight
+from kubelet import observed_state, plan, pods, runtime
+from kubelet.observed_state import Rejection, Seen, Verdict
 from kubelet.runtime import Container
-from kubelet.sight import Rejection, Seen, Verdict
 
 LOST = "The container could not be located when the pod was terminated"
 MESSAGES = 12 * 1024
@@ -83,7 +83,7 @@ def _addresses(pod: Object, old: Object, seen: Seen, facts: Facts) -> Object:
     if facts.host_ips:
         out["hostIP"] = facts.host_ips[0]
         out["hostIPs"] = [{"ip": ip} for ip in facts.host_ips]
-    sandbox = sight.current(seen)
+    sandbox = observed_state.current(seen)
     if pods.host_network(pod):
         ips: Sequence[str] = facts.host_ips if sandbox or old.get("podIP") else ()
     else:
@@ -121,7 +121,7 @@ def _absent(pod: Object, group: str, container: Object, seen: Seen) -> Object:
     """A container the runtime has not: not started yet, or lost."""
     previous = _previous(pod, group, container["name"])
     if previous is not None and ("running" in previous["state"] or "terminated" in previous["state"]):
-        if sight.ending(pod, seen) and "running" in previous["state"]:
+        if observed_state.ending(pod, seen) and "running" in previous["state"]:
             gone = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": LOST, "startedAt": None, "finishedAt": None}
             return {"state": {"terminated": gone}, "restartCount": previous.get("restartCount", 0)}
         if "terminated" in previous["state"]:
@@ -129,7 +129,7 @@ def _absent(pod: Object, group: str, container: Object, seen: Seen) -> Object:
             return {k: previous[k] for k in kept if k in previous}
     if failing := _failing(seen, container["name"]):
         return {"state": {"waiting": failing}}
-    blocked = bool(pods.inits(pod)) and (group == _INIT or not sight.initialized(pod, seen))
+    blocked = bool(pods.inits(pod)) and (group == _INIT or not observed_state.initialized(pod, seen))
     return {"state": {"waiting": {"reason": "PodInitializing" if blocked else "ContainerCreating"}}}
 
 
@@ -147,7 +147,7 @@ def _running(pod: Object, group: str, container: Object, run: Container, seen: S
     out: Object = {"state": {"running": {"startedAt": time.stamp(run.started)}}}
     if group == _EPHEMERAL:
         return out | _furnished(container, run, seen)
-    started = sight.started(container, run, seen)
+    started = observed_state.started(container, run, seen)
     ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
     if group == _INIT and not pod_resources.is_sidecar(container):
         ready = False
@@ -191,7 +191,7 @@ def _ended(pod: Object, group: str, container: Object, run: Container, seen: See
     looping = name in facts.waiting and name in seen.backoffs and now - run.finished >= plan.SHOWN
     if looping and (waiting is None or waiting["reason"] == "RunContainerError"):
         waiting = _crashing(pod, name, seen)
-    if waiting is not None and not sight.ending(pod, seen):
+    if waiting is not None and not observed_state.ending(pod, seen):
         out |= {"state": {"waiting": waiting}, "lastState": ended}
     return out
 
@@ -213,9 +213,9 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
         return pods.phase(pod)
     if seen.outcome is not None:
         return "Failed"
-    begun = any(sight.latest(seen, c["name"]) for c in pods.regulars(pod))
+    begun = any(observed_state.latest(seen, c["name"]) for c in pods.regulars(pod))
     short = _unpassed(pod, status)
-    if any(sight.failed(pod, c, sight.latest(seen, c["name"])) for c in short):
+    if any(observed_state.failed(pod, c, observed_state.latest(seen, c["name"])) for c in short):
         return "Failed"
     if short and not begun:
         return "Pending"
@@ -223,7 +223,7 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
     if any("waiting" in s and not s["last"] for s in states):
         return "Pending"
     ends = [s["terminated"] for s in states if "terminated" in s]
-    if len(ends) < len(states) or any(c.state == runtime.RUNNING for c in seen.state.containers) or not sight.ending(pod, seen):
+    if len(ends) < len(states) or any(c.state == runtime.RUNNING for c in seen.state.containers) or not observed_state.ending(pod, seen):
         return "Running"
     return "Failed" if any(e["exitCode"] for e in ends) else "Succeeded"
 
@@ -242,7 +242,7 @@ def _unpassed(pod: Object, status: Object) -> list[Object]:
 def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Object]:
     phase = status["phase"]
     known = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
-    up = sight.current(seen) is not None
+    up = observed_state.current(seen) is not None
     containers = _containers_ready(pod, status, phase)
     found = {
         "PodReadyToStartContainers": ("True" if up else "False", "", ""),
@@ -279,7 +279,7 @@ def _resize(seen: Seen) -> dict[str, tuple[str, str, str]]:
 def _initialized(pod: Object, status: Object, phase: str, seen: Seen) -> tuple[str, str, str]:
     if phase == "Succeeded":
         return "True", "PodCompleted", ""
-    if any(sight.latest(seen, c["name"]) for c in pods.regulars(pod)):
+    if any(observed_state.latest(seen, c["name"]) for c in pods.regulars(pod)):
         return "True", "", ""
     if short := [c["name"] for c in _unpassed(pod, status)]:
         return "False", "ContainersNotInitialized", f"containers with incomplete status: {_list(short)}"

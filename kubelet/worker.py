@@ -15,12 +15,12 @@ from kapi.client.informer import revision_of
 from kapi.objects import errors, time
 from kapi.objects.meta import Object, deleting
 from kapi.objects.resource import PODS
-from kubelet import plan, pods, resizing, runtime, sight, status, waiting
-from kubelet.act import Actor, Means, Memory
+from kubelet import observed_state, plan, pods, resizing, runtime, status, waiting
+from kubelet.observed_state import Failure, Resize, Seen
+from kubelet.operations import Actor, Means, Memory
 from kubelet.plan import RESIZE, SANDBOX, START, Adjust, Finish, Kill, Plan, Remove, RunSandbox, Start, StopSandbox
 from kubelet.probes import Probes
 from kubelet.runtime import PodState, RuntimeFailure
-from kubelet.sight import Failure, Resize, Seen
 from kubelet.status import Facts
 
 log = logging.getLogger(__name__)
@@ -154,11 +154,11 @@ class Worker:
         pod, now = self._current(), time.now()
         seen = self._seen()
         steps = plan.plan(pod, seen, now)
-        if sight.ending(pod, seen):
+        if observed_state.ending(pod, seen):
             self._ending = self._ending or now
             if START in self._tasks:
                 self._tasks[START].cancel()
-        sandbox = sight.current(seen)
+        sandbox = observed_state.current(seen)
         ips = self._ips(pod, seen)
         self.probes.sync(pod, seen, ips[0] if ips else "")
         seen = self._seen()
@@ -242,7 +242,7 @@ class Worker:
         return known | self.memory.given
 
     def _ips(self, pod: Object, seen: Seen) -> tuple[str, ...]:
-        sandbox = sight.current(seen)
+        sandbox = observed_state.current(seen)
         if sandbox is None:
             return ()
         return tuple(self._facts().host_ips) if pods.host_network(pod) else tuple(sandbox.ips)

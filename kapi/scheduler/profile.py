@@ -13,7 +13,7 @@ from kapi.scheduler.plugins.affinity import InterPodAffinity
 from kapi.scheduler.plugins.claims import DynamicResources
 from kapi.scheduler.plugins.images import ImageLocality
 from kapi.scheduler.plugins.limits import NodeVolumeLimits
-from kapi.scheduler.plugins.nodes import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
+from kapi.scheduler.plugins.node_filters import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
 from kapi.scheduler.plugins.preemption import DefaultPreemption
 from kapi.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
 from kapi.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit

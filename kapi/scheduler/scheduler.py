@@ -17,7 +17,7 @@ from kapi.client.leases import Election
 from kapi.objects import errors, metrics, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
-from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod, trim_set
+from kapi.scheduler.event_handlers import UNFINISHED, Feed, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
 from kapi.scheduler.handle import LOOKED_UP, WHOLE, Handle, by_namespace
 from kapi.scheduler.pods import Pod
@@ -52,9 +52,9 @@ class Scheduler:
         self._feed_from_informers(handle)
 
     def _feed_from_informers(self, handle: Handle) -> None:
-        feed = Feed(self.cluster, self.queue, self.profiles.__contains__, self._wake.set)
+        event_handlers = Feed(self.cluster, self.queue, self.profiles.__contains__, self._wake.set)
         handlers: Mapping[Resource, Callable[[Object | None, Object | None], None]]
-        handlers = {NAMESPACES: feed.namespace, NODES: feed.node, PODS: feed.pod}
+        handlers = {NAMESPACES: event_handlers.namespace, NODES: event_handlers.node, PODS: event_handlers.pod}
         self.pods = self._informers.select(PODS, fields=UNFINISHED, trim=trim_pod)
         self._informers.select(NODES, trim=trim_node).on(handlers[NODES])
         self._informers.select(NAMESPACES, metadata=True).on(handlers[NAMESPACES])
@@ -62,7 +62,7 @@ class Scheduler:
         for resource in LOOKED_UP:
             informer: Informer = self._informers.select(resource, trim=None if resource in WHOLE else trim_set)
             informer.index("namespace", by_namespace)
-            informer.on(feed.other(resource))
+            informer.on(event_handlers.other(resource))
             informer.on(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
             handle.informers[resource] = informer
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from kapi.objects.meta import Object
 from kubelet import pods, runtime
+from kubelet.observed_state import Seen
 from kubelet.runtime import Container, PodState, Sandbox
-from kubelet.sight import Seen
 
 NOW = 1_800_000_000.0
 

@@ -8,12 +8,12 @@ import pytest
 
 from kapi.client import Client, Recorder
 from kapi.objects import time
-from kubelet import assembly, machine, runtime, scratch, signals
+from kubelet import assembly, eviction_signals, local_storage, machine, runtime
 from kubelet.eviction import Eviction
 from kubelet.garbage import Images, Logs
+from kubelet.observed_state import Failure
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings
-from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
@@ -42,16 +42,16 @@ class Watched(SimulatedRuntime):
 
 
 def test_thresholds() -> None:
-    assert signals.parse("memory.available<100Mi,nodefs.available<10%") == {"memory.available": "100Mi", "nodefs.available": "10%"}
-    assert (signals.bound("100Mi", 0), signals.bound("10%", 1000)) == (100 << 20, 100)
-    assert signals.parse("") == {}
+    assert eviction_signals.parse("memory.available<100Mi,nodefs.available<10%") == {"memory.available": "100Mi", "nodefs.available": "10%"}
+    assert (eviction_signals.bound("100Mi", 0), eviction_signals.bound("10%", 1000)) == (100 << 20, 100)
+    assert eviction_signals.parse("") == {}
     for wrong, why in (
         ("luck<1", "unknown eviction signal luck"), ("memory.available>1", "invalid eviction threshold syntax"),
         ("pid.available<5,pid.available<6", "duplicate eviction threshold"), ("pid.available<101%", "between 0% and 100%"),
         ("pid.available<-1", "must not be negative"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=why):
-            signals.parse(wrong)
+            eviction_signals.parse(wrong)
 
 
 def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:
     def excess(limit: str = "", size: str = "") -> str:
         limits = {"limits": {"ephemeral-storage": limit}} if limit else {}
         of = pod(one(resources=limits), volumes=[{"name": "v", "emptyDir": {"sizeLimit": size} if size else {}}])
-        assert scratch.limited(of) is bool(limit or size)
-        return scratch.excess(of, [usage], paths, str(tmp_path / "logs"))
+        assert local_storage.limited(of) is bool(limit or size)
+        return local_storage.excess(of, [usage], paths, str(tmp_path / "logs"))
 
     assert excess(size="2Mi") == excess(limit="4Mi") == excess() == ""
     assert excess(size="1Mi") == 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '

@@ -7,8 +7,8 @@ import pytest
 from kapi.objects.meta import Object
 from kubelet import admit, config, dns, pods, resources, security
 from kubelet.dns import Resolver
+from kubelet.observed_state import Failure
 from kubelet.settings import Settings
-from kubelet.sight import Failure
 from tests.kubelet.build import one, pod
 
 GIB = 1 << 30

@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from kapi.objects import time
-from kubelet import plan, runtime, sight
+from kubelet import observed_state, plan, runtime
+from kubelet.observed_state import Backoff, Failure, Resize, Verdict
 from kubelet.plan import Adjust, Fail, Finish, Kill, Remove, RunSandbox, Start, StopSandbox
-from kubelet.sight import Backoff, Failure, Resize, Verdict
 from tests.kubelet.build import NOW, deleted, one, pod, run, sandbox, seen
 
 EXITED, RUNNING, CREATED = runtime.EXITED, runtime.RUNNING, runtime.CREATED
 TWO = (one("a"), one("b"))
 
 
-def actions(of: dict[str, object], what: sight.Seen) -> list[plan.Action]:
+def actions(of: dict[str, object], what: observed_state.Seen) -> list[plan.Action]:
     return list(plan.plan(of, what, NOW).actions)
 
 

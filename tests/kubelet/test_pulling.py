@@ -10,9 +10,9 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kubelet import pulling
+from kubelet.observed_state import Failure
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Config, Image, RuntimeFailure
-from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.kubelet.build import one, pod
 

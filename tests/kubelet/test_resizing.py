@@ -8,8 +8,8 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
 from kubelet import resizing, status
 from kubelet.admit import Place
+from kubelet.observed_state import Failure, Resize
 from kubelet.runtime import Config, RuntimeFailure
-from kubelet.sight import Failure, Resize
 from kubelet.simulated import SimulatedRuntime
 from kubelet.status import Facts
 from tests.kubelet.build import NOW, one, pod, run, seen

@@ -8,7 +8,7 @@ import pytest
 from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
 from kubelet import plan
-from kubelet.furnish import Furnisher
+from kubelet.pod_setup import Furnisher
 from kubelet.runtime import Change, RuntimeFailure
 from kubelet.simulated import SimulatedRuntime, fate
 from tests.kubelet.build import one, pod
@@ -96,7 +96,7 @@ async def test_a_crashing_container_backs_off(told: Story) -> None:
 
 @story
 async def test_restarts_are_logged(told: Story) -> None:
-    with logged("kubelet.act") as lines:
+    with logged("kubelet.operations") as lines:
         await told.start()
         found = await told.run(one(command=["sh", "-c", "sleep 1; exit 1"]), seconds=4)
     assert state(found)["restartCount"] == 1

@@ -8,7 +8,7 @@ import pytest
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import runtime, status
-from kubelet.sight import Backoff, Failure, Verdict
+from kubelet.observed_state import Backoff, Failure, Verdict
 from kubelet.status import Facts
 from tests.kubelet.build import NOW, deleted, one, pod, run, sandbox, seen
 

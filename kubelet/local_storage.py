@@ -11,8 +11,8 @@ from pathlib import Path
 from kapi.objects import quantity
 from kapi.objects.meta import Object
 from kubelet import pods
+from kubelet.eviction_signals import binary
 from kubelet.runtime import Usage
-from kubelet.signals import binary
 
 _STORAGE = "ephemeral-storage"
 

@@ -18,12 +18,12 @@ from kapi import logs
 from kapi.objects import pod_resources, quantity
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
-from kubelet import cgroups, config, dns, environment, pods, resources, runtime, scratch, security
+from kubelet import cgroups, config, dns, environment, local_storage, pods, resources, runtime, security
 from kubelet.config import Inputs
 from kubelet.environment import Missing, Surroundings
+from kubelet.observed_state import Failure, NotStarted
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings
-from kubelet.sight import Failure, NotStarted
 from kubelet.sources import Sources
 from kubelet.volumes import payload
 from kubelet.volumes.manager import VolumeError, Volumes
@@ -214,7 +214,7 @@ class Furnish(Furnisher):
 
     def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
         paths = self._volumes.paths(pods.uid(pod), pod)
-        return scratch.excess(pod, usages, paths, config.log_directory(pod, self._settings))
+        return local_storage.excess(pod, usages, paths, config.log_directory(pod, self._settings))
 
     def told(self, run: Container) -> Container:
         if run.state != runtime.EXITED:

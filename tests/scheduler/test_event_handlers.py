@@ -1,7 +1,7 @@
 """What the scheduler keeps of objects, and which changes of a pod it calls by which name."""
 
 from kapi.objects.meta import Object
-from kapi.scheduler.feed import pod_news, trim_node, trim_pod, trim_set
+from kapi.scheduler.event_handlers import pod_news, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Event
 from kapi.scheduler.pods import Pod
 from tests.scheduler.making import node, pod

@@ -13,14 +13,14 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import RUNTIME_CLASSES
 from kubelet import plan, pods
-from kubelet.furnish import Furnisher
 from kubelet.handlers import Handlers, Target
+from kubelet.observed_state import Backoff, Failure, NotStarted
 from kubelet.plan import Adjust, Kill, Start
+from kubelet.pod_setup import Furnisher
 from kubelet.probes import ports
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Runtime, RuntimeFailure
 from kubelet.settings import Settings
-from kubelet.sight import Backoff, Failure, NotStarted
 from kubelet.sources import Sources
 from kubelet.volumes.manager import VolumeError
 
