@@ -20,8 +20,8 @@ from kubelet.housekeeping import Housekeeping
 from kubelet.kubelet import Kubelet
 from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
-from kubelet.operations import Means
-from kubelet.pod_setup import Furnish, Furnisher, Machine
+from kubelet.operations import Dependencies
+from kubelet.pod_setup import NodeInfo, PodSetup, RealPodSetup
 from kubelet.pulling import Puller
 from kubelet.server.app import App, Nodes
 from kubelet.settings import CONTROL_PLANE, POD_CIDR, Settings, simulated_names
@@ -39,25 +39,25 @@ def real(settings: Settings, client: Client, recorder: Recorder, services: Infor
     known = machine.facts(settings.root_dir)
     addresses = settings.node_ip or (machine.address(),)
     node = Node(settings, client, recorder, Status(), known, addresses)
-    shared = Machine(addresses, known.memory, node.allocatable, services)
+    shared = NodeInfo(addresses, known.memory, node.allocatable, services)
     sources = Sources(client)
-    furnisher = Furnish(settings, sources, Tokens(client), shared)
-    means = Means(settings, runtime, furnisher, Puller(runtime), RealHandlers(runtime), sources, recorder)
-    return Kubelet(client, means, node, shared)
+    pod_setup = RealPodSetup(settings, sources, Tokens(client), shared)
+    dependencies = Dependencies(settings, runtime, pod_setup, Puller(runtime), RealHandlers(runtime), sources, recorder)
+    return Kubelet(client, dependencies, node, shared)
 
 
-def pretended(settings: Settings, client: Client, recorder: Recorder, index: int) -> Kubelet:
+def simulated_kubelet(settings: Settings, client: Client, recorder: Recorder, index: int) -> Kubelet:
     """The kubelet of the index-th simulated node."""
     runtime = simulated.SimulatedRuntime(settings.pod_cidr or POD_CIDR)
     status = Status()
-    address = _pretended_address(index)
+    address = _simulated_address(index)
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
-    shared = Machine((address,), 0, node.allocatable)
-    means = Means(settings, runtime, Furnisher(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
-    return Kubelet(client, means, node, shared)
+    shared = NodeInfo((address,), 0, node.allocatable)
+    dependencies = Dependencies(settings, runtime, PodSetup(), Puller(runtime), simulated.SimulatedHandlers(), Sources(client), recorder)
+    return Kubelet(client, dependencies, node, shared)
 
 
-def _pretended_address(index: int) -> str:
+def _simulated_address(index: int) -> str:
     """A node's of its own, and yet this machine's: its server is reached there, from this machine only."""
     return str(ipaddress.ip_address("127.1.0.1") + index)
 
@@ -101,11 +101,11 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await services.synced.wait()
     await informer.synced.wait()
     informer.on(_feed(lambda name: kubelet))
-    await kubelet.adopt(informer.items())
+    await kubelet.terminate_orphans(informer.items())
     if settings.port and settings.tls_cert_file:
         listen = _listen(settings, kubelet.node.addresses)
         group.create_task(_serve(App(kubelet, client), listen, server.bound(listen)))
-    group.create_task(kubelet.node.run(kubelet.check))
+    group.create_task(kubelet.node.run(kubelet.check_runtime))
     group.create_task(Housekeeping(settings, kubelet).run())
 
 
@@ -129,12 +129,12 @@ async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.s
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
     """All simulated nodes share one server, on any free port when none is named."""
-    listen = _listen(settings, map(_pretended_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
+    listen = _listen(settings, map(_simulated_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
     sockets = server.bound(listen) if listen else []
     settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
     each = nodes(settings)
     recorder = Recorder(client, "kubelet")
-    kubelets = {one.node_name: pretended(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
+    kubelets = {one.node_name: simulated_kubelet(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
     several = len(each) > 1
     informer = Informer(client, PODS, fields="" if several else f"spec.nodeName={each[0].node_name}")
     group.create_task(recorder.run())
@@ -148,7 +148,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
         group.create_task(_serve(Nodes(kubelets.values(), client), listen, sockets))
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
-        group.create_task(kubelet.node.run(kubelet.check))
+        group.create_task(kubelet.node.run(kubelet.check_runtime))
 
 
 def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:

@@ -21,12 +21,12 @@ _REFERENCES = {"configMapRef": CONFIG_MAPS, "secretRef": SECRETS, "configMapKeyR
 _KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
 
 
-class Missing(Exception):
+class MissingReference(Exception):
     """Something the container refers to is not there; the text is the status message."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EnvironmentContext:
     """What a pod's environment depends on besides itself."""
 
     services: Iterable[Object] = ()
@@ -78,7 +78,7 @@ def _links(name: str, ip: str, ports: Iterable[Object]) -> dict[str, str]:
     return out
 
 
-def field_value(pod: Object, path: str, around: Surroundings) -> str:
+def field_value(pod: Object, path: str, environment_context: EnvironmentContext) -> str:
     """The downward API: the text of a field, e.g. 'metadata.labels["app"]'. Raises Missing."""
     meta, spec = pod["metadata"], pod["spec"]
     if keyed := _KEYED.match(path):
@@ -89,15 +89,15 @@ def field_value(pod: Object, path: str, around: Surroundings) -> str:
         "metadata.uid": lambda: meta["uid"],
         "metadata.labels": lambda: _pairs(meta.get("labels")),
         "metadata.annotations": lambda: _pairs(meta.get("annotations")),
-        "spec.nodeName": lambda: spec.get("nodeName") or around.node,
+        "spec.nodeName": lambda: spec.get("nodeName") or environment_context.node,
         "spec.serviceAccountName": lambda: spec.get("serviceAccountName") or "",
-        "status.hostIP": lambda: around.host_ips[0] if around.host_ips else "",
-        "status.hostIPs": lambda: ",".join(around.host_ips),
-        "status.podIP": lambda: around.ips[0] if around.ips else "",
-        "status.podIPs": lambda: ",".join(around.ips),
+        "status.hostIP": lambda: environment_context.host_ips[0] if environment_context.host_ips else "",
+        "status.hostIPs": lambda: ",".join(environment_context.host_ips),
+        "status.podIP": lambda: environment_context.ips[0] if environment_context.ips else "",
+        "status.podIPs": lambda: ",".join(environment_context.ips),
     }
     if path not in simple:
-        raise Missing(f"unsupported fieldPath: {path}")
+        raise MissingReference(f"unsupported fieldPath: {path}")
     return simple[path]()
 
 
@@ -110,30 +110,30 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def resource_value(pod: Object, ref: Object, container: Object | None, around: Surroundings) -> str:
+def resource_value(pod: Object, ref: Object, container: Object | None, environment_context: EnvironmentContext) -> str:
     """resourceFieldRef, e.g. limits.cpu in units of its divisor, rounded up; no limit means the node's allocatable."""
     if name := ref.get("containerName"):
         found = pods.find(pod, name)
         container = found[1] if found else None
     if container is None:
-        raise Missing(f"container {ref.get('containerName')} not found")
+        raise MissingReference(f"container {ref.get('containerName')} not found")
     what, _, resource = ref["resource"].partition(".")
     text = ((container.get("resources") or {}).get(what) or {}).get(resource)
     if text is None:
-        text = around.allocatable.get(resource, "0") if what == "limits" else "0"
+        text = environment_context.allocatable.get(resource, "0") if what == "limits" else "0"
     divisor = quantity.parse(ref.get("divisor") or "1").nano or quantity.parse("1").nano
     return str(-(-quantity.parse(text).nano // divisor))
 
 
-async def variables(pod: Object, container: Object, lookup: Lookup, around: Surroundings) -> dict[str, str]:
+async def variables(pod: Object, container: Object, lookup: Lookup, environment_context: EnvironmentContext) -> dict[str, str]:
     """The container's whole environment. Raises Missing."""
-    out = service_variables(around.services)
+    out = service_variables(environment_context.services)
     known: dict[str, str] = {}
     for source in container.get("envFrom") or ():
-        known |= await _all_of(pod, source, lookup)
+        known |= await _env_from(pod, source, lookup)
     for entry in container.get("env") or ():
         if entry.get("valueFrom"):
-            value = await _value(pod, container, entry["valueFrom"], lookup, around)
+            value = await _value(pod, container, entry["valueFrom"], lookup, environment_context)
             if value is not None:
                 known[entry["name"]] = value
         else:
@@ -141,24 +141,24 @@ async def variables(pod: Object, container: Object, lookup: Lookup, around: Surr
     return out | known
 
 
-async def referred(pod: Object, resource: Resource, name: str, lookup: Lookup, *, optional: bool) -> Object | None:
+async def referenced_object(pod: Object, resource: Resource, name: str, lookup: Lookup, *, optional: bool) -> Object | None:
     """An object of the pod's namespace; None where one that is optional is not there. Raises Missing."""
     found = await lookup(resource, pod["metadata"]["namespace"], name)
     if found is None and not optional:
-        raise Missing(f'{resource.kind.lower()} "{name}" not found')
+        raise MissingReference(f'{resource.kind.lower()} "{name}" not found')
     return found
 
 
-async def _pointed(pod: Object, source: Object, lookup: Lookup) -> tuple[Resource, Object, dict[str, str] | None]:
+async def _referenced_data(pod: Object, source: Object, lookup: Lookup) -> tuple[Resource, Object, dict[str, str] | None]:
     """What an envFrom or a valueFrom refers to: (its resource, the reference, the data)."""
     field = next((field for field in _REFERENCES if source.get(field)), "configMapRef")
     resource, ref = _REFERENCES[field], source.get(field) or {}
-    found = await referred(pod, resource, ref.get("name") or "", lookup, optional=bool(ref.get("optional")))
+    found = await referenced_object(pod, resource, ref.get("name") or "", lookup, optional=bool(ref.get("optional")))
     return resource, ref, None if found is None else {key: value.decode("utf-8", "replace") for key, value in data(found).items()}
 
 
-async def _all_of(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
-    _, _, values = await _pointed(pod, source, lookup)
+async def _env_from(pod: Object, source: Object, lookup: Lookup) -> dict[str, str]:
+    _, _, values = await _referenced_data(pod, source, lookup)
     return {(source.get("prefix") or "") + key: value for key, value in sorted((values or {}).items())}
 
 
@@ -170,14 +170,14 @@ def data(source: Object) -> dict[str, bytes]:
     return out | {key: value.encode() for key, value in (source.get("data") or {}).items()}
 
 
-async def _value(pod: Object, container: Object, source: Object, lookup: Lookup, around: Surroundings) -> str | None:
+async def _value(pod: Object, container: Object, source: Object, lookup: Lookup, environment_context: EnvironmentContext) -> str | None:
     if ref := source.get("fieldRef"):
-        return field_value(pod, ref["fieldPath"], around)
+        return field_value(pod, ref["fieldPath"], environment_context)
     if ref := source.get("resourceFieldRef"):
-        return resource_value(pod, ref, container, around)
-    resource, ref, values = await _pointed(pod, source, lookup)
+        return resource_value(pod, ref, container, environment_context)
+    resource, ref, values = await _referenced_data(pod, source, lookup)
     if values is not None and ref["key"] in values:
         return values[ref["key"]]
     if ref.get("optional"):
         return None
-    raise Missing(f"couldn't find key {ref['key']} in {resource.kind} {pod['metadata']['namespace']}/{ref['name']}")
+    raise MissingReference(f"couldn't find key {ref['key']} in {resource.kind} {pod['metadata']['namespace']}/{ref['name']}")

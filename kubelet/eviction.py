@@ -17,11 +17,11 @@ from kubelet.runtime import Usage, by_pod
 from kubelet.settings import Settings
 from kubelet.worker import Worker
 
-CALM = 300.0
+PRESSURE_TRANSITION_SECONDS = 300.0
 """Seconds a pressure is kept up after it was last seen."""
-GRACE = 1.0
+EVICTION_GRACE = 1.0
 """Seconds the containers of an evicted pod have to end."""
-_MEANT = {"memory": "working_set", "ephemeral-storage": "disk", "inodes": "inodes"}
+_USAGE_FIELDS = {"memory": "working_set", "ephemeral-storage": "disk", "inodes": "inodes"}
 """What of a container's usage counts."""
 
 
@@ -39,17 +39,17 @@ class Eviction:
     def __init__(self, settings: Settings, kubelet: Kubelet, images: Images) -> None:
         self._settings, self._kubelet, self._images = settings, kubelet, images
         self._thresholds = settings.eviction_hard
-        self._pressed: dict[str, float] = {}
+        self._pressure_seen: dict[str, float] = {}
 
-    async def look(self) -> None:
+    async def synchronize(self) -> None:
         """Raises RuntimeFailure."""
         shortages = await self._shortages()
         for condition in dict.fromkeys(condition for condition, _ in SIGNALS.values()):
-            self._press(condition, any(SIGNALS[signal][0] == condition for signal in shortages))
+            self._set_pressure(condition, any(SIGNALS[signal][0] == condition for signal in shortages))
         if not shortages:
             return
         worst = next(iter(shortages.values()))
-        self._kubelet.node.say("Warning", "EvictionThresholdMet", f"Attempting to reclaim {worst.resource}")
+        self._kubelet.node.record_event("Warning", "EvictionThresholdMet", f"Attempting to reclaim {worst.resource}")
         if worst.resource in ("ephemeral-storage", "inodes") and await self._images.remove(1 << 62) and not await self._shortages():
             return
         await self._evict(worst)
@@ -66,7 +66,7 @@ class Eviction:
     async def _observed(self) -> dict[str, tuple[int, int]]:
         """(capacity, available) by signal."""
         memory, root = machine.memory(), self._settings.root_dir
-        images, _ = await self._kubelet.means.runtime.image_disk()
+        images, _ = await self._kubelet.dependencies.runtime.image_disk()
         return {
             "memory.available": (memory["MemTotal"], memory["MemAvailable"]),
             "nodefs.available": machine.disk(root),
@@ -76,12 +76,12 @@ class Eviction:
             "pid.available": machine.pids(),
         }
 
-    def _press(self, condition: str, pressed: bool) -> None:
+    def _set_pressure(self, condition: str, pressed: bool) -> None:
         now = time.now()
         if pressed:
-            self._pressed[condition] = now
+            self._pressure_seen[condition] = now
             self._kubelet.node.status.set(condition, "")
-        elif now - self._pressed.get(condition, 0.0) >= CALM:
+        elif now - self._pressure_seen.get(condition, 0.0) >= PRESSURE_TRANSITION_SECONDS:
             self._kubelet.node.status.set(condition, None)
 
     async def _evict(self, shortage: _Shortage) -> None:
@@ -90,18 +90,18 @@ class Eviction:
         candidates = [w for w in running if not pods.critical(w.pod)]
         if not candidates or any(w.outcome is not None for w in running):
             return
-        usages = by_pod(await self._kubelet.means.runtime.usages())
-        field = _MEANT.get(shortage.resource, "working_set")
+        usages = by_pod(await self._kubelet.dependencies.runtime.usages())
+        field = _USAGE_FIELDS.get(shortage.resource, "working_set")
         victim = max(candidates, key=lambda w: _rank(w, sum(getattr(u, field) for u in usages.get(w.uid, ())), shortage.resource))
         threshold = f"Threshold quantity: {shortage.threshold}, available: {shortage.available}. "
-        greedy = _greedy(victim.pod, usages.get(victim.uid, ()), shortage.resource)
+        greedy = _over_request(victim.pod, usages.get(victim.uid, ()), shortage.resource)
         evict(victim, f"The node was low on resource: {shortage.resource}. {threshold}{greedy}")
 
 
 def evict(worker: Worker, message: str) -> None:
     """End a pod at once, as Failed."""
-    worker.complain("Evicted", message)
-    worker.end(Failure("Evicted", message), GRACE)
+    worker.warn("Evicted", message)
+    worker.end(Failure("Evicted", message), EVICTION_GRACE)
 
 
 def _rank(worker: Worker, used: int, resource: str) -> tuple[bool, int, int]:
@@ -110,13 +110,13 @@ def _rank(worker: Worker, used: int, resource: str) -> tuple[bool, int, int]:
     return above > 0, -(worker.pod["spec"].get("priority") or 0), above
 
 
-def _greedy(pod: Object, usages: Iterable[Usage], resource: str) -> str:
+def _over_request(pod: Object, usages: Iterable[Usage], resource: str) -> str:
     """The containers that take more than they asked for, as the message names them."""
     text = ""
     for usage in usages:
         found = pods.find(pod, usage.name)
         asked = pods.resources(found[1], "requests", resource) if found else 0
-        used = getattr(usage, _MEANT.get(resource, "working_set"))
+        used = getattr(usage, _USAGE_FIELDS.get(resource, "working_set"))
         if resource in ("memory", "ephemeral-storage") and used > asked:
             figures = f"was using {eviction_signals.binary(used)}, request is {eviction_signals.binary(asked)}"
             text += f"Container {usage.name} {figures}, has larger consumption of {resource}. "

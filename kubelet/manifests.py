@@ -96,7 +96,7 @@ class Manifests:
         for uid in [u for u in self._pods if u not in current]:
             del self._pods[uid]
             if worker := self._kubelet.workers.get(uid):
-                worker.vanish()
+                worker.on_deleted()
 
     def _add(self, path: Path) -> str:
         try:

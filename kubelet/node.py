@@ -13,7 +13,7 @@ from kapi.objects import errors, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
 from kubelet import eviction_signals, machine, waiting
-from kubelet.admit import Place
+from kubelet.admit import NodeAttributes
 from kubelet.runtime import Image, Version
 from kubelet.settings import Settings
 
@@ -46,7 +46,7 @@ class Status:
         self.images: list[Image] = []
         self.version = Version("containerd", "")
         self.changed = asyncio.Event()
-        self.look = asyncio.Event()
+        self.check_now = asyncio.Event()
         """Set to have the health looked at now."""
 
     def set(self, type: str, trouble: str | None) -> None:
@@ -104,17 +104,17 @@ class Node:
         self._heartbeat = Heartbeat(client, settings.node_name)
         self._reported = 0.0
 
-    def place(self) -> Place:
+    def attributes(self) -> NodeAttributes:
         """What the node is to its pods, as the API has it."""
         meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
         shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
         taints, sysctls = spec.get("taints") or (), self._settings.allowed_unsafe_sysctls
-        return Place(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
+        return NodeAttributes(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
 
     async def register(self) -> None:
         """Until the API has the node; one that is there already is adopted."""
-        self.say("Normal", "Starting", "Starting kubelet.")
+        self.record_event("Normal", "Starting", "Starting kubelet.")
         while True:
             try:
                 await self._register()
@@ -128,12 +128,12 @@ class Node:
     def _about(self, error: Exception) -> dict[str, Any]:
         return logs.once(self._settings.node_name, node=self._settings.node_name, error=error)
 
-    def say(self, type: str, reason: str, message: str) -> None:
+    def record_event(self, type: str, reason: str, message: str) -> None:
         """An event about the node; it goes by the node's name for a uid, as it may not be registered yet."""
         name = self._settings.node_name
         self._recorder.event({"kind": "Node", "metadata": {"name": name, "uid": name}}, type, reason, message)
 
-    def _announce(self, conditions: list[Object]) -> None:
+    def _record_condition_events(self, conditions: list[Object]) -> None:
         """Events for what changed since the last report."""
         for condition in conditions:
             type, value = condition["type"], condition["status"]
@@ -143,10 +143,10 @@ class Node:
                 about = logs.fields(node=self._settings.node_name, type=type, status=value, reason=reason)
                 log.log(level, "Condition of the node", extra=about)
                 self._shown[type] = value
-                self.say("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
+                self.record_event("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     async def _register(self) -> None:
-        wanted = self._fresh()
+        wanted = self._new_node()
         try:
             self.node = await self._client.create(NODES, wanted)
         except errors.AlreadyExists:
@@ -157,7 +157,7 @@ class Node:
                 self.node = await self._client.patch(NODES, self._settings.node_name, {"metadata": {"labels": missing}}, kind="strategic")
         await self.report()
 
-    def _fresh(self) -> Object:
+    def _new_node(self) -> Object:
         meta = {
             "name": self._settings.node_name,
             "labels": labels(self._settings, self.facts),
@@ -220,7 +220,7 @@ class Node:
             NODES, self._settings.node_name, {"status": change}, kind="strategic", subresource="status"
         )
         self._reported = time.now()
-        self._announce(new["conditions"])
+        self._record_condition_events(new["conditions"])
 
     async def run(self, check: Callable[[], Any]) -> None:
         """Heartbeats and reports for ever; `check` refreshes `status` now and then."""
@@ -242,8 +242,8 @@ class Node:
                     log.warning("The status of the node could not be written", extra=self._about(error))
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
-            await waiting.first(self.status.changed.wait(), self.status.look.wait(), seconds=CHECK)
-            self.status.look.clear()
+            await waiting.first(self.status.changed.wait(), self.status.check_now.wait(), seconds=CHECK)
+            self.status.check_now.clear()
             await check()
 
 def _image(image: Image) -> Object:

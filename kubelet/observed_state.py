@@ -1,6 +1,13 @@
-"""What is known of a pod beyond its spec, and what follows from it at first sight. Pure; what to do about it is kubelet.plan's affair.
+"""The observed state of a pod (runtime, probes, past failures) and predicates on it. Pure. Actions are decided in kubelet.plan.
 
 Rules: KEP-753 (sidecars), KEP-5307 and KEP-5532 (restart rules of containers).
+
+Example: a container `web` that exited with code 1 three seconds ago and is restarted in seven:
+
+    ObservedState(
+        state=PodState(sandboxes=[Sandbox("box0", ready=True, …)], containers=[Container("web-0", state="exited", exit_code=1, …)]),
+        backoffs={"web": Backoff(delay=10.0, at=<when it exited>)},
+    )
 """
 
 from collections.abc import Mapping
@@ -14,14 +21,15 @@ from kubelet.runtime import Container, PodState, Sandbox
 
 
 class Failure(NamedTuple):
-    """Why a container (or the pod) is not what it should be, e.g. Failure("ErrImagePull", "...")."""
+    """Reason and message of a failed container or pod, e.g. Failure("ErrImagePull", "...")."""
 
     reason: str
     message: str = ""
 
 
 class NotStarted(Exception):
-    """A container cannot be started; `failure` is its waiting state, `until` when to try again (0: as always)."""
+    """A container cannot be started. `failure` is its waiting state; `until` is when to retry, in seconds since the epoch
+    (0: after the default delay)."""
 
     def __init__(self, failure: Failure, until: float = 0.0) -> None:
         super().__init__(failure.message)
@@ -29,32 +37,32 @@ class NotStarted(Exception):
 
 
 class Rejection(Failure):
-    """Why the node did not take the pod: nothing of it ever ran here."""
+    """The node did not admit the pod; none of its containers ran."""
 
 
 class Resize(NamedTuple):
-    """How a pod's resize stands."""
+    """The state of a pod's in-place resize."""
 
     refused: Failure | None = None
-    """Why it has not been granted."""
+    """Why it is deferred or infeasible; None: it is not."""
     generation: int = 0
-    """Of the spec whose resources are being given to the containers; 0: none are."""
+    """metadata.generation of the spec that is being applied to the containers; 0: none is."""
     error: str = ""
-    """What went wrong with that."""
+    """The last error of applying it."""
 
 
-_AT_REST = Resize()
+_NO_RESIZE = Resize()
 
 
 class Backoff(NamedTuple):
-    """A container that keeps failing: how long it waits, and the end of the run that made it wait."""
+    """The restart back-off of a container: seconds to wait after `at`, the end of its last counted run (seconds since the epoch)."""
 
     delay: float
     at: float
 
 
-class Verdict(NamedTuple):
-    """What probes say of a running container; None: nothing yet."""
+class ProbeState(NamedTuple):
+    """The probe results of a running container; None: no result yet."""
 
     live: bool | None = None
     ready: bool | None = None
@@ -62,64 +70,64 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is known of a pod beyond its spec."""
+class ObservedState:
+    """Everything known of a pod apart from its API object. Times are seconds since the epoch."""
 
     state: PodState = field(default_factory=PodState)
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    probe_states: Mapping[str, ProbeState] = field(default_factory=dict)
     """By container id."""
     failures: Mapping[str, Failure] = field(default_factory=dict)
-    """Why the last try to start a container failed, by name."""
-    holds: Mapping[str, float] = field(default_factory=dict)
-    """Until when a container is not tried again after such a failure, by name."""
+    """Why the last attempt to start a container failed, by container name."""
+    retry_at: Mapping[str, float] = field(default_factory=dict)
+    """When the start is retried after such a failure, by container name."""
     backoffs: Mapping[str, Backoff] = field(default_factory=dict)
     """By container name."""
     busy: Mapping[str, float] = field(default_factory=dict)
-    """What is being done: "sandbox", "start", or a container or sandbox id being stopped, with the grace it was given."""
+    """Operations in progress: "sandbox", "start", or the id of a container or sandbox that is being stopped -> its grace in seconds."""
     outcome: Failure | None = None
     """Set when the pod must end as Failed (evicted, deadline, rejected)."""
     gone: bool = False
-    """The pod is no more in the API (or its manifest is gone)."""
-    hooking: frozenset[str] = frozenset()
-    """Ids of containers whose postStart hook has not ended."""
-    again: frozenset[str] = frozenset()
-    """Ids of containers that were stopped to be started again, whatever their exit code."""
+    """The pod was deleted from the API, or its manifest was removed."""
+    post_start_running: frozenset[str] = frozenset()
+    """Ids of containers whose postStart hook is running."""
+    restarting: frozenset[str] = frozenset()
+    """Ids of containers that were stopped to be restarted, whatever their exit code."""
     grace: float | None = None
-    """Seconds the containers have to end, where it is not the pod's own affair."""
+    """Termination grace in seconds that overrides the pod's own, e.g. for eviction."""
     ending: float = 0.0
-    """When the pod's end began."""
-    given: Mapping[str, Object] = field(default_factory=dict)
-    """The resources running containers have, by id."""
-    resize: Resize = _AT_REST
+    """When the termination of the pod began; 0: it has not."""
+    actual_resources: Mapping[str, Object] = field(default_factory=dict)
+    """The resources that are applied to running containers, by container id."""
+    resize: Resize = _NO_RESIZE
 
 
-def ending(pod: Object, seen: Seen) -> bool:
-    """Whether the pod's containers are to be stopped for good."""
-    return seen.gone or deleting(pod) or seen.outcome is not None or pods.terminal(pod) or finished(pod, seen)
+def ending(pod: Object, observed: ObservedState) -> bool:
+    """Whether the pod is terminating: its containers are to be stopped and not restarted."""
+    return observed.gone or deleting(pod) or observed.outcome is not None or pods.terminal(pod) or finished(pod, observed)
 
 
-def current(seen: Seen) -> Sandbox | None:
-    """The sandbox that is up, if any."""
-    newest = seen.state.sandboxes[0] if seen.state.sandboxes else None
+def ready_sandbox(observed: ObservedState) -> Sandbox | None:
+    """The newest sandbox if it is ready and has its addresses."""
+    newest = observed.state.sandboxes[0] if observed.state.sandboxes else None
     if newest is None or not newest.ready or not (newest.ips or newest.host_network):
         return None
     return newest
 
 
-def latest(seen: Seen, name: str) -> Container | None:
-    return next((c for c in seen.state.containers if c.name == name), None)
+def latest_run(observed: ObservedState, name: str) -> Container | None:
+    return next((c for c in observed.state.containers if c.name == name), None)
 
 
-def in_sandbox(pod: Object, seen: Seen, name: str, sandbox: Sandbox | None) -> Container | None:
-    """The newest run of a container in the sandbox that is up, since all containers last started anew."""
-    found = latest(seen, name)
-    if found is None or sandbox is None or found.sandbox != sandbox.id or found.created < renewed(pod, seen):
+def current_run(pod: Object, observed: ObservedState, name: str, sandbox: Sandbox | None) -> Container | None:
+    """The newest run of a container in the ready sandbox, ignoring runs from before the last RestartAllContainers."""
+    found = latest_run(observed, name)
+    if found is None or sandbox is None or found.sandbox != sandbox.id or found.created < all_restarted_at(pod, observed):
         return None
     return found
 
 
-def _ruling(container: Object, run: Container) -> str:
-    """The action of the first restart rule that an exit meets, e.g. 'Restart', or ""."""
+def _restart_rule_action(container: Object, run: Container) -> str:
+    """The action of the first restart rule that matches the exit code, e.g. 'Restart', or ""."""
     for rule in container.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
         if (run.exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
@@ -127,72 +135,72 @@ def _ruling(container: Object, run: Container) -> str:
     return ""
 
 
-def policy(pod: Object, container: Object) -> str:
+def restart_policy(pod: Object, container: Object) -> str:
     return container.get("restartPolicy") or pod["spec"].get("restartPolicy") or "Always"
 
 
-def restarts(pod: Object, container: Object, run: Container) -> bool:
-    """Whether a container that has ended is to be started again: a rule for its exit code goes before its policy."""
-    if _ruling(container, run):
+def should_restart(pod: Object, container: Object, run: Container) -> bool:
+    """Whether an exited container is to be restarted. A rule that matches its exit code takes precedence over its restartPolicy."""
+    if _restart_rule_action(container, run):
         return True
-    own = policy(pod, container)
+    own = restart_policy(pod, container)
     return own == "Always" or (own == "OnFailure" and run.exit_code != 0)
 
 
-def renewed(pod: Object, seen: Seen) -> float:
-    """When a container last ended in a way that has all containers start anew (RestartAllContainers); 0: never."""
-    ends = [run.finished for run in seen.state.containers if run.state == runtime.EXITED and _renews(pod, run)]
+def all_restarted_at(pod: Object, observed: ObservedState) -> float:
+    """When a container last exited with the action RestartAllContainers; 0: never."""
+    ends = [run.finished for run in observed.state.containers if run.state == runtime.EXITED and _restarts_all(pod, run)]
     return max(ends, default=0.0)
 
 
-def _renews(pod: Object, run: Container) -> bool:
+def _restarts_all(pod: Object, run: Container) -> bool:
     found = pods.find(pod, run.name)
-    return found is not None and _ruling(found[1], run) == "RestartAllContainers"
+    return found is not None and _restart_rule_action(found[1], run) == "RestartAllContainers"
 
 
-def done(pod: Object, container: Object, seen: Seen) -> bool:
-    """Whether a regular container has ended and will not be started again."""
-    run = latest(seen, container["name"])
-    if run is None or run.state != runtime.EXITED or run.id in seen.again or run.created < renewed(pod, seen):
+def done(pod: Object, container: Object, observed: ObservedState) -> bool:
+    """Whether a regular container has exited and will not be restarted."""
+    run = latest_run(observed, container["name"])
+    if run is None or run.state != runtime.EXITED or run.id in observed.restarting or run.created < all_restarted_at(pod, observed):
         return False
-    return not restarts(pod, container, run)
+    return not should_restart(pod, container, run)
 
 
-def finished(pod: Object, seen: Seen) -> bool:
-    """Whether the pod has run its course: every container done, or an init container failed for good."""
-    if all(done(pod, c, seen) for c in pods.regulars(pod)):
+def finished(pod: Object, observed: ObservedState) -> bool:
+    """Whether the pod has completed: every regular container is done, or an init container has failed permanently."""
+    if all(done(pod, c, observed) for c in pods.regulars(pod)):
         return True
-    if any(latest(seen, c["name"]) for c in pods.regulars(pod)):
+    if any(latest_run(observed, c["name"]) for c in pods.regulars(pod)):
         return False
-    return any(failed(pod, c, latest(seen, c["name"])) for c in pods.inits(pod) if not pod_resources.is_sidecar(c))
+    return any(failed(pod, c, latest_run(observed, c["name"])) for c in pods.inits(pod) if not pod_resources.is_sidecar(c))
 
 
 def failed(pod: Object, container: Object, run: Container | None) -> bool:
-    """Whether an init container has failed for good."""
-    return run is not None and run.state == runtime.EXITED and run.exit_code != 0 and not restarts(pod, container, run)
+    """Whether an init container has failed and will not be restarted."""
+    return run is not None and run.state == runtime.EXITED and run.exit_code != 0 and not should_restart(pod, container, run)
 
 
-def started(container: Object, run: Container, seen: Seen) -> bool:
-    """Whether a running container has come up: its postStart hook has ended and its startup probe has passed."""
-    if run.state != runtime.RUNNING or run.id in seen.hooking:
+def started(container: Object, run: Container, observed: ObservedState) -> bool:
+    """Whether a running container counts as started: its postStart hook has ended and its startup probe has succeeded."""
+    if run.state != runtime.RUNNING or run.id in observed.post_start_running:
         return False
-    return not container.get("startupProbe") or bool(seen.verdicts.get(run.id, Verdict()).started)
+    return not container.get("startupProbe") or bool(observed.probe_states.get(run.id, ProbeState()).started)
 
 
-def initialized(pod: Object, seen: Seen) -> bool:
-    """Whether the init containers are behind us in this sandbox."""
-    sandbox = current(seen)
-    if any(in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
+def initialized(pod: Object, observed: ObservedState) -> bool:
+    """Whether all init containers have completed (sidecars: have started) in this sandbox."""
+    sandbox = ready_sandbox(observed)
+    if any(current_run(pod, observed, c["name"], sandbox) for c in pods.regulars(pod)):
         return True
     for container in pods.inits(pod):
-        run = in_sandbox(pod, seen, container["name"], sandbox)
+        run = current_run(pod, observed, container["name"], sandbox)
         if run is None:
             return False
-        passed = started(container, run, seen) if pod_resources.is_sidecar(container) else run.state == runtime.EXITED and not run.exit_code
-        if not passed:
+        succeeded = run.state == runtime.EXITED and not run.exit_code
+        if not (started(container, run, observed) if pod_resources.is_sidecar(container) else succeeded):
             return False
     return True
 
 
-def alive(seen: Seen) -> list[Container]:
-    return [c for c in seen.state.containers if c.state in (runtime.RUNNING, runtime.UNKNOWN)]
+def alive(observed: ObservedState) -> list[Container]:
+    return [c for c in observed.state.containers if c.state in (runtime.RUNNING, runtime.UNKNOWN)]

@@ -14,8 +14,8 @@ from kubelet import runtime
 from kubelet.runtime import Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)
-FIRST_DELAY, LAST_DELAY = 0.2, 2.0
-SETTLED = 1.0
+INITIAL_BACKOFF, MAX_BACKOFF = 0.2, 2.0
+RELIST_AGAIN = 1.0
 RELIST = 1.0
 """Seconds between looks around where the runtime tells nothing by itself."""
 
@@ -23,7 +23,7 @@ RELIST = 1.0
 class Listener(Protocol):
     """Who is told: one pod's worker."""
 
-    def touch(self, id: str = "") -> None: ...
+    def runtime_changed(self, id: str = "") -> None: ...
 
 
 class Pleg:
@@ -34,39 +34,39 @@ class Pleg:
 
     async def run(self) -> None:
         """Listen for ever."""
-        delay = FIRST_DELAY
+        delay = INITIAL_BACKOFF
         while True:
             try:
                 await self._listen()
-                delay = FIRST_DELAY
+                delay = INITIAL_BACKOFF
             except RuntimeFailure as error:
                 if error.code == "Unimplemented":
-                    await self._look_around()
+                    await self._relist()
                 log.info("The events of the runtime broke off, listening again", extra=logs.once("", error=error))
             self._changed()
             await asyncio.sleep(delay)
-            delay = min(delay * 2, LAST_DELAY)
+            delay = min(delay * 2, MAX_BACKOFF)
 
     async def _listen(self) -> None:
         async with aclosing(self._runtime.changes()) as changes:  # type: ignore[type-var]
             async for change in changes:
                 if change.id:
-                    self._tell(change.id)
+                    self._notify(change.id)
                 else:
                     self._changed()
-                    self.everyone()
-                    asyncio.get_running_loop().call_later(SETTLED, self.everyone)
+                    self.notify_all()
+                    asyncio.get_running_loop().call_later(RELIST_AGAIN, self.notify_all)
 
-    def _tell(self, id: str, *, ended: bool = True) -> None:
+    def _notify(self, id: str, *, ended: bool = True) -> None:
         worker = self._workers.get(self._known.get(id, ""))
         if worker is not None:
-            worker.touch(id if ended else "")
+            worker.runtime_changed(id if ended else "")
 
-    def everyone(self) -> None:
+    def notify_all(self) -> None:
         for worker in list(self._workers.values()):
-            worker.touch()
+            worker.runtime_changed()
 
-    async def _look_around(self) -> None:
+    async def _relist(self) -> None:
         """Without events: compare states, as long as something is there."""
         before: dict[str, str] = {}
         while True:
@@ -77,5 +77,5 @@ class Pleg:
             now |= {s.id: str(s.ready) for s in await self._runtime.sandboxes()}
             for id in before.keys() | now.keys():
                 if before.get(id) != now.get(id):
-                    self._tell(id, ended=now.get(id) in (None, runtime.EXITED, "False"))
+                    self._notify(id, ended=now.get(id) in (None, runtime.EXITED, "False"))
             before = now

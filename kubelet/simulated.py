@@ -17,7 +17,7 @@ from typing import Any
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import images, machine, runtime
-from kubelet.handlers import Said, Target
+from kubelet.handlers import ProbeResult, Target
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Traffic, Usage, Version
 
 _SLEEP = re.compile(r"\bsleep\s+([0-9.]+)")
@@ -26,7 +26,7 @@ _IMAGES = 256 << 20
 TERMINATED, KILLED = 143, 137
 
 
-def fate(command: Sequence[str]) -> tuple[float | None, int]:
+def simulated_exit(command: Sequence[str]) -> tuple[float | None, int]:
     """(seconds until it ends or None, exit code) of a command."""
     text = " ".join(command)
     slept = _SLEEP.search(text)
@@ -128,7 +128,7 @@ class SimulatedRuntime:
 
     async def start_container(self, id: str) -> None:
         self._containers[id] = replace(self._containers[id], state=runtime.RUNNING, started=time.now())
-        seconds, code = fate(self._commands[id])
+        seconds, code = simulated_exit(self._commands[id])
         if seconds is not None:
             self._timers[id] = asyncio.get_running_loop().call_later(seconds, self._exit, id, code)
 
@@ -156,7 +156,7 @@ class SimulatedRuntime:
         return
 
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
-        return ExecResult(fate(command)[1], b"", b"")
+        return ExecResult(simulated_exit(command)[1], b"", b"")
 
     async def reopen_log(self, id: str) -> None:
         return
@@ -197,16 +197,16 @@ class SimulatedRuntime:
             timer.cancel()
 
 
-class Willing:
+class SimulatedHandlers:
     """The Handlers of simulated containers."""
 
-    async def run(self, handler: Object, target: Target, seconds: float) -> Said:
+    async def run(self, handler: Object, target: Target, seconds: float) -> ProbeResult:
         if "sleep" in handler:
             await asyncio.sleep(min(handler["sleep"]["seconds"], seconds))
         if "exec" in handler:
-            code = fate(handler["exec"].get("command") or [])[1]
-            return Said(code == 0, "" if code == 0 else "command terminated with a failure")
-        return Said(True)
+            code = simulated_exit(handler["exec"].get("command") or [])[1]
+            return ProbeResult(code == 0, "" if code == 0 else "command terminated with a failure")
+        return ProbeResult(True)
 
 
 def facts(cpus: int = 32, memory: int = 256 << 30) -> machine.Facts:

@@ -196,7 +196,7 @@ class App:
         worker, container = self._container(parts)
         tty = request.flag("tty")
         want = {"stdin": request.flag("input"), "stdout": request.flag("output"), "stderr": request.flag("error") and not tty, "tty": tty}
-        url = await worker.means.runtime.stream_url(method, container_id=container.id, **more, **want)
+        url = await worker.dependencies.runtime.stream_url(method, container_id=container.id, **more, **want)
         await streaming.remote_command(request.scope, url, [streaming.CHANNEL_OF[name] for name in want if want[name]])
 
     async def _port_forward(self, request: Request, parts: list[str]) -> None:
@@ -207,7 +207,7 @@ class App:
         ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
         if len(ports) > limits.FORWARDED_PORTS:
             raise errors.BadRequest(f"at most {limits.FORWARDED_PORTS} ports can be forwarded on one connection")
-        url = await worker.means.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
+        url = await worker.dependencies.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
         await streaming.port_forward(request.scope, url, ports)
 
     # the rest -------------------------------------------------------------------------------------------------------------------------
@@ -220,12 +220,12 @@ class App:
         await request.list(_bare(w) for w in self._workers() if any(c.state == RUNNING for c in w.state.containers))
 
     async def _usages(self) -> list[Usage]:
-        return list(await self._kubelet.means.runtime.usages())
+        return list(await self._kubelet.dependencies.runtime.usages())
 
     async def _figures(self) -> dict[str, Any]:
         started = {c.id: c.started for w in self._workers() for c in w.state.containers}
-        traffic = await self._kubelet.means.runtime.traffic()
-        node, simulated = self._kubelet.node, self._kubelet.means.settings.simulate
+        traffic = await self._kubelet.dependencies.runtime.traffic()
+        node, simulated = self._kubelet.node, self._kubelet.dependencies.settings.simulate
         figures = summary.of_nothing(node.facts) if simulated else summary.of_machine()
         pods = {w.uid: w.pod for w in self._workers()}
         return summary.of({"nodeName": node.name, **figures}, await self._usages(), pods, started, traffic)
@@ -256,7 +256,7 @@ class App:
         await request.answer(200, b"ok")
 
     async def _configz(self, request: Request, parts: list[str]) -> None:
-        await request.json({"kubeletconfig": self._kubelet.means.settings.shown()})
+        await request.json({"kubeletconfig": self._kubelet.dependencies.settings.shown()})
 
 
 _ROUTES: dict[str, Callable[[App, Request, list[str]], Awaitable[None]]] = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kapi.objects.meta import Object
 from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
-from kubelet.environment import Missing
+from kubelet.environment import MissingReference
 from kubelet.volumes.payload import Context
 
 
@@ -15,19 +15,19 @@ async def directory(context: Context, volume: Object) -> Path:
     name = f"{meta['name']}-{volume['name']}" if ephemeral else volume["persistentVolumeClaim"]["claimName"]
     claim = await context.lookup(PERSISTENT_VOLUME_CLAIMS, namespace, name)
     if claim is None:
-        raise Missing(f'persistentvolumeclaim "{name}" not found')
+        raise MissingReference(f'persistentvolumeclaim "{name}" not found')
     owners = claim["metadata"].get("ownerReferences") or ()
     if ephemeral and not any(o["uid"] == meta["uid"] and o.get("controller") for o in owners):
-        raise Missing(f"PVC {namespace}/{name} was not created for pod {namespace}/{meta['name']} (pod is not owner)")
+        raise MissingReference(f"PVC {namespace}/{name} was not created for pod {namespace}/{meta['name']} (pod is not owner)")
     bound = claim["spec"].get("volumeName")
     if not bound or (claim.get("status") or {}).get("phase") != "Bound":
-        raise Missing(f"PVC {namespace}/{name} is not bound")
+        raise MissingReference(f"PVC {namespace}/{name} is not bound")
     found = await context.lookup(PERSISTENT_VOLUMES, "", bound)
     if found is None:
-        raise Missing(f'persistentvolume "{bound}" not found')
+        raise MissingReference(f'persistentvolume "{bound}" not found')
     source = found["spec"].get("local") or found["spec"].get("hostPath")
     if source is None:
-        raise Missing(f"no volume plugin matched: persistentvolume {bound}")
+        raise MissingReference(f"no volume plugin matched: persistentvolume {bound}")
     path = Path(source["path"])
     _make(path, found["spec"])
     return path

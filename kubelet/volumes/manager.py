@@ -13,7 +13,7 @@ from kapi.objects import quantity
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
 from kubelet import mounts, pods, resources
-from kubelet.environment import Missing
+from kubelet.environment import MissingReference
 from kubelet.settings import Settings
 from kubelet.volumes import atomic, claims, payload
 
@@ -74,7 +74,7 @@ class Volumes:
         for volume in context.pod["spec"].get("volumes") or ():
             try:
                 await self._one(self.path(uid, volume), volume, context, group)
-            except (Missing, StatusError, OSError) as error:
+            except (MissingReference, StatusError, OSError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
 
     async def _one(self, path: Path, volume: Object, context: payload.Context, group: int | None) -> None:
@@ -93,7 +93,7 @@ class Volumes:
                 _memory(path)
             atomic.write(path, files, group)
         else:
-            raise Missing(f"no volume plugin matched: {what}")
+            raise MissingReference(f"no volume plugin matched: {what}")
 
     def tear_down(self, uid: str) -> None:
         """Unmount and delete everything of the pod's. What will not go now goes with the next start."""
@@ -136,4 +136,4 @@ def _host(path: Path, what: str) -> None:
             path.touch(mode=0o644)
     test, name = _HOST_TYPES[what]
     if not path.exists() or not test(path.stat().st_mode):
-        raise Missing(f"hostPath type check failed: {path} is not a {name}")
+        raise MissingReference(f"hostPath type check failed: {path} is not a {name}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import environment
-from kubelet.environment import Lookup, Missing, Surroundings
+from kubelet.environment import EnvironmentContext, Lookup, MissingReference
 from kubelet.volumes.atomic import File
 
 Tokens = Callable[[Object, Object], Awaitable[str]]
@@ -24,7 +24,7 @@ class Context:
     pod: Object
     lookup: Lookup
     tokens: Tokens
-    around: Surroundings
+    environment_context: EnvironmentContext
 
 
 def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int, missing: str) -> dict[str, File]:
@@ -36,14 +36,14 @@ def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int,
         if item["key"] not in data:
             if not missing:
                 continue
-            raise Missing(f"{missing}: {item['key']}")
+            raise MissingReference(f"{missing}: {item['key']}")
         out[item["path"]] = File(data[item["key"]], item.get("mode", mode))
     return out
 
 
 async def _object(context: Context, resource: Resource, source: Object, mode: int) -> dict[str, File]:
     name, optional = source.get("secretName") or source.get("name", ""), bool(source.get("optional"))
-    found = await environment.referred(context.pod, resource, name, context.lookup, optional=optional)
+    found = await environment.referenced_object(context.pod, resource, name, context.lookup, optional=optional)
     if found is None:
         return {}
     return _items(environment.data(found), source.get("items"), mode, "" if optional else _NO_KEY[resource])
@@ -53,9 +53,9 @@ def _downward(context: Context, source: Object, mode: int) -> dict[str, File]:
     out: dict[str, File] = {}
     for item in source.get("items") or ():
         if ref := item.get("fieldRef"):
-            text = environment.field_value(context.pod, ref["fieldPath"], context.around)
+            text = environment.field_value(context.pod, ref["fieldPath"], context.environment_context)
         else:
-            text = environment.resource_value(context.pod, item["resourceFieldRef"], None, context.around)
+            text = environment.resource_value(context.pod, item["resourceFieldRef"], None, context.environment_context)
         out[item["path"]] = File(text.encode(), item.get("mode", mode))
     return out
 

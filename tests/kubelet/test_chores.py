@@ -110,7 +110,7 @@ async def test_unused_images_go_the_pause_image_stays(monkeypatch: pytest.Monkey
 
 async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     client, settings = Client(FakeApi()), Settings(node_name="n1")
-    kubelet = assembly.pretended(settings, client, Recorder(client, "kubelet"), 0)
+    kubelet = assembly.simulated_kubelet(settings, client, Recorder(client, "kubelet"), 0)
     for made in (pod(name="small", uid="small"), pod(one(resources={"requests": {"memory": "1Gi"}}), uid="big")):
         kubelet.put(made)
     sizes = {"small": 600 << 20, "big": 1 << 30}
@@ -119,12 +119,12 @@ async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> 
         return [Usage("c", uid, "web", 0, size, 0, 0, 0, 0, 0.0) for uid, size in sizes.items()]
 
     memory = {"MemAvailable": 50 << 20, "MemTotal": 8 << 30}
-    monkeypatch.setattr(kubelet.means.runtime, "usages", usages)
+    monkeypatch.setattr(kubelet.dependencies.runtime, "usages", usages)
     monkeypatch.setattr(machine, "memory", lambda: memory)
     monkeypatch.setattr(machine, "disk", lambda path: (100, 50))
-    images = Images(settings, kubelet.means.runtime)
+    images = Images(settings, kubelet.dependencies.runtime)
     eviction, troubles = Eviction(settings, kubelet, images), kubelet.node.status.troubles
-    await eviction.look()
+    await eviction.synchronize()
     text = (
         "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
         "Container web was using 600Mi, request is 0, has larger consumption of memory. "
@@ -133,12 +133,12 @@ async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> 
     assert kubelet.workers["big"].outcome is None
     assert "MemoryPressure" in troubles
     memory["MemAvailable"] = 1 << 40
-    await eviction.look()
+    await eviction.synchronize()
     assert "MemoryPressure" in troubles
     later = time.now() + 301
     time.set_clock(lambda: later)
     try:
-        await eviction.look()
+        await eviction.synchronize()
     finally:
         time.set_clock(None)
     assert "MemoryPressure" not in troubles

@@ -44,11 +44,11 @@ async def ensure(puller: Puller, container: Object, **spec: Any) -> tuple[Failur
     """(why not, reasons of the events)."""
     said: list[str] = []
 
-    def say(type: str, reason: str, message: str) -> None:
+    def record(type: str, reason: str, message: str) -> None:
         said.append(f"{reason}: {message}")
 
     try:
-        await puller.ensure(pod(container, **spec), container, {}, nothing, say)
+        await puller.ensure(pod(container, **spec), container, {}, nothing, record)
     except NotPulled as error:
         return error.failure, said
     return None, said
