@@ -1,4 +1,4 @@
-"""A kubelet put together: from settings to running tasks. One real node, or many simulated ones that share one look at the pods."""
+"""Assembles a kubelet from its settings and runs it: one real node, or many simulated ones that share one watch of pods."""
 
 import asyncio
 import ipaddress
@@ -58,12 +58,13 @@ def simulated_kubelet(settings: Settings, client: Client, recorder: Recorder, in
 
 
 def _simulated_address(index: int) -> str:
-    """A node's of its own, and yet this machine's: its server is reached there, from this machine only."""
+    """A loopback address of its own for each simulated node: the server tells by it which node is addressed. Only this machine reaches
+    it."""
     return str(ipaddress.ip_address("127.1.0.1") + index)
 
 
 def nodes(settings: Settings) -> list[Settings]:
-    """The settings of each simulated node; the pod range of each follows that of the one before."""
+    """The settings of each simulated node, with consecutive pod ranges."""
     first = ipaddress.ip_network(settings.pod_cidr or POD_CIDR)
     out = []
     for i, name in enumerate(simulated_names(settings.node_name, settings.nodes)):
@@ -74,7 +75,7 @@ def nodes(settings: Settings) -> list[Settings]:
 
 
 async def run(settings: Settings, client: Client, ready: Callable[[], None] = lambda: None) -> None:
-    """The kubelet (or the simulated ones) for ever; `ready` is called once the nodes are registered and their pods known."""
+    """Run the kubelet (or the simulated ones) until cancelled; `ready` is called once the nodes are registered and their pods known."""
     if not settings.node_name and not settings.simulate:
         settings = replace(settings, node_name=machine.hostname())
     async with asyncio.TaskGroup() as group:
@@ -110,14 +111,14 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
 
 
 def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
-    """At the addresses of the nodes, which is where the API server looks for them, unless another is set."""
+    """Listen on the nodes' addresses, where the API server connects to, unless another address is configured."""
     addresses = (settings.address,) if settings.address else tuple(nodes)
     authorities = (settings.client_ca_file,) if settings.client_ca_file else ()
     return server.Listen(addresses, settings.port, settings.tls_cert_file, settings.tls_private_key_file, authorities)
 
 
 async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.socket]) -> None:
-    """Answer on the kubelet's own port until cancelled."""
+    """Serve the kubelet's API until cancelled."""
     answering = server.Server(app, listen)
     await answering.start(sockets)
     log.info("Serving", extra=logs.fields(address=", ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in sockets[:3])))
@@ -128,7 +129,7 @@ async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.s
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
-    """All simulated nodes share one server, on any free port when none is named."""
+    """Simulated nodes share one server, on any free port if none is configured."""
     listen = _listen(settings, map(_simulated_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
     sockets = server.bound(listen) if listen else []
     settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
@@ -152,7 +153,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
 
 
 def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
-    """An informer's handler that hands each pod to its node."""
+    """An informer's handler that passes each pod to the kubelet of its node."""
 
     def handle(old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
@@ -170,7 +171,7 @@ def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | Non
 
 
 def _service(service: Object) -> Object:
-    """What pods' environments need of a Service."""
+    """Trim a Service to the fields that pod environments need."""
     meta, spec = service["metadata"], service.get("spec") or {}
     kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
     return {"metadata": kept, "spec": {"clusterIP": spec.get("clusterIP"), "ports": spec.get("ports") or []}}

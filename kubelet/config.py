@@ -1,6 +1,6 @@
-"""A pod's sandbox and containers as CRI wants them configured. Pure: whatever had to be looked up is given.
+"""PodSandboxConfig and ContainerConfig of CRI from a pod. Pure: everything looked up is passed in.
 
-Labels and annotations are those stock sets: from them the kubelet knows its own containers again after a restart.
+Labels and annotations are those stock sets. After a restart the kubelet recognizes its containers by them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _PROPAGATION = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one container is given beyond its spec."""
+    """What a ContainerConfig needs besides the pod."""
 
     image: str = ""
     """The image's id."""
@@ -29,12 +29,12 @@ class Inputs:
     """CRI mounts."""
     attempt: int = 0
     target: str = ""
-    """The container whose processes an ephemeral container sees."""
+    """Id of the container whose process namespace an ephemeral container joins."""
     memory: int = 0
     """Bytes of this machine's memory."""
     unified: bool = False
     profiles: str = ""
-    """Directory of the node's own seccomp profiles."""
+    """Directory of localhost seccomp profiles."""
 
 
 def log_directory(pod: Object, settings: Settings) -> str:
@@ -131,7 +131,7 @@ def mount(at: Object, host_path: str) -> Object:
 
 
 def resolve_subpath(base: str, relative: str) -> Path:
-    """base/relative, which must not lead out of base. Raises environment.Missing."""
+    """base/relative, which must not lead out of base. Raises environment.MissingReference."""
     root = Path(base).resolve()
     path = (root / relative).resolve()
     if path != root and root not in path.parents:

@@ -1,6 +1,6 @@
-"""A container's environment: services, envFrom, env, $(NAME) expansion, and the downward API that volumes use too.
+"""The environment variables of a container: services, envFrom, env, $(NAME) expansion; and the downward API, which volumes use too.
 
-What has to be looked up (ConfigMaps, Secrets) comes through `lookup`; a missing one raises Missing with stock's text.
+ConfigMaps and Secrets are fetched through `lookup`; a missing one raises MissingReference with stock's text.
 """
 
 import base64
@@ -14,7 +14,7 @@ from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import pods
 
 Lookup = Callable[[Resource, str, str], Awaitable[Object | None]]
-"""(resource, namespace, name) -> the object, or None when there is none."""
+"""(resource, namespace, name) -> the object, or None if there is none."""
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\)|\()")
 _REFERENCES = {"configMapRef": CONFIG_MAPS, "secretRef": SECRETS, "configMapKeyRef": CONFIG_MAPS, "secretKeyRef": SECRETS}
@@ -22,15 +22,15 @@ _KEYED = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
 
 
 class MissingReference(Exception):
-    """Something the container refers to is not there; the text is the status message."""
+    """An object or key that the container refers to does not exist; the text is the status message."""
 
 
 @dataclass(frozen=True)
 class EnvironmentContext:
-    """What a pod's environment depends on besides itself."""
+    """What the environment of a pod depends on besides its spec."""
 
     services: Iterable[Object] = ()
-    """Services of the pod's namespace, and kubernetes of the default one."""
+    """The Services of the pod's namespace, and `kubernetes` of the default namespace."""
     ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
     node: str = ""
@@ -38,7 +38,7 @@ class EnvironmentContext:
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """$(NAME) becomes its value, $$ a dollar sign; an unknown name stays as it is written."""
+    """Replace $(NAME) by its value and $$ by $; unknown names are left as they are."""
 
     def replace(match: re.Match[str]) -> str:
         if match[0] == "$$":
@@ -49,7 +49,7 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def service_variables(services: Iterable[Object]) -> dict[str, str]:
-    """The variables that tell where Services are, e.g. WEB_SERVICE_HOST and WEB_PORT_80_TCP_ADDR."""
+    """The service variables, e.g. WEB_SERVICE_HOST and WEB_PORT_80_TCP_ADDR."""
     out: dict[str, str] = {}
     for service in services:
         spec = service.get("spec") or {}
@@ -79,7 +79,7 @@ def _links(name: str, ip: str, ports: Iterable[Object]) -> dict[str, str]:
 
 
 def field_value(pod: Object, path: str, environment_context: EnvironmentContext) -> str:
-    """The downward API: the text of a field, e.g. 'metadata.labels["app"]'. Raises Missing."""
+    """The downward API's text of a field, e.g. 'metadata.labels["app"]'. Raises MissingReference."""
     meta, spec = pod["metadata"], pod["spec"]
     if keyed := _KEYED.match(path):
         return str((meta.get(keyed[1]) or {}).get(keyed[2], ""))
@@ -102,7 +102,7 @@ def field_value(pod: Object, path: str, environment_context: EnvironmentContext)
 
 
 def _pairs(values: Mapping[str, str] | None) -> str:
-    """app="web" a line, sorted: how labels look in a file."""
+    """Labels or annotations as files of the downward API show them: key="value" lines, sorted."""
     return "\n".join(f'{k}="{_escaped(v)}"' for k, v in sorted((values or {}).items()))
 
 
@@ -111,7 +111,7 @@ def _escaped(value: str) -> str:
 
 
 def resource_value(pod: Object, ref: Object, container: Object | None, environment_context: EnvironmentContext) -> str:
-    """resourceFieldRef, e.g. limits.cpu in units of its divisor, rounded up; no limit means the node's allocatable."""
+    """The value of a resourceFieldRef, e.g. limits.cpu in units of its divisor, rounded up. Without a limit: the node's allocatable."""
     if name := ref.get("containerName"):
         found = pods.find(pod, name)
         container = found[1] if found else None
@@ -126,7 +126,7 @@ def resource_value(pod: Object, ref: Object, container: Object | None, environme
 
 
 async def variables(pod: Object, container: Object, lookup: Lookup, environment_context: EnvironmentContext) -> dict[str, str]:
-    """The container's whole environment. Raises Missing."""
+    """The complete environment of a container. Raises MissingReference."""
     out = service_variables(environment_context.services)
     known: dict[str, str] = {}
     for source in container.get("envFrom") or ():
@@ -142,7 +142,7 @@ async def variables(pod: Object, container: Object, lookup: Lookup, environment_
 
 
 async def referenced_object(pod: Object, resource: Resource, name: str, lookup: Lookup, *, optional: bool) -> Object | None:
-    """An object of the pod's namespace; None where one that is optional is not there. Raises Missing."""
+    """An object of the pod's namespace; None if it is optional and missing. Raises MissingReference."""
     found = await lookup(resource, pod["metadata"]["namespace"], name)
     if found is None and not optional:
         raise MissingReference(f'{resource.kind.lower()} "{name}" not found')
@@ -150,7 +150,7 @@ async def referenced_object(pod: Object, resource: Resource, name: str, lookup: 
 
 
 async def _referenced_data(pod: Object, source: Object, lookup: Lookup) -> tuple[Resource, Object, dict[str, str] | None]:
-    """What an envFrom or a valueFrom refers to: (its resource, the reference, the data)."""
+    """The source of an envFrom or valueFrom entry: (resource, reference, its data as text or None)."""
     field = next((field for field in _REFERENCES if source.get(field)), "configMapRef")
     resource, ref = _REFERENCES[field], source.get(field) or {}
     found = await referenced_object(pod, resource, ref.get("name") or "", lookup, optional=bool(ref.get("optional")))
@@ -163,7 +163,7 @@ async def _env_from(pod: Object, source: Object, lookup: Lookup) -> dict[str, st
 
 
 def data(source: Object) -> dict[str, bytes]:
-    """The data of a ConfigMap or Secret as bytes."""
+    """The data of a ConfigMap or Secret, decoded."""
     out = {key: base64.b64decode(value) for key, value in (source.get("binaryData") or {}).items()}
     if source.get("kind") == "Secret":
         return out | {key: base64.b64decode(value or "") for key, value in (source.get("data") or {}).items()}

@@ -1,6 +1,7 @@
-"""Pressure: when memory, disk or inodes run short the node says so, and the pod that takes most beyond what it asked for must go.
+"""Node-pressure eviction: sets pressure conditions, and evicts the pod that most exceeds its requests.
 
-Thresholds are stock's hard ones; a pressure is taken back only after five minutes without it. Disks are relieved of unused images first.
+Only hard thresholds, as stock's defaults. A pressure condition is reset after five minutes without pressure. On disk pressure, unused
+images are removed before any pod is evicted.
 """
 
 from collections.abc import Iterable
@@ -18,15 +19,15 @@ from kubelet.settings import Settings
 from kubelet.worker import Worker
 
 PRESSURE_TRANSITION_SECONDS = 300.0
-"""Seconds a pressure is kept up after it was last seen."""
+"""Seconds a pressure condition stays True after its threshold was last crossed."""
 EVICTION_GRACE = 1.0
-"""Seconds the containers of an evicted pod have to end."""
+"""Grace period in seconds of an evicted pod's containers."""
 _USAGE_FIELDS = {"memory": "working_set", "ephemeral-storage": "disk", "inodes": "inodes"}
-"""What of a container's usage counts."""
+"""Resource -> the field of a container's Usage that counts for it."""
 
 
 class _Shortage(NamedTuple):
-    """A threshold that is crossed: of what, the threshold, what there is."""
+    """A crossed threshold: the resource, the threshold and the available amount, as messages print them."""
 
     resource: str
     threshold: str
@@ -34,7 +35,7 @@ class _Shortage(NamedTuple):
 
 
 class Eviction:
-    """Watches one node's memory and disks."""
+    """Monitors the eviction signals of one node."""
 
     def __init__(self, settings: Settings, kubelet: Kubelet, images: Images) -> None:
         self._settings, self._kubelet, self._images = settings, kubelet, images
@@ -42,7 +43,7 @@ class Eviction:
         self._pressure_seen: dict[str, float] = {}
 
     async def synchronize(self) -> None:
-        """Raises RuntimeFailure."""
+        """One pass: update the conditions, reclaim images, else evict one pod. Raises RuntimeFailure."""
         shortages = await self._shortages()
         for condition in dict.fromkeys(condition for condition, _ in SIGNALS.values()):
             self._set_pressure(condition, any(SIGNALS[signal][0] == condition for signal in shortages))
@@ -64,7 +65,7 @@ class Eviction:
         return found
 
     async def _observed(self) -> dict[str, tuple[int, int]]:
-        """(capacity, available) by signal."""
+        """{signal: (capacity, available)} in bytes, inodes or processes."""
         memory, root = machine.memory(), self._settings.root_dir
         images, _ = await self._kubelet.dependencies.runtime.image_disk()
         return {
@@ -85,7 +86,7 @@ class Eviction:
             self._kubelet.node.status.set(condition, None)
 
     async def _evict(self, shortage: _Shortage) -> None:
-        """One pod a look: the first in rank that is not critical and not on its way already."""
+        """Evict one pod per pass: the first in rank that is not critical, unless a pod is being evicted already."""
         running = [w for w in self._kubelet.workers.values() if not w.gone and not pods.terminal(w.pod)]
         candidates = [w for w in running if not pods.critical(w.pod)]
         if not candidates or any(w.outcome is not None for w in running):
@@ -99,19 +100,19 @@ class Eviction:
 
 
 def evict(worker: Worker, message: str) -> None:
-    """End a pod at once, as Failed."""
+    """Terminate a pod as Failed with reason Evicted."""
     worker.warn("Evicted", message)
     worker.end(Failure("Evicted", message), EVICTION_GRACE)
 
 
 def _rank(worker: Worker, used: int, resource: str) -> tuple[bool, int, int]:
-    """Above its request first, then the lowest priority, then by how much it is above."""
+    """Eviction rank: pods above their request first, then by lowest priority, then by the amount above the request."""
     above = used - (pods.requests(worker.pod).get(resource, 0) if resource in ("memory", "ephemeral-storage") else 0)
     return above > 0, -(worker.pod["spec"].get("priority") or 0), above
 
 
 def _over_request(pod: Object, usages: Iterable[Usage], resource: str) -> str:
-    """The containers that take more than they asked for, as the message names them."""
+    """The part of the message that names the containers above their request."""
     text = ""
     for usage in usages:
         found = pods.find(pod, usage.name)

@@ -1,6 +1,6 @@
-"""What probes and lifecycle hooks do: run a command, ask over HTTP, TCP or gRPC, sleep. An answer is (did it go well, what it said).
+"""Handlers of probes and lifecycle hooks: exec, httpGet, tcpSocket, grpc, sleep.
 
-Texts are those of stock's probers, they end up in events. Two implementations of Handlers: this one and kubelet.simulated's.
+Messages are those of stock's probers, as events show them. Two implementations of Handlers: RealHandlers here and SimulatedHandlers.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from kubelet.runtime import Runtime, RuntimeFailure
 
 _SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _UNQUOTED = "%/:=&~+!$,;'@()*[]"
-"""What stands in a path or query as it is."""
+"""Characters of a path or query that are sent unquoted."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _AGENT = "kube-probe/1.36"
 
 
 class ProbeResult(NamedTuple):
-    """`success` is None when the handler itself failed."""
+    """`success` is None if the handler itself failed, which is neither success nor failure of the probe."""
 
     success: bool | None
     message: str = ""
     got_response: bool = False
-    """Over HTTP: whether there was an answer of any sort, which is all that a hook needs."""
+    """httpGet: whether any response was received; that is all a lifecycle hook requires."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a handler acts on."""
+    """The container a handler runs against."""
 
     container: str
     """The container's id."""
@@ -48,7 +48,7 @@ class Target:
 
 class Handlers(Protocol):
     async def run(self, handler: Object, target: Target, seconds: float) -> ProbeResult:
-        """Do what `handler` (exec, httpGet, tcpSocket, grpc or sleep) says, in at most `seconds`."""
+        """Run `handler` ({"exec": …}, {"httpGet": …}, …) for at most `seconds`."""
 
 
 class RealHandlers:
@@ -109,7 +109,8 @@ class RealHandlers:
             return ProbeResult(False, f'Get "{url}": {error}')
 
     async def _get(self, scheme: str, host: str, port: int, path: str, headers: Mapping[str, str], hops: int = 10) -> ProbeResult:
-        """Raises OSError, and ValueError for what cannot be asked or is no answer."""
+        """The result of a GET, following up to `hops` redirects on the same host. Raises OSError; ValueError for a request that cannot be
+        sent or a malformed response."""
         for name, value in headers.items():
             if _CONTROL.search(value):
                 raise ValueError(f"net/http: invalid header field value for {go_quote(name)}")
@@ -152,7 +153,7 @@ class RealHandlers:
 
 
 def _grpc_failure(error: RuntimeFailure, address: str, seconds: float) -> str:
-    """A failed health call as stock words it."""
+    """The message of a failed health call, in stock's words."""
     match error.code:
         case "Unavailable":
             return f'timeout: failed to connect service "{address}" within {seconds:.0f}s: context deadline exceeded'
@@ -164,7 +165,7 @@ def _grpc_failure(error: RuntimeFailure, address: str, seconds: float) -> str:
 
 
 def _path(text: str) -> str:
-    """A path with its query as it can be sent: a pod's author decides what is asked for, not which lines the request has."""
+    """A path with its query, quoted for a request line, so that a pod's spec cannot inject header lines."""
     try:
         parts = urls.parse(text)
         path, query = quote(parts.path, safe=_UNQUOTED), quote(parts.query, safe=_UNQUOTED + "?")
@@ -174,12 +175,12 @@ def _path(text: str) -> str:
 
 
 def _path_and_query(url: SplitResult) -> str:
-    """A URL without its host."""
+    """The path and query of a URL."""
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, str]:
-    """(status code, Location) of an answer. Raises ValueError."""
+    """(status code, Location header) of a response. Raises ValueError."""
     first = await _read_line(reader)
     words = first.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
@@ -196,7 +197,7 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[int, str]:
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
-    """A line of a head. Raises ValueError."""
+    """One line of a response head. Raises ValueError."""
     try:
         return await reader.readline()
     except ValueError:  # longer than the reader keeps
@@ -204,14 +205,14 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
 
 
 def _port(port: int | str, target: Target) -> int:
-    """A port by number or by name."""
+    """The port number of a port given by number or name; 0: unknown name."""
     if isinstance(port, int):
         return port
     return target.ports.get(port) or (int(port) if port.isdigit() else 0)
 
 
 def _go_error(error: OSError) -> str:
-    """The error as Go words it."""
+    """The message Go's net package has for the error."""
     if isinstance(error, TimeoutError):
         return "i/o timeout"
     if isinstance(error, ConnectionRefusedError):

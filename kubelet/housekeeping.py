@@ -1,5 +1,5 @@
-"""What a node does every ten seconds and needs no haste: log rotation, image garbage, eviction under pressure and of pods over their
-storage; and every minute: volumes brought up to date with their sources."""
+"""Periodic work of a node. Every ten seconds: log rotation, image garbage collection, eviction under node pressure and of pods over
+their storage limits. Every minute: refresh of volumes from their ConfigMaps and Secrets."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _FOLLOWING = ("configMap", "secret", "downwardAPI", "projected")
 
 
 class Housekeeping:
-    """Chores of one real node."""
+    """The housekeeping of one real node."""
 
     def __init__(self, settings: Settings, kubelet: Kubelet) -> None:
         self._settings, self._kubelet = settings, kubelet
@@ -54,7 +54,7 @@ class Housekeeping:
         return [w for w in running if w.outcome is None and not w.gone and not deleting(w.pod)]
 
     async def _evict_over_storage_limit(self) -> None:
-        """Pods that use more local storage than they may. Raises RuntimeFailure."""
+        """Evict pods that exceed a limit of their local storage. Raises RuntimeFailure."""
         limited = [w for w in self._running() if local_storage.limited(w.pod)]
         usages = await self._kubelet.dependencies.runtime.usages() if limited else []
         for worker in limited:
@@ -63,7 +63,7 @@ class Housekeeping:
                 evict(worker, excess)
 
     async def _refresh_volumes(self) -> None:
-        """Volumes that follow an object."""
+        """Refresh volumes whose contents follow an API object."""
         for worker in self._running():
             volumes = worker.pod["spec"].get("volumes") or ()
             if not any(k in v for v in volumes for k in _FOLLOWING):

@@ -1,4 +1,4 @@
-"""Static pods: manifests in a directory on the node run without an API server; mirror pods show them in the API."""
+"""Static pods: manifests in a directory on the node run without an API server; mirror pods represent them in the API."""
 
 import hashlib
 import logging
@@ -16,13 +16,13 @@ from kubelet.settings import Settings
 
 log = logging.getLogger(__name__)
 AGAIN = 20.0
-"""Seconds between looks without a change."""
+"""Seconds between scans of the directory without a change."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SEEN = "kubernetes.io/config.seen"
 
 
 def static_pod(text: bytes, node: str) -> Object:
-    """The pod of a manifest, named for its node. Raises ValueError."""
+    """The pod of a manifest, named after its node. Raises ValueError."""
     import yaml  # only kubelets with manifests carry it
 
     try:
@@ -50,7 +50,7 @@ def static_pod(text: bytes, node: str) -> Object:
 
 
 class Manifests:
-    """The directory of one node's static pods."""
+    """The manifest directory of one node."""
 
     def __init__(self, settings: Settings, directory: Path, client: Client, kubelet: Kubelet) -> None:
         self._settings, self._client, self._kubelet = settings, client, kubelet
@@ -59,7 +59,7 @@ class Manifests:
         self._pods: dict[str, Object] = {}
 
     async def run(self) -> None:
-        """Look when the directory changes, and every twenty seconds (for the mirrors)."""
+        """Scan when the directory changes, and every AGAIN seconds to restore mirror pods."""
         async with inotify.watching(self._directory) as changed:
             while True:
                 changed.clear()
@@ -69,7 +69,7 @@ class Manifests:
                 await waiting.within(changed, AGAIN)
 
     async def _show(self) -> None:
-        """Keep the mirrors."""
+        """Create missing mirror pods and delete outdated ones."""
         for uid, mirror in list(self._kubelet.mirrors.items()):
             if uid not in self._pods and uid not in self._kubelet.workers:
                 await self._remove(mirror)
@@ -80,7 +80,7 @@ class Manifests:
                 log.warning("A mirror pod could not be made", extra=logs.once(uid, pod=pods.full_name(self._pods[uid]), error=error))
 
     def read(self) -> None:
-        """Run new manifests, end those that are gone."""
+        """Start the pods of new manifests, terminate those of removed ones."""
         directory = self._directory
         directory.mkdir(parents=True, exist_ok=True)
         found: dict[str, tuple[float, str]] = {}

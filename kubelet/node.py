@@ -1,4 +1,4 @@
-"""The node in the API: registered, kept up to date when something changes (and every five minutes), its lease renewed every ten seconds."""
+"""The Node object: registration, status updates on changes and every five minutes, and the lease renewed every ten seconds."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from kubelet.settings import Settings
 
 VERSION = "v1.36.2"
 REPORT, CHECK = 300.0, 10.0
-"""Seconds between reports without a change, and between looks for changes."""
+"""Seconds between status updates without a change, and between health checks."""
 MAX_IMAGES, MAX_NAMES = 50, 5
 _RETRY = 1.0
 
@@ -38,19 +38,19 @@ _OPPOSITE = {"True": "False", "False": "True"}
 
 
 class Status:
-    """What the rest of the kubelet knows of the node's health; the node is told when it changes."""
+    """The node's health, set by other parts of the kubelet. `changed` is set when it differs from the last report."""
 
     def __init__(self) -> None:
         self.troubles: dict[str, str] = {"Ready": "container runtime status check may not have completed yet"}
-        """Conditions that are not fine, with a message."""
+        """Conditions that are not healthy: {type: message}."""
         self.images: list[Image] = []
         self.version = Version("containerd", "")
         self.changed = asyncio.Event()
         self.check_now = asyncio.Event()
-        """Set to have the health looked at now."""
+        """Set to request a health check now."""
 
     def set(self, type: str, trouble: str | None) -> None:
-        """`trouble` is None when all is well."""
+        """Set a condition to unhealthy with a message, or to healthy (None)."""
         if self.troubles.get(type) != trouble:
             if trouble is None:
                 self.troubles.pop(type)
@@ -77,7 +77,7 @@ def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
 
 
 def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
-    """Capacity less what is reserved; memory and disk less their eviction thresholds too."""
+    """Capacity minus the reserved resources; for memory and disk also minus their hard eviction thresholds."""
     out, reserved = capacity(settings, facts), settings.system_reserved
     least = settings.eviction_hard
     milli = facts.cpus * 1000 - quantity.milli(reserved.get("cpu", "0"))
@@ -89,7 +89,7 @@ def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
 
 
 class Node:
-    """One node. `fake` facts serve simulated ones."""
+    """Registers one node and keeps its status up to date."""
 
     def __init__(
         self, settings: Settings, client: Client, recorder: Recorder, status: Status, facts: machine.Facts, addresses: tuple[str, ...]
@@ -105,7 +105,7 @@ class Node:
         self._reported = 0.0
 
     def attributes(self) -> NodeAttributes:
-        """What the node is to its pods, as the API has it."""
+        """The node as pod admission sees it: with labels, taints and pressure conditions."""
         meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
         shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
@@ -113,7 +113,7 @@ class Node:
         return NodeAttributes(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
 
     async def register(self) -> None:
-        """Until the API has the node; one that is there already is adopted."""
+        """Create the Node, retrying until it succeeds. An existing one is kept and its labels updated."""
         self.record_event("Normal", "Starting", "Starting kubelet.")
         while True:
             try:
@@ -129,12 +129,12 @@ class Node:
         return logs.once(self._settings.node_name, node=self._settings.node_name, error=error)
 
     def record_event(self, type: str, reason: str, message: str) -> None:
-        """An event about the node; it goes by the node's name for a uid, as it may not be registered yet."""
+        """Record an event about the node. Its uid in the reference is the node's name, as stock's, since it may not be registered yet."""
         name = self._settings.node_name
         self._recorder.event({"kind": "Node", "metadata": {"name": name, "uid": name}}, type, reason, message)
 
     def _record_condition_events(self, conditions: list[Object]) -> None:
-        """Events for what changed since the last report."""
+        """Record events for conditions that changed since the last report."""
         for condition in conditions:
             type, value = condition["type"], condition["status"]
             if self._shown.get(type) != value:
@@ -210,7 +210,7 @@ class Node:
         }
 
     async def report(self) -> None:
-        """Bring the node's status to now. Raises StatusError, OSError."""
+        """Patch the node's status. Raises StatusError, OSError."""
         node = self.node or {}
         new = self._status(node.get("status") or {}, time.now())
         change: Object = {key: value for key, value in new.items() if (node.get("status") or {}).get(key) != value}
@@ -223,7 +223,7 @@ class Node:
         self._record_condition_events(new["conditions"])
 
     async def run(self, check: Callable[[], Any]) -> None:
-        """Heartbeats and reports for ever; `check` refreshes `status` now and then."""
+        """Renew the lease and report the status until cancelled; `check` updates `status` before each report."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._heartbeat.run())
             group.create_task(self._reports(check))

@@ -1,6 +1,6 @@
-"""Tells the workers what happens in the runtime: its event stream where it has one, a look around every second where it has not.
+"""Pod lifecycle event generator: wakes workers from the runtime's event stream, or by relisting every second where it has none.
 
-After a break in the stream everything is looked at once; so a restart of the runtime loses nothing.
+When the stream resumes after a break, every worker is woken, so events during a restart of the runtime are not lost.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ log = logging.getLogger(__name__)
 INITIAL_BACKOFF, MAX_BACKOFF = 0.2, 2.0
 RELIST_AGAIN = 1.0
 RELIST = 1.0
-"""Seconds between looks around where the runtime tells nothing by itself."""
+"""Seconds between relists where the runtime has no event stream."""
 
 
 class Listener(Protocol):
-    """Who is told: one pod's worker."""
+    """The worker of one pod."""
 
     def runtime_changed(self, id: str = "") -> None: ...
 
 
 class Pleg:
-    """`known` says which pod a container or sandbox belongs to, `workers` are the pods by uid; `changed` hears of the stream's breaks."""
+    """`known`: container or sandbox id -> pod uid. `workers`: by pod uid. `changed` is called when the stream breaks or resumes."""
 
     def __init__(self, runtime: Runtime, known: dict[str, str], workers: Mapping[str, Listener], changed: Callable[[], None]) -> None:
         self._runtime, self._known, self._workers, self._changed = runtime, known, workers, changed
 
     async def run(self) -> None:
-        """Listen for ever."""
+        """Consume events until cancelled."""
         delay = INITIAL_BACKOFF
         while True:
             try:
@@ -67,7 +67,7 @@ class Pleg:
             worker.runtime_changed()
 
     async def _relist(self) -> None:
-        """Without events: compare states, as long as something is there."""
+        """Without an event stream: list containers and sandboxes and compare their states, while there are workers."""
         before: dict[str, str] = {}
         while True:
             await asyncio.sleep(RELIST)

@@ -1,6 +1,6 @@
-"""What a pod's sandbox and containers are given on this machine: directories, volumes, hosts file, environment, mounts, cgroup.
+"""Sets up what a pod's sandbox and containers need on this machine: directories, volumes, hosts file, environment, mounts, cgroup.
 
-Two implementations: Furnish, for real containers, and Furnisher itself, which gives nothing.
+Two implementations: RealPodSetup for real containers, and PodSetup itself, which sets up nothing, for simulated ones.
 """
 
 import contextlib
@@ -35,10 +35,10 @@ MAX_MESSAGE, MAX_LOG_MESSAGE, MAX_LOG_LINES = 4096, 2048, 80
 
 
 class PodSetup:
-    """What the rest of the kubelet asks for. This one gives nothing: simulated pods need nothing."""
+    """The interface, and its implementation for simulated pods, which need nothing."""
 
     async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
-        """Set up the pod's directories and volumes. Raises VolumeError."""
+        """Create the pod's directories, cgroup and volumes. Raises VolumeError, OSError."""
 
     def sandbox(self, pod: Object, attempt: int) -> Object:
         """PodSandboxConfig. Raises ValueError."""
@@ -55,20 +55,20 @@ class PodSetup:
         return {}
 
     def update_pod_cgroup(self, pod: Object, *, grow: bool) -> None:
-        """Bring the pod's cgroup to what the pod has; with `grow` only upwards. Raises OSError."""
+        """Set the pod's cgroup to its allocated resources; with `grow` limits are only raised. Raises OSError."""
 
     def update_qos_cgroups(self, kept: Iterable[Object]) -> None:
-        """Weigh the QoS classes of the node's pods against each other. Raises OSError."""
+        """Set the CPU weights of the QoS classes from the pods that hold resources. Raises OSError."""
 
     def save_allocation(self, uid: str, allocated: Mapping[str, Object]) -> None:
-        """Keep a pod's resources for the kubelet after this one."""
+        """Store a pod's allocated resources, so that they survive a restart of the kubelet."""
 
     def load_allocation(self, uid: str) -> dict[str, Object]:
-        """What was kept of them, if anything."""
+        """The stored allocated resources of a pod; {} if there are none."""
         return {}
 
     def exceeded_storage_limit(self, pod: Object, usages: Iterable[Usage]) -> str:
-        """Which limit of its local storage the pod is over, or ""."""
+        """The message of the local storage limit that the pod exceeds, or ""."""
         return ""
 
     def with_termination_message(self, run: Container) -> Container:
@@ -76,25 +76,25 @@ class PodSetup:
         return run
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
-        """Take away what the pod had; `logs` too."""
+        """Remove everything set up for the pod; `logs`: its log directory too."""
 
     def remove_orphans(self, keep: Iterable[str]) -> None:
-        """Take away what pods left that are no more; found at start."""
+        """Remove what is left of pods not in `keep`. Called at startup."""
 
 
 @dataclass
 class NodeInfo:
-    """What the rest of the kubelet knows of the node, for the pods' use."""
+    """What pods need to know of the node."""
 
     host_ips: tuple[str, ...] = ()
     memory: int = 0
     allocatable: Mapping[str, str] | None = None
     services: Iterable[Object] = ()
-    """All Services; a live view."""
+    """All Services, as a live view of the informer's cache."""
 
 
 class RealPodSetup(PodSetup):
-    """The Furnisher of real containers."""
+    """The PodSetup of real containers."""
 
     def __init__(self, settings: Settings, sources: Sources, tokens: Tokens, machine: NodeInfo) -> None:
         self._settings, self._sources, self._tokens, self._node_info = settings, sources, tokens, machine
@@ -189,7 +189,8 @@ class RealPodSetup(PodSetup):
         cgroups.make(group, limits, grow=grow)
 
     def update_qos_cgroups(self, kept: Iterable[Object]) -> None:
-        """Burstable pods weigh what they asked for together, best-effort ones nothing; all of them have the node's allocatable."""
+        """Weights: the sum of CPU requests for Burstable, the minimum for BestEffort. kubepods itself: allocatable CPU, and memory without
+        what is reserved."""
         root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", self._settings.system_reserved
         asked = sum(pods.requests(pod).get("cpu", 0) for pod in kept if pods.qos(pod) == pod_resources.BURSTABLE)
         whole = quantity.milli((self._node_info.allocatable or {}).get("cpu", "0"))
@@ -256,7 +257,8 @@ class RealPodSetup(PodSetup):
 
 
 def log_tail(path: str) -> str:
-    """The end of a container's log: its termination message where it left none. The log is in CRI's format."""
+    """The end of a container's log, for FallbackToLogsOnError: at most MAX_LOG_MESSAGE bytes and MAX_LOG_LINES lines. The log is in CRI's
+    format."""
     try:
         with open(path, "rb") as file:
             file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Liveness, readiness and startup probes: one task a probe while its container runs. Verdicts go to the planner, failures into events."""
+"""Liveness, readiness and startup probes: a task per probe while its container runs. Results go to the planner, failures into events."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ RecordEvent = Callable[[Object, str, str, str, str], None]
 COUNTED = Family("prober_probe_total", "Probes of containers by their result.", (
     "container", "namespace", "pod", "pod_uid", "probe_type", "result",
 ))  # fmt: skip
-"""The probes of all pods of this process."""
+"""Probe counts of all pods of this process, by the labels above."""
 UID = COUNTED.labels.index("pod_uid")
 _RESULTS = {True: "successful", False: "failed", None: "unknown"}
 _KINDS = {"startupProbe": ("Startup", "started"), "livenessProbe": ("Liveness", "live"), "readinessProbe": ("Readiness", "ready")}
@@ -32,7 +32,7 @@ def ports(container: Object) -> dict[str, int]:
 
 
 class Probes:
-    """The probes of one pod's containers; `changed` is called when a verdict does."""
+    """The probes of one pod's containers; `changed` is called when a ProbeState changes."""
 
     def __init__(self, uid: str, handlers: Handlers, record_event: RecordEvent, changed: Callable[[], None]) -> None:
         self._uid, self._handlers, self._record_event, self._changed = uid, handlers, record_event, changed
@@ -41,7 +41,7 @@ class Probes:
         self._started: dict[str, asyncio.Event] = {}
 
     def sync(self, pod: Object, observed: ObservedState, address: str) -> None:
-        """Probe what runs, stop probing what does not."""
+        """Start the probes of new containers and stop those of containers that no longer run."""
         running = {c.id: c for c in observed.state.containers if c.state == runtime.RUNNING and c.id not in observed.post_start_running}
         for id in [i for i in self._tasks if i not in running or i in observed.busy]:
             self._drop(id)
@@ -116,12 +116,12 @@ class Probes:
 
 
 def _report(task: "asyncio.Task[None]") -> None:
-    """A probe that breaks is a fault worth a line."""
+    """Log an exception that ended a probe's task."""
     if not task.cancelled() and (error := task.exception()):
         log.error("A probe broke", exc_info=error)
 
 
 def _reported_state(pod: Object, run: Container) -> ProbeState:
-    """What the API knows of a container that ran before this kubelet began."""
+    """The results of a container that was running before this kubelet started, read from the pod's status."""
     known = next((s for s in status.listed(pod) if s.get("containerID", "").endswith("://" + run.id)), {})
     return ProbeState(ready=known.get("ready") or None, started=known.get("started") or None)

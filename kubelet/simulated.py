@@ -1,8 +1,8 @@
 """A node without containers: pods become Ready, sleeps are timers, exit codes follow the command. For clusters of hundreds of nodes in
 one process, and for tests.
 
-What a container does is read off its command: `sleep N` ends after N seconds, `sh -c "... exit 3"` ends with 3, `true` and `false` end
-at once, everything else runs until it is stopped. Probes and hooks do well unless their command is `false` or exits with a failure.
+The behaviour of a container is derived from its command: `sleep N` exits after N seconds, `sh -c "... exit 3"` exits with 3, `true` and
+`false` exit at once, everything else runs until it is stopped. Probes and hooks succeed unless their command would fail.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ TERMINATED, KILLED = 143, 137
 
 
 def simulated_exit(command: Sequence[str]) -> tuple[float | None, int]:
-    """(seconds until it ends or None, exit code) of a command."""
+    """(seconds until the command exits or None, its exit code)."""
     text = " ".join(command)
     slept = _SLEEP.search(text)
     left = _EXIT.search(text)
@@ -198,7 +198,7 @@ class SimulatedRuntime:
 
 
 class SimulatedHandlers:
-    """The Handlers of simulated containers."""
+    """The Handlers of simulated containers: hooks and probes succeed unless their command fails."""
 
     async def run(self, handler: Object, target: Target, seconds: float) -> ProbeResult:
         if "sleep" in handler:
@@ -210,6 +210,6 @@ class SimulatedHandlers:
 
 
 def facts(cpus: int = 32, memory: int = 256 << 30) -> machine.Facts:
-    """A machine to boast with."""
+    """The machine that a simulated node reports."""
     id = secrets.token_hex(16)
     return machine.Facts(cpus, memory, 1 << 40, id, id, id, "0.0.0-simulated", "Simulated", images.architecture())

@@ -1,4 +1,4 @@
-"""Where a claimed volume is on this machine: PersistentVolumes of kind hostPath and local. Others need a CSI driver."""
+"""Directories of PersistentVolumeClaims: PersistentVolumes of kind hostPath and local. Others would need a CSI driver."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from kubelet.volumes.payload import Context
 
 
 async def directory(context: Context, volume: Object) -> Path:
-    """The directory of a claimed volume; that of an ephemeral one is claimed in the pod's and its own name. Raises Missing."""
+    """The directory of a claimed volume. A generic ephemeral volume's claim is named POD-VOLUME. Raises MissingReference."""
     meta = context.pod["metadata"]
     namespace, ephemeral = meta["namespace"], "ephemeral" in volume
     name = f"{meta['name']}-{volume['name']}" if ephemeral else volume["persistentVolumeClaim"]["claimName"]
@@ -34,6 +34,6 @@ async def directory(context: Context, volume: Object) -> Path:
 
 
 def _make(path: Path, spec: Object) -> None:
-    """A hostPath that says so (or says nothing) is made."""
+    """Create the directory of a hostPath whose type is DirectoryOrCreate or unset."""
     if spec.get("hostPath") and spec["hostPath"].get("type") in (None, "", "DirectoryOrCreate"):
         path.mkdir(parents=True, exist_ok=True)

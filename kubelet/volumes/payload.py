@@ -1,4 +1,4 @@
-"""What the files of configMap, secret, downwardAPI and projected volumes hold. Raises environment.Missing where something is not there."""
+"""The files of configMap, secret, downwardAPI and projected volumes. Raises environment.MissingReference."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _NO_KEY = {CONFIG_MAPS: "configmap references non-existent config key", SECRETS:
 
 @dataclass(frozen=True)
 class Context:
-    """What payloads are made from."""
+    """What the files are made from."""
 
     pod: Object
     lookup: Lookup
@@ -28,7 +28,7 @@ class Context:
 
 
 def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int, missing: str) -> dict[str, File]:
-    """All keys, or the ones that `items` names, under their paths; `missing` says that one is not there, unless that is fine."""
+    """The files of all keys, or of those that `items` lists. `missing` is the message for a missing key; "": missing keys are skipped."""
     if not items:
         return {key: File(value, mode) for key, value in data.items()}
     out: dict[str, File] = {}
@@ -70,7 +70,7 @@ async def files(context: Context, volume: Object) -> dict[str, File]:
 
 
 async def _part(context: Context, source: Object, mode: int) -> dict[str, File]:
-    """The files of a volume of one source, or of a source of a projected one."""
+    """The files of one source: of a plain volume, or one of a projected volume."""
     for kind, resource in _OBJECTS.items():
         if part := source.get(kind):
             return await _object(context, resource, part, mode)
@@ -83,7 +83,7 @@ async def _part(context: Context, source: Object, mode: int) -> dict[str, File]:
 
 
 def _token_access(pod: Object, mode: int) -> tuple[int, int | None]:
-    """A token belongs to the one user all containers run as; with fsGroup or several users it is as open as the volume."""
+    """(mode, owner) of a token's file: readable only by the one user that all containers run as; else, or with fsGroup, as the volume's."""
     context = pod["spec"].get("securityContext") or {}
     if context.get("fsGroup") is not None:
         return 0o600, None
