@@ -120,11 +120,11 @@ async def missing(socket: str, names: Sequence[str]) -> list[str]:
 async def load(socket: str, archive: bytes | Path) -> list[str]:
     """Import an archive (OCI or Docker) into containerd's k8s.io namespace. Returns the names of its images. Raises ImageError."""
     source, data = ("-", archive) if isinstance(archive, bytes) else (str(archive), b"")
-    out = await _ctr(socket, "import", "--all-platforms", source, given=data)
+    out = await _ctr(socket, "import", "--all-platforms", source, stdin=data)
     return [line.split()[1] for line in out.splitlines() if line.startswith("unpacking ")]
 
 
-async def _ctr(socket: str, *arguments: str, given: bytes = b"") -> str:
+async def _ctr(socket: str, *arguments: str, stdin: bytes = b"") -> str:
     """The output of `ctr images …`. Raises ImageError."""
     program = shutil.which("ctr")
     if program is None:
@@ -134,7 +134,7 @@ async def _ctr(socket: str, *arguments: str, given: bytes = b"") -> str:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = await process.communicate(given)
+        out, err = await process.communicate(stdin)
     except asyncio.CancelledError:
         process.kill()
         await process.wait()

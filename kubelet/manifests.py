@@ -15,7 +15,7 @@ from kubelet.kubelet import Kubelet
 from kubelet.settings import Settings
 
 log = logging.getLogger(__name__)
-AGAIN = 20.0
+SCAN_SECONDS = 20.0
 """Seconds between scans of the directory without a change."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SEEN = "kubernetes.io/config.seen"
@@ -37,8 +37,8 @@ def static_pod(text: bytes, node: str) -> Object:
     for volume in spec.get("volumes") or ():
         if set(volume) == {"name"}:
             volume["emptyDir"] = {}
-    if said := references.first(spec):
-        raise ValueError(f"static pods may not reference {said}")
+    if reference := references.first(spec):
+        raise ValueError(f"static pods may not reference {reference}")
     own = {pods.CONFIG_SOURCE: "file", pods.CONFIG_HASH: uid, _SEEN: time.stamp()}
     meta["annotations"] = {**(meta.get("annotations") or {}), **own}
     spec["nodeName"] = node
@@ -65,10 +65,10 @@ class Manifests:
                 changed.clear()
                 self.read()
                 if self._kubelet.node.node is not None:
-                    await self._show()
-                await waiting.within(changed, AGAIN)
+                    await self._sync_mirrors()
+                await waiting.within(changed, SCAN_SECONDS)
 
-    async def _show(self) -> None:
+    async def _sync_mirrors(self) -> None:
         """Create missing mirror pods and delete outdated ones."""
         for uid, mirror in list(self._kubelet.mirrors.items()):
             if uid not in self._pods and uid not in self._kubelet.workers:

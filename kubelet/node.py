@@ -18,7 +18,7 @@ from kubelet.runtime import Image, Version
 from kubelet.settings import Settings
 
 VERSION = "v1.36.2"
-REPORT, CHECK = 300.0, 10.0
+REPORT_SECONDS, CHECK_SECONDS = 300.0, 10.0
 """Seconds between status updates without a change, and between health checks."""
 MAX_IMAGES, MAX_NAMES = 50, 5
 _RETRY = 1.0
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 # type: (status when fine, reason and message when fine, reason and message when not)
 _CONDITIONS = {
-    type: ("False", (f"KubeletHas{well}", f"kubelet has {said}"), (f"KubeletHas{badly}", f"kubelet has {meant}"))
-    for type, well, said, badly, meant in (
+    type: ("False", (f"KubeletHas{healthy_suffix}", f"kubelet has {healthy}"), (f"KubeletHas{unhealthy_suffix}", f"kubelet has {unhealthy}"))
+    for type, healthy_suffix, healthy, unhealthy_suffix, unhealthy in (
         ("MemoryPressure", "SufficientMemory", "sufficient memory available", "InsufficientMemory", "insufficient memory available"),
         ("DiskPressure", "NoDiskPressure", "no disk pressure", "DiskPressure", "disk pressure"),
         ("PIDPressure", "SufficientPID", "sufficient PID available", "InsufficientPID", "insufficient PID available"),
@@ -194,10 +194,10 @@ class Node:
         }
 
     def _condition(self, type: str, old: Object, now: float) -> Object:
-        fine, well, badly = _CONDITIONS[type]
+        fine, healthy_suffix, unhealthy_suffix = _CONDITIONS[type]
         trouble = self.status.troubles.get(type)
         value = fine if trouble is None else _OPPOSITE[fine]
-        reason, message = well if trouble is None else badly
+        reason, message = healthy_suffix if trouble is None else unhealthy_suffix
         before = next((c for c in old.get("conditions") or () if c["type"] == type), None)
         same = before is not None and before.get("status") == value
         return {
@@ -232,7 +232,7 @@ class Node:
         while True:
             changed = self.status.changed.is_set()
             self.status.changed.clear()
-            if changed or time.now() - self._reported >= REPORT:
+            if changed or time.now() - self._reported >= REPORT_SECONDS:
                 try:
                     await self.report()
                 except errors.NotFound:
@@ -242,7 +242,7 @@ class Node:
                     log.warning("The status of the node could not be written", extra=self._about(error))
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
-            await waiting.first(self.status.changed.wait(), self.status.check_now.wait(), seconds=CHECK)
+            await waiting.first(self.status.changed.wait(), self.status.check_now.wait(), seconds=CHECK_SECONDS)
             self.status.check_now.clear()
             await check()
 

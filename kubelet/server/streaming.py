@@ -57,8 +57,8 @@ async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, by
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), limits.STREAM_SECONDS)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as why:
         writer.close()
-        said = why.partial.decode(errors="replace") if isinstance(why, asyncio.IncompleteReadError) else str(why) or "no answer"
-        raise errors.InternalError(f"the runtime hung up: {said}") from None
+        reason = why.partial.decode(errors="replace") if isinstance(why, asyncio.IncompleteReadError) else str(why) or "no answer"
+        raise errors.InternalError(f"the runtime hung up: {reason}") from None
     first = answer.partition(b"\r\n")[0].decode(errors="replace")
     if " 101 " not in first:
         writer.close()
@@ -120,14 +120,14 @@ async def _carry(socket: "websocket.WebSocket", connection: spdy.Connection, str
     await socket.send(bytes([STDOUT if STDOUT in opened else ERROR]))
     inwards = group.create_task(_inwards(socket, opened))
     outwards = [group.create_task(_outwards(socket, channel, opened[channel])) for channel in (STDOUT, STDERR) if channel in opened]
-    told = group.create_task(failure.read_all())
-    waited: set[asyncio.Task[Any]] = {told, inwards}
+    exit_status = group.create_task(failure.read_all())
+    waited: set[asyncio.Task[Any]] = {exit_status, inwards}
     try:
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if told.done():
+        if exit_status.done():
             if outwards:
                 await asyncio.wait(outwards)
-            await socket.send(bytes([ERROR]) + told.result())
+            await socket.send(bytes([ERROR]) + exit_status.result())
     finally:
         for task in (*waited, *outwards):
             task.cancel()
