@@ -25,10 +25,10 @@ _RETRY = 1.0
 
 log = logging.getLogger(__name__)
 
-# type: (status when fine, reason and message when fine, reason and message when not)
+# type: (status when healthy, reason and message when healthy, reason and message when unhealthy)
 _CONDITIONS = {
-    type: ("False", (f"KubeletHas{healthy_suffix}", f"kubelet has {healthy}"), (f"KubeletHas{unhealthy_suffix}", f"kubelet has {unhealthy}"))
-    for type, healthy_suffix, healthy, unhealthy_suffix, unhealthy in (
+    type: ("False", (f"KubeletHas{fine}", f"kubelet has {healthy}"), (f"KubeletHas{bad}", f"kubelet has {unhealthy}"))
+    for type, fine, healthy, bad, unhealthy in (
         ("MemoryPressure", "SufficientMemory", "sufficient memory available", "InsufficientMemory", "insufficient memory available"),
         ("DiskPressure", "NoDiskPressure", "no disk pressure", "DiskPressure", "disk pressure"),
         ("PIDPressure", "SufficientPID", "sufficient PID available", "InsufficientPID", "insufficient PID available"),
@@ -194,10 +194,10 @@ class Node:
         }
 
     def _condition(self, type: str, old: Object, now: float) -> Object:
-        fine, healthy_suffix, unhealthy_suffix = _CONDITIONS[type]
+        fine, healthy, unhealthy = _CONDITIONS[type]
         trouble = self.status.troubles.get(type)
         value = fine if trouble is None else _OPPOSITE[fine]
-        reason, message = healthy_suffix if trouble is None else unhealthy_suffix
+        reason, message = healthy if trouble is None else unhealthy
         before = next((c for c in old.get("conditions") or () if c["type"] == type), None)
         same = before is not None and before.get("status") == value
         return {
