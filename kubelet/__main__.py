@@ -25,15 +25,15 @@ def parser() -> settings.Parser:
     return out
 
 
-async def kubelet(given: Settings) -> None:
+async def kubelet(options: Settings) -> None:
     """The kubelet, until it is cancelled."""
     try:
-        endpoint = config.from_kubeconfig(given.kubeconfig or "")
+        endpoint = config.from_kubeconfig(options.kubeconfig or "")
     except (OSError, config.ConfigError) as why:
         raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
     client = config.connect(endpoint, agent="kubelet/v1.36")
     try:
-        await assembly.run(given, client, processes.say_ready)
+        await assembly.run(options, client, processes.say_ready)
     except* OSError as several:
         raise Failure(str(several.exceptions[0])) from None
     finally:
@@ -42,9 +42,9 @@ async def kubelet(given: Settings) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     processes.find_system_programs()
-    given = settings.parse(parser(), configurable(Settings), arguments)
+    options = settings.parse(parser(), configurable(Settings), arguments)
     try:
-        return components.supervise("kubelet", given, kubelet(given))
+        return components.supervise("kubelet", options, kubelet(options))
     except Failure as why:
         processes.say_failed(f"kubelet: {why}")
         print(f"kubelet: {why}", file=sys.stderr)

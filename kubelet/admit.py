@@ -1,6 +1,6 @@
-"""Whether this node can take a pod that was put on it: a last check, for pods that no scheduler has seen. Pure.
+"""Pod admission on the node: the last check before a pod runs, also for pods that no scheduler placed. Pure.
 
-The checks, their order, reasons and texts are those of stock's admit handlers; a critical pod does not push others out.
+Checks, their order, reasons and texts are those of stock's admit handlers. Critical pods do not preempt others here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import NamedTuple
 from kapi.objects import placement, pod_resources, quantity
 from kapi.objects.meta import Object
 from kubelet import pods
-from kubelet.sight import Failure
+from kubelet.observed_state import Failure
 
-_SHORT = "Node didn't have enough resource: {0}, requested: {1}, used: {2}, capacity: {3}"
-_UNFIT = {
+_INSUFFICIENT = "Node didn't have enough resource: {0}, requested: {1}, used: {2}, capacity: {3}"
+_PREDICATE_MESSAGES = {
     "NodeAffinity": "node(s) didn't match Pod's node affinity/selector",
     "NodePorts": "node(s) didn't have free ports for the requested pod ports",
     "TaintToleration": "node(s) had taints that the pod didn't tolerate",
@@ -23,46 +23,47 @@ _SAFE_SYSCTLS = (
     "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
 )  # fmt: skip
 _SHARED = (("net.", "hostNetwork", "net"), ("kernel.", "hostIPC", "ipc"), ("fs.mqueue.", "hostIPC", "ipc"))
-"""Sysctls by prefix: the field that gives up their namespace, and its name in the message."""
-_ENDURED = "node.kubernetes.io/memory-pressure"
+"""(prefix of namespaced sysctls, pod field that shares that namespace with the host, name of the namespace in the message)."""
+_MEMORY_PRESSURE_TAINT = "node.kubernetes.io/memory-pressure"
 
 
-class Place(NamedTuple):
-    """What a node is to its pods."""
+class NodeAttributes(NamedTuple):
+    """What admission checks pods against."""
 
     name: str = ""
     allocatable: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     taints: Sequence[Object] = ()
     pressures: Sequence[str] = ()
-    """Conditions that are not fine, e.g. DiskPressure."""
+    """Types of pressure conditions that are True, e.g. "DiskPressure"."""
     sysctls: Sequence[str] = ()
-    """Unsafe ones that are allowed; a name may end in *."""
+    """Allowed unsafe sysctls; a name may end in *."""
 
 
-def admit(pod: Object, others: Sequence[Object], place: Place) -> Failure | None:
-    """Why the pod cannot run here, or None. `others` are the pods that do."""
-    for check in (_pressed(pod, place), _sysctls(pod, place), _alien(pod), short(pod, others, place), _unfit(pod, others, place)):
+def admit(pod: Object, others: Sequence[Object], node: NodeAttributes) -> Failure | None:
+    """The reason not to admit the pod, or None. `others` are the pods that hold resources of the node."""
+    general = (insufficient(pod, others, node), _predicates(pod, others, node))
+    for check in (_node_pressure(pod, node), _sysctls(pod, node), _unsupported_os(pod), *general):
         if failure := next(check, None):
             return failure
     return None
 
 
-def _pressed(pod: Object, place: Place) -> Iterator[Failure]:
-    if not place.pressures or pods.critical(pod):
+def _node_pressure(pod: Object, node: NodeAttributes) -> Iterator[Failure]:
+    if not node.pressures or pods.critical(pod):
         return
-    if list(place.pressures) == ["MemoryPressure"]:
-        taint = {"key": _ENDURED, "effect": "NoSchedule"}
+    if list(node.pressures) == ["MemoryPressure"]:
+        taint = {"key": _MEMORY_PRESSURE_TAINT, "effect": "NoSchedule"}
         if pods.qos(pod) != pod_resources.BEST_EFFORT or placement.tolerates(pod["spec"].get("tolerations") or (), taint):
             return
-    yield Failure("Evicted", f"The node had condition: [{' '.join(place.pressures)}]. ")
+    yield Failure("Evicted", f"The node had condition: [{' '.join(node.pressures)}]. ")
 
 
-def _sysctls(pod: Object, place: Place) -> Iterator[Failure]:
+def _sysctls(pod: Object, node: NodeAttributes) -> Iterator[Failure]:
     spec = pod["spec"]
     for sysctl in (spec.get("securityContext") or {}).get("sysctls") or ():
         name = sysctl["name"].replace("/", ".")
-        allowed = (*_SAFE_SYSCTLS, *place.sysctls)
+        allowed = (*_SAFE_SYSCTLS, *node.sysctls)
         if not any(name == a or (a.endswith("*") and name.startswith(a[:-1])) for a in allowed):
             yield Failure("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
         for prefix, field, namespace in _SHARED:
@@ -70,7 +71,7 @@ def _sysctls(pod: Object, place: Place) -> Iterator[Failure]:
                 yield Failure("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled')
 
 
-def _alien(pod: Object) -> Iterator[Failure]:
+def _unsupported_os(pod: Object) -> Iterator[Failure]:
     system = (pod["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux")
     if system != "linux":
         text = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
@@ -81,31 +82,31 @@ def _alien(pod: Object) -> Iterator[Failure]:
         yield Failure("SupplementalGroupsPolicyNotSupported", "SupplementalGroupsPolicy=Strict is not supported in this node")
 
 
-def short(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Failure]:
-    """What there is not enough of."""
-    room = quantity.value(place.allocatable.get("pods", "110"))
+def insufficient(pod: Object, others: Sequence[Object], node: NodeAttributes) -> Iterator[Failure]:
+    """Resources of which too little is free: 'OutOfcpu' and so on. Amounts in milli-CPUs, bytes or counts."""
+    room = quantity.value(node.allocatable.get("pods", "110"))
     if len(others) + 1 > room:
-        yield Failure("OutOfpods", _SHORT.format("pods", 1, len(others), room))
+        yield Failure("OutOfpods", _INSUFFICIENT.format("pods", 1, len(others), room))
     wanted, held = pods.requests(pod), [pods.requests(other) for other in others]
-    for name, most in pod_resources.amounts(place.allocatable).items():
+    for name, most in pod_resources.amounts(node.allocatable).items():
         used = sum(one.get(name, 0) for one in held)
         if wanted.get(name) and used + wanted[name] > most:
-            yield Failure(f"OutOf{name}", _SHORT.format(name, wanted[name], used, most))
+            yield Failure(f"OutOf{name}", _INSUFFICIENT.format(name, wanted[name], used, most))
 
 
-def _unfit(pod: Object, others: Sequence[Object], place: Place) -> Iterator[Failure]:
-    ports = pod_resources.host_ports
+def _predicates(pod: Object, others: Sequence[Object], node: NodeAttributes) -> Iterator[Failure]:
+    taken = [port for other in others for port in pod_resources.host_ports(other["spec"])]
     fits = {
-        "NodeAffinity": placement.fits_node(pod["spec"], place.name, place.labels),
-        "NodePorts": not any(_collide(mine, theirs) for mine in ports(pod["spec"]) for other in others for theirs in ports(other["spec"])),
+        "NodeAffinity": placement.fits_node(pod["spec"], node.name, node.labels),
+        "NodePorts": not any(_ports_conflict(port, other) for port in pod_resources.host_ports(pod["spec"]) for other in taken),
         "TaintToleration": pods.is_static(pod) or all(
-            placement.tolerates(pod["spec"].get("tolerations") or (), t) for t in place.taints if t.get("effect") == "NoExecute"
+            placement.tolerates(pod["spec"].get("tolerations") or (), t) for t in node.taints if t.get("effect") == "NoExecute"
         ),
     }  # fmt: skip
     for name, fit in fits.items():
         if not fit:
-            yield Failure(name, f"Predicate {name} failed: {_UNFIT[name]}")
+            yield Failure(name, f"Predicate {name} failed: {_PREDICATE_MESSAGES[name]}")
 
 
-def _collide(one: tuple[str, str, int], other: tuple[str, str, int]) -> bool:
+def _ports_conflict(one: tuple[str, str, int], other: tuple[str, str, int]) -> bool:
     return one[1:] == other[1:] and (one[0] == other[0] or "0.0.0.0" in (one[0], other[0]))

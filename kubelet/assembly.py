@@ -1,4 +1,4 @@
-"""A kubelet put together: from settings to running tasks. One real node, or many simulated ones that share one look at the pods."""
+"""Assembles a kubelet from its settings and runs it: one real node, or many simulated ones that share one watch of pods."""
 
 import asyncio
 import ipaddress
@@ -15,13 +15,13 @@ from kapi.http import server
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
-from kubelet.act import Means
-from kubelet.furnish import Furnish, Furnisher, Machine
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
 from kubelet.kubelet import Kubelet
 from kubelet.manifests import Manifests
 from kubelet.node import Node, Status
+from kubelet.operations import Dependencies
+from kubelet.pod_setup import NodeInfo, PodSetup, RealPodSetup
 from kubelet.pulling import Puller
 from kubelet.server.app import App, Nodes
 from kubelet.settings import CONTROL_PLANE, POD_CIDR, Settings, simulated_names
@@ -39,31 +39,32 @@ def real(settings: Settings, client: Client, recorder: Recorder, services: Infor
     known = machine.facts(settings.root_dir)
     addresses = settings.node_ip or (machine.address(),)
     node = Node(settings, client, recorder, Status(), known, addresses)
-    shared = Machine(addresses, known.memory, node.allocatable, services)
+    shared = NodeInfo(addresses, known.memory, node.allocatable, services)
     sources = Sources(client)
-    furnisher = Furnish(settings, sources, Tokens(client), shared)
-    means = Means(settings, runtime, furnisher, Puller(runtime), RealHandlers(runtime), sources, recorder)
-    return Kubelet(client, means, node, shared)
+    pod_setup = RealPodSetup(settings, sources, Tokens(client), shared)
+    dependencies = Dependencies(settings, runtime, pod_setup, Puller(runtime), RealHandlers(runtime), sources, recorder)
+    return Kubelet(client, dependencies, node, shared)
 
 
-def pretended(settings: Settings, client: Client, recorder: Recorder, index: int) -> Kubelet:
+def simulated_kubelet(settings: Settings, client: Client, recorder: Recorder, index: int) -> Kubelet:
     """The kubelet of the index-th simulated node."""
     runtime = simulated.SimulatedRuntime(settings.pod_cidr or POD_CIDR)
     status = Status()
-    address = _pretended_address(index)
+    address = _simulated_address(index)
     node = Node(settings, client, recorder, status, simulated.facts(), (address,))
-    shared = Machine((address,), 0, node.allocatable)
-    means = Means(settings, runtime, Furnisher(), Puller(runtime), simulated.Willing(), Sources(client), recorder)
-    return Kubelet(client, means, node, shared)
+    shared = NodeInfo((address,), 0, node.allocatable)
+    dependencies = Dependencies(settings, runtime, PodSetup(), Puller(runtime), simulated.SimulatedHandlers(), Sources(client), recorder)
+    return Kubelet(client, dependencies, node, shared)
 
 
-def _pretended_address(index: int) -> str:
-    """A node's of its own, and yet this machine's: its server is reached there, from this machine only."""
+def _simulated_address(index: int) -> str:
+    """A loopback address of its own for each simulated node: the server tells by it which node is addressed. Only this machine reaches
+    it."""
     return str(ipaddress.ip_address("127.1.0.1") + index)
 
 
 def nodes(settings: Settings) -> list[Settings]:
-    """The settings of each simulated node; the pod range of each follows that of the one before."""
+    """The settings of each simulated node, with consecutive pod ranges."""
     first = ipaddress.ip_network(settings.pod_cidr or POD_CIDR)
     out = []
     for i, name in enumerate(simulated_names(settings.node_name, settings.nodes)):
@@ -74,7 +75,7 @@ def nodes(settings: Settings) -> list[Settings]:
 
 
 async def run(settings: Settings, client: Client, ready: Callable[[], None] = lambda: None) -> None:
-    """The kubelet (or the simulated ones) for ever; `ready` is called once the nodes are registered and their pods known."""
+    """Run the kubelet (or the simulated ones) until cancelled; `ready` is called once the nodes are registered and their pods known."""
     if not settings.node_name and not settings.simulate:
         settings = replace(settings, node_name=machine.hostname())
     async with asyncio.TaskGroup() as group:
@@ -101,23 +102,23 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await services.synced.wait()
     await informer.synced.wait()
     informer.on(_feed(lambda name: kubelet))
-    await kubelet.adopt(informer.items())
+    await kubelet.terminate_orphans(informer.items())
     if settings.port and settings.tls_cert_file:
         listen = _listen(settings, kubelet.node.addresses)
         group.create_task(_serve(App(kubelet, client), listen, server.bound(listen)))
-    group.create_task(kubelet.node.run(kubelet.check))
+    group.create_task(kubelet.node.run(kubelet.check_runtime))
     group.create_task(Housekeeping(settings, kubelet).run())
 
 
 def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
-    """At the addresses of the nodes, which is where the API server looks for them, unless another is set."""
+    """Listen on the nodes' addresses, where the API server connects to, unless another address is configured."""
     addresses = (settings.address,) if settings.address else tuple(nodes)
     authorities = (settings.client_ca_file,) if settings.client_ca_file else ()
     return server.Listen(addresses, settings.port, settings.tls_cert_file, settings.tls_private_key_file, authorities)
 
 
 async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.socket]) -> None:
-    """Answer on the kubelet's own port until cancelled."""
+    """Serve the kubelet's API until cancelled."""
     answering = server.Server(app, listen)
     await answering.start(sockets)
     log.info("Serving", extra=logs.fields(address=", ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in sockets[:3])))
@@ -128,13 +129,13 @@ async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.s
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
-    """All simulated nodes share one server, on any free port when none is named."""
-    listen = _listen(settings, map(_pretended_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
+    """Simulated nodes share one server, on any free port if none is configured."""
+    listen = _listen(settings, map(_simulated_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
     sockets = server.bound(listen) if listen else []
     settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
     each = nodes(settings)
     recorder = Recorder(client, "kubelet")
-    kubelets = {one.node_name: pretended(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
+    kubelets = {one.node_name: simulated_kubelet(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
     several = len(each) > 1
     informer = Informer(client, PODS, fields="" if several else f"spec.nodeName={each[0].node_name}")
     group.create_task(recorder.run())
@@ -148,11 +149,11 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
         group.create_task(_serve(Nodes(kubelets.values(), client), listen, sockets))
     for kubelet in kubelets.values():
         group.create_task(kubelet.run())
-        group.create_task(kubelet.node.run(kubelet.check))
+        group.create_task(kubelet.node.run(kubelet.check_runtime))
 
 
 def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
-    """An informer's handler that hands each pod to its node."""
+    """An informer's handler that passes each pod to the kubelet of its node."""
 
     def handle(old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
@@ -170,7 +171,7 @@ def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | Non
 
 
 def _service(service: Object) -> Object:
-    """What pods' environments need of a Service."""
+    """Trim a Service to the fields that pod environments need."""
     meta, spec = service["metadata"], service.get("spec") or {}
     kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
     return {"metadata": kept, "spec": {"clusterIP": spec.get("clusterIP"), "ports": spec.get("ports") or []}}

@@ -1,4 +1,4 @@
-"""The pods' cgroups, v1 and v2: made before the sandbox, removed after it. What goes into them is kubelet.resources' business."""
+"""The cgroups of pods, v1 and v2: created before the sandbox, removed after it. Their limits are computed in kubelet.resources."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ _V1 = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pid
 
 
 def unified() -> bool:
-    """Whether this machine has cgroup v2 alone."""
+    """Whether this machine has cgroup v2 only."""
     return (_ROOT / "cgroup.controllers").exists()
 
 
@@ -38,7 +38,7 @@ def _file(relative: str, name: str) -> Path:
 
 
 def _value(path: Path) -> int:
-    """What a limit is now; 0: none."""
+    """The current value of a limit; 0: none."""
     try:
         word = path.read_text().split()[0]
     except FileNotFoundError:
@@ -47,14 +47,14 @@ def _value(path: Path) -> int:
 
 
 def memory_used(group: str) -> int:
-    """Bytes the cgroup's processes use."""
+    """Memory in bytes that the cgroup's processes use."""
     file = _file(group.lstrip("/"), "memory")
     return _value(file.with_name("memory.current" if unified() else "memory.usage_in_bytes"))
 
 
 def make(group: str, limits: dict[str, int], *, grow: bool = False) -> None:
-    """Create a pod's cgroup (e.g. '/kubepods/podX') or bring it to its limits; with `grow` one that is there
-    only upwards. Raises OSError."""
+    """Create a pod's cgroup (e.g. '/kubepods/podX') or set its limits. With `grow`, limits of an existing cgroup are only raised. Raises
+    OSError."""
     relative = group.lstrip("/")
     grow = not _create(relative) and grow
     for name, limit in limits.items():
@@ -69,7 +69,7 @@ def make(group: str, limits: dict[str, int], *, grow: bool = False) -> None:
 
 
 def _create(relative: str) -> bool:
-    """Whether it was not there."""
+    """Create the directories. Returns whether the cgroup is new."""
     fresh = not _file(relative, "shares").exists()
     if not unified():
         for controller in ("cpu", "memory"):
@@ -86,7 +86,7 @@ def _create(relative: str) -> bool:
 
 
 def remove(group: str) -> list[str]:
-    """Remove a pod's cgroup and what is below it, in every hierarchy. A busy one is left, and returned."""
+    """Remove a pod's cgroup and its children in every hierarchy. Returns the directories that are still busy."""
     left = []
     for top in directories(group):
         for directory, _, _ in os.walk(top, topdown=False):
@@ -100,12 +100,12 @@ def remove(group: str) -> list[str]:
 
 
 def directories(group: str) -> list[Path]:
-    """A cgroup's directory in each hierarchy that has it."""
+    """The directories of a cgroup, one for each hierarchy that has it."""
     return [top for hierarchy in _hierarchies() if (top := hierarchy / group.lstrip("/")).is_dir()]
 
 
 def processes(group: str) -> set[int]:
-    """The processes in a cgroup and below it, in any hierarchy."""
+    """Ids of the processes in a cgroup and its children, in any hierarchy."""
     found: set[int] = set()
     for top in directories(group):
         for directory, _, files in os.walk(top):
@@ -116,7 +116,7 @@ def processes(group: str) -> set[int]:
 
 
 def pods(root: str) -> Iterable[tuple[str, str]]:
-    """(uid, cgroup) of every pod cgroup below `root`."""
+    """(uid, cgroup) of every pod's cgroup below `root`."""
     seen: dict[str, str] = {}
     for hierarchy in _hierarchies():
         base = hierarchy / root.strip("/") / "kubepods"

@@ -1,6 +1,6 @@
-"""A pod's sandbox and containers as CRI wants them configured. Pure: whatever had to be looked up is given.
+"""PodSandboxConfig and ContainerConfig of CRI from a pod. Pure: everything looked up is passed in.
 
-Labels and annotations are those stock sets: from them the kubelet knows its own containers again after a restart.
+Labels and annotations are those stock sets. After a restart the kubelet recognizes its containers by them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _PROPAGATION = {"None": 0, "HostToContainer": 1, "Bidirectional": 2}
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one container is given beyond its spec."""
+    """What a ContainerConfig needs besides the pod."""
 
     image: str = ""
     """The image's id."""
@@ -29,12 +29,12 @@ class Inputs:
     """CRI mounts."""
     attempt: int = 0
     target: str = ""
-    """The container whose processes an ephemeral container sees."""
+    """Id of the container whose process namespace an ephemeral container joins."""
     memory: int = 0
     """Bytes of this machine's memory."""
     unified: bool = False
     profiles: str = ""
-    """Directory of the node's own seccomp profiles."""
+    """Directory of localhost seccomp profiles."""
 
 
 def log_directory(pod: Object, settings: Settings) -> str:
@@ -77,28 +77,28 @@ def _port(port: Object) -> Object:
     }
 
 
-def container(pod: Object, spec: Object, given: Inputs) -> Object:
+def container(pod: Object, spec: Object, inputs: Inputs) -> Object:
     """ContainerConfig."""
     name = spec["name"]
-    command = [environment.expand(word, given.variables) for word in spec.get("command") or ()]
-    args = [environment.expand(word, given.variables) for word in spec.get("args") or ()]
+    command = [environment.expand(word, inputs.variables) for word in spec.get("command") or ()]
+    args = [environment.expand(word, inputs.variables) for word in spec.get("args") or ()]
     return {
-        "metadata": {"name": name, "attempt": given.attempt},
-        "image": {"image": given.image, "user_specified_image": spec.get("image", "")},
+        "metadata": {"name": name, "attempt": inputs.attempt},
+        "image": {"image": inputs.image, "user_specified_image": spec.get("image", "")},
         "command": command,
         "args": args,
         "working_dir": spec.get("workingDir") or "",
-        "envs": [{"key": k, "value": v} for k, v in given.variables.items()],
-        "mounts": given.mounts,
+        "envs": [{"key": k, "value": v} for k, v in inputs.variables.items()],
+        "mounts": inputs.mounts,
         "labels": {**_labels(pod), runtime.CONTAINER_NAME: name},
-        "annotations": _annotations(pod, spec, given.attempt),
-        "log_path": f"{name}/{given.attempt}.log",
+        "annotations": _annotations(pod, spec, inputs.attempt),
+        "log_path": f"{name}/{inputs.attempt}.log",
         "stdin": bool(spec.get("stdin")),
         "stdin_once": bool(spec.get("stdinOnce")),
         "tty": bool(spec.get("tty")),
         "linux": {
-            "resources": resources.container(pod, spec, given.memory, unified=given.unified),
-            "security_context": security.container(pod, spec, given.image_user, given.target, given.profiles),
+            "resources": resources.container(pod, spec, inputs.memory, unified=inputs.unified),
+            "security_context": security.container(pod, spec, inputs.image_user, inputs.target, inputs.profiles),
         },
     }
 
@@ -130,10 +130,10 @@ def mount(at: Object, host_path: str) -> Object:
     }
 
 
-def within(base: str, relative: str) -> Path:
-    """base/relative, which must not lead out of base. Raises environment.Missing."""
+def resolve_subpath(base: str, relative: str) -> Path:
+    """base/relative, which must not lead out of base. Raises environment.MissingReference."""
     root = Path(base).resolve()
     path = (root / relative).resolve()
     if path != root and root not in path.parents:
-        raise environment.Missing(f"subpath '{relative}' is outside of the volume")
+        raise environment.MissingReference(f"subpath '{relative}' is outside of the volume")
     return path

@@ -1,7 +1,7 @@
-"""An own instance of containerd: its configuration, its CNI network, its start, and nothing left behind at its end.
+"""A containerd instance of this cluster: its configuration, CNI network, start, and removal without traces.
 
-Everything it writes is below one directory and its CNI bridge is its own, so a user's containerd or Docker is left alone. Containers
-outlive it: their shims are adopted by the next start.
+It writes below one directory only and has a CNI bridge of its own, so a user's containerd or Docker is not affected. Containers keep
+running when it stops: the next start reconnects to their shims.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ UMASK = 0o022
 
 
 class Unavailable(Exception):
-    """containerd cannot be had; the text says why, in one sentence."""
+    """containerd cannot be started; the text is the reason, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the instance lives and what network its pods get."""
+    """Directories and pod network of the instance."""
 
     root: Path
     """Directory for images, state, configuration and the socket."""
     pod_cidr: str = "10.244.0.0/24"
-    """The node's range of pod addresses."""
+    """The range of pod addresses of this node."""
     sandbox_image: str = "localhost/kapi/pause:1"
-    """The image of every pod's first process."""
+    """The sandbox (pause) image."""
     bridge: str = "kapi0"
     """Name of the bridge pods are attached to (15 characters at most)."""
     mtu: int = 0
@@ -41,7 +41,7 @@ class Settings:
 
     @property
     def table(self) -> str:
-        """The nft table that masquerades what pods send beyond their node."""
+        """Name of the nft table that masquerades traffic from pods to addresses outside the node."""
         return f"{self.bridge}-pods"
 
     @property
@@ -58,7 +58,7 @@ class Settings:
 
 
 def lacks_sys_resource() -> bool:
-    """Whether this process may not lower oom_score_adj (a container without CAP_SYS_RESOURCE, say)."""
+    """Whether this process may not lower oom_score_adj, e.g. in a container without CAP_SYS_RESOURCE."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return not int(line.split()[1], 16) & _CAP_SYS_RESOURCE
@@ -66,7 +66,7 @@ def lacks_sys_resource() -> bool:
 
 
 def has_plugins() -> bool:
-    """Whether there are CNI plugins."""
+    """Whether CNI plugins are installed."""
     try:
         cni_directory()
     except Unavailable:
@@ -75,7 +75,7 @@ def has_plugins() -> bool:
 
 
 def cni_directory() -> str:
-    """Where the CNI plugins are. Raises Unavailable."""
+    """The directory of the CNI plugins. Raises Unavailable."""
     for directory in CNI_PLUGINS:
         if Path(directory, "bridge").exists():
             return directory
@@ -83,7 +83,7 @@ def cni_directory() -> str:
 
 
 def configuration(settings: Settings) -> str:
-    """containerd's config.toml (version 2: understood by 1.4 to 2.x)."""
+    """containerd's config.toml (version 2, accepted by 1.4 to 2.x)."""
     root = settings.root
     return f"""version = 2
 root = "{root}/root"
@@ -122,7 +122,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
 
 def network(settings: Settings) -> str:
-    """The CNI configuration: a bridge with the node's pod range, and host ports."""
+    """The CNI configuration: a bridge with the node's pod range, and the portmap plugin for host ports."""
     bridge = {
         "type": "bridge",
         "bridge": settings.bridge,
@@ -147,7 +147,7 @@ def _nft(script: str) -> None:
 
 
 def write(settings: Settings) -> None:
-    """Lays out the instance's directory."""
+    """Write the files of the instance's directory."""
     for directory in ("", "cni", "certs.d"):
         (settings.root / directory).mkdir(parents=True, exist_ok=True, mode=0o700)
     (settings.root / "config.toml").write_text(configuration(settings))
@@ -155,7 +155,7 @@ def write(settings: Settings) -> None:
 
 
 def masquerade(settings: Settings) -> str:
-    """nft's script that lets pods reach beyond their node under its address."""
+    """The nft script that masquerades traffic from pods to addresses outside the node."""
     cidr = settings.pod_cidr
     return f"""table ip {settings.table}
 delete table ip {settings.table}
@@ -181,14 +181,14 @@ def _spawn(settings: Settings, program: str) -> "subprocess.Popen[bytes]":
 
 
 async def start(settings: Settings, seconds: float = 20.0) -> "subprocess.Popen[bytes]":
-    """Starts containerd and returns once it listens. Raises Unavailable."""
+    """Start containerd and wait until it listens. Raises Unavailable."""
     process = launch(settings)
     await wait(settings, process, seconds)
     return process
 
 
 def launch(settings: Settings) -> "subprocess.Popen[bytes]":
-    """Starts containerd; it may not listen yet. Raises Unavailable."""
+    """Start containerd without waiting until it listens. Raises Unavailable."""
     program = shutil.which("containerd")
     if program is None or shutil.which("runc") is None:
         raise Unavailable("containerd or runc is missing: install containerd and runc")
@@ -200,7 +200,7 @@ def launch(settings: Settings) -> "subprocess.Popen[bytes]":
 
 
 async def wait(settings: Settings, process: "subprocess.Popen[bytes]", seconds: float = 20.0) -> None:
-    """Returns once it listens. Raises Unavailable."""
+    """Wait until containerd listens. Raises Unavailable."""
     try:
         async with asyncio.timeout(seconds):
             await _listening(settings, process)
@@ -227,7 +227,7 @@ async def _listening(settings: Settings, process: "subprocess.Popen[bytes]") -> 
 
 
 def forget_network(settings: Settings) -> None:
-    """Removes the bridge and the masquerading; to be called when no pod is left."""
+    """Remove the bridge and the masquerading; call when no pod is left."""
     if shutil.which("nft"):
         _nft(f"table ip {settings.table}\ndelete table ip {settings.table}\n")
         for family in ("ip", "ip6"):
@@ -236,7 +236,7 @@ def forget_network(settings: Settings) -> None:
 
 
 def foreign_rules(table: str) -> list[str]:
-    """The rules of a listed table that are neither in a chain of CNI's nor lead to one."""
+    """Rules of a listed nft table that are neither in a CNI chain nor jump to one."""
     chain, out = "", []
     for line in (line.strip() for line in table.splitlines()[1:]):
         if line.startswith("chain "):
@@ -247,7 +247,7 @@ def foreign_rules(table: str) -> list[str]:
 
 
 def _forget_port_mappings(family: str) -> None:
-    """The table that the portmap plugin made through iptables, unless a pod or somebody else still uses it."""
+    """Remove the table that the portmap plugin created through iptables, unless other rules use it."""
     found = subprocess.run(["nft", "list", "table", family, "nat"], capture_output=True, check=False, text=True).stdout
     ours = "chain CNI-" in found or (found and "chain " not in found)
     if ours and "chain CNI-DN-" not in found and not foreign_rules(found):

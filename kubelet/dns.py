@@ -1,4 +1,4 @@
-"""How a pod resolves names: its resolver configuration and its /etc/hosts. Pure, but for reading the node's own files."""
+"""DNS configuration of a pod: resolv.conf and /etc/hosts. Pure, except for reading the node's resolv.conf."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from kubelet import pods
 
 MAX_SERVERS, MAX_SEARCHES = 3, 32
 _LONGEST = 64
-"""Characters of a host name that Linux takes."""
+"""Most characters of a host name on Linux."""
 _HEADER = "# Kubernetes-managed hosts file.\n"
 _HOST_HEADER = "# Kubernetes-managed hosts file (host network).\n"
 _LOCAL = (
@@ -27,7 +27,7 @@ class Resolver(NamedTuple):
 
 
 def parse(text: str) -> Resolver:
-    """A resolv.conf."""
+    """Parse a resolv.conf."""
     servers: list[str] = []
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def read(path: str) -> Resolver:
 
 
 def resolver(pod: Object, host: Resolver, cluster: Sequence[str], domain: str) -> Resolver:
-    """What dnsPolicy and dnsConfig make of the node's and the cluster's resolvers."""
+    """The resolver of a pod by its dnsPolicy and dnsConfig, from the node's resolver and the cluster's."""
     policy = pod["spec"].get("dnsPolicy") or "ClusterFirst"
     clustered = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pods.host_network(pod))
     if policy == "None":
@@ -85,7 +85,7 @@ def hostname(pod: Object, node: str) -> tuple[str, str]:
 
 
 def kernel_name(pod: Object, domain: str) -> str:
-    """The host name that the pod's kernel namespace gets. Raises ValueError."""
+    """The host name set in the pod's UTS namespace. Raises ValueError."""
     name, sub = hostname(pod, "")
     if not pod["spec"].get("setHostnameAsFQDN") or not sub:
         return name

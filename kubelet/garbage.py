@@ -1,4 +1,4 @@
-"""What piles up on a node: containers' logs (rotated, the old ones packed) and images nobody uses (removed when the disk fills)."""
+"""Garbage collection on a node: rotation of container logs, removal of unused images when the disk fills."""
 
 import gzip
 import logging
@@ -16,17 +16,17 @@ from kubelet.settings import Settings
 
 log = logging.getLogger(__name__)
 _YOUNG = 120.0
-"""Seconds an unused image is kept in any case."""
+"""Seconds an unused image is kept at least."""
 
 
 class Logs:
-    """Keeps containers' logs to a size: NAME.log, then NAME.log.TIME, then NAME.log.TIME.gz."""
+    """Rotates container logs by size: NAME.log, then NAME.log.TIME, then NAME.log.TIME.gz."""
 
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
         self._settings, self._runtime = settings, runtime
 
     async def rotate(self, containers: Iterable[Container]) -> None:
-        """Raises RuntimeFailure, OSError."""
+        """Rotate the logs that exceed their size. Raises RuntimeFailure, OSError."""
         for container in containers:
             if container.state != runtime.RUNNING or not container.log_path:
                 continue
@@ -39,7 +39,7 @@ class Logs:
                 await self._runtime.reopen_log(container.id)
 
     def _pack(self, path: str) -> None:
-        """Packs what was turned away before, turns the log away, forgets the oldest."""
+        """Compress the previously rotated file, rotate the log, delete the oldest files."""
         log = Path(path)
         old = sorted(log.parent.glob(log.name + ".*"))
         for turned in old:
@@ -53,7 +53,7 @@ class Logs:
 
 
 class Images:
-    """Removes images no container uses, the longest unused first, while the disk is too full."""
+    """Removes images that no container uses, least recently used first, while disk use is above the high threshold."""
 
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
         self._settings, self._runtime = settings, runtime
@@ -61,7 +61,7 @@ class Images:
         self._used: dict[str, float] = {}
 
     async def collect(self) -> str:
-        """What kept it from freeing enough, or "". Raises RuntimeFailure."""
+        """Collect if needed. Returns why too little was freed, or "". Raises RuntimeFailure."""
         await self._look()
         mount, _ = await self._runtime.image_disk()
         total, free = machine.disk(mount or "/")
@@ -75,7 +75,7 @@ class Images:
         return f"Failed to garbage collect required amount of images. {figures}"
 
     async def _look(self) -> list[Image]:
-        """Notes what is used; the images that are not."""
+        """Record which images are in use; returns those that are not."""
         now, unused = time.now(), []
         used = {name for c in await self._runtime.containers() for name in (c.image_id, c.image)}
         for image in await self._runtime.images():
@@ -87,7 +87,7 @@ class Images:
         return unused
 
     async def remove(self, wanted: int) -> int:
-        """Remove unused images until `wanted` bytes are freed; the bytes freed. Raises RuntimeFailure."""
+        """Remove unused images until `wanted` bytes are freed. Returns the bytes freed. Raises RuntimeFailure."""
         now, freed = time.now(), 0
         images = [i for i in await self._look() if now - self._seen[i.id] >= _YOUNG]
         for image in sorted(images, key=lambda i: self._used.get(i.id, self._seen[i.id])):

@@ -1,6 +1,7 @@
-"""Container images made on this machine, without a registry: tar archives in the OCI layout, and their import.
+"""Container images built on this machine without a registry: tar archives in the OCI layout, and their import.
 
-`pause()` is what holds every pod's namespaces open; `busybox()` is a small workload image. Both come from Debian's static binaries.
+`pause()` is the sandbox image, whose process keeps a pod's namespaces open; `busybox()` is a small workload image. Both are made of
+Debian's static binaries.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 
 class ImageError(Exception):
-    """An image cannot be made or imported; the text says why, in one sentence."""
+    """An image cannot be built or imported; the text is the reason, in one sentence."""
 
 
 def architecture() -> str:
@@ -117,14 +118,14 @@ async def missing(socket: str, names: Sequence[str]) -> list[str]:
 
 
 async def load(socket: str, archive: bytes | Path) -> list[str]:
-    """Imports an archive (OCI or Docker) into containerd for Kubernetes' use; the names of its images. Raises ImageError."""
+    """Import an archive (OCI or Docker) into containerd's k8s.io namespace. Returns the names of its images. Raises ImageError."""
     source, data = ("-", archive) if isinstance(archive, bytes) else (str(archive), b"")
-    out = await _ctr(socket, "import", "--all-platforms", source, given=data)
+    out = await _ctr(socket, "import", "--all-platforms", source, stdin=data)
     return [line.split()[1] for line in out.splitlines() if line.startswith("unpacking ")]
 
 
-async def _ctr(socket: str, *arguments: str, given: bytes = b"") -> str:
-    """What `ctr images` prints. Raises ImageError."""
+async def _ctr(socket: str, *arguments: str, stdin: bytes = b"") -> str:
+    """The output of `ctr images …`. Raises ImageError."""
     program = shutil.which("ctr")
     if program is None:
         raise ImageError("ctr is missing: install containerd")
@@ -133,7 +134,7 @@ async def _ctr(socket: str, *arguments: str, given: bytes = b"") -> str:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = await process.communicate(given)
+        out, err = await process.communicate(stdin)
     except asyncio.CancelledError:
         process.kill()
         await process.wait()

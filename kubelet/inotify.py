@@ -1,4 +1,4 @@
-"""Waiting until a file changes, without looking again and again: Linux inotify through the C library."""
+"""Wait until a directory changes, without polling: Linux inotify through the C library."""
 
 import asyncio
 import ctypes
@@ -14,7 +14,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @asynccontextmanager
 async def watching(directory: Path) -> AsyncIterator[asyncio.Event]:
-    """An event that is set when something in the directory was written, made, moved or deleted. Raises OSError."""
+    """An event that is set when a file in the directory is written, created, moved or deleted. Raises OSError."""
     descriptor = _libc.inotify_init1(_CLOEXEC | _NONBLOCK)
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), "inotify is not to be had")

@@ -1,4 +1,4 @@
-"""A node: its pods' workers, what happens in its runtime, its entry in the API. Wiring; each part is a room of its own."""
+"""The sync loop of one node: pod workers, runtime events (kubelet.pleg) and the Node object (kubelet.node). Wiring only."""
 
 import asyncio
 import logging
@@ -9,43 +9,43 @@ from kapi.client.client import Client
 from kapi.objects import time
 from kapi.objects.meta import Object, deleting
 from kubelet import pods, resizing, runtime, status
-from kubelet.act import Means
 from kubelet.admit import admit
-from kubelet.furnish import Machine
 from kubelet.node import Node
+from kubelet.observed_state import Rejection
+from kubelet.operations import Dependencies
 from kubelet.pleg import Pleg
+from kubelet.pod_setup import NodeInfo
 from kubelet.runtime import RuntimeFailure
-from kubelet.sight import Rejection
 from kubelet.worker import Worker
 
 log = logging.getLogger(__name__)
-PATIENCE = 30.0
-"""Seconds the runtime may be away before the node is not ready."""
+RUNTIME_GRACE = 30.0
+"""Seconds the runtime may be unreachable before the node is NotReady."""
 
 
 class Kubelet:
-    """One node. Its owner feeds it the node's pods (`put`, `drop`) and calls `run`."""
+    """One node. The caller passes the node's pods to `put` and `drop`, and runs `run`."""
 
-    def __init__(self, client: Client, means: Means, node: Node, machine: Machine) -> None:
-        self.means, self.node = means, node
+    def __init__(self, client: Client, dependencies: Dependencies, node: Node, machine: NodeInfo) -> None:
+        self.dependencies, self.node = dependencies, node
         self.workers: dict[str, Worker] = {}
         self.known: dict[str, str] = {}
         self.mirrors: dict[str, Object] = {}
-        """The API's pictures of static pods, by the uid of these."""
-        self.pleg = Pleg(means.runtime, self.known, self.workers, node.status.look.set)
+        """Mirror pods by the uid of their static pod."""
+        self.pleg = Pleg(dependencies.runtime, self.known, self.workers, node.status.check_now.set)
         self._down = 0.0
-        self._asking: set[str] = set()
-        """Pods that may ask for other resources than they have, by uid."""
-        self._client, self._machine = client, machine
+        self._resize_candidates: set[str] = set()
+        """Uids of pods whose spec may differ from their allocated resources."""
+        self._client, self._node_info = client, machine
         self._group: asyncio.TaskGroup | None = None
         self._waiting: list[Worker] = []
         self._successors: dict[str, Object] = {}
 
     def facts(self) -> status.Facts:
-        return status.Facts(self._machine.host_ips, self.node.status.version.name)
+        return status.Facts(self._node_info.host_ips, self.node.status.version.name)
 
     def put(self, pod: Object) -> None:
-        """A pod of this node, new or changed; a mirror pod goes to its static one."""
+        """Add or update a pod of this node. A mirror pod is passed to the worker of its static pod."""
         uid = pods.uid(pod)
         worker = self.workers.get(uid)
         if uid != pod["metadata"]["uid"]:
@@ -54,36 +54,37 @@ class Kubelet:
                 worker.mirror = pod
                 worker.wake()
         elif worker is None:
-            self._begin(pod)
+            self._start_worker(pod)
         elif worker.gone:
             self._successors[uid] = pod
         else:
             worker.update(pod)
-            self._asking.add(uid)
-        self._weigh()
+            self._resize_candidates.add(uid)
+        self._decide_resizes()
 
     def _others(self, worker: Worker) -> list[Object]:
-        """The node's other pods that hold resources."""
-        return [w.allotted for w in self.workers.values() if w is not worker and not w.gone and not pods.terminal(w.pod)]
+        """The other pods that hold resources of the node, with their allocated resources."""
+        return [w.allocated_pod for w in self.workers.values() if w is not worker and not w.gone and not pods.terminal(w.pod)]
 
-    def _weigh(self) -> None:
-        """Answer the pods that ask for other resources than they have."""
-        self._asking = {uid for uid in self._asking if (worker := self.workers.get(uid)) and worker.asks}
-        asking = [self.workers[uid] for uid in self._asking]
-        for worker in sorted(asking, key=lambda w: resizing.claim(w.pod, w.allotment)):
-            worker.answer(resizing.refusal(worker.pod, self._others(worker), self.node.place()))
+    def _decide_resizes(self) -> None:
+        """Grant, defer or refuse pending resizes, in the order of `resizing.resize_order`."""
+        self._resize_candidates = {uid for uid in self._resize_candidates if (worker := self.workers.get(uid)) and worker.wants_resize}
+        asking = [self.workers[uid] for uid in self._resize_candidates]
+        for worker in sorted(asking, key=lambda w: resizing.resize_order(w.pod, w.allocated)):
+            worker.answer_resize(resizing.refusal(worker.pod, self._others(worker), self.node.attributes()))
         if asking:
-            self._balance()
+            self._update_qos_cgroups()
 
-    def _balance(self) -> None:
-        """Weigh the pods' classes anew; a cgroup that cannot be written costs no pod its life."""
+    def _update_qos_cgroups(self) -> None:
+        """Write the cgroups of the QoS classes. A failure is only logged: pods can run without these weights."""
+        running = (w.allocated_pod for w in self.workers.values() if not w.gone and not pods.terminal(w.pod))
         try:
-            self.means.furnisher.balance(w.allotted for w in self.workers.values() if not w.gone and not pods.terminal(w.pod))
+            self.dependencies.pod_setup.update_qos_cgroups(running)
         except OSError as error:
-            log.warning("The cgroups of the QoS classes could not be weighed", extra=logs.once("", error=error))
+            log.warning("The cgroups of the QoS classes could not be updated", extra=logs.once("", error=error))
 
     def drop(self, pod: Object) -> None:
-        """A pod that is no more in the API."""
+        """Remove a pod that was deleted from the API."""
         uid = pods.uid(pod)
         worker = self.workers.get(uid)
         if uid != pod["metadata"]["uid"]:
@@ -91,64 +92,64 @@ class Kubelet:
             if worker is not None:
                 worker.mirror = None
         elif worker is not None:
-            worker.vanish()
-        self._weigh()
+            worker.on_deleted()
+        self._decide_resizes()
 
-    def _begin(self, pod: Object, *, gone: bool = False) -> None:
-        worker = Worker(pod, self.means, self._client, self.facts, self.known)
+    def _start_worker(self, pod: Object, *, gone: bool = False) -> None:
+        worker = Worker(pod, self.dependencies, self._client, self.facts, self.known)
         self.workers[worker.uid] = worker
         worker.mirror = self.mirrors.get(worker.uid)
         if gone:
             worker.gone = True
         elif not deleting(pod) and not pods.terminal(pod) and not (pod.get("status") or {}).get("containerStatuses"):
-            if refused := admit(pod, self._others(worker), self.node.place()):
-                worker.complain(*refused)
+            if refused := admit(pod, self._others(worker), self.node.attributes()):
+                worker.warn(*refused)
                 worker.end(Rejection(refused.reason, f"Pod was rejected: {refused.message}"))
             else:
-                self.means.furnisher.remember(worker.uid, worker.allotment)
-        self._balance()
+                self.dependencies.pod_setup.save_allocation(worker.uid, worker.allocated)
+        self._update_qos_cgroups()
         if self._group is None:
             self._waiting.append(worker)
         else:
-            self._group.create_task(self._live(worker))
+            self._group.create_task(self._supervise(worker))
 
-    async def _live(self, worker: Worker) -> None:
-        """A worker's whole life; a fault of its own costs a second, not the node."""
+    async def _supervise(self, worker: Worker) -> None:
+        """Run a worker to its end. An unexpected exception restarts that worker after a second; other pods are not affected."""
         while not worker.finished:
             try:
                 await worker.run()
             except Exception:
-                log.exception("The worker of a pod broke, beginning anew", extra=logs.once(worker.uid, pod=pods.full_name(worker.pod)))
+                log.exception("The worker of a pod failed, restarting it", extra=logs.once(worker.uid, pod=pods.full_name(worker.pod)))
                 await asyncio.sleep(1)
         del self.workers[worker.uid]
         for id in [id for id, uid in self.known.items() if uid == worker.uid]:
             del self.known[id]
-        self._balance()
-        self._weigh()
+        self._update_qos_cgroups()
+        self._decide_resizes()
         successor = self._successors.pop(worker.uid, None)
         if successor is not None:
             self.put(successor)
 
     async def run(self) -> None:
-        """The workers and the runtime's events, for ever."""
+        """Run the workers and consume runtime events until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self.pleg.run())
                 for worker in self._waiting:
-                    group.create_task(self._live(worker))
+                    group.create_task(self._supervise(worker))
                 self._waiting.clear()
         finally:
-            await self.means.runtime.close()
+            await self.dependencies.runtime.close()
 
-    async def adopt(self, pods_of_api: Iterable[Object]) -> None:
-        """At start: what runs here without a pod in the API is stopped and cleared away."""
+    async def terminate_orphans(self, pods_of_api: Iterable[Object]) -> None:
+        """At startup: stop and remove sandboxes and containers whose pod is not in the API."""
         present = {pods.uid(p) for p in pods_of_api} | set(self.workers)
         found: dict[str, Object] = {}
-        for sandbox in await self.means.runtime.sandboxes():
+        for sandbox in await self.dependencies.runtime.sandboxes():
             if sandbox.uid and sandbox.labels.get(runtime.POD_UID) == sandbox.uid and sandbox.uid not in present:
                 found[sandbox.uid] = _orphan(sandbox.uid, sandbox.namespace, sandbox.name)
-        for container in await self.means.runtime.containers():
+        for container in await self.dependencies.runtime.containers():
             uid = container.uid
             if uid and uid not in present:
                 labels = container.labels
@@ -158,20 +159,20 @@ class Kubelet:
                 if grace.isdigit():
                     orphan["spec"]["terminationGracePeriodSeconds"] = int(grace)
         for uid, pod in found.items():
-            log.info("A pod is no more in the API, clearing it away", extra=logs.fields(pod=pods.full_name(pod)))
+            log.info("Removing a pod that is not in the API", extra=logs.fields(pod=pods.full_name(pod)))
             if uid not in self.workers:
-                self._begin(pod, gone=True)
-        self.means.furnisher.sweep(self.workers)
+                self._start_worker(pod, gone=True)
+        self.dependencies.pod_setup.remove_orphans(self.workers)
 
-    async def check(self) -> None:
-        """Look after the runtime's health and the images; the node's status tells."""
+    async def check_runtime(self) -> None:
+        """Update the node's status with the runtime's health and its images."""
         state = self.node.status
         try:
-            conditions = await self.means.runtime.conditions()
-            images = await self.means.runtime.images()
+            conditions = await self.dependencies.runtime.conditions()
+            images = await self.dependencies.runtime.images()
         except RuntimeFailure as error:
             self._down = self._down or time.now()
-            if time.now() - self._down >= PATIENCE:
+            if time.now() - self._down >= RUNTIME_GRACE:
                 state.set("Ready", f"container runtime is down: {error}")
             return
         self._down = 0.0
@@ -182,11 +183,11 @@ class Kubelet:
             state.changed.set()
 
     async def start(self) -> None:
-        """Wait for the runtime."""
+        """Wait until the runtime answers."""
         while True:
             try:
-                self.node.status.version = await self.means.runtime.version()
-                await self.check()
+                self.node.status.version = await self.dependencies.runtime.version()
+                await self.check_runtime()
                 return
             except RuntimeFailure as error:
                 log.warning("The container runtime is not there yet", extra=logs.once("", error=error))

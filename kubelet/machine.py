@@ -1,4 +1,4 @@
-"""Facts about this machine: processors, memory, kernel, operating system, addresses. Reads /proc and /etc, changes nothing."""
+"""Facts about this machine: CPUs, memory, kernel, operating system, addresses. Reads /proc and /etc, changes nothing."""
 
 import os
 import platform
@@ -10,17 +10,17 @@ from kubelet.images import architecture
 from kubelet.runtime import Traffic
 
 _INNER = ("lo", "veth", "docker", "nerdctl")
-"""How interfaces begin that do not lead out of the machine."""
+"""Name prefixes of interfaces that are internal to the machine."""
 
 
 class Facts(NamedTuple):
-    """What a node says of the machine it is."""
+    """Facts that the Node object reports."""
 
     cpus: int
     memory: int
     """Bytes."""
     disk: int
-    """Bytes of the file system the pods' data is on."""
+    """Bytes of the file system that holds the pods' data."""
     machine_id: str
     system_uuid: str
     boot_id: str
@@ -28,7 +28,7 @@ class Facts(NamedTuple):
     os_image: str
     architecture: str
     hugepages: dict[str, int] = {}
-    """Bytes of huge pages set aside, by size: {"2Mi": 0}."""
+    """Bytes of reserved huge pages by size, e.g. {"2Mi": 0}."""
 
 
 def _read(path: str) -> str:
@@ -49,14 +49,14 @@ def memory() -> dict[str, int]:
 
 
 def traffic() -> list[Traffic]:
-    """Of this machine's interfaces, without the loopback and those of its containers."""
+    """Traffic of this machine's interfaces, except the loopback and those of containers."""
     rows = (line.partition(":")[::2] for line in _read("/proc/net/dev").splitlines()[2:])
     counted = [(name.strip(), [int(word) for word in rest.split()]) for name, rest in rows]
     return [Traffic(name, n[0], n[2], n[8], n[10]) for name, n in counted if not name.startswith(_INNER)]
 
 
 def _file_system(path: str | Path) -> os.statvfs_result:
-    """The file system that `path` is (or will be) on."""
+    """The nearest existing directory of `path`, which may not exist yet."""
     directory = Path(path)
     while not directory.exists():
         directory = directory.parent
@@ -64,19 +64,19 @@ def _file_system(path: str | Path) -> os.statvfs_result:
 
 
 def disk(path: str | Path) -> tuple[int, int]:
-    """(bytes in all, bytes available) of a path's file system."""
+    """(total bytes, available bytes) of a path's file system."""
     found = _file_system(path)
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
 def inodes(path: str | Path) -> tuple[int, int]:
-    """(inodes in all, inodes free) of a path's file system."""
+    """(total inodes, free inodes) of a path's file system."""
     found = _file_system(path)
     return found.f_files, found.f_favail
 
 
 def pids() -> tuple[int, int]:
-    """(processes and threads there may be, how many more)."""
+    """(maximal number of processes and threads, how many more may be started)."""
     most = min(int(_read(f"/proc/sys/kernel/{name}")) for name in ("pid_max", "threads-max"))
     return most, most - int(_read("/proc/loadavg").split()[3].partition("/")[2])
 
@@ -89,7 +89,7 @@ def _os_image() -> str:
 
 
 def _hugepages() -> dict[str, int]:
-    """hugepages-2048kB holds how many of 2Mi there are."""
+    """Reserved bytes by size; hugepages-2048kB/nr_hugepages holds the number of 2Mi pages."""
     out: dict[str, int] = {}
     for directory in Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
         size = int(directory.name.removeprefix("hugepages-").removesuffix("kB"))
@@ -114,7 +114,7 @@ def facts(path: str | Path) -> Facts:
 
 
 def address() -> str:
-    """The address of the interface that the default route uses; where there is none, the first that is not loopback."""
+    """The address of the default route's interface; without one, the first address that is not loopback."""
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:

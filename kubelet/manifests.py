@@ -1,4 +1,4 @@
-"""Static pods: manifests in a directory on the node run without an API server; mirror pods show them in the API."""
+"""Static pods: manifests in a directory on the node run without an API server; mirror pods represent them in the API."""
 
 import hashlib
 import logging
@@ -15,14 +15,14 @@ from kubelet.kubelet import Kubelet
 from kubelet.settings import Settings
 
 log = logging.getLogger(__name__)
-AGAIN = 20.0
-"""Seconds between looks without a change."""
+SCAN_SECONDS = 20.0
+"""Seconds between scans of the directory without a change."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _SEEN = "kubernetes.io/config.seen"
 
 
 def static_pod(text: bytes, node: str) -> Object:
-    """The pod of a manifest, named for its node. Raises ValueError."""
+    """The pod of a manifest, named after its node. Raises ValueError."""
     import yaml  # only kubelets with manifests carry it
 
     try:
@@ -37,8 +37,8 @@ def static_pod(text: bytes, node: str) -> Object:
     for volume in spec.get("volumes") or ():
         if set(volume) == {"name"}:
             volume["emptyDir"] = {}
-    if said := references.first(spec):
-        raise ValueError(f"static pods may not reference {said}")
+    if reference := references.first(spec):
+        raise ValueError(f"static pods may not reference {reference}")
     own = {pods.CONFIG_SOURCE: "file", pods.CONFIG_HASH: uid, _SEEN: time.stamp()}
     meta["annotations"] = {**(meta.get("annotations") or {}), **own}
     spec["nodeName"] = node
@@ -50,7 +50,7 @@ def static_pod(text: bytes, node: str) -> Object:
 
 
 class Manifests:
-    """The directory of one node's static pods."""
+    """The manifest directory of one node."""
 
     def __init__(self, settings: Settings, directory: Path, client: Client, kubelet: Kubelet) -> None:
         self._settings, self._client, self._kubelet = settings, client, kubelet
@@ -59,17 +59,17 @@ class Manifests:
         self._pods: dict[str, Object] = {}
 
     async def run(self) -> None:
-        """Look when the directory changes, and every twenty seconds (for the mirrors)."""
+        """Scan when the directory changes, and every AGAIN seconds to restore mirror pods."""
         async with inotify.watching(self._directory) as changed:
             while True:
                 changed.clear()
                 self.read()
                 if self._kubelet.node.node is not None:
-                    await self._show()
-                await waiting.within(changed, AGAIN)
+                    await self._sync_mirrors()
+                await waiting.within(changed, SCAN_SECONDS)
 
-    async def _show(self) -> None:
-        """Keep the mirrors."""
+    async def _sync_mirrors(self) -> None:
+        """Create missing mirror pods and delete outdated ones."""
         for uid, mirror in list(self._kubelet.mirrors.items()):
             if uid not in self._pods and uid not in self._kubelet.workers:
                 await self._remove(mirror)
@@ -80,7 +80,7 @@ class Manifests:
                 log.warning("A mirror pod could not be made", extra=logs.once(uid, pod=pods.full_name(self._pods[uid]), error=error))
 
     def read(self) -> None:
-        """Run new manifests, end those that are gone."""
+        """Start the pods of new manifests, terminate those of removed ones."""
         directory = self._directory
         directory.mkdir(parents=True, exist_ok=True)
         found: dict[str, tuple[float, str]] = {}
@@ -96,7 +96,7 @@ class Manifests:
         for uid in [u for u in self._pods if u not in current]:
             del self._pods[uid]
             if worker := self._kubelet.workers.get(uid):
-                worker.vanish()
+                worker.on_deleted()
 
     def _add(self, path: Path) -> str:
         try:

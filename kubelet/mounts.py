@@ -1,4 +1,4 @@
-"""mount(2) and umount(2): memory-backed volumes, and what is mounted below a directory."""
+"""mount(2) and umount(2): tmpfs volumes, and the mounts below a directory."""
 
 import ctypes
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 _libc = ctypes.CDLL(None, use_errno=True)
 _NOSUID, _NODEV, _DETACH = 2, 4, 2
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
-"""How mountinfo writes blanks, line ends and backslashes."""
+"""Octal escapes in mountinfo: blank, tab, line feed, backslash."""
 
 
 def _check(result: int, path: str) -> None:
@@ -18,13 +18,13 @@ def _check(result: int, path: str) -> None:
 
 
 def tmpfs(path: str | Path, size: int = 0) -> None:
-    """Mount a file system in memory, of at most `size` bytes (0: the kernel's half of the memory). Raises OSError."""
+    """Mount a tmpfs of at most `size` bytes (0: the kernel's default, half of the memory). Raises OSError."""
     options = f"mode=0777,size={size}" if size else "mode=0777"
     _check(_libc.mount(b"tmpfs", os.fsencode(path), b"tmpfs", _NOSUID | _NODEV, options.encode()), str(path))
 
 
 def unmount(path: str | Path) -> None:
-    """Take a mount away, even while it is in use. Raises OSError."""
+    """Unmount lazily, even while the mount is in use. Raises OSError."""
     _check(_libc.umount2(os.fsencode(path), _DETACH), str(path))
 
 

@@ -1,4 +1,4 @@
-"""The node in the API: registered, kept up to date when something changes (and every five minutes), its lease renewed every ten seconds."""
+"""The Node object: registration, status updates on changes and every five minutes, and the lease renewed every ten seconds."""
 
 import asyncio
 import logging
@@ -12,23 +12,23 @@ from kapi.client.leases import Heartbeat
 from kapi.objects import errors, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
-from kubelet import machine, signals, waiting
-from kubelet.admit import Place
+from kubelet import eviction_signals, machine, waiting
+from kubelet.admit import NodeAttributes
 from kubelet.runtime import Image, Version
 from kubelet.settings import Settings
 
 VERSION = "v1.36.2"
-REPORT, CHECK = 300.0, 10.0
-"""Seconds between reports without a change, and between looks for changes."""
+REPORT_SECONDS, CHECK_SECONDS = 300.0, 10.0
+"""Seconds between status updates without a change, and between health checks."""
 MAX_IMAGES, MAX_NAMES = 50, 5
 _RETRY = 1.0
 
 log = logging.getLogger(__name__)
 
-# type: (status when fine, reason and message when fine, reason and message when not)
+# type: (status when healthy, reason and message when healthy, reason and message when unhealthy)
 _CONDITIONS = {
-    type: ("False", (f"KubeletHas{well}", f"kubelet has {said}"), (f"KubeletHas{badly}", f"kubelet has {meant}"))
-    for type, well, said, badly, meant in (
+    type: ("False", (f"KubeletHas{fine}", f"kubelet has {healthy}"), (f"KubeletHas{bad}", f"kubelet has {unhealthy}"))
+    for type, fine, healthy, bad, unhealthy in (
         ("MemoryPressure", "SufficientMemory", "sufficient memory available", "InsufficientMemory", "insufficient memory available"),
         ("DiskPressure", "NoDiskPressure", "no disk pressure", "DiskPressure", "disk pressure"),
         ("PIDPressure", "SufficientPID", "sufficient PID available", "InsufficientPID", "insufficient PID available"),
@@ -38,19 +38,19 @@ _OPPOSITE = {"True": "False", "False": "True"}
 
 
 class Status:
-    """What the rest of the kubelet knows of the node's health; the node is told when it changes."""
+    """The node's health, set by other parts of the kubelet. `changed` is set when it differs from the last report."""
 
     def __init__(self) -> None:
         self.troubles: dict[str, str] = {"Ready": "container runtime status check may not have completed yet"}
-        """Conditions that are not fine, with a message."""
+        """Conditions that are not healthy: {type: message}."""
         self.images: list[Image] = []
         self.version = Version("containerd", "")
         self.changed = asyncio.Event()
-        self.look = asyncio.Event()
-        """Set to have the health looked at now."""
+        self.check_now = asyncio.Event()
+        """Set to request a health check now."""
 
     def set(self, type: str, trouble: str | None) -> None:
-        """`trouble` is None when all is well."""
+        """Set a condition to unhealthy with a message, or to healthy (None)."""
         if self.troubles.get(type) != trouble:
             if trouble is None:
                 self.troubles.pop(type)
@@ -77,19 +77,19 @@ def capacity(settings: Settings, facts: machine.Facts) -> dict[str, str]:
 
 
 def allocatable(settings: Settings, facts: machine.Facts) -> dict[str, str]:
-    """Capacity less what is reserved; memory and disk less their eviction thresholds too."""
+    """Capacity minus the reserved resources; for memory and disk also minus their hard eviction thresholds."""
     out, reserved = capacity(settings, facts), settings.system_reserved
     least = settings.eviction_hard
     milli = facts.cpus * 1000 - quantity.milli(reserved.get("cpu", "0"))
     out["cpu"] = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
     for name, signal, total in (("memory", "memory.available", facts.memory), ("ephemeral-storage", "nodefs.available", facts.disk)):
-        left = total - quantity.value(reserved.get(name, "0")) - signals.bound(least.get(signal, "0"), total)
+        left = total - quantity.value(reserved.get(name, "0")) - eviction_signals.bound(least.get(signal, "0"), total)
         out[name] = f"{left // 1024}Ki" if name == "memory" else str(left)
     return dict(sorted(out.items()))
 
 
 class Node:
-    """One node. `fake` facts serve simulated ones."""
+    """Registers one node and keeps its status up to date."""
 
     def __init__(
         self, settings: Settings, client: Client, recorder: Recorder, status: Status, facts: machine.Facts, addresses: tuple[str, ...]
@@ -104,17 +104,17 @@ class Node:
         self._heartbeat = Heartbeat(client, settings.node_name)
         self._reported = 0.0
 
-    def place(self) -> Place:
-        """What the node is to its pods, as the API has it."""
+    def attributes(self) -> NodeAttributes:
+        """The node as pod admission sees it: with labels, taints and pressure conditions."""
         meta, spec = ((self.node or {}).get(part) or {} for part in ("metadata", "spec"))
         pressures = sorted(type for type in self.status.troubles if type != "Ready")
         shown = {**labels(self._settings, self.facts), **(meta.get("labels") or {})}
         taints, sysctls = spec.get("taints") or (), self._settings.allowed_unsafe_sysctls
-        return Place(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
+        return NodeAttributes(self._settings.node_name, self.allocatable, shown, taints, pressures, sysctls)
 
     async def register(self) -> None:
-        """Until the API has the node; one that is there already is adopted."""
-        self.say("Normal", "Starting", "Starting kubelet.")
+        """Create the Node, retrying until it succeeds. An existing one is kept and its labels updated."""
+        self.record_event("Normal", "Starting", "Starting kubelet.")
         while True:
             try:
                 await self._register()
@@ -128,13 +128,13 @@ class Node:
     def _about(self, error: Exception) -> dict[str, Any]:
         return logs.once(self._settings.node_name, node=self._settings.node_name, error=error)
 
-    def say(self, type: str, reason: str, message: str) -> None:
-        """An event about the node; it goes by the node's name for a uid, as it may not be registered yet."""
+    def record_event(self, type: str, reason: str, message: str) -> None:
+        """Record an event about the node. Its uid in the reference is the node's name, as stock's, since it may not be registered yet."""
         name = self._settings.node_name
         self._recorder.event({"kind": "Node", "metadata": {"name": name, "uid": name}}, type, reason, message)
 
-    def _announce(self, conditions: list[Object]) -> None:
-        """Events for what changed since the last report."""
+    def _record_condition_events(self, conditions: list[Object]) -> None:
+        """Record events for conditions that changed since the last report."""
         for condition in conditions:
             type, value = condition["type"], condition["status"]
             if self._shown.get(type) != value:
@@ -143,10 +143,10 @@ class Node:
                 about = logs.fields(node=self._settings.node_name, type=type, status=value, reason=reason)
                 log.log(level, "Condition of the node", extra=about)
                 self._shown[type] = value
-                self.say("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
+                self.record_event("Normal", reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     async def _register(self) -> None:
-        wanted = self._fresh()
+        wanted = self._new_node()
         try:
             self.node = await self._client.create(NODES, wanted)
         except errors.AlreadyExists:
@@ -157,7 +157,7 @@ class Node:
                 self.node = await self._client.patch(NODES, self._settings.node_name, {"metadata": {"labels": missing}}, kind="strategic")
         await self.report()
 
-    def _fresh(self) -> Object:
+    def _new_node(self) -> Object:
         meta = {
             "name": self._settings.node_name,
             "labels": labels(self._settings, self.facts),
@@ -194,10 +194,10 @@ class Node:
         }
 
     def _condition(self, type: str, old: Object, now: float) -> Object:
-        fine, well, badly = _CONDITIONS[type]
+        fine, healthy, unhealthy = _CONDITIONS[type]
         trouble = self.status.troubles.get(type)
         value = fine if trouble is None else _OPPOSITE[fine]
-        reason, message = well if trouble is None else badly
+        reason, message = healthy if trouble is None else unhealthy
         before = next((c for c in old.get("conditions") or () if c["type"] == type), None)
         same = before is not None and before.get("status") == value
         return {
@@ -210,7 +210,7 @@ class Node:
         }
 
     async def report(self) -> None:
-        """Bring the node's status to now. Raises StatusError, OSError."""
+        """Patch the node's status. Raises StatusError, OSError."""
         node = self.node or {}
         new = self._status(node.get("status") or {}, time.now())
         change: Object = {key: value for key, value in new.items() if (node.get("status") or {}).get(key) != value}
@@ -220,10 +220,10 @@ class Node:
             NODES, self._settings.node_name, {"status": change}, kind="strategic", subresource="status"
         )
         self._reported = time.now()
-        self._announce(new["conditions"])
+        self._record_condition_events(new["conditions"])
 
     async def run(self, check: Callable[[], Any]) -> None:
-        """Heartbeats and reports for ever; `check` refreshes `status` now and then."""
+        """Renew the lease and report the status until cancelled; `check` updates `status` before each report."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._heartbeat.run())
             group.create_task(self._reports(check))
@@ -232,7 +232,7 @@ class Node:
         while True:
             changed = self.status.changed.is_set()
             self.status.changed.clear()
-            if changed or time.now() - self._reported >= REPORT:
+            if changed or time.now() - self._reported >= REPORT_SECONDS:
                 try:
                     await self.report()
                 except errors.NotFound:
@@ -242,8 +242,8 @@ class Node:
                     log.warning("The status of the node could not be written", extra=self._about(error))
                     self.status.changed.set()
                     await asyncio.sleep(_RETRY)
-            await waiting.first(self.status.changed.wait(), self.status.look.wait(), seconds=CHECK)
-            self.status.look.clear()
+            await waiting.first(self.status.changed.wait(), self.status.check_now.wait(), seconds=CHECK_SECONDS)
+            self.status.check_now.clear()
             await check()
 
 def _image(image: Image) -> Object:

@@ -1,6 +1,7 @@
-"""What to do next for one pod: pure. From the pod, what was seen of it and the time to a list of actions; nothing is done here.
+"""The next actions for one pod, computed from the pod, its observed state and the time. Pure: kubelet.operations executes them.
 
-Level-triggered: the same sight gives the same plan, whoever woke us. What is being done already (`Seen.busy`) is not planned again.
+Level-triggered: the same state gives the same plan, whatever caused the sync. Operations in progress (`ObservedState.busy`) are not
+planned again.
 Rules: KEP-753 (sidecars), the pod lifecycle documentation, crash back-off 10 s doubling to 5 min (v1.36).
 """
 
@@ -10,14 +11,14 @@ from typing import NamedTuple
 
 from kapi.objects import pod_resources, time
 from kapi.objects.meta import Object
-from kubelet import pods, runtime, sight
+from kubelet import observed_state, pods, runtime
+from kubelet.observed_state import Backoff, ObservedState, ProbeState
 from kubelet.runtime import Container, Sandbox
-from kubelet.sight import Backoff, Seen, Verdict
 
-FIRST_DELAY, LAST_DELAY, FORGIVEN = 10.0, 300.0, 600.0
-MINIMUM_GRACE = 2.0
-SHOWN = 5.0
-"""Seconds a container that waits for its back-off is still shown as it ended."""
+INITIAL_BACKOFF, MAX_BACKOFF, BACKOFF_RESET = 10.0, 300.0, 600.0
+MIN_GRACE = 2.0
+TERMINATED_SHOWN = 5.0
+"""Seconds for which the status of a container in back-off still shows it as terminated, before CrashLoopBackOff."""
 SANDBOX, START, RESIZE = "sandbox", "start", "resize"
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 
@@ -34,7 +35,7 @@ class StopSandbox:
 
 @dataclass(frozen=True)
 class Remove:
-    """Forget a dead container or a sandbox."""
+    """Remove a dead container, or a sandbox, from the runtime."""
 
     id: str
     sandbox: bool = False
@@ -42,7 +43,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class Start:
-    """Start containers in this order, each with its restart count; `after` is when its last run ended."""
+    """Start a container. `attempt` is its restart count; `after` is when its last run exited (0: it has not run)."""
 
     name: str
     attempt: int
@@ -51,26 +52,26 @@ class Start:
 
 @dataclass(frozen=True)
 class Kill:
-    """Stop a container; `message` goes into the event, the empty one is the ordinary text."""
+    """Stop a container. `message` is the text of the event ("": stock's default); `hook`: run preStop; `restart`: it will run again."""
 
     id: str
     name: str
     grace: float
     message: str = ""
     hook: bool = True
-    again: bool = False
+    restart: bool = False
 
 
 @dataclass(frozen=True)
-class Adjust:
-    """Give running containers, by id and name, the resources they are allotted; with none left to do, the pod's cgroup its own."""
+class UpdateResources:
+    """Apply the allocated resources to running containers, as (id, name) pairs. With no containers left, set the pod's cgroup itself."""
 
     containers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class Fail:
-    """The pod ends here as Failed."""
+    """Terminate the pod with phase Failed."""
 
     reason: str
     message: str
@@ -78,35 +79,36 @@ class Fail:
 
 @dataclass(frozen=True)
 class Finish:
-    """Nothing of the pod runs any more."""
+    """Nothing of the pod is running: release its resources."""
 
 
-Action = RunSandbox | StopSandbox | Remove | Start | Kill | Adjust | Fail | Finish
+Action = RunSandbox | StopSandbox | Remove | Start | Kill | UpdateResources | Fail | Finish
 
 
 class Plan(NamedTuple):
-    """Actions for now; `wake` is when to look again (seconds since the epoch), `waiting` names containers in back-off until then."""
+    """Actions to take now. `wake` is the time of the next sync (seconds since the epoch; None: not needed). `waiting` maps the
+    containers in back-off to the end of it."""
 
     actions: Sequence[Action] = ()
     wake: float | None = None
     waiting: Mapping[str, float] = {}
 
 
-def advance(old: Backoff | None, finished: float) -> Backoff:
-    """The back-off after another run that ended at `finished`."""
-    if old is None or finished - old.at > FORGIVEN:
-        return Backoff(FIRST_DELAY, finished)
-    return Backoff(min(old.delay * 2, LAST_DELAY), finished)
+def next_backoff(old: Backoff | None, finished: float) -> Backoff:
+    """The back-off after another run that exited at `finished`: doubled, or reset after a run of BACKOFF_RESET seconds without one."""
+    if old is None or finished - old.at > BACKOFF_RESET:
+        return Backoff(INITIAL_BACKOFF, finished)
+    return Backoff(min(old.delay * 2, MAX_BACKOFF), finished)
 
 
-def plan(pod: Object, seen: Seen, now: float) -> Plan:
+def plan(pod: Object, observed: ObservedState, now: float) -> Plan:
     """The next actions for the pod."""
-    if sight.ending(pod, seen):
-        return _teardown(pod, seen, now)
+    if observed_state.ending(pod, observed):
+        return _teardown(pod, observed, now)
     deadline = _deadline(pod)
     if deadline and now >= deadline:
         return Plan([Fail("DeadlineExceeded", DEADLINE)])
-    steps = _sync(pod, seen, now)
+    steps = _sync(pod, observed, now)
     wakes = [t for t in (deadline, steps.wake) if t]
     return steps._replace(wake=min(wakes) if wakes else None)
 
@@ -117,132 +119,133 @@ def _deadline(pod: Object) -> float:
     return time.parse(started) + seconds if seconds is not None and started else 0.0
 
 
-def _teardown(pod: Object, seen: Seen, now: float) -> Plan:
-    """Containers first (sidecars last, in reverse order, with what is left of the grace), then the sandbox, then the end."""
-    grace = max(pods.grace(pod) if seen.grace is None else seen.grace, MINIMUM_GRACE)
+def _teardown(pod: Object, observed: ObservedState, now: float) -> Plan:
+    """Stop the containers (sidecars last, in reverse order, with the remaining grace), then the sandboxes, then finish."""
+    grace = max(pods.grace(pod) if observed.grace is None else observed.grace, MIN_GRACE)
     sidecars = [c["name"] for c in pods.sidecars(pod)]
-    alive = sight.alive(seen)
+    alive = observed_state.alive(observed)
     first = [c for c in alive if c.name not in sidecars]
     if not first and alive:
         last = max(alive, key=lambda c: sidecars.index(c.name))
         first = [c for c in alive if c.name == last.name]
-        grace = max(grace - max(now - seen.ending, 0.0) if seen.ending else grace, MINIMUM_GRACE)
+        grace = max(grace - max(now - observed.ending, 0.0) if observed.ending else grace, MIN_GRACE)
     if first:
-        due = [c for c in first if grace < seen.busy.get(c.id, grace + 1)]
+        due = [c for c in first if grace < observed.busy.get(c.id, grace + 1)]
         return Plan([Kill(c.id, c.name, grace) for c in due])
-    if SANDBOX in seen.busy or START in seen.busy:
+    if SANDBOX in observed.busy or START in observed.busy:
         return Plan()
-    standing = [s for s in seen.state.sandboxes if s.ready]
+    standing = [s for s in observed.state.sandboxes if s.ready]
     if standing:
-        return Plan([StopSandbox(s.id) for s in standing if s.id not in seen.busy])
-    return Plan([Finish()]) if not seen.busy else Plan()
+        return Plan([StopSandbox(s.id) for s in standing if s.id not in observed.busy])
+    return Plan([Finish()]) if not observed.busy else Plan()
 
 
-def _sync(pod: Object, seen: Seen, now: float) -> Plan:
-    sandbox = sight.current(seen)
+def _sync(pod: Object, observed: ObservedState, now: float) -> Plan:
+    sandbox = observed_state.ready_sandbox(observed)
     if sandbox is None:
-        return _renew_sandbox(pod, seen)
-    since = sight.renewed(pod, seen)
-    if old := [c for c in sight.alive(seen) if c.created < since]:
-        return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in old if c.id not in seen.busy])
-    actions: list[Action] = [*_changed(pod, seen, sandbox), *_adjusted(pod, seen, sandbox), *_garbage(seen, sandbox)]
-    wanted, waiting = _wanted(pod, seen, sandbox, now)
-    if START not in seen.busy:
+        return _recreate_sandbox(pod, observed)
+    since = observed_state.all_restarted_at(pod, observed)
+    if old := [c for c in observed_state.alive(observed) if c.created < since]:
+        return Plan([Kill(c.id, c.name, MIN_GRACE, hook=False) for c in old if c.id not in observed.busy])
+    actions: list[Action] = [*_kills(pod, observed, sandbox), *_resize_step(pod, observed, sandbox), *_dead_containers(observed, sandbox)]
+    wanted, waiting = _containers_to_start(pod, observed, sandbox, now)
+    if START not in observed.busy:
         actions += wanted
-    ends = [sight.latest(seen, name) for name in waiting]
-    shown = [t for t in (run.finished + SHOWN for run in ends if run is not None) if t > now]
+    ends = [observed_state.latest_run(observed, name) for name in waiting]
+    shown = [t for t in (run.finished + TERMINATED_SHOWN for run in ends if run is not None) if t > now]
     return Plan(actions, min([*waiting.values(), *shown]) if waiting else None, waiting)
 
 
-def _renew_sandbox(pod: Object, seen: Seen) -> Plan:
-    """No sandbox is up: stop what is left of the old one, then run the next."""
-    if SANDBOX in seen.busy:
+def _recreate_sandbox(pod: Object, observed: ObservedState) -> Plan:
+    """No sandbox is ready: stop the containers of the old one, then run a new one."""
+    if SANDBOX in observed.busy:
         return Plan()
-    alive = [c for c in sight.alive(seen) if c.id not in seen.busy]
+    alive = [c for c in observed_state.alive(observed) if c.id not in observed.busy]
     if alive:
-        return Plan([Kill(c.id, c.name, MINIMUM_GRACE, hook=False) for c in alive])
-    if any(c.id in seen.busy for c in seen.state.containers):
+        return Plan([Kill(c.id, c.name, MIN_GRACE, hook=False) for c in alive])
+    if any(c.id in observed.busy for c in observed.state.containers):
         return Plan()
-    attempt = max((s.attempt + 1 for s in seen.state.sandboxes), default=0)
+    attempt = max((s.attempt + 1 for s in observed.state.sandboxes), default=0)
     return Plan([RunSandbox(attempt)])
 
 
-def _changed(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
-    """Running containers that must be replaced: another image, or probes that gave them up."""
+def _kills(pod: Object, observed: ObservedState, sandbox: Sandbox) -> list[Action]:
+    """Kill running containers that must be replaced: changed definition, failed liveness or startup probe, resize with restart."""
     out: list[Action] = []
     for field_name, container in pods.all_containers(pod):
-        run = sight.in_sandbox(pod, seen, container["name"], sandbox)
-        if run is None or run.state != runtime.RUNNING or run.id in seen.busy or field_name == "ephemeralContainers":
+        run = observed_state.current_run(pod, observed, container["name"], sandbox)
+        if run is None or run.state != runtime.RUNNING or run.id in observed.busy or field_name == "ephemeralContainers":
             continue
-        name, verdict = container["name"], seen.verdicts.get(run.id, Verdict())
-        again = "" if sight.policy(pod, container) == "Never" else ", will be restarted"
+        name, probe_state = container["name"], observed.probe_states.get(run.id, ProbeState())
+        again = "" if observed_state.restart_policy(pod, container) == "Never" else ", will be restarted"
         if run.annotations.get(runtime.HASH, pods.container_hash(container)) != pods.container_hash(container):
-            out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted", again=True))
-        elif failed := [kind for kind, well in (("liveness", verdict.live), ("startup", verdict.started)) if well is False]:
+            out.append(Kill(run.id, name, pods.grace(pod), f"Container {name} definition changed, will be restarted", restart=True))
+        elif failed := [kind for kind, well in (("liveness", probe_state.live), ("startup", probe_state.started)) if well is False]:
             grace, text = _probe_grace(pod, container, f"{failed[0]}Probe"), f"Container {name} failed {failed[0]} probe{again}"
-            out.append(Kill(run.id, name, grace, text, again=bool(again)))
-        elif _restarted(container, differing(container, run, seen)):
-            out.append(Kill(run.id, name, max(pods.grace(pod), MINIMUM_GRACE), f"Container {name} resize requires restart", again=True))
+            out.append(Kill(run.id, name, grace, text, restart=bool(again)))
+        elif _resize_needs_restart(container, unapplied_resources(container, run, observed)):
+            out.append(Kill(run.id, name, max(pods.grace(pod), MIN_GRACE), f"Container {name} resize requires restart", restart=True))
     return out
 
 
-def differing(container: Object, run: Container, seen: Seen) -> set[str]:
-    """Which of cpu and memory a running container has not been given as it is allotted."""
-    given = {"resources": seen.given.get(run.id, container.get("resources") or {})}
+def unapplied_resources(container: Object, run: Container, observed: ObservedState) -> set[str]:
+    """Which of "cpu" and "memory" differ between a running container and its allocated resources."""
+    actual_resources = {"resources": observed.actual_resources.get(run.id, container.get("resources") or {})}
     kinds = (("cpu", "requests"), ("cpu", "limits"), ("memory", "limits"))
-    return {name for name, what in kinds if pods.resources(given, what, name) != pods.resources(container, what, name)}
+    return {name for name, what in kinds if pods.resources(actual_resources, what, name) != pods.resources(container, what, name)}
 
 
-def _restarted(container: Object, differs: set[str]) -> bool:
+def _resize_needs_restart(container: Object, differs: set[str]) -> bool:
     policies = container.get("resizePolicy") or ()
     return any(p["resourceName"] in differs and p.get("restartPolicy") == "RestartContainer" for p in policies)
 
 
-def _adjusted(pod: Object, seen: Seen, sandbox: Sandbox) -> list[Action]:
+def _resize_step(pod: Object, observed: ObservedState, sandbox: Sandbox) -> list[Action]:
     """The next step of a resize."""
-    if not seen.resize.generation or RESIZE in seen.busy:
+    if not observed.resize.generation or RESIZE in observed.busy:
         return []
-    runs = [(c, sight.in_sandbox(pod, seen, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
-    short = [(c, run) for c, run in runs if run is not None and run.state == runtime.RUNNING and differing(c, run, seen)]
-    due = [(run.id, run.name) for c, run in short if run.id not in seen.busy and not _restarted(c, differing(c, run, seen))]
-    return [Adjust(due)] if due or not short else []
+    runs = [(c, observed_state.current_run(pod, observed, c["name"], sandbox)) for _, c in pods.all_containers(pod)]
+    running = [(c, run) for c, run in runs if run is not None and run.state == runtime.RUNNING]
+    pending = [(c, run, differs) for c, run in running if (differs := unapplied_resources(c, run, observed))]
+    due = [(run.id, run.name) for c, run, differs in pending if run.id not in observed.busy and not _resize_needs_restart(c, differs)]
+    return [UpdateResources(due)] if due or not pending else []
 
 
 def _probe_grace(pod: Object, container: Object, probe: str) -> float:
     own = (container.get(probe) or {}).get("terminationGracePeriodSeconds")
-    return max(float(own) if own is not None else pods.grace(pod), MINIMUM_GRACE)
+    return max(float(own) if own is not None else pods.grace(pod), MIN_GRACE)
 
 
-def _garbage(seen: Seen, sandbox: Sandbox) -> list[Action]:
-    """All but the last two runs of each container, and sandboxes that hold nothing."""
+def _dead_containers(observed: ObservedState, sandbox: Sandbox) -> list[Action]:
+    """Remove all but the last two runs of each container, and sandboxes without containers."""
     out: list[Action] = []
     runs: dict[str, int] = {}
     kept = {sandbox.id}
-    for container in seen.state.containers:
+    for container in observed.state.containers:
         runs[container.name] = runs.get(container.name, 0) + 1
         if runs[container.name] > 2 and container.state in (runtime.EXITED, runtime.CREATED):
-            if container.id not in seen.busy:
+            if container.id not in observed.busy:
                 out.append(Remove(container.id))
         else:
             kept.add(container.sandbox)
-    stale = [s for s in seen.state.sandboxes if s.id not in kept and s.id not in seen.busy]
+    stale = [s for s in observed.state.sandboxes if s.id not in kept and s.id not in observed.busy]
     return out + [Remove(s.id, sandbox=True) for s in stale]
 
 
-def _wanted(pod: Object, seen: Seen, sandbox: Sandbox, now: float) -> tuple[list[Action], dict[str, float]]:
-    """Containers to start now, and those that wait for the end of their back-off."""
-    names, complete = _wanted_inits(pod, seen, sandbox)
-    if complete or any(sight.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod)):
+def _containers_to_start(pod: Object, observed: ObservedState, sandbox: Sandbox, now: float) -> tuple[list[Action], dict[str, float]]:
+    """(Start actions, {container in back-off: end of the back-off})."""
+    names, complete = _init_containers_to_start(pod, observed, sandbox)
+    if complete or any(observed_state.current_run(pod, observed, c["name"], sandbox) for c in pods.regulars(pod)):
         for container in pods.regulars(pod):
-            run = sight.in_sandbox(pod, seen, container["name"], sandbox)
-            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not sight.done(pod, container, seen)):
+            run = observed_state.current_run(pod, observed, container["name"], sandbox)
+            if run is None or (run.state in (runtime.EXITED, runtime.CREATED) and not observed_state.done(pod, container, observed)):
                 names.append(container["name"])
-    names += [c["name"] for c in pods.ephemerals(pod) if sight.latest(seen, c["name"]) is None]
+    names += [c["name"] for c in pods.ephemerals(pod) if observed_state.latest_run(observed, c["name"]) is None]
     actions: list[Action] = []
     waiting: dict[str, float] = {}
     for name in names:
-        run = sight.latest(seen, name)
-        until = _held(seen, name, run)
+        run = observed_state.latest_run(observed, name)
+        until = _back_off_until(observed, name, run)
         if until > now:
             waiting[name] = until
         else:
@@ -250,27 +253,27 @@ def _wanted(pod: Object, seen: Seen, sandbox: Sandbox, now: float) -> tuple[list
     return actions, waiting
 
 
-def _held(seen: Seen, name: str, run: Container | None) -> float:
-    """Until when a failed start or the back-off of its last run holds a container."""
-    held = seen.holds.get(name, 0.0)
-    backoff = seen.backoffs.get(name)
-    if backoff is None or run is None or run.state != runtime.EXITED or run.finished - backoff.at > FORGIVEN:
+def _back_off_until(observed: ObservedState, name: str, run: Container | None) -> float:
+    """When a container may be started, after a failed start or in the back-off of its last run; 0: now."""
+    held = observed.retry_at.get(name, 0.0)
+    backoff = observed.backoffs.get(name)
+    if backoff is None or run is None or run.state != runtime.EXITED or run.finished - backoff.at > BACKOFF_RESET:
         return held
     return max(held, run.finished + backoff.delay)
 
 
-def _wanted_inits(pod: Object, seen: Seen, sandbox: Sandbox) -> tuple[list[str], bool]:
-    """Init containers to start now; and whether the regular ones may follow."""
-    begun = any(sight.in_sandbox(pod, seen, c["name"], sandbox) for c in pods.regulars(pod))
+def _init_containers_to_start(pod: Object, observed: ObservedState, sandbox: Sandbox) -> tuple[list[str], bool]:
+    """(init containers to start now, whether the regular containers may start)."""
+    begun = any(observed_state.current_run(pod, observed, c["name"], sandbox) for c in pods.regulars(pod))
     names: list[str] = []
     for container in pods.inits(pod):
-        run = sight.in_sandbox(pod, seen, container["name"], sandbox)
+        run = observed_state.current_run(pod, observed, container["name"], sandbox)
         if pod_resources.is_sidecar(container):
             if run is None or run.state != runtime.RUNNING:
                 names.append(container["name"])
                 if not begun:
                     return names, False
-            elif not begun and not sight.started(container, run, seen):
+            elif not begun and not observed_state.started(container, run, observed):
                 return names, False
         elif not begun:
             if run is not None and run.state == runtime.EXITED and run.exit_code == 0:

@@ -1,4 +1,4 @@
-"""Small questions about a pod's spec that every room of the kubelet asks. Pure."""
+"""Accessors and predicates on a pod's spec that all parts of the kubelet use. Pure."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ _CRITICAL = 2_000_000_000
 
 
 def uid(pod: Object) -> str:
-    """The uid the runtime knows the pod by: a mirror pod's is its manifest's hash."""
+    """The uid by which the runtime knows the pod. For a mirror pod: the hash of its manifest, which is the static pod's uid."""
     meta = pod["metadata"]
     return str((meta.get("annotations") or {}).get(references.MIRROR) or meta["uid"])
 
 
 def full_name(pod: Object) -> str:
-    """'web_default(1234)': how messages name a pod."""
+    """'web_default(1234)': a pod in messages."""
     meta = pod["metadata"]
     return f"{meta['name']}_{meta['namespace']}({uid(pod)})"
 
@@ -32,7 +32,7 @@ def is_static(pod: Object) -> bool:
 
 
 def critical(pod: Object) -> bool:
-    """Whether the node would rather do without any other pod."""
+    """Whether the pod is critical: static, mirror, or of system-critical priority."""
     return is_static(pod) or references.is_mirror(pod) or (pod["spec"].get("priority") or 0) >= _CRITICAL
 
 
@@ -49,7 +49,7 @@ def ephemerals(pod: Object) -> list[Object]:
 
 
 def sidecars(pod: Object) -> list[Object]:
-    """Init containers that keep running beside the others."""
+    """Restartable init containers."""
     return [c for c in inits(pod) if is_sidecar(c)]
 
 
@@ -65,7 +65,7 @@ def find(pod: Object, name: str) -> tuple[str, Object] | None:
 
 
 def field_path(pod: Object, name: str) -> str:
-    """'spec.containers{web}': what an event about a container points at."""
+    """'spec.containers{web}': the fieldPath of an event about a container."""
     found = find(pod, name)
     return f"{found[0].join(('spec.', ''))}{{{name}}}" if found else ""
 
@@ -75,7 +75,7 @@ def host_network(pod: Object) -> bool:
 
 
 def grace(pod: Object) -> float:
-    """Seconds a container has between SIGTERM and SIGKILL."""
+    """The termination grace period in seconds."""
     asked = pod["metadata"].get("deletionGracePeriodSeconds")
     if asked is None:
         asked = pod["spec"].get("terminationGracePeriodSeconds")
@@ -91,18 +91,18 @@ def terminal(pod: Object) -> bool:
 
 
 def container_hash(container: Object) -> str:
-    """Changes when a running container must be replaced: its name or image differ."""
+    """A hash of the fields whose change requires a running container to be replaced: name and image."""
     text = orjson.dumps([container["name"], container.get("image")])
     return hashlib.sha256(text).hexdigest()[:8]
 
 
 def resources(container: Object, what: str, name: str) -> int:
-    """resources(container, "limits", "memory") in bytes, cpu in thousandths; 0 when not said."""
+    """resources(container, "limits", "memory") in bytes, CPU in milli-CPUs; 0 if not set."""
     return pod_resources.amounts((container.get("resources") or {}).get(what)).get(name, 0)
 
 
 def requests(pod: Object) -> pod_resources.Resources:
-    """What the pod asks for as a whole."""
+    """The effective requests of the pod: milli-CPUs, bytes or counts."""
     return pod_resources.effective(pod["spec"], "requests")
 
 

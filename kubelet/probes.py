@@ -1,4 +1,4 @@
-"""Liveness, readiness and startup probes: one task a probe while its container runs. Verdicts go to the planner, failures into events."""
+"""Liveness, readiness and startup probes: a task per probe while its container runs. Results go to the planner, failures into events."""
 
 import asyncio
 import logging
@@ -9,18 +9,18 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.metrics import Family
 from kubelet import pods, runtime, status
-from kubelet.handlers import Handlers, Said, Target
+from kubelet.handlers import Handlers, ProbeResult, Target
+from kubelet.observed_state import ObservedState, ProbeState
 from kubelet.runtime import Container
-from kubelet.sight import Seen, Verdict
 
 log = logging.getLogger(__name__)
-Say = Callable[[Object, str, str, str, str], None]
+RecordEvent = Callable[[Object, str, str, str, str], None]
 """(pod, container name, type, reason, message)."""
 
 COUNTED = Family("prober_probe_total", "Probes of containers by their result.", (
     "container", "namespace", "pod", "pod_uid", "probe_type", "result",
 ))  # fmt: skip
-"""The probes of all pods of this process."""
+"""Probe counts of all pods of this process, by the labels above."""
 UID = COUNTED.labels.index("pod_uid")
 _RESULTS = {True: "successful", False: "failed", None: "unknown"}
 _KINDS = {"startupProbe": ("Startup", "started"), "livenessProbe": ("Liveness", "live"), "readinessProbe": ("Readiness", "ready")}
@@ -32,23 +32,23 @@ def ports(container: Object) -> dict[str, int]:
 
 
 class Probes:
-    """The probes of one pod's containers; `changed` is called when a verdict does."""
+    """The probes of one pod's containers; `changed` is called when a ProbeState changes."""
 
-    def __init__(self, uid: str, handlers: Handlers, say: Say, changed: Callable[[], None]) -> None:
-        self._uid, self._handlers, self._say, self._changed = uid, handlers, say, changed
-        self.verdicts: dict[str, Verdict] = {}
+    def __init__(self, uid: str, handlers: Handlers, record_event: RecordEvent, changed: Callable[[], None]) -> None:
+        self._uid, self._handlers, self._record_event, self._changed = uid, handlers, record_event, changed
+        self.probe_states: dict[str, ProbeState] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
-        self._up: dict[str, asyncio.Event] = {}
+        self._started: dict[str, asyncio.Event] = {}
 
-    def sync(self, pod: Object, seen: Seen, address: str) -> None:
-        """Probe what runs, stop probing what does not."""
-        running = {c.id: c for c in seen.state.containers if c.state == runtime.RUNNING and c.id not in seen.hooking}
-        for id in [i for i in self._tasks if i not in running or i in seen.busy]:
+    def sync(self, pod: Object, observed: ObservedState, address: str) -> None:
+        """Start the probes of new containers and stop those of containers that no longer run."""
+        running = {c.id: c for c in observed.state.containers if c.state == runtime.RUNNING and c.id not in observed.post_start_running}
+        for id in [i for i in self._tasks if i not in running or i in observed.busy]:
             self._drop(id)
         for run in running.values():
             found = pods.find(pod, run.name)
-            if run.id not in self._tasks and run.id not in seen.busy and found is not None and address:
-                self._begin(pod, found[1], run, address)
+            if run.id not in self._tasks and run.id not in observed.busy and found is not None and address:
+                self._start_probes(pod, found[1], run, address)
 
     def stop(self) -> None:
         for id in list(self._tasks):
@@ -59,18 +59,18 @@ class Probes:
     def _drop(self, id: str) -> None:
         for task in self._tasks.pop(id):
             task.cancel()
-        self.verdicts.pop(id, None)
-        self._up.pop(id, None)
+        self.probe_states.pop(id, None)
+        self._started.pop(id, None)
 
-    def _begin(self, pod: Object, container: Object, run: Container, address: str) -> None:
+    def _start_probes(self, pod: Object, container: Object, run: Container, address: str) -> None:
         self._tasks[run.id] = []
-        up = self._up[run.id] = asyncio.Event()
-        self.verdicts[run.id] = verdict = _remembered(pod, run)
-        if not container.get("startupProbe") or verdict.started:
+        up = self._started[run.id] = asyncio.Event()
+        self.probe_states[run.id] = probe_state = _reported_state(pod, run)
+        if not container.get("startupProbe") or probe_state.started:
             up.set()
         target = Target(run.id, address, ports(container))
         for kind in _KINDS:
-            if container.get(kind) and not (kind == "startupProbe" and verdict.started):
+            if container.get(kind) and not (kind == "startupProbe" and probe_state.started):
                 task = asyncio.create_task(self._probe(pod, container, kind, run, target))
                 task.add_done_callback(_report)
                 self._tasks[run.id].append(task)
@@ -78,50 +78,50 @@ class Probes:
     async def _probe(self, pod: Object, container: Object, kind: str, run: Container, target: Target) -> None:
         probe, (title, field) = container[kind], _KINDS[kind]
         if field != "started":
-            await self._up[run.id].wait()
+            await self._started[run.id].wait()
         await asyncio.sleep(max(0.0, run.started + (probe.get("initialDelaySeconds") or 0) - time.now()))
         period, count, last = float(probe.get("periodSeconds") or 10), 0, None
         while True:
-            said = await self._ask(pod, container, probe, title, target)
-            if said.well is not None:
-                count, last = (count + 1 if said.well == last else 1), said.well
-                needed = probe.get("successThreshold") or 1 if said.well else probe.get("failureThreshold") or 3
+            result = await self._ask(pod, container, probe, title, target)
+            if result.success is not None:
+                count, last = (count + 1 if result.success == last else 1), result.success
+                needed = probe.get("successThreshold") or 1 if result.success else probe.get("failureThreshold") or 3
                 if count >= needed:
-                    self._decide(run.id, field, said.well)
-                    if (field == "started") or (field == "live" and not said.well):
+                    self._set_result(run.id, field, result.success)
+                    if (field == "started") or (field == "live" and not result.success):
                         return
             await asyncio.sleep(period)
 
-    async def _ask(self, pod: Object, container: Object, probe: Mapping[str, Any], title: str, target: Target) -> Said:
-        said = await self._handlers.run(dict(probe), target, float(probe.get("timeoutSeconds") or 1))
+    async def _ask(self, pod: Object, container: Object, probe: Mapping[str, Any], title: str, target: Target) -> ProbeResult:
+        result = await self._handlers.run(dict(probe), target, float(probe.get("timeoutSeconds") or 1))
         meta = pod["metadata"]
-        COUNTED.values[container["name"], meta["namespace"], meta["name"], self._uid, title, _RESULTS[said.well]] += 1
-        if said.well is None:
-            message = f"{title} probe errored and resulted in unknown state: {said.message}"
-            self._say(pod, container["name"], "Warning", "Unhealthy", message)
-        elif not said.well:
-            self._say(pod, container["name"], "Warning", "Unhealthy", f"{title} probe failed: {said.message}")
-        elif said.answered and said.message:
-            self._say(pod, container["name"], "Warning", "ProbeWarning", f"{title} probe warning: {said.message}")
-        return said
+        COUNTED.values[container["name"], meta["namespace"], meta["name"], self._uid, title, _RESULTS[result.success]] += 1
+        if result.success is None:
+            message = f"{title} probe errored and resulted in unknown state: {result.message}"
+            self._record_event(pod, container["name"], "Warning", "Unhealthy", message)
+        elif not result.success:
+            self._record_event(pod, container["name"], "Warning", "Unhealthy", f"{title} probe failed: {result.message}")
+        elif result.got_response and result.message:
+            self._record_event(pod, container["name"], "Warning", "ProbeWarning", f"{title} probe warning: {result.message}")
+        return result
 
-    def _decide(self, id: str, field: str, well: bool) -> None:
-        old = self.verdicts.get(id)
-        if old is None or getattr(old, field) is well:
+    def _set_result(self, id: str, field: str, success: bool) -> None:
+        old = self.probe_states.get(id)
+        if old is None or getattr(old, field) is success:
             return
-        self.verdicts[id] = old._replace(**{field: well})
-        if field == "started" and well:
-            self._up[id].set()
+        self.probe_states[id] = old._replace(**{field: success})
+        if field == "started" and success:
+            self._started[id].set()
         self._changed()
 
 
 def _report(task: "asyncio.Task[None]") -> None:
-    """A probe that breaks is a fault worth a line."""
+    """Log an exception that ended a probe's task."""
     if not task.cancelled() and (error := task.exception()):
         log.error("A probe broke", exc_info=error)
 
 
-def _remembered(pod: Object, run: Container) -> Verdict:
-    """What the API knows of a container that ran before this kubelet began."""
+def _reported_state(pod: Object, run: Container) -> ProbeState:
+    """The results of a container that was running before this kubelet started, read from the pod's status."""
     known = next((s for s in status.listed(pod) if s.get("containerID", "").endswith("://" + run.id)), {})
-    return Verdict(ready=known.get("ready") or None, started=known.get("started") or None)
+    return ProbeState(ready=known.get("ready") or None, started=known.get("started") or None)

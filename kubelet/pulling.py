@@ -1,6 +1,6 @@
-"""Images for containers: the pull policies, pull secrets, back-off after failures, and the events they leave.
+"""Image pulls: pull policies, pull secrets, back-off after failures, and their events.
 
-One pull of an image at a time serves all who wait for it.
+Concurrent requests for one image share one pull.
 """
 
 import asyncio
@@ -17,24 +17,24 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS
 from kubelet.environment import Lookup, data
+from kubelet.observed_state import Failure, NotStarted
 from kubelet.runtime import Config, Image, Runtime, RuntimeFailure
-from kubelet.sight import Failure, NotStarted
 
-Say = Callable[[str, str, str], None]
+RecordEvent = Callable[[str, str, str], None]
 """(type, reason, message): an event about the container."""
 
 NORMAL, WARNING = "Normal", "Warning"
-FIRST_DELAY, LAST_DELAY = 10.0, 300.0
+INITIAL_BACKOFF, MAX_BACKOFF = 10.0, 300.0
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")
 _HOSTED = re.compile(r"^[A-Za-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+$")
 
 
 class NotPulled(NotStarted):
-    """There is no image to start; events have said so."""
+    """The image is not available; the events for it have been recorded."""
 
 
 @dataclass
-class _Wait:
+class _Backoff:
     delay: float
     until: float
     message: str
@@ -60,7 +60,7 @@ def registry(image: str) -> str:
 
 
 def logs_into(server: str, image: str) -> bool:
-    """Whether a login's key, e.g. "https://index.docker.io/v1/", "*.example.com" or "reg.example.com/team", is meant for an image."""
+    """Whether the key of a login ("https://index.docker.io/v1/", "*.example.com", "reg.example.com/team") applies to an image."""
     host, _, path = server.removeprefix("https://").removeprefix("http://").replace("index.docker.io", "docker.io").partition("/")
     path = "" if path.startswith(("v1/", "v2/")) or path in ("v1", "v2") else path.rstrip("/")
     asked = registry(image)
@@ -70,7 +70,7 @@ def logs_into(server: str, image: str) -> bool:
 
 
 def credentials(secret: Object, image: str) -> list[Config]:
-    """The logins that a pull secret holds for an image, the most specific first."""
+    """The logins of a pull secret that apply to an image, most specific first, as CRI AuthConfigs."""
     held = data(secret)
     raw = held.get(".dockerconfigjson") or held.get(".dockercfg")
     if not raw:
@@ -88,65 +88,66 @@ def _login(login: Object) -> Config:
 
 
 class Puller:
-    """`await ensure(...)` -> the image, present on this machine."""
+    """Pulls images. Back-offs are kept per pod and image."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._waits: dict[tuple[str, str], _Wait] = {}
+        self._backoffs: dict[tuple[str, str], _Backoff] = {}
         self._pulls: dict[str, asyncio.Task[str]] = {}
 
-    async def ensure(self, pod: Object, container: Object, sandbox: Config, lookup: Lookup, say: Say) -> Image:
-        """Raises NotPulled."""
+    async def ensure(self, pod: Object, container: Object, sandbox: Config, lookup: Lookup, record: RecordEvent) -> Image:
+        """The image of a container, pulled if its policy requires it. Raises NotPulled."""
         asked = container.get("image") or ""
         try:
             name = normalized(asked)
         except ValueError as error:
-            say(WARNING, "InspectFailed", f'Failed to apply default image tag "{asked}": {error}')
+            record(WARNING, "InspectFailed", f'Failed to apply default image tag "{asked}": {error}')
             raise NotPulled(Failure("InvalidImageName", f'Failed to apply default image tag "{asked}": {error}')) from None
         policy = container.get("imagePullPolicy") or "IfNotPresent"
         try:
             present = await self._runtime.image(name)
         except RuntimeFailure as error:
             message = f'Failed to inspect image "{asked}": {error}'
-            say(WARNING, "InspectFailed", message)
+            record(WARNING, "InspectFailed", message)
             raise NotPulled(Failure("ImageInspectError", message)) from None
         if present is not None and policy != "Always":
-            say(NORMAL, "Pulled", f'Container image "{asked}" already present on machine and can be accessed by the pod')
+            record(NORMAL, "Pulled", f'Container image "{asked}" already present on machine and can be accessed by the pod')
             return present
         if policy == "Never":
             message = f'Container image "{asked}" is not present with pull policy of Never'
-            say(WARNING, "ErrImageNeverPull", message)
+            record(WARNING, "ErrImageNeverPull", message)
             raise NotPulled(Failure("ErrImageNeverPull", message))
-        return await self._pull(pod, asked, name, sandbox, lookup, say)
+        return await self._pull(pod, asked, name, sandbox, lookup, record)
 
-    async def _pull(self, pod: Object, asked: str, name: str, sandbox: Config, lookup: Lookup, say: Say) -> Image:
+    async def _pull(self, pod: Object, asked: str, name: str, sandbox: Config, lookup: Lookup, record: RecordEvent) -> Image:
         key = (pod["metadata"]["uid"], asked)
-        wait = self._waits.get(key)
+        wait = self._backoffs.get(key)
         now = time.now()
         if wait is not None and now < wait.until:
-            say(NORMAL, "BackOff", f'Back-off pulling image "{asked}"')
-            say(WARNING, "Failed", "Error: ImagePullBackOff")
+            record(NORMAL, "BackOff", f'Back-off pulling image "{asked}"')
+            record(WARNING, "Failed", "Error: ImagePullBackOff")
             message = f'Back-off pulling image "{asked}": ErrImagePull: {wait.message}'
             raise NotPulled(Failure("ImagePullBackOff", message), wait.until)
-        say(NORMAL, "Pulling", f'Pulling image "{asked}"')
+        record(NORMAL, "Pulling", f'Pulling image "{asked}"')
         try:
             await self._shared(pod, name, sandbox, lookup)
             image = await self._runtime.image(name)
         except RuntimeFailure as error:
-            raise self._failed(key, asked, str(error), say) from None
+            raise self._failed(key, asked, str(error), record) from None
         if image is None:
-            raise self._failed(key, asked, "the image vanished after it was pulled", say)
-        self._waits.pop(key, None)
+            raise self._failed(key, asked, "the image vanished after it was pulled", record)
+        self._backoffs.pop(key, None)
         took = _seconds(time.now() - now)
-        say(NORMAL, "Pulled", f'Successfully pulled image "{asked}" in {took} ({took} including waiting). Image size: {image.size} bytes.')
+        text = f'Successfully pulled image "{asked}" in {took} ({took} including waiting). Image size: {image.size} bytes.'
+        record(NORMAL, "Pulled", text)
         return image
 
-    def _failed(self, key: tuple[str, str], asked: str, message: str, say: Say) -> NotPulled:
-        say(WARNING, "Failed", f'Failed to pull image "{asked}": {message}')
-        say(WARNING, "Failed", "Error: ErrImagePull")
-        old = self._waits.get(key)
-        delay = min(old.delay * 2, LAST_DELAY) if old else FIRST_DELAY
-        self._waits[key] = _Wait(delay, time.now() + delay, message)
+    def _failed(self, key: tuple[str, str], asked: str, message: str, record: RecordEvent) -> NotPulled:
+        record(WARNING, "Failed", f'Failed to pull image "{asked}": {message}')
+        record(WARNING, "Failed", "Error: ErrImagePull")
+        old = self._backoffs.get(key)
+        delay = min(old.delay * 2, MAX_BACKOFF) if old else INITIAL_BACKOFF
+        self._backoffs[key] = _Backoff(delay, time.now() + delay, message)
         return NotPulled(Failure("ErrImagePull", message), time.now() + delay / 2)
 
     async def _shared(self, pod: Object, name: str, sandbox: Config, lookup: Lookup) -> None:
@@ -174,8 +175,8 @@ class Puller:
         return out or [None]
 
     def forget(self, uid: str) -> None:
-        """Drop the back-offs of a pod that is gone."""
-        self._waits = {k: v for k, v in self._waits.items() if k[0] != uid}
+        """Drop the back-offs of a removed pod."""
+        self._backoffs = {k: v for k, v in self._backoffs.items() if k[0] != uid}
 
 
 def _seconds(seconds: float) -> str:

@@ -1,7 +1,10 @@
-"""In-place resize: what a pod has been allotted of the cpu and memory its spec asks for, and whether it may have more. Pure.
+"""In-place resize: the CPU and memory allocated to a pod, and whether a requested change can be granted. Pure.
 
-A pod runs with its allotment. A change of the spec is granted, put off (Deferred) or refused (Infeasible) as a whole; a container gets
-its part without a restart unless its resizePolicy wants one. Texts are stock's.
+A pod runs with its allocated resources. A change of the spec is granted, Deferred or Infeasible as a whole. Containers are updated
+without a restart unless their resizePolicy requires one. Texts are stock's.
+
+Example: the spec of a running pod is changed from cpu 1 to cpu 2. `requested` now returns {"web": {"requests": {"cpu": "2"}}}, the worker
+still holds {"web": {"requests": {"cpu": "1"}}}, and `with_allocated` is the pod with cpu 1 until the node grants the resize.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,24 +14,24 @@ import orjson
 from kapi.objects import pod_resources
 from kapi.objects.meta import Object
 from kubelet import admit, pods
-from kubelet.admit import Place
-from kubelet.sight import Failure
+from kubelet.admit import NodeAttributes
+from kubelet.observed_state import Failure
 
-Allotment = Mapping[str, Object]
-"""The resources of containers and sidecars by name; those of the pod itself by ""."""
+AllocatedResources = Mapping[str, Object]
+"""Container or sidecar name -> its `resources`; "" -> the pod-level resources."""
 
 _FIELDS = ("initContainers", "containers")
 
 
-def allotment(pod: Object) -> dict[str, Object]:
-    """What the spec asks for."""
+def requested(pod: Object) -> dict[str, Object]:
+    """The resources that the spec requests, in the shape of AllocatedResources."""
     out = {c["name"]: c.get("resources") or {} for c in pods.sidecars(pod) + pods.regulars(pod)}
     return {**out, "": pod["spec"]["resources"]} if pod["spec"].get("resources") else out
 
 
-def allotted(pod: Object, known: Allotment) -> Object:
-    """The pod with the resources it has instead of those it asks for."""
-    if allotment(pod) == known:
+def with_allocated(pod: Object, known: AllocatedResources) -> Object:
+    """The pod with the allocated resources in place of those in its spec."""
+    if requested(pod) == known:
         return pod
     spec = dict(pod["spec"])
     for field in _FIELDS:
@@ -39,24 +42,25 @@ def allotted(pod: Object, known: Allotment) -> Object:
     return {**pod, "spec": spec}
 
 
-def refusal(pod: Object, others: Sequence[Object], place: Place) -> Failure | None:
-    """Why the pod cannot have what its spec asks for; `others` are the node's other pods, as allotted."""
-    wanted, most = pods.requests(pod), pod_resources.amounts(place.allocatable)
+def refusal(pod: Object, others: Sequence[Object], node: NodeAttributes) -> Failure | None:
+    """Why a resize cannot be granted: reason Infeasible or Deferred; None: it can. `others`: the node's other pods with their
+    allocated resources."""
+    wanted, most = pods.requests(pod), pod_resources.amounts(node.allocatable)
     for name in ("memory", "cpu"):
         if wanted.get(name, 0) > most[name]:
             return Failure("Infeasible", f"Node didn't have enough capacity: {name}, requested: {wanted[name]}, capacity: {most[name]}")
-    failure = admit.admit(pod, others, place)
+    failure = admit.admit(pod, others, node)
     return Failure("Deferred", failure.message) if failure else None
 
 
-def claim(pod: Object, known: Allotment) -> tuple[bool, int, bool]:
-    """Sorts pods that ask: those that want no more first, then by priority and QoS class."""
-    wanted, had = pods.requests(pod), pods.requests(allotted(pod, known))
+def resize_order(pod: Object, known: AllocatedResources) -> tuple[bool, int, bool]:
+    """Sort key of pending resizes: those that need no more than they have first, then by priority, then Guaranteed first."""
+    wanted, had = pods.requests(pod), pods.requests(with_allocated(pod, known))
     more = any(wanted.get(name, 0) > had.get(name, 0) for name in ("cpu", "memory"))
     return more, -(pod["spec"].get("priority") or 0), pods.qos(pod) != pod_resources.GUARANTEED
 
 
-def told(what: str, pod: Object, error: str = "") -> str:
+def event_message(what: str, pod: Object, error: str = "") -> str:
     """The text of an event, e.g. 'Pod resize started: {"containers":[...],"generation":2}'."""
     summary: Object = {}
     for field in _FIELDS:

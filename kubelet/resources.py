@@ -1,4 +1,4 @@
-"""What a container may use, as the kernel counts it: CPU shares and quota, memory, OOM score. Pure. kubelet.cgroups writes it."""
+"""Kernel limits of containers and pods: CPU shares and quota, memory, OOM score. Pure. kubelet.cgroups writes them."""
 
 
 from kapi.objects import pod_resources
@@ -11,7 +11,7 @@ _OOM = {pod_resources.GUARANTEED: -997, pod_resources.BEST_EFFORT: 1000}
 
 
 def shares(milli: int) -> int:
-    """cpu.shares of a CPU request in thousandths."""
+    """cpu.shares of a CPU request in milli-CPUs."""
     return min(max(milli * 1024 // 1000, _MIN_SHARES), _MAX_SHARES) if milli else _MIN_SHARES
 
 
@@ -21,12 +21,12 @@ def weight(shares: int) -> int:
 
 
 def quota(milli: int) -> int:
-    """cfs quota per period of a CPU limit in thousandths; 0: none."""
+    """CFS quota (microseconds per PERIOD) of a CPU limit in milli-CPUs; 0: none."""
     return max(milli * PERIOD // 1000, _MIN_QUOTA) if milli else 0
 
 
 def oom_score(pod: Object, container: Object, capacity: int) -> int:
-    """Guaranteed pods go last, best-effort ones first, the others by how little of the machine they asked for."""
+    """oom_score_adj: lowest for Guaranteed pods, highest for BestEffort ones, in between by the share of memory requested."""
     if pod["spec"].get("priorityClassName") == "system-node-critical":
         return -997
     kind = pods.qos(pod)
@@ -38,7 +38,7 @@ def oom_score(pod: Object, container: Object, capacity: int) -> int:
 
 
 def container(pod: Object, spec: Object, capacity: int, *, unified: bool) -> Object:
-    """CRI's LinuxContainerResources; `unified`: this machine has cgroup v2."""
+    """CRI's LinuxContainerResources. `capacity`: the machine's memory in bytes; `unified`: cgroup v2."""
     asked, most = (pods.resources(spec, what, "cpu") for what in ("requests", "limits"))
     out: Object = {"cpu_shares": shares(asked or most), "oom_score_adj": oom_score(pod, spec, capacity)}
     out |= {"cpu_period": PERIOD, "cpu_quota": quota(most)} if most else {}
@@ -50,7 +50,7 @@ def container(pod: Object, spec: Object, capacity: int, *, unified: bool) -> Obj
 
 
 def whole(pod: Object) -> dict[str, int]:
-    """What the pod's cgroup gets: {"shares": .., "quota": .., "memory": ..}; 0: no limit."""
+    """The limits of the pod's cgroup: {"shares": .., "quota": .., "memory": ..}; 0: no limit."""
     own = (pod["spec"].get("resources") or {}).get("limits") or {}
     limits = pod_resources.effective(pod["spec"], "limits")
     bound = [n for n in limits if n in own or all(pods.resources(c, "limits", n) for c in pods.inits(pod) + pods.regulars(pod))]

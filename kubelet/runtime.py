@@ -1,4 +1,4 @@
-"""What the kubelet asks of a container runtime: CRI as the kubelet means it, in plain Python.
+"""The container runtime interface as the kubelet uses it, in plain Python types.
 
 Two implementations: kubelet.cri (any CRI v1 runtime over its socket) and kubelet.simulated (no containers at all).
 Configurations of sandboxes and containers are dictionaries in the shape of CRI's messages (made by kubelet.config).
@@ -24,7 +24,7 @@ POD_GRACE = "io.kubernetes.pod.terminationGracePeriod"
 
 
 class RuntimeFailure(Exception):
-    """The runtime refused or could not be reached; `code` is gRPC's name for it, e.g. "NotFound" or "Unavailable"."""
+    """A failed call, or an unreachable runtime. `code` is the name of the gRPC status, e.g. "NotFound" or "Unavailable"."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"rpc error: code = {code} desc = {message}")
@@ -34,7 +34,7 @@ class RuntimeFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A pod's sandbox: the network and the cgroup its containers share. Times are seconds since the epoch."""
+    """A pod sandbox: the network namespace and cgroup that its containers share. Times are seconds since the epoch."""
 
     id: str
     uid: str
@@ -50,7 +50,7 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as the runtime sees it. `attempt` is the restart count it was created with."""
+    """A container in the runtime. `attempt` is the restart count it was created with. Times are seconds since the epoch, 0: not yet."""
 
     id: str
     sandbox: str
@@ -74,7 +74,7 @@ class Container:
 
 
 class PodState(NamedTuple):
-    """Everything the runtime knows of one pod, newest first."""
+    """All sandboxes and containers of one pod, newest first."""
 
     sandboxes: Sequence[Sandbox] = ()
     containers: Sequence[Container] = ()
@@ -103,7 +103,7 @@ class ExecResult(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """A container's consumption: CPU nanoseconds since its start, memory working set and total in bytes."""
+    """Resource usage of a container: CPU nanoseconds since its start; memory and disk in bytes."""
 
     container: str
     uid: str
@@ -118,7 +118,7 @@ class Usage(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What went through a network interface, in and out: bytes and errors."""
+    """Counters of a network interface: bytes and errors, received and sent."""
 
     name: str
     rx_bytes: int
@@ -136,7 +136,7 @@ def by_pod(usages: Iterable[Usage]) -> dict[str, list[Usage]]:
 
 
 class Change(NamedTuple):
-    """Something ended or began: a container or sandbox id; an empty id means that changes may have been missed."""
+    """An event: the id of a container or sandbox that started or exited. An empty id: events may have been missed."""
 
     id: str
     kind: str = "exit"
@@ -150,13 +150,13 @@ class Runtime(Protocol):
         """{"RuntimeReady": (True, ""), "NetworkReady": (False, "cni plugin not initialized")}."""
 
     async def sandboxes(self) -> list[Sandbox]:
-        """All pods' sandboxes, without addresses."""
+        """The sandboxes of all pods, without addresses."""
 
     async def containers(self) -> list[Container]:
         """All containers, without times and exit codes."""
 
     async def pod(self, uid: str) -> PodState:
-        """One pod in full."""
+        """The full state of one pod."""
 
     async def run_sandbox(self, config: Config, handler: str = "") -> str: ...
     async def stop_sandbox(self, id: str) -> None: ...
@@ -166,13 +166,13 @@ class Runtime(Protocol):
     async def stop_container(self, id: str, grace: float) -> None: ...
     async def remove_container(self, id: str) -> None: ...
     async def update_container(self, id: str, resources: Config) -> None:
-        """Other LinuxContainerResources for a running container."""
+        """Set new LinuxContainerResources on a running container."""
 
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult: ...
     async def reopen_log(self, id: str) -> None: ...
     async def usages(self) -> list[Usage]: ...
     async def traffic(self) -> dict[str, list[Traffic]]:
-        """Of pods with a network of their own, by uid; empty where the runtime does not tell."""
+        """Counters of pods with their own network namespace, by pod uid; empty if the runtime does not report them."""
 
     async def images(self) -> list[Image]: ...
     async def image(self, name: str) -> Image | None: ...
@@ -182,9 +182,9 @@ class Runtime(Protocol):
         """(mount point, bytes used) of the images' file system."""
 
     def changes(self) -> AsyncIterator[Change]:
-        """What happens, as it happens; ends or raises when the runtime goes away."""
+        """Events as they happen; ends or raises when the connection to the runtime ends."""
 
     async def stream_url(self, method: str, **request: Any) -> str:
-        """Where the runtime's streaming server answers to Exec, Attach or PortForward; `request` in CRI's words."""
+        """The URL of the runtime's streaming server for Exec, Attach or PortForward; `request` has the fields of the CRI message."""
 
     async def close(self) -> None: ...

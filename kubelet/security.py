@@ -1,9 +1,9 @@
-"""securityContext, of the pod and of a container, in CRI's terms. Pure."""
+"""securityContext of a pod and of a container as CRI messages. Pure."""
 
 
 from kapi.objects.meta import Object
 from kubelet import pods
-from kubelet.sight import Failure
+from kubelet.observed_state import Failure
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 """CRI's namespace modes."""
@@ -30,7 +30,7 @@ def namespaces(pod: Object, target: str = "") -> Object:
 
 
 def _profile(profile: Object | None, root: str) -> Object:
-    """A seccomp profile; none given means unconfined, one of the node's own lies below `root`."""
+    """A seccomp profile as CRI's SecurityProfile. Default: unconfined. Localhost profiles are below `root`."""
     kind = (profile or {}).get("type", "Unconfined")
     own = (profile or {}).get("localhostProfile")
     return {"profile_type": _SECCOMP[kind], "localhost_ref": f"{root}/{own}" if own else ""}
@@ -59,7 +59,7 @@ def sysctls(pod: Object) -> dict[str, str]:
 
 
 def container(pod: Object, spec: Object, image_user: str, target: str = "", profiles: str = "") -> Object:
-    """LinuxContainerSecurityContext. `image_user` runs where nothing else is said (a number, a name, or "" for root)."""
+    """LinuxContainerSecurityContext. `image_user` is the image's user (a number, a name, or "" for root), used if the spec sets none."""
     whole, own = of(pod["spec"]), of(spec)
     chosen = {k: own.get(k, whole.get(k)) for k in ("runAsUser", "runAsGroup", "seccompProfile", "seLinuxOptions")}
     privileged = bool(own.get("privileged"))
@@ -89,7 +89,7 @@ def container(pod: Object, spec: Object, image_user: str, target: str = "", prof
 
 
 def refused(pod: Object, spec: Object, image_user: str) -> Failure | None:
-    """Why runAsNonRoot forbids the container, if it does."""
+    """Why runAsNonRoot forbids the container, or None."""
     whole, own = of(pod["spec"]), of(spec)
     if not own.get("runAsNonRoot", whole.get("runAsNonRoot")):
         return None

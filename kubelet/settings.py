@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from kapi.settings import NO_OPTION, Form, types
-from kubelet import signals
+from kubelet import eviction_signals
 
 POD_CIDR = "10.244.0.0/24"
 """Of the first simulated node, when none is named."""
@@ -14,7 +14,7 @@ EVICTION = "memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,ima
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 """The label that makes a node's role, as kubeadm sets it."""
 
-Thresholds = Annotated[Mapping[str, str], Form(signals.parse, "SIGNAL<AMOUNT,…", lambda value: types.shown_pairs(value, "<"))]
+Thresholds = Annotated[Mapping[str, str], Form(eviction_signals.parse, "SIGNAL<AMOUNT,…", lambda value: types.shown_pairs(value, "<"))]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Settings:
     """Pods this node takes."""
     system_reserved: types.Reserved = field(default_factory=dict)
     """What is kept from pods, e.g. cpu=100m,memory=200Mi,ephemeral-storage=1Gi."""
-    eviction_hard: Thresholds = field(default_factory=lambda: signals.parse(EVICTION))
+    eviction_hard: Thresholds = field(default_factory=lambda: eviction_signals.parse(EVICTION))
     """Pods are evicted when one of these holds."""
     allowed_unsafe_sysctls: types.Sysctls = ()
     """Sysctls pods may set beyond the safe ones, comma separated; a name may end in *."""

@@ -1,8 +1,8 @@
 """A node without containers: pods become Ready, sleeps are timers, exit codes follow the command. For clusters of hundreds of nodes in
 one process, and for tests.
 
-What a container does is read off its command: `sleep N` ends after N seconds, `sh -c "... exit 3"` ends with 3, `true` and `false` end
-at once, everything else runs until it is stopped. Probes and hooks do well unless their command is `false` or exits with a failure.
+The behaviour of a container is derived from its command: `sleep N` exits after N seconds, `sh -c "... exit 3"` exits with 3, `true` and
+`false` exit at once, everything else runs until it is stopped. Probes and hooks succeed unless their command would fail.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 from kapi.objects import time
 from kapi.objects.meta import Object
 from kubelet import images, machine, runtime
-from kubelet.handlers import Said, Target
+from kubelet.handlers import ProbeResult, Target
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Traffic, Usage, Version
 
 _SLEEP = re.compile(r"\bsleep\s+([0-9.]+)")
@@ -26,8 +26,8 @@ _IMAGES = 256 << 20
 TERMINATED, KILLED = 143, 137
 
 
-def fate(command: Sequence[str]) -> tuple[float | None, int]:
-    """(seconds until it ends or None, exit code) of a command."""
+def simulated_exit(command: Sequence[str]) -> tuple[float | None, int]:
+    """(seconds until the command exits or None, its exit code)."""
     text = " ".join(command)
     slept = _SLEEP.search(text)
     left = _EXIT.search(text)
@@ -128,7 +128,7 @@ class SimulatedRuntime:
 
     async def start_container(self, id: str) -> None:
         self._containers[id] = replace(self._containers[id], state=runtime.RUNNING, started=time.now())
-        seconds, code = fate(self._commands[id])
+        seconds, code = simulated_exit(self._commands[id])
         if seconds is not None:
             self._timers[id] = asyncio.get_running_loop().call_later(seconds, self._exit, id, code)
 
@@ -156,7 +156,7 @@ class SimulatedRuntime:
         return
 
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
-        return ExecResult(fate(command)[1], b"", b"")
+        return ExecResult(simulated_exit(command)[1], b"", b"")
 
     async def reopen_log(self, id: str) -> None:
         return
@@ -197,19 +197,19 @@ class SimulatedRuntime:
             timer.cancel()
 
 
-class Willing:
-    """The Handlers of simulated containers."""
+class SimulatedHandlers:
+    """The Handlers of simulated containers: hooks and probes succeed unless their command fails."""
 
-    async def run(self, handler: Object, target: Target, seconds: float) -> Said:
+    async def run(self, handler: Object, target: Target, seconds: float) -> ProbeResult:
         if "sleep" in handler:
             await asyncio.sleep(min(handler["sleep"]["seconds"], seconds))
         if "exec" in handler:
-            code = fate(handler["exec"].get("command") or [])[1]
-            return Said(code == 0, "" if code == 0 else "command terminated with a failure")
-        return Said(True)
+            code = simulated_exit(handler["exec"].get("command") or [])[1]
+            return ProbeResult(code == 0, "" if code == 0 else "command terminated with a failure")
+        return ProbeResult(True)
 
 
 def facts(cpus: int = 32, memory: int = 256 << 30) -> machine.Facts:
-    """A machine to boast with."""
+    """The machine that a simulated node reports."""
     id = secrets.token_hex(16)
     return machine.Facts(cpus, memory, 1 << 40, id, id, id, "0.0.0-simulated", "Simulated", images.architecture())

@@ -1,6 +1,6 @@
-"""Objects that pods refer to (ConfigMaps, Secrets, ServiceAccounts): fetched when asked for and kept for a moment.
+"""API objects that pods refer to (ConfigMaps, Secrets, ServiceAccounts), fetched on demand and cached for a few seconds.
 
-A kubelet may read only what its pods refer to, one object at a time; a burst of equal pods asks once.
+The node authorizer lets a kubelet read only objects its pods refer to, one at a time. Equal pods that start together share one request.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
 FRESH = 2.0
-"""Seconds an answer is good for."""
+"""Seconds a fetched object is reused."""
 _KEPT = 256
 
 
@@ -23,7 +23,7 @@ class Sources:
         self._known: dict[tuple[Resource, str, str], tuple[float, asyncio.Future[Object | None]]] = {}
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        """Raises StatusError (but for NotFound) and OSError."""
+        """The object or None. Raises StatusError (except NotFound) and OSError."""
         key, now = (resource, namespace, name), time.now()
         known = self._known.get(key)
         if known is None or now - known[0] > FRESH or (known[1].done() and known[1].exception()):

@@ -1,6 +1,6 @@
-"""A pod's status from what was seen of it: pure. Also the patch that brings the API's status to it.
+"""The status of a pod, computed from its observed state, and the patch from the API's status to it. Pure.
 
-Conditions and fields are those a v1.36 kubelet fills in; those of others (PodScheduled, readiness gates) are left as they are.
+Conditions and fields are those a v1.36 kubelet owns; conditions of other owners (PodScheduled, readiness gates) are not changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,22 +9,22 @@ from typing import Any
 
 from kapi.objects import pod_resources, time
 from kapi.objects.meta import Object
-from kubelet import plan, pods, runtime, sight
+from kubelet import observed_state, plan, pods, runtime
+from kubelet.observed_state import ObservedState, ProbeState, Rejection
 from kubelet.runtime import Container
-from kubelet.sight import Rejection, Seen, Verdict
 
-LOST = "The container could not be located when the pod was terminated"
-MESSAGES = 12 * 1024
-"""Bytes of all termination messages of a pod."""
-_PASSING = ("PodResizePending", "PodResizeInProgress")
-"""Conditions that are there only while they hold."""
+CONTAINER_LOST = "The container could not be located when the pod was terminated"
+MAX_MESSAGES_BYTES = 12 * 1024
+"""Most bytes of all termination messages of a pod together."""
+_RESIZE_CONDITIONS = ("PodResizePending", "PodResizeInProgress")
+"""Conditions that are removed when they no longer hold, instead of becoming False."""
 _EPHEMERAL, _INIT = "ephemeralContainers", "initContainers"
 _FIELDS = {_INIT: "initContainerStatuses", "containers": "containerStatuses", _EPHEMERAL: "ephemeralContainerStatuses"}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a status says of the node, and of the plan that is under way."""
+    """What a status needs besides the pod and its observed state."""
 
     host_ips: Sequence[str] = ()
     runtime: str = "containerd"
@@ -33,57 +33,57 @@ class Facts:
 
 
 def listed(pod: Object) -> list[Object]:
-    """The statuses of all containers that the API has."""
+    """The container statuses in the pod's status, of all three lists."""
     known = pod.get("status") or {}
     return [status for field in _FIELDS.values() for status in known.get(field) or ()]
 
 
-def _said(**fields: Any) -> Object:
-    """Those of the fields that say something."""
+def _non_empty(**fields: Any) -> Object:
+    """The fields whose value is not empty."""
     return {name: value for name, value in fields.items() if value}
 
 
 def _list(names: Sequence[str]) -> str:
-    """['a', 'b'] as Go prints a slice of strings."""
+    """A slice of strings as Go prints it: ['a', 'b'] -> '[a b]'."""
     return "[" + " ".join(names) + "]"
 
 
-def compute(pod: Object, seen: Seen, facts: Facts, now: float) -> Object:
-    """The whole status of the pod; transition times come from the pod's old status where nothing changed."""
+def compute(pod: Object, observed: ObservedState, facts: Facts, now: float) -> Object:
+    """The complete PodStatus. Transition times of unchanged conditions are taken from the pod's current status."""
     old = pod.get("status") or {}
     common = {"qosClass": pods.qos(pod), "startTime": old.get("startTime") or time.stamp(now)}
-    common |= _said(observedGeneration=pod["metadata"].get("generation"))
-    if isinstance(seen.outcome, Rejection):  # its containers have no statuses, it has no conditions of ours
-        return {"phase": "Failed", "reason": seen.outcome.reason, "message": seen.outcome.message, "conditions": [], **common}
+    common |= _non_empty(observedGeneration=pod["metadata"].get("generation"))
+    if isinstance(observed.outcome, Rejection):  # its containers have no statuses, it has no conditions of ours
+        return {"phase": "Failed", "reason": observed.outcome.reason, "message": observed.outcome.message, "conditions": [], **common}
     out: Object = {"phase": "Pending", "conditions": []}
     for group, target in _FIELDS.items():
-        statuses = [_container(pod, group, c, seen, facts, now) for c in pod["spec"].get(group) or ()]
+        statuses = [_container(pod, group, c, observed, facts, now) for c in pod["spec"].get(group) or ()]
         if statuses:
             out[target] = sorted(statuses, key=lambda s: s["name"]) if group == "containers" else statuses
-    _bound(out)
-    out["phase"] = _phase(pod, out, seen)
-    if seen.outcome is not None:
-        out["reason"], out["message"] = seen.outcome.reason, seen.outcome.message
+    _cut_messages(out)
+    out["phase"] = _phase(pod, out, observed)
+    if observed.outcome is not None:
+        out["reason"], out["message"] = observed.outcome.reason, observed.outcome.message
     elif old.get("reason") and pods.terminal(pod):
         out |= {k: old[k] for k in ("reason", "message") if k in old}
-    out["conditions"] = _conditions(pod, out, seen, now)
-    return out | _addresses(pod, old, seen, facts) | common
+    out["conditions"] = _conditions(pod, out, observed, now)
+    return out | _addresses(pod, old, observed, facts) | common
 
 
-def _bound(out: Object) -> None:
-    """A pod's termination messages share so many bytes."""
+def _cut_messages(out: Object) -> None:
+    """Cut termination messages so that together they stay within MAX_MESSAGES_BYTES."""
     statuses = listed({"status": out})
     for ended in (s[part].get("terminated") for s in statuses for part in ("state", "lastState")):
-        if ended and len(message := ended.get("message", "").encode()) > (most := MESSAGES // len(statuses)):
+        if ended and len(message := ended.get("message", "").encode()) > (most := MAX_MESSAGES_BYTES // len(statuses)):
             ended["message"] = message[:most].decode("utf-8", "ignore")
 
 
-def _addresses(pod: Object, old: Object, seen: Seen, facts: Facts) -> Object:
+def _addresses(pod: Object, old: Object, observed: ObservedState, facts: Facts) -> Object:
     out: Object = {}
     if facts.host_ips:
         out["hostIP"] = facts.host_ips[0]
         out["hostIPs"] = [{"ip": ip} for ip in facts.host_ips]
-    sandbox = sight.current(seen)
+    sandbox = observed_state.ready_sandbox(observed)
     if pods.host_network(pod):
         ips: Sequence[str] = facts.host_ips if sandbox or old.get("podIP") else ()
     else:
@@ -94,42 +94,42 @@ def _addresses(pod: Object, old: Object, seen: Seen, facts: Facts) -> Object:
     return out
 
 
-def _container(pod: Object, group: str, container: Object, seen: Seen, facts: Facts, now: float) -> Object:
+def _container(pod: Object, group: str, container: Object, observed: ObservedState, facts: Facts, now: float) -> Object:
     name = container["name"]
-    runs = [c for c in seen.state.containers if c.name == name]
+    runs = [c for c in observed.state.containers if c.name == name]
     run = runs[0] if runs else None
     out: Object = {"name": name, "state": {}, "lastState": {}, "ready": False, "restartCount": run.attempt if run else 0}
     out |= {"image": container.get("image", ""), "imageID": "", "started": False}
     if group == _EPHEMERAL:
         del out["started"]
     if run is None:
-        out |= _absent(pod, group, container, seen)
+        out |= _without_run(pod, group, container, observed)
         return out
     out |= {"image": run.image or out["image"], "imageID": run.image_id, "containerID": f"{facts.runtime}://{run.id}"}
     if len(runs) > 1:
         out["lastState"] = _terminated(runs[1], facts)
     if run.state == runtime.RUNNING:
-        out |= _running(pod, group, container, run, seen)
+        out |= _running(pod, group, container, run, observed)
     elif run.state == runtime.EXITED:
-        out |= _ended(pod, group, container, run, seen, facts, now)
+        out |= _ended(pod, group, container, run, observed, facts, now)
     else:
-        out["state"] = {"waiting": _failing(seen, name) or {"reason": "ContainerCreating"}}
+        out["state"] = {"waiting": _failing(observed, name) or {"reason": "ContainerCreating"}}
     return out
 
 
-def _absent(pod: Object, group: str, container: Object, seen: Seen) -> Object:
-    """A container the runtime has not: not started yet, or lost."""
+def _without_run(pod: Object, group: str, container: Object, observed: ObservedState) -> Object:
+    """The state of a container that the runtime does not have: not started yet, or lost."""
     previous = _previous(pod, group, container["name"])
     if previous is not None and ("running" in previous["state"] or "terminated" in previous["state"]):
-        if sight.ending(pod, seen) and "running" in previous["state"]:
-            gone = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": LOST, "startedAt": None, "finishedAt": None}
+        if observed_state.ending(pod, observed) and "running" in previous["state"]:
+            gone = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": CONTAINER_LOST, "startedAt": None, "finishedAt": None}
             return {"state": {"terminated": gone}, "restartCount": previous.get("restartCount", 0)}
         if "terminated" in previous["state"]:
             kept = ("state", "lastState", "ready", "restartCount", "image", "imageID", "containerID")
             return {k: previous[k] for k in kept if k in previous}
-    if failing := _failing(seen, container["name"]):
+    if failing := _failing(observed, container["name"]):
         return {"state": {"waiting": failing}}
-    blocked = bool(pods.inits(pod)) and (group == _INIT or not sight.initialized(pod, seen))
+    blocked = bool(pods.inits(pod)) and (group == _INIT or not observed_state.initialized(pod, observed))
     return {"state": {"waiting": {"reason": "PodInitializing" if blocked else "ContainerCreating"}}}
 
 
@@ -137,30 +137,30 @@ def _previous(pod: Object, group: str, name: str) -> Object | None:
     return next((s for s in (pod.get("status") or {}).get(_FIELDS[group]) or () if s["name"] == name), None)
 
 
-def _failing(seen: Seen, name: str) -> Object | None:
-    failure = seen.failures.get(name)
-    return None if failure is None else _said(reason=failure.reason, message=failure.message)
+def _failing(observed: ObservedState, name: str) -> Object | None:
+    failure = observed.failures.get(name)
+    return None if failure is None else _non_empty(reason=failure.reason, message=failure.message)
 
 
-def _running(pod: Object, group: str, container: Object, run: Container, seen: Seen) -> Object:
-    verdict = seen.verdicts.get(run.id, Verdict())
+def _running(pod: Object, group: str, container: Object, run: Container, observed: ObservedState) -> Object:
+    probe_state = observed.probe_states.get(run.id, ProbeState())
     out: Object = {"state": {"running": {"startedAt": time.stamp(run.started)}}}
     if group == _EPHEMERAL:
-        return out | _furnished(container, run, seen)
-    started = sight.started(container, run, seen)
-    ready = started and (not container.get("readinessProbe") or bool(verdict.ready))
+        return out | _resources_and_mounts(container, run, observed)
+    started = observed_state.started(container, run, observed)
+    ready = started and (not container.get("readinessProbe") or bool(probe_state.ready))
     if group == _INIT and not pod_resources.is_sidecar(container):
         ready = False
-    return out | {"started": started, "ready": ready} | _furnished(container, run, seen)
+    return out | {"started": started, "ready": ready} | _resources_and_mounts(container, run, observed)
 
 
-def _furnished(container: Object, run: Container, seen: Seen) -> Object:
-    """What was allotted to a container, what of it the running one has, and what is mounted into it."""
-    allotted = container.get("resources") or {}
-    has = seen.given.get(run.id, allotted)
+def _resources_and_mounts(container: Object, run: Container, observed: ObservedState) -> Object:
+    """allocatedResources, resources (those applied to the run) and volumeMounts of a container status."""
+    allocated = container.get("resources") or {}
+    has = observed.actual_resources.get(run.id, allocated)
     out: Object = {"resources": {k: has[k] for k in ("limits", "requests", "claims") if has.get(k)}}
-    if allotted.get("requests"):
-        out["allocatedResources"] = allotted["requests"]
+    if allocated.get("requests"):
+        out["allocatedResources"] = allocated["requests"]
     mounts = [_mount(m) for m in container.get("volumeMounts") or ()]
     if mounts:
         out["volumeMounts"] = mounts
@@ -175,47 +175,47 @@ def _mount(mount: Object) -> Object:
 
 
 def _terminated(run: Container, facts: Facts) -> Object:
-    ended = {"exitCode": run.exit_code, **_said(reason=run.reason, message=run.message)}
+    ended = {"exitCode": run.exit_code, **_non_empty(reason=run.reason, message=run.message)}
     ended |= {"startedAt": time.stamp(run.started), "finishedAt": time.stamp(run.finished)}
     return {"terminated": ended | {"containerID": f"{facts.runtime}://{run.id}"}}
 
 
-def _ended(pod: Object, group: str, container: Object, run: Container, seen: Seen, facts: Facts, now: float) -> Object:
-    """An exited container: as it ended, or waiting for its next start."""
+def _ended(pod: Object, group: str, container: Object, run: Container, observed: ObservedState, facts: Facts, now: float) -> Object:
+    """The state of an exited container: terminated, or waiting for its restart with the exit in lastState."""
     ended = _terminated(run, facts)
-    out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _furnished(container, run, seen))
+    out: Object = {"state": ended} | ({} if group == _EPHEMERAL else _resources_and_mounts(container, run, observed))
     if group == _INIT and not pod_resources.is_sidecar(container):
         out["ready"] = run.exit_code == 0
     name = container["name"]
-    waiting = _failing(seen, name)
-    looping = name in facts.waiting and name in seen.backoffs and now - run.finished >= plan.SHOWN
+    waiting = _failing(observed, name)
+    looping = name in facts.waiting and name in observed.backoffs and now - run.finished >= plan.TERMINATED_SHOWN
     if looping and (waiting is None or waiting["reason"] == "RunContainerError"):
-        waiting = _crashing(pod, name, seen)
-    if waiting is not None and not sight.ending(pod, seen):
+        waiting = _crash_loop(pod, name, observed)
+    if waiting is not None and not observed_state.ending(pod, observed):
         out |= {"state": {"waiting": waiting}, "lastState": ended}
     return out
 
 
-def _crashing(pod: Object, name: str, seen: Seen) -> Object:
-    backoff = seen.backoffs.get(name)
-    delay = _duration(backoff.delay if backoff else plan.FIRST_DELAY)
+def _crash_loop(pod: Object, name: str, observed: ObservedState) -> Object:
+    backoff = observed.backoffs.get(name)
+    delay = _duration(backoff.delay if backoff else plan.INITIAL_BACKOFF)
     return {"reason": "CrashLoopBackOff", "message": f"back-off {delay} restarting failed container={name} pod={pods.full_name(pod)}"}
 
 
 def _duration(seconds: float) -> str:
-    """'10s', '1m20s', '5m0s': as Go prints it."""
+    """A duration in whole seconds as Go prints it: '10s', '1m20s', '5m0s'."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-def _phase(pod: Object, status: Object, seen: Seen) -> str:
+def _phase(pod: Object, status: Object, observed: ObservedState) -> str:
     if pods.terminal(pod):
         return pods.phase(pod)
-    if seen.outcome is not None:
+    if observed.outcome is not None:
         return "Failed"
-    begun = any(sight.latest(seen, c["name"]) for c in pods.regulars(pod))
-    short = _unpassed(pod, status)
-    if any(sight.failed(pod, c, sight.latest(seen, c["name"])) for c in short):
+    begun = any(observed_state.latest_run(observed, c["name"]) for c in pods.regulars(pod))
+    short = _incomplete_inits(pod, status)
+    if any(observed_state.failed(pod, c, observed_state.latest_run(observed, c["name"])) for c in short):
         return "Failed"
     if short and not begun:
         return "Pending"
@@ -223,13 +223,14 @@ def _phase(pod: Object, status: Object, seen: Seen) -> str:
     if any("waiting" in s and not s["last"] for s in states):
         return "Pending"
     ends = [s["terminated"] for s in states if "terminated" in s]
-    if len(ends) < len(states) or any(c.state == runtime.RUNNING for c in seen.state.containers) or not sight.ending(pod, seen):
+    running = any(c.state == runtime.RUNNING for c in observed.state.containers)
+    if len(ends) < len(states) or running or not observed_state.ending(pod, observed):
         return "Running"
     return "Failed" if any(e["exitCode"] for e in ends) else "Succeeded"
 
 
-def _unpassed(pod: Object, status: Object) -> list[Object]:
-    """Init containers that have not done their part, or do not run yet though they are to stay."""
+def _incomplete_inits(pod: Object, status: Object) -> list[Object]:
+    """Init containers that have not completed, and sidecars that have not started."""
     out = []
     for container, state in zip(pods.inits(pod), status.get("initContainerStatuses") or (), strict=True):
         ended = state["state"].get("terminated")
@@ -239,21 +240,21 @@ def _unpassed(pod: Object, status: Object) -> list[Object]:
     return out
 
 
-def _conditions(pod: Object, status: Object, seen: Seen, now: float) -> list[Object]:
+def _conditions(pod: Object, status: Object, observed: ObservedState, now: float) -> list[Object]:
     phase = status["phase"]
     known = {c["type"]: c for c in (pod.get("status") or {}).get("conditions") or ()}
-    up = sight.current(seen) is not None
+    up = observed_state.ready_sandbox(observed) is not None
     containers = _containers_ready(pod, status, phase)
     found = {
         "PodReadyToStartContainers": ("True" if up else "False", "", ""),
-        "Initialized": _initialized(pod, status, phase, seen),
+        "Initialized": _initialized(pod, status, phase, observed),
         "Ready": _ready(pod, known, containers),
         "ContainersReady": containers,
         "PodScheduled": ("True", "", ""),
     }
-    if seen.outcome is not None and seen.outcome.reason == "Evicted":
-        found["DisruptionTarget"] = ("True", "TerminationByKubelet", seen.outcome.message)
-    found |= _resize(seen)
+    if observed.outcome is not None and observed.outcome.reason == "Evicted":
+        found["DisruptionTarget"] = ("True", "TerminationByKubelet", observed.outcome.message)
+    found |= _resize(observed)
     mine = [type for type in found if type != "PodScheduled" or type not in known]
     return [_condition(pod, type, *found[type], known.get(type), now) for type in mine]
 
@@ -262,13 +263,13 @@ def _condition(pod: Object, type: str, status: str, reason: str, message: str, o
     same = old is not None and old.get("status") == status
     out: Object = {"type": type, "status": status, "lastProbeTime": None}
     out["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else time.stamp(now)
-    return out | _said(reason=reason, message=message, observedGeneration=pod["metadata"].get("generation"))
+    return out | _non_empty(reason=reason, message=message, observedGeneration=pod["metadata"].get("generation"))
 
 
-def _resize(seen: Seen) -> dict[str, tuple[str, str, str]]:
-    """The conditions of a resize that waits or is under way."""
+def _resize(observed: ObservedState) -> dict[str, tuple[str, str, str]]:
+    """PodResizePending and PodResizeInProgress: {type: (status, reason, message)}."""
     out = {}
-    refused, generation, error = seen.resize
+    refused, generation, error = observed.resize
     if refused is not None:
         out["PodResizePending"] = ("True", refused.reason, refused.message)
     if generation:
@@ -276,12 +277,12 @@ def _resize(seen: Seen) -> dict[str, tuple[str, str, str]]:
     return out
 
 
-def _initialized(pod: Object, status: Object, phase: str, seen: Seen) -> tuple[str, str, str]:
+def _initialized(pod: Object, status: Object, phase: str, observed: ObservedState) -> tuple[str, str, str]:
     if phase == "Succeeded":
         return "True", "PodCompleted", ""
-    if any(sight.latest(seen, c["name"]) for c in pods.regulars(pod)):
+    if any(observed_state.latest_run(observed, c["name"]) for c in pods.regulars(pod)):
         return "True", "", ""
-    if short := [c["name"] for c in _unpassed(pod, status)]:
+    if short := [c["name"] for c in _incomplete_inits(pod, status)]:
         return "False", "ContainersNotInitialized", f"containers with incomplete status: {_list(short)}"
     return "True", "", ""
 
@@ -318,7 +319,7 @@ def patch(pod: Object, new: Object) -> Object | None:
     change: Object = {}
     conditions = _changed_conditions(old.get("conditions") or [], new["conditions"])
     kept = {c["type"] for c in new["conditions"]}
-    gone = [c["type"] for c in old.get("conditions") or () if c["type"] in _PASSING and c["type"] not in kept]
+    gone = [c["type"] for c in old.get("conditions") or () if c["type"] in _RESIZE_CONDITIONS and c["type"] not in kept]
     if conditions or gone:
         change["conditions"] = conditions + [{"$patch": "delete", "type": type} for type in gone]
         order = [c["type"] for c in new["conditions"]]
@@ -335,7 +336,7 @@ def patch(pod: Object, new: Object) -> Object | None:
 
 
 def _replaced(key: str, old: Any, new: Any) -> Any:
-    """podIPs and hostIPs merge by address: an old address has to be taken away by name."""
+    """podIPs and hostIPs are lists with merge key `ip`: removed addresses need a $patch: delete."""
     if key not in ("podIPs", "hostIPs") or not old:
         return new
     gone = [{"$patch": "delete", "ip": e["ip"]} for e in old if e not in new]

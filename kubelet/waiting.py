@@ -1,4 +1,4 @@
-"""Waiting for the first of several things."""
+"""Wait for the first of several events."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,7 +6,7 @@ from typing import Any
 
 
 async def within(event: asyncio.Event, seconds: float | None) -> None:
-    """Until the event is set, or so many seconds have passed (None: for ever)."""
+    """Wait until the event is set or `seconds` have passed (None: no limit)."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -15,7 +15,7 @@ async def within(event: asyncio.Event, seconds: float | None) -> None:
 
 
 async def first(*ways: Coroutine[Any, Any, Any], seconds: float | None = None) -> None:
-    """Until one of them has ended or so many seconds have passed; then the others are broken off. Raises what the one raised."""
+    """Wait until one of the coroutines has ended or `seconds` have passed, then cancel the others. Raises what the first one raised."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from kapi.access.nodes import Nodes
+from kapi.access.node_authorizer import Nodes
 from kapi.access.rbac import RBAC
 from kapi.access.rules import Rule
 from kapi.objects.user import MASTERS, Attributes, Decision, User, node_of

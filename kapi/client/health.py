@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from kapi import logs
-from kapi.client import callers
+from kapi.client import delegated_auth
 from kapi.client.client import Client
 from kapi.http import small
 from kapi.http.small import Asked
@@ -51,8 +51,8 @@ class Health:
 
     async def _check(self, asked: Asked, path: str) -> None:
         """Return when the caller may get the path. Raises Unauthorized, Forbidden."""
-        user = await callers.who(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANYBODY
-        if not await callers.may(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
+        user = await delegated_auth.who(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANYBODY
+        if not await delegated_auth.may(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
             raise errors.Forbidden(f'forbidden: User "{user.name}" cannot get path "{path}"', {})
 
 

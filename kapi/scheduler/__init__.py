@@ -1,4 +1,4 @@
-"""The scheduler: decides on which node a pod runs, as a chain of plugins that anyone can extend.
+"""The scheduler: assigns pods to nodes through a chain of plugins, which can be extended.
 
 `await run(client, Settings())` schedules through any API server. `default_plugins` is the visible list; pass another to `run`.
 """

@@ -1,4 +1,4 @@
-"""The scheduling framework: what a plugin may do, and the cycle it does it in.
+"""The scheduling framework: extension points of plugins, and the cycle they run in.
 
 A plugin overrides only the steps it takes part in; the profile calls only what is overridden. For example::
 
@@ -24,28 +24,28 @@ MAX_SCORE = 100
 
 class Code(Enum):
     UNSCHEDULABLE = "Unschedulable"
-    """Not now; removing pods may help."""
+    """Rejected; preempting pods may help."""
     UNRESOLVABLE = "UnschedulableAndUnresolvable"
-    """Not now, and preemption cannot help."""
+    """Rejected, and preemption cannot help."""
     PENDING = "Pending"
-    """Waits for something outside; no retry by time."""
+    """Waits for something outside the scheduler; not retried after a time."""
     ERROR = "Error"
     SKIP = "Skip"
-    """From pre_filter or pre_score: this plugin has nothing to do for this pod."""
+    """From pre_filter or pre_score: this plugin does not apply to this pod."""
     WAIT = "Wait"
-    """From permit: bind later."""
+    """From permit: the binding waits."""
     SUCCESS = "Success"
     """From post_filter only: a node was nominated. Everywhere else success is None."""
 
 
 class Status(NamedTuple):
-    """Why not. Success is None."""
+    """The result of a plugin that does not succeed. Success is None."""
 
     code: Code
     reasons: tuple[str, ...] = ()
     plugin: str = ""
     seconds: float = 0.0
-    """With WAIT: how long at most."""
+    """With WAIT: the most seconds to wait."""
 
     @property
     def message(self) -> str:
@@ -56,7 +56,7 @@ SKIP = Status(Code.SKIP)
 
 
 class Event(NamedTuple):
-    """What happened in the cluster, as queueing hints see it, e.g. Event("node", "taint")."""
+    """A cluster event as queueing hints see it, e.g. Event("node", "taint")."""
 
     resource: str
     action: str
@@ -64,19 +64,19 @@ class Event(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Cycle:
-    """One attempt to place one pod."""
+    """One scheduling attempt of one pod (stock's CycleState)."""
 
     pod: Pod
     cluster: Cluster
     data: dict[str, Any] = field(default_factory=dict)
-    """What plugins keep from one step to the next, by plugin name."""
+    """What plugins pass from one extension point to the next, by plugin name."""
     names: frozenset[str] | None = None
-    """The only nodes worth looking at, when pre_filter found that out."""
+    """The only nodes to evaluate, if a pre_filter narrowed them; None: all."""
     narrowed_by: list[str] = field(default_factory=list)
     skipped: set[str] = field(default_factory=set)
-    """Plugins whose pre_filter said SKIP."""
+    """Plugins whose pre_filter returned SKIP."""
     nominated: str | None = None
-    """What post_filter wants in status.nominatedNodeName; None leaves it."""
+    """The new value of status.nominatedNodeName, set by post_filter; None: unchanged."""
 
     def narrow(self, names: frozenset[str], plugin: str) -> None:
         self.names = names if self.names is None else self.names & names
@@ -84,59 +84,59 @@ class Cycle:
 
 
 class SchedulingPlugin:
-    """A plugin; see the scheduling framework's documentation for when each step runs."""
+    """A plugin. When each extension point runs is described in the documentation of stock's scheduling framework."""
 
     name: ClassVar[str] = ""
     local: ClassVar[bool] = False
-    """True: filter and score depend only on the pod's Spec and the node with its pods; answers are kept until the node changes."""
-    wakes: ClassVar[tuple[Event, ...]] = ()
-    """Events that may make a pod schedulable that this plugin rejected. An action of "*" means any."""
+    """True: filter and score depend only on the pod's Spec and the node with its pods, so results are cached until the node changes."""
+    events_to_register: ClassVar[tuple[Event, ...]] = ()
+    """Events that may make a pod schedulable that this plugin rejected (stock's EventsToRegister). The action "*" matches any."""
 
     def attach(self, search: Any) -> None:
-        """Called once with the profile's Search, for plugins that try things on imagined nodes."""
+        """Called once with the profile's Search, for plugins that simulate adding or removing pods."""
 
     def sort_key(self, pod: Pod, since: float) -> tuple[Any, ...]:
-        """Queue order; the smallest key is tried first. `since`: when the pod entered the queue."""
+        """Sort key of the active queue, smallest first. `since`: when the pod entered the queue."""
         return (since,)
 
     def pre_enqueue(self, pod: Pod) -> Status | None:
-        """A status keeps the pod out of the active queue."""
+        """Not None: keep the pod out of the active queue."""
         return None
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
-        """Once per attempt: prepare `cycle.data`, narrow the nodes, say SKIP or give up."""
+        """Runs once per attempt: prepares `cycle.data`, narrows the nodes, returns SKIP, or rejects the pod."""
         return None
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """Why the node cannot take the pod."""
+        """Why the node cannot run the pod; None: it can."""
         return None
 
     def add_pod(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
-        """Another pod is imagined on the node: adapt `cycle.data`. Only plugins that are not local need this."""
+        """Update `cycle.data` for another pod that is added to the node in a simulation. Only plugins that are not local need this."""
 
     def remove_pod(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
-        """Another pod is imagined gone from the node."""
+        """Update `cycle.data` for another pod that is removed from the node in a simulation."""
 
     def copy_data(self, data: Any) -> Any:
-        """A copy of what pre_filter left in `cycle.data`, so that add_pod and remove_pod may change it."""
+        """A copy of this plugin's `cycle.data` that add_pod and remove_pod may change."""
         return data
 
     def post_filter(self, cycle: Cycle, statuses: dict[NodeInfo, Status]) -> Status | None:
-        """No node fits. SUCCESS with `cycle.nominated` set: room is being made there."""
+        """Runs when no node fits. SUCCESS with `cycle.nominated` set: victims are being removed from that node."""
         return None
 
     def pre_score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Status | None:
         return None
 
     def score(self, cycle: Cycle, node: NodeInfo) -> int:
-        """0 to 100, or anything if `normalize` brings it there."""
+        """0 to 100, or any integer if `normalize` maps it to 0 to 100."""
         return 0
 
     def normalize(self, cycle: Cycle, scores: list[int]) -> list[int]:
         return scores
 
     def scores(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[int]:
-        """All nodes at once; override where one loop is faster than many calls."""
+        """Normalized scores of all nodes; override where one loop is faster than a call per node."""
         score = self.score
         return self.normalize(cycle, [score(cycle, node) for node in nodes])
 
@@ -144,21 +144,22 @@ class SchedulingPlugin:
         return None
 
     def unreserve(self, cycle: Cycle, node: NodeInfo) -> None:
-        """Undo `reserve`; called for all plugins, also those whose `reserve` never ran."""
+        """Undo `reserve`. Called for all plugins, also those whose `reserve` did not run."""
 
     def permit(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """None: go on. WAIT with seconds: hold the binding until `Scheduler.allow` or `reject`."""
+        """None: bind. WAIT with seconds: hold the binding until `Scheduler.allow` or `Scheduler.reject`."""
         return None
 
     async def pre_bind(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         return None
 
     async def bind(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """SKIP: the next plugin shall bind."""
+        """Bind the pod; SKIP: leave it to the next plugin."""
         return SKIP
 
-    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
-        """Whether this event (of an awaited sort, about API object or Pod `obj`) can help the pod it once rejected."""
+    def queueing_hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+        """Whether a registered event about `obj` (an API object or a Pod) may make the rejected pod schedulable (stock's
+        QueueingHintFn)."""
         return True
 
 
@@ -167,7 +168,7 @@ def overrides(plugin: SchedulingPlugin, step: str) -> bool:
 
 
 def default_normalize(scores: list[int], reverse: bool = False) -> list[int]:
-    """Scale to 0..100 by the largest (stock's DefaultNormalizeScore)."""
+    """Scale to 0..100 by the maximum (stock's DefaultNormalizeScore)."""
     top = max(scores, default=0)
     if top == 0:
         return [MAX_SCORE] * len(scores) if reverse else scores

@@ -1,4 +1,4 @@
-"""What plugins may use of the scheduler: the client, the cluster, look-ups in the informers, and tasks in the background."""
+"""The handle of plugins to the scheduler: client, cluster snapshot, informers, background tasks."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -21,7 +21,7 @@ from kapi.objects.resource import (
 )
 from kapi.scheduler.snapshot import Cluster
 
-LOOKED_UP = (
+INFORMED_RESOURCES = (
     PERSISTENT_VOLUMES,
     PERSISTENT_VOLUME_CLAIMS,
     STORAGE_CLASSES,
@@ -32,9 +32,9 @@ LOOKED_UP = (
     REPLICA_SETS,
     STATEFUL_SETS,
 )
-"""What plugins look up besides nodes, pods and namespaces."""
-WHOLE = frozenset((PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES, CSI_NODES))
-"""Those of them that plugins read more of than the selector."""
+"""Resources that plugins read besides nodes, pods and namespaces."""
+UNTRIMMED = frozenset((PERSISTENT_VOLUMES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES, CSI_NODES))
+"""Those whose objects are cached untrimmed."""
 
 
 @dataclass(slots=True)
@@ -45,14 +45,14 @@ class Handle:
     informers: dict[Resource, Informer]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     activate: Callable[[str, bool], None]
-    """Put a pod (by key) back into the active queue; True: only if a gate kept it out."""
+    """Move a pod (by key) to the active queue; True: only if it is gated."""
     _changes: "dict[Resource, asyncio.Future[None]]" = field(default_factory=dict)
 
     def get(self, resource: Resource, key: str) -> Object | None:
         return self.informers[resource].get(key)
 
     def next_change(self, resource: Resource) -> "asyncio.Future[None]":
-        """Done when the informer of the resource next hears of a change."""
+        """A future that is done at the informer's next change of the resource."""
         found = self._changes.get(resource)
         if found is None or found.done():
             found = self._changes[resource] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,6 @@
-"""Matching nodes and pods: node selector terms, tolerations and pod (anti-)affinity terms, compiled once per pod spec.
+"""Node selector terms, tolerations and pod (anti-)affinity terms, compiled once per pod spec.
 
-Pure functions on labels and taints. What a match means for a node's fate is decided in the plugins.
+Pure functions on labels and taints. The plugins decide what a match means.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ from kapi.objects.placement import tolerates as tolerates
 
 Labels = Mapping[str, str]
 NodeTest = Callable[[str, Labels], bool]
-"""(node name, node labels) -> does it match."""
+"""(node name, node labels) -> whether they match."""
 
 
 def required_nodes(spec: Object) -> NodeTest | None:
-    """The test behind spec.nodeSelector and required node affinity; None when the pod asks for nothing."""
+    """spec.nodeSelector and required node affinity as a predicate; None if the pod has neither."""
     selector: Labels = spec.get("nodeSelector") or {}
     required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
     if not selector and required is None:
@@ -40,7 +40,7 @@ def required_nodes(spec: Object) -> NodeTest | None:
 
 
 def named_nodes(spec: Object) -> tuple[frozenset[str] | None, bool]:
-    """The nodes that required affinity names through metadata.name, as DaemonSet pods do: (names or None, whether terms conflict)."""
+    """The nodes that required affinity names by metadata.name, as DaemonSet pods do: (names or None, whether the terms contradict)."""
     required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
     terms = (required or {}).get("nodeSelectorTerms") or ()
     union: frozenset[str] = frozenset()
@@ -57,7 +57,7 @@ def named_nodes(spec: Object) -> tuple[frozenset[str] | None, bool]:
 
 
 class Matcher:
-    """A compiled label selector that is compared by identity, so that its answers can be remembered cheaply."""
+    """A compiled label selector. It compares by identity, so that results can be cached by it cheaply."""
 
     __slots__ = ("matches", "text")
 
@@ -70,7 +70,7 @@ class Matcher:
 
 
 class Term(NamedTuple):
-    """A pod affinity term: which pods (namespaces, selector) in which topology, and how much it weighs when only preferred."""
+    """A pod affinity term: the pods it selects (namespaces, selector), the topology key, and its weight if it is preferred."""
 
     selector: Matcher | None
     namespaces: frozenset[str]
@@ -104,12 +104,12 @@ def term(raw: Object, namespace: str, weight: int = 0) -> Term:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Affinities:
-    """Every pod affinity term of a pod, compiled."""
+    """All pod affinity terms of a pod, compiled."""
 
     affinity: Sequence[Term] = ()
     anti_affinity: Sequence[Term] = ()
     preferred: Sequence[Term] = ()
-    """Positive weights attract, negative ones repel."""
+    """Affinity has positive weights, anti-affinity negative ones."""
 
 
 NO_AFFINITIES = Affinities()

@@ -1,7 +1,7 @@
-"""What the scheduler knows of a pod: `Pod`, and the parts that pods of one template share, computed once.
+"""Pods as the scheduler sees them: `Pod`, and the parts shared by the pods of a template, computed once.
 
-`Spec` holds what a node alone can be judged by (requests, selectors, tolerations, ports, images); `Identity` holds what
-other pods see (namespace and labels). Both are interned, so verdicts and matches can be kept per Spec and per Identity.
+`Spec` has what local plugins depend on (requests, selectors, tolerations, ports, images); `Identity` has what selectors of other pods
+match (namespace and labels). Both are interned, so results can be cached per Spec and per Identity.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,16 +15,16 @@ from kapi.objects.meta import Object
 from kapi.scheduler import matching
 
 LEAST_CPU, LEAST_MEMORY = 100, 200 * 1024 * 1024
-"""What a container without requests is counted as when nodes are scored (stock's DefaultMilliCPURequest, DefaultMemoryRequest)."""
+"""Requests assumed in scoring for containers without any (stock's DefaultMilliCPURequest, DefaultMemoryRequest)."""
 
 
 def image_name(image: str) -> str:
-    """The name with its tag, as node status lists it."""
+    """An image name with a tag, as node.status.images has it."""
     return image if image.rfind(":") > image.rfind("/") else image + ":latest"
 
 
 def claims(pod_name: str, spec: Object) -> list[tuple[str, bool]]:
-    """(claim name, whether it is an ephemeral volume's) of each volume that is a PersistentVolumeClaim."""
+    """(claim name, whether it is a generic ephemeral volume) for each volume that is a PersistentVolumeClaim."""
     found = []
     for volume in spec.get("volumes") or ():
         if "persistentVolumeClaim" in volume:
@@ -39,13 +39,13 @@ _CONTAINER = ("image", "resources", "ports", "restartPolicy")
 
 
 def _key(spec: Object) -> bytes:
-    """The part of a spec that placing it depends on, as bytes."""
+    """The part of a pod spec that scheduling depends on, as bytes."""
     containers = [[[c.get(name) for name in _CONTAINER] for c in spec.get(kind) or ()] for kind in ("containers", "initContainers")]
     return orjson.dumps([[spec.get(name) for name in _PLACING], containers])
 
 
 class Spec:
-    """The placing part of a pod spec; pods made from one template share it."""
+    """The part of a pod spec that scheduling depends on; pods of one template share it."""
 
     __slots__ = (
         "__weakref__",
@@ -93,7 +93,7 @@ class Spec:
 
 
 class Identity:
-    """A namespace and a set of labels: what selectors see of a pod."""
+    """A namespace and labels: what selectors match of a pod. Pods with equal ones share it."""
 
     __slots__ = ("__weakref__", "labels", "matched", "namespace")
 
@@ -102,7 +102,7 @@ class Identity:
         self.matched: dict[Any, bool] = {}
 
     def matches(self, selector: Any) -> bool:
-        """Whether the selector (compiled, hashable) takes these labels; remembered."""
+        """Whether the selector matches these labels; cached per selector."""
         found = self.matched.get(selector)
         if found is None:
             if len(self.matched) > 1000:
@@ -132,7 +132,7 @@ def identity_of(namespace: str, labels: Mapping[str, str]) -> Identity:
 
 
 class Pod:
-    """One pod as the scheduler sees it. `obj` is the API object and is never changed."""
+    """A pod of the scheduler. `obj` is the API object and is not changed."""
 
     __slots__ = ("affinities", "claims", "identity", "key", "name", "namespace", "node", "nominated", "obj", "priority", "spec",
                  "terminating", "uid")  # fmt: skip
@@ -172,10 +172,10 @@ class Pod:
 
 
 def by_importance(found: Iterable[Pod]) -> list[Pod]:
-    """By importance: higher priority first, then those that run longest (stock's MoreImportantPod)."""
+    """Most important first: higher priority, then earlier start (stock's MoreImportantPod)."""
     return sorted(found, key=lambda p: (-p.priority, start_time(p), p.key))
 
 
 def start_time(pod: Pod) -> str:
-    """When the pod started, as text; one that has not counts as now, after all others."""
+    """The start time as text; a pod that has not started sorts after all others."""
     return str((pod.obj.get("status") or {}).get("startTime") or "9999")

@@ -1,4 +1,4 @@
-"""The default scheduler profile: the visible list of plugins with their weights, in stock's order; and a profile put together."""
+"""Scheduler profiles: stock's default list of plugins with their weights, and the extension points of a profile."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,21 +13,21 @@ from kapi.scheduler.plugins.affinity import InterPodAffinity
 from kapi.scheduler.plugins.claims import DynamicResources
 from kapi.scheduler.plugins.images import ImageLocality
 from kapi.scheduler.plugins.limits import NodeVolumeLimits
-from kapi.scheduler.plugins.nodes import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
+from kapi.scheduler.plugins.node_filters import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
 from kapi.scheduler.plugins.preemption import DefaultPreemption
 from kapi.scheduler.plugins.queueing import DefaultBinder, PrioritySort, SchedulingGates
 from kapi.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from kapi.scheduler.plugins.spreading import PodTopologySpread
 from kapi.scheduler.plugins.volumes import VolumeBinding, VolumeRestrictions, VolumeZone
 from kapi.scheduler.pods import Pod
-from kapi.scheduler.search import Misfit, Search, Weighted
+from kapi.scheduler.search import FitError, Search, Weighted
 from kapi.scheduler.settings import ProfileSettings
 
 Plugins = Callable[[Handle], Sequence[Weighted]]
 
 
 def default_plugins(handle: Handle) -> list[Weighted]:
-    """Stock's default profile; a weight counts only for plugins that score."""
+    """Stock's default profile, in its order. Weights apply to plugins that score."""
     return [
         Weighted(SchedulingGates(), 0),
         Weighted(PrioritySort(), 0),
@@ -59,7 +59,7 @@ _OWNERS: dict[str, Resource] = {
 
 
 def set_of(pod: Pod, handle: Handle) -> Matcher | None:
-    """The selector for the pods that serve the same Services and belong to the same controller; None without either."""
+    """A selector for the pods of the same Services and controller as this one; None if it belongs to neither."""
     merged: dict[str, str] = {}
     labels = pod.identity.labels.items()
     for service in handle.in_namespace(SERVICES, pod.namespace):
@@ -82,7 +82,7 @@ def set_of(pod: Pod, handle: Handle) -> Matcher | None:
 
 
 class Profile:
-    """The plugins of one scheduler name, sorted by what they take part in."""
+    """The plugins of one scheduler name, by extension point."""
 
     def __init__(self, settings: ProfileSettings, handle: Handle, plugins: Plugins, percentage: int) -> None:
         self.name = settings.name
@@ -104,14 +104,14 @@ class Profile:
         return [p for p in self.plugins.values() if overrides(p, step)]
 
     def gate(self, pod: Pod) -> str:
-        """The plugin that keeps the pod from being tried; '' when none does."""
+        """The name of the plugin that gates the pod; "" if none does."""
         return next((p.name for p in self.gates if p.pre_enqueue(pod) is not None), "")
 
-    def after(self, cycle: Cycle, misfit: Misfit) -> None:
-        """Let post_filter plugins make room; what they say goes into the misfit."""
-        statuses = misfit.statuses
-        if misfit.absent is not None and misfit.before:
-            statuses = dict.fromkeys(cycle.cluster.listed(), misfit.absent)
+    def run_post_filters(self, cycle: Cycle, fit_error: FitError) -> None:
+        """Run post_filter plugins (preemption) and add their message to the FitError."""
+        statuses = fit_error.statuses
+        if fit_error.absent_status is not None and fit_error.pre_filter_message:
+            statuses = dict.fromkeys(cycle.cluster.listed(), fit_error.absent_status)
         said: list[str] = []
         for plugin in self.post_filters:
             status = plugin.post_filter(cycle, statuses)
@@ -120,10 +120,10 @@ class Profile:
             said += status.reasons
             if status.code is not Code.UNSCHEDULABLE:
                 break
-        misfit.after = ", ".join(said) if cycle.nominated in (None, "") else ""
+        fit_error.post_filter_message = ", ".join(said) if cycle.nominated in (None, "") else ""
 
     async def bind(self, cycle: Cycle, node: Any) -> Status | None:
-        """pre_bind of all, then the first binder that does not skip."""
+        """Run all pre_bind plugins, then the first binder that does not return SKIP."""
         for plugin in self.pre_binders:
             status = await plugin.pre_bind(cycle, node)
             if status is not None:

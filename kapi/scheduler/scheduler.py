@@ -1,7 +1,7 @@
-"""The scheduler: takes pods from the queue, places them one after the other, and binds them in the background.
+"""The scheduler: pops pods from the queue, selects their nodes one after the other, and binds them in the background.
 
-A cycle (choosing a node) is synchronous and counts the pod on its node at once; the binding, and everything else that speaks to
-the API server, runs beside it. A pod whose binding fails is taken off the node again and backs off.
+A scheduling cycle is synchronous and assumes the pod on its node at once. The binding cycle, like all requests to the API server, runs as
+a task. If the binding fails, the assumed pod is removed from the node and backs off.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from kapi.client.leases import Election
 from kapi.objects import errors, metrics, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
-from kapi.scheduler.feed import UNFINISHED, Feed, trim_node, trim_pod, trim_set
+from kapi.scheduler.event_handlers import UNFINISHED, EventHandlers, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
-from kapi.scheduler.handle import LOOKED_UP, WHOLE, Handle, by_namespace
+from kapi.scheduler.handle import INFORMED_RESOURCES, UNTRIMMED, Handle, by_namespace
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.profile import Plugins, Profile, default_plugins
-from kapi.scheduler.queue import Queue, Queued
-from kapi.scheduler.search import Misfit
+from kapi.scheduler.queue import Queue, QueuedPod
+from kapi.scheduler.search import FitError
 from kapi.scheduler.settings import Settings
 from kapi.scheduler.snapshot import Cluster, NodeInfo
 
 log = logging.getLogger(__name__)
-EVENTS = 20_000
-"""How many events may wait to be written: they are written one after the other, so that bindings go first."""
-SLICE = 0.004
-"""Seconds of scheduling after which others (bindings, watches) get their turn."""
+EVENT_BACKLOG = 20_000
+"""Most events waiting to be written. They are written one at a time, so that bindings go first."""
+TIME_SLICE = 0.004
+"""Seconds of scheduling after which the event loop runs other tasks (bindings, watches)."""
 
 
 class Scheduler:
@@ -40,29 +40,29 @@ class Scheduler:
         self.cluster = Cluster()
         self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
+        self._slot_free = asyncio.Event()
         self._binding = 0
         self._permits: dict[str, asyncio.Future[str]] = {}
         self._informers = Informers(client)
-        self._recorder = Recorder(client, "default-scheduler", host=socket.gethostname(), backlog=EVENTS)
+        self._recorder = Recorder(client, "default-scheduler", host=socket.gethostname(), backlog=EVENT_BACKLOG)
         handle = Handle(client, self.cluster, self._recorder, {}, self._spawn, self._activate)
         self.profiles = {p.name: Profile(p, handle, plugins, settings.percentage_of_nodes_to_score) for p in settings.profiles}
         sorter = next(iter(self.profiles.values())).sorter
         self.queue = Queue(sorter.sort_key, self._gate, self._plugins_of)
-        self._feed_from_informers(handle)
+        self._add_event_handlers(handle)
 
-    def _feed_from_informers(self, handle: Handle) -> None:
-        feed = Feed(self.cluster, self.queue, self.profiles.__contains__, self._wake.set)
+    def _add_event_handlers(self, handle: Handle) -> None:
+        event_handlers = EventHandlers(self.cluster, self.queue, self.profiles.__contains__, self._wake.set)
         handlers: Mapping[Resource, Callable[[Object | None, Object | None], None]]
-        handlers = {NAMESPACES: feed.namespace, NODES: feed.node, PODS: feed.pod}
+        handlers = {NAMESPACES: event_handlers.namespace, NODES: event_handlers.node, PODS: event_handlers.pod}
         self.pods = self._informers.select(PODS, fields=UNFINISHED, trim=trim_pod)
         self._informers.select(NODES, trim=trim_node).on(handlers[NODES])
         self._informers.select(NAMESPACES, metadata=True).on(handlers[NAMESPACES])
         self.pods.on(handlers[PODS])
-        for resource in LOOKED_UP:
-            informer: Informer = self._informers.select(resource, trim=None if resource in WHOLE else trim_set)
+        for resource in INFORMED_RESOURCES:
+            informer: Informer = self._informers.select(resource, trim=None if resource in UNTRIMMED else trim_set)
             informer.index("namespace", by_namespace)
-            informer.on(feed.other(resource))
+            informer.on(event_handlers.other(resource))
             informer.on(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
             handle.informers[resource] = informer
 
@@ -85,25 +85,25 @@ class Scheduler:
 
     async def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + SLICE
+        until = loop.time() + TIME_SLICE
         while True:
-            self.queue.tick(time.now())
+            self.queue.flush(time.now())
             if self._binding >= self._settings.bindings:
-                self._room.clear()
-                await self._room.wait()
-                until = loop.time() + SLICE
+                self._slot_free.clear()
+                await self._slot_free.wait()
+                until = loop.time() + TIME_SLICE
             queued = self.queue.pop()
             if queued is None:
-                await self._rest()
-                until = loop.time() + SLICE
+                await self._wait()
+                until = loop.time() + TIME_SLICE
                 continue
-            self._guarded(queued)
+            self._attempt_safely(queued)
             if loop.time() > until:
                 await asyncio.sleep(0)
-                until = loop.time() + SLICE
+                until = loop.time() + TIME_SLICE
 
-    async def _rest(self) -> None:
-        """Until something happens or a pod has backed off long enough."""
+    async def _wait(self) -> None:
+        """Wait until woken, or until a pod's back-off ends."""
         due = self.queue.next_due()
         seconds = None if due is None else max(due - time.now(), 0.001)
         try:
@@ -113,57 +113,57 @@ class Scheduler:
             return
         self._wake.clear()
 
-    def _guarded(self, queued: Queued) -> None:
-        """One attempt; a plugin that raises costs its pod the attempt, not everyone the scheduler."""
+    def _attempt_safely(self, queued: QueuedPod) -> None:
+        """One attempt. If a plugin raises, only this pod's attempt fails."""
         try:
             self.attempt(queued)
         except Exception as error:
-            log.exception("Scheduling broke", extra=logs.once(queued.pod.key, pod=queued.pod.key))
+            log.exception("Scheduling failed unexpectedly", extra=logs.once(queued.pod.key, pod=queued.pod.key))
             self.cluster.remove(queued.pod.key)
-            self._fail(queued, set(), f"{type(error).__name__}: {error}", "SchedulerError", None)
+            self._handle_failure(queued, set(), f"{type(error).__name__}: {error}", "SchedulerError", None)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._group is not None
-        self._group.create_task(self._watched(work))
+        self._group.create_task(self._supervised(work))
 
-    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _supervised(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception:
-            log.exception("Work in the background broke")
+            log.exception("A background task failed unexpectedly")
 
     def _activate(self, key: str, if_gated: bool) -> None:
         self.queue.activate(key, if_gated)
         self._wake.set()
 
     def pending(self) -> Iterable[str]:
-        """scheduler_pending_pods: how many pods are in which part of the queue."""
+        """The lines of the metric scheduler_pending_pods: number of pods per queue."""
         family = metrics.Family("scheduler_pending_pods", "Pods that are not placed yet, by what they wait for.", ("queue",), gauge=True)
         family.values.update({(queue,): number for queue, number in self.queue.lengths().items()})
         return family.lines()
 
     # one pod
 
-    def attempt(self, queued: Queued) -> None:
-        """Choose a node and start binding, or say why not."""
+    def attempt(self, queued: QueuedPod) -> None:
+        """Select a node and start the binding, or record why no node fits."""
         pod = queued.pod
         profile = self.profiles[pod.scheduler]
         cycle = Cycle(pod, self.cluster)
         try:
             node = profile.search.place(cycle)
-        except Misfit as misfit:
-            profile.after(cycle, misfit)
-            self._unschedulable(queued, cycle, misfit)
+        except FitError as fit_error:
+            profile.run_post_filters(cycle, fit_error)
+            self._handle_fit_error(queued, cycle, fit_error)
             return
-        status = self._claim(profile, cycle, node)
+        status = self._assume_and_reserve(profile, cycle, node)
         if status is not None and status.code is not Code.WAIT:
-            self._give_up(queued, profile, cycle, node, status)
+            self._handle_binding_failure(queued, profile, cycle, node, status)
             return
         self._binding += 1
         self._spawn(self._bind(queued, profile, cycle, node, status))
 
-    def _claim(self, profile: Profile, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """Count the pod on the node, reserve, ask for permission."""
+    def _assume_and_reserve(self, profile: Profile, cycle: Cycle, node: NodeInfo) -> Status | None:
+        """Assume the pod on the node, then run reserve and permit plugins. Returns a failure, a WAIT, or None."""
         self.cluster.place(cycle.pod, node.name)
         for plugin in profile.reservers:
             status = plugin.reserve(cycle, node)
@@ -178,21 +178,21 @@ class Scheduler:
                 return status
         return wait
 
-    async def _bind(self, queued: Queued, profile: Profile, cycle: Cycle, node: NodeInfo, wait: Status | None) -> None:
+    async def _bind(self, queued: QueuedPod, profile: Profile, cycle: Cycle, node: NodeInfo, wait: Status | None) -> None:
         pod = cycle.pod
         try:
-            status = await self._permission(pod, wait) if wait is not None else None
+            status = await self._wait_on_permit(pod, wait) if wait is not None else None
             if status is None:
                 status = await profile.bind(cycle, node)
         except Exception as error:
             if not isinstance(error, OSError):
-                log.exception("Binding broke", extra=logs.once(pod.key, pod=pod.key))
+                log.exception("Binding failed unexpectedly", extra=logs.once(pod.key, pod=pod.key))
             status = Status(Code.ERROR, (f"{type(error).__name__}: {error}",))
         finally:
             self._binding -= 1
-            self._room.set()
+            self._slot_free.set()
         if status is not None:
-            self._give_up(queued, profile, cycle, node, status)
+            self._handle_binding_failure(queued, profile, cycle, node, status)
             self._wake.set()
             return
         self.queue.remove(pod.key)
@@ -200,7 +200,7 @@ class Scheduler:
         message = f"Successfully assigned {pod.key} to {node.name}"
         self._recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
 
-    async def _permission(self, pod: Pod, wait: Status) -> Status | None:
+    async def _wait_on_permit(self, pod: Pod, wait: Status) -> Status | None:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._permits[pod.key] = answer
         try:
@@ -213,7 +213,7 @@ class Scheduler:
         return Status(Code.UNSCHEDULABLE, (refusal,), wait.plugin) if refusal else None
 
     def allow(self, key: str) -> None:
-        """Let a pod that waits in permit (by key) be bound."""
+        """Let a pod (by key) that waits in permit be bound."""
         self.reject(key, "")
 
     def reject(self, key: str, reason: str) -> None:
@@ -223,8 +223,8 @@ class Scheduler:
 
     # failing
 
-    def _give_up(self, queued: Queued, profile: Profile, cycle: Cycle, node: NodeInfo, status: Status) -> None:
-        """After the node was chosen: take the pod off it again and try later."""
+    def _handle_binding_failure(self, queued: QueuedPod, profile: Profile, cycle: Cycle, node: NodeInfo, status: Status) -> None:
+        """After a failure past the selection of the node: remove the assumed pod from the node and requeue it."""
         pod = cycle.pod
         for plugin in profile.reservers:
             plugin.unreserve(cycle, node)
@@ -236,15 +236,15 @@ class Scheduler:
             return
         self.cluster.remove(pod.key)
         error = status.code is Code.ERROR
-        self._fail(queued, {status.plugin} - {""}, status.message, "SchedulerError" if error else "Unschedulable", None)
+        self._handle_failure(queued, {status.plugin} - {""}, status.message, "SchedulerError" if error else "Unschedulable", None)
 
-    def _unschedulable(self, queued: Queued, cycle: Cycle, misfit: Misfit) -> None:
-        plugins = misfit.plugins or {"NodeUnschedulable"}
-        self._fail(queued, plugins, misfit.message, "Unschedulable", cycle.nominated)
+    def _handle_fit_error(self, queued: QueuedPod, cycle: Cycle, fit_error: FitError) -> None:
+        plugins = fit_error.plugins or {"NodeUnschedulable"}
+        self._handle_failure(queued, plugins, fit_error.message, "Unschedulable", cycle.nominated)
 
-    def _fail(self, queued: Queued, plugins: set[str], message: str, reason: str, nominated: str | None) -> None:
+    def _handle_failure(self, queued: QueuedPod, plugins: set[str], message: str, reason: str, nominated: str | None) -> None:
         pod = queued.pod
-        self.queue.failed(queued, plugins, time.now(), error=reason == "SchedulerError")
+        self.queue.add_unschedulable(queued, plugins, time.now(), error=reason == "SchedulerError")
         if nominated is not None and nominated != pod.nominated:
             self.cluster.nominate(pod, nominated)
         self._recorder.event(pod.obj, "Warning", "FailedScheduling", message, action="Scheduling")
@@ -262,7 +262,7 @@ class Scheduler:
 
 
 def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> Object:
-    """The strategic merge patch that says why the pod is not scheduled; empty when the pod says so already."""
+    """The strategic merge patch of the pod's PodScheduled condition and nominatedNodeName; {} if nothing changes."""
     status = pod.obj.get("status") or {}
     old: Object = next((c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {})
     changes: Object = {}
@@ -278,7 +278,7 @@ def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> 
 
 
 async def run(client: Client, settings: Settings, plugins: Plugins = default_plugins, figures: Figures | None = None) -> None:
-    """Schedule pods until cancelled; with leader election, only while leading. What is counted comes to `figures`."""
+    """Schedule until cancelled; with leader election, only while leading. `figures` receives the metrics."""
 
     async def lead() -> None:
         scheduler = Scheduler(client, settings, plugins)

@@ -1,7 +1,7 @@
-"""Finding the best node for a pod: filter, then score, over as many nodes as stock would look at.
+"""Selects the best node for a pod: filters, then scores, over as many nodes as stock evaluates.
 
-What plugins say of one node for one Spec is kept on a `Board` until that node changes; pods of one template therefore cost
-little more than the walk over the nodes. Plugins that look beyond one node (spread, inter-pod affinity) are asked every time.
+Results of local plugins for a node and a Spec are cached in `NodeResults` until the node changes, so scheduling many pods of one template
+costs little more than iterating over the nodes. Plugins that depend on other nodes (spread, inter-pod affinity) run every time.
 """
 
 import random
@@ -14,20 +14,22 @@ from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status, over
 from kapi.scheduler.pods import Pod, Spec
 from kapi.scheduler.snapshot import Cluster, NodeInfo
 
-LEAST_FEASIBLE = 100
-"""Below so many nodes all are looked at (stock's minFeasibleNodesToFind)."""
-BOARDS = 64
+MIN_FEASIBLE_NODES = 100
+"""Clusters with fewer nodes are searched completely (stock's minFeasibleNodesToFind)."""
+MAX_CACHED_SPECS = 64
 Filter = Callable[[Cycle, NodeInfo], Status | None]
-_UNSEEN = Status(Code.PENDING)
+Filtered = tuple[list[int], int, dict[int, Status]]
+"""(indexes of feasible nodes, number of nodes evaluated, {index: status} of nodes that a plugin rejected that is not local)."""
+_UNKNOWN = Status(Code.PENDING)
 _FITS = Status(Code.SUCCESS)
 
 
-def enough(nodes: int, percentage: int = 0) -> int:
-    """How many feasible nodes are enough to choose from; percentage 0 adapts it to the size of the cluster."""
-    if nodes < LEAST_FEASIBLE or percentage >= 100:
+def nodes_to_find(nodes: int, percentage: int = 0) -> int:
+    """The number of feasible nodes to find before scoring (stock's numFeasibleNodesToFind); percentage 0: by the size of the cluster."""
+    if nodes < MIN_FEASIBLE_NODES or percentage >= 100:
         return nodes
     share = percentage or max(50 - nodes // 125, 5)
-    return max(nodes * share // 100, LEAST_FEASIBLE)
+    return max(nodes * share // 100, MIN_FEASIBLE_NODES)
 
 
 @dataclass(slots=True)
@@ -37,17 +39,17 @@ class Weighted:
 
 
 @dataclass(slots=True)
-class Misfit(Exception):
-    """No node fits: why, node by node, or why not at all."""
+class FitError(Exception):
+    """No node fits (stock's FitError): statuses by node, or a status for all of them."""
 
     nodes: int
     statuses: dict[NodeInfo, Status] = field(default_factory=dict)
-    absent: Status | None = None
-    """The status of nodes that were not looked at."""
-    before: str = ""
-    """What pre_filter said, when it ended the attempt."""
-    after: str = ""
-    """What post_filter said."""
+    absent_status: Status | None = None
+    """The status of all nodes that were not evaluated."""
+    pre_filter_message: str = ""
+    """The message of the pre_filter plugin that ended the attempt."""
+    post_filter_message: str = ""
+    """The message of post_filter plugins."""
     plugins: set[str] = field(default_factory=set)
 
     @property
@@ -55,12 +57,12 @@ class Misfit(Exception):
         if not self.nodes:
             return "no nodes available to schedule pods"
         text = f"0/{self.nodes} nodes are available:"
-        if self.before:
-            text += f" {self.before}."
+        if self.pre_filter_message:
+            text += f" {self.pre_filter_message}."
         else:
             listed = self._counted()
             text += f" {', '.join(listed)}." if listed else ""
-        return f"{text} {self.after}" if self.after else text
+        return f"{text} {self.post_filter_message}" if self.post_filter_message else text
 
     def _counted(self) -> list[str]:
         counts: dict[str, int] = {}
@@ -68,72 +70,72 @@ class Misfit(Exception):
             for reason in status.reasons:
                 counts[reason] = counts.get(reason, 0) + 1
         rest = self.nodes - len(self.statuses)
-        for reason in self.absent.reasons if self.absent and rest else ():
+        for reason in self.absent_status.reasons if self.absent_status and rest else ():
             counts[reason] = counts.get(reason, 0) + rest
         return sorted(f"{count} {reason}" for reason, count in counts.items())
 
 
-class Board:
-    """Verdict and score of every node for one Spec, by local plugins alone."""
+class NodeResults:
+    """Cached filter status and score of every node for one Spec, by the local plugins only. Indexed like Cluster.order."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._epoch = -1
-        self._seen = 0
-        self.verdicts: list[Status] = []
+        self._position = 0
+        self.statuses_by_node: list[Status] = []
         self.scores: list[int] = []
         self.scorers: list[tuple[int, Callable[[Cycle, NodeInfo], int]]] | None = None
-        """The local scorers with their weights, those that skip this Spec left out."""
+        """The local scorers with their weights, without those that skip this Spec."""
 
     def refresh(self) -> None:
-        """Forget what changed nodes have made stale."""
+        """Invalidate the results of nodes that changed since the last refresh."""
         cluster = self._cluster
         size = len(cluster.listed())
-        now = cluster.forgotten + len(cluster.changes)
-        if self._epoch != cluster.epoch or self._seen < cluster.forgotten or now - self._seen > size:
-            self.verdicts, self.scores = [_UNSEEN] * size, [0] * size
+        now = cluster.dropped + len(cluster.changes)
+        if self._epoch != cluster.epoch or self._position < cluster.dropped or now - self._position > size:
+            self.statuses_by_node, self.scores = [_UNKNOWN] * size, [0] * size
             self._epoch = cluster.epoch
         else:
-            for index in cluster.changes[self._seen - cluster.forgotten :]:
-                self.verdicts[index] = _UNSEEN
-        self._seen = now
+            for index in cluster.changes[self._position - cluster.dropped :]:
+                self.statuses_by_node[index] = _UNKNOWN
+        self._position = now
 
 
 class Search:
-    """The filter and score plugins of a profile, applied."""
+    """Runs the filter and score plugins of a profile."""
 
     def __init__(self, plugins: Sequence[Weighted], cluster: Cluster, percentage: int = 0) -> None:
         self._cluster, self._percentage = cluster, percentage
-        everyone = [w.plugin for w in plugins]
-        self.pre_filters = [p for p in everyone if overrides(p, "pre_filter")]
-        self.filters = [p for p in everyone if overrides(p, "filter")]
-        self._near = [p for p in self.filters if p.local]
-        self._far = [p for p in self.filters if not p.local]
+        all_plugins = [w.plugin for w in plugins]
+        self.pre_filters = [p for p in all_plugins if overrides(p, "pre_filter")]
+        self.filters = [p for p in all_plugins if overrides(p, "filter")]
+        self._local_filters = [p for p in self.filters if p.local]
+        self._other_filters = [p for p in self.filters if not p.local]
         scoring = [w for w in plugins if overrides(w.plugin, "score") or overrides(w.plugin, "scores")]
         whole = ("normalize", "scores")
-        self._near_scores = [w for w in scoring if w.plugin.local and not any(overrides(w.plugin, s) for s in whole)]
-        self._far_scores = [w for w in scoring if w not in self._near_scores]
-        self._boards: OrderedDict[bytes, Board] = OrderedDict()
+        self._local_scorers = [w for w in scoring if w.plugin.local and not any(overrides(w.plugin, s) for s in whole)]
+        self._other_scorers = [w for w in scoring if w not in self._local_scorers]
+        self._cached_results: OrderedDict[bytes, NodeResults] = OrderedDict()
         self._start = 0
 
     def place(self, cycle: Cycle) -> NodeInfo:
-        """The node for the pod. Raises Misfit."""
+        """The selected node. Raises FitError."""
         nodes = self._cluster.listed()
         if not nodes:
-            raise Misfit(0)
-        self.prepare(cycle, len(nodes))
-        board = self.board(cycle.pod.spec)
-        board.refresh()
-        feasible, looked_at, rejected = self._waiting_place(cycle, board, nodes) or self._feasible(cycle, board, nodes)
+            raise FitError(0)
+        self.run_pre_filters(cycle, len(nodes))
+        node_results = self.node_results(cycle.pod.spec)
+        node_results.refresh()
+        feasible, evaluated, rejected = self._nominated_node(cycle, node_results, nodes) or self._feasible(cycle, node_results, nodes)
         if not feasible:
-            raise self._misfit(cycle, board, nodes, rejected)
-        self._start = (self._start + looked_at) % len(nodes)
+            raise self._fit_error(cycle, node_results, nodes, rejected)
+        self._start = (self._start + evaluated) % len(nodes)
         if len(feasible) == 1:
             return nodes[feasible[0]]
-        return nodes[self._best(cycle, board, nodes, feasible)]
+        return nodes[self._best(cycle, node_results, nodes, feasible)]
 
-    def prepare(self, cycle: Cycle, nodes: int) -> None:
-        """Run pre_filter. Raises Misfit when a plugin gives up at once."""
+    def run_pre_filters(self, cycle: Cycle, nodes: int) -> None:
+        """Run pre_filter plugins. Raises FitError if one rejects the pod."""
         for plugin in self.pre_filters:
             status = plugin.pre_filter(cycle)
             if status is None:
@@ -141,122 +143,122 @@ class Search:
             if status.code is Code.SKIP:
                 cycle.skipped.add(plugin.name)
                 continue
-            raise Misfit(nodes, absent=status, before=status.message, plugins={plugin.name})
+            raise FitError(nodes, absent_status=status, pre_filter_message=status.message, plugins={plugin.name})
         if cycle.names is not None and not cycle.names:
-            status = self._elsewhere(cycle)
-            raise Misfit(nodes, absent=status, before=status.message, plugins=set(cycle.narrowed_by))
+            status = self._absent_status(cycle)
+            raise FitError(nodes, absent_status=status, pre_filter_message=status.message, plugins=set(cycle.narrowed_by))
 
-    def board(self, spec: Spec) -> Board:
-        board = self._boards.get(spec.key)
-        if board is None:
-            board = self._boards[spec.key] = Board(self._cluster)
-            if len(self._boards) > BOARDS:
-                self._boards.popitem(last=False)
+    def node_results(self, spec: Spec) -> NodeResults:
+        node_results = self._cached_results.get(spec.key)
+        if node_results is None:
+            node_results = self._cached_results[spec.key] = NodeResults(self._cluster)
+            if len(self._cached_results) > MAX_CACHED_SPECS:
+                self._cached_results.popitem(last=False)
         else:
-            self._boards.move_to_end(spec.key)
-        return board
+            self._cached_results.move_to_end(spec.key)
+        return node_results
 
-    def _waiting_place(self, cycle: Cycle, board: Board, nodes: list[NodeInfo]) -> tuple[list[int], int, dict[int, Status]] | None:
-        """The nominated node alone, when the pod has one and fits there."""
+    def _nominated_node(self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo]) -> Filtered | None:
+        """The result for the nominated node alone, if the pod has one and fits there."""
         node = self._cluster.nodes.get(cycle.pod.nominated) if cycle.pod.nominated else None
         if node is None or (cycle.names is not None and node.name not in cycle.names):
             return None
-        found = self._walk(cycle, board, nodes, iter((node.index,)), 1)
+        found = self._run_filters_on(cycle, node_results, nodes, iter((node.index,)), 1)
         return found if found[0] else None
 
-    def _feasible(self, cycle: Cycle, board: Board, nodes: list[NodeInfo]) -> tuple[list[int], int, dict[int, Status]]:
+    def _feasible(self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo]) -> Filtered:
         if cycle.names is not None:
             known = self._cluster.nodes
             indexes = sorted(known[name].index for name in cycle.names if name in known)
-            return self._walk(cycle, board, nodes, iter(indexes), enough(len(indexes), self._percentage))
+            return self._run_filters_on(cycle, node_results, nodes, iter(indexes), nodes_to_find(len(indexes), self._percentage))
         start = self._start if self._start < len(nodes) else 0
         order = chain(range(start, len(nodes)), range(start))
-        return self._walk(cycle, board, nodes, order, enough(len(nodes), self._percentage))
+        return self._run_filters_on(cycle, node_results, nodes, order, nodes_to_find(len(nodes), self._percentage))
 
-    def _walk(
-        self, cycle: Cycle, board: Board, nodes: list[NodeInfo], order: Iterator[int], wanted: int
-    ) -> tuple[list[int], int, dict[int, Status]]:
-        """(indexes of nodes that fit, how many were looked at, what plugins that look beyond the node said)."""
-        verdicts, judge = board.verdicts, self._judge
-        near: list[Filter] | None = None
-        far = [p.filter for p in self._far if p.name not in cycle.skipped]
-        waiting = self._cluster.nominated
+    def _run_filters_on(
+        self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo], order: Iterator[int], wanted: int
+    ) -> Filtered:
+        """Run the filters on nodes in `order` until `wanted` feasible ones are found."""
+        statuses_by_node, run_local_filters = node_results.statuses_by_node, self._run_local_filters
+        local_filters: list[Filter] | None = None
+        other_filters = [p.filter for p in self._other_filters if p.name not in cycle.skipped]
+        nominated = self._cluster.nominated
         feasible: list[int] = []
         rejected: dict[int, Status] = {}
-        looked_at = 0
+        evaluated = 0
         for index in order:
-            looked_at += 1
-            verdict = verdicts[index]
-            if verdict is _UNSEEN:
-                if near is None:
-                    near = [p.filter for p in self._near if p.name not in cycle.skipped]
-                verdict = judge(cycle, board, nodes[index], near)
-            if verdict is not _FITS:
+            evaluated += 1
+            status_of_node = statuses_by_node[index]
+            if status_of_node is _UNKNOWN:
+                if local_filters is None:
+                    local_filters = [p.filter for p in self._local_filters if p.name not in cycle.skipped]
+                status_of_node = run_local_filters(cycle, node_results, nodes[index], local_filters)
+            if status_of_node is not _FITS:
                 continue
-            if far or waiting:
+            if other_filters or nominated:
                 status = None
-                for ask in far:
+                for ask in other_filters:
                     status = ask(cycle, nodes[index])
                     if status is not None:
                         break
-                if status is None and waiting:
-                    status = self._crowded(cycle, nodes[index])
+                if status is None and nominated:
+                    status = self._filter_with_nominated(cycle, nodes[index])
                 if status is not None:
                     rejected[index] = status
                     continue
             feasible.append(index)
             if len(feasible) >= wanted:
                 break
-        return feasible, looked_at, rejected
+        return feasible, evaluated, rejected
 
-    def _judge(self, cycle: Cycle, board: Board, node: NodeInfo, filters: list[Filter]) -> Status:
-        """Ask the local plugins about one node and write it on the board."""
-        verdict = _FITS
+    def _run_local_filters(self, cycle: Cycle, node_results: NodeResults, node: NodeInfo, filters: list[Filter]) -> Status:
+        """Run the local plugins on one node and cache the result."""
+        status_of_node = _FITS
         for ask in filters:
             status = ask(cycle, node)
             if status is not None:
-                verdict = status
+                status_of_node = status
                 break
-        if verdict is _FITS:
-            if board.scorers is None:
-                board.scorers = [(w.weight, w.plugin.score) for w in self._near_scores if w.plugin.pre_score(cycle, ()) is None]
-            board.scores[node.index] = sum([weight * score(cycle, node) for weight, score in board.scorers])
-        board.verdicts[node.index] = verdict
-        return verdict
+        if status_of_node is _FITS:
+            if node_results.scorers is None:
+                node_results.scorers = [(w.weight, w.plugin.score) for w in self._local_scorers if w.plugin.pre_score(cycle, ()) is None]
+            node_results.scores[node.index] = sum([weight * score(cycle, node) for weight, score in node_results.scorers])
+        node_results.statuses_by_node[node.index] = status_of_node
+        return status_of_node
 
-    def _crowded(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """Why the pod would not fit beside those that wait for room on the node."""
-        waiting = self._cluster.nominated_on(node, cycle.pod)
-        if not waiting:
+    def _filter_with_nominated(self, cycle: Cycle, node: NodeInfo) -> Status | None:
+        """Why the pod does not fit together with pods nominated to the node (stock's RunFilterPluginsWithNominatedPods)."""
+        nominated = self._cluster.nominated_on(node, cycle.pod)
+        if not nominated:
             return None
-        imagined = node.copy()
-        twin = self.imagine(cycle)
-        for pod in waiting:
-            self.imagine_added(twin, pod, imagined)
-        return self.judge_alone(twin, imagined)
+        simulated = node.copy()
+        duplicate = self.simulate(cycle)
+        for pod in nominated:
+            self.simulate_add(duplicate, pod, simulated)
+        return self.run_filters(duplicate, simulated)
 
-    # imagining (preemption and nominated pods)
+    # simulation (preemption and nominated pods)
 
-    def imagine(self, cycle: Cycle) -> Cycle:
-        """A cycle whose data may be changed."""
+    def simulate(self, cycle: Cycle) -> Cycle:
+        """A copy of the cycle whose data may be changed."""
         plugins = {p.name: p for p in self.pre_filters}
         data = {name: plugins[name].copy_data(d) if name in plugins else d for name, d in cycle.data.items()}
         return Cycle(cycle.pod, cycle.cluster, data, cycle.names, cycle.narrowed_by, cycle.skipped)
 
-    def imagine_added(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
+    def simulate_add(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
         node.add(pod)
-        for plugin in self._far:
+        for plugin in self._other_filters:
             if plugin.name not in cycle.skipped:
                 plugin.add_pod(cycle, pod, node)
 
-    def imagine_removed(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
+    def simulate_remove(self, cycle: Cycle, pod: Pod, node: NodeInfo) -> None:
         node.remove(pod.key)
-        for plugin in self._far:
+        for plugin in self._other_filters:
             if plugin.name not in cycle.skipped:
                 plugin.remove_pod(cycle, pod, node)
 
-    def judge_alone(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """All filters on one node as it is (a copy, perhaps), past the board."""
+    def run_filters(self, cycle: Cycle, node: NodeInfo) -> Status | None:
+        """Run all filters on one node (or a simulated copy), without the cache."""
         for plugin in self.filters:
             if plugin.name not in cycle.skipped:
                 status = plugin.filter(cycle, node)
@@ -266,12 +268,12 @@ class Search:
 
     # scoring
 
-    def _best(self, cycle: Cycle, board: Board, nodes: list[NodeInfo], feasible: list[int]) -> int:
-        """The index with the highest score; any of them when several have it."""
-        scores = board.scores
+    def _best(self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo], feasible: list[int]) -> int:
+        """The index with the highest score; a random one of several."""
+        scores = node_results.scores
         totals = [scores[index] for index in feasible]
         candidates: list[NodeInfo] | None = None
-        for weighted in self._far_scores:
+        for weighted in self._other_scorers:
             plugin, weight = weighted.plugin, weighted.weight
             if candidates is None:
                 candidates = [nodes[index] for index in feasible]
@@ -283,19 +285,19 @@ class Search:
 
     # failing
 
-    def _elsewhere(self, cycle: Cycle) -> Status:
+    def _absent_status(self, cycle: Cycle) -> Status:
         listed = " ".join(sorted(set(cycle.narrowed_by)))
         return Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{listed}]",))
 
-    def _misfit(self, cycle: Cycle, board: Board, nodes: list[NodeInfo], rejected: dict[int, Status]) -> Misfit:
+    def _fit_error(self, cycle: Cycle, node_results: NodeResults, nodes: list[NodeInfo], rejected: dict[int, Status]) -> FitError:
         statuses = {}
         for node in nodes:
             if cycle.names is None or node.name in cycle.names:
-                status = rejected.get(node.index) or board.verdicts[node.index]
-                if status is not _FITS and status is not _UNSEEN:
+                status = rejected.get(node.index) or node_results.statuses_by_node[node.index]
+                if status is not _FITS and status is not _UNKNOWN:
                     statuses[node] = status
-        absent = self._elsewhere(cycle) if cycle.names is not None else None
+        absent_status = self._absent_status(cycle) if cycle.names is not None else None
         plugins = {status.plugin for status in statuses.values()}
         if cycle.names is not None and len(statuses) < len(nodes):
             plugins.update(cycle.narrowed_by)
-        return Misfit(len(nodes), statuses, absent, plugins=plugins - {""})
+        return FitError(len(nodes), statuses, absent_status, plugins=plugins - {""})

@@ -1,8 +1,8 @@
-"""The cluster as the scheduler sees it: nodes with what is free on them, and which pods are where.
+"""The scheduler's view of the cluster: nodes with their free resources, and the pods on each.
 
-Fed by informers and by the scheduler's own assumptions (a pod counts on its node before the binding is acknowledged).
-A scheduling cycle never awaits, so the live state is the snapshot. Every change of a node is noted in `Cluster.changes`;
-whoever keeps verdicts per node reads from there which of them to forget.
+Updated by informers and by assumed pods (counted on their node before the binding is acknowledged). A scheduling cycle does not await,
+so the live state serves as its snapshot. Every change of a node is appended to `Cluster.changes`; caches of results per node read from
+there which entries to invalidate.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ZONE, REGION, HOSTNAME = "topology.kubernetes.io/zone", "topology.kubernetes.io/
 
 
 class NodeInfo:
-    """A node and the sums over the pods on it."""
+    """A node with the sums over its pods. Amounts: milli-CPUs, bytes, counts."""
 
     __slots__ = ("allocatable", "hard_taints", "images", "index", "labels", "max_pods", "name", "nonzero_cpu", "nonzero_memory", "obj",
                  "pods", "ports", "requested", "soft_taints", "taints", "unschedulable")  # fmt: skip
@@ -67,73 +67,74 @@ class NodeInfo:
                 del self.ports[port]
 
     def copy(self) -> "NodeInfo":
-        """A copy to try things on (preemption, nominated pods)."""
-        twin = object.__new__(NodeInfo)
+        """A copy for simulations (preemption, nominated pods)."""
+        duplicate = object.__new__(NodeInfo)
         for name in NodeInfo.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.pods, twin.requested, twin.ports = dict(self.pods), dict(self.requested), dict(self.ports)
-        return twin
+            setattr(duplicate, name, getattr(self, name))
+        duplicate.pods, duplicate.requested, duplicate.ports = dict(self.pods), dict(self.requested), dict(self.ports)
+        return duplicate
 
     def __repr__(self) -> str:
         return f"NodeInfo({self.name})"
 
 
 Counts = dict[NodeInfo, int]
-_NEWS = ("allocatable", "label", "taint", "image")
+_NODE_ACTIONS = ("allocatable", "label", "taint", "image")
 
 
-def _count_in(book: dict[Any, Counts], key: Any, node: NodeInfo, sign: int) -> None:
-    counts = book.setdefault(key, {})
+def _count_in(index: dict[Any, Counts], key: Any, node: NodeInfo, sign: int) -> None:
+    counts = index.setdefault(key, {})
     left = counts.get(node, 0) + sign
     if left:
         counts[node] = left
         return
     counts.pop(node, None)
     if not counts:
-        del book[key]
+        del index[key]
 
 
 class Cluster:
-    """All nodes and all placed pods."""
+    """All nodes and all pods that are bound or assumed."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeInfo] = {}
         self.pods: dict[str, tuple[Pod, str]] = {}
-        """Placed pods, assumed ones too: pod key -> (pod, node name)."""
+        """Bound and assumed pods: pod key -> (pod, node name)."""
         self.identities: dict[str, dict[Identity, Counts]] = {}
-        """Namespace -> identity -> how many pods of it are on which node."""
-        self.dying: dict[Identity, Counts] = {}
-        """The terminating ones among them."""
-        self.affine: dict[tuple[Identity, Affinities], Counts] = {}
-        """Pods that have affinity terms of their own."""
+        """Namespace -> identity -> number of its pods by node."""
+        self.terminating: dict[Identity, Counts] = {}
+        """The terminating ones of these."""
+        self.with_affinity: dict[tuple[Identity, Affinities], Counts] = {}
+        """Pods with affinity terms of their own: (identity, terms) -> number by node."""
         self.namespaces: dict[str, dict[str, str]] = {}
         """Labels of each namespace."""
         self.images: dict[str, int] = {}
-        """On how many nodes each image is."""
+        """Image name -> number of nodes that have it."""
         self.soft_taints = 0
         self.nominated: dict[str, dict[str, Pod]] = {}
-        """Node name -> pods that wait for room there."""
+        """Node name -> pods nominated to it, by key."""
         self.order: list[NodeInfo] = []
         self.changes: list[int] = []
         """Indexes (into `order`) of changed nodes, oldest first."""
-        self.forgotten = 0
-        """How many entries of `changes` were dropped from its start."""
+        self.dropped = 0
+        """Number of entries dropped from the start of `changes`."""
         self.epoch = 0
-        """Counts up when `order` is made anew and indexes lose their meaning."""
+        """Incremented when `order` is rebuilt, which invalidates all indexes."""
         self._stale_order = False
-        self._orphans: dict[str, dict[str, Pod]] = {}
+        self._pods_of_unknown_nodes: dict[str, dict[str, Pod]] = {}
 
     # nodes
 
     def set_node(self, obj: Object) -> tuple[str, ...]:
-        """Take over a Node; what is new about it: "add", or some of "allocatable", "label", "taint", "image"."""
+        """Add or update a node. Returns the event actions: ("add",), or some of "allocatable", "label", "taint", "image"; () if
+        unchanged."""
         name = obj["metadata"]["name"]
         node = self.nodes.get(name)
         if node is None:
             node = self.nodes[name] = NodeInfo(obj)
             self._stale_order = True
             self._count_node(node, 1)
-            for pod in self._orphans.pop(name, {}).values():
+            for pod in self._pods_of_unknown_nodes.pop(name, {}).values():
                 self._put(pod, node)
             return ("add",)
         before = (node.allocatable, node.labels, (node.taints, node.unschedulable), node.images)
@@ -141,11 +142,11 @@ class Cluster:
         node.update(obj)
         self._count_node(node, 1)
         after = (node.allocatable, node.labels, (node.taints, node.unschedulable), node.images)
-        news = tuple(what for what, old, new in zip(_NEWS, before, after, strict=True) if old != new)
-        if news:
+        actions = tuple(what for what, old, new in zip(_NODE_ACTIONS, before, after, strict=True) if old != new)
+        if actions:
             self._stale_order |= any(before[1].get(key) != node.labels.get(key) for key in (REGION, ZONE))
             self._changed(node)
-        return news
+        return actions
 
     def remove_node(self, name: str) -> None:
         node = self.nodes.pop(name, None)
@@ -155,7 +156,7 @@ class Cluster:
         self._count_node(node, -1)
         for pod in list(node.pods.values()):
             self._take(pod.key, node)
-            self._orphans.setdefault(name, {})[pod.key] = pod
+            self._pods_of_unknown_nodes.setdefault(name, {})[pod.key] = pod
 
     def _count_node(self, node: NodeInfo, sign: int) -> None:
         self.soft_taints += sign * len(node.soft_taints)
@@ -163,7 +164,7 @@ class Cluster:
             self.images[image] = self.images.get(image, 0) + sign
 
     def listed(self) -> list[NodeInfo]:
-        """All nodes, one zone after the other in turn, so that a search over some of them sees all zones."""
+        """All nodes, zones interleaved, so that a search over some of them covers all zones."""
         if self._stale_order:
             zones: dict[tuple[str | None, str | None], list[NodeInfo]] = {}
             for node in self.nodes.values():
@@ -173,20 +174,20 @@ class Cluster:
                 node.index = index
             self._stale_order = False
             self.epoch += 1
-            self.forgotten, self.changes = 0, []
+            self.dropped, self.changes = 0, []
         return self.order
 
     def _changed(self, node: NodeInfo) -> None:
         if not self._stale_order:
             self.changes.append(node.index)
             if len(self.changes) > 20000:
-                self.forgotten += 10000
+                self.dropped += 10000
                 del self.changes[:10000]
 
     # placed pods
 
     def place(self, pod: Pod, node_name: str) -> None:
-        """Count the pod on the node: bound, or assumed to be bound soon."""
+        """Count the pod on the node: bound, or assumed until the binding is acknowledged."""
         key = pod.key
         known = self.pods.get(key)
         if known is not None:
@@ -197,7 +198,7 @@ class Cluster:
         self.pods[key] = (pod, node_name)
         node = self.nodes.get(node_name)
         if node is None:
-            self._orphans.setdefault(node_name, {})[key] = pod
+            self._pods_of_unknown_nodes.setdefault(node_name, {})[key] = pod
         else:
             self._put(pod, node)
 
@@ -217,13 +218,13 @@ class Cluster:
             node.pods[pod.key] = pod
 
     def remove(self, key: str) -> Pod | None:
-        """Forget a placed pod: deleted, finished, or its binding failed."""
+        """Remove a pod that was deleted, has finished, or whose binding failed."""
         known = self.pods.pop(key, None)
         if known is None:
             return None
         node = self.nodes.get(known[1])
         if node is None:
-            self._orphans.get(known[1], {}).pop(key, None)
+            self._pods_of_unknown_nodes.get(known[1], {}).pop(key, None)
         else:
             self._take(key, node)
         return known[0]
@@ -244,9 +245,9 @@ class Cluster:
         if not mine:
             del self.identities[identity.namespace]
         if pod.terminating:
-            _count_in(self.dying, identity, node, sign)
+            _count_in(self.terminating, identity, node, sign)
         if pod.affinities is not NO_AFFINITIES:
-            _count_in(self.affine, (identity, pod.affinities), node, sign)
+            _count_in(self.with_affinity, (identity, pod.affinities), node, sign)
         self._changed(node)
 
     # nominated pods
@@ -263,17 +264,17 @@ class Cluster:
                 del self.nominated[name]
 
     def nominated_on(self, node: NodeInfo, pod: Pod) -> Sequence[Pod]:
-        """Pods waiting for the node that are at least as important as this one."""
+        """Pods nominated to the node whose priority is at least this pod's."""
         waiting = self.nominated.get(node.name)
         return [p for p in waiting.values() if p.priority >= pod.priority and p.key != pod.key] if waiting else ()
 
     # counting
 
     def count(self, node: NodeInfo, namespace: str, selector: Any) -> int:
-        """How many pods on the node the selector takes, without those that are being deleted."""
+        """Number of pods on the node that the selector matches, without terminating ones."""
         total = 0
         for identity, counts in self.identities.get(namespace, {}).items():
             if node in counts and identity.matches(selector):
-                dying = self.dying.get(identity)
-                total += counts[node] - (dying.get(node, 0) if dying else 0)
+                terminating = self.terminating.get(identity)
+                total += counts[node] - (terminating.get(node, 0) if terminating else 0)
         return total

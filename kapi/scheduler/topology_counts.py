@@ -1,7 +1,14 @@
-"""How many pods of a set are on each node and in each domain of a topology, kept up to date change by change.
+"""Numbers of matching pods by node and by topology domain, updated incrementally.
 
-A `TopologyCounts` answers for one selector in one namespace, counting only nodes that a constraint counts for one Spec. It reads the
-cluster's list of changes, so asking again after one pod was placed costs one node.
+A `TopologyCounts` serves one selector in one namespace and counts only nodes that a constraint includes for one Spec. `refresh` reads
+`Cluster.changes`, so a refresh after one pod was placed recounts one node.
+
+Example: topology key `zone`, nodes n0 (zone a, 2 matching pods), n1 (zone b, 1), n2 (no zone label, 4):
+
+    values = ["a", "b", None]    on_node = [2, 1, 4]    domains = {"a": 2, "b": 1}    _sizes = {"a": 1, "b": 1}
+
+A pod placed on n1 appends 1 to `changes`; refresh removes n1 (domain b has no node left and is dropped) and adds it again with 2 pods.
+`_sizes` counts nodes per domain, because a domain without pods still exists and counts as 0 for the skew.
 """
 
 from collections.abc import Callable
@@ -11,43 +18,43 @@ from kapi.scheduler.snapshot import Cluster, NodeInfo
 
 
 class TopologyCounts:
-    """`counts(node)` says whether a node's pods count at all."""
+    """`counts(node)`: whether pods on this node are counted in its domain."""
 
     def __init__(
         self, cluster: Cluster, namespace: str, selector: Matcher | None, topology: str, counts: Callable[[NodeInfo], bool]
     ) -> None:
         self._cluster, self._namespace, self._selector, self._topology = cluster, namespace, selector, topology
         self._counts = counts
-        self._epoch, self._seen = -1, 0
+        self._epoch, self._position = -1, 0
         self.values: list[str | None] = []
-        """The domain of each node, by index; None when the node lacks the label."""
+        """The domain of each node, by index; None: the node lacks the label."""
         self.on_node: list[int] = []
-        """Matching pods of each node, whether or not the node counts for its domain."""
+        """Number of matching pods on each node, by index, whether or not the node is counted in its domain."""
         self._counted: list[bool] = []
         self.domains: dict[str, int] = {}
-        """Matching pods by domain, over the nodes that count."""
+        """Domain -> number of matching pods on its counted nodes."""
         self._sizes: dict[str, int] = {}
 
     def refresh(self) -> "TopologyCounts":
         cluster = self._cluster
         nodes = cluster.listed()
-        now = cluster.forgotten + len(cluster.changes)
-        if self._epoch != cluster.epoch or self._seen < cluster.forgotten or now - self._seen > len(nodes):
+        now = cluster.dropped + len(cluster.changes)
+        if self._epoch != cluster.epoch or self._position < cluster.dropped or now - self._position > len(nodes):
             self._rebuild(nodes)
         else:
-            for index in cluster.changes[self._seen - cluster.forgotten :]:
-                self._withdraw(index)
-                self._enter(nodes[index])
-        self._epoch, self._seen = cluster.epoch, now
+            for index in cluster.changes[self._position - cluster.dropped :]:
+                self._remove_node(index)
+                self._add_node(nodes[index])
+        self._epoch, self._position = cluster.epoch, now
         return self
 
     def _rebuild(self, nodes: list[NodeInfo]) -> None:
         self.values, self.on_node, self._counted = [None] * len(nodes), [0] * len(nodes), [False] * len(nodes)
         self.domains, self._sizes = {}, {}
         for node in nodes:
-            self._enter(node)
+            self._add_node(node)
 
-    def _enter(self, node: NodeInfo) -> None:
+    def _add_node(self, node: NodeInfo) -> None:
         index, value = node.index, node.labels.get(self._topology)
         count = self._cluster.count(node, self._namespace, self._selector) if self._selector else 0
         counted = value is not None and self._counts(node)
@@ -56,7 +63,7 @@ class TopologyCounts:
             self.domains[value] = self.domains.get(value, 0) + count
             self._sizes[value] = self._sizes.get(value, 0) + 1
 
-    def _withdraw(self, index: int) -> None:
+    def _remove_node(self, index: int) -> None:
         value = self.values[index]
         if value is None or not self._counted[index]:
             return

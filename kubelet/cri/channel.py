@@ -1,6 +1,6 @@
-"""gRPC as the kubelet speaks it: one channel to a server, calls by the names of messages (cri/messages.py), failures as RuntimeFailure.
+"""A gRPC channel: calls by message names (cri/messages.py); failures become RuntimeFailure.
 
-The one module that loads grpcio (15 MB resident, 12 of them pages of its library), so nothing that only simulates imports it.
+The only module that loads grpcio (15 MB resident, 12 of them pages of its library), so simulated nodes do not import it.
 """
 
 from collections.abc import AsyncIterator
@@ -33,11 +33,11 @@ class Channel:
         self._channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
 
     async def close(self) -> None:
-        """Break off what is under way."""
+        """Cancel calls in progress."""
         await self._channel.close()
 
     async def call(self, method: str, request: str, response: str, seconds: float, /, **fields: Any) -> Any:
-        """The answer to `method`, e.g. "/runtime.v1.RuntimeService/Version", asked with `fields`. Raises RuntimeFailure."""
+        """Call `method`, e.g. "/runtime.v1.RuntimeService/Version", with `fields`. Raises RuntimeFailure."""
         make = MESSAGES[request]
         ask = self._channel.unary_unary(method, make.SerializeToString, MESSAGES[response].FromString)
         try:
@@ -46,7 +46,7 @@ class Channel:
             raise _failure(error) from None
 
     async def stream(self, method: str, request: str, response: str, namespace: str = "", /, **fields: Any) -> AsyncIterator[Any]:
-        """The answers to `method` as they come; `namespace` is containerd's. Raises RuntimeFailure."""
+        """The responses of a streaming call; `namespace` is containerd's. Raises RuntimeFailure."""
         make = MESSAGES[request]
         ask = self._channel.unary_stream(method, make.SerializeToString, MESSAGES[response].FromString)
         try:

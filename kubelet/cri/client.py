@@ -1,6 +1,6 @@
-"""The calls of CRI v1 as a Runtime: requests out, plain dataclasses back. Errors become RuntimeFailure.
+"""A Runtime on CRI v1: sends requests and converts responses to plain dataclasses. Errors become RuntimeFailure.
 
-Knows no pods and decides nothing; containerd's own event stream (cri/events.py) stands in where a runtime has no GetContainerEvents.
+Has no knowledge of pods. Events come from cri/events.py.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from kubelet.cri.messages import MESSAGES
 from kubelet.runtime import Change, Config, Container, ExecResult, Image, PodState, RuntimeFailure, Sandbox, Traffic, Usage, Version
 
 _IMAGES = ("ListImages", "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo")
-"""Methods of the ImageService; all others are the RuntimeService's."""
+"""Methods of ImageService; all others belong to RuntimeService."""
 _QUICK, _SLOW, _PULL = 120.0, 240.0, 3600.0
-"""Seconds a call may take: look-ups, making a sandbox, pulling an image."""
+"""Seconds a call may take: queries, running a sandbox, pulling an image."""
 
 
 class Cri:
@@ -48,7 +48,7 @@ class Cri:
         return [convert.container(c) for c in (await self._call("ListContainers")).containers]
 
     async def pod(self, uid: str) -> PodState:
-        """Lists by label, then asks for each one's status; one that vanishes meanwhile is left out."""
+        """List by label, then get each status; objects removed meanwhile are left out."""
         chosen = {"label_selector": {runtime.POD_UID: uid}}
         sandboxes, containers = await asyncio.gather(
             self._call("ListPodSandbox", filter=chosen), self._call("ListContainers", filter=chosen)
@@ -71,7 +71,7 @@ class Cri:
         return convert.container_status(status, sandbox) if status is not None else None
 
     async def _status(self, name: str, /, **which: str) -> Any:
-        """None of what is gone."""
+        """The status; None if the object was removed meanwhile."""
         try:
             return (await self._call(name, **which)).status
         except RuntimeFailure as error:

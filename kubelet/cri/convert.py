@@ -1,4 +1,4 @@
-"""CRI's answers as the dataclasses of kubelet.runtime: nanoseconds become seconds, numbers become words."""
+"""CRI messages as the dataclasses of kubelet.runtime: nanoseconds become seconds, enums become words."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def sandbox_status(status: Any) -> Sandbox:
 
 
 def container(item: Any, sandbox_id: str = "", **more: Any) -> Container:
-    """From a list or, with `more`, from a status, which does not name its sandbox."""
+    """A container from ListContainers or, with `sandbox_id`, from ContainerStatus, which does not name its sandbox."""
     labels = dict(item.labels)
     return Container(
         id=item.id, sandbox=sandbox_id or item.pod_sandbox_id, uid=labels.get(runtime.POD_UID, ""), name=item.metadata.name,
@@ -58,6 +58,6 @@ def usage(stats: Any) -> Usage:
 
 
 def traffic(network: Any) -> list[Traffic]:
-    """Of a sandbox; the interface its addresses are on is not among the others."""
+    """Counters of a sandbox; CRI reports the default interface apart from the others."""
     found = [i for i in (network.default_interface, *network.interfaces) if i.name]
     return [Traffic(i.name, *(getattr(i, field).value for field in Traffic._fields[1:])) for i in found]

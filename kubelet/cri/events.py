@@ -1,7 +1,7 @@
-"""What happens in the runtime, as it happens, so that nothing has to be polled.
+"""The runtime's event stream, so that states need no polling.
 
-containerd's own event stream is asked first (every version has it: a task's exit names the container); a runtime without it is
-asked for CRI's GetContainerEvents. With neither, `stream` raises RuntimeFailure("Unimplemented") and kubelet.pleg lists now and then.
+containerd's own event service is tried first (every version has it; a TaskExit event has the container's id), then CRI's
+GetContainerEvents. If both are unimplemented, `stream` raises RuntimeFailure("Unimplemented") and kubelet.pleg relists periodically.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ _STOPPED, _DELETED = 2, 3
 
 
 async def stream(channel: Channel) -> AsyncIterator[Change]:
-    """Yields an empty Change when it begins to listen, then one per exit."""
+    """Yields an empty Change when it starts listening, then one per exit."""
     try:
         async for change in _containerd(channel):
             yield change

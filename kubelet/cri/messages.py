@@ -1,8 +1,8 @@
-"""The messages of CRI v1 (and of containerd's events and gRPC's health checks) that the kubelet uses, built from a table when imported.
+"""Protobuf messages of CRI v1, containerd's events and gRPC health checks that the kubelet uses, built from a table on import.
 
-A line is a message, or several that look alike; a word is a field `name=number[:type]`: string where no type is named, `*` before a
-repeated type, `map` for string to string. Enumerations travel as int32. Names and numbers are those of the public protocol (runtime.v1,
-containerd 1.x); a method's messages are named after it.
+A line is a message, or several of the same shape; a word is a field `name=number[:type]`: string without a type, `*` before a repeated
+type, `map` for string to string. Enums are int32. Names and numbers are those of the public protocol (runtime.v1, containerd 1.x); the
+messages of a method are named after it.
 """
 
 from typing import Any
@@ -120,7 +120,7 @@ _TYPES = {name.removeprefix("TYPE_").lower(): number for name, number in descrip
 
 
 def _entry(message: Any, field: Any) -> None:
-    """The nested message protobuf makes of `map<string, string> field`."""
+    """The nested message type that protobuf generates for `map<string, string> field`."""
     entry = message.nested_type.add(name="".join(p.title() for p in field.name.split("_")) + "Entry")
     entry.options.map_entry = True
     for number, name in ((1, "key"), (2, "value")):

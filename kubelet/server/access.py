@@ -1,13 +1,13 @@
-"""Who may use the kubelet's server: holders of a client certificate of the cluster's CA, or of a token the API server knows.
+"""Authentication and authorization of the kubelet's server: client certificates of the cluster's CA, or tokens the API server accepts.
 
-What they may do is asked of the API server (SubjectAccessReview on nodes/…), except of system:masters, who may all.
+Authorization is a SubjectAccessReview on nodes/SUBRESOURCE, except for system:masters, who are always allowed.
 """
 
 from time import monotonic
 from typing import Any
 
 from kapi import limits
-from kapi.client import callers
+from kapi.client import delegated_auth
 from kapi.client.client import Client
 from kapi.http import server
 from kapi.objects import errors
@@ -24,16 +24,16 @@ _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH
 
 
 class Access:
-    """Asks the API server, and remembers its answers for a while."""
+    """Delegates to the API server (TokenReview, SubjectAccessReview) and caches its decisions."""
 
     def __init__(self, client: Client, node: str) -> None:
         self._client, self._node = client, node
         self._known: dict[tuple[str, ...], float] = {}
 
     async def check(self, scope: dict[str, Any], path: str) -> None:
-        """Return when the caller may. Raises Unauthorized, Forbidden."""
+        """Return if the caller is authorized. Raises Unauthorized, Forbidden."""
         certificate, headers = scope.get("extensions", {}).get(server.CERTIFICATE), dict(scope["headers"])
-        user = await callers.who(self._client, certificate, headers.get(b"authorization", b"").decode("latin-1"))
+        user = await delegated_auth.who(self._client, certificate, headers.get(b"authorization", b"").decode("latin-1"))
         if user is None:
             raise errors.Unauthorized
         connection = scope.get("extensions", {}).get(server.CONNECTION)
@@ -54,7 +54,7 @@ class Access:
         if self._known.get(key, 0.0) > monotonic():
             return True
         attributes = {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self._node}
-        if not await callers.may(self._client, user, {"resourceAttributes": attributes}):
+        if not await delegated_auth.may(self._client, user, {"resourceAttributes": attributes}):
             return False
         if len(self._known) >= limits.REMEMBERED_CALLERS:
             self._known.clear()

@@ -1,4 +1,4 @@
-"""The application behind port 10250: one table of paths, and failures as plain text, as stock's kubelet answers them."""
+"""The application behind port 10250: a table of paths. Failures are plain text, as stock's kubelet returns them."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
@@ -26,7 +26,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 
 
 class Request:
-    """One request: its path and query, and the way to answer."""
+    """A request: its path and query, and methods to respond."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
@@ -37,7 +37,7 @@ class Request:
         return self.query.get(name, "") in _TRUE
 
     def number(self, name: str) -> int | None:
-        """A whole number. Raises BadRequest."""
+        """A query parameter as an integer. Raises BadRequest."""
         text = self.query.get(name)
         if not text:
             return None
@@ -58,7 +58,7 @@ class Request:
         await self.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [*pods]})
 
     async def pieces(self, body: AsyncIterator[bytes]) -> None:
-        """A body that comes piece by piece; ends early when the client is gone."""
+        """Send a body in chunks; stops early when the client disconnects."""
         await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await self.send({"type": "http.response.body", "body": b"", "more_body": True})
         await waiting.first(self._tell(body), self._gone())
@@ -74,7 +74,7 @@ class Request:
 
 
 class Nodes:
-    """The server of all the simulated nodes of a process: who is asked is told by the address that was connected to."""
+    """The server of all simulated nodes of a process. The local address of the connection selects the node."""
 
     def __init__(self, kubelets: Iterable[Kubelet], client: Client) -> None:
         self._apps = {address: App(kubelet, client) for kubelet in kubelets for address in kubelet.node.addresses}
@@ -126,7 +126,7 @@ class App:
         raise errors.NotFound(f'pods "{name}" not found')
 
     def _container(self, parts: list[str]) -> tuple[Worker, Container]:
-        """The newest container of a name, running. Raises NotFound."""
+        """The newest container with a name, which must be running. Raises NotFound."""
         worker, name = self._worker(parts), (*parts, "", "", "")[2]
         found = next((c for c in worker.state.containers if c.name == name), None)
         if found is None or found.state != RUNNING:
@@ -168,7 +168,7 @@ class App:
         )  # fmt: skip
 
     def _logged(self, worker: Worker, name: str, *, previous: bool) -> Container:
-        """The container whose log is meant. Raises BadRequest with stock's texts."""
+        """The container whose log is requested. Raises BadRequest with stock's texts."""
         own = [c for c in worker.state.containers if c.name == name]
         pod = worker.pod["metadata"]["name"]
         if previous:
@@ -192,11 +192,11 @@ class App:
         await self._remote(request, parts, "Attach")
 
     async def _remote(self, request: Request, parts: list[str], method: str, **more: Any) -> None:
-        """Join the client to a container's streams; a terminal has no stderr of its own."""
+        """Attach to a container's streams; with a TTY there is no separate stderr."""
         worker, container = self._container(parts)
         tty = request.flag("tty")
         want = {"stdin": request.flag("input"), "stdout": request.flag("output"), "stderr": request.flag("error") and not tty, "tty": tty}
-        url = await worker.means.runtime.stream_url(method, container_id=container.id, **more, **want)
+        url = await worker.dependencies.runtime.stream_url(method, container_id=container.id, **more, **want)
         await streaming.remote_command(request.scope, url, [streaming.CHANNEL_OF[name] for name in want if want[name]])
 
     async def _port_forward(self, request: Request, parts: list[str]) -> None:
@@ -207,7 +207,7 @@ class App:
         ports = [int(p) for k, v in request.pairs if k in ("ports", "port") for p in v.split(",") if p.isdecimal()]
         if len(ports) > limits.FORWARDED_PORTS:
             raise errors.BadRequest(f"at most {limits.FORWARDED_PORTS} ports can be forwarded on one connection")
-        url = await worker.means.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
+        url = await worker.dependencies.runtime.stream_url("PortForward", pod_sandbox_id=sandbox.id, port=ports)
         await streaming.port_forward(request.scope, url, ports)
 
     # the rest -------------------------------------------------------------------------------------------------------------------------
@@ -216,16 +216,16 @@ class App:
         await request.list(w.pod for w in self._workers())
 
     async def _running(self, request: Request, parts: list[str]) -> None:
-        """What the runtime runs, without what the API knows of it."""
+        """The pods with running containers, without fields that only the API has."""
         await request.list(_bare(w) for w in self._workers() if any(c.state == RUNNING for c in w.state.containers))
 
     async def _usages(self) -> list[Usage]:
-        return list(await self._kubelet.means.runtime.usages())
+        return list(await self._kubelet.dependencies.runtime.usages())
 
     async def _figures(self) -> dict[str, Any]:
         started = {c.id: c.started for w in self._workers() for c in w.state.containers}
-        traffic = await self._kubelet.means.runtime.traffic()
-        node, simulated = self._kubelet.node, self._kubelet.means.settings.simulate
+        traffic = await self._kubelet.dependencies.runtime.traffic()
+        node, simulated = self._kubelet.node, self._kubelet.dependencies.settings.simulate
         figures = summary.of_nothing(node.facts) if simulated else summary.of_machine()
         pods = {w.uid: w.pod for w in self._workers()}
         return summary.of({"nodeName": node.name, **figures}, await self._usages(), pods, started, traffic)
@@ -256,7 +256,7 @@ class App:
         await request.answer(200, b"ok")
 
     async def _configz(self, request: Request, parts: list[str]) -> None:
-        await request.json({"kubeletconfig": self._kubelet.means.settings.shown()})
+        await request.json({"kubeletconfig": self._kubelet.dependencies.settings.shown()})
 
 
 _ROUTES: dict[str, Callable[[App, Request, list[str]], Awaitable[None]]] = {
@@ -271,7 +271,7 @@ _ROUTES: dict[str, Callable[[App, Request, list[str]], Awaitable[None]]] = {
     "metrics": App._metrics,
     "healthz": App._healthz,
 }
-"""What the first part of a path leads to."""
+"""First path segment -> handler."""
 
 
 def _bare(worker: Worker) -> dict[str, Any]:
@@ -281,6 +281,6 @@ def _bare(worker: Worker) -> dict[str, Any]:
 
 
 def _waiting_reason(pod: dict[str, Any], name: str) -> str:
-    """Why a container does not run yet, by the pod's status."""
+    """The waiting reason of a container in the pod's status."""
     states = [c.get("state") or {} for c in listed(pod) if c["name"] == name]
     return next((s["waiting"].get("reason", "") for s in states if s.get("waiting")), "ContainerCreating")

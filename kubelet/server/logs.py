@@ -1,7 +1,7 @@
-"""Container logs: the CRI log files read back, from where and in the form the client asks, and followed while the container runs.
+"""Container logs: reads CRI log files, from the requested position and in the requested form, and follows them while the container runs.
 
-A line of such a file is "TIME stdout|stderr F|P TEXT"; P marks a piece of a line that goes on. A rotated file (NAME.TIMESTAMP[.gz]) is
-not read back, as in stock.
+A line of such a file is "TIME stdout|stderr F|P TEXT"; P marks a partial line. Rotated files (NAME.TIMESTAMP[.gz]) are not read, as in
+stock.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Options:
-    """PodLogOptions, checked."""
+    """PodLogOptions, validated."""
 
     follow: bool = False
     previous: bool = False
     timestamps: bool = False
     tail: int | None = None
     since: float = 0.0
-    """Only lines from this time on, seconds since the epoch."""
+    """Only lines from this time on (seconds since the epoch)."""
     limit: int | None = None
-    """Bytes at most."""
+    """Most bytes."""
     stream: str = ""
-    """'stdout' or 'stderr' alone; '' both."""
+    """'stdout', 'stderr', or '' for both."""
 
 
 def rendered(line: bytes, how: Options) -> bytes:
-    """What the client sees of a line of the file; b"" when nothing."""
+    """A line of the file as the client receives it; b"" if it is filtered out."""
     stamp, _, rest = line.partition(b" ")
     stream, _, rest = rest.partition(b" ")
     tag, _, text = rest.partition(b" ")
@@ -57,7 +57,7 @@ def _seconds(stamp: bytes) -> float:
 
 
 def tail_offset(file: BinaryIO, lines: int) -> int:
-    """Where the last `lines` lines of a file begin."""
+    """The offset at which the last `lines` lines of a file start."""
     at = file.seek(0, os.SEEK_END)
     if lines <= 0:
         return at
@@ -77,7 +77,7 @@ def tail_offset(file: BinaryIO, lines: int) -> int:
 
 
 async def read(path: Path, how: Options, running: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """Pieces of the log; with `follow` they go on until `running` says no and all is read. Raises OSError."""
+    """The log in chunks. With `follow` it continues until `running` returns False and everything is read. Raises OSError."""
     left = how.limit
     async for lines in _lines(path, how, running):
         piece = b"".join([rendered(line, how) for line in lines])
@@ -104,7 +104,7 @@ async def _lines(path: Path, how: Options, running: Callable[[], bool]) -> Async
 
 
 async def _followed(path: Path, file: BinaryIO, changed: asyncio.Event, running: Callable[[], bool]) -> AsyncIterator[list[bytes]]:
-    """Whole lines as they are written; goes over to a new file when the log is rotated."""
+    """Complete lines as they are written; continues with the new file when the log is rotated."""
     rest = b""
     with contextlib.ExitStack() as opened:
         while True:

@@ -1,6 +1,6 @@
-"""The kubelet's metrics in Prometheus' text form, under stock's names and labels: about itself, its probes, and what pods consume.
+"""The kubelet's metrics in Prometheus' text format, with stock's names and labels: its own, its probes', and resource usage of pods.
 
-/metrics/resource comes out of the same figures as /stats/summary; of cAdvisor's metrics there are those of CPU, memory and disk.
+/metrics/resource is made from /stats/summary. /metrics/cadvisor has the CPU, memory and disk metrics of cAdvisor.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ _CADVISOR: tuple[tuple[str, str, str, str, float, dict[str, str]], ...] = (
 
 
 def resource(summary: Object) -> bytes:
-    """What metrics-server asks for; samples carry the time they were taken at."""
+    """/metrics/resource, as metrics-server reads it; samples have timestamps."""
     pods = summary["pods"]
     owners: dict[str, list[tuple[dict[str, str], Object]]] = {
         "container": [({"container": c["name"], **_named(p["podRef"])}, c) for p in pods for c in p["containers"]],
@@ -45,7 +45,7 @@ def resource(summary: Object) -> bytes:
 
 
 def cadvisor(running: Iterable[tuple[Object, runtime.Container, Usage]]) -> bytes:
-    """Containers as cAdvisor tells of them; each with its pod."""
+    """/metrics/cadvisor: usage of containers, with the labels cAdvisor has."""
     listed = [({"container": c.name, "id": c.id, "image": c.image, "name": c.id, **_named(p["metadata"])}, u) for p, c, u in running]
     lines: list[str] = []
     for name, kind, help, field, factor, more in _CADVISOR:
@@ -55,14 +55,14 @@ def cadvisor(running: Iterable[tuple[Object, runtime.Container, Usage]]) -> byte
 
 
 def probed(uids: Container[str]) -> bytes:
-    """How the probes of these pods went: of a process with many nodes, those of one."""
+    """/metrics/probes of the pods with these uids (a process may run many nodes)."""
     own = Family(probes.COUNTED.name, probes.COUNTED.text, probes.COUNTED.labels)
     own.values.update((labels, count) for labels, count in probes.COUNTED.values.items() if labels[probes.UID] in uids)
     return _text(own.lines())
 
 
 def own(node: str, pods: int, states: Mapping[str, int]) -> bytes:
-    """The kubelet about itself; `states` counts containers by their state."""
+    """/metrics of the kubelet itself; `states` counts containers by state."""
     counted = [({"container_state": state}, count) for state, count in sorted(states.items())]
     lines = [
         *_family("kubelet_node_name", "gauge", "The node's name; the count is always 1", [({"node": node}, 1)]),
@@ -80,7 +80,7 @@ def _usage(owner: str, found: list[tuple[dict[str, str], Object]]) -> Iterator[s
 
 
 def _family(name: str, kind: str, help: str, samples: list[Any]) -> Iterator[str]:
-    """A metric with its samples, each (labels, value) or (labels, value, milliseconds since the epoch)."""
+    """A metric family; samples are (labels, value) or (labels, value, milliseconds since the epoch)."""
     if samples:
         yield from metrics.head(name, help, kind)
     for labels, *values in samples:

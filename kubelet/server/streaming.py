@@ -1,7 +1,7 @@
-"""exec, attach and port-forward: whatever the client speaks, joined to the runtime's streaming server, which speaks SPDY.
+"""exec, attach and port-forward: connects a WebSocket or SPDY client to the runtime's streaming server, which speaks SPDY.
 
-SPDY clients are spliced through. A WebSocket client of v5 (or v4).channel.k8s.io has its channels carried over to SPDY streams; one of
-SPDY/3.1+portforward.k8s.io tunnels SPDY in messages, which are unwrapped.
+SPDY clients are spliced to it. For WebSocket clients of v5 (or v4).channel.k8s.io, channels are translated to SPDY streams. Those of
+SPDY/3.1+portforward.k8s.io tunnel SPDY in binary messages, which are unwrapped.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ REMOTE_COMMAND, PORT_FORWARD = "v4.channel.k8s.io", "portforward.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", RESIZE: "resize"}
 CHANNEL_OF = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "tty": RESIZE}
-"""The channel that carries what a client asks for."""
+"""The channel that carries a stream requested in the query."""
 
 
 def upgrade_of(scope: Scope) -> str:
-    """'websocket', 'spdy/3.1' or ''."""
+    """The upgrade a request asks for: 'websocket', 'spdy/3.1' or ''."""
     return next((v.decode("latin-1").lower() for k, v in scope["headers"] if k == b"upgrade"), "")
 
 
@@ -45,7 +45,7 @@ def _take_over(scope: Scope) -> Callable[[], splicing.Ends]:
 
 
 async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, bytes]:
-    """An upgraded connection to the runtime's streaming server, and the head of its answer. Raises StatusError."""
+    """An upgraded connection to the runtime's streaming server, and the head of its response. Raises StatusError."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1 << 20)
     offered = "".join(f"X-Stream-Protocol-Version: {v}\r\n" for v in versions)
@@ -57,8 +57,8 @@ async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, by
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), limits.STREAM_SECONDS)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as why:
         writer.close()
-        said = why.partial.decode(errors="replace") if isinstance(why, asyncio.IncompleteReadError) else str(why) or "no answer"
-        raise errors.InternalError(f"the runtime hung up: {said}") from None
+        reason = why.partial.decode(errors="replace") if isinstance(why, asyncio.IncompleteReadError) else str(why) or "no answer"
+        raise errors.InternalError(f"the runtime hung up: {reason}") from None
     first = answer.partition(b"\r\n")[0].decode(errors="replace")
     if " 101 " not in first:
         writer.close()
@@ -67,7 +67,7 @@ async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, by
 
 
 async def _splice(scope: Scope, url: str) -> None:
-    """A SPDY client and the runtime speak to each other."""
+    """Relay bytes between a SPDY client and the runtime."""
     versions = [v.decode("latin-1") for k, v in scope["headers"] if k == b"x-stream-protocol-version"]
     take_over = _take_over(scope)
     (reader, writer), head = await _runtime(url, versions)
@@ -77,7 +77,7 @@ async def _splice(scope: Scope, url: str) -> None:
 
 
 async def remote_command(scope: Scope, url: str, streams: Sequence[int]) -> None:
-    """exec or attach; `streams` are the channels the client wants besides the error channel."""
+    """exec or attach; `streams` are the channels the client requested besides the error channel."""
 
     async def carry(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = spdy.Connection(reader, writer)
@@ -90,7 +90,7 @@ async def remote_command(scope: Scope, url: str, streams: Sequence[int]) -> None
 
 
 async def _serve(scope: Scope, url: str, protocols: Sequence[str], version: str, carry: Callable[..., Awaitable[None]]) -> None:
-    """A SPDY client is spliced; `carry(socket, reader, writer)` joins one of WebSocket to the runtime, which speaks `version`."""
+    """Splice a SPDY client; for a WebSocket one call `carry(socket, reader, writer)` with a connection that speaks `version`."""
     if upgrade_of(scope) != "websocket":
         await _splice(scope, url)
         return
@@ -114,27 +114,27 @@ async def _accepted(scope: Scope, protocols: Sequence[str]) -> "websocket.WebSoc
 
 
 async def _carry(socket: "websocket.WebSocket", connection: spdy.Connection, streams: Sequence[int], group: asyncio.TaskGroup) -> None:
-    """Open the SPDY streams and carry everything over until the error stream has said how it ended."""
+    """Open the SPDY streams and relay everything until the error stream has returned the result."""
     failure = await connection.open({"streamType": "error"})
     opened = {channel: await connection.open({"streamType": _NAMES[channel]}) for channel in streams}
     await socket.send(bytes([STDOUT if STDOUT in opened else ERROR]))
     inwards = group.create_task(_inwards(socket, opened))
     outwards = [group.create_task(_outwards(socket, channel, opened[channel])) for channel in (STDOUT, STDERR) if channel in opened]
-    told = group.create_task(failure.read_all())
-    waited: set[asyncio.Task[Any]] = {told, inwards}
+    exit_status = group.create_task(failure.read_all())
+    waited: set[asyncio.Task[Any]] = {exit_status, inwards}
     try:
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if told.done():
+        if exit_status.done():
             if outwards:
                 await asyncio.wait(outwards)
-            await socket.send(bytes([ERROR]) + told.result())
+            await socket.send(bytes([ERROR]) + exit_status.result())
     finally:
         for task in (*waited, *outwards):
             task.cancel()
 
 
 async def _inwards(socket: "websocket.WebSocket", opened: dict[int, spdy.Stream]) -> None:
-    """What the client sends: stdin, sizes of its terminal, and that a channel is closed (v5)."""
+    """Relay from the client: stdin, terminal sizes, and the close of a channel (v5)."""
     async for message in socket.messages():
         if not message:
             continue
@@ -156,7 +156,7 @@ async def _outwards(socket: "websocket.WebSocket", channel: int, stream: spdy.St
 
 
 async def port_forward(scope: Scope, url: str, ports: Sequence[int]) -> None:
-    """Forward ports of a pod; SPDY clients name them stream by stream, v4 WebSocket clients in the query (`ports`)."""
+    """Forward ports of a pod. SPDY clients name the port of each stream, v4 WebSocket clients in the query (`ports`)."""
 
     async def carry(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if socket.subprotocol == TUNNEL:
@@ -168,7 +168,7 @@ async def port_forward(scope: Scope, url: str, ports: Sequence[int]) -> None:
 
 
 async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """SPDY's bytes, in messages on the client's side, bare on the runtime's."""
+    """Tunnel SPDY: WebSocket messages on the client's side, a byte stream on the runtime's."""
 
     async def inwards() -> None:
         async for message in socket.messages():
@@ -186,7 +186,7 @@ async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, w
 
 
 async def _port_channels(socket: "websocket.WebSocket", connection: spdy.Connection, ports: Sequence[int]) -> None:
-    """Two channels a port: data and errors; each begins with the port's number."""
+    """Two channels per port, data and errors; the first message of each is the port number."""
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(connection.run())
         data: dict[int, spdy.Stream] = {}

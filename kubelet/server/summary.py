@@ -1,4 +1,4 @@
-"""/stats/summary: what the node, its pods and their containers use. Shape: the kubelet's stats API, v1alpha1."""
+"""/stats/summary: resource usage of the node, its pods and containers. Shape: the kubelet's stats API, v1alpha1."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,19 +26,19 @@ def _disk(now: str) -> Object:
 
 
 def _network(now: str, interfaces: Sequence[Traffic]) -> Object:
-    """Each interface, and the figures of eth0 as those of the whole."""
+    """Counters of all interfaces; those of eth0 are repeated at the top level."""
     listed = [dict(zip(_TRAFFIC, interface, strict=True)) for interface in interfaces]
     return {"time": now, **next((one for one in listed if one["name"] == "eth0"), {"name": ""}), "interfaces": listed}
 
 
 def _boot() -> str:
-    """When the machine started."""
+    """The time the machine was started."""
     lines = Path("/proc/stat").read_text().splitlines()
     return time.stamp(int(next(line.split()[1] for line in lines if line.startswith("btime "))))
 
 
 def _cpu_ns() -> int:
-    """Nanoseconds all CPUs were busy since the start."""
+    """Busy nanoseconds of all CPUs since the machine's start."""
     user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
     return (user + nice + system + sum(rest[:3])) * 10_000_000
 
@@ -54,7 +54,7 @@ def _container(usage: Usage, started: float) -> Object:
 
 
 def of_machine() -> Object:
-    """What this machine uses."""
+    """The usage of this machine."""
     now = time.stamp()
     return {
         "startTime": _boot(), "cpu": {"time": now, "usageCoreNanoSeconds": _cpu_ns()}, "memory": _memory(now),
@@ -63,7 +63,7 @@ def of_machine() -> Object:
 
 
 def of_nothing(facts: machine.Facts) -> Object:
-    """What a simulated node uses: as its pods, nothing."""
+    """The usage of a simulated node: none."""
     now = time.stamp()
     return {
         "startTime": _boot(), "cpu": {"time": now, "usageCoreNanoSeconds": 0},
@@ -76,7 +76,7 @@ def of(
     node: Object, usages: Iterable[Usage], pods: Mapping[str, Object], started: Mapping[str, float],
     traffic: Mapping[str, Sequence[Traffic]],
 ) -> Object:  # fmt: skip
-    """The summary of a `node` with its name and figures; `pods` and their `traffic` by uid, when containers `started` by id."""
+    """The summary. `node`: its name and usage; `pods` and `traffic`: by pod uid; `started`: start times by container id."""
     now = time.stamp()
     return {
         "node": node,

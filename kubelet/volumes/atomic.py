@@ -1,6 +1,6 @@
-"""Files that change all at once: a directory per version, `..data` a link to the current one, every name a link through `..data`.
+"""Atomic updates of a volume's files: a directory per version, a symlink `..data` to the current one, every name a link through it.
 
-The layout and the order of steps are stock's (readers may hold on to either version, never to a mixture).
+Layout and order of steps are those of stock's atomic writer: readers see the old version or the new one, never a mixture.
 """
 
 import os
@@ -22,7 +22,7 @@ DATA = "..data"
 
 
 def write(directory: Path, files: Mapping[str, File], gid: int | None = None) -> bool:
-    """Bring `directory` to hold exactly `files` (names may have slashes); False when it did already."""
+    """Make `directory` hold exactly `files` (names may contain slashes). Returns False if nothing had to change."""
     directory.mkdir(parents=True, exist_ok=True)
     link = directory / DATA
     old = Path(os.path.realpath(link)) if link.is_symlink() else None

@@ -1,6 +1,6 @@
-"""A pod's volumes on this machine: set up before its containers, brought up to date, taken away after them.
+"""The volumes of a pod on this machine: set up before its containers start, refreshed, and torn down after they ended.
 
-A volume is a directory below the pod's, named as stock names it; `paths` says where. Failures raise VolumeError with the text of the event.
+A volume is a directory below the pod's, named as stock names it (see `paths`). Failures raise VolumeError with the message of the event.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from kapi.objects import quantity
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
 from kubelet import mounts, pods, resources
-from kubelet.environment import Missing
+from kubelet.environment import MissingReference
 from kubelet.settings import Settings
 from kubelet.volumes import atomic, claims, payload
 
@@ -39,24 +39,24 @@ _HOST_TYPES = {
 
 
 class VolumeError(Exception):
-    """A volume cannot be set up; the text is that of the FailedMount event."""
+    """A volume cannot be set up; the text is the message of the FailedMount event."""
 
 
 def kind(volume: Object) -> str:
-    """'emptyDir', 'hostPath' ...: what a volume is."""
+    """The type of a volume: 'emptyDir', 'hostPath' and so on."""
     return next((k for k in volume if k != "name"), "emptyDir")
 
 
 class Volumes:
-    """The volumes of this machine's pods."""
+    """Sets up and tears down the volumes of this machine's pods."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._claims: dict[str, dict[str, Path]] = {}
-        """Where the claims of a pod turned out to be, by uid and volume."""
+        """Directories of claims: {pod uid: {volume name: directory}}."""
 
     def path(self, uid: str, volume: Object) -> Path:
-        """Where a volume is; a hostPath is where it says."""
+        """The directory of a volume; for a hostPath the path itself."""
         what = kind(volume)
         if what == "hostPath":
             return Path(volume["hostPath"]["path"])
@@ -68,13 +68,13 @@ class Volumes:
         return {v["name"]: self.path(uid, v) for v in pod["spec"].get("volumes") or ()}
 
     async def set_up(self, uid: str, context: payload.Context) -> None:
-        """Make or refresh all volumes of the pod. Raises VolumeError."""
+        """Create or refresh all volumes of the pod. Raises VolumeError."""
         self._claims[uid] = {}
         group = (context.pod["spec"].get("securityContext") or {}).get("fsGroup")
         for volume in context.pod["spec"].get("volumes") or ():
             try:
                 await self._one(self.path(uid, volume), volume, context, group)
-            except (Missing, StatusError, OSError) as error:
+            except (MissingReference, StatusError, OSError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
 
     async def _one(self, path: Path, volume: Object, context: payload.Context, group: int | None) -> None:
@@ -93,10 +93,10 @@ class Volumes:
                 _memory(path)
             atomic.write(path, files, group)
         else:
-            raise Missing(f"no volume plugin matched: {what}")
+            raise MissingReference(f"no volume plugin matched: {what}")
 
     def tear_down(self, uid: str) -> None:
-        """Unmount and delete everything of the pod's. What will not go now goes with the next start."""
+        """Unmount and delete the pod's volumes. What cannot be removed now is removed at the next start."""
         self._claims.pop(uid, None)
         directory = self._settings.pod_dir(uid)
         if not directory.exists():
@@ -120,7 +120,7 @@ def _empty(path: Path, source: Object, group: int | None, pod: Object) -> None:
 
 
 def _memory(path: Path) -> None:
-    """What is secret is never written to a disk."""
+    """Mount a tmpfs: secrets are never written to disk."""
     path.mkdir(parents=True, exist_ok=True)
     if not path.is_mount():
         mounts.tmpfs(path)
@@ -136,4 +136,4 @@ def _host(path: Path, what: str) -> None:
             path.touch(mode=0o644)
     test, name = _HOST_TYPES[what]
     if not path.exists() or not test(path.stat().st_mode):
-        raise Missing(f"hostPath type check failed: {path} is not a {name}")
+        raise MissingReference(f"hostPath type check failed: {path} is not a {name}")

@@ -1,4 +1,4 @@
-"""What the files of configMap, secret, downwardAPI and projected volumes hold. Raises environment.Missing where something is not there."""
+"""The files of configMap, secret, downwardAPI and projected volumes. Raises environment.MissingReference."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import environment
-from kubelet.environment import Lookup, Missing, Surroundings
+from kubelet.environment import EnvironmentContext, Lookup, MissingReference
 from kubelet.volumes.atomic import File
 
 Tokens = Callable[[Object, Object], Awaitable[str]]
@@ -19,16 +19,16 @@ _NO_KEY = {CONFIG_MAPS: "configmap references non-existent config key", SECRETS:
 
 @dataclass(frozen=True)
 class Context:
-    """What payloads are made from."""
+    """What the files are made from."""
 
     pod: Object
     lookup: Lookup
     tokens: Tokens
-    around: Surroundings
+    environment_context: EnvironmentContext
 
 
 def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int, missing: str) -> dict[str, File]:
-    """All keys, or the ones that `items` names, under their paths; `missing` says that one is not there, unless that is fine."""
+    """The files of all keys, or of those that `items` lists. `missing` is the message for a missing key; "": missing keys are skipped."""
     if not items:
         return {key: File(value, mode) for key, value in data.items()}
     out: dict[str, File] = {}
@@ -36,14 +36,14 @@ def _items(data: Mapping[str, bytes], items: Sequence[Object] | None, mode: int,
         if item["key"] not in data:
             if not missing:
                 continue
-            raise Missing(f"{missing}: {item['key']}")
+            raise MissingReference(f"{missing}: {item['key']}")
         out[item["path"]] = File(data[item["key"]], item.get("mode", mode))
     return out
 
 
 async def _object(context: Context, resource: Resource, source: Object, mode: int) -> dict[str, File]:
     name, optional = source.get("secretName") or source.get("name", ""), bool(source.get("optional"))
-    found = await environment.referred(context.pod, resource, name, context.lookup, optional=optional)
+    found = await environment.referenced_object(context.pod, resource, name, context.lookup, optional=optional)
     if found is None:
         return {}
     return _items(environment.data(found), source.get("items"), mode, "" if optional else _NO_KEY[resource])
@@ -53,9 +53,9 @@ def _downward(context: Context, source: Object, mode: int) -> dict[str, File]:
     out: dict[str, File] = {}
     for item in source.get("items") or ():
         if ref := item.get("fieldRef"):
-            text = environment.field_value(context.pod, ref["fieldPath"], context.around)
+            text = environment.field_value(context.pod, ref["fieldPath"], context.environment_context)
         else:
-            text = environment.resource_value(context.pod, item["resourceFieldRef"], None, context.around)
+            text = environment.resource_value(context.pod, item["resourceFieldRef"], None, context.environment_context)
         out[item["path"]] = File(text.encode(), item.get("mode", mode))
     return out
 
@@ -70,7 +70,7 @@ async def files(context: Context, volume: Object) -> dict[str, File]:
 
 
 async def _part(context: Context, source: Object, mode: int) -> dict[str, File]:
-    """The files of a volume of one source, or of a source of a projected one."""
+    """The files of one source: of a plain volume, or one of a projected volume."""
     for kind, resource in _OBJECTS.items():
         if part := source.get(kind):
             return await _object(context, resource, part, mode)
@@ -83,7 +83,7 @@ async def _part(context: Context, source: Object, mode: int) -> dict[str, File]:
 
 
 def _token_access(pod: Object, mode: int) -> tuple[int, int | None]:
-    """A token belongs to the one user all containers run as; with fsGroup or several users it is as open as the volume."""
+    """(mode, owner) of a token's file: readable only by the one user that all containers run as; else, or with fsGroup, as the volume's."""
     context = pod["spec"].get("securityContext") or {}
     if context.get("fsGroup") is not None:
         return 0o600, None

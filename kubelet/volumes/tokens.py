@@ -1,4 +1,4 @@
-"""Service-account tokens for pods (TokenRequest), kept until four fifths of their life are over, a day at most."""
+"""Service account tokens of pods (TokenRequest), cached for 80% of their lifetime, at most a day."""
 
 import random
 
@@ -12,7 +12,7 @@ _SHARE = 0.8
 
 
 class Tokens:
-    """`await tokens.get(pod, source)`; raises StatusError and OSError."""
+    """`await tokens.get(pod, source)` -> the token. Raises StatusError, OSError."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -41,5 +41,5 @@ class Tokens:
         return answer["status"]["token"], time.parse(answer["status"]["expirationTimestamp"])
 
     def forget(self, uid: str) -> None:
-        """Drop what was kept for a pod that is gone."""
+        """Drop the tokens of a removed pod."""
         self._known = {k: v for k, v in self._known.items() if k[0] != uid}

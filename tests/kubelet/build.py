@@ -4,8 +4,8 @@ from typing import Any
 
 from kapi.objects.meta import Object
 from kubelet import pods, runtime
+from kubelet.observed_state import ObservedState
 from kubelet.runtime import Container, PodState, Sandbox
-from kubelet.sight import Seen
 
 NOW = 1_800_000_000.0
 
@@ -41,7 +41,7 @@ def run(name: str = "web", state: str = runtime.RUNNING, *, attempt: int = 0, co
     )
 
 
-def seen(*runs: Container, boxes: tuple[Sandbox, ...] | None = None, **more: Any) -> Seen:
+def observed(*runs: Container, boxes: tuple[Sandbox, ...] | None = None, **more: Any) -> ObservedState:
     """What was seen, newest first."""
     ordered = sorted(runs, key=lambda c: -c.created)
-    return Seen(PodState((sandbox(),) if boxes is None else boxes, ordered), **more)
+    return ObservedState(PodState((sandbox(),) if boxes is None else boxes, ordered), **more)

@@ -8,12 +8,12 @@ import pytest
 
 from kapi.client import Client, Recorder
 from kapi.objects import time
-from kubelet import assembly, machine, runtime, scratch, signals
+from kubelet import assembly, eviction_signals, local_storage, machine, runtime
 from kubelet.eviction import Eviction
 from kubelet.garbage import Images, Logs
+from kubelet.observed_state import Failure
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings
-from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.fakes import FakeApi
 from tests.kubelet.build import one, pod
@@ -42,16 +42,16 @@ class Watched(SimulatedRuntime):
 
 
 def test_thresholds() -> None:
-    assert signals.parse("memory.available<100Mi,nodefs.available<10%") == {"memory.available": "100Mi", "nodefs.available": "10%"}
-    assert (signals.bound("100Mi", 0), signals.bound("10%", 1000)) == (100 << 20, 100)
-    assert signals.parse("") == {}
+    assert eviction_signals.parse("memory.available<100Mi,nodefs.available<10%") == {"memory.available": "100Mi", "nodefs.available": "10%"}
+    assert (eviction_signals.bound("100Mi", 0), eviction_signals.bound("10%", 1000)) == (100 << 20, 100)
+    assert eviction_signals.parse("") == {}
     for wrong, why in (
         ("luck<1", "unknown eviction signal luck"), ("memory.available>1", "invalid eviction threshold syntax"),
         ("pid.available<5,pid.available<6", "duplicate eviction threshold"), ("pid.available<101%", "between 0% and 100%"),
         ("pid.available<-1", "must not be negative"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=why):
-            signals.parse(wrong)
+            eviction_signals.parse(wrong)
 
 
 def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_a_pod_may_be_over_its_storage(tmp_path: Path) -> None:
     def excess(limit: str = "", size: str = "") -> str:
         limits = {"limits": {"ephemeral-storage": limit}} if limit else {}
         of = pod(one(resources=limits), volumes=[{"name": "v", "emptyDir": {"sizeLimit": size} if size else {}}])
-        assert scratch.limited(of) is bool(limit or size)
-        return scratch.excess(of, [usage], paths, str(tmp_path / "logs"))
+        assert local_storage.limited(of) is bool(limit or size)
+        return local_storage.excess(of, [usage], paths, str(tmp_path / "logs"))
 
     assert excess(size="2Mi") == excess(limit="4Mi") == excess() == ""
     assert excess(size="1Mi") == 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
@@ -110,7 +110,7 @@ async def test_unused_images_go_the_pause_image_stays(monkeypatch: pytest.Monkey
 
 async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     client, settings = Client(FakeApi()), Settings(node_name="n1")
-    kubelet = assembly.pretended(settings, client, Recorder(client, "kubelet"), 0)
+    kubelet = assembly.simulated_kubelet(settings, client, Recorder(client, "kubelet"), 0)
     for made in (pod(name="small", uid="small"), pod(one(resources={"requests": {"memory": "1Gi"}}), uid="big")):
         kubelet.put(made)
     sizes = {"small": 600 << 20, "big": 1 << 30}
@@ -119,12 +119,12 @@ async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> 
         return [Usage("c", uid, "web", 0, size, 0, 0, 0, 0, 0.0) for uid, size in sizes.items()]
 
     memory = {"MemAvailable": 50 << 20, "MemTotal": 8 << 30}
-    monkeypatch.setattr(kubelet.means.runtime, "usages", usages)
+    monkeypatch.setattr(kubelet.dependencies.runtime, "usages", usages)
     monkeypatch.setattr(machine, "memory", lambda: memory)
     monkeypatch.setattr(machine, "disk", lambda path: (100, 50))
-    images = Images(settings, kubelet.means.runtime)
+    images = Images(settings, kubelet.dependencies.runtime)
     eviction, troubles = Eviction(settings, kubelet, images), kubelet.node.status.troubles
-    await eviction.look()
+    await eviction.synchronize()
     text = (
         "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
         "Container web was using 600Mi, request is 0, has larger consumption of memory. "
@@ -133,12 +133,12 @@ async def test_the_greediest_pod_is_evicted(monkeypatch: pytest.MonkeyPatch) -> 
     assert kubelet.workers["big"].outcome is None
     assert "MemoryPressure" in troubles
     memory["MemAvailable"] = 1 << 40
-    await eviction.look()
+    await eviction.synchronize()
     assert "MemoryPressure" in troubles
     later = time.now() + 301
     time.set_clock(lambda: later)
     try:
-        await eviction.look()
+        await eviction.synchronize()
     finally:
         time.set_clock(None)
     assert "MemoryPressure" not in troubles

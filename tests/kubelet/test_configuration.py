@@ -7,8 +7,8 @@ import pytest
 from kapi.objects.meta import Object
 from kubelet import admit, config, dns, pods, resources, security
 from kubelet.dns import Resolver
+from kubelet.observed_state import Failure
 from kubelet.settings import Settings
-from kubelet.sight import Failure
 from tests.kubelet.build import one, pod
 
 GIB = 1 << 30
@@ -62,7 +62,7 @@ def test_the_pods_own_cgroup() -> None:
 def test_admission_counts_init_containers_and_others() -> None:
     wants = fresh(asks({"cpu": "1"}), initContainers=[asks({"cpu": "2"})])
     assert pods.requests(wants) == {"cpu": 2000}
-    room = admit.Place("n1", {"pods": "2", "cpu": "3", "memory": "1Gi", "ephemeral-storage": "1Gi"})
+    room = admit.NodeAttributes("n1", {"pods": "2", "cpu": "3", "memory": "1Gi", "ephemeral-storage": "1Gi"})
     assert admit.admit(wants, [fresh(asks({"cpu": "1"}))], room) is None
     assert admit.admit(wants, [fresh(asks({"cpu": "2"}))], room) == Failure(
         "OutOfcpu", "Node didn't have enough resource: cpu, requested: 2000, used: 2000, capacity: 3000"
@@ -72,13 +72,13 @@ def test_admission_counts_init_containers_and_others() -> None:
     )
 
 
-PLACE = admit.Place(
+NODE = admit.NodeAttributes(
     "n1", {"pods": "2", "cpu": "3", "memory": "1Gi"}, {"zone": "a"}, [{"key": "gone", "effect": "NoExecute"}], (), ["kernel.msg*"]
 )
 
 
-def refused(of: Object, *others: Object, place: admit.Place = PLACE) -> str:
-    failure = admit.admit({**of, "spec": {"tolerations": [{"operator": "Exists"}], **of["spec"]}}, others, place)
+def refused(of: Object, *others: Object, node: admit.NodeAttributes = NODE) -> str:
+    failure = admit.admit({**of, "spec": {"tolerations": [{"operator": "Exists"}], **of["spec"]}}, others, node)
     return f"{failure.reason}: {failure.message}" if failure else ""
 
 
@@ -123,10 +123,10 @@ def test_sysctls_that_could_disturb_others_are_refused(name: str, spec: Object, 
     (["MemoryPressure"], asks(), False), (["MemoryPressure"], asks({"cpu": "1"}), True), (["DiskPressure"], asks({"cpu": "1"}), False),
 ])  # fmt: skip
 def test_a_node_under_pressure_takes_no_more(pressures: list[str], container: Object, taken: bool) -> None:
-    of, place = fresh(container, tolerations=[]), PLACE._replace(pressures=pressures, taints=())
-    assert (refused(of, place=place) == "") is taken
+    of, node = fresh(container, tolerations=[]), NODE._replace(pressures=pressures, taints=())
+    assert (refused(of, node=node) == "") is taken
     critical = fresh(container, priority=2_000_000_000)
-    assert refused(critical, place=place) == ""
+    assert refused(critical, node=node) == ""
 
 
 def test_security_of_a_container() -> None:
@@ -199,7 +199,7 @@ def test_a_pod_may_be_named_by_its_full_name() -> None:
 
 
 def test_a_subpath_stays_inside(tmp_path: Any) -> None:
-    assert config.within(str(tmp_path), "a/b") == tmp_path / "a/b"
+    assert config.resolve_subpath(str(tmp_path), "a/b") == tmp_path / "a/b"
     (tmp_path / "out").symlink_to("/etc")
     with pytest.raises(Exception, match="outside"):
-        config.within(str(tmp_path), "out/passwd")
+        config.resolve_subpath(str(tmp_path), "out/passwd")

@@ -7,22 +7,22 @@ import pytest
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, SECRETS, Resource
 from kubelet import environment
-from kubelet.environment import Missing, Surroundings
+from kubelet.environment import EnvironmentContext, MissingReference
 from tests.kubelet.build import one, pod
 
 OBJECTS = {
     (CONFIG_MAPS, "cm"): {"kind": "ConfigMap", "data": {"a": "1", "b": "2"}},
     (SECRETS, "s"): {"kind": "Secret", "data": {"k": base64.b64encode(b"hidden").decode()}},
 }
-AROUND = Surroundings(ips=("10.0.0.5",), host_ips=("192.168.0.1",), node="n1", allocatable={"cpu": "2", "memory": "1Gi"})
+AROUND = EnvironmentContext(ips=("10.0.0.5",), host_ips=("192.168.0.1",), node="n1", allocatable={"cpu": "2", "memory": "1Gi"})
 
 
 async def lookup(resource: Resource, namespace: str, name: str) -> Object | None:
     return OBJECTS.get((resource, name))
 
 
-async def of(container: Object, around: Surroundings = AROUND) -> dict[str, str]:
-    return await environment.variables(pod(container), container, lookup, around)
+async def of(container: Object, environment_context: EnvironmentContext = AROUND) -> dict[str, str]:
+    return await environment.variables(pod(container), container, lookup, environment_context)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ async def test_sources() -> None:
     ],
 )
 async def test_what_is_missing(env: Object, message: str) -> None:
-    with pytest.raises(Missing) as caught:
+    with pytest.raises(MissingReference) as caught:
         await of(one(env=[{"name": "A", "valueFrom": env}]))
     assert str(caught.value) == message
 

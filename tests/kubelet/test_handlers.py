@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from kapi import limits
-from kubelet.handlers import RealHandlers, Said, Target
+from kubelet.handlers import ProbeResult, RealHandlers, Target
 from kubelet.runtime import ExecResult
 from kubelet.simulated import SimulatedRuntime
 
@@ -68,12 +68,13 @@ async def serving() -> AsyncIterator[int]:
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
-        ("/ok", Said(True, answered=True)), ("ok", Said(True, answered=True)), ("/there", Said(True, answered=True)),
-        ("/bad", Said(False, "HTTP probe failed with statuscode: 503", True)),
-        ("/elsewhere", Said(True, "Probe terminated redirects, Response body: moved", True)),
+        ("/ok", ProbeResult(True, got_response=True)), ("ok", ProbeResult(True, got_response=True)),
+        ("/there", ProbeResult(True, got_response=True)),
+        ("/bad", ProbeResult(False, "HTTP probe failed with statuscode: 503", True)),
+        ("/elsewhere", ProbeResult(True, "Probe terminated redirects, Response body: moved", True)),
     ],
 )
-async def test_http(path: str, wanted: Said) -> None:
+async def test_http(path: str, wanted: ProbeResult) -> None:
     async with serving() as port:
         target = Target("c", "127.0.0.1", {"http": port})
         assert await RealHandlers(Commands()).run({"httpGet": {"port": "http", "path": path}}, target, 1) == wanted
@@ -81,25 +82,25 @@ async def test_http(path: str, wanted: Said) -> None:
 
 async def test_http_without_an_answer() -> None:
     async with serving() as port:
-        said = await RealHandlers(Commands()).run({"httpGet": {"port": port, "path": "/silent"}}, Target("c", "127.0.0.1", {}), 0.05)
+        result = await RealHandlers(Commands()).run({"httpGet": {"port": port, "path": "/silent"}}, Target("c", "127.0.0.1", {}), 0.05)
     url = f"http://127.0.0.1:{port}/silent"
-    assert said == Said(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
+    assert result == ProbeResult(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)')
 
 
 async def test_tcp() -> None:
     target = Target("c", "127.0.0.1", {})
     async with serving() as port:
-        assert await RealHandlers(Commands()).run({"tcpSocket": {"port": port}}, target, 1) == Said(True)
+        assert await RealHandlers(Commands()).run({"tcpSocket": {"port": port}}, target, 1) == ProbeResult(True)
     refused = await RealHandlers(Commands()).run({"tcpSocket": {"port": port}}, target, 1)
-    assert refused == Said(False, f"dial tcp 127.0.0.1:{port}: connect: connection refused")
+    assert refused == ProbeResult(False, f"dial tcp 127.0.0.1:{port}: connect: connection refused")
     http = await RealHandlers(Commands()).run({"httpGet": {"port": port}}, target, 1)
-    assert http == Said(False, f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused')
+    assert http == ProbeResult(False, f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused')
 
 
 @pytest.mark.parametrize(("code", "well"), [("0", True), ("1", False)])
 async def test_exec(code: str, well: bool) -> None:
-    said = await RealHandlers(Commands()).run({"exec": {"command": [code]}}, Target("c", "", {}), 1)
-    assert said == Said(well, "out err")
+    result = await RealHandlers(Commands()).run({"exec": {"command": [code]}}, Target("c", "", {}), 1)
+    assert result == ProbeResult(well, "out err")
 
 
 async def health(request: bytes, context: Any) -> bytes:
@@ -131,31 +132,31 @@ NO_HEALTH = "this server does not implement the grpc health protocol"
 @pytest.mark.parametrize(
     ("service", "wanted"),
     [
-        ("", Said(True)),
-        ("busy", Said(False, 'service unhealthy (responded with "NOT_SERVING")')),
-        ("unknown", Said(False, "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service")),
-        ("other", Said(False, f"error: {NO_HEALTH} (grpc.health.v1.Health): unknown method")),
-        ("slow", Said(False, "timeout: health rpc did not complete within 0s")),
+        ("", ProbeResult(True)),
+        ("busy", ProbeResult(False, 'service unhealthy (responded with "NOT_SERVING")')),
+        ("unknown", ProbeResult(False, "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service")),
+        ("other", ProbeResult(False, f"error: {NO_HEALTH} (grpc.health.v1.Health): unknown method")),
+        ("slow", ProbeResult(False, "timeout: health rpc did not complete within 0s")),
     ],
 )
-async def test_grpc(grpc_port: int, service: str, wanted: Said) -> None:
+async def test_grpc(grpc_port: int, service: str, wanted: ProbeResult) -> None:
     target = Target("c", "127.0.0.1", {})
-    said = await RealHandlers(Commands()).run({"grpc": {"port": grpc_port, "service": service}}, target, 0.2)
-    assert said == wanted
+    result = await RealHandlers(Commands()).run({"grpc": {"port": grpc_port, "service": service}}, target, 0.2)
+    assert result == wanted
 
 
 async def test_grpc_without_a_server() -> None:
-    said = await RealHandlers(Commands()).run({"grpc": {"port": 1}}, Target("c", "127.0.0.1", {}), 1)
-    assert said == Said(False, 'timeout: failed to connect service "127.0.0.1:1" within 1s: context deadline exceeded')
+    result = await RealHandlers(Commands()).run({"grpc": {"port": 1}}, Target("c", "127.0.0.1", {}), 1)
+    assert result == ProbeResult(False, 'timeout: failed to connect service "127.0.0.1:1" within 1s: context deadline exceeded')
 
 
 @pytest.mark.parametrize("path", sorted(LONG))
 async def test_a_long_head_is_no_answer(path: bytes) -> None:
     async with serving() as port:
         get = {"port": port, "path": path.decode()}
-        said = await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 10)
-    assert (said.well, said.answered) == (False, False)
-    assert said.message.endswith(f"server response headers exceeded {limits.PEER_HEAD_BYTES} bytes; aborted")
+        result = await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 10)
+    assert (result.success, result.got_response) == (False, False)
+    assert result.message.endswith(f"server response headers exceeded {limits.PEER_HEAD_BYTES} bytes; aborted")
 
 
 @pytest.mark.parametrize(
@@ -176,11 +177,11 @@ async def test_a_path_is_one(path: str, sent: str) -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         get = {"port": server.sockets[0].getsockname()[1], "path": path}
-        assert (await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 5)).well
+        assert (await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 5)).success
     assert asked[0].startswith(f"GET {sent} HTTP/1.1\r\nHost: 127.0.0.1:".encode())
 
 
 async def test_a_header_is_one(unused_tcp_port: int) -> None:
     get = {"port": unused_tcp_port, "httpHeaders": [{"name": "X-Y", "value": "a\r\nHost: evil"}]}
-    said = await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 5)
-    assert said == Said(False, f'Get "http://127.0.0.1:{unused_tcp_port}/": net/http: invalid header field value for "X-Y"')
+    result = await RealHandlers(SimulatedRuntime()).run({"httpGet": get}, Target("c", "127.0.0.1", {}), 5)
+    assert result == ProbeResult(False, f'Get "http://127.0.0.1:{unused_tcp_port}/": net/http: invalid header field value for "X-Y"')

@@ -11,7 +11,7 @@ import pytest
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, EVENTS, PODS, SECRETS
 from kubelet import cgroups, housekeeping, images
-from kubelet.pulling import FIRST_DELAY
+from kubelet.pulling import INITIAL_BACKOFF
 from tests.kubelet.real import CGROUP, Real, container, ready
 from tests.kubelet.registry import Registry, serving
 from tests.kubelet.story import condition, state
@@ -61,7 +61,7 @@ async def test_a_pull_that_fails_backs_off(node: Real, registry: Registry) -> No
     found = await node.until(lambda p: waiting(p).get("reason") == "ErrImagePull")
     why = waiting(found)["message"]
     assert image in why
-    found = await node.until(lambda p: waiting(p).get("reason") == "ImagePullBackOff", seconds=FIRST_DELAY)
+    found = await node.until(lambda p: waiting(p).get("reason") == "ImagePullBackOff", seconds=INITIAL_BACKOFF)
     assert waiting(found)["message"] == f'Back-off pulling image "{image}": ErrImagePull: {why}'
     assert f'Back-off pulling image "{image}"' in node.messages()
 

@@ -10,9 +10,9 @@ from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kubelet import pulling
+from kubelet.observed_state import Failure
 from kubelet.pulling import NotPulled, Puller
 from kubelet.runtime import Config, Image, RuntimeFailure
-from kubelet.sight import Failure
 from kubelet.simulated import SimulatedRuntime
 from tests.kubelet.build import one, pod
 
@@ -44,11 +44,11 @@ async def ensure(puller: Puller, container: Object, **spec: Any) -> tuple[Failur
     """(why not, reasons of the events)."""
     said: list[str] = []
 
-    def say(type: str, reason: str, message: str) -> None:
+    def record(type: str, reason: str, message: str) -> None:
         said.append(f"{reason}: {message}")
 
     try:
-        await puller.ensure(pod(container, **spec), container, {}, nothing, say)
+        await puller.ensure(pod(container, **spec), container, {}, nothing, record)
     except NotPulled as error:
         return error.failure, said
     return None, said

@@ -7,15 +7,15 @@ import pytest
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS
 from kubelet import resizing, status
-from kubelet.admit import Place
+from kubelet.admit import NodeAttributes
+from kubelet.observed_state import Failure, Resize
 from kubelet.runtime import Config, RuntimeFailure
-from kubelet.sight import Failure, Resize
 from kubelet.simulated import SimulatedRuntime
 from kubelet.status import Facts
-from tests.kubelet.build import NOW, one, pod, run, seen
+from tests.kubelet.build import NOW, observed, one, pod, run
 from tests.kubelet.story import Story, condition, state, story
 
-PLACE = Place("n1", {"pods": "10", "cpu": "4", "memory": "4Gi"})
+NODE = NodeAttributes("n1", {"pods": "10", "cpu": "4", "memory": "4Gi"})
 
 
 def asks(cpu: str, name: str = "web", **more: Any) -> Object:
@@ -24,10 +24,10 @@ def asks(cpu: str, name: str = "web", **more: Any) -> Object:
 
 def test_a_pod_runs_with_its_allotment() -> None:
     of = pod(asks("2"), initContainers=[asks("1", "once"), asks("1", "side", restartPolicy="Always")])
-    known = resizing.allotment(of)
+    known = resizing.requested(of)
     assert list(known) == ["side", "web"]
-    assert resizing.allotted(of, known) is of
-    had = resizing.allotted(of, {**known, "web": {"requests": {"cpu": "1"}}})
+    assert resizing.with_allocated(of, known) is of
+    had = resizing.with_allocated(of, {**known, "web": {"requests": {"cpu": "1"}}})
     assert had["spec"]["containers"] == [asks("1")]
     assert had["spec"]["initContainers"] == of["spec"]["initContainers"]
 
@@ -41,12 +41,13 @@ def test_a_pod_runs_with_its_allotment() -> None:
     ],
 )
 def test_what_a_node_can_give(cpu: str, wanted: Failure | None) -> None:
-    assert resizing.refusal(pod(asks(cpu)), [pod(asks("1"))], PLACE) == wanted
+    assert resizing.refusal(pod(asks(cpu)), [pod(asks("1"))], NODE) == wanted
 
 
 def test_the_status_says_what_is_asked_allotted_and_given() -> None:
     of = pod(asks("2"))
-    what = seen(run(), given={"web-0": {"requests": {"cpu": "1"}}}, resize=Resize(Failure("Deferred", "no room"), 2, "no way"))
+    resize = Resize(Failure("Deferred", "no room"), 2, "no way")
+    what = observed(run(), actual_resources={"web-0": {"requests": {"cpu": "1"}}}, resize=resize)
     out = status.compute(of, what, Facts(), NOW)
     container = out["containerStatuses"][0]
     assert (container["resources"], container["allocatedResources"]) == ({"requests": {"cpu": "1"}}, {"cpu": "2"})
@@ -54,7 +55,7 @@ def test_the_status_says_what_is_asked_allotted_and_given() -> None:
     assert told["PodResizePending"] == ("True", "Deferred", "no room")
     assert told["PodResizeInProgress"] == ("True", "Error", "no way")
     of["status"] = out
-    change = status.patch(of, status.compute(of, seen(run()), Facts(), NOW))
+    change = status.patch(of, status.compute(of, observed(run()), Facts(), NOW))
     assert change is not None
     assert [c["type"] for c in change["status"]["conditions"] if c.get("$patch") == "delete"] == ["PodResizePending", "PodResizeInProgress"]
 

@@ -57,7 +57,7 @@ def test_metrics_of_the_kubelet_itself() -> None:
 
 def app(api: FakeApi) -> App:
     client, settings = Client(api), Settings(node_name="n1")
-    return App(assembly.pretended(settings, client, Recorder(client, "kubelet"), 0), client)
+    return App(assembly.simulated_kubelet(settings, client, Recorder(client, "kubelet"), 0), client)
 
 
 async def ask(of: App, path: str, user: str = "admin", *groups: str) -> tuple[int, bytes]:

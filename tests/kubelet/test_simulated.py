@@ -8,9 +8,9 @@ import pytest
 from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
 from kubelet import plan
-from kubelet.furnish import Furnisher
+from kubelet.pod_setup import PodSetup
 from kubelet.runtime import Change, RuntimeFailure
-from kubelet.simulated import SimulatedRuntime, fate
+from kubelet.simulated import SimulatedRuntime, simulated_exit
 from tests.kubelet.build import one, pod
 from tests.kubelet.story import Story, condition, state, story
 from tests.logged import logged
@@ -30,7 +30,7 @@ from tests.moments import later
     ],
 )
 def test_what_a_command_does(command: list[str], wanted: tuple[float | None, int]) -> None:
-    assert fate(command) == wanted
+    assert simulated_exit(command) == wanted
 
 
 @story
@@ -96,7 +96,7 @@ async def test_a_crashing_container_backs_off(told: Story) -> None:
 
 @story
 async def test_restarts_are_logged(told: Story) -> None:
-    with logged("kubelet.act") as lines:
+    with logged("kubelet.operations") as lines:
         await told.start()
         found = await told.run(one(command=["sh", "-c", "sleep 1; exit 1"]), seconds=4)
     assert state(found)["restartCount"] == 1
@@ -212,16 +212,16 @@ async def test_a_fault_costs_its_pod_a_second(told: Story) -> None:
 async def test_cgroups_that_cannot_be_written_cost_a_pod_its_start_not_the_node(told: Story) -> None:
     refusals = [OSError("no cgroups")]
 
-    async def prepare(self: Furnisher, pod: Object, ips: Sequence[str]) -> None:
+    async def prepare(self: PodSetup, pod: Object, ips: Sequence[str]) -> None:
         if refusals:
             raise refusals.pop()
 
-    def balance(self: Furnisher, kept: Iterable[Object]) -> None:
+    def update_qos_cgroups(self: PodSetup, kept: Iterable[Object]) -> None:
         raise OSError("no weights")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Furnisher, "prepare", prepare)
-        patch.setattr(Furnisher, "balance", balance)
+        patch.setattr(PodSetup, "prepare", prepare)
+        patch.setattr(PodSetup, "update_qos_cgroups", update_qos_cgroups)
         await told.start()
         found = await told.run()
         assert found["status"]["phase"] == "Pending"

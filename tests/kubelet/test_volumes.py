@@ -9,7 +9,7 @@ import pytest
 from kapi.client import Client
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, Resource
-from kubelet.environment import Missing, Surroundings
+from kubelet.environment import EnvironmentContext, MissingReference
 from kubelet.settings import Settings
 from kubelet.volumes import atomic, claims, payload
 from kubelet.volumes.atomic import File
@@ -28,7 +28,7 @@ async def token(of: Object, source: Object) -> str:
 
 
 def context(of: Object) -> payload.Context:
-    return payload.Context(of, lookup, token, Surroundings(node="n1"))
+    return payload.Context(of, lookup, token, EnvironmentContext(node="n1"))
 
 
 def content(directory: Path) -> dict[str, str]:
@@ -69,11 +69,11 @@ async def test_the_service_accounts_volume() -> None:
 
 
 async def test_what_is_missing() -> None:
-    with pytest.raises(Missing, match='secret "s" not found'):
+    with pytest.raises(MissingReference, match='secret "s" not found'):
         await payload.files(context(pod()), {"secret": {"secretName": "s"}})
     assert await payload.files(context(pod()), {"secret": {"secretName": "s", "optional": True}}) == {}
     items = [{"key": "z", "path": "z"}]
-    with pytest.raises(Missing, match="configmap references non-existent config key: z"):
+    with pytest.raises(MissingReference, match="configmap references non-existent config key: z"):
         await payload.files(context(pod()), {"configMap": {"name": "cm", "items": items}})
     assert await payload.files(context(pod()), {"configMap": {"name": "cm", "items": items, "optional": True}}) == {}
 
@@ -144,7 +144,7 @@ async def test_claims_lead_to_directories(tmp_path: Path) -> None:
     async def find(resource: Resource, namespace: str, name: str) -> Object | None:
         return objects.get((resource, name))
 
-    where = payload.Context(pod(), find, token, Surroundings())
+    where = payload.Context(pod(), find, token, EnvironmentContext())
 
     def claimed(name: str) -> Object:
         return {"name": "v", "persistentVolumeClaim": {"claimName": name}}
@@ -153,7 +153,7 @@ async def test_claims_lead_to_directories(tmp_path: Path) -> None:
     assert await claims.directory(where, {"name": "own", "ephemeral": {}}) == tmp_path / "data"
     assert os.listdir(tmp_path) == ["data"]
     for name, message in (("none", 'persistentvolumeclaim "none" not found'), ("unbound", "PVC default/unbound is not bound")):
-        with pytest.raises(Missing, match=message):
+        with pytest.raises(MissingReference, match=message):
             await claims.directory(where, claimed(name))
-    with pytest.raises(Missing, match=r"PVC default/web-foreign was not created for pod default/web \(pod is not owner\)"):
+    with pytest.raises(MissingReference, match=r"PVC default/web-foreign was not created for pod default/web \(pod is not owner\)"):
         await claims.directory(where, {"name": "foreign", "ephemeral": {}})

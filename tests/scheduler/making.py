@@ -5,7 +5,7 @@ from typing import Any
 from kapi.objects.meta import Object
 from kapi.scheduler.framework import Cycle
 from kapi.scheduler.pods import Pod
-from kapi.scheduler.search import Misfit, Search, Weighted
+from kapi.scheduler.search import FitError, Search, Weighted
 from kapi.scheduler.snapshot import HOSTNAME, ZONE, Cluster
 
 
@@ -47,16 +47,16 @@ def placed(where: Cluster, obj: Object, *plugins: Any) -> str:
     """The node the pod goes to, or what FailedScheduling would say."""
     try:
         return search(where, *plugins).place(Cycle(Pod(obj), where)).name
-    except Misfit as misfit:
-        return misfit.message
+    except FitError as fit_error:
+        return fit_error.message
 
 
 def fitting(where: Cluster, obj: Object, *plugins: Any) -> set[str]:
     """The nodes that no plugin refuses."""
     looking = search(where, *plugins)
     cycle = Cycle(Pod(obj), where)
-    looking.prepare(cycle, len(where.nodes))
-    return {n.name for n in where.nodes.values() if looking.judge_alone(cycle, n) is None}
+    looking.run_pre_filters(cycle, len(where.nodes))
+    return {n.name for n in where.nodes.values() if looking.run_filters(cycle, n) is None}
 
 
 def scores(where: Cluster, obj: Object, plugin: Any) -> dict[str, int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kapi.scheduler.plugins.nodes import NodeAffinity, NodePorts, NodeUnschedulable, TaintToleration
+from kapi.scheduler.plugins.node_filters import NodeAffinity, NodePorts, NodeUnschedulable, TaintToleration
 from kapi.scheduler.plugins.resources import NodeResourcesFit
 from tests.scheduler.making import cluster, fitting, node, placed, pod
 

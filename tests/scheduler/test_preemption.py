@@ -4,7 +4,7 @@ from typing import Any
 
 from kapi.objects.meta import Object
 from kapi.objects.resource import POD_DISRUPTION_BUDGETS, PODS
-from kapi.scheduler.plugins.preemption import Candidate, protected
+from kapi.scheduler.plugins.preemption import Candidate, split_by_budget
 from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import NodeInfo
 from tests.scheduler.making import node, pod
@@ -102,6 +102,6 @@ def test_the_node_that_hurts_least_in_stocks_order() -> None:
 def test_a_budget_protects_as_many_as_it_cannot_spare() -> None:
     budget = {"metadata": {"namespace": "default"}, "spec": {"selector": {"matchLabels": {"a": "b"}}}, "status": {"disruptionsAllowed": 1}}
     pods = [Pod(pod(name, labels={"a": "b"})) for name in "xyz"] + [Pod(pod("free"))]
-    breaking, free = protected(pods, [budget])
-    assert [p.name for p in breaking] == ["y", "z"]
-    assert [p.name for p in free] == ["x", "free"]
+    violating, non_violating = split_by_budget(pods, [budget])
+    assert [p.name for p in violating] == ["y", "z"]
+    assert [p.name for p in non_violating] == ["x", "free"]

@@ -1,7 +1,7 @@
 """Scores of the default profile's plugins, with stock's arithmetic."""
 
 from kapi.scheduler.plugins.images import ImageLocality
-from kapi.scheduler.plugins.nodes import NodeAffinity, TaintToleration
+from kapi.scheduler.plugins.node_filters import NodeAffinity, TaintToleration
 from kapi.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from tests.scheduler.making import cluster, node, pod, scores
 

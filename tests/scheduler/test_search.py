@@ -7,7 +7,7 @@ import pytest
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
 from kapi.scheduler.plugins.resources import NodeResourcesFit
 from kapi.scheduler.pods import Pod
-from kapi.scheduler.search import Misfit, Search, Weighted, enough
+from kapi.scheduler.search import FitError, Search, Weighted, nodes_to_find
 from kapi.scheduler.snapshot import Cluster, NodeInfo
 from tests.scheduler.making import cluster, node, placed, pod
 
@@ -17,7 +17,7 @@ from tests.scheduler.making import cluster, node, placed, pod
     [(10, 0, 10), (99, 0, 99), (100, 0, 100), (1000, 0, 420), (6000, 0, 300), (1000, 30, 300), (1000, 100, 1000)],
 )
 def test_how_many_feasible_nodes_are_enough(nodes: int, percentage: int, expected: int) -> None:
-    assert enough(nodes, percentage) == expected
+    assert nodes_to_find(nodes, percentage) == expected
 
 
 def test_zones_take_turns() -> None:
@@ -69,7 +69,7 @@ def test_a_full_node_is_noticed_and_so_is_room() -> None:
     where = cluster(node("a", cpu="1"))
     looking = Search([Weighted(NodeResourcesFit(), 1)], where)
     run(looking, where, "p0")
-    with pytest.raises(Misfit, match=r".*") as caught:
+    with pytest.raises(FitError, match=r".*") as caught:
         run(looking, where, "p1")
     assert caught.value.message == "0/1 nodes are available: 1 Insufficient cpu."
     where.remove("default/p0")

@@ -10,7 +10,7 @@ from kapi.scheduler import matching
 from kapi.scheduler.framework import Cycle
 from kapi.scheduler.plugins.affinity import InterPodAffinity
 from kapi.scheduler.plugins.images import ImageLocality
-from kapi.scheduler.plugins.nodes import NodeAffinity, NodePorts, NodeUnschedulable, TaintToleration
+from kapi.scheduler.plugins.node_filters import NodeAffinity, NodePorts, NodeUnschedulable, TaintToleration
 from kapi.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from kapi.scheduler.plugins.spreading import PodTopologySpread
 from kapi.scheduler.pods import Pod

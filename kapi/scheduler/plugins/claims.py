@@ -10,7 +10,7 @@ from kapi.scheduler.snapshot import NodeInfo
 
 class DynamicResources(SchedulingPlugin):
     name = "DynamicResources"
-    wakes = (Event("resourceclaim", "*"), Event("pod", "claims"), Event("node", "add"), Event("node", "label"))
+    events_to_register = (Event("resourceclaim", "*"), Event("pod", "claims"), Event("node", "add"), Event("node", "label"))
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle

@@ -1,4 +1,4 @@
-"""NodeVolumeLimits: a CSI driver attaches only so many volumes to a node, as the node's CSINode says."""
+"""NodeVolumeLimits: the most volumes a CSI driver can attach to a node, from the node's CSINode."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ from kapi.scheduler.pods import Pod
 from kapi.scheduler.snapshot import NodeInfo
 
 Volume = tuple[str, str]
-"""(driver, what tells the volume apart from its others)."""
+"""(driver, volume handle, or the claim's key before the volume exists)."""
 
 
 class NodeVolumeLimits(SchedulingPlugin):
     name = "NodeVolumeLimits"
-    wakes = (Event("csinode", "*"), Event("pod", "delete"), Event("pvc", "*"))
+    events_to_register = (Event("csinode", "*"), Event("pod", "delete"), Event("pvc", "*"))
     _full = Status(Code.UNSCHEDULABLE, ("node(s) exceed max volume count",), name)
 
     def __init__(self, handle: Handle) -> None:
@@ -38,13 +38,13 @@ class NodeVolumeLimits(SchedulingPlugin):
         return None
 
     def _limits(self, node: str) -> dict[str, int]:
-        """How many volumes each driver takes on a node, of those that say so."""
+        """Driver -> most volumes on the node, of drivers that have a limit."""
         drivers = ((self._handle.get(CSI_NODES, node) or {}).get("spec") or {}).get("drivers") or ()
         counts = {d["name"]: (d.get("allocatable") or {}).get("count") for d in drivers}
         return {name: count for name, count in counts.items() if count is not None}
 
     def _volumes(self, pod: Pod) -> Iterable[Volume]:
-        """The CSI volumes of a pod; one that is still to be made counts by its claim."""
+        """The CSI volumes of a pod. A volume that is not provisioned yet is counted by its claim."""
         for name, _ in pod.claims:
             key = f"{pod.namespace}/{name}"
             spec = (self._handle.get(PERSISTENT_VOLUME_CLAIMS, key) or {}).get("spec") or {}

@@ -1,7 +1,7 @@
-"""DefaultPreemption: when no node fits, make room by deleting less important pods.
+"""DefaultPreemption: when no node fits, evict pods of lower priority to make room.
 
-Looks for a node where removing lower-priority pods lets the pod in, spares as many of them as it can (those a disruption budget
-protects first), picks the node that hurts least, deletes the victims in the background and nominates the node.
+For each candidate node it removes all pods of lower priority, then reprieves as many as possible (those protected by a disruption budget
+first). It chooses the candidate with the lowest `victim_cost`, nominates its node and deletes the victims in the background.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from kapi.scheduler import matching
 from kapi.scheduler.framework import Code, Cycle, SchedulingPlugin, Status
 from kapi.scheduler.handle import Handle
 from kapi.scheduler.pods import Pod, by_importance, start_time
-from kapi.scheduler.search import Misfit, Search
+from kapi.scheduler.search import FitError, Search
 from kapi.scheduler.snapshot import NodeInfo
 
-LEAST_CANDIDATES, CANDIDATE_SHARE = 100, 10
-"""At least so many nodes, or this percentage of them, are tried (stock's minCandidateNodes*)."""
-_UNHELPFUL = Status(Code.UNRESOLVABLE, ("Preemption is not helpful for scheduling",))
+MIN_CANDIDATES, MIN_CANDIDATES_PERCENTAGE = 100, 10
+"""Evaluate at least so many nodes, or this percentage of them (stock's minCandidateNodesAbsolute and minCandidateNodesPercentage)."""
+_NOT_HELPFUL = Status(Code.UNRESOLVABLE, ("Preemption is not helpful for scheduling",))
 _NO_VICTIMS = Status(Code.UNRESOLVABLE, ("No preemption victims found for incoming pod",))
 _OFFSET = 2**31
 
@@ -32,26 +32,26 @@ class Candidate:
     node: NodeInfo
     victims: list[Pod] = field(default_factory=list)
     violations: int = 0
-    """How many victims a disruption budget would have protected."""
+    """Number of victims whose eviction violates a disruption budget."""
 
     @property
     def victim_cost(self) -> tuple[Any, ...]:
-        """The smallest is picked."""
+        """Sort key of candidates; the smallest is chosen (stock's order of pickOneNodeForPreemption)."""
         highest = self.victims[0].priority
         earliest = min(start_time(v) for v in self.victims if v.priority == highest)
         latest_first = tuple(-ord(c) for c in earliest)
         return (self.violations, highest, sum(v.priority + _OFFSET for v in self.victims), len(self.victims), latest_first)
 
 
-def _is_unmet(condition: Object) -> bool:
+def _is_disruption_target(condition: Object) -> bool:
     return condition.get("type") == "DisruptionTarget" and condition.get("status") == "True"
 
 
-def protected(pods: Sequence[Pod], budgets: Sequence[Object]) -> tuple[list[Pod], list[Pod]]:
-    """(pods whose eviction would break a budget, the others), in the order given."""
+def split_by_budget(pods: Sequence[Pod], budgets: Sequence[Object]) -> tuple[list[Pod], list[Pod]]:
+    """(pods whose eviction would violate a budget, the others), each in input order."""
     left = [(b.get("status") or {}).get("disruptionsAllowed", 0) for b in budgets]
-    breaking: list[Pod] = []
-    free: list[Pod] = []
+    violating: list[Pod] = []
+    non_violating: list[Pod] = []
     for pod in pods:
         broken = False
         for i, budget in enumerate(budgets):
@@ -63,8 +63,8 @@ def protected(pods: Sequence[Pod], budgets: Sequence[Object]) -> tuple[list[Pod]
                 continue
             left[i] -= 1
             broken |= left[i] < 0
-        (breaking if broken else free).append(pod)
-    return breaking, free
+        (violating if broken else non_violating).append(pod)
+    return violating, non_violating
 
 
 class DefaultPreemption(SchedulingPlugin):
@@ -78,7 +78,7 @@ class DefaultPreemption(SchedulingPlugin):
         self._search = search
 
     def pre_enqueue(self, pod: Pod) -> Status | None:
-        """Not tried while its victims are being deleted."""
+        """Gate the pod while its victims are being deleted."""
         if pod.uid in self._preempting:
             return Status(Code.UNRESOLVABLE, ("waiting for the preemption for this pod to be finished",), self.name)
         return None
@@ -90,15 +90,15 @@ class DefaultPreemption(SchedulingPlugin):
         candidates, refusals = self._candidates(cycle, statuses)
         if not candidates:
             cycle.nominated = ""
-            misfit = Misfit(len(cycle.cluster.nodes), refusals, _UNHELPFUL)
-            return Status(Code.UNSCHEDULABLE, (f"preemption: {misfit.message}",), self.name)
+            fit_error = FitError(len(cycle.cluster.nodes), refusals, _NOT_HELPFUL)
+            return Status(Code.UNSCHEDULABLE, (f"preemption: {fit_error.message}",), self.name)
         best = min(candidates, key=lambda c: c.victim_cost)
         cycle.nominated = best.node.name
         self._evict_soon(cycle.pod, best)
         return Status(Code.SUCCESS, (), self.name)
 
     def _ineligible(self, pod: Pod, statuses: dict[NodeInfo, Status]) -> str:
-        """Why this pod may not preempt (again)."""
+        """Why this pod may not preempt, or ""; e.g. victims of its earlier preemption are still terminating."""
         if pod.obj["spec"].get("preemptionPolicy") == "Never":
             return "not eligible due to preemptionPolicy=Never."
         node = self._handle.cluster.nodes.get(pod.nominated) if pod.nominated else None
@@ -107,26 +107,26 @@ class DefaultPreemption(SchedulingPlugin):
         status = statuses.get(node)
         if status is not None and status.code is Code.UNRESOLVABLE:
             return ""
-        dying = (p for p in node.pods.values() if p.terminating and p.priority < pod.priority)
-        for victim in dying:
+        terminating = (p for p in node.pods.values() if p.terminating and p.priority < pod.priority)
+        for victim in terminating:
             conditions = (victim.obj.get("status") or {}).get("conditions") or ()
-            if any(_is_unmet(c) and c.get("reason") == "PreemptionByScheduler" for c in conditions):
+            if any(_is_disruption_target(c) and c.get("reason") == "PreemptionByScheduler" for c in conditions):
                 return "not eligible due to a terminating pod on the nominated node."
         return ""
 
     # choosing
 
     def _candidates(self, cycle: Cycle, statuses: dict[NodeInfo, Status]) -> tuple[list[Candidate], dict[NodeInfo, Status]]:
-        hopeful = [node for node, status in statuses.items() if status.code is Code.UNSCHEDULABLE]
-        if not hopeful:
+        potential_nodes = [node for node, status in statuses.items() if status.code is Code.UNSCHEDULABLE]
+        if not potential_nodes:
             return [], {}
         budgets = list(self._handle.informers[POD_DISRUPTION_BUDGETS].items())
-        wanted = min(max(len(hopeful) * CANDIDATE_SHARE // 100, LEAST_CANDIDATES), len(hopeful))
-        start = random.randrange(len(hopeful))
+        wanted = min(max(len(potential_nodes) * MIN_CANDIDATES_PERCENTAGE // 100, MIN_CANDIDATES), len(potential_nodes))
+        start = random.randrange(len(potential_nodes))
         found: list[Candidate] = []
         refusals: dict[NodeInfo, Status] = {}
-        for node in hopeful[start:] + hopeful[:start]:
-            outcome = self._victims(cycle, node, budgets)
+        for node in potential_nodes[start:] + potential_nodes[:start]:
+            outcome = self._select_victims(cycle, node, budgets)
             if isinstance(outcome, Status):
                 refusals[node] = outcome
             else:
@@ -135,40 +135,40 @@ class DefaultPreemption(SchedulingPlugin):
                     break
         return found, refusals
 
-    def _victims(self, cycle: Cycle, original: NodeInfo, budgets: Sequence[Object]) -> Candidate | Status:
-        """Whom the pod would displace on the node, or why it cannot."""
+    def _select_victims(self, cycle: Cycle, original: NodeInfo, budgets: Sequence[Object]) -> Candidate | Status:
+        """The victims on one node, or why preemption there does not help."""
         pod, search = cycle.pod, self._search
         potential = by_importance(p for p in original.pods.values() if p.priority < pod.priority)
         if not potential:
             return _NO_VICTIMS
-        node, imagined = original.copy(), search.imagine(cycle)
+        node, simulated = original.copy(), search.simulate(cycle)
         for victim in potential:
-            search.imagine_removed(imagined, victim, node)
-        status = self._fits(imagined, node)
+            search.simulate_remove(simulated, victim, node)
+        status = self._fits(simulated, node)
         if status is not None:
             return status
         candidate = Candidate(original)
-        breaking, free = protected(potential, budgets)
-        for spared in (*breaking, *free):
-            search.imagine_added(imagined, spared, node)
-            if self._fits(imagined, node) is not None:
-                search.imagine_removed(imagined, spared, node)
-                candidate.victims.append(spared)
-                candidate.violations += spared in breaking
+        violating, non_violating = split_by_budget(potential, budgets)
+        for reprieved in (*violating, *non_violating):
+            search.simulate_add(simulated, reprieved, node)
+            if self._fits(simulated, node) is not None:
+                search.simulate_remove(simulated, reprieved, node)
+                candidate.victims.append(reprieved)
+                candidate.violations += reprieved in violating
         candidate.victims = by_importance(candidate.victims)
         return candidate if candidate.victims else _NO_VICTIMS
 
     def _fits(self, cycle: Cycle, node: NodeInfo) -> Status | None:
-        """All filters, with the pods that wait for the node and are as important."""
+        """Run all filters, first together with pods of at least this priority that are nominated to the node."""
         waiting = cycle.cluster.nominated_on(node, cycle.pod)
         if waiting:
-            crowded, imagined = node.copy(), self._search.imagine(cycle)
+            with_nominated, simulated = node.copy(), self._search.simulate(cycle)
             for pod in waiting:
-                self._search.imagine_added(imagined, pod, crowded)
-            status = self._search.judge_alone(imagined, crowded)
+                self._search.simulate_add(simulated, pod, with_nominated)
+            status = self._search.run_filters(simulated, with_nominated)
             if status is not None:
                 return status
-        return self._search.judge_alone(cycle, node)
+        return self._search.run_filters(cycle, node)
 
     # acting
 
@@ -195,7 +195,7 @@ class DefaultPreemption(SchedulingPlugin):
             return
 
     async def _evict(self, pod: Pod, victim: Pod, node: NodeInfo) -> bool:
-        """Mark the victim and delete it with its own grace period; False when that failed."""
+        """Set the victim's DisruptionTarget condition and delete it. Returns False on failure."""
         condition = {
             "type": "DisruptionTarget",
             "status": "True",

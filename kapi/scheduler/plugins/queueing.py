@@ -1,4 +1,4 @@
-"""Plugins around the queue and the binding: order by priority, scheduling gates, and the default binder."""
+"""Plugins of the queue and the binding: PrioritySort, SchedulingGates, DefaultBinder."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from kapi.scheduler.snapshot import NodeInfo
 
 
 class PrioritySort(SchedulingPlugin):
-    """Higher priority first, then whoever waits longest."""
+    """Higher priority first, then longest waiting."""
 
     name = "PrioritySort"
 
@@ -20,10 +20,10 @@ class PrioritySort(SchedulingPlugin):
 
 
 class SchedulingGates(SchedulingPlugin):
-    """A pod with spec.schedulingGates is not tried."""
+    """Gates pods with spec.schedulingGates."""
 
     name = "SchedulingGates"
-    wakes = (Event("pod", "gates"),)
+    events_to_register = (Event("pod", "gates"),)
 
     def pre_enqueue(self, pod: Pod) -> Status | None:
         gates = pod.obj["spec"].get("schedulingGates")
@@ -34,7 +34,7 @@ class SchedulingGates(SchedulingPlugin):
 
 
 class DefaultBinder(SchedulingPlugin):
-    """Binds with POST pods/NAME/binding."""
+    """Binds by POST pods/NAME/binding."""
 
     name = "DefaultBinder"
 

@@ -1,4 +1,4 @@
-"""Plugins about amounts: do the pod's requests fit, and which node would be used least and most evenly."""
+"""Plugins on resource amounts: NodeResourcesFit and NodeResourcesBalancedAllocation."""
 
 from math import sqrt
 from typing import Any
@@ -10,10 +10,10 @@ from kapi.scheduler.snapshot import NodeInfo
 
 
 class NodeResourcesFit(SchedulingPlugin):
-    """Requests against what is allocatable and not yet requested; scores the least allocated node highest."""
+    """Rejects nodes without enough unrequested allocatable resources; the least allocated node scores highest."""
 
     name, local = "NodeResourcesFit", True
-    wakes = (Event("pod", "delete"), Event("pod", "scale-down"), Event("node", "add"), Event("node", "allocatable"))
+    events_to_register = (Event("pod", "delete"), Event("pod", "scale-down"), Event("node", "add"), Event("node", "allocatable"))
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         reasons: list[str] | None = None
@@ -30,7 +30,7 @@ class NodeResourcesFit(SchedulingPlugin):
         return None if reasons is None else Status(code, tuple(reasons), self.name)
 
     def score(self, cycle: Cycle, node: NodeInfo) -> int:
-        """The mean of the free shares of CPU and memory, in percent, after this pod."""
+        """The mean of the free fractions of CPU and memory after this pod, in percent."""
         spec, allocatable = cycle.pod.spec, node.allocatable
         total = kinds = 0
         cpu, memory = allocatable.get("cpu", 0), allocatable.get("memory", 0)
@@ -44,15 +44,15 @@ class NodeResourcesFit(SchedulingPlugin):
             kinds += 1
         return total // kinds if kinds else 0
 
-    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+    def queueing_hint(self, event: Event, pod: Pod, obj: Any) -> bool:
         if event.resource == "pod":
             return not pod.spec.needs or any(name in obj.spec.requests for name, _ in pod.spec.needs) or event.action == "delete"
         there = amounts((obj.get("status") or {}).get("allocatable"))
         return all(amount <= there.get(name, 0) for name, amount in pod.spec.needs)
 
 
-def balance(fractions: list[float]) -> int:
-    """(1 - standard deviation) of the used shares, in percent."""
+def balanced_score(fractions: list[float]) -> int:
+    """1 minus the standard deviation of the used fractions, in percent."""
     if len(fractions) < 2:
         return MAX_SCORE
     mean = sum(fractions) / len(fractions)
@@ -61,7 +61,7 @@ def balance(fractions: list[float]) -> int:
 
 
 class NodeResourcesBalancedAllocation(SchedulingPlugin):
-    """Prefers nodes whose CPU and memory would be used to about the same share. Pods that request neither are not scored."""
+    """Prefers nodes whose used fractions of CPU and memory would be similar. Pods that request neither are skipped."""
 
     name, local = "NodeResourcesBalancedAllocation", True
 

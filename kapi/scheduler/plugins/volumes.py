@@ -1,7 +1,7 @@
-"""Plugins about persistent volumes: is every claim there, can the node reach its volume, and who makes the volume of a waiting claim.
+"""Plugins on persistent volumes: VolumeRestrictions, VolumeZone, VolumeBinding.
 
-VolumeBinding does what stock's does for claims that are bound or wait for their first consumer: it filters by the volumes' node
-affinity, picks static volumes or names the node for the provisioner, and holds the binding until the claims are bound.
+VolumeBinding handles bound claims and those that wait for their first consumer: it filters by the volumes' node affinity, chooses static
+volumes or sets the selected node for the provisioner, and delays the pod's binding until the claims are bound.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from kapi.scheduler.snapshot import REGION, ZONE, NodeInfo
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 BIND_SECONDS = 600.0
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
-_WAITING = (Event("pvc", "*"), Event("pv", "*"), Event("storageclass", "*"), Event("node", "add"), Event("node", "label"))
+_VOLUME_EVENTS = (Event("pvc", "*"), Event("pv", "*"), Event("storageclass", "*"), Event("node", "add"), Event("node", "label"))
 
 
 def _bound(claim: Object) -> bool:
@@ -26,17 +26,17 @@ def _bound(claim: Object) -> bool:
     return bool(claim["spec"].get("volumeName")) and "pv.kubernetes.io/bind-completed" in (meta.get("annotations") or {})
 
 
-def _reaches(volume: Object, node: NodeInfo) -> bool:
+def _is_reachable(volume: Object, node: NodeInfo) -> bool:
     required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
     return required is None or any(matching.term_matches(t, node.name, node.labels) for t in required)
 
 
 class VolumeRestrictions(SchedulingPlugin):
-    """A ReadWriteOncePod claim serves one pod in the whole cluster."""
+    """A ReadWriteOncePod claim can be used by one pod of the cluster."""
 
     name = "VolumeRestrictions"
-    wakes = (Event("pod", "delete"), Event("pvc", "*"), Event("node", "add"))
-    _taken = Status(
+    events_to_register = (Event("pod", "delete"), Event("pvc", "*"), Event("node", "add"))
+    _in_use = Status(
         Code.UNSCHEDULABLE, ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",), name
     )
 
@@ -59,16 +59,16 @@ class VolumeRestrictions(SchedulingPlugin):
         single: set[str] = cycle.data[self.name]
         for other in node.pods.values():
             if other.namespace == cycle.pod.namespace and any(name in single for name, _ in other.claims):
-                return self._taken
+                return self._in_use
         return None
 
 
 class VolumeZone(SchedulingPlugin):
-    """Bound volumes that carry zone or region labels want a node of that place."""
+    """Bound volumes with zone or region labels require a node with a matching label."""
 
     name = "VolumeZone"
-    wakes = _WAITING
-    _elsewhere = Status(Code.UNRESOLVABLE, ("node(s) had no available volume zone",), name)
+    events_to_register = _VOLUME_EVENTS
+    _wrong_zone = Status(Code.UNRESOLVABLE, ("node(s) had no available volume zone",), name)
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -87,18 +87,18 @@ class VolumeZone(SchedulingPlugin):
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
         if any(node.labels.get(key) not in values for key, values in cycle.data[self.name]):
-            return self._elsewhere
+            return self._wrong_zone
         return None
 
 
 class VolumeBinding(SchedulingPlugin):
     name = "VolumeBinding"
-    wakes = _WAITING
+    events_to_register = _VOLUME_EVENTS
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._assumed: dict[str, str] = {}
-        """Volumes promised to a claim that is not bound yet: volume name -> claim key."""
+        """Assumed bindings: volume name -> key of the claim that is being bound to it."""
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
         pod = cycle.pod
@@ -108,7 +108,7 @@ class VolumeBinding(SchedulingPlugin):
         unbound: list[Object] = []
         for name, ephemeral in pod.claims:
             claim = self._handle.get(PERSISTENT_VOLUME_CLAIMS, f"{pod.namespace}/{name}")
-            problem = self._problem(name, claim, ephemeral, pod.uid)
+            problem = self._claim_error(name, claim, ephemeral, pod.uid)
             if problem or claim is None:
                 return Status(Code.UNRESOLVABLE, (problem,), self.name)
             (bound if _bound(claim) else unbound).append(claim)
@@ -117,7 +117,7 @@ class VolumeBinding(SchedulingPlugin):
         cycle.data[self.name] = (bound, unbound, {})
         return None
 
-    def _problem(self, name: str, claim: Object | None, ephemeral: bool, uid: str) -> str:
+    def _claim_error(self, name: str, claim: Object | None, ephemeral: bool, uid: str) -> str:
         if claim is None:
             if ephemeral:
                 return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
@@ -135,7 +135,7 @@ class VolumeBinding(SchedulingPlugin):
         return self._handle.get(STORAGE_CLASSES, claim["spec"].get("storageClassName") or "")
 
     def _waits(self, claim: Object) -> bool:
-        """Whether the claim is to be bound only when its consumer is placed."""
+        """Whether the claim's class has volumeBindingMode WaitForFirstConsumer."""
         found = self._class(claim)
         return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
 
@@ -146,7 +146,7 @@ class VolumeBinding(SchedulingPlugin):
             if volume is None:
                 text = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
                 return Status(Code.UNRESOLVABLE, (text,), self.name)
-            if not _reaches(volume, node):
+            if not _is_reachable(volume, node):
                 return Status(Code.UNRESOLVABLE, ("node(s) didn't match PersistentVolume's node affinity",), self.name)
         plan: list[tuple[Object, Object | None]] = []
         for claim in unbound:
@@ -158,7 +158,7 @@ class VolumeBinding(SchedulingPlugin):
         return None
 
     def _available(self, claim: Object, node: NodeInfo, taken: Iterable[str]) -> Object | None:
-        """The smallest free volume that satisfies the claim and that the node reaches."""
+        """The smallest available volume that satisfies the claim and is reachable from the node."""
         spec, key = claim["spec"], f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
         chosen = (claim["metadata"].get("annotations") or {}).get(SELECTED_NODE)
         if chosen:
@@ -170,7 +170,7 @@ class VolumeBinding(SchedulingPlugin):
             meta, its = volume["metadata"], volume["spec"]
             size = quantity.value((its.get("capacity") or {}).get("storage"))
             promised = self._assumed.get(meta["name"], key) != key or meta["name"] in taken or its.get("claimRef")
-            fits = size >= wanted and modes <= set(its.get("accessModes") or ()) and _reaches(volume, node)
+            fits = size >= wanted and modes <= set(its.get("accessModes") or ()) and _is_reachable(volume, node)
             same = (its.get("storageClassName") or "") == (spec.get("storageClassName") or "")
             same = same and its.get("volumeMode", "Filesystem") == spec.get("volumeMode", "Filesystem")
             free = (volume.get("status") or {}).get("phase") in ("Available", None) and not promised
@@ -211,8 +211,8 @@ class VolumeBinding(SchedulingPlugin):
             return None
         try:
             for claim, volume in plan:
-                await self._promise(claim, volume, node)
-            await asyncio.wait_for(self._settled([claim for claim, _ in plan]), BIND_SECONDS)
+                await self._bind_or_provision(claim, volume, node)
+            await asyncio.wait_for(self._wait_until_bound([claim for claim, _ in plan]), BIND_SECONDS)
         except (errors.StatusError, OSError) as error:
             return Status(Code.ERROR, (f"binding volumes: {error}",), self.name)
         except TimeoutError:
@@ -221,8 +221,8 @@ class VolumeBinding(SchedulingPlugin):
             self.unreserve(cycle, node)
         return None
 
-    async def _promise(self, claim: Object, volume: Object | None, node: NodeInfo) -> None:
-        """Point the volume at the claim, or tell the provisioner where the volume is needed."""
+    async def _bind_or_provision(self, claim: Object, volume: Object | None, node: NodeInfo) -> None:
+        """Set the volume's claimRef, or the claim's selected-node annotation for its provisioner."""
         meta, client = claim["metadata"], self._handle.client
         if volume is None:
             patch: Object = {"metadata": {"annotations": {SELECTED_NODE: node.name}}}
@@ -234,8 +234,8 @@ class VolumeBinding(SchedulingPlugin):
         patch["metadata"]["annotations"] = {"pv.kubernetes.io/bound-by-controller": "yes"}
         await client.patch(PERSISTENT_VOLUMES, volume["metadata"]["name"], patch)
 
-    async def _settled(self, claims: list[Object]) -> None:
-        """Until every claim is bound, told by the informer."""
+    async def _wait_until_bound(self, claims: list[Object]) -> None:
+        """Wait until the informer has every claim bound."""
         informer = self._handle.informers[PERSISTENT_VOLUME_CLAIMS]
         keys = [f"{c['metadata']['namespace']}/{c['metadata']['name']}" for c in claims]
         while True:

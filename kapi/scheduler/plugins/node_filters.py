@@ -1,4 +1,4 @@
-"""Plugins that look at the Node object: its name, labels, taints, ports in use, and whether it is cordoned."""
+"""Plugins on fields of the Node: name, labels, taints, host ports in use, unschedulable."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ _CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 class NodeUnschedulable(SchedulingPlugin):
-    """Cordoned nodes take only pods that tolerate it."""
+    """Rejects unschedulable (cordoned) nodes unless the pod tolerates the taint."""
 
     name, local = "NodeUnschedulable", True
-    wakes = (Event("node", "add"), Event("node", "taint"), Event("pod", "tolerations"))
+    events_to_register = (Event("node", "add"), Event("node", "taint"), Event("pod", "tolerations"))
     _no = Status(Code.UNRESOLVABLE, ("node(s) were unschedulable",), name)
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
@@ -23,15 +23,15 @@ class NodeUnschedulable(SchedulingPlugin):
             return None
         return self._no
 
-    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+    def queueing_hint(self, event: Event, pod: Pod, obj: Any) -> bool:
         return event.resource == "pod" or not (obj.get("spec") or {}).get("unschedulable")
 
 
 class NodeName(SchedulingPlugin):
-    """spec.nodeName, when the pod names a node itself."""
+    """Rejects all nodes but spec.nodeName, if it is set."""
 
     name, local = "NodeName", True
-    wakes = (Event("node", "add"),)
+    events_to_register = (Event("node", "add"),)
     _no = Status(Code.UNRESOLVABLE, ("node(s) didn't match the requested node name",), name)
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
@@ -42,10 +42,10 @@ class NodeName(SchedulingPlugin):
 
 
 class TaintToleration(SchedulingPlugin):
-    """NoSchedule and NoExecute keep pods away, PreferNoSchedule makes a node less liked."""
+    """Rejects nodes with untolerated NoSchedule or NoExecute taints; PreferNoSchedule taints lower the score."""
 
     name, local = "TaintToleration", True
-    wakes = (Event("node", "add"), Event("node", "taint"), Event("pod", "tolerations"))
+    events_to_register = (Event("node", "add"), Event("node", "taint"), Event("pod", "tolerations"))
     _no = Status(Code.UNRESOLVABLE, ("node(s) had untolerated taint(s)",), name)
 
     def filter(self, cycle: Cycle, node: NodeInfo) -> Status | None:
@@ -60,7 +60,7 @@ class TaintToleration(SchedulingPlugin):
         return None if cycle.cluster.soft_taints else SKIP
 
     def score(self, cycle: Cycle, node: NodeInfo) -> int:
-        """How many PreferNoSchedule taints the pod does not tolerate."""
+        """The number of PreferNoSchedule taints that the pod does not tolerate."""
         if not node.soft_taints:
             return 0
         soft = [t for t in cycle.pod.spec.tolerations if t.get("effect") in (None, "", "PreferNoSchedule")]
@@ -69,7 +69,7 @@ class TaintToleration(SchedulingPlugin):
     def normalize(self, cycle: Cycle, scores: list[int]) -> list[int]:
         return default_normalize(scores, reverse=True)
 
-    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+    def queueing_hint(self, event: Event, pod: Pod, obj: Any) -> bool:
         if event.resource == "pod":
             return True
         taints = (obj.get("spec") or {}).get("taints") or ()
@@ -80,7 +80,7 @@ class NodeAffinity(SchedulingPlugin):
     """spec.nodeSelector and node affinity, required and preferred."""
 
     name, local = "NodeAffinity", True
-    wakes = (Event("node", "add"), Event("node", "label"))
+    events_to_register = (Event("node", "add"), Event("node", "label"))
     _no = Status(Code.UNRESOLVABLE, ("node(s) didn't match Pod's node affinity/selector",), name)
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
@@ -101,7 +101,7 @@ class NodeAffinity(SchedulingPlugin):
         return None if cycle.pod.spec.preferred else SKIP
 
     def score(self, cycle: Cycle, node: NodeInfo) -> int:
-        """The weights of the preferred terms that match."""
+        """The sum of the weights of matching preferred terms."""
         total = 0
         for preferred in cycle.pod.spec.preferred:
             term, weight = preferred.get("preference") or {}, preferred.get("weight", 0)
@@ -113,16 +113,16 @@ class NodeAffinity(SchedulingPlugin):
     def normalize(self, cycle: Cycle, scores: list[int]) -> list[int]:
         return default_normalize(scores)
 
-    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+    def queueing_hint(self, event: Event, pod: Pod, obj: Any) -> bool:
         required, meta = pod.spec.required, obj["metadata"]
         return required is None or required(meta["name"], meta.get("labels") or {})
 
 
 class NodePorts(SchedulingPlugin):
-    """Host ports are taken once per node and address."""
+    """Rejects nodes where a host port of the pod is in use (protocol, address and port)."""
 
     name, local = "NodePorts", True
-    wakes = (Event("pod", "delete"), Event("node", "add"))
+    events_to_register = (Event("pod", "delete"), Event("node", "add"))
     _no = Status(Code.UNSCHEDULABLE, ("node(s) didn't have free ports for the requested pod ports",), name)
 
     def pre_filter(self, cycle: Cycle) -> Status | None:
@@ -138,5 +138,5 @@ class NodePorts(SchedulingPlugin):
                     return self._no
         return None
 
-    def hint(self, event: Event, pod: Pod, obj: Any) -> bool:
+    def queueing_hint(self, event: Event, pod: Pod, obj: Any) -> bool:
         return event.resource != "pod" or any(taken[1:] == port[1:] for taken in obj.spec.ports for port in pod.spec.ports)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kapi.access.nodes import Nodes
+from kapi.access.node_authorizer import Nodes
 from kapi.objects.user import Attributes, Decision, User
 from kapi.storage.store import Store
 from tests.access.conftest import put

@@ -1,6 +1,6 @@
-"""What a pod's sandbox and containers are given on this machine: directories, volumes, hosts file, environment, mounts, cgroup.
+"""Sets up what a pod's sandbox and containers need on this machine: directories, volumes, hosts file, environment, mounts, cgroup.
 
-Two implementations: Furnish, for real containers, and Furnisher itself, which gives nothing.
+Two implementations: RealPodSetup for real containers, and PodSetup itself, which sets up nothing, for simulated ones.
 """
 
 import contextlib
@@ -18,27 +18,27 @@ from kapi import logs
 from kapi.objects import pod_resources, quantity
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
-from kubelet import cgroups, config, dns, environment, pods, resources, runtime, scratch, security
+from kubelet import cgroups, config, dns, environment, local_storage, pods, resources, runtime, security
 from kubelet.config import Inputs
-from kubelet.environment import Missing, Surroundings
+from kubelet.environment import EnvironmentContext, MissingReference
+from kubelet.observed_state import Failure, NotStarted
 from kubelet.runtime import Container, Image, Usage
 from kubelet.settings import Settings
-from kubelet.sight import Failure, NotStarted
 from kubelet.sources import Sources
 from kubelet.volumes import payload
 from kubelet.volumes.manager import VolumeError, Volumes
 from kubelet.volumes.tokens import Tokens
 
 log = logging.getLogger(__name__)
-_ALLOTMENT = "allotment.json"
+_ALLOCATION_FILE = "allotment.json"
 MAX_MESSAGE, MAX_LOG_MESSAGE, MAX_LOG_LINES = 4096, 2048, 80
 
 
-class Furnisher:
-    """What the rest of the kubelet asks for. This one gives nothing: simulated pods need nothing."""
+class PodSetup:
+    """The interface, and its implementation for simulated pods, which need nothing."""
 
     async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
-        """Set up the pod's directories and volumes. Raises VolumeError."""
+        """Create the pod's directories, cgroup and volumes. Raises VolumeError, OSError."""
 
     def sandbox(self, pod: Object, attempt: int) -> Object:
         """PodSandboxConfig. Raises ValueError."""
@@ -54,71 +54,71 @@ class Furnisher:
         """The LinuxContainerResources of a container."""
         return {}
 
-    def limit(self, pod: Object, *, grow: bool) -> None:
-        """Bring the pod's cgroup to what the pod has; with `grow` only upwards. Raises OSError."""
+    def update_pod_cgroup(self, pod: Object, *, grow: bool) -> None:
+        """Set the pod's cgroup to its allocated resources; with `grow` limits are only raised. Raises OSError."""
 
-    def balance(self, kept: Iterable[Object]) -> None:
-        """Weigh the QoS classes of the node's pods against each other. Raises OSError."""
+    def update_qos_cgroups(self, kept: Iterable[Object]) -> None:
+        """Set the CPU weights of the QoS classes from the pods that hold resources. Raises OSError."""
 
-    def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
-        """Keep a pod's resources for the kubelet after this one."""
+    def save_allocation(self, uid: str, allocated: Mapping[str, Object]) -> None:
+        """Store a pod's allocated resources, so that they survive a restart of the kubelet."""
 
-    def recall(self, uid: str) -> dict[str, Object]:
-        """What was kept of them, if anything."""
+    def load_allocation(self, uid: str) -> dict[str, Object]:
+        """The stored allocated resources of a pod; {} if there are none."""
         return {}
 
-    def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
-        """Which limit of its local storage the pod is over, or ""."""
+    def exceeded_storage_limit(self, pod: Object, usages: Iterable[Usage]) -> str:
+        """The message of the local storage limit that the pod exceeds, or ""."""
         return ""
 
-    def told(self, run: Container) -> Container:
+    def with_termination_message(self, run: Container) -> Container:
         """An exited container with its termination message."""
         return run
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
-        """Take away what the pod had; `logs` too."""
+        """Remove everything set up for the pod; `logs`: its log directory too."""
 
-    def sweep(self, keep: Iterable[str]) -> None:
-        """Take away what pods left that are no more; found at start."""
+    def remove_orphans(self, keep: Iterable[str]) -> None:
+        """Remove what is left of pods not in `keep`. Called at startup."""
 
 
 @dataclass
-class Machine:
-    """What the rest of the kubelet knows of the node, for the pods' use."""
+class NodeInfo:
+    """What pods need to know of the node."""
 
     host_ips: tuple[str, ...] = ()
     memory: int = 0
     allocatable: Mapping[str, str] | None = None
     services: Iterable[Object] = ()
-    """All Services; a live view."""
+    """All Services, as a live view of the informer's cache."""
 
 
-class Furnish(Furnisher):
-    """The Furnisher of real containers."""
+class RealPodSetup(PodSetup):
+    """The PodSetup of real containers."""
 
-    def __init__(self, settings: Settings, sources: Sources, tokens: Tokens, machine: Machine) -> None:
-        self._settings, self._sources, self._tokens, self._machine = settings, sources, tokens, machine
+    def __init__(self, settings: Settings, sources: Sources, tokens: Tokens, machine: NodeInfo) -> None:
+        self._settings, self._sources, self._tokens, self._node_info = settings, sources, tokens, machine
         self._volumes = Volumes(settings)
         self._unified = cgroups.unified()
         self._prepared: set[str] = set()
         self._dns = settings.cluster_dns
 
-    def _around(self, pod: Object, ips: Sequence[str]) -> Surroundings:
+    def _environment_context(self, pod: Object, ips: Sequence[str]) -> EnvironmentContext:
         namespace, linked = pod["metadata"]["namespace"], pod["spec"].get("enableServiceLinks", True)
 
         def shown(meta: Object) -> bool:
             return (linked and meta["namespace"] == namespace) or (meta["namespace"], meta["name"]) == ("default", "kubernetes")
 
-        own = sorted((s for s in self._machine.services if shown(s["metadata"])), key=lambda s: str(s["metadata"]["name"]))
-        addresses = self._machine.host_ips if pods.host_network(pod) else tuple(ips)
-        return Surroundings(own, addresses, self._machine.host_ips, self._settings.node_name, self._machine.allocatable or {})
+        own = sorted((s for s in self._node_info.services if shown(s["metadata"])), key=lambda s: str(s["metadata"]["name"]))
+        addresses = self._node_info.host_ips if pods.host_network(pod) else tuple(ips)
+        return EnvironmentContext(own, addresses, self._node_info.host_ips, self._settings.node_name, self._node_info.allocatable or {})
 
     async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
         uid = pods.uid(pod)
         self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
         cgroups.make(resources.parent(pod, self._settings.cgroup_root), resources.whole(pod), grow=True)
         self._log_directory(pod)
-        context = payload.Context(pod, self._sources.get, self._tokens.get, self._around(pod, ips))
+        context = payload.Context(pod, self._sources.get, self._tokens.get, self._environment_context(pod, ips))
         await self._volumes.set_up(uid, context)
         self._prepared.add(uid)
 
@@ -133,14 +133,14 @@ class Furnish(Furnisher):
         try:
             if pods.uid(pod) not in self._prepared:
                 await self.prepare(pod, ips)
-            variables = await environment.variables(pod, spec, self._sources.get, self._around(pod, ips))
+            variables = await environment.variables(pod, spec, self._sources.get, self._environment_context(pod, ips))
             mounts = self._mounts(pod, spec, ips, variables)
-        except (Missing, VolumeError, StatusError, OSError) as error:
+        except (MissingReference, VolumeError, StatusError, OSError) as error:
             raise NotStarted(Failure("CreateContainerConfigError", str(error))) from None
         self._log_directory(pod, spec["name"])
         profiles = f"{self._settings.root_dir}/seccomp"
-        given = Inputs(image.id, image.user, variables, mounts, attempt, target, self._machine.memory, self._unified, profiles)
-        return config.container(pod, spec, given)
+        inputs = Inputs(image.id, image.user, variables, mounts, attempt, target, self._node_info.memory, self._unified, profiles)
+        return config.container(pod, spec, inputs)
 
     def _log_directory(self, pod: Object, name: str = "") -> None:
         Path(config.log_directory(pod, self._settings), name).mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class Furnish(Furnisher):
         out = []
         for at in spec.get("volumeMounts") or ():
             if at["name"] not in paths:
-                raise Missing(f'volume "{at["name"]}" is not set up')
+                raise MissingReference(f'volume "{at["name"]}" is not set up')
             out.append(config.mount(at, self._at(paths[at["name"]], at, variables)))
         if not any(m["container_path"] == "/etc/hosts" for m in out):
             hosts = self._settings.pod_dir(uid) / "etc-hosts"
@@ -165,7 +165,7 @@ class Furnish(Furnisher):
         relative = at.get("subPath") or environment.expand(at.get("subPathExpr") or "", variables)
         if not relative:
             return str(base)
-        path = config.within(str(base), relative)
+        path = config.resolve_subpath(str(base), relative)
         if not path.exists():
             path.mkdir(parents=True)
             path.chmod(0o777 & base.stat().st_mode | 0o750)
@@ -180,43 +180,44 @@ class Furnish(Furnisher):
         return str(file)
 
     def resources(self, pod: Object, spec: Object) -> Object:
-        return resources.container(pod, spec, self._machine.memory, unified=self._unified)
+        return resources.container(pod, spec, self._node_info.memory, unified=self._unified)
 
-    def limit(self, pod: Object, *, grow: bool) -> None:
+    def update_pod_cgroup(self, pod: Object, *, grow: bool) -> None:
         group, limits = resources.parent(pod, self._settings.cgroup_root), resources.whole(pod)
         if limits["memory"] and cgroups.memory_used(group) >= limits["memory"]:
             raise OSError(f"aborting attempt to set pod memory limit less than current memory usage for pod {pod['metadata']['name']}")
         cgroups.make(group, limits, grow=grow)
 
-    def balance(self, kept: Iterable[Object]) -> None:
-        """Burstable pods weigh what they asked for together, best-effort ones nothing; all of them have the node's allocatable."""
+    def update_qos_cgroups(self, kept: Iterable[Object]) -> None:
+        """Weights: the sum of CPU requests for Burstable, the minimum for BestEffort. kubepods itself: allocatable CPU, and memory without
+        what is reserved."""
         root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", self._settings.system_reserved
         asked = sum(pods.requests(pod).get("cpu", 0) for pod in kept if pods.qos(pod) == pod_resources.BURSTABLE)
-        whole = quantity.milli((self._machine.allocatable or {}).get("cpu", "0"))
-        memory = self._machine.memory - quantity.value(reserved.get("memory", "0"))
+        whole = quantity.milli((self._node_info.allocatable or {}).get("cpu", "0"))
+        memory = self._node_info.memory - quantity.value(reserved.get("memory", "0"))
         cgroups.make(root, {"shares": resources.shares(whole), "memory": memory})
         cgroups.make(f"{root}/burstable", {"shares": resources.shares(asked)})
         cgroups.make(f"{root}/besteffort", {"shares": resources.shares(0)})
 
-    def remember(self, uid: str, allotment: Mapping[str, Object]) -> None:
+    def save_allocation(self, uid: str, allocated: Mapping[str, Object]) -> None:
         try:
             self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
-            (self._settings.pod_dir(uid) / _ALLOTMENT).write_bytes(orjson.dumps(allotment))
+            (self._settings.pod_dir(uid) / _ALLOCATION_FILE).write_bytes(orjson.dumps(allocated))
         except OSError as error:
             log.warning("The resources of a pod cannot be noted", extra=logs.once(uid, uid=uid, error=error))
 
-    def recall(self, uid: str) -> dict[str, Object]:
+    def load_allocation(self, uid: str) -> dict[str, Object]:
         try:
-            found: dict[str, Object] = orjson.loads((self._settings.pod_dir(uid) / _ALLOTMENT).read_bytes())
+            found: dict[str, Object] = orjson.loads((self._settings.pod_dir(uid) / _ALLOCATION_FILE).read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         return found
 
-    def excess(self, pod: Object, usages: Iterable[Usage]) -> str:
+    def exceeded_storage_limit(self, pod: Object, usages: Iterable[Usage]) -> str:
         paths = self._volumes.paths(pods.uid(pod), pod)
-        return scratch.excess(pod, usages, paths, config.log_directory(pod, self._settings))
+        return local_storage.excess(pod, usages, paths, config.log_directory(pod, self._settings))
 
-    def told(self, run: Container) -> Container:
+    def with_termination_message(self, run: Container) -> Container:
         if run.state != runtime.EXITED:
             return run
         path = run.mounts.get(run.annotations.get(runtime.MESSAGE_PATH, ""))
@@ -225,7 +226,7 @@ class Furnish(Furnisher):
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 message = file.read(MAX_MESSAGE).decode("utf-8", "replace")
         if not message and run.exit_code and run.annotations.get(runtime.MESSAGE_POLICY) == "FallbackToLogsOnError":
-            message = last_words(run.log_path)
+            message = log_tail(run.log_path)
         return replace(run, message=message) if message else run
 
     def tear_down(self, uid: str, pod: Object | None, *, logs: bool) -> None:
@@ -244,7 +245,7 @@ class Furnish(Furnisher):
             if known == uid:
                 cgroups.remove(group)
 
-    def sweep(self, keep: Iterable[str]) -> None:
+    def remove_orphans(self, keep: Iterable[str]) -> None:
         kept = set(keep)
         for uid, group in cgroups.pods(self._settings.cgroup_root):
             if uid not in kept:
@@ -255,8 +256,9 @@ class Furnish(Furnisher):
                     self.tear_down(name, None, logs=False)
 
 
-def last_words(path: str) -> str:
-    """The end of a container's log: its termination message where it left none. The log is in CRI's format."""
+def log_tail(path: str) -> str:
+    """The end of a container's log, for FallbackToLogsOnError: at most MAX_LOG_MESSAGE bytes and MAX_LOG_LINES lines. The log is in CRI's
+    format."""
     try:
         with open(path, "rb") as file:
             file.seek(0, os.SEEK_END)

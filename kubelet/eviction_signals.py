@@ -1,4 +1,4 @@
-"""Eviction signals: what may run short on a node, and the thresholds of `--eviction-hard`. Pure."""
+"""Eviction signals and the thresholds of `--eviction-hard`. Pure."""
 
 import re
 
@@ -16,7 +16,7 @@ SIGNALS = {
 
 
 def parse(text: str) -> dict[str, str]:
-    """'memory.available<100Mi,nodefs.available<10%' as thresholds by signal. Raises ValueError."""
+    """'memory.available<100Mi,nodefs.available<10%' -> {signal: threshold}. Raises ValueError."""
     found: dict[str, str] = {}
     for word in text.split(",") if text else ():
         signal, less, amount = word.partition("<")
@@ -31,7 +31,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def _amount(text: str) -> str:
-    """'100Mi' or '10%', as it is. Raises ValueError."""
+    """A threshold '100Mi' or '10%', checked and unchanged. Raises ValueError."""
     if text.endswith("%"):
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?%", text) or float(text[:-1]) > 100:
             raise ValueError(f"eviction percentage threshold {text} must be between 0% and 100%")
@@ -41,10 +41,10 @@ def _amount(text: str) -> str:
 
 
 def bound(threshold: str, capacity: int) -> int:
-    """A threshold, e.g. '100Mi' or '10%', in units of the capacity."""
+    """A threshold ('100Mi' or '10%') in the unit of the capacity."""
     return int(capacity * float(threshold[:-1]) / 100) if threshold.endswith("%") else quantity.value(threshold)
 
 
 def binary(amount: int) -> str:
-    """1048576 as '1Mi': how messages print amounts."""
+    """1048576 -> '1Mi': how messages print amounts."""
     return quantity.to_text(amount * 10**9, quantity.BINARY)

@@ -1,7 +1,7 @@
 """What the scheduler keeps of objects, and which changes of a pod it calls by which name."""
 
 from kapi.objects.meta import Object
-from kapi.scheduler.feed import pod_news, trim_node, trim_pod, trim_set
+from kapi.scheduler.event_handlers import pod_events, trim_node, trim_pod, trim_set
 from kapi.scheduler.framework import Event
 from kapi.scheduler.pods import Pod
 from tests.scheduler.making import node, pod
@@ -43,8 +43,8 @@ def test_nodes_and_sets_are_trimmed_too() -> None:
 
 def test_the_names_of_changes() -> None:
     old = Pod(pod("p", cpu="2"))
-    assert pod_news(old, Pod(pod("p", cpu="2", status={"phase": "Running"}))) == []
-    assert Event("pod", "scale-down") in pod_news(old, Pod(pod("p", cpu="1")))
-    assert Event("pod", "label") in pod_news(old, Pod(pod("p", cpu="2", labels={"a": "b"})))
-    assert Event("pod", "tolerations") in pod_news(old, Pod(pod("p", cpu="2", tolerations=[{"operator": "Exists"}])))
-    assert pod_news(Pod(pod("p", cpu="2", schedulingGates=[{"name": "g"}])), old) == [Event("pod", "gates")]
+    assert pod_events(old, Pod(pod("p", cpu="2", status={"phase": "Running"}))) == []
+    assert Event("pod", "scale-down") in pod_events(old, Pod(pod("p", cpu="1")))
+    assert Event("pod", "label") in pod_events(old, Pod(pod("p", cpu="2", labels={"a": "b"})))
+    assert Event("pod", "tolerations") in pod_events(old, Pod(pod("p", cpu="2", tolerations=[{"operator": "Exists"}])))
+    assert pod_events(Pod(pod("p", cpu="2", schedulingGates=[{"name": "g"}])), old) == [Event("pod", "gates")]

@@ -1,4 +1,4 @@
-"""Local storage that a pod may use up to a limit: emptyDir volumes, a container's own layer, and both with the logs together.
+"""Limits of local ephemeral storage: emptyDir volumes, the writable layer of a container, and both with logs for a pod.
 
 A pod over its limit is evicted. Texts are stock's; directories are measured only where there is a limit.
 """
@@ -11,25 +11,25 @@ from pathlib import Path
 from kapi.objects import quantity
 from kapi.objects.meta import Object
 from kubelet import pods
+from kubelet.eviction_signals import binary
 from kubelet.runtime import Usage
-from kubelet.signals import binary
 
 _STORAGE = "ephemeral-storage"
 
 
 def limited(pod: Object) -> bool:
-    """Whether anything of the pod's storage has a limit."""
+    """Whether any of the pod's local storage has a limit."""
     return bool(_sized(pod)) or any(pods.resources(c, "limits", _STORAGE) for c in pods.regulars(pod))
 
 
 def _sized(pod: Object) -> dict[str, str]:
-    """The size limits of emptyDir volumes by name."""
+    """The size limits of emptyDir volumes, by name."""
     volumes = pod["spec"].get("volumes") or ()
     return {v["name"]: v["emptyDir"]["sizeLimit"] for v in volumes if (v.get("emptyDir") or {}).get("sizeLimit")}
 
 
 def size(directory: str | Path) -> int:
-    """Bytes on the disk at and below a directory; what vanishes meanwhile does not count."""
+    """Bytes on disk at and below a directory; files removed meanwhile are not counted."""
     total = 0
     for path, _, files in os.walk(directory):
         for name in (".", *files):
@@ -39,7 +39,7 @@ def size(directory: str | Path) -> int:
 
 
 def excess(pod: Object, usages: Iterable[Usage], volumes: Mapping[str, Path], logs: str) -> str:
-    """Which limit the pod is over, or ""; `volumes` are its directories by name, `logs` is that of its logs."""
+    """The message of the exceeded limit, or "". `volumes`: directories by volume name; `logs`: the pod's log directory."""
     for name, most in _sized(pod).items():
         if name in volumes and size(volumes[name]) > quantity.value(most):
             return f'Usage of EmptyDir volume "{name}" exceeds the limit "{quantity.canonical(most)}". '

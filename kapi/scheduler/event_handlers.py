@@ -1,4 +1,4 @@
-"""From the informers into the scheduler: pods and nodes into the cluster and the queue, every other change as an event for hints."""
+"""Informer event handlers: pods and nodes go into the cluster snapshot and the queue, other changes become events for queueing hints."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,19 +17,23 @@ from kapi.scheduler.pods import Pod
 from kapi.scheduler.queue import Queue
 from kapi.scheduler.snapshot import Cluster
 
-_NAMED = {PERSISTENT_VOLUMES: "pv", PERSISTENT_VOLUME_CLAIMS: "pvc", STORAGE_CLASSES: "storageclass", CSI_NODES: "csinode"}
+_EVENT_RESOURCES = {PERSISTENT_VOLUMES: "pv", PERSISTENT_VOLUME_CLAIMS: "pvc", STORAGE_CLASSES: "storageclass", CSI_NODES: "csinode"}
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
-_CONTAINER = ("name", "image", "resources", "ports", "restartPolicy")
-_META = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp", "generation", "creationTimestamp")
-_STATUS = ("phase", "conditions", "nominatedNodeName", "startTime", "resourceClaimStatuses")
-_LEFT_OUT = ("containers", "initContainers", "ephemeralContainers", "volumes", "securityContext", "serviceAccount", "serviceAccountName")
+_CONTAINER_FIELDS = ("name", "image", "resources", "ports", "restartPolicy")
+_META_FIELDS = (
+    "name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp", "generation", "creationTimestamp",
+)  # fmt: skip
+_STATUS_FIELDS = ("phase", "conditions", "nominatedNodeName", "startTime", "resourceClaimStatuses")
+_DROPPED_SPEC_FIELDS = (
+    "containers", "initContainers", "ephemeralContainers", "volumes", "securityContext", "serviceAccount", "serviceAccountName",
+)  # fmt: skip
 
 
-def _held(container: Object, said: Object) -> Object:
-    """The container with what it holds on its node, while a resize is under way: the most of wanted, allotted and actual."""
+def _effective_requests(container: Object, status: Object) -> Object:
+    """The container with its effective requests during a resize: the largest of desired, allocated and actual."""
     wanted = (container.get("resources") or {}).get("requests") or {}
     held = dict(wanted)
-    for other in (said.get("allocatedResources") or {}, (said.get("resources") or {}).get("requests") or {}):
+    for other in (status.get("allocatedResources") or {}, (status.get("resources") or {}).get("requests") or {}):
         for name, amount in other.items():
             if name in held and amount != held[name] and quantity.compare(amount, held[name]) > 0:
                 held[name] = amount
@@ -37,14 +41,14 @@ def _held(container: Object, said: Object) -> Object:
 
 
 def _containers(obj: Object, kind: str, statuses: str) -> list[Object]:
-    said = {s.get("name"): s for s in (obj.get("status") or {}).get(statuses) or ()}
-    kept = [{k: c[k] for k in _CONTAINER if k in c} for c in obj["spec"][kind]]
-    return [_held(c, said[c["name"]]) if c.get("name") in said else c for c in kept]
+    by_name = {s.get("name"): s for s in (obj.get("status") or {}).get(statuses) or ()}
+    kept = [{k: c[k] for k in _CONTAINER_FIELDS if k in c} for c in obj["spec"][kind]]
+    return [_effective_requests(c, by_name[c["name"]]) if c.get("name") in by_name else c for c in kept]
 
 
 def trim_pod(obj: Object) -> Object:
-    """What scheduling never reads is dropped: most of a pod's bytes."""
-    spec = {k: v for k, v in obj["spec"].items() if k not in _LEFT_OUT}
+    """Drop the fields that scheduling does not read; that is most of a pod's memory."""
+    spec = {k: v for k, v in obj["spec"].items() if k not in _DROPPED_SPEC_FIELDS}
     for kind, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
         if kind in obj["spec"]:
             spec[kind] = _containers(obj, kind, statuses)
@@ -55,9 +59,9 @@ def trim_pod(obj: Object) -> Object:
     return {
         "kind": "Pod",
         "apiVersion": "v1",
-        "metadata": {k: meta[k] for k in _META if k in meta},
+        "metadata": {k: meta[k] for k in _META_FIELDS if k in meta},
         "spec": spec,
-        "status": {k: status[k] for k in _STATUS if k in status},
+        "status": {k: status[k] for k in _STATUS_FIELDS if k in status},
     }
 
 
@@ -66,51 +70,51 @@ def trim_node(obj: Object) -> Object:
     return {
         "kind": "Node",
         "apiVersion": "v1",
-        "metadata": {k: meta[k] for k in _META if k in meta},
+        "metadata": {k: meta[k] for k in _META_FIELDS if k in meta},
         "spec": obj.get("spec") or {},
         "status": {k: status[k] for k in ("allocatable", "capacity", "images") if k in status},
     }
 
 
 def trim_set(obj: Object) -> Object:
-    """Services, controllers of pods and disruption budgets: which pods they mean is all that is read of them."""
+    """Trim Services, controllers and PodDisruptionBudgets to their selectors (and a budget's status)."""
     meta = obj["metadata"]
-    kept = {"metadata": {k: meta[k] for k in _META if k in meta}, "spec": {"selector": (obj.get("spec") or {}).get("selector")}}
+    kept = {"metadata": {k: meta[k] for k in _META_FIELDS if k in meta}, "spec": {"selector": (obj.get("spec") or {}).get("selector")}}
     return {**kept, "status": obj["status"]} if obj.get("kind") == "PodDisruptionBudget" and "status" in obj else kept
 
 
-def pod_news(old: Pod, new: Pod) -> list[Event]:
-    """In which ways a pod changed that scheduling (its own or another's) may care about."""
-    news = []
+def pod_events(old: Pod, new: Pod) -> list[Event]:
+    """The events that the change from `old` to `new` means for scheduling this or other pods."""
+    action = []
     if old.identity is not new.identity:
-        news.append(Event("pod", "label"))
+        action.append(Event("pod", "label"))
     if old.spec is not new.spec:
         if old.spec.tolerations != new.spec.tolerations:
-            news.append(Event("pod", "tolerations"))
+            action.append(Event("pod", "tolerations"))
         if any(amount < old.spec.requests.get(name, 0) for name, amount in new.spec.requests.items()):
-            news.append(Event("pod", "scale-down"))
-        news.append(Event("pod", "update"))
+            action.append(Event("pod", "scale-down"))
+        action.append(Event("pod", "update"))
     if old.obj["spec"].get("schedulingGates") != new.obj["spec"].get("schedulingGates"):
-        news.append(Event("pod", "gates"))
-    return news
+        action.append(Event("pod", "gates"))
+    return action
 
 
-class Feed:
-    """`wake` is called when the queue may have something to try; `mine` says whether a scheduler name is served here."""
+class EventHandlers:
+    """`wake` is called when the queue may have a pod to attempt. `is_responsible(name)`: whether this process serves a schedulerName."""
 
-    def __init__(self, cluster: Cluster, queue: Queue, mine: Callable[[str], bool], wake: Callable[[], None]) -> None:
-        self._cluster, self._queue, self._mine, self._wake = cluster, queue, mine, wake
+    def __init__(self, cluster: Cluster, queue: Queue, is_responsible: Callable[[str], bool], wake: Callable[[], None]) -> None:
+        self._cluster, self._queue, self._is_responsible, self._wake = cluster, queue, is_responsible, wake
 
     def pod(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             assert old is not None
-            self._gone(old)
+            self._delete(old)
         elif new["spec"].get("nodeName"):
-            self._placed(Pod(new))
-        elif self._mine(new["spec"].get("schedulerName") or "default-scheduler"):
-            self._pending(Pod(new))
+            self._add_placed(Pod(new))
+        elif self._is_responsible(new["spec"].get("schedulerName") or "default-scheduler"):
+            self._add_pending(Pod(new))
 
-    def _pending(self, pod: Pod) -> None:
+    def _add_pending(self, pod: Pod) -> None:
         known = self._queue.get(pod.key)
         if pod.terminating:
             self._queue.remove(pod.key)
@@ -124,41 +128,41 @@ class Feed:
         if known is not None:
             if known.pod.nominated != pod.nominated:
                 self._cluster.nominate(pod, pod.nominated)
-            self._queue.update(pod, pod_news(known.pod, pod), time.now())
+            self._queue.update(pod, pod_events(known.pod, pod), time.now())
         else:
             if pod.nominated:
                 self._cluster.nominate(pod, pod.nominated)
             self._queue.add(pod, time.now())
         self._wake()
 
-    def _placed(self, pod: Pod) -> None:
+    def _add_placed(self, pod: Pod) -> None:
         known = self._cluster.pods.get(pod.key)
         self._queue.remove(pod.key)
         if pod.nominated:
             self._cluster.drop_nomination(pod)
         self._cluster.place(pod, pod.node)
         if known is None:
-            self._happened(Event("pod", "add"), pod)
+            self._notify_queue(Event("pod", "add"), pod)
         elif known[0].spec is not pod.spec or known[0].identity is not pod.identity:
-            for event in pod_news(known[0], pod):
-                self._happened(event, pod)
+            for event in pod_events(known[0], pod):
+                self._notify_queue(event, pod)
 
-    def _gone(self, obj: Object) -> None:
+    def _delete(self, obj: Object) -> None:
         pod = Pod(obj)
         self._queue.remove(pod.key)
         if pod.nominated:
             self._cluster.drop_nomination(pod)
         if self._cluster.remove(pod.key) is not None or pod.nominated:
-            self._happened(Event("pod", "delete"), pod)
+            self._notify_queue(Event("pod", "delete"), pod)
 
     def node(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             assert old is not None
             self._cluster.remove_node(old["metadata"]["name"])
-            self._happened(Event("node", "delete"), old)
+            self._notify_queue(Event("node", "delete"), old)
             return
-        for news in self._cluster.set_node(new):
-            self._happened(Event("node", news), new)
+        for action in self._cluster.set_node(new):
+            self._notify_queue(Event("node", action), new)
 
     def namespace(self, old: Object | None, new: Object | None) -> None:
         obj = new or old
@@ -170,16 +174,16 @@ class Feed:
             self._cluster.namespaces[name] = new["metadata"].get("labels") or {}
 
     def other(self, resource: Resource) -> Callable[[Object | None, Object | None], None]:
-        """A handler for what only hints care about."""
-        word = _NAMED.get(resource)
+        """A handler for resources that only queueing hints depend on."""
+        event_resource = _EVENT_RESOURCES.get(resource)
 
         def handle(old: Object | None, new: Object | None) -> None:
-            if word is not None:
+            if event_resource is not None:
                 action = "add" if old is None else "delete" if new is None else "update"
-                self._happened(Event(word, action), new or old)
+                self._notify_queue(Event(event_resource, action), new or old)
 
         return handle
 
-    def _happened(self, event: Event, obj: Any) -> None:
-        self._queue.happened(event, obj, time.now())
+    def _notify_queue(self, event: Event, obj: Any) -> None:
+        self._queue.move_on_event(event, obj, time.now())
         self._wake()
