@@ -59,10 +59,9 @@ def test_what_ours_overrides_is_asked_by_uvicorn_or_the_parser() -> None:
 def test_an_exchange_has_what_uvicorns_methods_read() -> None:
     """Its constructor stands in for uvicorn's: what a newer `send` reads has to be there."""
     assigned = used(exchange.Exchange.__init__)
-    inherited = [f for name, f in inspect.getmembers(RequestResponseCycle, inspect.isfunction) if name not in vars(exchange.Exchange)]
-    assert {f.__name__ for f in inherited} >= {"send", "send_500_response"}
-    inherited.append(RequestResponseCycle.run_asgi)  # called through super()
-    needed = used(*inherited)
+    inherited = [method for method in methods(RequestResponseCycle) if method.__name__ not in vars(exchange.Exchange)]
+    assert {method.__name__ for method in inherited} >= {"send", "send_500_response"}
+    needed = used(*inherited, RequestResponseCycle.run_asgi)  # the latter is called through super()
     missing = {name for name in needed - assigned if not hasattr(exchange.Exchange, name)}
     assert missing - {"access_logger"} == set()  # asked only when access_log is set
     assert exchange.Exchange.access_log is False
