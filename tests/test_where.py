@@ -10,8 +10,9 @@ ROW = re.compile(r"^\| (?P<what>.+?) \| [^|]*`(?P<file>[^`|]+)` \| `(?P<name>\w+
 SECTION = (ROOT / "ARCHITECTURE.md").read_text().partition("\n## Where is …\n")[2].partition("\n## ")[0]
 ROWS = [pytest.param(row["file"], row["name"], id=row["what"]) for row in ROW.finditer(SECTION)]
 QUESTIONS = (
-    "sessionAffinity", "immutable", "STATUS", "410", "CrashLoopBackOff", "QoS", "NodeRestriction", "preemption", "bookmarks", "$retainKeys",
-    "ServiceAccount's token", "affinity in nft", "in the foreground", "exec", "volume", "group commit", "order of admission", "printed column",
+    "sessionAffinity", "immutable", "STATUS", "410", "CrashLoopBackOff", "QoS", "NodeRestriction", "preemption",
+    "bookmarks", "$retainKeys", "ServiceAccount's token", "affinity in nft", "in the foreground", "exec", "volume",
+    "group commit", "order of admission", "printed column",
 )  # fmt: skip
 
 
