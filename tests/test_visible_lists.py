@@ -49,14 +49,14 @@ def test_every_controller_runs_once() -> None:
 
 
 def test_every_scheduler_plugin_is_in_the_profile_once() -> None:
-    handle: Any = _Anything()
+    handle: Any = Anything()
     listed = [type(weighted.plugin) for weighted in profile.default_plugins(handle)]
     check(listed, plugins, SchedulingPlugin)
     assert {w.plugin.name: w.weight for w in profile.default_plugins(handle) if w.weight} == WEIGHTS
 
 
 def test_the_admission_chain_is_stocks_in_its_order() -> None:
-    anything: Any = _Anything()
+    anything: Any = Anything()
     listed = chain.plugins(anything, anything, anything, anything)
     assert tuple(plugin.name or type(plugin).__name__ for plugin in listed) == ADMISSION
     check([type(plugin) for plugin in listed], admission, Plugin)
@@ -78,11 +78,11 @@ def test_every_command_is_listed_once() -> None:
     assert len(names) == len(set(names))
 
 
-class _Anything:
+class Anything:
     """Has every attribute: plugins are made, never asked."""
 
     def __getattr__(self, name: str) -> Any:
-        return _Anything()
+        return Anything()
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return _Anything()
+        return Anything()
