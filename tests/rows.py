@@ -16,10 +16,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+_MISSED = (AssertionError, LookupError, ValueError, StatusError, pytest.fail.Exception)
+
+
 @contextmanager
 def missed() -> Iterator[None]:
     """What is done in the block does not hold: an assertion fails, or something that it looks for is not there."""
-    with pytest.raises((AssertionError, LookupError, ValueError, StatusError, ExceptionGroup)) as caught:
+    with pytest.raises((*_MISSED, BaseExceptionGroup)) as caught:
         yield
     for error in _leaves(caught.value):
-        assert isinstance(error, AssertionError | LookupError | ValueError | StatusError)
+        assert isinstance(error, _MISSED)
