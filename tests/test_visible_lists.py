@@ -49,28 +49,32 @@ def test_every_controller_runs_once() -> None:
 
 
 def test_every_scheduler_plugin_is_in_the_profile_once() -> None:
-    handle: Any = _Anything()
+    handle: Any = Anything()
     listed = [type(weighted.plugin) for weighted in profile.default_plugins(handle)]
     check(listed, plugins, SchedulingPlugin)
     assert {w.plugin.name: w.weight for w in profile.default_plugins(handle) if w.weight} == WEIGHTS
 
 
 def test_the_admission_chain_is_stocks_in_its_order() -> None:
-    anything: Any = _Anything()
+    anything: Any = Anything()
     listed = chain.plugins(anything, anything, anything, anything)
     assert tuple(plugin.name or type(plugin).__name__ for plugin in listed) == ADMISSION
     check([type(plugin) for plugin in listed], admission, Plugin)
 
 
-def test_every_verb_of_every_kind_has_a_handler_and_every_handler_a_kind() -> None:
-    served = {
+def served() -> set[tuple[str, str]]:
+    """(subresource, verb) of what the kinds there are can be asked."""
+    return {
         (subresource, verb)
         for kind in catalogue.standard({"api/all": True})
         for subresource, verbs in {"": kind.verbs, **kind.subresources}.items()
         for verb in verbs
     }
-    assert served - set(HANDLERS) == set()
-    assert {subresource for subresource, _ in HANDLERS} == {subresource for subresource, _ in served}
+
+
+def test_every_verb_of_every_kind_has_a_handler_and_every_handler_a_kind() -> None:
+    assert served() - set(HANDLERS) == set()
+    assert {subresource for subresource, _ in HANDLERS} == {subresource for subresource, _ in served()}
 
 
 def test_every_command_is_listed_once() -> None:
@@ -78,11 +82,11 @@ def test_every_command_is_listed_once() -> None:
     assert len(names) == len(set(names))
 
 
-class _Anything:
+class Anything:
     """Has every attribute: plugins are made, never asked."""
 
     def __getattr__(self, name: str) -> Any:
-        return _Anything()
+        return Anything()
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return _Anything()
+        return Anything()
