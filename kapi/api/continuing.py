@@ -72,11 +72,13 @@ def _object(raw: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise ValueError(f": json: cannot unmarshal {described(value)} into Go value of type storage.continueToken")
-    given: Any
     for name, given in value.items():
-        type_, go = _FIELDS.get(name, (type(given), ""))
-        fits = type(given) is type_ and (type_ is not int or not go or -(2**63) <= given < 2**63)
-        if given is not None and not fits:
+        type_, go = _FIELDS.get(name, (object, ""))
+        if given is not None and not _fits(given, type_):
             shown = f"number {orjson.dumps(given).decode()}" if type_ is int and type(given) in (int, float) else described(given)
             raise ValueError(f": json: cannot unmarshal {shown} into Go struct field continueToken.{name} of type {go}")
     return value
+
+
+def _fits(value: Any, type_: type) -> bool:
+    return type_ is object or (type(value) is type_ and (type_ is not int or -(2**63) <= value < 2**63))
