@@ -81,4 +81,6 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _fits(value: Any, type_: type) -> bool:
-    return type_ is object or (type(value) is type_ and (type_ is not int or -(2**63) <= value < 2**63))
+    if type_ is int:
+        return type(value) is int and -(2**63) <= value < 2**63
+    return isinstance(value, type_)
