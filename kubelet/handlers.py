@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 from kapi import limits
 from kapi.http import failures
 from kapi.objects import urls
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kubelet.runtime import Runtime, RuntimeFailure
 
 _SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")

@@ -9,6 +9,7 @@ from kapi.access.authorization import Authorization
 from kapi.access.rules import Rule
 from kapi.objects import errors
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.user import MASTERS, Attributes, User
 from kapi.registry.review import Admission, Review
 
@@ -74,7 +75,7 @@ class Escalation:
         if not missing:
             return
         lines = "\n".join(sorted({rules.written(rule) for rule in rules.compact(missing)}))
-        who = f'user "{user.name}" (groups={rules.listed(user.groups)})'
+        who = f"user {go_quote(user.name)} (groups={rules.listed(user.groups)})"
         text = f"{who} is attempting to grant RBAC permissions not currently held:\n{lines}"
         if problems:
             text += f"; resolution errors: [{', '.join(problems)}]"

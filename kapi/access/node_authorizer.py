@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from kapi.access.node_graph import Graph
 from kapi.access.rules import Compiled
+from kapi.objects.quoting import go_quote
 from kapi.objects.user import Attributes, Decision, node_of
 from kapi.storage.store import Store
 
@@ -40,7 +41,7 @@ class Nodes:
         if (node := node_of(asked.user)) is None:
             return _NO
         if not node:
-            return Decision(False, f'unknown node for user "{asked.user.name}"')
+            return Decision(False, f"unknown node for user {go_quote(asked.user.name)}")
         if answer := _ANSWERS.get((asked.group, asked.resource)):
             return answer(self, node, asked)
         return _YES if any(rule.allows(asked) for rule in self._rules) else _NO

@@ -11,6 +11,7 @@ from kapi import limits
 from kapi.access.rules import Compiled, Rule
 from kapi.objects import errors
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.user import Attributes, Decision, User
 from kapi.storage.store import Entry, Store
 
@@ -188,10 +189,11 @@ def refused(asked: Attributes, reason: str = "") -> errors.Forbidden:
     """The 403 for a question that was answered no, worded as stock."""
     tail = f": {reason}" if reason else ""
     if not asked.resource:
-        return errors.Forbidden(f'forbidden: User "{asked.user.name}" cannot {asked.verb} path "{asked.path}"{tail}', {})
+        return errors.Forbidden(f"forbidden: User {go_quote(asked.user.name)} cannot {asked.verb} path {go_quote(asked.path)}{tail}", {})
     resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-    text = f'User "{asked.user.name}" cannot {asked.verb} resource "{resource}" in API group "{asked.group}" {where}{tail}'
+    where = f"in the namespace {go_quote(asked.namespace)}" if asked.namespace else "at the cluster scope"
+    what = f"resource {go_quote(resource)} in API group {go_quote(asked.group)}"
+    text = f"User {go_quote(asked.user.name)} cannot {asked.verb} {what} {where}{tail}"
     return errors.forbidden(asked.resource, asked.group, asked.name, text)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from kapi.objects import causes
+from kapi.objects.quoting import go_quote
 from kapi.objects.user import Attributes
 
 Rule = dict[str, Any]
@@ -117,4 +117,4 @@ def written(rule: Rule) -> str:
 
 def listed(texts: Iterable[str]) -> str:
     """'["a" "b"]': a list of texts as Go's %q prints it."""
-    return "[" + " ".join(causes.go_quote(text) for text in texts) + "]"
+    return "[" + " ".join(go_quote(text) for text in texts) + "]"

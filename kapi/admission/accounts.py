@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, spec_containers
 from kapi.objects import references
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.references import is_mirror
 from kapi.objects.resource import SERVICE_ACCOUNTS
 from kapi.registry.review import Review
@@ -63,7 +64,7 @@ class ServiceAccount(ReadingPlugin):
         account = self.reader.get(SERVICE_ACCOUNTS, review.namespace, name)
         if account is None:
             where = f"{review.namespace}/{name}"
-            raise forbidden(review, f'error looking up service account {where}: serviceaccount "{name}" not found')
+            raise forbidden(review, f"error looking up service account {where}: serviceaccount {go_quote(name)} not found")
         return account
 
     def _check_mirror(self, review: Review, spec: Object) -> None:

@@ -14,9 +14,9 @@ import orjson
 from kapi import limits
 from kapi.admission.matching import name_of, namespace_of
 from kapi.objects import causes, errors
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
 from kapi.objects.patch import go_kind
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource, split_api_version
 from kapi.registry import scale
 from kapi.registry.catalogue import GroupVersionKind, subresource_kind

@@ -5,8 +5,8 @@ import binascii
 from typing import Any, NamedTuple
 
 from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Plugin, forbidden
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.user import MASTERS, Attributes
 from kapi.registry.review import Review
 

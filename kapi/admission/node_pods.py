@@ -7,8 +7,8 @@ from typing import Any
 
 from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Reader
 from kapi.objects import errors, references
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import CSI_DRIVERS, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from kapi.objects.user import Attributes
 from kapi.registry.review import Review

@@ -5,8 +5,8 @@ from typing import Any
 
 from kapi.admission import certificates, node_pods
 from kapi.admission.plugin import CREATE, DELETE, UPDATE, Authorizer, Plugin, Reader, ReadingPlugin, forbidden
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.objects.user import NODE, node_of
 from kapi.registry.review import Review

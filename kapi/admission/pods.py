@@ -4,8 +4,8 @@ from typing import Any
 
 from kapi.admission.plugin import CREATE, UPDATE, Plugin, ReadingPlugin, forbidden, is_pod
 from kapi.objects import quantity
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object, clone
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import NODES, PRIORITY_CLASSES, RUNTIME_CLASSES
 from kapi.registry.review import Review
 

@@ -4,8 +4,8 @@ import random
 
 from kapi.admission.plugin import Reader
 from kapi.objects import errors
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import ENDPOINT_SLICES, SERVICES
 
 _OWNER = "kubernetes.io/service-name"

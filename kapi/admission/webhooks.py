@@ -22,8 +22,8 @@ from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
 from kapi.admission.services import endpoint
 from kapi.http.calling import Caller, CallFailed, NoClient, Target, Unreachable
 from kapi.objects import errors, patch
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind

@@ -35,7 +35,7 @@ from kapi.api.healthz import Checks
 from kapi.api.kubelets import Kubelets
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
-from kapi.objects import errors, names, offload
+from kapi.objects import duration, errors, names, offload
 from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
@@ -91,8 +91,10 @@ class App:
                 requestlog.ended(request)
 
     async def _handle(self, request: Request, over_limit: bool) -> None:
-        self._identify(request)
         where = request.target = target(request.path)
+        if b"timeout=" in request.scope["query_string"]:
+            _check_deadline(request, where)
+        self._identify(request)
         if over_limit and not _exempt(request, where):
             self.metrics.ended(request, 429)
             await responses.send_too_many(request)
@@ -171,13 +173,26 @@ def immediate(scope: Scope) -> bool:
     return where is not None and not where.subresource and not where.watch
 
 
+def _check_deadline(request: Request, where: Target | None) -> None:
+    """Raises BadRequest for a `timeout` that is no duration, of requests that end by themselves; who asks does not matter."""
+    if (text := request.query.get("timeout")) and not _is_long(request, where):
+        try:
+            duration.parse(text)
+        except ValueError as why:
+            raise errors.BadRequest(f"invalid timeout specified in the request URL - {why}") from None
+
+
+def _is_long(request: Request, where: Target | None) -> bool:
+    return where is not None and (where.subresource in metrics.CONNECTING or verb(request, where) == "watch")
+
+
 def _exempt(request: Request, where: Target | None) -> bool:
     """Whether a request counts for nothing among those under way: of the masters, of probes, watches and streams."""
     if MASTERS in request.user.groups:
         return True
     if where is None:
         return request.path.startswith(("/healthz", "/livez", "/readyz"))
-    return where.subresource in metrics.CONNECTING or verb(request, where) == "watch"
+    return _is_long(request, where)
 
 
 def _of(kind: Kind) -> dict[str, Any]:

@@ -3,29 +3,23 @@
 Source of texts: apimachinery's metav1 validation and meta/internalversion validation (v1.36).
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from urllib.parse import unquote_to_bytes
 
-import orjson
-
+from kapi.api import continuing
 from kapi.objects import causes, errors, fields, labels, urls
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry.kind import Kind
-from kapi.schema import syntax
 from kapi.storage.store import Entry
 
 _GROUP = "meta.k8s.io"
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 _MANAGER_LIMIT = 128
-ANY_STATE = -1
-"""The revision in a continue token that goes on with whatever is there by then, after a 410."""
 
 
 class Query(dict[str, str]):
@@ -65,7 +59,7 @@ def _integer(query: Query, name: str) -> int | None:
         return None
     why = "invalid syntax" if not _INTEGER.fullmatch(text) else "value out of range" if not -(2**63) <= int(text[:40]) < 2**63 else ""
     if why:
-        raise errors.BadRequest(f"strconv.ParseInt: parsing {causes.go_quote(text)}: {why}")
+        raise errors.BadRequest(f"strconv.ParseInt: parsing {go_quote(text)}: {why}")
     return int(text)
 
 
@@ -106,7 +100,7 @@ def _manager_causes(manager: str) -> list[Cause]:
     if len(manager.encode("utf-8", "replace")) > _MANAGER_LIMIT:
         return [causes.too_long("fieldManager", _MANAGER_LIMIT)]
     return [
-        causes.invalid("fieldManager", manager, f"invalid char {causes.go_quote(c)} (at position {i})")
+        causes.invalid("fieldManager", manager, f"invalid char {go_quote(c)} (at position {i})")
         for i, c in enumerate(manager)
         if not c.isprintable()
     ][:1]
@@ -117,7 +111,7 @@ def _dry_run(query: Query, out: Object) -> list[Cause]:
     if not value:
         return []
     if value != "All":
-        return [Cause("FieldValueNotSupported", f'Unsupported value: ["{value}"]: supported values: "All"', "dryRun")]
+        return [Cause("FieldValueNotSupported", f'Unsupported value: [{go_quote(value)}]: supported values: "All"', "dryRun")]
     out["dryRun"] = ["All"]
     return []
 
@@ -198,7 +192,9 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
     _check_match(out, query)
     token = query.get("continue")
     if token and not out.watch:
-        out.at, out.after = _continue(token, out.version)
+        if out.version not in ("", "0"):
+            raise errors.BadRequest("specifying resource version is not allowed when using continue")
+        out.at, out.after = continuing.decode(token)
     elif out.version:
         revision = _revision(out.version)
         if query.get("resourceVersionMatch") == "Exact" and revision:
@@ -267,7 +263,7 @@ def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] |
 def _revision(text: str) -> int:
     why = "invalid syntax" if not _UNSIGNED.fullmatch(text) else "value out of range" if int(text[:40]) >= 2**64 else ""
     if why:
-        shown = causes.go_quote(text)
+        shown = go_quote(text)
         what = f"invalid resource version: resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: {why}"
         raise errors.BadRequest(what)
     return int(text)
@@ -287,7 +283,7 @@ def _check_match(out: ListOptions, query: Query) -> None:
         elif match and query.get("continue"):
             found.append(causes.forbidden(what, "resourceVersionMatch is forbidden when continue is provided"))
         elif match and match not in ("Exact", "NotOlderThan"):
-            text = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
+            text = f'Unsupported value: {go_quote(match)}: supported values: "Exact", "NotOlderThan", ""'
             found.append(Cause("FieldValueNotSupported", text, what))
         elif match == "Exact" and version == "0":
             found.append(causes.forbidden(what, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
@@ -313,36 +309,3 @@ def get_version(query: Query) -> int:
     """The revision a get must be as new as; 0: any. Raises BadRequest."""
     text = query.get("resourceVersion")
     return _revision(text) if text else 0
-
-
-def continue_token(revision: int, after: str) -> str:
-    """The token for the page behind `after` (a key without its collection's prefix)."""
-    raw = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": after + "\0"})
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _continue(token: str, version: str) -> tuple[int, str]:
-    if version and version != "0":
-        raise errors.BadRequest("specifying resource version is not allowed when using continue")
-    try:
-        raw = base64.urlsafe_b64decode(unquote_to_bytes(token) + b"=" * (-len(token) % 4))
-        if base64.urlsafe_b64encode(raw).decode().rstrip("=") != token:
-            raise binascii.Error
-    except (binascii.Error, ValueError):
-        place = next((i for i, c in enumerate(token) if not (c.isalnum() or c in "-_")), len(token) - len(token) % 4)
-        why = f"invalid continue token: continue key is not valid: illegal base64 data at input byte {place}"
-        raise errors.BadRequest(why) from None
-    if why := syntax.error(raw):
-        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {why}")
-    try:
-        value = orjson.loads(raw)
-    except ValueError:  # JSON to Go, but not quite
-        value = None
-    value = value if isinstance(value, dict) else {}
-    version_tag, revision, start = value.get("v"), value.get("rv"), value.get("start")
-    if version_tag != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int):
-        raise errors.BadRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version")
-    if revision == 0:
-        text = "incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
-        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {text}")
-    return max(revision, 0), start.removesuffix("\0")

@@ -21,8 +21,8 @@ from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, names, urls
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import ENDPOINT_SLICES, PODS, Resource
 from kapi.registry import encoding
 from kapi.registry.catalogue import Catalogue

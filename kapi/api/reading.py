@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 
 from kapi import limits
-from kapi.api import chunked, options, responses
+from kapi.api import chunked, continuing, options, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.objects import errors, offload, time
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
@@ -59,7 +60,7 @@ def include_object(request: Request) -> str:
     """The includeObject parameter of a Table request."""
     value = request.query.get("includeObject", "")
     if value not in _INCLUDES:
-        raise errors.BadRequest(f'unrecognized includeObject value: "{value}"')
+        raise errors.BadRequest(f"unrecognized includeObject value: {go_quote(value)}")
     return value
 
 
@@ -115,7 +116,7 @@ async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptio
         return await matching(rest, kind, namespace, how, after=after, limit=how.limit, at=how.at)
     except errors.Expired as error:
         if how.after:
-            error.metadata = {"continue": options.continue_token(options.ANY_STATE, how.after)}
+            error.metadata = {"continue": continuing.encode(continuing.ANY_STATE, how.after)}
         raise
 
 
@@ -147,7 +148,7 @@ def list_meta(kind: Kind, namespace: str, how: options.ListOptions, page: Page) 
     meta: Object = {"resourceVersion": str(page.revision)}
     if page.more and page.entries:
         after = page.entries[-1].key.removeprefix(kind.prefix(namespace))
-        meta["continue"] = options.continue_token(page.revision, after)
+        meta["continue"] = continuing.encode(page.revision, after)
         if how.where is None:
             meta["remainingItemCount"] = page.remaining
     return meta

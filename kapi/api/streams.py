@@ -14,8 +14,8 @@ from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, urls
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry import encoding
 from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind

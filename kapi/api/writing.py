@@ -14,6 +14,7 @@ from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, offload, time
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
@@ -233,7 +234,7 @@ def _delete_options(raw: bytes, form: str) -> Object:
         read: Object = decode.read(obj, builtin.schema(builtin.named("", "v1", "DeleteOptions")))[0]
     except DecodeError as why:
         version = obj.get("apiVersion") or "v1"
-        raise errors.BadRequest(f'DeleteOptions in version "{version}" cannot be handled as a DeleteOptions: {why}') from None
+        raise errors.BadRequest(f"DeleteOptions in version {go_quote(version)} cannot be handled as a DeleteOptions: {why}") from None
     return read
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from kapi.cel import costs, values
 from kapi.cel.standard import Add, text
 from kapi.cel.values import EvaluationError, Timestamp, equal
-from kapi.objects.causes import go_quote
+from kapi.objects.quoting import go_quote, plain_quote
 
 SORTABLE = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
 _UPPER = {code: code - 32 for code in range(97, 123)}
@@ -38,7 +38,7 @@ def declare(add: Add) -> None:
     add("string.substring(int, int) string", _substring, costs.traversal, costs.size)
     add("string.reverse() string", lambda a: a[::-1], costs.traversal, costs.size)
     add("string.format(list(dyn)) string", formatted, costs.traversal)
-    add("strings.quote(string) string", go_quote, costs.traversal, costs.quoted)
+    add("strings.quote(string) string", plain_quote, costs.traversal, costs.quoted)
     _lists(add)
     add("sets.contains(list(T), list(T)) bool", lambda a, b: all(any(equal(one, other) for other in a) for one in b), costs.crossed)
     add("sets.intersects(list(T), list(T)) bool", lambda a, b: any(any(equal(one, other) for other in a) for one in b), costs.crossed)

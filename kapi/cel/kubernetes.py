@@ -13,6 +13,7 @@ from kapi.cel.network import succeeds
 from kapi.cel.standard import Add, pattern
 from kapi.cel.values import HIGHEST, LOWEST, EvaluationError, Optional
 from kapi.objects import names, quantity
+from kapi.objects.quoting import go_quote
 
 _NANO = 10**9
 
@@ -46,7 +47,7 @@ def _semver(raw: str, normalize: bool = False) -> Semver:
     if found is None or not all(pre) or any(part.isdecimal() and len(part) > 1 and part[0] == "0" for part in pre):
         if raw.count(".") < 2:
             raise EvaluationError("No Major.Minor.Patch elements found")
-        raise EvaluationError(f'Invalid character(s) found in version "{raw}"')
+        raise EvaluationError(f"Invalid character(s) found in version {go_quote(raw)}")
     return Semver(tuple(map(int, found.group(1, 2, 3))), pre)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from kapi.cel import costs, values
 from kapi.cel.standard import Add
 from kapi.cel.values import EvaluationError
-from kapi.objects.causes import go_quote
+from kapi.objects.quoting import go_quote
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface

@@ -14,6 +14,7 @@ from typing import Any
 
 from kapi.cel import types
 from kapi.cel.types import Type
+from kapi.objects.quoting import go_quote, time_quote
 
 LOWEST, HIGHEST, UINT_END = -(2**63), 2**63 - 1, 2**64
 NO_OVERLOAD = "no such overload"
@@ -211,15 +212,15 @@ def from_double(value: float, low: int, high: int, error: str) -> int:
 def parse_number(text: str, function: str, low: int, high: int) -> int:
     """strconv.ParseInt and ParseUint."""
     if not re.fullmatch(r"[+-]?[0-9]+" if low else r"[0-9]+", text):
-        raise EvaluationError(f'strconv.{function}: parsing "{text}": invalid syntax')
+        raise EvaluationError(f"strconv.{function}: parsing {go_quote(text)}: invalid syntax")
     if not low <= int(text) <= high:
-        raise EvaluationError(f'strconv.{function}: parsing "{text}": value out of range')
+        raise EvaluationError(f"strconv.{function}: parsing {go_quote(text)}: value out of range")
     return int(text)
 
 
 def parse_double(text: str) -> float:
     if not re.fullmatch(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?|nan))", text):
-        raise EvaluationError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
+        raise EvaluationError(f"strconv.ParseFloat: parsing {go_quote(text)}: invalid syntax")
     return float(text)
 
 
@@ -228,7 +229,7 @@ def parse_bool(text: str) -> bool:
         return True
     if text in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise EvaluationError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    raise EvaluationError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
 
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
@@ -242,8 +243,8 @@ def parse_timestamp(text: str) -> Timestamp:
             raise ValueError
         seconds = datetime.fromisoformat(found[1].upper() + found[3].upper().replace("Z", "+00:00")) - _EPOCH
     except ValueError:
-        layout = "2006-01-02T15:04:05Z07:00"
-        raise EvaluationError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"') from None
+        layout, shown = "2006-01-02T15:04:05Z07:00", time_quote(text)
+        raise EvaluationError(f'parsing time {shown} as "{layout}": cannot parse {shown} as "2006"') from None
     return moment((seconds.days * 86400 + seconds.seconds) * SECOND + int((found[2] or "0")[:9].ljust(9, "0")))
 
 
@@ -257,7 +258,7 @@ _SPAN = re.compile(rf"[+-]?(?:0|(?:{_PART})+)")
 def parse_duration(text: str) -> Duration:
     """Go's spans: '1h30m', '-1.5s'."""
     if not _SPAN.fullmatch(text):
-        raise EvaluationError(f'time: invalid duration "{text}"')
+        raise EvaluationError(f"time: invalid duration {time_quote(text)}")
     nanos = 0
     for number, unit in re.findall(_PART, text):
         full, _, fraction = number.partition(".")

@@ -7,8 +7,8 @@ from kapi.client.controller import namespace_going
 from kapi.controllers import job_rules, schedule
 from kapi.controllers.workload import Workload
 from kapi.objects import cron, errors, labels, meta, time
-from kapi.objects.causes import go_quote
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import CRON_JOBS, JOBS
 
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"

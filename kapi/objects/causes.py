@@ -10,18 +10,13 @@ from typing import Any
 import orjson
 
 from kapi.objects.errors import Cause
+from kapi.objects.quoting import go_quote
 
 NON_NEGATIVE = "must be greater than or equal to 0"
 
 
-def go_quote(text: str) -> str:
-    """A string as Go's %q prints it."""
-    out = orjson.dumps(text).decode()
-    return out.replace("\\b", "\\b").replace("\\u007f", "\\x7f")
-
-
-_HTML = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
-"""Go's JSON writes these so that the text may stand in a page."""
+_HTML = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+"""Go's JSON writes these so that the text may stand in a page or script."""
 
 
 def shown(value: Any) -> str:

@@ -7,6 +7,9 @@ import re
 import zoneinfo
 from typing import NamedTuple
 
+from kapi.objects import duration
+from kapi.objects.quoting import go_quote
+
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _BOUNDS: tuple[tuple[int, int, dict[str, int]], ...] = (
@@ -25,7 +28,6 @@ _DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
 
 class Schedule(NamedTuple):
@@ -56,7 +58,7 @@ def parse(text: str) -> Schedule:
             raise ValueError(f"provided bad location {zone}: {bad}")
         text = rest.strip()
     if text.startswith("@every "):
-        return Schedule(every=max(1, int(_duration(text[7:]))), zone=zone)
+        return Schedule(every=max(1, int(_every(text[7:]))), zone=zone)
     if text.startswith("@"):
         if text not in _DESCRIPTORS:
             raise ValueError(f"unrecognized descriptor: {text}")
@@ -82,23 +84,11 @@ def zone_error(name: str) -> str:
     return ""
 
 
-def _duration(text: str) -> float:
-    sign, rest = re.match(r"([-+]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    if rest == "0":
-        return 0.0
-    total, at = 0.0, 0
-    for match in re.finditer(r"(\d+\.?\d*|\.\d+)([^\d.]*)", rest):
-        number, unit = match.groups()
-        if match.start() != at:
-            break
-        if not unit:
-            raise ValueError(f'failed to parse duration @every {text}: time: missing unit in duration "{text}"')
-        if unit not in _UNITS:
-            raise ValueError(f'failed to parse duration @every {text}: time: unknown unit "{unit}" in duration "{text}"')
-        total, at = total + float(number) * _UNITS[unit], match.end()
-    if not rest or at != len(rest):
-        raise ValueError(f'failed to parse duration @every {text}: time: invalid duration "{text}"')
-    return -total if sign == "-" else total
+def _every(text: str) -> float:
+    try:
+        return duration.parse(text)
+    except ValueError as why:
+        raise ValueError(f"failed to parse duration @every {text}: {why}") from None
 
 
 def _field(text: str, low: int, high: int, names: dict[str, int]) -> tuple[frozenset[int], bool]:
@@ -148,10 +138,10 @@ def _number(text: str, names: dict[str, int]) -> int:
     if text.lower() in names:
         return names[text.lower()]
     if not re.fullmatch(r"[-+]?[0-9]+", text):
-        raise ValueError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
+        raise ValueError(f"failed to parse int from {text}: strconv.Atoi: parsing {go_quote(text)}: invalid syntax")
     number = int(text)
     if not -(2**63) <= number < 2**63:
-        raise ValueError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": value out of range')
+        raise ValueError(f"failed to parse int from {text}: strconv.Atoi: parsing {go_quote(text)}: value out of range")
     if number < 0:
         raise ValueError(f"negative number ({number}) not allowed: {text}")
     return number

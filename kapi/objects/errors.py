@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from kapi import limits
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 
 class Cause(NamedTuple):
@@ -171,15 +172,15 @@ def _named(name: str, group: str, plural: str) -> Object:
 
 
 def not_found(plural: str, group: str, name: str) -> NotFound:
-    return NotFound(f'{qualified(plural, group)} "{name}" not found', _named(name, group, plural))
+    return NotFound(f"{qualified(plural, group)} {go_quote(name)} not found", _named(name, group, plural))
 
 
 def already_exists(plural: str, group: str, name: str) -> AlreadyExists:
-    return AlreadyExists(f'{qualified(plural, group)} "{name}" already exists', _named(name, group, plural))
+    return AlreadyExists(f"{qualified(plural, group)} {go_quote(name)} already exists", _named(name, group, plural))
 
 
 def conflict(plural: str, group: str, name: str, why: str) -> Conflict:
-    return Conflict(f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}', _named(name, group, plural))
+    return Conflict(f"Operation cannot be fulfilled on {qualified(plural, group)} {go_quote(name)}: {why}", _named(name, group, plural))
 
 
 def internal(why: str) -> InternalError:
@@ -191,7 +192,7 @@ STALE = "the object has been modified; please apply your changes to the latest v
 
 
 def forbidden(plural: str, group: str, name: str, why: str) -> Forbidden:
-    subject = f'{qualified(plural, group)} "{name}"' if name else qualified(plural, group)
+    subject = f"{qualified(plural, group)} {go_quote(name)}" if name else qualified(plural, group)
     return Forbidden(f"{subject} is forbidden: {why}", _named(name, group, plural))
 
 
@@ -202,7 +203,7 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Invali
     head = f"{kind}.{group}" if group else kind
     details = _named(name, group, kind)
     details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
-    return Invalid(f'{head} "{name}" is invalid: {listed}', details, causes)
+    return Invalid(f"{head} {go_quote(name)} is invalid: {listed}", details, causes)
 
 
 def _tree(cls: type[StatusError]) -> list[type[StatusError]]:

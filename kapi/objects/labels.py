@@ -12,6 +12,7 @@ from kapi.objects import causes, names
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 Labels = Mapping[str, str]
 
@@ -288,7 +289,7 @@ def from_object(selector: Object | None) -> Selector:
     for expression in selector.get("matchExpressions") or ():
         operator = _OPERATORS.get(expression.get("operator", ""))
         if operator is None:
-            raise ValueError(f"{causes.go_quote(expression.get('operator', ''))} is not a valid label selector operator")
+            raise ValueError(f"{go_quote(expression.get('operator', ''))} is not a valid label selector operator")
         requirements.append(Requirement(expression.get("key", ""), operator, tuple(expression.get("values") or ())))
     return Selector(requirements) if requirements else EVERYTHING
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 SECRETS, CONFIG_MAPS, CLAIMS, ACCOUNTS = "secrets", "configmaps", "persistentvolumeclaims", "serviceaccounts"
 RESOURCE_CLAIMS, DRIVERS, ENDPOINTS = "resourceclaims", "csidrivers", "endpoints"
@@ -154,12 +155,12 @@ def first(spec: Object) -> str:
 def _volume(volume: Object) -> str:
     types = [field for field, source in volume.items() if field != "name" and source is not None]
     if not types or any(field not in VOLUME for field in types):
-        raise ValueError(f'unknown volume type for volume  "{volume.get("name", "")}"')
+        raise ValueError(f'unknown volume type for volume  {go_quote(volume.get("name", ""))}')
     said = [VOLUME[field] for field in types]
     for source in (volume.get("projected") or {}).get("sources") or ():
         fields = [field for field, value in source.items() if value is not None]
         if not fields or any(field not in PROJECTION for field in fields):
-            raise ValueError(f'unknown source for projected volume "{volume.get("name", "")}"')
+            raise ValueError(f'unknown source for projected volume {go_quote(volume.get("name", ""))}')
         said += [PROJECTION[field] for field in fields]
     return next((text for text in said if text), "")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from kapi.objects.causes import go_quote
+from kapi.objects.quoting import go_quote
 
 _PIECE = 4096
 """Bytes of a key or value that are read at once."""

@@ -6,6 +6,7 @@ One compare-and-swap outside of the update pipeline: no other write comes as oft
 
 from kapi.objects import errors, time
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry import encoding
 from kapi.registry.call import Call
 from kapi.registry.rest import Rest
@@ -18,7 +19,7 @@ async def bind(rest: Rest, call: Call, binding: Object) -> None:
     """Give the pod named by `call` its node. Raises Conflict when it has one, is being deleted or is gated."""
     target = binding.get("target") or {}
     if target.get("kind") not in (None, "", "Node"):
-        why = f'target.kind: Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'
+        why = f'target.kind: Unsupported value: {go_quote(target["kind"])}: supported values: "Node", "<empty>"'
         raise errors.StatusError(why, reason="")
     if not target.get("name"):
         raise errors.StatusError("target.name: Required value", reason="")

@@ -16,6 +16,7 @@ from kapi import limits
 from kapi.objects import causes, duration, jsonpath, names
 from kapi.objects.errors import Cause, InternalError
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.registry import embedded, scale
 from kapi.registry.catalogue import version_rank
@@ -231,10 +232,10 @@ class CustomStrategy(Strategy):
 
 
 def _finalizer_warnings(name: str) -> list[str]:
-    out = [f"metadata.finalizers: {causes.go_quote(name)}: {message}" for message in names.qualified_name(name)]
+    out = [f"metadata.finalizers: {go_quote(name)}: {message}" for message in names.qualified_name(name)]
     if "/" not in name and name not in STANDARD_FINALIZERS:
         text = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"
-        out.append(f"metadata.finalizers: {causes.go_quote(name)}: {text}")
+        out.append(f"metadata.finalizers: {go_quote(name)}: {text}")
     return out
 
 

@@ -13,6 +13,7 @@ from kapi.objects import causes, errors, names, time
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
@@ -168,7 +169,7 @@ def _added_finalizers(meta: Object, old: Object) -> list[Cause]:
     extra = sorted(f for f in meta.get("finalizers") or () if f not in known)
     if not extra:
         return []
-    found = ", ".join(causes.go_quote(f) for f in extra)
+    found = ", ".join(go_quote(f) for f in extra)
     text = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}"
     return [causes.forbidden("metadata.finalizers", text)]
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from kapi.objects import causes, time, urls
+from kapi.objects import time, urls
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 APPROVED = "api-approved.kubernetes.io"
 PROTECTED = ("k8s.io", "kubernetes.io")
@@ -78,9 +79,9 @@ def _conflict(wanted: Any, got: Any, used: set[str]) -> str:
     if wanted == got:
         return ""
     if isinstance(wanted, list):
-        why = [f"{causes.go_quote(name)} is already in use" for name in wanted if name not in (got or ()) and name in used]
+        why = [f"{go_quote(name)} is already in use" for name in wanted if name not in (got or ()) and name in used]
         return why[0] if len(why) == 1 else f"[{', '.join(why)}]" if why else ""
-    return f"{causes.go_quote(wanted)} is already in use" if wanted in used else ""
+    return f"{go_quote(wanted)} is already in use" if wanted in used else ""
 
 
 # groups of the project itself -------------------------------------------------------------------------------------------------------
@@ -94,14 +95,14 @@ def approval(definition: Object) -> tuple[str, str, str]:
     """(status, reason, message) of the approval of a protected group's definition."""
     text = (definition["metadata"].get("annotations") or {}).get(APPROVED) or ""
     if not text:
-        return "False", "MissingAnnotation", f"protected groups must have approval annotation {causes.go_quote(APPROVED)}, {PROPOSAL}"
+        return "False", "MissingAnnotation", f"protected groups must have approval annotation {go_quote(APPROVED)}, {PROPOSAL}"
     if text.startswith("unapproved"):
-        return "False", "UnapprovedAnnotation", f"not approved: {causes.go_quote(text)}"
+        return "False", "UnapprovedAnnotation", f"not approved: {go_quote(text)}"
     with suppress(ValueError):
         parsed = urls.parse(text)
         if parsed.scheme and parsed.host:
             return "True", "ApprovedAnnotation", f"approved in {text}"
-    why = f'annotation {causes.go_quote(APPROVED)} with either a URL or a reason starting with "unapproved"'
+    why = f'annotation {go_quote(APPROVED)} with either a URL or a reason starting with "unapproved"'
     return "False", "InvalidAnnotation", f"protected groups must have approval {why}, {PROPOSAL}"
 
 

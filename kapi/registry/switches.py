@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from kapi.objects.quoting import go_quote
 from openapi import tables
 
 _STAGES = {
@@ -33,7 +34,7 @@ def _value(key: str, value: str) -> bool:
             raise ValueError(f"invalid value {key}={value}; allowed are true and false")
         return value == "true"
     if value and value not in _BOOLS:
-        raise ValueError(f'invalid value of {key}: {value}, err: strconv.ParseBool: parsing "{value}": invalid syntax')
+        raise ValueError(f"invalid value of {key}: {value}, err: strconv.ParseBool: parsing {go_quote(value)}: invalid syntax")
     return _BOOLS.get(value, True)
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from kapi.objects.errors import BadRequest
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.resource import split_api_version
 from kapi.schema import builtin, compiled, parsing, protobuf, reading, scalars, syntax
 from kapi.schema.empties import Empties
@@ -91,7 +92,7 @@ def decode(
     `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read.
     """
     if form == "protobuf" and isinstance(schema, Structural):
-        raise BadRequest(f'{kind} in version "{split_api_version(api_version)[1]}" cannot be handled as a {kind}: {NO_PROTOBUF}')
+        raise BadRequest(f"{kind} in version {go_quote(split_api_version(api_version)[1])} cannot be handled as a {kind}: {NO_PROTOBUF}")
     if form == "protobuf":
         return _from_protobuf(raw, schema, api_version, kind), []
     if form == "json" and (schema.name or isinstance(schema, Structural)):
@@ -124,7 +125,7 @@ def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> O
         obj, _ = read(protobuf.decode(found.raw, schema), schema)
     except ValueError as why:  # Malformed, DecodeError, or a time of no calendar
         version = split_api_version(api_version)[1]
-        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}') from None
+        raise BadRequest(f"{kind} in version {go_quote(version)} cannot be handled as a {kind}: {why}") from None
     return {**obj, "kind": kind, "apiVersion": api_version}
 
 
@@ -230,7 +231,8 @@ class _Body:
         name = builtin.named(group, version, self.found[1])
         scheme = SCHEMES.get(split_api_version(self.wanted[0])[0], LEGACY_SCHEME)
         if not name:
-            raise self.refused(f'no kind "{self.found[1]}" is registered for version "{self.found[0]}" in scheme "{scheme}"')
+            version, kind = map(go_quote, self.found)
+            raise self.refused(f"no kind {kind} is registered for version {version} in scheme {go_quote(scheme)}")
         return builtin.schema(name)
 
     def _converting(self) -> BadRequest:
@@ -251,7 +253,7 @@ class _Body:
     def refused(self, why: str) -> BadRequest:
         api_version, kind = self.found
         version = split_api_version(api_version)[1]
-        return BadRequest(f'{kind} in version "{version}" cannot be handled as a {self.wanted[1]}: {why}')
+        return BadRequest(f"{kind} in version {go_quote(version)} cannot be handled as a {self.wanted[1]}: {why}")
 
     def _unrecognized(self, why: str) -> BadRequest:
         return BadRequest(f"the object provided is unrecognized (must be of type {self.wanted[1]}): {why} ({_summary(self.raw)})")

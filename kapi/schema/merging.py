@@ -7,6 +7,7 @@ from typing import Any
 
 from kapi.objects.meta import Object
 from kapi.objects.patch import go_text
+from kapi.objects.quoting import go_quote
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet, child, granular
 from kapi.schema.schema import ANY, Schema
@@ -39,7 +40,7 @@ def _scalar(schema: Schema, value: Any) -> str:
     if kind in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
         names = {str: "string", bool: "bool", dict: "map[string]interface {}", list: "[]interface {}"}
         return f"expected numeric (int or float), got {names.get(type(value), 'string')}"
-    shown = f'"{value}"' if isinstance(value, str) else go_text(value)
+    shown = go_quote(value) if isinstance(value, str) else go_text(value)
     if kind in _TEXTS and not isinstance(value, str):
         return f"expected string, got &value.valueUnstructured{{Value:{shown}}}"
     if kind == "boolean" and not isinstance(value, bool):

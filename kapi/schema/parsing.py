@@ -14,6 +14,7 @@ import yaml
 from kapi import limits
 from kapi.objects import sizes
 from kapi.objects.errors import BadRequest, RequestEntityTooLarge
+from kapi.objects.quoting import go_quote
 from kapi.schema import syntax
 from kapi.schema.reading import DecodeError, Number, Pairs
 
@@ -79,7 +80,7 @@ class _Loader(_LOADER):  # type: ignore[misc, valid-type]
         for key_node, value_node in node.value:
             key = _key(self.construct_object(key_node, deep=True))
             if key in seen:
-                self.repeated.append(f'  line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+                self.repeated.append(f"  line {key_node.start_mark.line + 1}: key {go_quote(str(key))} already set in map")
             seen.add(key)
             out.append((key, self.construct_object(value_node, deep=True)))
         return Pairs(dict(out).items())

@@ -12,6 +12,7 @@ from typing import Any
 
 from kapi import limits
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.schema import scalars
 from kapi.schema.empties import Empties, Place
 from kapi.schema.scalars import TypeMismatch, described, literal
@@ -91,7 +92,7 @@ def _repeated(value: Any, path: str) -> Iterator[str]:
         for key, item in value:
             here = f"{path}.{key}"
             if key in seen:
-                yield f'duplicate field "{here[1:]}"'
+                yield f"duplicate field {go_quote(here[1:])}"
             seen.add(key)
             if isinstance(item, list):
                 yield from _repeated(item, here)
@@ -139,7 +140,7 @@ class Reading:
 
     def _refuse(self, what: str, key: str) -> None:
         if len(self.strict) < limits.STRICT_ERRORS:
-            text = f'{what} field "{"".join([*self._steps, "." + key])[1:]}"'
+            text = f'{what} field {go_quote("".join([*self._steps, "." + key])[1:])}'
             if text not in self.strict:
                 self.strict.append(text)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kapi.objects import quantity
 from kapi.objects.caching import kept
+from kapi.objects.quoting import time_quote
 
 INT32 = range(-(2**31), 2**31)
 INT64 = range(-(2**63), 2**63)
@@ -23,10 +24,6 @@ ELEMENTS = (
 """Elements of Go's layout 2006-01-02T15:04:05: its name, what it reads, what goes out of range."""
 ZERO = datetime(1, 1, 1, tzinfo=UTC)
 ZONE = re.compile(r"Z|[+-](\d\d):(\d\d)")
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 class TypeMismatch(ValueError):
@@ -56,7 +53,7 @@ def _string(value: Any, go: str = "string") -> str:
 
 
 def _time_error(layout: str, text: str, rest: str, element: str) -> ValueError:
-    return ValueError(f"parsing time {_quoted(text)} as {_quoted(layout)}: cannot parse {_quoted(rest)} as {_quoted(element)}")
+    return ValueError(f"parsing time {time_quote(text)} as {time_quote(layout)}: cannot parse {time_quote(rest)} as {time_quote(element)}")
 
 
 def _parsed(text: str, layout: str) -> datetime:
@@ -67,7 +64,7 @@ def _parsed(text: str, layout: str) -> datetime:
         if not found:
             raise _time_error(layout, text, rest, element)
         if ranged and not RANGES[ranged][0] <= int(found[0]) <= RANGES[ranged][1]:
-            raise ValueError(f"parsing time {_quoted(text)}: {ranged} out of range")
+            raise ValueError(f"parsing time {time_quote(text)}: {ranged} out of range")
         rest = rest[found.end() :]
     fraction = re.match(r"\.\d{6}(?!\d)" if layout == MICROS else r"[.,]\d+", rest, re.ASCII)
     if layout == MICROS and not fraction:
@@ -77,12 +74,12 @@ def _parsed(text: str, layout: str) -> datetime:
     if not zone:
         raise _time_error(layout, text, rest, "Z07:00")
     if rest[zone.end() :]:
-        raise ValueError(f"parsing time {_quoted(text)}: extra text: {_quoted(rest[zone.end() :])}")
+        raise ValueError(f"parsing time {time_quote(text)}: extra text: {time_quote(rest[zone.end() :])}")
     digits = fraction[0][1:7].ljust(6, "0") if fraction else "000000"
     try:
         return datetime.fromisoformat(f"{text[:19]}.{digits}{zone[0].replace('Z', '+00:00')}").astimezone(UTC)
     except ValueError:
-        raise ValueError(f"parsing time {_quoted(text)}: day out of range") from None
+        raise ValueError(f"parsing time {time_quote(text)}: day out of range") from None
 
 
 @kept(1024)

@@ -7,6 +7,8 @@ Source of the words: the scanner of Go's encoding/json.
 import re
 from collections.abc import Callable
 
+from kapi.objects.quoting import go_char
+
 END = "unexpected end of JSON input"
 SPACE = re.compile(rb"[ \t\r\n]*")
 LITERALS = {b"t": b"true", b"f": b"false", b"n": b"null"}
@@ -17,16 +19,6 @@ class _Wrong(Exception):
     """Carries the message."""
 
 
-def _char(byte: int) -> str:
-    """A byte as Go quotes it in a message."""
-    special = {0x27: "'\\''", 0x22: "'\"'", 0x5C: "'\\\\'", 0x0A: "'\\n'", 0x0D: "'\\r'", 0x09: "'\\t'"}
-    if byte in special:
-        return special[byte]
-    if byte < 0x20 or 0x7F <= byte <= 0xA0 or byte == 0xAD:
-        return f"'\\x{byte:02x}'" if byte < 0x80 else f"'\\u{byte:04x}'"
-    return f"'{chr(byte)}'"
-
-
 class _Scanner:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -35,7 +27,7 @@ class _Scanner:
     def fail(self, context: str) -> _Wrong:
         if self.at >= len(self.raw):
             return _Wrong(END)
-        return _Wrong(f"invalid character {_char(self.raw[self.at])} {context}")
+        return _Wrong(f"invalid character {go_char(chr(self.raw[self.at]))} {context}")
 
     def peek(self) -> bytes:
         """The next byte behind white space; b"" at the end."""
@@ -61,7 +53,7 @@ class _Scanner:
     def literal(self, word: bytes) -> None:
         for place, byte in enumerate(word):
             if self.raw[self.at : self.at + 1] != bytes([byte]):
-                raise self.fail(f"in literal {word.decode()} (expecting {_char(word[place])})")
+                raise self.fail(f"in literal {word.decode()} (expecting {go_char(chr(word[place]))})")
             self.at += 1
 
     def digits(self, context: str) -> None:

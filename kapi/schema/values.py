@@ -13,6 +13,7 @@ import orjson
 from kapi.objects import causes, patterns
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object, hashed
+from kapi.objects.quoting import go_quote
 from kapi.schema import formats
 from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 
@@ -111,7 +112,7 @@ def _type_check(types: tuple[str, ...], form: str, nullable: bool) -> Check:
     listed, numeric = ",".join(types), "number" in types or "integer" in types
 
     def refuse(path: str, wanted: str, got: str, found: Found) -> None:
-        text = f"{path} in body must be of type {wanted}: {causes.go_quote(got)}"
+        text = f"{path} in body must be of type {wanted}: {go_quote(got)}"
         found.causes.append(causes.type_invalid(_field(path), got, text))
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
@@ -138,7 +139,7 @@ def _compared(value: Any) -> Any:
 
 
 def _enum_check(allowed: list[Any]) -> Check:
-    listed = ", ".join(causes.go_quote(one if isinstance(one, str) else orjson.dumps(one).decode()) for one in allowed)
+    listed = ", ".join(go_quote(one if isinstance(one, str) else orjson.dumps(one).decode()) for one in allowed)
     known = set(map(_compared, allowed))
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
@@ -211,7 +212,7 @@ def _text_checks(given: Object) -> list[Check]:
         if known(value):
             found.passed += 1
             return
-        text = f"{path} in body must be of type {given['format']}: {causes.go_quote(value)}"
+        text = f"{path} in body must be of type {given['format']}: {go_quote(value)}"
         found.causes.append(causes.type_invalid(_field(path), value, text))
 
     bounded = most is not None or least is not None or wanted
@@ -287,7 +288,7 @@ def _junctors(given: Object) -> list[Check]:
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
         def say(text: str) -> None:
-            found.causes.append(causes.invalid(NOWHERE, "", f"{causes.go_quote(path)} must {text}"))
+            found.causes.append(causes.invalid(NOWHERE, "", f"{go_quote(path)} must {text}"))
 
         results = {field: [_tried(part, value, path) for part in parts] for field, parts in every.items()}
         if results["anyOf"]:

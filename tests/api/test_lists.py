@@ -8,7 +8,7 @@ from kapi.api.app import App
 from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import CONFIG_MAPS, PODS
-from tests.api.asking import MAPS, ask, config_map, pod
+from tests.api.asking import MAPS, as_user, ask, config_map, pod
 
 
 def names(listed: dict[str, Any]) -> list[str]:
@@ -171,3 +171,20 @@ async def test_refusals(client: Client, query: str, code: int, said: str) -> Non
     answer = await ask(client, "GET", f"{MAPS}?{query}")
     assert answer.code == code
     assert said in answer.json["message"]
+
+
+@pytest.mark.parametrize("path", [MAPS, "/version", "/api/v1/namespaces/none/pods/none"])
+async def test_a_timeout_that_is_no_duration_is_refused_before_all_else(client: Client, path: str) -> None:
+    for asking in (client, as_user(client, "nobody")):
+        answer = await ask(asking, "GET", f"{path}?timeout=x")
+        assert answer.said == (400, "BadRequest", 'invalid timeout specified in the request URL - time: invalid duration "x"')
+    answer = await ask(client, "GET", f"{path}?timeout=5%01")
+    assert answer.said[2].endswith(r'time: unknown unit "\x01" in duration "5\x01"')
+    for right in ("30s", "0", ""):
+        assert (await ask(client, "GET", f"{path}?timeout={right}")).code in (200, 404)
+
+
+async def test_numbers_of_a_list_that_are_none(client: Client) -> None:
+    for name in ("timeoutSeconds", "limit"):
+        answer = await ask(client, "GET", f"{MAPS}?{name}=x")
+        assert answer.said == (400, "BadRequest", 'strconv.ParseInt: parsing "x": invalid syntax')

@@ -7,6 +7,7 @@ from typing import Any
 
 from kapi.objects import duration, names, time
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.user import User
 from kapi.registry.validation import rules
 from kapi.registry.validation.part import Part, PlainStrategy, RuledStrategy
@@ -145,7 +146,7 @@ def signer(e: Errors, field: str, name: str) -> None:
 def _labels(e: Errors, field: str, name: str) -> None:
     for part in name.split("."):
         for message in names.dns_label(part):
-            e.invalid(field, name, f'validating label "{part}": {message}')
+            e.invalid(field, name, f"validating label {go_quote(part)}: {message}")
 
 
 class ClusterTrustBundleStrategy(PlainStrategy):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from kapi.objects import names
 from kapi.objects.caching import kept
+from kapi.objects.quoting import go_quote
 from kapi.registry.validation.rules import Errors
 
 
@@ -54,9 +55,9 @@ def _address(value: str) -> Address:
 
 def _spelling(value: str, ip: names.Address) -> str:
     if ip.version == 4 and any(len(p) > 1 and p.startswith("0") for p in value.split(".")):
-        return f'non-standard IP address "{value}" will be considered invalid in a future Kubernetes release: use "{ip}"'
+        return f'non-standard IP address {go_quote(value)} will be considered invalid in a future Kubernetes release: use "{ip}"'
     if ip.version == 6 and str(ip) != value:
-        return f'IPv6 address "{value}" should be in RFC 5952 canonical format ("{ip}")'
+        return f'IPv6 address {go_quote(value)} should be in RFC 5952 canonical format ("{ip}")'
     return ""
 
 
@@ -79,10 +80,10 @@ def cidr_warnings(field: str, value: str) -> list[str]:
     parts = address.split(".")
     if network.version == 4 and (any(len(p) > 1 and p.startswith("0") for p in parts) or (len(bits) > 1 and bits.startswith("0"))):
         text = "will be considered invalid in a future Kubernetes release"
-        return [f"{field}: non-standard CIDR value \"{value}\" {text}: use \"{network}\""]
+        return [f"{field}: non-standard CIDR value {go_quote(value)} {text}: use \"{network}\""]
     if names.parse_ip(address) != network.network_address:
-        return [f"{field}: CIDR value \"{value}\" is ambiguous in this context (should be \"{network}\" or \"{address}/"
+        return [f"{field}: CIDR value {go_quote(value)} is ambiguous in this context (should be \"{network}\" or \"{address}/"
                 f"{network.max_prefixlen}\"?)"]
     if network.version == 6 and str(network) != value:
-        return [f"{field}: IPv6 CIDR value \"{value}\" should be in RFC 5952 canonical format (\"{network}\")"]
+        return [f"{field}: IPv6 CIDR value {go_quote(value)} should be in RFC 5952 canonical format (\"{network}\")"]
     return []

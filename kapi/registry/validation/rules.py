@@ -15,6 +15,7 @@ from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, names
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry.strategy import AGE_COLUMN, NAME_COLUMN, Column
 
 IMMUTABLE = "field is immutable"
@@ -57,7 +58,7 @@ class Errors(Causes):
         if sort:
             self.append(causes.not_supported(field, value, allowed))
         else:
-            listed = ", ".join(causes.go_quote(v) for v in allowed)
+            listed = ", ".join(go_quote(v) for v in allowed)
             self.append(Cause("FieldValueNotSupported", f"Unsupported value: {causes.shown(value)}: supported values: {listed}", field))
 
     def need(self, field: str, value: Any, detail: str = "") -> bool:

@@ -8,6 +8,7 @@ validates, so causes speak of spec.validation and spec.subresources there.
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry import naming
 from kapi.registry.kinds.admissionregistration import webhooks
 from kapi.registry.kinds.apiextensions import custom_defaults, custom_schema
@@ -99,7 +100,7 @@ class CustomResourceDefinitionStrategy(Strategy):
         found: dict[str, None] = {}
         for version in new["spec"].get("versions") or ():
             _unknown_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, found)
-        return [f'unrecognized format "{name}"' for name in found]
+        return [f"unrecognized format {go_quote(name)}" for name in found]
 
 
 def _unknown_formats(schema: Object, found: dict[str, None]) -> None:

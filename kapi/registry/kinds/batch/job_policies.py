@@ -1,6 +1,7 @@
 """When a Job fails and when it succeeds: podFailurePolicy, successPolicy, and lists of indexes such as "0-2,5"."""
 
 
+from kapi.objects.quoting import go_quote
 from kapi.registry.validation.part import Part
 
 _MOST = 20
@@ -56,12 +57,12 @@ def _interval(text: str, completions: int) -> range:
     ends = text.split("-")
     if len(ends) > 2:
         rule = "violates the requirement that an index interval can have at most two parts separated by '-'"
-        raise ValueError(f'the fragment "{text}" {rule}')
+        raise ValueError(f"the fragment {go_quote(text)} {rule}")
     for end in ends:
         if not (end.removeprefix("+").isdigit() and end.isascii()):
-            raise ValueError(f'cannot convert string to integer for index: "{end}"')
+            raise ValueError(f"cannot convert string to integer for index: {go_quote(end)}")
         if int(end) >= completions:
-            raise ValueError(f'too large index: "{end}"')
+            raise ValueError(f"too large index: {go_quote(end)}")
     first, last = int(ends[0]), int(ends[-1])
     if len(ends) == 2 and last <= first:
         raise ValueError(f"non-increasing order, previous: {first}, current: {last}")

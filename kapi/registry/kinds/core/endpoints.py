@@ -5,6 +5,7 @@ from typing import Any
 
 from kapi.objects import names, time
 from kapi.objects.meta import Object
+from kapi.objects.quoting import time_quote
 from kapi.registry.validation import addresses, rules
 from kapi.registry.validation.part import Part, PlainStrategy
 from kapi.registry.validation.rules import Errors, each, same
@@ -43,7 +44,8 @@ def _stamp(new: Part) -> None:
         if stamp is not None:
             time.parse(stamp)
     except ValueError:
-        text = f'parsing time "{stamp}" as "2006-01-02T15:04:05.999999999Z07:00": cannot parse "{stamp}" as "2006"'
+        shown = time_quote(str(stamp))
+        text = f'parsing time {shown} as "2006-01-02T15:04:05.999999999Z07:00": cannot parse {shown} as "2006"'
         new.e.invalid(f"metadata.annotations[{CHANGED_AT}]", stamp, text)
 
 

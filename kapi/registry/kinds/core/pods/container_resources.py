@@ -6,6 +6,7 @@ from kapi.objects import names, quantity
 from kapi.objects.causes import NON_NEGATIVE
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry.validation.part import Part
 from kapi.registry.validation.rules import Errors
 
@@ -137,7 +138,8 @@ def _claims(wanted: Part, known: Collection[str]) -> None:
                     e.duplicate(at, name)
         if name not in known:
             tail = f": {', '.join(sorted(known))}" if known else " which is empty"
-            e.append(Cause("FieldValueNotFound", f'Not found: "{name}": must be one of the names in pod.spec.resourceClaims{tail}', at))
+            text = f"Not found: {go_quote(name)}: must be one of the names in pod.spec.resourceClaims{tail}"
+            e.append(Cause("FieldValueNotFound", text, at))
 
 
 def total(spec: Object, kind: str) -> dict[str, quantity.Quantity]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kapi.objects import names
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.objects.references import MIRROR
 from kapi.registry.kinds.core.pods import container_resources, containers, placement, security, volumes
 from kapi.registry.kinds.core.volume_claims import annotations
@@ -218,7 +219,7 @@ def pod_annotations(metadata: Part, spec: Part) -> None:
             if all(container.get("name") != name for container in security.containers(spec)):
                 e.invalid(f"{at}[{key}]", name, "container not found")
             if value not in ("", "runtime/default", "unconfined") and not value.startswith("localhost/"):
-                e.invalid(f"{at}[{key}]", value, f'invalid AppArmor profile name: "{value}"')
+                e.invalid(f"{at}[{key}]", value, f"invalid AppArmor profile name: {go_quote(value)}")
 
 
 def _is_int32(text: str) -> bool:

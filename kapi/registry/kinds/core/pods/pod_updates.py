@@ -7,6 +7,7 @@ Each function adds the causes of one kind of change; the pod as such has been ch
 from kapi.objects import causes, meta, names, quantity, references
 from kapi.objects.meta import Object
 from kapi.objects.pod_resources import qos_class
+from kapi.objects.quoting import go_quote
 from kapi.registry.kinds.core.pods import pod_spec, security
 from kapi.registry.kinds.core.pods.containers import whitespace
 from kapi.registry.kinds.core.pods.placement import REQUIRED, tolerations
@@ -160,9 +161,9 @@ def ephemeral(new: Part, old: Object) -> None:
     for part in old["spec"].get("ephemeralContainers") or ():
         name = part.get("name")
         if name not in now:
-            spec.forbidden("ephemeralContainers", f'existing ephemeral containers "{name}" may not be removed\n')
+            spec.forbidden("ephemeralContainers", f'existing ephemeral containers {go_quote(name)} may not be removed\n')
         elif not same(now[name], part):
-            spec.forbidden("ephemeralContainers", f'existing ephemeral containers "{name}" may not be changed\n')
+            spec.forbidden("ephemeralContainers", f'existing ephemeral containers {go_quote(name)} may not be changed\n')
 
 
 def _resize_refusal(old: Object) -> str:

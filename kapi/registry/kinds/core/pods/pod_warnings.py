@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kapi.objects import names, quantity
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry.kinds.core.pods import pod_spec
 from kapi.registry.kinds.core.pods.placement import PREFERRED, REQUIRED
 from kapi.registry.validation.rules import each
@@ -78,7 +79,7 @@ def _fractional(out: list[str], at: str, listed: Object | None, names: Sequence[
     for name in names:
         if listed and name in listed and quantity.parse(listed[name]).nano % 1_000_000_000:
             value = quantity.canonical(listed[name])
-            out.append(f'{at}[{name}]: fractional byte value "{value}" is invalid, must be an integer')
+            out.append(f"{at}[{name}]: fractional byte value {go_quote(str(value))} is invalid, must be an integer")
 
 
 def claim_spec(at: str, spec: Object) -> list[str]:
@@ -131,7 +132,7 @@ def _apart(sources: Sequence[Object]) -> bool:
 
 def _overlapping(out: list[str], volume: Object) -> None:
     """Files of one volume that hide each other."""
-    head = f'volume "{volume.get("name") or ""}"'
+    head = f'volume {go_quote(volume.get("name") or "")}'
     for kind, title, named in _KEYED:
         if kind in volume:
             what, paths = f'{title} "{volume[kind].get(named) or ""}"' if named else title, _files(volume[kind])
@@ -172,7 +173,7 @@ def _repeated(out: list[str], at: str, spec: Object) -> None:
         for here, part in each(at, spec, kind):
             value = part.get(field) or ""
             if value in seen:
-                out.append(f'{here}.{field}: {what} "{value}"')
+                out.append(f"{here}.{field}: {what} {go_quote(str(value))}")
             seen.add(value)
     out += [f'{here}.name: invalid empty name ""' for here, part in each(at, spec, "imagePullSecrets") if not part.get("name")]
 
@@ -192,7 +193,7 @@ def _container(out: list[str], prefix: str, at: str, part: Object, annotations: 
         name = variable.get("name") or ""
         value, ref = variable.get("value") or "", f"$({name})"
         if name in seen and ("valueFrom" in variable or ref not in value or value == ref):
-            out.append(f'{at}.env[{i}]: hides previous definition of "{name}", which may be dropped when using apply')
+            out.append(f"{at}.env[{i}]: hides previous definition of {go_quote(name)}, which may be dropped when using apply")
         seen.add(name)
 
 

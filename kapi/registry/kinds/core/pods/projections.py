@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from kapi.objects import names
+from kapi.objects.quoting import go_quote
 from kapi.registry.kinds.core.pods import field_refs
 from kapi.registry.validation import internal
 from kapi.registry.validation.part import Part
@@ -128,11 +129,11 @@ def signer_name(e: Errors, field: str, signer: str) -> None:
         e.invalid(field, signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'")
         return
     for message in names.dns_subdomain(domain):
-        e.invalid(field, signer, f"validating label \"{domain}\": {message}" if "." not in domain else message)
+        e.invalid(field, signer, f"validating label {go_quote(domain)}: {message}" if "." not in domain else message)
     if "." not in domain:
         e.invalid(field, signer, "should be a domain with at least two segments separated by dots")
     for message in names.dns_subdomain(path):
-        e.invalid(field, signer, f"validating label \"{path}\": {message}")
+        e.invalid(field, signer, f"validating label {go_quote(path)}: {message}")
     if len(signer) > 571:
         e.too_long(field, 571)
 

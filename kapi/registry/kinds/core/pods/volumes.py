@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from kapi.objects import names, quantity
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 from kapi.registry.kinds.core.pods import projections
 from kapi.registry.kinds.core.volume_claims import claim_template
 from kapi.registry.kinds.storage import driver_name
@@ -227,7 +228,7 @@ def _one_source(volume: Part, pod_name: str) -> None:
         if kind == "ephemeral" and not i and pod_name and name:
             claim = f"{pod_name}-{name}"
             for message in names.dns_subdomain(claim):
-                volume.invalid("name", f'PVC name "{claim}": {message}')
+                volume.invalid("name", f"PVC name {go_quote(claim)}: {message}")
 
 
 def check(spec: Part, pod_name: str) -> dict[str, Object]:
