@@ -14,8 +14,7 @@ from typing import Any
 import kapi
 from kapi import settings
 from kapi.api.version import VERSION
-from kapi.cli import processes
-from kapi.cli.progress import Failure
+from kapi.process import Failure, find_system_programs, say_failed
 
 Run = tuple[type[Any], Callable[[Any], int]]
 """The settings of a command, and what it does with them."""
@@ -133,7 +132,7 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    processes.find_system_programs()
+    find_system_programs()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # ✓ on a terminal that has no such sign
     try:
@@ -180,7 +179,7 @@ def _run(command: Command, arguments: list[str]) -> int:
     try:
         return run(chosen)
     except Failure as why:
-        processes.say_failed(str(why))
+        say_failed(str(why))
         print(f"kapi {command.name}: {why}", file=sys.stderr)
         return 1
 

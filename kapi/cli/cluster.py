@@ -20,9 +20,10 @@ from kapi.access import token_file
 from kapi.cli import cleanup, components, contents, contexts, datadir, deletion, holding, launching, processes, words
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
-from kapi.cli.progress import Failure, Progress
+from kapi.cli.progress import Progress
 from kapi.client import config
 from kapi.objects import errors, names, resource
+from kapi.process import Failure, private
 from kapi.settings import types
 from kapi.settings.logs import Verbosity
 from kubelet import containerd, images
@@ -160,7 +161,7 @@ def up(given: Up) -> int:
     given = replace(given, data_dir=given.data_dir.resolve())
     progress = Progress()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
-    with datadir.private(), datadir.entered(given.data_dir, "up", *words.options(given)):
+    with private(), datadir.entered(given.data_dir, "up", *words.options(given)):
         _check_running(given, progress)
         _check(given)
         for mended in datadir.prepare(given.data_dir):
