@@ -85,8 +85,8 @@ COMMANDS = (
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),
     Command(
-        "image", "load an image archive into the cluster's containerd", _cluster("image"),
-        ("kapi image load busybox.tar",), ("action", "file"),
+        "image", "load an image archive into the cluster's containerd", _module("image"),
+        ("kapi image load busybox.tar", "kapi image load unnamed.tar.gz --name example.com/team/web:1"), ("action", "file"),
     ),
     Command(
         "certs", "check the cluster's keys and certificates, or replace an authority", _module("certificates"),
