@@ -13,9 +13,8 @@ from typing import Any
 
 import kapi
 from kapi import settings
-from kapi.cli import processes
-from kapi.cli.progress import Failure
 from kapi.documents.version import VERSION
+from kapi.process import Failure, find_system_programs, say_failed
 
 Run = tuple[type[Any], Callable[[Any], int]]
 """The settings of a command, and what it does with them."""
@@ -86,8 +85,8 @@ COMMANDS = (
     Command("token", "print the administrator's bearer token", _cluster("token"), ("kapi token",)),
     Command("reset", "stop it and delete its data", _cluster("reset"), ("kapi reset --yes",)),
     Command(
-        "image", "load an image archive into the cluster's containerd", _cluster("image"),
-        ("kapi image load busybox.tar",), ("action", "file"),
+        "image", "load an image archive into the cluster's containerd", _module("image"),
+        ("kapi image load busybox.tar", "kapi image load unnamed.tar.gz --name example.com/team/web:1"), ("action", "file"),
     ),
     Command(
         "certs", "check the cluster's keys and certificates, or replace an authority", _module("certificates"),
@@ -133,7 +132,7 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    processes.find_system_programs()
+    find_system_programs()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # ✓ on a terminal that has no such sign
     try:
@@ -180,7 +179,7 @@ def _run(command: Command, arguments: list[str]) -> int:
     try:
         return run(chosen)
     except Failure as why:
-        processes.say_failed(str(why))
+        say_failed(str(why))
         print(f"kapi {command.name}: {why}", file=sys.stderr)
         return 1
 

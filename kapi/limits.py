@@ -185,6 +185,15 @@ STREAM_SECONDS = 30.0
 IDENTITY_BYTES = 4096
 """Bytes read of a data directory's kapi.json | no counterpart | the file counts as broken"""
 
+# image archives -----------------------------------------------------------------------------------------------------------------------
+
+IMAGE_INDEX_BYTES = 4 << 20
+"""Bytes of the index of an image archive (index.json, manifest.json) | 8 MiB for a manifest (containerd) | `kapi image load` refuses it"""
+IMAGE_ARCHIVE_FILES = 20_000
+"""Files in an image archive | none | `kapi image load` refuses it"""
+IMAGE_PIECE_BYTES = 1 << 20
+"""Bytes read of an image archive at once, and of one of its headers | none | a longer header is refused"""
+
 # what a body, a patch or a selector may make the server do ----------------------------------------------------------------------------
 
 BODY_VALUES = 90_000

@@ -3,9 +3,8 @@
 import sys
 
 from kapi import settings
-from kapi.cli import components, processes
-from kapi.cli.progress import Failure
 from kapi.client import config
+from kapi.process import Failure, find_system_programs, say_failed, say_ready, supervise
 from kapi.settings.logs import configurable
 from kubelet import assembly
 from kubelet.node import VERSION
@@ -33,7 +32,7 @@ async def kubelet(options: Settings) -> None:
         raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
     client = config.connect(endpoint, agent="kubelet/v1.36")
     try:
-        await assembly.run(options, client, processes.say_ready)
+        await assembly.run(options, client, say_ready)
     except* OSError as several:
         raise Failure(str(several.exceptions[0])) from None
     finally:
@@ -41,12 +40,12 @@ async def kubelet(options: Settings) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    processes.find_system_programs()
+    find_system_programs()
     options = settings.parse(parser(), configurable(Settings), arguments)
     try:
-        return components.supervise("kubelet", options, kubelet(options))
+        return supervise("kubelet", VERSION, options, kubelet(options))
     except Failure as why:
-        processes.say_failed(f"kubelet: {why}")
+        say_failed(f"kubelet: {why}")
         print(f"kubelet: {why}", file=sys.stderr)
         return 1
 

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -112,33 +113,36 @@ def busybox(name: str = BUSYBOX) -> bytes:
 
 async def missing(socket: str, names: Sequence[str]) -> list[str]:
     """Those of `names` that containerd does not have. Raises ImageError."""
-    out = await _ctr(socket, "list", "--quiet")
+    out = await ctr(socket, "list", "--quiet")
     present = set(out.split())
     return [name for name in names if name not in present]
 
 
-async def load(socket: str, archive: bytes | Path) -> list[str]:
-    """Import an archive (OCI or Docker) into containerd's k8s.io namespace. Returns the names of its images. Raises ImageError."""
-    source, data = ("-", archive) if isinstance(archive, bytes) else (str(archive), b"")
-    out = await _ctr(socket, "import", "--all-platforms", source, stdin=data)
-    return [line.split()[1] for line in out.splitlines() if line.startswith("unpacking ")]
+async def load(socket: str, archive: bytes) -> None:
+    """Import an archive of our own making into containerd for Kubernetes' use. Raises ImageError. Those of others: kubelet.archives."""
+    await ctr(socket, "import", "-", data=archive)
 
 
-async def _ctr(socket: str, *arguments: str, stdin: bytes = b"") -> str:
-    """The output of `ctr images …`. Raises ImageError."""
-    program = shutil.which("ctr")
-    if program is None:
-        raise ImageError("ctr is missing: install containerd")
-    process = await asyncio.create_subprocess_exec(
-        program, "--address", socket, "--namespace", "k8s.io", "images", *arguments,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+async def ctr(socket: str, *arguments: str, data: bytes = b"", stdin: int = subprocess.PIPE) -> str:
+    """The output of `ctr images …`; the descriptor `stdin` is closed. Raises ImageError."""
     try:
-        out, err = await process.communicate(stdin)
+        program = shutil.which("ctr")
+        if program is None:
+            raise ImageError("ctr is missing. Install it with: apt-get install --no-install-recommends containerd")
+        process = await asyncio.create_subprocess_exec(
+            program, "--address", socket, "--namespace", "k8s.io", "images", *arguments,
+            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    finally:
+        if stdin != subprocess.PIPE:
+            os.close(stdin)
+    try:
+        out, err = await process.communicate(data or None)
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
     if process.returncode:
-        raise ImageError(f"ctr images {arguments[0]} failed: {err.decode(errors='replace').strip()}")
+        why = err.decode(errors="replace").strip().splitlines()
+        raise ImageError(f"containerd refuses: {(why or ['it says nothing'])[-1].removeprefix('ctr: ')}")
     return out.decode()

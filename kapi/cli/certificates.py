@@ -9,8 +9,8 @@ from certs import checking
 from kapi.cli import words
 from kapi.cli.cluster import NAMES, Place
 from kapi.cli.processes import Process
-from kapi.cli.progress import Failure
 from kapi.objects import time
+from kapi.process import Failure
 
 
 @dataclass(frozen=True)

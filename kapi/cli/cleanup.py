@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kapi.cli import holding, processes
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 from kubelet import cgroups, containerd, mounts
 from kubelet.runtime import Runtime, RuntimeFailure, Sandbox
 

@@ -12,17 +12,18 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kapi.access import token_file
 from kapi.cli import cleanup, components, contents, contexts, datadir, deletion, holding, launching, processes, words
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
-from kapi.cli.progress import Failure, Progress
+from kapi.cli.progress import Progress
 from kapi.client import config
 from kapi.objects import errors, names, resource
+from kapi.process import Failure, private
 from kapi.settings import types
 from kapi.settings.logs import Verbosity
 from kubelet import containerd, images
@@ -160,7 +161,7 @@ def up(given: Up) -> int:
     given = replace(given, data_dir=given.data_dir.resolve())
     progress = Progress()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
-    with datadir.private(), datadir.entered(given.data_dir, "up", *words.options(given)):
+    with private(), datadir.entered(given.data_dir, "up", *words.options(given)):
         _check_running(given, progress)
         _check(given)
         for mended in datadir.prepare(given.data_dir):
@@ -405,33 +406,6 @@ def _administrator(directory: Path) -> str:
         raise Failure(components.sentence(str(why))) from None
 
 
-@dataclass(frozen=True)
-class Image(Place):
-    """Load an image archive into the cluster's containerd."""
-
-    action: Literal["load"] = field(kw_only=True)
-    """What to do."""
-    file: types.ExistingFile = field(kw_only=True)
-    """An image archive (docker save or OCI layout)."""
-
-
-def image(given: Image) -> int:
-    """Load an archive; the names of its images are printed."""
-    endpoint = given.data_dir / "containerd" / "containerd.sock"
-    if not given.there("image", given.action, str(given.file)) or not datadir.is_cluster(given.data_dir):
-        raise Failure(f"There is no cluster in {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
-    if not endpoint.exists():
-        start = words.command("up", given.data_dir)
-        why = "it is down, simulated, or uses another's"
-        raise Failure(f"The cluster in {given.data_dir} runs no containerd of its own: {why}. Start one with: {start}")
-    try:
-        for name in asyncio.run(images.load(str(endpoint), given.file)):
-            print(f"Loaded {name}")
-    except images.ImageError as why:
-        raise Failure(str(why)) from None
-    return 0
-
-
 COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "up": (Up, up),
     "down": (Place, down),
@@ -439,5 +413,4 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "kubeconfig": (Place, kubeconfig),
     "token": (Place, token),
     "reset": (Reset, reset),
-    "image": (Image, image),
 }

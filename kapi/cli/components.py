@@ -8,7 +8,6 @@ import contextlib
 import errno
 import logging
 import os
-import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
@@ -19,14 +18,13 @@ from typing import Any
 
 import certs
 from certs import checking
-from kapi import logs
-from kapi.cli import collector, datadir, holding, processes, words
-from kapi.cli.progress import Failure
+from kapi import logs, process
+from kapi.cli import collector, datadir, holding, words
 from kapi.client import config, health
 from kapi.client.client import Client
 from kapi.documents import version
-from kapi.http import connections
 from kapi.objects import errors
+from kapi.process import Failure, Run, private, say_ready
 from kapi.settings.logs import configurable
 from kapi.settings.types import (
     CIDR,
@@ -45,38 +43,10 @@ from kapi.settings.types import (
 log = logging.getLogger(__name__)
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 """What a socket's bind says of a port."""
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
 def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
-    """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status."""
-    connections.raise_file_limit()
-    modes = contextlib.nullcontext() if name == "kubelet" else datadir.private()  # what a kubelet makes, containers read
-    try:
-        with modes, logs.component(name, settings, version.VERSION["gitVersion"]) as stop:
-            run(_until_stopped(main, stop))
-    except logs.Unusable as why:
-        main.close()
-        raise Failure(str(why)) from None
-    except BaseExceptionGroup as several:
-        first = several.exceptions[0]
-        if isinstance(first, Failure):
-            raise first from None
-        raise
-    return 0
-
-
-async def _until_stopped(main: Coroutine[Any, Any, None], stop: logs.Stop) -> None:
-    task = asyncio.ensure_future(main)
-
-    def end(number: signal.Signals) -> None:
-        stop.reason = number.name
-        task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end, number)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    """Run a component that writes into the data directory, until SIGTERM or SIGINT. The exit status. Raises Failure."""
+    with private():
+        return process.supervise(name, version.VERSION["gitVersion"], settings, main, run)
 
 
 @dataclass(frozen=True)
@@ -188,7 +158,7 @@ def _leaves(why: BaseException) -> Iterator[BaseException]:
 
 def _ready(started: Callable[[], None]) -> None:
     started()
-    processes.say_ready()
+    say_ready()
 
 
 def sentence(text: str) -> str:
@@ -205,7 +175,7 @@ async def controllers(settings: Any) -> None:
         client(settings.kubeconfig, "kube-controller-manager") as api,
         health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
     ):  # fmt: skip
-        processes.say_ready()
+        say_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
         await room.run(api, room.with_keys(replace(settings, cluster_ca=authority), directory), figures)
 
@@ -219,7 +189,7 @@ async def scheduler(settings: Any) -> None:
         client(settings.kubeconfig, "kube-scheduler") as api,
         health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
     ):
-        processes.say_ready()
+        say_ready()
         await room.run(api, settings, figures=figures)
 
 
@@ -228,7 +198,7 @@ async def proxy(settings: Any) -> None:
     from kapi import proxy as room
 
     async with client(settings.kubeconfig, "kube-proxy") as api:
-        processes.say_ready()
+        say_ready()
         await room.run(api, settings)
 
 

@@ -13,7 +13,8 @@ from certs import userconfig
 from certs.kubeconfig import NAME
 from certs.userconfig import Entries, Taken
 from kapi.cli import datadir, words
-from kapi.cli.progress import Failure, Progress
+from kapi.cli.progress import Progress
+from kapi.process import Failure
 
 _TROUBLE = (OSError, ValueError, yaml.YAMLError)
 

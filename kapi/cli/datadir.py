@@ -20,15 +20,13 @@ from certs import files
 from kapi import limits
 from kapi.cli import contents, holding, words
 from kapi.cli.contents import IDENTITY, SIGNS
-from kapi.cli.progress import Failure
+from kapi.process import PRIVATE, Failure
 from kubelet import mounts
 
 log = logging.getLogger(__name__)
 FORMAT = 1
 _LISTED = 3
 """So many names are said of what is foreign; of the others, how many there are."""
-PRIVATE = 0o077
-"""The umask of everything that writes into a data directory."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,6 @@ def remember(directory: Path, context: str, kubeconfig: str) -> None:
     """Keep where the cluster's context is. Raises OSError."""
     if (known := read(directory)) and (known.context, known.kubeconfig) != (context, kubeconfig):
         write(directory, replace(known, context=context, kubeconfig=kubeconfig))
-
-
-@contextlib.contextmanager
-def private() -> Iterator[None]:
-    """What this process makes within the block is for its user only."""
-    before = os.umask(PRIVATE)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 # which directory ----------------------------------------------------------------------------------------------------------------------

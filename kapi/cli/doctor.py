@@ -15,7 +15,7 @@ from typing import Literal
 from kapi.cli import checks
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import Place
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 from kapi.settings import types
 from kapi.storage import Unusable, repair
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 
 
 @contextlib.contextmanager

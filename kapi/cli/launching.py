@@ -10,9 +10,10 @@ from typing import Protocol
 from kapi.apiserver import settings as servers
 from kapi.cli import cleanup, components, processes
 from kapi.cli.processes import Process, Starting
-from kapi.cli.progress import Failure, Progress
+from kapi.cli.progress import Progress
 from kapi.client import config
 from kapi.objects.resource import NODES
+from kapi.process import Failure
 from kubelet import containerd, images
 from kubelet.settings import CONTROL_PLANE
 

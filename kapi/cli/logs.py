@@ -15,9 +15,9 @@ from typing import Annotated, BinaryIO, Literal
 from kapi.cli import cleanup
 from kapi.cli.cluster import Place
 from kapi.cli.processes import Process
-from kapi.cli.progress import Failure
 from kapi.logs import files
 from kapi.objects import time
+from kapi.process import Failure
 from kapi.settings import Form, types
 from kubelet import inotify
 

@@ -16,36 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kapi.cli import holding
-from kapi.cli.progress import Failure
+from kapi.process import PRIVATE, READY, READY_FD, Failure
 
-READY_FD = "KAPI_READY_FD"
-"""Environment variable: the descriptor a component writes to when it is ready."""
-_READY = b"ready"
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONUNBUFFERED": "1"}
 """One heap for all threads, given back when it is no longer needed: components are one thread and their helpers."""
-
-
-def say_ready() -> None:
-    """Called by a component: tell whoever started it that it is ready."""
-    _say(_READY)
-
-
-def say_failed(why: str) -> None:
-    """Called by a component that gives up before it is ready: the sentence whoever started it shows."""
-    _say(why.encode())
-
-
-def _say(what: bytes) -> None:
-    descriptor = os.environ.pop(READY_FD, "")
-    if descriptor:
-        os.write(int(descriptor), what)
-        os.close(int(descriptor))
-
-
-def find_system_programs() -> None:
-    """nft and conntrack are in directories that Debian leaves out of an ordinary user's PATH."""
-    listed = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    os.environ["PATH"] = os.pathsep.join([*listed, *(d for d in ("/usr/local/sbin", "/usr/sbin", "/sbin") if d not in listed)])
 
 
 def environment() -> dict[str, str]:
@@ -75,8 +49,8 @@ def resident(pid: int) -> int:
         return 0
 
 
-PRIVATE, SHARED = 0o077, 0o022
-"""Umasks: of most processes, and of those that make files which containers read (theirs are below directories closed to others)."""
+SHARED = 0o022
+"""The umask of processes that make files which containers read (theirs are below directories closed to others)."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +195,7 @@ class Starting:
             said = os.read(self.reader, 4096) if answered else b""
         finally:
             os.close(self.reader)
-        if said == _READY:
+        if said == READY:
             return
         words = self.process.last_words()
         self.process.stop()

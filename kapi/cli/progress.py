@@ -1,4 +1,4 @@
-"""What a person sees while something takes time: one line a step, with the seconds it took. And the one way to give up."""
+"""What a person sees while something takes time: one line a step, with the seconds it took."""
 
 import os
 import sys
@@ -8,10 +8,6 @@ from contextlib import contextmanager
 
 _RED, _GREEN, _PLAIN, _ERASE = "\033[31m", "\033[32m", "\033[0m", "\033[K"
 """Control sequences (ECMA-48): only for a terminal, colours only without NO_COLOR (no-color.org)."""
-
-
-class Failure(Exception):
-    """Something a person can mend: one clear sentence (or a few lines), printed as it is; exit status 1."""
 
 
 class Progress:

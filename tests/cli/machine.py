@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kapi.cli import processes
+from kapi.process import READY_FD
 
 SECONDS = 100.0
 _ROOT = os.geteuid() == 0
@@ -52,7 +52,7 @@ class Machine:
         reader, writer = os.pipe()
         with (self.directory / "server.log").open("ab") as log:
             child = subprocess.Popen(
-                self._command(f"exec {line}"), env={**self.env, processes.READY_FD: str(writer)}, pass_fds=(writer,),
+                self._command(f"exec {line}"), env={**self.env, READY_FD: str(writer)}, pass_fds=(writer,),
                 stdout=log, stderr=log, text=True,
             )  # fmt: skip
         os.close(writer)

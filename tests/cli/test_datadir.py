@@ -12,7 +12,7 @@ import pytest
 
 from kapi import __main__ as cli
 from kapi.cli import contents, datadir
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 from tests.cli import made
 from tests.e2e.cluster import free_port
 from tests.e2e.conftest import processes_of

@@ -45,6 +45,7 @@ FUZZ = "python -m conformance.fuzz --seconds 10 apis/node.k8s.io/v1"
 FOLLOWED = "kapi logs apiserver -f"
 CONTAINERS = (
     "kapi up", "kapi up --foreground", "kapi image load busybox.tar",
+    "kapi image load unnamed.tar.gz --name example.com/team/web:1",
     "kubelet --kubeconfig kapi-data/pki/admin.conf --node-name n1 --pod-cidr 10.244.1.0/24",
     "kubelet --kubeconfig kapi-data/pki/admin.conf --container-runtime-endpoint unix:///run/containerd/containerd.sock",
 )  # fmt: skip

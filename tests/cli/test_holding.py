@@ -14,7 +14,7 @@ import pytest
 from kapi import __main__ as cli
 from kapi.cli import holding
 from kapi.cli.processes import Process
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 from tests.e2e.cluster import free_port
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(1000)"]

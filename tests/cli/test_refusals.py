@@ -8,7 +8,7 @@ import pytest
 
 from kapi import __main__ as cli
 from kapi.cli import cleanup, processes
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 from tests.e2e.cluster import free_port
 from tests.e2e.conftest import processes_of
 
@@ -58,7 +58,7 @@ def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_programs_that_are_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(processes, "find_system_programs", lambda: None)
+    monkeypatch.setattr(cli, "find_system_programs", lambda: None)
     said = refusal(capsys, tmp_path / "data")
     missing = ("busybox-static", "catatonit", "conntrack", "containerd", "iproute2", "nftables", "runc")
     assert said == f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}"

@@ -12,7 +12,7 @@ import pytest
 
 from kapi import __main__ as cli
 from kapi.cli import contents, datadir, deletion
-from kapi.cli.progress import Failure
+from kapi.process import Failure
 from tests.cli import made
 from tests.cli.made import snapshot
 

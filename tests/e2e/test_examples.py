@@ -1,5 +1,6 @@
 """The examples of --help that need containers, each as it stands there, on a machine of its own (network, /run, /var/lib, /var/log)."""
 
+import gzip
 import os
 import shutil
 import signal
@@ -15,9 +16,10 @@ from tests.cli.machine import Machine, machine
 from tests.cli.test_examples import CONTAINERS, FOLLOWED, SERVER
 from tests.e2e.cluster import line_with
 from tests.e2e.conftest import left_of
+from tests.kubelet.archived import digest, files, oci, tarred
 
 pytestmark = pytest.mark.containers
-UP, FOREGROUND, LOAD, *KUBELETS = CONTAINERS
+UP, FOREGROUND, LOAD, LOAD_UNNAMED, *KUBELETS = CONTAINERS
 PRIVATE = "mount --make-rprivate / && for d in /run /var/lib /var/log; do mount -t tmpfs tmpfs $d; done && "
 """So that default directories are empty, and gone afterwards."""
 RUNTIME = f"""{sys.executable} -c '
@@ -41,11 +43,21 @@ def alone() -> Iterator[Machine]:
 
 def test_up_and_an_image(alone: Machine) -> None:
     (alone.directory / "busybox.tar").write_bytes(images.busybox())
+    unnamed = oci({})
+    (alone.directory / "unnamed.tar.gz").write_bytes(gzip.compress(tarred(unnamed)))
+    printed = {}
     try:
-        for line in (UP, LOAD):
+        for line in (UP, LOAD, LOAD_UNNAMED):
             done = alone.run(line)
             assert (done.returncode, done.stderr) == (0, ""), done.stdout
-        assert done.stdout == f"Loaded {images.BUSYBOX}\n"
+            printed[line] = done.stdout
+        assert printed[LOAD] == f"Loaded {images.BUSYBOX} ({digest(files(images.busybox()))})\n"
+        assert printed[LOAD_UNNAMED] == f"Loaded example.com/team/web:1 ({digest(unnamed)})\n"
+        refused = alone.run("kapi image load unnamed.tar.gz")
+        assert refused.stderr == (
+            "kapi image: unnamed.tar.gz does not name its image. Give it the name that pods use: "
+            "kapi image load unnamed.tar.gz --name NAME\n"
+        )
         following = alone.start(FOLLOWED)
         line_with(following.stdout, '"Starting"')
         following.terminate()  # not SIGINT: a process started in the background ignores it
