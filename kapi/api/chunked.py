@@ -86,13 +86,13 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
         block.append(item)
         size += len(item)
         if size >= SIZE:
-            yield from _cut(before + separator.join(block))
+            yield from cut(before + separator.join(block))
             block, size, before = [], 0, separator
     if block:
-        yield from _cut(before + separator.join(block))
+        yield from cut(before + separator.join(block))
 
 
-def _cut(block: bytes) -> Iterator[bytes]:
+def cut(block: bytes) -> Iterator[bytes]:
     """Pieces of a block that one large item has made too long."""
     if len(block) < 2 * SIZE:
         yield block

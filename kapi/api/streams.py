@@ -9,6 +9,7 @@ from functools import partial
 from urllib.parse import urlencode
 
 from kapi.api import options, proxies, relay, watching
+from kapi.api.eventlines import Count
 from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
 from kapi.api.request import Request
@@ -148,11 +149,11 @@ async def _upgrade(request: Request, pod: Object, find: Callable[[], Peer | None
 # watch over WebSocket -----------------------------------------------------------------------------------------------------------------
 
 
-async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: watching.Count) -> None:
+async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
     """Answer a watch on an upgraded connection: a text frame for each event."""
     from kapi.http import websocket  # its library is 1 MB, which servers without such clients save
 
-    wanted = watching.Watching(request, rest, kind, namespace, how, count)
+    wanted = watching.Watching(request, rest, kind, namespace, how, count, whole=True)
     try:
         socket = await websocket.accept(dict(request.scope), request.scope["extensions"][server.UPGRADE])
     except websocket.NoWebSocket:

@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from kapi import limits
 from kapi.objects.errors import Expired
 from kapi.storage.entry import ADDED, DELETED, MODIFIED, Entry, Event, Page
-from kapi.storage.waiting import Interest, Waiting, field_values
+from kapi.storage.turns import Interest, Turns
+from kapi.storage.waiting import Waiting, field_values
 
+SHARE = 72 * 1024
+"""Bytes of steps from which on no more are handed out together."""
+_LOOKED_AT = 256
+"""Steps that are looked at together."""
 KEPT_LINES = 64
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
@@ -26,10 +31,28 @@ def upper(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
+class Share:
+    """Some steps that are handed out together: those of interest from running number `start` to before `end`.
+
+    All watchers that look from there on are given the same.
+    """
+
+    __slots__ = ("blocks", "end", "events", "interest", "seen", "size", "start")
+
+    def __init__(self, interest: Interest, start: int, end: int, seen: int, events: list[Event], size: int) -> None:
+        self.interest, self.start, self.end, self.seen, self.events, self.size = interest, start, end, seen, events, size
+        """`seen`: the collection's end when it was made; `size`: bytes of the bodies."""
+        self.blocks: dict[bytes, bytes] = {}
+        """The events as they are written, kept by whoever encodes them, where they are short."""
+
+    def __bool__(self) -> bool:
+        return bool(self.events)
+
+
 class Collection:
     """All of one resource, e.g. of '/core/pods/'."""
 
-    def __init__(self, name: str, floor: int) -> None:
+    def __init__(self, name: str, floor: int, turns: Turns) -> None:
         self.name = name
         self.floor = floor
         """The newest revision whose step is forgotten."""
@@ -37,11 +60,13 @@ class Collection:
         """The running number of the oldest step that is kept."""
         self.steps = 0
         """How many there were."""
-        self.waiting = Waiting(name)
+        self.waiting = Waiting(name, turns)
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._events: list[Event] = []
         self._head = 0
+        self._share: Share | None = None
+        """The last one, unless it is large."""
         self._index: dict[str, dict[str, set[str]]] = {}
 
     # --- steps
@@ -73,11 +98,35 @@ class Collection:
 
     def since(self, number: int, interest: Interest) -> list[Event]:
         """The steps of interest from running number `number` on."""
+        return [e for e in self._events[number - self.start + self._head :] if self._concerns(interest, e)]
+
+    def some(self, number: int, interest: Interest) -> Share:
+        """The first of these steps. Made once for a crowd that looks from the same step on."""
+        last = self._share
+        if last is None or last.start != number or last.seen != self.end or last.interest != interest:
+            last = self._some(number, interest)
+            self._share = last if last.size < SHARE else None
+        return last
+
+    def _some(self, number: int, interest: Interest) -> Share:
+        found: list[Event] = []
+        at, end, size = number - self.start + self._head, number, 0
+        for event in self._events[at : at + _LOOKED_AT]:
+            end += 1
+            if self._concerns(interest, event):
+                found.append(event)
+                size += len(event.entry.body)
+                if size >= SHARE:
+                    break
+        return Share(interest, number, end, self.end, found, size)
+
+    def _concerns(self, interest: Interest, event: Event) -> bool:
         prefix, field, value = interest
-        events = self._events[number - self.start + self._head :]
         if prefix != self.name:
-            events = [e for e in events if e.entry.key.startswith(prefix) and (prefix[-1] == "/" or e.entry.key == prefix)]
-        return [e for e in events if value in field_values(e, field)] if field else events
+            key = event.entry.key
+            if not (key.startswith(prefix) if prefix[-1] == "/" else key == prefix):
+                return False
+        return not field or value in field_values(event, field)
 
     def number(self, revision: int) -> int:
         """The running number of the first step after `revision`."""

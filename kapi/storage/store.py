@@ -20,6 +20,7 @@ from kapi.objects.meta import Object
 from kapi.storage.backend import Backend
 from kapi.storage.collection import Collection, Where
 from kapi.storage.entry import HEAD, Change, Entry, Event, Mismatch, Page, respliced, splice
+from kapi.storage.turns import Turns
 from kapi.storage.watch import Watch
 
 __all__ = ["Change", "Entry", "Event", "Mismatch", "Page", "Store", "Watch"]
@@ -64,6 +65,7 @@ class Store:
         """The newest revision whose step is forgotten, anywhere."""
         self._turns: dict[str, list[asyncio.Future[None]]] = {}
         """Keys with a commit under way -> who waits for the next turn."""
+        self._watchers = Turns()
         self._history: deque[tuple[Collection, Event]] = deque()
         self._history_bytes = 0
         self._due: list[tuple[float, str, int]] = []
@@ -223,7 +225,7 @@ class Store:
         name = home(prefix)
         found = self._collections.get(name)
         if found is None:
-            found = self._collections[name] = Collection(name, self._loaded_floor)
+            found = self._collections[name] = Collection(name, self._loaded_floor, self._watchers)
         return found
 
     def _take(self, change: Change, now: float) -> Entry:

@@ -2,32 +2,34 @@
 
 A crowd that waits for the same is not woken for every step: steps that follow each other quickly reach it together, some
 milliseconds later. A write costs every watcher a record and a system call; 50 watchers would cost more than the change itself.
+Whoever is woken stands in line (`turns`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kapi.storage.entry import Event
+from kapi.storage.turns import Interest, Line, Turns, Waiter
 
 CROWD = 8
 """From how many watchers of the same thing on steps are gathered for them."""
 PAUSE = 0.0004
 """Seconds between two wakings of a crowd, for each watcher in it."""
 LONGEST_PAUSE = 0.02
-
-Waiter = asyncio.Future[int]
-Interest = tuple[str, str, str]
-"""What a watcher watches: a prefix (the collection, a namespace in it, or one key), and a field with its value, or '' twice."""
+_WOKEN = 16 * 1024
+"""What waking a task counts for in a turn, in bytes: it does its work afterwards."""
 
 
 class Waiting:
     """The watchers of one collection that have seen everything and wait."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, turns: Turns) -> None:
         self.fields: set[str] = set()
         """Fields that somebody waits for or did."""
         self._name = name
-        self._waiters: dict[Interest, list[Waiter]] = {}
+        self._turns = turns
+        self._line: Line = Line()
+        self._waiters: dict[Interest, dict[Waiter, None]] = {}
         self._held: dict[Interest, int] = {}
         """What a crowd waits for -> the running number of the first step it was not yet told of."""
         self._next: dict[Interest, float] = {}
@@ -36,15 +38,54 @@ class Waiting:
     async def wait(self, interest: Interest, seconds: float | None, end: Callable[[], int]) -> int:
         """The running number of the first step of interest that comes; when none came in time, what `end` is then."""
         loop = asyncio.get_running_loop()
-        waiter: Waiter = loop.create_future()
-        self._waiters.setdefault(interest, []).append(waiter)
-        timer = loop.call_later(seconds, self._give_up, waiter, interest, end) if seconds is not None else None
+        told: asyncio.Future[int] = loop.create_future()
+
+        def tell(number: int) -> int:
+            if not told.done():
+                told.set_result(number)
+            return _WOKEN
+
+        waiter = Waiter(interest, tell)
+        self.enter(waiter)
+        timer = loop.call_later(seconds, self._give_up, waiter, end) if seconds is not None else None
         try:
-            return await waiter
+            return await told
         finally:
             if timer:
                 timer.cancel()
-            self._leave(waiter, interest)
+            self.leave(waiter)
+
+    def enter(self, waiter: Waiter) -> None:
+        """Wait for the next step of interest."""
+        waiters = self._waiters.get(waiter.interest)
+        if waiters is None:
+            self._waiters[waiter.interest] = {waiter: None}
+        else:
+            waiters[waiter] = None
+
+    def leave(self, waiter: Waiter) -> None:
+        """Neither wait nor stand in line any more."""
+        waiter.in_line = False
+        waiters = self._waiters.get(waiter.interest)
+        if waiters is not None:
+            waiters.pop(waiter, None)
+        if not waiters:
+            self._waiters.pop(waiter.interest, None)
+            self._next.pop(waiter.interest, None)
+
+    def quiet(self, waiter: Waiter) -> bool:
+        """Whether it waits, and nothing is held back from it."""
+        return waiter in self._waiters.get(waiter.interest, ()) and waiter.interest not in self._held
+
+    def stand(self, waiter: Waiter, end: int) -> None:
+        """Stand in line, though nothing may have happened; one that waits has missed nothing of interest before `end`."""
+        if waiter.in_line:
+            return
+        waiters = self._waiters.get(waiter.interest, {})
+        if waiter in waiters:
+            waiter.number = self._held.get(waiter.interest, end)
+            del waiters[waiter]
+        self._turns.add(self._line, (waiter,))
 
     def wake(self, number: int, event: Event) -> None:
         """Tell whoever waits for this step, whose running number is `number`."""
@@ -78,26 +119,19 @@ class Waiting:
         self._tell(interest, self._held.pop(interest))
 
     def _tell(self, interest: Interest, number: int) -> None:
-        for waiter in self._waiters.pop(interest, ()):
-            if not waiter.done():
-                waiter.set_result(number)
+        waiters: Iterable[Waiter] | None = self._waiters.pop(interest, None)
+        if waiters:
+            for waiter in waiters:
+                waiter.number = number
+            self._turns.add(self._line, waiters)
 
     def rouse(self, number: int) -> None:
         """Wake everybody."""
         for interest in list(self._waiters):
             self._tell(interest, number)
 
-    def _give_up(self, waiter: Waiter, interest: Interest, end: Callable[[], int]) -> None:
-        if not waiter.done():
-            waiter.set_result(self._held.get(interest, end()))
-
-    def _leave(self, waiter: Waiter, interest: Interest) -> None:
-        waiting = self._waiters.get(interest)
-        if waiting and waiter in waiting:
-            waiting.remove(waiter)
-            if not waiting:
-                del self._waiters[interest]
-                self._next.pop(interest, None)
+    def _give_up(self, waiter: Waiter, end: Callable[[], int]) -> None:
+        waiter.tell(waiter.number if waiter.in_line else self._held.get(waiter.interest, end()))
 
 
 def field_values(event: Event, field: str) -> set[str]:

@@ -1,0 +1,179 @@
+"""The lines of a watch: one JSON line (or YAML document) for each event, made once for all watchers that see it alike.
+
+A selector turns an object that crosses into it to ADDED and one that leaves it to DELETED. Lines of large objects are written in slices of
+what the store keeps, and never made as a whole.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import orjson
+
+from kapi.api import chunked, reading, responses
+from kapi.api.request import Request
+from kapi.objects import errors
+from kapi.objects.meta import Object
+from kapi.registry import encoding, table
+from kapi.registry.kind import Kind
+from kapi.storage.collection import SHARE, Share
+from kapi.storage.entry import respliced
+from kapi.storage.store import Entry, Event
+
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+Where = Callable[[Entry], bool]
+Count = Callable[[int], None]
+Seen = tuple[str, Entry, Event]
+"""An event as a watcher sees it: its type, the object, and what happened."""
+
+
+class Lines:
+    """How one watch's events are written. `whole`: pieces are whole lines, however long."""
+
+    def __init__(self, request: Request, kind: Kind, where: Where | None, count: Count, *, whole: bool) -> None:
+        """`count` is told of every event."""
+        self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
+        self._kind, self._where, self._count, self._whole = kind, where, count, whole
+        self._headed = True
+        self._plain = not self.form.shape and self.form.media is responses.JSON
+        self._alike = self._plain and where is None and not kind.converts
+        """Whether whoever watches this kind without a selector sees the same."""
+        if self.form.shape == "Table":
+            self._include = reading.include_object(request)
+
+    def initial(self, entries: Iterable[Entry]) -> Iterator[bytes]:
+        """What was there when the watch began, in pieces."""
+        lines = (self._line("ADDED", entry, None) for entry in entries)
+        return lines if self._whole else chunked.blocks(lines)
+
+    def of(self, share: Share) -> Iterator[bytes]:
+        """These events in pieces of about chunked.SIZE, in one for all who see them alike where they are short."""
+        if not self._alike or share.size >= SHARE or not share:
+            return self._pieces(share.events[::-1])
+        self._count(len(share.events))
+        head = self._kind.head
+        block = share.blocks.get(head)
+        if block is None:
+            block = share.blocks[head] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
+        return iter((block,))
+
+    def _pieces(self, events: list[Event]) -> Iterator[bytes]:
+        """The last of the list is the first. The list is used up: an event that is half written keeps no other in memory."""
+        block: list[bytes] = []
+        size = 0
+        while events:
+            seen = self._seen(events.pop())
+            if seen is None:
+                continue
+            self._count(1)
+            long = self._long(*seen) if len(seen[1].body) >= chunked.SIZE else None
+            if long is None:
+                block.append(self._line(*seen))
+                size += len(block[-1])
+            del seen
+            if block and (long or size >= chunked.SIZE):
+                yield b"".join(block)
+                block, size = [], 0
+            if long:
+                yield from long
+        if block:
+            yield b"".join(block)
+
+    def _long(self, type_: str, entry: Entry, event: Event) -> Iterator[bytes]:
+        """One event in pieces."""
+        if self._whole:
+            return iter((self._line(type_, entry, event),))
+        if not self._stored(entry):
+            return pieces.cut(self._line(type_, entry, event))
+        start = respliced(entry.body[: chunked.SIZE], entry.revision, event.revision)
+        return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start)
+
+    def _seen(self, event: Event) -> Seen | None:
+        """None for one that the selector keeps from this watcher."""
+        where = self._where
+        if where is None:
+            return event.type, event.entry, event
+        now = where(event.entry) and event.type != "DELETED"
+        before = event.previous is not None and where(event.previous)
+        if now:
+            return "MODIFIED" if before else "ADDED", event.entry, event
+        if not before:
+            return None
+        return "DELETED", event.entry if event.type == "DELETED" else event.previous or event.entry, event
+
+    def _stored(self, entry: Entry) -> bool:
+        """Whether the object goes out as the store keeps it."""
+        return self._plain and not (self._kind.converts and self._kind.differs(entry.body))
+
+    def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
+        """One event's line; kept with the event when it reads the same for every watcher of this kind."""
+        if event is not None and entry.revision != event.revision:
+            entry = _left(event)
+        if not self._stored(entry):
+            return self._shaped(type_, entry)
+        head = self._kind.head
+        if event is None or type_ != event.type:
+            return b'{"type":"%s","object":%s%s}\n' % (type_.encode(), head, entry.body[1:])
+        if event.lines is None:
+            event.lines = {}
+        line = event.lines.get(head)
+        if line is None:
+            line = event.lines[head] = b'{"type":"%s","object":%s%s}\n' % (type_.encode(), head, entry.body[1:])
+        return line
+
+    def _shaped(self, type_: str, entry: Entry) -> bytes:
+        obj: Object = encoding.parse(self._kind, entry)
+        if self.form.shape == "Table":
+            meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+            obj = table.table(self._kind, [obj], meta, self._include, version=self.form.version, headed=self._headed)
+            self._headed = False
+        elif self.form.shape:
+            obj = table.partial(obj, self.form.version)
+        return self._encoded({"type": type_, "object": obj})
+
+    def _encoded(self, event: Object) -> bytes:
+        if self.form.media is responses.YAML:
+            return b"---\n" + responses.yaml_bytes(event)
+        return orjson.dumps(event) + b"\n"
+
+    def bookmark(self, revision: int, *, ended: bool = False) -> bytes:
+        """Everything up to `revision` was said. `ended`: what was there when the watch began is."""
+        meta: Object = {"resourceVersion": str(revision), **({} if self._kind.custom else {"creationTimestamp": None})}
+        if ended:
+            meta["annotations"] = {_INITIAL_EVENTS_END: "true"}
+        resource = self._kind.resource
+        obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+        if self.form.shape == "Table":
+            rows = (
+                [{"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}]
+                if ended
+                else []
+            )
+            obj = {
+                "kind": "Table",
+                "apiVersion": f"meta.k8s.io/{self.form.version}",
+                "metadata": meta,
+                "columnDefinitions": None,
+                "rows": rows,
+            }
+        elif self.form.shape:
+            obj = table.partial(obj, self.form.version)
+        return self._encoded({"type": "BOOKMARK", "object": obj})
+
+    def error(self, error: errors.StatusError) -> bytes:
+        """The last line of a watch that cannot go on."""
+        return self._encoded({"type": "ERROR", "object": error.status()})
+
+
+def _slices(head: bytes, body: bytes, start: bytes) -> Iterator[bytes]:
+    """The line of a stored object: head, body behind its brace, what closes both. `start` stands for the body's first SIZE bytes."""
+    piece = head + start[1:]
+    for at in range(chunked.SIZE, len(body), chunked.SIZE):
+        yield piece
+        piece = body[at : at + chunked.SIZE]
+    yield piece + b"}\n"
+
+
+def _left(event: Event) -> Entry:
+    """An object that no longer matches: its last matching state at the revision of the change."""
+    last = event.previous
+    assert last is not None
+    return Entry(last.key, event.revision, last.created, respliced(last.body, last.revision, event.revision), last.labels, last.fields)
