@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RULES = "x-kubernetes-validations"
 _OUT = "validation failed due to running out of cost budget, no further validation rules will be run"
 _OUT_OF_MESSAGE = "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run"
+_COSTLY_MESSAGE = "no further validation rules will be run due to call cost exceeds limit for messageExpression: "
+_CANCELLED = "operation cancelled: actual cost limit exceeded"
 _LONGEST_MESSAGE = 5 * 1024
 _SOME = 4096
 """More items than an object has that is worked on in the event loop."""
@@ -42,26 +44,56 @@ class _Rule(NamedTuple):
     """What fieldPath adds: '.spec.x'."""
 
 
+class Budget:
+    """Cost units that validations have together."""
+
+    def __init__(self) -> None:
+        self.left = limits.RULES_COST
+
+
 class _Run:
     """One validation: what was found, what may still be spent."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.causes = Causes()
         self.warnings: list[str] = []
-        self.left = limits.RULES_COST
+        self.budget = budget
 
-    def pay(self, cost: int, at: str, text: str = _OUT) -> None:
-        if cost > self.left:
+    def pay(self, cost: int, at: "_At", text: str = _OUT) -> None:
+        if cost > self.budget.left:
             self.stop(at, text)
-        self.left -= cost
+        self.budget.left -= cost
 
-    def stop(self, at: str, text: str) -> None:
-        self.causes.append(causes.wrong(_shown(at), text))
+    def stop(self, at: "_At", text: str) -> None:
+        self.causes.append(at.wrong(text))
+        self.budget.left = -1
         raise OutOfBudget
 
 
-def _shown(at: str) -> str:
-    return at.removeprefix(".") or "<nil>"
+class _At(NamedTuple):
+    """Where a rule is evaluated: the path, and the type the schema says."""
+
+    path: str
+    kind: str
+
+    @property
+    def field(self) -> str:
+        return self.path.removeprefix(".") or "<nil>"
+
+    def wrong(self, detail: str) -> Cause:
+        """A rule that could not be evaluated; stock shows the type in place of the value."""
+        return causes.invalid(self.field, self.kind, detail)
+
+    def refused(self, value: Any, reason: str | None, detail: str) -> Cause:
+        """A rule that does not hold; objects and lists are not shown."""
+        if reason == "FieldValueForbidden":
+            return causes.forbidden(self.field, detail)
+        if reason == "FieldValueRequired":
+            return causes.required(self.field, detail)
+        hidden = self.kind in ("object", "array")
+        if reason == "FieldValueDuplicate":
+            return Cause(reason, "Duplicate value", self.field) if hidden else causes.duplicate(self.field, value)
+        return causes.wrong(self.field, detail) if hidden else causes.invalid(self.field, value, detail)
 
 
 class Related(NamedTuple):
@@ -89,6 +121,7 @@ class Rules:
         from kapi.cel import declaring  # only servers whose kinds have rules load CEL
 
         self.keys = tuple(spine.get("x-kubernetes-list-map-keys") or ()) if spine.get("x-kubernetes-list-type") == "map" else ()
+        self.kind: str = spine.get("type") or ""
         self.adapter: Adapter | None = None
         self.own: list[_Rule] = []
         if node.get(RULES):
@@ -113,11 +146,13 @@ class Rules:
     def empty(self) -> bool:
         return not (self.own or self.fields or self.items or self.values or self.all)
 
-    def validate(self, new: Object, old: Object | None, warnings: list[str] | None = None) -> list[Cause]:
-        """The causes of rules that do not hold. What an unchanged part breaks is only warned of."""
-        run = _Run()
+    def validate(
+        self, new: Any, old: Any, warnings: list[str] | None = None, budget: Budget | None = None, *, ratchets: bool = True
+    ) -> list[Cause]:
+        """The causes of rules that do not hold. What an unchanged part breaks is only warned of, when it `ratchets`."""
+        run = _Run(budget or Budget())
         with suppress(OutOfBudget):
-            self._check(run, "", Related(new, old), top=True)
+            self._check(run, "", Related(new, old), top=True, ratchets=ratchets)
         if warnings is not None:
             warnings += run.warnings
         return run.causes
@@ -131,22 +166,22 @@ class Rules:
         for part in self.all:
             part._check(run, at, related, top=top, ratchets=False)
         if isinstance(new, list):
-            self._check_items(run, at, related)
+            self._check_items(run, at, related, ratchets)
         elif isinstance(new, dict):
-            self._check_fields(run, at, related, top)
+            self._check_fields(run, at, related, top, ratchets)
 
-    def _check_fields(self, run: _Run, at: str, related: Related, top: bool) -> None:
+    def _check_fields(self, run: _Run, at: str, related: Related, top: bool, ratchets: bool) -> None:
         before = related.old if isinstance(related.old, dict) else {}
         for key, value in related.new.items():
             if self.values is None and key not in self.fields:
                 continue
             inner = Related(value) if top and key in ("apiVersion", "kind") else related.child(value, before.get(key))
             if self.values is not None:
-                self.values._check(run, f"{at}[{key}]", inner)
+                self.values._check(run, f"{at}[{key}]", inner, ratchets=ratchets)
             if key in self.fields:
-                self.fields[key]._check(run, f"{at}.{key}", inner)
+                self.fields[key]._check(run, f"{at}.{key}", inner, ratchets=ratchets)
 
-    def _check_items(self, run: _Run, at: str, related: Related) -> None:
+    def _check_items(self, run: _Run, at: str, related: Related, ratchets: bool) -> None:
         """Only the items of map lists have old ones."""
         if self.items is None:
             return
@@ -155,18 +190,19 @@ class Rules:
             known = {_key(item, self.keys): item for item in related.old if isinstance(item, dict)}
         for i, item in enumerate(related.new):
             old = known.get(_key(item, self.keys)) if isinstance(item, dict) else None
-            self.items._check(run, f"{at}[{i}]", related.child(item, old))
+            self.items._check(run, f"{at}[{i}]", related.child(item, old), ratchets=ratchets)
 
     def _check_own(self, run: _Run, at: str, related: Related, ratchets: bool) -> None:
-        if run.left <= 0:
-            run.stop(_shown(at), _OUT)
+        if run.budget.left <= 0:
+            run.stop(_At(at, self.kind), _OUT)
         value = self.adapter(related.new) if self.adapter else related.new
         old = self.adapter(related.old) if self.adapter and related.old is not None else related.old
         for rule in self.own:
             optional = bool(rule.raw.get("optionalOldSelf"))
             if rule.transition and old is None and not optional:
                 continue
-            cause = _verdict(run, rule, at, {"self": value, "oldSelf": _optional(old) if optional else old})
+            given = {"self": value, "oldSelf": _optional(old) if optional else old}
+            cause = _verdict(run, rule, _At(at, self.kind), related.new, given)
             if cause is None:
                 continue
             if not rule.transition and ratchets and related.same():
@@ -197,42 +233,34 @@ def _below(node: Any, spine: Any, *, root: bool = False) -> Rules | None:
     return None if made.empty else made
 
 
-def _verdict(run: _Run, rule: _Rule, at: str, given: Object) -> Cause | None:
+def _verdict(run: _Run, rule: _Rule, at: _At, value: Any, given: Object) -> Cause | None:
     """What is wrong with a value; None when the rule holds."""
     outcome = rule.program.run(given)
     run.pay(outcome.cost, at)
     told = (rule.raw.get("message") or rule.raw["rule"]).strip()
     if outcome.error is not None:
         error = str(outcome.error)
-        if error.startswith("operation cancelled: actual cost limit exceeded"):
+        if error.startswith(_CANCELLED):
             run.stop(at, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {told}")
         if error.startswith("no such overload"):
-            why = f"'{error}': call arguments did not match a supported operator, function or macro signature for rule: {told}"
-            return causes.wrong(_shown(at), why)
-        return causes.wrong(_shown(at), f"{error} evaluating rule: {told}")
+            return at.wrong(f"'{error}': call arguments did not match a supported operator, function or macro signature for rule: {told}")
+        return at.wrong(f"{error} evaluating rule: {told}")
     if outcome.value is True:
         return None
-    field = _shown(at + rule.path)
-    detail = rule.message and _message(run, rule.message, field, given)
-    return _refusal(rule.raw.get("reason"), field, detail or (told if rule.raw.get("message") else f"failed rule: {told}"))
+    there = _At(at.path + rule.path, at.kind)
+    detail = rule.message and _message(run, rule, there, given)
+    return there.refused(value, rule.raw.get("reason"), detail or (told if rule.raw.get("message") else f"failed rule: {told}"))
 
 
-def _message(run: _Run, program: "Program", at: str, given: Object) -> str:
+def _message(run: _Run, rule: _Rule, at: _At, given: Object) -> str:
     """What messageExpression says; '' where that cannot be used."""
-    outcome = program.run(given)
+    assert rule.message is not None
+    outcome = rule.message.run(given)
     run.pay(outcome.cost, at, _OUT_OF_MESSAGE)
+    if outcome.error is not None and str(outcome.error).startswith(_CANCELLED):
+        run.stop(at, _COSTLY_MESSAGE + causes.go_quote(rule.raw["messageExpression"]))
     text = outcome.value.strip() if isinstance(outcome.value, str) else ""
     return text if len(text.encode()) <= _LONGEST_MESSAGE and "\n" not in text else ""
-
-
-def _refusal(reason: str | None, field: str, detail: str) -> Cause:
-    if reason == "FieldValueForbidden":
-        return causes.forbidden(field, detail)
-    if reason == "FieldValueRequired":
-        return causes.required(field, detail)
-    if reason == "FieldValueDuplicate":
-        return Cause("FieldValueDuplicate", "Duplicate value", field)
-    return causes.wrong(field, detail)
 
 
 def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]:
@@ -269,6 +297,6 @@ def parts(openapi: Object) -> Iterator[Object]:
             yield from parts(part)
 
 
-def of(openapi: Object) -> Rules | None:
-    """The rules of a custom resource's schema; None when it has none."""
-    return Rules(openapi, openapi, True) if any(part.get(RULES) for part in parts(openapi)) else None
+def of(openapi: Object, *, root: bool = True) -> Rules | None:
+    """The rules of a schema, of a whole custom resource or (`root` false) of a part; None when it has none."""
+    return Rules(openapi, openapi, root) if any(part.get(RULES) for part in parts(openapi)) else None

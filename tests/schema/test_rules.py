@@ -56,7 +56,7 @@ def test_paths_and_words() -> None:
         ("<nil>", "Invalid value: failed rule: self.metadata.name != 'bad'"),
         ("spec", 'Invalid value: too big'),
         ("spec.n", "Forbidden: n is 11"),
-        ("spec.items[1]", 'Duplicate value'),
+        ("spec.items[1]", "Duplicate value: 0"),
         ("spec.labels[k]", "Required value: failed rule: self != ''"),
     ]
 
@@ -66,11 +66,11 @@ def test_errors_while_running() -> None:
         "self.n / self.m > 0", "self.a.size() > 0", properties={"n": INTEGER, "m": INTEGER, "a": {"x-kubernetes-int-or-string": True}}
     )
     assert check(openapi, {"n": 1, "m": 0, "a": 5}) == [
-        ("<nil>", 'Invalid value: division by zero evaluating rule: self.n / self.m > 0'),
-        ("<nil>", "Invalid value: 'no such overload: size(int)': call arguments did not match a supported operator, "
+        ("<nil>", 'Invalid value: "object": division by zero evaluating rule: self.n / self.m > 0'),
+        ("<nil>", "Invalid value: \"object\": 'no such overload: size(int)': call arguments did not match a supported operator, "
                   "function or macro signature for rule: self.a.size() > 0"),
     ]  # fmt: skip
-    assert check(openapi, {"n": 1, "a": "x"}) == [("<nil>", 'Invalid value: no such key: m evaluating rule: self.n / self.m > 0')]
+    assert check(openapi, {"n": 1, "a": "x"}) == [("<nil>", 'Invalid value: "object": no such key: m evaluating rule: self.n / self.m > 0')]
 
 
 def test_transitions() -> None:
@@ -78,7 +78,7 @@ def test_transitions() -> None:
         {"rule": "!oldSelf.hasValue() ? self == 0 : self >= oldSelf.value()", "optionalOldSelf": True}, type="integer")}}  # fmt: skip
     assert check(openapi, {"n": 1, "m": 0}) == []
     assert check(openapi, {"n": 1, "m": 1}) == [
-        ("m", 'Invalid value: failed rule: !oldSelf.hasValue() ? self == 0 : self >= oldSelf.value()')
+        ("m", 'Invalid value: 1: failed rule: !oldSelf.hasValue() ? self == 0 : self >= oldSelf.value()')
     ]
     assert [field for field, _ in check(openapi, {"n": 1, "m": 1}, {"n": 2, "m": 2})] == ["n", "m"]
     assert check(openapi, {"n": 3, "m": 3}, {"n": 2, "m": 2}) == []
@@ -95,8 +95,8 @@ def test_items_of_map_lists_are_followed() -> None:
 def test_what_did_not_change_is_only_warned_of() -> None:
     openapi = {"type": "object", "properties": {"a": node("self < 5", type="integer"), "b": node("self < 5", type="integer")}}
     warnings: list[str] = []
-    assert check(openapi, {"a": 9, "b": 9}, {"a": 9, "b": 1}, warnings) == [("b", 'Invalid value: failed rule: self < 5')]
-    assert warnings == ['a: Invalid value: failed rule: self < 5']
+    assert check(openapi, {"a": 9, "b": 9}, {"a": 9, "b": 1}, warnings) == [("b", 'Invalid value: 9: failed rule: self < 5')]
+    assert warnings == ['a: Invalid value: 9: failed rule: self < 5']
 
 
 def test_items_without_keys_ratchet_with_their_list() -> None:
@@ -116,7 +116,7 @@ def test_rules_in_all_of() -> None:
         "properties": {"n": INTEGER},
         "allOf": [{"properties": {"n": {"x-kubernetes-validations": [{"rule": "self > 1"}]}}}],
     }
-    assert check(openapi, {"n": 1}) == [("n", 'Invalid value: failed rule: self > 1')]
+    assert check(openapi, {"n": 1}) == [("n", 'Invalid value: 1: failed rule: self > 1')]
 
 
 def test_embedded_resources_have_a_header() -> None:
@@ -139,5 +139,5 @@ def test_the_budget_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     openapi = {"type": "object", "properties": {"l": node(*[rule] * 4, type="array", items=INTEGER)}}
     found: list[Cause] = rules.of(openapi).validate({"l": list(range(200))}, None)  # type: ignore[union-attr]
     assert [cause.message for cause in found] == [
-        'Invalid value: validation failed due to running out of cost budget, no further validation rules will be run'
+        'Invalid value: "array": validation failed due to running out of cost budget, no further validation rules will be run'
     ]

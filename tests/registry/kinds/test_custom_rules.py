@@ -35,19 +35,19 @@ def test_good() -> None:
     ("rule", "field", "message"),
     [
         ({"rule": " "}, "rule", "Required value: rule is not specified"),
-        ({"rule": "true", "message": " "}, "message", 'Invalid value: " ": message must be non-empty if specified'),
-        ({"rule": "true", "message": "a\nb"}, "message", 'Invalid value: "a\\nb": message must not contain line breaks'),
-        ({"rule": "true ||\nfalse"}, "message", "Required value: message must be specified if rule contains line breaks"),
+        ({"rule": "true", "message": " "}, "message", 'Invalid value: " ": must be non-empty if specified'),
+        ({"rule": "true", "message": "a\nb"}, "message", 'Invalid value: "a\\nb": must not contain line breaks'),
+        ({"rule": "true ||\nfalse"}, "message", "Required value: must be specified if rule contains line breaks"),
         (
             {"rule": "true", "messageExpression": " "}, "messageExpression",
-            "Required value: messageExpression must be non-empty if specified",
+            "Required value: must be non-empty if specified",
         ),
         (
             {"rule": "true", "reason": "Other"}, "reason",
             'Unsupported value: "Other": supported values: "FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", '
             '"FieldValueRequired"',
         ),
-        ({"rule": "true", "fieldPath": ".x"}, "fieldPath", 'Invalid value: ".x": fieldPath must be a valid path'),
+        ({"rule": "true", "fieldPath": ".x"}, "fieldPath", 'Invalid value: ".x": must be a valid path'),
         (
             {"rule": "true", "optionalOldSelf": True}, "optionalOldSelf",
             "Invalid value: true: may not be set if oldSelf is not used in rule",

@@ -97,7 +97,10 @@ def review_versions(e: Errors, at: str, versions: list[str]) -> None:
         return
     seen: set[str] = set()
     for i, version in enumerate(versions):
-        e.unique(f"{at}[{i}]", version, seen)
+        if version in seen:
+            e.invalid(f"{at}[{i}]", version, "duplicate version")
+            continue
+        seen.add(version)
         for message in names.dns1035_label(version):
             e.invalid(f"{at}[{i}]", version, message)
     if not seen & set(REVIEW_VERSIONS):
@@ -139,11 +142,14 @@ def webhook_service(e: Errors, at: str, service: Object) -> None:
     if not 1 <= port <= 65535:
         e.invalid(f"{at}.port", port, f"port is not valid: {names.PORT_RANGE}")
     path = service.get("path")
-    if path is None or path == "/":
+    if path in (None, "", "/"):
+        return
+    if path == "//":
+        e.invalid(f"{at}.path", path, "segment[0] may not be empty")
         return
     if not path.startswith("/"):
         e.invalid(f"{at}.path", path, "must start with a '/'")
-    segments = path.removeprefix("/").removesuffix("/").split("/")
+    segments = path[1:].removesuffix("/").split("/")
     for i, segment in enumerate(segments):
         if not segment:
             e.invalid(f"{at}.path", path, f"segment[{i}] may not be empty")

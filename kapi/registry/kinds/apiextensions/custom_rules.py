@@ -19,6 +19,8 @@ RULE_LIMIT, SCHEMA_LIMIT = 10_000_000, 100_000_000
 """Units a rule, and all rules of a schema, may cost at worst."""
 _MOST_EXPENSIVE = 4
 _HINT = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+_TYPELESS = ("internal error: failed to construct type information for x-kubernetes-validations rules: "
+             "unable to convert structural schema to CEL declarations")  # fmt: skip
 _RULE = (("Rule", "rule", ""), ("Message", "message", ""), ("MessageExpression", "messageExpression", ""), ("Reason", "reason", None),
          ("FieldPath", "fieldPath", ""), ("OptionalOldSelf", "optionalOldSelf", None))  # fmt: skip
 
@@ -41,38 +43,37 @@ def words(e: Errors, at: str, rule: Object, has_path: Any) -> None:
     if not text:
         e.required(f"{at}.rule", "rule is not specified")
     elif message and not message.strip():
-        e.invalid(f"{at}.message", message, "message must be non-empty if specified")
+        e.invalid(f"{at}.message", message, "must be non-empty if specified")
     elif _broken(message.strip()):
-        e.invalid(f"{at}.message", message, "message must not contain line breaks")
+        e.invalid(f"{at}.message", message, "must not contain line breaks")
     elif _broken(text) and not message.strip():
-        e.required(f"{at}.message", "message must be specified if rule contains line breaks")
+        e.required(f"{at}.message", "must be specified if rule contains line breaks")
     if rule.get("messageExpression") and not rule["messageExpression"].strip():
-        e.required(f"{at}.messageExpression", "messageExpression must be non-empty if specified")
+        e.required(f"{at}.messageExpression", "must be non-empty if specified")
     if rule.get("reason") is not None and rule["reason"] not in REASONS:
         e.unsupported(f"{at}.reason", rule["reason"], REASONS)
     path = rule.get("fieldPath") or ""
     if path and not path.strip():
-        e.invalid(f"{at}.fieldPath", path, "fieldPath must be non-empty if specified")
+        e.invalid(f"{at}.fieldPath", path, "must be non-empty if specified")
     if _broken(path):
-        e.invalid(f"{at}.fieldPath", path, "fieldPath must not contain line breaks")
+        e.invalid(f"{at}.fieldPath", path, "must not contain line breaks")
     if path and not has_path(path):
-        e.invalid(f"{at}.fieldPath", path, "fieldPath must be a valid path")
+        e.invalid(f"{at}.fieldPath", path, "must be a valid path")
 
 
 def _broken(text: str) -> bool:
     return "\n" in text or "\r" in text
 
 
-def compiled(e: Errors, at: str, schema: Object) -> None:
-    """Compiles the rules of a whole schema, at `at`."""
-    wrong = [cause.field for cause in e]
+def compiled(e: Errors, at: str, schema: Object, wrong: list[str], *, dear: bool = False) -> None:
+    """Compiles the rules of a whole schema, at `at`; `wrong` are the fields that have faults, `dear` says that a rule may cost anything."""
     costs: list[tuple[int, str]] = []
     for node in _nodes(_Node(at, schema, True, 1, "")):
         if not any(field.startswith(node.at) for field in wrong):
-            costs += _check(e, node)
+            costs += _check(e, node, dear)
     total = sum(cost for cost, _ in costs)
     if total > SCHEMA_LIMIT:
-        dearest = sorted((cost for cost in costs if cost[0] >= RULE_LIMIT), key=lambda cost: -cost[0])
+        dearest = sorted((cost for cost in costs if cost[0] >= SCHEMA_LIMIT // 100), key=lambda cost: -cost[0])
         for _, path in dearest[:_MOST_EXPENSIVE]:
             e.forbidden(path, "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema")
         e.forbidden(at, _exceeds(f"{RULES} estimated rule cost total for entire OpenAPIv3 schema", total, SCHEMA_LIMIT))
@@ -80,62 +81,70 @@ def compiled(e: Errors, at: str, schema: Object) -> None:
 
 def _nodes(node: _Node) -> Iterator[_Node]:
     """Nodes with rules, the inner ones first."""
-    at, schema = node.at, node.schema
+    at, schema, times = node.at, node.schema, _times(node)
     if isinstance(more := schema.get("additionalProperties"), dict):
-        yield from _nodes(_Node(f"{at}.additionalProperties", more, False, _times(node, "maxProperties"), node.unrelated))
+        yield from _nodes(_Node(f"{at}.additionalProperties", more, _embeds(more), times, node.unrelated))
     for name, part in (schema.get("properties") or {}).items():
-        yield from _nodes(
-            _Node(f"{at}.properties[{name}]", part, bool(part.get("x-kubernetes-embedded-resource")), node.times, node.unrelated)
-        )
+        yield from _nodes(_Node(f"{at}.properties[{name}]", part, _embeds(part), times, node.unrelated))
     if isinstance(items := schema.get("items"), dict):
         unrelated = node.unrelated or ("" if schema.get("x-kubernetes-list-type") == "map" else at)
-        yield from _nodes(_Node(f"{at}.items", items, False, _times(node, "maxItems"), unrelated))
+        yield from _nodes(_Node(f"{at}.items", items, _embeds(items), times, unrelated))
     if schema.get(RULES):
         yield node
 
 
-def _times(node: _Node, limit: str) -> int | None:
-    most = node.schema.get(limit)
+def _embeds(schema: Object) -> bool:
+    return bool(schema.get("x-kubernetes-embedded-resource"))
+
+
+def _times(node: _Node) -> int | None:
+    """How many values of a part an object can have; None: any number."""
+    kind = node.schema.get("type")
+    most: int | None = 1
+    if kind == "array":
+        most = node.schema.get("maxItems")
+    elif kind == "object" and node.schema.get("additionalProperties") is not None:
+        most = node.schema.get("maxProperties")
     return None if node.times is None or most is None else node.times * max(0, most)
 
 
-def _check(e: Errors, node: _Node) -> Iterator[tuple[int, str]]:
+def _check(e: Errors, node: _Node, dear: bool) -> Iterator[tuple[int, str]]:
     """Compiles the rules of a node; yields what they may cost, and where."""
     from kapi.cel import declaring  # only servers that are given rules load CEL
 
     found = declaring.declared(node.schema, root=node.root)
     if found is None:
-        keeps = str(bool(node.schema.get("x-kubernetes-preserve-unknown-fields"))).lower()
-        told = f"rule declared on schema that does not support validation rules type: '{node.schema.get('type') or ''}' "
-        e.internal(f"{node.at}.{RULES}", f"{told}x-kubernetes-preserve-unknown-fields: '{keeps}'")
+        e.internal(f"{node.at}.{RULES}", _TYPELESS)
         return
     for i, rule in enumerate(node.schema[RULES]):
-        yield from _check_rule(e, f"{node.at}.{RULES}[{i}]", rule, node, found)
+        yield from _check_rule(e, f"{node.at}.{RULES}[{i}]", rule, node, found, dear)
 
 
-def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared") -> Iterator[tuple[int, str]]:
+def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared", dear: bool) -> Iterator[tuple[int, str]]:
     from kapi.cel import compiling  # see _check
 
     shown, known = {title: rule.get(name, empty) for title, name, empty in _RULE}, variables(rule, found.type)
+    used: frozenset[str] = frozenset()
     try:
         program = compiling.compiled(rule["rule"], known)
     except compiling.CompilationError as fault:
         e.invalid(f"{at}.rule", shown, f"compilation failed: {fault}")
-        return
-    if program.code.type.name != "bool":
-        e.invalid(f"{at}.rule", shown, "cel expression must evaluate to a bool")
-        return
-    times = 3 * 1024 * 1024 // (found.least + 1) if node.times is None else node.times
-    yield _affordable(e, f"{at}.rule", "estimated rule cost", program.code.worst * times)
-    if rule.get("messageExpression"):
-        yield from _check_message(e, f"{at}.messageExpression", rule["messageExpression"], shown, known)
-    if "oldSelf" in program.used and node.unrelated:
+    else:
+        if program.code.type.name != "bool":
+            e.invalid(f"{at}.rule", shown, "cel expression must evaluate to a bool")
+        else:
+            used = program.used
+            times = 3 * 1024 * 1024 // (found.least + 1) if node.times is None else node.times
+            yield _affordable(e, f"{at}.rule", "estimated rule cost", program.code.worst * times, dear)
+            if rule.get("messageExpression"):
+                yield from _check_message(e, f"{at}.messageExpression", rule["messageExpression"], shown, known, dear)
+    if "oldSelf" in used and node.unrelated:
         e.invalid(f"{at}.rule", rule["rule"], f"oldSelf cannot be used on the uncorrelatable portion of the schema within {node.unrelated}")
-    elif "oldSelf" not in program.used and rule.get("optionalOldSelf") is not None:
+    elif "oldSelf" not in used and rule.get("optionalOldSelf") is not None:
         e.invalid(f"{at}.optionalOldSelf", rule["optionalOldSelf"], "may not be set if oldSelf is not used in rule")
 
 
-def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any) -> Iterator[tuple[int, str]]:
+def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any, dear: bool) -> Iterator[tuple[int, str]]:
     from kapi.cel import compiling  # see _check
 
     try:
@@ -146,12 +155,12 @@ def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any) -> 
     if program.code.type.name != "string":
         e.invalid(at, shown, "messageExpression must evaluate to a string")
         return
-    yield _affordable(e, at, "estimated messageExpression cost", program.code.worst)
+    yield _affordable(e, at, "estimated messageExpression cost", program.code.worst, dear)
 
 
-def _affordable(e: Errors, at: str, what: str, cost: int) -> tuple[int, str]:
+def _affordable(e: Errors, at: str, what: str, cost: int, dear: bool) -> tuple[int, str]:
     cost = min(cost, 2**64 - 1)
-    if cost > RULE_LIMIT:
+    if cost > RULE_LIMIT and not dear:
         e.forbidden(at, _exceeds(what, cost, RULE_LIMIT))
     return cost, at
 

@@ -5,13 +5,15 @@ validates, so causes speak of spec.validation and spec.subresources there.
 """
 
 
+from collections.abc import Iterator
+
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.registry import naming
 from kapi.registry.kinds.admissionregistration import webhooks
-from kapi.registry.kinds.apiextensions import custom_defaults, custom_schema
+from kapi.registry.kinds.apiextensions import custom_paths, custom_schema, custom_shown
 from kapi.registry.strategy import NAME_COLUMN, Strategy
 from kapi.registry.validation.rules import Errors
 
@@ -28,6 +30,7 @@ PRESERVING = "cannot set to true, set x-kubernetes-preserve-unknown-fields to tr
 SHARED = ("schema", "subresources", "additionalPrinterColumns", "selectableFields")
 SELECTABLE = ("string", "boolean", "integer")
 MOST_SELECTABLE = 8
+LONGEST_WARNING = 256
 ONLY_SCALARS = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
 
 
@@ -68,21 +71,21 @@ class CustomResourceDefinitionStrategy(Strategy):
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
         e = Errors()
         spec, name = new["spec"], new["metadata"].get("name") or ""
-        if name and name != f"{spec['names']['plural']}.{spec['group']}":
+        before = None if old is None else old["spec"]
+        if old is None and name and name != f"{spec['names']['plural']}.{spec['group']}":
             e.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
-        if old is None and naming.protected(spec["group"]):
-            _, reason, why = naming.approval(new)
-            if reason in ("MissingAnnotation", "InvalidAnnotation"):
-                e.required(f"metadata.annotations[{naming.APPROVED}]", why)
-        _validate_spec(e, spec)
-        if spec.get("preserveUnknownFields") and not (old or {"spec": {}})["spec"].get("preserveUnknownFields"):
-            e.invalid("spec.preserveUnknownFields", True, PRESERVING)
+        _validate_spec(e, spec, before)
+        if old is not None and before is not None:
+            if naming.holds(old, "Established"):
+                e.immutable("spec.scope", spec["scope"], before["scope"])
+                e.immutable("spec.names.kind", spec["names"]["kind"], before["names"]["kind"])
+            e.immutable("spec.group", spec["group"], before["group"])
+            e.immutable("spec.names.plural", spec["names"]["plural"], before["names"]["plural"])
         _validate_stored(e, (new.get("status") or {}).get("storedVersions") or [], spec.get("versions") or [])
-        if old is not None and naming.holds(old, "Established"):
-            for field in ("scope", "group"):
-                e.immutable(f"spec.{field}", spec[field], old["spec"][field])
-            for field in ("kind", "plural"):
-                e.immutable(f"spec.names.{field}", spec["names"][field], old["spec"]["names"][field])
+        if naming.protected(spec["group"]):
+            _validate_approval(e, new, old)
+        if spec.get("preserveUnknownFields") and not (before or {}).get("preserveUnknownFields"):
+            e.invalid("spec.preserveUnknownFields", True, PRESERVING)
         return e
 
     def held(self, obj: Object) -> bool:
@@ -116,7 +119,19 @@ def _unknown_formats(schema: Object, found: dict[str, None]) -> None:
 # rules ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _validate_spec(e: Errors, spec: Object) -> None:
+def _validate_approval(e: Errors, new: Object, old: Object | None) -> None:
+    """The approval of a protected group's definition; one that was without stays so."""
+    _, reason, why = naming.approval(new)
+    if old is not None and naming.approval(old)[1] == reason:
+        return
+    at = f"metadata.annotations[{naming.APPROVED}]"
+    if reason == "MissingAnnotation":
+        e.required(at, why)
+    elif reason == "InvalidAnnotation":
+        e.invalid(at, (new["metadata"].get("annotations") or {})[naming.APPROVED], why)
+
+
+def _validate_spec(e: Errors, spec: Object, old: Object | None) -> None:
     group, versions = spec["group"], spec.get("versions")
     if e.need("spec.group", group):
         bad = names.dns_subdomain(group)
@@ -126,19 +141,27 @@ def _validate_spec(e: Errors, spec: Object) -> None:
             e.invalid("spec.group", group, "should be a domain with at least one dot")
     e.enum("spec.scope", spec["scope"], SCOPES, need="")
     listed = versions or []
+    shared = _shared(listed)
+    if "schema" not in shared or _openapi(shared) is None:
+        for i, version in enumerate(listed):
+            if _openapi(version) is None:
+                e.required(f"spec.versions[{i}].schema.openAPIV3Schema")
+    before = {version["name"]: _openapi(version) for version in (old or {}).get("versions") or ()}
+    spared = custom_schema.spared([schema for schema in before.values() if schema is not None])
     for i, version in enumerate(listed):
-        _label(e, f"spec.versions[{i}].name", version["name"])
-        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
-            e.required(f"spec.versions[{i}].schema.openAPIV3Schema")
-    if listed and listed[0]["name"]:
-        _label(e, "spec.version", listed[0]["name"])
-    _validate_parts(e, listed)
-    shown = None if versions is None else [_shown_version(v) for v in listed]
+        _validate_version(e, f"spec.versions[{i}]", version, shared, spared, before)
+    shown = None if versions is None else [_shown_version(v, shared) for v in listed]
     if len({version["name"] for version in listed}) < len(listed):
         e.invalid("spec.versions", shown, "must contain unique version names")
     if sum(bool(version["storage"]) for version in listed) != 1:
         e.invalid("spec.versions", shown, "must have exactly one version marked as storage version")
+    if listed and listed[0]["name"]:
+        _label(e, "spec.version", listed[0]["name"])
     _validate_names(e, spec["names"])
+    if listed:
+        status = any((version.get("subresources") or {}).get("status") is not None for version in listed)
+        first = {**shared, "name": listed[0]["name"]}
+        _validate_parts(e, "spec", "spec.validation", first, status, spared, before)
     _validate_conversion(e, spec.get("conversion") or {})
 
 
@@ -148,30 +171,81 @@ def _label(e: Errors, field: str, text: str) -> None:
         e.invalid(field, text, ",".join(bad))
 
 
-def _shown_version(version: Object) -> Object:
-    warning = version.get("deprecationWarning")
+def _openapi(version: Object) -> Object | None:
+    found: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return found
+
+
+def _shared(versions: list[Object]) -> Object:
+    """What all versions say alike, which is judged once."""
+    alike = (field for field in SHARED if versions and all(v.get(field) == versions[0].get(field) for v in versions))
+    return {field: versions[0].get(field) for field in alike}
+
+
+def _shown_version(version: Object, shared: Object) -> Object:
+    """A version as stock prints its own type."""
+    schema, scale = _openapi(version), (version.get("subresources") or {}).get("scale")
+    own = {
+        "Schema": None if schema is None else {"OpenAPIV3Schema": custom_shown.shown(schema)},
+        "Subresources": {"Status": (version.get("subresources") or {}).get("status"), "Scale": scale and _capital(scale)},
+        "AdditionalPrinterColumns": [_capital(column) for column in version.get("additionalPrinterColumns") or ()] or None,
+        "SelectableFields": [_capital(path) for path in version.get("selectableFields") or ()] or None,
+    }
     out = {"Name": version["name"], "Served": version["served"], "Storage": version["storage"],
-           "Deprecated": bool(version.get("deprecated")), "DeprecationWarning": warning}  # fmt: skip
-    return {**out, "Schema": None, "Subresources": None, "AdditionalPrinterColumns": None, "SelectableFields": None}
+           "Deprecated": bool(version.get("deprecated")), "DeprecationWarning": version.get("deprecationWarning")}  # fmt: skip
+    return out | {
+        shown: None if field in shared or version.get(field) is None else own[shown]
+        for shown, field in zip(own, SHARED, strict=True)
+    }  # fmt: skip
 
 
-def _validate_parts(e: Errors, versions: list[Object]) -> None:
-    """Schema, subresources, columns and selectable fields: once at the top when all versions agree, else version by version."""
-    alike = all(version.get(field) == versions[0].get(field) for version in versions for field in SHARED)
-    for i, version in enumerate(versions[:1] if alike else versions):
-        at = "spec" if alike else f"spec.versions[{i}]"
-        schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        subresources = version.get("subresources") or {}
-        if schema is not None:
-            where = f"{at}.validation.openAPIV3Schema" if alike else f"{at}.schema.openAPIV3Schema"
-            found = custom_schema.validate(where, schema, subresources.get("status") is not None)
-            e += found or custom_defaults.validate(where, schema)
-        if subresources.get("scale") is not None:
-            _validate_scale(e, f"{at}.subresources.scale", subresources["scale"])
-        for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
-            _validate_column(e, f"{at}.additionalPrinterColumns[{j}]", column)
-        if version.get("selectableFields"):
-            _validate_selectable(e, f"{at}.selectableFields", version["selectableFields"], schema)
+def _capital(obj: Object) -> Object:
+    return {"JSONPath" if key == "jsonPath" else key[0].upper() + key[1:]: value for key, value in obj.items()}
+
+
+def _validate_version(
+    e: Errors, at: str, version: Object, shared: Object, spared: custom_schema.Spared, before: dict[str, Object | None]
+) -> None:
+    _label(e, f"{at}.name", version["name"])
+    for why in _deprecation_faults(version):
+        e.invalid(f"{at}.deprecationWarning", version.get("deprecationWarning"), why)
+    own = {field: value for field, value in version.items() if field not in shared}
+    status = (version.get("subresources") or {}).get("status") is not None
+    _validate_parts(e, at, f"{at}.schema", own, status, spared, before)
+
+
+def _deprecation_faults(version: Object) -> Iterator[str]:
+    warning = version.get("deprecationWarning")
+    if warning is None:
+        return
+    if not version.get("deprecated"):
+        yield "can only be set for deprecated versions"
+        return
+    if len(warning.encode()) > LONGEST_WARNING:
+        yield f"must be <= {LONGEST_WARNING} characters long"
+    if not warning:
+        yield "must not be an empty string"
+    place = next((i for i, char in enumerate(warning) if not char.isprintable()), None)
+    if place is not None:
+        index = len(warning[:place].encode())
+        yield f"must only contain printable UTF-8 characters; non-printable character found at index {index}"
+
+
+def _validate_parts(
+    e: Errors, at: str, where: str, given: Object, status: bool, spared: custom_schema.Spared, before: dict[str, Object | None]
+) -> None:
+    """Schema, subresources, columns and selectable fields: of a version, or of what all have alike."""
+    schema = _openapi(given)
+    if schema is not None:
+        unchanged = before.get(given["name"]) == schema
+        e += custom_schema.validate(f"{where}.openAPIV3Schema", schema, status, spared, unchanged=unchanged)
+    scale = (given.get("subresources") or {}).get("scale")
+    if scale is not None:
+        _validate_scale(e, f"{at}.subresources.scale", scale)
+    for j, column in enumerate(given.get("additionalPrinterColumns") or ()):
+        _validate_column(e, f"{at}.additionalPrinterColumns[{j}]", column)
+    if given.get("selectableFields"):
+        _validate_selectable(e, f"{at}.selectableFields", given["selectableFields"], schema, at == "spec")
 
 
 def _validate_scale(e: Errors, at: str, scale: Object) -> None:
@@ -204,50 +278,59 @@ def _validate_column(e: Errors, at: str, column: Object) -> None:
         _simple_path(e, f"{at}.JSONPath", path, (), "")
 
 
-def _validate_selectable(e: Errors, at: str, listed: list[Object], schema: Object | None) -> None:
+def _validate_selectable(e: Errors, at: str, listed: list[Object], schema: Object | None, shared: bool) -> None:
     if schema is None:
-        e.invalid(at, "", "may only be set when validations.schema is included")
+        said = "when validations.schema is included" if shared else "when version.schema.openAPIV3Schema is not included"
+        e.invalid(at, "", f"may only be set {said}")
         return
     seen: set[str] = set()
     for i, selectable in enumerate(listed):
         field, path = f"{at}[{i}].jsonPath", selectable.get("jsonPath") or ""
         if not e.need(field, path):
             continue
-        node = custom_schema.at_path(schema, path)
-        if isinstance(node, str):
-            e.invalid(field, path, node)
-        elif path.startswith(".metadata"):
+        try:
+            found = custom_paths.find(schema, path, brackets=False)
+        except custom_paths.PathFault as fault:
+            e.invalid(field, path, f"is an invalid path: {fault}")
+            continue
+        if found.path.split(".")[0] == "metadata":
             e.invalid(field, path, "must not point to fields in metadata")
-        elif node.get("type") not in SELECTABLE:
+        if found.node is None or found.node.get("type") not in SELECTABLE:
             e.invalid(field, path, ONLY_SCALARS)
-        e.unique(field, path, seen)
-    if len(listed) > MOST_SELECTABLE:
-        e.too_many(at, len(listed), MOST_SELECTABLE)
+        if found.path in seen:
+            e.duplicate(field, path)
+        seen.add(found.path)
+    if len(seen) > MOST_SELECTABLE:
+        e.too_many(at, len(seen), MOST_SELECTABLE)
 
 
 def _validate_names(e: Errors, called: Object) -> None:
+    for field in ("plural", "singular", "kind", "listKind"):
+        e.need(f"spec.names.{field}", called.get(field))
     for field in ("plural", "singular"):
-        if e.need(f"spec.names.{field}", called.get(field)):
+        if called.get(field):
             _label(e, f"spec.names.{field}", called[field])
     for field in ("kind", "listKind"):
         text = called.get(field) or ""
-        bad = names.dns1035_label(text.lower())
-        if e.need(f"spec.names.{field}", text) and bad:
+        if text and (bad := names.dns1035_label(text.lower())):
             e.invalid(f"spec.names.{field}", text, MIXED_CASE + ",".join(bad))
-    for field in ("shortNames", "categories"):
-        for i, name in enumerate(called.get(field) or ()):
-            _label(e, f"spec.names.{field}[{i}]", name)
+    for i, name in enumerate(called.get("shortNames") or ()):
+        _label(e, f"spec.names.shortNames[{i}]", name)
     if called.get("kind") and called.get("kind") == called.get("listKind"):
         e.invalid("spec.names.listKind", called["listKind"], "kind and listKind may not be the same")
+    for i, name in enumerate(called.get("categories") or ()):
+        _label(e, f"spec.names.categories[{i}]", name)
 
 
 def _validate_conversion(e: Errors, conversion: Object) -> None:
     strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook")
     e.enum("spec.conversion.strategy", strategy, ("None", "Webhook"), need="")
     if strategy != "Webhook":
-        if webhook is not None:
-            text = "should not be set when strategy is not set to Webhook"
+        text = "should not be set when strategy is not set to Webhook"
+        if (webhook or {}).get("clientConfig") is not None:
             e.forbidden("spec.conversion.webhookClientConfig", text)
+        if (webhook or {}).get("conversionReviewVersions"):
+            e.forbidden("spec.conversion.conversionReviewVersions", text)
         return
     client = (webhook or {}).get("clientConfig")
     if client is None:
@@ -272,4 +355,6 @@ def _validate_stored(e: Errors, stored: list[str], versions: list[Object]) -> No
             e.invalid(at, stored, f"must have the storage version {version['name']}")
         left.pop(version["name"], None)
     for name in left:
-        e.invalid(f"{at}[{stored.index(name)}]", name, "must appear in spec.versions")
+        why = (f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage "
+               f"migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions")  # fmt: skip
+        e.invalid(f"{at}[{len(stored) - 1 - stored[::-1].index(name)}]", name, why)
