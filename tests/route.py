@@ -19,9 +19,9 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from kapi.api import apiserver
 from kapi.api.app import immediate
-from kapi.api.settings import Settings, certificates
+from kapi.apiserver import assembly
+from kapi.apiserver.settings import Settings, certificates
 from kapi.http import server
 from tests.house import ROOT, TOPS
 
@@ -69,16 +69,16 @@ async def serving() -> AsyncIterator[tuple[int, str]]:
     """An API server with nothing in it but what is there from the beginning: its port, without TLS, and its administrator's token."""
     with tempfile.TemporaryDirectory(prefix="kapi-route-") as directory:
         settings = Settings(data_dir=Path(directory), storage="memory:")
-        app = await apiserver.assemble(settings, certificates(settings))
+        made = await assembly.assemble(settings, certificates(settings))
         listen = server.Listen(("127.0.0.1",), 0)
         sockets = server.bound(listen)
-        http = server.Server(app, listen, immediate)
+        http = server.Server(made.app, listen, immediate)
         await http.start(sockets)
         try:
             yield sockets[0].getsockname()[1], (Path(directory) / "tokens.csv").read_text().partition(",")[0]
         finally:
             await http.stop()
-            await app.rest.store.close()
+            await made.app.rest.store.close()
 
 
 async def asked(port: int, token: str, request: str, body: str) -> bytes:

@@ -24,8 +24,8 @@ from kapi.registry.kinds import STRATEGIES
 from kapi.registry.kinds.core.config import ConfigMapStrategy
 from kapi.scheduler.profile import default_plugins
 from kapi.scheduler.search import Weighted
-from kubelet.environment import Missing
-from tests import documents
+from kubelet.environment import MissingReference
+from tests import markdown
 from tests.api.asking import MAPS, ask
 from tests.controllers.story import Cluster
 from tests.controllers.story import story as controller_story
@@ -36,7 +36,7 @@ from tests.scheduler.story import Story
 from tests.scheduler.story import story as scheduler_story
 
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-EXAMPLES = {block.under: block.text for block in documents.blocks(CONTRIBUTING) if block.language == "python"}
+EXAMPLES = {block.under: block.text for block in markdown.blocks(CONTRIBUTING) if block.language == "python"}
 MIGRATIONS = Resource("storagemigration.k8s.io", "v1beta1", "storageversionmigrations", "StorageVersionMigration", False)
 
 
@@ -50,7 +50,7 @@ def example(heading: str) -> ModuleType:
 
 def row(heading: str, **names: Any) -> Any:
     """The line for the list, as a tuple or dict of one: "In `FILE`: `LINE`", with what the file knows beside the example as `names`."""
-    found = re.search(r"^In `([^`]+)`: `([^`]+)`$", documents.section(CONTRIBUTING, heading), re.MULTILINE)
+    found = re.search(r"^In `([^`]+)`: `([^`]+)`$", markdown.section(CONTRIBUTING, heading), re.MULTILINE)
     assert found is not None
     assert (ROOT / found[1]).is_file()
     braces = "{}" if re.match(r"\(.*\):", found[2]) else "()"
@@ -144,7 +144,7 @@ def test_a_volume_type(tmp_path: Path) -> None:
     for _ in range(2):
         set_up(tmp_path / "volume", {"repository": str(tmp_path / "there")})
     assert (tmp_path / "volume" / ".git").is_dir()
-    with pytest.raises(Missing, match="git clone failed: fatal"):
+    with pytest.raises(MissingReference, match="git clone failed: fatal"):
         set_up(tmp_path / "other", {"repository": str(tmp_path / "nowhere")})
 
 
@@ -162,7 +162,7 @@ async def test_a_subresource(app: App, client: Client, monkeypatch: pytest.Monke
 
 
 def test_the_steps_to_a_new_version_name_files_that_are_there() -> None:
-    steps = documents.section(CONTRIBUTING, "To Kubernetes v1.37")
+    steps = markdown.section(CONTRIBUTING, "To Kubernetes v1.37")
     named = re.findall(r"`((?:kapi|kubelet|openapi|tests)/[^`]+|\w+\.toml)`", steps)
     assert len(named) > 10
     assert [file for file in named if not (ROOT / file).is_file()] == []
@@ -170,7 +170,7 @@ def test_the_steps_to_a_new_version_name_files_that_are_there() -> None:
 
 def test_every_file_that_names_the_version_is_among_the_steps() -> None:
     """Where source (not its comments) says 1.36, a new version has to change it."""
-    steps = documents.section(CONTRIBUTING, "To Kubernetes v1.37")
+    steps = markdown.section(CONTRIBUTING, "To Kubernetes v1.37")
     files = [p for top in ("kapi", "kubelet", "openapi") for p in (ROOT / top).rglob("*.py")]
     naming = {str(p.relative_to(ROOT)) for p in files if any("1.36" in line and '"' in line for line in code_lines(p.read_text()))}
     assert {file for file in naming if file not in steps} == set()

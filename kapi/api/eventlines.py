@@ -82,7 +82,7 @@ class Lines:
         if self._whole:
             return iter((self._line(type_, entry, event),))
         if not self._stored(entry):
-            return pieces.cut(self._line(type_, entry, event))
+            return chunked.cut(self._line(type_, entry, event))
         start = respliced(entry.body[: chunked.SIZE], entry.revision, event.revision)
         return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start)
 

@@ -12,6 +12,7 @@ from kapi import limits
 from kapi.objects import causes
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object
+from kapi.objects.quoting import go_quote
 
 if TYPE_CHECKING:
     from kapi.cel.declaring import Adapter
@@ -258,7 +259,7 @@ def _message(run: _Run, rule: _Rule, at: _At, given: Object) -> str:
     outcome = rule.message.run(given)
     run.pay(outcome.cost, at, _OUT_OF_MESSAGE)
     if outcome.error is not None and str(outcome.error).startswith(_CANCELLED):
-        run.stop(at, _COSTLY_MESSAGE + causes.go_quote(rule.raw["messageExpression"]))
+        run.stop(at, _COSTLY_MESSAGE + go_quote(rule.raw["messageExpression"]))
     text = outcome.value.strip() if isinstance(outcome.value, str) else ""
     return text if len(text.encode()) <= _LONGEST_MESSAGE and "\n" not in text else ""
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kapi.admission import chain
-from kapi.api import apiserver
-from kapi.api.settings import Settings
+from kapi.apiserver import assembly
+from kapi.apiserver.settings import Settings
 from kapi.client import Client
 from kapi.client.local import LocalTransport
 from kapi.objects import errors, meta
@@ -56,7 +56,7 @@ def behaviour(name: str) -> Callable[[Behaviour], None]:
 
 @asynccontextmanager
 async def serving(pki: Path) -> AsyncIterator[Client]:
-    app = await apiserver.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)
+    app = (await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)).app
     client = Client(LocalTransport(app, User("admin", (MASTERS, "system:authenticated"))), agent="test")
     try:
         await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, namespace="default")
