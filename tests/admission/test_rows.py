@@ -56,15 +56,15 @@ def behaviour(name: str) -> Callable[[Behaviour], None]:
 
 @asynccontextmanager
 async def serving(pki: Path) -> AsyncIterator[Client]:
-    app = (await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)).app
-    client = Client(LocalTransport(app, User("admin", (MASTERS, "system:authenticated"))), agent="test")
+    made = await assembly.assemble(Settings(data_dir=pki.parent, storage="memory:"), pki)
+    client = Client(LocalTransport(made.app, User("admin", (MASTERS, "system:authenticated"))), agent="test")
     try:
         await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, namespace="default")
         yield client
     finally:
         await client.close()
-        await app.caller.close()
-        await app.rest.store.close()
+        await made.caller.close()
+        await made.app.rest.store.close()
 
 
 def test_every_row_has_a_behaviour() -> None:
