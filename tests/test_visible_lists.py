@@ -17,11 +17,13 @@ from kapi.scheduler import plugins, profile
 from kapi.scheduler.framework import SchedulingPlugin
 
 # kube-apiserver's default plugins in its order (pkg/kubeapiserver/options/plugins.go), those kapi has, with NodeRestriction
+# and with PrivilegeEscalation, which stock has in its storage
 ADMISSION = (
     "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition", "PodSecurity", "Priority",
     "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection", "PersistentVolumeClaimResize", "RuntimeClass",
     "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels",
-    "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
+    "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "PrivilegeEscalation", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook",
+    "ResourceQuota",
 )  # fmt: skip
 # the scores' weights of kube-scheduler's default profile (pkg/scheduler/apis/config/v1/default_plugins.go)
 WEIGHTS = {
@@ -57,7 +59,7 @@ def test_every_scheduler_plugin_is_in_the_profile_once() -> None:
 
 def test_the_admission_chain_is_stocks_in_its_order() -> None:
     anything: Any = Anything()
-    listed = chain.plugins(anything, anything, anything, anything)
+    listed = chain.plugins(anything, anything, anything, anything, anything)
     assert tuple(plugin.name or type(plugin).__name__ for plugin in listed) == ADMISSION
     check([type(plugin) for plugin in listed], admission, Plugin)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from kapi.admission.accounts import ServiceAccount
 from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from kapi.admission.escalation import PrivilegeEscalation
 from kapi.admission.limits import LimitRanger
 from kapi.admission.mutating import MutatingAdmissionPolicy
 from kapi.admission.namespaces import NamespaceLifecycle
@@ -57,6 +58,14 @@ class Phase(NamedTuple):
     refused: Cell
 
 
+class Asked(NamedTuple):
+    """Who is asked about one kind of request."""
+
+    mutating: Phase
+    checks: tuple[Callable[[Review], None], ...]
+    validating: Phase
+
+
 class Everybody:
     """Says yes: for a chain in front of which nobody authorizes."""
 
@@ -64,8 +73,10 @@ class Everybody:
         return Decision(True)
 
 
-def plugins(reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: Caller) -> tuple[Plugin, ...]:
-    """The plugins stock runs by default, in its order (and NodeRestriction, which every installer turns on)."""
+def plugins(
+    reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: Caller, escalation: Callable[[Review], None]
+) -> tuple[Plugin, ...]:
+    """The plugins stock runs by default, in its order, with NodeRestriction, which every installer turns on, and PrivilegeEscalation."""
     return (
         NamespaceLifecycle(reader),
         LimitRanger(reader),
@@ -86,6 +97,7 @@ def plugins(reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller
         PodTopologyLabels(reader),
         MutatingAdmissionPolicy(reader, catalogue, authorizer),
         MutatingAdmissionWebhook(reader, catalogue, authorizer, caller),
+        PrivilegeEscalation(escalation),
         ValidatingAdmissionPolicy(reader, catalogue, authorizer),
         ValidatingAdmissionWebhook(reader, catalogue, authorizer, caller),
         ResourceQuota(reader),
@@ -105,21 +117,22 @@ class Chain:
             "apiserver_admission_step_admission_duration_seconds", "Seconds all plugins together took to admit or validate.",
             ("operation", "rejected", "type"), _BOUNDS,
         )  # fmt: skip
-        self._phases: dict[tuple[str, Resource, str], tuple[Phase, Phase]] = {}
+        self._asked: dict[tuple[str, Resource, str], Asked] = {}
 
-    def _for(self, review: Review) -> tuple[Phase, Phase]:
-        """What mutates and what validates this kind of request."""
+    def _for(self, review: Review) -> Asked:
+        """Who is asked about this kind of request."""
         key = (review.operation, review.kind.resource, review.subresource)
-        phases = self._phases.get(key)
-        if phases is None:
-            if len(self._phases) > 4096:
-                self._phases.clear()
+        asked = self._asked.get(key)
+        if asked is None:
+            if len(self._asked) > 4096:
+                self._asked.clear()
             resource = review.kind.resource
             links = [p for p in self.plugins if p.handles(review.operation, resource, review.subresource)]
             mutating = [self._step(p, p.mutate, review, "admit") for p in links if type(p).mutate is not Plugin.mutate]
             validating = [self._step(p, p.validate, review, "validate") for p in links if type(p).validate is not Plugin.validate]
-            phases = self._phases[key] = self._phase(mutating, review, "admit"), self._phase(validating, review, "validate")
-        return phases
+            checks = tuple(p.check for p in links if type(p).check is not Plugin.check)
+            asked = self._asked[key] = Asked(self._phase(mutating, review, "admit"), checks, self._phase(validating, review, "validate"))
+        return asked
 
     def _phase(self, steps: Sequence[Step], review: Review, name: str) -> Phase:
         return Phase(tuple(steps), *(self.phases.cell(review.operation, refused, name) for refused in ("false", "true")))
@@ -130,14 +143,16 @@ class Chain:
         return Step(method, *cells)
 
     async def mutate(self, review: Review) -> None:
-        phase = self._for(review)[0]
-        await _ask(phase, review)
+        asked = self._for(review)
+        await _ask(asked.mutating, review)
         if review.again:
             review.reinvoked = True
-            await _ask(phase, review)
+            await _ask(asked.mutating, review)
+        for check in asked.checks:
+            check(review)
 
     async def validate(self, review: Review) -> None:
-        await _ask(self._for(review)[1], review)
+        await _ask(self._for(review).validating, review)
 
 
 async def _ask(phase: Phase, review: Review) -> None:
@@ -161,6 +176,13 @@ async def _ask(phase: Phase, review: Review) -> None:
     phase.passed.observe(before - began)
 
 
-def default(store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: Caller | None = None) -> Chain:
-    """The chain of an API server; whoever gives a caller closes it."""
-    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody(), catalogue, caller or Caller()))
+def _allowed(review: Review) -> None:
+    """Lets everybody grant everything: for a chain in front of which nobody authorizes."""
+
+
+def default(
+    store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: Caller | None = None,
+    escalation: Callable[[Review], None] = _allowed,
+) -> Chain:  # fmt: skip
+    """The chain of an API server; whoever gives a caller closes it. `escalation` refuses roles that give more than their writer has."""
+    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody(), catalogue, caller or Caller(), escalation))

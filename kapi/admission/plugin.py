@@ -1,6 +1,7 @@
 """What a plugin of the chain is, how it refuses, and how it reads other objects.
 
-A plugin overrides `handles` and `mutate` or `validate`; these may be coroutines, the plain ones cost nothing to await.
+A plugin overrides `handles`, and `mutate`, `check` or `validate`; the first and the last may be coroutines,
+plain ones cost nothing to await.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,6 +42,9 @@ class Plugin:
     def mutate(self, review: Review) -> Awaitable[None] | None:
         """Change `review.new` in place, or refuse."""
         return None
+
+    def check(self, review: Review) -> None:
+        """Refuse what all who mutate have left, or let pass: before the object is validated as its kind."""
 
     def validate(self, review: Review) -> Awaitable[None] | None:
         """Refuse, or let pass; nothing is changed any more."""

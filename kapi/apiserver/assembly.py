@@ -70,8 +70,8 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     authorization = Authorization(store)
     caller = Caller()
-    admission = chain.default(store, catalogue, authorization, caller)
-    rest = Rest(store, Escalation(admission, authorization), allocators)
+    admission = chain.default(store, catalogue, authorization, caller, Escalation(authorization).check)
+    rest = Rest(store, admission, allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
     authenticator = Authenticator(AccessSettings(token_file=static_tokens(settings)), tokens, store)
     if secrets := catalogue.get("", "v1", "secrets"):

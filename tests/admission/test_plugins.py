@@ -171,6 +171,30 @@ async def test_the_chain_asks_in_order_and_only_who_cares(world: Any) -> None:
     assert asked == ["a", "b waited"]
 
 
+async def test_who_checks_sees_what_all_who_mutate_have_left(world: Any) -> None:
+    asked: list[str] = []
+
+    class Changing(Plugin):
+        def handles(self, operation: str, resource: Any, subresource: str) -> bool:
+            return True
+
+        def mutate(self, review: Any) -> Any:
+            asked.append("mutate")
+            review.again = True
+
+        def validate(self, review: Any) -> Any:
+            asked.append("validate")
+
+    class Checking(Changing):
+        def check(self, review: Any) -> None:
+            asked.append("check")
+
+    links, review = chain.Chain([Checking(), Changing()]), world.review(PODS, named("p"))
+    await links.mutate(review)
+    await links.validate(review)
+    assert asked == ["mutate"] * 4 + ["check"] + ["validate"] * 2
+
+
 def test_the_list_is_in_stocks_order(world: Any) -> None:
     names = [plugin.name for plugin in chain.default(world.reader.store, world.kinds).plugins]
     assert names[:3] == ["NamespaceLifecycle", "LimitRanger", "ServiceAccount"]
