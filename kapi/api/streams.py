@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlencode
 
-from kapi.api import options, proxies, relay, watching
+from kapi.api import options, proxies, relay, watching, writing
 from kapi.api.eventlines import Count
 from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
@@ -21,7 +21,6 @@ from kapi.registry import encoding
 from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-from kapi.registry.review import Admission, Review
 
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _UPGRADED = {"exec": "exec", "attach": "attach", "portforward": "portForward"}
@@ -36,7 +35,7 @@ async def connect(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue
     """Answer a request on a connecting subresource."""
     assert request.target is not None
     if request.target.subresource != "log":
-        await _admit(request, rest.admission, kind)
+        await _admit(request, rest, kind)
     if request.target.subresource == "proxy":
         await proxies.answer(request, kind, rest, catalogue, kubelets)
         return
@@ -48,7 +47,7 @@ async def connect(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue
         await _upgrade(request, pod, find)
 
 
-async def _admit(request: Request, admission: Admission, kind: Kind) -> None:
+async def _admit(request: Request, rest: Rest, kind: Kind) -> None:
     """Put a CONNECT through admission; its object is the options, e.g. {"kind": "PodExecOptions", "stdin": True, "command": ["ls"], …}."""
     target = request.target
     assert target is not None
@@ -62,12 +61,7 @@ async def _admit(request: Request, admission: Admission, kind: Kind) -> None:
             asked[key] = value
     if target.subresource == "proxy":
         asked["path"] = "/" + target.rest
-    review = Review(
-        kind=kind, operation="CONNECT", user=request.user, namespace=target.namespace if kind.resource.namespaced else "",
-        name=target.name, subresource=target.subresource, new=asked, warnings=request.warnings,
-    )  # fmt: skip
-    await admission.mutate(review)
-    await admission.validate(review)
+    await rest.admit(writing.call(request, kind, {}), "CONNECT", asked)
 
 
 def _kubelet(pod: Object, rest: Rest, catalogue: Catalogue, kubelets: Kubelets) -> Peer | None:

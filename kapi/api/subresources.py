@@ -16,7 +16,6 @@ from kapi.registry import binding, encoding, eviction, metadata, scale
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, Written
-from kapi.registry.review import Review
 from kapi.schema import builtin, decode, parsing, patching
 
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
@@ -116,16 +115,6 @@ async def _answer_scale(request: Request, kind: Kind, written: Written) -> None:
 # pods -------------------------------------------------------------------------------------------------------------------------------
 
 
-async def _admit(rest: Rest, what: Call, new: Object) -> None:
-    """Put the object POSTed to a subresource (a Binding, Eviction, TokenRequest) through admission."""
-    review = Review(
-        kind=what.kind, operation="CREATE", user=what.user, namespace=what.namespace, name=what.name, subresource=what.subresource,
-        new=new, options=what.options, dry_run=what.dry_run, warnings=what.warnings,
-    )  # fmt: skip
-    await rest.admission.mutate(review)
-    await rest.admission.validate(review)
-
-
 def _check_name(wanted: Object, name: str, kind: str) -> None:
     """What is sent about a pod is about the pod of the URL, also after webhooks changed it. Raises BadRequest."""
     given = wanted["metadata"].get("name")
@@ -142,7 +131,7 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     if not request.target or not request.target.name:
         what.name, what.subresource = given_name or "", "binding"
     _check_name(wanted, what.name, "Binding")
-    await _admit(rest, what, wanted)
+    await rest.admit(what, "CREATE", wanted)
     _check_name(wanted, what.name, "Binding")
     await binding.bind(rest, what, wanted)
     await responses.send_object(request, 201, SUCCESS)
@@ -156,7 +145,7 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
     _check_name(wanted, what.name, "Eviction")
     how = options.delete_options(options.Query(), wanted.get("deleteOptions") or {})
     what.dry_run = what.dry_run or "dryRun" in how
-    await _admit(rest, what, wanted)
+    await rest.admit(what, "CREATE", wanted)
     _check_name(wanted, what.name, "Eviction")
     await eviction.evict(rest, what, budgets, writing.deletion_options(how))
     await responses.send_object(request, 201, SUCCESS)
@@ -170,6 +159,6 @@ async def token(request: Request, rest: Rest, kind: Kind, tokens: Tokens) -> Non
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "authentication.k8s.io", "v1", "TokenRequest")
-    await _admit(rest, what, wanted)
+    await rest.admit(what, "CREATE", wanted)
     answered = tokens.request(what.namespace, what.name, wanted)
     await responses.send_object(request, 201, answered, responses.negotiate(request.accept))

@@ -6,6 +6,7 @@ Every way to change an object is a `change` for Rest.update: PUT, JSON patch, me
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 
@@ -280,11 +281,8 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     async def some() -> None:
         for key in keys:
             namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
-            mine = Call(
-                kind=kind, user=what.user, namespace=namespace, name=name, dry_run=what.dry_run, options=given, warnings=what.warnings
-            )  # fmt: skip
             with contextlib.suppress(errors.NotFound):
-                await deletion.delete(rest, mine, wanted)
+                await deletion.delete(rest, replace(what, namespace=namespace, name=name), wanted)
             await asyncio.sleep(0)  # a dry run waits for nothing
 
     async with asyncio.TaskGroup() as group:

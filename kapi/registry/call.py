@@ -1,4 +1,7 @@
-"""A call: who wants which verb on which object, with the options that every write shares."""
+"""What a request asks of the registry: RequestInfo is what its Call and the Reviews of it share; a Call has the options of writes.
+
+The rest is built from it: a Call of an HTTP request by kapi.api.writing.call, a Review of a Call by Review.of.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +18,8 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class Call:
-    """One request on one kind, as the registry sees it."""
+class RequestInfo:
+    """Who asks for what: the facts of one request on one kind."""
 
     kind: Kind
     user: User
@@ -24,20 +27,30 @@ class Call:
     name: str = ""
     subresource: str = ""
     dry_run: bool = False
+    options: Object = field(default_factory=dict)
+    """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions, as admission sees them."""
+    warnings: list[str] = field(default_factory=list)
+    """Texts for Warning headers, filled while the request is worked on."""
+    long: bool = False
+    """Working on the object may hold the event loop too long: that is done beside it."""
+
+    async def run(self, function: Callable[..., Result], *args: Any, long: bool = False) -> Result:
+        """What a function on the object gives; beside the event loop where the object, or the function, may be long."""
+        return await offload.run(function, *args) if long or self.long else function(*args)
+
+
+@dataclass(slots=True)
+class Call(RequestInfo):
+    """One request on one kind, as the pipeline sees it."""
+
     manager: str = "unknown"
     """Field manager: the fieldManager parameter, else the user agent up to the first '/'."""
     validation: str = "Warn"
     """fieldValidation: Ignore, Warn or Strict."""
     tracked: bool = True
     """Whether the pipeline keeps managedFields; an apply has done so itself, a binding has no field manager."""
-    options: Object = field(default_factory=dict)
-    """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions, as admission sees them."""
-    warnings: list[str] = field(default_factory=list)
-    """Texts for Warning headers, filled while the call runs."""
     empties: Empties = field(default_factory=Empties)
     """The empty lists and maps of the body."""
-    long: bool = False
-    """Working on the object may hold the event loop too long: that is done beside it."""
 
     @property
     def key(self) -> str:
@@ -47,7 +60,3 @@ class Call:
         """Take notice of a body, or of the object it is about."""
         if len(body) >= limits.OFFLOAD_BYTES:
             self.long = True
-
-    async def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        """What a function on the object gives; beside the event loop where it may be long."""
-        return await offload.run(function, *args) if self.long else function(*args)

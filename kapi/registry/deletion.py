@@ -11,7 +11,6 @@ from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
 from kapi.registry.call import Call
 from kapi.registry.rest import Rest, Written
-from kapi.registry.review import Review
 from kapi.storage.store import Entry, Mismatch
 
 _RETRIES = 5
@@ -35,22 +34,13 @@ async def delete(rest: Rest, call: Call, options: Options, *, admitted: bool = F
         call.weigh(entry.body)
         old = await call.run(encoding.parse, call.kind, entry)
         if not admitted:
-            await _admit(rest, call, old)
+            await rest.admit(call, "DELETE", old=old)
         _check(call, options, old["metadata"])
         try:
             return await _delete(rest, call, options, entry, old)
         except Mismatch:
             continue
     raise errors.conflict(call.kind.resource.plural, call.kind.resource.group, call.name, errors.STALE)
-
-
-async def _admit(rest: Rest, call: Call, old: Object) -> None:
-    review = Review(
-        kind=call.kind, operation="DELETE", user=call.user, namespace=call.namespace, name=call.name,
-        old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings,
-    )  # fmt: skip
-    await rest.admission.mutate(review)
-    await rest.admission.validate(review)
 
 
 def _check(call: Call, options: Options, meta: Object) -> None:

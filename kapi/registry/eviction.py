@@ -1,6 +1,8 @@
 """/eviction: delete a pod if the PodDisruptionBudgets that cover it allow that. Source: the eviction API (policy/v1)."""
 
 
+from dataclasses import replace
+
 from kapi.objects import errors, labels, time
 from kapi.objects.meta import Object
 from kapi.registry import deletion, encoding
@@ -23,7 +25,7 @@ async def evict(rest: Rest, call: Call, budgets: Kind, options: deletion.Options
         await _spend(rest, call, budgets, pod)
     if not call.dry_run:
         await _mark(rest, call)
-    await deletion.delete(rest, call, options)
+    await deletion.delete(rest, replace(call, subresource=""), options)
 
 
 def _free(pod: Object) -> bool:

@@ -93,7 +93,7 @@ class Rest:
     async def _create(self, call: Call, obj: Object, place: str) -> Written:
         kind = call.kind
         await call.run(self._tracked, call, None, obj)
-        review = self._review(call, "CREATE", obj, None)
+        review = Review.of(call, "CREATE", obj)
         await self.admission.mutate(review)
         obj = review.new or obj
         self._dedupe(call, obj, " after mutating admission happens")
@@ -169,7 +169,7 @@ class Rest:
         call.long = call.long or kind.strategy.long
         call.weigh(entry.body)
         old, new = await call.run(self._changed, call, entry, change)
-        review = self._review(call, "UPDATE", new, old)
+        review = Review.of(call, "UPDATE", new, old)
         await self.admission.mutate(review)
         new = review.new or new
         self._dedupe(call, new, " after mutating admission happens")
@@ -296,11 +296,11 @@ class Rest:
             group = call.kind.strategy.error_group
             raise errors.invalid(call.kind.resource.kind, call.kind.resource.group if group is None else group, call.name, causes)
 
-    def _review(self, call: Call, operation: str, new: Object | None, old: Object | None) -> Review:
-        return Review(
-            kind=call.kind, operation=operation, user=call.user, namespace=call.namespace, name=call.name, subresource=call.subresource,
-            new=new, old=old, options=call.options, dry_run=call.dry_run, warnings=call.warnings, long=call.long,
-        )  # fmt: skip
+    async def admit(self, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> None:
+        """Put through admission what is no create and no update. Raises whatever a plugin refuses with."""
+        review = Review.of(call, operation, new, old)
+        await self.admission.mutate(review)
+        await self.admission.validate(review)
 
     def _tracked(self, call: Call, old: Object | None, new: Object) -> None:
         """Drop doubled owners, and write down who owns which field now."""

@@ -38,7 +38,7 @@ def review(who: str, plural: str, new: dict[str, Any], old: dict[str, Any] | Non
     kind: Any = SimpleNamespace(resource=KINDS[plural])
     namespace = "default" if KINDS[plural].namespaced else ""
     obj = {"metadata": {"name": "x"}, **new}
-    return Review(kind, "UPDATE" if old else "CREATE", User(who, groups), namespace, "x", new=obj, old=old)
+    return Review(kind, User(who, groups), namespace, "x", operation="UPDATE" if old else "CREATE", new=obj, old=old)
 
 
 async def test_what_one_has_one_may_grant(check: Escalation) -> None:
