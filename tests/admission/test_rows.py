@@ -103,9 +103,9 @@ async def denied(doing: Awaitable[Any], words: str) -> None:
     assert words in caught.value.message
 
 
-async def permit(client: Client, user: str, resources: str, verbs: str) -> Client:
-    """A client of a user who may do so to certificates.k8s.io, and nothing else."""
-    rule = {"apiGroups": ["certificates.k8s.io"], "resources": [resources], "verbs": verbs.split()}
+async def permit(client: Client, user: str, resources: str, verbs: str, group: str = "certificates.k8s.io") -> Client:
+    """A client of a user who may do so to the group's resources, and nothing else."""
+    rule = {"apiGroups": [group], "resources": [resources], "verbs": verbs.split()}
     await make(client, CLUSTER_ROLES, user, rules=[rule])
     subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}
     await make(client, BINDINGS, user, roleRef={"apiGroup": subject["apiGroup"], "kind": "ClusterRole", "name": user}, subjects=[subject])
@@ -202,6 +202,16 @@ async def pod_topology_labels(client: Client) -> None:
     await make(client, NODES, "n1", about={"labels": zone})
     made = await pod(client, nodeName="n1")
     assert meta.labels(made) == zone
+
+
+# roles ------------------------------------------------------------------------------------------------------------------------------------
+
+
+@behaviour("PrivilegeEscalation")
+async def privilege_escalation(client: Client) -> None:
+    writer = await permit(client, "writer", "clusterroles", "create", BINDINGS.group)
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    await denied(make(writer, CLUSTER_ROLES, "own", rules=[rule]), "permissions not currently held")
 
 
 # nodes ------------------------------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,15 @@
 """CustomResourceDefinitions for tests, and waiting for what the server says of them."""
 
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import pytest
+
+from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
+from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from kapi.objects.resource import Resource
@@ -57,3 +63,23 @@ async def define(client: Client, wanted: Object) -> Object:
     made: Object = await client.create(CRDS, wanted)
     await until(client, wanted["metadata"]["name"], "Established")
     return made
+
+
+@asynccontextmanager
+async def controlled(server: Server) -> AsyncIterator[None]:
+    """Within, the server looks after its definitions."""
+    task = asyncio.create_task(server.crds.run())
+    yield
+    task.cancel()
+
+
+async def refusal(asked: Any) -> tuple[int, str]:
+    """(code, message) of a request that fails."""
+    with pytest.raises(errors.StatusError) as found:
+        await asked
+    return found.value.code, found.value.message
+
+
+async def turn_of_schema(api: Client) -> None:
+    """The server has seen every definition."""
+    await define(api, definition(plural="others", kind="Other"))
