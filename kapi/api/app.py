@@ -109,9 +109,7 @@ class App:
             await offload.run(request.read_query)
         request.verb = verb(request, where)
         request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
-        name, selected = _selected(request, where)
-        what = where.group, where.version, where.plural, where.subresource, where.namespace, name
-        self._authorize(Attributes(request.user, request.verb, *what, selected=selected))
+        self._authorize(_attributes(request, where))
         if kind is None:
             await self._unknown(request, where)
             return
@@ -212,6 +210,13 @@ def verb(request: Request, where: Target) -> str:
     if method == "DELETE":
         return "delete" if where.name else "deletecollection"
     return _VERBS.get(method, method.lower())
+
+
+def _attributes(request: Request, where: Target) -> Attributes:
+    """What the authorizer is asked about a request on a resource."""
+    name, selected = _selected(request, where)
+    what = where.group, where.version, where.plural, where.subresource, where.namespace, name
+    return Attributes(request.user, request.verb, *what, selected=selected)
 
 
 def _selected(request: Request, where: Target) -> tuple[str, tuple[tuple[str, str], ...]]:
