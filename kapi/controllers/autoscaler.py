@@ -12,8 +12,8 @@ from kapi.controllers import pods, scaling, usage_metrics
 from kapi.controllers.discovery import discover
 from kapi.controllers.scaling import Bounds, Condition, Past
 from kapi.controllers.usage_metrics import TOLERANCE, MetricError, Proposal, Target
-from kapi.controllers.workload import namespace_keys, settled
-from kapi.objects import errors, labels, meta, quantity, time
+from kapi.controllers.workload import namespace_keys
+from kapi.objects import conditions, errors, labels, meta, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
 
@@ -49,10 +49,9 @@ class Look:
         self.bounds = Bounds(self.spec.get("minReplicas", 1), self.spec["maxReplicas"])
         self.status: Object = meta.clone(autoscaler.get("status") or {})
 
-    def say(self, *conditions: Condition) -> None:
-        """Set conditions."""
-        for new in conditions:
-            self.status["conditions"] = settled(self.status.get("conditions") or (), new._asdict())
+    def set_conditions(self, *new: Condition) -> None:
+        for one in new:
+            self.status["conditions"] = conditions.updated(self.status.get("conditions") or (), one._asdict())
 
 
 class Autoscaling(Controller):
@@ -80,7 +79,7 @@ class Autoscaling(Controller):
         try:
             await self._look(look)
         except Unscalable as end:
-            look.say(end.condition)
+            look.set_conditions(end.condition)
             self.warn(autoscaler, end.event, end.text)
         if look.status != (autoscaler.get("status") or {}):
             await self.put_status(HORIZONTAL_POD_AUTOSCALERS, autoscaler, look.status)
@@ -89,7 +88,7 @@ class Autoscaling(Controller):
     async def _look(self, look: Look) -> None:
         resource, scale = await self._scale_of(look)
         current = (scale.get("spec") or {}).get("replicas", 0)
-        look.say(Condition("AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale"))
+        look.set_conditions(Condition("AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale"))
         look.status |= {"currentReplicas": current, "desiredReplicas": current}
         if not look.past.recommended:
             look.past.recommended.append((look.now, current))
@@ -118,7 +117,7 @@ class Autoscaling(Controller):
         bounds = look.bounds
         if not current and bounds.least:
             text = "scaling is disabled since the replica count of the target is zero"
-            look.say(Condition("ScalingActive", "False", "ScalingDisabled", text))
+            look.set_conditions(Condition("ScalingActive", "False", "ScalingDisabled", text))
             return 0, ""
         if current > bounds.most:
             return bounds.most, "Current number of replicas above Spec.MaxReplicas"
@@ -127,7 +126,7 @@ class Autoscaling(Controller):
         wanted, name = await self._computed(look, self._target(look, scale, current))
         why = f"{name} above target" if wanted > current else "All metrics below target"
         desired, said = scaling.normalized(look.spec, bounds, look.past, current, wanted, look.now)
-        look.say(*said)
+        look.set_conditions(*said)
         return desired, why
 
     def _target(self, look: Look, scale: Object, current: int) -> Target:
@@ -167,7 +166,7 @@ class Autoscaling(Controller):
             said = Condition("ScalingActive", "False", reason, f"the HPA was unable to compute the replica count: {first}")
             raise Unscalable(said, "FailedComputeMetricsReplicas", text)
         text = f"the HPA was able to successfully calculate a replica count from {best.name}"
-        look.say(Condition("ScalingActive", "True", "ValidMetricFound", text))
+        look.set_conditions(Condition("ScalingActive", "True", "ValidMetricFound", text))
         return best.replicas, best.name
 
     async def _rescale(self, look: Look, resource: Resource, scale: Object, desired: int, why: str) -> None:
@@ -183,7 +182,7 @@ class Autoscaling(Controller):
         look.past.changes.append((look.now, desired - before))
         look.status["lastScaleTime"] = time.stamp(look.now)
         text = f"the HPA controller was able to update the target scale to {desired}"
-        look.say(Condition("AbleToScale", "True", "SucceededRescale", text))
+        look.set_conditions(Condition("AbleToScale", "True", "SucceededRescale", text))
         self.note(look.autoscaler, "SuccessfulRescale", f"New size: {desired}; reason: {why}")
 
 

@@ -6,8 +6,8 @@ from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.controllers.discovery import discover
 from kapi.controllers.rollout import scaled_value
-from kapi.controllers.workload import namespace_keys, same, settled
-from kapi.objects import errors, labels, meta, time
+from kapi.controllers.workload import namespace_keys, same
+from kapi.objects import conditions, errors, labels, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import (
     DEPLOYMENTS,
@@ -137,7 +137,7 @@ class Disruption(Controller):
         value = "True" if reason == "SufficientPods" else "False"
         new: Object = {"type": "DisruptionAllowed", "status": value, "reason": reason, "message": message}
         new["observedGeneration"] = meta.metadata(budget).get("generation", 0)
-        status = {**status, "conditions": settled(status.get("conditions") or (), new)}
+        status = {**status, "conditions": conditions.updated(status.get("conditions") or (), new)}
         if not same(status, budget.get("status") or {}):
             await self.put_status(POD_DISRUPTION_BUDGETS, budget, status)
 

@@ -10,7 +10,7 @@ from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
 from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Counts, Verdict
 from kapi.controllers.workload import BURST, Failure, Workload
-from kapi.objects import meta, time
+from kapi.objects import conditions, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import JOBS, PODS
 
@@ -172,14 +172,12 @@ class Jobs(Workload):
 
     def _suspension(self, job: Object, status: Object) -> None:
         """The condition Suspended, the event, and a fresh start time on resuming."""
-        known = next((c for c in status.get("conditions") or () if c["type"] == "Suspended"), None)
-        held = rules.suspended(job)
+        listed, held = status.get("conditions") or (), rules.suspended(job)
+        known = conditions.find(listed, "Suspended")
         if (known is None and not held) or (known is not None and known["status"] == ("True" if held else "False")):
             return
         reason, message = ("JobSuspended", "Job suspended") if held else ("JobResumed", "Job resumed")
-        new = _condition("Suspended", "True" if held else "False", reason, message)
-        others = list(status.get("conditions") or ())
-        status["conditions"] = [new if c["type"] == "Suspended" else c for c in others] if known else [*others, new]
+        status["conditions"] = conditions.updated(listed, _condition("Suspended", "True" if held else "False", reason, message))
         if not held:
             status["startTime"] = time.stamp()
         self.note(job, "Suspended" if held else "Resumed", message)
@@ -191,8 +189,8 @@ class Jobs(Workload):
         active = [p for p in mine if pods.active(p)]
         status |= {"active": len(active), "ready": sum(pods.ready(p) for p in active)}
         status["terminating"] = sum(pods.terminating(p) for p in mine)
-        if verdict is not None and not any(c["type"] == verdict[0] for c in status.get("conditions") or ()):
-            status["conditions"] = [*(status.get("conditions") or ()), _condition(verdict[0], "True", *verdict[1:])]
+        if verdict is not None and conditions.find(status.get("conditions") or (), verdict[0]) is None:
+            status["conditions"] = conditions.updated(status.get("conditions") or (), _condition(verdict[0], "True", *verdict[1:]))
         job = await self.update_status(job, status)
         await self._untrack(released)
         status = meta.clone(status)

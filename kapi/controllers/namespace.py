@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from kapi.client import Controller
 from kapi.controllers.discovery import Discovery, discover
-from kapi.controllers.workload import settled
-from kapi.objects import errors, meta
+from kapi.objects import conditions, errors, meta
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 
@@ -57,21 +56,21 @@ class Namespaces(Controller):
             return None
         found = await discover(self.client)
         remains = await self._empty(key, found)
-        conditions = _conditions(meta.path(namespace, "status", "conditions") or [], found, remains)
+        new = _conditions(meta.path(namespace, "status", "conditions") or [], found, remains)
         if remains.counts or remains.failures or found.failed:
-            await self._report(namespace, conditions)
+            await self._report(namespace, new)
             self._rounds[key] += 1
             return float(min(FIRST_WAIT * 2 ** self._rounds[key], LAST_WAIT))
-        namespace = await self._report(namespace, conditions)
+        namespace = await self._report(namespace, new)
         spec = {**namespace["spec"], "finalizers": [f for f in namespace["spec"]["finalizers"] if f != FINALIZER]}
         await self.client.update(NAMESPACES, {**namespace, "spec": spec}, subresource="finalize")
         self._rounds.pop(key, None)
         return None
 
-    async def _report(self, namespace: Object, conditions: list[Object]) -> Object:
-        if conditions == meta.path(namespace, "status", "conditions"):
+    async def _report(self, namespace: Object, new: list[Object]) -> Object:
+        if new == meta.path(namespace, "status", "conditions"):
             return namespace
-        status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": conditions}
+        status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": new}
         return await self.put_status(NAMESPACES, namespace, status)
 
     async def _empty(self, name: str, found: Discovery) -> Remains:
@@ -142,5 +141,5 @@ def _conditions(old: list[Object], found: Discovery, remains: Remains) -> list[O
     )
     for (type, bad, good, fine), problem in zip(_VERDICTS, problems, strict=True):
         reason, message = (bad, problem) if problem else (good, fine)
-        old = settled(old, {"type": type, "status": "True" if problem else "False", "reason": reason, "message": message})
+        old = conditions.updated(old, {"type": type, "status": "True" if problem else "False", "reason": reason, "message": message})
     return old

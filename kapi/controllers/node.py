@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from kapi.client import Controller
 from kapi.client.leases import NODE_NAMESPACE
 from kapi.controllers.settings import Settings
-from kapi.objects import errors, meta, time
+from kapi.objects import conditions, errors, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
 
@@ -118,19 +118,20 @@ class NodeLifecycle(Controller):
         return left + 0.1 if left > 0 else None
 
     async def _silent(self, node: Object) -> Object:
-        """All that the kubelet used to tell is Unknown now."""
-        was, now = ready(node), time.stamp()
-        conditions = list(node["status"].get("conditions") or ()) if node.get("status") else []
+        """Set the conditions that the kubelet reports to Unknown."""
+        was, status = ready(node), node.get("status") or {}
+        listed: list[Object] = status.get("conditions") or []
         for type in JUDGED:
-            known = next((c for c in conditions if c["type"] == type), None)
+            known = conditions.find(listed, type)
             if known is None:
-                begun = node["metadata"].get("creationTimestamp")
-                told = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status.", "lastHeartbeatTime": begun}
-                conditions.append({"type": type, "status": "Unknown", **told, "lastTransitionTime": now})
-            elif known["status"] != "Unknown":
-                told = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
-                conditions[conditions.index(known)] = {**known, "status": "Unknown", **told, "lastTransitionTime": now}
-        status = {**(node.get("status") or {}), "conditions": conditions}
+                known = {"type": type, "lastHeartbeatTime": node["metadata"].get("creationTimestamp")}
+                cause = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status."}
+            elif known["status"] == "Unknown":
+                continue
+            else:
+                cause = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+            listed = conditions.updated(listed, {**known, "status": "Unknown", **cause})
+        status = {**status, "conditions": listed}
         node = await self.put_status(NODES, node, status)
         if was == "True":
             self._say(node, "NodeNotReady", "status is now: NodeNotReady")

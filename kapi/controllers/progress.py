@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from kapi.controllers import rollout, workload
-from kapi.objects import meta, time
+from kapi.controllers import rollout
+from kapi.objects import conditions, meta, time
 from kapi.objects.meta import Object
 
 NO_DEADLINE = 2**31 - 1
@@ -20,18 +20,14 @@ def _condition(type: str, status: str, reason: str, message: str) -> Object:
     return {"type": type, "status": status, "lastUpdateTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
 
 
-def _find(conditions: Sequence[Object], type: str) -> Object | None:
-    return next((c for c in conditions if c["type"] == type), None)
-
-
-def _set(conditions: list[Object], new: Object) -> list[Object]:
-    """As stock sets one: nothing changes while status and reason stay, the transition time only with the status."""
-    old = _find(conditions, new["type"])
+def _set(listed: list[Object], new: Object) -> list[Object]:
+    """Stock's SetDeploymentCondition: unchanged while status and reason are the same; the transition time follows the status."""
+    old = conditions.find(listed, new["type"])
     if old is not None and old["status"] == new["status"]:
         if old.get("reason") == new["reason"]:
-            return conditions
+            return listed
         new = {**new, "lastTransitionTime": old.get("lastTransitionTime")}
-    return workload.with_condition(conditions, new, new["type"])
+    return conditions.moved(listed, new)
 
 
 def with_progress(deployment: Object, value: str, reason: str, message: str) -> Object:
@@ -76,33 +72,27 @@ def status(deployment: Object, sets: Sequence[Object], newest: Object | None) ->
 
 def judged(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
     """The new status with progress judged and the ReplicaSets' failures taken over."""
-    conditions = new["conditions"]
+    listed: list[Object] = new["conditions"]
     current = meta.condition(deployment, "Progressing")
     if not has_deadline(deployment):
-        conditions = workload.with_condition(conditions, None, "Progressing")
+        listed = conditions.without(listed, "Progressing")
     elif not (new["replicas"] == new["updatedReplicas"] and current is not None and current.get("reason") == AVAILABLE):
-        conditions = _progress(deployment, new, conditions, newest)
+        listed = _progress(deployment, new, listed, newest)
     failure = _failure(sets, newest)
-    if failure is not None:
-        conditions = _set(conditions, failure)
-    else:
-        conditions = workload.with_condition(conditions, None, "ReplicaFailure")
-    return {**new, "conditions": conditions}
+    return {**new, "conditions": _set(listed, failure) if failure is not None else conditions.without(listed, "ReplicaFailure")}
 
 
-def _progress(deployment: Object, new: Object, conditions: list[Object], newest: Object | None) -> list[Object]:
+def _progress(deployment: Object, new: Object, listed: list[Object], newest: Object | None) -> list[Object]:
     current = meta.condition(deployment, "Progressing")
     who = f'ReplicaSet "{meta.name(newest)}"' if newest is not None else f'Deployment "{meta.name(deployment)}"'
     if rollout.complete(deployment, new):
-        return _set(conditions, _condition("Progressing", "True", AVAILABLE, f"{who} has successfully progressed."))
+        return _set(listed, _condition("Progressing", "True", AVAILABLE, f"{who} has successfully progressed."))
     if rollout.progressing(deployment.get("status") or {}, new):
         moved = _condition("Progressing", "True", "ReplicaSetUpdated", f"{who} is progressing.")
-        if current is not None and current["status"] == "True":
-            moved["lastTransitionTime"] = current.get("lastTransitionTime")
-        return workload.with_condition(conditions, moved, "Progressing")
+        return conditions.moved(listed, {**moved, "lastTransitionTime": conditions.since(current, "True")})
     if current is not None and _timed_out(deployment, current):
-        return _set(conditions, _condition("Progressing", "False", TIMED_OUT, f"{who} has timed out progressing."))
-    return conditions
+        return _set(listed, _condition("Progressing", "False", TIMED_OUT, f"{who} has timed out progressing."))
+    return listed
 
 
 def _timed_out(deployment: Object, current: Object) -> bool:

@@ -3,7 +3,7 @@
 
 from kapi.controllers import pods, workload
 from kapi.controllers.workload import BURST, Failure, Workload
-from kapi.objects import labels, meta, time
+from kapi.objects import conditions, labels, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import REPLICA_SETS, REPLICATION_CONTROLLERS
 
@@ -56,18 +56,16 @@ class ReplicaSets(Workload):
         }
         if self.resource is REPLICA_SETS:
             status["terminatingReplicas"] = sum(pods.terminating(p) for p in mine)
-        conditions = self._conditions(old.get("conditions") or [], missing, failure)
-        return {**status, "conditions": conditions} if conditions else status
+        listed = self._conditions(old.get("conditions") or [], missing, failure)
+        return {**status, "conditions": listed} if listed else status
 
     def _conditions(self, old: list[Object], missing: int, failure: Failure) -> list[Object]:
-        have = next((c for c in old if c["type"] == "ReplicaFailure"), None)
         if failure is None:
-            return workload.with_condition(old, None, "ReplicaFailure")
-        if have is not None:
+            return conditions.without(old, "ReplicaFailure")
+        if conditions.find(old, "ReplicaFailure") is not None:
             return old
         reason = "FailedCreate" if missing > 0 else "FailedDelete"
-        new = {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure), "lastTransitionTime": time.stamp()}
-        return workload.with_condition(old, new, "ReplicaFailure")
+        return conditions.updated(old, {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure)})
 
 
 class ReplicationControllers(ReplicaSets):

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from kapi.client import Controller
-from kapi.controllers.workload import same, settled
-from kapi.objects import meta, time
+from kapi.controllers.workload import same
+from kapi.objects import conditions, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import IP_ADDRESSES, SERVICE_CIDRS
 
@@ -55,6 +55,6 @@ class ServiceRanges(Controller):
         return any(address in n for n in own for address in known if not any(address in other for other in others))
 
     async def _say(self, ranges: Object, condition: Object) -> None:
-        status = {"conditions": settled(meta.path(ranges, "status", "conditions") or (), condition)}
+        status = {"conditions": conditions.updated(meta.path(ranges, "status", "conditions") or (), condition)}
         if not same(status, ranges.get("status") or {}):
             await self.put_status(SERVICE_CIDRS, ranges, status)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
 from kapi.client.controller import namespace_going
-from kapi.objects import errors, labels, meta, time
+from kapi.objects import errors, labels, meta
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 
@@ -29,20 +29,6 @@ def controller_keys(obj: Object) -> tuple[str]:
 def namespace_keys(obj: Object) -> tuple[str]:
     return (meta.namespace(obj),)
 
-
-def with_condition(conditions: Sequence[Object], new: Object | None, type: str) -> list[Object]:
-    """The conditions with that of `type` replaced (at the end, as stock does) or taken out."""
-    kept = [c for c in conditions if c["type"] != type]
-    return [*kept, new] if new is not None else kept
-
-
-def settled(conditions: Sequence[Object], new: Object) -> list[Object]:
-    """The conditions with a new one in its place, or at the end; it keeps the time of transition while its status stays."""
-    old = next((c for c in conditions if c["type"] == new["type"]), None)
-    if old is None:
-        return [*conditions, {**new, "lastTransitionTime": time.stamp()}]
-    since = old.get("lastTransitionTime") if old["status"] == new["status"] else time.stamp()
-    return [{**new, "lastTransitionTime": since} if c is old else c for c in conditions]
 
 
 class Owners:

@@ -14,7 +14,7 @@ from kapi import logs
 from kapi.client import Client, Informer, Informers, Recorder
 from kapi.client.health import Figures
 from kapi.client.leases import Election
-from kapi.objects import errors, metrics, time
+from kapi.objects import conditions, errors, metrics, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
 from kapi.scheduler.event_handlers import UNFINISHED, EventHandlers, trim_node, trim_pod, trim_set
@@ -264,12 +264,11 @@ class Scheduler:
 def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> Object:
     """The strategic merge patch of the pod's PodScheduled condition and nominatedNodeName; {} if nothing changes."""
     status = pod.obj.get("status") or {}
-    old: Object = next((c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {})
+    old = conditions.find(status.get("conditions") or (), "PodScheduled") or {}
     changes: Object = {}
     if (old.get("status"), old.get("reason"), old.get("message")) != ("False", reason, message):
-        since = old.get("lastTransitionTime") if old.get("status") == "False" else None
         condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
-        condition |= {"lastProbeTime": None, "lastTransitionTime": since or time.stamp()}
+        condition |= {"lastProbeTime": None, "lastTransitionTime": conditions.since(old, "False") or time.stamp()}
         generation = pod.obj["metadata"].get("generation")
         changes["conditions"] = [{**condition, "observedGeneration": generation} if generation else condition]
     if nominated is not None and nominated != pod.nominated:
