@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kapi import limits
-from kapi.access import jwt, token_file
+from kapi.access import token_file
 from kapi.access.identity_headers import Headers, extra_of, headers_of
 from kapi.access.tokens import Tokens, Understood
-from kapi.objects import certificates, time
+from kapi.objects import certificates, jwt, time
 from kapi.objects.errors import Unauthorized
 from kapi.objects.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User
 from kapi.storage.store import Entry, Store

@@ -6,8 +6,8 @@ import hmac
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kapi.access.jwt import Claims, Refused
 from kapi.objects import account_tokens, errors, time
+from kapi.objects.jwt import Claims, Refused
 from kapi.objects.meta import Object
 from kapi.storage.store import Store
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kapi.access import jwt, legacy_tokens, rules
-from kapi.access.jwt import Claims, Refused
-from kapi.objects import account_tokens, causes, errors, time
+from kapi.access import legacy_tokens, rules
+from kapi.objects import account_tokens, causes, errors, jwt, time
+from kapi.objects.jwt import Claims, Refused
 from kapi.objects.meta import Object
 from kapi.objects.user import AUTHENTICATED, User
 from kapi.storage.store import Store

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kapi import limits
-from kapi.access import jwt, rbac
+from kapi.access import rbac
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
-from kapi.objects import errors, fields, time
+from kapi.objects import errors, fields, jwt, time
 from kapi.objects.meta import Object
 from kapi.objects.user import Attributes, User
 from kapi.registry import metadata

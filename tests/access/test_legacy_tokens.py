@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from kapi.access import jwt
 from kapi.access.authentication import Authenticator, Settings
 from kapi.access.tokens import ISSUER, Tokens
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.controllers import account_token
-from kapi.objects import account_tokens, time
+from kapi.objects import account_tokens, jwt, time
 from kapi.storage.store import Store
 from tests.access.conftest import NOON, put
 

@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
 from certs import making
 from kapi import limits
-from kapi.access import jwt
 from kapi.access.authentication import Authenticator, Settings
 from kapi.access.tokens import ISSUER, Tokens
 from kapi.access.tokens import Settings as TokenSettings
-from kapi.objects import time
+from kapi.objects import jwt, time
 from kapi.objects.errors import BadRequest, Conflict, Invalid, NotFound, Unauthorized
 from kapi.storage.store import Store
 from tests.access.conftest import NOON, put

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from kapi.access import jwt
 from kapi.controllers import account_token
-from kapi.objects import account_tokens
+from kapi.objects import account_tokens, jwt
 from kapi.objects.meta import Object
 from tests.attacks.identities import identity
 from tests.attacks.victim import Victim
