@@ -1,13 +1,13 @@
-"""The Node authorizer: a kubelet may read its own node and pods, what these use, and do what kubelets do; nothing of other nodes.
+"""The Node authorizer: a kubelet may read its own node and pods and the objects these refer to, and nothing of other nodes.
 
-Facts: Kubernetes docs, "Using Node Authorization"; KEP-4601 (authorize with selectors). What a request may contain is the affair of the
-admission plugin NodeRestriction.
+Source: Kubernetes docs, "Using Node Authorization"; KEP-4601 (authorize with selectors). The contents of a kubelet's writes are checked
+by the admission plugin NodeRestriction.
 """
 
 from collections.abc import Callable
 
 from kapi.access.node_graph import Graph
-from kapi.access.rules import Compiled
+from kapi.access.rules import CompiledRule
 from kapi.objects.user import Attributes, Decision, node_of
 from kapi.storage.store import Store
 
@@ -26,23 +26,23 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("get list watch", "node.k8s.io", "runtimeclasses"),
     ("get list watch", "storage.k8s.io", "csidrivers"),
 )
-"""Verbs, group, resources a kubelet has whatever the name."""
+"""(verbs, API group, resources) that kubelets may use regardless of the object's name."""
 
 
-class Nodes:
-    """Answers for users in system:nodes; has no opinion on others."""
+class NodeAuthorizer:
+    """Authorizes users of the group system:nodes; has no opinion on others."""
 
     def __init__(self, store: Store) -> None:
         self._graph = Graph(store)
-        self._rules = [Compiled({"verbs": v.split(), "apiGroups": [g], "resources": r.split()}) for v, g, r in RULES]
+        self._rules = [CompiledRule({"verbs": v.split(), "apiGroups": [g], "resources": r.split()}) for v, g, r in RULES]
 
     def authorize(self, asked: Attributes) -> Decision:
         if (node := node_of(asked.user)) is None:
             return _NO
         if not node:
             return Decision(False, f'unknown node for user "{asked.user.name}"')
-        if answer := _ANSWERS.get((asked.group, asked.resource)):
-            return answer(self, node, asked)
+        if handler := _HANDLERS.get((asked.group, asked.resource)):
+            return handler(self, node, asked)
         return _YES if any(rule.allows(asked) for rule in self._rules) else _NO
 
     def _related(self, node: str, asked: Attributes) -> Decision:
@@ -53,13 +53,13 @@ class Nodes:
         return Decision(False, f"no relationship found between node '{node}' and this object")
 
     def _get(self, node: str, asked: Attributes) -> Decision:
-        """Volumes, attachments, resource claims: one at a time."""
+        """Volumes, attachments and resource claims: only get."""
         if asked.verb != "get":
             return Decision(False, "can only get individual resources of this type")
         return Decision(False, "cannot get subresource") if asked.subresource else self._related(node, asked)
 
     def _read(self, node: str, asked: Attributes) -> Decision:
-        """Secrets and config maps: also listed and watched, by name."""
+        """Secrets and ConfigMaps: also list and watch, of a single name."""
         if asked.verb not in ("get", "list", "watch"):
             return Decision(False, "can only read resources of this type")
         if asked.subresource:
@@ -148,18 +148,18 @@ class Nodes:
 _OWN_VERBS = frozenset({"get", "create", "update", "patch", "delete"})
 _SLICES = "can only list/watch/deletecollection resourceslices with nodeName field selector"
 _SLICE_VERBS = "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection"
-_ANSWERS: dict[tuple[str, str], Callable[[Nodes, str, Attributes], Decision]] = {
-    ("", "secrets"): Nodes._read,
-    ("", "configmaps"): Nodes._read,
-    ("", "persistentvolumeclaims"): Nodes._claim,
-    ("", "persistentvolumes"): Nodes._get,
-    ("", "serviceaccounts"): Nodes._account,
-    ("", "nodes"): Nodes._node,
-    ("", "pods"): Nodes._pod,
-    ("coordination.k8s.io", "leases"): Nodes._lease,
-    ("storage.k8s.io", "csinodes"): Nodes._csi_node,
-    ("storage.k8s.io", "volumeattachments"): Nodes._get,
-    ("resource.k8s.io", "resourceclaims"): Nodes._get,
-    ("resource.k8s.io", "resourceslices"): Nodes._slice,
+_HANDLERS: dict[tuple[str, str], Callable[[NodeAuthorizer, str, Attributes], Decision]] = {
+    ("", "secrets"): NodeAuthorizer._read,
+    ("", "configmaps"): NodeAuthorizer._read,
+    ("", "persistentvolumeclaims"): NodeAuthorizer._claim,
+    ("", "persistentvolumes"): NodeAuthorizer._get,
+    ("", "serviceaccounts"): NodeAuthorizer._account,
+    ("", "nodes"): NodeAuthorizer._node,
+    ("", "pods"): NodeAuthorizer._pod,
+    ("coordination.k8s.io", "leases"): NodeAuthorizer._lease,
+    ("storage.k8s.io", "csinodes"): NodeAuthorizer._csi_node,
+    ("storage.k8s.io", "volumeattachments"): NodeAuthorizer._get,
+    ("resource.k8s.io", "resourceclaims"): NodeAuthorizer._get,
+    ("resource.k8s.io", "resourceslices"): NodeAuthorizer._slice,
 }
-"""Resources whose answer depends on the node."""
+"""(API group, resource) -> the method that decides by the relation to the node."""

@@ -49,8 +49,8 @@ def _tracked(what: Call, obj: Object) -> None:
 def _token(access: "Access", user: User, obj: Object) -> Object:
     spec = obj["spec"]
     try:
-        found = access.authenticator.understand(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
-    except jwt.Refused as why:
+        found = access.authenticator.authenticate_token(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
+    except jwt.InvalidToken as why:
         return {"user": {}, "error": str(why)}
     return {"authenticated": True, "user": found.user.info(), "audiences": list(found.audiences)}
 

@@ -1,30 +1,23 @@
-"""Secrets of type kubernetes.io/service-account-token: filled with a token that does not expire, and gone with their account.
+"""Secrets of type kubernetes.io/service-account-token: filled with a token that does not expire, deleted with their account.
 
-The older way; tokens of today come from TokenRequest.
+The legacy mechanism; new clients use TokenRequest.
 """
 
 import base64
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.settings import Settings
-from kapi.objects import account_tokens, errors, meta
+from kapi.objects import account_tokens, errors, jwt, meta
 from kapi.objects.account_tokens import ACCOUNT_NAME, ACCOUNT_UID, TYPE
 from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
 
 
 def token(account: Object, secret: Object, key_file: Path) -> str:
-    """A signed token of the Secret; it has no end."""
-    import jwt  # heavy, and hardly ever asked for
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    private: Any = load_pem_private_key(key_file.read_bytes(), None)
-    claims = account_tokens.claims(account, meta.name(secret))
-    return jwt.encode(claims, private, algorithm="RS256" if isinstance(private, RSAPrivateKey) else "ES256")
+    """A signed token for the Secret, without expiration. Raises ValueError, OSError for a bad key file."""
+    return jwt.Key(key_file.read_bytes()).sign(account_tokens.claims(account, meta.name(secret)))
 
 
 class AccountTokens(Controller):

@@ -88,7 +88,8 @@ class Autoscaling(Controller):
     async def _look(self, look: Look) -> None:
         resource, scale = await self._scale_of(look)
         current = (scale.get("spec") or {}).get("replicas", 0)
-        look.set_conditions(Condition("AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale"))
+        message = "the HPA controller was able to get the target's current scale"
+        look.set_conditions(Condition("AbleToScale", "True", "SucceededGetScale", message))
         look.status |= {"currentReplicas": current, "desiredReplicas": current}
         if not look.past.recommended:
             look.past.recommended.append((look.now, current))
