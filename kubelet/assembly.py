@@ -101,7 +101,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await kubelet.node.register()
     await services.synced.wait()
     await informer.synced.wait()
-    informer.on(_feed(lambda name: kubelet))
+    informer.add_handler(_feed(lambda name: kubelet))
     await kubelet.terminate_orphans(informer.items())
     if settings.port and settings.tls_cert_file:
         listen = _listen(settings, kubelet.node.addresses)
@@ -144,7 +144,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
     group.create_task(informer.run())
     await informer.synced.wait()
-    informer.on(_feed(kubelets.get))
+    informer.add_handler(_feed(kubelets.get))
     if listen:
         group.create_task(_serve(Nodes(kubelets.values(), client), listen, sockets))
     for kubelet in kubelets.values():

@@ -8,7 +8,7 @@ from typing import Any
 from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
-from kapi.client.leases import Heartbeat
+from kapi.client.leases import NodeLease
 from kapi.objects import conditions, errors, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
@@ -101,7 +101,7 @@ class Node:
         self.node: Object | None = None
         self.allocatable = allocatable(settings, facts)
         self.name = settings.node_name
-        self._heartbeat = Heartbeat(client, settings.node_name)
+        self._lease = NodeLease(client, settings.node_name)
         self._reported = 0.0
 
     def attributes(self) -> NodeAttributes:
@@ -122,7 +122,7 @@ class Node:
             except (errors.StatusError, OSError) as error:
                 log.warning("The node cannot be registered yet", extra=self._about(error))
                 await asyncio.sleep(_RETRY)
-        self._heartbeat.owner = self.node
+        self._lease.owner = self.node
         log.info("Registered", extra=logs.fields(node=self._settings.node_name, addresses=self.addresses))
 
     def _about(self, error: Exception) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Node:
     async def run(self, check: Callable[[], Any]) -> None:
         """Renew the lease and report the status until cancelled; `check` updates `status` before each report."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._heartbeat.run())
+            group.create_task(self._lease.run())
             group.create_task(self._reports(check))
 
     async def _reports(self, check: Callable[[], Any]) -> None:

@@ -1,6 +1,6 @@
 """The verbs of the API over a Transport: thin, one request each, JSON objects in and out, failures raised as kapi.objects.errors.
 
-Whoever wants to know of this client's own writes (the informers do) sets `wrote` and `removed`.
+Whoever wants to know of this client's own writes (the informers do) sets `on_write` and `on_delete`.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ JSON = "application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 REQUEST_TIMEOUT = 65.0
 RETRIES = 10
-WHOLE = frozenset(["", "status", "finalize", "approval", "resize", "ephemeralcontainers"])
+RETURNS_OBJECT = frozenset(["", "status", "finalize", "approval", "resize", "ephemeralcontainers"])
 """Subresources that answer with the object itself."""
 
 
-def _target(path: str, query: dict[str, Any]) -> str:
+def _path_and_query(path: str, query: dict[str, Any]) -> str:
     """Path and query; empty values are left out, True is 'true'."""
-    given = {k: "true" if v is True else v for k, v in query.items() if v not in ("", None, False)}
-    return quote(path, safe="/:@!$&'()*+,;=~") + ("?" + urlencode(given) if given else "")
+    parameters = {k: "true" if v is True else v for k, v in query.items() if v not in ("", None, False)}
+    return quote(path, safe="/:@!$&'()*+,;=~") + ("?" + urlencode(parameters) if parameters else "")
 
 
-def _failure(status: int, headers: Headers, body: bytes) -> StatusError:
+def _status_error(status: int, headers: Headers, body: bytes) -> StatusError:
     """The exception of an answer that is not a success; a body that is no Status becomes its message."""
     try:
         parsed = orjson.loads(body)
@@ -53,8 +53,8 @@ class Client:
 
     def __init__(self, transport: Transport, *, agent: str = "kapi") -> None:
         self.transport = transport
-        self.wrote: Callable[[Resource, Object], None] | None = None
-        self.removed: Callable[[Resource, str | None, str, str], None] | None = None
+        self.on_write: Callable[[Resource, Object], None] | None = None
+        self.on_delete: Callable[[Resource, str | None, str, str], None] | None = None
         self._headers = {"User-Agent": agent, "Accept": "application/json"}
 
     async def close(self) -> None:
@@ -85,9 +85,10 @@ class Client:
         headers = {"Content-Type": media} if obj is not None else {}
         if accept:
             headers["Accept"] = accept
-        status, answered, body = await self.raw(method, _target(path, query), orjson.dumps(obj) if obj is not None else b"", headers)
+        sent = orjson.dumps(obj) if obj is not None else b""
+        status, answered, body = await self.raw(method, _path_and_query(path, query), sent, headers)
         if not 200 <= status < 300:
-            raise _failure(status, answered, body)
+            raise _status_error(status, answered, body)
         return orjson.loads(body)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str = "", **query: Any) -> Object:
@@ -121,7 +122,7 @@ class Client:
     async def update(self, resource: Resource, obj: Object, *, subresource: str = "", **query: Any) -> Object:
         meta = obj["metadata"]
         done = await self.send("PUT", resource.path(meta.get("namespace"), meta["name"], subresource), obj, **query)
-        return self._wrote(resource, query, done) if subresource in WHOLE else done
+        return self._wrote(resource, query, done) if subresource in RETURNS_OBJECT else done
 
     async def patch(
         self,
@@ -137,7 +138,7 @@ class Client:
         """`kind` is merge, strategic, json or apply (then give fieldManager, and force=True to take fields over)."""
         path = resource.path(namespace, name, subresource)
         done = await self.send("PATCH", path, patch, media=PATCHES[kind], **query)
-        return self._wrote(resource, query, done) if subresource in WHOLE else done
+        return self._wrote(resource, query, done) if subresource in RETURNS_OBJECT else done
 
     async def delete(
         self,
@@ -179,14 +180,14 @@ class Client:
     async def stream(self, method: str, path: str, *, accept: str = "", seconds: float | None = None, **query: Any) -> Stream:
         """An answer read in pieces (logs and the like); the caller closes it. Raises StatusError, OSError."""
         headers = {**self._headers, "Accept": accept} if accept else self._headers
-        stream = await self.transport.open(method, _target(path, query), headers, b"", seconds)
+        stream = await self.transport.open(method, _path_and_query(path, query), headers, b"", seconds)
         if 200 <= stream.status < 300:
             return stream
         try:
             body = b"".join([chunk async for chunk in stream])
         finally:
             await stream.close()
-        raise _failure(stream.status, stream.headers, body)
+        raise _status_error(stream.status, stream.headers, body)
 
     async def watch(
         self,
@@ -225,13 +226,13 @@ class Client:
             await stream.close()
 
     def _wrote(self, resource: Resource, query: dict[str, Any], obj: Object) -> Object:
-        if self.wrote is not None and not query.get("dryRun"):
-            self.wrote(resource, obj)
+        if self.on_write is not None and not query.get("dryRun"):
+            self.on_write(resource, obj)
         return obj
 
     def _deleted(self, resource: Resource, namespace: str | None, name: str, uid: str | None, done: Object) -> None:
         meta = done.get("metadata") or {}
-        if self.wrote is not None and meta.get("deletionTimestamp"):
-            self.wrote(resource, done)
-        elif self.removed is not None:
-            self.removed(resource, namespace, name, uid or meta.get("uid") or (done.get("details") or {}).get("uid") or "")
+        if self.on_write is not None and meta.get("deletionTimestamp"):
+            self.on_write(resource, done)
+        elif self.on_delete is not None:
+            self.on_delete(resource, namespace, name, uid or meta.get("uid") or (done.get("details") or {}).get("uid") or "")

@@ -19,7 +19,7 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
 log = logging.getLogger(__name__)
-UNREACHABLE_SECONDS = 1.0
+UNREACHABLE_RETRY_SECONDS = 1.0
 """A server that can't be reached says nothing about a key: its back-off is left alone."""
 
 
@@ -35,7 +35,7 @@ class Context:
     """What controllers of one kind keep together, by a key of their own."""
 
 
-def namespace_going(error: errors.StatusError) -> bool:
+def namespace_terminating(error: errors.StatusError) -> bool:
     """The namespace is being deleted: nothing can be created in it, and nothing needs to be said or tried again."""
     return any(c.get("reason") == "NamespaceTerminating" for c in (error.details or {}).get("causes") or ())
 
@@ -56,7 +56,7 @@ class Controller:
         self.client = context.client
         self.recorder = context.recorder.named(self.name)
         self.queue: Queue[str] = Queue()
-        self._needs: list[Informer] = []
+        self._needed_informers: list[Informer] = []
         self.setup()
 
     def setup(self) -> None:
@@ -74,7 +74,7 @@ class Controller:
     def informer(self, resource: Resource, *, metadata: bool = False) -> Informer:
         """The shared informer; `run` waits until it is synced."""
         informer = self.context.informers.of(resource, metadata=metadata)
-        self._needs.append(informer)
+        self._needed_informers.append(informer)
         return informer
 
     def watch(self, resource: Resource, keys: Callable[[Object], Iterable[str]] | None = None, *, metadata: bool = False) -> Informer:
@@ -88,18 +88,18 @@ class Controller:
                     for key in made(obj):
                         self.queue.add(key)
 
-        informer.on(handle)
+        informer.add_handler(handle)
         return informer
 
-    def note(self, obj: Object, reason: str, message: str) -> None:
+    def record_event(self, obj: Object, reason: str, message: str) -> None:
         """An event of type Normal."""
         self.recorder.event(obj, "Normal", reason, message)
 
-    def warn(self, obj: Object, reason: str, message: str) -> None:
+    def record_warning(self, obj: Object, reason: str, message: str) -> None:
         """An event of type Warning."""
         self.recorder.event(obj, "Warning", reason, message)
 
-    async def remove(self, resource: Resource, obj: Object, **how: Any) -> bool:
+    async def delete_object(self, resource: Resource, obj: Object, **how: Any) -> bool:
         """Delete this very object; whether it was still there. `how` goes to Client.delete."""
         try:
             await self.client.delete(resource, meta.name(obj), namespace=meta.namespace(obj) or None, uid=meta.uid(obj), **how)
@@ -107,7 +107,7 @@ class Controller:
             return False
         return True
 
-    async def amend(self, resource: Resource, obj: Object, changes: Object, **how: Any) -> bool:
+    async def patch_object(self, resource: Resource, obj: Object, changes: Object, **how: Any) -> bool:
         """Patch this very object; whether it was still there. `how` goes to Client.patch."""
         patch = {**changes, "metadata": {"uid": meta.uid(obj), **(changes.get("metadata") or {})}}
         try:
@@ -116,17 +116,17 @@ class Controller:
             return False
         return True
 
-    async def keep_finalizers(self, resource: Resource, obj: Object, finalizers: list[str]) -> bool:
+    async def set_finalizers(self, resource: Resource, obj: Object, finalizers: list[str]) -> bool:
         """Leave an object just these finalizers, if it has not changed meanwhile."""
         about = {"resourceVersion": meta.resource_version(obj), "finalizers": finalizers or None}
-        return await self.amend(resource, obj, {"metadata": about})
+        return await self.patch_object(resource, obj, {"metadata": about})
 
     async def put_status(self, resource: Resource, obj: Object, status: Object) -> Object:
         """PUT /status; the object as it is then."""
         return await self.client.update(resource, {**obj, "status": status}, subresource="status")
 
     async def ready(self) -> None:
-        for informer in self._needs:
+        for informer in self._needed_informers:
             await informer.synced.wait()
 
     async def run(self) -> None:
@@ -149,14 +149,14 @@ class Controller:
             log.debug("Reconciling failed", extra=logs.fields(controller=self.name, key=key, error=error))
             self.queue.retry(key)
         except errors.StatusError as error:
-            if namespace_going(error):
+            if namespace_terminating(error):
                 self.queue.forget(key)
             else:
                 log.warning("Reconciling failed, trying again", extra=self._about(key, error))
                 self.queue.retry(key)
         except OSError as error:
             log.debug("Reconciling failed", extra=logs.fields(controller=self.name, key=key, error=error))
-            self.queue.add_after(key, UNREACHABLE_SECONDS)
+            self.queue.add_after(key, UNREACHABLE_RETRY_SECONDS)
         except Exception as error:
             log.exception("Reconciling broke, trying again", extra=self._about(key, error))
             self.queue.retry(key)

@@ -11,7 +11,7 @@ from kapi.objects.user import MASTERS, User
 _REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "authorization.k8s.io"}
 
 
-async def who(client: Client, certificate: bytes | None, authorization: str) -> User | None:
+async def authenticate(client: Client, certificate: bytes | None, authorization: str) -> User | None:
     """The caller with a verified DER certificate or the header's token; None: neither is there.
 
     Raises Unauthorized and what `client` does.
@@ -39,7 +39,7 @@ def _certified(certificate: bytes) -> User | None:
     return said.user
 
 
-async def may(client: Client, user: User, attributes: Object) -> bool:
+async def authorize(client: Client, user: User, attributes: Object) -> bool:
     """Whether the user may do it, e.g. {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}. Raises what `client` does."""
     if MASTERS in user.groups:
         return True

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Figures = list[Callable[[], Iterable[str]]]
 """What a component counts: each gives lines of Prometheus' text form."""
 CHECKS = ("/healthz", "/livez", "/readyz")
-_ANYBODY = User("system:anonymous", ("system:unauthenticated",))
+_ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Health:
@@ -39,7 +39,7 @@ class Health:
         if path in CHECKS or path.startswith(tuple(f"{check}/" for check in CHECKS)):
             return small.answer(200, b"ok")
         try:
-            await self._check(asked, path)
+            await self._authorize(asked, path)
         except (errors.Unauthorized, errors.Forbidden) as no:
             return small.answer(no.code, orjson.dumps(no.status()), "application/json")
         except (errors.StatusError, OSError) as why:
@@ -49,10 +49,10 @@ class Health:
         text = "\n".join(line for lines in self.figures for line in lines()) + "\n"
         return small.answer(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async def _check(self, asked: Asked, path: str) -> None:
+    async def _authorize(self, asked: Asked, path: str) -> None:
         """Return when the caller may get the path. Raises Unauthorized, Forbidden."""
-        user = await delegated_auth.who(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANYBODY
-        if not await delegated_auth.may(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
+        user = await delegated_auth.authenticate(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANONYMOUS
+        if not await delegated_auth.authorize(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
             raise errors.Forbidden(f'forbidden: User "{user.name}" cannot get path "{path}"', {})
 
 

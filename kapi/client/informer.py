@@ -22,9 +22,9 @@ Handler = Callable[[Object | None, Object | None], None]
 
 log = logging.getLogger(__name__)
 PAGE = 500
-UNREAD = ("managedFields", "annotations")
+DROPPED_METADATA = ("managedFields", "annotations")
 """What a copy of metadata only leaves out."""
-FIRST_DELAY, LAST_DELAY = 0.8, 5.0
+INITIAL_BACKOFF, MAX_BACKOFF = 0.8, 5.0
 
 
 def revision_of(obj: Object) -> int:
@@ -51,7 +51,7 @@ class Informer:
         self.synced = asyncio.Event()
         self._client = client
         self._scope: dict[str, Any] = {"namespace": namespace, "labels": labels, "fields": fields, "metadata": metadata}
-        self._whole = not (namespace or labels or fields)
+        self._unfiltered = not (namespace or labels or fields)
         self._trim = trim
         self._objects: dict[str, Object] = {}
         self._handlers: list[Handler] = []
@@ -59,7 +59,7 @@ class Informer:
         self._indexes: dict[str, dict[str, dict[str, None]]] = {}
         self._revision = 0
         self._removed: set[str] = set()
-        self._failing: float | None = None
+        self._failing_since: float | None = None
         """Since when the watch fails, by the loop's clock."""
 
     def get(self, key: str) -> Object | None:
@@ -74,19 +74,19 @@ class Informer:
     def __len__(self) -> int:
         return len(self._objects)
 
-    def by(self, index: str, value: str) -> list[Object]:
+    def by_index(self, index: str, value: str) -> list[Object]:
         """The objects that the named index files under `value`."""
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
-    def index(self, name: str, keys: Callable[[Object], Iterable[str]]) -> None:
+    def add_index(self, name: str, keys: Callable[[Object], Iterable[str]]) -> None:
         """Keep an index; asking twice for the same name is one index."""
         if name not in self._indexers:
             self._indexers[name] = keys
             self._indexes[name] = {}
             for key, obj in self._objects.items():
-                self._file(name, key, obj)
+                self._add_to_index(name, key, obj)
 
-    def on(self, handler: Handler) -> None:
+    def add_handler(self, handler: Handler) -> None:
         """Tell `handler` of every change from now on; what is there already comes to it as added."""
         self._handlers.append(handler)
         for obj in list(self._objects.values()):
@@ -94,7 +94,7 @@ class Informer:
 
     async def run(self) -> None:
         """List and watch until cancelled. Failures are logged and tried again with back-off."""
-        delay = FIRST_DELAY
+        delay = INITIAL_BACKOFF
         while True:
             started = asyncio.get_running_loop().time()
             try:
@@ -107,39 +107,39 @@ class Informer:
                 self._failed(error)
             lasted = asyncio.get_running_loop().time() - started
             if lasted > 1:
-                delay = FIRST_DELAY
+                delay = INITIAL_BACKOFF
                 continue
             await asyncio.sleep(delay * random.uniform(1, 1.5))
-            delay = min(delay * 2, LAST_DELAY)
+            delay = min(delay * 2, MAX_BACKOFF)
 
     def _failed(self, error: Exception) -> None:
-        if self._failing is None:
-            self._failing = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = asyncio.get_running_loop().time()
         about = logs.once(self.resource.qualified, resource=self.resource.qualified, error=error)
         log.warning("Watching failed, trying again", extra=about)
 
     def _recovered(self, since: float) -> None:
-        self._failing = None
+        self._failing_since = None
         lasted = round(asyncio.get_running_loop().time() - since, 1)
         log.info("Watching again", extra=logs.fields(resource=self.resource.qualified, seconds=lasted))
 
-    def observe(self, obj: Object) -> None:
+    def apply_write(self, obj: Object) -> None:
         """Take in an object that this process has just written, unless the watch is already past it."""
-        if self._whole and self.synced.is_set() and revision_of(obj) > self._revision:
-            self._put(meta.key(obj), self._kept(obj))
+        if self._unfiltered and self.synced.is_set() and revision_of(obj) > self._revision:
+            self._set(meta.key(obj), self._stored_form(obj))
 
-    def forget(self, key: str, uid: str) -> None:
+    def apply_delete(self, key: str, uid: str) -> None:
         """Take out an object that this process has just deleted."""
         old = self._objects.get(key)
         if old is not None and uid and old["metadata"].get("uid") == uid:
             self._removed.add(uid)
-            self._drop(key)
+            self._delete(key)
 
-    def _kept(self, obj: Object) -> Object:
+    def _stored_form(self, obj: Object) -> Object:
         """The form that is kept: with kind and apiVersion, without managedFields."""
         about = obj["metadata"]
         if "managedFields" in about or self.metadata:
-            about = {k: v for k, v in about.items() if k not in (UNREAD if self.metadata else ("managedFields",))}
+            about = {k: v for k, v in about.items() if k not in (DROPPED_METADATA if self.metadata else ("managedFields",))}
         content = {} if self.metadata else obj
         kept = {**content, "kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": about}
         return self._trim(kept) if self._trim else kept
@@ -151,26 +151,26 @@ class Informer:
             page = await self._client.list(self.resource, limit=PAGE, continue_=token, **self._scope)
             revision = int(page["metadata"].get("resourceVersion") or 0)
             for item in page.get("items") or ():
-                found[meta.key(item)] = self._kept(item)
+                found[meta.key(item)] = self._stored_form(item)
             token = page["metadata"].get("continue") or ""
             if not token:
                 break
         self._removed.clear()
         for key in [k for k, o in self._objects.items() if k not in found and revision_of(o) <= revision]:
-            self._drop(key)
+            self._delete(key)
         for key, obj in found.items():
-            self._put(key, obj)
+            self._set(key, obj)
         self._revision = revision
         self.synced.set()
-        if self._failing is not None:
-            self._recovered(self._failing)
+        if self._failing_since is not None:
+            self._recovered(self._failing_since)
 
     async def _watch(self) -> None:
         timeout = random.randint(300, 600)
         async with aclosing(self._client.watch(self.resource, version=str(self._revision), timeout=timeout, **self._scope)) as events:  # type: ignore[type-var]
             async for kind, obj in events:
-                if self._failing is not None:
-                    self._recovered(self._failing)
+                if self._failing_since is not None:
+                    self._recovered(self._failing_since)
                 if kind != "BOOKMARK":
                     self._event(kind, obj)
                 self._revision = revision_of(obj) or self._revision
@@ -183,41 +183,41 @@ class Informer:
             return
         key = meta.key(obj)
         if kind != "DELETED":
-            self._put(key, self._kept(obj))
+            self._set(key, self._stored_form(obj))
             return
         old = self._objects.get(key)
         if old is not None and revision_of(old) <= revision_of(obj):
-            self._drop(key, self._kept(obj))
+            self._delete(key, self._stored_form(obj))
 
-    def _put(self, key: str, obj: Object) -> None:
+    def _set(self, key: str, obj: Object) -> None:
         old = self._objects.get(key)
         if old is not None and 0 < revision_of(obj) <= revision_of(old):
             return
         self._objects[key] = obj
         for name, values in self._indexers.items():
             if old is None:
-                self._file(name, key, obj)
+                self._add_to_index(name, key, obj)
             elif list(values(old)) != list(values(obj)):
-                self._unfile(name, key, old)
-                self._file(name, key, obj)
-        self._tell(old, obj)
+                self._remove_from_index(name, key, old)
+                self._add_to_index(name, key, obj)
+        self._notify(old, obj)
 
-    def _drop(self, key: str, last: Object | None = None) -> None:
+    def _delete(self, key: str, last: Object | None = None) -> None:
         old = self._objects.pop(key)
         for name in self._indexers:
-            self._unfile(name, key, old)
-        self._tell(last or old, None)
+            self._remove_from_index(name, key, old)
+        self._notify(last or old, None)
 
-    def _tell(self, old: Object | None, new: Object | None) -> None:
+    def _notify(self, old: Object | None, new: Object | None) -> None:
         for handler in self._handlers:
             handler(old, new)
 
-    def _file(self, name: str, key: str, obj: Object) -> None:
+    def _add_to_index(self, name: str, key: str, obj: Object) -> None:
         index = self._indexes[name]
         for value in self._indexers[name](obj):
             index.setdefault(value, {})[key] = None
 
-    def _unfile(self, name: str, key: str, obj: Object) -> None:
+    def _remove_from_index(self, name: str, key: str, obj: Object) -> None:
         index = self._indexes[name]
         for value in self._indexers[name](obj):
             bucket = index.get(value)
@@ -233,11 +233,11 @@ class Informers:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._shared: dict[Resource, Informer] = {}
-        self._others: list[Informer] = []
+        self._filtered: list[Informer] = []
         self._tasks: dict[Informer, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        client.wrote = self._wrote
-        client.removed = self._removed
+        client.on_write = self._wrote
+        client.on_delete = self._removed
 
     def of(self, resource: Resource, *, metadata: bool = False) -> Informer:
         """The shared informer of a resource; one that holds only metadata serves `metadata`, a full one serves both."""
@@ -246,14 +246,14 @@ class Informers:
             if informer is not None:
                 raise ValueError(f"{resource.qualified} is already watched for its metadata only: ask for the whole earlier")
             informer = self._shared[resource] = Informer(self.client, resource, metadata=metadata)
-            self._begin(informer)
+            self._start(informer)
         return informer
 
     def select(self, resource: Resource, **scope: Any) -> Informer:
         """An informer of its own over a selection (namespace, labels, fields, trim)."""
         informer = Informer(self.client, resource, **scope)
-        self._others.append(informer)
-        self._begin(informer)
+        self._filtered.append(informer)
+        self._start(informer)
         return informer
 
     def drop(self, resource: Resource) -> None:
@@ -265,25 +265,25 @@ class Informers:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for informer in [*self._shared.values(), *self._others]:
-                self._begin(informer)
+            for informer in [*self._shared.values(), *self._filtered]:
+                self._start(informer)
             await asyncio.Event().wait()
 
     async def synced(self) -> None:
         """Wait until every informer asked for so far has its objects."""
-        for informer in [*self._shared.values(), *self._others]:
+        for informer in [*self._shared.values(), *self._filtered]:
             await informer.synced.wait()
 
-    def _begin(self, informer: Informer) -> None:
+    def _start(self, informer: Informer) -> None:
         if self._group is not None and informer not in self._tasks:
             self._tasks[informer] = self._group.create_task(informer.run(), name=f"informer {informer.resource.qualified}")
 
     def _wrote(self, resource: Resource, obj: Object) -> None:
         informer = self._shared.get(resource)
         if informer is not None:
-            informer.observe(obj)
+            informer.apply_write(obj)
 
     def _removed(self, resource: Resource, namespace: str | None, name: str, uid: str) -> None:
         informer = self._shared.get(resource)
         if informer is not None:
-            informer.forget(f"{namespace}/{name}" if namespace else name, uid)
+            informer.apply_delete(f"{namespace}/{name}" if namespace else name, uid)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.health import Figures
-from kapi.client.leases import Election
+from kapi.client.leases import LeaderElection
 from kapi.controllers.account_token import AccountTokens
 from kapi.controllers.autoscaler import Autoscaling
 from kapi.controllers.cluster_role import ClusterRoleAggregation
@@ -90,7 +90,7 @@ async def run(client: Client, settings: Settings | None = None, figures: Figures
     if not chosen.leader_elect:
         await _run(client, chosen, figures)
         return
-    await Election(client, AGENT, chosen.identity).run(lambda: _run(client, chosen, figures))
+    await LeaderElection(client, AGENT, chosen.identity).run(lambda: _run(client, chosen, figures))
 
 
 async def _run(client: Client, settings: Settings, figures: Figures | None) -> None:

@@ -25,16 +25,16 @@ class AccountTokens(Controller):
 
     def setup(self) -> None:
         self.objects = self.context.informers.select(SECRETS, fields=f"type={TYPE}")
-        self._needs.append(self.objects)
-        self.objects.index("account", self._account_keys)
+        self._needed_informers.append(self.objects)
+        self.objects.add_index("account", self._account_keys)
         self.accounts = self.watch(SERVICE_ACCOUNTS, self._secrets_of)
-        self.objects.on(lambda old, new: self.queue.add(meta.key(new or old or {})))
+        self.objects.add_handler(lambda old, new: self.queue.add(meta.key(new or old or {})))
 
     def _account_keys(self, secret: Object) -> Iterable[str]:
         yield f"{meta.namespace(secret)}/{meta.annotations(secret).get(ACCOUNT_NAME, '')}"
 
     def _secrets_of(self, account: Object) -> Iterable[str]:
-        return [meta.key(s) for s in self.objects.by("account", meta.key(account))]
+        return [meta.key(s) for s in self.objects.by_index("account", meta.key(account))]
 
     async def sync(self, secret: Object) -> float | None:
         if meta.deleting(secret):
@@ -56,7 +56,7 @@ class AccountTokens(Controller):
                 return
         except errors.NotFound:
             pass
-        await self.remove(SECRETS, secret)
+        await self.delete_object(SECRETS, secret)
 
     async def _fill(self, account: Object, secret: Object) -> None:
         settings: Settings = self.context.settings

@@ -86,7 +86,7 @@ def triggered(service: Object, members: Iterable[Object]) -> str:
     return max([*times, meta.metadata(service).get("creationTimestamp") or ""])
 
 
-def _seen(pod: Object) -> tuple[Any, ...]:
+def _relevant_fields(pod: Object) -> tuple[Any, ...]:
     """All of a pod that matters to its services."""
     spec = pod["spec"]
     place = (spec.get("nodeName"), spec.get("hostname"), spec.get("subdomain"))
@@ -98,15 +98,15 @@ class Backends(Controller):
 
     def setup(self) -> None:
         self.objects = self.watch(SERVICES)
-        self.objects.index("selecting", _selecting)
+        self.objects.add_index("selecting", _selecting)
         self.pods = self.informer(PODS)
-        self.pods.index("namespace", namespace_keys)
-        self.pods.on(self._pod_changed)
+        self.pods.add_index("namespace", namespace_keys)
+        self.pods.add_handler(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
-        services = self.objects.by("selecting", meta.namespace(pod))
-        if not services or (old is not None and new is not None and _seen(old) == _seen(new)):
+        services = self.objects.by_index("selecting", meta.namespace(pod))
+        if not services or (old is not None and new is not None and _relevant_fields(old) == _relevant_fields(new)):
             return
         seen = [meta.labels(p) for p in (old, new) if p is not None]
         if all(p is None or not addresses(p) for p in (old, new)):
@@ -117,6 +117,6 @@ class Backends(Controller):
 
     def members(self, service: Object) -> Iterator[Object]:
         """The pods the service selects that have an address and are not over."""
-        for pod in self.pods.by("namespace", meta.namespace(service)):
+        for pod in self.pods.by_index("namespace", meta.namespace(service)):
             if selected(service, meta.labels(pod)) and addresses(pod) and not pods.finished(pod):
                 yield pod

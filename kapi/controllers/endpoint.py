@@ -27,7 +27,7 @@ class Endpoints(Backends):
         have = self.endpoints.get(key)
         if service is None:
             if have is not None and meta.labels(have).get(MANAGED_BY) == MANAGER:
-                await self.remove(ENDPOINTS, have)
+                await self.delete_object(ENDPOINTS, have)
             return None
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName" or meta.deleting(service):
             return None

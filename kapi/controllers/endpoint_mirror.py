@@ -28,11 +28,11 @@ class EndpointMirrors(Controller):
         self.endpoints = self.watch(ENDPOINTS)
         self.services = self.watch(SERVICES)
         self.slices = self.watch(ENDPOINT_SLICES, _mirrored_keys)
-        self.slices.index("mirrored", _mirrored_keys)
+        self.slices.add_index("mirrored", _mirrored_keys)
 
     async def reconcile(self, key: str) -> float | None:
         endpoints, service = self.endpoints.get(key), self.services.get(key)
-        existing = self.slices.by("mirrored", key)
+        existing = self.slices.by_index("mirrored", key)
         wanted = _slices(endpoints) if endpoints is not None and service is not None and _mirrors(endpoints, service) else []
         for made in wanted:
             same = next((s for s in existing if _group(s) == _group(made)), None)
@@ -44,7 +44,7 @@ class EndpointMirrors(Controller):
                 about = {**same["metadata"], "labels": made["metadata"]["labels"], "annotations": made["metadata"]["annotations"]}
                 await self.client.update(ENDPOINT_SLICES, {**same, "endpoints": made["endpoints"], "metadata": about})
         for slice in existing:
-            await self.remove(ENDPOINT_SLICES, slice)
+            await self.delete_object(ENDPOINT_SLICES, slice)
         return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from kapi.client.controller import namespace_going
+from kapi.client.controller import namespace_terminating
 from kapi.controllers import backends, pods
 from kapi.controllers.backends import HEADLESS, TRIGGER_TIME, Backends
 from kapi.objects import errors, meta
@@ -53,7 +53,7 @@ class EndpointSlices(Backends):
         super().setup()
         self.nodes = self.informer(NODES)
         self.slices = self.watch(ENDPOINT_SLICES, _service_keys)
-        self.slices.index("service", _service_keys)
+        self.slices.add_index("service", _service_keys)
 
     async def sync(self, service: Object) -> float | None:
         if meta.deleting(service) or not service["spec"].get("selector"):
@@ -69,7 +69,7 @@ class EndpointSlices(Backends):
                     ports = backends.ports(service, pod)
                     wanted.setdefault(_group(kind, ports), []).append(self._endpoint(service, pod, kind))
         stamp = backends.triggered(service, members)
-        existing = self.slices.by("service", key)
+        existing = self.slices.by_index("service", key)
         groups: dict[Group, list[Object]] = {}
         for slice in existing:
             groups.setdefault(_group(slice["addressType"], slice.get("ports") or ()), []).append(slice)
@@ -118,7 +118,7 @@ class EndpointSlices(Backends):
                 placeholder = placeholder and bool(stay)
                 await self._update(service, slice, stay, stamp)
             else:
-                await self.remove(ENDPOINT_SLICES, slice)
+                await self.delete_object(ENDPOINT_SLICES, slice)
         for start in range(0, len(rest), FULL):
             await self._create(service, group, rest[start : start + FULL], stamp)
         if placeholder and not have:
@@ -144,9 +144,9 @@ class EndpointSlices(Backends):
         try:
             await self.client.create(ENDPOINT_SLICES, {"apiVersion": ENDPOINT_SLICES.api_version, "kind": "EndpointSlice", **made})
         except errors.StatusError as error:
-            if namespace_going(error):
+            if namespace_terminating(error):
                 raise
-            self.warn(service, "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
+            self.record_warning(service, "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
             raise
 
     def _labels(self, service: Object) -> dict[str, str]:

@@ -51,5 +51,5 @@ class EphemeralVolumes(Controller):
         except errors.AlreadyExists:
             return
         except errors.StatusError as error:
-            self.warn(pod, "FailedToCreateEphemeralVolume", f"ephemeral volume controller: {error}")
+            self.record_warning(pod, "FailedToCreateEphemeralVolume", f"ephemeral volume controller: {error}")
             raise

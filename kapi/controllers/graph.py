@@ -59,50 +59,50 @@ class Graph:
         node.resource, node.namespace, node.name, node.virtual = resource, meta.namespace(obj), meta.name(obj), False
         node.version, node.finalizers = meta.resource_version(obj), tuple(meta.finalizers(obj))
         was, node.deleting = node.deleting, meta.deleting(obj)
-        yield from self._own(node, tuple(meta.owners(obj)))
+        yield from self._set_owners(node, tuple(meta.owners(obj)))
         if node.deleting and (not was or fresh or node.foreground or node.orphaning):
             yield uid
-            yield from (ref["uid"] for ref in node.owners if self._waits(ref["uid"]))
-        if any(self._bad(node, ref) for ref in node.owners):
+            yield from (ref["uid"] for ref in node.owners if self._is_foreground(ref["uid"]))
+        if any(self._needs_attention(node, ref) for ref in node.owners):
             yield uid
         if fresh:
-            yield from (d.uid for d in node.dependents.values() if any(self.misplaced(d, ref) for ref in d.owners))
+            yield from (d.uid for d in node.dependents.values() if any(self.in_wrong_namespace(d, ref) for ref in d.owners))
 
     def remove(self, uid: str) -> Iterator[str]:
         """Take out an object that is gone; gives its dependents, and owners that waited for it."""
         node = self.nodes.pop(uid, None)
-        self.note_absent(uid)
+        self.add_absent(uid)
         if node is None:
             return
         for ref in node.owners:
-            yield from self._disown(node, ref["uid"])
+            yield from self._remove_dependent(node, ref["uid"])
         for dependent in list(node.dependents.values()):
             yield dependent.uid
 
-    def note_absent(self, uid: str) -> None:
+    def add_absent(self, uid: str) -> None:
         self.absent[uid] = None
         while len(self.absent) > 4096:
             del self.absent[next(iter(self.absent))]
 
-    def misplaced(self, node: Node, ref: Object) -> bool:
+    def in_wrong_namespace(self, node: Node, ref: Object) -> bool:
         """An owner that lives in a namespace can only own what lives in the same one."""
         owner = self.nodes.get(ref["uid"])
         return owner is not None and bool(owner.namespace) and owner.namespace != node.namespace
 
-    def _waits(self, uid: str) -> bool:
+    def _is_foreground(self, uid: str) -> bool:
         owner = self.nodes.get(uid)
         return owner is not None and owner.foreground
 
-    def _bad(self, node: Node, ref: Object) -> bool:
+    def _needs_attention(self, node: Node, ref: Object) -> bool:
         owner = self.nodes.get(ref["uid"])
-        return owner is None or owner.foreground or self.misplaced(node, ref)
+        return owner is None or owner.foreground or self.in_wrong_namespace(node, ref)
 
-    def _own(self, node: Node, owners: tuple[Object, ...]) -> Iterator[str]:
+    def _set_owners(self, node: Node, owners: tuple[Object, ...]) -> Iterator[str]:
         old, node.owners = node.owners, owners
         now = {ref["uid"] for ref in owners}
         for ref in old:
             if ref["uid"] not in now:
-                yield from self._disown(node, ref["uid"])
+                yield from self._remove_dependent(node, ref["uid"])
         for ref in owners:
             owner = self.nodes.get(ref["uid"])
             if owner is None and ref["uid"] not in self.absent:
@@ -111,7 +111,7 @@ class Graph:
             if owner is not None:
                 owner.dependents[node.uid] = node
 
-    def _disown(self, node: Node, uid: str) -> Iterator[str]:
+    def _remove_dependent(self, node: Node, uid: str) -> Iterator[str]:
         owner = self.nodes.get(uid)
         if owner is None:
             return
@@ -121,7 +121,7 @@ class Graph:
         elif owner.virtual and not owner.dependents:
             del self.nodes[uid]
 
-    def circular(self, node: Node) -> bool:
+    def in_cycle(self, node: Node) -> bool:
         """Whether a node that waits for its dependents waits for itself, along dependents that wait in the same way."""
         seen: set[str] = set()
         waiting = [node]

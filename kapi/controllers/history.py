@@ -23,7 +23,7 @@ class History:
 
     def of(self, owner: Object) -> list[Object]:
         """Oldest first."""
-        found = self.revisions.by("controller", meta.uid(owner))
+        found = self.revisions.by_index("controller", meta.uid(owner))
         return sorted(found, key=lambda r: (r["revision"], meta.metadata(r).get("creationTimestamp") or "", meta.name(r)))
 
     async def newest(self, owner: Object, labels: dict[str, str]) -> Object:
@@ -66,7 +66,7 @@ class History:
         idle = [r for r in self.of(owner) if meta.name(r) not in kept | used and meta.labels(r).get(self._hash_label) not in used]
         surplus = len(idle) - (10 if limit is None else limit)
         for revision in idle[: max(surplus, 0)]:
-            await self._controller.remove(CONTROLLER_REVISIONS, revision)
+            await self._controller.delete_object(CONTROLLER_REVISIONS, revision)
 
 
 def template(revision: Object) -> Object:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from kapi.controllers import indexes, pods, workload
 from kapi.controllers import job_rules as rules
-from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Counts, Verdict
+from kapi.controllers.job_rules import FINALIZER, INDEX, INDEX_FAILURES, INDEX_IGNORED, Counts, FinishCondition
 from kapi.controllers.workload import BURST, Failure, Workload
 from kapi.objects import conditions, meta, time
 from kapi.objects.meta import Object
@@ -32,42 +32,42 @@ class Jobs(Workload):
 
     def setup(self) -> None:
         super().setup()
-        self.dependents.index("job", _job_keys)
+        self.dependents.add_index("job", _job_keys)
 
     async def reconcile(self, key: str) -> float | None:
         job = self.objects.get(key)
-        strays = [p for p in self.dependents.by("job", key) if job is None or not meta.controlled_by(p, job)]
+        strays = [p for p in self.dependents.by_index("job", key) if job is None or not meta.controlled_by(p, job)]
         if strays:
-            await self._untrack(strays)
+            await self._remove_finalizers(strays)
         if job is None or not rules.managed(job) or rules.finished(job):
             return None
         mine, now = await self.claim(job), time.now()
         active = [p for p in mine if pods.active(p)]
         count = rules.count_pods(job, mine)
-        verdict = rules.verdict(job, mine, count, len(active), now)
+        finish = rules.finish_condition(job, mine, count, len(active), now)
         status: Object = {"uncountedTerminatedPods": {}, **meta.clone(job.get("status") or {})}
         if not status.get("startTime") and not rules.suspended(job):
             status["startTime"] = time.stamp()
         failure, wait = None, None
-        if verdict is not None:
-            failure = await workload.all_of([self.delete_pod(job, p) for p in active])
+        if finish is not None:
+            failure = await workload.run_all([self.delete_pod(job, p) for p in active])
         elif not meta.deleting(job):
             self._warn_of_surplus(job, count, len(active))
-            failure, wait = await self._manage(job, mine, active, count, now)
-            self._suspension(job, status)
-        await self._account(job, status, verdict)
+            failure, wait = await self._manage_pods(job, mine, active, count, now)
+            self._update_suspended(job, status)
+        await self._track_status(job, status, finish)
         if failure is not None:
             raise failure
         left = rules.deadline({**job, "status": status}, time.now())
         return min((w for w in (wait, left) if w is not None and w > 0), default=None)
 
-    async def _manage(
+    async def _manage_pods(
         self, job: Object, mine: list[Object], active: list[Object], count: Counts, now: float
     ) -> tuple[Failure, float | None]:
         """Create or delete pods; gives a failure, and seconds to wait for a back-off."""
         spec = job["spec"]
         if rules.suspended(job):
-            return await self._discard(job, active), None
+            return await self._delete_pods(job, active), None
         parallelism, completions = spec.get("parallelism", 1), spec.get("completions")
         if completions is None:
             wanted = len(active) if count.succeeded > 0 else parallelism
@@ -75,9 +75,9 @@ class Jobs(Workload):
             left = completions - count.succeeded - len(count.lost)
             wanted = max(min(left, parallelism), 0)
         if wanted < len(active):
-            return await self._discard(job, self._surplus(job, active, count, len(active) - wanted)), None
+            return await self._delete_pods(job, self._pods_to_delete(job, active, count, len(active) - wanted)), None
         missing = wanted - len(active)
-        waited = [p for p in mine if pods.terminating(p)] if rules.replaces_only_failed(job) else []
+        waited = [p for p in mine if pods.terminating(p)] if rules.replaces_failed_only(job) else []
         missing = min(missing - len(waited), BURST)
         if missing <= 0:
             return None, None
@@ -89,7 +89,7 @@ class Jobs(Workload):
         pod = self._pod(job)
         return await workload.slow_start(missing, lambda _: self.create_pod(job, pod)), None
 
-    def _surplus(self, job: Object, active: list[Object], count: Counts, number: int) -> list[Object]:
+    def _pods_to_delete(self, job: Object, active: list[Object], count: Counts, number: int) -> list[Object]:
         """The pods to take away: of an indexed Job first those whose index is done, lost, too high or taken twice."""
         if not rules.indexed(job):
             return pods.deletion_order(active)[:number]
@@ -148,15 +148,15 @@ class Jobs(Workload):
         pod["spec"] = _numbered(pod["spec"], base)
         return pod
 
-    async def _discard(self, job: Object, unwanted: list[Object]) -> Failure:
+    async def _delete_pods(self, job: Object, unwanted: list[Object]) -> Failure:
         """Delete pods that shall not count as failed."""
-        await self._untrack(unwanted)
-        return await workload.all_of([self.delete_pod(job, p) for p in unwanted])
+        await self._remove_finalizers(unwanted)
+        return await workload.run_all([self.delete_pod(job, p) for p in unwanted])
 
-    async def _untrack(self, counted: Sequence[Object]) -> None:
+    async def _remove_finalizers(self, counted: Sequence[Object]) -> None:
         """Take the finalizer off; raises the first failure after all have been tried."""
         tracked = [(pod, [f for f in meta.finalizers(pod) if f != FINALIZER]) for pod in counted if rules.tracked(pod)]
-        error = await workload.all_of([self.keep_finalizers(PODS, pod, kept) for pod, kept in tracked])
+        error = await workload.run_all([self.set_finalizers(PODS, pod, kept) for pod, kept in tracked])
         if error is not None:
             raise error
 
@@ -166,11 +166,11 @@ class Jobs(Workload):
         if completions is None or count.succeeded < completions or rules.suspended(job):
             return
         if active:
-            self.warn(job, "TooManyActivePods", TOO_MANY.format("active"))
+            self.record_warning(job, "TooManyActivePods", TOO_MANY.format("active"))
         if count.succeeded > completions:
-            self.warn(job, "TooManySucceededPods", TOO_MANY.format("succeeded"))
+            self.record_warning(job, "TooManySucceededPods", TOO_MANY.format("succeeded"))
 
-    def _suspension(self, job: Object, status: Object) -> None:
+    def _update_suspended(self, job: Object, status: Object) -> None:
         """The condition Suspended, the event, and a fresh start time on resuming."""
         listed, held = status.get("conditions") or (), rules.suspended(job)
         known = conditions.find(listed, "Suspended")
@@ -180,38 +180,38 @@ class Jobs(Workload):
         status["conditions"] = conditions.updated(listed, _condition("Suspended", "True" if held else "False", reason, message))
         if not held:
             status["startTime"] = time.stamp()
-        self.note(job, "Suspended" if held else "Resumed", message)
+        self.record_event(job, "Suspended" if held else "Resumed", message)
 
-    async def _account(self, job: Object, status: Object, verdict: Verdict | None) -> None:
+    async def _track_status(self, job: Object, status: Object, finish: FinishCondition | None) -> None:
         """Count what ended: list it, release it, count it; then say that the Job is over."""
         mine = self.owned_by(job)
-        released = self._list_ended(job, status, mine, verdict)
+        released = self._add_uncounted(job, status, mine, finish)
         active = [p for p in mine if pods.active(p)]
         status |= {"active": len(active), "ready": sum(pods.ready(p) for p in active)}
         status["terminating"] = sum(pods.terminating(p) for p in mine)
-        if verdict is not None and conditions.find(status.get("conditions") or (), verdict[0]) is None:
-            status["conditions"] = conditions.updated(status.get("conditions") or (), _condition(verdict[0], "True", *verdict[1:]))
+        if finish is not None and conditions.find(status.get("conditions") or (), finish[0]) is None:
+            status["conditions"] = conditions.updated(status.get("conditions") or (), _condition(finish[0], "True", *finish[1:]))
         job = await self.update_status(job, status)
-        await self._untrack(released)
+        await self._remove_finalizers(released)
         status = meta.clone(status)
         tracked = {meta.uid(p) for p in self.owned_by(job) if rules.tracked(p)}
         _count(status, tracked, counted=not rules.indexed(job))
-        over = verdict is not None and not any(status["uncountedTerminatedPods"].values()) and not status["terminating"] and not active
-        if verdict is not None and over and not meta.deleting(job):
-            self._finish(job, status, verdict)
+        over = finish is not None and not any(status["uncountedTerminatedPods"].values()) and not status["terminating"] and not active
+        if finish is not None and over and not meta.deleting(job):
+            self._finish(job, status, finish)
         await self.update_status(job, status)
 
-    def _list_ended(self, job: Object, status: Object, mine: Sequence[Object], verdict: Verdict | None) -> list[Object]:
+    def _add_uncounted(self, job: Object, status: Object, mine: Sequence[Object], finish: FinishCondition | None) -> list[Object]:
         """Enter newly ended pods into the status; gives those whose finalizer may go."""
         limit = job["spec"].get("completions") or 0
         waiting = status["uncountedTerminatedPods"]
         known = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
         done, lost = indexes.parse(status.get("completedIndexes"), limit), indexes.parse(status.get("failedIndexes"), limit)
-        kept = self._kept_for_replacement(job, mine) if rules.per_index(job) and verdict is None else set()
+        kept = self._kept_for_replacement(job, mine) if rules.per_index(job) and finish is None else set()
         released = []
         for pod in sorted((p for p in mine if rules.tracked(p)), key=rules.index_of)[:BURST]:
             good, bad, index = pods.phase(pod) == "Succeeded", rules.failed(pod, job), rules.index_of(pod)
-            if not (good or bad or verdict is not None or meta.deleting(job)):
+            if not (good or bad or finish is not None or meta.deleting(job)):
                 continue
             if rules.per_index(job) and 0 <= index < limit and rules.index_failed(job, pod):
                 lost.add(index)
@@ -226,7 +226,7 @@ class Jobs(Workload):
                 continue
             elif good:
                 waiting.setdefault("succeeded", []).append(meta.uid(pod))
-            elif (bad or (verdict is not None and verdict[0] == "FailureTarget")) and rules.policy(job, pod).counts:
+            elif (bad or (finish is not None and finish[0] == "FailureTarget")) and rules.policy(job, pod).counts:
                 waiting.setdefault("failed", []).append(meta.uid(pod))
         if rules.indexed(job):
             status |= {"succeeded": len(done), "completedIndexes": indexes.text(done)}
@@ -245,15 +245,15 @@ class Jobs(Workload):
             if rules.failed(p, job) and not rules.index_failed(job, p) and sum(_failures(p)) == counts[rules.index_of(p)]
         }
 
-    def _finish(self, job: Object, status: Object, verdict: Verdict) -> None:
-        good = verdict[0] == "SuccessCriteriaMet"
-        final = _condition("Complete" if good else "Failed", "True", *verdict[1:])
+    def _finish(self, job: Object, status: Object, finish: FinishCondition) -> None:
+        good = finish[0] == "SuccessCriteriaMet"
+        final = _condition("Complete" if good else "Failed", "True", *finish[1:])
         status["conditions"] = [*status["conditions"], final]
         if good:
             status["completionTime"] = final["lastTransitionTime"]
-            self.note(job, "Completed", "Job completed")
+            self.record_event(job, "Completed", "Job completed")
         else:
-            self.warn(job, verdict[1], verdict[2])
+            self.record_warning(job, finish[1], finish[2])
 
 
 def _failures(pod: Object | None) -> tuple[int, int]:

@@ -15,9 +15,9 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
 INDEX_IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 MANAGER = "kubernetes.io/job-controller"
-FIRST_BACKOFF, LAST_BACKOFF = 10.0, 600.0
+INITIAL_BACKOFF, MAX_BACKOFF = 10.0, 600.0
 
-Verdict = tuple[str, str, str]
+FinishCondition = tuple[str, str, str]
 """(type of condition, reason, message)."""
 
 
@@ -33,7 +33,7 @@ def per_index(job: Object) -> bool:
     return indexed(job) and job["spec"].get("backoffLimitPerIndex") is not None
 
 
-def replaces_only_failed(job: Object) -> bool:
+def replaces_failed_only(job: Object) -> bool:
     """Terminating pods are waited for, not replaced at once."""
     return bool(job["spec"].get("podReplacementPolicy") == "Failed")
 
@@ -54,7 +54,7 @@ def tracked(pod: Object) -> bool:
 def failed(pod: Object, job: Object) -> bool:
     if pods.phase(pod) == "Failed":
         return True
-    return not replaces_only_failed(job) and meta.deleting(pod) and pods.phase(pod) != "Succeeded"
+    return not replaces_failed_only(job) and meta.deleting(pod) and pods.phase(pod) != "Succeeded"
 
 
 def index_of(pod: Object) -> int:
@@ -146,7 +146,7 @@ def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
     return Counts(len(done), failures, done, lost)
 
 
-def verdict(job: Object, mine: Sequence[Object], count: Counts, active: int, now: float) -> Verdict | None:
+def finish_condition(job: Object, mine: Sequence[Object], count: Counts, active: int, now: float) -> FinishCondition | None:
     """Whether the Job is over: ("FailureTarget" or "SuccessCriteriaMet", reason, message)."""
     for kind in ("SuccessCriteriaMet", "FailureTarget"):
         known = meta.condition(job, kind)
@@ -155,7 +155,7 @@ def verdict(job: Object, mine: Sequence[Object], count: Counts, active: int, now
     return _failure(job, mine, count, now) or _success(job, count, active)
 
 
-def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> Verdict | None:
+def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> FinishCondition | None:
     spec = job["spec"]
     for pod in mine:
         if failed(pod, job):
@@ -176,7 +176,7 @@ def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> 
     return None
 
 
-def _success(job: Object, count: Counts, active: int) -> Verdict | None:
+def _success(job: Object, count: Counts, active: int) -> FinishCondition | None:
     spec = job["spec"]
     for number, rule in enumerate((spec.get("successPolicy") or {}).get("rules") or ()):
         wanted = indexes.parse(rule["succeededIndexes"], spec["completions"]) if rule.get("succeededIndexes") else None
@@ -235,4 +235,4 @@ def wait_after(failures: Sequence[float], now: float, count: int = 0) -> float:
     number = count or len(failures)
     if not failures or not number:
         return 0.0
-    return max(failures) + min(FIRST_BACKOFF * float(2 ** min(number - 1, 20)), LAST_BACKOFF) - now
+    return max(failures) + min(INITIAL_BACKOFF * float(2 ** min(number - 1, 20)), MAX_BACKOFF) - now

@@ -17,7 +17,7 @@ class NodeTTL(Controller):
     def setup(self) -> None:
         self._step = 0
         self.objects = self.informer(NODES)
-        self.objects.on(self._changed)
+        self.objects.add_handler(self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         count, step = len(self.objects), self._step
@@ -35,5 +35,5 @@ class NodeTTL(Controller):
 
     async def sync(self, node: Object) -> float | None:
         if meta.annotations(node).get(ANNOTATION) != self._seconds:
-            await self.amend(NODES, node, {"metadata": {"annotations": {ANNOTATION: self._seconds}}}, kind="strategic")
+            await self.patch_object(NODES, node, {"metadata": {"annotations": {ANNOTATION: self._seconds}}}, kind="strategic")
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kapi.cel.types import Type
 
 
-MOST_TYPES = 10
+MAX_TYPES = 10
 """So many types of a policy are looked at."""
 
 
@@ -43,7 +43,7 @@ class PolicyTypes(Controller):
         params = await self._params(spec.get("paramKind")) if types else None
         out: list[Object] = []
         for field, text in _expressions(spec):
-            told = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _fault(spec, text, kind, params))]
+            told = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _type_error(spec, text, kind, params))]
             if told:
                 out.append({"fieldRef": field, "warning": "\n".join(told)})
         return out
@@ -59,7 +59,7 @@ class PolicyTypes(Controller):
             for group in groups:
                 for version in versions:
                     found |= {served for served in await self._served(group, version) if served.plural in plurals}
-        return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MOST_TYPES]
+        return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MAX_TYPES]
 
     async def _served(self, group: str, version: str) -> list[Resource]:
         answer = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
@@ -104,7 +104,7 @@ def _shown(resource: Resource) -> str:
     return f"{resource.group}/{resource.version}, Kind={resource.kind}"
 
 
-def _fault(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
+def _type_error(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
     """What the compiler says of an expression when the objects have this type; '' for nothing."""
     from kapi.cel import admission, compiling  # only where there are policies
     from kapi.cel.types import DYN

@@ -36,7 +36,7 @@ def with_progress(deployment: Object, value: str, reason: str, message: str) -> 
     return {**status, "conditions": _set(status.get("conditions") or [], _condition("Progressing", value, reason, message))}
 
 
-def noticed(deployment: Object, message: str, reason: str) -> Object:
+def with_initial_progress(deployment: Object, message: str, reason: str) -> Object:
     """The status as it is, with a first Progressing condition if there is a deadline and none yet."""
     status: Object = deployment.get("status") or {}
     if has_deadline(deployment) and meta.condition(deployment, "Progressing") is None:
@@ -70,7 +70,7 @@ def status(deployment: Object, sets: Sequence[Object], newest: Object | None) ->
     return {**out, "conditions": _set(old.get("conditions") or [], new)}
 
 
-def judged(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
+def with_progress_and_failure(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
     """The new status with progress judged and the ReplicaSets' failures taken over."""
     listed: list[Object] = new["conditions"]
     current = meta.condition(deployment, "Progressing")
@@ -113,7 +113,7 @@ def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
     return None
 
 
-def check_in(deployment: Object, now: float) -> float | None:
+def seconds_until_deadline(deployment: Object, now: float) -> float | None:
     """Seconds until the deadline has to be looked at again."""
     current = meta.condition(deployment, "Progressing")
     if not has_deadline(deployment) or current is None or current.get("reason") == TIMED_OUT:

@@ -20,12 +20,12 @@ from kapi.objects.resource import (
     Resource,
 )
 
-WHOLE = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
+FULL_OBJECTS = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
 """Resources whose use depends on more than their number, and those that are watched anyway."""
-NAMED = {r.plural: r for r in (*WHOLE, SECRETS, CONFIG_MAPS)}
+NAMED = {r.plural: r for r in (*FULL_OBJECTS, SECRETS, CONFIG_MAPS)}
 
 
-def concerned(name: str) -> tuple[str, str]:
+def resource_of_name(name: str) -> tuple[str, str]:
     """(group, plural) of the resource that a quota's name is about: 'count/deployments.apps', 'requests.cpu', 'services.nodeports'."""
     if name.startswith("count/"):
         plural, _, group = name[6:].partition(".")
@@ -42,14 +42,14 @@ class Quotas(Controller):
 
     def setup(self) -> None:
         self.objects = self.watch(RESOURCE_QUOTAS)
-        self.objects.index("namespace", namespace_keys)
+        self.objects.add_index("namespace", namespace_keys)
         self._sources: dict[tuple[str, str], Informer] = {}
-        for resource in WHOLE:
+        for resource in FULL_OBJECTS:
             self._source(resource, self.informer(resource))
 
     def _source(self, resource: Resource, informer: Informer) -> Informer:
-        informer.index("namespace", namespace_keys)
-        informer.on(functools.partial(self._changed, resource))
+        informer.add_index("namespace", namespace_keys)
+        informer.add_handler(functools.partial(self._changed, resource))
         self._sources[(resource.group, resource.plural)] = informer
         return informer
 
@@ -58,15 +58,15 @@ class Quotas(Controller):
         if not len(self.objects):
             return
         obj = new or old or {}
-        if old is not None and new is not None and _weight(resource, old) == _weight(resource, new):
+        if old is not None and new is not None and _usage_of(resource, old) == _usage_of(resource, new):
             return
-        for quota in self.objects.by("namespace", meta.namespace(obj)):
+        for quota in self.objects.by_index("namespace", meta.namespace(obj)):
             self.queue.add(meta.key(quota))
 
     async def sync(self, quota: Object) -> float | None:
         hard = quota["spec"].get("hard") or {}
         used = dict.fromkeys(hard, quantity.parse("0"))
-        for group, plural in {concerned(name) for name in hard}:
+        for group, plural in {resource_of_name(name) for name in hard}:
             informer = self._sources.get((group, plural)) or await self._find(group, plural)
             if informer is None:
                 continue
@@ -79,9 +79,9 @@ class Quotas(Controller):
         return None
 
     def _amounts(self, quota: Object, informer: Informer) -> Iterator[usage.Usage]:
-        for obj in informer.by("namespace", meta.namespace(quota)):
+        for obj in informer.by_index("namespace", meta.namespace(quota)):
             if usage.concerns(quota, informer.resource, obj):
-                yield _weight(informer.resource, obj)
+                yield _usage_of(informer.resource, obj)
 
     async def _find(self, group: str, plural: str) -> Informer | None:
         """The metadata of a resource that only its number matters of; None when it is not served."""
@@ -93,7 +93,7 @@ class Quotas(Controller):
         return None
 
 
-def _weight(resource: Resource, obj: Object) -> usage.Usage:
+def _usage_of(resource: Resource, obj: Object) -> usage.Usage:
     """What an object uses; a pod that is over is only counted as an object."""
     if resource == PODS and pods.finished(obj):
         return {k: v for k, v in usage.counted(resource).items() if k.startswith("count/")}

@@ -31,14 +31,14 @@ class ReplicaSets(Workload):
             pod = self.pod(owner, owner["spec"]["template"])
             return await workload.slow_start(min(missing, BURST), lambda _: self.create_pod(owner, pod))
         victims = pods.deletion_order(active, self._siblings(owner))[: min(-missing, BURST)]
-        return await workload.all_of([self.delete_pod(owner, p) for p in victims])
+        return await workload.run_all([self.delete_pod(owner, p) for p in victims])
 
     def _siblings(self, owner: Object) -> list[Object]:
         """The pods of the other ReplicaSets of the same Deployment."""
         ref = meta.controller_of(owner)
         if ref is None:
             return []
-        others = [o for o in self.objects.by("namespace", meta.namespace(owner)) if o is not owner and meta.controller_of(o) == ref]
+        others = [o for o in self.objects.by_index("namespace", meta.namespace(owner)) if o is not owner and meta.controller_of(o) == ref]
         return [p for o in others for p in self.owned_by(o)]
 
     def _status(self, owner: Object, mine: list[Object], missing: int, failure: Failure) -> Object:

@@ -17,7 +17,7 @@ from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False)
 NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 LONGEST, SHORTEST = 365 * 86400, 600
-KEEP = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "": 86400.0}
+KEEP_SECONDS = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "": 86400.0}
 """Seconds a request is kept, by what became of it."""
 _BASIC = frozenset(["digital signature", "key encipherment"])
 
@@ -92,7 +92,7 @@ class _Requests(Controller):
     def pem(self, request: Object) -> bytes:
         return base64.b64decode(request["spec"]["request"])
 
-    async def conclude(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
+    async def add_condition(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
         now = time.stamp()
         new = {"type": type, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": now}
         status = request.get("status") or {}
@@ -124,7 +124,7 @@ class RequestApproval(_Requests):
             if subresource == "selfnodeclient" and subject["name"] != request["spec"].get("username"):
                 continue
             if await self._may(request, subresource):
-                await self.conclude(request, "Approved", "AutoApproved", message, "approval")
+                await self.add_condition(request, "Approved", "AutoApproved", message, "approval")
                 return None
         return None
 
@@ -158,7 +158,7 @@ class RequestSigning(_Requests):
         except ValueError as error:
             why, certificate = str(error), b""
         if why:
-            await self.conclude(request, "Failed", "SignerValidationFailure", why, "status")
+            await self.add_condition(request, "Failed", "SignerValidationFailure", why, "status")
             return None
         status = {**(request.get("status") or {}), "certificate": base64.b64encode(certificate).decode()}
         await self.put_status(CERTIFICATE_SIGNING_REQUESTS, request, status)
@@ -182,7 +182,7 @@ class RequestCleaning(_Requests):
         if state:
             found = meta.condition(request, state) or {}
             since = found.get("lastUpdateTime") or since
-        left = time.parse(since) + KEEP[state] - time.now()
+        left = time.parse(since) + KEEP_SECONDS[state] - time.now()
         if left <= 0:
-            await self.remove(CERTIFICATE_SIGNING_REQUESTS, request)
+            await self.delete_object(CERTIFICATE_SIGNING_REQUESTS, request)
         return left if left > 0 else None

@@ -28,9 +28,9 @@ class VolumeBinder(Controller):
 
     def setup(self) -> None:
         self.claims = self.watch(PERSISTENT_VOLUME_CLAIMS, self._claim_keys)
-        self.claims.index("class", _class_keys)
+        self.claims.add_index("class", _class_keys)
         self.volumes = self.watch(PERSISTENT_VOLUMES, self._volume_keys)
-        self.volumes.index("class", _class_keys)
+        self.volumes.add_index("class", _class_keys)
         self.classes = self.watch(STORAGE_CLASSES, lambda c: self._pending(meta.name(c)))
         self.nodes = self.informer(NODES)
 
@@ -48,7 +48,7 @@ class VolumeBinder(Controller):
             yield from self._pending(rules.storage_class(volume))
 
     def _pending(self, storage_class: str) -> Iterable[str]:
-        for claim in self.claims.by("class", storage_class):
+        for claim in self.claims.by_index("class", storage_class):
             if not claim["spec"].get("volumeName"):
                 yield f"claim:{meta.key(claim)}"
 
@@ -72,9 +72,9 @@ class VolumeBinder(Controller):
         aside = [v for v in self.volumes if v["spec"].get("claimRef") and rules.meant_for(v, claim)]
         if waits and not aside:
             await self._phase(claim, "Pending")
-            self.note(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+            self.record_event(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
             return
-        same_class = self.volumes.by("class", rules.storage_class(claim))
+        same_class = self.volumes.by_index("class", rules.storage_class(claim))
         volume = rules.best([*aside, *same_class], claim, self.nodes.get(chosen) if chosen else None)
         if volume is not None:
             await self._bind(volume, claim)
@@ -85,14 +85,14 @@ class VolumeBinder(Controller):
     async def _ask_provisioner(self, claim: Object, kind: Object | None) -> None:
         name = rules.storage_class(claim)
         if not name:
-            self.note(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
+            self.record_event(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
         elif kind is None:
-            self.warn(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
+            self.record_warning(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
         elif kind["provisioner"] != "kubernetes.io/no-provisioner":
             provisioner = kind["provisioner"]
             wanted = {rules.PROVISIONER: provisioner, rules.OLD_PROVISIONER: provisioner}
             await self._annotate(claim, wanted)
-            self.note(claim, "ExternalProvisioning", EXTERNAL.format(provisioner))
+            self.record_event(claim, "ExternalProvisioning", EXTERNAL.format(provisioner))
 
     async def _annotate(self, claim: Object, wanted: dict[str, str], **spec: Any) -> Object:
         have = meta.annotations(claim)
@@ -117,7 +117,7 @@ class VolumeBinder(Controller):
             text = "Two claims are bound to the same volume, this one is bound incorrectly"
             await self._lost(claim, "ClaimMisbound", text)
         else:
-            self.warn(claim, "FailedBinding", f'volume "{meta.name(volume)}" already bound to a different claim.')
+            self.record_warning(claim, "FailedBinding", f'volume "{meta.name(volume)}" already bound to a different claim.')
             await self._phase(claim, "Pending")
 
     async def _bind(self, volume: Object, claim: Object) -> None:
@@ -144,7 +144,7 @@ class VolumeBinder(Controller):
 
     async def _lost(self, claim: Object, reason: str, message: str) -> None:
         if meta.path(claim, "status", "phase") != "Lost":
-            self.warn(claim, reason, message)
+            self.record_warning(claim, reason, message)
             status = {k: v for k, v in (claim.get("status") or {}).items() if k not in ("capacity", "accessModes")}
             await self.put_status(PERSISTENT_VOLUME_CLAIMS, claim, {**status, "phase": "Lost"})
 
@@ -169,5 +169,5 @@ class VolumeBinder(Controller):
             return volume
         status = {"phase": phase} | ({"message": message, "reason": "VolumeFailedDelete"} if message else {})
         if message:
-            self.warn(volume, "VolumeFailedDelete", message)
+            self.record_warning(volume, "VolumeFailedDelete", message)
         return await self.put_status(PERSISTENT_VOLUMES, volume, status)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
-from kapi.client.controller import namespace_going
+from kapi.client.controller import namespace_terminating
 from kapi.objects import errors, labels, meta
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
@@ -31,22 +31,22 @@ def namespace_keys(obj: Object) -> tuple[str]:
 
 
 
-class Owners:
+class OwnerNotifier:
     """Tells the controllers that own things of one resource what happened to them: one look at each change for all of these controllers."""
 
     def __init__(self, informer: Informer) -> None:
         self.controllers: dict[tuple[str, str], Workload] = {}
         """By the (kind, group) of the owner."""
-        informer.index("controller", controller_keys)
-        informer.on(self._changed)
+        informer.add_index("controller", controller_keys)
+        informer.add_handler(self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None:
-            self.tell(new)
-        if old is not None and (new is None or _bonds(old) != _bonds(new)):
-            self.tell(old)
+            self.notify(new)
+        if old is not None and (new is None or _ownership_fields(old) != _ownership_fields(new)):
+            self.notify(old)
 
-    def tell(self, dependent: Object) -> None:
+    def notify(self, dependent: Object) -> None:
         ref = meta.controller_of(dependent)
         if ref is not None:
             controller = self.controllers.get((ref["kind"], ref.get("apiVersion", "").rpartition("/")[0]))
@@ -54,10 +54,10 @@ class Owners:
                 controller.queue.add(f"{dependent['metadata'].get('namespace')}/{ref['name']}")
         elif not meta.deleting(dependent):
             for controller in self.controllers.values():
-                controller.offer(dependent)
+                controller.enqueue_adopters(dependent)
 
 
-def _bonds(obj: Object) -> tuple[Any, Any]:
+def _ownership_fields(obj: Object) -> tuple[Any, Any]:
     about = obj["metadata"]
     return about.get("ownerReferences"), about.get("labels")
 
@@ -70,7 +70,7 @@ class Workload(Controller):
 
     def setup(self) -> None:
         self.objects: Informer = self.watch(self.resource)
-        self.objects.index("namespace", namespace_keys)
+        self.objects.add_index("namespace", namespace_keys)
         self.dependents: Informer = self.own(self.owned)
 
     def selector(self, obj: Object) -> labels.Selector:
@@ -79,30 +79,30 @@ class Workload(Controller):
     def own(self, resource: Resource) -> Informer:
         """The informer of a resource this controller's objects own; a change wakes the owner, an orphan all whose selector matches it."""
         informer = self.informer(resource)
-        owners: Owners | None = self.context.shared.get(("owners", resource))
-        if owners is None:
-            owners = self.context.shared[("owners", resource)] = Owners(informer)
-        owners.controllers[(self.resource.kind, self.resource.group)] = self
+        notifier: OwnerNotifier | None = self.context.shared.get(("owners", resource))
+        if notifier is None:
+            notifier = self.context.shared[("owners", resource)] = OwnerNotifier(informer)
+        notifier.controllers[(self.resource.kind, self.resource.group)] = self
         for obj in informer:
-            owners.tell(obj)
+            notifier.notify(obj)
         return informer
 
-    def offer(self, orphan: Object) -> None:
+    def enqueue_adopters(self, orphan: Object) -> None:
         """Something without a controller: wake those who may adopt it."""
         if own := meta.labels(orphan):
-            for obj in self.objects.by("namespace", meta.namespace(orphan)):
+            for obj in self.objects.by_index("namespace", meta.namespace(orphan)):
                 if self.selector(obj).matches(own):
                     self.queue.add(meta.key(obj))
 
     def owned_by(self, owner: Object) -> list[Object]:
-        return self.dependents.by("controller", meta.uid(owner))
+        return self.dependents.by_index("controller", meta.uid(owner))
 
     async def claim(self, owner: Object) -> list[Object]:
         """The dependents of `owner`, after adopting matching orphans and releasing what no longer matches."""
         selector = self.selector(owner)
         mine = self.owned_by(owner)
         released = [d for d in mine if not selector.matches(meta.labels(d))]
-        orphans = [d for d in self.dependents.by("controller", f"orphan/{meta.namespace(owner)}") if selector.matches(meta.labels(d))]
+        orphans = [d for d in self.dependents.by_index("controller", f"orphan/{meta.namespace(owner)}") if selector.matches(meta.labels(d))]
         orphans = [d for d in orphans if not meta.deleting(d)]
         if meta.deleting(owner) or not (released or orphans):
             return [d for d in mine if d not in released] if released else mine
@@ -126,7 +126,7 @@ class Workload(Controller):
 
     async def _patch_owner(self, dependent: Object, ref: Object) -> None:
         with contextlib.suppress(errors.Invalid):
-            await self.amend(self.owned, dependent, {"metadata": {"ownerReferences": [ref]}}, kind="strategic")
+            await self.patch_object(self.owned, dependent, {"metadata": {"ownerReferences": [ref]}}, kind="strategic")
 
     def reference(self, owner: Object) -> Object:
         return meta.owner_reference(owner, api_version=self.resource.api_version, kind=self.resource.kind)
@@ -144,34 +144,34 @@ class Workload(Controller):
         try:
             created = await self.client.create(PODS, pod)
         except errors.StatusError as error:
-            if not namespace_going(error):
-                self.warn(owner, "FailedCreate", f"Error creating: {error}")
+            if not namespace_terminating(error):
+                self.record_warning(owner, "FailedCreate", f"Error creating: {error}")
             raise
-        self.note(owner, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
+        self.record_event(owner, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
         return created
 
     async def delete_pod(self, owner: Object, pod: Object) -> None:
         try:
-            if await self.remove(PODS, pod):
-                self.note(owner, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
+            if await self.delete_object(PODS, pod):
+                self.record_event(owner, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
         except errors.Conflict:
             return
         except errors.StatusError as error:
-            self.warn(owner, "FailedDelete", f"Error deleting: {error}")
+            self.record_warning(owner, "FailedDelete", f"Error deleting: {error}")
             raise
 
     async def update_status(self, obj: Object, status: Object) -> Object:
         """PUT /status when it differs from what is there now; returns the object as it is then."""
         obj = self.objects.get(meta.key(obj)) or obj
-        return obj if same(status, obj.get("status") or {}) else await self.put_status(self.resource, obj, status)
+        return obj if equal_status(status, obj.get("status") or {}) else await self.put_status(self.resource, obj, status)
 
 
-def same(a: Object, b: Object) -> bool:
+def equal_status(a: Object, b: Object) -> bool:
     """Equal as the API writes them: absent, zero and empty are one."""
     return {k: v for k, v in a.items() if v} == {k: v for k, v in b.items() if v}
 
 
-async def all_of(jobs: Sequence[Awaitable[Any]]) -> Failure:
+async def run_all(jobs: Sequence[Awaitable[Any]]) -> Failure:
     """Run them side by side, all to the end; the first failure, if any."""
     for result in await asyncio.gather(*jobs, return_exceptions=True):
         if isinstance(result, errors.StatusError | OSError):
@@ -189,7 +189,7 @@ async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> Failu
     done, batch = 0, 1
     while done < count:
         size = min(batch, count - done)
-        error = await all_of([make(done + i) for i in range(size)])
+        error = await run_all([make(done + i) for i in range(size)])
         if error is not None:
             return error
         done += size

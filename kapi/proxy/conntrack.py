@@ -15,7 +15,7 @@ Command = tuple[str, ...]
 """Arguments of `conntrack`."""
 
 
-def _faces(port: ServicePort) -> Iterator[Command]:
+def _original_tuples(port: ServicePort) -> Iterator[Command]:
     """How packets to the service look before translation."""
     family = ("-f", "ipv6") if port.family == "IPv6" else ("-f", "ipv4")
     for address in (port.cluster_ip, *port.external_ips, *port.balancer_ips):
@@ -32,9 +32,9 @@ def stale(old: ServicePort | None, new: ServicePort | None) -> list[Command]:
     before, after = ({*p.anywhere, *p.here} if p else set() for p in (old, new))
     start = ("-D", "-p", "udp")
     if not before:
-        return [(*start, *face) for face in _faces(port)] if after else []
+        return [(*start, *face) for face in _original_tuples(port)] if after else []
     gone = sorted({address for address, _ in before - after})
-    return [(*start, *face, "--dst-nat", address) for face in _faces(port) for address in gone]
+    return [(*start, *face, "--dst-nat", address) for face in _original_tuples(port) for address in gone]
 
 
 async def run(command: Command) -> None:

@@ -17,7 +17,7 @@ HEADLESS = "service.kubernetes.io/headless"
 ZONE = "topology.kubernetes.io/zone"
 
 
-class Place(NamedTuple):
+class NodeLocation(NamedTuple):
     """The node the proxy runs on."""
 
     name: str
@@ -104,29 +104,29 @@ def canonical(address: str) -> str:
         return ""
 
 
-def served(service: Object) -> bool:
+def is_handled(service: Object) -> bool:
     """Whether this proxy handles the Service at all."""
     spec, labels = service.get("spec") or {}, service["metadata"].get("labels") or {}
     return spec.get("type") != "ExternalName" and spec.get("clusterIP") not in (None, "", "None") and PROXY_NAME not in labels
 
 
-def slice_service(piece: Object) -> str:
+def service_of_slice(endpoint_slice: Object) -> str:
     """'namespace/name' of the Service an EndpointSlice belongs to; '' when it is none of ours."""
-    labels = piece["metadata"].get("labels") or {}
+    labels = endpoint_slice["metadata"].get("labels") or {}
     name = labels.get(SERVICE_NAME)
-    return f"{piece['metadata'].get('namespace')}/{name}" if name and HEADLESS not in labels and PROXY_NAME not in labels else ""
+    return f"{endpoint_slice['metadata'].get('namespace')}/{name}" if name and HEADLESS not in labels and PROXY_NAME not in labels else ""
 
 
-def endpoints(slices: Iterable[Object], family: str, port_name: str, place: Place) -> list[Endpoint]:
+def endpoints(slices: Iterable[Object], family: str, port_name: str, location: NodeLocation) -> list[Endpoint]:
     """Endpoints of a named port, each address once."""
     found: dict[tuple[str, int], Endpoint] = {}
-    for piece in slices:
-        if piece.get("addressType") != family:
+    for endpoint_slice in slices:
+        if endpoint_slice.get("addressType") != family:
             continue
-        number = next((p.get("port") for p in piece.get("ports") or () if (p.get("name") or "") == port_name), None)
+        number = next((p.get("port") for p in endpoint_slice.get("ports") or () if (p.get("name") or "") == port_name), None)
         if number is None:
             continue
-        for raw in piece.get("endpoints") or ():
+        for raw in endpoint_slice.get("endpoints") or ():
             conditions, hints = raw.get("conditions") or {}, raw.get("hints") or {}
             ready = conditions.get("ready") is not False
             serving = conditions.get("serving", ready) is not False
@@ -137,7 +137,7 @@ def endpoints(slices: Iterable[Object], family: str, port_name: str, place: Plac
                     ready,
                     serving,
                     bool(conditions.get("terminating")),
-                    raw.get("nodeName") == place.name,
+                    raw.get("nodeName") == location.name,
                     tuple(z.get("name", "") for z in hints.get("forZones") or ()),
                     tuple(n.get("name", "") for n in hints.get("forNodes") or ()),
                 )
@@ -153,14 +153,14 @@ def usable(candidates: Sequence[Endpoint]) -> list[Endpoint]:
     return ready or [e for e in candidates if e.serving and e.terminating]
 
 
-def hinted(candidates: Sequence[Endpoint], place: Place) -> list[Endpoint]:
+def hinted(candidates: Sequence[Endpoint], location: NodeLocation) -> list[Endpoint]:
     """Those hinted for this node, else for its zone; all, when any has no hint or none is for here."""
     if candidates and all(e.nodes for e in candidates):
-        near = [e for e in candidates if place.name in e.nodes]
+        near = [e for e in candidates if location.name in e.nodes]
         if near:
             return near
-    if candidates and place.zone and all(e.zones for e in candidates):
-        near = [e for e in candidates if place.zone in e.zones]
+    if candidates and location.zone and all(e.zones for e in candidates):
+        near = [e for e in candidates if location.zone in e.zones]
         if near:
             return near
     return list(candidates)
@@ -192,9 +192,9 @@ def _facts(service: Object, family: str) -> Mapping[str, Any]:
     }
 
 
-def service_ports(service: Object, slices: Sequence[Object], place: Place) -> list[ServicePort]:
+def service_ports(service: Object, slices: Sequence[Object], location: NodeLocation) -> list[ServicePort]:
     """Every port of the Service, in each of its IP families."""
-    if not served(service):
+    if not is_handled(service):
         return []
     spec, meta = service["spec"], service["metadata"]
     found = []
@@ -203,8 +203,8 @@ def service_ports(service: Object, slices: Sequence[Object], place: Place) -> li
         facts = _facts(service, family)
         for port in spec.get("ports") or ():
             name = port.get("name") or ""
-            everyone = endpoints(slices, family, name, place)
-            anywhere = hinted(usable(everyone), place)
+            everyone = endpoints(slices, family, name, location)
+            anywhere = hinted(usable(everyone), location)
             here = usable([e for e in everyone if e.local])
             found.append(
                 ServicePort(
@@ -225,16 +225,16 @@ def service_ports(service: Object, slices: Sequence[Object], place: Place) -> li
     return found
 
 
-def health_check(service: Object, slices: Sequence[Object], place: Place) -> tuple[int, int]:
+def health_check(service: Object, slices: Sequence[Object], location: NodeLocation) -> tuple[int, int]:
     """(health check node port, endpoints on this node); port 0 when the Service has none."""
     number = service["spec"].get("healthCheckNodePort") or 0
     if not number or service["spec"].get("externalTrafficPolicy") != "Local":
         return 0, 0
     local = {
         a
-        for piece in slices
-        for e in piece.get("endpoints") or ()
-        if e.get("nodeName") == place.name and (e.get("conditions") or {}).get("ready") is not False
+        for endpoint_slice in slices
+        for e in endpoint_slice.get("endpoints") or ()
+        if e.get("nodeName") == location.name and (e.get("conditions") or {}).get("ready") is not False
         for a in e.get("addresses") or ()
     }
     return number, len(local)

@@ -13,7 +13,7 @@ from typing import Any
 from kapi import logs
 from kapi.client import Client, Informer, Informers, Recorder
 from kapi.client.health import Figures
-from kapi.client.leases import Election
+from kapi.client.leases import LeaderElection
 from kapi.objects import conditions, errors, metrics, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
@@ -56,14 +56,14 @@ class Scheduler:
         handlers: Mapping[Resource, Callable[[Object | None, Object | None], None]]
         handlers = {NAMESPACES: event_handlers.namespace, NODES: event_handlers.node, PODS: event_handlers.pod}
         self.pods = self._informers.select(PODS, fields=UNFINISHED, trim=trim_pod)
-        self._informers.select(NODES, trim=trim_node).on(handlers[NODES])
-        self._informers.select(NAMESPACES, metadata=True).on(handlers[NAMESPACES])
-        self.pods.on(handlers[PODS])
+        self._informers.select(NODES, trim=trim_node).add_handler(handlers[NODES])
+        self._informers.select(NAMESPACES, metadata=True).add_handler(handlers[NAMESPACES])
+        self.pods.add_handler(handlers[PODS])
         for resource in INFORMED_RESOURCES:
             informer: Informer = self._informers.select(resource, trim=None if resource in UNTRIMMED else trim_set)
-            informer.index("namespace", by_namespace)
-            informer.on(event_handlers.other(resource))
-            informer.on(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
+            informer.add_index("namespace", by_namespace)
+            informer.add_handler(event_handlers.other(resource))
+            informer.add_handler(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
             handle.informers[resource] = informer
 
     def _gate(self, pod: Pod) -> str:
@@ -286,6 +286,6 @@ async def run(client: Client, settings: Settings, plugins: Plugins = default_plu
         await scheduler.run()
 
     if settings.leader_elect:
-        await Election(client, "kube-scheduler", settings.identity).run(lead)
+        await LeaderElection(client, "kube-scheduler", settings.identity).run(lead)
     else:
         await lead()

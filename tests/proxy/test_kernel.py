@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kapi.proxy import model, rules
-from kapi.proxy.model import Place
+from kapi.proxy.model import NodeLocation
 from kapi.proxy.rules import Fragment, Options
 from kapi.proxy.table import Table
 from tests.proxy.making import endpoint, piece, service
@@ -139,7 +139,7 @@ OPTIONS = Options(masquerade_same_link=True)
 def made(*addresses: str, where: str = "here", protocol: str = "TCP", **spec: Any) -> model.ServicePort:
     ports = [{"name": "http", "port": 80, "protocol": protocol, "nodePort": spec.pop("nodePort", 0)}]
     slices = [piece(*(endpoint(a, where) for a in addresses), protocol=protocol)] if addresses else []
-    return model.service_ports(service(ports=ports, **spec), slices, Place("here"))[0]
+    return model.service_ports(service(ports=ports, **spec), slices, NodeLocation("here"))[0]
 
 
 def test_pods_node_and_outside_reach_a_cluster_ip(node: Node) -> None:

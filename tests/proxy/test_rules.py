@@ -3,12 +3,12 @@
 from typing import Any
 
 from kapi.proxy import conntrack, model, rules
-from kapi.proxy.model import Place, ServicePort
+from kapi.proxy.model import NodeLocation, ServicePort
 from kapi.proxy.rules import EMPTY, EMPTY_NODE_PORTS, EMPTY_SERVICES, FIREWALL, HAIRPIN, NODE_PORTS, SERVICES, Fragment, Options
 from kapi.proxy.table import Table
 from tests.proxy.making import endpoint, piece, service
 
-HERE = Place("here")
+HERE = NodeLocation("here")
 
 
 def port_of(*addresses: str, node: str = "here", **spec: Any) -> ServicePort:
