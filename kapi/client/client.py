@@ -1,6 +1,6 @@
-"""The verbs of the API over a Transport: thin, one request each, JSON objects in and out, failures raised as kapi.objects.errors.
+"""The API client: one method per verb, JSON objects in and out; error responses are raised as kapi.objects.errors.
 
-Whoever wants to know of this client's own writes (the informers do) sets `on_write` and `on_delete`.
+`on_write` and `on_delete` are called for this client's own successful writes; the informers set them.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 REQUEST_TIMEOUT = 65.0
 RETRIES = 10
 RETURNS_OBJECT = frozenset(["", "status", "finalize", "approval", "resize", "ephemeralcontainers"])
-"""Subresources that answer with the object itself."""
+"""Subresources whose response is the object itself."""
 
 
 def _path_and_query(path: str, query: dict[str, Any]) -> str:
-    """Path and query; empty values are left out, True is 'true'."""
+    """The request target; empty values are omitted, True becomes 'true'."""
     parameters = {k: "true" if v is True else v for k, v in query.items() if v not in ("", None, False)}
     return quote(path, safe="/:@!$&'()*+,;=~") + ("?" + urlencode(parameters) if parameters else "")
 
 
 def _status_error(status: int, headers: Headers, body: bytes) -> StatusError:
-    """The exception of an answer that is not a success; a body that is no Status becomes its message."""
+    """The exception for an error response; a body that is not a Status becomes its message."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -49,7 +49,7 @@ def _status_error(status: int, headers: Headers, body: bytes) -> StatusError:
 
 
 class Client:
-    """One server as one user. `agent` is the User-Agent (and so the field manager) of every request."""
+    """A client of one server as one user. `agent` is the User-Agent, and thereby the field manager, of its requests."""
 
     def __init__(self, transport: Transport, *, agent: str = "kapi") -> None:
         self.transport = transport
@@ -70,7 +70,7 @@ class Client:
         seconds: float = REQUEST_TIMEOUT,
         retries: int = RETRIES,
     ) -> Answer:
-        """One request as it is; waits and asks again when told to (429 or 503 with Retry-After). Raises only OSError."""
+        """Send one request; 429 and 503 with Retry-After are retried after that time. Raises only OSError."""
         merged = {**self._headers, **headers} if headers else self._headers
         while True:
             answer = await self.transport.request(method, path, merged, body, seconds)
@@ -81,7 +81,7 @@ class Client:
             await asyncio.sleep(int(after))
 
     async def send(self, method: str, path: str, obj: Any = None, *, media: str = JSON, accept: str = "", **query: Any) -> Any:
-        """One request with a JSON body, the parsed answer. Raises StatusError, OSError."""
+        """Send one request with a JSON body; returns the parsed response. Raises StatusError, OSError."""
         headers = {"Content-Type": media} if obj is not None else {}
         if accept:
             headers["Accept"] = accept
@@ -108,7 +108,7 @@ class Client:
         metadata: bool = False,
         **query: Any,
     ) -> Object:
-        """The list object; `metadata` asks for PartialObjectMetadata, `version` is a resourceVersion."""
+        """The list. `metadata`: as PartialObjectMetadata; `version`: resourceVersion; `limit` and `continue_`: one page."""
         query |= {"labelSelector": labels, "fieldSelector": fields, "resourceVersion": version}
         query |= {"limit": limit or None, "continue": continue_}
         accept = PARTIAL.format("List") if metadata else ""
@@ -135,7 +135,7 @@ class Client:
         subresource: str = "",
         **query: Any,
     ) -> Object:
-        """`kind` is merge, strategic, json or apply (then give fieldManager, and force=True to take fields over)."""
+        """`kind` is merge, strategic, json or apply (with `fieldManager`, and `force=True` to take over conflicting fields)."""
         path = resource.path(namespace, name, subresource)
         done = await self.send("PATCH", path, patch, media=PATCHES[kind], **query)
         return self._wrote(resource, query, done) if subresource in RETURNS_OBJECT else done
@@ -152,7 +152,7 @@ class Client:
         propagation: str | None = None,
         **query: Any,
     ) -> Object:
-        """The object as it waits for its end, or a Status when it is gone. `propagation` is Foreground, Background or Orphan."""
+        """The object while it is terminating, else a Status. `propagation` is Foreground, Background or Orphan."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
@@ -173,12 +173,12 @@ class Client:
         return done
 
     async def post(self, path: str, obj: Object, **query: Any) -> Object:
-        """Create at a path of its own, e.g. resource.path("default", "web", "eviction")."""
+        """POST to a path of its own, e.g. resource.path("default", "web", "eviction")."""
         done: Object = await self.send("POST", path, obj, **query)
         return done
 
     async def stream(self, method: str, path: str, *, accept: str = "", seconds: float | None = None, **query: Any) -> Stream:
-        """An answer read in pieces (logs and the like); the caller closes it. Raises StatusError, OSError."""
+        """A streamed response (logs); the caller must close it. Raises StatusError, OSError."""
         headers = {**self._headers, "Accept": accept} if accept else self._headers
         stream = await self.transport.open(method, _path_and_query(path, query), headers, b"", seconds)
         if 200 <= stream.status < 300:
@@ -204,7 +204,7 @@ class Client:
     ) -> AsyncIterator[tuple[str, Object]]:
         """(type, object) of every change after `version`, until the server ends it after `timeout` seconds. Close it with `aclosing`.
 
-        An ERROR event is raised as the StatusError it is: Gone means that the history is not there any more.
+        An ERROR event is raised as a StatusError: Gone means that the server no longer has the events after `version`.
         """
         query |= {"labelSelector": labels, "fieldSelector": fields, "resourceVersion": version, "timeoutSeconds": timeout}
         accept = PARTIAL.format("") if metadata else ""

@@ -1,6 +1,6 @@
-"""Who asks at a component's own port, and whether they may: by certificate or token, the API server is asked about both.
+"""Delegated authentication and authorization for the ports of components: TokenReview and SubjectAccessReview by the API server.
 
-Its answers are not kept here.
+Responses are not cached here.
 """
 
 from kapi.client.client import Client
@@ -12,9 +12,9 @@ _REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "auth
 
 
 async def authenticate(client: Client, certificate: bytes | None, authorization: str) -> User | None:
-    """The caller with a verified DER certificate or the header's token; None: neither is there.
+    """The user of a verified DER certificate or of the header's bearer token; None: there is neither.
 
-    Raises Unauthorized and what `client` does.
+    Raises Unauthorized, StatusError, OSError.
     """
     if certificate and (user := _certified(certificate)):
         return user
@@ -29,7 +29,7 @@ async def authenticate(client: Client, certificate: bytes | None, authorization:
 
 
 def _certified(certificate: bytes) -> User | None:
-    """The user a certificate names. Raises Unauthorized, also when it has expired since the connection began."""
+    """The user of a certificate. Raises Unauthorized, also if it expired since the connection was opened."""
     try:
         said = certificates.read(certificate)
     except ValueError as error:
@@ -40,7 +40,7 @@ def _certified(certificate: bytes) -> User | None:
 
 
 async def authorize(client: Client, user: User, attributes: Object) -> bool:
-    """Whether the user may do it, e.g. {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}. Raises what `client` does."""
+    """Whether the user may, e.g. {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}. Raises StatusError, OSError."""
     if MASTERS in user.groups:
         return True
     spec = {"user": user.name, "groups": list(user.groups), "uid": user.uid, **attributes}

@@ -1,7 +1,7 @@
-"""Events: what happened to an object, for people to read (`kubectl describe`). Written in the background, never waited for.
+"""The event recorder: queues events about objects and writes them in the background; callers never wait.
 
-Repeats become a count, a flood of similar ones is combined, and one source may say only so much of one object:
-the rules and figures of client-go's correlator (25 at once, then one in five minutes; combined beyond 10 in 10 minutes).
+Repeated events increase a count, similar ones are combined, and events of one source about one object are rate-limited. Rules and limits
+are those of client-go's EventCorrelator (burst 25, then one in five minutes; combined beyond 10 in 10 minutes).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ MAX_ATTEMPTS = 5
 
 
 def reference(obj: Object, field_path: str = "") -> Object:
-    """The ObjectReference of an object that carries kind and apiVersion."""
+    """The ObjectReference of an object (with kind and apiVersion)."""
     meta = obj.get("metadata") or {}
     out = {
         "kind": obj.get("kind"),
@@ -42,7 +42,7 @@ def reference(obj: Object, field_path: str = "") -> Object:
 
 @dataclass(slots=True)
 class _Aggregate:
-    """Messages of one reason about one object: beyond ten different ones they are combined."""
+    """Messages with one reason about one object. Beyond AGGREGATE_LIMIT different ones they are combined."""
 
     started: float
     messages: set[str] = field(default_factory=set)
@@ -50,7 +50,7 @@ class _Aggregate:
 
 @dataclass(slots=True)
 class _Written:
-    """An event that is in the API, to be counted up."""
+    """A written event, whose count is increased by repetitions."""
 
     namespace: str
     name: str
@@ -58,7 +58,7 @@ class _Written:
 
 
 class _Correlator:
-    """What has been said of late, bounded."""
+    """Bounded caches of recent events, for aggregation, deduplication and rate limits (client-go's EventCorrelator)."""
 
     def __init__(self) -> None:
         self.written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
@@ -67,12 +67,12 @@ class _Correlator:
         self._last = 0
 
     def unique_nanoseconds(self) -> int:
-        """Nanoseconds since the epoch, never the same twice: what an event's name ends with."""
+        """Nanoseconds since the epoch, unique in this process, for the end of an event's name."""
         self._last = max(int(time.now() * 1e9), self._last + 1)
         return self._last
 
     def message(self, group: tuple[str, ...], message: str) -> tuple[str, str]:
-        """(what tells repeats apart, the message to show)."""
+        """(deduplication key, message): the message may be replaced by a combined one."""
         now = time.now()
         aggregate = self._aggregates.pop(group, None)
         if aggregate is None or now - aggregate.started > AGGREGATE_SECONDS:
@@ -100,9 +100,9 @@ def _evict_oldest(cache: "OrderedDict[Any, Any]") -> None:
 
 
 class Recorder:
-    """`event(...)` queues an event signed by `component`; `run` writes them. `named` gives one that signs otherwise and shares the rest.
+    """`event(...)` queues an event of `component`; `run` writes the queue, which holds at most `backlog` events.
 
-    `backlog` is how many may wait.
+    `named` returns a recorder of another component that shares queue and caches.
     """
 
     def __init__(self, client: Client, component: str, *, host: str = "", backlog: int = MAX_PENDING) -> None:
@@ -129,7 +129,7 @@ class Recorder:
         field_path: str = "",
         annotations: dict[str, str] | None = None,
     ) -> None:
-        """Say that something happened to `obj` (with kind and apiVersion). `action` makes it one of the newer kind (eventTime, action)."""
+        """Record an event about `obj` (with kind and apiVersion). With `action` it has the fields of events.k8s.io (eventTime, action)."""
         about = reference(obj, field_path)
         subject = (str(about.get(k, "")) for k in ("kind", "namespace", "name", "uid", "fieldPath"))
         identity = (self._component, self._host, *subject)

@@ -1,7 +1,14 @@
-"""A local copy of a resource: list, then watch, forever; handlers are told of every change, indexes find objects by something else.
+"""Informers: a cache of a resource, kept by list and watch, with handlers of changes and indexes.
 
-The client's own writes go into the copy at once (resourceVersions are comparable numbers), so a controller never acts on a state
-older than what it wrote itself. Objects are shared and never changed; managedFields are dropped.
+The client's own writes are applied to the cache at once (resourceVersions are comparable integers), so a controller never acts on a state
+older than its own writes. Cached objects are shared and must not be changed; managedFields are dropped.
+
+Example: an informer of pods with `add_index("node", lambda pod: [pod["spec"].get("nodeName", "")])` after pods a and b on node n1:
+
+    _objects = {"default/a": {…}, "default/b": {…}}    _indexes = {"node": {"n1": {"default/a": None, "default/b": None}}}
+
+This process deletes b: the response removes b from both at once, its uid enters `_removed`, and handlers are called with (b, None). A
+MODIFIED event of b that the server sent before the deletion is then ignored; the DELETED event only removes the uid from `_removed`.
 """
 
 import asyncio
@@ -18,12 +25,12 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
 Handler = Callable[[Object | None, Object | None], None]
-"""Called with (old, new): (None, new) added, (old, new) changed, (old, None) gone. Must not block; mostly it adds a key to a queue."""
+"""Called with (old, new): (None, new) added, (old, new) updated, (old, None) deleted. Must not block; usually it enqueues a key."""
 
 log = logging.getLogger(__name__)
 PAGE = 500
 DROPPED_METADATA = ("managedFields", "annotations")
-"""What a copy of metadata only leaves out."""
+"""Metadata fields dropped from metadata-only caches."""
 INITIAL_BACKOFF, MAX_BACKOFF = 0.8, 5.0
 
 
@@ -33,7 +40,8 @@ def revision_of(obj: Object) -> int:
 
 
 class Informer:
-    """The objects of one resource (of one namespace, or a selection of them). `trim` may drop what its users never read."""
+    """A cache of the objects of one resource, optionally of one namespace or selector. `trim` may drop fields that its users do not
+    read."""
 
     def __init__(
         self,
@@ -60,7 +68,7 @@ class Informer:
         self._revision = 0
         self._removed: set[str] = set()
         self._failing_since: float | None = None
-        """Since when the watch fails, by the loop's clock."""
+        """When the watch began to fail, by the loop's clock; None: it works."""
 
     def get(self, key: str) -> Object | None:
         return self._objects.get(key)
@@ -75,11 +83,11 @@ class Informer:
         return len(self._objects)
 
     def by_index(self, index: str, value: str) -> list[Object]:
-        """The objects that the named index files under `value`."""
+        """The objects with `value` in the index (client-go's ByIndex)."""
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
     def add_index(self, name: str, keys: Callable[[Object], Iterable[str]]) -> None:
-        """Keep an index; asking twice for the same name is one index."""
+        """Add an index; a second call with the same name has no effect."""
         if name not in self._indexers:
             self._indexers[name] = keys
             self._indexes[name] = {}
@@ -87,13 +95,13 @@ class Informer:
                 self._add_to_index(name, key, obj)
 
     def add_handler(self, handler: Handler) -> None:
-        """Tell `handler` of every change from now on; what is there already comes to it as added."""
+        """Call `handler` for every change from now on; existing objects are passed as added."""
         self._handlers.append(handler)
         for obj in list(self._objects.values()):
             handler(None, obj)
 
     async def run(self) -> None:
-        """List and watch until cancelled. Failures are logged and tried again with back-off."""
+        """List and watch until cancelled. Failures are logged and retried with back-off."""
         delay = INITIAL_BACKOFF
         while True:
             started = asyncio.get_running_loop().time()
@@ -124,19 +132,19 @@ class Informer:
         log.info("Watching again", extra=logs.fields(resource=self.resource.qualified, seconds=lasted))
 
     def apply_write(self, obj: Object) -> None:
-        """Take in an object that this process has just written, unless the watch is already past it."""
+        """Apply an object that this process has just written, unless the watch has delivered a newer one."""
         if self._unfiltered and self.synced.is_set() and revision_of(obj) > self._revision:
             self._set(meta.key(obj), self._stored_form(obj))
 
     def apply_delete(self, key: str, uid: str) -> None:
-        """Take out an object that this process has just deleted."""
+        """Remove an object that this process has just deleted. Later events of its uid are ignored."""
         old = self._objects.get(key)
         if old is not None and uid and old["metadata"].get("uid") == uid:
             self._removed.add(uid)
             self._delete(key)
 
     def _stored_form(self, obj: Object) -> Object:
-        """The form that is kept: with kind and apiVersion, without managedFields."""
+        """The cached form: with kind and apiVersion, without managedFields, trimmed."""
         about = obj["metadata"]
         if "managedFields" in about or self.metadata:
             about = {k: v for k, v in about.items() if k not in (DROPPED_METADATA if self.metadata else ("managedFields",))}
@@ -228,7 +236,7 @@ class Informer:
 
 
 class Informers:
-    """One informer per resource for everyone who shares this client; keeps them running."""
+    """The shared informers of a client, one per resource (client-go's SharedInformerFactory)."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -240,7 +248,7 @@ class Informers:
         client.on_delete = self._removed
 
     def of(self, resource: Resource, *, metadata: bool = False) -> Informer:
-        """The shared informer of a resource; one that holds only metadata serves `metadata`, a full one serves both."""
+        """The shared informer of a resource. A full one also serves requests for `metadata` only."""
         informer = self._shared.get(resource)
         if informer is None or (informer.metadata and not metadata):
             if informer is not None:
@@ -250,14 +258,14 @@ class Informers:
         return informer
 
     def select(self, resource: Resource, **scope: Any) -> Informer:
-        """An informer of its own over a selection (namespace, labels, fields, trim)."""
+        """A separate informer with a selection (namespace, labels, fields, trim)."""
         informer = Informer(self.client, resource, **scope)
         self._filtered.append(informer)
         self._start(informer)
         return informer
 
     def drop(self, resource: Resource) -> None:
-        """Stop and forget the shared informer of a resource that is served no more."""
+        """Stop and remove the shared informer of a resource that is no longer served."""
         informer = self._shared.pop(resource, None)
         if informer is not None and informer in self._tasks:
             self._tasks.pop(informer).cancel()
@@ -270,7 +278,7 @@ class Informers:
             await asyncio.Event().wait()
 
     async def synced(self) -> None:
-        """Wait until every informer asked for so far has its objects."""
+        """Wait until all informers requested so far have synced."""
         for informer in [*self._shared.values(), *self._filtered]:
             await informer.synced.wait()
 

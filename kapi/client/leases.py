@@ -1,6 +1,7 @@
-"""Leases: one leader among several processes, and the heartbeat of a node. Figures are client-go's defaults.
+"""Leases: leader election, and the lease of a node. Durations are client-go's defaults.
 
-Whether a lease has run out is judged by this process's own clock since it last saw the lease change, never by comparing clocks.
+A lease has expired if its duration has passed, by this process's clock, since its last observed change. Clocks of processes are not
+compared.
 """
 
 import asyncio
@@ -22,12 +23,13 @@ NODE_NAMESPACE = "kube-node-lease"
 
 
 class LeadershipLost(Exception):
-    """Leadership could not be renewed in time; whoever led must stop at once."""
+    """Leadership was not renewed in time; the holder must stop at once."""
 
 
 @dataclass(frozen=True)
 class LeaseDurations:
-    """How long a lease holds, how long its holder tries to renew it, how often everyone tries; seconds."""
+    """In seconds: validity of a lease, renew deadline of its holder, interval of attempts (client-go's LeaseDuration, RenewDeadline,
+    RetryPeriod)."""
 
     duration: float = 15.0
     renew: float = 10.0
@@ -35,9 +37,9 @@ class LeaseDurations:
 
 
 class LeaderElection:
-    """`run(lead)` waits for leadership, runs `lead` while it lasts, and gives it back at the end.
+    """`run(lead)` waits for leadership, runs `lead` while it lasts, and releases the lease at the end.
 
-    Without an `identity` it is the host's name and something that no other process has.
+    The default identity is the host name and a random UUID.
     """
 
     def __init__(
@@ -51,8 +53,8 @@ class LeaderElection:
         self._changed = 0.0
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
-        """Raises LostLease when leadership is lost while leading."""
-        while not await self._try():  # noqa: ASYNC110 (nobody in this process can tell)
+        """Raises LeadershipLost."""
+        while not await self._try():  # noqa: ASYNC110 (the lease is held by another process)
             await asyncio.sleep(self._durations.retry)
         log.info("Became leader", extra=self._about())
         try:
@@ -75,7 +77,7 @@ class LeaderElection:
                 raise LeadershipLost(self._full_name)
 
     async def _try(self) -> bool:
-        """Create, renew or take over the lease; False when somebody else holds it or the server can't be asked."""
+        """Create, renew or take over the lease. Returns False if another process holds it or the API server is unreachable."""
         try:
             await self._fetch()
             if self._lease is None:
@@ -85,10 +87,10 @@ class LeaderElection:
             else:
                 return False
         except (errors.Conflict, errors.AlreadyExists) as error:
-            log.debug("Somebody else was quicker", extra=self._about(error=error))
+            log.debug("Another process took the lease", extra=self._about(error=error))
             return False
         except (errors.StatusError, OSError) as error:
-            log.warning("Lease could not be had or renewed", extra=logs.once(self._name, lease=self._full_name, error=error))
+            log.warning("Lease could not be acquired or renewed", extra=logs.once(self._name, lease=self._full_name, error=error))
             return False
         self._changed = asyncio.get_running_loop().time()
         return True
@@ -104,7 +106,7 @@ class LeaderElection:
             self._lease, self._changed = found, asyncio.get_running_loop().time()
 
     def _log_new_leader(self, found: Object) -> None:
-        """Say it when somebody else leads than before."""
+        """Log a change of the leader."""
         before, now = (((lease or {}).get("spec") or {}).get("holderIdentity") for lease in (self._lease, found))
         if now and now != before and now != self._identity:
             log.info("New leader", extra=logs.fields(lease=self._full_name, leader=now, before=before or ""))
@@ -141,11 +143,11 @@ class LeaderElection:
         try:
             await self._client.update(LEASES, {**lease, "spec": spec})
         except (errors.StatusError, OSError) as error:
-            log.warning("Lease could not be given back", extra=self._about(error=error))
+            log.warning("Lease could not be released", extra=self._about(error=error))
 
 
 class NodeLease:
-    """A node's lease, renewed every quarter of its duration. `owner` is the Node, once it is known."""
+    """The lease of a node, renewed after every quarter of its duration. `owner` is the Node, once it exists."""
 
     def __init__(self, client: Client, name: str, *, duration: int = 40, owner: Object | None = None) -> None:
         self._client, self._name, self._duration = client, name, duration
@@ -158,7 +160,7 @@ class NodeLease:
             await asyncio.sleep(self._duration / 4)
 
     async def renew(self) -> None:
-        """Renew once: one PUT as long as nobody else writes the lease. Failures are logged, the next beat tries again."""
+        """Renew once, usually with a single PUT. Failures are logged and retried by the next renewal."""
         try:
             if self._lease is None:
                 self._lease = await self._client.get(LEASES, self._name, NODE_NAMESPACE)

@@ -48,7 +48,7 @@ class AccountTokens(Controller):
         return None
 
     async def _orphaned(self, secret: Object) -> None:
-        """Ask the server before deleting: the account may be newer than our copy."""
+        """Check with the API server before deleting: the account may be newer than the cache."""
         name = meta.annotations(secret).get(ACCOUNT_NAME, "")
         try:
             live = await self.client.get(SERVICE_ACCOUNTS, name, meta.namespace(secret))

@@ -1,7 +1,7 @@
-"""HorizontalPodAutoscaler: looks at the metrics every 15 seconds and scales its target to what they ask for.
+"""HorizontalPodAutoscaler: evaluates the metrics every 15 seconds and scales the target.
 
-What the metrics say is in usage_metrics.py, how far one look may go in scaling.py. Without metrics nothing is scaled, and the
-conditions say why.
+Proposals by metrics are computed in usage_metrics.py, limits of a change in scaling.py. Without metrics nothing is scaled, and the
+conditions have the reason.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ Compute = Callable[[Target, Object], Awaitable[Proposal]]
 
 SYNC_PERIOD = 15.0
 HISTORY_SECONDS = 3600.0
-"""Seconds: the longest window and the longest period there may be."""
+"""Seconds for which recommendations and changes are kept: the longest stabilization window and policy period there may be."""
 METRICS: dict[str, tuple[str, str, Compute]] = {
     "Resource": ("resource", "FailedGetResourceMetric", usage_metrics.of_resource),
     "ContainerResource": ("containerResource", "FailedGetContainerResourceMetric", usage_metrics.of_container),
@@ -29,11 +29,11 @@ METRICS: dict[str, tuple[str, str, Compute]] = {
     "Object": ("object", "FailedGetObjectMetric", usage_metrics.of_object),
     "External": ("external", "FailedGetExternalMetric", usage_metrics.of_external),
 }
-"""Type of a metric -> (its field, the reason when it cannot be had, who computes it)."""
+"""Metric type -> (its field, reason of the event when it fails, function that computes it)."""
 
 
 class ScalingFailed(Exception):
-    """This look ends here; (condition, reason of the event, its text)."""
+    """Ends an evaluation with a condition and an event (reason, text)."""
 
     def __init__(self, condition: Condition, event: str, text: str) -> None:
         super().__init__(text)
@@ -41,7 +41,7 @@ class ScalingFailed(Exception):
 
 
 class Evaluation:
-    """One look at one autoscaler: its status as it will be."""
+    """One evaluation of an autoscaler; `status` is its new status."""
 
     def __init__(self, autoscaler: Object, history: ScalingHistory) -> None:
         self.autoscaler, self.history, self.now = autoscaler, history, time.now()
@@ -65,7 +65,7 @@ class Autoscaling(Controller):
         self._histories: defaultdict[str, ScalingHistory] = defaultdict(ScalingHistory)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
-        """What is new or means something else is looked at at once; a status that was written is no reason."""
+        """Enqueue new autoscalers and those with a changed spec; status writes are ignored."""
         if old is None or new is None or old["spec"] != new["spec"]:
             self.queue.add(meta.key(new or old or {}))
 
@@ -99,7 +99,7 @@ class Autoscaling(Controller):
         evaluation.status["desiredReplicas"] = desired
 
     async def _scale_of(self, evaluation: Evaluation) -> tuple[Resource, Object]:
-        """The target's resource and its Scale. Raises Unscalable."""
+        """(resource, Scale object) of the target. Raises ScalingFailed."""
         ref = evaluation.spec["scaleTargetRef"]
         group = (ref.get("apiVersion") or "").rpartition("/")[0]
         served = (await discover(self.client)).served
@@ -114,7 +114,7 @@ class Autoscaling(Controller):
         raise ScalingFailed(Condition("AbleToScale", "False", "FailedGetScale", text), "FailedGetScale", why)
 
     async def _desired(self, evaluation: Evaluation, scale: Object, current: int) -> tuple[int, str]:
-        """(the replicas to go to, why)."""
+        """(desired replicas, reason)."""
         bounds = evaluation.bounds
         if not current and bounds.least:
             text = "scaling is disabled since the replica count of the target is zero"
@@ -131,7 +131,7 @@ class Autoscaling(Controller):
         return desired, why
 
     def _target(self, evaluation: Evaluation, scale: Object, current: int) -> Target:
-        """What the metrics are about. Raises Unscalable without a selector."""
+        """The pods that metrics are computed for. Raises ScalingFailed without a selector."""
         selector = (scale.get("status") or {}).get("selector")
         if not selector:
             text = "the HPA target's scale is missing a selector"
@@ -144,7 +144,7 @@ class Autoscaling(Controller):
         return Target(self.client, namespace, selector, chosen, current, ready, tolerance)
 
     async def _computed(self, evaluation: Evaluation, target: Target) -> tuple[int, str]:
-        """(replicas, name) of the metric that asks for most. Raises Unscalable when too little is known."""
+        """(replicas, name) of the metric with the largest proposal. Raises ScalingFailed if too many metrics fail."""
         metrics = evaluation.spec.get("metrics") or ()
         proposals: list[Proposal] = []
         problems: list[tuple[str, MetricError]] = []
@@ -171,7 +171,7 @@ class Autoscaling(Controller):
         return best.replicas, best.name
 
     async def _rescale(self, evaluation: Evaluation, resource: Resource, scale: Object, desired: int, why: str) -> None:
-        """PUT the Scale. Raises Unscalable when it is refused."""
+        """Update the Scale. Raises ScalingFailed."""
         before = (scale.get("spec") or {}).get("replicas", 0)
         path = resource.path(meta.namespace(evaluation.autoscaler), evaluation.spec["scaleTargetRef"]["name"], "scale")
         try:

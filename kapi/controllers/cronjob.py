@@ -1,4 +1,4 @@
-"""CronJob: a Job at each time of its schedule, by its policy on overlap and lateness; old Jobs are cleared away."""
+"""CronJob: creates Jobs by schedule and concurrency policy, and deletes finished Jobs beyond the history limits."""
 
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,7 @@ class CronJobs(Workload):
     owned = JOBS
 
     def selector(self, obj: Object) -> labels.Selector:
-        """A CronJob adopts nothing."""
+        """CronJobs do not adopt."""
         return labels.NOTHING
 
     async def sync(self, owner: Object) -> float | None:
@@ -47,7 +47,7 @@ class CronJobs(Workload):
         return wait
 
     async def _clean_up_finished(self, owner: Object, jobs: list[Object]) -> None:
-        """Keep the newest finished Jobs up to the history limits."""
+        """Delete the oldest finished Jobs beyond the history limits."""
         for kind, field, default in (("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)):
             over = [j for j in jobs if (meta.condition(j, kind) or {}).get("status") == "True" and not meta.deleting(j)]
             limit = owner["spec"].get(field, default)
@@ -63,7 +63,7 @@ class CronJobs(Workload):
             raise
 
     def _status_from_jobs(self, owner: Object, jobs: list[Object]) -> Object:
-        """The status after a look at the Jobs: who is active still, what ended."""
+        """The status after comparing it with the Jobs: active ones, last success."""
         status = meta.clone(owner.get("status") or {})
         active: list[Object] = list(status.get("active") or ())
         known = {ref["uid"] for ref in active}
@@ -86,7 +86,7 @@ class CronJobs(Workload):
         return {k: v for k, v in status.items() if v}
 
     async def _sync_schedule(self, owner: Object, status: Object) -> float | None:
-        """Start the Job that is due, if any; gives the seconds until the next."""
+        """Create the Job that is due, if any. Returns the seconds until the next one."""
         spec, now = owner["spec"], time.now()
         if not self._zone_known(owner) or spec.get("suspend"):
             return None

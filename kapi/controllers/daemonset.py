@@ -1,4 +1,4 @@
-"""DaemonSet: one pod on every node that fits, replaced node by node when the template changes."""
+"""DaemonSet: one pod on each eligible node, replaced node by node when the template changes."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ FAILED_BASE, FAILED_LIMIT = 1.0, 900.0
 
 
 def node_of(pod: Object) -> str:
-    """The node a pod is on, or is made for."""
+    """The node a pod is bound to or targets by node affinity."""
     if name := pod["spec"].get("nodeName"):
         return str(name)
     affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
@@ -42,7 +42,7 @@ def _with_tolerations(spec: Object) -> Object:
 
 
 def _pinned(spec: Object, node: str) -> Object:
-    """The spec with an affinity to one node by name; the scheduler does the rest."""
+    """The pod spec with node affinity to one node, for the scheduler to bind."""
     field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     affinity = dict(spec.get("affinity") or {})
     wanted = dict(affinity.get("nodeAffinity") or {})
@@ -86,7 +86,7 @@ class DaemonSets(Workload):
         return min((w for w in (wait, soon) if w is not None), default=None)
 
     def _fits(self, owner: Object, node: Object) -> tuple[bool, bool]:
-        """(may a pod be started on the node, may one that is there go on)."""
+        """(whether a pod may be created on the node, whether an existing one may continue)."""
         spec = _with_tolerations(owner["spec"]["template"]["spec"])
         if spec.get("nodeName") not in (None, "", meta.name(node)):
             return False, False
@@ -96,7 +96,7 @@ class DaemonSets(Workload):
         return not bad & {"NoSchedule", "NoExecute"}, "NoExecute" not in bad
 
     async def _manage_pods(self, owner: Object, mine: list[Object], code: str) -> tuple[Failure, float | None]:
-        """A pod to every node that should have one, none elsewhere, one only."""
+        """Create missing pods, delete pods from ineligible nodes, and surplus ones."""
         by_node: dict[str, list[Object]] = {}
         for pod in mine:
             by_node.setdefault(node_of(pod), []).append(pod)
@@ -125,7 +125,7 @@ class DaemonSets(Workload):
         return failure or await workload.run_all([self.delete_pod(owner, p) for p in surplus]), min(waits, default=None)
 
     async def _create_pods(self, owner: Object, code: str, nodes: list[str]) -> Failure:
-        """A pod of the newest template on each of the nodes."""
+        """Create a pod of the newest template for each of the nodes."""
         pod = self.pod(owner, owner["spec"]["template"])
         labels = {**pod["metadata"].get("labels", {}), POD_LABEL: code}
         if generation := meta.annotations(owner).get(GENERATION):
@@ -135,7 +135,7 @@ class DaemonSets(Workload):
         return await workload.slow_start(len(nodes), lambda i: self.create_pod(owner, {**pod, "spec": _pinned(spec, nodes[i])}))
 
     def _surplus_pods(self, alive: list[Object], code: str, owner: Object) -> list[Object]:
-        """Beyond one pod a node: the newer ones go, except the surge of an update until the new pod is available."""
+        """Pods to delete from a node with several: the newer ones, except a surge pod until it is available."""
         if len(alive) < 2:
             return []
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
@@ -147,7 +147,7 @@ class DaemonSets(Workload):
         return alive[1:]
 
     def _replace_delay(self, owner: Object, pod: Object, node: str) -> float:
-        """Seconds until a pod that is over is taken away to be replaced: a failed one at once, then 1 s, 2 s … 15 min."""
+        """Seconds until a finished pod is deleted to be replaced; failed pods back off from 1 s to 15 min."""
         if pods.phase(pod) == "Succeeded":
             text = f"Found succeeded daemon pod {meta.key(pod)} on node {node}, will try to delete it"
             self.record_event(owner, "SucceededDaemonPod", text)
@@ -174,7 +174,7 @@ class DaemonSets(Workload):
         return rollout.scaled_value(self._update_strategy(owner).get("maxSurge", 0), self._desired(owner), up=True)
 
     async def _roll(self, owner: Object, mine: list[Object], code: str) -> Failure:
-        """Replace pods of older templates: unavailable ones freely, available ones within maxUnavailable, or by surging."""
+        """Replace pods of older templates: unavailable ones at once, available ones within maxUnavailable or by surging."""
         stale = [p for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
         if not stale:
             return None
@@ -189,7 +189,7 @@ class DaemonSets(Workload):
         return await workload.run_all([self.delete_pod(owner, p) for p in victims])
 
     async def _add_surge(self, owner: Object, mine: list[Object], stale: list[Object], code: str, surge: int) -> Failure:
-        """Start a new pod beside an old one; `_manage_pods` takes the old one away once the new one is available."""
+        """Create a surge pod beside an old one; `_manage_pods` deletes the old one when the new one is available."""
         fresh = {node_of(p) for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
         beside = sum(node_of(p) in fresh for p in stale)
         return await self._create_pods(owner, code, [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - beside, 0)])
@@ -225,5 +225,5 @@ class DaemonSets(Workload):
 
 
 def _placing(node: Object) -> tuple[Any, ...]:
-    """All of a node that decides about daemon pods."""
+    """The fields of a node that decide about daemon pods."""
     return meta.labels(node), node["spec"].get("taints"), node["spec"].get("unschedulable")

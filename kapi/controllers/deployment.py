@@ -1,6 +1,6 @@
 """Deployment: ReplicaSets by template, rolled from old to new within maxSurge and maxUnavailable, with history and a progress deadline.
 
-The arithmetic is in rollout.py, what ReplicaSets remember in revisions.py, the conditions in progress.py.
+Replica arithmetic is in rollout.py, revisions and annotations of ReplicaSets in revisions.py, conditions in progress.py.
 """
 
 
@@ -24,7 +24,7 @@ class Deployments(Workload):
         self.pods.add_handler(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        """A pod going away lets a Recreate go on."""
+        """A deleted pod may let a Recreate continue."""
         pod = new or old
         if pod is None or (new is not None and not pods.finished(new)):
             return
@@ -77,7 +77,7 @@ class Deployments(Workload):
         return [rs for rs in sets if newest is None or meta.uid(rs) != meta.uid(newest)]
 
     async def _scale_step(self, deployment: Object, old: list[Object], newest: Object) -> bool:
-        """One move of a rolling update: the newest up (or down to what is wanted), else the old ones down."""
+        """One step of a rolling update: scale the newest ReplicaSet, else scale down old ones."""
         wanted, have = rollout.replicas(deployment), rollout.replicas(newest)
         if have != wanted:
             size = wanted if have > wanted else rollout.new_replicas(deployment, [*old, newest], newest)
@@ -91,7 +91,7 @@ class Deployments(Workload):
         return bool(steps)
 
     async def _recreate(self, deployment: Object, sets: list[Object]) -> tuple[Object | None, Object, bool]:
-        """All old pods go before the first new one comes."""
+        """Delete all old pods before creating new ones."""
         newest, deployment = await self._newest(deployment, sets, create=False)
         old = self._others(sets, newest)
         running = [rs for rs in old if rollout.replicas(rs) > 0]
@@ -106,7 +106,7 @@ class Deployments(Workload):
         return newest, deployment, moved
 
     async def _newest(self, deployment: Object, sets: list[Object], *, create: bool) -> tuple[Object | None, Object]:
-        """The ReplicaSet of the current template, its annotations and the Deployment's revision brought up to date; made if asked to."""
+        """The ReplicaSet of the current template, with its annotations and the Deployment's revision updated; created if `create`."""
         newest = revisions.newest(deployment, sets)
         old = self._others(sets, newest)
         number = revisions.next_revision(old)
@@ -121,7 +121,7 @@ class Deployments(Workload):
         return newest, await self._write_revision(deployment, revisions.revision(newest), status)
 
     async def _write_revision(self, deployment: Object, number: int, status: Object) -> Object:
-        """Write the Deployment's revision annotation and status, when either is new."""
+        """Write the Deployment's revision annotation and status if they changed."""
         known = meta.annotations(deployment)
         if known.get(rollout.REVISION) == str(number) and status is deployment.get("status"):
             return deployment
@@ -149,7 +149,8 @@ class Deployments(Workload):
         return created, await self._write_revision(deployment, number, status)
 
     async def _collision(self, deployment: Object, name: str) -> None:
-        """Somebody else has the name: count it, so that the next try makes another. (A late sight of our own is no collision.)"""
+        """Another ReplicaSet has the name: increment collisionCount, so that the next attempt has another name. A cached view that misses
+        our own ReplicaSet is not a collision."""
         there = await self.client.get(REPLICA_SETS, name, meta.namespace(deployment))
         if meta.controlled_by(there, deployment) and revisions.newest(deployment, [there]) is not None:
             return
@@ -164,7 +165,7 @@ class Deployments(Workload):
             await self.update_status(deployment, progress.with_progress(deployment, "False", "ReplicaSetCreateError", text))
 
     async def _scale(self, deployment: Object, rs: Object, size: int) -> None:
-        """Resize (or only re-annotate) a ReplicaSet."""
+        """Scale a ReplicaSet, or update its annotations."""
         have = rollout.replicas(rs)
         annotations = {**meta.annotations(rs), **revisions.sizes(deployment)}
         if have == size and annotations == meta.annotations(rs):
@@ -176,7 +177,7 @@ class Deployments(Workload):
             self.record_event(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {meta.name(rs)} from {have} to {size}")
 
     async def _sync(self, deployment: Object, sets: list[Object], *, scale: bool) -> None:
-        """Outside of a rollout: resize what is there, and report."""
+        """Outside a rollout: scale proportionally and update the status."""
         newest, deployment = await self._newest(deployment, sets, create=False)
         if scale:
             await self._resize(deployment, self._others(sets, newest), newest)
@@ -217,7 +218,7 @@ class Deployments(Workload):
             await self.client.delete(REPLICA_SETS, meta.name(rs), namespace=meta.namespace(rs), uid=meta.uid(rs), propagation="Background")
 
     async def _roll_back(self, deployment: Object, sets: list[Object]) -> None:
-        """Take up the template of an earlier revision, as an annotation asks; what it asked is forgotten either way."""
+        """Roll back to the revision in the rollback annotation, and remove the annotation."""
         _, deployment = await self._newest(deployment, sets, create=True)
         about = {**deployment["metadata"], "annotations": dict(meta.annotations(deployment))}
         asked = revisions.rollback_to(about["annotations"].pop(revisions.ROLLBACK), self.owned_by(deployment))
@@ -237,7 +238,7 @@ class Deployments(Workload):
         self.recorder.event(deployment, kind, f"Deployment{reason}", text)
 
     async def _record_pause(self, deployment: Object) -> Object:
-        """A pause suspends judgement of progress: say so in the condition."""
+        """Pausing suspends the progress deadline; record it in the Progressing condition."""
         if not progress.has_deadline(deployment):
             return deployment
         reason = (meta.condition(deployment, "Progressing") or {}).get("reason")

@@ -1,4 +1,4 @@
-"""PodDisruptionBudgets: how many of the selected pods may be evicted just now. A disruption that did not happen is forgotten."""
+"""PodDisruptionBudgets: number of selected pods that may be evicted. Also resets stale DisruptionTarget conditions."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ from kapi.objects.resource import (
 )
 
 EVICTION_SECONDS = 120.0
-"""How long an eviction that was allowed counts, until the pod is seen going."""
+"""Seconds for which an approved eviction counts until the pod's deletion is observed."""
 UNMANAGED = (
     "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of the PDB cannot be "
     'calculated correctly, which may result in undefined behavior. To account for these pods please set ".spec.minAvailable" '
@@ -44,7 +44,7 @@ class Disruption(Controller):
                 yield meta.key(budget)
 
     def _beside(self, owner: Object) -> Iterable[str]:
-        """A change of a scale concerns the budgets whose share depends on it."""
+        """Enqueue the budgets whose percentage depends on a changed scale."""
         for budget in self.objects.by_index("namespace", meta.namespace(owner)):
             if not isinstance(budget["spec"].get("minAvailable"), int):
                 yield meta.key(budget)
@@ -77,7 +77,7 @@ class Disruption(Controller):
         return wait
 
     async def _expected_and_desired(self, budget: Object, chosen: list[Object]) -> tuple[int, int]:
-        """(expected pods, pods that must stay healthy). Raises LookupError when a pod's scale can't be told."""
+        """(expected pods, desired healthy pods). Raises LookupError if the scale of a pod's owner cannot be determined."""
         spec = budget["spec"]
         if spec.get("maxUnavailable") is not None:
             expected = await self._scale(budget, chosen)
@@ -89,7 +89,7 @@ class Disruption(Controller):
         return expected, scaled_value(least, expected, up=True)
 
     async def _scale(self, budget: Object, chosen: list[Object]) -> int:
-        """The replicas asked for by all controllers of these pods together. Pods without one are only told of."""
+        """The total replicas of all controllers of these pods. Pods without a controller are only reported."""
         known: dict[str, int] = {}
         refs = [(pod, meta.controller_of(pod)) for pod in chosen]
         if any(ref is None for _, ref in refs):
@@ -105,7 +105,7 @@ class Disruption(Controller):
         return sum(known.values())
 
     async def _scaled(self, ref: Object, namespace: str) -> Object | None:
-        """The Scale of an owner of any other kind. Raises LookupError when its kind has none."""
+        """The Scale of an owner of another kind. Raises LookupError if its kind has none."""
         group = ref.get("apiVersion", "").rpartition("/")[0]
         served = (await discover(self.client)).served
         resource = next((s.resource for s in served if (s.resource.group, s.resource.kind) == (group, ref["kind"])), None)
@@ -128,7 +128,7 @@ class Disruption(Controller):
         return self._top_owner(above, namespace) if above is not None and above["kind"] == "Deployment" else owner
 
     def _disrupted_pods(self, budget: Object, chosen: list[Object]) -> tuple[dict[str, str], float | None]:
-        """Evictions that were allowed and whose pods are still there, and when the first of them stops to count."""
+        """(approved evictions whose pods still exist, seconds until the first of them expires)."""
         now = time.now()
         here = {meta.name(p) for p in chosen if not meta.deleting(p)}
         known = (budget.get("status") or {}).get("disruptedPods") or {}
@@ -145,7 +145,7 @@ class Disruption(Controller):
 
 
 class StaleDisruption(Controller):
-    """A pod that was to be disrupted and is still there after two minutes is so no longer."""
+    """Resets the DisruptionTarget condition of pods that still exist two minutes after it was set."""
 
     name = "controllermanager"
 
@@ -165,7 +165,7 @@ class StaleDisruption(Controller):
 
 
 def _to_be_disrupted(pod: Object) -> Object | None:
-    """The condition that says so; what the kubelet itself ends is not waited for."""
+    """The True DisruptionTarget condition, except those set by the kubelet, which are final."""
     condition = meta.condition(pod, "DisruptionTarget")
     if condition is None or meta.deleting(pod) or pods.finished(pod) or condition.get("reason") == "TerminationByKubelet":
         return None

@@ -1,4 +1,4 @@
-"""Endpoints of Services with a selector: the older form of EndpointSlices, one object a service, at most 1,000 addresses."""
+"""Endpoints of Services with a selector: one object per Service, at most 1,000 addresses."""
 
 
 import orjson
@@ -53,7 +53,7 @@ class Endpoints(Backends):
 
 
 def _subsets(service: Object, members: list[Object]) -> tuple[list[Object], bool]:
-    """Addresses grouped by their ports, in the order stock keeps; whether some had to be left out."""
+    """(subsets: addresses grouped by ports, in stock's order; whether addresses were omitted)."""
     anyway = bool(service["spec"].get("publishNotReadyAddresses"))
     ipv6 = backends.ipv6_service(service)
     groups: dict[bytes, Object] = {}

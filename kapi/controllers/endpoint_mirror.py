@@ -1,4 +1,4 @@
-"""EndpointSlices for Endpoints that people write themselves, for Services without a selector."""
+"""EndpointSlice mirroring: EndpointSlices for user-managed Endpoints of Services without a selector."""
 
 from collections.abc import Iterable
 
@@ -62,7 +62,7 @@ def _shown(slice: Object) -> Object:
 
 
 def _slices(endpoints: Object) -> list[Object]:
-    """One slice for each subset and family of addresses."""
+    """One slice per subset and IP family."""
     out = []
     owner = meta.owner_reference(endpoints, api_version="v1", kind="Endpoints")
     for subset in endpoints.get("subsets") or ():

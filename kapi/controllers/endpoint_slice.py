@@ -1,4 +1,4 @@
-"""EndpointSlices of Services with a selector: up to 100 endpoints each, changed as little as possible."""
+"""EndpointSlices of Services with a selector: at most 100 endpoints each, with as few updates as possible."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ SAME_NODE = "PreferSameNode"
 NEAR = ("PreferClose", "PreferSameZone", SAME_NODE)
 FULL = 100
 Group = tuple[str, bytes]
-"""(address type, ports as JSON): endpoints of one slice have these in common."""
+"""(address type, ports as JSON), which all endpoints of a slice share."""
 
 
 def _service_keys(slice: Object) -> list[str]:
@@ -36,7 +36,7 @@ def _identity(endpoint: Object) -> tuple[str, str]:
 
 
 def _hints(service: Object, endpoint: Object) -> Object:
-    """For whom an endpoint is: its own zone, or its own node before that, as the Service's trafficDistribution wishes."""
+    """Topology hints of an endpoint: its zone, or node and zone, by the Service's trafficDistribution."""
     chosen = service["spec"].get("trafficDistribution")
     hints: Object = {}
     if chosen in NEAR and endpoint.get("zone"):
@@ -101,7 +101,7 @@ class EndpointSlices(Backends):
         return {**made, "targetRef": backends.reference(pod)}
 
     async def _sync(self, service: Object, group: Group, have: list[Object], wanted: list[Object] | None, stamp: str) -> None:
-        """Make the slices of one group hold just the wanted endpoints. None: nobody wants the group; []: one empty slice stands for it."""
+        """Make the slices of one group contain exactly `wanted`. None: the group is no longer needed; []: keep one empty slice."""
         missing = {_identity(e): e for e in wanted or ()}
         kept: list[tuple[Object, list[Object]]] = []
         for slice in have:
@@ -150,7 +150,7 @@ class EndpointSlices(Backends):
             raise
 
     def _labels(self, service: Object) -> dict[str, str]:
-        """The service's own labels, and those that say whose slice it is."""
+        """The labels of a slice: the Service's own, and those that identify Service and controller."""
         labels = {k: v for k, v in meta.labels(service).items() if k not in (SERVICE_NAME, MANAGED_BY, HEADLESS)}
         labels |= {MANAGED_BY: MANAGER, SERVICE_NAME: meta.name(service)}
         return labels | ({HEADLESS: ""} if backends.headless(service) else {})

@@ -1,4 +1,4 @@
-"""Claims for pods' generic ephemeral volumes: made for the pod, owned by it, so that they go with it."""
+"""Generic ephemeral volumes: creates their claims, owned by the pod and deleted with it."""
 
 from collections.abc import Iterable, Iterator
 

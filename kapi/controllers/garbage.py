@@ -1,7 +1,7 @@
-"""The garbage collector: deletes what nobody owns any more, in the foreground or the background, and orphans what is to be kept.
+"""The garbage collector: deletes dependents of deleted owners, in the foreground or background, or orphans them.
 
-Keys are uids. The graph comes from the metadata of everything that can be listed, watched and deleted. A decision that rests on an old
-view of an object fails on its resourceVersion and is taken again.
+Keys are uids. The graph is built from the metadata of every resource that can be listed, watched and deleted. Writes have the object's
+resourceVersion, so a decision on a stale view fails and is retried.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class GarbageCollector(Controller):
             await super().run()
 
     async def ready(self) -> None:
-        """A server that is down must not hold up the collection of everything else."""
+        """Wait for the caches, at most SYNC_TIMEOUT: one unavailable API must not block the collection of all others."""
         try:
             async with asyncio.timeout(SYNC_TIMEOUT):
                 await super().ready()
@@ -51,7 +51,7 @@ class GarbageCollector(Controller):
             log.warning("Not everything could be listed, garbage is collected without it")
 
     async def _watch_discovery(self) -> None:
-        """Look again at what is served whenever a CRD or an APIService changed."""
+        """Update the monitored resources when a CRD or APIService changes."""
         while True:
             await self._discovery_stale.wait()
             self._discovery_stale.clear()
@@ -108,7 +108,7 @@ class GarbageCollector(Controller):
         return None
 
     async def _verify_virtual(self, node: Node) -> float | None:
-        """Is there such an owner? If not, its dependents have a dangling reference."""
+        """Check whether a virtual owner exists. If not, its dependents have a dangling reference."""
         node.resource = node.resource or self.graph.resource_of(node)
         if node.resource is None:
             log.debug("The kind of an owner is not served", extra=logs.fields(name=node.name, uid=node.uid))
@@ -124,7 +124,7 @@ class GarbageCollector(Controller):
         return None
 
     async def _process_foreground(self, node: Node) -> None:
-        """Wait for the dependents that block; send those on their way that are not yet going."""
+        """Wait for blocking dependents; enqueue those that are not being deleted yet."""
         blocking = [d for d in node.dependents.values() if d.blocks(node.uid)]
         if not blocking:
             await self._remove_finalizer(node, FOREGROUND)
@@ -135,7 +135,7 @@ class GarbageCollector(Controller):
                 self.queue.add(dependent.uid)
 
     async def _unblock_owners(self, node: Node) -> None:
-        """Owners in a circle would wait for each other for ever: this node no longer holds up its own."""
+        """Owners in a cycle would wait for each other forever: set blockOwnerDeletion of this node's references to false."""
         await self._patch(node, {"ownerReferences": [{**ref, "blockOwnerDeletion": False} for ref in node.owners]})
 
     async def _orphan_dependents(self, node: Node) -> None:
@@ -144,7 +144,7 @@ class GarbageCollector(Controller):
         await self._remove_finalizer(node, ORPHAN)
 
     async def _attempt_to_delete(self, node: Node) -> None:
-        """Delete a node that has no owner left which is there to stay; drop the references to those that aren't."""
+        """Delete a node without a solid owner; else remove its references to absent or waiting owners."""
         solid, dangling, waiting = [], set(), set()
         for ref in node.owners:
             owner = self.graph.nodes.get(ref["uid"])
@@ -192,7 +192,7 @@ class GarbageCollector(Controller):
             return
 
     def _report_wrong_namespace(self, node: Node, ref: Object) -> None:
-        """Said once. An owner in another namespace counts as absent; for what is in no namespace the reference can't be judged."""
+        """Record an event once. An owner in another namespace counts as absent; for a cluster-scoped node it cannot be resolved."""
         if node.uid in self._ignored_owner_events or node.resource is None:
             return
         self._ignored_owner_events.add(node.uid)

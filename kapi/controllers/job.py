@@ -1,7 +1,7 @@
-"""Job: pods that run to their end, so many at a time until so many have succeeded. The rules are in job_rules.py.
+"""Job: runs pods to completion, `parallelism` at a time until `completions` have succeeded. The rules are in job_rules.py.
 
-No end of a pod is counted twice or forgotten: a pod keeps the finalizer batch.kubernetes.io/job-tracking until it is listed in
-status.uncountedTerminatedPods, and becomes a number once the finalizer is gone.
+Each finished pod is counted exactly once: it keeps the finalizer batch.kubernetes.io/job-tracking until its uid is in
+status.uncountedTerminatedPods, and the uid is replaced by a count when the finalizer is gone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,12 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import JOBS, PODS
 
 MOST_GENERATED = 58
-"""Characters of a generateName before the server cuts it."""
+"""Most characters of a generateName that the server keeps."""
 TOO_MANY = "Too many {} pods running after completion count reached"
 
 
 def _job_keys(pod: Object) -> Iterable[str]:
-    """The index "job": 'namespace/name' of the Job that a pod says it belongs to, while it is not counted."""
+    """The index "job": 'namespace/name' of the Job in a pod's labels, while the pod has the tracking finalizer."""
     ref = meta.controller_of(pod)
     if ref is not None and ref["kind"] == "Job" and rules.tracked(pod):
         yield f"{meta.namespace(pod)}/{ref['name']}"
@@ -64,7 +64,7 @@ class Jobs(Workload):
     async def _manage_pods(
         self, job: Object, mine: list[Object], active: list[Object], count: Counts, now: float
     ) -> tuple[Failure, float | None]:
-        """Create or delete pods; gives a failure, and seconds to wait for a back-off."""
+        """Create or delete pods. Returns (failure, seconds of back-off)."""
         spec = job["spec"]
         if rules.suspended(job):
             return await self._delete_pods(job, active), None
@@ -90,7 +90,7 @@ class Jobs(Workload):
         return await workload.slow_start(missing, lambda _: self.create_pod(job, pod)), None
 
     def _pods_to_delete(self, job: Object, active: list[Object], count: Counts, number: int) -> list[Object]:
-        """The pods to take away: of an indexed Job first those whose index is done, lost, too high or taken twice."""
+        """Pods to delete, of an indexed Job first those whose index is complete, failed, too high or duplicated."""
         if not rules.indexed(job):
             return pods.deletion_order(active)[:number]
         taken: set[int] = set()
@@ -125,7 +125,7 @@ class Jobs(Workload):
         return failure, min(waits, default=None)
 
     def _last_failed(self, job: Object, mine: Sequence[Object], index: int) -> Object | None:
-        """The failed pod of an index that a new one replaces: it carries the count of failures so far."""
+        """The failed pod that a new one for the index replaces; its annotations carry the failure count."""
         failed = [p for p in mine if rules.index_of(p) == index and rules.tracked(p) and rules.failed(p, job)]
         return max(failed, key=lambda p: sum(_failures(p)), default=None)
 
@@ -149,19 +149,19 @@ class Jobs(Workload):
         return pod
 
     async def _delete_pods(self, job: Object, unwanted: list[Object]) -> Failure:
-        """Delete pods that shall not count as failed."""
+        """Delete pods that must not count as failed."""
         await self._remove_finalizers(unwanted)
         return await workload.run_all([self.delete_pod(job, p) for p in unwanted])
 
     async def _remove_finalizers(self, counted: Sequence[Object]) -> None:
-        """Take the finalizer off; raises the first failure after all have been tried."""
+        """Remove the tracking finalizer from pods. Raises the first failure after trying all."""
         tracked = [(pod, [f for f in meta.finalizers(pod) if f != FINALIZER]) for pod in counted if rules.tracked(pod)]
         error = await workload.run_all([self.set_finalizers(PODS, pod, kept) for pod, kept in tracked])
         if error is not None:
             raise error
 
     def _warn_of_surplus(self, job: Object, count: Counts, active: int) -> None:
-        """More pods than were asked for have been started: by somebody else, or before the Job was told to complete sooner."""
+        """Warn about more pods than completions: created by others, or before completions was reduced."""
         completions = job["spec"].get("completions")
         if completions is None or count.succeeded < completions or rules.suspended(job):
             return
@@ -171,7 +171,7 @@ class Jobs(Workload):
             self.record_warning(job, "TooManySucceededPods", TOO_MANY.format("succeeded"))
 
     def _update_suspended(self, job: Object, status: Object) -> None:
-        """The condition Suspended, the event, and a fresh start time on resuming."""
+        """Update the Suspended condition, record the event, reset startTime on resume."""
         listed, held = status.get("conditions") or (), rules.suspended(job)
         known = conditions.find(listed, "Suspended")
         if (known is None and not held) or (known is not None and known["status"] == ("True" if held else "False")):
@@ -183,7 +183,8 @@ class Jobs(Workload):
         self.record_event(job, "Suspended" if held else "Resumed", message)
 
     async def _track_status(self, job: Object, status: Object, finish: FinishCondition | None) -> None:
-        """Count what ended: list it, release it, count it; then say that the Job is over."""
+        """Track finished pods in stock's order: add them to uncountedTerminatedPods, remove their finalizers, count them; then finish the
+        Job."""
         mine = self.owned_by(job)
         released = self._add_uncounted(job, status, mine, finish)
         active = [p for p in mine if pods.active(p)]
@@ -202,7 +203,7 @@ class Jobs(Workload):
         await self.update_status(job, status)
 
     def _add_uncounted(self, job: Object, status: Object, mine: Sequence[Object], finish: FinishCondition | None) -> list[Object]:
-        """Enter newly ended pods into the status; gives those whose finalizer may go."""
+        """Add newly finished pods to uncountedTerminatedPods. Returns the pods whose finalizer may be removed."""
         limit = job["spec"].get("completions") or 0
         waiting = status["uncountedTerminatedPods"]
         known = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
@@ -235,7 +236,7 @@ class Jobs(Workload):
         return released
 
     def _kept_for_replacement(self, job: Object, mine: Sequence[Object]) -> set[str]:
-        """Failed pods whose replacement is not there yet: their annotations are still needed."""
+        """Failed pods whose replacement does not exist yet; their annotations are still needed."""
         counts: dict[int, int] = {}
         for pod in mine:
             counts[rules.index_of(pod)] = max(counts.get(rules.index_of(pod), -1), sum(_failures(pod)))
@@ -257,7 +258,7 @@ class Jobs(Workload):
 
 
 def _failures(pod: Object | None) -> tuple[int, int]:
-    """(failures counted, failures ignored) that an index had before this pod."""
+    """(counted failures, ignored failures) of the index before this pod."""
     known = meta.annotations(pod) if pod is not None else {}
     return int(known.get(INDEX_FAILURES, "0")), int(known.get(INDEX_IGNORED, "0"))
 
@@ -268,7 +269,7 @@ def _condition(type: str, status: str, reason: str, message: str) -> Object:
 
 
 def _count(status: Object, tracked: set[str], *, counted: bool) -> None:
-    """Turn the listed pods that are released into numbers (successes of an indexed Job are counted by index)."""
+    """Count listed pods whose finalizer is removed. Successes of an indexed Job are counted by index."""
     waiting = status["uncountedTerminatedPods"]
     for kind in ("succeeded", "failed"):
         listed = waiting.pop(kind, None) or []
@@ -280,7 +281,7 @@ def _count(status: Object, tracked: set[str], *, counted: bool) -> None:
 
 
 def _numbered(spec: Object, hostname: str) -> Object:
-    """The pod's spec with its host name and JOB_COMPLETION_INDEX in every container."""
+    """The pod spec with its host name and JOB_COMPLETION_INDEX in all containers."""
     variable = {"name": "JOB_COMPLETION_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}}
 
     def told(container: Object) -> Object:

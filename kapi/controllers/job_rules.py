@@ -1,4 +1,4 @@
-"""The rules of Jobs: which pods failed, what the failure policy says, when a Job is over, how long to wait after failures. Pure.
+"""The rules of Jobs: which pods count as failed, pod failure policy, when a Job is finished, back-off. Pure.
 
 Reasons and messages are stock's.
 """
@@ -18,7 +18,7 @@ MANAGER = "kubernetes.io/job-controller"
 INITIAL_BACKOFF, MAX_BACKOFF = 10.0, 600.0
 
 FinishCondition = tuple[str, str, str]
-"""(type of condition, reason, message)."""
+"""(condition type, reason, message)."""
 
 
 def indexed(job: Object) -> bool:
@@ -34,7 +34,7 @@ def per_index(job: Object) -> bool:
 
 
 def replaces_failed_only(job: Object) -> bool:
-    """Terminating pods are waited for, not replaced at once."""
+    """Whether replacements wait until terminating pods have finished (podReplacementPolicy Failed)."""
     return bool(job["spec"].get("podReplacementPolicy") == "Failed")
 
 
@@ -47,7 +47,7 @@ def managed(job: Object) -> bool:
 
 
 def tracked(pod: Object) -> bool:
-    """Not yet counted."""
+    """Whether the pod still has the tracking finalizer, so is not counted yet."""
     return FINALIZER in meta.finalizers(pod)
 
 
@@ -58,13 +58,13 @@ def failed(pod: Object, job: Object) -> bool:
 
 
 def index_of(pod: Object) -> int:
-    """-1 when the pod has none."""
+    """The completion index of a pod; -1 without one."""
     value = meta.annotations(pod).get(INDEX, "")
     return int(value) if value.isdigit() else -1
 
 
 class Rule(NamedTuple):
-    """What the pod failure policy says of a pod: the action, and the message of FailJob."""
+    """The result of the pod failure policy: an action, and the message for FailJob."""
 
     action: str = ""
     message: str = ""
@@ -75,7 +75,7 @@ class Rule(NamedTuple):
 
 
 def policy(job: Object, pod: Object) -> Rule:
-    """The first rule of the failure policy that matches."""
+    """The first matching rule of the pod failure policy."""
     for number, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules") or ()):
         tail = f"matching {rule['action']} rule at index {number}"
         name = f"{meta.namespace(pod)}/{meta.name(pod)}"
@@ -104,7 +104,7 @@ def _exit_code(pod: Object, wanted: Object) -> tuple[str, int] | None:
 
 
 def index_failed(job: Object, pod: Object) -> bool:
-    """The pod's failure is the last its index had."""
+    """Whether the pod's failure exceeds backoffLimitPerIndex."""
     if not failed(pod, job):
         return False
     action = policy(job, pod).action
@@ -114,14 +114,14 @@ def index_failed(job: Object, pod: Object) -> bool:
 
 
 class Counts(NamedTuple):
-    """What is known of a Job's pods, counted and uncounted together."""
+    """Counts over all pods of a Job, counted ones and uncounted ones."""
 
     succeeded: int
     failed: int
     done: set[int]
-    """Indexes that succeeded."""
+    """Succeeded indexes."""
     lost: set[int]
-    """Indexes that failed for good."""
+    """Failed indexes."""
 
 
 def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
@@ -147,7 +147,7 @@ def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
 
 
 def finish_condition(job: Object, mine: Sequence[Object], count: Counts, active: int, now: float) -> FinishCondition | None:
-    """Whether the Job is over: ("FailureTarget" or "SuccessCriteriaMet", reason, message)."""
+    """Whether the Job is finished: ("FailureTarget" or "SuccessCriteriaMet", reason, message), or None."""
     for kind in ("SuccessCriteriaMet", "FailureTarget"):
         known = meta.condition(job, kind)
         if known is not None and known.get("status") == "True":
@@ -195,7 +195,7 @@ def _limit(job: Object) -> int:
 
 
 def _restarted_too_often(job: Object, mine: Iterable[Object]) -> bool:
-    """Pods that restart their containers count restarts against the backoff limit."""
+    """With restartPolicy OnFailure, container restarts count towards the back-off limit."""
     if job["spec"]["template"]["spec"].get("restartPolicy") != "OnFailure":
         return False
     total = 0
@@ -208,7 +208,7 @@ def _restarted_too_often(job: Object, mine: Iterable[Object]) -> bool:
 
 
 def deadline(job: Object, now: float) -> float | None:
-    """Seconds left of activeDeadlineSeconds."""
+    """Seconds left of activeDeadlineSeconds, or None."""
     seconds, started = job["spec"].get("activeDeadlineSeconds"), (job.get("status") or {}).get("startTime")
     if seconds is None or not started or suspended(job):
         return None
@@ -216,7 +216,7 @@ def deadline(job: Object, now: float) -> float | None:
 
 
 def finish_time(pod: Object) -> float:
-    """When the last container ended, or the pod was deleted."""
+    """When the last container finished, or the pod was deleted."""
     status = pod.get("status") or {}
     ends = [((s.get("state") or {}).get("terminated") or {}).get("finishedAt") for s in status.get("containerStatuses") or ()]
     known = [time.parse(e) for e in ends if e]
@@ -225,7 +225,7 @@ def finish_time(pod: Object) -> float:
 
 
 def backoff(job: Object, mine: Sequence[Object], now: float) -> float:
-    """Seconds until another pod may be created: 10 s after one failure since the last success, doubling up to 10 minutes."""
+    """Seconds until another pod may be created: 10 s after the first failure since the last success, doubling up to 10 minutes."""
     last_success = max((finish_time(p) for p in mine if pods.phase(p) == "Succeeded"), default=0.0)
     ends = [finish_time(p) for p in mine if failed(p, job)]
     return wait_after([e for e in ends if e >= last_success], now)

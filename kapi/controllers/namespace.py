@@ -1,6 +1,6 @@
-"""The end of a namespace: pods first, then everything else in it, then the finalizer "kubernetes". Tells in conditions what holds it up.
+"""Namespace deletion: deletes all content, pods first, then removes the finalizer "kubernetes"; reports the rest in conditions.
 
-What is in a namespace is asked of the server, whatever kinds it serves.
+The content is found by discovery, so it includes kinds that this process does not know.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ INITIAL_BACKOFF, MAX_BACKOFF = 0.5, 15.0
 
 @dataclass
 class RemainingContent:
-    """What is left in a namespace after a round of deletions."""
+    """The content left after a round of deletions."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """Instances by 'pods.' or 'deployments.apps'."""
+    """Number of objects by 'pods.' or 'deployments.apps'."""
     finalizers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ class Namespaces(Controller):
         return await self.put_status(NAMESPACES, namespace, status)
 
     async def _delete_content(self, name: str, found: Discovery) -> RemainingContent:
-        """Delete what is in the namespace; other kinds only once there are no pods left, so that what pods use outlives them."""
+        """Delete the content. Other kinds are deleted only when no pods are left, because pods may use them."""
         remaining = RemainingContent()
         resources = [r for r in found.able("list", "delete") if r.namespaced]
         if PODS in resources:
@@ -124,11 +124,11 @@ _CONDITION_TEXTS = (
     ("NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved", "All content successfully removed"),
     ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 )  # fmt: skip
-"""(type, reason when something is the matter, reason when not, message when not)."""
+"""(type, reason if True, reason if False, message if False)."""
 
 
 def _conditions(old: list[Object], found: Discovery, remaining: RemainingContent) -> list[Object]:
-    """The five conditions of a namespace that ends, with stock's reasons and texts."""
+    """The five conditions of a terminating namespace, with stock's reasons and messages."""
     left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remaining.counts.items()))
     finalized_content = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remaining.finalizers.items()))
     failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remaining.failures)))

@@ -1,4 +1,4 @@
-"""What every namespace has: the ServiceAccount "default" and the ConfigMap "kube-root-ca.crt" with the cluster's authority."""
+"""Default content of namespaces: the ServiceAccount "default" and the ConfigMap "kube-root-ca.crt" with the CA."""
 
 from collections.abc import Callable
 from typing import Any

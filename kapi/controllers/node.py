@@ -1,6 +1,7 @@
-"""Node lifecycle: a node whose kubelet falls silent becomes Unknown; conditions become taints; its pods are no longer ready.
+"""Node lifecycle: marks nodes without heartbeats Unknown, derives taints from conditions, sets pods of unready nodes to not ready.
 
-A renewed lease or a fresh status is a sign of life, timed by this process's own clock. Nothing polls: a silent node comes up by timer.
+A renewed lease or a newer status is a heartbeat, timed by this process's clock when it is observed. There is no polling: each node's key is
+enqueued for the end of its grace period.
 """
 
 import asyncio
@@ -37,12 +38,12 @@ def node_keys(pod: Object) -> Iterator[str]:
 
 
 def ready(node: Object) -> str:
-    """The status of the condition Ready, "" when there is none."""
+    """The status of the Ready condition; "" without one."""
     return str((meta.condition(node, "Ready") or {}).get("status") or "")
 
 
 def taints(node: Object, *, evict: bool) -> list[Object]:
-    """The taints a node should have: the foreign ones it has, and those of its conditions. `evict` allows NoExecute ones."""
+    """The desired taints of a node: its foreign ones, and those derived from conditions. `evict`: include NoExecute taints."""
     true = {(c["type"], c["status"]) for c in (node.get("status") or {}).get("conditions") or ()}
     wanted = {(key, "NoSchedule") for state, key in CONDITION_TAINTS.items() if state in true}
     if node["spec"].get("unschedulable"):
@@ -147,7 +148,7 @@ class NodeLifecycle(Controller):
             await self.client.patch(NODES, meta.name(node), patch)
 
     async def _mark_pods_not_ready(self, node: Object) -> None:
-        """Nobody can vouch for the pods of a node that is not ready."""
+        """Set Ready to False on the pods of a node that is not ready."""
         for pod in self.pods.by_index("node", meta.name(node)):
             condition = meta.condition(pod, "Ready")
             if condition is None or condition.get("status") != "True":

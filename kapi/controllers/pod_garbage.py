@@ -1,4 +1,4 @@
-"""Pods nobody will ever finish: on nodes that are gone or out of service, deleted before they were placed; and ended ones, if too many."""
+"""Pod garbage collection: pods on deleted or out-of-service nodes, terminating unscheduled ones, and the oldest finished ones."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import NODES, PODS
 
 QUARANTINE = 40.0
-"""Seconds a node must be gone before its pods are: it may be about to come back."""
+"""Seconds a node must be absent before its pods are deleted: it may be registered again."""
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 SURPLUS = "*surplus"
 
 
 def _ended_keys(pod: Object) -> Iterator[str]:
-    """The index "ended": pods that are over and not yet being deleted."""
+    """The index "ended": finished pods that are not being deleted."""
     if pods.finished(pod):
         yield "ended"
 
@@ -75,7 +75,7 @@ class PodGarbageCollector(Controller):
         return ready(node) != "True" and any(t["key"] == OUT_OF_SERVICE for t in node["spec"].get("taints") or ())
 
     async def _collect_orphaned(self, node: str) -> bool:
-        """Ask the server before believing the cache."""
+        """Check with the API server that the node is absent, not only in the cache."""
         try:
             await self.client.get(NODES, node)
         except errors.NotFound:
@@ -88,7 +88,7 @@ class PodGarbageCollector(Controller):
         await self.delete_object(PODS, pod, grace=0)
 
     async def _delete_oldest_terminated(self) -> None:
-        """Delete the oldest ended pods beyond the limit."""
+        """Delete the oldest finished pods beyond the limit."""
         settings: Settings = self.context.settings
         ended = [p for p in self.pods.by_index("ended", "ended") if not meta.deleting(p)]
         surplus = len(ended) - settings.terminated_pods

@@ -1,6 +1,6 @@
-"""ValidatingAdmissionPolicies: their expressions are checked against the types of what they match, and status tells what is doubtful.
+"""Type checking of ValidatingAdmissionPolicies: reports warnings for expressions that do not fit the matched types in the status.
 
-Nothing follows from it: a policy is followed all the same. Source: the validatingadmissionpolicy-status controller (v1.36).
+Warnings do not affect enforcement. Source: the validatingadmissionpolicy-status controller (v1.36).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_TYPES = 10
-"""So many types of a policy are looked at."""
+"""Most types that are checked per policy."""
 
 
 class PolicyTypes(Controller):
@@ -38,7 +38,7 @@ class PolicyTypes(Controller):
         return None
 
     async def _warnings(self, spec: Object) -> list[Object]:
-        """An expressionWarning for every expression that does not fit a type."""
+        """An ExpressionWarning for each expression that does not type-check."""
         types = [(resource, kind) for resource in await self._matched(spec) if (kind := await self._type(resource)) is not None]
         params = await self._params(spec.get("paramKind")) if types else None
         out: list[Object] = []
@@ -49,7 +49,7 @@ class PolicyTypes(Controller):
         return out
 
     async def _matched(self, spec: Object) -> list[Resource]:
-        """What the policy matches by name, by group, version and kind."""
+        """(API group, version, kind) of the resources that the policy matches by name."""
         found: set[Resource] = set()
         for rule in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
             groups, versions = rule.get("apiGroups") or [], rule.get("apiVersions") or []
@@ -66,7 +66,7 @@ class PolicyTypes(Controller):
         return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in answer.get("resources") or ()]
 
     async def _type(self, resource: Resource) -> "Type | None":
-        """The type of a kind as the server publishes it; None where it publishes none."""
+        """The published schema of a kind; None if there is none."""
         from kapi.cel import declaring  # only where there are policies
 
         group, version = resource.group, resource.version
@@ -78,7 +78,7 @@ class PolicyTypes(Controller):
         return None if node is None else declaring.published(schemas, node, resource.kind)
 
     async def _read(self, path: str) -> Object:
-        """A document; {} where there is none."""
+        """A published document; {} if there is none."""
         try:
             answer: Object = await self.client.send("GET", path)
         except errors.NotFound:
@@ -105,7 +105,7 @@ def _shown(resource: Resource) -> str:
 
 
 def _type_error(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
-    """What the compiler says of an expression when the objects have this type; '' for nothing."""
+    """The compiler's message for an expression with objects of this type; "" if there is none."""
     from kapi.cel import admission, compiling  # only where there are policies
     from kapi.cel.types import DYN
 

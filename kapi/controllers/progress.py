@@ -1,4 +1,4 @@
-"""The status of a Deployment: counts, and the conditions Available, Progressing and ReplicaFailure with stock's reasons and texts. Pure."""
+"""The status of a Deployment: replica counts, and the conditions Available, Progressing and ReplicaFailure. Pure."""
 
 from collections.abc import Sequence
 
@@ -31,13 +31,13 @@ def _set(listed: list[Object], new: Object) -> list[Object]:
 
 
 def with_progress(deployment: Object, value: str, reason: str, message: str) -> Object:
-    """The Deployment's status with its Progressing condition set."""
+    """The status of the Deployment with a Progressing condition."""
     status = deployment.get("status") or {}
     return {**status, "conditions": _set(status.get("conditions") or [], _condition("Progressing", value, reason, message))}
 
 
 def with_initial_progress(deployment: Object, message: str, reason: str) -> Object:
-    """The status as it is, with a first Progressing condition if there is a deadline and none yet."""
+    """The status, with an initial Progressing condition if there is a deadline and no condition yet."""
     status: Object = deployment.get("status") or {}
     if has_deadline(deployment) and meta.condition(deployment, "Progressing") is None:
         return with_progress(deployment, "True", reason, message)
@@ -49,7 +49,7 @@ def _sum(sets: Sequence[Object], field: str) -> int:
 
 
 def status(deployment: Object, sets: Sequence[Object], newest: Object | None) -> Object:
-    """Counts from the ReplicaSets, and the Available condition."""
+    """Replica counts of the ReplicaSets, and the Available condition."""
     old = deployment.get("status") or {}
     available = _sum(sets, "availableReplicas")
     out: Object = {
@@ -71,7 +71,7 @@ def status(deployment: Object, sets: Sequence[Object], newest: Object | None) ->
 
 
 def with_progress_and_failure(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
-    """The new status with progress judged and the ReplicaSets' failures taken over."""
+    """The new status with Progressing and ReplicaFailure updated."""
     listed: list[Object] = new["conditions"]
     current = meta.condition(deployment, "Progressing")
     if not has_deadline(deployment):
@@ -96,7 +96,7 @@ def _progress(deployment: Object, new: Object, listed: list[Object], newest: Obj
 
 
 def _timed_out(deployment: Object, current: Object) -> bool:
-    """No progress for progressDeadlineSeconds; a finished rollout and a pause don't time out."""
+    """Whether progressDeadlineSeconds have passed without progress. Complete and paused Deployments do not time out."""
     if current.get("reason") in (AVAILABLE, "DeploymentPaused"):
         return False
     if current.get("reason") == TIMED_OUT:
@@ -105,7 +105,7 @@ def _timed_out(deployment: Object, current: Object) -> bool:
 
 
 def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
-    """The first ReplicaFailure of a ReplicaSet, the newest's before the others'."""
+    """The first ReplicaFailure condition of a ReplicaSet, the newest ReplicaSet's first."""
     for rs in ([newest] if newest is not None else []) + list(sets):
         found = meta.condition(rs, "ReplicaFailure")
         if found is not None:
@@ -114,7 +114,7 @@ def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
 
 
 def seconds_until_deadline(deployment: Object, now: float) -> float | None:
-    """Seconds until the deadline has to be looked at again."""
+    """Seconds until the progress deadline, or None."""
     current = meta.condition(deployment, "Progressing")
     if not has_deadline(deployment) or current is None or current.get("reason") == TIMED_OUT:
         return None

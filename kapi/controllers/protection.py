@@ -1,4 +1,4 @@
-"""Disks in use are not taken away: a claim stays while a pod uses it, a volume while it is bound, attributes while either has them."""
+"""Storage protection finalizers: claims used by pods, bound volumes, and VolumeAttributesClasses in use are not deleted."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -11,7 +11,7 @@ from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, 
 
 
 def claims_of(pod: Object) -> Iterable[str]:
-    """The index "claim": the claims a pod names, and those made for its ephemeral volumes."""
+    """The index "claim": claims a pod refers to, and those of its ephemeral volumes."""
     for volume in pod["spec"].get("volumes") or ():
         if volume.get("persistentVolumeClaim"):
             yield f"{meta.namespace(pod)}/{volume['persistentVolumeClaim']['claimName']}"
@@ -20,7 +20,7 @@ def claims_of(pod: Object) -> Iterable[str]:
 
 
 class _Protection(Controller):
-    """Puts a finalizer on, and takes it off what is being deleted and not in use."""
+    """Adds a finalizer, and removes it from objects that are being deleted and not in use."""
 
     resource: ClassVar[Resource]
     finalizer: ClassVar[str]
@@ -71,7 +71,7 @@ class VolumeProtection(_Protection):
 
 
 def _attributes_of(obj: Object) -> Iterable[str]:
-    """The VolumeAttributesClasses a claim or a volume has, had or is to have."""
+    """The VolumeAttributesClasses that a claim or volume has, had or requests."""
     status = obj.get("status") or {}
     to_be = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
     names = (obj["spec"].get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"), to_be)

@@ -1,4 +1,4 @@
-"""ResourceQuota: status.used counted up from what is there. Admission charges ahead; here it is put right when things go."""
+"""ResourceQuota: recalculates status.used. Admission charges creations in advance; deletions and changes are accounted here."""
 
 import functools
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from kapi.objects.resource import (
 )
 
 FULL_OBJECTS = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
-"""Resources whose use depends on more than their number, and those that are watched anyway."""
+"""Resources whose usage depends on more than their number, or that are watched anyway."""
 NAMED = {r.plural: r for r in (*FULL_OBJECTS, SECRETS, CONFIG_MAPS)}
 
 
 def resource_of_name(name: str) -> tuple[str, str]:
-    """(group, plural) of the resource that a quota's name is about: 'count/deployments.apps', 'requests.cpu', 'services.nodeports'."""
+    """(API group, plural) that a quota's resource name counts: 'count/deployments.apps', 'requests.cpu', 'services.nodeports'."""
     if name.startswith("count/"):
         plural, _, group = name[6:].partition(".")
         return group, plural
@@ -54,7 +54,7 @@ class Quotas(Controller):
         return informer
 
     def _changed(self, resource: Resource, old: Object | None, new: Object | None) -> None:
-        """Things that come are charged for already; what goes, ends or changes its size has to be counted again."""
+        """Admission has charged additions; deletions, completions and changes of size require a recalculation."""
         if not len(self.objects):
             return
         obj = new or old or {}
@@ -84,7 +84,7 @@ class Quotas(Controller):
                 yield _usage_of(informer.resource, obj)
 
     async def _find(self, group: str, plural: str) -> Informer | None:
-        """The metadata of a resource that only its number matters of; None when it is not served."""
+        """A metadata informer of a resource that is only counted; None if it is not served."""
         for resource in (await discover(self.client)).able("list", "watch"):
             if (resource.group, resource.plural) == (group, plural):
                 informer = self.context.informers.of(resource, metadata=True)
@@ -94,7 +94,7 @@ class Quotas(Controller):
 
 
 def _usage_of(resource: Resource, obj: Object) -> usage.Usage:
-    """What an object uses; a pod that is over is only counted as an object."""
+    """The usage of an object; a finished pod counts as an object only."""
     if resource == PODS and pods.finished(obj):
         return {k: v for k, v in usage.counted(resource).items() if k.startswith("count/")}
     return usage.of(resource, obj)

@@ -1,4 +1,4 @@
-"""ReplicaSet and ReplicationController: as many pods as asked for, made from one template."""
+"""ReplicaSet and ReplicationController: keep the specified number of pods of one template."""
 
 
 from kapi.controllers import pods, workload

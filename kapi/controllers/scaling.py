@@ -1,6 +1,6 @@
-"""How far a HorizontalPodAutoscaler may go from one look to the next: stabilization windows, policies, bounds. Pure.
+"""Limits of a HorizontalPodAutoscaler's change per evaluation: stabilization windows, scaling policies, bounds. Pure.
 
-Times are seconds of any one clock. Reasons and messages are stock's.
+Times are seconds of one clock, whichever. Reasons and messages are stock's.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from kapi.objects.meta import Object
 
 DEFAULT_DOWN_WINDOW_SECONDS = 300
-"""The window for scaling down where the object names none."""
+"""Default stabilization window for scaling down."""
 DEFAULT_SCALE_UP_FACTOR, DEFAULT_SCALE_UP_MIN = 2, 4
-"""Without rules a look may double the replicas, or make them four."""
+"""Without `behavior`, one evaluation may double the replicas, or set them to four."""
 
 
 class Condition(NamedTuple):
@@ -36,7 +36,7 @@ UP_RATE, DOWN_RATE = ("ScaleUpLimit", _RATE.format("increasing")), ("ScaleDownLi
 
 @dataclass(slots=True)
 class ScalingHistory:
-    """What was recommended and done before: (when, replicas) and (when, change)."""
+    """Previous recommendations as (time, replicas) and changes as (time, difference)."""
 
     recommendations: list[tuple[float, int]] = field(default_factory=list)
     changes: list[tuple[float, int]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class ScalingHistory:
         self.changes = [c for c in self.changes if c[0] > now - seconds]
 
     def changed(self, since: float) -> int:
-        """How many replicas have been added on the whole."""
+        """The sum of changes since a time."""
         return sum(change for at, change in self.changes if at > since)
 
 
@@ -56,7 +56,7 @@ class Bounds(NamedTuple):
 
 
 def normalized(spec: Object, bounds: Bounds, history: ScalingHistory, current: int, wanted: int, now: float) -> tuple[int, list[Condition]]:
-    """(the replicas to go to, what to say of it) when the metrics ask for `wanted`; the recommendation is remembered."""
+    """(new replicas, conditions) for `wanted` replicas; the recommendation is added to the history."""
     behavior = spec.get("behavior")
     up, down = (behavior or {}).get("scaleUp") or {}, (behavior or {}).get("scaleDown") or {}
     windows = (up.get("stabilizationWindowSeconds") or 0, _window(down))
@@ -77,7 +77,7 @@ def _window(down: Object) -> int:
 def _stabilized(
     history: ScalingHistory, current: int, wanted: int, windows: tuple[int, int], now: float, *, has_behavior: bool
 ) -> tuple[int, Condition]:
-    """The lowest recommendation of the window for scaling up, the highest of that for scaling down."""
+    """The lowest recommendation in the scale-up window, the highest in the scale-down window."""
     up = min([wanted, *(n for at, n in history.recommendations if at > now - windows[0])])
     down = max([wanted, *(n for at, n in history.recommendations if at > now - windows[1])])
     history.recommendations.append((now, wanted))
@@ -88,7 +88,7 @@ def _stabilized(
 
 
 def _limited(current: int, steady: int, bounds: Bounds, limits: tuple[int, int]) -> tuple[int, tuple[str, str]]:
-    """Within the bounds, and no further than the rules allow in this direction."""
+    """The replicas within the bounds and the limit of the scaling policies."""
     most, least, over, under = bounds.most, bounds.least, TOO_MANY, TOO_FEW
     if steady > current and max(limits[0], current) < most:
         most, over = max(limits[0], current), UP_RATE
@@ -100,7 +100,7 @@ def _limited(current: int, steady: int, bounds: Bounds, limits: tuple[int, int])
 
 
 def _limit(rules: Object, current: int, history: ScalingHistory, now: float, reached: Callable[[Object, int], int]) -> int:
-    """How far the policies of one direction let the replicas go."""
+    """The limit of the policies of one direction."""
     select = rules.get("selectPolicy") or "Max"
     policies: Sequence[Object] = rules.get("policies") or ()
     if select == "Disabled" or not policies:

@@ -1,4 +1,4 @@
-"""ServiceCIDRs: ready once they are protected; gone only when no address would be left without a range that contains it."""
+"""ServiceCIDRs: Ready once they have the finalizer; deleted only if every allocated address is in another range."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
@@ -11,7 +11,7 @@ from kapi.objects.resource import IP_ADDRESSES, SERVICE_CIDRS
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 GRACE = 10.0
-"""Seconds in which everybody who hands out addresses hears of a deletion."""
+"""Seconds within which all allocators observe a deletion."""
 READY = {"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready"}
 IN_USE = {
     "type": "Ready", "status": "False", "reason": "Terminating",
@@ -28,7 +28,7 @@ class ServiceRanges(Controller):
         self.addresses = self.watch(IP_ADDRESSES, lambda address: [meta.name(r) for r in self.objects if meta.deleting(r)])
 
     def _affected_keys(self, ranges: Object) -> Iterable[str]:
-        """Itself, and those whose deletion may wait for another range."""
+        """Its own key, and those whose deletion may wait for another range."""
         yield meta.name(ranges)
         yield from (meta.name(other) for other in self.objects if meta.deleting(other))
 
@@ -48,7 +48,7 @@ class ServiceRanges(Controller):
         return left if left > 0 else None
 
     def _is_in_use(self, ranges: Object) -> bool:
-        """Whether an address is in these ranges and in nobody else's."""
+        """Whether an allocated address is in these ranges and in no other."""
         own = [ip_network(text) for text in ranges["spec"].get("cidrs") or ()]
         others = [ip_network(text) for r in self.objects if r is not ranges for text in r["spec"].get("cidrs") or ()]
         known = [ip_address(meta.name(a)) for a in self.addresses]

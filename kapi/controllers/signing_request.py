@@ -1,6 +1,6 @@
-"""CertificateSigningRequests: kubelets' own are approved, approved ones signed with the cluster's authority, old ones cleared away.
+"""CertificateSigningRequests: approves those of kubelets, signs approved ones with the cluster's CA, deletes old ones.
 
-The rules of the four built-in signers (kubernetes.io/…) are a table here; the certificate is made by certs.signing.
+The rules of the four built-in signers (kubernetes.io/…) are a table here; certs.signing creates the certificate.
 """
 
 import base64
@@ -18,20 +18,20 @@ ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", 
 NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 LONGEST, SHORTEST = 365 * 86400, 600
 KEEP_SECONDS = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "": 86400.0}
-"""Seconds a request is kept, by what became of it."""
+"""Seconds a request is kept, by its condition."""
 _BASIC = frozenset(["digital signature", "key encipherment"])
 
 
 @dataclass(frozen=True)
 class Signer:
-    """What a built-in signer signs: usages that must and may be asked for, and of whom."""
+    """What a built-in signer accepts: required and allowed usages, and subjects."""
 
     needed: frozenset[str]
     allowed: frozenset[str]
     nodes: bool = False
-    """Only subjects that are nodes."""
+    """Whether the subject must be a node."""
     hosts: bool = False
-    """Subject names that are hosts: required of nodes' serving certificates, refused in nodes' client certificates."""
+    """Whether subject alternative names are required (kubelet serving certificates) or refused (client certificates)."""
 
 
 SIGNERS = {
@@ -48,7 +48,7 @@ def condition(request: Object, type: str) -> bool:
 
 
 def refusal(request: Object, subject: Object) -> str:
-    """Why the signer will not sign, or "". `subject` is what `read` gives."""
+    """Why the signer refuses the request, or "". `subject` is the result of `read`."""
     signer, usages = SIGNERS[request["spec"]["signerName"]], set(request["spec"].get("usages") or ())
     if signer.needed and not (signer.needed <= usages <= signer.needed | signer.allowed):
         return "usages did not match " + ",".join(sorted(signer.needed | signer.allowed))
@@ -101,7 +101,7 @@ class _Requests(Controller):
 
 
 class RequestApproval(_Requests):
-    """Approves the client certificates that kubelets ask for, when they may."""
+    """Approves client certificates that kubelets request, if they are authorized."""
 
     name = "certificate-controller"
     recognized = (
@@ -139,7 +139,7 @@ class RequestApproval(_Requests):
 
 
 class RequestSigning(_Requests):
-    """Signs what is approved; needs the authority's key."""
+    """Signs approved requests; needs the CA's key."""
 
     name = "certificate-controller"
 
@@ -172,7 +172,7 @@ class RequestSigning(_Requests):
 
 
 class RequestCleaning(_Requests):
-    """Requests that are settled go after an hour, those nobody answers after a day."""
+    """Deletes finished requests after an hour and pending ones after a day."""
 
     name = "certificate-controller"
 

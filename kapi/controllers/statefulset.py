@@ -1,6 +1,6 @@
-"""StatefulSet: pods with names and disks of their own, made and replaced in order of their numbers.
+"""StatefulSet: pods with stable names and volumes, created and replaced in order of their ordinals.
 
-Who a pod is (name, host name, claims) is in stateful_pod.py; here is in which order things happen.
+The identity of a pod (name, host name, claims) is in stateful_pod.py; this file has the order of operations.
 """
 
 
@@ -43,7 +43,7 @@ class StatefulSets(Workload):
         return pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
 
     async def _sync_pods(self, owner: Object, mine: list[Object], current: Object, update: Object) -> None:
-        """All that may happen now: numbers up, surplus down, then old revisions from the top."""
+        """One sync: create missing ordinals upwards, delete surplus ones, then replace old revisions from the highest ordinal down."""
         spec = owner["spec"]
         start, count = (spec.get("ordinals") or {}).get("start", 0), spec.get("replicas", 1)
         in_order = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
@@ -60,7 +60,7 @@ class StatefulSets(Workload):
             await self._rolling_update(owner, numbers, update)
 
     async def _ensure_pod(self, owner: Object, pod: Object | None, number: int, revision: Object, *, in_order: bool) -> bool:
-        """See that the pod of a number exists and is well; False when the next number has to wait for it."""
+        """Ensure that the pod of an ordinal exists and is healthy. Returns False if the next ordinal has to wait for it."""
         if pod is not None and pods.finished(pod):
             if not meta.deleting(pod):
                 kind, reason = (WARNING, "RecreatingFailedPod") if pods.phase(pod) == "Failed" else (NORMAL, "RecreatingTerminatedPod")
@@ -82,7 +82,7 @@ class StatefulSets(Workload):
         return ready and not meta.deleting(pod)
 
     async def _scale_down(self, owner: Object, surplus: list[Object], everyone: list[Object], *, in_order: bool) -> bool:
-        """Take away the highest numbers, one at a time when in order; an unwell pod blocks all but itself."""
+        """Delete the highest ordinals, one at a time if ordered; an unhealthy pod blocks the deletion of all others."""
         unwell = min((p for p in everyone if not self._is_healthy(owner, p)), key=lambda p: ordinal(owner, p), default=None)
         for pod in surplus:
             if meta.deleting(pod):
@@ -98,7 +98,7 @@ class StatefulSets(Workload):
         return True
 
     async def _rolling_update(self, owner: Object, numbered: list[Object], update: Object) -> None:
-        """Replace pods of older revisions from the top down to the partition, at most maxUnavailable at a time."""
+        """Replace pods of older revisions from the highest ordinal down to the partition, at most maxUnavailable at a time."""
         rule = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
         budget = max(rollout.scaled_value(rule.get("maxUnavailable", 1), owner["spec"].get("replicas", 1), up=False), 1)
         for pod in reversed(numbered):
@@ -148,7 +148,7 @@ class StatefulSets(Workload):
             self.record_event(owner, "SuccessfulCreate", f"{what} success")
 
     async def _own_claims(self, owner: Object, pod: Object, *, retired: bool) -> None:
-        """Claims go with the set, or with the pod that scaling takes away, as persistentVolumeClaimRetentionPolicy says."""
+        """Set the owner of claims (the set, or the pod being scaled down) by persistentVolumeClaimRetentionPolicy."""
         for name in stateful_pod.claim_names(owner, ordinal(owner, pod)):
             claim = self.claims.get(f"{meta.namespace(owner)}/{name}")
             if claim is None:

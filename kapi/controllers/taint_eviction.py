@@ -1,6 +1,6 @@
-"""Pods leave nodes with NoExecute taints that they do not tolerate, at once or when their tolerationSeconds have passed.
+"""Taint eviction: deletes pods from nodes with NoExecute taints, at once or after the pod's tolerationSeconds.
 
-When a pod has to go is computed from the taint's timeAdded each time: nothing is remembered.
+The time of eviction is computed from the taint's timeAdded in each sync; there is no state to lose.
 """
 
 
@@ -13,7 +13,7 @@ from kapi.objects.resource import NODES, PODS
 
 
 def due(pod: Object, taints: list[Object]) -> float | None:
-    """When the pod has to go, seconds since the epoch (0: now); None when it may stay."""
+    """When the pod is to be deleted (seconds since the epoch; 0: now); None: it tolerates the taints."""
     ends: list[float] = []
     for taint in taints:
         matching = [t for t in pod["spec"].get("tolerations") or () if placement.covers(t, taint)]
@@ -78,7 +78,7 @@ class TaintEviction(Controller):
 
 
 async def disrupt(controller: Controller, pod: Object, reason: str, message: str, *, phase: str = "") -> None:
-    """Say in the pod's status that somebody ends it from outside, and why."""
+    """Set the pod's DisruptionTarget condition (and phase) before it is deleted."""
     condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message, "lastTransitionTime": time.stamp()}
     status: Object = {"conditions": [condition]}
     if phase:

@@ -1,4 +1,4 @@
-"""Finished Jobs with ttlSecondsAfterFinished go when their time is up."""
+"""TTL after finished: deletes finished Jobs when ttlSecondsAfterFinished has passed."""
 
 
 from kapi.client import Controller

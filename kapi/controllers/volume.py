@@ -1,6 +1,6 @@
-"""Binds claims to volumes, one to one, and says in both how they stand. Volumes are made and unmade by provisioners, not here.
+"""Binds PersistentVolumeClaims to PersistentVolumes and sets the phases of both. Provisioning and deletion is left to provisioners.
 
-Keys are "claim:NAMESPACE/NAME" and "volume:NAME"; there is one worker, so no volume is promised twice.
+Keys are "claim:NAMESPACE/NAME" and "volume:NAME". There is a single worker, so that a volume is not bound to two claims.
 """
 
 from collections.abc import Iterable
@@ -65,7 +65,7 @@ class VolumeBinder(Controller):
         return None
 
     async def _seeking(self, claim: Object) -> None:
-        """A claim without a volume: find one, or say what it waits for."""
+        """An unbound claim: bind a matching volume, or record what it waits for."""
         kind = self.classes.get(rules.storage_class(claim))
         chosen = meta.annotations(claim).get(rules.SELECTED_NODE)
         waits = kind is not None and kind.get("volumeBindingMode") == "WaitForFirstConsumer" and not chosen
@@ -103,7 +103,7 @@ class VolumeBinder(Controller):
         return await self.client.update(PERSISTENT_VOLUME_CLAIMS, changed)
 
     async def _named(self, claim: Object) -> None:
-        """A claim that names its volume: finish the binding, or say that it is lost."""
+        """A claim that names its volume: complete the binding, or set it to Lost."""
         volume = self.volumes.get(claim["spec"]["volumeName"])
         complete = rules.BIND_COMPLETED in meta.annotations(claim)
         if volume is None:
@@ -121,7 +121,7 @@ class VolumeBinder(Controller):
             await self._phase(claim, "Pending")
 
     async def _bind(self, volume: Object, claim: Object) -> None:
-        """The four writes of a binding; each is left out when it is done already, so that it can be taken up anywhere."""
+        """The four writes of a binding. Each is skipped if it is done already, so that an interrupted binding can be resumed."""
         if not rules.bound_to(volume, claim):
             ours = not volume["spec"].get("claimRef")
             annotations = {**meta.annotations(volume), **({rules.BOUND_BY_US: "yes"} if ours else {})}

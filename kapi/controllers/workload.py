@@ -1,6 +1,6 @@
-"""What all controllers share that own pods (or other things) by a selector: finding, adopting and releasing, creating and deleting.
+"""Base of controllers that own pods (or other objects) by a selector: find, adopt and release, create and delete.
 
-The controllerRef rules: an object has one controller; a controller adopts orphans that match, releases what no longer does.
+The rules of controllerRef: an object has one controller; a controller adopts matching orphans and releases dependents that no longer match.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from kapi.objects.resource import PODS, Resource
 BURST = 500
 NORMAL, WARNING = "Normal", "Warning"
 Failure = errors.StatusError | OSError | None
-"""The first thing that went wrong, if anything."""
+"""The first failure of several requests, or None."""
 
 
 def controller_keys(obj: Object) -> tuple[str]:
@@ -32,11 +32,11 @@ def namespace_keys(obj: Object) -> tuple[str]:
 
 
 class OwnerNotifier:
-    """Tells the controllers that own things of one resource what happened to them: one look at each change for all of these controllers."""
+    """Enqueues the owner when a dependent of one resource changes. Shared by all controllers that own this resource."""
 
     def __init__(self, informer: Informer) -> None:
         self.controllers: dict[tuple[str, str], Workload] = {}
-        """By the (kind, group) of the owner."""
+        """By (kind, API group) of the owner."""
         informer.add_index("controller", controller_keys)
         informer.add_handler(self._changed)
 
@@ -63,7 +63,7 @@ def _ownership_fields(obj: Object) -> tuple[Any, Any]:
 
 
 class Workload(Controller):
-    """A controller of `resource` whose objects own objects of `owned` found by a label selector."""
+    """A controller of `resource` whose objects own objects of `owned` selected by a label selector."""
 
     resource: ClassVar[Resource]
     owned: ClassVar[Resource] = PODS
@@ -77,7 +77,7 @@ class Workload(Controller):
         return labels.from_object(obj["spec"].get("selector"))
 
     def own(self, resource: Resource) -> Informer:
-        """The informer of a resource this controller's objects own; a change wakes the owner, an orphan all whose selector matches it."""
+        """The informer of an owned resource. A change enqueues the owner; an orphan enqueues all objects whose selector matches it."""
         informer = self.informer(resource)
         notifier: OwnerNotifier | None = self.context.shared.get(("owners", resource))
         if notifier is None:
@@ -88,7 +88,7 @@ class Workload(Controller):
         return informer
 
     def enqueue_adopters(self, orphan: Object) -> None:
-        """Something without a controller: wake those who may adopt it."""
+        """Enqueue the objects that may adopt an orphan."""
         if own := meta.labels(orphan):
             for obj in self.objects.by_index("namespace", meta.namespace(orphan)):
                 if self.selector(obj).matches(own):
@@ -98,7 +98,7 @@ class Workload(Controller):
         return self.dependents.by_index("controller", meta.uid(owner))
 
     async def claim(self, owner: Object) -> list[Object]:
-        """The dependents of `owner`, after adopting matching orphans and releasing what no longer matches."""
+        """The dependents of `owner`, after adopting matching orphans and releasing those that no longer match."""
         selector = self.selector(owner)
         mine = self.owned_by(owner)
         released = [d for d in mine if not selector.matches(meta.labels(d))]
@@ -114,7 +114,7 @@ class Workload(Controller):
         return [d for d in self.owned_by(owner) if selector.matches(meta.labels(d))]
 
     async def _may_adopt(self, owner: Object) -> bool:
-        """Ask the server, not the cache: an owner that is going must not take in anything."""
+        """Check with the API server, not the cache, that the owner is not being deleted: only then may it adopt."""
         fresh = await self.client.get(self.resource, meta.name(owner), meta.namespace(owner))
         return meta.uid(fresh) == meta.uid(owner) and not meta.deleting(fresh)
 
@@ -132,7 +132,7 @@ class Workload(Controller):
         return meta.owner_reference(owner, api_version=self.resource.api_version, kind=self.resource.kind)
 
     def pod(self, owner: Object, template: Object, *, name: str = "") -> Object:
-        """A new pod of a template, named by the server unless `name` is given."""
+        """A new pod from a template. Without `name` the server generates one."""
         about = template.get("metadata") or {}
         made: Object = {"namespace": meta.namespace(owner), "ownerReferences": [self.reference(owner)]}
         made |= {"name": name} if name else {"generateName": meta.name(owner) + "-"}
@@ -140,7 +140,7 @@ class Workload(Controller):
         return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": template["spec"]}
 
     async def create_pod(self, owner: Object, pod: Object) -> Object:
-        """Create with the events stock sends; the failure is raised after its event."""
+        """Create the pod and record stock's events; a failure is raised after its event."""
         try:
             created = await self.client.create(PODS, pod)
         except errors.StatusError as error:
@@ -161,18 +161,18 @@ class Workload(Controller):
             raise
 
     async def update_status(self, obj: Object, status: Object) -> Object:
-        """PUT /status when it differs from what is there now; returns the object as it is then."""
+        """PUT /status if it differs from the cached object. Returns the updated object."""
         obj = self.objects.get(meta.key(obj)) or obj
         return obj if equal_status(status, obj.get("status") or {}) else await self.put_status(self.resource, obj, status)
 
 
 def equal_status(a: Object, b: Object) -> bool:
-    """Equal as the API writes them: absent, zero and empty are one."""
+    """Whether two statuses are equal, absent, zero and empty fields being the same."""
     return {k: v for k, v in a.items() if v} == {k: v for k, v in b.items() if v}
 
 
 async def run_all(jobs: Sequence[Awaitable[Any]]) -> Failure:
-    """Run them side by side, all to the end; the first failure, if any."""
+    """Run all to their end, concurrently. Returns the first failure."""
     for result in await asyncio.gather(*jobs, return_exceptions=True):
         if isinstance(result, errors.StatusError | OSError):
             return result
@@ -182,9 +182,9 @@ async def run_all(jobs: Sequence[Awaitable[Any]]) -> Failure:
 
 
 async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> Failure:
-    """Run `make(0)` … `make(count-1)` in batches of 1, 2, 4 …; stops after a batch with a failure and returns it.
+    """Run `make(0)` … `make(count-1)` in batches of 1, 2, 4 …; stop after a batch with a failure and return it (stock's slowStartBatch).
 
-    What fails for everyone (a quota, a bad template) then fails once, not a thousand times.
+    A failure common to all (a quota, an invalid template) then occurs once, not a thousand times.
     """
     done, batch = 0, 1
     while done < count:

@@ -1,6 +1,6 @@
-"""Connections the kernel remembers wrongly: UDP flows to an endpoint that is gone, or begun when there was none.
+"""Stale conntrack entries: UDP flows to removed endpoints, or started when the service had none.
 
-UDP has no end, so such entries would live as long as the client keeps sending. Everything else ends by itself.
+UDP has no connection end, so such an entry lives as long as the client keeps sending. Entries of other protocols expire.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from kapi.proxy.model import ServicePort
 
 log = logging.getLogger(__name__)
 Command = tuple[str, ...]
-"""Arguments of `conntrack`."""
+"""Arguments of the program `conntrack`."""
 
 
 def _original_tuples(port: ServicePort) -> Iterator[Command]:
-    """How packets to the service look before translation."""
+    """Arguments that select packets to the service port by their original destination."""
     family = ("-f", "ipv6") if port.family == "IPv6" else ("-f", "ipv4")
     for address in (port.cluster_ip, *port.external_ips, *port.balancer_ips):
         yield (*family, "--orig-dst", address, "--orig-port-dst", str(port.port))
@@ -25,7 +25,7 @@ def _original_tuples(port: ServicePort) -> Iterator[Command]:
 
 
 def stale(old: ServicePort | None, new: ServicePort | None) -> list[Command]:
-    """What to delete after a service port changed."""
+    """The commands that delete stale entries after a service port changed from `old` to `new`."""
     port = old or new
     if port is None or port.protocol != "udp":
         return []
@@ -38,7 +38,7 @@ def stale(old: ServicePort | None, new: ServicePort | None) -> list[Command]:
 
 
 async def run(command: Command) -> None:
-    """Run conntrack; entries that are not there, or no such program, are no failure."""
+    """Run conntrack. A missing program, or no matching entries, is not an error."""
     try:
         process = await asyncio.create_subprocess_exec(
             "conntrack", *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE

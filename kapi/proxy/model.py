@@ -1,7 +1,7 @@
-"""What the proxy has to make true: Services and EndpointSlices turned into service ports with their endpoints. Pure.
+"""The desired state of the proxy: service ports with their endpoints, from Services and EndpointSlices. Pure.
 
-A `ServicePort` is one port of one Service in one IP family, with everything decided that depends on this node: which endpoints are
-used, which of them are local, what the traffic policies and topology hints leave of them.
+A `ServicePort` is one port of one Service in one IP family. Its endpoints are selected for this node: by readiness, traffic policies and
+topology hints.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ ZONE = "topology.kubernetes.io/zone"
 
 
 class NodeLocation(NamedTuple):
-    """The node the proxy runs on."""
+    """The node that the proxy runs on."""
 
     name: str
     zone: str = ""
@@ -32,9 +32,9 @@ class Endpoint(NamedTuple):
     terminating: bool = False
     local: bool = False
     zones: tuple[str, ...] = ()
-    """Zones it is hinted for."""
+    """Zones in its topology hints."""
     nodes: tuple[str, ...] = ()
-    """Nodes it is hinted for."""
+    """Nodes in its topology hints."""
 
     @property
     def target(self) -> tuple[str, int]:
@@ -59,22 +59,22 @@ class ServicePort:
     node_port: int = 0
     external_ips: tuple[str, ...] = ()
     balancer_ips: tuple[str, ...] = ()
-    """Of the load balancer, those that the proxy itself is to serve (ipMode VIP)."""
+    """Load balancer addresses that the proxy handles (ipMode VIP)."""
     source_ranges: tuple[str, ...] = ()
     affinity: int = 0
-    """Seconds of ClientIP session affinity; 0 is none."""
+    """Timeout in seconds of ClientIP session affinity; 0: none."""
     internal_local: bool = False
     external_local: bool = False
     anywhere: Targets = ()
-    """Endpoints for traffic that may go to any node."""
+    """Endpoints for traffic policy Cluster."""
     here: Targets = ()
-    """Endpoints on this node, for policy Local."""
+    """Endpoints on this node, for traffic policy Local."""
     exists: bool = False
-    """Whether there is any usable endpoint at all, here or elsewhere."""
+    """Whether the service port has a usable endpoint on any node."""
 
     @property
     def name(self) -> str:
-        """'default/kubernetes/tcp/https': how chains and logs call it."""
+        """'default/kubernetes/tcp/https': its name in chains and logs."""
         return f"{self.namespace}/{self.service}/{self.protocol}/{self.port_name}"
 
     @property
@@ -97,7 +97,7 @@ def family_of(address: str) -> str:
 
 
 def canonical(address: str) -> str:
-    """The address as nft prints it; '' for what is none."""
+    """The address as nft prints it; "" if it is not an address."""
     try:
         return str(ip_address(address))
     except ValueError:
@@ -105,20 +105,20 @@ def canonical(address: str) -> str:
 
 
 def is_handled(service: Object) -> bool:
-    """Whether this proxy handles the Service at all."""
+    """Whether this proxy handles the Service."""
     spec, labels = service.get("spec") or {}, service["metadata"].get("labels") or {}
     return spec.get("type") != "ExternalName" and spec.get("clusterIP") not in (None, "", "None") and PROXY_NAME not in labels
 
 
 def service_of_slice(endpoint_slice: Object) -> str:
-    """'namespace/name' of the Service an EndpointSlice belongs to; '' when it is none of ours."""
+    """'namespace/name' of the Service of an EndpointSlice; "" if the proxy does not handle it."""
     labels = endpoint_slice["metadata"].get("labels") or {}
     name = labels.get(SERVICE_NAME)
     return f"{endpoint_slice['metadata'].get('namespace')}/{name}" if name and HEADLESS not in labels and PROXY_NAME not in labels else ""
 
 
 def endpoints(slices: Iterable[Object], family: str, port_name: str, location: NodeLocation) -> list[Endpoint]:
-    """Endpoints of a named port, each address once."""
+    """The endpoints of a named port, each address once."""
     found: dict[tuple[str, int], Endpoint] = {}
     for endpoint_slice in slices:
         if endpoint_slice.get("addressType") != family:
@@ -148,13 +148,13 @@ def endpoints(slices: Iterable[Object], family: str, port_name: str, location: N
 
 
 def usable(candidates: Sequence[Endpoint]) -> list[Endpoint]:
-    """The ready ones; when there is none, those that still serve while they terminate."""
+    """The ready endpoints; without any, those that are serving and terminating."""
     ready = [e for e in candidates if e.ready]
     return ready or [e for e in candidates if e.serving and e.terminating]
 
 
 def hinted(candidates: Sequence[Endpoint], location: NodeLocation) -> list[Endpoint]:
-    """Those hinted for this node, else for its zone; all, when any has no hint or none is for here."""
+    """The endpoints hinted for this node, else for its zone; all, if any has no hints or none is hinted for here."""
     if candidates and all(e.nodes for e in candidates):
         near = [e for e in candidates if location.name in e.nodes]
         if near:
@@ -175,7 +175,7 @@ def _addresses(listed: Iterable[str], family: str) -> tuple[str, ...]:
 
 
 def _facts(service: Object, family: str) -> Mapping[str, Any]:
-    """What all ports of the Service share."""
+    """The fields that all ports of a Service share."""
     spec, status = service["spec"], service.get("status") or {}
     affinity = 0
     if spec.get("sessionAffinity") == "ClientIP":
@@ -193,7 +193,7 @@ def _facts(service: Object, family: str) -> Mapping[str, Any]:
 
 
 def service_ports(service: Object, slices: Sequence[Object], location: NodeLocation) -> list[ServicePort]:
-    """Every port of the Service, in each of its IP families."""
+    """Every port of the Service in each of its IP families."""
     if not is_handled(service):
         return []
     spec, meta = service["spec"], service["metadata"]
@@ -226,7 +226,7 @@ def service_ports(service: Object, slices: Sequence[Object], location: NodeLocat
 
 
 def health_check(service: Object, slices: Sequence[Object], location: NodeLocation) -> tuple[int, int]:
-    """(health check node port, endpoints on this node); port 0 when the Service has none."""
+    """(health check node port, number of endpoints on this node); port 0: none."""
     number = service["spec"].get("healthCheckNodePort") or 0
     if not number or service["spec"].get("externalTrafficPolicy") != "Local":
         return 0, 0

@@ -1,7 +1,7 @@
-"""The proxy: watches Services and EndpointSlices and keeps the node's nftables true to them.
+"""The proxy: watches Services and EndpointSlices and synchronizes the node's nftables with them.
 
-A change is applied as soon as nft is free; what changes meanwhile goes together into the next script. When nft refuses a change,
-everything is written anew in one transaction. Nothing runs while nothing changes.
+A change is applied as soon as the previous nft has finished; changes meanwhile are combined into the next script. If nft rejects a script,
+all tables are replaced in one transaction. There is no periodic work.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ INITIAL_BACKOFF, MAX_BACKOFF = 1.0, 30.0
 
 
 class NftError(Exception):
-    """nft did not take a script; the message is what it said."""
+    """nft rejected a script; the message is its error output."""
 
 
 async def nft(script: str) -> None:
@@ -41,12 +41,12 @@ async def nft(script: str) -> None:
 
 
 def families() -> list[str]:
-    """The IP families the node can do."""
+    """The IP families that the node supports."""
     return ["IPv4", "IPv6"] if Path("/proc/net/if_inet6").exists() else ["IPv4"]
 
 
 def bridge_netfilter_enabled() -> bool:
-    """Whether replies that stay on one bridge pass netfilter, so that they can be translated back."""
+    """Whether traffic between ports of one bridge passes netfilter (bridge-nf-call-iptables), so that replies can be translated."""
     switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     return switch.exists() and switch.read_text().strip() == "1"
 
@@ -62,7 +62,7 @@ def internal_addresses(node: Object) -> list[str]:
 
 
 def is_local(address: str) -> bool:
-    """Whether one of this host's interfaces has the address: only then can it be bound."""
+    """Whether an interface of this host has the address, tested by binding to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -73,12 +73,12 @@ def is_local(address: str) -> bool:
 
 
 async def cleanup(table: str = rules.TABLE) -> None:
-    """Take away everything the proxy ever wrote."""
+    """Remove everything that the proxy has written."""
     await nft(rules.cleanup(families(), table))
 
 
 class Proxy:
-    """`apply` takes a script for nft and raises NftError when it is refused."""
+    """`apply` executes an nft script; it raises NftError."""
 
     def __init__(self, client: Client, settings: Settings, apply: Callable[[str], Awaitable[None]] = nft) -> None:
         self._apply = apply
@@ -88,10 +88,10 @@ class Proxy:
         self._options = Options(settings.cluster_cidr, settings.masquerade_all, not bridge_netfilter_enabled(), settings.table)
         self._tables = {family: Table(family, settings.table) for family in families()}
         self._ports: dict[str, dict[tuple[str, str], ServicePort]] = {}
-        """Service -> (family, port name with protocol) -> what is written for it."""
+        """Service -> (IP family, protocol and port name) -> the service port that is written."""
         self._dirty: dict[str, None] = {}
         self._checks: dict[str, None] = {}
-        """Services whose health check port may have to change."""
+        """Services whose health check port may have changed."""
         self._changed = asyncio.Event()
         self._health = HealthChecks(settings.health_address)
         self._informers = Informers(client)
@@ -104,7 +104,7 @@ class Proxy:
         self._slices.add_handler(self._slice_changed)
         node.add_handler(self._node_changed)
         self.synced = asyncio.Event()
-        """Set when the rules are in place for the first time."""
+        """Set when the rules have been written for the first time."""
 
     def _enqueue(self, keys: Iterable[str]) -> None:
         self._dirty |= dict.fromkeys(keys)
@@ -128,7 +128,7 @@ class Proxy:
             self._enqueue(self._ports)
 
     def _find_location(self) -> NodeLocation:
-        """This node: named by the settings, or as the host, or else the only one that has an address of this host."""
+        """The node of this proxy: by the settings, else the host name, else the only node with an address of this host."""
         name = self._settings.node_name or socket.gethostname().lower()
         if not self._settings.node_name and name not in self._nodes:
             here = [n for n, node in self._nodes.items() if any(is_local(a) for a in internal_addresses(node))]
@@ -137,7 +137,7 @@ class Proxy:
         return NodeLocation(name, labels.get(model.ZONE, ""))
 
     async def run(self) -> None:
-        """Keep the rules true until cancelled; they stay when this ends, so that traffic goes on."""
+        """Synchronize until cancelled. The rules are kept afterwards, so that traffic continues."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._informers.run(), name="proxy informers")
@@ -152,21 +152,21 @@ class Proxy:
             self._health.close()
 
     async def _sync_changes(self) -> None:
-        """Write what changed since the last time."""
+        """Apply the changes since the last call."""
         scripts, stale = self._collect_changes()
         script = "".join(scripts)
         if script:
             try:
                 await self._apply(script)
             except (NftError, OSError) as error:
-                log.warning("nft refused a change, writing everything anew", extra=logs.once("", error=error))
+                log.warning("nft rejected a change, replacing all tables", extra=logs.once("", error=error))
                 await self._replace_tables()
         for command in stale:
             await conntrack.run(command)
         self._update_health()
 
     async def _replace_tables(self) -> None:
-        """Replace the tables; a failure is tried again with back-off."""
+        """Replace all tables, retrying with back-off."""
         delay = INITIAL_BACKOFF
         while True:
             wanted = {family: table.whole() for family, table in self._tables.items()}
@@ -174,14 +174,14 @@ class Proxy:
                 await self._apply(rules.everything(self._tables, self._options, wanted))
                 break
             except (NftError, OSError) as error:
-                log.error("nft refused the tables, trying again", extra=logs.once("", error=error))
+                log.error("nft rejected the tables, trying again", extra=logs.once("", error=error))
             await asyncio.sleep(delay)
             delay = min(delay * 2, MAX_BACKOFF)
             self._collect_changes()
         self._update_health()
 
     def _collect_changes(self) -> tuple[list[str], list[conntrack.Command]]:
-        """Work out the changed services: (scripts, conntrack entries to drop)."""
+        """Process changed services. Returns (nft scripts, commands for stale conntrack entries)."""
         self._changed.clear()
         dirty, self._dirty = self._dirty, {}
         changes: dict[str, dict[str, Fragment]] = {family: {} for family in self._tables}

@@ -226,4 +226,4 @@ async def test_leaders_are_logged(cluster: Cluster) -> None:
     (lost,) = [fields for message, fields in lines if message == "Lost the lease"]
     assert (lost["identity"], lost["lease"]) == ("a", "kube-system/x")
     assert 10 < lost["seconds"] < 14
-    assert "Lease could not be had or renewed" in {message for message, _ in lines}
+    assert "Lease could not be acquired or renewed" in {message for message, _ in lines}
