@@ -34,14 +34,14 @@ EXAMPLES = ("python -m conformance.soak --clients 20 --events 2000 --kills 1",)
 NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16
 PARTS = "abcdefgh"
 WRITTEN_BYTES = 50_000_000
-"""Bytes of all events together: more than the server keeps of the past, so that it forgets."""
+"""Total bytes of events: more than the server keeps as history, so that it has to compact."""
 PATIENCE = 60.0
-"""Seconds watchers have to see the last change, and a server to start."""
+"""Seconds until watchers must have received the last change, and a server must have started."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much."""
+    """The size of the run."""
 
     clients: Count = 200
     """Watchers."""
@@ -54,7 +54,7 @@ class Settings:
 
 
 class Server:
-    """An API server, that can be ended and started again: its data in `data` in a directory, what it says in `server.log`."""
+    """An API server that can be stopped and restarted, with its data and log in a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._data = directory, directory / "data"
@@ -88,13 +88,13 @@ class Server:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells of."""
+    """Poll until the condition holds; there is no event for it."""
     while not true():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 
 async def ready(client: Client) -> None:
-    """Wait until the server answers."""
+    """Wait until the server responds."""
     while True:
         with contextlib.suppress(OSError):
             if (await client.raw("GET", "/readyz", retries=0))[0] == 200:
@@ -104,7 +104,7 @@ async def ready(client: Client) -> None:
 
 @dataclass
 class Run:
-    """What all take part in."""
+    """State shared by all tasks of the run."""
 
     client: Client
     settings: Settings
@@ -119,7 +119,7 @@ class Run:
 
 
 class Watcher:
-    """One client: lists, watches, goes on where it was; its picture of the objects is compared in the end."""
+    """A client that lists, watches, and resumes; its view of the objects is compared at the end."""
 
     def __init__(self, run: Run, number: int, view: View, *, sleeps: bool) -> None:
         self.run, self.who, self.view = run, f"watcher {number}", view
@@ -133,7 +133,7 @@ class Watcher:
         return self.stretches[-1].until if self.stretches else 0
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         while True:
             try:
                 if not self._known:
@@ -180,7 +180,7 @@ class Watcher:
         await self._sleep()
 
     async def _sleep(self) -> None:
-        """Be away, if it is time for that, until most is written."""
+        """Disconnect for a while, if it is due, until most writes are done."""
         if self.run.part_done() > self._sleeps_at:
             self._sleeps_at = 2.0
             await until(lambda: self.run.finished or self.run.part_done() >= 0.9)
@@ -212,7 +212,7 @@ def _key(obj: Object) -> tuple[str, str]:
 
 
 class Writer:
-    """Changes its own objects, and knows what the server said of each."""
+    """Changes its own objects and records the acknowledged writes."""
 
     def __init__(self, run: Run, number: int) -> None:
         self.run = run
@@ -250,7 +250,7 @@ class Writer:
         ledger.acknowledged[int(made["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
 
     async def _look(self, namespace: str, name: str) -> None:
-        """Find out whether the object is there: the answer to a write was lost."""
+        """Check whether the object exists, because the response to a write was lost."""
         await ready(self.run.client)
         try:
             await self.run.client.get(CONFIG_MAPS, name, namespace)
@@ -267,7 +267,7 @@ def objects() -> list[tuple[str, str]]:
 
 
 def views(count: int) -> list[View]:
-    """One of ten watches everything, the others a namespace, a label, one name."""
+    """One of ten watches everything, the others a namespace, a label, or one name."""
     names = itertools.cycle(objects())
     spaces, parts = itertools.cycle(f"soak-{n}" for n in range(NAMESPACE_COUNT)), itertools.cycle(PARTS)
     out = []
@@ -279,7 +279,7 @@ def views(count: int) -> list[View]:
 
 
 async def soak(server: Server, settings: Settings) -> Run:
-    """The whole run; its faults are in the ledger."""
+    """The complete run; faults are in the ledger."""
     server.start()
     client = await server.client()
     run = Run(client, settings)
@@ -304,7 +304,7 @@ async def soak(server: Server, settings: Settings) -> Run:
 
 
 async def _end_servers(server: Server, run: Run) -> None:
-    """End the server now and then, and start it again."""
+    """Stop and restart the server at intervals."""
     for n in range(1, run.settings.kills + 1):
         part = n / (run.settings.kills + 1)
         await until(lambda part=part: run.part_done() >= part)  # type: ignore[misc]
@@ -316,7 +316,7 @@ async def _end_servers(server: Server, run: Run) -> None:
 
 
 async def _caught_up(run: Run, watchers: list[Watcher]) -> None:
-    """Wait until every watcher's picture is the server's."""
+    """Wait until every watcher's view equals the server's."""
     listed = await run.client.list(CONFIG_MAPS)
     there = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"] if _key(item)[0].startswith("soak-")}
     for watcher in watchers:

@@ -1,4 +1,4 @@
-"""Spans of time as kubectl prints them in AGE columns: "5s", "3m20s", "4d2h", "<unknown>"."""
+"""Durations as kubectl prints them in AGE columns: "5s", "3m20s", "4d2h", "<unknown>"."""
 
 from kapi.objects import time
 
@@ -34,5 +34,5 @@ def _two(big: int, unit: str, small: int, smaller: str) -> str:
 
 
 def since(stamp: str | None, now: float) -> str:
-    """How long ago an RFC 3339 time was; '<unknown>' for none."""
+    """The age of an RFC 3339 time; '<unknown>' for None."""
     return human(now - time.parse(stamp)) if stamp else "<unknown>"
