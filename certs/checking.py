@@ -66,7 +66,7 @@ def authority_fault(certificate: Path, key: Path, name: str, now: float) -> str:
         return f"{certificate.name} expired on {datetime.fromtimestamp(about.end, UTC):%Y-%m-%d}"
     if not about.signs:
         return f"{certificate.name} is not the certificate of an authority"
-    if not about.whole:
+    if not about.signature_valid:
         return f"{certificate.name} is damaged: its signature is not right"
     return "" if about.name == name else f"{certificate.name} is of CN={about.name}, not of CN={name}"
 

@@ -123,12 +123,12 @@ def _certificate(directory: Path, spec: CertificateSpec, now: float) -> None:
     issuer = directory / f"{spec.issuer}.crt"
     note = spec.note(fingerprint(issuer))
     both = path.exists() and key.exists()
-    whole = both and checking.fits(path, key)
-    if whole and files.note(path) == note and files.expiry(path) - now > spec.renew * 86400:
+    valid = both and checking.fits(path, key)
+    if valid and files.note(path) == note and files.expiry(path) - now > spec.renew * 86400:
         return
     from certs import making  # loads cryptography, which a process that finds its keys in order does without
 
-    fault = checking.fault(path, key) if both and not whole else f"{key.name} is missing" if path.exists() and not key.exists() else ""
+    fault = checking.fault(path, key) if both and not valid else f"{key.name} is missing" if path.exists() and not key.exists() else ""
     if fault:
         log.warning("%s: %s. A new certificate is made.", path.parent, fault)
     if not key.exists() or (fault and checking.CERTIFICATE not in fault):

@@ -59,7 +59,7 @@ class Description(NamedTuple):
     """notAfter in seconds since the epoch."""
     signs: bool
     """Whether it is a CA's."""
-    whole: bool
+    signature_valid: bool
     """Whether the signature is valid, if it is self-signed."""
 
 
@@ -70,10 +70,10 @@ def describe(certificate: bytes) -> Description:
         signs = found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError):
         signs = False
-    return Description(_common(found.subject), _common(found.issuer), found.not_valid_after_utc.timestamp(), signs, _whole(found))
+    return Description(_common(found.subject), _common(found.issuer), found.not_valid_after_utc.timestamp(), signs, _signature_valid(found))
 
 
-def _whole(certificate: x509.Certificate) -> bool:
+def _signature_valid(certificate: x509.Certificate) -> bool:
     if certificate.subject != certificate.issuer:
         return True
     try:

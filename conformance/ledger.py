@@ -30,7 +30,7 @@ class Change(NamedTuple):
     name: str
 
 
-class Stretch:
+class Segment:
     """The events received in (since, until]: their number and the sum of their hashes."""
 
     __slots__ = ("count", "digest", "since", "until")
@@ -59,33 +59,33 @@ class Ledger:
     def fault(self, text: str) -> None:
         self.faults.append(text)
 
-    def saw(self, revision: int, change: Change) -> None:
+    def record(self, revision: int, change: Change) -> None:
         """Record one received event."""
         self.delivered += 1
         known = self.changes.setdefault(revision, change)
         if known != change:
             self.fault(f"revision {revision} was {known} for one watcher and {change} for another")
 
-    def check(self, stories: list[tuple[str, View, list[Stretch]]]) -> None:
+    def check(self, histories: list[tuple[str, View, list[Segment]]]) -> None:
         """Compare the segments of every watcher with all changes."""
         made: dict[View, _Index] = {}
-        for who, view, stretches in stories:
+        for name, view, segments in histories:
             index = made[view] = made.get(view) or _Index(self.changes, view)
-            for stretch in stretches:
-                count, digest = index.between(stretch.since, stretch.until)
-                if (count, digest) != (stretch.count, stretch.digest):
-                    what = f"saw {stretch.count} changes of {count} in ({stretch.since}, {stretch.until}]"
-                    self.fault(f"{who} {view}: {what}{'' if count != stretch.count else ', but others'}")
-        self._check_acknowledged([stretch for _, view, stretches in stories if view == View() for stretch in stretches])
+            for segment in segments:
+                count, digest = index.between(segment.since, segment.until)
+                if (count, digest) != (segment.count, segment.digest):
+                    what = f"saw {segment.count} changes of {count} in ({segment.since}, {segment.until}]"
+                    self.fault(f"{name} {view}: {what}{'' if count != segment.count else ', but others'}")
+        self._check_acknowledged([segment for _, view, segments in histories if view == View() for segment in segments])
 
-    def _check_acknowledged(self, whole: list[Stretch]) -> None:
+    def _check_acknowledged(self, complete: list[Segment]) -> None:
         """Every acknowledged write was received, where a watcher watched everything."""
         for revision, change in self.acknowledged.items():
             if self.changes.get(revision) not in (change, None):
                 self.fault(f"{change} was acknowledged at {revision}, seen was {self.changes[revision]}")
-            elif revision not in self.changes and any(s.since < revision <= s.until for s in whole):
+            elif revision not in self.changes and any(s.since < revision <= s.until for s in complete):
                 self.fault(f"{change} was acknowledged at {revision} and seen by nobody")
-        if (seen := sum(change.type == "DELETED" for change in self.changes.values())) < self.deletes and len(whole) == 1:
+        if (seen := sum(change.type == "DELETED" for change in self.changes.values())) < self.deletes and len(complete) == 1:
             self.fault(f"{self.deletes} deletes were acknowledged, {seen} seen")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import orjson
 
-from conformance.ledger import Change, Ledger, Stretch, View
+from conformance.ledger import Change, Ledger, Segment, View
 from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects import errors
@@ -122,15 +122,15 @@ class Watcher:
     """A client that lists, watches, and resumes; its view of the objects is compared at the end."""
 
     def __init__(self, run: Run, number: int, view: View, *, sleeps: bool) -> None:
-        self.run, self.who, self.view = run, f"watcher {number}", view
-        self.stretches: list[Stretch] = []
-        self.picture: dict[tuple[str, str], str] = {}
+        self.run, self.name, self.view = run, f"watcher {number}", view
+        self.segments: list[Segment] = []
+        self.view_of_objects: dict[tuple[str, str], str] = {}
         self._sleeps_at = 0.1 + 0.2 * random.random() if sleeps else 2.0
         self._known = False
 
     @property
     def last(self) -> int:
-        return self.stretches[-1].until if self.stretches else 0
+        return self.segments[-1].until if self.segments else 0
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -146,7 +146,7 @@ class Watcher:
                 self.run.expired += 1
                 self._known = False
             except errors.StatusError as error:
-                self.run.ledger.fault(f"{self.who} {self.view}: {error.code} {error.message}")
+                self.run.ledger.fault(f"{self.name} {self.view}: {error.code} {error.message}")
                 await asyncio.sleep(1)
 
     def _query(self) -> Object:
@@ -159,9 +159,9 @@ class Watcher:
         listed = await self.run.client.send("GET", CONFIG_MAPS.path(self.view.namespace), **self._query())
         revision = int(listed["metadata"]["resourceVersion"])
         if revision < self.last:
-            self.run.ledger.fault(f"{self.who}: a list of {revision} after {self.last}")
-        self.picture = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"]}
-        self.stretches.append(Stretch(revision))
+            self.run.ledger.fault(f"{self.name}: a list of {revision} after {self.last}")
+        self.view_of_objects = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"]}
+        self.segments.append(Segment(revision))
         self._known = True
 
     async def _follow(self) -> None:
@@ -189,22 +189,22 @@ class Watcher:
         type_, obj = event["type"], event["object"]
         if type_ == "ERROR":
             raise errors.from_status(obj)
-        revision, stretch = int(obj["metadata"]["resourceVersion"]), self.stretches[-1]
-        if revision < stretch.until or (revision == stretch.until and type_ != "BOOKMARK"):
-            self.run.ledger.fault(f"{self.who} {self.view}: {type_} of {revision} after {stretch.until}")
+        revision, segment = int(obj["metadata"]["resourceVersion"]), self.segments[-1]
+        if revision < segment.until or (revision == segment.until and type_ != "BOOKMARK"):
+            self.run.ledger.fault(f"{self.name} {self.view}: {type_} of {revision} after {segment.until}")
         if type_ == "BOOKMARK":
-            stretch.until = revision
+            segment.until = revision
             return
         key = _key(obj)
         change = Change(type_, *key)
-        if (type_ == "ADDED") == (key in self.picture) or not self.view.shows(change):
-            self.run.ledger.fault(f"{self.who} {self.view}: {change} at {revision} where {self.picture.get(key)} was known")
+        if (type_ == "ADDED") == (key in self.view_of_objects) or not self.view.shows(change):
+            self.run.ledger.fault(f"{self.name} {self.view}: {change} at {revision} where {self.view_of_objects.get(key)} was known")
         if type_ == "DELETED":
-            self.picture.pop(key, None)
+            self.view_of_objects.pop(key, None)
         else:
-            self.picture[key] = str(revision)
-        stretch.add(revision, change)
-        self.run.ledger.saw(revision, change)
+            self.view_of_objects[key] = str(revision)
+        segment.add(revision, change)
+        self.run.ledger.record(revision, change)
 
 
 def _key(obj: Object) -> tuple[str, str]:
@@ -230,7 +230,7 @@ class Writer:
             except (OSError, errors.StatusError) as error:
                 if isinstance(error, errors.StatusError):
                     self.run.ledger.fault(f"a write of {key}: {error.code} {error.message}")
-                await self._look(*key)
+                await self._read_back(*key)
 
     async def _change(self, namespace: str, name: str) -> None:
         client, ledger = self.run.client, self.run.ledger
@@ -249,7 +249,7 @@ class Writer:
         self._there[namespace, name] = True
         ledger.acknowledged[int(made["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
 
-    async def _look(self, namespace: str, name: str) -> None:
+    async def _read_back(self, namespace: str, name: str) -> None:
         """Check whether the object exists, because the response to a write was lost."""
         await ready(self.run.client)
         try:
@@ -258,7 +258,7 @@ class Writer:
         except errors.NotFound:
             self._there[namespace, name] = False
         except OSError:
-            await self._look(namespace, name)
+            await self._read_back(namespace, name)
 
 
 def objects() -> list[tuple[str, str]]:
@@ -287,7 +287,7 @@ async def soak(server: Server, settings: Settings) -> Run:
         await client.create(NAMESPACES, {"metadata": {"name": f"soak-{n}"}})
     watchers = [Watcher(run, n, view, sleeps=n % 10 in (3, 5)) for n, view in enumerate(views(settings.clients))]
     watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
-    helping = [asyncio.create_task(_end_servers(server, run)), asyncio.create_task(_tell(run))]
+    helping = [asyncio.create_task(_end_servers(server, run)), asyncio.create_task(_print_progress(run))]
     async with asyncio.TaskGroup() as group:
         for n in range(WRITERS):
             group.create_task(Writer(run, n).write())
@@ -298,7 +298,7 @@ async def soak(server: Server, settings: Settings) -> Run:
     for task in (*watching, *helping):
         task.cancel()
     await asyncio.gather(*watching, *helping, return_exceptions=True)
-    run.ledger.check([(watcher.who, watcher.view, watcher.stretches) for watcher in watchers])
+    run.ledger.check([(watcher.name, watcher.view, watcher.segments) for watcher in watchers])
     await client.close()
     return run
 
@@ -310,7 +310,7 @@ async def _end_servers(server: Server, run: Run) -> None:
         await until(lambda part=part: run.part_done() >= part)  # type: ignore[misc]
         how = signal.SIGTERM if n % 3 == 0 else signal.SIGKILL
         await asyncio.to_thread(server.stop, how)
-        _say(run, f"{how.name}")
+        _print(run, f"{how.name}")
         server.start()
         await ready(run.client)
 
@@ -322,21 +322,21 @@ async def _caught_up(run: Run, watchers: list[Watcher]) -> None:
     for watcher in watchers:
         wanted = {key: version for key, version in there.items() if watcher.view.shows(Change("", *key))}
         deadline = time.monotonic() + PATIENCE
-        while (seen := {key: v for key, v in watcher.picture.items() if key[0].startswith("soak-")}) != wanted:
+        while (seen := {key: v for key, v in watcher.view_of_objects.items() if key[0].startswith("soak-")}) != wanted:
             if time.monotonic() > deadline:
                 differ = sorted(set(seen.items()) ^ set(wanted.items()))[:3]
-                run.ledger.fault(f"{watcher.who} {watcher.view} has another picture in the end: {differ}")
+                run.ledger.fault(f"{watcher.name} {watcher.view} has another picture in the end: {differ}")
                 break
             await asyncio.sleep(0.1)
 
 
-async def _tell(run: Run) -> None:
+async def _print_progress(run: Run) -> None:
     while True:
         await asyncio.sleep(10)
-        _say(run)
+        _print(run)
 
 
-def _say(run: Run, what: str = "") -> None:
+def _print(run: Run, what: str = "") -> None:
     if not run.settings.quiet:
         numbers = f"{run.written:>7} writes  {run.ledger.delivered:>9} seen  {run.reconnects:>4} reconnects  {run.expired:>3} expired"
         print(f" … {numbers}  {len(run.ledger.faults)} faults  {what}", flush=True)

@@ -92,8 +92,8 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
     kubelet = real(settings, client, recorder, services)
     await kubelet.start()
-    for room in (recorder, kubelet, services, informer):
-        group.create_task(room.run())
+    for component in (recorder, kubelet, services, informer):
+        group.create_task(component.run())
     if settings.pod_manifest_path:
         manifests = Manifests(settings, settings.pod_manifest_path, client, kubelet)
         manifests.read()

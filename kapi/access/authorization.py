@@ -14,7 +14,7 @@ _YES = Decision(True)
 class Authorizer(Protocol):
     """Decides a request. The reason of a denial is shown to the client."""
 
-    def authorize(self, asked: Attributes) -> Decision: ...
+    def authorize(self, attributes: Attributes) -> Decision: ...
 
 
 class Authorization:
@@ -24,12 +24,12 @@ class Authorization:
         self.rbac = RBAC(store)
         self._chain: tuple[Authorizer, ...] = (NodeAuthorizer(store), self.rbac)
 
-    def authorize(self, asked: Attributes) -> Decision:
-        if MASTERS in asked.user.groups:
+    def authorize(self, attributes: Attributes) -> Decision:
+        if MASTERS in attributes.user.groups:
             return _YES
         reasons: list[str] = []
         for authorizer in self._chain:
-            decision = authorizer.authorize(asked)
+            decision = authorizer.authorize(attributes)
             if decision.allowed:
                 return decision
             if decision.reason:

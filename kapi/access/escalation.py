@@ -65,8 +65,8 @@ class Escalation:
             self._check_covered(user, namespace, plural, name, self._rbac.role_rules(kind, role, namespace))
 
     def _may(self, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:
-        asked = Attributes(user, verb, rbac.GROUP, "*", plural, "", namespace, name)
-        return self._authorizer.authorize(asked).allowed
+        attributes = Attributes(user, verb, rbac.GROUP, "*", plural, "", namespace, name)
+        return self._authorizer.authorize(attributes).allowed
 
     def _check_covered(self, user: User, namespace: str, plural: str, name: str, wanted: list[Rule]) -> None:
         owned, problems = self._rbac.rules_for(user, namespace)

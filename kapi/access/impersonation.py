@@ -20,10 +20,10 @@ def impersonate(user: User, headers: Headers, authorizer: Authorizer) -> User:
     wanted = _wanted(headers_of(headers, b"impersonate-"))
     if wanted is None:
         return user
-    for asked in _questions(user, wanted):
-        decision = authorizer.authorize(asked)
+    for attributes in _questions(user, wanted):
+        decision = authorizer.authorize(attributes)
         if not decision.allowed:
-            raise rbac.forbidden(asked, decision.reason)
+            raise rbac.forbidden(attributes, decision.reason)
     return _complete(wanted)
 
 

@@ -72,12 +72,12 @@ class RBAC:
         self._parsed_bindings: dict[str, tuple[Entry, list[tuple[str, Binding]]]] = {}
         self._roles: dict[str, tuple[CompiledRule, ...] | None] = {}
 
-    def authorize(self, asked: Attributes) -> Decision:
-        granted = self._rules_of(asked.user)
-        question = asked[1:9]
+    def authorize(self, attributes: Attributes) -> Decision:
+        granted = self._rules_of(attributes.user)
+        question = attributes[1:9]
         decision = granted.decisions.get(question)
         if decision is None:
-            decision = self._evaluate(granted, asked)
+            decision = self._evaluate(granted, attributes)
             if sum(map(len, question)) <= limits.DECISION_REMEMBERED_CHARACTERS:
                 self._cache_decision(granted, question, decision)
         return decision
@@ -90,14 +90,14 @@ class RBAC:
         granted.decisions[question] = decision
         self._cached_decisions += 1
 
-    def _evaluate(self, granted: UserRules, asked: Attributes) -> Decision:
-        for rule, source in granted.for_namespace(asked.namespace):
-            if rule.allows(asked):
+    def _evaluate(self, granted: UserRules, attributes: Attributes) -> Decision:
+        for rule, source in granted.for_namespace(attributes.namespace):
+            if rule.allows(attributes):
                 return Decision(True, f"RBAC: allowed by {source}")
-        errors_for = granted.errors_for(asked.namespace)
-        if not errors_for:
+        failures = granted.errors_for(attributes.namespace)
+        if not failures:
             return Decision(False)
-        return Decision(False, f"RBAC: {errors_for[0] if len(errors_for) == 1 else '[' + ', '.join(dict.fromkeys(errors_for)) + ']'}")
+        return Decision(False, f"RBAC: {failures[0] if len(failures) == 1 else '[' + ', '.join(dict.fromkeys(failures)) + ']'}")
 
     def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], list[str]]:
         """(rules that apply to the user in the namespace, errors for roles that could not be resolved)."""
@@ -184,15 +184,15 @@ def _subjects(key: str, binding: Object) -> Iterator[tuple[str, Binding]]:
         yield f"{'Group' if kind == 'Group' else 'User'}:{name}", Binding(namespace, role, source, (key, position))
 
 
-def forbidden(asked: Attributes, reason: str = "") -> errors.Forbidden:
+def forbidden(attributes: Attributes, reason: str = "") -> errors.Forbidden:
     """The Forbidden error for a denied request, with stock's message."""
     tail = f": {reason}" if reason else ""
-    if not asked.resource:
-        return errors.Forbidden(f'forbidden: User "{asked.user.name}" cannot {asked.verb} path "{asked.path}"{tail}', {})
-    resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-    text = f'User "{asked.user.name}" cannot {asked.verb} resource "{resource}" in API group "{asked.group}" {where}{tail}'
-    return errors.forbidden(asked.resource, asked.group, asked.name, text)
+    if not attributes.resource:
+        return errors.Forbidden(f'forbidden: User "{attributes.user.name}" cannot {attributes.verb} path "{attributes.path}"{tail}', {})
+    resource = f"{attributes.resource}/{attributes.subresource}" if attributes.subresource else attributes.resource
+    where = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
+    text = f'User "{attributes.user.name}" cannot {attributes.verb} resource "{resource}" in API group "{attributes.group}" {where}{tail}'
+    return errors.forbidden(attributes.resource, attributes.group, attributes.name, text)
 
 
 def resource_rules(found: list[Rule]) -> tuple[list[Object], list[Object]]:

@@ -73,10 +73,10 @@ class Client:
         """Send one request; 429 and 503 with Retry-After are retried after that time. Raises only OSError."""
         merged = {**self._headers, **headers} if headers else self._headers
         while True:
-            answer = await self.transport.request(method, path, merged, body, seconds)
-            after = answer[1].get("retry-after", "")
-            if answer[0] not in (429, 503) or not after.isdigit() or retries <= 0:
-                return answer
+            response = await self.transport.request(method, path, merged, body, seconds)
+            after = response[1].get("retry-after", "")
+            if response[0] not in (429, 503) or not after.isdigit() or retries <= 0:
+                return response
             retries -= 1
             await asyncio.sleep(int(after))
 

@@ -31,12 +31,12 @@ async def authenticate(client: Client, certificate: bytes | None, authorization:
 def _certified(certificate: bytes) -> User | None:
     """The user of a certificate. Raises Unauthorized, also if it expired since the connection was opened."""
     try:
-        said = certificates.read(certificate)
+        parsed = certificates.read(certificate)
     except ValueError as error:
         raise errors.Unauthorized from error
-    if not said.valid():
+    if not parsed.valid():
         raise errors.Unauthorized
-    return said.user
+    return parsed.user
 
 
 async def authorize(client: Client, user: User, attributes: Object) -> bool:
@@ -49,5 +49,5 @@ async def authorize(client: Client, user: User, attributes: Object) -> bool:
 
 async def _review(client: Client, kind: str, spec: Object) -> Object:
     version = f"{_REVIEWS[kind]}/v1"
-    made = await client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
-    return made.get("status") or {}
+    review = await client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
+    return review.get("status") or {}

@@ -124,10 +124,10 @@ class Autoscaling(Controller):
             return bounds.most, "Current number of replicas above Spec.MaxReplicas"
         if current < bounds.least:
             return bounds.least, "Current number of replicas below Spec.MinReplicas"
-        wanted, name = await self._computed(evaluation, self._target(evaluation, scale, current))
+        wanted, name = await self._compute(evaluation, self._target(evaluation, scale, current))
         why = f"{name} above target" if wanted > current else "All metrics below target"
-        desired, said = scaling.normalized(evaluation.spec, bounds, evaluation.history, current, wanted, evaluation.now)
-        evaluation.set_conditions(*said)
+        desired, new_conditions = scaling.normalized(evaluation.spec, bounds, evaluation.history, current, wanted, evaluation.now)
+        evaluation.set_conditions(*new_conditions)
         return desired, why
 
     def _target(self, evaluation: Evaluation, scale: Object, current: int) -> Target:
@@ -143,7 +143,7 @@ class Autoscaling(Controller):
         tolerance = (_tolerance(down), _tolerance(up))
         return Target(self.client, namespace, selector, chosen, current, ready, tolerance)
 
-    async def _computed(self, evaluation: Evaluation, target: Target) -> tuple[int, str]:
+    async def _compute(self, evaluation: Evaluation, target: Target) -> tuple[int, str]:
         """(replicas, name) of the metric with the largest proposal. Raises ScalingFailed if too many metrics fail."""
         metrics = evaluation.spec.get("metrics") or ()
         proposals: list[Proposal] = []
@@ -164,8 +164,8 @@ class Autoscaling(Controller):
         if best is None or (problems and best.replicas < target.replicas):
             reason, first = problems[0]
             text = f"invalid metrics ({len(problems)} invalid out of {len(metrics)}), first error is: {first}"
-            said = Condition("ScalingActive", "False", reason, f"the HPA was unable to compute the replica count: {first}")
-            raise ScalingFailed(said, "FailedComputeMetricsReplicas", text)
+            new_conditions = Condition("ScalingActive", "False", reason, f"the HPA was unable to compute the replica count: {first}")
+            raise ScalingFailed(new_conditions, "FailedComputeMetricsReplicas", text)
         text = f"the HPA was able to successfully calculate a replica count from {best.name}"
         evaluation.set_conditions(Condition("ScalingActive", "True", "ValidMetricFound", text))
         return best.replicas, best.name
@@ -188,5 +188,5 @@ class Autoscaling(Controller):
 
 
 def _tolerance(rules: Object) -> float:
-    given = rules.get("tolerance")
-    return TOLERANCE if given is None else quantity.milli(given) / 1000
+    tolerance = rules.get("tolerance")
+    return TOLERANCE if tolerance is None else quantity.milli(tolerance) / 1000

@@ -69,20 +69,20 @@ class DaemonSets(Workload):
             self.queue.add(key)
 
     async def sync(self, owner: Object) -> float | None:
-        mine = await self.claim(owner)
+        owned = await self.claim(owner)
         if meta.deleting(owner):
             return None
         update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
         code = meta.labels(update)[POD_LABEL]
-        failure, wait = await self._manage_pods(owner, mine, code)
+        failure, wait = await self._manage_pods(owner, owned, code)
         if failure is None and (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
             failure = await self._roll(owner, self.owned_by(owner), code)
-        mine = self.owned_by(owner)
-        await self.update_status(owner, self._status(owner, mine, code))
-        await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in mine}, [update])
+        owned = self.owned_by(owner)
+        await self.update_status(owner, self._status(owner, owned, code))
+        await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in owned}, [update])
         if failure is not None:
             raise failure
-        soon = pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
+        soon = pods.available_in(owned, owner["spec"].get("minReadySeconds", 0), time.now())
         return min((w for w in (wait, soon) if w is not None), default=None)
 
     def _fits(self, owner: Object, node: Object) -> tuple[bool, bool]:
@@ -95,10 +95,10 @@ class DaemonSets(Workload):
         bad = {t["effect"] for t in node["spec"].get("taints") or () if not placement.tolerates(spec["tolerations"], t)}
         return not bad & {"NoSchedule", "NoExecute"}, "NoExecute" not in bad
 
-    async def _manage_pods(self, owner: Object, mine: list[Object], code: str) -> tuple[Failure, float | None]:
+    async def _manage_pods(self, owner: Object, owned: list[Object], code: str) -> tuple[Failure, float | None]:
         """Create missing pods, delete pods from ineligible nodes, and surplus ones."""
         by_node: dict[str, list[Object]] = {}
-        for pod in mine:
+        for pod in owned:
             by_node.setdefault(node_of(pod), []).append(pod)
         missing: list[str] = []
         surplus: list[Object] = []
@@ -173,31 +173,31 @@ class DaemonSets(Workload):
     def _surge(self, owner: Object) -> int:
         return rollout.scaled_value(self._update_strategy(owner).get("maxSurge", 0), self._desired(owner), up=True)
 
-    async def _roll(self, owner: Object, mine: list[Object], code: str) -> Failure:
+    async def _roll(self, owner: Object, owned: list[Object], code: str) -> Failure:
         """Replace pods of older templates: unavailable ones at once, available ones within maxUnavailable or by surging."""
-        stale = [p for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
+        stale = [p for p in owned if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
         if not stale:
             return None
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
-        well = {node_of(p) for p in mine if pods.active(p) and pods.available(p, min_ready, now)}
+        well = {node_of(p) for p in owned if pods.active(p) and pods.available(p, min_ready, now)}
         if surge := self._surge(owner):
-            return await self._add_surge(owner, mine, stale, code, surge)
+            return await self._add_surge(owner, owned, stale, code, surge)
         allowed = max(rollout.scaled_value(self._update_strategy(owner).get("maxUnavailable", 1), self._desired(owner), up=True), 1)
         lost = sum(1 for n in self.nodes if self._fits(owner, n)[0] and meta.name(n) not in well)
         victims = [p for p in stale if not pods.available(p, min_ready, now)]
         victims += [p for p in stale if p not in victims][: max(allowed - lost, 0)]
         return await workload.run_all([self.delete_pod(owner, p) for p in victims])
 
-    async def _add_surge(self, owner: Object, mine: list[Object], stale: list[Object], code: str, surge: int) -> Failure:
+    async def _add_surge(self, owner: Object, owned: list[Object], stale: list[Object], code: str, surge: int) -> Failure:
         """Create a surge pod beside an old one; `_manage_pods` deletes the old one when the new one is available."""
-        fresh = {node_of(p) for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
-        beside = sum(node_of(p) in fresh for p in stale)
-        return await self._create_pods(owner, code, [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - beside, 0)])
+        fresh = {node_of(p) for p in owned if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
+        surging = sum(node_of(p) in fresh for p in stale)
+        return await self._create_pods(owner, code, [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - surging, 0)])
 
-    def _status(self, owner: Object, mine: list[Object], code: str) -> Object:
+    def _status(self, owner: Object, owned: list[Object], code: str) -> Object:
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
         by_node: dict[str, list[Object]] = {}
-        for pod in mine:
+        for pod in owned:
             by_node.setdefault(node_of(pod), []).append(pod)
         counts = dict.fromkeys(("desired", "current", "misplaced", "ready", "available", "updated"), 0)
         for node in self.nodes:

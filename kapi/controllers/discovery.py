@@ -32,8 +32,8 @@ async def discover(client: Client) -> Discovery:
     found: dict[tuple[str, str], Served] = {}
     failed: list[str] = []
     for path in ("/api", "/apis"):
-        answer = await client.send("GET", path, accept=AGGREGATED)
-        for group in answer.get("items") or ():
+        response = await client.send("GET", path, accept=AGGREGATED)
+        for group in response.get("items") or ():
             name = group["metadata"].get("name", "")
             for version in group.get("versions") or ():
                 if version.get("freshness") == "Stale":

@@ -36,14 +36,14 @@ class Disruption(Controller):
         self.pods = self.watch(PODS, self._budgets_of)
         self.pods.add_index("namespace", namespace_keys)
         kinds = (REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, DEPLOYMENTS)
-        self.scales = {r.kind: self.watch(r, self._beside) for r in kinds}
+        self.scales = {r.kind: self.watch(r, self._siblings) for r in kinds}
 
     def _budgets_of(self, pod: Object) -> Iterable[str]:
         for budget in self.objects.by_index("namespace", meta.namespace(pod)):
             if labels.from_object(budget["spec"].get("selector")).matches(meta.labels(pod)):
                 yield meta.key(budget)
 
-    def _beside(self, owner: Object) -> Iterable[str]:
+    def _siblings(self, owner: Object) -> Iterable[str]:
         """Enqueue the budgets whose percentage depends on a changed scale."""
         for budget in self.objects.by_index("namespace", meta.namespace(owner)):
             if not isinstance(budget["spec"].get("minAvailable"), int):

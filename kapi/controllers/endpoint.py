@@ -57,10 +57,10 @@ def _subsets(service: Object, members: list[Object]) -> tuple[list[Object], bool
     anyway = bool(service["spec"].get("publishNotReadyAddresses"))
     ipv6 = backends.ipv6_service(service)
     groups: dict[bytes, Object] = {}
-    room = LIMIT
+    limit = LIMIT
     chosen = [p for p in members if backends.address(p, ipv6=ipv6) and (anyway or not meta.deleting(p))]
     chosen.sort(key=lambda p: not (anyway or pods.ready(p)))
-    for pod in chosen[:room]:
+    for pod in chosen[:limit]:
         ports = sorted(backends.ports(service, pod), key=lambda p: (p["name"], p["port"]))
         if not ports and not backends.headless(service):
             continue
@@ -72,7 +72,7 @@ def _subsets(service: Object, members: list[Object]) -> tuple[list[Object], bool
         for kind in ("addresses", "notReadyAddresses"):
             if kind in subset:
                 subset[kind].sort(key=lambda a: (a["ip"], a["targetRef"]["uid"]))
-    return [groups[k] for k in sorted(groups)], len(chosen) > room
+    return [groups[k] for k in sorted(groups)], len(chosen) > limit
 
 
 def _address(service: Object, pod: Object, *, ipv6: bool) -> Object:

@@ -109,9 +109,9 @@ class EndpointSlices(Backends):
             kept.append((slice, stay))
         rest = list(missing.values())
         for _, stay in sorted(kept, key=lambda pair: -len(pair[1])):
-            room = FULL - len(stay)
-            stay += rest[:room]
-            rest = rest[room:]
+            free = FULL - len(stay)
+            stay += rest[:free]
+            rest = rest[free:]
         placeholder = wanted == []
         for slice, stay in kept:
             if stay or placeholder:

@@ -41,10 +41,10 @@ class Jobs(Workload):
             await self._remove_finalizers(strays)
         if job is None or not rules.managed(job) or rules.finished(job):
             return None
-        mine, now = await self.claim(job), time.now()
-        active = [p for p in mine if pods.active(p)]
-        count = rules.count_pods(job, mine)
-        finish = rules.finish_condition(job, mine, count, len(active), now)
+        owned, now = await self.claim(job), time.now()
+        active = [p for p in owned if pods.active(p)]
+        count = rules.count_pods(job, owned)
+        finish = rules.finish_condition(job, owned, count, len(active), now)
         status: Object = {"uncountedTerminatedPods": {}, **meta.clone(job.get("status") or {})}
         if not status.get("startTime") and not rules.suspended(job):
             status["startTime"] = time.stamp()
@@ -53,7 +53,7 @@ class Jobs(Workload):
             failure = await workload.run_all([self.delete_pod(job, p) for p in active])
         elif not meta.deleting(job):
             self._warn_of_surplus(job, count, len(active))
-            failure, wait = await self._manage_pods(job, mine, active, count, now)
+            failure, wait = await self._manage_pods(job, owned, active, count, now)
             self._update_suspended(job, status)
         await self._track_status(job, status, finish)
         if failure is not None:
@@ -62,7 +62,7 @@ class Jobs(Workload):
         return min((w for w in (wait, left) if w is not None and w > 0), default=None)
 
     async def _manage_pods(
-        self, job: Object, mine: list[Object], active: list[Object], count: Counts, now: float
+        self, job: Object, owned: list[Object], active: list[Object], count: Counts, now: float
     ) -> tuple[Failure, float | None]:
         """Create or delete pods. Returns (failure, seconds of back-off)."""
         spec = job["spec"]
@@ -77,13 +77,13 @@ class Jobs(Workload):
         if wanted < len(active):
             return await self._delete_pods(job, self._pods_to_delete(job, active, count, len(active) - wanted)), None
         missing = wanted - len(active)
-        waited = [p for p in mine if pods.terminating(p)] if rules.replaces_failed_only(job) else []
+        waited = [p for p in owned if pods.terminating(p)] if rules.replaces_failed_only(job) else []
         missing = min(missing - len(waited), BURST)
         if missing <= 0:
             return None, None
         if rules.indexed(job):
-            return await self._create_indexed(job, mine, [*active, *waited], count, missing)
-        wait = rules.backoff(job, mine, now)
+            return await self._create_indexed(job, owned, [*active, *waited], count, missing)
+        wait = rules.backoff(job, owned, now)
         if wait > 0:
             return None, wait
         pod = self._pod(job)
@@ -104,18 +104,18 @@ class Jobs(Workload):
         return [*useless, *reversed(useful)][: max(number, len(useless))]
 
     async def _create_indexed(
-        self, job: Object, mine: list[Object], busy: Sequence[Object], count: Counts, missing: int
+        self, job: Object, owned: list[Object], busy: Sequence[Object], count: Counts, missing: int
     ) -> tuple[Failure, float | None]:
         taken = {rules.index_of(p) for p in busy} | count.done | count.lost
         free = (i for i in range(job["spec"]["completions"]) if i not in taken)
         made: list[Object] = []
         waits: list[float] = []
         now = time.now()
-        overall = 0.0 if rules.per_index(job) else rules.backoff(job, mine, now)
+        overall = 0.0 if rules.per_index(job) else rules.backoff(job, owned, now)
         for index in free:
             if len(made) == missing:
                 break
-            last = self._last_failed(job, mine, index) if rules.per_index(job) else None
+            last = self._last_failed(job, owned, index) if rules.per_index(job) else None
             wait = rules.wait_after([rules.finish_time(last)], now, sum(_failures(last)) + 1) if last is not None else overall
             if wait > 0:
                 waits.append(wait)
@@ -124,9 +124,9 @@ class Jobs(Workload):
         failure = await workload.slow_start(len(made), lambda i: self.create_pod(job, made[i]))
         return failure, min(waits, default=None)
 
-    def _last_failed(self, job: Object, mine: Sequence[Object], index: int) -> Object | None:
+    def _last_failed(self, job: Object, owned: Sequence[Object], index: int) -> Object | None:
         """The failed pod that a new one for the index replaces; its annotations carry the failure count."""
-        failed = [p for p in mine if rules.index_of(p) == index and rules.tracked(p) and rules.failed(p, job)]
+        failed = [p for p in owned if rules.index_of(p) == index and rules.tracked(p) and rules.failed(p, job)]
         return max(failed, key=lambda p: sum(_failures(p)), default=None)
 
     def _pod(self, job: Object, index: int | None = None, replaced: Object | None = None) -> Object:
@@ -172,24 +172,24 @@ class Jobs(Workload):
 
     def _update_suspended(self, job: Object, status: Object) -> None:
         """Update the Suspended condition, record the event, reset startTime on resume."""
-        listed, held = status.get("conditions") or (), rules.suspended(job)
+        listed, suspended = status.get("conditions") or (), rules.suspended(job)
         known = conditions.find(listed, "Suspended")
-        if (known is None and not held) or (known is not None and known["status"] == ("True" if held else "False")):
+        if (known is None and not suspended) or (known is not None and known["status"] == ("True" if suspended else "False")):
             return
-        reason, message = ("JobSuspended", "Job suspended") if held else ("JobResumed", "Job resumed")
-        status["conditions"] = conditions.updated(listed, _condition("Suspended", "True" if held else "False", reason, message))
-        if not held:
+        reason, message = ("JobSuspended", "Job suspended") if suspended else ("JobResumed", "Job resumed")
+        status["conditions"] = conditions.updated(listed, _condition("Suspended", "True" if suspended else "False", reason, message))
+        if not suspended:
             status["startTime"] = time.stamp()
-        self.record_event(job, "Suspended" if held else "Resumed", message)
+        self.record_event(job, "Suspended" if suspended else "Resumed", message)
 
     async def _track_status(self, job: Object, status: Object, finish: FinishCondition | None) -> None:
         """Track finished pods in stock's order: add them to uncountedTerminatedPods, remove their finalizers, count them; then finish the
         Job."""
-        mine = self.owned_by(job)
-        released = self._add_uncounted(job, status, mine, finish)
-        active = [p for p in mine if pods.active(p)]
+        owned = self.owned_by(job)
+        released = self._add_uncounted(job, status, owned, finish)
+        active = [p for p in owned if pods.active(p)]
         status |= {"active": len(active), "ready": sum(pods.ready(p) for p in active)}
-        status["terminating"] = sum(pods.terminating(p) for p in mine)
+        status["terminating"] = sum(pods.terminating(p) for p in owned)
         if finish is not None and conditions.find(status.get("conditions") or (), finish[0]) is None:
             status["conditions"] = conditions.updated(status.get("conditions") or (), _condition(finish[0], "True", *finish[1:]))
         job = await self.update_status(job, status)
@@ -202,15 +202,15 @@ class Jobs(Workload):
             self._finish(job, status, finish)
         await self.update_status(job, status)
 
-    def _add_uncounted(self, job: Object, status: Object, mine: Sequence[Object], finish: FinishCondition | None) -> list[Object]:
+    def _add_uncounted(self, job: Object, status: Object, owned: Sequence[Object], finish: FinishCondition | None) -> list[Object]:
         """Add newly finished pods to uncountedTerminatedPods. Returns the pods whose finalizer may be removed."""
         limit = job["spec"].get("completions") or 0
         waiting = status["uncountedTerminatedPods"]
         known = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
         done, lost = indexes.parse(status.get("completedIndexes"), limit), indexes.parse(status.get("failedIndexes"), limit)
-        kept = self._kept_for_replacement(job, mine) if rules.per_index(job) and finish is None else set()
+        kept = self._kept_for_replacement(job, owned) if rules.per_index(job) and finish is None else set()
         released = []
-        for pod in sorted((p for p in mine if rules.tracked(p)), key=rules.index_of)[:BURST]:
+        for pod in sorted((p for p in owned if rules.tracked(p)), key=rules.index_of)[:BURST]:
             good, bad, index = pods.phase(pod) == "Succeeded", rules.failed(pod, job), rules.index_of(pod)
             if not (good or bad or finish is not None or meta.deleting(job)):
                 continue
@@ -235,14 +235,14 @@ class Jobs(Workload):
                 status["failedIndexes"] = indexes.text(lost - done)
         return released
 
-    def _kept_for_replacement(self, job: Object, mine: Sequence[Object]) -> set[str]:
+    def _kept_for_replacement(self, job: Object, owned: Sequence[Object]) -> set[str]:
         """Failed pods whose replacement does not exist yet; their annotations are still needed."""
         counts: dict[int, int] = {}
-        for pod in mine:
+        for pod in owned:
             counts[rules.index_of(pod)] = max(counts.get(rules.index_of(pod), -1), sum(_failures(pod)))
         return {
             meta.uid(p)
-            for p in mine
+            for p in owned
             if rules.failed(p, job) and not rules.index_failed(job, p) and sum(_failures(p)) == counts[rules.index_of(p)]
         }
 
@@ -284,7 +284,7 @@ def _numbered(spec: Object, hostname: str) -> Object:
     """The pod spec with its host name and JOB_COMPLETION_INDEX in all containers."""
     variable = {"name": "JOB_COMPLETION_INDEX", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}}
 
-    def told(container: Object) -> Object:
+    def with_index_variable(container: Object) -> Object:
         env = container.get("env") or []
         if any(e["name"] == variable["name"] for e in env):
             return container
@@ -293,5 +293,5 @@ def _numbered(spec: Object, hostname: str) -> Object:
     out = {**spec, "hostname": hostname}
     for part in ("initContainers", "containers"):
         if spec.get(part):
-            out[part] = [told(c) for c in spec[part]]
+            out[part] = [with_index_variable(c) for c in spec[part]]
     return out

@@ -124,12 +124,12 @@ class Counts(NamedTuple):
     """Failed indexes."""
 
 
-def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
+def count_pods(job: Object, owned: Sequence[Object]) -> Counts:
     status, spec = job.get("status") or {}, job["spec"]
     waiting = status.get("uncountedTerminatedPods") or {}
     listed = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
     limit = spec.get("completions") or 0
-    fresh = [p for p in mine if tracked(p) and meta.uid(p) not in listed]
+    fresh = [p for p in owned if tracked(p) and meta.uid(p) not in listed]
     if indexed(job):
         fresh = [p for p in fresh if 0 <= index_of(p) < limit]
     lost_now = sum(failed(p, job) and policy(job, p).counts for p in fresh)
@@ -141,28 +141,28 @@ def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
     done |= {index_of(p) for p in fresh if pods.phase(p) == "Succeeded"}
     if per_index(job):
         lost = indexes.parse(status.get("failedIndexes"), limit)
-        lost |= {index_of(p) for p in mine if tracked(p) and 0 <= index_of(p) < limit and index_failed(job, p)}
+        lost |= {index_of(p) for p in owned if tracked(p) and 0 <= index_of(p) < limit and index_failed(job, p)}
         lost -= done
     return Counts(len(done), failures, done, lost)
 
 
-def finish_condition(job: Object, mine: Sequence[Object], count: Counts, active: int, now: float) -> FinishCondition | None:
+def finish_condition(job: Object, owned: Sequence[Object], count: Counts, active: int, now: float) -> FinishCondition | None:
     """Whether the Job is finished: ("FailureTarget" or "SuccessCriteriaMet", reason, message), or None."""
     for kind in ("SuccessCriteriaMet", "FailureTarget"):
         known = meta.condition(job, kind)
         if known is not None and known.get("status") == "True":
             return kind, known.get("reason", ""), known.get("message", "")
-    return _failure(job, mine, count, now) or _success(job, count, active)
+    return _failure(job, owned, count, now) or _success(job, count, active)
 
 
-def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> FinishCondition | None:
+def _failure(job: Object, owned: Sequence[Object], count: Counts, now: float) -> FinishCondition | None:
     spec = job["spec"]
-    for pod in mine:
+    for pod in owned:
         if failed(pod, job):
             rule = policy(job, pod)
             if rule.action == "FailJob":
                 return "FailureTarget", "PodFailurePolicy", rule.message
-    if count.failed > _limit(job) or _restarted_too_often(job, mine):
+    if count.failed > _limit(job) or _restarted_too_often(job, owned):
         return "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
     left = deadline(job, now)
     if left is not None and left <= 0:
@@ -194,12 +194,12 @@ def _limit(job: Object) -> int:
     return int(job["spec"].get("backoffLimit", 6))
 
 
-def _restarted_too_often(job: Object, mine: Iterable[Object]) -> bool:
+def _restarted_too_often(job: Object, owned: Iterable[Object]) -> bool:
     """With restartPolicy OnFailure, container restarts count towards the back-off limit."""
     if job["spec"]["template"]["spec"].get("restartPolicy") != "OnFailure":
         return False
     total = 0
-    for pod in mine:
+    for pod in owned:
         if pods.phase(pod) in ("Running", "Pending"):
             status = pod["status"]
             every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -224,10 +224,10 @@ def finish_time(pod: Object) -> float:
     return max(known, default=time.parse(meta.metadata(pod).get("deletionTimestamp") or ready.get("lastTransitionTime")))
 
 
-def backoff(job: Object, mine: Sequence[Object], now: float) -> float:
+def backoff(job: Object, owned: Sequence[Object], now: float) -> float:
     """Seconds until another pod may be created: 10 s after the first failure since the last success, doubling up to 10 minutes."""
-    last_success = max((finish_time(p) for p in mine if pods.phase(p) == "Succeeded"), default=0.0)
-    ends = [finish_time(p) for p in mine if failed(p, job)]
+    last_success = max((finish_time(p) for p in owned if pods.phase(p) == "Succeeded"), default=0.0)
+    ends = [finish_time(p) for p in owned if failed(p, job)]
     return wait_after([e for e in ends if e >= last_success], now)
 
 

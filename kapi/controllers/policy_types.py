@@ -33,8 +33,8 @@ class PolicyTypes(Controller):
         warnings = await self._warnings(policy["spec"])
         status: Object = {"observedGeneration": generation, "typeChecking": {"expressionWarnings": warnings} if warnings else {}}
         resource, name = VALIDATING_ADMISSION_POLICIES, meta.name(policy)
-        said = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "status": status}
-        await self.client.patch(resource, name, said, kind="apply", subresource="status", fieldManager=self.name, force=True)
+        patch = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "status": status}
+        await self.client.patch(resource, name, patch, kind="apply", subresource="status", fieldManager=self.name, force=True)
         return None
 
     async def _warnings(self, spec: Object) -> list[Object]:
@@ -43,9 +43,9 @@ class PolicyTypes(Controller):
         params = await self._params(spec.get("paramKind")) if types else None
         out: list[Object] = []
         for field, text in _expressions(spec):
-            told = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _type_error(spec, text, kind, params))]
-            if told:
-                out.append({"fieldRef": field, "warning": "\n".join(told)})
+            warnings = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _type_error(spec, text, kind, params))]
+            if warnings:
+                out.append({"fieldRef": field, "warning": "\n".join(warnings)})
         return out
 
     async def _matched(self, spec: Object) -> list[Resource]:
@@ -62,8 +62,8 @@ class PolicyTypes(Controller):
         return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MAX_TYPES]
 
     async def _served(self, group: str, version: str) -> list[Resource]:
-        answer = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
-        return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in answer.get("resources") or ()]
+        response = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
+        return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in response.get("resources") or ()]
 
     async def _type(self, resource: Resource) -> "Type | None":
         """The published schema of a kind; None if there is none."""
@@ -80,10 +80,10 @@ class PolicyTypes(Controller):
     async def _read(self, path: str) -> Object:
         """A published document; {} if there is none."""
         try:
-            answer: Object = await self.client.send("GET", path)
+            response: Object = await self.client.send("GET", path)
         except errors.NotFound:
             return {}
-        return answer
+        return response
 
     async def _params(self, kind: Object | None) -> "Type | None":
         if kind is None:

@@ -13,18 +13,18 @@ class ReplicaSets(Workload):
     resource = REPLICA_SETS
 
     async def sync(self, owner: Object) -> float | None:
-        mine = await self.claim(owner)
+        owned = await self.claim(owner)
         wanted = owner["spec"].get("replicas", 1)
-        active = [p for p in mine if pods.active(p)]
+        active = [p for p in owned if pods.active(p)]
         failure: Failure = None
         if not meta.deleting(owner) and len(active) != wanted:
             failure = await self._scale(owner, active, wanted - len(active))
         current = self.objects.get(meta.key(owner)) or owner
-        mine = [p for p in self.owned_by(owner) if not pods.finished(p)]
-        await self.update_status(current, self._status(current, mine, wanted - len(active), failure))
+        owned = [p for p in self.owned_by(owner) if not pods.finished(p)]
+        await self.update_status(current, self._status(current, owned, wanted - len(active), failure))
         if failure is not None:
             raise failure
-        return pods.available_in((p for p in mine if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())
+        return pods.available_in((p for p in owned if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())
 
     async def _scale(self, owner: Object, active: list[Object], missing: int) -> Failure:
         if missing > 0:
@@ -41,11 +41,11 @@ class ReplicaSets(Workload):
         others = [o for o in self.objects.by_index("namespace", meta.namespace(owner)) if o is not owner and meta.controller_of(o) == ref]
         return [p for o in others for p in self.owned_by(o)]
 
-    def _status(self, owner: Object, mine: list[Object], missing: int, failure: Failure) -> Object:
+    def _status(self, owner: Object, owned: list[Object], missing: int, failure: Failure) -> Object:
         spec, old = owner["spec"], owner.get("status") or {}
         template = labels.from_dict((spec["template"].get("metadata") or {}).get("labels"))
         now, min_ready = time.now(), spec.get("minReadySeconds", 0)
-        active = [p for p in mine if pods.active(p)]
+        active = [p for p in owned if pods.active(p)]
         ready = [p for p in active if pods.ready(p)]
         status: Object = {
             "replicas": len(active),
@@ -55,7 +55,7 @@ class ReplicaSets(Workload):
             "observedGeneration": meta.metadata(owner).get("generation", 0),
         }
         if self.resource is REPLICA_SETS:
-            status["terminatingReplicas"] = sum(pods.terminating(p) for p in mine)
+            status["terminatingReplicas"] = sum(pods.terminating(p) for p in owned)
         listed = self._conditions(old.get("conditions") or [], missing, failure)
         return {**status, "conditions": listed} if listed else status
 

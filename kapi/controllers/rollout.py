@@ -29,10 +29,10 @@ def total(sets: Sequence[Object]) -> int:
     return sum(replicas(rs) for rs in sets)
 
 
-def scaled_value(value: int | str | None, whole: int, *, up: bool) -> int:
-    """An int-or-percent value of `whole`."""
+def scaled_value(value: int | str | None, total_replicas: int, *, up: bool) -> int:
+    """An int-or-percent value of `total_replicas`."""
     if isinstance(value, str) and value.endswith("%"):
-        part = int(value[:-1]) * whole / 100
+        part = int(value[:-1]) * total_replicas / 100
         return math.ceil(part) if up else math.floor(part)
     return int(value or 0)
 
@@ -60,8 +60,8 @@ def new_replicas(deployment: Object, everyone: Sequence[Object], newest: Object 
     if not rolling(deployment):
         return wanted
     have = replicas(newest) if newest is not None else 0
-    room = wanted + limits(deployment)[0] - total(everyone)
-    return have + min(room, wanted - have) if room > 0 else have
+    budget = wanted + limits(deployment)[0] - total(everyone)
+    return have + min(budget, wanted - have) if budget > 0 else have
 
 
 def by_age(sets: Sequence[Object]) -> list[Object]:
@@ -72,14 +72,14 @@ def by_age(sets: Sequence[Object]) -> list[Object]:
 def old_steps(deployment: Object, old: Sequence[Object], newest: Object) -> dict[str, int]:
     """{name: replicas} of old ReplicaSets in this step: unhealthy pods are removed first, then as many as availability allows."""
     floor = replicas(deployment) - limits(deployment)[1]
-    room = total([*old, newest]) - floor - (replicas(newest) - available(newest))
-    if room <= 0 or total(old) == 0:
+    budget = total([*old, newest]) - floor - (replicas(newest) - available(newest))
+    if budget <= 0 or total(old) == 0:
         return {}
     sizes = {meta.name(rs): replicas(rs) for rs in old}
     for rs in by_age(old):
-        sick = min(room, max(sizes[meta.name(rs)] - available(rs), 0))
-        sizes[meta.name(rs)] -= sick
-        room -= sick
+        unhealthy = min(budget, max(sizes[meta.name(rs)] - available(rs), 0))
+        sizes[meta.name(rs)] -= unhealthy
+        budget -= unhealthy
     spare = sum(available(rs) for rs in [*old, newest]) - floor
     for rs in by_age(old):
         down = min(sizes[meta.name(rs)], max(spare, 0))

@@ -24,7 +24,7 @@ class StatefulSets(Workload):
         self.history = History(self, REVISION_LABEL)
 
     async def sync(self, owner: Object) -> float | None:
-        mine = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]
+        owned = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]
         if meta.deleting(owner):
             return None
         update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
@@ -32,22 +32,22 @@ class StatefulSets(Workload):
         current = next((r for r in self.history.of(owner) if meta.name(r) == named), update)
         failure: errors.StatusError | None = None
         try:
-            await self._sync_pods(owner, mine, current, update)
+            await self._sync_pods(owner, owned, current, update)
         except errors.StatusError as error:
             failure = error
-        mine = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
-        await self.update_status(owner, self._status(owner, mine, current, update))
-        await self.history.truncate(owner, {revision_of(p) for p in mine}, [current, update])
+        owned = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
+        await self.update_status(owner, self._status(owner, owned, current, update))
+        await self.history.truncate(owner, {revision_of(p) for p in owned}, [current, update])
         if failure is not None:
             raise failure
-        return pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
+        return pods.available_in(owned, owner["spec"].get("minReadySeconds", 0), time.now())
 
-    async def _sync_pods(self, owner: Object, mine: list[Object], current: Object, update: Object) -> None:
+    async def _sync_pods(self, owner: Object, owned: list[Object], current: Object, update: Object) -> None:
         """One sync: create missing ordinals upwards, delete surplus ones, then replace old revisions from the highest ordinal down."""
         spec = owner["spec"]
         start, count = (spec.get("ordinals") or {}).get("start", 0), spec.get("replicas", 1)
         in_order = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
-        by_number = {ordinal(owner, p): p for p in mine}
+        by_number = {ordinal(owner, p): p for p in owned}
         for number in range(start, start + count):
             revision = stateful_pod.revision_for(owner, number, current, update)
             if not await self._ensure_pod(owner, by_number.get(number), number, revision, in_order=in_order):
@@ -157,15 +157,15 @@ class StatefulSets(Workload):
             if wanted != meta.owners(claim):
                 await self.patch_object(PERSISTENT_VOLUME_CLAIMS, claim, {"metadata": {"ownerReferences": wanted or None}})
 
-    def _status(self, owner: Object, mine: list[Object], current: Object, update: Object) -> Object:
+    def _status(self, owner: Object, owned: list[Object], current: Object, update: Object) -> Object:
         old, now = owner.get("status") or {}, time.now()
         min_ready = owner["spec"].get("minReadySeconds", 0)
-        steady = [p for p in mine if not meta.deleting(p)]
-        ready = [p for p in mine if pods.phase(p) == "Running" and pods.ready(p)]
+        steady = [p for p in owned if not meta.deleting(p)]
+        ready = [p for p in owned if pods.phase(p) == "Running" and pods.ready(p)]
         updated = sum(revision_of(p) == meta.name(update) for p in steady)
         status: Object = {
             "observedGeneration": meta.metadata(owner).get("generation", 0),
-            "replicas": len(mine),
+            "replicas": len(owned),
             "readyReplicas": len(ready),
             "availableReplicas": sum(pods.available(p, min_ready, now) for p in ready),
             "currentReplicas": sum(revision_of(p) == meta.name(current) for p in steady),
@@ -175,6 +175,6 @@ class StatefulSets(Workload):
             "collisionCount": old.get("collisionCount") or 0,
         }
         rolling = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
-        if rolling and updated == len(mine) == len(ready):
+        if rolling and updated == len(owned) == len(ready):
             status |= {"currentRevision": meta.name(update), "currentReplicas": updated}
         return status

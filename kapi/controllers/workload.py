@@ -100,12 +100,12 @@ class Workload(Controller):
     async def claim(self, owner: Object) -> list[Object]:
         """The dependents of `owner`, after adopting matching orphans and releasing those that no longer match."""
         selector = self.selector(owner)
-        mine = self.owned_by(owner)
-        released = [d for d in mine if not selector.matches(meta.labels(d))]
+        owned = self.owned_by(owner)
+        released = [d for d in owned if not selector.matches(meta.labels(d))]
         orphans = [d for d in self.dependents.by_index("controller", f"orphan/{meta.namespace(owner)}") if selector.matches(meta.labels(d))]
         orphans = [d for d in orphans if not meta.deleting(d)]
         if meta.deleting(owner) or not (released or orphans):
-            return [d for d in mine if d not in released] if released else mine
+            return [d for d in owned if d not in released] if released else owned
         for dependent in released:
             await self._release(owner, dependent)
         if orphans and await self._may_adopt(owner):

@@ -98,8 +98,8 @@ class _Copies:
             raise _DoesNotApply("exceeded max depth") from None
         self.bytes += len(raw)
         if self.bytes > limits.PATCH_COPY_BYTES:
-            said = f"the accumulated size increase of copy is {self.bytes}, exceeding the limit {limits.PATCH_COPY_BYTES}"
-            raise _DoesNotApply(f"Unable to complete the copy, {said}")
+            reason = f"the accumulated size increase of copy is {self.bytes}, exceeding the limit {limits.PATCH_COPY_BYTES}"
+            raise _DoesNotApply(f"Unable to complete the copy, {reason}")
         self.values += sizes.values(raw)
         if self.values > limits.BODY_VALUES:
             raise _DoesNotApply(f"Unable to complete the copy, it makes more than {limits.BODY_VALUES} values")

@@ -42,17 +42,17 @@ def effective(spec: Object, what: str, defaults: Resources | None = None) -> Res
     `defaults` stands in for what a container does not say (only scoring uses it). Overhead adds to limits only where there is one.
     """
 
-    def said(container: Object) -> Resources:
+    def resources_of(container: Object) -> Resources:
         own = amounts((container.get("resources") or {}).get(what))
         return {**defaults, **own} if defaults else own
 
     total: Resources = {}
     for container in spec.get("containers") or ():
-        _add(total, said(container))
+        _add(total, resources_of(container))
     sidecars: Resources = {}
     init_peak: Resources = {}
     for container in spec.get("initContainers") or ():
-        own = said(container)
+        own = resources_of(container)
         if is_sidecar(container):
             _add(total, own)
             _add(sidecars, own)

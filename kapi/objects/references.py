@@ -146,8 +146,8 @@ def first(spec: Object) -> str:
     if spec.get("resourceClaims"):
         return RESOURCE_CLAIMS
     for volume in spec.get("volumes") or ():
-        if said := _volume(volume):
-            return said
+        if found := _volume(volume):
+            return found
     return ""
 
 
@@ -155,13 +155,13 @@ def _volume(volume: Object) -> str:
     types = [field for field, source in volume.items() if field != "name" and source is not None]
     if not types or any(field not in VOLUME for field in types):
         raise ValueError(f'unknown volume type for volume  "{volume.get("name", "")}"')
-    said = [VOLUME[field] for field in types]
+    found = [VOLUME[field] for field in types]
     for source in (volume.get("projected") or {}).get("sources") or ():
         fields = [field for field, value in source.items() if value is not None]
         if not fields or any(field not in PROJECTION for field in fields):
             raise ValueError(f'unknown source for projected volume "{volume.get("name", "")}"')
-        said += [PROJECTION[field] for field in fields]
-    return next((text for text in said if text), "")
+        found += [PROJECTION[field] for field in fields]
+    return next((text for text in found if text), "")
 
 
 # persistent volumes -----------------------------------------------------------------------------------------------------------------

@@ -46,6 +46,6 @@ async def run(command: Command) -> None:
     except FileNotFoundError:
         log.debug("No conntrack program: old UDP flows may linger")
         return
-    _, said = await process.communicate()
-    if process.returncode and b"0 flow entries" not in said:
-        log.warning("conntrack failed", extra=logs.fields(command=command, error=said.decode(errors="replace").strip()))
+    _, output = await process.communicate()
+    if process.returncode and b"0 flow entries" not in output:
+        log.warning("conntrack failed", extra=logs.fields(command=command, error=output.decode(errors="replace").strip()))

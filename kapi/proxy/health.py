@@ -14,7 +14,7 @@ from kapi.http.small import Asked, Listener
 
 log = logging.getLogger(__name__)
 
-def answer(service: str, local: int) -> bytes:
+def response(service: str, local: int) -> bytes:
     """The complete HTTP response for 'namespace/name' with this number of local endpoints."""
     namespace, _, name = service.partition("/")
     body = orjson.dumps({"service": {"namespace": namespace, "name": name}, "localEndpoints": local, "serviceProxyHealthy": True})
@@ -43,7 +43,7 @@ class HealthChecks:
 
     def _open(self, service: str, port: int) -> None:
         async def reply(asked: Asked) -> bytes:
-            return answer(service, self._local.get(service, 0))
+            return response(service, self._local.get(service, 0))
 
         try:
             server = small.listen(self._address, port, reply)

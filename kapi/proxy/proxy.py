@@ -35,9 +35,9 @@ async def nft(script: str) -> None:
     process = await asyncio.create_subprocess_exec(
         "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
-    _, said = await process.communicate(script.encode())
+    _, output = await process.communicate(script.encode())
     if process.returncode:
-        raise NftError(said.decode(errors="replace").strip())
+        raise NftError(output.decode(errors="replace").strip())
 
 
 def families() -> list[str]:
@@ -169,7 +169,7 @@ class Proxy:
         """Replace all tables, retrying with back-off."""
         delay = INITIAL_BACKOFF
         while True:
-            wanted = {family: table.whole() for family, table in self._tables.items()}
+            wanted = {family: table.fragment() for family, table in self._tables.items()}
             try:
                 await self._apply(rules.everything(self._tables, self._options, wanted))
                 break

@@ -159,7 +159,7 @@ class _Writer:
             verdict = "drop" if port.exists else "goto reject-it"
             self.out.elements[EMPTY_SERVICES, self._key(port.cluster_ip)] = verdict
             return
-        chain = self._balance("local" if port.internal_local else "service", port.internal)
+        chain = self._endpoint_chain("local" if port.internal_local else "service", port.internal)
         pods, word = self.options.pods(port.family), self.family.word
         at = f"{word} daddr {port.cluster_ip} {port.protocol} dport {port.port}"
         if self.options.masquerade_all:
@@ -193,17 +193,17 @@ class _Writer:
         """The chain for external traffic. Policy Local keeps client addresses and uses endpoints on this node only."""
         port, chain = self.port, _chain("external", self.port.name)
         if not port.external_local:
-            service = self._balance("service", port.anywhere)
+            service = self._endpoint_chain("service", port.anywhere)
             self.out.chains[chain] = ("jump mark-for-masquerade", f"goto {service}")
             return chain
         rules = []
         if port.anywhere:
-            service, pods = self._balance("service", port.anywhere), self.options.pods(port.family)
+            service, pods = self._endpoint_chain("service", port.anywhere), self.options.pods(port.family)
             if pods:
                 rules.append(f"{self.family.word} saddr {pods} goto {service}")
             rules += ["fib saddr type local jump mark-for-masquerade", f"fib saddr type local goto {service}"]
         if port.here:
-            rules.append(f"goto {self._balance('local', port.here)}")
+            rules.append(f"goto {self._endpoint_chain('local', port.here)}")
         self.out.chains[chain] = tuple(rules)
         return chain
 
@@ -214,7 +214,7 @@ class _Writer:
         for address in port.balancer_ips:
             self.out.elements[FIREWALL, self._key(address)] = f"goto {chain}"
 
-    def _balance(self, kind: str, targets: Targets) -> str:
+    def _endpoint_chain(self, kind: str, targets: Targets) -> str:
         """The chain that selects an endpoint."""
         chain = _chain(kind, self.port.name)
         if chain not in self.out.chains:

@@ -1,7 +1,7 @@
 """The written state of one family's table, and which service port owns which element. Pure.
 
 Several service ports may claim the same element (two ports of one cluster IP, one pod behind two Services). The first claim is written;
-the element is removed with the last one. `replace` returns the script of a change, `whole` the complete state.
+the element is removed with the last one. `replace` returns the script of a change, `fragment` the complete state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class Table:
     def _winners(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return {key: next(iter(self._owners[key].values())) for key in keys if key in self._owners}
 
-    def whole(self) -> Fragment:
+    def fragment(self) -> Fragment:
         """The fragment with everything that should be in the table."""
         out = Fragment()
         for one in self._fragments.values():

@@ -201,11 +201,11 @@ class Scheduler:
         self._recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
 
     async def _wait_on_permit(self, pod: Pod, wait: Status) -> Status | None:
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._permits[pod.key] = answer
+        decision: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._permits[pod.key] = decision
         try:
             async with asyncio.timeout(wait.seconds):
-                refusal = await answer
+                refusal = await decision
         except TimeoutError:
             refusal = "timed out waiting on permit"
         finally:
@@ -217,9 +217,9 @@ class Scheduler:
         self.reject(key, "")
 
     def reject(self, key: str, reason: str) -> None:
-        answer = self._permits.get(key)
-        if answer is not None and not answer.done():
-            answer.set_result(reason)
+        decision = self._permits.get(key)
+        if decision is not None and not decision.done():
+            decision.set_result(reason)
 
     # failing
 

@@ -99,7 +99,7 @@ ip -n @node link set {bridge} up""")
     def write(self, options: Options, *ports: model.ServicePort) -> None:
         self.table = Table("IPv4")
         self.table.replace({p.name: rules.fragment(p, options) for p in ports})
-        self.nft(rules.everything(["IPv4"], options, {"IPv4": self.table.whole()}))
+        self.nft(rules.everything(["IPv4"], options, {"IPv4": self.table.fragment()}))
 
     def change(self, options: Options, **ports: model.ServicePort | None) -> None:
         changes = {p.name if p else name: rules.fragment(p, options) if p else Fragment() for name, p in ports.items()}
