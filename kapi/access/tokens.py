@@ -178,8 +178,8 @@ class Tokens:
             reference = _object(private, kind)
             held, held_uid = str(reference.get("name")), str(reference.get("uid"))
             if kind != "node" or private.get("pod") is None:
-                place = f"nodes/{held}" if kind == "node" else f"{kind}s/{namespace}/{held}"
-                keys.append(self._bound_to(kind, f"/core/{place}", held_uid))
+                collection_key = f"nodes/{held}" if kind == "node" else f"{kind}s/{namespace}/{held}"
+                keys.append(self._bound_to(kind, f"/core/{collection_key}", held_uid))
             if kind != "secret":
                 extra[f"authentication.kubernetes.io/{kind}-name"] = [held]
                 extra[f"authentication.kubernetes.io/{kind}-uid"] = [held_uid]
@@ -191,7 +191,7 @@ class Tokens:
         if (entry := self._store.get(key)) is None:
             raise InvalidToken(errors.not_found("serviceaccounts", "", name).message)
         meta = entry.obj["metadata"]
-        if _gone(meta):
+        if _is_deleted(meta):
             raise InvalidToken(f"service account {namespace}/{name} has been deleted")
         if meta.get("uid") != uid:
             raise InvalidToken(f"service account UID ({meta.get('uid')}) does not match claim ({uid})")
@@ -201,7 +201,7 @@ class Tokens:
         """The store key of a bound object, which must exist with this uid and not be deleted. Raises InvalidToken."""
         entry = self._store.get(key)
         meta = entry.obj["metadata"] if entry else {}
-        if entry is None or _gone(meta):
+        if entry is None or _is_deleted(meta):
             raise InvalidToken("service account token has been invalidated")
         if meta.get("uid") != uid:
             raise InvalidToken(f"{kind} UID ({meta.get('uid')}) does not match service account {kind} ref claim ({uid})")
@@ -233,7 +233,7 @@ def account_user(namespace: str, name: str, uid: str, extra: dict[str, list[str]
     return User(f"{PREFIX}{namespace}:{name}", (GROUP, f"{GROUP}:{namespace}", AUTHENTICATED), uid, extra)
 
 
-def _gone(meta: Object) -> bool:
+def _is_deleted(meta: Object) -> bool:
     deleted = meta.get("deletionTimestamp")
     return bool(deleted) and time.parse(deleted) + LEEWAY < time.now()
 
@@ -254,13 +254,13 @@ def _moment(claims: Claims, name: str, default: float | None = None) -> float:
     return float(value)
 
 
-def _shared(meant: Any, audiences: tuple[str, ...]) -> tuple[str, ...]:
+def _shared(token_audiences: Any, audiences: tuple[str, ...]) -> tuple[str, ...]:
     """The requested audiences that are in the token's `aud`. Raises InvalidToken if none is."""
-    meant = [meant] if isinstance(meant, str) else meant
-    if not isinstance(meant, list) or not all(isinstance(audience, str) for audience in meant):
+    token_audiences = [token_audiences] if isinstance(token_audiences, str) else token_audiences
+    if not isinstance(token_audiences, list) or not all(isinstance(audience, str) for audience in token_audiences):
         raise InvalidToken(jwt.INVALID)
-    if not (shared := tuple(audience for audience in audiences if audience in meant)):
-        raise InvalidToken(f"token audiences {rules.listed(meant)} is invalid for the target audiences {rules.listed(audiences)}")
+    if not (shared := tuple(audience for audience in audiences if audience in token_audiences)):
+        raise InvalidToken(f"token audiences {rules.listed(token_audiences)} is invalid for the target audiences {rules.listed(audiences)}")
     return shared
 
 

@@ -113,9 +113,9 @@ class Recorder:
         self._correlator = _Correlator()
 
     def named(self, component: str, host: str = "") -> "Recorder":
-        twin = Recorder(self._client, component, host=host or self._host)
-        twin._queue, twin._correlator = self._queue, self._correlator
-        return twin
+        recorder = Recorder(self._client, component, host=host or self._host)
+        recorder._queue, recorder._correlator = self._queue, self._correlator
+        return recorder
 
     def event(
         self,

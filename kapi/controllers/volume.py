@@ -69,7 +69,7 @@ class VolumeBinder(Controller):
         kind = self.classes.get(rules.storage_class(claim))
         chosen = meta.annotations(claim).get(rules.SELECTED_NODE)
         waits = kind is not None and kind.get("volumeBindingMode") == "WaitForFirstConsumer" and not chosen
-        aside = [v for v in self.volumes if v["spec"].get("claimRef") and rules.meant_for(v, claim)]
+        aside = [v for v in self.volumes if v["spec"].get("claimRef") and rules.is_claimed_by(v, claim)]
         if waits and not aside:
             await self._phase(claim, "Pending")
             self.record_event(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
@@ -111,7 +111,7 @@ class VolumeBinder(Controller):
                 await self._lost(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
             else:
                 await self._phase(claim, "Pending")
-        elif not volume["spec"].get("claimRef") or rules.meant_for(volume, claim):
+        elif not volume["spec"].get("claimRef") or rules.is_claimed_by(volume, claim):
             await self._bind(volume, claim)
         elif complete:
             text = "Two claims are bound to the same volume, this one is bound incorrectly"

@@ -25,7 +25,7 @@ def asked(claim: Object) -> int:
     return quantity.value(((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage"))
 
 
-def meant_for(volume: Object, claim: Object) -> bool:
+def is_claimed_by(volume: Object, claim: Object) -> bool:
     """Whether the volume's claimRef is this claim (same uid, or none yet)."""
     ref = volume["spec"].get("claimRef") or {}
     named = (ref.get("namespace"), ref.get("name")) == (meta.namespace(claim), meta.name(claim))
@@ -39,7 +39,7 @@ def bound_to(volume: Object, claim: Object) -> bool:
 def suits(volume: Object, claim: Object, node: Object | None = None) -> bool:
     """Whether the volume is available (or reserved) for the claim: class, mode, size, access modes, and node affinity if `node` is set."""
     spec, wanted = volume["spec"], claim["spec"]
-    if meta.deleting(volume) or (spec.get("claimRef") and not meant_for(volume, claim)):
+    if meta.deleting(volume) or (spec.get("claimRef") and not is_claimed_by(volume, claim)):
         return False
     if spec.get("volumeMode", "Filesystem") != wanted.get("volumeMode", "Filesystem") or capacity(volume) < asked(claim):
         return False
