@@ -1,4 +1,4 @@
-"""Whether keys and certificates on disk can be used.
+"""Checks of keys and certificates on disk.
 
 `fits` needs no cryptography library, so that a start with everything in place is quick; `fault` says what is wrong, and does.
 """
@@ -16,11 +16,11 @@ LOST = {
     "front-proxy-ca": "authenticating proxies need new certificates",
     "sa": "every token of a service account stops working",
 }
-"""What ends with each of the keys that are never made anew on their own."""
+"""Consequence of replacing each key that is never replaced automatically."""
 
 
 class Unusable(Exception):
-    """A key that others rely on is damaged, and making a new one would lock them out. The message is half a sentence."""
+    """A damaged key that others rely on: replacing it would lock them out. The message is half a sentence."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(why)
@@ -29,7 +29,7 @@ class Unusable(Exception):
 
 
 def fits(certificate: Path, key: Path) -> bool:
-    """Whether both files are whole and belong together. Raises OSError when they cannot be read."""
+    """Whether both files are valid and belong together. Raises OSError."""
     for path in (certificate, key):
         path.open("rb").close()
     try:
@@ -40,7 +40,7 @@ def fits(certificate: Path, key: Path) -> bool:
 
 
 def fault(certificate: Path, key: Path) -> str:
-    """What is wrong with a pair, '' when nothing is: 'ca.key is no private key'. Raises OSError."""
+    """What is wrong with a pair, "" if it is valid: 'ca.key is no private key'. Raises OSError."""
     from certs import making  # loads cryptography, which a process that finds its keys in order does without
 
     pem, private = certificate.read_bytes(), key.read_bytes()
@@ -56,7 +56,7 @@ def fault(certificate: Path, key: Path) -> str:
 
 
 def authority_fault(certificate: Path, key: Path, name: str, now: float) -> str:
-    """What is wrong with a certificate authority of that common name, '' when nothing is. Raises OSError."""
+    """What is wrong with a certificate authority of that common name, "" if it is valid. Raises OSError."""
     from certs import making
 
     if why := fault(certificate, key):
@@ -66,13 +66,13 @@ def authority_fault(certificate: Path, key: Path, name: str, now: float) -> str:
         return f"{certificate.name} expired on {datetime.fromtimestamp(about.end, UTC):%Y-%m-%d}"
     if not about.signs:
         return f"{certificate.name} is not the certificate of an authority"
-    if not about.whole:
+    if not about.signature_valid:
         return f"{certificate.name} is damaged: its signature is not right"
     return "" if about.name == name else f"{certificate.name} is of CN={about.name}, not of CN={name}"
 
 
 def same_key(key: Path, public: Path) -> bool:
-    """Whether both are of the same key on P-256, as far as can be seen without arithmetic; False leads to a closer look."""
+    """Whether both belong to the same P-256 key, as far as visible without arithmetic; False requires a full check."""
     private, shown = files.block(key), files.block(public)
     point = private[-_POINT:]
     return len(private) == len(_PRIVATE) + 32 + len(_BETWEEN) + _POINT and private.startswith(_PRIVATE) \
@@ -82,4 +82,4 @@ def same_key(key: Path, public: Path) -> bool:
 _CURVE = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
 _PRIVATE, _BETWEEN = bytes.fromhex("308187020100") + _CURVE + bytes.fromhex("046d306b0201010420"), bytes.fromhex("a144034200")
 _PUBLIC, _POINT = bytes.fromhex("3059") + _CURVE + bytes.fromhex("034200"), 65
-"""What stands around the numbers in DER: PKCS #8 (RFC 5958, RFC 5915) and SubjectPublicKeyInfo (RFC 5480), both end with the point."""
+"""DER bytes around the numbers: PKCS #8 (RFC 5958, RFC 5915) and SubjectPublicKeyInfo (RFC 5480); both end with the point."""

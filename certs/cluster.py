@@ -25,14 +25,14 @@ class Settings:
     """What the certificates depend on."""
 
     server: str = "https://127.0.0.1:6443"
-    """Where the kubeconfigs say the API server is."""
+    """The API server's URL in kubeconfigs."""
     hosts: tuple[str, ...] = ()
-    """Further names and addresses of the machine the API server runs on."""
+    """Further names and addresses of the API server's machine."""
     service_ip: str = "10.96.0.1"
     """The first address of the service range: the Service `kubernetes`."""
     domain: str = "cluster.local"
     nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name of each node -> its further names and addresses."""
+    """Node name -> its further names and addresses."""
 
 
 AUTHORITIES = (
@@ -86,7 +86,7 @@ def ensure(directory: Path, settings: Settings | None = None, now: float | None 
 
 
 def _authority(directory: Path, spec: CertificateSpec, issued: list[str], now: float) -> None:
-    """An authority is made once, for a directory where it has signed nothing yet, or whoever deleted both of its files wants a new one."""
+    """Create an authority once, in a directory where it has signed nothing yet or where both of its files were deleted."""
     path, key = directory / f"{spec.file}.crt", directory / f"{spec.file}.key"
     notes = [files.note(file) for file in (directory / f"{name}.crt" for name in issued) if file.exists()]
     if not path.exists() and (not key.exists() or not notes):
@@ -118,17 +118,17 @@ def _make_authority(path: Path, key: Path, spec: CertificateSpec, now: float) ->
 
 
 def _certificate(directory: Path, spec: CertificateSpec, now: float) -> None:
-    """A certificate that is damaged is made anew, which costs nobody anything; its key only if that is the damaged part."""
+    """Replace a damaged certificate, which has no consequences for others; its key only if the key is damaged."""
     path, key = directory / f"{spec.file}.crt", directory / f"{spec.file}.key"
     issuer = directory / f"{spec.issuer}.crt"
     note = spec.note(fingerprint(issuer))
     both = path.exists() and key.exists()
-    whole = both and checking.fits(path, key)
-    if whole and files.note(path) == note and files.expiry(path) - now > spec.renew * 86400:
+    valid = both and checking.fits(path, key)
+    if valid and files.note(path) == note and files.expiry(path) - now > spec.renew * 86400:
         return
     from certs import making  # loads cryptography, which a process that finds its keys in order does without
 
-    fault = checking.fault(path, key) if both and not whole else f"{key.name} is missing" if path.exists() and not key.exists() else ""
+    fault = checking.fault(path, key) if both and not valid else f"{key.name} is missing" if path.exists() and not key.exists() else ""
     if fault:
         log.warning("%s: %s. A new certificate is made.", path.parent, fault)
     if not key.exists() or (fault and checking.CERTIFICATE not in fault):
@@ -138,12 +138,12 @@ def _certificate(directory: Path, spec: CertificateSpec, now: float) -> None:
 
 
 def fingerprint(certificate: Path) -> str:
-    """Tells one certificate from another; of one that is damaged, too."""
+    """The identity of a certificate, also of a damaged one."""
     return hashlib.sha256(files.block(certificate)).hexdigest()[:16]
 
 
 def _service_account(directory: Path) -> None:
-    """The key that signs service account tokens, and the one that checks them."""
+    """The private key that signs service account tokens, and its public key."""
     key, public = directory / "sa.key", directory / "sa.pub"
     if key.exists() and public.exists() and checking.same_key(key, public):
         return

@@ -1,4 +1,4 @@
-"""Files with keys and certificates in them: written whole or not at all, readable by their owner only.
+"""Files with keys and certificates: written atomically, readable by their owner only.
 
 Of a certificate only what decides about renewal is read here, so that a start with everything in place needs no cryptography.
 A certificate file begins with a line of comment, which is the note of what was asked for: a changed spec shows as a changed note.
@@ -21,7 +21,7 @@ _ANY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.D
 
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace the file in one step; an existing one keeps its owner."""
+    """Replace the file atomically; an existing file keeps its owner."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -46,7 +46,7 @@ def write_if_new(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def note(path: Path) -> str:
-    """The first line of a certificate file, e.g. '# CN=kubernetes-admin O=system:masters client by 5f3a…'; '' when there is none."""
+    """The first line of a certificate file, e.g. '# CN=kubernetes-admin O=system:masters client by 5f3a…'; "" if it has none."""
     try:
         with path.open() as file:
             return file.readline().rstrip("\n")
@@ -55,7 +55,7 @@ def note(path: Path) -> str:
 
 
 def pem(path: Path) -> bytes:
-    """What is in the file, without its note."""
+    """The contents of the file without the note."""
     data = path.read_bytes()
     return data[max(data.find(b"-----BEGIN"), 0) :]
 
@@ -69,7 +69,7 @@ def der(path: Path) -> bytes:
 
 
 def block(path: Path) -> bytes:
-    """The DER of the first PEM block of any sort; empty when there is none. Raises OSError."""
+    """The DER of the first PEM block of any type; b"" if there is none. Raises OSError."""
     found = _ANY_BLOCK.search(path.read_bytes())
     try:
         return base64.b64decode(found[2], validate=False) if found else b""
@@ -78,12 +78,12 @@ def block(path: Path) -> bytes:
 
 
 def expiry(path: Path) -> float:
-    """When the certificate ends, seconds since the epoch; 0.0 when there is none that can be read."""
+    """notAfter in seconds since the epoch; 0.0 if it cannot be read."""
     return _validity(path)[1]
 
 
 def begin(path: Path) -> float:
-    """When it becomes valid, likewise."""
+    """notBefore, likewise."""
     return _validity(path)[0]
 
 

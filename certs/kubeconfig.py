@@ -3,7 +3,7 @@
 import base64
 
 NAME = "kapi"
-"""The cluster, the user and the context in the file."""
+"""Name of the cluster, user and context in the file."""
 
 
 def text(server: str, ca: bytes, certificate: bytes, key: bytes, name: str = NAME) -> bytes:

@@ -1,4 +1,4 @@
-"""Keys and certificates are made here (EC P-256, X.509 v3). The only room that loads the cryptography library.
+"""Creates keys and certificates (EC P-256, X.509 v3). The only module of `certs` that loads the cryptography library.
 
 What is wanted and where it is kept: kapi's layout is in `certs.cluster`.
 """
@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certs.spec import CertificateSpec
 
 BACKDATED = timedelta(minutes=5)
-"""Certificates begin a little before they are made: clocks differ."""
+"""notBefore is this long before the creation, as clocks differ."""
 _USAGES = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH}
 
 
@@ -27,12 +27,12 @@ def new_key() -> bytes:
 
 
 def public_key(key: bytes) -> bytes:
-    """The public half of a private key, PEM. Raises ValueError."""
+    """The public key of a private key, PEM. Raises ValueError."""
     return _public(_private(key).public_key())
 
 
 def certified_key(certificate: bytes) -> bytes:
-    """The public key a certificate is about, PEM. Raises ValueError."""
+    """The public key of a certificate, PEM. Raises ValueError."""
     try:
         return _public(x509.load_pem_x509_certificate(certificate).public_key())
     except UnsupportedAlgorithm as why:
@@ -40,7 +40,7 @@ def certified_key(certificate: bytes) -> bytes:
 
 
 def normal(public: bytes) -> bytes:
-    """A public key as `public_key` writes it. Raises ValueError."""
+    """A public key in the format of `public_key`. Raises ValueError."""
     return _public(serialization.load_pem_public_key(public))
 
 
@@ -49,18 +49,18 @@ def _public(key: Any) -> bytes:
 
 
 class Description(NamedTuple):
-    """What a certificate says of itself."""
+    """The fields of a certificate."""
 
     name: str
-    """The common name of its subject."""
+    """Common name of its subject."""
     issuer: str
-    """The common name of who signed it."""
+    """Common name of its issuer."""
     end: float
-    """When it expires, seconds since the epoch."""
+    """notAfter in seconds since the epoch."""
     signs: bool
-    """Whether it is a certificate authority's."""
-    whole: bool
-    """Whether its signature is right, where it says that it has signed itself."""
+    """Whether it is a CA's."""
+    signature_valid: bool
+    """Whether the signature is valid, if it is self-signed."""
 
 
 def describe(certificate: bytes) -> Description:
@@ -70,10 +70,10 @@ def describe(certificate: bytes) -> Description:
         signs = found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError):
         signs = False
-    return Description(_common(found.subject), _common(found.issuer), found.not_valid_after_utc.timestamp(), signs, _whole(found))
+    return Description(_common(found.subject), _common(found.issuer), found.not_valid_after_utc.timestamp(), signs, _signature_valid(found))
 
 
-def _whole(certificate: x509.Certificate) -> bool:
+def _signature_valid(certificate: x509.Certificate) -> bool:
     if certificate.subject != certificate.issuer:
         return True
     try:
@@ -114,7 +114,7 @@ def certificate(spec: CertificateSpec, key: bytes, ca: bytes, ca_key: bytes, now
 
 
 def _private(key: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    """A key that signs with SHA-256. Raises ValueError."""
+    """A private key that signs with SHA-256. Raises ValueError."""
     try:
         private = serialization.load_pem_private_key(key, None)
     except (TypeError, UnsupportedAlgorithm) as why:  # encrypted, or of a sort that is not known

@@ -1,4 +1,4 @@
-"""Certificates for those who ask with a PKCS #10 request, as the signers of the certificates API make them."""
+"""Signs PKCS #10 requests as the signers of the certificates API do."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ _EXTENDED = {
 
 
 def sign(request: bytes, usages: Iterable[str], seconds: float, ca: bytes, ca_key: bytes, now: float) -> bytes:
-    """A certificate for the subject, names and key of the request (PEM), ending with the CA at the latest. Raises ValueError."""
+    """A certificate for the subject, names and key of the request (PEM), valid at most until the CA expires. Raises ValueError."""
     asked = x509.load_pem_x509_csr(request)
     if not asked.is_signature_valid:
         raise ValueError("unable to parse CSR: signature is invalid")

@@ -1,4 +1,4 @@
-"""The user's own kubeconfig: ours is merged into it and taken out again. Another cluster's entries are never overwritten.
+"""The user's kubeconfig: entries of a cluster are merged into it and removed again. Entries of other clusters are never overwritten.
 
 The file is locked as kubectl locks it (a `.lock` beside it), replaced in one step, and keeps everything that is not ours.
 """
@@ -20,43 +20,43 @@ from certs import files
 Config = dict[str, Any]
 
 PREVIOUS = "kapi/previous-context"
-"""An extension of our context that remembers which one was current before."""
+"""Extension of our context: the context that was current before."""
 OWNER = "kapi/cluster"
-"""Another one: the data directory of its cluster."""
+"""Extension of our context: the cluster's data directory."""
 SECTIONS = ("clusters", "contexts", "users")
 LOCK_SECONDS = 5.0
 _OURS = b"kapi"
-"""Content of a lock file of ours, whose holder also has it locked by flock."""
+"""Content of our lock files, which their holder also locks with flock."""
 
 
 def _listed() -> list[Path]:
-    """The files kubectl reads."""
+    """The files that kubectl reads."""
     named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
     return named or [Path.home() / ".kube" / "config"]
 
 
 def default_path() -> Path:
-    """The file kubectl would write: of $KUBECONFIG the first that exists, else the last; else ~/.kube/config."""
+    """The file that kubectl would write: the first existing file of $KUBECONFIG, else the last; else ~/.kube/config."""
     listed = _listed()
     return next((path for path in listed if path.exists()), listed[-1])
 
 
 class Taken(Exception):
-    """The name is that of another cluster's context; the text says of which."""
+    """The name is used by another cluster's context, which the message names."""
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The cluster, the user and the context of one cluster of ours: what they are called, and what tells them from others'."""
+    """The cluster, user and context entries of one cluster: their name, and how to recognize them."""
 
     name: str
     directory: str
-    """The cluster's data directory: two clusters are never in one."""
+    """The cluster's data directory, which no other cluster has."""
     authority: str = ""
-    """Its CA as kubeconfigs have it; empty: not known (yet, or any more)."""
+    """Its CA as in kubeconfigs; "": unknown."""
 
     def are_in(self, config: Config) -> bool:
-        """Whether the entries of this name are ours."""
+        """Whether the entries with this name are ours."""
         cluster = _entry(config, "clusters", self.name, "cluster")
         if self.authority and cluster.get("certificate-authority-data") == self.authority:
             return True
@@ -71,7 +71,7 @@ class Entries:
 
 
 def authority(kubeconfig: bytes) -> str:
-    """The CA in a kubeconfig of ours; "" where there is none."""
+    """The CA in one of our kubeconfigs; "" if there is none."""
     try:
         return str(_parsed(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"])
     except (yaml.YAMLError, ValueError, LookupError, TypeError):
@@ -79,7 +79,7 @@ def authority(kubeconfig: bytes) -> str:
 
 
 def check(ours: Entries, path: Path | None = None) -> None:
-    """Whether `merge` would find the file usable and the name free. Raises Taken, OSError, ValueError, yaml.YAMLError."""
+    """Check whether `merge` would succeed. Raises Taken, OSError, ValueError, yaml.YAMLError."""
     for file in [path] if path else _listed():
         ours.check(_read(file))
 
@@ -105,7 +105,7 @@ def merge(added: bytes, ours: Entries, path: Path | None = None) -> bool:
 
 
 def renamed(config: Config, name: str) -> Config:
-    """A kubeconfig of ours with its cluster, user and context under another name."""
+    """The kubeconfig with its cluster, user and context renamed."""
     for section in SECTIONS:
         (entry,) = config[section]
         entry["name"] = name
@@ -114,7 +114,7 @@ def renamed(config: Config, name: str) -> Config:
 
 
 def remove(ours: Entries, path: Path | None = None) -> None:
-    """Take them out again; the context that was current before is current again. No file, or the entries of another cluster: no change."""
+    """Remove the entries; the previous context becomes current again. Without a file, or for another cluster's entries, nothing changes."""
     path = path or default_path()
     if not path.exists() or not ours.are_in(_read(path)):
         return
@@ -128,7 +128,7 @@ def remove(ours: Entries, path: Path | None = None) -> None:
 
 
 def _entry(config: Config, section: str, name: str, key: str) -> Config:
-    """{"server": …} of a cluster, say."""
+    """The value of an entry, e.g. {"server": …} of a cluster."""
     return next((entry.get(key) or {} for entry in config.get(section) or [] if entry.get("name") == name), {})
 
 
@@ -142,7 +142,7 @@ def _without(config: Config, section: str, name: str) -> list[Config]:
 
 
 def _previous(config: Config, name: str) -> str | None:
-    """The context that was current before `name` was merged in, if it still is there."""
+    """The context that was current before `name` was merged, if it still exists."""
     previous = _extension(config, name, PREVIOUS).get("context")
     return previous if any(entry.get("name") == previous for entry in config.get("contexts") or []) else None
 
@@ -162,7 +162,7 @@ def _parsed(data: bytes) -> Config:
 
 
 def _read(path: Path) -> Config:
-    """The file's content; {} where there is none. Raises OSError, ValueError, yaml.YAMLError."""
+    """The parsed file; {} if it does not exist. Raises OSError, ValueError, yaml.YAMLError."""
     try:
         return _parsed(path.read_bytes())
     except FileNotFoundError:
@@ -193,7 +193,7 @@ def _editing(path: Path, *, private: bool = False) -> Iterator[tuple[Config, boo
 
 @contextlib.contextmanager
 def _owned_like_its_home(path: Path) -> Iterator[None]:
-    """What is made within the block, up to the file, belongs to whose directory it is made in: with sudo, that is not root's."""
+    """Files and directories created in the block get the owner of the directory they are in, which with sudo is not root."""
     new = list(itertools.takewhile(lambda p: not p.exists(), (path, *path.parents)))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     yield
@@ -205,7 +205,7 @@ def _owned_like_its_home(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock kubectl respects. Raises TimeoutError when somebody else does not let go."""
+    """Hold kubectl's lock of the file. Raises TimeoutError."""
     lock = path.with_name(path.name + ".lock")
     until = time.monotonic() + LOCK_SECONDS
     with _own_lock(lock.with_name(f"{lock.name}.{os.getpid()}")) as own:
@@ -222,7 +222,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_lock(own: Path) -> Iterator[Path]:
-    """A lock file with its content and its holder, still to get its name."""
+    """A lock file with its content and holder, before it has its final name."""
     descriptor = os.open(own, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -242,7 +242,7 @@ def _linked(own: Path, lock: Path) -> bool:
 
 
 def _unlocked(lock: Path) -> bool:
-    """Whether the lock was left by a kapi that was killed, and is taken away now. kubectl's have no content."""
+    """Whether the lock was left by a killed kapi; it is then removed. kubectl's locks have no content."""
     try:
         descriptor = os.open(lock, os.O_RDONLY)
     except OSError:

@@ -1,1 +1,1 @@
-"""Does a cluster behave like Kubernetes? What is here asks any API server, ours or a stock one, over the wire."""
+"""Conformance tests over the wire, against any API server, kapi's or a stock one."""

@@ -24,13 +24,13 @@ from kapi.settings.types import Count
 EXAMPLES = ("python -m conformance.fuzz --seconds 10 apis/node.k8s.io/v1",)
 CHECKS = "answered,response_schema_conformance"
 STREAMS = r"/(exec|attach|portforward|proxy|log)(/\{path\})?$"
-"""Operations that need a kubelet."""
+"""Operations that require a kubelet."""
 LEAST = 3
-"""Seconds for a document of one operation."""
+"""Least seconds for a document of one operation."""
 
 
 async def documents(server: Server) -> dict[str, dict[str, Any]]:
-    """The documents of all group versions by their names."""
+    """The OpenAPI documents of all group versions, by name."""
     client = await server.client()
     try:
         index = await client.send("GET", "/openapi/v3")
@@ -40,7 +40,7 @@ async def documents(server: Server) -> dict[str, dict[str, Any]]:
 
 
 def with_nulls(node: Any) -> Any:
-    """A document that allows what stock's documents do not say: empty times, lists and maps are written as null."""
+    """The document with null allowed for empty times, lists and maps, which stock's documents do not mention."""
     if isinstance(node, list):
         return [with_nulls(item) for item in node]
     if not isinstance(node, dict):
@@ -52,7 +52,7 @@ def with_nulls(node: Any) -> Any:
 
 
 def with_deleted(document: dict[str, Any]) -> dict[str, Any]:
-    """A document that lets DELETE answer with the object that stays for a while, where stock's documents speak of a Status only."""
+    """The document with the terminating object as a response of DELETE, for which stock's documents have only Status."""
     for path in document["paths"].values():
         for answer in path.get("delete", {}).get("responses", {}).values():
             answer.pop("content", None)
@@ -60,7 +60,7 @@ def with_deleted(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(server: Server, name: str, document: dict[str, Any], seconds: int, directory: Path) -> int:
-    """Send requests of one document; the exit code of schemathesis."""
+    """Send requests for one document. Returns the exit code of schemathesis."""
     path = directory / (name.replace("/", "_") + ".json")
     path.write_bytes(orjson.dumps(with_deleted(with_nulls(document))))
     token, authority = (directory / "data" / "tokens.csv").read_text().partition(",")[0], directory / "data" / "pki" / "ca.crt"
@@ -75,7 +75,7 @@ def run(server: Server, name: str, document: dict[str, Any], seconds: int, direc
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked, and for how long."""
+    """Which documents are tested, and for how long."""
 
     documents: tuple[str, ...] = ()
     """Documents by their names, apis/apps/v1 for instance; none: all."""

@@ -9,7 +9,7 @@ import schemathesis
 
 NAMES = ("a", "b", "web", "default")
 SECONDS = 10.0
-"""The longest an answer may take."""
+"""The longest response time."""
 
 
 def answered(ctx: Any, response: Any, case: Any) -> None:
@@ -27,7 +27,7 @@ def answered(ctx: Any, response: Any, case: Any) -> None:
 
 
 def map_path_parameters(ctx: Any, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Mostly names that may be there."""
+    """Use names that exist in most requests."""
     for key, value in (path_parameters or {}).items():
         if hash(str(value)) % 4:
             path_parameters[key] = "default" if key == "namespace" else NAMES[hash(str(value)) % len(NAMES)]  # type: ignore[index]
@@ -35,7 +35,7 @@ def map_path_parameters(ctx: Any, path_parameters: dict[str, Any] | None) -> dic
 
 
 def map_body(ctx: Any, body: Any) -> Any:
-    """Mostly an object of the right kind with such a name."""
+    """Use an object of the right kind with an existing name in most requests."""
     if isinstance(body, dict) and len(repr(body)) % 4:
         if gvk := ctx.operation.definition.raw.get("x-kubernetes-group-version-kind"):
             body |= {"kind": gvk["kind"], "apiVersion": "/".join(filter(None, (gvk["group"], gvk["version"])))}
@@ -44,7 +44,7 @@ def map_body(ctx: Any, body: Any) -> Any:
 
 
 def before_call(ctx: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """No watches: their answer is no document, and does not end. `make soak` is about them."""
+    """Skip watches, whose response does not end; `make soak` tests them."""
     case.query = {key: value for key, value in (case.query or {}).items() if key != "watch"}
 
 

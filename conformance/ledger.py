@@ -1,4 +1,4 @@
-"""What happened, as many watchers saw it: changes by revision, and whether each watcher saw every one of its own, once and in order.
+"""Records changes by revision as many watchers received them, and checks that each received all of its own, once and in order.
 
 A watcher's story is cut into stretches: from where a list or a watch began to the last revision it was told of. Within a stretch it
 must have seen exactly the changes that fall into what it watches; count and digest are compared, so nothing is kept twice.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class View(NamedTuple):
-    """What a watcher watches: everything, a namespace, the objects with a label, or one name."""
+    """The scope of a watch: everything, a namespace, a label, or one name."""
 
     namespace: str = ""
     part: str = ""
@@ -23,15 +23,15 @@ class View(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One event; the first letter of an object's name is the part it belongs to."""
+    """An event; the first letter of an object's name is its part."""
 
     type: str
     namespace: str
     name: str
 
 
-class Stretch:
-    """What was seen of (since, until], as a count and a sum of hashes."""
+class Segment:
+    """The events received in (since, until]: their number and the sum of their hashes."""
 
     __slots__ = ("count", "digest", "since", "until")
 
@@ -46,51 +46,51 @@ class Stretch:
 
 
 class Ledger:
-    """All changes anybody saw or was told of, and what was wrong."""
+    """All changes that were received or acknowledged, and the faults found."""
 
     def __init__(self) -> None:
         self.changes: dict[int, Change] = {}
         self.acknowledged: dict[int, Change] = {}
         self.deletes = 0
-        """Acknowledged deletes: their answers name no revision."""
+        """Acknowledged deletions; their responses have no revision."""
         self.delivered = 0
         self.faults: list[str] = []
 
     def fault(self, text: str) -> None:
         self.faults.append(text)
 
-    def saw(self, revision: int, change: Change) -> None:
-        """One delivery of an event."""
+    def record(self, revision: int, change: Change) -> None:
+        """Record one received event."""
         self.delivered += 1
         known = self.changes.setdefault(revision, change)
         if known != change:
             self.fault(f"revision {revision} was {known} for one watcher and {change} for another")
 
-    def check(self, stories: list[tuple[str, View, list[Stretch]]]) -> None:
-        """Compare every watcher's stretches with all that happened."""
+    def check(self, histories: list[tuple[str, View, list[Segment]]]) -> None:
+        """Compare the segments of every watcher with all changes."""
         made: dict[View, _Index] = {}
-        for who, view, stretches in stories:
+        for name, view, segments in histories:
             index = made[view] = made.get(view) or _Index(self.changes, view)
-            for stretch in stretches:
-                count, digest = index.between(stretch.since, stretch.until)
-                if (count, digest) != (stretch.count, stretch.digest):
-                    what = f"saw {stretch.count} changes of {count} in ({stretch.since}, {stretch.until}]"
-                    self.fault(f"{who} {view}: {what}{'' if count != stretch.count else ', but others'}")
-        self._check_acknowledged([stretch for _, view, stretches in stories if view == View() for stretch in stretches])
+            for segment in segments:
+                count, digest = index.between(segment.since, segment.until)
+                if (count, digest) != (segment.count, segment.digest):
+                    what = f"saw {segment.count} changes of {count} in ({segment.since}, {segment.until}]"
+                    self.fault(f"{name} {view}: {what}{'' if count != segment.count else ', but others'}")
+        self._check_acknowledged([segment for _, view, segments in histories if view == View() for segment in segments])
 
-    def _check_acknowledged(self, whole: list[Stretch]) -> None:
-        """Every write that was answered was seen, where anybody watched everything."""
+    def _check_acknowledged(self, complete: list[Segment]) -> None:
+        """Every acknowledged write was received, where a watcher watched everything."""
         for revision, change in self.acknowledged.items():
             if self.changes.get(revision) not in (change, None):
                 self.fault(f"{change} was acknowledged at {revision}, seen was {self.changes[revision]}")
-            elif revision not in self.changes and any(s.since < revision <= s.until for s in whole):
+            elif revision not in self.changes and any(s.since < revision <= s.until for s in complete):
                 self.fault(f"{change} was acknowledged at {revision} and seen by nobody")
-        if (seen := sum(change.type == "DELETED" for change in self.changes.values())) < self.deletes and len(whole) == 1:
+        if (seen := sum(change.type == "DELETED" for change in self.changes.values())) < self.deletes and len(complete) == 1:
             self.fault(f"{self.deletes} deletes were acknowledged, {seen} seen")
 
 
 class _Index:
-    """The changes of one view in order, with running sums."""
+    """The changes of one view in order, with running counts and sums."""
 
     def __init__(self, changes: dict[int, Change], view: View) -> None:
         self._revisions = sorted(revision for revision, change in changes.items() if view.shows(change))

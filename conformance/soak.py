@@ -21,7 +21,7 @@ from pathlib import Path
 
 import orjson
 
-from conformance.ledger import Change, Ledger, Stretch, View
+from conformance.ledger import Change, Ledger, Segment, View
 from kapi.client import config
 from kapi.client.client import Client
 from kapi.objects import errors
@@ -34,14 +34,14 @@ EXAMPLES = ("python -m conformance.soak --clients 20 --events 2000 --kills 1",)
 NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16
 PARTS = "abcdefgh"
 WRITTEN_BYTES = 50_000_000
-"""Bytes of all events together: more than the server keeps of the past, so that it forgets."""
+"""Total bytes of events: more than the server keeps as history, so that it has to compact."""
 PATIENCE = 60.0
-"""Seconds watchers have to see the last change, and a server to start."""
+"""Seconds until watchers must have received the last change, and a server must have started."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much."""
+    """The size of the run."""
 
     clients: Count = 200
     """Watchers."""
@@ -54,7 +54,7 @@ class Settings:
 
 
 class Server:
-    """An API server, that can be ended and started again: its data in `data` in a directory, what it says in `server.log`."""
+    """An API server that can be stopped and restarted, with its data and log in a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._data = directory, directory / "data"
@@ -88,13 +88,13 @@ class Server:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells of."""
+    """Poll until the condition holds; there is no event for it."""
     while not true():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 
 async def ready(client: Client) -> None:
-    """Wait until the server answers."""
+    """Wait until the server responds."""
     while True:
         with contextlib.suppress(OSError):
             if (await client.raw("GET", "/readyz", retries=0))[0] == 200:
@@ -104,7 +104,7 @@ async def ready(client: Client) -> None:
 
 @dataclass
 class Run:
-    """What all take part in."""
+    """State shared by all tasks of the run."""
 
     client: Client
     settings: Settings
@@ -119,21 +119,21 @@ class Run:
 
 
 class Watcher:
-    """One client: lists, watches, goes on where it was; its picture of the objects is compared in the end."""
+    """A client that lists, watches, and resumes; its view of the objects is compared at the end."""
 
     def __init__(self, run: Run, number: int, view: View, *, sleeps: bool) -> None:
-        self.run, self.who, self.view = run, f"watcher {number}", view
-        self.stretches: list[Stretch] = []
-        self.picture: dict[tuple[str, str], str] = {}
+        self.run, self.name, self.view = run, f"watcher {number}", view
+        self.segments: list[Segment] = []
+        self.view_of_objects: dict[tuple[str, str], str] = {}
         self._sleeps_at = 0.1 + 0.2 * random.random() if sleeps else 2.0
         self._known = False
 
     @property
     def last(self) -> int:
-        return self.stretches[-1].until if self.stretches else 0
+        return self.segments[-1].until if self.segments else 0
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         while True:
             try:
                 if not self._known:
@@ -146,7 +146,7 @@ class Watcher:
                 self.run.expired += 1
                 self._known = False
             except errors.StatusError as error:
-                self.run.ledger.fault(f"{self.who} {self.view}: {error.code} {error.message}")
+                self.run.ledger.fault(f"{self.name} {self.view}: {error.code} {error.message}")
                 await asyncio.sleep(1)
 
     def _query(self) -> Object:
@@ -159,9 +159,9 @@ class Watcher:
         listed = await self.run.client.send("GET", CONFIG_MAPS.path(self.view.namespace), **self._query())
         revision = int(listed["metadata"]["resourceVersion"])
         if revision < self.last:
-            self.run.ledger.fault(f"{self.who}: a list of {revision} after {self.last}")
-        self.picture = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"]}
-        self.stretches.append(Stretch(revision))
+            self.run.ledger.fault(f"{self.name}: a list of {revision} after {self.last}")
+        self.view_of_objects = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"]}
+        self.segments.append(Segment(revision))
         self._known = True
 
     async def _follow(self) -> None:
@@ -180,7 +180,7 @@ class Watcher:
         await self._sleep()
 
     async def _sleep(self) -> None:
-        """Be away, if it is time for that, until most is written."""
+        """Disconnect for a while, if it is due, until most writes are done."""
         if self.run.part_done() > self._sleeps_at:
             self._sleeps_at = 2.0
             await until(lambda: self.run.finished or self.run.part_done() >= 0.9)
@@ -189,22 +189,22 @@ class Watcher:
         type_, obj = event["type"], event["object"]
         if type_ == "ERROR":
             raise errors.from_status(obj)
-        revision, stretch = int(obj["metadata"]["resourceVersion"]), self.stretches[-1]
-        if revision < stretch.until or (revision == stretch.until and type_ != "BOOKMARK"):
-            self.run.ledger.fault(f"{self.who} {self.view}: {type_} of {revision} after {stretch.until}")
+        revision, segment = int(obj["metadata"]["resourceVersion"]), self.segments[-1]
+        if revision < segment.until or (revision == segment.until and type_ != "BOOKMARK"):
+            self.run.ledger.fault(f"{self.name} {self.view}: {type_} of {revision} after {segment.until}")
         if type_ == "BOOKMARK":
-            stretch.until = revision
+            segment.until = revision
             return
         key = _key(obj)
         change = Change(type_, *key)
-        if (type_ == "ADDED") == (key in self.picture) or not self.view.shows(change):
-            self.run.ledger.fault(f"{self.who} {self.view}: {change} at {revision} where {self.picture.get(key)} was known")
+        if (type_ == "ADDED") == (key in self.view_of_objects) or not self.view.shows(change):
+            self.run.ledger.fault(f"{self.name} {self.view}: {change} at {revision} where {self.view_of_objects.get(key)} was known")
         if type_ == "DELETED":
-            self.picture.pop(key, None)
+            self.view_of_objects.pop(key, None)
         else:
-            self.picture[key] = str(revision)
-        stretch.add(revision, change)
-        self.run.ledger.saw(revision, change)
+            self.view_of_objects[key] = str(revision)
+        segment.add(revision, change)
+        self.run.ledger.record(revision, change)
 
 
 def _key(obj: Object) -> tuple[str, str]:
@@ -212,7 +212,7 @@ def _key(obj: Object) -> tuple[str, str]:
 
 
 class Writer:
-    """Changes its own objects, and knows what the server said of each."""
+    """Changes its own objects and records the acknowledged writes."""
 
     def __init__(self, run: Run, number: int) -> None:
         self.run = run
@@ -230,7 +230,7 @@ class Writer:
             except (OSError, errors.StatusError) as error:
                 if isinstance(error, errors.StatusError):
                     self.run.ledger.fault(f"a write of {key}: {error.code} {error.message}")
-                await self._look(*key)
+                await self._read_back(*key)
 
     async def _change(self, namespace: str, name: str) -> None:
         client, ledger = self.run.client, self.run.ledger
@@ -249,8 +249,8 @@ class Writer:
         self._there[namespace, name] = True
         ledger.acknowledged[int(made["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
 
-    async def _look(self, namespace: str, name: str) -> None:
-        """Find out whether the object is there: the answer to a write was lost."""
+    async def _read_back(self, namespace: str, name: str) -> None:
+        """Check whether the object exists, because the response to a write was lost."""
         await ready(self.run.client)
         try:
             await self.run.client.get(CONFIG_MAPS, name, namespace)
@@ -258,7 +258,7 @@ class Writer:
         except errors.NotFound:
             self._there[namespace, name] = False
         except OSError:
-            await self._look(namespace, name)
+            await self._read_back(namespace, name)
 
 
 def objects() -> list[tuple[str, str]]:
@@ -267,7 +267,7 @@ def objects() -> list[tuple[str, str]]:
 
 
 def views(count: int) -> list[View]:
-    """One of ten watches everything, the others a namespace, a label, one name."""
+    """One of ten watches everything, the others a namespace, a label, or one name."""
     names = itertools.cycle(objects())
     spaces, parts = itertools.cycle(f"soak-{n}" for n in range(NAMESPACE_COUNT)), itertools.cycle(PARTS)
     out = []
@@ -279,7 +279,7 @@ def views(count: int) -> list[View]:
 
 
 async def soak(server: Server, settings: Settings) -> Run:
-    """The whole run; its faults are in the ledger."""
+    """The complete run; faults are in the ledger."""
     server.start()
     client = await server.client()
     run = Run(client, settings)
@@ -287,7 +287,7 @@ async def soak(server: Server, settings: Settings) -> Run:
         await client.create(NAMESPACES, {"metadata": {"name": f"soak-{n}"}})
     watchers = [Watcher(run, n, view, sleeps=n % 10 in (3, 5)) for n, view in enumerate(views(settings.clients))]
     watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
-    helping = [asyncio.create_task(_end_servers(server, run)), asyncio.create_task(_tell(run))]
+    helping = [asyncio.create_task(_end_servers(server, run)), asyncio.create_task(_print_progress(run))]
     async with asyncio.TaskGroup() as group:
         for n in range(WRITERS):
             group.create_task(Writer(run, n).write())
@@ -298,45 +298,45 @@ async def soak(server: Server, settings: Settings) -> Run:
     for task in (*watching, *helping):
         task.cancel()
     await asyncio.gather(*watching, *helping, return_exceptions=True)
-    run.ledger.check([(watcher.who, watcher.view, watcher.stretches) for watcher in watchers])
+    run.ledger.check([(watcher.name, watcher.view, watcher.segments) for watcher in watchers])
     await client.close()
     return run
 
 
 async def _end_servers(server: Server, run: Run) -> None:
-    """End the server now and then, and start it again."""
+    """Stop and restart the server at intervals."""
     for n in range(1, run.settings.kills + 1):
         part = n / (run.settings.kills + 1)
         await until(lambda part=part: run.part_done() >= part)  # type: ignore[misc]
         how = signal.SIGTERM if n % 3 == 0 else signal.SIGKILL
         await asyncio.to_thread(server.stop, how)
-        _say(run, f"{how.name}")
+        _print(run, f"{how.name}")
         server.start()
         await ready(run.client)
 
 
 async def _caught_up(run: Run, watchers: list[Watcher]) -> None:
-    """Wait until every watcher's picture is the server's."""
+    """Wait until every watcher's view equals the server's."""
     listed = await run.client.list(CONFIG_MAPS)
     there = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"] if _key(item)[0].startswith("soak-")}
     for watcher in watchers:
         wanted = {key: version for key, version in there.items() if watcher.view.shows(Change("", *key))}
         deadline = time.monotonic() + PATIENCE
-        while (seen := {key: v for key, v in watcher.picture.items() if key[0].startswith("soak-")}) != wanted:
+        while (seen := {key: v for key, v in watcher.view_of_objects.items() if key[0].startswith("soak-")}) != wanted:
             if time.monotonic() > deadline:
                 differ = sorted(set(seen.items()) ^ set(wanted.items()))[:3]
-                run.ledger.fault(f"{watcher.who} {watcher.view} has another picture in the end: {differ}")
+                run.ledger.fault(f"{watcher.name} {watcher.view} has another picture in the end: {differ}")
                 break
             await asyncio.sleep(0.1)
 
 
-async def _tell(run: Run) -> None:
+async def _print_progress(run: Run) -> None:
     while True:
         await asyncio.sleep(10)
-        _say(run)
+        _print(run)
 
 
-def _say(run: Run, what: str = "") -> None:
+def _print(run: Run, what: str = "") -> None:
     if not run.settings.quiet:
         numbers = f"{run.written:>7} writes  {run.ledger.delivered:>9} seen  {run.reconnects:>4} reconnects  {run.expired:>3} expired"
         print(f" … {numbers}  {len(run.ledger.faults)} faults  {what}", flush=True)

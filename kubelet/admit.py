@@ -84,9 +84,9 @@ def _unsupported_os(pod: Object) -> Iterator[Failure]:
 
 def insufficient(pod: Object, others: Sequence[Object], node: NodeAttributes) -> Iterator[Failure]:
     """Resources of which too little is free: 'OutOfcpu' and so on. Amounts in milli-CPUs, bytes or counts."""
-    room = quantity.value(node.allocatable.get("pods", "110"))
-    if len(others) + 1 > room:
-        yield Failure("OutOfpods", _INSUFFICIENT.format("pods", 1, len(others), room))
+    max_pods = quantity.value(node.allocatable.get("pods", "110"))
+    if len(others) + 1 > max_pods:
+        yield Failure("OutOfpods", _INSUFFICIENT.format("pods", 1, len(others), max_pods))
     wanted, held = pods.requests(pod), [pods.requests(other) for other in others]
     for name, most in pod_resources.amounts(node.allocatable).items():
         used = sum(one.get(name, 0) for one in held)

@@ -92,8 +92,8 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
     kubelet = real(settings, client, recorder, services)
     await kubelet.start()
-    for room in (recorder, kubelet, services, informer):
-        group.create_task(room.run())
+    for component in (recorder, kubelet, services, informer):
+        group.create_task(component.run())
     if settings.pod_manifest_path:
         manifests = Manifests(settings, settings.pod_manifest_path, client, kubelet)
         manifests.read()
@@ -101,7 +101,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await kubelet.node.register()
     await services.synced.wait()
     await informer.synced.wait()
-    informer.on(_feed(lambda name: kubelet))
+    informer.add_handler(_pod_handler(lambda name: kubelet))
     await kubelet.terminate_orphans(informer.items())
     if settings.port and settings.tls_cert_file:
         listen = _listen(settings, kubelet.node.addresses)
@@ -119,13 +119,13 @@ def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
 
 async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.socket]) -> None:
     """Serve the kubelet's API until cancelled."""
-    answering = server.Server(app, listen)
-    await answering.start(sockets)
+    kubelet_server = server.Server(app, listen)
+    await kubelet_server.start(sockets)
     log.info("Serving", extra=logs.fields(address=", ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in sockets[:3])))
     try:
         await asyncio.Event().wait()
     finally:
-        await answering.stop(0)
+        await kubelet_server.stop(0)
 
 
 async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
@@ -144,7 +144,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
     group.create_task(informer.run())
     await informer.synced.wait()
-    informer.on(_feed(kubelets.get))
+    informer.add_handler(_pod_handler(kubelets.get))
     if listen:
         group.create_task(_serve(Nodes(kubelets.values(), client), listen, sockets))
     for kubelet in kubelets.values():
@@ -152,7 +152,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
         group.create_task(kubelet.node.run(kubelet.check_runtime))
 
 
-def _feed(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
+def _pod_handler(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
     """An informer's handler that passes each pod to the kubelet of its node."""
 
     def handle(old: Object | None, new: Object | None) -> None:

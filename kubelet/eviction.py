@@ -95,8 +95,8 @@ class Eviction:
         field = _USAGE_FIELDS.get(shortage.resource, "working_set")
         victim = max(candidates, key=lambda w: _rank(w, sum(getattr(u, field) for u in usages.get(w.uid, ())), shortage.resource))
         threshold = f"Threshold quantity: {shortage.threshold}, available: {shortage.available}. "
-        greedy = _over_request(victim.pod, usages.get(victim.uid, ()), shortage.resource)
-        evict(victim, f"The node was low on resource: {shortage.resource}. {threshold}{greedy}")
+        over_request = _over_request(victim.pod, usages.get(victim.uid, ()), shortage.resource)
+        evict(victim, f"The node was low on resource: {shortage.resource}. {threshold}{over_request}")
 
 
 def evict(worker: Worker, message: str) -> None:

@@ -57,12 +57,12 @@ class Images:
 
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
         self._settings, self._runtime = settings, runtime
-        self._seen: dict[str, float] = {}
+        self._first_seen: dict[str, float] = {}
         self._used: dict[str, float] = {}
 
     async def collect(self) -> str:
         """Collect if needed. Returns why too little was freed, or "". Raises RuntimeFailure."""
-        await self._look()
+        await self._unused()
         mount, _ = await self._runtime.image_disk()
         total, free = machine.disk(mount or "/")
         if not total or 100 - free * 100 // total < self._settings.image_gc_high_threshold:
@@ -74,12 +74,12 @@ class Images:
         figures = f"Attempted to free {wanted} bytes, but only found {freed} bytes eligible to free."
         return f"Failed to garbage collect required amount of images. {figures}"
 
-    async def _look(self) -> list[Image]:
+    async def _unused(self) -> list[Image]:
         """Record which images are in use; returns those that are not."""
         now, unused = time.now(), []
         used = {name for c in await self._runtime.containers() for name in (c.image_id, c.image)}
         for image in await self._runtime.images():
-            self._seen.setdefault(image.id, now)
+            self._first_seen.setdefault(image.id, now)
             if used & {image.id, *image.tags, *image.digests}:
                 self._used[image.id] = now
             elif not image.pinned and not any("pause" in tag for tag in image.tags):
@@ -89,8 +89,8 @@ class Images:
     async def remove(self, wanted: int) -> int:
         """Remove unused images until `wanted` bytes are freed. Returns the bytes freed. Raises RuntimeFailure."""
         now, freed = time.now(), 0
-        images = [i for i in await self._look() if now - self._seen[i.id] >= _YOUNG]
-        for image in sorted(images, key=lambda i: self._used.get(i.id, self._seen[i.id])):
+        images = [i for i in await self._unused() if now - self._first_seen[i.id] >= _YOUNG]
+        for image in sorted(images, key=lambda i: self._used.get(i.id, self._first_seen[i.id])):
             if freed >= wanted:
                 break
             try:

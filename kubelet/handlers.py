@@ -143,13 +143,13 @@ class RealHandlers:
         address = f"{target.address}:{handler['port']}"
         channel, names = Channel(address), ("HealthCheckRequest", "HealthCheckResponse")
         try:
-            answer = await channel.call("/grpc.health.v1.Health/Check", *names, seconds, service=handler.get("service"))
+            response = await channel.call("/grpc.health.v1.Health/Check", *names, seconds, service=handler.get("service"))
         except RuntimeFailure as error:
             return ProbeResult(False, _grpc_failure(error, address, seconds))
         finally:
             await channel.close()
-        healthy = answer.status == 1
-        return ProbeResult(healthy, "" if healthy else f'service unhealthy (responded with "{_SERVING[min(answer.status, 3)]}")')
+        healthy = response.status == 1
+        return ProbeResult(healthy, "" if healthy else f'service unhealthy (responded with "{_SERVING[min(response.status, 3)]}")')
 
 
 def _grpc_failure(error: RuntimeFailure, address: str, seconds: float) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from kapi import logs
 from kapi.client.client import Client
 from kapi.client.events import Recorder
-from kapi.client.leases import Heartbeat
-from kapi.objects import errors, quantity, time
+from kapi.client.leases import NodeLease
+from kapi.objects import conditions, errors, quantity, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NODES
 from kubelet import eviction_signals, machine, waiting
@@ -101,7 +101,7 @@ class Node:
         self.node: Object | None = None
         self.allocatable = allocatable(settings, facts)
         self.name = settings.node_name
-        self._heartbeat = Heartbeat(client, settings.node_name)
+        self._lease = NodeLease(client, settings.node_name)
         self._reported = 0.0
 
     def attributes(self) -> NodeAttributes:
@@ -122,7 +122,7 @@ class Node:
             except (errors.StatusError, OSError) as error:
                 log.warning("The node cannot be registered yet", extra=self._about(error))
                 await asyncio.sleep(_RETRY)
-        self._heartbeat.owner = self.node
+        self._lease.owner = self.node
         log.info("Registered", extra=logs.fields(node=self._settings.node_name, addresses=self.addresses))
 
     def _about(self, error: Exception) -> dict[str, Any]:
@@ -133,9 +133,9 @@ class Node:
         name = self._settings.node_name
         self._recorder.event({"kind": "Node", "metadata": {"name": name, "uid": name}}, type, reason, message)
 
-    def _record_condition_events(self, conditions: list[Object]) -> None:
+    def _record_condition_events(self, current: list[Object]) -> None:
         """Record events for conditions that changed since the last report."""
-        for condition in conditions:
+        for condition in current:
             type, value = condition["type"], condition["status"]
             if self._shown.get(type) != value:
                 reason = condition["reason"].replace("Kubelet", "Node")
@@ -198,15 +198,14 @@ class Node:
         trouble = self.status.troubles.get(type)
         value = fine if trouble is None else _OPPOSITE[fine]
         reason, message = healthy if trouble is None else unhealthy
-        before = next((c for c in old.get("conditions") or () if c["type"] == type), None)
-        same = before is not None and before.get("status") == value
+        before = conditions.find(old.get("conditions") or (), type)
         return {
             "type": type,
             "status": value,
             "reason": reason,
             "message": trouble or message,
             "lastHeartbeatTime": time.stamp(now),
-            "lastTransitionTime": before["lastTransitionTime"] if same and before else time.stamp(now),
+            "lastTransitionTime": conditions.since(before, value, now),
         }
 
     async def report(self) -> None:
@@ -225,7 +224,7 @@ class Node:
     async def run(self, check: Callable[[], Any]) -> None:
         """Renew the lease and report the status until cancelled; `check` updates `status` before each report."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._heartbeat.run())
+            group.create_task(self._lease.run())
             group.create_task(self._reports(check))
 
     async def _reports(self, check: Callable[[], Any]) -> None:

@@ -96,14 +96,14 @@ class PodOperations:
             await dependencies.pod_setup.prepare(pod, ())
             await dependencies.runtime.run_sandbox(dependencies.pod_setup.sandbox(pod, attempt), await self._handler(pod))
         except VolumeError as error:
-            self._hold(pod, RETRY / 5, "FailedMount", str(error))
+            self._retry_sandbox_after(pod, RETRY / 5, "FailedMount", str(error))
         except OSError as error:
-            self._hold(pod, RETRY / 2, "FailedCreatePodContainer", f"unable to ensure pod container exists: {error}")
+            self._retry_sandbox_after(pod, RETRY / 2, "FailedCreatePodContainer", f"unable to ensure pod container exists: {error}")
         except (RuntimeFailure, ValueError) as error:
             what = "create pod sandbox" if isinstance(error, RuntimeFailure) else f'generate sandbox config for pod "{pods.full_name(pod)}"'
-            self._hold(pod, RETRY / 2, "FailedCreatePodSandBox", f"Failed to {what}: {error}")
+            self._retry_sandbox_after(pod, RETRY / 2, "FailedCreatePodSandBox", f"Failed to {what}: {error}")
 
-    def _hold(self, pod: Object, seconds: float, reason: str, message: str) -> None:
+    def _retry_sandbox_after(self, pod: Object, seconds: float, reason: str, message: str) -> None:
         """Record why no sandbox could be run; retry after `seconds`."""
         self.record_event(pod, "", WARNING, reason, message)
         self._sync_state.sandbox_retry_at = time.now() + seconds

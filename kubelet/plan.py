@@ -255,11 +255,11 @@ def _containers_to_start(pod: Object, observed: ObservedState, sandbox: Sandbox,
 
 def _back_off_until(observed: ObservedState, name: str, run: Container | None) -> float:
     """When a container may be started, after a failed start or in the back-off of its last run; 0: now."""
-    held = observed.retry_at.get(name, 0.0)
+    retry_at = observed.retry_at.get(name, 0.0)
     backoff = observed.backoffs.get(name)
     if backoff is None or run is None or run.state != runtime.EXITED or run.finished - backoff.at > BACKOFF_RESET:
-        return held
-    return max(held, run.finished + backoff.delay)
+        return retry_at
+    return max(retry_at, run.finished + backoff.delay)
 
 
 def _init_containers_to_start(pod: Object, observed: ObservedState, sandbox: Sandbox) -> tuple[list[str], bool]:

@@ -116,7 +116,7 @@ class RealPodSetup(PodSetup):
     async def prepare(self, pod: Object, ips: Sequence[str]) -> None:
         uid = pods.uid(pod)
         self._settings.pod_dir(uid).mkdir(parents=True, exist_ok=True)
-        cgroups.make(resources.parent(pod, self._settings.cgroup_root), resources.whole(pod), grow=True)
+        cgroups.make(resources.parent(pod, self._settings.cgroup_root), resources.pod_limits(pod), grow=True)
         self._log_directory(pod)
         context = payload.Context(pod, self._sources.get, self._tokens.get, self._environment_context(pod, ips))
         await self._volumes.set_up(uid, context)
@@ -183,7 +183,7 @@ class RealPodSetup(PodSetup):
         return resources.container(pod, spec, self._node_info.memory, unified=self._unified)
 
     def update_pod_cgroup(self, pod: Object, *, grow: bool) -> None:
-        group, limits = resources.parent(pod, self._settings.cgroup_root), resources.whole(pod)
+        group, limits = resources.parent(pod, self._settings.cgroup_root), resources.pod_limits(pod)
         if limits["memory"] and cgroups.memory_used(group) >= limits["memory"]:
             raise OSError(f"aborting attempt to set pod memory limit less than current memory usage for pod {pod['metadata']['name']}")
         cgroups.make(group, limits, grow=grow)
@@ -193,9 +193,9 @@ class RealPodSetup(PodSetup):
         what is reserved."""
         root, reserved = f"{self._settings.cgroup_root.rstrip('/')}/kubepods", self._settings.system_reserved
         asked = sum(pods.requests(pod).get("cpu", 0) for pod in kept if pods.qos(pod) == pod_resources.BURSTABLE)
-        whole = quantity.milli((self._node_info.allocatable or {}).get("cpu", "0"))
+        allocatable_cpu = quantity.milli((self._node_info.allocatable or {}).get("cpu", "0"))
         memory = self._node_info.memory - quantity.value(reserved.get("memory", "0"))
-        cgroups.make(root, {"shares": resources.shares(whole), "memory": memory})
+        cgroups.make(root, {"shares": resources.shares(allocatable_cpu), "memory": memory})
         cgroups.make(f"{root}/burstable", {"shares": resources.shares(asked)})
         cgroups.make(f"{root}/besteffort", {"shares": resources.shares(0)})
 

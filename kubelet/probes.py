@@ -82,7 +82,7 @@ class Probes:
         await asyncio.sleep(max(0.0, run.started + (probe.get("initialDelaySeconds") or 0) - time.now()))
         period, count, last = float(probe.get("periodSeconds") or 10), 0, None
         while True:
-            result = await self._ask(pod, container, probe, title, target)
+            result = await self._run_probe(pod, container, probe, title, target)
             if result.success is not None:
                 count, last = (count + 1 if result.success == last else 1), result.success
                 needed = probe.get("successThreshold") or 1 if result.success else probe.get("failureThreshold") or 3
@@ -92,7 +92,7 @@ class Probes:
                         return
             await asyncio.sleep(period)
 
-    async def _ask(self, pod: Object, container: Object, probe: Mapping[str, Any], title: str, target: Target) -> ProbeResult:
+    async def _run_probe(self, pod: Object, container: Object, probe: Mapping[str, Any], title: str, target: Target) -> ProbeResult:
         result = await self._handlers.run(dict(probe), target, float(probe.get("timeoutSeconds") or 1))
         meta = pod["metadata"]
         COUNTED.values[container["name"], meta["namespace"], meta["name"], self._uid, title, _RESULTS[result.success]] += 1

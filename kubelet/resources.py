@@ -49,7 +49,7 @@ def container(pod: Object, spec: Object, capacity: int, *, unified: bool) -> Obj
     return out
 
 
-def whole(pod: Object) -> dict[str, int]:
+def pod_limits(pod: Object) -> dict[str, int]:
     """The limits of the pod's cgroup: {"shares": .., "quota": .., "memory": ..}; 0: no limit."""
     own = (pod["spec"].get("resources") or {}).get("limits") or {}
     limits = pod_resources.effective(pod["spec"], "limits")

@@ -32,14 +32,14 @@ def namespaces(pod: Object, target: str = "") -> Object:
 def _profile(profile: Object | None, root: str) -> Object:
     """A seccomp profile as CRI's SecurityProfile. Default: unconfined. Localhost profiles are below `root`."""
     kind = (profile or {}).get("type", "Unconfined")
-    own = (profile or {}).get("localhostProfile")
-    return {"profile_type": _SECCOMP[kind], "localhost_ref": f"{root}/{own}" if own else ""}
+    container_context = (profile or {}).get("localhostProfile")
+    return {"profile_type": _SECCOMP[kind], "localhost_ref": f"{root}/{container_context}" if container_context else ""}
 
 
 def _groups(pod: Object) -> list[int]:
     context = of(pod["spec"])
-    own = [context["fsGroup"]] if context.get("fsGroup") is not None else []
-    return [*(context.get("supplementalGroups") or ()), *own]
+    container_context = [context["fsGroup"]] if context.get("fsGroup") is not None else []
+    return [*(context.get("supplementalGroups") or ()), *container_context]
 
 
 def sandbox(pod: Object) -> Object:
@@ -60,14 +60,14 @@ def sysctls(pod: Object) -> dict[str, str]:
 
 def container(pod: Object, spec: Object, image_user: str, target: str = "", profiles: str = "") -> Object:
     """LinuxContainerSecurityContext. `image_user` is the image's user (a number, a name, or "" for root), used if the spec sets none."""
-    whole, own = of(pod["spec"]), of(spec)
-    chosen = {k: own.get(k, whole.get(k)) for k in ("runAsUser", "runAsGroup", "seccompProfile", "seLinuxOptions")}
-    privileged = bool(own.get("privileged"))
+    pod_context, container_context = of(pod["spec"]), of(spec)
+    chosen = {k: container_context.get(k, pod_context.get(k)) for k in ("runAsUser", "runAsGroup", "seccompProfile", "seLinuxOptions")}
+    privileged = bool(container_context.get("privileged"))
     out: Object = {
         "privileged": privileged,
         "namespace_options": namespaces(pod, target),
-        "readonly_rootfs": bool(own.get("readOnlyRootFilesystem")),
-        "no_new_privs": own.get("allowPrivilegeEscalation") is False and not privileged,
+        "readonly_rootfs": bool(container_context.get("readOnlyRootFilesystem")),
+        "no_new_privs": container_context.get("allowPrivilegeEscalation") is False and not privileged,
         "supplemental_groups": _groups(pod),
         "seccomp": _profile(None if privileged else chosen["seccompProfile"], profiles),
     }
@@ -79,21 +79,21 @@ def container(pod: Object, spec: Object, image_user: str, target: str = "", prof
         out["run_as_username"] = image_user
     if chosen["runAsGroup"] is not None and chosen["runAsUser"] is not None:
         out["run_as_group"] = {"value": chosen["runAsGroup"]}
-    if capabilities := own.get("capabilities"):
+    if capabilities := container_context.get("capabilities"):
         out["capabilities"] = {"add_capabilities": capabilities.get("add") or [], "drop_capabilities": capabilities.get("drop") or []}
     if chosen["seLinuxOptions"]:
         out["selinux_options"] = chosen["seLinuxOptions"]
-    if not privileged and own.get("procMount", "Default") == "Default":
+    if not privileged and container_context.get("procMount", "Default") == "Default":
         out |= {"masked_paths": list(_MASKED), "readonly_paths": list(_READ_ONLY)}
     return out
 
 
 def refused(pod: Object, spec: Object, image_user: str) -> Failure | None:
     """Why runAsNonRoot forbids the container, or None."""
-    whole, own = of(pod["spec"]), of(spec)
-    if not own.get("runAsNonRoot", whole.get("runAsNonRoot")):
+    pod_context, container_context = of(pod["spec"]), of(spec)
+    if not container_context.get("runAsNonRoot", pod_context.get("runAsNonRoot")):
         return None
-    user = own.get("runAsUser", whole.get("runAsUser"))
+    user = container_context.get("runAsUser", pod_context.get("runAsUser"))
     where = f'(pod: "{pods.full_name(pod)}", container: {spec["name"]})'
     if user is not None:
         why = f"container's runAsUser breaks non-root policy {where}" if user == 0 else ""

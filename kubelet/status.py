@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapi.objects import pod_resources, time
+from kapi.objects import conditions, pod_resources, time
 from kapi.objects.meta import Object
 from kubelet import observed_state, plan, pods, runtime
 from kubelet.observed_state import ObservedState, ProbeState, Rejection
@@ -260,9 +260,7 @@ def _conditions(pod: Object, status: Object, observed: ObservedState, now: float
 
 
 def _condition(pod: Object, type: str, status: str, reason: str, message: str, old: Object | None, now: float) -> Object:
-    same = old is not None and old.get("status") == status
-    out: Object = {"type": type, "status": status, "lastProbeTime": None}
-    out["lastTransitionTime"] = old["lastTransitionTime"] if same and old is not None else time.stamp(now)
+    out: Object = {"type": type, "status": status, "lastProbeTime": None, "lastTransitionTime": conditions.since(old, status, now)}
     return out | _non_empty(reason=reason, message=message, observedGeneration=pod["metadata"].get("generation"))
 
 
@@ -317,11 +315,11 @@ def patch(pod: Object, new: Object) -> Object | None:
     """The strategic merge patch from the pod's status to `new`; None when there is nothing to change."""
     old = pod.get("status") or {}
     change: Object = {}
-    conditions = _changed_conditions(old.get("conditions") or [], new["conditions"])
+    changed = _changed_conditions(old.get("conditions") or [], new["conditions"])
     kept = {c["type"] for c in new["conditions"]}
     gone = [c["type"] for c in old.get("conditions") or () if c["type"] in _RESIZE_CONDITIONS and c["type"] not in kept]
-    if conditions or gone:
-        change["conditions"] = conditions + [{"$patch": "delete", "type": type} for type in gone]
+    if changed or gone:
+        change["conditions"] = changed + [{"$patch": "delete", "type": type} for type in gone]
         order = [c["type"] for c in new["conditions"]]
         order += [c["type"] for c in old.get("conditions") or () if c["type"] not in (*order, *gone)]
         change["$setElementOrder/conditions"] = [{"type": t} for t in order]

@@ -385,13 +385,13 @@ class Worker:
 
     async def _patch(self, target: Object, change: Mapping[str, Any]) -> None:
         meta = target["metadata"]
-        answer = await self._client.patch(
+        response = await self._client.patch(
             PODS, meta["name"], change, namespace=meta["namespace"], kind="strategic", subresource="status"
         )
         if target is self.mirror:
-            self.mirror = answer
-        elif revision_of(answer) > revision_of(self.pod):
-            self.pod = answer
+            self.mirror = response
+        elif revision_of(response) > revision_of(self.pod):
+            self.pod = response
 
 
 def _log_level(error: Exception) -> int:

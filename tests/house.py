@@ -33,14 +33,16 @@ FLOORS = {
 }  # fmt: skip
 LONGEST_FILE, LONGEST_FUNCTION = 500, 60
 OLD_WORDS = re.compile(
-    r"furnish\w*|allotment|allotted|deeds|forgiven|vanish\w*|loudness|last_words|establishing|upkeep|previews|understood|wish|rouse|crowd|"
-    r"judge_once|tally|tallies|harm|surroundings|pieces",
+    r"furnish\w*|allotment|allotted|deeds?|forgiven|vanish\w*|loudness|last_words|establishing|upkeep|previews|understood|wish|rouse|crowd|"
+    r"judge_once|tally|tallies|harm|surroundings|pieces|sight|teller|willing|pretended|misfit|boards|imagined?|hopeful|crowded|understand|"
+    r"derived|catch_up|doomed|bonds|unscalable|beat|faces|unfile|stretch\w*|calm|alien|endured|collide|unfit|thin_out|mortal|conclude|amend|"
+    r"risen|fallen|dying|affine|uneven|levelled|promise|give_up|happened|anybody",
     re.IGNORECASE,
 )
 """Private words that have a standard term by now; whole identifiers, or a part of one between underscores."""
 LIMITS = {
     "import cycles": 0, "upward imports": 0, f"files over {LONGEST_FILE} lines": 0, f"functions over {LONGEST_FUNCTION} lines": 0,
-    "definitions of Object": 1, "old words": 12,
+    "definitions of Object": 1, "old words": 9,
 }  # fmt: skip
 """The most there may be of each. They only go down."""
 

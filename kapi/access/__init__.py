@@ -1,1 +1,1 @@
-"""Who asks (authentication), may they (authorization), and what every cluster grants from the start."""
+"""Authentication, authorization, and the default roles of a cluster."""

@@ -1,6 +1,6 @@
-"""Who asks: a verified client certificate, a bearer token from the token file or of a service account, or nobody in particular.
+"""Authentication: client certificates, an authenticating proxy, bearer tokens (token file, service accounts), or anonymous.
 
-A token that was understood is remembered until it ends or one of the objects it is bound to changes.
+Verified tokens are cached until they expire or one of the objects they are bound to changes.
 """
 
 from dataclasses import dataclass
@@ -8,56 +8,56 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kapi import limits
-from kapi.access import jwt, token_file
+from kapi.access import token_file
 from kapi.access.identity_headers import Headers, extra_of, headers_of
-from kapi.access.tokens import Tokens, Understood
-from kapi.objects import certificates, time
+from kapi.access.tokens import Tokens, VerifiedToken
+from kapi.objects import certificates, jwt, time
 from kapi.objects.errors import Unauthorized
 from kapi.objects.user import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User
 from kapi.storage.store import Entry, Store
 
-NOBODY = User(ANONYMOUS, (UNAUTHENTICATED,))
+ANONYMOUS_USER = User(ANONYMOUS, (UNAUTHENTICATED,))
 _EXTRA = "x-remote-extra-"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Who is let in."""
+    """The configured authenticators."""
 
     token_file: Path | None = None
     """Lines of: token,user,uid,"group1,group2"."""
     anonymous: bool = True
     """Whether a request without credentials goes on as system:anonymous."""
     proxy_issuer: str = "front-proxy-ca"
-    """Common name of the CA of authenticating proxies; other certificates of that CA speak for nobody."""
+    """Common name of the CA of authenticating proxies; other certificates of that CA authenticate no one."""
     proxies: tuple[str, ...] = ("front-proxy-client",)
-    """The proxies whose X-Remote-User, -Group and -Extra-* headers are believed."""
+    """Common names of the proxies whose X-Remote-User, -Group and -Extra-* headers are trusted."""
 
 
-class Known(NamedTuple):
-    """A token that was understood, with the states that rests on: when one differs, the token is looked at anew."""
+class CachedToken(NamedTuple):
+    """A verified token with the store entries it depends on. If one of them is replaced, the token is verified again."""
 
-    meaning: Understood
-    states: tuple[Entry | None, ...]
+    verified: VerifiedToken
+    entries: tuple[Entry | None, ...]
 
-    def holds(self, store: Store) -> bool:
-        """Whether it means the same now: by the clock, which may have been set, and by what it is bound to."""
-        meaning = self.meaning
-        if not meaning.begin <= time.now() <= meaning.end:
+    def is_valid(self, store: Store) -> bool:
+        """Whether the result still holds: by the clock, and by the entries it depends on."""
+        verified = self.verified
+        if not verified.begin <= time.now() <= verified.end:
             return False
-        return all(store.get(key) is entry for key, entry in zip(meaning.keys, self.states, strict=True))
+        return all(store.get(key) is entry for key, entry in zip(verified.keys, self.entries, strict=True))
 
 
 class Authenticator:
-    """Tells who a request comes from."""
+    """Determines the user of a request."""
 
     def __init__(self, settings: Settings, tokens: Tokens, store: Store) -> None:
         self._settings = settings
         self._tokens = tokens
         self._store = store
         self._static = token_file.read(settings.token_file) if settings.token_file else {}
-        self._known: dict[str, Known] = {}
-        """Tokens that came for this server's own audiences."""
+        self._cached: dict[str, CachedToken] = {}
+        """Verified tokens for this server's own audiences."""
 
     def authenticate(self, authorization: str = "", certificate: bytes | None = None, headers: Headers = ()) -> User:
         """The user by the Authorization header's value, the DER certificate TLS verified, and all headers. Raises Unauthorized."""
@@ -66,42 +66,42 @@ class Authenticator:
             try:
                 if user := self._certified(certificate, headers):
                     return user
-            except ValueError as error:  # a token may still tell who asks, but nobody is anonymous with a bad certificate
+            except ValueError as error:  # a token may still authenticate the request, but it is never anonymous
                 bad = error
         if token := bearer(authorization):
             try:
-                return self.understand(token, self._tokens.audiences).user
-            except jwt.Refused as error:
+                return self.authenticate_token(token, self._tokens.audiences).user
+            except jwt.InvalidToken as error:
                 raise Unauthorized from error
         if bad is None and self._settings.anonymous:
-            return NOBODY
+            return ANONYMOUS_USER
         raise Unauthorized from bad
 
     def _certified(self, certificate: bytes, headers: Headers) -> User | None:
-        """Who the certificate speaks for, or who a proxy says is asking. Raises ValueError."""
-        said = certificates.read(certificate)
-        if not said.valid():
+        """The user of the certificate, or of an authenticating proxy's headers. Raises ValueError."""
+        read = certificates.read(certificate)
+        if not read.valid():
             raise ValueError("x509: certificate has expired or is not yet valid")
-        if said.issuer != self._settings.proxy_issuer:
-            return said.user
-        return _proxied(headers) if said.user and said.user.name in self._settings.proxies else None
+        if read.issuer != self._settings.proxy_issuer:
+            return read.user
+        return _proxied(headers) if read.user and read.user.name in self._settings.proxies else None
 
-    def understand(self, token: str, audiences: tuple[str, ...]) -> Understood:
-        """The user of a bearer token, for TokenReview too. Raises jwt.Refused."""
+    def authenticate_token(self, token: str, audiences: tuple[str, ...]) -> VerifiedToken:
+        """The verified token; also used by TokenReview. Raises jwt.InvalidToken."""
         if static := self._static.get(token):
-            return Understood(static, audiences, 0.0, 0.0, ())
+            return VerifiedToken(static, audiences, 0.0, 0.0, ())
         own = audiences == self._tokens.audiences
-        if own and (known := self._known.get(token)) and known.holds(self._store):
-            return known.meaning
-        said = jwt.claims(token)
-        if not self._tokens.concerns(said):
-            raise jwt.Refused(jwt.INVALID)
-        meaning = self._tokens.understand(token, said, audiences)
+        if own and (cached := self._cached.get(token)) and cached.is_valid(self._store):
+            return cached.verified
+        claims = jwt.unverified_claims(token)
+        if not self._tokens.has_our_issuer(claims):
+            raise jwt.InvalidToken(jwt.INVALID)
+        verified = self._tokens.verify(token, claims, audiences)
         if own and len(token) <= limits.TOKEN_REMEMBERED_BYTES:
-            if len(self._known) >= limits.TOKENS_REMEMBERED:
-                self._known.clear()
-            self._known[token] = Known(meaning, tuple(map(self._store.get, meaning.keys)))
-        return meaning
+            if len(self._cached) >= limits.TOKENS_REMEMBERED:
+                self._cached.clear()
+            self._cached[token] = CachedToken(verified, tuple(map(self._store.get, verified.keys)))
+        return verified
 
 
 def bearer(authorization: str) -> str:
@@ -111,10 +111,10 @@ def bearer(authorization: str) -> str:
 
 
 def _proxied(headers: Headers) -> User | None:
-    """The user an authenticating proxy names."""
-    said = headers_of(headers, b"x-remote-")
-    name = next((value for header, value in said if header == "x-remote-user" and value), "")
+    """The user that an authenticating proxy's headers name."""
+    found = headers_of(headers, b"x-remote-")
+    name = next((value for header, value in found if header == "x-remote-user" and value), "")
     if not name:
         return None
-    groups = tuple(dict.fromkeys([*(value for header, value in said if header == "x-remote-group" and value), AUTHENTICATED]))
-    return User(name, groups, next((value for header, value in said if header == "x-remote-uid"), ""), extra_of(said, _EXTRA))
+    groups = tuple(dict.fromkeys([*(value for header, value in found if header == "x-remote-group" and value), AUTHENTICATED]))
+    return User(name, groups, next((value for header, value in found if header == "x-remote-uid"), ""), extra_of(found, _EXTRA))

@@ -1,6 +1,6 @@
-"""The default roles and bindings as objects, and how those in the store are brought up to date with them.
+"""The default roles and bindings as objects, and their reconciliation with those in the store.
 
-Whoever starts the server writes them through the registry: `objects()` are wanted, `reconciled` says what becomes of one that is there.
+The API server writes them through the registry at startup: `objects()` are the defaults, `reconciled` merges one into an existing object.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ _CONTROLLER = "system:controller:"
 
 
 def objects() -> list[Object]:
-    """All of them, roles before bindings; namespaced ones are in kube-system and kube-public."""
+    """All default roles and bindings, roles first. Namespaced ones are in kube-system and kube-public."""
     roles = list(_roles())
     return [*roles, *_bindings(), *_controller_bindings(roles)]
 
 
 def _lines(table: str) -> Iterator[str]:
-    """The lines of a table, continued ones joined."""
+    """The lines of a table, with continuation lines joined."""
     line = ""
     for part in table.strip().splitlines():
         if part.startswith("    "):
@@ -37,7 +37,7 @@ def _lines(table: str) -> Iterator[str]:
 
 
 def _object(kind: str, name: str, **more: Any) -> Object:
-    """A Role or RoleBinding when the name has a namespace, else the cluster-wide kind."""
+    """A Role or RoleBinding if the name has a namespace, else a ClusterRole or ClusterRoleBinding."""
     namespace, _, name = name.rpartition("/")
     metadata: Object = {"name": name, "labels": dict(_BOOTSTRAPPING), "annotations": {AUTOUPDATE: "true"}}
     if namespace:
@@ -106,7 +106,7 @@ def _subject(text: str) -> Object:
 
 
 def reconciled(existing: Object, wanted: Object) -> Object | None:
-    """The object with what is missing added; None when nothing is missing, or when its annotation asks to be left alone."""
+    """The object with missing rules or subjects added; None if nothing is missing or its autoupdate annotation is "false"."""
     metadata = existing["metadata"]
     if (metadata.get("annotations") or {}).get(AUTOUPDATE) == "false":
         return None

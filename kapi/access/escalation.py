@@ -1,6 +1,6 @@
-"""Nobody grants what they do not have: the check on writes of roles and bindings (RBAC docs, "Privilege escalation prevention").
+"""Privilege escalation prevention: users can only grant permissions they have (RBAC docs, "Privilege escalation prevention").
 
-When it is asked: kapi.admission.escalation.
+Where it stands in the admission chain: kapi.admission.escalation.
 """
 
 from kapi.access import rbac, rules
@@ -18,18 +18,18 @@ _FIELDS = {
     "rolebindings": ("roleRef", "subjects"),
     "clusterrolebindings": ("roleRef", "subjects"),
 }
-"""What of each resource is about rights: a write that leaves them alone is not looked at."""
+"""Fields that grant permissions, by resource; writes that do not change them are not checked."""
 
 
 class Escalation:
-    """Refuses roles and bindings that give more than their writer has."""
+    """Rejects roles and bindings that grant more than the writer's permissions."""
 
     def __init__(self, authorization: Authorization) -> None:
         self._authorizer = authorization
         self._rbac = authorization.rbac
 
     def check(self, review: Review) -> None:
-        """A CREATE or UPDATE of roles and bindings. Raises Forbidden, and NotFound for a binding to a role that is not there."""
+        """A CREATE or UPDATE of roles and bindings. Raises Forbidden, and NotFound for a binding to a role that does not exist."""
         resource, new, old = review.kind.resource, review.new, review.old
         fields = _FIELDS[resource.plural]
         assert new is not None
@@ -44,7 +44,7 @@ class Escalation:
     def _check_role(self, user: User, namespace: str, plural: str, name: str, new: Object, old: Object | None) -> None:
         if self._may(user, "escalate", plural, namespace, name):
             return
-        self._confirm(user, namespace, plural, name, new.get("rules") or [])
+        self._check_covered(user, namespace, plural, name, new.get("rules") or [])
         if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
             owned, _ = self._rbac.rules_for(user, namespace)
             if rules.missing(owned, rules.EVERYTHING):
@@ -53,13 +53,13 @@ class Escalation:
     def _check_binding(self, user: User, namespace: str, plural: str, name: str, reference: Object) -> None:
         kind, role = reference.get("kind") or "", reference.get("name") or ""
         if not self._may(user, "bind", f"{kind.lower()}s", namespace, role):
-            self._confirm(user, namespace, plural, name, self._rbac.role_rules(kind, role, namespace))
+            self._check_covered(user, namespace, plural, name, self._rbac.role_rules(kind, role, namespace))
 
     def _may(self, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:
-        asked = Attributes(user, verb, rbac.GROUP, "*", plural, "", namespace, name)
-        return self._authorizer.authorize(asked).allowed
+        attributes = Attributes(user, verb, rbac.GROUP, "*", plural, "", namespace, name)
+        return self._authorizer.authorize(attributes).allowed
 
-    def _confirm(self, user: User, namespace: str, plural: str, name: str, wanted: list[Rule]) -> None:
+    def _check_covered(self, user: User, namespace: str, plural: str, name: str, wanted: list[Rule]) -> None:
         owned, problems = self._rbac.rules_for(user, namespace)
         missing = rules.missing(owned, wanted)
         if not missing:

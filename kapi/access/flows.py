@@ -1,4 +1,4 @@
-"""The FlowSchemas and PriorityLevelConfigurations every v1.36 cluster starts with, as two tables.
+"""The default FlowSchemas and PriorityLevelConfigurations of v1.36, as two tables.
 
 `objects()` makes them; whoever starts the server writes them through the registry. Source: the flow control documentation and
 the bootstrap configuration of stock (shares, queues, precedence).
@@ -45,7 +45,7 @@ workload-leader-election > leader-election : 200 : ByUser : ServiceAccount/* : g
 
 
 def objects() -> Iterator[Object]:
-    """All of them, levels before schemas."""
+    """All of them, priority levels first."""
     exempt = {"nominalConcurrencyShares": 0, "lendablePercent": 0}
     yield _object("PriorityLevelConfiguration", "exempt", {"type": "Exempt", "exempt": exempt})
     for name, figures in _LEVELS.items():
@@ -84,7 +84,7 @@ def _subject(kind: str, name: str) -> Object:
 
 
 def _matched(verbs: list[str], first: str, resources: str = "", scope: str = "") -> Object:
-    """A rule on URLs (`first` only), or on resources of a group in all namespaces ("*"), with cluster-wide ones ("cluster+*")."""
+    """A rule on URLs (`first` only), or on resources of a group in all namespaces ("*"), also with cluster-scoped ones ("cluster+*")."""
     if not resources:
         return {"verbs": verbs, "nonResourceURLs": first.split(",")}
     rule: Object = {"verbs": verbs, "apiGroups": ["" if first == "-" else first], "resources": resources.split(",")}
@@ -92,7 +92,7 @@ def _matched(verbs: list[str], first: str, resources: str = "", scope: str = "")
 
 
 def dangling(name: str, exists: bool) -> Object:
-    """The condition of a FlowSchema that names the priority level `name`."""
+    """The Dangling condition of a FlowSchema that refers to the priority level `name`."""
     end = "and it exists" if exists else "but there is no such object"
     return {
         "type": "Dangling", "status": str(not exists), "reason": "Found" if exists else "NotFound",

@@ -1,9 +1,9 @@
-"""Acting as somebody else: the Impersonate-* headers, and the questions the authorizer is asked about them first."""
+"""Impersonation: the Impersonate-* headers, and the authorization checks they require."""
 
 from collections.abc import Callable, Iterable
 
 from kapi.access import rbac
-from kapi.access.authorization import Answering
+from kapi.access.authorization import Authorizer
 from kapi.access.identity_headers import Headers, extra_of, headers_of
 from kapi.access.tokens import GROUP as ACCOUNTS
 from kapi.access.tokens import PREFIX as ACCOUNT
@@ -15,15 +15,15 @@ _USER, _GROUP, _UID, _EXTRA = "impersonate-user", "impersonate-group", "imperson
 _API = "authentication.k8s.io"
 
 
-def impersonate(user: User, headers: Headers, authorizer: Answering) -> User:
-    """The user the request is to be seen as: `user` itself without such headers. Raises Forbidden, BadRequest."""
+def impersonate(user: User, headers: Headers, authorizer: Authorizer) -> User:
+    """The impersonated user; `user` itself without such headers. Raises Forbidden, BadRequest."""
     wanted = _wanted(headers_of(headers, b"impersonate-"))
     if wanted is None:
         return user
-    for asked in _questions(user, wanted):
-        decision = authorizer.authorize(asked)
+    for attributes in _questions(user, wanted):
+        decision = authorizer.authorize(attributes)
         if not decision.allowed:
-            raise rbac.refused(asked, decision.reason)
+            raise rbac.forbidden(attributes, decision.reason)
     return _complete(wanted)
 
 
@@ -55,13 +55,13 @@ def _questions(user: User, wanted: User) -> Iterable[Attributes]:
 
 
 def account_of(name: str) -> tuple[str, str] | None:
-    """Namespace and name of the service account a user name stands for."""
+    """(namespace, name) of the service account with this user name, or None."""
     namespace, colon, account = name.removeprefix(ACCOUNT).partition(":") if name.startswith(ACCOUNT) else ("", "", "")
     return (namespace, account) if colon and not names.dns_label(namespace) and not names.dns_subdomain(account) else None
 
 
 def _complete(wanted: User) -> User:
-    """With the groups that come by themselves."""
+    """With the groups that stock adds: those of a service account, and system:authenticated or system:unauthenticated."""
     groups = list(wanted.groups)
     if not groups and (account := account_of(wanted.name)):
         groups = [ACCOUNTS, f"{ACCOUNTS}:{account[0]}"]

@@ -1,10 +1,11 @@
-"""What in the store belongs to a node: its pods, and what these use. The node authorizer asks; nothing is decided here.
+"""The graph of the node authorizer: which objects are related to a node, through its pods and what these refer to.
 
-A mirror pod leads to nothing: its node made it, and would grant itself what it names.
+References of mirror pods are ignored: the node creates them, and could grant itself access by naming an object in one.
 
-Pods and volumes are gone through once; after that only their steps since the last question.
+Pods and volumes are indexed once; later requests apply only the changes since the previous one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from kapi.objects import references
@@ -15,114 +16,116 @@ from kapi.storage.entry import DELETED
 from kapi.storage.store import Entry, Store
 
 Name = tuple[str, str, str]
-"""Resource, namespace, name."""
+"""(resource, namespace, name)."""
 
 _VOLUMES, _NODE_NAME = "/core/persistentvolumes/", "spec.nodeName"
-_BOUND = {
+_COLLECTIONS_BY_NODE_NAME = {
     "volumeattachments": "/storage.k8s.io/volumeattachments/",
     "resourceslices": "/resource.k8s.io/resourceslices/",
 }
-"""Objects that name their node in spec.nodeName."""
-_USED = (references.SECRETS, references.CONFIG_MAPS, references.CLAIMS, references.ACCOUNTS, references.RESOURCE_CLAIMS)
+"""Resource -> key prefix of its collection; the objects have their node in spec.nodeName."""
+_REFERENCED_RESOURCES = (references.SECRETS, references.CONFIG_MAPS, references.CLAIMS, references.ACCOUNTS, references.RESOURCE_CLAIMS)
 
 
-class Derived:
-    """Something made of the entries of a collection, brought up to date when it is asked for."""
+class StoreIndex(ABC):
+    """An index over the entries of a collection, brought up to date by `refresh`."""
 
     def __init__(self, store: Store, collection: str) -> None:
         self._store, self._collection = store, collection
-        self._version, self._seen = store.counter(collection), -1
-        self._steps = store.watch(collection, 0)
+        self._current_version, self._applied_version = store.counter(collection), -1
+        self._watcher = store.watch(collection, 0)
 
-    def catch_up(self) -> None:
-        if (version := self._version()) == self._seen:
+    def refresh(self) -> None:
+        """Apply the changes since the last refresh; rebuild if the store no longer has them."""
+        if (version := self._current_version()) == self._applied_version:
             return
         try:
-            steps = self._steps.ready() if self._seen >= 0 else None
+            changes = self._watcher.ready() if self._applied_version >= 0 else None
         except Expired:
-            steps = None
-        self._seen = version
-        if steps is None:
+            changes = None
+        self._applied_version = version
+        if changes is None:
             page = self._store.list(self._collection)
-            self._steps = self._store.watch(self._collection, page.revision)
-            self._steps.ready()
+            self._watcher = self._store.watch(self._collection, page.revision)
+            self._watcher.ready()
             self.clear()
             for entry in page.entries:
-                self.change(None, entry)
+                self.apply(None, entry)
         else:
-            for step in steps:
-                self.change(step.previous, None if step.type == DELETED else step.entry)
+            for event in changes:
+                self.apply(event.previous, None if event.type == DELETED else event.entry)
 
+    @abstractmethod
     def clear(self) -> None:
-        """Begin anew."""
-        raise NotImplementedError
+        """Empty the index."""
 
-    def change(self, old: Entry | None, new: Entry | None) -> None:
-        """Take a step."""
-        raise NotImplementedError
+    @abstractmethod
+    def apply(self, old: Entry | None, new: Entry | None) -> None:
+        """Update the index for a change of one entry: `old` is None for a new one, `new` is None for a deleted one."""
 
 
-class Pods(Derived):
-    """The pods of each node, and what they use."""
+class PodIndex(StoreIndex):
+    """The pods of each node, and the objects they refer to."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, "/core/pods/")
-        self._of: dict[str, dict[str, Entry]] = {}
+        self._pods_by_node: dict[str, dict[str, Entry]] = {}
         self._uses: dict[str, tuple[Entry, frozenset[Name]]] = {}
-        """What has been read of a pod, by its key."""
+        """Pod key -> (entry, its references), computed when first needed."""
 
     def clear(self) -> None:
-        self._of, self._uses = {}, {}
+        self._pods_by_node, self._uses = {}, {}
 
-    def change(self, old: Entry | None, new: Entry | None) -> None:
+    def apply(self, old: Entry | None, new: Entry | None) -> None:
         if old is not None and (node := old.fields.get(_NODE_NAME)):
-            self._of.get(node, {}).pop(old.key, None)
+            self._pods_by_node.get(node, {}).pop(old.key, None)
             if new is None:
                 self._uses.pop(old.key, None)
         if new is not None and (node := new.fields.get(_NODE_NAME)):
-            self._of.setdefault(node, {})[new.key] = new
+            self._pods_by_node.setdefault(node, {})[new.key] = new
 
-    def use(self, node: str, names: Iterable[Name]) -> bool:
-        """Whether a pod of the node uses one of the objects."""
-        self.catch_up()
+    def uses(self, node: str, names: Iterable[Name]) -> bool:
+        """Whether a pod of the node refers to one of the objects."""
+        self.refresh()
         wanted = frozenset(names)
-        return any(not wanted.isdisjoint(self._read(entry)) for entry in self._of.get(node, {}).values())
+        return any(not wanted.isdisjoint(self._references(entry)) for entry in self._pods_by_node.get(node, {}).values())
 
-    def _read(self, entry: Entry) -> frozenset[Name]:
+    def _references(self, entry: Entry) -> frozenset[Name]:
         known = self._uses.get(entry.key)
         if known is None or known[0] is not entry:
             pod = entry.obj
             namespace = pod["metadata"]["namespace"]
-            used = () if references.is_mirror(pod) else ((r, namespace, name) for r in _USED for name in references.of_pod(pod, r))
+            resources = () if references.is_mirror(pod) else _REFERENCED_RESOURCES
+            used = ((resource, namespace, name) for resource in resources for name in references.of_pod(pod, resource))
             known = self._uses[entry.key] = (entry, frozenset(used))
         return known[1]
 
 
-class Volumes(Derived):
-    """The claims whose persistent volumes need a Secret."""
+class VolumeIndex(StoreIndex):
+    """The claims whose persistent volumes refer to a Secret."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, _VOLUMES)
-        self._of: dict[str, list[Secret]] = {}
-        """The Secrets of each volume."""
+        self._secrets_by_volume: dict[str, list[Secret]] = {}
+        """Volume key -> the Secrets it refers to."""
         self._claims: dict[Secret, dict[str, Name]] = {}
 
     def clear(self) -> None:
-        self._of, self._claims = {}, {}
+        self._secrets_by_volume, self._claims = {}, {}
 
-    def change(self, old: Entry | None, new: Entry | None) -> None:
+    def apply(self, old: Entry | None, new: Entry | None) -> None:
         key = old.key if old is not None else ""
-        for secret in self._of.pop(key, ()):
+        for secret in self._secrets_by_volume.pop(key, ()):
             del self._claims[secret][key]
             if not self._claims[secret]:
                 del self._claims[secret]
         if new is not None and b"ecret" in new.body and (claim := claim_of(volume := new.obj)):
-            self._of[new.key] = list(dict.fromkeys(references.volume_secrets(volume)))
-            for secret in self._of[new.key]:
+            self._secrets_by_volume[new.key] = list(dict.fromkeys(references.volume_secrets(volume)))
+            for secret in self._secrets_by_volume[new.key]:
                 self._claims.setdefault(secret, {})[new.key] = claim
 
-    def claims(self, secret: Secret) -> Iterable[Name]:
-        self.catch_up()
+    def claims_with(self, secret: Secret) -> Iterable[Name]:
+        self.refresh()
         return self._claims.get(secret, {}).values()
 
 
@@ -133,22 +136,22 @@ def claim_of(volume: Object) -> Name | None:
 
 
 class Graph:
-    """Relationships as they are now."""
+    """The current relations between nodes and objects."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._pods, self._volumes = store, Pods(store), Volumes(store)
+        self._store, self._pods, self._volumes = store, PodIndex(store), VolumeIndex(store)
 
     def related(self, node: str, resource: str, namespace: str, name: str) -> bool:
-        """Whether a path leads from the object to the node."""
+        """Whether the object is related to the node (there is a path in the graph)."""
         if resource == "pods":
             pod = self._store.get(f"/core/pods/{namespace}/{name}")
             return pod is not None and pod.fields.get(_NODE_NAME) == node
-        if prefix := _BOUND.get(resource):
+        if prefix := _COLLECTIONS_BY_NODE_NAME.get(resource):
             entry = self._store.get(prefix + name)
             return entry is not None and (entry.obj.get("spec") or {}).get("nodeName") == node
         if resource == "persistentvolumes":
             volume = self._store.get(_VOLUMES + name)
             claim = claim_of(volume.obj) if volume else None
-            return claim is not None and self._pods.use(node, [claim])
-        claims = self._volumes.claims(Secret(namespace, name)) if resource == references.SECRETS else ()
-        return self._pods.use(node, [(resource, namespace, name), *claims])
+            return claim is not None and self._pods.uses(node, [claim])
+        claims_with = self._volumes.claims_with(Secret(namespace, name)) if resource == references.SECRETS else ()
+        return self._pods.uses(node, [(resource, namespace, name), *claims_with])

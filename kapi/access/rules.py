@@ -1,4 +1,4 @@
-"""RBAC rules, purely: does a rule allow a request, does a set of rules cover another, how is a rule written in a message."""
+"""RBAC rules: whether a rule allows a request, whether rules cover others, and their text in messages. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
@@ -8,7 +8,7 @@ from kapi.objects.quoting import go_quote
 from kapi.objects.user import Attributes
 
 Rule = dict[str, Any]
-"""A PolicyRule as it is in a Role: {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}."""
+"""A PolicyRule of a Role: {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}."""
 
 EVERYTHING: tuple[Rule, ...] = (
     {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
@@ -16,8 +16,8 @@ EVERYTHING: tuple[Rule, ...] = (
 )
 
 
-class Compiled:
-    """A rule made ready for many questions."""
+class CompiledRule:
+    """A rule prepared for repeated evaluation."""
 
     __slots__ = ("groups", "names", "resources", "rule", "urls", "verbs")
 
@@ -47,7 +47,7 @@ def _url_covers(rule: str, path: str) -> bool:
 
 
 def _resource_covered(resources: Iterable[str], resource: str) -> bool:
-    """Whether 'pods/log' is among them: as itself, as '*', or as '*/log'."""
+    """Whether 'pods/log' is covered: by itself, by '*', or by '*/log'."""
     if resource in resources or "*" in resources:
         return True
     _, slash, subresource = resource.partition("/")
@@ -55,7 +55,7 @@ def _resource_covered(resources: Iterable[str], resource: str) -> bool:
 
 
 def parts(rule: Rule) -> Iterator[Rule]:
-    """The rule taken apart into rules of one verb and one resource (and name), or one verb and one URL."""
+    """Break a rule down into rules of one verb and one resource (and name), or one verb and one URL."""
     verbs = rule.get("verbs") or ()
     for group, resource, verb in product(rule.get("apiGroups") or (), rule.get("resources") or (), verbs):
         part: Rule = {"verbs": [verb], "apiGroups": [group], "resources": [resource]}
@@ -66,7 +66,7 @@ def parts(rule: Rule) -> Iterator[Rule]:
 
 
 def covers(owner: Rule, part: Rule) -> bool:
-    """Whether one rule includes another that was taken apart."""
+    """Whether a rule covers `part`, a broken-down rule."""
     if not _has_all(owner.get("verbs") or (), part["verbs"]):
         return False
     if "nonResourceURLs" in part:
@@ -83,12 +83,12 @@ def _has_all(have: Sequence[str], asked: Sequence[str]) -> bool:
 
 
 def missing(owned: Sequence[Rule], wanted: Iterable[Rule]) -> list[Rule]:
-    """What of the wanted rules is not covered by the owned ones, taken apart."""
+    """The broken-down rules of `wanted` that are not covered by `owned`."""
     return [part for rule in wanted for part in parts(rule) if not any(covers(owner, part) for owner in owned)]
 
 
 def compact(apart: Iterable[Rule]) -> list[Rule]:
-    """Rules of the same one resource (and name) joined again, with all their verbs; URLs stay as they are."""
+    """Join rules on the same single resource (and name) into one with all their verbs; URL rules are unchanged."""
     joined: dict[tuple[str, ...], Rule] = {}
     rest: list[Rule] = []
     for part in apart:
@@ -111,10 +111,10 @@ _FIELDS = (
 
 
 def written(rule: Rule) -> str:
-    """'{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}'."""
+    """A rule as in stock's messages: '{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}'."""
     return "{" + ", ".join(f"{title}:{listed(rule[field])}" for title, field in _FIELDS if rule.get(field)) + "}"
 
 
 def listed(texts: Iterable[str]) -> str:
-    """'["a" "b"]': a list of texts as Go's %q prints it."""
+    """A list of strings as Go's %q prints it: '["a" "b"]'."""
     return "[" + " ".join(go_quote(text) for text in texts) + "]"

@@ -1,4 +1,4 @@
-"""The CSV file of static bearer tokens: token,user,uid,"group1,group2" a line, as kube-apiserver's --token-auth-file has it."""
+"""The static token file, as of kube-apiserver's --token-auth-file: CSV lines of token,user,uid,"group1,group2"."""
 
 import csv
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from kapi.objects.user import AUTHENTICATED, MASTERS, User
 
 _EXPECTED = 'each line is token,user,uid or token,user,uid,"group1,group2"'
-_MENDED = "mend it, or delete it and the next start makes one with a new token"
+_REPAIR_ADVICE = "mend it, or delete it and the next start makes one with a new token"
 
 
 class Malformed(ValueError):
-    """A token file that cannot be used; the message is one sentence for a person."""
+    """A token file that cannot be used; the message is one sentence for the user."""
 
 
 def read(path: Path) -> dict[str, User]:
-    """The users by their tokens. Raises Malformed."""
+    """{token: user}. Raises Malformed."""
     users: dict[str, User] = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, User]:
 
 
 def _user(path: Path, line: int, row: list[str]) -> tuple[str, User]:
-    """What one line says."""
+    """(token, user) of one line. Raises Malformed."""
     where = f"token file '{path}', line {line}"
     if len(row) < 3:
         raise Malformed(f"{where}: must have at least 3 columns (token, user name, user uid), found {len(row)}")
@@ -51,11 +51,11 @@ def _user(path: Path, line: int, row: list[str]) -> tuple[str, User]:
 
 
 def administrator(path: Path) -> str:
-    """The first token of a member of system:masters, in the file that the server made. Raises Malformed."""
+    """The first token of a member of system:masters in the generated file. Raises Malformed."""
     try:
         for token, user in read(path).items():
             if MASTERS in user.groups:
                 return token
     except Malformed as why:
-        raise Malformed(f"{why}; {_MENDED}") from None
-    raise Malformed(f"token file '{path}' has no token of a member of {MASTERS}; {_MENDED}")
+        raise Malformed(f"{why}; {_REPAIR_ADVICE}") from None
+    raise Malformed(f"token file '{path}' has no token of a member of {MASTERS}; {_REPAIR_ADVICE}")

@@ -1,7 +1,7 @@
-"""Tokens of service accounts: issued for the /token subresource, and understood when they come back.
+"""Service account tokens: issued by TokenRequest, and verified when they are presented.
 
-A token is bound to its service account and possibly to a pod, node or secret (KEP-1205): it ends with them. Those that a Secret
-holds (`kapi.access.legacy_tokens`) are understood as well.
+A token is bound to its service account and possibly to a pod, node or secret (KEP-1205), and is invalid once they are deleted. Tokens in
+Secrets (`kapi.access.legacy_tokens`) are verified as well.
 """
 
 import uuid
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kapi.access import jwt, legacy_tokens, rules
-from kapi.access.jwt import Claims, Refused
-from kapi.objects import account_tokens, causes, errors, time
+from kapi.access import legacy_tokens, rules
+from kapi.objects import account_tokens, causes, errors, jwt, time
+from kapi.objects.jwt import Claims, InvalidToken
 from kapi.objects.meta import Object
 from kapi.objects.user import AUTHENTICATED, User
 from kapi.storage.store import Store
@@ -26,40 +26,40 @@ DEFAULT_SECONDS = 3600
 SHORTEST_SECONDS = 600
 LONGEST_SECONDS = 1 << 32
 EXTENDED_FROM_SECONDS = 3607
-"""The lifetime kubelets ask for: such a token of a pod is good for a year, and used after 3,607 s it is only counted as stale."""
+"""The lifetime kubelets request. Stock extends such a pod's token to a year and treats its use after 3,607 s as stale only."""
 EXTENDED_SECONDS = 365 * 86400
 DAY = 86400.0
 LEEWAY = 60.0
-"""Seconds by which clocks may differ: of a token's times, and of the deletionTimestamp of what it is bound to."""
+"""Allowed clock skew in seconds, for a token's times and for the deletionTimestamp of the objects it is bound to."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What tokens depend on."""
+    """Issuer, audiences and keys."""
 
     issuer: str = ISSUER
     audiences: tuple[str, ...] = ()
-    """What the server itself is called in `aud`; the issuer when empty."""
+    """The API server's own audiences; the issuer if empty."""
     signing_key: Path | None = None
     verifying_keys: tuple[Path, ...] = ()
     """PEM files; the signing key is always among them."""
 
 
-class Understood(NamedTuple):
-    """What a good token means."""
+class VerifiedToken(NamedTuple):
+    """The result of verifying a token."""
 
     user: User
     audiences: tuple[str, ...]
-    """Those of the asked ones it is good for."""
+    """The requested audiences that the token is valid for."""
     begin: float
     end: float
-    """Seconds since the epoch between which this holds."""
+    """The result is valid from `begin` to `end`, in seconds since the epoch."""
     keys: tuple[str, ...]
-    """What it is bound to: this holds as long as these do not change."""
+    """Store keys of the objects it is bound to; the result is valid until one of them changes."""
 
 
 class Tokens:
-    """Issues and checks the tokens of service accounts."""
+    """Issues and verifies service account tokens."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.issuer = settings.issuer
@@ -68,12 +68,12 @@ class Tokens:
         self._keys = jwt.Keys((*settings.verifying_keys, *((settings.signing_key,) if settings.signing_key else ())))
         self._store = store
         self.note_use: legacy_tokens.Use = lambda namespace, name, uid, day: None
-        """Called with the Secret whose token came, and the day, when its label does not say so yet."""
+        """Called when the token of a Secret is used on a day that its last-used label does not have yet."""
 
     # --- issuing
 
     def request(self, namespace: str, name: str, wanted: Object) -> Object:
-        """The answer to a TokenRequest (defaulted and pruned) for the service account. Raises Invalid, NotFound, BadRequest, Conflict."""
+        """The TokenRequest with its status. Raises Invalid, NotFound, BadRequest, Conflict."""
         spec: Object = {**(wanted.get("spec") or {})}
         spec["audiences"] = list(spec.get("audiences") or self.audiences)
         if spec.get("expirationSeconds") is None:
@@ -82,17 +82,17 @@ class Tokens:
         _validate(spec["expirationSeconds"])
         bound = self._bound(namespace, name, spec.get("boundObjectRef"))
         now = int(time.now())
-        said = self._claims(account, bound, spec, now)
+        claims = self._claims(account, bound, spec, now)
         metadata: Object = {"name": name, "namespace": namespace, **(wanted.get("metadata") or {})}
         metadata.setdefault("creationTimestamp", time.stamp())
-        status = {"token": self.sign(said), "expirationTimestamp": time.stamp(now + spec["expirationSeconds"])}
+        status = {"token": self.sign(claims), "expirationTimestamp": time.stamp(now + spec["expirationSeconds"])}
         return {**wanted, "metadata": metadata, "spec": spec, "status": status}
 
-    def sign(self, said: Claims) -> str:
+    def sign(self, claims: Claims) -> str:
         keys = self._signing.all()
         if not keys:
             raise errors.InternalError("no key for service account tokens is set")
-        return keys[0].sign(said)
+        return keys[0].sign(claims)
 
     def _found(self, plural: str, namespace: str, name: str) -> Object:
         entry = self._store.get(f"/core/{plural}/{namespace}/{name}" if namespace else f"/core/{plural}/{name}")
@@ -101,7 +101,7 @@ class Tokens:
         return entry.obj
 
     def _bound(self, namespace: str, account: str, reference: Object | None) -> dict[str, Object]:
-        """Claim name -> object, of what the token is bound to, e.g. {"pod": …, "node": …}."""
+        """The objects the token is bound to, by claim name, e.g. {"pod": …, "node": …}."""
         if not reference:
             return {}
         kind, group_version, name = reference.get("kind", ""), reference.get("apiVersion", ""), reference.get("name", "")
@@ -145,86 +145,86 @@ class Tokens:
 
     # --- checking
 
-    def concerns(self, said: Claims) -> bool:
-        """Whether this is a service account token of ours at all."""
-        return said.get("iss") in (self.issuer, account_tokens.ISSUER)
+    def has_our_issuer(self, claims: Claims) -> bool:
+        """Whether the token claims to be a service account token of this server."""
+        return claims.get("iss") in (self.issuer, account_tokens.ISSUER)
 
-    def understand(self, token: str, said: Claims, audiences: tuple[str, ...]) -> Understood:
-        """What the token means. Raises Refused."""
+    def verify(self, token: str, claims: Claims, audiences: tuple[str, ...]) -> VerifiedToken:
+        """Verify the signature, times, audiences and bound objects. Raises InvalidToken."""
         self._keys.check(token)
-        if said.get("iss") == account_tokens.ISSUER:
-            return self._understand_legacy(token, said, audiences)
+        if claims.get("iss") == account_tokens.ISSUER:
+            return self._verify_legacy(token, claims, audiences)
         now = time.now()
-        end, begin = _moment(said, "exp") + LEEWAY, max(_moment(said, name, 0.0) - LEEWAY for name in ("nbf", "iat"))
+        end, begin = _moment(claims, "exp") + LEEWAY, max(_moment(claims, name, 0.0) - LEEWAY for name in ("nbf", "iat"))
         if now > end:
-            raise Refused("service account token has expired")
+            raise InvalidToken("service account token has expired")
         if now < begin:
-            raise Refused("service account token is not valid yet")
-        shared = _shared(said.get("aud"), audiences)
-        user, keys = self._user(said)
-        return Understood(user, shared, begin, min([end, *self._deadlines(keys)]), keys)
+            raise InvalidToken("service account token is not valid yet")
+        shared = _shared(claims.get("aud"), audiences)
+        user, keys = self._user(claims)
+        return VerifiedToken(user, shared, begin, min([end, *self._deadlines(keys)]), keys)
 
-    def _user(self, said: Claims) -> tuple[User, tuple[str, ...]]:
-        private = _object(said, "kubernetes.io")
+    def _user(self, claims: Claims) -> tuple[User, tuple[str, ...]]:
+        private = _object(claims, "kubernetes.io")
         namespace, account = private.get("namespace"), _object(private, "serviceaccount")
         name, uid = account.get("name"), account.get("uid")
         if not all(isinstance(text, str) and text for text in (namespace, name, uid)):
-            raise Refused(jwt.INVALID)
+            raise InvalidToken(jwt.INVALID)
         keys = [self._account(str(namespace), str(name), str(uid))]
-        extra = {CREDENTIAL: [f"JTI={said['jti']}"]} if said.get("jti") else {}
+        extra = {CREDENTIAL: [f"JTI={claims['jti']}"]} if claims.get("jti") else {}
         for kind in ("secret", "pod", "node"):
             if private.get(kind) is None:
                 continue
             reference = _object(private, kind)
             held, held_uid = str(reference.get("name")), str(reference.get("uid"))
             if kind != "node" or private.get("pod") is None:
-                place = f"nodes/{held}" if kind == "node" else f"{kind}s/{namespace}/{held}"
-                keys.append(self._bound_to(kind, f"/core/{place}", held_uid))
+                collection_key = f"nodes/{held}" if kind == "node" else f"{kind}s/{namespace}/{held}"
+                keys.append(self._bound_to(kind, f"/core/{collection_key}", held_uid))
             if kind != "secret":
                 extra[f"authentication.kubernetes.io/{kind}-name"] = [held]
                 extra[f"authentication.kubernetes.io/{kind}-uid"] = [held_uid]
         return account_user(str(namespace), str(name), str(uid), extra), tuple(keys)
 
     def _account(self, namespace: str, name: str, uid: str) -> str:
-        """The key of the account, if it is there and still the same. Raises Refused."""
+        """The store key of the account, which must exist with this uid. Raises InvalidToken."""
         key = f"/core/serviceaccounts/{namespace}/{name}"
         if (entry := self._store.get(key)) is None:
-            raise Refused(errors.not_found("serviceaccounts", "", name).message)
+            raise InvalidToken(errors.not_found("serviceaccounts", "", name).message)
         meta = entry.obj["metadata"]
-        if _gone(meta):
-            raise Refused(f"service account {namespace}/{name} has been deleted")
+        if _is_deleted(meta):
+            raise InvalidToken(f"service account {namespace}/{name} has been deleted")
         if meta.get("uid") != uid:
-            raise Refused(f"service account UID ({meta.get('uid')}) does not match claim ({uid})")
+            raise InvalidToken(f"service account UID ({meta.get('uid')}) does not match claim ({uid})")
         return key
 
     def _bound_to(self, kind: str, key: str, uid: str) -> str:
-        """The key of what a token is bound to, if it is there, is the same, and is not long deleted. Raises Refused."""
+        """The store key of a bound object, which must exist with this uid and not be deleted. Raises InvalidToken."""
         entry = self._store.get(key)
         meta = entry.obj["metadata"] if entry else {}
-        if entry is None or _gone(meta):
-            raise Refused("service account token has been invalidated")
+        if entry is None or _is_deleted(meta):
+            raise InvalidToken("service account token has been invalidated")
         if meta.get("uid") != uid:
-            raise Refused(f"{kind} UID ({meta.get('uid')}) does not match service account {kind} ref claim ({uid})")
+            raise InvalidToken(f"{kind} UID ({meta.get('uid')}) does not match service account {kind} ref claim ({uid})")
         return key
 
     def _deadlines(self, keys: tuple[str, ...]) -> Iterator[float]:
-        """When the token ends with objects that are being deleted."""
+        """When the token becomes invalid because of bound objects that are terminating."""
         for key in keys:
             entry = self._store.get(key)
             if entry and (gone := entry.obj["metadata"].get("deletionTimestamp")):
                 yield time.parse(gone) + LEEWAY
 
-    def _understand_legacy(self, token: str, said: Claims, audiences: tuple[str, ...]) -> Understood:
-        """A token of a Secret: of the server's own audiences, and looked at anew each day, when its use is noted."""
+    def _verify_legacy(self, token: str, claims: Claims, audiences: tuple[str, ...]) -> VerifiedToken:
+        """A token in a Secret. It has the server's own audiences. The result is valid for a day, so that its use is noted daily."""
         shared = _shared(list(self.audiences), audiences)
-        account, keys = legacy_tokens.check(self._store, token, said, self.note_use)
+        account, keys = legacy_tokens.check(self._store, token, claims, self.note_use)
         begin = time.now() // DAY * DAY
-        return Understood(account_user(account.namespace, account.name, account.uid, {}), shared, begin, begin + DAY - 1, keys)
+        return VerifiedToken(account_user(account.namespace, account.name, account.uid, {}), shared, begin, begin + DAY - 1, keys)
 
-    # --- for others who check
+    # --- published keys
 
     def key_set(self) -> Object:
-        """What /openid/v1/jwks shows."""
+        """The JSON Web Key Set of /openid/v1/jwks."""
         return {"keys": [key.public() for key in self._keys.all()]}
 
 
@@ -233,34 +233,34 @@ def account_user(namespace: str, name: str, uid: str, extra: dict[str, list[str]
     return User(f"{PREFIX}{namespace}:{name}", (GROUP, f"{GROUP}:{namespace}", AUTHENTICATED), uid, extra)
 
 
-def _gone(meta: Object) -> bool:
+def _is_deleted(meta: Object) -> bool:
     deleted = meta.get("deletionTimestamp")
     return bool(deleted) and time.parse(deleted) + LEEWAY < time.now()
 
 
-def _object(said: Object, name: str) -> Object:
-    """A claim that is an object. Raises Refused."""
-    value = said.get(name)
+def _object(claims: Object, name: str) -> Object:
+    """A claim that must be an object. Raises InvalidToken."""
+    value = claims.get(name)
     if not isinstance(value, dict):
-        raise Refused(jwt.INVALID)
+        raise InvalidToken(jwt.INVALID)
     return value
 
 
-def _moment(said: Claims, name: str, default: float | None = None) -> float:
-    """A NumericDate (RFC 7519). Raises Refused."""
-    value = said.get(name, default)
+def _moment(claims: Claims, name: str, default: float | None = None) -> float:
+    """A claim that must be a NumericDate (RFC 7519). Raises InvalidToken."""
+    value = claims.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(jwt.INVALID)
+        raise InvalidToken(jwt.INVALID)
     return float(value)
 
 
-def _shared(meant: Any, audiences: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the asked audiences that a token is meant for. Raises Refused."""
-    meant = [meant] if isinstance(meant, str) else meant
-    if not isinstance(meant, list) or not all(isinstance(audience, str) for audience in meant):
-        raise Refused(jwt.INVALID)
-    if not (shared := tuple(audience for audience in audiences if audience in meant)):
-        raise Refused(f"token audiences {rules.listed(meant)} is invalid for the target audiences {rules.listed(audiences)}")
+def _shared(token_audiences: Any, audiences: tuple[str, ...]) -> tuple[str, ...]:
+    """The requested audiences that are in the token's `aud`. Raises InvalidToken if none is."""
+    token_audiences = [token_audiences] if isinstance(token_audiences, str) else token_audiences
+    if not isinstance(token_audiences, list) or not all(isinstance(audience, str) for audience in token_audiences):
+        raise InvalidToken(jwt.INVALID)
+    if not (shared := tuple(audience for audience in audiences if audience in token_audiences)):
+        raise InvalidToken(f"token audiences {rules.listed(token_audiences)} is invalid for the target audiences {rules.listed(audiences)}")
     return shared
 
 

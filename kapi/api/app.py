@@ -140,7 +140,7 @@ class App:
         decision = self.access.authorizer.authorize(asked)
         self.metrics.authorized(decision.allowed, time.perf_counter() - began)
         if not decision.allowed:
-            raise rbac.refused(asked, decision.reason)
+            raise rbac.forbidden(asked, decision.reason)
 
     async def _unknown(self, request: Request, where: Target) -> None:
         if where.version not in self.catalogue.groups().get(where.group, ()):

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from kapi import limits
-from kapi.access import jwt, rbac
+from kapi.access import rbac
 from kapi.access.access import Access
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
-from kapi.objects import errors, fields, time
+from kapi.objects import errors, fields, jwt, time
 from kapi.objects.meta import Object
 from kapi.objects.user import Attributes, User
 from kapi.registry import metadata
@@ -47,8 +47,8 @@ def _completed(what: Call, obj: Object) -> None:
 def _token(access: Access, user: User, obj: Object) -> Object:
     spec = obj["spec"]
     try:
-        found = access.authenticator.understand(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
-    except jwt.Refused as why:
+        found = access.authenticator.authenticate_token(spec["token"], tuple(spec.get("audiences") or access.tokens.audiences))
+    except jwt.InvalidToken as why:
         return {"user": {}, "error": str(why)}
     return {"authenticated": True, "user": found.user.info(), "audiences": list(found.audiences)}
 

@@ -1,6 +1,6 @@
-"""The client: HTTPS or the same face without a socket, informers, work queues, events, leases.
+"""The client library: transports (HTTPS, or in-process), informers, work queues, event recorder, leases.
 
-Controllers, scheduler, proxy and kubelet see the cluster only through this room. It knows no kind in particular.
+Controllers, scheduler, proxy and kubelet access the API only through it. It has no knowledge of particular kinds.
 """
 
 from kapi.client.client import Client

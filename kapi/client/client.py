@@ -1,6 +1,6 @@
-"""The verbs of the API over a Transport: thin, one request each, JSON objects in and out, failures raised as kapi.objects.errors.
+"""The API client: one method per verb, JSON objects in and out; error responses are raised as kapi.objects.errors.
 
-Whoever wants to know of this client's own writes (the informers do) sets `wrote` and `removed`.
+`on_write` and `on_delete` are called for this client's own successful writes; the informers set them.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ JSON = "application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 REQUEST_TIMEOUT = 65.0
 RETRIES = 10
-WHOLE = frozenset(["", "status", "finalize", "approval", "resize", "ephemeralcontainers"])
-"""Subresources that answer with the object itself."""
+RETURNS_OBJECT = frozenset(["", "status", "finalize", "approval", "resize", "ephemeralcontainers"])
+"""Subresources whose response is the object itself."""
 
 
-def _target(path: str, query: dict[str, Any]) -> str:
-    """Path and query; empty values are left out, True is 'true'."""
-    given = {k: "true" if v is True else v for k, v in query.items() if v not in ("", None, False)}
-    return quote(path, safe="/:@!$&'()*+,;=~") + ("?" + urlencode(given) if given else "")
+def _path_and_query(path: str, query: dict[str, Any]) -> str:
+    """The request target; empty values are omitted, True becomes 'true'."""
+    parameters = {k: "true" if v is True else v for k, v in query.items() if v not in ("", None, False)}
+    return quote(path, safe="/:@!$&'()*+,;=~") + ("?" + urlencode(parameters) if parameters else "")
 
 
-def _failure(status: int, headers: Headers, body: bytes) -> StatusError:
-    """The exception of an answer that is not a success; a body that is no Status becomes its message."""
+def _status_error(status: int, headers: Headers, body: bytes) -> StatusError:
+    """The exception for an error response; a body that is not a Status becomes its message."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -49,12 +49,12 @@ def _failure(status: int, headers: Headers, body: bytes) -> StatusError:
 
 
 class Client:
-    """One server as one user. `agent` is the User-Agent (and so the field manager) of every request."""
+    """A client of one server as one user. `agent` is the User-Agent, and thereby the field manager, of its requests."""
 
     def __init__(self, transport: Transport, *, agent: str = "kapi") -> None:
         self.transport = transport
-        self.wrote: Callable[[Resource, Object], None] | None = None
-        self.removed: Callable[[Resource, str | None, str, str], None] | None = None
+        self.on_write: Callable[[Resource, Object], None] | None = None
+        self.on_delete: Callable[[Resource, str | None, str, str], None] | None = None
         self._headers = {"User-Agent": agent, "Accept": "application/json"}
 
     async def close(self) -> None:
@@ -70,24 +70,25 @@ class Client:
         seconds: float = REQUEST_TIMEOUT,
         retries: int = RETRIES,
     ) -> Answer:
-        """One request as it is; waits and asks again when told to (429 or 503 with Retry-After). Raises only OSError."""
+        """Send one request; 429 and 503 with Retry-After are retried after that time. Raises only OSError."""
         merged = {**self._headers, **headers} if headers else self._headers
         while True:
-            answer = await self.transport.request(method, path, merged, body, seconds)
-            after = answer[1].get("retry-after", "")
-            if answer[0] not in (429, 503) or not after.isdigit() or retries <= 0:
-                return answer
+            response = await self.transport.request(method, path, merged, body, seconds)
+            after = response[1].get("retry-after", "")
+            if response[0] not in (429, 503) or not after.isdigit() or retries <= 0:
+                return response
             retries -= 1
             await asyncio.sleep(int(after))
 
     async def send(self, method: str, path: str, obj: Any = None, *, media: str = JSON, accept: str = "", **query: Any) -> Any:
-        """One request with a JSON body, the parsed answer. Raises StatusError, OSError."""
+        """Send one request with a JSON body; returns the parsed response. Raises StatusError, OSError."""
         headers = {"Content-Type": media} if obj is not None else {}
         if accept:
             headers["Accept"] = accept
-        status, answered, body = await self.raw(method, _target(path, query), orjson.dumps(obj) if obj is not None else b"", headers)
+        sent = orjson.dumps(obj) if obj is not None else b""
+        status, answered, body = await self.raw(method, _path_and_query(path, query), sent, headers)
         if not 200 <= status < 300:
-            raise _failure(status, answered, body)
+            raise _status_error(status, answered, body)
         return orjson.loads(body)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str = "", **query: Any) -> Object:
@@ -107,7 +108,7 @@ class Client:
         metadata: bool = False,
         **query: Any,
     ) -> Object:
-        """The list object; `metadata` asks for PartialObjectMetadata, `version` is a resourceVersion."""
+        """The list. `metadata`: as PartialObjectMetadata; `version`: resourceVersion; `limit` and `continue_`: one page."""
         query |= {"labelSelector": labels, "fieldSelector": fields, "resourceVersion": version}
         query |= {"limit": limit or None, "continue": continue_}
         accept = PARTIAL.format("List") if metadata else ""
@@ -121,7 +122,7 @@ class Client:
     async def update(self, resource: Resource, obj: Object, *, subresource: str = "", **query: Any) -> Object:
         meta = obj["metadata"]
         done = await self.send("PUT", resource.path(meta.get("namespace"), meta["name"], subresource), obj, **query)
-        return self._wrote(resource, query, done) if subresource in WHOLE else done
+        return self._wrote(resource, query, done) if subresource in RETURNS_OBJECT else done
 
     async def patch(
         self,
@@ -134,10 +135,10 @@ class Client:
         subresource: str = "",
         **query: Any,
     ) -> Object:
-        """`kind` is merge, strategic, json or apply (then give fieldManager, and force=True to take fields over)."""
+        """`kind` is merge, strategic, json or apply (with `fieldManager`, and `force=True` to take over conflicting fields)."""
         path = resource.path(namespace, name, subresource)
         done = await self.send("PATCH", path, patch, media=PATCHES[kind], **query)
-        return self._wrote(resource, query, done) if subresource in WHOLE else done
+        return self._wrote(resource, query, done) if subresource in RETURNS_OBJECT else done
 
     async def delete(
         self,
@@ -151,7 +152,7 @@ class Client:
         propagation: str | None = None,
         **query: Any,
     ) -> Object:
-        """The object as it waits for its end, or a Status when it is gone. `propagation` is Foreground, Background or Orphan."""
+        """The object while it is terminating, else a Status. `propagation` is Foreground, Background or Orphan."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
@@ -172,21 +173,21 @@ class Client:
         return done
 
     async def post(self, path: str, obj: Object, **query: Any) -> Object:
-        """Create at a path of its own, e.g. resource.path("default", "web", "eviction")."""
+        """POST to a path of its own, e.g. resource.path("default", "web", "eviction")."""
         done: Object = await self.send("POST", path, obj, **query)
         return done
 
     async def stream(self, method: str, path: str, *, accept: str = "", seconds: float | None = None, **query: Any) -> Stream:
-        """An answer read in pieces (logs and the like); the caller closes it. Raises StatusError, OSError."""
+        """A streamed response (logs); the caller must close it. Raises StatusError, OSError."""
         headers = {**self._headers, "Accept": accept} if accept else self._headers
-        stream = await self.transport.open(method, _target(path, query), headers, b"", seconds)
+        stream = await self.transport.open(method, _path_and_query(path, query), headers, b"", seconds)
         if 200 <= stream.status < 300:
             return stream
         try:
             body = b"".join([chunk async for chunk in stream])
         finally:
             await stream.close()
-        raise _failure(stream.status, stream.headers, body)
+        raise _status_error(stream.status, stream.headers, body)
 
     async def watch(
         self,
@@ -203,7 +204,7 @@ class Client:
     ) -> AsyncIterator[tuple[str, Object]]:
         """(type, object) of every change after `version`, until the server ends it after `timeout` seconds. Close it with `aclosing`.
 
-        An ERROR event is raised as the StatusError it is: Gone means that the history is not there any more.
+        An ERROR event is raised as a StatusError: Gone means that the server no longer has the events after `version`.
         """
         query |= {"labelSelector": labels, "fieldSelector": fields, "resourceVersion": version, "timeoutSeconds": timeout}
         accept = PARTIAL.format("") if metadata else ""
@@ -225,13 +226,13 @@ class Client:
             await stream.close()
 
     def _wrote(self, resource: Resource, query: dict[str, Any], obj: Object) -> Object:
-        if self.wrote is not None and not query.get("dryRun"):
-            self.wrote(resource, obj)
+        if self.on_write is not None and not query.get("dryRun"):
+            self.on_write(resource, obj)
         return obj
 
     def _deleted(self, resource: Resource, namespace: str | None, name: str, uid: str | None, done: Object) -> None:
         meta = done.get("metadata") or {}
-        if self.wrote is not None and meta.get("deletionTimestamp"):
-            self.wrote(resource, done)
-        elif self.removed is not None:
-            self.removed(resource, namespace, name, uid or meta.get("uid") or (done.get("details") or {}).get("uid") or "")
+        if self.on_write is not None and meta.get("deletionTimestamp"):
+            self.on_write(resource, done)
+        elif self.on_delete is not None:
+            self.on_delete(resource, namespace, name, uid or meta.get("uid") or (done.get("details") or {}).get("uid") or "")

@@ -1,6 +1,6 @@
-"""Where the server is and who we are: from a kubeconfig (certificates, tokens) or from inside a pod. Makes the Client.
+"""Endpoints and credentials: from a kubeconfig or, in a pod, from the service account; and the Client for them.
 
-Exec plugins and auth providers are not supported. Keys given as data never touch the disk.
+Exec plugins and auth providers are not supported. Keys embedded in a kubeconfig are not written to disk.
 """
 
 import base64
@@ -22,7 +22,7 @@ TOKEN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One server and one identity; PEM as bytes."""
+    """A server and the credentials for it; PEM as bytes."""
 
     server: str
     authority: bytes = b""
@@ -35,7 +35,7 @@ class Endpoint:
 
 
 class ConfigError(Exception):
-    """A kubeconfig that can't be used; the message is one sentence for a person."""
+    """A kubeconfig that cannot be used; the message is one sentence for the user."""
 
 
 def _named(config: dict[str, Any], section: str, name: str, inner: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _named(config: dict[str, Any], section: str, name: str, inner: str) -> dict[
 
 
 def _pem(section: dict[str, Any], name: str, file: Path) -> bytes:
-    """The PEM given as NAME-data (base64) or as a file, relative to the kubeconfig."""
+    """The PEM of NAME-data (base64) or of the file NAME, relative to the kubeconfig."""
     if data := section.get(f"{name}-data"):
         try:
             return base64.b64decode(data, validate=True)
@@ -58,7 +58,7 @@ def _pem(section: dict[str, Any], name: str, file: Path) -> bytes:
 
 
 def _text(file: Path, section: dict[str, Any], name: str) -> str:
-    """A field that is a text where it is given."""
+    """A field that must be a string if it is set. Raises ConfigError."""
     value = section.get(name) or ""
     if not isinstance(value, str):
         raise ConfigError(f"{file}: {name} must be a string")
@@ -66,7 +66,7 @@ def _text(file: Path, section: dict[str, Any], name: str) -> str:
 
 
 def from_kubeconfig(path: str | os.PathLike[str] = "", context: str = "") -> Endpoint:
-    """The endpoint of a context (the current one by default). Raises ConfigError, OSError."""
+    """The endpoint of a context (default: the current one). Raises ConfigError, OSError."""
     import yaml  # only processes that read a kubeconfig carry it
 
     file = Path(path or os.environ.get("KUBECONFIG", "").split(":")[0] or "~/.kube/config").expanduser()
@@ -98,7 +98,7 @@ def from_kubeconfig(path: str | os.PathLike[str] = "", context: str = "") -> End
 
 
 def in_cluster(root: Path = SERVICE_ACCOUNT) -> Endpoint:
-    """The endpoint a pod is given. Raises ConfigError outside of a pod."""
+    """The endpoint of the API server from inside a pod. Raises ConfigError outside of one."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
         raise ConfigError("not inside a pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set")
@@ -108,7 +108,7 @@ def in_cluster(root: Path = SERVICE_ACCOUNT) -> Endpoint:
 
 
 def tls(endpoint: Endpoint) -> ssl.SSLContext:
-    """The TLS context of an endpoint; the key goes through anonymous memory because ssl reads only files."""
+    """The TLS context of an endpoint. The key is passed through an anonymous memory file, because ssl reads only files."""
     context = ssl.create_default_context(cadata=endpoint.authority.decode() or None)
     if endpoint.insecure:
         context.check_hostname = False
@@ -124,7 +124,7 @@ def tls(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _token(endpoint: Endpoint) -> Callable[[], str] | None:
-    """The bearer token of now; a token file is read again every minute, it is replaced while we run."""
+    """A function that returns the bearer token. A token file is read again every minute, because it is rotated."""
     if not endpoint.token_file:
         return (lambda: endpoint.token) if endpoint.token else None
     known, read_at = "", 0.0
@@ -139,7 +139,7 @@ def _token(endpoint: Endpoint) -> Callable[[], str] | None:
 
 
 def connect(endpoint: Endpoint, *, agent: str = "kapi") -> Client:
-    """A client of the endpoint. Call it with the event loop running. Raises ConfigError."""
+    """A client of the endpoint; requires a running event loop. Raises ConfigError."""
     try:
         context = tls(endpoint) if endpoint.server.startswith("https:") else None
     except (ssl.SSLError, ValueError) as why:

@@ -1,6 +1,6 @@
-"""A controller: a queue of keys, a few worked on at a time, and `reconcile(key)`, which compares what should be with what is and acts.
+"""Base class of controllers: a work queue of keys, and `reconcile(key)`, which compares desired and actual state and acts.
 
-Level-based: a key says where to look, never what happened. Raising means back off and come again; seconds mean come again then.
+Level-based: a key names an object, not an event. An exception retries the key with back-off; returned seconds process it again after them.
 """
 
 import asyncio
@@ -19,66 +19,66 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
 log = logging.getLogger(__name__)
-UNREACHABLE_SECONDS = 1.0
-"""A server that can't be reached says nothing about a key: its back-off is left alone."""
+UNREACHABLE_RETRY_SECONDS = 1.0
+"""Retry delay while the API server is unreachable. This does not count as a failure of the key, so its back-off is unchanged."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every controller of a process shares. `settings` is what the room of controllers makes of it."""
+    """What all controllers of a process share. `settings` are those of kapi.controllers."""
 
     client: Client
     informers: Informers
     recorder: Recorder
     settings: Any = None
     shared: dict[Any, Any] = field(default_factory=dict)
-    """What controllers of one kind keep together, by a key of their own."""
+    """State shared by controllers of one kind, by a key of their choice."""
 
 
-def namespace_going(error: errors.StatusError) -> bool:
-    """The namespace is being deleted: nothing can be created in it, and nothing needs to be said or tried again."""
+def namespace_terminating(error: errors.StatusError) -> bool:
+    """Whether the namespace is being deleted: creations in it fail and must be neither reported nor retried."""
     return any(c.get("reason") == "NamespaceTerminating" for c in (error.details or {}).get("causes") or ())
 
 
 class Controller:
-    """Override `setup` (which informers feed which keys), and `reconcile` or `sync`."""
+    """Override `setup` (which informers enqueue which keys), and `reconcile` or `sync`."""
 
     name: ClassVar[str] = "controller"
-    """How its events are signed, e.g. "replicaset-controller"."""
+    """The component in its events, e.g. "replicaset-controller"."""
     workers: ClassVar[int] = 5
-    """How many keys are worked on at a time."""
+    """Most keys processed at a time."""
 
     objects: Informer
-    """What keys name, for `sync`."""
+    """The informer of the objects that keys name, for `sync`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.client = context.client
         self.recorder = context.recorder.named(self.name)
         self.queue: Queue[str] = Queue()
-        self._needs: list[Informer] = []
+        self._needed_informers: list[Informer] = []
         self.setup()
 
     def setup(self) -> None:
-        """Ask for informers with `watch` and `informer`."""
+        """Request informers with `watch` and `informer`."""
 
     async def reconcile(self, key: str) -> float | None:
-        """Bring the object named `key` one step nearer to what it should be."""
+        """Process a key. Returns the seconds after which to process it again, or None. Raise to retry with back-off."""
         obj = self.objects.get(key)
         return None if obj is None else await self.sync(obj)
 
     async def sync(self, obj: Object) -> float | None:
-        """The same for those whose keys name something in `objects`: what is gone needs nothing."""
+        """Like `reconcile`, with the object that the key names in `objects`; not called for deleted objects."""
         return None
 
     def informer(self, resource: Resource, *, metadata: bool = False) -> Informer:
-        """The shared informer; `run` waits until it is synced."""
+        """The shared informer of a resource; `run` waits until it is synced."""
         informer = self.context.informers.of(resource, metadata=metadata)
-        self._needs.append(informer)
+        self._needed_informers.append(informer)
         return informer
 
     def watch(self, resource: Resource, keys: Callable[[Object], Iterable[str]] | None = None, *, metadata: bool = False) -> Informer:
-        """The shared informer; every change queues the keys that `keys` makes of the old and the new state (its own by default)."""
+        """The shared informer, with a handler that enqueues `keys(obj)` of the old and the new object (default: the object's own key)."""
         informer = self.informer(resource, metadata=metadata)
         made = keys or (lambda obj: (meta.key(obj),))
 
@@ -88,27 +88,27 @@ class Controller:
                     for key in made(obj):
                         self.queue.add(key)
 
-        informer.on(handle)
+        informer.add_handler(handle)
         return informer
 
-    def note(self, obj: Object, reason: str, message: str) -> None:
-        """An event of type Normal."""
+    def record_event(self, obj: Object, reason: str, message: str) -> None:
+        """Record an event of type Normal."""
         self.recorder.event(obj, "Normal", reason, message)
 
-    def warn(self, obj: Object, reason: str, message: str) -> None:
-        """An event of type Warning."""
+    def record_warning(self, obj: Object, reason: str, message: str) -> None:
+        """Record an event of type Warning."""
         self.recorder.event(obj, "Warning", reason, message)
 
-    async def remove(self, resource: Resource, obj: Object, **how: Any) -> bool:
-        """Delete this very object; whether it was still there. `how` goes to Client.delete."""
+    async def delete_object(self, resource: Resource, obj: Object, **how: Any) -> bool:
+        """Delete this object (by its uid). Returns whether it still existed. `how` is passed to Client.delete."""
         try:
             await self.client.delete(resource, meta.name(obj), namespace=meta.namespace(obj) or None, uid=meta.uid(obj), **how)
         except errors.NotFound:
             return False
         return True
 
-    async def amend(self, resource: Resource, obj: Object, changes: Object, **how: Any) -> bool:
-        """Patch this very object; whether it was still there. `how` goes to Client.patch."""
+    async def patch_object(self, resource: Resource, obj: Object, changes: Object, **how: Any) -> bool:
+        """Patch this object (by its uid). Returns whether it still existed. `how` is passed to Client.patch."""
         patch = {**changes, "metadata": {"uid": meta.uid(obj), **(changes.get("metadata") or {})}}
         try:
             await self.client.patch(resource, meta.name(obj), patch, namespace=meta.namespace(obj) or None, **how)
@@ -116,21 +116,21 @@ class Controller:
             return False
         return True
 
-    async def keep_finalizers(self, resource: Resource, obj: Object, finalizers: list[str]) -> bool:
-        """Leave an object just these finalizers, if it has not changed meanwhile."""
+    async def set_finalizers(self, resource: Resource, obj: Object, finalizers: list[str]) -> bool:
+        """Set the finalizers, unless the object has changed meanwhile."""
         about = {"resourceVersion": meta.resource_version(obj), "finalizers": finalizers or None}
-        return await self.amend(resource, obj, {"metadata": about})
+        return await self.patch_object(resource, obj, {"metadata": about})
 
     async def put_status(self, resource: Resource, obj: Object, status: Object) -> Object:
-        """PUT /status; the object as it is then."""
+        """PUT /status. Returns the updated object."""
         return await self.client.update(resource, {**obj, "status": status}, subresource="status")
 
     async def ready(self) -> None:
-        for informer in self._needs:
+        for informer in self._needed_informers:
             await informer.synced.wait()
 
     async def run(self) -> None:
-        """Work on what the queue gives, on so many keys at a time; a task is there only while its key is worked on."""
+        """Process keys of the queue until cancelled, at most `workers` at a time, each in a task of its own."""
         await self.ready()
         free = asyncio.Semaphore(self.workers)
         try:
@@ -149,14 +149,14 @@ class Controller:
             log.debug("Reconciling failed", extra=logs.fields(controller=self.name, key=key, error=error))
             self.queue.retry(key)
         except errors.StatusError as error:
-            if namespace_going(error):
+            if namespace_terminating(error):
                 self.queue.forget(key)
             else:
                 log.warning("Reconciling failed, trying again", extra=self._about(key, error))
                 self.queue.retry(key)
         except OSError as error:
             log.debug("Reconciling failed", extra=logs.fields(controller=self.name, key=key, error=error))
-            self.queue.add_after(key, UNREACHABLE_SECONDS)
+            self.queue.add_after(key, UNREACHABLE_RETRY_SECONDS)
         except Exception as error:
             log.exception("Reconciling broke, trying again", extra=self._about(key, error))
             self.queue.retry(key)

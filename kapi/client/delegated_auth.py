@@ -1,6 +1,6 @@
-"""Who asks at a component's own port, and whether they may: by certificate or token, the API server is asked about both.
+"""Delegated authentication and authorization for the ports of components: TokenReview and SubjectAccessReview by the API server.
 
-Its answers are not kept here.
+Responses are not cached here.
 """
 
 from kapi.client.client import Client
@@ -11,10 +11,10 @@ from kapi.objects.user import MASTERS, User
 _REVIEWS = {"TokenReview": "authentication.k8s.io", "SubjectAccessReview": "authorization.k8s.io"}
 
 
-async def who(client: Client, certificate: bytes | None, authorization: str) -> User | None:
-    """The caller with a verified DER certificate or the header's token; None: neither is there.
+async def authenticate(client: Client, certificate: bytes | None, authorization: str) -> User | None:
+    """The user of a verified DER certificate or of the header's bearer token; None: there is neither.
 
-    Raises Unauthorized and what `client` does.
+    Raises Unauthorized, StatusError, OSError.
     """
     if certificate and (user := _certified(certificate)):
         return user
@@ -29,18 +29,18 @@ async def who(client: Client, certificate: bytes | None, authorization: str) -> 
 
 
 def _certified(certificate: bytes) -> User | None:
-    """The user a certificate names. Raises Unauthorized, also when it has expired since the connection began."""
+    """The user of a certificate. Raises Unauthorized, also if it expired since the connection was opened."""
     try:
-        said = certificates.read(certificate)
+        parsed = certificates.read(certificate)
     except ValueError as error:
         raise errors.Unauthorized from error
-    if not said.valid():
+    if not parsed.valid():
         raise errors.Unauthorized
-    return said.user
+    return parsed.user
 
 
-async def may(client: Client, user: User, attributes: Object) -> bool:
-    """Whether the user may do it, e.g. {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}. Raises what `client` does."""
+async def authorize(client: Client, user: User, attributes: Object) -> bool:
+    """Whether the user may, e.g. {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}. Raises StatusError, OSError."""
     if MASTERS in user.groups:
         return True
     spec = {"user": user.name, "groups": list(user.groups), "uid": user.uid, **attributes}
@@ -49,5 +49,5 @@ async def may(client: Client, user: User, attributes: Object) -> bool:
 
 async def _review(client: Client, kind: str, spec: Object) -> Object:
     version = f"{_REVIEWS[kind]}/v1"
-    made = await client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
-    return made.get("status") or {}
+    review = await client.post(f"/apis/{version}/{kind.lower()}s", {"apiVersion": version, "kind": kind, "spec": spec})
+    return review.get("status") or {}

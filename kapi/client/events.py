@@ -1,7 +1,7 @@
-"""Events: what happened to an object, for people to read (`kubectl describe`). Written in the background, never waited for.
+"""The event recorder: queues events about objects and writes them in the background; callers never wait.
 
-Repeats become a count, a flood of similar ones is combined, and one source may say only so much of one object:
-the rules and figures of client-go's correlator (25 at once, then one in five minutes; combined beyond 10 in 10 minutes).
+Repeated events increase a count, similar ones are combined, and events of one source about one object are rate-limited. Rules and limits
+are those of client-go's EventCorrelator (burst 25, then one in five minutes; combined beyond 10 in 10 minutes).
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from kapi.objects.resource import EVENTS
 
 log = logging.getLogger(__name__)
 NORMAL, WARNING = "Normal", "Warning"
-REMEMBERED = 1024
+CACHE_SIZE = 1024
 BURST, REFILL = 25.0, 1 / 300
-SIMILAR, SIMILAR_SECONDS = 10, 600.0
-BACKLOG = 1000
-ATTEMPTS = 5
+AGGREGATE_LIMIT, AGGREGATE_SECONDS = 10, 600.0
+MAX_PENDING = 1000
+MAX_ATTEMPTS = 5
 
 
 def reference(obj: Object, field_path: str = "") -> Object:
-    """The ObjectReference of an object that carries kind and apiVersion."""
+    """The ObjectReference of an object (with kind and apiVersion)."""
     meta = obj.get("metadata") or {}
     out = {
         "kind": obj.get("kind"),
@@ -41,8 +41,8 @@ def reference(obj: Object, field_path: str = "") -> Object:
 
 
 @dataclass(slots=True)
-class _Similar:
-    """Messages of one reason about one object: beyond ten different ones they are combined."""
+class _Aggregate:
+    """Messages with one reason about one object. Beyond AGGREGATE_LIMIT different ones they are combined."""
 
     started: float
     messages: set[str] = field(default_factory=set)
@@ -50,39 +50,39 @@ class _Similar:
 
 @dataclass(slots=True)
 class _Written:
-    """An event that is in the API, to be counted up."""
+    """A written event, whose count is increased by repetitions."""
 
     namespace: str
     name: str
     count: int
 
 
-class _Memory:
-    """What has been said of late, bounded."""
+class _Correlator:
+    """Bounded caches of recent events, for aggregation, deduplication and rate limits (client-go's EventCorrelator)."""
 
     def __init__(self) -> None:
         self.written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
-        self._similar: OrderedDict[tuple[str, ...], _Similar] = OrderedDict()
+        self._aggregates: OrderedDict[tuple[str, ...], _Aggregate] = OrderedDict()
         self._budget: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
         self._last = 0
 
-    def instant(self) -> int:
-        """Nanoseconds since the epoch, never the same twice: what an event's name ends with."""
+    def unique_nanoseconds(self) -> int:
+        """Nanoseconds since the epoch, unique in this process, for the end of an event's name."""
         self._last = max(int(time.now() * 1e9), self._last + 1)
         return self._last
 
     def message(self, group: tuple[str, ...], message: str) -> tuple[str, str]:
-        """(what tells repeats apart, the message to show)."""
+        """(deduplication key, message): the message may be replaced by a combined one."""
         now = time.now()
-        similar = self._similar.pop(group, None)
-        if similar is None or now - similar.started > SIMILAR_SECONDS:
-            similar = _Similar(now)
-        similar.messages.add(message)
-        self._similar[group] = similar
-        _bound(self._similar)
-        if len(similar.messages) < SIMILAR:
+        aggregate = self._aggregates.pop(group, None)
+        if aggregate is None or now - aggregate.started > AGGREGATE_SECONDS:
+            aggregate = _Aggregate(now)
+        aggregate.messages.add(message)
+        self._aggregates[group] = aggregate
+        _evict_oldest(self._aggregates)
+        if len(aggregate.messages) < AGGREGATE_LIMIT:
             return message, message
-        similar.messages.pop()
+        aggregate.messages.pop()
         return "", "(combined from similar events): " + message
 
     def allowed(self, about: tuple[str, ...]) -> bool:
@@ -90,32 +90,32 @@ class _Memory:
         left, at = self._budget.pop(about, (BURST, now))
         left = min(BURST, left + (now - at) * REFILL)
         self._budget[about] = (left - 1 if left >= 1 else left, now)
-        _bound(self._budget)
+        _evict_oldest(self._budget)
         return left >= 1
 
 
-def _bound(memory: "OrderedDict[Any, Any]") -> None:
-    while len(memory) > REMEMBERED:
-        memory.popitem(last=False)
+def _evict_oldest(cache: "OrderedDict[Any, Any]") -> None:
+    while len(cache) > CACHE_SIZE:
+        cache.popitem(last=False)
 
 
 class Recorder:
-    """`event(...)` queues an event signed by `component`; `run` writes them. `named` gives one that signs otherwise and shares the rest.
+    """`event(...)` queues an event of `component`; `run` writes the queue, which holds at most `backlog` events.
 
-    `backlog` is how many may wait.
+    `named` returns a recorder of another component that shares queue and caches.
     """
 
-    def __init__(self, client: Client, component: str, *, host: str = "", backlog: int = BACKLOG) -> None:
+    def __init__(self, client: Client, component: str, *, host: str = "", backlog: int = MAX_PENDING) -> None:
         self._client = client
         self._component = component
         self._host = host
         self._queue: asyncio.Queue[tuple[tuple[str, ...], Object]] = asyncio.Queue(backlog)
-        self._memory = _Memory()
+        self._correlator = _Correlator()
 
     def named(self, component: str, host: str = "") -> "Recorder":
-        twin = Recorder(self._client, component, host=host or self._host)
-        twin._queue, twin._memory = self._queue, self._memory
-        return twin
+        recorder = Recorder(self._client, component, host=host or self._host)
+        recorder._queue, recorder._correlator = self._queue, self._correlator
+        return recorder
 
     def event(
         self,
@@ -129,12 +129,12 @@ class Recorder:
         field_path: str = "",
         annotations: dict[str, str] | None = None,
     ) -> None:
-        """Say that something happened to `obj` (with kind and apiVersion). `action` makes it one of the newer kind (eventTime, action)."""
+        """Record an event about `obj` (with kind and apiVersion). With `action` it has the fields of events.k8s.io (eventTime, action)."""
         about = reference(obj, field_path)
         subject = (str(about.get(k, "")) for k in ("kind", "namespace", "name", "uid", "fieldPath"))
         identity = (self._component, self._host, *subject)
-        distinct, shown = self._memory.message((*identity, type, reason), message)
-        if not self._memory.allowed(identity):
+        distinct, shown = self._correlator.message((*identity, type, reason), message)
+        if not self._correlator.allowed(identity):
             return
         event = self._event(about, type, reason, shown)
         if annotations:
@@ -142,7 +142,7 @@ class Recorder:
         if related:
             event["related"] = reference(related)
         if action:
-            self._modern(event, action)
+            self._set_event_time(event, action)
         try:
             self._queue.put_nowait(((*identity, type, reason, distinct), event))
         except asyncio.QueueFull:
@@ -151,7 +151,7 @@ class Recorder:
     async def run(self) -> None:
         while True:
             key, event = await self._queue.get()
-            for attempt in range(ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
                 try:
                     await self._write(key, event)
                     break
@@ -167,10 +167,11 @@ class Recorder:
         source = {"component": self._component}
         if self._host:
             source["host"] = self._host
+        name = f"{about.get('name', '')}.{self._correlator.unique_nanoseconds():x}"
         return {
             "kind": "Event",
             "apiVersion": "v1",
-            "metadata": {"name": f"{about.get('name', '')}.{self._memory.instant():x}", "namespace": about.get("namespace", "default")},
+            "metadata": {"name": name, "namespace": about.get("namespace", "default")},
             "involvedObject": about,
             "reason": reason,
             "message": message[:1024],
@@ -184,27 +185,28 @@ class Recorder:
             "reportingInstance": self._host,
         }
 
-    def _modern(self, event: Object, action: str) -> None:
+    def _set_event_time(self, event: Object, action: str) -> None:
         instance = f"{self._component}-{self._host}" if self._host else self._component
         event |= {"action": action, "eventTime": time.micro_stamp(), "source": {}, "reportingInstance": instance}
         event |= {"firstTimestamp": None, "lastTimestamp": None}
         del event["count"]
 
     async def _write(self, key: tuple[str, ...], event: Object) -> None:
-        known = self._memory.written.get(key)
-        if known is not None:
+        previous = self._correlator.written.get(key)
+        if previous is not None:
             try:
-                await self._client.patch(EVENTS, known.name, self._repeat(known, event), namespace=known.namespace, kind="strategic")
-                known.count += 1
+                patch = self._count_patch(previous, event)
+                await self._client.patch(EVENTS, previous.name, patch, namespace=previous.namespace, kind="strategic")
+                previous.count += 1
                 return
             except errors.NotFound:
-                del self._memory.written[key]
+                del self._correlator.written[key]
         meta = event["metadata"]
         await self._client.create(EVENTS, event)
-        self._memory.written[key] = _Written(meta["namespace"], meta["name"], 1)
-        _bound(self._memory.written)
+        self._correlator.written[key] = _Written(meta["namespace"], meta["name"], 1)
+        _evict_oldest(self._correlator.written)
 
-    def _repeat(self, known: _Written, event: Object) -> Object:
+    def _count_patch(self, previous: _Written, event: Object) -> Object:
         if event["eventTime"]:
-            return {"series": {"count": known.count + 1, "lastObservedTime": event["eventTime"]}}
-        return {"count": known.count + 1, "lastTimestamp": event["lastTimestamp"], "message": event["message"]}
+            return {"series": {"count": previous.count + 1, "lastObservedTime": event["eventTime"]}}
+        return {"count": previous.count + 1, "lastTimestamp": event["lastTimestamp"], "message": event["message"]}

@@ -1,6 +1,6 @@
-"""The health port of a component: /healthz, /livez and /readyz for everybody, /metrics for those the API server lets read it.
+"""The health port of a component: /healthz, /livez and /readyz without authentication, /metrics for authorized users.
 
-Who asks is told by a client certificate of the cluster's CA or by a token; the answers of the API server are not kept.
+Users are authenticated by a client certificate of the cluster's CA or a token. Responses of the API server are not cached.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from kapi.objects.user import User
 
 log = logging.getLogger(__name__)
 Figures = list[Callable[[], Iterable[str]]]
-"""What a component counts: each gives lines of Prometheus' text form."""
+"""Metric sources of a component: functions that return lines in Prometheus' text format."""
 CHECKS = ("/healthz", "/livez", "/readyz")
-_ANYBODY = User("system:anonymous", ("system:unauthenticated",))
+_ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Health:
-    """What the port answers."""
+    """The handler of the port."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -39,7 +39,7 @@ class Health:
         if path in CHECKS or path.startswith(tuple(f"{check}/" for check in CHECKS)):
             return small.answer(200, b"ok")
         try:
-            await self._check(asked, path)
+            await self._authorize(asked, path)
         except (errors.Unauthorized, errors.Forbidden) as no:
             return small.answer(no.code, orjson.dumps(no.status()), "application/json")
         except (errors.StatusError, OSError) as why:
@@ -49,15 +49,16 @@ class Health:
         text = "\n".join(line for lines in self.figures for line in lines()) + "\n"
         return small.answer(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async def _check(self, asked: Asked, path: str) -> None:
-        """Return when the caller may get the path. Raises Unauthorized, Forbidden."""
-        user = await delegated_auth.who(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANYBODY
-        if not await delegated_auth.may(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
+    async def _authorize(self, asked: Asked, path: str) -> None:
+        """Return if the caller may get the path. Raises Unauthorized, Forbidden."""
+        user = await delegated_auth.authenticate(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANONYMOUS
+        if not await delegated_auth.authorize(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
             raise errors.Forbidden(f'forbidden: User "{user.name}" cannot get path "{path}"', {})
 
 
 def _tls(directory: Path) -> ssl.SSLContext:
-    """The API server's own certificate does for its neighbours on the machine; client certificates of the cluster's CA are understood."""
+    """The server uses the API server's certificate, whose names cover this machine, and verifies client certificates of the cluster's
+    CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "apiserver.crt", directory / "apiserver.key")
     context.load_verify_locations(directory / "ca.crt")
@@ -67,7 +68,7 @@ def _tls(directory: Path) -> ssl.SSLContext:
 
 @contextlib.asynccontextmanager
 async def serving(client: Client, address: str, port: int, directory: Path | None) -> AsyncIterator[Figures]:
-    """Answer at the address, with the certificate in a cluster's directory of keys; without one, or with the port taken, not at all."""
+    """Serve at the address, with the certificate in `directory`. Without a certificate, or if the port is taken, nothing is served."""
     health, server = Health(client), None
     if port and directory is not None and (directory / "apiserver.key").exists():
         try:

@@ -1,7 +1,14 @@
-"""A local copy of a resource: list, then watch, forever; handlers are told of every change, indexes find objects by something else.
+"""Informers: a cache of a resource, kept by list and watch, with handlers of changes and indexes.
 
-The client's own writes go into the copy at once (resourceVersions are comparable numbers), so a controller never acts on a state
-older than what it wrote itself. Objects are shared and never changed; managedFields are dropped.
+The client's own writes are applied to the cache at once (resourceVersions are comparable integers), so a controller never acts on a state
+older than its own writes. Cached objects are shared and must not be changed; managedFields are dropped.
+
+Example: an informer of pods with `add_index("node", lambda pod: [pod["spec"].get("nodeName", "")])` after pods a and b on node n1:
+
+    _objects = {"default/a": {…}, "default/b": {…}}    _indexes = {"node": {"n1": {"default/a": None, "default/b": None}}}
+
+This process deletes b: the response removes b from both at once, its uid enters `_removed`, and handlers are called with (b, None). A
+MODIFIED event of b that the server sent before the deletion is then ignored; the DELETED event only removes the uid from `_removed`.
 """
 
 import asyncio
@@ -18,13 +25,13 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 
 Handler = Callable[[Object | None, Object | None], None]
-"""Called with (old, new): (None, new) added, (old, new) changed, (old, None) gone. Must not block; mostly it adds a key to a queue."""
+"""Called with (old, new): (None, new) added, (old, new) updated, (old, None) deleted. Must not block; usually it enqueues a key."""
 
 log = logging.getLogger(__name__)
 PAGE = 500
-UNREAD = ("managedFields", "annotations")
-"""What a copy of metadata only leaves out."""
-FIRST_DELAY, LAST_DELAY = 0.8, 5.0
+DROPPED_METADATA = ("managedFields", "annotations")
+"""Metadata fields dropped from metadata-only caches."""
+INITIAL_BACKOFF, MAX_BACKOFF = 0.8, 5.0
 
 
 def revision_of(obj: Object) -> int:
@@ -33,7 +40,8 @@ def revision_of(obj: Object) -> int:
 
 
 class Informer:
-    """The objects of one resource (of one namespace, or a selection of them). `trim` may drop what its users never read."""
+    """A cache of the objects of one resource, optionally of one namespace or selector. `trim` may drop fields that its users do not
+    read."""
 
     def __init__(
         self,
@@ -51,7 +59,7 @@ class Informer:
         self.synced = asyncio.Event()
         self._client = client
         self._scope: dict[str, Any] = {"namespace": namespace, "labels": labels, "fields": fields, "metadata": metadata}
-        self._whole = not (namespace or labels or fields)
+        self._unfiltered = not (namespace or labels or fields)
         self._trim = trim
         self._objects: dict[str, Object] = {}
         self._handlers: list[Handler] = []
@@ -59,8 +67,8 @@ class Informer:
         self._indexes: dict[str, dict[str, dict[str, None]]] = {}
         self._revision = 0
         self._removed: set[str] = set()
-        self._failing: float | None = None
-        """Since when the watch fails, by the loop's clock."""
+        self._failing_since: float | None = None
+        """When the watch began to fail, by the loop's clock; None: it works."""
 
     def get(self, key: str) -> Object | None:
         return self._objects.get(key)
@@ -74,27 +82,27 @@ class Informer:
     def __len__(self) -> int:
         return len(self._objects)
 
-    def by(self, index: str, value: str) -> list[Object]:
-        """The objects that the named index files under `value`."""
+    def by_index(self, index: str, value: str) -> list[Object]:
+        """The objects with `value` in the index (client-go's ByIndex)."""
         return [self._objects[key] for key in self._indexes[index].get(value, ())]
 
-    def index(self, name: str, keys: Callable[[Object], Iterable[str]]) -> None:
-        """Keep an index; asking twice for the same name is one index."""
+    def add_index(self, name: str, keys: Callable[[Object], Iterable[str]]) -> None:
+        """Add an index; a second call with the same name has no effect."""
         if name not in self._indexers:
             self._indexers[name] = keys
             self._indexes[name] = {}
             for key, obj in self._objects.items():
-                self._file(name, key, obj)
+                self._add_to_index(name, key, obj)
 
-    def on(self, handler: Handler) -> None:
-        """Tell `handler` of every change from now on; what is there already comes to it as added."""
+    def add_handler(self, handler: Handler) -> None:
+        """Call `handler` for every change from now on; existing objects are passed as added."""
         self._handlers.append(handler)
         for obj in list(self._objects.values()):
             handler(None, obj)
 
     async def run(self) -> None:
-        """List and watch until cancelled. Failures are logged and tried again with back-off."""
-        delay = FIRST_DELAY
+        """List and watch until cancelled. Failures are logged and retried with back-off."""
+        delay = INITIAL_BACKOFF
         while True:
             started = asyncio.get_running_loop().time()
             try:
@@ -107,39 +115,39 @@ class Informer:
                 self._failed(error)
             lasted = asyncio.get_running_loop().time() - started
             if lasted > 1:
-                delay = FIRST_DELAY
+                delay = INITIAL_BACKOFF
                 continue
             await asyncio.sleep(delay * random.uniform(1, 1.5))
-            delay = min(delay * 2, LAST_DELAY)
+            delay = min(delay * 2, MAX_BACKOFF)
 
     def _failed(self, error: Exception) -> None:
-        if self._failing is None:
-            self._failing = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = asyncio.get_running_loop().time()
         about = logs.once(self.resource.qualified, resource=self.resource.qualified, error=error)
         log.warning("Watching failed, trying again", extra=about)
 
     def _recovered(self, since: float) -> None:
-        self._failing = None
+        self._failing_since = None
         lasted = round(asyncio.get_running_loop().time() - since, 1)
         log.info("Watching again", extra=logs.fields(resource=self.resource.qualified, seconds=lasted))
 
-    def observe(self, obj: Object) -> None:
-        """Take in an object that this process has just written, unless the watch is already past it."""
-        if self._whole and self.synced.is_set() and revision_of(obj) > self._revision:
-            self._put(meta.key(obj), self._kept(obj))
+    def apply_write(self, obj: Object) -> None:
+        """Apply an object that this process has just written, unless the watch has delivered a newer one."""
+        if self._unfiltered and self.synced.is_set() and revision_of(obj) > self._revision:
+            self._set(meta.key(obj), self._stored_form(obj))
 
-    def forget(self, key: str, uid: str) -> None:
-        """Take out an object that this process has just deleted."""
+    def apply_delete(self, key: str, uid: str) -> None:
+        """Remove an object that this process has just deleted. Later events of its uid are ignored."""
         old = self._objects.get(key)
         if old is not None and uid and old["metadata"].get("uid") == uid:
             self._removed.add(uid)
-            self._drop(key)
+            self._delete(key)
 
-    def _kept(self, obj: Object) -> Object:
-        """The form that is kept: with kind and apiVersion, without managedFields."""
+    def _stored_form(self, obj: Object) -> Object:
+        """The cached form: with kind and apiVersion, without managedFields, trimmed."""
         about = obj["metadata"]
         if "managedFields" in about or self.metadata:
-            about = {k: v for k, v in about.items() if k not in (UNREAD if self.metadata else ("managedFields",))}
+            about = {k: v for k, v in about.items() if k not in (DROPPED_METADATA if self.metadata else ("managedFields",))}
         content = {} if self.metadata else obj
         kept = {**content, "kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": about}
         return self._trim(kept) if self._trim else kept
@@ -151,26 +159,26 @@ class Informer:
             page = await self._client.list(self.resource, limit=PAGE, continue_=token, **self._scope)
             revision = int(page["metadata"].get("resourceVersion") or 0)
             for item in page.get("items") or ():
-                found[meta.key(item)] = self._kept(item)
+                found[meta.key(item)] = self._stored_form(item)
             token = page["metadata"].get("continue") or ""
             if not token:
                 break
         self._removed.clear()
         for key in [k for k, o in self._objects.items() if k not in found and revision_of(o) <= revision]:
-            self._drop(key)
+            self._delete(key)
         for key, obj in found.items():
-            self._put(key, obj)
+            self._set(key, obj)
         self._revision = revision
         self.synced.set()
-        if self._failing is not None:
-            self._recovered(self._failing)
+        if self._failing_since is not None:
+            self._recovered(self._failing_since)
 
     async def _watch(self) -> None:
         timeout = random.randint(300, 600)
         async with aclosing(self._client.watch(self.resource, version=str(self._revision), timeout=timeout, **self._scope)) as events:  # type: ignore[type-var]
             async for kind, obj in events:
-                if self._failing is not None:
-                    self._recovered(self._failing)
+                if self._failing_since is not None:
+                    self._recovered(self._failing_since)
                 if kind != "BOOKMARK":
                     self._event(kind, obj)
                 self._revision = revision_of(obj) or self._revision
@@ -183,41 +191,41 @@ class Informer:
             return
         key = meta.key(obj)
         if kind != "DELETED":
-            self._put(key, self._kept(obj))
+            self._set(key, self._stored_form(obj))
             return
         old = self._objects.get(key)
         if old is not None and revision_of(old) <= revision_of(obj):
-            self._drop(key, self._kept(obj))
+            self._delete(key, self._stored_form(obj))
 
-    def _put(self, key: str, obj: Object) -> None:
+    def _set(self, key: str, obj: Object) -> None:
         old = self._objects.get(key)
         if old is not None and 0 < revision_of(obj) <= revision_of(old):
             return
         self._objects[key] = obj
         for name, values in self._indexers.items():
             if old is None:
-                self._file(name, key, obj)
+                self._add_to_index(name, key, obj)
             elif list(values(old)) != list(values(obj)):
-                self._unfile(name, key, old)
-                self._file(name, key, obj)
-        self._tell(old, obj)
+                self._remove_from_index(name, key, old)
+                self._add_to_index(name, key, obj)
+        self._notify(old, obj)
 
-    def _drop(self, key: str, last: Object | None = None) -> None:
+    def _delete(self, key: str, last: Object | None = None) -> None:
         old = self._objects.pop(key)
         for name in self._indexers:
-            self._unfile(name, key, old)
-        self._tell(last or old, None)
+            self._remove_from_index(name, key, old)
+        self._notify(last or old, None)
 
-    def _tell(self, old: Object | None, new: Object | None) -> None:
+    def _notify(self, old: Object | None, new: Object | None) -> None:
         for handler in self._handlers:
             handler(old, new)
 
-    def _file(self, name: str, key: str, obj: Object) -> None:
+    def _add_to_index(self, name: str, key: str, obj: Object) -> None:
         index = self._indexes[name]
         for value in self._indexers[name](obj):
             index.setdefault(value, {})[key] = None
 
-    def _unfile(self, name: str, key: str, obj: Object) -> None:
+    def _remove_from_index(self, name: str, key: str, obj: Object) -> None:
         index = self._indexes[name]
         for value in self._indexers[name](obj):
             bucket = index.get(value)
@@ -228,36 +236,36 @@ class Informer:
 
 
 class Informers:
-    """One informer per resource for everyone who shares this client; keeps them running."""
+    """The shared informers of a client, one per resource (client-go's SharedInformerFactory)."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self._shared: dict[Resource, Informer] = {}
-        self._others: list[Informer] = []
+        self._filtered: list[Informer] = []
         self._tasks: dict[Informer, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        client.wrote = self._wrote
-        client.removed = self._removed
+        client.on_write = self._wrote
+        client.on_delete = self._removed
 
     def of(self, resource: Resource, *, metadata: bool = False) -> Informer:
-        """The shared informer of a resource; one that holds only metadata serves `metadata`, a full one serves both."""
+        """The shared informer of a resource. A full one also serves requests for `metadata` only."""
         informer = self._shared.get(resource)
         if informer is None or (informer.metadata and not metadata):
             if informer is not None:
                 raise ValueError(f"{resource.qualified} is already watched for its metadata only: ask for the whole earlier")
             informer = self._shared[resource] = Informer(self.client, resource, metadata=metadata)
-            self._begin(informer)
+            self._start(informer)
         return informer
 
     def select(self, resource: Resource, **scope: Any) -> Informer:
-        """An informer of its own over a selection (namespace, labels, fields, trim)."""
+        """A separate informer with a selection (namespace, labels, fields, trim)."""
         informer = Informer(self.client, resource, **scope)
-        self._others.append(informer)
-        self._begin(informer)
+        self._filtered.append(informer)
+        self._start(informer)
         return informer
 
     def drop(self, resource: Resource) -> None:
-        """Stop and forget the shared informer of a resource that is served no more."""
+        """Stop and remove the shared informer of a resource that is no longer served."""
         informer = self._shared.pop(resource, None)
         if informer is not None and informer in self._tasks:
             self._tasks.pop(informer).cancel()
@@ -265,25 +273,25 @@ class Informers:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for informer in [*self._shared.values(), *self._others]:
-                self._begin(informer)
+            for informer in [*self._shared.values(), *self._filtered]:
+                self._start(informer)
             await asyncio.Event().wait()
 
     async def synced(self) -> None:
-        """Wait until every informer asked for so far has its objects."""
-        for informer in [*self._shared.values(), *self._others]:
+        """Wait until all informers requested so far have synced."""
+        for informer in [*self._shared.values(), *self._filtered]:
             await informer.synced.wait()
 
-    def _begin(self, informer: Informer) -> None:
+    def _start(self, informer: Informer) -> None:
         if self._group is not None and informer not in self._tasks:
             self._tasks[informer] = self._group.create_task(informer.run(), name=f"informer {informer.resource.qualified}")
 
     def _wrote(self, resource: Resource, obj: Object) -> None:
         informer = self._shared.get(resource)
         if informer is not None:
-            informer.observe(obj)
+            informer.apply_write(obj)
 
     def _removed(self, resource: Resource, namespace: str | None, name: str, uid: str) -> None:
         informer = self._shared.get(resource)
         if informer is not None:
-            informer.forget(f"{namespace}/{name}" if namespace else name, uid)
+            informer.apply_delete(f"{namespace}/{name}" if namespace else name, uid)

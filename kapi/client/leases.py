@@ -1,6 +1,7 @@
-"""Leases: one leader among several processes, and the heartbeat of a node. Figures are client-go's defaults.
+"""Leases: leader election, and the lease of a node. Durations are client-go's defaults.
 
-Whether a lease has run out is judged by this process's own clock since it last saw the lease change, never by comparing clocks.
+A lease has expired if its duration has passed, by this process's clock, since its last observed change. Clocks of processes are not
+compared.
 """
 
 import asyncio
@@ -21,37 +22,40 @@ log = logging.getLogger(__name__)
 NODE_NAMESPACE = "kube-node-lease"
 
 
-class LostLease(Exception):
-    """Leadership could not be renewed in time; whoever led must stop at once."""
+class LeadershipLost(Exception):
+    """Leadership was not renewed in time; the holder must stop at once."""
 
 
 @dataclass(frozen=True)
-class Terms:
-    """How long a lease holds, how long its holder tries to renew it, how often everyone tries; seconds."""
+class LeaseDurations:
+    """In seconds: validity of a lease, renew deadline of its holder, interval of attempts (client-go's LeaseDuration, RenewDeadline,
+    RetryPeriod)."""
 
     duration: float = 15.0
     renew: float = 10.0
     retry: float = 2.0
 
 
-class Election:
-    """`run(lead)` waits for leadership, runs `lead` while it lasts, and gives it back at the end.
+class LeaderElection:
+    """`run(lead)` waits for leadership, runs `lead` while it lasts, and releases the lease at the end.
 
-    Without an `identity` it is the host's name and something that no other process has.
+    The default identity is the host name and a random UUID.
     """
 
-    def __init__(self, client: Client, name: str, identity: str, *, namespace: str = "kube-system", terms: Terms | None = None) -> None:
+    def __init__(
+        self, client: Client, name: str, identity: str, *, namespace: str = "kube-system", durations: LeaseDurations | None = None
+    ) -> None:
         self._client = client
         self._name, self._namespace = name, namespace
         self._identity = identity or f"{socket.gethostname()}_{uuid.uuid4()}"
-        self._terms = terms or Terms()
+        self._durations = durations or LeaseDurations()
         self._lease: Object | None = None
         self._changed = 0.0
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
-        """Raises LostLease when leadership is lost while leading."""
-        while not await self._try():  # noqa: ASYNC110 (nobody in this process can tell)
-            await asyncio.sleep(self._terms.retry)
+        """Raises LeadershipLost."""
+        while not await self._try():  # noqa: ASYNC110 (the lease is held by another process)
+            await asyncio.sleep(self._durations.retry)
         log.info("Became leader", extra=self._about())
         try:
             async with asyncio.TaskGroup() as group:
@@ -65,44 +69,44 @@ class Election:
         loop = asyncio.get_running_loop()
         renewed = loop.time()
         while True:
-            await asyncio.sleep(self._terms.retry)
+            await asyncio.sleep(self._durations.retry)
             if await self._try():
                 renewed = loop.time()
-            elif loop.time() - renewed > self._terms.renew:
+            elif loop.time() - renewed > self._durations.renew:
                 log.error("Lost the lease", extra=self._about(seconds=round(loop.time() - renewed, 1)))
-                raise LostLease(self._full_name)
+                raise LeadershipLost(self._full_name)
 
     async def _try(self) -> bool:
-        """Create, renew or take over the lease; False when somebody else holds it or the server can't be asked."""
+        """Create, renew or take over the lease. Returns False if another process holds it or the API server is unreachable."""
         try:
-            await self._look()
+            await self._fetch()
             if self._lease is None:
-                self._lease = await self._client.create(LEASES, self._fresh(None))
-            elif self._free():
-                self._lease = await self._client.update(LEASES, self._fresh(self._lease))
+                self._lease = await self._client.create(LEASES, self._renewed_by_us(None))
+            elif self._is_available():
+                self._lease = await self._client.update(LEASES, self._renewed_by_us(self._lease))
             else:
                 return False
         except (errors.Conflict, errors.AlreadyExists) as error:
-            log.debug("Somebody else was quicker", extra=self._about(error=error))
+            log.debug("Another process took the lease", extra=self._about(error=error))
             return False
         except (errors.StatusError, OSError) as error:
-            log.warning("Lease could not be had or renewed", extra=logs.once(self._name, lease=self._full_name, error=error))
+            log.warning("Lease could not be acquired or renewed", extra=logs.once(self._name, lease=self._full_name, error=error))
             return False
         self._changed = asyncio.get_running_loop().time()
         return True
 
-    async def _look(self) -> None:
+    async def _fetch(self) -> None:
         try:
             found = await self._client.get(LEASES, self._name, self._namespace)
         except errors.NotFound:
             self._lease = None
             return
         if self._lease is None or found["metadata"]["resourceVersion"] != self._lease["metadata"]["resourceVersion"]:
-            self._note_leader(found)
+            self._log_new_leader(found)
             self._lease, self._changed = found, asyncio.get_running_loop().time()
 
-    def _note_leader(self, found: Object) -> None:
-        """Say it when somebody else leads than before."""
+    def _log_new_leader(self, found: Object) -> None:
+        """Log a change of the leader."""
         before, now = (((lease or {}).get("spec") or {}).get("holderIdentity") for lease in (self._lease, found))
         if now and now != before and now != self._identity:
             log.info("New leader", extra=logs.fields(lease=self._full_name, leader=now, before=before or ""))
@@ -114,36 +118,36 @@ class Election:
     def _about(self, **more: Any) -> dict[str, Any]:
         return logs.fields(lease=self._full_name, identity=self._identity, **more)
 
-    def _free(self) -> bool:
+    def _is_available(self) -> bool:
         spec = (self._lease or {}).get("spec") or {}
         holder = spec.get("holderIdentity")
-        lasts = spec.get("leaseDurationSeconds") or self._terms.duration
+        lasts = spec.get("leaseDurationSeconds") or self._durations.duration
         return not holder or holder == self._identity or asyncio.get_running_loop().time() - self._changed > lasts
 
-    def _fresh(self, old: Object | None) -> Object:
+    def _renewed_by_us(self, old: Object | None) -> Object:
         spec = dict((old or {}).get("spec") or {})
         now = time.micro_stamp()
         if spec.get("holderIdentity") != self._identity:
             spec["leaseTransitions"] = (spec.get("leaseTransitions") or 0) + 1 if old else 0
             spec["acquireTime"] = now
-        spec |= {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._terms.duration), "renewTime": now}
+        spec |= {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._durations.duration), "renewTime": now}
         meta = old["metadata"] if old else {"name": self._name, "namespace": self._namespace}
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
 
     async def _release(self) -> None:
-        held = self._lease
-        if held is None or held["spec"].get("holderIdentity") != self._identity:
+        lease = self._lease
+        if lease is None or lease["spec"].get("holderIdentity") != self._identity:
             return
         now = time.micro_stamp()
-        spec = {**held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
         try:
-            await self._client.update(LEASES, {**held, "spec": spec})
+            await self._client.update(LEASES, {**lease, "spec": spec})
         except (errors.StatusError, OSError) as error:
-            log.warning("Lease could not be given back", extra=self._about(error=error))
+            log.warning("Lease could not be released", extra=self._about(error=error))
 
 
-class Heartbeat:
-    """A node's lease, renewed every quarter of its duration. `owner` is the Node, once it is known."""
+class NodeLease:
+    """The lease of a node, renewed after every quarter of its duration. `owner` is the Node, once it exists."""
 
     def __init__(self, client: Client, name: str, *, duration: int = 40, owner: Object | None = None) -> None:
         self._client, self._name, self._duration = client, name, duration
@@ -152,11 +156,11 @@ class Heartbeat:
 
     async def run(self) -> None:
         while True:
-            await self.beat()
+            await self.renew()
             await asyncio.sleep(self._duration / 4)
 
-    async def beat(self) -> None:
-        """Renew once: one PUT as long as nobody else writes the lease. Failures are logged, the next beat tries again."""
+    async def renew(self) -> None:
+        """Renew once, usually with a single PUT. Failures are logged and retried by the next renewal."""
         try:
             if self._lease is None:
                 self._lease = await self._client.get(LEASES, self._name, NODE_NAMESPACE)

@@ -1,6 +1,6 @@
-"""The same face as HttpTransport without a socket: calls an ASGI application in this process, as a given user.
+"""A Transport without a socket: calls an ASGI application in this process as a fixed user.
 
-A plain request runs in the caller's own task. A stream runs the application in a task of its own that `close` ends.
+A request runs in the caller's task. A stream runs the application in a task of its own, which `close` cancels.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def _headers(message: Message) -> Headers:
 
 
 class _Call:
-    """One request under way: the receive and send the application is given."""
+    """A request in progress: the ASGI receive and send callables."""
 
     def __init__(self, body: bytes) -> None:
         self.status = 0
@@ -66,7 +66,7 @@ class _Call:
 
 
 class _Stream(_Call):
-    """An answer read in pieces, at most 64 of them ahead of the reader."""
+    """A streamed response; at most 64 chunks are buffered."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
@@ -109,7 +109,7 @@ class _Stream(_Call):
 
 
 class LocalTransport:
-    """Requests to an ASGI application, asked as `user`."""
+    """A Transport to an ASGI application, with requests as `user`."""
 
     def __init__(self, app: App, user: User) -> None:
         self.app = app

@@ -1,6 +1,6 @@
-"""A work queue: each key waits once and is worked on by one worker at a time; keys can be due later; failures back off per key.
+"""The work queue: each key is queued once and processed by one worker at a time, with delayed additions and back-off per key.
 
-Delays run on the event loop's clock; one timer at most is armed, and none when nothing is due.
+Delays use the event loop's clock. At most one timer is armed, and none if no key is delayed.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ MAX_DELAY = 1000.0
 
 
 class Queue(Generic[K]):
-    """Hand keys out with `get`, give them back with `done`. What is added while being worked on comes again after `done`."""
+    """Take keys with `get` and return them with `done`. A key added while being processed is queued again by `done`."""
 
     def __init__(self, *, base: float = BASE_DELAY, limit: float = MAX_DELAY) -> None:
         self._base, self._limit = base, limit
@@ -34,7 +34,7 @@ class Queue(Generic[K]):
 
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is being worked on (what is due later does not count)."""
+        """Whether no key is queued or being processed; delayed keys do not count."""
         return not self._waiting and not self._working
 
     def add(self, key: K) -> None:
@@ -45,7 +45,7 @@ class Queue(Generic[K]):
             self._push(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Add the key in `seconds`; of several such times the earliest counts."""
+        """Add the key after `seconds`; of several times the earliest counts."""
         if seconds <= 0:
             self.add(key)
             return
@@ -57,7 +57,7 @@ class Queue(Generic[K]):
             self._arm()
 
     def retry(self, key: K) -> float:
-        """Add the key after its back-off, which doubles with each call until `forget`. Returns the delay."""
+        """Add the key after its back-off, which doubles with each call until `forget`. Returns the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay: float = min(self._base * 2 ** min(failures, 40), self._limit)

@@ -1,6 +1,6 @@
-"""What the client asks of whatever carries its requests: a socket (kapi.http.client) or an application in this process (local.py).
+"""The interface of transports: HTTPS (kapi.http.client) or an application in this process (local.py).
 
-Failures below HTTP are OSError (ConnectionError, TimeoutError); answers that are failures are the client's business.
+Failures below HTTP are OSError (ConnectionError, TimeoutError). HTTP error responses are returned; the client raises them.
 """
 
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from kapi.http.client import Answer, Headers
 
 
 class Stream(Protocol):
-    """An answer whose body arrives in pieces; must be closed."""
+    """A streamed response, which must be closed."""
 
     status: int
     headers: Headers
@@ -22,11 +22,11 @@ class Stream(Protocol):
 
 class Transport(Protocol):
     async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
-        """One request and its whole answer; `target` is path and query, `seconds` the longest silence. Raises OSError."""
+        """Send a request and return the complete response. `target`: path and query; `seconds`: idle timeout. Raises OSError."""
         ...
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> Stream:
-        """One request whose answer is read in pieces; `seconds` is the longest silence between two of them."""
+        """Send a request and return the streamed response; `seconds` is the idle timeout between chunks."""
         ...
 
     async def close(self) -> None: ...

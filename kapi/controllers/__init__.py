@@ -1,6 +1,6 @@
-"""The controllers: what makes the cluster become what its objects say. A file per controller; this is the list of them.
+"""The controllers of kube-controller-manager, a file each; this is the list of them.
 
-They speak only to an API server, ours or a stock one.
+They use only the API of a server, kapi's or a stock one.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from kapi.client import Client, Context, Controller, Informers, Recorder
 from kapi.client.health import Figures
-from kapi.client.leases import Election
+from kapi.client.leases import LeaderElection
 from kapi.controllers.account_token import AccountTokens
 from kapi.controllers.autoscaler import Autoscaling
 from kapi.controllers.cluster_role import ClusterRoleAggregation
@@ -43,7 +43,7 @@ from kapi.objects import metrics
 __all__ = ["AGENT", "CONTROLLERS", "Settings", "run", "with_keys"]
 
 AGENT = "kube-controller-manager"
-"""User-Agent of these controllers: fields they write are managed under this name."""
+"""User-Agent of the controllers, and thereby the field manager of their writes."""
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     Namespaces,
@@ -85,12 +85,12 @@ CONTROLLERS: tuple[type[Controller], ...] = (
 
 
 async def run(client: Client, settings: Settings | None = None, figures: Figures | None = None) -> None:
-    """Run all controllers until cancelled (with leader election: while leading). They add what they count to `figures`."""
+    """Run all controllers until cancelled; with leader election, while leading. Their metrics are added to `figures`."""
     chosen = settings or Settings()
     if not chosen.leader_elect:
         await _run(client, chosen, figures)
         return
-    await Election(client, AGENT, chosen.identity).run(lambda: _run(client, chosen, figures))
+    await LeaderElection(client, AGENT, chosen.identity).run(lambda: _run(client, chosen, figures))
 
 
 async def _run(client: Client, settings: Settings, figures: Figures | None) -> None:
@@ -108,7 +108,7 @@ async def _run(client: Client, settings: Settings, figures: Figures | None) -> N
 
 
 def _depths(controllers: Iterable[Controller]) -> Iterable[str]:
-    """workqueue_depth: how many keys wait in each controller's queue."""
+    """The metric workqueue_depth: number of queued keys per controller."""
     family = metrics.Family("workqueue_depth", "Keys that wait in the queue of a controller.", ("name",), gauge=True)
     for controller in controllers:
         family.values[(controller.name,)] += len(controller.queue)

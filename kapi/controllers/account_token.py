@@ -1,30 +1,23 @@
-"""Secrets of type kubernetes.io/service-account-token: filled with a token that does not expire, and gone with their account.
+"""Secrets of type kubernetes.io/service-account-token: filled with a token that does not expire, deleted with their account.
 
-The older way; tokens of today come from TokenRequest.
+The legacy mechanism; new clients use TokenRequest.
 """
 
 import base64
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from kapi.client import Controller
 from kapi.controllers.settings import Settings
-from kapi.objects import account_tokens, errors, meta
+from kapi.objects import account_tokens, errors, jwt, meta
 from kapi.objects.account_tokens import ACCOUNT_NAME, ACCOUNT_UID, TYPE
 from kapi.objects.meta import Object
 from kapi.objects.resource import SECRETS, SERVICE_ACCOUNTS
 
 
 def token(account: Object, secret: Object, key_file: Path) -> str:
-    """A signed token of the Secret; it has no end."""
-    import jwt  # heavy, and hardly ever asked for
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    private: Any = load_pem_private_key(key_file.read_bytes(), None)
-    claims = account_tokens.claims(account, meta.name(secret))
-    return jwt.encode(claims, private, algorithm="RS256" if isinstance(private, RSAPrivateKey) else "ES256")
+    """A signed token for the Secret, without expiration. Raises ValueError, OSError for a bad key file."""
+    return jwt.Key(key_file.read_bytes()).sign(account_tokens.claims(account, meta.name(secret)))
 
 
 class AccountTokens(Controller):
@@ -32,16 +25,16 @@ class AccountTokens(Controller):
 
     def setup(self) -> None:
         self.objects = self.context.informers.select(SECRETS, fields=f"type={TYPE}")
-        self._needs.append(self.objects)
-        self.objects.index("account", self._account_keys)
+        self._needed_informers.append(self.objects)
+        self.objects.add_index("account", self._account_keys)
         self.accounts = self.watch(SERVICE_ACCOUNTS, self._secrets_of)
-        self.objects.on(lambda old, new: self.queue.add(meta.key(new or old or {})))
+        self.objects.add_handler(lambda old, new: self.queue.add(meta.key(new or old or {})))
 
     def _account_keys(self, secret: Object) -> Iterable[str]:
         yield f"{meta.namespace(secret)}/{meta.annotations(secret).get(ACCOUNT_NAME, '')}"
 
     def _secrets_of(self, account: Object) -> Iterable[str]:
-        return [meta.key(s) for s in self.objects.by("account", meta.key(account))]
+        return [meta.key(s) for s in self.objects.by_index("account", meta.key(account))]
 
     async def sync(self, secret: Object) -> float | None:
         if meta.deleting(secret):
@@ -55,7 +48,7 @@ class AccountTokens(Controller):
         return None
 
     async def _orphaned(self, secret: Object) -> None:
-        """Ask the server before deleting: the account may be newer than our copy."""
+        """Check with the API server before deleting: the account may be newer than the cache."""
         name = meta.annotations(secret).get(ACCOUNT_NAME, "")
         try:
             live = await self.client.get(SERVICE_ACCOUNTS, name, meta.namespace(secret))
@@ -63,7 +56,7 @@ class AccountTokens(Controller):
                 return
         except errors.NotFound:
             pass
-        await self.remove(SECRETS, secret)
+        await self.delete_object(SECRETS, secret)
 
     async def _fill(self, account: Object, secret: Object) -> None:
         settings: Settings = self.context.settings

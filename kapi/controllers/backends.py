@@ -1,4 +1,4 @@
-"""Which pods stand behind a Service, and on which ports: what Endpoints and EndpointSlices are both made of."""
+"""Pods and ports behind a Service: what Endpoints and EndpointSlices are both made from."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def selected(service: Object, labels: dict[str, str]) -> bool:
 
 
 def _selecting(service: Object) -> list[str]:
-    """The index "selecting": namespaces in which there is a selector to compare pods with."""
+    """The index "selecting": the namespace of a Service with a selector."""
     return [meta.namespace(service)] if service["spec"].get("selector") else []
 
 
@@ -31,7 +31,7 @@ def addresses(pod: Object) -> list[str]:
 
 
 def address(pod: Object, *, ipv6: bool) -> str:
-    """The pod's first address of a family, or ""."""
+    """The pod's first address of an IP family, or ""."""
     return next((a for a in addresses(pod) if (":" in a) is ipv6), "")
 
 
@@ -46,7 +46,7 @@ def headless(service: Object) -> bool:
 
 
 def target_port(pod: Object, port: Object) -> int:
-    """The number of a service port's target in a pod; 0 when the pod has no port of that name."""
+    """The number of a service port's target port in a pod; 0 if the pod has no port of that name."""
     target = port.get("targetPort") or port["port"]
     if isinstance(target, int):
         return target
@@ -60,7 +60,7 @@ def target_port(pod: Object, port: Object) -> int:
 
 
 def ports(service: Object, pod: Object) -> list[Object]:
-    """The ports of an endpoint, as both kinds write them."""
+    """The ports of an endpoint, in the common form of both kinds."""
     out = []
     for port in service["spec"].get("ports") or ():
         number = target_port(pod, port)
@@ -75,38 +75,38 @@ def reference(pod: Object) -> Object:
 
 
 def hostname(service: Object, pod: Object) -> str:
-    """The name the pod is found under in DNS, when it is a member of this service by subdomain."""
+    """The pod's DNS host name within this Service (its subdomain), or ""."""
     spec = pod["spec"]
     return str(spec.get("hostname") or "") if spec.get("subdomain") == meta.name(service) else ""
 
 
 def triggered(service: Object, members: Iterable[Object]) -> str:
-    """When what was last changed here changed: a pod's readiness or the service itself."""
+    """When the last change happened that triggered a sync: of a pod's readiness, or of the Service."""
     times = [(meta.condition(p, "Ready") or {}).get("lastTransitionTime") or "" for p in members]
     return max([*times, meta.metadata(service).get("creationTimestamp") or ""])
 
 
-def _seen(pod: Object) -> tuple[Any, ...]:
-    """All of a pod that matters to its services."""
+def _relevant_fields(pod: Object) -> tuple[Any, ...]:
+    """The fields of a pod that matter to its Services."""
     spec = pod["spec"]
     place = (spec.get("nodeName"), spec.get("hostname"), spec.get("subdomain"))
     return (pods.ready(pod), pods.finished(pod), meta.deleting(pod), meta.labels(pod), addresses(pod), *place)
 
 
 class Backends(Controller):
-    """Keys are services; woken by them and by their pods, when something changes that shows."""
+    """Base of the endpoint controllers. Keys are Services; enqueued by changes of the Service and of relevant fields of its pods."""
 
     def setup(self) -> None:
         self.objects = self.watch(SERVICES)
-        self.objects.index("selecting", _selecting)
+        self.objects.add_index("selecting", _selecting)
         self.pods = self.informer(PODS)
-        self.pods.index("namespace", namespace_keys)
-        self.pods.on(self._pod_changed)
+        self.pods.add_index("namespace", namespace_keys)
+        self.pods.add_handler(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new or old or {}
-        services = self.objects.by("selecting", meta.namespace(pod))
-        if not services or (old is not None and new is not None and _seen(old) == _seen(new)):
+        services = self.objects.by_index("selecting", meta.namespace(pod))
+        if not services or (old is not None and new is not None and _relevant_fields(old) == _relevant_fields(new)):
             return
         seen = [meta.labels(p) for p in (old, new) if p is not None]
         if all(p is None or not addresses(p) for p in (old, new)):
@@ -116,7 +116,7 @@ class Backends(Controller):
                 self.queue.add(meta.key(service))
 
     def members(self, service: Object) -> Iterator[Object]:
-        """The pods the service selects that have an address and are not over."""
-        for pod in self.pods.by("namespace", meta.namespace(service)):
+        """The pods that the Service selects, have an address and have not finished."""
+        for pod in self.pods.by_index("namespace", meta.namespace(service)):
             if selected(service, meta.labels(pod)) and addresses(pod) and not pods.finished(pod):
                 yield pod

@@ -1,4 +1,4 @@
-"""Aggregated ClusterRoles: one with an aggregationRule has the rules of all that its selectors find."""
+"""ClusterRole aggregation: fills in the rules of ClusterRoles with an aggregationRule."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ class ClusterRoleAggregation(Controller):
         self.objects = self.watch(CLUSTER_ROLES, self._affected)
 
     def _affected(self, role: Object) -> Iterable[str]:
-        """Itself, and those that take in its rules."""
+        """The role's own key, and those of the roles that aggregate it."""
         for other in self.objects:
             rule = other.get("aggregationRule")
             if rule and (other is role or self._takes(rule, role)):

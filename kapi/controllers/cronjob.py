@@ -1,9 +1,9 @@
-"""CronJob: a Job at each time of its schedule, by its policy on overlap and lateness; old Jobs are cleared away."""
+"""CronJob: creates Jobs by schedule and concurrency policy, and deletes finished Jobs beyond the history limits."""
 
 from datetime import datetime
 from typing import Any
 
-from kapi.client.controller import namespace_going
+from kapi.client.controller import namespace_terminating
 from kapi.controllers import job_rules, schedule
 from kapi.controllers.workload import Workload
 from kapi.objects import cron, errors, labels, meta, time
@@ -17,7 +17,7 @@ UNSUPPORTED = (
     "CRON_TZ or TZ used in schedule {} is not officially supported, "
     "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
 )
-LATE = 0.1
+SCHEDULE_SLACK_SECONDS = 0.1
 
 
 def _started(job: Object) -> str:
@@ -35,19 +35,19 @@ class CronJobs(Workload):
     owned = JOBS
 
     def selector(self, obj: Object) -> labels.Selector:
-        """A CronJob adopts nothing."""
+        """CronJobs do not adopt."""
         return labels.NOTHING
 
     async def sync(self, owner: Object) -> float | None:
         jobs = self.owned_by(owner)
-        await self._clear(owner, jobs)
-        status = self._noticed(owner, self.owned_by(owner))
-        wait = None if meta.deleting(owner) else await self._due(owner, status)
+        await self._clean_up_finished(owner, jobs)
+        status = self._status_from_jobs(owner, self.owned_by(owner))
+        wait = None if meta.deleting(owner) else await self._sync_schedule(owner, status)
         await self.update_status(owner, status)
         return wait
 
-    async def _clear(self, owner: Object, jobs: list[Object]) -> None:
-        """Keep the newest finished Jobs up to the history limits."""
+    async def _clean_up_finished(self, owner: Object, jobs: list[Object]) -> None:
+        """Delete the oldest finished Jobs beyond the history limits."""
         for kind, field, default in (("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)):
             over = [j for j in jobs if (meta.condition(j, kind) or {}).get("status") == "True" and not meta.deleting(j)]
             limit = owner["spec"].get(field, default)
@@ -56,47 +56,47 @@ class CronJobs(Workload):
 
     async def _delete(self, owner: Object, job: Object) -> None:
         try:
-            if await self.remove(JOBS, job, propagation="Background"):
-                self.note(owner, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
+            if await self.delete_object(JOBS, job, propagation="Background"):
+                self.record_event(owner, "SuccessfulDelete", f"Deleted job {meta.name(job)}")
         except errors.StatusError as error:
-            self.warn(owner, "FailedDelete", f"Deleted job: {error}")
+            self.record_warning(owner, "FailedDelete", f"Deleted job: {error}")
             raise
 
-    def _noticed(self, owner: Object, jobs: list[Object]) -> Object:
-        """The status after a look at the Jobs: who is active still, what ended."""
+    def _status_from_jobs(self, owner: Object, jobs: list[Object]) -> Object:
+        """The status after comparing it with the Jobs: active ones, last success."""
         status = meta.clone(owner.get("status") or {})
         active: list[Object] = list(status.get("active") or ())
         known = {ref["uid"] for ref in active}
         for job in jobs:
             over = job_rules.finished(job)
             if meta.uid(job) not in known and not over:
-                self.warn(owner, "UnexpectedJob", f"Saw a job that the controller did not create or forgot: {meta.name(job)}")
+                self.record_warning(owner, "UnexpectedJob", f"Saw a job that the controller did not create or forgot: {meta.name(job)}")
             elif over and meta.uid(job) in known:
                 active = [ref for ref in active if ref["uid"] != meta.uid(job)]
                 kind = "Complete" if (meta.condition(job, "Complete") or {}).get("status") == "True" else "Failed"
-                self.note(owner, "SawCompletedJob", f"Saw completed job: {meta.name(job)}, condition: {kind}")
+                self.record_event(owner, "SawCompletedJob", f"Saw completed job: {meta.name(job)}, condition: {kind}")
             done = meta.path(job, "status", "completionTime")
             if done and done > (status.get("lastSuccessfulTime") or ""):
                 status["lastSuccessfulTime"] = done
         here = {meta.uid(j) for j in jobs}
         for ref in [r for r in active if r["uid"] not in here]:
             active.remove(ref)
-            self.note(owner, "MissingJob", f"Active job went missing: {ref['name']}")
+            self.record_event(owner, "MissingJob", f"Active job went missing: {ref['name']}")
         status["active"] = active
         return {k: v for k, v in status.items() if v}
 
-    async def _due(self, owner: Object, status: Object) -> float | None:
-        """Start the Job that is due, if any; gives the seconds until the next."""
+    async def _sync_schedule(self, owner: Object, status: Object) -> float | None:
+        """Create the Job that is due, if any. Returns the seconds until the next one."""
         spec, now = owner["spec"], time.now()
         if not self._zone_known(owner) or spec.get("suspend"):
             return None
         if "TZ" in spec["schedule"]:
-            self.warn(owner, "UnsupportedSchedule", UNSUPPORTED.format(go_quote(spec["schedule"])))
+            self.record_warning(owner, "UnsupportedSchedule", UNSUPPORTED.format(go_quote(spec["schedule"])))
         try:
             plan = cron.parse(spec["schedule"])
             where = schedule.zone(plan, spec.get("timeZone"))
         except (ValueError, KeyError) as error:
-            self.warn(owner, "UnparseableSchedule", f"unparseable schedule: {go_quote(spec['schedule'])} : {error}")
+            self.record_warning(owner, "UnparseableSchedule", f"unparseable schedule: {go_quote(spec['schedule'])} : {error}")
             return None
         since = time.parse(status.get("lastScheduleTime") or meta.metadata(owner).get("creationTimestamp"))
         deadline = spec.get("startingDeadlineSeconds")
@@ -105,20 +105,20 @@ class CronJobs(Workload):
         at, count = schedule.missed(plan, since, now, where)
         if count > TOO_MANY and deadline is None:
             text = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
-            self.warn(owner, "TooManyMissedTimes", text)
+            self.record_warning(owner, "TooManyMissedTimes", text)
         if at is not None:
             await self._start(owner, status, at, where)
         soon = schedule.following(plan, now, where)
         if at is None and soon is None:
             text = f"invalid schedule: {spec['schedule']} : time difference between two schedules is less than 1 second"
-            self.warn(owner, "InvalidSchedule", text)
-        return None if soon is None else soon - now + LATE
+            self.record_warning(owner, "InvalidSchedule", text)
+        return None if soon is None else soon - now + SCHEDULE_SLACK_SECONDS
 
     def _zone_known(self, owner: Object) -> bool:
         name = owner["spec"].get("timeZone")
         if name is None or schedule.known_zone(name):
             return True
-        self.warn(owner, "UnknownTimeZone", f"invalid timeZone: {go_quote(name)}: unknown time zone {name}")
+        self.record_warning(owner, "UnknownTimeZone", f"invalid timeZone: {go_quote(name)}: unknown time zone {name}")
         return False
 
     async def _start(self, owner: Object, status: Object, at: float, where: Any) -> None:
@@ -128,7 +128,8 @@ class CronJobs(Workload):
             return
         policy = owner["spec"].get("concurrencyPolicy", "Allow")
         if policy == "Forbid" and active:
-            self.note(owner, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid")
+            text = "Not starting job because prior execution is running and concurrency policy is Forbid"
+            self.record_event(owner, "JobAlreadyActive", text)
             return
         if policy == "Replace":
             for ref in active:
@@ -143,11 +144,11 @@ class CronJobs(Workload):
             if not meta.controlled_by(job, owner):
                 return  # somebody else's, who sees to the rest
         except errors.StatusError as error:
-            if not namespace_going(error):
-                self.warn(owner, "FailedCreate", f"Error creating job: {error}")
+            if not namespace_terminating(error):
+                self.record_warning(owner, "FailedCreate", f"Error creating job: {error}")
             raise
         else:
-            self.note(owner, "SuccessfulCreate", f"Created job {name}")
+            self.record_event(owner, "SuccessfulCreate", f"Created job {name}")
         status["active"] = [*active, _reference(job)]
         status["lastScheduleTime"] = time.stamp(at)
 

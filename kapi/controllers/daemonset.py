@@ -1,4 +1,4 @@
-"""DaemonSet: one pod on every node that fits, replaced node by node when the template changes."""
+"""DaemonSet: one pod on each eligible node, replaced node by node when the template changes."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ FAILED_BASE, FAILED_LIMIT = 1.0, 900.0
 
 
 def node_of(pod: Object) -> str:
-    """The node a pod is on, or is made for."""
+    """The node a pod is bound to or targets by node affinity."""
     if name := pod["spec"].get("nodeName"):
         return str(name)
     affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
@@ -42,7 +42,7 @@ def _with_tolerations(spec: Object) -> Object:
 
 
 def _pinned(spec: Object, node: str) -> Object:
-    """The spec with an affinity to one node by name; the scheduler does the rest."""
+    """The pod spec with node affinity to one node, for the scheduler to bind."""
     field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     affinity = dict(spec.get("affinity") or {})
     wanted = dict(affinity.get("nodeAffinity") or {})
@@ -58,7 +58,7 @@ class DaemonSets(Workload):
     def setup(self) -> None:
         super().setup()
         self.nodes = self.informer(NODES)
-        self.nodes.on(self._node_changed)
+        self.nodes.add_handler(self._node_changed)
         self.history = History(self, POD_LABEL)
         self._failures: dict[tuple[str, str], tuple[int, float]] = {}
 
@@ -69,24 +69,24 @@ class DaemonSets(Workload):
             self.queue.add(key)
 
     async def sync(self, owner: Object) -> float | None:
-        mine = await self.claim(owner)
+        owned = await self.claim(owner)
         if meta.deleting(owner):
             return None
         update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
         code = meta.labels(update)[POD_LABEL]
-        failure, wait = await self._place(owner, mine, code)
+        failure, wait = await self._manage_pods(owner, owned, code)
         if failure is None and (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
             failure = await self._roll(owner, self.owned_by(owner), code)
-        mine = self.owned_by(owner)
-        await self.update_status(owner, self._status(owner, mine, code))
-        await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in mine}, [update])
+        owned = self.owned_by(owner)
+        await self.update_status(owner, self._status(owner, owned, code))
+        await self.history.truncate(owner, {meta.labels(p).get(POD_LABEL, "") for p in owned}, [update])
         if failure is not None:
             raise failure
-        soon = pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
+        soon = pods.available_in(owned, owner["spec"].get("minReadySeconds", 0), time.now())
         return min((w for w in (wait, soon) if w is not None), default=None)
 
     def _fits(self, owner: Object, node: Object) -> tuple[bool, bool]:
-        """(may a pod be started on the node, may one that is there go on)."""
+        """(whether a pod may be created on the node, whether an existing one may continue)."""
         spec = _with_tolerations(owner["spec"]["template"]["spec"])
         if spec.get("nodeName") not in (None, "", meta.name(node)):
             return False, False
@@ -95,10 +95,10 @@ class DaemonSets(Workload):
         bad = {t["effect"] for t in node["spec"].get("taints") or () if not placement.tolerates(spec["tolerations"], t)}
         return not bad & {"NoSchedule", "NoExecute"}, "NoExecute" not in bad
 
-    async def _place(self, owner: Object, mine: list[Object], code: str) -> tuple[Failure, float | None]:
-        """A pod to every node that should have one, none elsewhere, one only."""
+    async def _manage_pods(self, owner: Object, owned: list[Object], code: str) -> tuple[Failure, float | None]:
+        """Create missing pods, delete pods from ineligible nodes, and surplus ones."""
         by_node: dict[str, list[Object]] = {}
-        for pod in mine:
+        for pod in owned:
             by_node.setdefault(node_of(pod), []).append(pod)
         missing: list[str] = []
         surplus: list[Object] = []
@@ -112,7 +112,7 @@ class DaemonSets(Workload):
                 continue
             failed = [p for p in here if pods.finished(p) and not meta.deleting(p)]
             for pod in failed:
-                wait = self._ended(owner, pod, name)
+                wait = self._replace_delay(owner, pod, name)
                 if wait > 0:
                     waits.append(wait)
                 else:
@@ -120,12 +120,12 @@ class DaemonSets(Workload):
             alive = [p for p in here if pods.active(p)]
             if not here and start:
                 missing.append(name)
-            surplus += self._extra(alive, code, owner)
-        failure = await self._start(owner, code, missing[:BURST])
-        return failure or await workload.all_of([self.delete_pod(owner, p) for p in surplus]), min(waits, default=None)
+            surplus += self._surplus_pods(alive, code, owner)
+        failure = await self._create_pods(owner, code, missing[:BURST])
+        return failure or await workload.run_all([self.delete_pod(owner, p) for p in surplus]), min(waits, default=None)
 
-    async def _start(self, owner: Object, code: str, nodes: list[str]) -> Failure:
-        """A pod of the newest template on each of the nodes."""
+    async def _create_pods(self, owner: Object, code: str, nodes: list[str]) -> Failure:
+        """Create a pod of the newest template for each of the nodes."""
         pod = self.pod(owner, owner["spec"]["template"])
         labels = {**pod["metadata"].get("labels", {}), POD_LABEL: code}
         if generation := meta.annotations(owner).get(GENERATION):
@@ -134,8 +134,8 @@ class DaemonSets(Workload):
         spec = _with_tolerations(pod["spec"])
         return await workload.slow_start(len(nodes), lambda i: self.create_pod(owner, {**pod, "spec": _pinned(spec, nodes[i])}))
 
-    def _extra(self, alive: list[Object], code: str, owner: Object) -> list[Object]:
-        """Beyond one pod a node: the newer ones go, except the surge of an update until the new pod is available."""
+    def _surplus_pods(self, alive: list[Object], code: str, owner: Object) -> list[Object]:
+        """Pods to delete from a node with several: the newer ones, except a surge pod until it is available."""
         if len(alive) < 2:
             return []
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
@@ -146,10 +146,11 @@ class DaemonSets(Workload):
         alive = sorted(alive, key=lambda p: (not p["spec"].get("nodeName"), meta.metadata(p)["creationTimestamp"], meta.name(p)))
         return alive[1:]
 
-    def _ended(self, owner: Object, pod: Object, node: str) -> float:
-        """Seconds until a pod that is over is taken away to be replaced: a failed one at once, then 1 s, 2 s … 15 min."""
+    def _replace_delay(self, owner: Object, pod: Object, node: str) -> float:
+        """Seconds until a finished pod is deleted to be replaced; failed pods back off from 1 s to 15 min."""
         if pods.phase(pod) == "Succeeded":
-            self.note(owner, "SucceededDaemonPod", f"Found succeeded daemon pod {meta.key(pod)} on node {node}, will try to delete it")
+            text = f"Found succeeded daemon pod {meta.key(pod)} on node {node}, will try to delete it"
+            self.record_event(owner, "SucceededDaemonPod", text)
             return 0.0
         key = (meta.uid(owner), node)
         count, at = self._failures.get(key, (0, 0.0))
@@ -159,10 +160,10 @@ class DaemonSets(Workload):
         if now - at > 2 * FAILED_LIMIT:
             count = 0
         self._failures[key] = (count + 1, now + min(FAILED_BASE * 2**count, FAILED_LIMIT))
-        self.warn(owner, "FailedDaemonPod", f"Found failed daemon pod {meta.key(pod)} on node {node}, will try to kill it")
+        self.record_warning(owner, "FailedDaemonPod", f"Found failed daemon pod {meta.key(pod)} on node {node}, will try to kill it")
         return 0.0
 
-    def _rule(self, owner: Object) -> Object:
+    def _update_strategy(self, owner: Object) -> Object:
         rule: Object = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
         return rule
 
@@ -170,33 +171,33 @@ class DaemonSets(Workload):
         return sum(self._fits(owner, n)[0] for n in self.nodes)
 
     def _surge(self, owner: Object) -> int:
-        return rollout.scaled_value(self._rule(owner).get("maxSurge", 0), self._desired(owner), up=True)
+        return rollout.scaled_value(self._update_strategy(owner).get("maxSurge", 0), self._desired(owner), up=True)
 
-    async def _roll(self, owner: Object, mine: list[Object], code: str) -> Failure:
-        """Replace pods of older templates: unavailable ones freely, available ones within maxUnavailable, or by surging."""
-        stale = [p for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
+    async def _roll(self, owner: Object, owned: list[Object], code: str) -> Failure:
+        """Replace pods of older templates: unavailable ones at once, available ones within maxUnavailable or by surging."""
+        stale = [p for p in owned if pods.active(p) and meta.labels(p).get(POD_LABEL) != code]
         if not stale:
             return None
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
-        well = {node_of(p) for p in mine if pods.active(p) and pods.available(p, min_ready, now)}
+        well = {node_of(p) for p in owned if pods.active(p) and pods.available(p, min_ready, now)}
         if surge := self._surge(owner):
-            return await self._add_surge(owner, mine, stale, code, surge)
-        allowed = max(rollout.scaled_value(self._rule(owner).get("maxUnavailable", 1), self._desired(owner), up=True), 1)
+            return await self._add_surge(owner, owned, stale, code, surge)
+        allowed = max(rollout.scaled_value(self._update_strategy(owner).get("maxUnavailable", 1), self._desired(owner), up=True), 1)
         lost = sum(1 for n in self.nodes if self._fits(owner, n)[0] and meta.name(n) not in well)
         victims = [p for p in stale if not pods.available(p, min_ready, now)]
         victims += [p for p in stale if p not in victims][: max(allowed - lost, 0)]
-        return await workload.all_of([self.delete_pod(owner, p) for p in victims])
+        return await workload.run_all([self.delete_pod(owner, p) for p in victims])
 
-    async def _add_surge(self, owner: Object, mine: list[Object], stale: list[Object], code: str, surge: int) -> Failure:
-        """Start a new pod beside an old one; `_place` takes the old one away once the new one is available."""
-        fresh = {node_of(p) for p in mine if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
-        beside = sum(node_of(p) in fresh for p in stale)
-        return await self._start(owner, code, [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - beside, 0)])
+    async def _add_surge(self, owner: Object, owned: list[Object], stale: list[Object], code: str, surge: int) -> Failure:
+        """Create a surge pod beside an old one; `_manage_pods` deletes the old one when the new one is available."""
+        fresh = {node_of(p) for p in owned if pods.active(p) and meta.labels(p).get(POD_LABEL) == code}
+        surging = sum(node_of(p) in fresh for p in stale)
+        return await self._create_pods(owner, code, [node_of(p) for p in stale if node_of(p) not in fresh][: max(surge - surging, 0)])
 
-    def _status(self, owner: Object, mine: list[Object], code: str) -> Object:
+    def _status(self, owner: Object, owned: list[Object], code: str) -> Object:
         min_ready, now = owner["spec"].get("minReadySeconds", 0), time.now()
         by_node: dict[str, list[Object]] = {}
-        for pod in mine:
+        for pod in owned:
             by_node.setdefault(node_of(pod), []).append(pod)
         counts = dict.fromkeys(("desired", "current", "misplaced", "ready", "available", "updated"), 0)
         for node in self.nodes:
@@ -224,5 +225,5 @@ class DaemonSets(Workload):
 
 
 def _placing(node: Object) -> tuple[Any, ...]:
-    """All of a node that decides about daemon pods."""
+    """The fields of a node that decide about daemon pods."""
     return meta.labels(node), node["spec"].get("taints"), node["spec"].get("unschedulable")

@@ -1,10 +1,10 @@
 """Deployment: ReplicaSets by template, rolled from old to new within maxSurge and maxUnavailable, with history and a progress deadline.
 
-The arithmetic is in rollout.py, what ReplicaSets remember in revisions.py, the conditions in progress.py.
+Replica arithmetic is in rollout.py, revisions and annotations of ReplicaSets in revisions.py, conditions in progress.py.
 """
 
 
-from kapi.client.controller import namespace_going
+from kapi.client.controller import namespace_terminating
 from kapi.controllers import pods, progress, revisions, rollout
 from kapi.controllers.workload import NORMAL, WARNING, Workload, controller_keys
 from kapi.objects import errors, meta, time
@@ -20,11 +20,11 @@ class Deployments(Workload):
     def setup(self) -> None:
         super().setup()
         self.pods = self.informer(PODS)
-        self.pods.index("controller", controller_keys)
-        self.pods.on(self._pod_changed)
+        self.pods.add_index("controller", controller_keys)
+        self.pods.add_handler(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        """A pod going away lets a Recreate go on."""
+        """A deleted pod may let a Recreate continue."""
         pod = new or old
         if pod is None or (new is not None and not pods.finished(new)):
             return
@@ -41,13 +41,13 @@ class Deployments(Workload):
     async def sync(self, deployment: Object) -> float | None:
         selector = deployment["spec"].get("selector") or {}
         if not any(selector.values()):
-            self.warn(deployment, "SelectingAll", "This deployment is selecting all pods. A non-empty selector is required.")
+            self.record_warning(deployment, "SelectingAll", "This deployment is selecting all pods. A non-empty selector is required.")
             return None
         sets = await self.claim(deployment)
         if meta.deleting(deployment):
             await self._sync(deployment, sets, scale=False)
             return None
-        deployment = await self._note_pause(deployment)
+        deployment = await self._record_pause(deployment)
         active = [rs for rs in sets if rollout.replicas(rs) > 0]
         rolls_back = revisions.ROLLBACK in meta.annotations(deployment)
         if deployment["spec"].get("paused") or (not rolls_back and rollout.resized(deployment, active)):
@@ -61,23 +61,23 @@ class Deployments(Workload):
     async def _roll(self, deployment: Object, sets: list[Object]) -> float | None:
         if rollout.rolling(deployment):
             newest, deployment = await self._newest(deployment, sets, create=True)
-            moved = newest is not None and await self._step(deployment, self._others(sets, newest), newest)
+            moved = newest is not None and await self._scale_step(deployment, self._others(sets, newest), newest)
         else:
             newest, deployment, moved = await self._recreate(deployment, sets)
         sets = self.owned_by(deployment)
         if newest is not None:
             newest = self.dependents.get(meta.key(newest)) or newest
         if not moved and rollout.complete(deployment, deployment.get("status") or {}):
-            await self._clean(deployment, self._others(sets, newest))
+            await self._clean_up_history(deployment, self._others(sets, newest))
         status = progress.status(deployment, sets, newest)
-        deployment = await self.update_status(deployment, progress.judged(deployment, status, sets, newest))
-        return progress.check_in(deployment, time.now())
+        deployment = await self.update_status(deployment, progress.with_progress_and_failure(deployment, status, sets, newest))
+        return progress.seconds_until_deadline(deployment, time.now())
 
     def _others(self, sets: list[Object], newest: Object | None) -> list[Object]:
         return [rs for rs in sets if newest is None or meta.uid(rs) != meta.uid(newest)]
 
-    async def _step(self, deployment: Object, old: list[Object], newest: Object) -> bool:
-        """One move of a rolling update: the newest up (or down to what is wanted), else the old ones down."""
+    async def _scale_step(self, deployment: Object, old: list[Object], newest: Object) -> bool:
+        """One step of a rolling update: scale the newest ReplicaSet, else scale down old ones."""
         wanted, have = rollout.replicas(deployment), rollout.replicas(newest)
         if have != wanted:
             size = wanted if have > wanted else rollout.new_replicas(deployment, [*old, newest], newest)
@@ -91,13 +91,13 @@ class Deployments(Workload):
         return bool(steps)
 
     async def _recreate(self, deployment: Object, sets: list[Object]) -> tuple[Object | None, Object, bool]:
-        """All old pods go before the first new one comes."""
+        """Delete all old pods before creating new ones."""
         newest, deployment = await self._newest(deployment, sets, create=False)
         old = self._others(sets, newest)
         running = [rs for rs in old if rollout.replicas(rs) > 0]
         for rs in running:
             await self._scale(deployment, rs, 0)
-        if running or any(not pods.finished(p) for rs in old for p in self.pods.by("controller", meta.uid(rs))):
+        if running or any(not pods.finished(p) for rs in old for p in self.pods.by_index("controller", meta.uid(rs))):
             return newest, deployment, True
         newest, deployment = await self._newest(deployment, sets, create=True)
         moved = newest is not None and rollout.replicas(newest) != rollout.replicas(deployment)
@@ -106,7 +106,7 @@ class Deployments(Workload):
         return newest, deployment, moved
 
     async def _newest(self, deployment: Object, sets: list[Object], *, create: bool) -> tuple[Object | None, Object]:
-        """The ReplicaSet of the current template, its annotations and the Deployment's revision brought up to date; made if asked to."""
+        """The ReplicaSet of the current template, with its annotations and the Deployment's revision updated; created if `create`."""
         newest = revisions.newest(deployment, sets)
         old = self._others(sets, newest)
         number = revisions.next_revision(old)
@@ -117,11 +117,11 @@ class Deployments(Workload):
         if annotations != meta.annotations(newest) or newest["spec"].get("minReadySeconds", 0) != ready:
             about, spec = {**newest["metadata"], "annotations": annotations}, {**newest["spec"], "minReadySeconds": ready}
             newest = await self.client.update(REPLICA_SETS, {**newest, "metadata": about, "spec": spec})
-        status = progress.noticed(deployment, f'Found new replica set "{meta.name(newest)}"', "FoundNewReplicaSet")
-        return newest, await self._mark(deployment, revisions.revision(newest), status)
+        status = progress.with_initial_progress(deployment, f'Found new replica set "{meta.name(newest)}"', "FoundNewReplicaSet")
+        return newest, await self._write_revision(deployment, revisions.revision(newest), status)
 
-    async def _mark(self, deployment: Object, number: int, status: Object) -> Object:
-        """Write the Deployment's revision annotation and status, when either is new."""
+    async def _write_revision(self, deployment: Object, number: int, status: Object) -> Object:
+        """Write the Deployment's revision annotation and status if they changed."""
         known = meta.annotations(deployment)
         if known.get(rollout.REVISION) == str(number) and status is deployment.get("status"):
             return deployment
@@ -138,18 +138,19 @@ class Deployments(Workload):
             await self._collision(deployment, name)
             raise
         except errors.StatusError as error:
-            if not namespace_going(error):
+            if not namespace_terminating(error):
                 await self._create_failed(deployment, name, error)
             raise
         if size > 0:
-            self.note(deployment, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {size}")
+            self.record_event(deployment, "ScalingReplicaSet", f"Scaled up replica set {name} from 0 to {size}")
         if not progress.has_deadline(deployment):
-            return created, await self._mark(deployment, number, deployment.get("status") or {})
+            return created, await self._write_revision(deployment, number, deployment.get("status") or {})
         status = progress.with_progress(deployment, "True", "NewReplicaSetCreated", f'Created new replica set "{name}"')
-        return created, await self._mark(deployment, number, status)
+        return created, await self._write_revision(deployment, number, status)
 
     async def _collision(self, deployment: Object, name: str) -> None:
-        """Somebody else has the name: count it, so that the next try makes another. (A late sight of our own is no collision.)"""
+        """Another ReplicaSet has the name: increment collisionCount, so that the next attempt has another name. A cached view that misses
+        our own ReplicaSet is not a collision."""
         there = await self.client.get(REPLICA_SETS, name, meta.namespace(deployment))
         if meta.controlled_by(there, deployment) and revisions.newest(deployment, [there]) is not None:
             return
@@ -159,12 +160,12 @@ class Deployments(Workload):
 
     async def _create_failed(self, deployment: Object, name: str, error: errors.StatusError) -> None:
         text = f'Failed to create new replica set "{name}": {error}'
-        self.warn(deployment, "ReplicaSetCreateError", text)
+        self.record_warning(deployment, "ReplicaSetCreateError", text)
         if progress.has_deadline(deployment):
             await self.update_status(deployment, progress.with_progress(deployment, "False", "ReplicaSetCreateError", text))
 
     async def _scale(self, deployment: Object, rs: Object, size: int) -> None:
-        """Resize (or only re-annotate) a ReplicaSet."""
+        """Scale a ReplicaSet, or update its annotations."""
         have = rollout.replicas(rs)
         annotations = {**meta.annotations(rs), **revisions.sizes(deployment)}
         if have == size and annotations == meta.annotations(rs):
@@ -173,15 +174,15 @@ class Deployments(Workload):
         await self.client.update(REPLICA_SETS, {**rs, "metadata": about, "spec": {**rs["spec"], "replicas": size}})
         if have != size:
             way = "up" if size > have else "down"
-            self.note(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {meta.name(rs)} from {have} to {size}")
+            self.record_event(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {meta.name(rs)} from {have} to {size}")
 
     async def _sync(self, deployment: Object, sets: list[Object], *, scale: bool) -> None:
-        """Outside of a rollout: resize what is there, and report."""
+        """Outside a rollout: scale proportionally and update the status."""
         newest, deployment = await self._newest(deployment, sets, create=False)
         if scale:
             await self._resize(deployment, self._others(sets, newest), newest)
             if deployment["spec"].get("paused") and revisions.ROLLBACK not in meta.annotations(deployment):
-                await self._clean(deployment, self._others(sets, newest))
+                await self._clean_up_history(deployment, self._others(sets, newest))
         sets = self.owned_by(deployment)
         await self.update_status(deployment, progress.status(deployment, sets, newest))
 
@@ -202,7 +203,7 @@ class Deployments(Workload):
             for rs in active:
                 await self._scale(deployment, rs, sizes[meta.name(rs)])
 
-    async def _clean(self, deployment: Object, old: list[Object]) -> None:
+    async def _clean_up_history(self, deployment: Object, old: list[Object]) -> None:
         """Delete the oldest ReplicaSets beyond revisionHistoryLimit."""
         limit = deployment["spec"].get("revisionHistoryLimit")
         if limit is None:
@@ -217,7 +218,7 @@ class Deployments(Workload):
             await self.client.delete(REPLICA_SETS, meta.name(rs), namespace=meta.namespace(rs), uid=meta.uid(rs), propagation="Background")
 
     async def _roll_back(self, deployment: Object, sets: list[Object]) -> None:
-        """Take up the template of an earlier revision, as an annotation asks; what it asked is forgotten either way."""
+        """Roll back to the revision in the rollback annotation, and remove the annotation."""
         _, deployment = await self._newest(deployment, sets, create=True)
         about = {**deployment["metadata"], "annotations": dict(meta.annotations(deployment))}
         asked = revisions.rollback_to(about["annotations"].pop(revisions.ROLLBACK), self.owned_by(deployment))
@@ -236,8 +237,8 @@ class Deployments(Workload):
         await self.client.update(DEPLOYMENTS, changed)
         self.recorder.event(deployment, kind, f"Deployment{reason}", text)
 
-    async def _note_pause(self, deployment: Object) -> Object:
-        """A pause suspends judgement of progress: say so in the condition."""
+    async def _record_pause(self, deployment: Object) -> Object:
+        """Pausing suspends the progress deadline; record it in the Progressing condition."""
         if not progress.has_deadline(deployment):
             return deployment
         reason = (meta.condition(deployment, "Progressing") or {}).get("reason")

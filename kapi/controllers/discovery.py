@@ -1,4 +1,4 @@
-"""What the server serves, from aggregated discovery: two requests, every resource once, at its preferred version."""
+"""Discovery of the served resources: two requests of aggregated discovery, each resource once, at its preferred version."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 @dataclass(frozen=True)
 class Served:
-    """A resource, its verbs, and whether its group's server could be asked."""
+    """A resource, its verbs, and whether its group's server responded."""
 
     resource: Resource
     verbs: frozenset[str]
@@ -21,7 +21,7 @@ class Served:
 class Discovery:
     served: tuple[Served, ...]
     failed: tuple[str, ...]
-    """Group versions whose server did not answer, e.g. "metrics.k8s.io/v1beta1"."""
+    """Group versions whose server did not respond, e.g. "metrics.k8s.io/v1beta1"."""
 
     def able(self, *verbs: str) -> list[Resource]:
         return [s.resource for s in self.served if s.verbs.issuperset(verbs)]
@@ -32,8 +32,8 @@ async def discover(client: Client) -> Discovery:
     found: dict[tuple[str, str], Served] = {}
     failed: list[str] = []
     for path in ("/api", "/apis"):
-        answer = await client.send("GET", path, accept=AGGREGATED)
-        for group in answer.get("items") or ():
+        response = await client.send("GET", path, accept=AGGREGATED)
+        for group in response.get("items") or ():
             name = group["metadata"].get("name", "")
             for version in group.get("versions") or ():
                 if version.get("freshness") == "Stale":

@@ -1,4 +1,4 @@
-"""PodDisruptionBudgets: how many of the selected pods may be evicted just now. A disruption that did not happen is forgotten."""
+"""PodDisruptionBudgets: number of selected pods that may be evicted. Also resets stale DisruptionTarget conditions."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,8 @@ from kapi.client import Controller
 from kapi.controllers import pods
 from kapi.controllers.discovery import discover
 from kapi.controllers.rollout import scaled_value
-from kapi.controllers.workload import namespace_keys, same, settled
-from kapi.objects import errors, labels, meta, time
+from kapi.controllers.workload import equal_status, namespace_keys
+from kapi.objects import conditions, errors, labels, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import (
     DEPLOYMENTS,
@@ -19,7 +19,7 @@ from kapi.objects.resource import (
 )
 
 EVICTION_SECONDS = 120.0
-"""How long an eviction that was allowed counts, until the pod is seen going."""
+"""Seconds for which an approved eviction counts until the pod's deletion is observed."""
 UNMANAGED = (
     "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of the PDB cannot be "
     'calculated correctly, which may result in undefined behavior. To account for these pods please set ".spec.minAvailable" '
@@ -32,35 +32,36 @@ class Disruption(Controller):
 
     def setup(self) -> None:
         self.objects = self.watch(POD_DISRUPTION_BUDGETS)
-        self.objects.index("namespace", namespace_keys)
+        self.objects.add_index("namespace", namespace_keys)
         self.pods = self.watch(PODS, self._budgets_of)
-        self.pods.index("namespace", namespace_keys)
+        self.pods.add_index("namespace", namespace_keys)
         kinds = (REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, DEPLOYMENTS)
-        self.scales = {r.kind: self.watch(r, self._beside) for r in kinds}
+        self.scales = {r.kind: self.watch(r, self._siblings) for r in kinds}
 
     def _budgets_of(self, pod: Object) -> Iterable[str]:
-        for budget in self.objects.by("namespace", meta.namespace(pod)):
+        for budget in self.objects.by_index("namespace", meta.namespace(pod)):
             if labels.from_object(budget["spec"].get("selector")).matches(meta.labels(pod)):
                 yield meta.key(budget)
 
-    def _beside(self, owner: Object) -> Iterable[str]:
-        """A change of a scale concerns the budgets whose share depends on it."""
-        for budget in self.objects.by("namespace", meta.namespace(owner)):
+    def _siblings(self, owner: Object) -> Iterable[str]:
+        """Enqueue the budgets whose percentage depends on a changed scale."""
+        for budget in self.objects.by_index("namespace", meta.namespace(owner)):
             if not isinstance(budget["spec"].get("minAvailable"), int):
                 yield meta.key(budget)
 
     async def sync(self, budget: Object) -> float | None:
         selector = labels.from_object(budget["spec"].get("selector"))
-        chosen = [p for p in self.pods.by("namespace", meta.namespace(budget)) if selector.matches(meta.labels(p))]
+        chosen = [p for p in self.pods.by_index("namespace", meta.namespace(budget)) if selector.matches(meta.labels(p))]
         if not chosen:
-            self.note(budget, "NoPods", "No matching pods found")
+            self.record_event(budget, "NoPods", "No matching pods found")
         try:
-            expected, desired = await self._figures(budget, chosen)
+            expected, desired = await self._expected_and_desired(budget, chosen)
         except LookupError as error:
-            self.warn(budget, "CalculateExpectedPodCountFailed", f"Failed to calculate the number of expected pods: {error.args[0]}")
+            text = f"Failed to calculate the number of expected pods: {error.args[0]}"
+            self.record_warning(budget, "CalculateExpectedPodCountFailed", text)
             await self._write(budget, {**(budget.get("status") or {}), "disruptionsAllowed": 0}, "SyncFailed", str(error.args[0]))
             return None
-        disrupted, wait = self._disrupted(budget, chosen)
+        disrupted, wait = self._disrupted_pods(budget, chosen)
         healthy = sum(pods.ready(p) and not meta.deleting(p) and meta.name(p) not in disrupted for p in chosen)
         allowed = max(healthy - desired, 0) if expected > 0 else 0
         status: Object = {
@@ -75,8 +76,8 @@ class Disruption(Controller):
         await self._write(budget, status, "SufficientPods" if allowed else "InsufficientPods", "")
         return wait
 
-    async def _figures(self, budget: Object, chosen: list[Object]) -> tuple[int, int]:
-        """(expected pods, pods that must stay healthy). Raises LookupError when a pod's scale can't be told."""
+    async def _expected_and_desired(self, budget: Object, chosen: list[Object]) -> tuple[int, int]:
+        """(expected pods, desired healthy pods). Raises LookupError if the scale of a pod's owner cannot be determined."""
         spec = budget["spec"]
         if spec.get("maxUnavailable") is not None:
             expected = await self._scale(budget, chosen)
@@ -88,22 +89,23 @@ class Disruption(Controller):
         return expected, scaled_value(least, expected, up=True)
 
     async def _scale(self, budget: Object, chosen: list[Object]) -> int:
-        """The replicas asked for by all controllers of these pods together. Pods without one are only told of."""
+        """The total replicas of all controllers of these pods. Pods without a controller are only reported."""
         known: dict[str, int] = {}
         refs = [(pod, meta.controller_of(pod)) for pod in chosen]
         if any(ref is None for _, ref in refs):
-            self.warn(budget, "UnmanagedPods", UNMANAGED.format(labels.go_text(budget["spec"].get("selector") or {})))
+            self.record_warning(budget, "UnmanagedPods", UNMANAGED.format(labels.go_text(budget["spec"].get("selector") or {})))
         for pod, ref in refs:
             if ref is None:
                 continue
-            owner = self._top(ref, meta.namespace(pod)) if ref["kind"] in self.scales else await self._scaled(ref, meta.namespace(pod))
+            namespace = meta.namespace(pod)
+            owner = self._top_owner(ref, namespace) if ref["kind"] in self.scales else await self._scaled(ref, namespace)
             if owner is None:
                 raise LookupError(f'found no controllers for pod "{meta.name(pod)}"')
             known[meta.uid(owner)] = owner["spec"].get("replicas", 1 if ref["kind"] in self.scales else 0)
         return sum(known.values())
 
     async def _scaled(self, ref: Object, namespace: str) -> Object | None:
-        """The Scale of an owner of any other kind. Raises LookupError when its kind has none."""
+        """The Scale of an owner of another kind. Raises LookupError if its kind has none."""
         group = ref.get("apiVersion", "").rpartition("/")[0]
         served = (await discover(self.client)).served
         resource = next((s.resource for s in served if (s.resource.group, s.resource.kind) == (group, ref["kind"])), None)
@@ -117,16 +119,16 @@ class Disruption(Controller):
             raise LookupError(f"{resource.qualified} does not implement the scale subresource") from None
         return found if meta.uid(found) == ref["uid"] else None
 
-    def _top(self, ref: Object, namespace: str) -> Object | None:
+    def _top_owner(self, ref: Object, namespace: str) -> Object | None:
         informer = self.scales.get(ref["kind"])
         owner = informer.get(f"{namespace}/{ref['name']}") if informer is not None else None
         if owner is None or meta.uid(owner) != ref["uid"]:
             return None
         above = meta.controller_of(owner)
-        return self._top(above, namespace) if above is not None and above["kind"] == "Deployment" else owner
+        return self._top_owner(above, namespace) if above is not None and above["kind"] == "Deployment" else owner
 
-    def _disrupted(self, budget: Object, chosen: list[Object]) -> tuple[dict[str, str], float | None]:
-        """Evictions that were allowed and whose pods are still there, and when the first of them stops to count."""
+    def _disrupted_pods(self, budget: Object, chosen: list[Object]) -> tuple[dict[str, str], float | None]:
+        """(approved evictions whose pods still exist, seconds until the first of them expires)."""
         now = time.now()
         here = {meta.name(p) for p in chosen if not meta.deleting(p)}
         known = (budget.get("status") or {}).get("disruptedPods") or {}
@@ -137,13 +139,13 @@ class Disruption(Controller):
         value = "True" if reason == "SufficientPods" else "False"
         new: Object = {"type": "DisruptionAllowed", "status": value, "reason": reason, "message": message}
         new["observedGeneration"] = meta.metadata(budget).get("generation", 0)
-        status = {**status, "conditions": settled(status.get("conditions") or (), new)}
-        if not same(status, budget.get("status") or {}):
+        status = {**status, "conditions": conditions.updated(status.get("conditions") or (), new)}
+        if not equal_status(status, budget.get("status") or {}):
             await self.put_status(POD_DISRUPTION_BUDGETS, budget, status)
 
 
 class StaleDisruption(Controller):
-    """A pod that was to be disrupted and is still there after two minutes is so no longer."""
+    """Resets the DisruptionTarget condition of pods that still exist two minutes after it was set."""
 
     name = "controllermanager"
 
@@ -158,12 +160,12 @@ class StaleDisruption(Controller):
         if left > 0:
             return left
         undone = {"type": "DisruptionTarget", "status": "False", "reason": "", "message": "", "lastTransitionTime": time.stamp()}
-        await self.amend(PODS, pod, {"status": {"conditions": [undone]}}, kind="strategic", subresource="status")
+        await self.patch_object(PODS, pod, {"status": {"conditions": [undone]}}, kind="strategic", subresource="status")
         return None
 
 
 def _to_be_disrupted(pod: Object) -> Object | None:
-    """The condition that says so; what the kubelet itself ends is not waited for."""
+    """The True DisruptionTarget condition, except those set by the kubelet, which are final."""
     condition = meta.condition(pod, "DisruptionTarget")
     if condition is None or meta.deleting(pod) or pods.finished(pod) or condition.get("reason") == "TerminationByKubelet":
         return None

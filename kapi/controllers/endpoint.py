@@ -1,4 +1,4 @@
-"""Endpoints of Services with a selector: the older form of EndpointSlices, one object a service, at most 1,000 addresses."""
+"""Endpoints of Services with a selector: one object per Service, at most 1,000 addresses."""
 
 
 import orjson
@@ -27,7 +27,7 @@ class Endpoints(Backends):
         have = self.endpoints.get(key)
         if service is None:
             if have is not None and meta.labels(have).get(MANAGED_BY) == MANAGER:
-                await self.remove(ENDPOINTS, have)
+                await self.delete_object(ENDPOINTS, have)
             return None
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName" or meta.deleting(service):
             return None
@@ -53,14 +53,14 @@ class Endpoints(Backends):
 
 
 def _subsets(service: Object, members: list[Object]) -> tuple[list[Object], bool]:
-    """Addresses grouped by their ports, in the order stock keeps; whether some had to be left out."""
+    """(subsets: addresses grouped by ports, in stock's order; whether addresses were omitted)."""
     anyway = bool(service["spec"].get("publishNotReadyAddresses"))
     ipv6 = backends.ipv6_service(service)
     groups: dict[bytes, Object] = {}
-    room = LIMIT
+    limit = LIMIT
     chosen = [p for p in members if backends.address(p, ipv6=ipv6) and (anyway or not meta.deleting(p))]
     chosen.sort(key=lambda p: not (anyway or pods.ready(p)))
-    for pod in chosen[:room]:
+    for pod in chosen[:limit]:
         ports = sorted(backends.ports(service, pod), key=lambda p: (p["name"], p["port"]))
         if not ports and not backends.headless(service):
             continue
@@ -72,7 +72,7 @@ def _subsets(service: Object, members: list[Object]) -> tuple[list[Object], bool
         for kind in ("addresses", "notReadyAddresses"):
             if kind in subset:
                 subset[kind].sort(key=lambda a: (a["ip"], a["targetRef"]["uid"]))
-    return [groups[k] for k in sorted(groups)], len(chosen) > room
+    return [groups[k] for k in sorted(groups)], len(chosen) > limit
 
 
 def _address(service: Object, pod: Object, *, ipv6: bool) -> Object:

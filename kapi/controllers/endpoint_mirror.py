@@ -1,4 +1,4 @@
-"""EndpointSlices for Endpoints that people write themselves, for Services without a selector."""
+"""EndpointSlice mirroring: EndpointSlices for user-managed Endpoints of Services without a selector."""
 
 from collections.abc import Iterable
 
@@ -28,11 +28,11 @@ class EndpointMirrors(Controller):
         self.endpoints = self.watch(ENDPOINTS)
         self.services = self.watch(SERVICES)
         self.slices = self.watch(ENDPOINT_SLICES, _mirrored_keys)
-        self.slices.index("mirrored", _mirrored_keys)
+        self.slices.add_index("mirrored", _mirrored_keys)
 
     async def reconcile(self, key: str) -> float | None:
         endpoints, service = self.endpoints.get(key), self.services.get(key)
-        existing = self.slices.by("mirrored", key)
+        existing = self.slices.by_index("mirrored", key)
         wanted = _slices(endpoints) if endpoints is not None and service is not None and _mirrors(endpoints, service) else []
         for made in wanted:
             same = next((s for s in existing if _group(s) == _group(made)), None)
@@ -44,7 +44,7 @@ class EndpointMirrors(Controller):
                 about = {**same["metadata"], "labels": made["metadata"]["labels"], "annotations": made["metadata"]["annotations"]}
                 await self.client.update(ENDPOINT_SLICES, {**same, "endpoints": made["endpoints"], "metadata": about})
         for slice in existing:
-            await self.remove(ENDPOINT_SLICES, slice)
+            await self.delete_object(ENDPOINT_SLICES, slice)
         return None
 
 
@@ -62,7 +62,7 @@ def _shown(slice: Object) -> Object:
 
 
 def _slices(endpoints: Object) -> list[Object]:
-    """One slice for each subset and family of addresses."""
+    """One slice per subset and IP family."""
     out = []
     owner = meta.owner_reference(endpoints, api_version="v1", kind="Endpoints")
     for subset in endpoints.get("subsets") or ():

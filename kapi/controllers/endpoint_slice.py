@@ -1,10 +1,10 @@
-"""EndpointSlices of Services with a selector: up to 100 endpoints each, changed as little as possible."""
+"""EndpointSlices of Services with a selector: at most 100 endpoints each, with as few updates as possible."""
 
 from collections.abc import Sequence
 
 import orjson
 
-from kapi.client.controller import namespace_going
+from kapi.client.controller import namespace_terminating
 from kapi.controllers import backends, pods
 from kapi.controllers.backends import HEADLESS, TRIGGER_TIME, Backends
 from kapi.objects import errors, meta
@@ -19,7 +19,7 @@ SAME_NODE = "PreferSameNode"
 NEAR = ("PreferClose", "PreferSameZone", SAME_NODE)
 FULL = 100
 Group = tuple[str, bytes]
-"""(address type, ports as JSON): endpoints of one slice have these in common."""
+"""(address type, ports as JSON), which all endpoints of a slice share."""
 
 
 def _service_keys(slice: Object) -> list[str]:
@@ -36,7 +36,7 @@ def _identity(endpoint: Object) -> tuple[str, str]:
 
 
 def _hints(service: Object, endpoint: Object) -> Object:
-    """For whom an endpoint is: its own zone, or its own node before that, as the Service's trafficDistribution wishes."""
+    """Topology hints of an endpoint: its zone, or node and zone, by the Service's trafficDistribution."""
     chosen = service["spec"].get("trafficDistribution")
     hints: Object = {}
     if chosen in NEAR and endpoint.get("zone"):
@@ -53,7 +53,7 @@ class EndpointSlices(Backends):
         super().setup()
         self.nodes = self.informer(NODES)
         self.slices = self.watch(ENDPOINT_SLICES, _service_keys)
-        self.slices.index("service", _service_keys)
+        self.slices.add_index("service", _service_keys)
 
     async def sync(self, service: Object) -> float | None:
         if meta.deleting(service) or not service["spec"].get("selector"):
@@ -69,7 +69,7 @@ class EndpointSlices(Backends):
                     ports = backends.ports(service, pod)
                     wanted.setdefault(_group(kind, ports), []).append(self._endpoint(service, pod, kind))
         stamp = backends.triggered(service, members)
-        existing = self.slices.by("service", key)
+        existing = self.slices.by_index("service", key)
         groups: dict[Group, list[Object]] = {}
         for slice in existing:
             groups.setdefault(_group(slice["addressType"], slice.get("ports") or ()), []).append(slice)
@@ -101,7 +101,7 @@ class EndpointSlices(Backends):
         return {**made, "targetRef": backends.reference(pod)}
 
     async def _sync(self, service: Object, group: Group, have: list[Object], wanted: list[Object] | None, stamp: str) -> None:
-        """Make the slices of one group hold just the wanted endpoints. None: nobody wants the group; []: one empty slice stands for it."""
+        """Make the slices of one group contain exactly `wanted`. None: the group is no longer needed; []: keep one empty slice."""
         missing = {_identity(e): e for e in wanted or ()}
         kept: list[tuple[Object, list[Object]]] = []
         for slice in have:
@@ -109,16 +109,16 @@ class EndpointSlices(Backends):
             kept.append((slice, stay))
         rest = list(missing.values())
         for _, stay in sorted(kept, key=lambda pair: -len(pair[1])):
-            room = FULL - len(stay)
-            stay += rest[:room]
-            rest = rest[room:]
+            free = FULL - len(stay)
+            stay += rest[:free]
+            rest = rest[free:]
         placeholder = wanted == []
         for slice, stay in kept:
             if stay or placeholder:
                 placeholder = placeholder and bool(stay)
                 await self._update(service, slice, stay, stamp)
             else:
-                await self.remove(ENDPOINT_SLICES, slice)
+                await self.delete_object(ENDPOINT_SLICES, slice)
         for start in range(0, len(rest), FULL):
             await self._create(service, group, rest[start : start + FULL], stamp)
         if placeholder and not have:
@@ -144,13 +144,13 @@ class EndpointSlices(Backends):
         try:
             await self.client.create(ENDPOINT_SLICES, {"apiVersion": ENDPOINT_SLICES.api_version, "kind": "EndpointSlice", **made})
         except errors.StatusError as error:
-            if namespace_going(error):
+            if namespace_terminating(error):
                 raise
-            self.warn(service, "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
+            self.record_warning(service, "FailedToUpdateEndpointSlices", f"Error updating Endpoint Slices for Service: {error}")
             raise
 
     def _labels(self, service: Object) -> dict[str, str]:
-        """The service's own labels, and those that say whose slice it is."""
+        """The labels of a slice: the Service's own, and those that identify Service and controller."""
         labels = {k: v for k, v in meta.labels(service).items() if k not in (SERVICE_NAME, MANAGED_BY, HEADLESS)}
         labels |= {MANAGED_BY: MANAGER, SERVICE_NAME: meta.name(service)}
         return labels | ({HEADLESS: ""} if backends.headless(service) else {})

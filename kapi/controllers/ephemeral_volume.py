@@ -1,4 +1,4 @@
-"""Claims for pods' generic ephemeral volumes: made for the pod, owned by it, so that they go with it."""
+"""Generic ephemeral volumes: creates their claims, owned by the pod and deleted with it."""
 
 from collections.abc import Iterable, Iterator
 
@@ -51,5 +51,5 @@ class EphemeralVolumes(Controller):
         except errors.AlreadyExists:
             return
         except errors.StatusError as error:
-            self.warn(pod, "FailedToCreateEphemeralVolume", f"ephemeral volume controller: {error}")
+            self.record_warning(pod, "FailedToCreateEphemeralVolume", f"ephemeral volume controller: {error}")
             raise

@@ -1,6 +1,12 @@
-"""Who owns whom: a graph of everything deletable, kept up to date change by change. Pure; what to do about it is garbage.py's.
+"""The ownership graph of the garbage collector, updated by changes of objects. Pure; garbage.py acts on it.
 
-An owner that something refers to but that was never seen is a virtual node, until somebody looks whether it exists.
+An owner that is referred to but has not been observed is a virtual node until its existence is checked with the API server.
+
+Example: a ReplicaSet `rs` owned by the Deployment `d`, observed before it:
+
+    put(rs)   nodes = {d: Node(virtual, dependents={rs}), rs: Node(owners=(ref to d,))}     yields d: check whether it exists
+    put(d)    d is no longer virtual
+    remove(d) nodes = {rs: …}, absent = {d}                                                 yields rs: its owner is gone
 """
 
 from collections.abc import Iterator
@@ -17,7 +23,7 @@ FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 class Node:
     uid: str
     resource: Resource | None
-    """None for a virtual node of a kind that is not served."""
+    """None: a virtual node whose kind is not served."""
     namespace: str
     name: str
     version: str = ""
@@ -29,7 +35,7 @@ class Node:
 
     @property
     def foreground(self) -> bool:
-        """Being deleted, and waiting for its dependents to go first."""
+        """Being deleted, waiting for its dependents."""
         return self.deleting and FOREGROUND in self.finalizers
 
     @property
@@ -37,7 +43,7 @@ class Node:
         return self.deleting and ORPHAN in self.finalizers
 
     def blocks(self, owner: str) -> bool:
-        """Whether the owner's foreground deletion waits for this node."""
+        """Whether foreground deletion of the owner waits for this node."""
         return any(ref.get("uid") == owner and ref.get("blockOwnerDeletion") for ref in self.owners)
 
 
@@ -45,12 +51,12 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.absent: dict[str, None] = {}
-        """Uids known to be gone, the latest last; bounded."""
+        """Uids known to be absent, latest last; bounded."""
         self.kinds: dict[tuple[str, str], Resource] = {}
-        """Where objects of a (group, kind) live."""
+        """(API group, kind) -> resource."""
 
     def put(self, resource: Resource, obj: Object) -> Iterator[str]:
-        """Take in an object as it is now; gives the uids that should be looked at."""
+        """Add or update an object. Yields the uids to process."""
         uid = meta.uid(obj)
         node = self.nodes.get(uid)
         fresh = node is None or node.virtual
@@ -59,50 +65,50 @@ class Graph:
         node.resource, node.namespace, node.name, node.virtual = resource, meta.namespace(obj), meta.name(obj), False
         node.version, node.finalizers = meta.resource_version(obj), tuple(meta.finalizers(obj))
         was, node.deleting = node.deleting, meta.deleting(obj)
-        yield from self._own(node, tuple(meta.owners(obj)))
+        yield from self._set_owners(node, tuple(meta.owners(obj)))
         if node.deleting and (not was or fresh or node.foreground or node.orphaning):
             yield uid
-            yield from (ref["uid"] for ref in node.owners if self._waits(ref["uid"]))
-        if any(self._bad(node, ref) for ref in node.owners):
+            yield from (ref["uid"] for ref in node.owners if self._is_foreground(ref["uid"]))
+        if any(self._needs_attention(node, ref) for ref in node.owners):
             yield uid
         if fresh:
-            yield from (d.uid for d in node.dependents.values() if any(self.misplaced(d, ref) for ref in d.owners))
+            yield from (d.uid for d in node.dependents.values() if any(self.in_wrong_namespace(d, ref) for ref in d.owners))
 
     def remove(self, uid: str) -> Iterator[str]:
-        """Take out an object that is gone; gives its dependents, and owners that waited for it."""
+        """Remove a deleted object. Yields its dependents, and owners that waited for it."""
         node = self.nodes.pop(uid, None)
-        self.note_absent(uid)
+        self.add_absent(uid)
         if node is None:
             return
         for ref in node.owners:
-            yield from self._disown(node, ref["uid"])
+            yield from self._remove_dependent(node, ref["uid"])
         for dependent in list(node.dependents.values()):
             yield dependent.uid
 
-    def note_absent(self, uid: str) -> None:
+    def add_absent(self, uid: str) -> None:
         self.absent[uid] = None
         while len(self.absent) > 4096:
             del self.absent[next(iter(self.absent))]
 
-    def misplaced(self, node: Node, ref: Object) -> bool:
-        """An owner that lives in a namespace can only own what lives in the same one."""
+    def in_wrong_namespace(self, node: Node, ref: Object) -> bool:
+        """A namespaced owner can only own objects of its namespace."""
         owner = self.nodes.get(ref["uid"])
         return owner is not None and bool(owner.namespace) and owner.namespace != node.namespace
 
-    def _waits(self, uid: str) -> bool:
+    def _is_foreground(self, uid: str) -> bool:
         owner = self.nodes.get(uid)
         return owner is not None and owner.foreground
 
-    def _bad(self, node: Node, ref: Object) -> bool:
+    def _needs_attention(self, node: Node, ref: Object) -> bool:
         owner = self.nodes.get(ref["uid"])
-        return owner is None or owner.foreground or self.misplaced(node, ref)
+        return owner is None or owner.foreground or self.in_wrong_namespace(node, ref)
 
-    def _own(self, node: Node, owners: tuple[Object, ...]) -> Iterator[str]:
+    def _set_owners(self, node: Node, owners: tuple[Object, ...]) -> Iterator[str]:
         old, node.owners = node.owners, owners
         now = {ref["uid"] for ref in owners}
         for ref in old:
             if ref["uid"] not in now:
-                yield from self._disown(node, ref["uid"])
+                yield from self._remove_dependent(node, ref["uid"])
         for ref in owners:
             owner = self.nodes.get(ref["uid"])
             if owner is None and ref["uid"] not in self.absent:
@@ -111,7 +117,7 @@ class Graph:
             if owner is not None:
                 owner.dependents[node.uid] = node
 
-    def _disown(self, node: Node, uid: str) -> Iterator[str]:
+    def _remove_dependent(self, node: Node, uid: str) -> Iterator[str]:
         owner = self.nodes.get(uid)
         if owner is None:
             return
@@ -121,8 +127,8 @@ class Graph:
         elif owner.virtual and not owner.dependents:
             del self.nodes[uid]
 
-    def circular(self, node: Node) -> bool:
-        """Whether a node that waits for its dependents waits for itself, along dependents that wait in the same way."""
+    def in_cycle(self, node: Node) -> bool:
+        """Whether a node that waits for its dependents waits for itself, through dependents that also wait."""
         seen: set[str] = set()
         waiting = [node]
         while waiting:
@@ -138,7 +144,7 @@ class Graph:
         return False
 
     def resource_of(self, node: Node) -> Resource | None:
-        """Where a virtual node would live, by what its dependents say of it: its kind may be served by now."""
+        """The resource of a virtual node, from the references of its dependents; its kind may be served by now."""
         refs = (ref for dependent in node.dependents.values() for ref in dependent.owners if ref["uid"] == node.uid)
         return next((found for ref in refs if (found := self._kind(ref))), None)
 

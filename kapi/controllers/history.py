@@ -1,4 +1,4 @@
-"""ControllerRevisions: the past templates of StatefulSets and DaemonSets, numbered; the newest is the one to update to."""
+"""ControllerRevisions: numbered past templates of StatefulSets and DaemonSets; the newest is the update revision."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,23 +11,24 @@ from kapi.objects.resource import CONTROLLER_REVISIONS
 REVISION_LABEL = "controller.kubernetes.io/hash"
 """Label of a StatefulSet's ControllerRevisions: the hash in their names."""
 POD_LABEL = "controller-revision-hash"
-"""Label of pods, and of a DaemonSet's ControllerRevisions: which revision a pod is of."""
+"""Label of pods, and of a DaemonSet's ControllerRevisions: the revision."""
 
 
 class History:
-    """The revisions of one workload controller's objects; each carries its hash in the label `hash_label`."""
+    """The revisions of the objects of one controller; each has its hash in the label `hash_label`."""
 
     def __init__(self, controller: Workload, hash_label: str) -> None:
         self._controller, self._hash_label = controller, hash_label
         self.revisions = controller.own(CONTROLLER_REVISIONS)
 
     def of(self, owner: Object) -> list[Object]:
-        """Oldest first."""
-        found = self.revisions.by("controller", meta.uid(owner))
+        """Sorted, oldest first."""
+        found = self.revisions.by_index("controller", meta.uid(owner))
         return sorted(found, key=lambda r: (r["revision"], meta.metadata(r).get("creationTimestamp") or "", meta.name(r)))
 
     async def newest(self, owner: Object, labels: dict[str, str]) -> Object:
-        """The revision of the owner's template; found, renumbered as the newest, or made. Collisions of names are counted in the status."""
+        """The revision of the owner's current template: found, renumbered as the newest, or created. Name collisions increment
+        collisionCount."""
         known = self.of(owner)
         data = {"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}}
         number = known[-1]["revision"] + 1 if known else 1
@@ -60,15 +61,15 @@ class History:
                 collisions += 1
 
     async def truncate(self, owner: Object, live: Iterable[str], keep: Sequence[Object]) -> None:
-        """Delete the oldest beyond revisionHistoryLimit that neither a pod uses (by name or hash) nor `keep` holds."""
+        """Delete the oldest revisions beyond revisionHistoryLimit that no pod uses (by name or hash) and `keep` does not contain."""
         limit = owner["spec"].get("revisionHistoryLimit")
         kept, used = {meta.name(r) for r in keep}, set(live)
         idle = [r for r in self.of(owner) if meta.name(r) not in kept | used and meta.labels(r).get(self._hash_label) not in used]
         surplus = len(idle) - (10 if limit is None else limit)
         for revision in idle[: max(surplus, 0)]:
-            await self._controller.remove(CONTROLLER_REVISIONS, revision)
+            await self._controller.delete_object(CONTROLLER_REVISIONS, revision)
 
 
 def template(revision: Object) -> Object:
-    """The pod template a revision stands for."""
+    """The pod template of a revision."""
     return {k: v for k, v in revision["data"]["spec"]["template"].items() if k != "$patch"}

@@ -1,10 +1,10 @@
-"""Sets of indexes as the API writes them: "1,3-5,7". Pure."""
+"""Sets of completion indexes in the API's format: "1,3-5,7". Pure."""
 
 from collections.abc import Iterable
 
 
 def parse(text: str | None, limit: int) -> set[int]:
-    """The indexes below `limit`; what can't be read is left out."""
+    """The indexes below `limit`; unparsable parts are ignored."""
     out: set[int] = set()
     for part in (text or "").split(","):
         first, _, last = part.partition("-")
@@ -14,7 +14,7 @@ def parse(text: str | None, limit: int) -> set[int]:
 
 
 def text(indexes: Iterable[int]) -> str:
-    """Runs of two are written "3,4", longer ones "3-5"."""
+    """The text of sorted indexes; runs of two are written "3,4", longer ones "3-5"."""
     runs: list[list[int]] = []
     for i in sorted(indexes):
         if runs and i == runs[-1][1] + 1:

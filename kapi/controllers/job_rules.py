@@ -1,4 +1,4 @@
-"""The rules of Jobs: which pods failed, what the failure policy says, when a Job is over, how long to wait after failures. Pure.
+"""The rules of Jobs: which pods count as failed, pod failure policy, when a Job is finished, back-off. Pure.
 
 Reasons and messages are stock's.
 """
@@ -15,10 +15,10 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
 INDEX_IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 MANAGER = "kubernetes.io/job-controller"
-FIRST_BACKOFF, LAST_BACKOFF = 10.0, 600.0
+INITIAL_BACKOFF, MAX_BACKOFF = 10.0, 600.0
 
-Verdict = tuple[str, str, str]
-"""(type of condition, reason, message)."""
+FinishCondition = tuple[str, str, str]
+"""(condition type, reason, message)."""
 
 
 def indexed(job: Object) -> bool:
@@ -33,8 +33,8 @@ def per_index(job: Object) -> bool:
     return indexed(job) and job["spec"].get("backoffLimitPerIndex") is not None
 
 
-def replaces_only_failed(job: Object) -> bool:
-    """Terminating pods are waited for, not replaced at once."""
+def replaces_failed_only(job: Object) -> bool:
+    """Whether replacements wait until terminating pods have finished (podReplacementPolicy Failed)."""
     return bool(job["spec"].get("podReplacementPolicy") == "Failed")
 
 
@@ -47,24 +47,24 @@ def managed(job: Object) -> bool:
 
 
 def tracked(pod: Object) -> bool:
-    """Not yet counted."""
+    """Whether the pod still has the tracking finalizer, so is not counted yet."""
     return FINALIZER in meta.finalizers(pod)
 
 
 def failed(pod: Object, job: Object) -> bool:
     if pods.phase(pod) == "Failed":
         return True
-    return not replaces_only_failed(job) and meta.deleting(pod) and pods.phase(pod) != "Succeeded"
+    return not replaces_failed_only(job) and meta.deleting(pod) and pods.phase(pod) != "Succeeded"
 
 
 def index_of(pod: Object) -> int:
-    """-1 when the pod has none."""
+    """The completion index of a pod; -1 without one."""
     value = meta.annotations(pod).get(INDEX, "")
     return int(value) if value.isdigit() else -1
 
 
 class Rule(NamedTuple):
-    """What the pod failure policy says of a pod: the action, and the message of FailJob."""
+    """The result of the pod failure policy: an action, and the message for FailJob."""
 
     action: str = ""
     message: str = ""
@@ -75,7 +75,7 @@ class Rule(NamedTuple):
 
 
 def policy(job: Object, pod: Object) -> Rule:
-    """The first rule of the failure policy that matches."""
+    """The first matching rule of the pod failure policy."""
     for number, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules") or ()):
         tail = f"matching {rule['action']} rule at index {number}"
         name = f"{meta.namespace(pod)}/{meta.name(pod)}"
@@ -104,7 +104,7 @@ def _exit_code(pod: Object, wanted: Object) -> tuple[str, int] | None:
 
 
 def index_failed(job: Object, pod: Object) -> bool:
-    """The pod's failure is the last its index had."""
+    """Whether the pod's failure exceeds backoffLimitPerIndex."""
     if not failed(pod, job):
         return False
     action = policy(job, pod).action
@@ -114,22 +114,22 @@ def index_failed(job: Object, pod: Object) -> bool:
 
 
 class Counts(NamedTuple):
-    """What is known of a Job's pods, counted and uncounted together."""
+    """Counts over all pods of a Job, counted ones and uncounted ones."""
 
     succeeded: int
     failed: int
     done: set[int]
-    """Indexes that succeeded."""
+    """Succeeded indexes."""
     lost: set[int]
-    """Indexes that failed for good."""
+    """Failed indexes."""
 
 
-def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
+def count_pods(job: Object, owned: Sequence[Object]) -> Counts:
     status, spec = job.get("status") or {}, job["spec"]
     waiting = status.get("uncountedTerminatedPods") or {}
     listed = {*(waiting.get("succeeded") or ()), *(waiting.get("failed") or ())}
     limit = spec.get("completions") or 0
-    fresh = [p for p in mine if tracked(p) and meta.uid(p) not in listed]
+    fresh = [p for p in owned if tracked(p) and meta.uid(p) not in listed]
     if indexed(job):
         fresh = [p for p in fresh if 0 <= index_of(p) < limit]
     lost_now = sum(failed(p, job) and policy(job, p).counts for p in fresh)
@@ -141,28 +141,28 @@ def count_pods(job: Object, mine: Sequence[Object]) -> Counts:
     done |= {index_of(p) for p in fresh if pods.phase(p) == "Succeeded"}
     if per_index(job):
         lost = indexes.parse(status.get("failedIndexes"), limit)
-        lost |= {index_of(p) for p in mine if tracked(p) and 0 <= index_of(p) < limit and index_failed(job, p)}
+        lost |= {index_of(p) for p in owned if tracked(p) and 0 <= index_of(p) < limit and index_failed(job, p)}
         lost -= done
     return Counts(len(done), failures, done, lost)
 
 
-def verdict(job: Object, mine: Sequence[Object], count: Counts, active: int, now: float) -> Verdict | None:
-    """Whether the Job is over: ("FailureTarget" or "SuccessCriteriaMet", reason, message)."""
+def finish_condition(job: Object, owned: Sequence[Object], count: Counts, active: int, now: float) -> FinishCondition | None:
+    """Whether the Job is finished: ("FailureTarget" or "SuccessCriteriaMet", reason, message), or None."""
     for kind in ("SuccessCriteriaMet", "FailureTarget"):
         known = meta.condition(job, kind)
         if known is not None and known.get("status") == "True":
             return kind, known.get("reason", ""), known.get("message", "")
-    return _failure(job, mine, count, now) or _success(job, count, active)
+    return _failure(job, owned, count, now) or _success(job, count, active)
 
 
-def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> Verdict | None:
+def _failure(job: Object, owned: Sequence[Object], count: Counts, now: float) -> FinishCondition | None:
     spec = job["spec"]
-    for pod in mine:
+    for pod in owned:
         if failed(pod, job):
             rule = policy(job, pod)
             if rule.action == "FailJob":
                 return "FailureTarget", "PodFailurePolicy", rule.message
-    if count.failed > _limit(job) or _restarted_too_often(job, mine):
+    if count.failed > _limit(job) or _restarted_too_often(job, owned):
         return "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
     left = deadline(job, now)
     if left is not None and left <= 0:
@@ -176,7 +176,7 @@ def _failure(job: Object, mine: Sequence[Object], count: Counts, now: float) -> 
     return None
 
 
-def _success(job: Object, count: Counts, active: int) -> Verdict | None:
+def _success(job: Object, count: Counts, active: int) -> FinishCondition | None:
     spec = job["spec"]
     for number, rule in enumerate((spec.get("successPolicy") or {}).get("rules") or ()):
         wanted = indexes.parse(rule["succeededIndexes"], spec["completions"]) if rule.get("succeededIndexes") else None
@@ -194,12 +194,12 @@ def _limit(job: Object) -> int:
     return int(job["spec"].get("backoffLimit", 6))
 
 
-def _restarted_too_often(job: Object, mine: Iterable[Object]) -> bool:
-    """Pods that restart their containers count restarts against the backoff limit."""
+def _restarted_too_often(job: Object, owned: Iterable[Object]) -> bool:
+    """With restartPolicy OnFailure, container restarts count towards the back-off limit."""
     if job["spec"]["template"]["spec"].get("restartPolicy") != "OnFailure":
         return False
     total = 0
-    for pod in mine:
+    for pod in owned:
         if pods.phase(pod) in ("Running", "Pending"):
             status = pod["status"]
             every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -208,7 +208,7 @@ def _restarted_too_often(job: Object, mine: Iterable[Object]) -> bool:
 
 
 def deadline(job: Object, now: float) -> float | None:
-    """Seconds left of activeDeadlineSeconds."""
+    """Seconds left of activeDeadlineSeconds, or None."""
     seconds, started = job["spec"].get("activeDeadlineSeconds"), (job.get("status") or {}).get("startTime")
     if seconds is None or not started or suspended(job):
         return None
@@ -216,7 +216,7 @@ def deadline(job: Object, now: float) -> float | None:
 
 
 def finish_time(pod: Object) -> float:
-    """When the last container ended, or the pod was deleted."""
+    """When the last container finished, or the pod was deleted."""
     status = pod.get("status") or {}
     ends = [((s.get("state") or {}).get("terminated") or {}).get("finishedAt") for s in status.get("containerStatuses") or ()]
     known = [time.parse(e) for e in ends if e]
@@ -224,10 +224,10 @@ def finish_time(pod: Object) -> float:
     return max(known, default=time.parse(meta.metadata(pod).get("deletionTimestamp") or ready.get("lastTransitionTime")))
 
 
-def backoff(job: Object, mine: Sequence[Object], now: float) -> float:
-    """Seconds until another pod may be created: 10 s after one failure since the last success, doubling up to 10 minutes."""
-    last_success = max((finish_time(p) for p in mine if pods.phase(p) == "Succeeded"), default=0.0)
-    ends = [finish_time(p) for p in mine if failed(p, job)]
+def backoff(job: Object, owned: Sequence[Object], now: float) -> float:
+    """Seconds until another pod may be created: 10 s after the first failure since the last success, doubling up to 10 minutes."""
+    last_success = max((finish_time(p) for p in owned if pods.phase(p) == "Succeeded"), default=0.0)
+    ends = [finish_time(p) for p in owned if failed(p, job)]
     return wait_after([e for e in ends if e >= last_success], now)
 
 
@@ -235,4 +235,4 @@ def wait_after(failures: Sequence[float], now: float, count: int = 0) -> float:
     number = count or len(failures)
     if not failures or not number:
         return 0.0
-    return max(failures) + min(FIRST_BACKOFF * float(2 ** min(number - 1, 20)), LAST_BACKOFF) - now
+    return max(failures) + min(INITIAL_BACKOFF * float(2 ** min(number - 1, 20)), MAX_BACKOFF) - now

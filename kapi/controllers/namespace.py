@@ -1,6 +1,6 @@
-"""The end of a namespace: pods first, then everything else in it, then the finalizer "kubernetes". Tells in conditions what holds it up.
+"""Namespace deletion: deletes all content, pods first, then removes the finalizer "kubernetes"; reports the rest in conditions.
 
-What is in a namespace is asked of the server, whatever kinds it serves.
+The content is found by discovery, so it includes kinds that this process does not know.
 """
 
 import asyncio
@@ -10,22 +10,21 @@ from dataclasses import dataclass, field
 
 from kapi.client import Controller
 from kapi.controllers.discovery import Discovery, discover
-from kapi.controllers.workload import settled
-from kapi.objects import errors, meta
+from kapi.objects import conditions, errors, meta
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 
 FINALIZER = "kubernetes"
-AT_ONCE = 8
-FIRST_WAIT, LAST_WAIT = 0.5, 15.0
+CONCURRENCY = 8
+INITIAL_BACKOFF, MAX_BACKOFF = 0.5, 15.0
 
 
 @dataclass
-class Remains:
-    """What is left in a namespace after a round of deletions."""
+class RemainingContent:
+    """The content left after a round of deletions."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """Instances by 'pods.' or 'deployments.apps'."""
+    """Number of objects by 'pods.' or 'deployments.apps'."""
     finalizers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
@@ -35,12 +34,12 @@ class Namespaces(Controller):
     workers = 10
 
     def setup(self) -> None:
-        self.namespaces = self.watch(NAMESPACES, self._doomed)
+        self.namespaces = self.watch(NAMESPACES, self._terminating_keys)
         self.pods = self.informer(PODS)
-        self.pods.on(self._pod_gone)
-        self._rounds: Counter[str] = Counter()
+        self.pods.add_handler(self._pod_gone)
+        self._attempts: Counter[str] = Counter()
 
-    def _doomed(self, namespace: Object) -> Iterable[str]:
+    def _terminating_keys(self, namespace: Object) -> Iterable[str]:
         if meta.deleting(namespace) and FINALIZER in ((namespace.get("spec") or {}).get("finalizers") or ()):
             yield meta.name(namespace)
 
@@ -52,45 +51,45 @@ class Namespaces(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         namespace = self.namespaces.get(key)
-        if namespace is None or not list(self._doomed(namespace)):
-            self._rounds.pop(key, None)
+        if namespace is None or not list(self._terminating_keys(namespace)):
+            self._attempts.pop(key, None)
             return None
         found = await discover(self.client)
-        remains = await self._empty(key, found)
-        conditions = _conditions(meta.path(namespace, "status", "conditions") or [], found, remains)
-        if remains.counts or remains.failures or found.failed:
-            await self._report(namespace, conditions)
-            self._rounds[key] += 1
-            return float(min(FIRST_WAIT * 2 ** self._rounds[key], LAST_WAIT))
-        namespace = await self._report(namespace, conditions)
+        remaining = await self._delete_content(key, found)
+        new = _conditions(meta.path(namespace, "status", "conditions") or [], found, remaining)
+        if remaining.counts or remaining.failures or found.failed:
+            await self._report(namespace, new)
+            self._attempts[key] += 1
+            return float(min(INITIAL_BACKOFF * 2 ** self._attempts[key], MAX_BACKOFF))
+        namespace = await self._report(namespace, new)
         spec = {**namespace["spec"], "finalizers": [f for f in namespace["spec"]["finalizers"] if f != FINALIZER]}
         await self.client.update(NAMESPACES, {**namespace, "spec": spec}, subresource="finalize")
-        self._rounds.pop(key, None)
+        self._attempts.pop(key, None)
         return None
 
-    async def _report(self, namespace: Object, conditions: list[Object]) -> Object:
-        if conditions == meta.path(namespace, "status", "conditions"):
+    async def _report(self, namespace: Object, new: list[Object]) -> Object:
+        if new == meta.path(namespace, "status", "conditions"):
             return namespace
-        status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": conditions}
+        status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": new}
         return await self.put_status(NAMESPACES, namespace, status)
 
-    async def _empty(self, name: str, found: Discovery) -> Remains:
-        """Delete what is in the namespace; other kinds only once there are no pods left, so that what pods use outlives them."""
-        remains = Remains()
+    async def _delete_content(self, name: str, found: Discovery) -> RemainingContent:
+        """Delete the content. Other kinds are deleted only when no pods are left, because pods may use them."""
+        remaining = RemainingContent()
         resources = [r for r in found.able("list", "delete") if r.namespaced]
         if PODS in resources:
-            await self._clear(PODS, name, found, remains)
-        if not remains.counts and not remains.failures:
-            limit = asyncio.Semaphore(AT_ONCE)
+            await self._delete_all(PODS, name, found, remaining)
+        if not remaining.counts and not remaining.failures:
+            limit = asyncio.Semaphore(CONCURRENCY)
 
             async def one(resource: Resource) -> None:
                 async with limit:
-                    await self._clear(resource, name, found, remains)
+                    await self._delete_all(resource, name, found, remaining)
 
             await asyncio.gather(*(one(r) for r in resources if r != PODS))
-        return remains
+        return remaining
 
-    async def _clear(self, resource: Resource, namespace: str, found: Discovery, remains: Remains) -> None:
+    async def _delete_all(self, resource: Resource, namespace: str, found: Discovery, remaining: RemainingContent) -> None:
         try:
             listed = await self.client.list(resource, namespace, metadata=True)
             if not listed.get("items"):
@@ -100,19 +99,19 @@ class Namespaces(Controller):
             else:
                 for item in listed["items"]:
                     if not meta.deleting(item):
-                        await self.remove(resource, item, propagation="Background")
+                        await self.delete_object(resource, item, propagation="Background")
             left = (await self.client.list(resource, namespace, metadata=True)).get("items") or ()
         except errors.StatusError as error:
             if not isinstance(error, errors.NotFound | errors.MethodNotAllowed):
-                remains.failures.append(str(error))
+                remaining.failures.append(str(error))
             return
         if left:
-            remains.counts[f"{resource.plural}.{resource.group}"] = len(left)
+            remaining.counts[f"{resource.plural}.{resource.group}"] = len(left)
         for item in left:
-            remains.finalizers.update(meta.finalizers(item))
+            remaining.finalizers.update(meta.finalizers(item))
 
 
-_VERDICTS = (
+_CONDITION_TEXTS = (
     ("NamespaceDeletionDiscoveryFailure", "DiscoveryFailed", "ResourcesDiscovered", "All resources successfully discovered"),
     (
         "NamespaceDeletionGroupVersionParsingFailure", "GroupVersionParsingFailed", "ParsedGroupVersions",
@@ -125,22 +124,22 @@ _VERDICTS = (
     ("NamespaceContentRemaining", "SomeResourcesRemain", "ContentRemoved", "All content successfully removed"),
     ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 )  # fmt: skip
-"""(type, reason when something is the matter, reason when not, message when not)."""
+"""(type, reason if True, reason if False, message if False)."""
 
 
-def _conditions(old: list[Object], found: Discovery, remains: Remains) -> list[Object]:
-    """The five conditions of a namespace that ends, with stock's reasons and texts."""
-    left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remains.counts.items()))
-    held = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remains.finalizers.items()))
-    failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remains.failures)))
+def _conditions(old: list[Object], found: Discovery, remaining: RemainingContent) -> list[Object]:
+    """The five conditions of a terminating namespace, with stock's reasons and messages."""
+    left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remaining.counts.items()))
+    finalized_content = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remaining.finalizers.items()))
+    failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remaining.failures)))
     problems = (
         failed and f"Discovery failed for some groups, {len(found.failed)} failing: {failed}",
         "",
-        broken and f"Failed to delete all resource types, {len(remains.failures)} remaining: {broken}",
+        broken and f"Failed to delete all resource types, {len(remaining.failures)} remaining: {broken}",
         left and f"Some resources are remaining: {left}",
-        held and f"Some content in the namespace has finalizers remaining: {held}",
+        finalized_content and f"Some content in the namespace has finalizers remaining: {finalized_content}",
     )
-    for (type, bad, good, fine), problem in zip(_VERDICTS, problems, strict=True):
+    for (type, bad, good, fine), problem in zip(_CONDITION_TEXTS, problems, strict=True):
         reason, message = (bad, problem) if problem else (good, fine)
-        old = settled(old, {"type": type, "status": "True" if problem else "False", "reason": reason, "message": message})
+        old = conditions.updated(old, {"type": type, "status": "True" if problem else "False", "reason": reason, "message": message})
     return old

@@ -1,4 +1,4 @@
-"""What every namespace has: the ServiceAccount "default" and the ConfigMap "kube-root-ca.crt" with the cluster's authority."""
+"""Default content of namespaces: the ServiceAccount "default" and the ConfigMap "kube-root-ca.crt" with the CA."""
 
 from collections.abc import Callable
 from typing import Any
@@ -55,8 +55,8 @@ class RootCertificates(_Content):
         settings: Settings = self.context.settings
         self.data = {"ca.crt": settings.cluster_ca}
         self.maps = self.context.informers.select(CONFIG_MAPS, fields=f"metadata.name={ROOT_CA}")
-        self._needs.append(self.maps)
-        self.maps.on(lambda old, new: self.queue.add(meta.namespace(new or old or {})))
+        self._needed_informers.append(self.maps)
+        self.maps.add_handler(lambda old, new: self.queue.add(meta.namespace(new or old or {})))
 
     async def reconcile(self, key: str) -> float | None:
         if not self.active(key) or not self.data["ca.crt"]:

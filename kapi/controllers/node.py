@@ -1,6 +1,7 @@
-"""Node lifecycle: a node whose kubelet falls silent becomes Unknown; conditions become taints; its pods are no longer ready.
+"""Node lifecycle: marks nodes without heartbeats Unknown, derives taints from conditions, sets pods of unready nodes to not ready.
 
-A renewed lease or a fresh status is a sign of life, timed by this process's own clock. Nothing polls: a silent node comes up by timer.
+A renewed lease or a newer status is a heartbeat, timed by this process's clock when it is observed. There is no polling: each node's key is
+enqueued for the end of its grace period.
 """
 
 import asyncio
@@ -10,13 +11,13 @@ from collections.abc import Iterator
 from kapi.client import Controller
 from kapi.client.leases import NODE_NAMESPACE
 from kapi.controllers.settings import Settings
-from kapi.objects import errors, meta, time
+from kapi.objects import conditions, errors, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import LEASES, NODES, PODS
 
 STARTUP_GRACE = 60.0
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
-JUDGED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+HEARTBEAT_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 CONDITION_TAINTS = {
     ("Ready", "False"): NOT_READY,
     ("Ready", "Unknown"): UNREACHABLE,
@@ -37,12 +38,12 @@ def node_keys(pod: Object) -> Iterator[str]:
 
 
 def ready(node: Object) -> str:
-    """The status of the condition Ready, "" when there is none."""
+    """The status of the Ready condition; "" without one."""
     return str((meta.condition(node, "Ready") or {}).get("status") or "")
 
 
 def taints(node: Object, *, evict: bool) -> list[Object]:
-    """The taints a node should have: the foreign ones it has, and those of its conditions. `evict` allows NoExecute ones."""
+    """The desired taints of a node: its foreign ones, and those derived from conditions. `evict`: include NoExecute taints."""
     true = {(c["type"], c["status"]) for c in (node.get("status") or {}).get("conditions") or ()}
     wanted = {(key, "NoSchedule") for state, key in CONDITION_TAINTS.items() if state in true}
     if node["spec"].get("unschedulable"):
@@ -51,13 +52,13 @@ def taints(node: Object, *, evict: bool) -> list[Object]:
     if unwell and evict:
         wanted.add((unwell, "NoExecute"))
     have = node["spec"].get("taints") or []
-    kept = [t for t in have if (t["key"], t["effect"]) in wanted or not _ours(t)]
+    kept = [t for t in have if (t["key"], t["effect"]) in wanted or not _is_managed(t)]
     known = {(t["key"], t["effect"]) for t in kept}
     now = time.stamp()
     return [*kept, *({"key": key, "effect": effect, "timeAdded": now} for key, effect in sorted(wanted - known))]
 
 
-def _ours(taint: Object) -> bool:
+def _is_managed(taint: Object) -> bool:
     keys = {"NoSchedule": NO_SCHEDULE_KEYS, "NoExecute": NO_EXECUTE_KEYS}.get(taint["effect"], frozenset[str]())
     return taint["key"] in keys
 
@@ -70,12 +71,12 @@ class NodeLifecycle(Controller):
         self._registered: set[str] = set()
         self._evicting = False
         self.objects = self.informer(NODES)
-        self.objects.on(self._node_changed)
+        self.objects.add_handler(self._node_changed)
         self.pods = self.informer(PODS)
-        self.pods.index("node", node_keys)
+        self.pods.add_index("node", node_keys)
         self.leases = self.context.informers.select(LEASES, namespace=NODE_NAMESPACE)
-        self._needs.append(self.leases)
-        self.leases.on(self._renewed)
+        self._needed_informers.append(self.leases)
+        self.leases.add_handler(self._renewed)
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         name = meta.name(new or old or {})
@@ -110,34 +111,35 @@ class NodeLifecycle(Controller):
         settings: Settings = self.context.settings
         grace = settings.node_monitor_grace if ready(node) else STARTUP_GRACE
         left = self._seen.setdefault(key, self._now()) + grace - self._now()
-        if left <= 0 and any((meta.condition(node, t) or {}).get("status") != "Unknown" for t in JUDGED):
-            node = await self._silent(node)
+        if left <= 0 and any((meta.condition(node, t) or {}).get("status") != "Unknown" for t in HEARTBEAT_CONDITIONS):
+            node = await self._mark_unknown(node)
         await self._taint(node)
         if ready(node) not in ("True", ""):
-            await self._pods_not_ready(node)
+            await self._mark_pods_not_ready(node)
         return left + 0.1 if left > 0 else None
 
-    async def _silent(self, node: Object) -> Object:
-        """All that the kubelet used to tell is Unknown now."""
-        was, now = ready(node), time.stamp()
-        conditions = list(node["status"].get("conditions") or ()) if node.get("status") else []
-        for type in JUDGED:
-            known = next((c for c in conditions if c["type"] == type), None)
+    async def _mark_unknown(self, node: Object) -> Object:
+        """Set the conditions that the kubelet reports to Unknown."""
+        was, status = ready(node), node.get("status") or {}
+        listed: list[Object] = status.get("conditions") or []
+        for type in HEARTBEAT_CONDITIONS:
+            known = conditions.find(listed, type)
             if known is None:
-                begun = node["metadata"].get("creationTimestamp")
-                told = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status.", "lastHeartbeatTime": begun}
-                conditions.append({"type": type, "status": "Unknown", **told, "lastTransitionTime": now})
-            elif known["status"] != "Unknown":
-                told = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
-                conditions[conditions.index(known)] = {**known, "status": "Unknown", **told, "lastTransitionTime": now}
-        status = {**(node.get("status") or {}), "conditions": conditions}
+                known = {"type": type, "lastHeartbeatTime": node["metadata"].get("creationTimestamp")}
+                cause = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status."}
+            elif known["status"] == "Unknown":
+                continue
+            else:
+                cause = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+            listed = conditions.updated(listed, {**known, "status": "Unknown", **cause})
+        status = {**status, "conditions": listed}
         node = await self.put_status(NODES, node, status)
         if was == "True":
             self._say(node, "NodeNotReady", "status is now: NodeNotReady")
         return node
 
     def _say(self, node: Object, reason: str, what: str) -> None:
-        self.note(node, reason, f"Node {meta.name(node)} {what}")
+        self.record_event(node, reason, f"Node {meta.name(node)} {what}")
 
     async def _taint(self, node: Object) -> None:
         wanted = taints(node, evict=self._evicting)
@@ -145,13 +147,13 @@ class NodeLifecycle(Controller):
             patch = {"metadata": {"resourceVersion": meta.resource_version(node)}, "spec": {"taints": wanted or None}}
             await self.client.patch(NODES, meta.name(node), patch)
 
-    async def _pods_not_ready(self, node: Object) -> None:
-        """Nobody can vouch for the pods of a node that is not ready."""
-        for pod in self.pods.by("node", meta.name(node)):
+    async def _mark_pods_not_ready(self, node: Object) -> None:
+        """Set Ready to False on the pods of a node that is not ready."""
+        for pod in self.pods.by_index("node", meta.name(node)):
             condition = meta.condition(pod, "Ready")
             if condition is None or condition.get("status") != "True":
                 continue
             new = {**condition, "status": "False", "lastTransitionTime": time.stamp()}
             with contextlib.suppress(errors.Conflict):
-                if await self.amend(PODS, pod, {"status": {"conditions": [new]}}, kind="strategic", subresource="status"):
-                    self.warn(pod, "NodeNotReady", "Node is not ready")
+                if await self.patch_object(PODS, pod, {"status": {"conditions": [new]}}, kind="strategic", subresource="status"):
+                    self.record_warning(pod, "NodeNotReady", "Node is not ready")

@@ -1,4 +1,4 @@
-"""How long a kubelet may go on with a Secret or ConfigMap it knows: the more nodes, the longer, as an annotation of each node says."""
+"""Node TTL: an annotation of each node with the seconds a kubelet may cache Secrets and ConfigMaps, by cluster size."""
 
 
 from kapi.client import Controller
@@ -8,7 +8,7 @@ from kapi.objects.resource import NODES
 
 ANNOTATION = "node.alpha.kubernetes.io/ttl"
 STEPS = ((0, 100, 0), (90, 500, 15), (450, 1000, 30), (900, 2000, 60), (1800, 10_000, 300), (9000, 2**31, 600))
-"""(fewest nodes, most nodes, seconds): steps overlap, so that a node more or less does not change everything each time."""
+"""(fewest nodes, most nodes, seconds). Steps overlap, so that adding or removing a node does not change all annotations each time."""
 
 
 class NodeTTL(Controller):
@@ -17,7 +17,7 @@ class NodeTTL(Controller):
     def setup(self) -> None:
         self._step = 0
         self.objects = self.informer(NODES)
-        self.objects.on(self._changed)
+        self.objects.add_handler(self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         count, step = len(self.objects), self._step
@@ -35,5 +35,5 @@ class NodeTTL(Controller):
 
     async def sync(self, node: Object) -> float | None:
         if meta.annotations(node).get(ANNOTATION) != self._seconds:
-            await self.amend(NODES, node, {"metadata": {"annotations": {ANNOTATION: self._seconds}}}, kind="strategic")
+            await self.patch_object(NODES, node, {"metadata": {"annotations": {ANNOTATION: self._seconds}}}, kind="strategic")
         return None

@@ -1,7 +1,7 @@
-"""What controllers read from pods: active, ready, available, and which of several to delete first. Pure.
+"""Predicates on pods that controllers share, and the order in which surplus pods are deleted. Pure.
 
-Ordering of deletion is stock's: unassigned, pending, not ready, cheap (pod-deletion-cost), crowded nodes, ready for a shorter time,
-restarted more often, newer.
+The deletion order is stock's: unassigned, pending, not ready, lower pod-deletion-cost, more related pods on the node, ready for a shorter
+time, more restarts, newer.
 """
 
 import math
@@ -39,7 +39,7 @@ def ready(pod: Object) -> bool:
 
 
 def ready_since(pod: Object) -> float:
-    """When the pod became ready, seconds since the epoch; 0.0 when it isn't."""
+    """When the pod became ready (seconds since the epoch); 0.0 if it is not."""
     condition = meta.condition(pod, "Ready")
     if condition is None or condition.get("status") != "True":
         return 0.0
@@ -57,7 +57,7 @@ def available(pod: Object, min_ready: int, now: float) -> bool:
 
 
 def available_in(pods: Iterable[Object], min_ready: int, now: float) -> float | None:
-    """Seconds until the next ready pod becomes available; None when none will by time alone."""
+    """Seconds until the next ready pod becomes available; None if no pod is waiting for that."""
     waits = [since + min_ready - now for pod in pods if (since := ready_since(pod)) and since + min_ready > now] if min_ready else []
     return max(min(waits), 0.05) if waits else None
 
@@ -74,12 +74,12 @@ def _cost(pod: Object) -> int:
 
 
 def _age(since: float, now: float) -> int:
-    """Ages compare by order of magnitude, so that among nearly equal ones the choice is spread."""
+    """Ages are compared by order of magnitude, so that the choice among similar ones is spread."""
     return 0 if since <= 0 else int(math.log10(max(now - since, 0.001) * 1e9))
 
 
 def deletion_order(pods: list[Object], related: Iterable[Object] = ()) -> list[Object]:
-    """The pods, first to delete first; `related` (pods of the sibling ReplicaSets) tell how crowded a node is."""
+    """The pods in deletion order. `related` (pods of sibling ReplicaSets) counts pods per node."""
     now = time.now()
     on_node = Counter(p["spec"].get("nodeName") for p in (*pods, *related) if active(p))
 

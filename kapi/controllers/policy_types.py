@@ -1,6 +1,6 @@
-"""ValidatingAdmissionPolicies: their expressions are checked against the types of what they match, and status tells what is doubtful.
+"""Type checking of ValidatingAdmissionPolicies: reports warnings for expressions that do not fit the matched types in the status.
 
-Nothing follows from it: a policy is followed all the same. Source: the validatingadmissionpolicy-status controller (v1.36).
+Warnings do not affect enforcement. Source: the validatingadmissionpolicy-status controller (v1.36).
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from kapi.cel.types import Type
 
 
-MOST_TYPES = 10
-"""So many types of a policy are looked at."""
+MAX_TYPES = 10
+"""Most types that are checked per policy."""
 
 
 class PolicyTypes(Controller):
@@ -33,23 +33,23 @@ class PolicyTypes(Controller):
         warnings = await self._warnings(policy["spec"])
         status: Object = {"observedGeneration": generation, "typeChecking": {"expressionWarnings": warnings} if warnings else {}}
         resource, name = VALIDATING_ADMISSION_POLICIES, meta.name(policy)
-        said = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "status": status}
-        await self.client.patch(resource, name, said, kind="apply", subresource="status", fieldManager=self.name, force=True)
+        patch = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "status": status}
+        await self.client.patch(resource, name, patch, kind="apply", subresource="status", fieldManager=self.name, force=True)
         return None
 
     async def _warnings(self, spec: Object) -> list[Object]:
-        """An expressionWarning for every expression that does not fit a type."""
+        """An ExpressionWarning for each expression that does not type-check."""
         types = [(resource, kind) for resource in await self._matched(spec) if (kind := await self._type(resource)) is not None]
         params = await self._params(spec.get("paramKind")) if types else None
         out: list[Object] = []
         for field, text in _expressions(spec):
-            told = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _fault(spec, text, kind, params))]
-            if told:
-                out.append({"fieldRef": field, "warning": "\n".join(told)})
+            warnings = [f"{_shown(resource)}: {fault}\n" for resource, kind in types if (fault := _type_error(spec, text, kind, params))]
+            if warnings:
+                out.append({"fieldRef": field, "warning": "\n".join(warnings)})
         return out
 
     async def _matched(self, spec: Object) -> list[Resource]:
-        """What the policy matches by name, by group, version and kind."""
+        """(API group, version, kind) of the resources that the policy matches by name."""
         found: set[Resource] = set()
         for rule in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
             groups, versions = rule.get("apiGroups") or [], rule.get("apiVersions") or []
@@ -59,14 +59,14 @@ class PolicyTypes(Controller):
             for group in groups:
                 for version in versions:
                     found |= {served for served in await self._served(group, version) if served.plural in plurals}
-        return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MOST_TYPES]
+        return sorted(found, key=lambda served: (served.group, served.version, served.kind))[:MAX_TYPES]
 
     async def _served(self, group: str, version: str) -> list[Resource]:
-        answer = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
-        return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in answer.get("resources") or ()]
+        response = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
+        return [Resource(group, version, entry["name"], entry["kind"], entry["namespaced"]) for entry in response.get("resources") or ()]
 
     async def _type(self, resource: Resource) -> "Type | None":
-        """The type of a kind as the server publishes it; None where it publishes none."""
+        """The published schema of a kind; None if there is none."""
         from kapi.cel import declaring  # only where there are policies
 
         group, version = resource.group, resource.version
@@ -78,12 +78,12 @@ class PolicyTypes(Controller):
         return None if node is None else declaring.published(schemas, node, resource.kind)
 
     async def _read(self, path: str) -> Object:
-        """A document; {} where there is none."""
+        """A published document; {} if there is none."""
         try:
-            answer: Object = await self.client.send("GET", path)
+            response: Object = await self.client.send("GET", path)
         except errors.NotFound:
             return {}
-        return answer
+        return response
 
     async def _params(self, kind: Object | None) -> "Type | None":
         if kind is None:
@@ -104,8 +104,8 @@ def _shown(resource: Resource) -> str:
     return f"{resource.group}/{resource.version}, Kind={resource.kind}"
 
 
-def _fault(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
-    """What the compiler says of an expression when the objects have this type; '' for nothing."""
+def _type_error(spec: Object, text: str, kind: "Type", params: "Type | None") -> str:
+    """The compiler's message for an expression with objects of this type; "" if there is none."""
     from kapi.cel import admission, compiling  # only where there are policies
     from kapi.cel.types import DYN
 

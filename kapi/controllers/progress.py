@@ -1,9 +1,9 @@
-"""The status of a Deployment: counts, and the conditions Available, Progressing and ReplicaFailure with stock's reasons and texts. Pure."""
+"""The status of a Deployment: replica counts, and the conditions Available, Progressing and ReplicaFailure. Pure."""
 
 from collections.abc import Sequence
 
-from kapi.controllers import rollout, workload
-from kapi.objects import meta, time
+from kapi.controllers import rollout
+from kapi.objects import conditions, meta, time
 from kapi.objects.meta import Object
 
 NO_DEADLINE = 2**31 - 1
@@ -20,28 +20,24 @@ def _condition(type: str, status: str, reason: str, message: str) -> Object:
     return {"type": type, "status": status, "lastUpdateTime": now, "lastTransitionTime": now, "reason": reason, "message": message}
 
 
-def _find(conditions: Sequence[Object], type: str) -> Object | None:
-    return next((c for c in conditions if c["type"] == type), None)
-
-
-def _set(conditions: list[Object], new: Object) -> list[Object]:
-    """As stock sets one: nothing changes while status and reason stay, the transition time only with the status."""
-    old = _find(conditions, new["type"])
+def _set(listed: list[Object], new: Object) -> list[Object]:
+    """Stock's SetDeploymentCondition: unchanged while status and reason are the same; the transition time follows the status."""
+    old = conditions.find(listed, new["type"])
     if old is not None and old["status"] == new["status"]:
         if old.get("reason") == new["reason"]:
-            return conditions
+            return listed
         new = {**new, "lastTransitionTime": old.get("lastTransitionTime")}
-    return workload.with_condition(conditions, new, new["type"])
+    return conditions.moved(listed, new)
 
 
 def with_progress(deployment: Object, value: str, reason: str, message: str) -> Object:
-    """The Deployment's status with its Progressing condition set."""
+    """The status of the Deployment with a Progressing condition."""
     status = deployment.get("status") or {}
     return {**status, "conditions": _set(status.get("conditions") or [], _condition("Progressing", value, reason, message))}
 
 
-def noticed(deployment: Object, message: str, reason: str) -> Object:
-    """The status as it is, with a first Progressing condition if there is a deadline and none yet."""
+def with_initial_progress(deployment: Object, message: str, reason: str) -> Object:
+    """The status, with an initial Progressing condition if there is a deadline and no condition yet."""
     status: Object = deployment.get("status") or {}
     if has_deadline(deployment) and meta.condition(deployment, "Progressing") is None:
         return with_progress(deployment, "True", reason, message)
@@ -53,7 +49,7 @@ def _sum(sets: Sequence[Object], field: str) -> int:
 
 
 def status(deployment: Object, sets: Sequence[Object], newest: Object | None) -> Object:
-    """Counts from the ReplicaSets, and the Available condition."""
+    """Replica counts of the ReplicaSets, and the Available condition."""
     old = deployment.get("status") or {}
     available = _sum(sets, "availableReplicas")
     out: Object = {
@@ -74,39 +70,33 @@ def status(deployment: Object, sets: Sequence[Object], newest: Object | None) ->
     return {**out, "conditions": _set(old.get("conditions") or [], new)}
 
 
-def judged(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
-    """The new status with progress judged and the ReplicaSets' failures taken over."""
-    conditions = new["conditions"]
+def with_progress_and_failure(deployment: Object, new: Object, sets: Sequence[Object], newest: Object | None) -> Object:
+    """The new status with Progressing and ReplicaFailure updated."""
+    listed: list[Object] = new["conditions"]
     current = meta.condition(deployment, "Progressing")
     if not has_deadline(deployment):
-        conditions = workload.with_condition(conditions, None, "Progressing")
+        listed = conditions.without(listed, "Progressing")
     elif not (new["replicas"] == new["updatedReplicas"] and current is not None and current.get("reason") == AVAILABLE):
-        conditions = _progress(deployment, new, conditions, newest)
+        listed = _progress(deployment, new, listed, newest)
     failure = _failure(sets, newest)
-    if failure is not None:
-        conditions = _set(conditions, failure)
-    else:
-        conditions = workload.with_condition(conditions, None, "ReplicaFailure")
-    return {**new, "conditions": conditions}
+    return {**new, "conditions": _set(listed, failure) if failure is not None else conditions.without(listed, "ReplicaFailure")}
 
 
-def _progress(deployment: Object, new: Object, conditions: list[Object], newest: Object | None) -> list[Object]:
+def _progress(deployment: Object, new: Object, listed: list[Object], newest: Object | None) -> list[Object]:
     current = meta.condition(deployment, "Progressing")
     who = f'ReplicaSet "{meta.name(newest)}"' if newest is not None else f'Deployment "{meta.name(deployment)}"'
     if rollout.complete(deployment, new):
-        return _set(conditions, _condition("Progressing", "True", AVAILABLE, f"{who} has successfully progressed."))
+        return _set(listed, _condition("Progressing", "True", AVAILABLE, f"{who} has successfully progressed."))
     if rollout.progressing(deployment.get("status") or {}, new):
         moved = _condition("Progressing", "True", "ReplicaSetUpdated", f"{who} is progressing.")
-        if current is not None and current["status"] == "True":
-            moved["lastTransitionTime"] = current.get("lastTransitionTime")
-        return workload.with_condition(conditions, moved, "Progressing")
+        return conditions.moved(listed, {**moved, "lastTransitionTime": conditions.since(current, "True")})
     if current is not None and _timed_out(deployment, current):
-        return _set(conditions, _condition("Progressing", "False", TIMED_OUT, f"{who} has timed out progressing."))
-    return conditions
+        return _set(listed, _condition("Progressing", "False", TIMED_OUT, f"{who} has timed out progressing."))
+    return listed
 
 
 def _timed_out(deployment: Object, current: Object) -> bool:
-    """No progress for progressDeadlineSeconds; a finished rollout and a pause don't time out."""
+    """Whether progressDeadlineSeconds have passed without progress. Complete and paused Deployments do not time out."""
     if current.get("reason") in (AVAILABLE, "DeploymentPaused"):
         return False
     if current.get("reason") == TIMED_OUT:
@@ -115,7 +105,7 @@ def _timed_out(deployment: Object, current: Object) -> bool:
 
 
 def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
-    """The first ReplicaFailure of a ReplicaSet, the newest's before the others'."""
+    """The first ReplicaFailure condition of a ReplicaSet, the newest ReplicaSet's first."""
     for rs in ([newest] if newest is not None else []) + list(sets):
         found = meta.condition(rs, "ReplicaFailure")
         if found is not None:
@@ -123,8 +113,8 @@ def _failure(sets: Sequence[Object], newest: Object | None) -> Object | None:
     return None
 
 
-def check_in(deployment: Object, now: float) -> float | None:
-    """Seconds until the deadline has to be looked at again."""
+def seconds_until_deadline(deployment: Object, now: float) -> float | None:
+    """Seconds until the progress deadline, or None."""
     current = meta.condition(deployment, "Progressing")
     if not has_deadline(deployment) or current is None or current.get("reason") == TIMED_OUT:
         return None

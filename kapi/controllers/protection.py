@@ -1,4 +1,4 @@
-"""Disks in use are not taken away: a claim stays while a pod uses it, a volume while it is bound, attributes while either has them."""
+"""Storage protection finalizers: claims used by pods, bound volumes, and VolumeAttributesClasses in use are not deleted."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -11,7 +11,7 @@ from kapi.objects.resource import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, 
 
 
 def claims_of(pod: Object) -> Iterable[str]:
-    """The index "claim": the claims a pod names, and those made for its ephemeral volumes."""
+    """The index "claim": claims a pod refers to, and those of its ephemeral volumes."""
     for volume in pod["spec"].get("volumes") or ():
         if volume.get("persistentVolumeClaim"):
             yield f"{meta.namespace(pod)}/{volume['persistentVolumeClaim']['claimName']}"
@@ -20,7 +20,7 @@ def claims_of(pod: Object) -> Iterable[str]:
 
 
 class _Protection(Controller):
-    """Puts a finalizer on, and takes it off what is being deleted and not in use."""
+    """Adds a finalizer, and removes it from objects that are being deleted and not in use."""
 
     resource: ClassVar[Resource]
     finalizer: ClassVar[str]
@@ -32,9 +32,9 @@ class _Protection(Controller):
     async def sync(self, obj: Object) -> float | None:
         have = meta.finalizers(obj)
         if not meta.deleting(obj) and self.finalizer not in have:
-            await self.keep_finalizers(self.resource, obj, [*have, self.finalizer])
+            await self.set_finalizers(self.resource, obj, [*have, self.finalizer])
         elif meta.deleting(obj) and self.finalizer in have and not self.in_use(obj):
-            await self.keep_finalizers(self.resource, obj, [f for f in have if f != self.finalizer])
+            await self.set_finalizers(self.resource, obj, [f for f in have if f != self.finalizer])
         return None
 
 
@@ -46,7 +46,7 @@ class ClaimProtection(_Protection):
     def setup(self) -> None:
         self.objects = self.watch(PERSISTENT_VOLUME_CLAIMS)
         self.pods = self.watch(PODS, self._freed)
-        self.pods.index("claim", claims_of)
+        self.pods.add_index("claim", claims_of)
 
     def _freed(self, pod: Object) -> Iterable[str]:
         for key in claims_of(pod):
@@ -55,7 +55,7 @@ class ClaimProtection(_Protection):
                 yield key
 
     def in_use(self, obj: Object) -> bool:
-        return any(p["spec"].get("nodeName") and not pods.finished(p) for p in self.pods.by("claim", meta.key(obj)))
+        return any(p["spec"].get("nodeName") and not pods.finished(p) for p in self.pods.by_index("claim", meta.key(obj)))
 
 
 class VolumeProtection(_Protection):
@@ -71,7 +71,7 @@ class VolumeProtection(_Protection):
 
 
 def _attributes_of(obj: Object) -> Iterable[str]:
-    """The VolumeAttributesClasses a claim or a volume has, had or is to have."""
+    """The VolumeAttributesClasses that a claim or volume has, had or requests."""
     status = obj.get("status") or {}
     to_be = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
     names = (obj["spec"].get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"), to_be)
@@ -87,7 +87,7 @@ class AttributesProtection(_Protection):
         self.objects = self.watch(VOLUME_ATTRIBUTES_CLASSES)
         self.users = [self.watch(resource, _attributes_of) for resource in (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES)]
         for informer in self.users:
-            informer.index("attributes", _attributes_of)
+            informer.add_index("attributes", _attributes_of)
 
     def in_use(self, obj: Object) -> bool:
-        return any(informer.by("attributes", meta.name(obj)) for informer in self.users)
+        return any(informer.by_index("attributes", meta.name(obj)) for informer in self.users)

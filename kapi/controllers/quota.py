@@ -1,4 +1,4 @@
-"""ResourceQuota: status.used counted up from what is there. Admission charges ahead; here it is put right when things go."""
+"""ResourceQuota: recalculates status.used. Admission charges creations in advance; deletions and changes are accounted here."""
 
 import functools
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from kapi.objects.resource import (
     Resource,
 )
 
-WHOLE = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
-"""Resources whose use depends on more than their number, and those that are watched anyway."""
-NAMED = {r.plural: r for r in (*WHOLE, SECRETS, CONFIG_MAPS)}
+FULL_OBJECTS = (PODS, SERVICES, PERSISTENT_VOLUME_CLAIMS, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS)
+"""Resources whose usage depends on more than their number, or that are watched anyway."""
+NAMED = {r.plural: r for r in (*FULL_OBJECTS, SECRETS, CONFIG_MAPS)}
 
 
-def concerned(name: str) -> tuple[str, str]:
-    """(group, plural) of the resource that a quota's name is about: 'count/deployments.apps', 'requests.cpu', 'services.nodeports'."""
+def resource_of_name(name: str) -> tuple[str, str]:
+    """(API group, plural) that a quota's resource name counts: 'count/deployments.apps', 'requests.cpu', 'services.nodeports'."""
     if name.startswith("count/"):
         plural, _, group = name[6:].partition(".")
         return group, plural
@@ -42,31 +42,31 @@ class Quotas(Controller):
 
     def setup(self) -> None:
         self.objects = self.watch(RESOURCE_QUOTAS)
-        self.objects.index("namespace", namespace_keys)
+        self.objects.add_index("namespace", namespace_keys)
         self._sources: dict[tuple[str, str], Informer] = {}
-        for resource in WHOLE:
+        for resource in FULL_OBJECTS:
             self._source(resource, self.informer(resource))
 
     def _source(self, resource: Resource, informer: Informer) -> Informer:
-        informer.index("namespace", namespace_keys)
-        informer.on(functools.partial(self._changed, resource))
+        informer.add_index("namespace", namespace_keys)
+        informer.add_handler(functools.partial(self._changed, resource))
         self._sources[(resource.group, resource.plural)] = informer
         return informer
 
     def _changed(self, resource: Resource, old: Object | None, new: Object | None) -> None:
-        """Things that come are charged for already; what goes, ends or changes its size has to be counted again."""
+        """Admission has charged additions; deletions, completions and changes of size require a recalculation."""
         if not len(self.objects):
             return
         obj = new or old or {}
-        if old is not None and new is not None and _weight(resource, old) == _weight(resource, new):
+        if old is not None and new is not None and _usage_of(resource, old) == _usage_of(resource, new):
             return
-        for quota in self.objects.by("namespace", meta.namespace(obj)):
+        for quota in self.objects.by_index("namespace", meta.namespace(obj)):
             self.queue.add(meta.key(quota))
 
     async def sync(self, quota: Object) -> float | None:
         hard = quota["spec"].get("hard") or {}
         used = dict.fromkeys(hard, quantity.parse("0"))
-        for group, plural in {concerned(name) for name in hard}:
+        for group, plural in {resource_of_name(name) for name in hard}:
             informer = self._sources.get((group, plural)) or await self._find(group, plural)
             if informer is None:
                 continue
@@ -79,12 +79,12 @@ class Quotas(Controller):
         return None
 
     def _amounts(self, quota: Object, informer: Informer) -> Iterator[usage.Usage]:
-        for obj in informer.by("namespace", meta.namespace(quota)):
+        for obj in informer.by_index("namespace", meta.namespace(quota)):
             if usage.concerns(quota, informer.resource, obj):
-                yield _weight(informer.resource, obj)
+                yield _usage_of(informer.resource, obj)
 
     async def _find(self, group: str, plural: str) -> Informer | None:
-        """The metadata of a resource that only its number matters of; None when it is not served."""
+        """A metadata informer of a resource that is only counted; None if it is not served."""
         for resource in (await discover(self.client)).able("list", "watch"):
             if (resource.group, resource.plural) == (group, plural):
                 informer = self.context.informers.of(resource, metadata=True)
@@ -93,8 +93,8 @@ class Quotas(Controller):
         return None
 
 
-def _weight(resource: Resource, obj: Object) -> usage.Usage:
-    """What an object uses; a pod that is over is only counted as an object."""
+def _usage_of(resource: Resource, obj: Object) -> usage.Usage:
+    """The usage of an object; a finished pod counts as an object only."""
     if resource == PODS and pods.finished(obj):
         return {k: v for k, v in usage.counted(resource).items() if k.startswith("count/")}
     return usage.of(resource, obj)

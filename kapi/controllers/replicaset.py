@@ -1,9 +1,9 @@
-"""ReplicaSet and ReplicationController: as many pods as asked for, made from one template."""
+"""ReplicaSet and ReplicationController: keep the specified number of pods of one template."""
 
 
 from kapi.controllers import pods, workload
 from kapi.controllers.workload import BURST, Failure, Workload
-from kapi.objects import labels, meta, time
+from kapi.objects import conditions, labels, meta, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import REPLICA_SETS, REPLICATION_CONTROLLERS
 
@@ -13,39 +13,39 @@ class ReplicaSets(Workload):
     resource = REPLICA_SETS
 
     async def sync(self, owner: Object) -> float | None:
-        mine = await self.claim(owner)
+        owned = await self.claim(owner)
         wanted = owner["spec"].get("replicas", 1)
-        active = [p for p in mine if pods.active(p)]
+        active = [p for p in owned if pods.active(p)]
         failure: Failure = None
         if not meta.deleting(owner) and len(active) != wanted:
             failure = await self._scale(owner, active, wanted - len(active))
         current = self.objects.get(meta.key(owner)) or owner
-        mine = [p for p in self.owned_by(owner) if not pods.finished(p)]
-        await self.update_status(current, self._status(current, mine, wanted - len(active), failure))
+        owned = [p for p in self.owned_by(owner) if not pods.finished(p)]
+        await self.update_status(current, self._status(current, owned, wanted - len(active), failure))
         if failure is not None:
             raise failure
-        return pods.available_in((p for p in mine if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())
+        return pods.available_in((p for p in owned if pods.active(p)), owner["spec"].get("minReadySeconds", 0), time.now())
 
     async def _scale(self, owner: Object, active: list[Object], missing: int) -> Failure:
         if missing > 0:
             pod = self.pod(owner, owner["spec"]["template"])
             return await workload.slow_start(min(missing, BURST), lambda _: self.create_pod(owner, pod))
         victims = pods.deletion_order(active, self._siblings(owner))[: min(-missing, BURST)]
-        return await workload.all_of([self.delete_pod(owner, p) for p in victims])
+        return await workload.run_all([self.delete_pod(owner, p) for p in victims])
 
     def _siblings(self, owner: Object) -> list[Object]:
         """The pods of the other ReplicaSets of the same Deployment."""
         ref = meta.controller_of(owner)
         if ref is None:
             return []
-        others = [o for o in self.objects.by("namespace", meta.namespace(owner)) if o is not owner and meta.controller_of(o) == ref]
+        others = [o for o in self.objects.by_index("namespace", meta.namespace(owner)) if o is not owner and meta.controller_of(o) == ref]
         return [p for o in others for p in self.owned_by(o)]
 
-    def _status(self, owner: Object, mine: list[Object], missing: int, failure: Failure) -> Object:
+    def _status(self, owner: Object, owned: list[Object], missing: int, failure: Failure) -> Object:
         spec, old = owner["spec"], owner.get("status") or {}
         template = labels.from_dict((spec["template"].get("metadata") or {}).get("labels"))
         now, min_ready = time.now(), spec.get("minReadySeconds", 0)
-        active = [p for p in mine if pods.active(p)]
+        active = [p for p in owned if pods.active(p)]
         ready = [p for p in active if pods.ready(p)]
         status: Object = {
             "replicas": len(active),
@@ -55,19 +55,17 @@ class ReplicaSets(Workload):
             "observedGeneration": meta.metadata(owner).get("generation", 0),
         }
         if self.resource is REPLICA_SETS:
-            status["terminatingReplicas"] = sum(pods.terminating(p) for p in mine)
-        conditions = self._conditions(old.get("conditions") or [], missing, failure)
-        return {**status, "conditions": conditions} if conditions else status
+            status["terminatingReplicas"] = sum(pods.terminating(p) for p in owned)
+        listed = self._conditions(old.get("conditions") or [], missing, failure)
+        return {**status, "conditions": listed} if listed else status
 
     def _conditions(self, old: list[Object], missing: int, failure: Failure) -> list[Object]:
-        have = next((c for c in old if c["type"] == "ReplicaFailure"), None)
         if failure is None:
-            return workload.with_condition(old, None, "ReplicaFailure")
-        if have is not None:
+            return conditions.without(old, "ReplicaFailure")
+        if conditions.find(old, "ReplicaFailure") is not None:
             return old
         reason = "FailedCreate" if missing > 0 else "FailedDelete"
-        new = {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure), "lastTransitionTime": time.stamp()}
-        return workload.with_condition(old, new, "ReplicaFailure")
+        return conditions.updated(old, {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure)})
 
 
 class ReplicationControllers(ReplicaSets):

@@ -1,4 +1,4 @@
-"""Which ReplicaSet is a Deployment's newest, and what a ReplicaSet remembers: revision, history, sizes, the Deployment's annotations."""
+"""Revisions of a Deployment: which ReplicaSet is the newest, and the annotations of ReplicaSets (revision, history, sizes)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from kapi.objects.meta import Object
 
 HISTORY_LIMIT = 2000
 ROLLBACK = "deprecated.deployment.rollback.to"
-"""Annotation of a Deployment: the revision to go back to, 0 for the last one."""
+"""Annotation of a Deployment: the revision to roll back to, 0 for the previous one."""
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 NOT_COPIED = {APPLIED, rollout.REVISION, rollout.HISTORY, rollout.DESIRED, rollout.MAXIMUM, ROLLBACK}
 
@@ -37,14 +37,14 @@ def next_revision(old: Iterable[Object]) -> int:
 
 
 def rollback_to(text: str, sets: Iterable[Object]) -> int:
-    """The revision that a rollback means; 0 when there is none."""
+    """The revision to roll back to; 0 if there is none."""
     asked = int(text) if text.isdigit() else 0
     known = sorted({revision(rs) for rs in sets}, reverse=True)
     return asked or next(iter(known[1:]), 0)
 
 
 def rolled_back(deployment: Object, rs: Object) -> Object:
-    """The Deployment with the template and the annotations of one of its ReplicaSets."""
+    """The Deployment with the template and annotations of one of its ReplicaSets."""
     template = meta.clone(rs["spec"]["template"])
     ((template.get("metadata") or {}).get("labels") or {}).pop(rollout.HASH_LABEL, None)
     kept = {k: v for k, v in meta.annotations(deployment).items() if k in NOT_COPIED}
@@ -54,13 +54,13 @@ def rolled_back(deployment: Object, rs: Object) -> Object:
 
 
 def sizes(deployment: Object) -> dict[str, str]:
-    """The annotations that say for which size of the Deployment a ReplicaSet was scaled."""
+    """The annotations with the Deployment's sizes for which a ReplicaSet was scaled."""
     wanted = rollout.replicas(deployment)
     return {rollout.DESIRED: str(wanted), rollout.MAXIMUM: str(wanted + rollout.limits(deployment)[0])}
 
 
 def annotations(deployment: Object, rs: Object | None, number: int) -> dict[str, str]:
-    """What the newest ReplicaSet's annotations should be: the Deployment's, its revision, and the revisions it was before."""
+    """The desired annotations of the newest ReplicaSet: the Deployment's, its revision, and its revision history."""
     have = dict(meta.annotations(rs)) if rs is not None else {}
     copied = {k: v for k, v in meta.annotations(deployment).items() if k not in NOT_COPIED}
     out = {**have, **copied}
@@ -75,7 +75,7 @@ def annotations(deployment: Object, rs: Object | None, number: int) -> dict[str,
 
 
 def _history(text: str, before: str) -> str:
-    """'1,3' and '5' make '1,3,5', forgetting the oldest beyond the limit."""
+    """Append a revision to a history: '1,3' and '5' -> '1,3,5', without the oldest beyond the limit."""
     known = [r for r in text.split(",") if r] + [before]
     while len(",".join(known)) > HISTORY_LIMIT:
         known.pop(0)

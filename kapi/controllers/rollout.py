@@ -1,6 +1,6 @@
-"""The arithmetic of a Deployment: how many replicas each of its ReplicaSets should have. Pure.
+"""Replica arithmetic of a Deployment: how many replicas each of its ReplicaSets should have. Pure.
 
-A ReplicaSet remembers in annotations what its Deployment wanted when it was scaled; proportions are taken from those.
+Annotations of a ReplicaSet have the Deployment's sizes when it was last scaled; proportions are computed from these.
 """
 
 import math
@@ -29,10 +29,10 @@ def total(sets: Sequence[Object]) -> int:
     return sum(replicas(rs) for rs in sets)
 
 
-def scaled_value(value: int | str | None, whole: int, *, up: bool) -> int:
-    """An int-or-percent of `whole`."""
+def scaled_value(value: int | str | None, total_replicas: int, *, up: bool) -> int:
+    """An int-or-percent value of `total_replicas`."""
     if isinstance(value, str) and value.endswith("%"):
-        part = int(value[:-1]) * whole / 100
+        part = int(value[:-1]) * total_replicas / 100
         return math.ceil(part) if up else math.floor(part)
     return int(value or 0)
 
@@ -42,7 +42,7 @@ def rolling(deployment: Object) -> bool:
 
 
 def limits(deployment: Object) -> tuple[int, int]:
-    """(maxSurge, maxUnavailable) in pods; both can't be zero."""
+    """(maxSurge, maxUnavailable) in pods, not both zero."""
     if not rolling(deployment):
         return 0, 0
     rule = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
@@ -55,31 +55,31 @@ def limits(deployment: Object) -> tuple[int, int]:
 
 
 def new_replicas(deployment: Object, everyone: Sequence[Object], newest: Object | None) -> int:
-    """How many replicas the newest ReplicaSet (None: not there yet) may have now; it is never scaled down here."""
+    """The replicas that the newest ReplicaSet (None: not created yet) may have now; it is not scaled down here."""
     wanted = replicas(deployment)
     if not rolling(deployment):
         return wanted
     have = replicas(newest) if newest is not None else 0
-    room = wanted + limits(deployment)[0] - total(everyone)
-    return have + min(room, wanted - have) if room > 0 else have
+    budget = wanted + limits(deployment)[0] - total(everyone)
+    return have + min(budget, wanted - have) if budget > 0 else have
 
 
 def by_age(sets: Sequence[Object]) -> list[Object]:
-    """Oldest first."""
+    """Sorted, oldest first."""
     return sorted(sets, key=lambda rs: (meta.metadata(rs).get("creationTimestamp") or "", meta.name(rs)))
 
 
 def old_steps(deployment: Object, old: Sequence[Object], newest: Object) -> dict[str, int]:
-    """Replicas that old ReplicaSets go down to in this step, by name: first their unhealthy pods, then what availability allows."""
+    """{name: replicas} of old ReplicaSets in this step: unhealthy pods are removed first, then as many as availability allows."""
     floor = replicas(deployment) - limits(deployment)[1]
-    room = total([*old, newest]) - floor - (replicas(newest) - available(newest))
-    if room <= 0 or total(old) == 0:
+    budget = total([*old, newest]) - floor - (replicas(newest) - available(newest))
+    if budget <= 0 or total(old) == 0:
         return {}
     sizes = {meta.name(rs): replicas(rs) for rs in old}
     for rs in by_age(old):
-        sick = min(room, max(sizes[meta.name(rs)] - available(rs), 0))
-        sizes[meta.name(rs)] -= sick
-        room -= sick
+        unhealthy = min(budget, max(sizes[meta.name(rs)] - available(rs), 0))
+        sizes[meta.name(rs)] -= unhealthy
+        budget -= unhealthy
     spare = sum(available(rs) for rs in [*old, newest]) - floor
     for rs in by_age(old):
         down = min(sizes[meta.name(rs)], max(spare, 0))
@@ -94,7 +94,7 @@ def _annotated(rs: Object, name: str) -> int:
 
 
 def proportion(rs: Object, deployment: Object, to_add: int, added: int) -> int:
-    """The share of `to_add` (may be negative) that falls to one ReplicaSet, when `added` is given out already."""
+    """The share of `to_add` (may be negative) for one ReplicaSet, when `added` has been assigned already."""
     have = replicas(rs)
     if have == 0 or to_add == 0 or to_add == added:
         return 0
@@ -108,7 +108,7 @@ def proportion(rs: Object, deployment: Object, to_add: int, added: int) -> int:
 
 
 def proportional(deployment: Object, active: Sequence[Object]) -> dict[str, int]:
-    """Sizes by name when a Deployment is resized in the middle of a rollout: the change is shared out by size, the rest to the biggest."""
+    """{name: replicas} after resizing a Deployment during a rollout: proportional to size, the remainder to the largest."""
     wanted = replicas(deployment)
     allowed = wanted + limits(deployment)[0] if wanted > 0 else 0
     to_add = allowed - total(active)
@@ -127,7 +127,7 @@ def proportional(deployment: Object, active: Sequence[Object]) -> dict[str, int]
 
 
 def resized(deployment: Object, active: Sequence[Object]) -> bool:
-    """The Deployment's replicas changed since its ReplicaSets were last scaled."""
+    """Whether the Deployment's replicas changed since its ReplicaSets were last scaled."""
     return any(DESIRED in meta.annotations(rs) and _annotated(rs, DESIRED) != replicas(deployment) for rs in active)
 
 
@@ -139,7 +139,7 @@ def complete(deployment: Object, status: Object) -> bool:
 
 
 def progressing(old: Object, new: Object) -> bool:
-    """More new or available pods, or fewer old ones, than before."""
+    """Whether there are more new or available pods, or fewer old ones, than before."""
 
     def outdated(status: Object) -> int:
         return int(status.get("replicas", 0)) - int(status.get("updatedReplicas", 0))

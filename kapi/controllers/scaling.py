@@ -1,6 +1,6 @@
-"""How far a HorizontalPodAutoscaler may go from one look to the next: stabilization windows, policies, bounds. Pure.
+"""Limits of a HorizontalPodAutoscaler's change per evaluation: stabilization windows, scaling policies, bounds. Pure.
 
-Times are seconds of any one clock. Reasons and messages are stock's.
+Times are seconds of one clock, whichever. Reasons and messages are stock's.
 """
 
 import math
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from kapi.objects.meta import Object
 
-STABILIZED_SECONDS = 300
-"""The window for scaling down where the object names none."""
-UNRULED_FACTOR, UNRULED_LEAST = 2, 4
-"""Without rules a look may double the replicas, or make them four."""
+DEFAULT_DOWN_WINDOW_SECONDS = 300
+"""Default stabilization window for scaling down."""
+DEFAULT_SCALE_UP_FACTOR, DEFAULT_SCALE_UP_MIN = 2, 4
+"""Without `behavior`, one evaluation may double the replicas, or set them to four."""
 
 
 class Condition(NamedTuple):
@@ -25,8 +25,8 @@ class Condition(NamedTuple):
 
 READY = Condition("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
 _STABILIZED = "recent recommendations were {} than current one, applying the {} recent recommendation"
-HELD_DOWN = Condition("AbleToScale", "True", "ScaleDownStabilized", _STABILIZED.format("higher", "highest"))
-HELD_UP = Condition("AbleToScale", "True", "ScaleUpStabilized", _STABILIZED.format("lower", "lowest"))
+STABILIZED_DOWN = Condition("AbleToScale", "True", "ScaleDownStabilized", _STABILIZED.format("higher", "highest"))
+STABILIZED_UP = Condition("AbleToScale", "True", "ScaleUpStabilized", _STABILIZED.format("lower", "lowest"))
 WITHIN = ("DesiredWithinRange", "the desired count is within the acceptable range")
 TOO_MANY = ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
 TOO_FEW = ("TooFewReplicas", "the desired replica count is less than the minimum replica count")
@@ -35,18 +35,18 @@ UP_RATE, DOWN_RATE = ("ScaleUpLimit", _RATE.format("increasing")), ("ScaleDownLi
 
 
 @dataclass(slots=True)
-class Past:
-    """What was recommended and done before: (when, replicas) and (when, change)."""
+class ScalingHistory:
+    """Previous recommendations as (time, replicas) and changes as (time, difference)."""
 
-    recommended: list[tuple[float, int]] = field(default_factory=list)
+    recommendations: list[tuple[float, int]] = field(default_factory=list)
     changes: list[tuple[float, int]] = field(default_factory=list)
 
-    def forget(self, now: float, seconds: float) -> None:
-        self.recommended = [r for r in self.recommended if r[0] > now - seconds]
+    def drop_before(self, now: float, seconds: float) -> None:
+        self.recommendations = [r for r in self.recommendations if r[0] > now - seconds]
         self.changes = [c for c in self.changes if c[0] > now - seconds]
 
     def changed(self, since: float) -> int:
-        """How many replicas have been added on the whole."""
+        """The sum of changes since a time."""
         return sum(change for at, change in self.changes if at > since)
 
 
@@ -55,38 +55,40 @@ class Bounds(NamedTuple):
     most: int
 
 
-def normalized(spec: Object, bounds: Bounds, past: Past, current: int, wanted: int, now: float) -> tuple[int, list[Condition]]:
-    """(the replicas to go to, what to say of it) when the metrics ask for `wanted`; the recommendation is remembered."""
+def normalized(spec: Object, bounds: Bounds, history: ScalingHistory, current: int, wanted: int, now: float) -> tuple[int, list[Condition]]:
+    """(new replicas, conditions) for `wanted` replicas; the recommendation is added to the history."""
     behavior = spec.get("behavior")
     up, down = (behavior or {}).get("scaleUp") or {}, (behavior or {}).get("scaleDown") or {}
     windows = (up.get("stabilizationWindowSeconds") or 0, _window(down))
-    steady, stabilized = _stabilized(past, current, wanted, windows, now, ruled=behavior is not None)
+    steady, stabilized = _stabilized(history, current, wanted, windows, now, has_behavior=behavior is not None)
     if behavior is None:
-        limits = (max(current * UNRULED_FACTOR, UNRULED_LEAST), 0)
+        limits = (max(current * DEFAULT_SCALE_UP_FACTOR, DEFAULT_SCALE_UP_MIN), 0)
     else:
-        limits = (_limit(up, current, past, now, _risen), _limit(down, current, past, now, _fallen))
+        limits = (_limit(up, current, history, now, _scale_up_limit), _limit(down, current, history, now, _scale_down_limit))
     desired, why = _limited(current, steady, bounds, limits)
     return desired, [stabilized, Condition("ScalingLimited", "False" if desired == steady else "True", *why)]
 
 
 def _window(down: Object) -> int:
     seconds = down.get("stabilizationWindowSeconds")
-    return STABILIZED_SECONDS if seconds is None else int(seconds)
+    return DEFAULT_DOWN_WINDOW_SECONDS if seconds is None else int(seconds)
 
 
-def _stabilized(past: Past, current: int, wanted: int, windows: tuple[int, int], now: float, *, ruled: bool) -> tuple[int, Condition]:
-    """The lowest recommendation of the window for scaling up, the highest of that for scaling down."""
-    up = min([wanted, *(n for at, n in past.recommended if at > now - windows[0])])
-    down = max([wanted, *(n for at, n in past.recommended if at > now - windows[1])])
-    past.recommended.append((now, wanted))
-    steady = min(max(current, up), down) if ruled else down
+def _stabilized(
+    history: ScalingHistory, current: int, wanted: int, windows: tuple[int, int], now: float, *, has_behavior: bool
+) -> tuple[int, Condition]:
+    """The lowest recommendation in the scale-up window, the highest in the scale-down window."""
+    up = min([wanted, *(n for at, n in history.recommendations if at > now - windows[0])])
+    down = max([wanted, *(n for at, n in history.recommendations if at > now - windows[1])])
+    history.recommendations.append((now, wanted))
+    steady = min(max(current, up), down) if has_behavior else down
     if steady == wanted:
         return steady, READY
-    return steady, HELD_UP if ruled and wanted >= current and steady < wanted else HELD_DOWN
+    return steady, STABILIZED_UP if has_behavior and wanted >= current and steady < wanted else STABILIZED_DOWN
 
 
 def _limited(current: int, steady: int, bounds: Bounds, limits: tuple[int, int]) -> tuple[int, tuple[str, str]]:
-    """Within the bounds, and no further than the rules allow in this direction."""
+    """The replicas within the bounds and the limit of the scaling policies."""
     most, least, over, under = bounds.most, bounds.least, TOO_MANY, TOO_FEW
     if steady > current and max(limits[0], current) < most:
         most, over = max(limits[0], current), UP_RATE
@@ -97,24 +99,24 @@ def _limited(current: int, steady: int, bounds: Bounds, limits: tuple[int, int])
     return (least, under) if steady < least else (steady, WITHIN)
 
 
-def _limit(rules: Object, current: int, past: Past, now: float, reached: Callable[[Object, int], int]) -> int:
-    """How far the policies of one direction let the replicas go."""
+def _limit(rules: Object, current: int, history: ScalingHistory, now: float, reached: Callable[[Object, int], int]) -> int:
+    """The limit of the policies of one direction."""
     select = rules.get("selectPolicy") or "Max"
     policies: Sequence[Object] = rules.get("policies") or ()
     if select == "Disabled" or not policies:
         return current
-    proposals = [reached(policy, current - past.changed(now - policy["periodSeconds"])) for policy in policies]
-    furthest: int = max(proposals) if (reached is _risen) == (select == "Max") else min(proposals)
+    proposals = [reached(policy, current - history.changed(now - policy["periodSeconds"])) for policy in policies]
+    furthest: int = max(proposals) if (reached is _scale_up_limit) == (select == "Max") else min(proposals)
     return furthest
 
 
-def _risen(policy: Object, start: int) -> int:
+def _scale_up_limit(policy: Object, start: int) -> int:
     if policy["type"] == "Pods":
         return start + int(policy["value"])
     return math.ceil(start * (1 + int(policy["value"]) / 100))
 
 
-def _fallen(policy: Object, start: int) -> int:
+def _scale_down_limit(policy: Object, start: int) -> int:
     if policy["type"] == "Pods":
         return start - int(policy["value"])
     return int(start * (1 - int(policy["value"]) / 100))

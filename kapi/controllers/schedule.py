@@ -1,4 +1,4 @@
-"""When a schedule comes round: the next time after one, the last time before one. Pure; parsing is kapi.objects.cron's."""
+"""Times of a cron schedule: the next one after, and the last one before a time. Pure; parsing is in kapi.objects.cron."""
 
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -23,7 +23,7 @@ def known_zone(name: str) -> bool:
 
 
 def following(schedule: Schedule, after: float, where: tzinfo = UTC) -> float | None:
-    """The first time of the schedule later than `after` (seconds since the epoch); None when there is none in five years."""
+    """The first time after `after` (seconds since the epoch); None if there is none in five years."""
     if schedule.every:
         return float(int(after) + schedule.every)
     start = datetime.fromtimestamp(int(after) + 1, where)
@@ -38,7 +38,7 @@ def following(schedule: Schedule, after: float, where: tzinfo = UTC) -> float | 
 
 
 def _on(schedule: Schedule, day: date) -> bool:
-    """Cron's rule: both kinds of day must match, but either is enough when both are restricted."""
+    """Cron's rule: day of month and day of week must both match, but either suffices if both are restricted."""
     if day.month not in schedule.months:
         return False
     by_date, by_weekday = day.day in schedule.days, day.isoweekday() % 7 in schedule.weekdays
@@ -58,7 +58,7 @@ def _within(schedule: Schedule, day: date, after: float, where: tzinfo) -> float
 
 
 def missed(schedule: Schedule, after: float, until: float, where: tzinfo = UTC, limit: int = 101) -> tuple[float | None, int]:
-    """(the last time in (after, until], how many there were, counted up to `limit`)."""
+    """(the last time in (after, until], the number of times in it, counted up to `limit`)."""
     last, count, at = None, 0, following(schedule, after, where)
     while at is not None and at <= until:
         last, count = at, count + 1
@@ -69,7 +69,7 @@ def missed(schedule: Schedule, after: float, until: float, where: tzinfo = UTC, 
 
 
 def _latest(schedule: Schedule, after: float, until: float, where: tzinfo) -> float | None:
-    """The last time, found from the near end."""
+    """The last time, searched backwards."""
     if schedule.every:
         return after + (until - after) // schedule.every * schedule.every
     for window in WINDOWS:

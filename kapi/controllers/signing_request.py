@@ -1,6 +1,6 @@
-"""CertificateSigningRequests: kubelets' own are approved, approved ones signed with the cluster's authority, old ones cleared away.
+"""CertificateSigningRequests: approves those of kubelets, signs approved ones with the cluster's CA, deletes old ones.
 
-The rules of the four built-in signers (kubernetes.io/…) are a table here; the certificate is made by certs.signing.
+The rules of the four built-in signers (kubernetes.io/…) are a table here; certs.signing creates the certificate.
 """
 
 import base64
@@ -17,21 +17,21 @@ from kapi.objects.resource import CERTIFICATE_SIGNING_REQUESTS, Resource
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False)
 NODES_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 LONGEST, SHORTEST = 365 * 86400, 600
-KEEP = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "": 86400.0}
-"""Seconds a request is kept, by what became of it."""
+KEEP_SECONDS = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "": 86400.0}
+"""Seconds a request is kept, by its condition."""
 _BASIC = frozenset(["digital signature", "key encipherment"])
 
 
 @dataclass(frozen=True)
 class Signer:
-    """What a built-in signer signs: usages that must and may be asked for, and of whom."""
+    """What a built-in signer accepts: required and allowed usages, and subjects."""
 
     needed: frozenset[str]
     allowed: frozenset[str]
     nodes: bool = False
-    """Only subjects that are nodes."""
+    """Whether the subject must be a node."""
     hosts: bool = False
-    """Subject names that are hosts: required of nodes' serving certificates, refused in nodes' client certificates."""
+    """Whether subject alternative names are required (kubelet serving certificates) or refused (client certificates)."""
 
 
 SIGNERS = {
@@ -48,7 +48,7 @@ def condition(request: Object, type: str) -> bool:
 
 
 def refusal(request: Object, subject: Object) -> str:
-    """Why the signer will not sign, or "". `subject` is what `read` gives."""
+    """Why the signer refuses the request, or "". `subject` is the result of `read`."""
     signer, usages = SIGNERS[request["spec"]["signerName"]], set(request["spec"].get("usages") or ())
     if signer.needed and not (signer.needed <= usages <= signer.needed | signer.allowed):
         return "usages did not match " + ",".join(sorted(signer.needed | signer.allowed))
@@ -92,7 +92,7 @@ class _Requests(Controller):
     def pem(self, request: Object) -> bytes:
         return base64.b64decode(request["spec"]["request"])
 
-    async def conclude(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
+    async def add_condition(self, request: Object, type: str, reason: str, message: str, subresource: str) -> None:
         now = time.stamp()
         new = {"type": type, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": now}
         status = request.get("status") or {}
@@ -101,7 +101,7 @@ class _Requests(Controller):
 
 
 class RequestApproval(_Requests):
-    """Approves the client certificates that kubelets ask for, when they may."""
+    """Approves client certificates that kubelets request, if they are authorized."""
 
     name = "certificate-controller"
     recognized = (
@@ -124,7 +124,7 @@ class RequestApproval(_Requests):
             if subresource == "selfnodeclient" and subject["name"] != request["spec"].get("username"):
                 continue
             if await self._may(request, subresource):
-                await self.conclude(request, "Approved", "AutoApproved", message, "approval")
+                await self.add_condition(request, "Approved", "AutoApproved", message, "approval")
                 return None
         return None
 
@@ -139,7 +139,7 @@ class RequestApproval(_Requests):
 
 
 class RequestSigning(_Requests):
-    """Signs what is approved; needs the authority's key."""
+    """Signs approved requests; needs the CA's key."""
 
     name = "certificate-controller"
 
@@ -158,7 +158,7 @@ class RequestSigning(_Requests):
         except ValueError as error:
             why, certificate = str(error), b""
         if why:
-            await self.conclude(request, "Failed", "SignerValidationFailure", why, "status")
+            await self.add_condition(request, "Failed", "SignerValidationFailure", why, "status")
             return None
         status = {**(request.get("status") or {}), "certificate": base64.b64encode(certificate).decode()}
         await self.put_status(CERTIFICATE_SIGNING_REQUESTS, request, status)
@@ -172,7 +172,7 @@ class RequestSigning(_Requests):
 
 
 class RequestCleaning(_Requests):
-    """Requests that are settled go after an hour, those nobody answers after a day."""
+    """Deletes finished requests after an hour and pending ones after a day."""
 
     name = "certificate-controller"
 
@@ -182,7 +182,7 @@ class RequestCleaning(_Requests):
         if state:
             found = meta.condition(request, state) or {}
             since = found.get("lastUpdateTime") or since
-        left = time.parse(since) + KEEP[state] - time.now()
+        left = time.parse(since) + KEEP_SECONDS[state] - time.now()
         if left <= 0:
-            await self.remove(CERTIFICATE_SIGNING_REQUESTS, request)
+            await self.delete_object(CERTIFICATE_SIGNING_REQUESTS, request)
         return left if left > 0 else None

@@ -1,4 +1,4 @@
-"""Who a pod of a StatefulSet is: its number, name, host name, claims, and the revision it should have. Pure."""
+"""Identity of a StatefulSet's pods: ordinal, name, host name, claims, and revision. Pure."""
 
 import re
 
@@ -18,7 +18,7 @@ def name(owner: Object, number: int) -> str:
 
 
 def ordinal(owner: Object, pod: Object) -> int:
-    """The pod's number; -1 when its name is not one of this set's."""
+    """The pod's ordinal; -1 if its name is not one of this set's."""
     found = _numbered.fullmatch(meta.name(pod))
     return int(found[2]) if found and found[1] == meta.name(owner) else -1
 
@@ -28,7 +28,7 @@ def revision_of(pod: Object) -> str:
 
 
 def revision_for(owner: Object, number: int, current: Object, update: Object) -> Object:
-    """A pod below the partition (of a rolling update) is made anew as it was."""
+    """The revision for an ordinal: below the partition of a rolling update, pods keep the current revision."""
     strategy = owner["spec"].get("updateStrategy") or {}
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":
         return update
@@ -47,7 +47,7 @@ def claim_names(owner: Object, number: int) -> list[str]:
 
 
 def claim_owners(controller: Workload, owner: Object, pod: Object, claim: Object, *, retired: bool) -> list[Object]:
-    """Who a claim should belong to: `retired` when scaling takes the pod away. Other people's references stay."""
+    """The owner references a claim should have: `retired` if scaling down deletes its pod. Foreign references are kept."""
     policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
     kept = [ref for ref in meta.owners(claim) if ref["uid"] not in (meta.uid(owner), meta.uid(pod))]
     if any(ref.get("controller") for ref in kept):
@@ -58,7 +58,7 @@ def claim_owners(controller: Workload, owner: Object, pod: Object, claim: Object
 
 
 def claims(controller: Workload, owner: Object, number: int) -> list[Object]:
-    """The claims of a number, as they are created."""
+    """The claims of an ordinal, as created."""
     out = []
     policy = owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
     owners = {"ownerReferences": [controller.reference(owner)]} if policy.get("whenDeleted") == "Delete" else {}
@@ -72,7 +72,7 @@ def claims(controller: Workload, owner: Object, number: int) -> list[Object]:
 
 
 def pod(controller: Workload, owner: Object, number: int, revision: Object) -> Object:
-    """The pod of a number at a revision."""
+    """The pod of an ordinal at a revision."""
     own = name(owner, number)
     made = controller.pod(owner, history.template(revision), name=own)
     labels = {POD_NAME: own, POD_INDEX: str(number), POD_LABEL: meta.name(revision)}

@@ -1,10 +1,10 @@
-"""StatefulSet: pods with names and disks of their own, made and replaced in order of their numbers.
+"""StatefulSet: pods with stable names and volumes, created and replaced in order of their ordinals.
 
-Who a pod is (name, host name, claims) is in stateful_pod.py; here is in which order things happen.
+The identity of a pod (name, host name, claims) is in stateful_pod.py; this file has the order of operations.
 """
 
 
-from kapi.client.controller import namespace_going
+from kapi.client.controller import namespace_terminating
 from kapi.controllers import pods, rollout, stateful_pod
 from kapi.controllers.history import REVISION_LABEL, History
 from kapi.controllers.stateful_pod import ordinal, revision_of
@@ -24,7 +24,7 @@ class StatefulSets(Workload):
         self.history = History(self, REVISION_LABEL)
 
     async def sync(self, owner: Object) -> float | None:
-        mine = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]
+        owned = [p for p in await self.claim(owner) if ordinal(owner, p) >= 0]
         if meta.deleting(owner):
             return None
         update = await self.history.newest(owner, (owner["spec"]["template"].get("metadata") or {}).get("labels") or {})
@@ -32,35 +32,35 @@ class StatefulSets(Workload):
         current = next((r for r in self.history.of(owner) if meta.name(r) == named), update)
         failure: errors.StatusError | None = None
         try:
-            await self._step(owner, mine, current, update)
+            await self._sync_pods(owner, owned, current, update)
         except errors.StatusError as error:
             failure = error
-        mine = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
-        await self.update_status(owner, self._status(owner, mine, current, update))
-        await self.history.truncate(owner, {revision_of(p) for p in mine}, [current, update])
+        owned = [p for p in self.owned_by(owner) if ordinal(owner, p) >= 0]
+        await self.update_status(owner, self._status(owner, owned, current, update))
+        await self.history.truncate(owner, {revision_of(p) for p in owned}, [current, update])
         if failure is not None:
             raise failure
-        return pods.available_in(mine, owner["spec"].get("minReadySeconds", 0), time.now())
+        return pods.available_in(owned, owner["spec"].get("minReadySeconds", 0), time.now())
 
-    async def _step(self, owner: Object, mine: list[Object], current: Object, update: Object) -> None:
-        """All that may happen now: numbers up, surplus down, then old revisions from the top."""
+    async def _sync_pods(self, owner: Object, owned: list[Object], current: Object, update: Object) -> None:
+        """One sync: create missing ordinals upwards, delete surplus ones, then replace old revisions from the highest ordinal down."""
         spec = owner["spec"]
         start, count = (spec.get("ordinals") or {}).get("start", 0), spec.get("replicas", 1)
         in_order = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
-        by_number = {ordinal(owner, p): p for p in mine}
+        by_number = {ordinal(owner, p): p for p in owned}
         for number in range(start, start + count):
             revision = stateful_pod.revision_for(owner, number, current, update)
-            if not await self._keep(owner, by_number.get(number), number, revision, in_order=in_order):
+            if not await self._ensure_pod(owner, by_number.get(number), number, revision, in_order=in_order):
                 return
         surplus = sorted((n for n in by_number if not start <= n < start + count), reverse=True)
-        if not await self._shrink(owner, [by_number[n] for n in surplus], list(by_number.values()), in_order=in_order):
+        if not await self._scale_down(owner, [by_number[n] for n in surplus], list(by_number.values()), in_order=in_order):
             return
         if (spec.get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
             numbers = [by_number[n] for n in range(start, start + count) if n in by_number]
-            await self._roll(owner, numbers, update)
+            await self._rolling_update(owner, numbers, update)
 
-    async def _keep(self, owner: Object, pod: Object | None, number: int, revision: Object, *, in_order: bool) -> bool:
-        """See that the pod of a number exists and is well; False when the next number has to wait for it."""
+    async def _ensure_pod(self, owner: Object, pod: Object | None, number: int, revision: Object, *, in_order: bool) -> bool:
+        """Ensure that the pod of an ordinal exists and is healthy. Returns False if the next ordinal has to wait for it."""
         if pod is not None and pods.finished(pod):
             if not meta.deleting(pod):
                 kind, reason = (WARNING, "RecreatingFailedPod") if pods.phase(pod) == "Failed" else (NORMAL, "RecreatingTerminatedPod")
@@ -75,21 +75,21 @@ class StatefulSets(Workload):
             return not in_order
         await self._make_claims(owner, number, meta.name(pod))
         await self._own_claims(owner, pod, retired=False)
-        return not in_order or self._well(owner, pod)
+        return not in_order or self._is_healthy(owner, pod)
 
-    def _well(self, owner: Object, pod: Object) -> bool:
+    def _is_healthy(self, owner: Object, pod: Object) -> bool:
         ready = pods.phase(pod) == "Running" and pods.available(pod, owner["spec"].get("minReadySeconds", 0), time.now())
         return ready and not meta.deleting(pod)
 
-    async def _shrink(self, owner: Object, surplus: list[Object], everyone: list[Object], *, in_order: bool) -> bool:
-        """Take away the highest numbers, one at a time when in order; an unwell pod blocks all but itself."""
-        unwell = min((p for p in everyone if not self._well(owner, p)), key=lambda p: ordinal(owner, p), default=None)
+    async def _scale_down(self, owner: Object, surplus: list[Object], everyone: list[Object], *, in_order: bool) -> bool:
+        """Delete the highest ordinals, one at a time if ordered; an unhealthy pod blocks the deletion of all others."""
+        unwell = min((p for p in everyone if not self._is_healthy(owner, p)), key=lambda p: ordinal(owner, p), default=None)
         for pod in surplus:
             if meta.deleting(pod):
                 if in_order:
                     return False
                 continue
-            if in_order and not self._well(owner, pod) and pod is not unwell:
+            if in_order and not self._is_healthy(owner, pod) and pod is not unwell:
                 return False
             await self._own_claims(owner, pod, retired=True)
             await self._delete(owner, pod)
@@ -97,8 +97,8 @@ class StatefulSets(Workload):
                 return False
         return True
 
-    async def _roll(self, owner: Object, numbered: list[Object], update: Object) -> None:
-        """Replace pods of older revisions from the top down to the partition, at most maxUnavailable at a time."""
+    async def _rolling_update(self, owner: Object, numbered: list[Object], update: Object) -> None:
+        """Replace pods of older revisions from the highest ordinal down to the partition, at most maxUnavailable at a time."""
         rule = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
         budget = max(rollout.scaled_value(rule.get("maxUnavailable", 1), owner["spec"].get("replicas", 1), up=False), 1)
         for pod in reversed(numbered):
@@ -107,7 +107,7 @@ class StatefulSets(Workload):
             if revision_of(pod) != meta.name(update) and not meta.deleting(pod):
                 await self._delete(owner, pod)
                 budget -= 1
-            elif not self._well(owner, pod):
+            elif not self._is_healthy(owner, pod):
                 budget -= 1
             if budget <= 0:
                 return
@@ -119,18 +119,18 @@ class StatefulSets(Workload):
         try:
             await self.client.create(PODS, pod)
         except errors.StatusError as error:
-            if not isinstance(error, errors.AlreadyExists) and not namespace_going(error):
-                self.warn(owner, "FailedCreate", f"create Pod {name} in StatefulSet {meta.name(owner)} failed error: {error}")
+            if not isinstance(error, errors.AlreadyExists) and not namespace_terminating(error):
+                self.record_warning(owner, "FailedCreate", f"create Pod {name} in StatefulSet {meta.name(owner)} failed error: {error}")
             raise
-        self.note(owner, "SuccessfulCreate", f"create Pod {name} in StatefulSet {meta.name(owner)} successful")
+        self.record_event(owner, "SuccessfulCreate", f"create Pod {name} in StatefulSet {meta.name(owner)} successful")
 
     async def _delete(self, owner: Object, pod: Object) -> None:
         what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         try:
-            if await self.remove(PODS, pod):
-                self.note(owner, "SuccessfulDelete", f"{what} successful")
+            if await self.delete_object(PODS, pod):
+                self.record_event(owner, "SuccessfulDelete", f"{what} successful")
         except errors.StatusError as error:
-            self.warn(owner, "FailedDelete", f"{what} failed error: {error}")
+            self.record_warning(owner, "FailedDelete", f"{what} failed error: {error}")
             raise
 
     async def _make_claims(self, owner: Object, number: int, pod: str) -> None:
@@ -143,29 +143,29 @@ class StatefulSets(Workload):
             except errors.AlreadyExists:
                 continue
             except errors.StatusError as error:
-                self.warn(owner, "FailedCreate", f"{what} failed error: {error}")
+                self.record_warning(owner, "FailedCreate", f"{what} failed error: {error}")
                 raise
-            self.note(owner, "SuccessfulCreate", f"{what} success")
+            self.record_event(owner, "SuccessfulCreate", f"{what} success")
 
     async def _own_claims(self, owner: Object, pod: Object, *, retired: bool) -> None:
-        """Claims go with the set, or with the pod that scaling takes away, as persistentVolumeClaimRetentionPolicy says."""
+        """Set the owner of claims (the set, or the pod being scaled down) by persistentVolumeClaimRetentionPolicy."""
         for name in stateful_pod.claim_names(owner, ordinal(owner, pod)):
             claim = self.claims.get(f"{meta.namespace(owner)}/{name}")
             if claim is None:
                 continue
             wanted = stateful_pod.claim_owners(self, owner, pod, claim, retired=retired)
             if wanted != meta.owners(claim):
-                await self.amend(PERSISTENT_VOLUME_CLAIMS, claim, {"metadata": {"ownerReferences": wanted or None}})
+                await self.patch_object(PERSISTENT_VOLUME_CLAIMS, claim, {"metadata": {"ownerReferences": wanted or None}})
 
-    def _status(self, owner: Object, mine: list[Object], current: Object, update: Object) -> Object:
+    def _status(self, owner: Object, owned: list[Object], current: Object, update: Object) -> Object:
         old, now = owner.get("status") or {}, time.now()
         min_ready = owner["spec"].get("minReadySeconds", 0)
-        steady = [p for p in mine if not meta.deleting(p)]
-        ready = [p for p in mine if pods.phase(p) == "Running" and pods.ready(p)]
+        steady = [p for p in owned if not meta.deleting(p)]
+        ready = [p for p in owned if pods.phase(p) == "Running" and pods.ready(p)]
         updated = sum(revision_of(p) == meta.name(update) for p in steady)
         status: Object = {
             "observedGeneration": meta.metadata(owner).get("generation", 0),
-            "replicas": len(mine),
+            "replicas": len(owned),
             "readyReplicas": len(ready),
             "availableReplicas": sum(pods.available(p, min_ready, now) for p in ready),
             "currentReplicas": sum(revision_of(p) == meta.name(current) for p in steady),
@@ -175,6 +175,6 @@ class StatefulSets(Workload):
             "collisionCount": old.get("collisionCount") or 0,
         }
         rolling = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
-        if rolling and updated == len(mine) == len(ready):
+        if rolling and updated == len(owned) == len(ready):
             status |= {"currentRevision": meta.name(update), "currentReplicas": updated}
         return status

@@ -1,6 +1,6 @@
-"""Pods leave nodes with NoExecute taints that they do not tolerate, at once or when their tolerationSeconds have passed.
+"""Taint eviction: deletes pods from nodes with NoExecute taints, at once or after the pod's tolerationSeconds.
 
-When a pod has to go is computed from the taint's timeAdded each time: nothing is remembered.
+The time of eviction is computed from the taint's timeAdded in each sync; there is no state to lose.
 """
 
 
@@ -13,7 +13,7 @@ from kapi.objects.resource import NODES, PODS
 
 
 def due(pod: Object, taints: list[Object]) -> float | None:
-    """When the pod has to go, seconds since the epoch (0: now); None when it may stay."""
+    """When the pod is to be deleted (seconds since the epoch; 0: now); None: it tolerates the taints."""
     ends: list[float] = []
     for taint in taints:
         matching = [t for t in pod["spec"].get("tolerations") or () if placement.covers(t, taint)]
@@ -36,10 +36,10 @@ class TaintEviction(Controller):
     def setup(self) -> None:
         self._marked: set[str] = set()
         self.objects = self.informer(PODS)
-        self.objects.index("node", node_keys)
+        self.objects.add_index("node", node_keys)
         self.nodes = self.informer(NODES)
-        self.objects.on(self._pod_changed)
-        self.nodes.on(self._node_changed)
+        self.objects.add_handler(self._pod_changed)
+        self.nodes.add_handler(self._node_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -49,7 +49,7 @@ class TaintEviction(Controller):
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None and no_execute(old) != no_execute(new):
-            for pod in self.objects.by("node", meta.name(new)):
+            for pod in self.objects.by_index("node", meta.name(new)):
                 self.queue.add(meta.key(pod))
 
     async def sync(self, pod: Object) -> float | None:
@@ -61,7 +61,7 @@ class TaintEviction(Controller):
         if at is None:
             if meta.uid(pod) in self._marked:
                 self._marked.discard(meta.uid(pod))
-                self.note(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
+                self.record_event(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {key}")
             return None
         left = at - time.now()
         if left > 0:
@@ -71,16 +71,16 @@ class TaintEviction(Controller):
         return None
 
     async def _evict(self, pod: Object) -> None:
-        self.note(pod, "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
+        self.record_event(pod, "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
         if not pods.finished(pod):
             await disrupt(self, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
-        await self.remove(PODS, pod)
+        await self.delete_object(PODS, pod)
 
 
 async def disrupt(controller: Controller, pod: Object, reason: str, message: str, *, phase: str = "") -> None:
-    """Say in the pod's status that somebody ends it from outside, and why."""
+    """Set the pod's DisruptionTarget condition (and phase) before it is deleted."""
     condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message, "lastTransitionTime": time.stamp()}
     status: Object = {"conditions": [condition]}
     if phase:
         status["phase"] = phase
-    await controller.amend(PODS, pod, {"status": status}, kind="strategic", subresource="status")
+    await controller.patch_object(PODS, pod, {"status": status}, kind="strategic", subresource="status")

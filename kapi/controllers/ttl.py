@@ -1,4 +1,4 @@
-"""Finished Jobs with ttlSecondsAfterFinished go when their time is up."""
+"""TTL after finished: deletes finished Jobs when ttlSecondsAfterFinished has passed."""
 
 
 from kapi.client import Controller
@@ -12,16 +12,16 @@ class TimeToLive(Controller):
     name = "ttl-after-finished-controller"
 
     def setup(self) -> None:
-        self.objects = self.watch(JOBS, lambda job: [meta.key(job)] if self._mortal(job) else [])
+        self.objects = self.watch(JOBS, lambda job: [meta.key(job)] if self._finished_with_ttl(job) else [])
 
-    def _mortal(self, job: Object) -> bool:
+    def _finished_with_ttl(self, job: Object) -> bool:
         return job["spec"].get("ttlSecondsAfterFinished") is not None and job_rules.finished(job) and not meta.deleting(job)
 
     async def sync(self, job: Object) -> float | None:
-        if not self._mortal(job):
+        if not self._finished_with_ttl(job):
             return None
         ended = max(time.parse(c.get("lastTransitionTime")) for c in job["status"]["conditions"] if c["type"] in ("Complete", "Failed"))
         left = ended + float(job["spec"]["ttlSecondsAfterFinished"]) - time.now()
         if left <= 0:
-            await self.remove(JOBS, job, propagation="Foreground")
+            await self.delete_object(JOBS, job, propagation="Foreground")
         return left if left > 0 else None

@@ -1,6 +1,6 @@
-"""What the metrics of a HorizontalPodAutoscaler say: usage from the metrics APIs, and how many replicas would bring it to its target.
+"""Metrics of a HorizontalPodAutoscaler: current usage from the metrics APIs, and the replicas that would meet the target.
 
-metrics.k8s.io tells what pods use, custom.metrics.k8s.io and external.metrics.k8s.io everything else. Nobody need serve them.
+metrics.k8s.io has the usage of pods, custom.metrics.k8s.io and external.metrics.k8s.io other metrics. All three are optional.
 """
 
 import math
@@ -14,17 +14,17 @@ from kapi.objects import errors, labels, meta, quantity, time
 from kapi.objects.meta import Object
 
 CPU_START, READY_DELAY = 300.0, 30.0
-"""Seconds in which a starting pod's CPU does not count while it is not ready, and in which it is expected to become so."""
+"""Seconds after a pod's start in which its CPU is ignored while it is not ready, and in which it is expected to become ready."""
 TOLERANCE = 0.1
 _NOT_SERVED = "the server could not find the requested resource"
 
 
 class MetricError(Exception):
-    """A metric says nothing; the text is stock's."""
+    """A metric cannot be computed; the text is stock's."""
 
 
 class Sample(NamedTuple):
-    """What one pod uses, in thousandths; measured when, over how many seconds."""
+    """Usage of one pod in milli-units, when it was measured, over how many seconds."""
 
     milli: int
     at: float = 0.0
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one metric asks for."""
+    """The replicas that one metric proposes."""
 
     replicas: int
     name: str
@@ -43,7 +43,7 @@ class Proposal:
 
 @dataclass(slots=True)
 class Target:
-    """What is scaled: its pods, how many it has, how far usage may be off."""
+    """The scaled object: its pods, number of replicas, and tolerance."""
 
     client: Client
     namespace: str
@@ -58,13 +58,13 @@ class Target:
 
 
 def amount(milli: float) -> str:
-    """Thousandths as the API writes them: '250m', '2'."""
+    """Milli-units as the API writes them: '250m', '2'."""
     whole, rest = divmod(int(milli), 1000)
     return str(whole) if not rest else f"{int(milli)}m"
 
 
 async def fetch(client: Client, group: str, path: str, what: str, **query: str) -> list[Object]:
-    """The items a metrics API answers; `what` is how client-go names the question. Raises MetricError."""
+    """The items that a metrics API returns; `what` is client-go's name of the query. Raises MetricError."""
     try:
         return list((await client.send("GET", f"/apis/{group}/{path}", **query)).get("items") or ())
     except errors.NotFound as error:
@@ -80,7 +80,7 @@ async def fetch(client: Client, group: str, path: str, what: str, **query: str) 
 
 
 async def _samples(target: Target, resource: str, container: str) -> dict[str, Sample]:
-    """What each pod uses of a resource, by the pod's name."""
+    """Usage of a resource by pod name."""
     path = f"v1beta1/namespaces/{target.namespace}/pods"
     head = f"unable to get metrics for resource {resource}: "
     try:
@@ -94,7 +94,7 @@ async def _samples(target: Target, resource: str, container: str) -> dict[str, S
 
 
 def _sample(item: Object, resource: str, container: str) -> Sample | None:
-    """None when a container does not tell."""
+    """The sample of a pod; None if one of its containers has no usage."""
     chosen = [c for c in item.get("containers") or () if not container or c.get("name") == container]
     if container and not chosen:
         raise MetricError(f"container {container} not present in metrics for pod {meta.key(item)}")
@@ -124,7 +124,7 @@ def _requests(target: Target, resource: str, container: str) -> dict[str, int]:
 
 
 class Groups(NamedTuple):
-    """How far the pods count: how many are ready, and the names of the others."""
+    """Pods grouped for the computation: number of ready ones, names of the others by reason."""
 
     ready: int
     unready: set[str]
@@ -150,7 +150,7 @@ def grouped(pods: Sequence[Object], samples: Mapping[str, Sample], resource: str
 
 
 def _starting(pod: Object, sample: Sample, now: float) -> bool:
-    """Whether the pod's CPU tells nothing yet."""
+    """Whether the pod's CPU usage is to be ignored because it is starting."""
     condition, started = meta.condition(pod, "Ready"), (pod.get("status") or {}).get("startTime")
     if condition is None or not started:
         return True
@@ -161,7 +161,7 @@ def _starting(pod: Object, sample: Sample, now: float) -> bool:
 
 
 def balanced(target: Target, samples: Mapping[str, Sample], groups: Groups, goal: "Goal") -> int:
-    """The replicas that bring usage to the goal; pods that tell nothing are taken for what holds the change back."""
+    """The replicas that bring usage to the target. Pods without a metric are assumed to use what dampens the change."""
     values = {name: s.milli for name, s in samples.items() if name not in groups.ignored | groups.unready}
     if not values:
         raise MetricError("did not receive metrics for targeted pods (pods might be unready)")
@@ -181,7 +181,7 @@ def balanced(target: Target, samples: Mapping[str, Sample], groups: Groups, goal
 
 
 class Goal:
-    """A mean for each pod, in thousandths."""
+    """A target of an average value per pod, in milli-units."""
 
     def __init__(self, milli: int) -> None:
         self.milli = milli
@@ -190,12 +190,12 @@ class Goal:
         return sum(values.values()) // len(values) / self.milli
 
     def assumed(self, name: str) -> int:
-        """What a pod that does not tell is thought to use when it comes to scaling down."""
+        """The usage assumed for a pod without a metric when scaling down."""
         return self.milli
 
 
 class Share(Goal):
-    """A share of what the pods request, in percent."""
+    """A target of a percentage of the pods' requests."""
 
     def __init__(self, percent: int, requests: Mapping[str, int]) -> None:
         self.percent, self.requests = percent, requests
@@ -214,7 +214,7 @@ class Share(Goal):
 
 
 async def of_resource(target: Target, source: Object, container: str = "") -> Proposal:
-    """What a metric of type Resource or ContainerResource asks for. Raises MetricError."""
+    """The proposal of a metric of type Resource or ContainerResource. Raises MetricError."""
     resource, wanted = source["name"], source["target"]
     mean, percent = wanted.get("averageValue"), wanted.get("averageUtilization")
     kind = "usage" if mean is not None else "utilization"
@@ -245,12 +245,12 @@ async def of_container(target: Target, source: Object) -> Proposal:
 
 
 def _chosen(metric: Object) -> str:
-    """The metric's selector as text."""
+    """The metric's label selector as text."""
     return str(labels.from_object(metric["selector"])) if metric.get("selector") else ""
 
 
 async def of_pods(target: Target, source: Object) -> Proposal:
-    """A figure of each pod, from custom.metrics.k8s.io. Raises MetricError."""
+    """A Pods metric, from custom.metrics.k8s.io. Raises MetricError."""
     metric = source["metric"]
     name, group = metric["name"], "custom.metrics.k8s.io"
     path, query = f"v1beta2/namespaces/{target.namespace}/pods/*/{name}", {"metricLabelSelector": _chosen(metric)}
@@ -269,7 +269,7 @@ async def of_pods(target: Target, source: Object) -> Proposal:
 
 
 async def of_object(target: Target, source: Object) -> Proposal:
-    """A figure of one object, from custom.metrics.k8s.io. Raises MetricError."""
+    """An Object metric, from custom.metrics.k8s.io. Raises MetricError."""
     metric, of = source["metric"], source["describedObject"]
     group = of.get("apiVersion", "").rpartition("/")[0]
     plural = f"{of['kind'].lower()}s" + (f".{group}" if group else "")
@@ -286,7 +286,7 @@ async def of_object(target: Target, source: Object) -> Proposal:
 
 
 async def of_external(target: Target, source: Object) -> Proposal:
-    """A figure from outside, from external.metrics.k8s.io. Raises MetricError."""
+    """An External metric, from external.metrics.k8s.io. Raises MetricError."""
     metric = source["metric"]
     path, api = f"v1beta1/namespaces/{target.namespace}/{metric['name']}", "external.metrics.k8s.io"
     where = f"unable to get external metric {target.namespace}/{metric['name']}/{_go_selector(metric)}: "
@@ -306,7 +306,7 @@ def _go_selector(metric: Object) -> str:
 
 
 def _shared(target: Target, wanted: Object, value: int) -> tuple[int, Object]:
-    """(replicas, current) of a figure that belongs to the pods together: as a whole, or as a mean."""
+    """(replicas, MetricValueStatus) of a value shared by all pods: as a total or as an average."""
     if wanted.get("averageValue") is not None:
         goal = quantity.milli(wanted["averageValue"])
         ratio = value / (goal * target.replicas)

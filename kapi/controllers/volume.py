@@ -1,6 +1,6 @@
-"""Binds claims to volumes, one to one, and says in both how they stand. Volumes are made and unmade by provisioners, not here.
+"""Binds PersistentVolumeClaims to PersistentVolumes and sets the phases of both. Provisioning and deletion is left to provisioners.
 
-Keys are "claim:NAMESPACE/NAME" and "volume:NAME"; there is one worker, so no volume is promised twice.
+Keys are "claim:NAMESPACE/NAME" and "volume:NAME". There is a single worker, so that a volume is not bound to two claims.
 """
 
 from collections.abc import Iterable
@@ -28,9 +28,9 @@ class VolumeBinder(Controller):
 
     def setup(self) -> None:
         self.claims = self.watch(PERSISTENT_VOLUME_CLAIMS, self._claim_keys)
-        self.claims.index("class", _class_keys)
+        self.claims.add_index("class", _class_keys)
         self.volumes = self.watch(PERSISTENT_VOLUMES, self._volume_keys)
-        self.volumes.index("class", _class_keys)
+        self.volumes.add_index("class", _class_keys)
         self.classes = self.watch(STORAGE_CLASSES, lambda c: self._pending(meta.name(c)))
         self.nodes = self.informer(NODES)
 
@@ -48,7 +48,7 @@ class VolumeBinder(Controller):
             yield from self._pending(rules.storage_class(volume))
 
     def _pending(self, storage_class: str) -> Iterable[str]:
-        for claim in self.claims.by("class", storage_class):
+        for claim in self.claims.by_index("class", storage_class):
             if not claim["spec"].get("volumeName"):
                 yield f"claim:{meta.key(claim)}"
 
@@ -65,16 +65,16 @@ class VolumeBinder(Controller):
         return None
 
     async def _seeking(self, claim: Object) -> None:
-        """A claim without a volume: find one, or say what it waits for."""
+        """An unbound claim: bind a matching volume, or record what it waits for."""
         kind = self.classes.get(rules.storage_class(claim))
         chosen = meta.annotations(claim).get(rules.SELECTED_NODE)
         waits = kind is not None and kind.get("volumeBindingMode") == "WaitForFirstConsumer" and not chosen
-        aside = [v for v in self.volumes if v["spec"].get("claimRef") and rules.meant_for(v, claim)]
+        aside = [v for v in self.volumes if v["spec"].get("claimRef") and rules.is_claimed_by(v, claim)]
         if waits and not aside:
             await self._phase(claim, "Pending")
-            self.note(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+            self.record_event(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
             return
-        same_class = self.volumes.by("class", rules.storage_class(claim))
+        same_class = self.volumes.by_index("class", rules.storage_class(claim))
         volume = rules.best([*aside, *same_class], claim, self.nodes.get(chosen) if chosen else None)
         if volume is not None:
             await self._bind(volume, claim)
@@ -85,14 +85,14 @@ class VolumeBinder(Controller):
     async def _ask_provisioner(self, claim: Object, kind: Object | None) -> None:
         name = rules.storage_class(claim)
         if not name:
-            self.note(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
+            self.record_event(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
         elif kind is None:
-            self.warn(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
+            self.record_warning(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found')
         elif kind["provisioner"] != "kubernetes.io/no-provisioner":
             provisioner = kind["provisioner"]
             wanted = {rules.PROVISIONER: provisioner, rules.OLD_PROVISIONER: provisioner}
             await self._annotate(claim, wanted)
-            self.note(claim, "ExternalProvisioning", EXTERNAL.format(provisioner))
+            self.record_event(claim, "ExternalProvisioning", EXTERNAL.format(provisioner))
 
     async def _annotate(self, claim: Object, wanted: dict[str, str], **spec: Any) -> Object:
         have = meta.annotations(claim)
@@ -103,7 +103,7 @@ class VolumeBinder(Controller):
         return await self.client.update(PERSISTENT_VOLUME_CLAIMS, changed)
 
     async def _named(self, claim: Object) -> None:
-        """A claim that names its volume: finish the binding, or say that it is lost."""
+        """A claim that names its volume: complete the binding, or set it to Lost."""
         volume = self.volumes.get(claim["spec"]["volumeName"])
         complete = rules.BIND_COMPLETED in meta.annotations(claim)
         if volume is None:
@@ -111,17 +111,17 @@ class VolumeBinder(Controller):
                 await self._lost(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
             else:
                 await self._phase(claim, "Pending")
-        elif not volume["spec"].get("claimRef") or rules.meant_for(volume, claim):
+        elif not volume["spec"].get("claimRef") or rules.is_claimed_by(volume, claim):
             await self._bind(volume, claim)
         elif complete:
             text = "Two claims are bound to the same volume, this one is bound incorrectly"
             await self._lost(claim, "ClaimMisbound", text)
         else:
-            self.warn(claim, "FailedBinding", f'volume "{meta.name(volume)}" already bound to a different claim.')
+            self.record_warning(claim, "FailedBinding", f'volume "{meta.name(volume)}" already bound to a different claim.')
             await self._phase(claim, "Pending")
 
     async def _bind(self, volume: Object, claim: Object) -> None:
-        """The four writes of a binding; each is left out when it is done already, so that it can be taken up anywhere."""
+        """The four writes of a binding. Each is skipped if it is done already, so that an interrupted binding can be resumed."""
         if not rules.bound_to(volume, claim):
             ours = not volume["spec"].get("claimRef")
             annotations = {**meta.annotations(volume), **({rules.BOUND_BY_US: "yes"} if ours else {})}
@@ -144,7 +144,7 @@ class VolumeBinder(Controller):
 
     async def _lost(self, claim: Object, reason: str, message: str) -> None:
         if meta.path(claim, "status", "phase") != "Lost":
-            self.warn(claim, reason, message)
+            self.record_warning(claim, reason, message)
             status = {k: v for k, v in (claim.get("status") or {}).items() if k not in ("capacity", "accessModes")}
             await self.put_status(PERSISTENT_VOLUME_CLAIMS, claim, {**status, "phase": "Lost"})
 
@@ -169,5 +169,5 @@ class VolumeBinder(Controller):
             return volume
         status = {"phase": phase} | ({"message": message, "reason": "VolumeFailedDelete"} if message else {})
         if message:
-            self.warn(volume, "VolumeFailedDelete", message)
+            self.record_warning(volume, "VolumeFailedDelete", message)
         return await self.put_status(PERSISTENT_VOLUMES, volume, status)

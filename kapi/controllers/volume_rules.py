@@ -1,4 +1,4 @@
-"""Which volume suits a claim, and who is bound to whom. Pure."""
+"""Matching of PersistentVolumes and claims. Pure."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 
 def storage_class(obj: Object) -> str:
-    """The class of a claim or a volume; "" for none."""
+    """The StorageClass of a claim or volume; "" for none."""
     return str(meta.annotations(obj).get(OLD_CLASS) or obj["spec"].get("storageClassName") or "")
 
 
@@ -25,8 +25,8 @@ def asked(claim: Object) -> int:
     return quantity.value(((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage"))
 
 
-def meant_for(volume: Object, claim: Object) -> bool:
-    """The volume's claimRef names this claim (with its uid, or without any yet)."""
+def is_claimed_by(volume: Object, claim: Object) -> bool:
+    """Whether the volume's claimRef is this claim (same uid, or none yet)."""
     ref = volume["spec"].get("claimRef") or {}
     named = (ref.get("namespace"), ref.get("name")) == (meta.namespace(claim), meta.name(claim))
     return named and (not ref.get("uid") or ref["uid"] == meta.uid(claim))
@@ -37,9 +37,9 @@ def bound_to(volume: Object, claim: Object) -> bool:
 
 
 def suits(volume: Object, claim: Object, node: Object | None = None) -> bool:
-    """Free or set aside for the claim, of its class and mode, big enough, to be used as it wants (on `node`, if one is chosen)."""
+    """Whether the volume is available (or reserved) for the claim: class, mode, size, access modes, and node affinity if `node` is set."""
     spec, wanted = volume["spec"], claim["spec"]
-    if meta.deleting(volume) or (spec.get("claimRef") and not meant_for(volume, claim)):
+    if meta.deleting(volume) or (spec.get("claimRef") and not is_claimed_by(volume, claim)):
         return False
     if spec.get("volumeMode", "Filesystem") != wanted.get("volumeMode", "Filesystem") or capacity(volume) < asked(claim):
         return False
@@ -61,7 +61,7 @@ def reachable(volume: Object, node: Object) -> bool:
 
 
 def best(volumes: Iterable[Object], claim: Object, node: Object | None = None) -> Object | None:
-    """A volume set aside for the claim, else the smallest that suits."""
+    """A volume reserved for the claim, else the smallest that matches."""
     found = [v for v in volumes if suits(v, claim, node)]
     return min(found, key=lambda v: (not v["spec"].get("claimRef"), capacity(v), meta.name(v)), default=None)
 

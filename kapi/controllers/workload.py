@@ -1,6 +1,6 @@
-"""What all controllers share that own pods (or other things) by a selector: finding, adopting and releasing, creating and deleting.
+"""Base of controllers that own pods (or other objects) by a selector: find, adopt and release, create and delete.
 
-The controllerRef rules: an object has one controller; a controller adopts orphans that match, releases what no longer does.
+The rules of controllerRef: an object has one controller; a controller adopts matching orphans and releases dependents that no longer match.
 """
 
 import asyncio
@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from kapi.client import Controller, Informer
-from kapi.client.controller import namespace_going
-from kapi.objects import errors, labels, meta, time
+from kapi.client.controller import namespace_terminating
+from kapi.objects import errors, labels, meta
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 
 BURST = 500
 NORMAL, WARNING = "Normal", "Warning"
 Failure = errors.StatusError | OSError | None
-"""The first thing that went wrong, if anything."""
+"""The first failure of several requests, or None."""
 
 
 def controller_keys(obj: Object) -> tuple[str]:
@@ -30,37 +30,23 @@ def namespace_keys(obj: Object) -> tuple[str]:
     return (meta.namespace(obj),)
 
 
-def with_condition(conditions: Sequence[Object], new: Object | None, type: str) -> list[Object]:
-    """The conditions with that of `type` replaced (at the end, as stock does) or taken out."""
-    kept = [c for c in conditions if c["type"] != type]
-    return [*kept, new] if new is not None else kept
 
-
-def settled(conditions: Sequence[Object], new: Object) -> list[Object]:
-    """The conditions with a new one in its place, or at the end; it keeps the time of transition while its status stays."""
-    old = next((c for c in conditions if c["type"] == new["type"]), None)
-    if old is None:
-        return [*conditions, {**new, "lastTransitionTime": time.stamp()}]
-    since = old.get("lastTransitionTime") if old["status"] == new["status"] else time.stamp()
-    return [{**new, "lastTransitionTime": since} if c is old else c for c in conditions]
-
-
-class Owners:
-    """Tells the controllers that own things of one resource what happened to them: one look at each change for all of these controllers."""
+class OwnerNotifier:
+    """Enqueues the owner when a dependent of one resource changes. Shared by all controllers that own this resource."""
 
     def __init__(self, informer: Informer) -> None:
         self.controllers: dict[tuple[str, str], Workload] = {}
-        """By the (kind, group) of the owner."""
-        informer.index("controller", controller_keys)
-        informer.on(self._changed)
+        """By (kind, API group) of the owner."""
+        informer.add_index("controller", controller_keys)
+        informer.add_handler(self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None:
-            self.tell(new)
-        if old is not None and (new is None or _bonds(old) != _bonds(new)):
-            self.tell(old)
+            self.notify(new)
+        if old is not None and (new is None or _ownership_fields(old) != _ownership_fields(new)):
+            self.notify(old)
 
-    def tell(self, dependent: Object) -> None:
+    def notify(self, dependent: Object) -> None:
         ref = meta.controller_of(dependent)
         if ref is not None:
             controller = self.controllers.get((ref["kind"], ref.get("apiVersion", "").rpartition("/")[0]))
@@ -68,58 +54,58 @@ class Owners:
                 controller.queue.add(f"{dependent['metadata'].get('namespace')}/{ref['name']}")
         elif not meta.deleting(dependent):
             for controller in self.controllers.values():
-                controller.offer(dependent)
+                controller.enqueue_adopters(dependent)
 
 
-def _bonds(obj: Object) -> tuple[Any, Any]:
+def _ownership_fields(obj: Object) -> tuple[Any, Any]:
     about = obj["metadata"]
     return about.get("ownerReferences"), about.get("labels")
 
 
 class Workload(Controller):
-    """A controller of `resource` whose objects own objects of `owned` found by a label selector."""
+    """A controller of `resource` whose objects own objects of `owned` selected by a label selector."""
 
     resource: ClassVar[Resource]
     owned: ClassVar[Resource] = PODS
 
     def setup(self) -> None:
         self.objects: Informer = self.watch(self.resource)
-        self.objects.index("namespace", namespace_keys)
+        self.objects.add_index("namespace", namespace_keys)
         self.dependents: Informer = self.own(self.owned)
 
     def selector(self, obj: Object) -> labels.Selector:
         return labels.from_object(obj["spec"].get("selector"))
 
     def own(self, resource: Resource) -> Informer:
-        """The informer of a resource this controller's objects own; a change wakes the owner, an orphan all whose selector matches it."""
+        """The informer of an owned resource. A change enqueues the owner; an orphan enqueues all objects whose selector matches it."""
         informer = self.informer(resource)
-        owners: Owners | None = self.context.shared.get(("owners", resource))
-        if owners is None:
-            owners = self.context.shared[("owners", resource)] = Owners(informer)
-        owners.controllers[(self.resource.kind, self.resource.group)] = self
+        notifier: OwnerNotifier | None = self.context.shared.get(("owners", resource))
+        if notifier is None:
+            notifier = self.context.shared[("owners", resource)] = OwnerNotifier(informer)
+        notifier.controllers[(self.resource.kind, self.resource.group)] = self
         for obj in informer:
-            owners.tell(obj)
+            notifier.notify(obj)
         return informer
 
-    def offer(self, orphan: Object) -> None:
-        """Something without a controller: wake those who may adopt it."""
+    def enqueue_adopters(self, orphan: Object) -> None:
+        """Enqueue the objects that may adopt an orphan."""
         if own := meta.labels(orphan):
-            for obj in self.objects.by("namespace", meta.namespace(orphan)):
+            for obj in self.objects.by_index("namespace", meta.namespace(orphan)):
                 if self.selector(obj).matches(own):
                     self.queue.add(meta.key(obj))
 
     def owned_by(self, owner: Object) -> list[Object]:
-        return self.dependents.by("controller", meta.uid(owner))
+        return self.dependents.by_index("controller", meta.uid(owner))
 
     async def claim(self, owner: Object) -> list[Object]:
-        """The dependents of `owner`, after adopting matching orphans and releasing what no longer matches."""
+        """The dependents of `owner`, after adopting matching orphans and releasing those that no longer match."""
         selector = self.selector(owner)
-        mine = self.owned_by(owner)
-        released = [d for d in mine if not selector.matches(meta.labels(d))]
-        orphans = [d for d in self.dependents.by("controller", f"orphan/{meta.namespace(owner)}") if selector.matches(meta.labels(d))]
+        owned = self.owned_by(owner)
+        released = [d for d in owned if not selector.matches(meta.labels(d))]
+        orphans = [d for d in self.dependents.by_index("controller", f"orphan/{meta.namespace(owner)}") if selector.matches(meta.labels(d))]
         orphans = [d for d in orphans if not meta.deleting(d)]
         if meta.deleting(owner) or not (released or orphans):
-            return [d for d in mine if d not in released] if released else mine
+            return [d for d in owned if d not in released] if released else owned
         for dependent in released:
             await self._release(owner, dependent)
         if orphans and await self._may_adopt(owner):
@@ -128,7 +114,7 @@ class Workload(Controller):
         return [d for d in self.owned_by(owner) if selector.matches(meta.labels(d))]
 
     async def _may_adopt(self, owner: Object) -> bool:
-        """Ask the server, not the cache: an owner that is going must not take in anything."""
+        """Check with the API server, not the cache, that the owner is not being deleted: only then may it adopt."""
         fresh = await self.client.get(self.resource, meta.name(owner), meta.namespace(owner))
         return meta.uid(fresh) == meta.uid(owner) and not meta.deleting(fresh)
 
@@ -140,13 +126,13 @@ class Workload(Controller):
 
     async def _patch_owner(self, dependent: Object, ref: Object) -> None:
         with contextlib.suppress(errors.Invalid):
-            await self.amend(self.owned, dependent, {"metadata": {"ownerReferences": [ref]}}, kind="strategic")
+            await self.patch_object(self.owned, dependent, {"metadata": {"ownerReferences": [ref]}}, kind="strategic")
 
     def reference(self, owner: Object) -> Object:
         return meta.owner_reference(owner, api_version=self.resource.api_version, kind=self.resource.kind)
 
     def pod(self, owner: Object, template: Object, *, name: str = "") -> Object:
-        """A new pod of a template, named by the server unless `name` is given."""
+        """A new pod from a template. Without `name` the server generates one."""
         about = template.get("metadata") or {}
         made: Object = {"namespace": meta.namespace(owner), "ownerReferences": [self.reference(owner)]}
         made |= {"name": name} if name else {"generateName": meta.name(owner) + "-"}
@@ -154,39 +140,39 @@ class Workload(Controller):
         return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": template["spec"]}
 
     async def create_pod(self, owner: Object, pod: Object) -> Object:
-        """Create with the events stock sends; the failure is raised after its event."""
+        """Create the pod and record stock's events; a failure is raised after its event."""
         try:
             created = await self.client.create(PODS, pod)
         except errors.StatusError as error:
-            if not namespace_going(error):
-                self.warn(owner, "FailedCreate", f"Error creating: {error}")
+            if not namespace_terminating(error):
+                self.record_warning(owner, "FailedCreate", f"Error creating: {error}")
             raise
-        self.note(owner, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
+        self.record_event(owner, "SuccessfulCreate", f"Created pod: {meta.name(created)}")
         return created
 
     async def delete_pod(self, owner: Object, pod: Object) -> None:
         try:
-            if await self.remove(PODS, pod):
-                self.note(owner, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
+            if await self.delete_object(PODS, pod):
+                self.record_event(owner, "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
         except errors.Conflict:
             return
         except errors.StatusError as error:
-            self.warn(owner, "FailedDelete", f"Error deleting: {error}")
+            self.record_warning(owner, "FailedDelete", f"Error deleting: {error}")
             raise
 
     async def update_status(self, obj: Object, status: Object) -> Object:
-        """PUT /status when it differs from what is there now; returns the object as it is then."""
+        """PUT /status if it differs from the cached object. Returns the updated object."""
         obj = self.objects.get(meta.key(obj)) or obj
-        return obj if same(status, obj.get("status") or {}) else await self.put_status(self.resource, obj, status)
+        return obj if equal_status(status, obj.get("status") or {}) else await self.put_status(self.resource, obj, status)
 
 
-def same(a: Object, b: Object) -> bool:
-    """Equal as the API writes them: absent, zero and empty are one."""
+def equal_status(a: Object, b: Object) -> bool:
+    """Whether two statuses are equal, absent, zero and empty fields being the same."""
     return {k: v for k, v in a.items() if v} == {k: v for k, v in b.items() if v}
 
 
-async def all_of(jobs: Sequence[Awaitable[Any]]) -> Failure:
-    """Run them side by side, all to the end; the first failure, if any."""
+async def run_all(jobs: Sequence[Awaitable[Any]]) -> Failure:
+    """Run all to their end, concurrently. Returns the first failure."""
     for result in await asyncio.gather(*jobs, return_exceptions=True):
         if isinstance(result, errors.StatusError | OSError):
             return result
@@ -196,14 +182,14 @@ async def all_of(jobs: Sequence[Awaitable[Any]]) -> Failure:
 
 
 async def slow_start(count: int, make: Callable[[int], Awaitable[Any]]) -> Failure:
-    """Run `make(0)` … `make(count-1)` in batches of 1, 2, 4 …; stops after a batch with a failure and returns it.
+    """Run `make(0)` … `make(count-1)` in batches of 1, 2, 4 …; stop after a batch with a failure and return it (stock's slowStartBatch).
 
-    What fails for everyone (a quota, a bad template) then fails once, not a thousand times.
+    A failure common to all (a quota, an invalid template) then occurs once, not a thousand times.
     """
     done, batch = 0, 1
     while done < count:
         size = min(batch, count - done)
-        error = await all_of([make(done + i) for i in range(size)])
+        error = await run_all([make(done + i) for i in range(size)])
         if error is not None:
             return error
         done += size

@@ -1,4 +1,4 @@
-"""Tokens of service accounts that a Secret holds: what is in them, and how the Secret is marked. The older way, still stock's.
+"""Legacy service account tokens in Secrets: their claims, and the annotations and labels of the Secret.
 
 The controller makes them, the API server reads them, so their words are here.
 """
@@ -10,7 +10,7 @@ TYPE = "kubernetes.io/service-account-token"
 ACCOUNT_NAME, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
 """Annotations of the Secret."""
 LAST_USED, INVALID_SINCE = "kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since"
-"""Labels of the Secret: the day its token was last used, and the day since when it is refused."""
+"""Labels of the Secret: the day its token was last used, and the day since which it is invalid."""
 ISSUER = "kubernetes/serviceaccount"
 USER = "system:serviceaccount:"
 _CLAIM = "kubernetes.io/serviceaccount/"
@@ -18,7 +18,7 @@ NAMESPACE, SECRET, NAME, UID = (_CLAIM + name for name in ("namespace", "secret.
 
 
 def claims(account: Object, secret: str) -> Object:
-    """What the token of a Secret says of a service account; it has no end."""
+    """The claims of a Secret's token for a service account, without expiration."""
     meta = account["metadata"]
     return {
         "iss": ISSUER,

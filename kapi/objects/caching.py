@@ -1,4 +1,4 @@
-"""Results kept by the text they were made of, where texts come from clients: only short ones, so that what is kept stays small."""
+"""Caches keyed by clients' texts: only short texts are cached, so that the memory is bounded."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def kept(most: int) -> Callable[[Callable[[Text], Result]], Callable[[Text], Result]]:
-    """A decorator: the results of the last `most` texts are kept; those of long ones are made each time."""
+    """A decorator that caches the results of the last `most` short texts; results of long texts are not cached."""
 
     def decorate(function: Callable[[Text], Result]) -> Callable[[Text], Result]:
         cached, longest = lru_cache(maxsize=most)(function), limits.KEPT_TEXT

@@ -16,11 +16,11 @@ NON_NEGATIVE = "must be greater than or equal to 0"
 
 
 _HTML = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-"""Go's JSON writes these so that the text may stand in a page or script."""
+"""Characters that Go's JSON encoder escapes for use in HTML and scripts."""
 
 
 def shown(value: Any) -> str:
-    """A value as a field error shows it: strings quoted, numbers plain, everything else as JSON, nothing as null."""
+    """A value as a field error shows it: strings quoted, numbers plain, others as JSON, None as null."""
     if value is True:
         return "true"
     if value is False:
@@ -47,7 +47,7 @@ def invalid(field: str, value: Any, detail: str) -> Cause:
 
 
 def wrong(field: str, detail: str) -> Cause:
-    """Invalid, without the value: of rules that speak of a whole object."""
+    """Invalid, without a value: for rules on a whole object."""
     return Cause("FieldValueInvalid", f"Invalid value: {detail}", field)
 
 
@@ -68,7 +68,7 @@ def not_found(field: str, value: Any) -> Cause:
 
 
 def not_supported(field: str, value: Any, supported: Iterable[str]) -> Cause:
-    """`supported` is listed sorted, quoted, as stock does."""
+    """`supported` is sorted and quoted, as in stock."""
     listed = ", ".join(go_quote(v) for v in sorted(supported))
     return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {listed}", field)
 

@@ -1,4 +1,4 @@
-"""Who a client certificate speaks for: CN is the user, each O a group (X.509 authentication of the Kubernetes docs).
+"""The user of a client certificate: CN is the user name, each O a group (Kubernetes docs, "X.509 client certificates").
 
 TLS verified the certificate when the connection began. It is read here by hand, a few DER elements deep, which spares every server
 that knows its clients by certificates the cryptography library (17 MB).
@@ -18,30 +18,30 @@ CREDENTIAL = "authentication.kubernetes.io/credential-id"
 _SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17
 _COMMON_NAME, _ORGANIZATION = b"\x55\x04\x03", b"\x55\x04\x0a"
 _UID = b"\x2b\x06\x01\x04\x01\x83\xc2\x51\x02"
-"""1.3.6.1.4.1.57683.2, the subject attribute stock reads a uid from."""
+"""1.3.6.1.4.1.57683.2: the subject attribute from which stock reads the uid."""
 _WIDE = {0x1E: "utf-16-be", 0x1C: "utf-32-be", 0x14: "latin-1"}
 """BMPString, UniversalString, TeletexString; the others are ASCII or UTF-8."""
 
 
 class Certified(NamedTuple):
-    """What a certificate says."""
+    """The parts of a client certificate that authentication needs."""
 
     user: User | None
-    """None when it names none."""
+    """None: the subject has no common name."""
     issuer: str
     """The common name of the CA that signed it."""
     begin: float
     end: float
-    """Seconds since the epoch between which it is good."""
+    """Validity in seconds since the epoch."""
 
     def valid(self) -> bool:
-        """Whether it is good now: a connection may outlive its certificate."""
+        """Whether it is valid now; a connection may outlive its certificate."""
         return self.begin <= time.now() <= self.end
 
 
 @lru_cache(maxsize=limits.CERTIFICATES_REMEMBERED)
 def read(der: bytes) -> Certified:
-    """A DER certificate. Raises ValueError."""
+    """Parse a DER certificate. Raises ValueError."""
     fields = _fields(der)
     issuer = next((value for oid, value in _name(der, fields[2]) if oid == _COMMON_NAME), "")
     begin, end = (_time(der, *time) for time in list(_children(der, *fields[3][1:]))[:2])
@@ -59,7 +59,7 @@ def _user(der: bytes, found: list[tuple[bytes, str]]) -> User | None:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Tag, start and end of the content of the DER element at `at`."""
+    """(tag, start, end) of the contents of the DER element at `at`."""
     if at + 2 > len(data):
         raise ValueError("certificate ends early")
     tag, length, at = data[at], data[at + 1], at + 2
@@ -89,7 +89,7 @@ def _fields(der: bytes) -> list[tuple[int, int, int]]:
 
 
 def _name(der: bytes, field: tuple[int, int, int]) -> Iterator[tuple[bytes, str]]:
-    """(OID, text) of each attribute of a name. Raises ValueError for text that is none."""
+    """(OID, text) of each attribute of a name. Raises ValueError for an invalid string."""
     for _, set_low, set_high in _children(der, *field[1:]):
         for _, low, high in _children(der, set_low, set_high):
             (_, oid_low, oid_high), (tag, text_low, text_high) = list(_children(der, low, high))[:2]

@@ -1,4 +1,4 @@
-"""Schedules of CronJobs: five fields, or a descriptor such as @hourly or @every 1h30m; errors in the words stock's parser uses.
+"""Cron schedules: five fields, or a descriptor such as @hourly or @every 1h30m. Error messages are those of stock's parser.
 
 `parse("*/5 * * * *").minutes` is the set of minutes. Telling the next time of a schedule is the CronJob controller's.
 """
@@ -31,7 +31,7 @@ _DESCRIPTORS = {
 
 
 class Schedule(NamedTuple):
-    """Which minutes, hours, days of the month, months and days of the week (0 is Sunday) count; or a period in seconds."""
+    """The matching minutes, hours, days of month, months and days of week (0: Sunday); or a period in seconds."""
 
     minutes: frozenset[int] = frozenset()
     hours: frozenset[int] = frozenset()
@@ -39,7 +39,7 @@ class Schedule(NamedTuple):
     months: frozenset[int] = frozenset()
     weekdays: frozenset[int] = frozenset()
     any_day: bool = True
-    """The days of the month were written as "*"."""
+    """Whether the day-of-month field is "*"."""
     any_weekday: bool = True
     every: int = 0
     zone: str = ""
@@ -72,7 +72,7 @@ def parse(text: str) -> Schedule:
 
 
 def zone_error(name: str) -> str:
-    """What is wrong with the name of a time zone; '' when nothing is."""
+    """Why a time zone's name is invalid; "" if it is valid."""
     if name in ("", "UTC", "Local"):
         return ""
     if ".." in name or name[0] in "/\\":
@@ -92,7 +92,7 @@ def _every(text: str) -> float:
 
 
 def _field(text: str, low: int, high: int, names: dict[str, int]) -> tuple[frozenset[int], bool]:
-    """The numbers a field stands for, and whether it stands for all of them by a star."""
+    """(values of a field, whether it is "*")."""
     out: set[int] = set()
     star = False
     for part in text.split(","):

@@ -1,4 +1,4 @@
-"""Spans of time: as kubectl prints them in AGE columns ("5s", "3m20s", "4d2h", "<unknown>"), and as Go reads them ("1h30m")."""
+"""Durations: as kubectl prints them in AGE columns ("5s", "3m20s", "4d2h", "<unknown>"), and as Go parses them ("1h30m")."""
 
 import re
 
@@ -41,7 +41,7 @@ def _two(big: int, unit: str, small: int, smaller: str) -> str:
 
 
 def since(stamp: str | None, now: float) -> str:
-    """How long ago an RFC 3339 time was; '<unknown>' for none."""
+    """The age of an RFC 3339 time; '<unknown>' for None."""
     return human(now - time.parse(stamp)) if stamp else "<unknown>"
 
 

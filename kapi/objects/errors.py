@@ -1,4 +1,4 @@
-"""The one exception tree: every failure a client can be told of is a Status reason.
+"""The exceptions of API errors; each class is a Status reason.
 
 Raised anywhere, turned into a Status object in one place (kapi.api.app), raised again by kapi.client.
 Field errors (the causes of an Invalid) are made by the helpers in kapi.objects.causes.
@@ -22,13 +22,13 @@ class Cause(NamedTuple):
 
 
 class Causes(list[Cause]):
-    """Causes in the order they were found: as many as are told, further ones are not taken up. To be made empty."""
+    """A list of causes that stops growing once the response would be long enough."""
 
     _length = 0
 
     @property
     def full(self) -> bool:
-        """Whoever looks for more may stop."""
+        """Whether further causes would not be returned, so that validation may stop."""
         return len(self) >= limits.CAUSES or self._length > limits.CAUSES_LENGTH
 
     def append(self, cause: Cause) -> None:
@@ -47,7 +47,7 @@ class Causes(list[Cause]):
 
 
 class StatusError(Exception):
-    """An answer that is a failure; subclasses fix `code` and `reason`."""
+    """An error response; subclasses set `code` and `reason`."""
 
     code = 500
     reason = "InternalError"
@@ -62,10 +62,10 @@ class StatusError(Exception):
             self.reason = reason
         self.warnings: list[str] = []
         self.metadata: Object = {}
-        """Of the Status; a list that went too far back says here where to go on."""
+        """metadata.continue of the Status: where an expired list may be resumed."""
 
     def status(self) -> Object:
-        """The Status object sent to the client."""
+        """The Status object of the response."""
         out: Object = {"kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure"}
         out["message"] = self.message
         if self.reason:
@@ -156,7 +156,7 @@ class ServerTimeout(StatusError):
 
 
 def qualified(plural: str, group: str) -> str:
-    """'pods' or 'deployments.apps': how messages name a resource."""
+    """'pods' or 'deployments.apps': a resource in messages."""
     return f"{plural}.{group}" if group else plural
 
 
@@ -184,7 +184,7 @@ def conflict(plural: str, group: str, name: str, why: str) -> Conflict:
 
 
 def internal(why: str) -> InternalError:
-    """A failure of the server's own, or of somebody it asked."""
+    """An internal error, of the server or of a backend it called."""
     return InternalError(f"Internal error occurred: {why}", {"causes": [{"message": why}]})
 
 
@@ -197,7 +197,7 @@ def forbidden(plural: str, group: str, name: str, why: str) -> Forbidden:
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Invalid:
-    """The 422 for an object of `kind` (e.g. "Pod"): the message lists every cause, as stock's aggregate does."""
+    """The 422 for an object of `kind` (e.g. "Pod"); the message lists every cause, as stock's aggregate does."""
     texts = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     head = f"{kind}.{group}" if group else kind
@@ -215,7 +215,7 @@ _BY_CODE = {c.code: c for c in reversed(_tree(StatusError))}
 
 
 def from_status(status: Object) -> StatusError:
-    """The exception a Status object stands for (used by the client)."""
+    """The exception of a Status object, for the client."""
     code, reason, message = status.get("code") or 500, status.get("reason") or "", status.get("message") or ""
     cls = _BY_REASON.get(reason) or _BY_CODE.get(code) or StatusError
     error = cls.__new__(cls)

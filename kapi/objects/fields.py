@@ -14,7 +14,7 @@ _ESCAPED = frozenset("\\,=")
 
 
 class Term(NamedTuple):
-    """`field` must be (or, negated, must not be) `value`."""
+    """`field` must equal (or, negated, must not equal) `value`."""
 
     field: str
     value: str
@@ -25,11 +25,11 @@ class Term(NamedTuple):
 
 
 class Test(NamedTuple):
-    """All terms on one field together."""
+    """All terms on one field, combined."""
 
     field: str
     allowed: frozenset[str] | None
-    """The value has to be all of these, so there is one or nothing matches; None: whatever there is."""
+    """The values that the field must equal, all of them, so at most one is satisfiable; None: no such term."""
     refused: frozenset[str] = frozenset()
 
     def holds(self, value: str) -> bool:
@@ -37,14 +37,14 @@ class Test(NamedTuple):
 
 
 class Selector:
-    """All terms must hold. A field an object lacks is the empty text."""
+    """A conjunction of terms. A field that an object lacks is the empty string."""
 
     __slots__ = ("equals", "terms", "tests")
 
     def __init__(self, terms: tuple[Term, ...] = ()) -> None:
         self.terms = terms
         self.equals: dict[str, str] = {t.field: t.value for t in terms if not t.negated}
-        """What a field must be for an object to match: the part an index can answer."""
+        """(field, value) pairs required by equality: the part of the selector that an index can answer."""
         self.tests = _tests(terms)
 
     @property
@@ -59,7 +59,7 @@ class Selector:
 
 
 def _tests(terms: Iterable[Term]) -> list[Test]:
-    """A test for each field, however many terms there are."""
+    """One test per field, regardless of the number of terms."""
     wanted: dict[str, tuple[set[str], set[str]]] = {}
     for term in terms:
         wanted.setdefault(term.field, (set(), set()))[term.negated].add(term.value)
@@ -74,7 +74,7 @@ def escape(value: str) -> str:
 
 
 def _unescape(value: str) -> str:
-    """Raises ValueError for a lone backslash and for a bare comma or equals sign."""
+    """Unescape a value. Raises ValueError for an invalid escape, or an unescaped comma or equals sign."""
     out, escaped = [], False
     for char in value:
         if escaped and char not in _ESCAPED:
@@ -92,19 +92,19 @@ def _unescape(value: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """At the commas that no backslash keeps."""
+    """Split at unescaped commas."""
     return [part for part in re.findall(r"((?:[^\\,]|\\.|\\$)*)(?:,|$)", text, re.DOTALL) if part]
 
 
 def _term(part: str) -> tuple[str, str, str] | None:
-    """(field, operator, value) at the first operator that no backslash keeps."""
+    """(field, operator, value), split at the first unescaped operator."""
     found = re.match(r"((?:[^\\=!]|\\.|!(?!=))*)(!=|==|=)(.*)\Z", part, re.DOTALL)
     return (found[1], found[2], found[3]) if found else None
 
 
 @kept(1024)
 def parse(text: str) -> Selector:
-    """The selector a text stands for; the empty text matches everything. Raises ValueError."""
+    """Parse a field selector; the empty string selects everything. Raises ValueError."""
     terms = []
     for part in _split(text):
         found = _term(part)

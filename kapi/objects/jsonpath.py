@@ -1,4 +1,4 @@
-"""JSONPath as the columns of custom resources use it: `find(".status.conditions[?(@.type=='Ready')].status", obj)`.
+"""JSONPath as additionalPrinterColumns use it: `find(".status.conditions[?(@.type=='Ready')].status", obj)`.
 
 Fields, quoted fields, indexes, slices, wildcards, descent and filters on one field. Source: client-go's jsonpath (v1.36).
 """
@@ -12,7 +12,7 @@ from kapi.objects.caching import kept
 
 Step = Callable[[Any], Iterable[Any]]
 _PASSED = object()
-"""A step came by a value that is nothing of what it looks for."""
+"""A step was applied to a value of a wrong type."""
 _STEP = re.compile(
     r"\.\.(?P<deep>[^.\[\]]+)"
     r"|\.(?P<name>(?:\\.|[^.\[\]\\])+)"
@@ -34,7 +34,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def find(path: str, obj: Any) -> list[Any]:
-    """What a path leads to; nothing where it cannot be followed or makes no sense, or leads by too many ways."""
+    """The values at a path; none if it does not exist, is invalid, or has too many matches."""
     found, left = [obj], limits.JSONPATH_VISITS
     for step in _steps(path):
         reached: list[Any] = []
@@ -89,7 +89,7 @@ def _deep(value: Any, name: str) -> Iterator[Any]:
 
 
 def _filter(text: str) -> Step:
-    """Items of a list for which `@.type=="Ready"` holds, or that have the field at all."""
+    """Items of a list for which `@.type=="Ready"` holds, or that have the field (a filter without operator)."""
     found = _FILTER.fullmatch(text)
     if found is None:
         return lambda value: ()

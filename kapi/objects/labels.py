@@ -48,15 +48,15 @@ class Requirement(NamedTuple):
 
 
 class _Test:
-    """All requirements on one key together: a look at the value there says whether they hold, however many they are."""
+    """All requirements on one key, combined, so that matching costs one look-up per key."""
 
     __slots__ = ("above", "allowed", "below", "missing", "refused")
 
     def __init__(self) -> None:
         self.missing: set[bool] = set()
-        """Whether the key has to be missing (True), or must not be (False); both: nothing will do."""
+        """{True}: the key must be absent; {False}: it must be present; both: unsatisfiable."""
         self.allowed: frozenset[str] | None = None
-        """What the value has to be one of; None: whatever there is."""
+        """The allowed values; None: any."""
         self.refused: set[str] = set()
         self.above, self.below = -_ENDLESS, _ENDLESS
 
@@ -73,7 +73,7 @@ class _Test:
             self.above, self.below = (max(self.above, limit), self.below) if operator == GREATER else (self.above, min(self.below, limit))
 
     def holds(self, value: str) -> bool:
-        """Whether a value that is there is a good one."""
+        """Whether a value of an existing label matches."""
         if True in self.missing or value in self.refused or (self.allowed is not None and value not in self.allowed):
             return False
         if self.above == -_ENDLESS and self.below == _ENDLESS:
@@ -84,7 +84,7 @@ class _Test:
 
 _ENDLESS = 2**64
 _MANY = 64
-"""Requirements from which a selector is made ready at once, where its text is read."""
+"""From this number of requirements on, tests are compiled when the selector is parsed."""
 
 
 class Selector:
@@ -99,7 +99,7 @@ class Selector:
         self.requirements = tuple(sorted(requirements, key=lambda r: r.key))
         self.nothing = nothing
         self.equals: dict[str, str] = {r.key: r.values[0] for r in self.requirements if r.exact}
-        """What a label must be for an object to match: the part an index can answer."""
+        """(key, value) pairs required by equality: the part of the selector that an index can answer."""
         self._simple = len(self.equals) == len(self.requirements)
         self._tests: dict[str, _Test] | None = None
         self._needed: list[str] = []
@@ -108,7 +108,7 @@ class Selector:
 
     @property
     def empty(self) -> bool:
-        """Matches everything."""
+        """Whether it selects everything."""
         return not self.requirements and not self.nothing
 
     def matches(self, labels: Labels | None) -> bool:
@@ -125,7 +125,7 @@ class Selector:
         return all(tests[key].holds(value) for key, value in labels.items() if key in tests)
 
     def _compiled(self) -> dict[str, _Test]:
-        """The tests by key, made when first needed."""
+        """The tests by key, compiled on first use."""
         if self._tests is None:
             tests: dict[str, _Test] = {}
             for requirement in self.requirements:
@@ -251,7 +251,7 @@ def _check_key(key: str, path: str) -> None:
 
 
 def _checked(requirement: Requirement) -> Requirement:
-    """The requirement, if its values may be label values. Raises ValueError."""
+    """The requirement, after validating its values. Raises ValueError."""
     errors = []
     if requirement.operator in (GREATER, LESS):
         for i, value in enumerate(requirement.values):
@@ -271,18 +271,18 @@ _NOT_INTEGER = "for 'Gt', 'Lt' operators, the value must be an integer"
 
 @kept(1024)
 def parse(text: str) -> Selector:
-    """The selector a text stands for; the empty text matches everything. Raises ValueError."""
+    """Parse a label selector; the empty string selects everything. Raises ValueError."""
     requirements = _Parser(text).requirements() if text else ()
     return Selector(requirements) if requirements else EVERYTHING
 
 
 def from_dict(labels: Labels | None) -> Selector:
-    """The plain map form (Service and ReplicationController selectors). None and {} match everything."""
+    """The map form (selectors of Services and ReplicationControllers). None and {} select everything."""
     return Selector(Requirement(key, "=", (value,)) for key, value in (labels or {}).items())
 
 
 def from_object(selector: Object | None) -> Selector:
-    """A LabelSelector object; None matches nothing, {} matches everything. Raises ValueError on an unknown operator."""
+    """A LabelSelector object; None selects nothing, {} everything. Raises ValueError for an unknown operator."""
     if selector is None:
         return NOTHING
     requirements = [Requirement(key, "=", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]

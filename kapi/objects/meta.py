@@ -1,4 +1,4 @@
-"""Small readings of an object's metadata, and the copy everything uses. Nothing here changes an object it did not make."""
+"""Accessors of object metadata, and the deep copy used everywhere. Functions do not change their arguments."""
 
 from typing import Any
 
@@ -37,13 +37,13 @@ def namespace(obj: Object) -> str:
 
 
 def key(obj: Object) -> str:
-    """'namespace/name', or 'name' for an object of the cluster: what work queues hold."""
+    """'namespace/name', or 'name' for a cluster-scoped object: the key in work queues."""
     space = namespace(obj)
     return f"{space}/{name(obj)}" if space else name(obj)
 
 
 def split_key(text: str) -> tuple[str, str]:
-    """(namespace, name) of `key`."""
+    """(namespace, name) of a key."""
     space, _, tail = text.rpartition("/")
     return space, tail
 
@@ -87,7 +87,7 @@ def controlled_by(obj: Object, owner: Object) -> bool:
 
 
 def owner_reference(owner: Object, *, api_version: str, kind: str, controller: bool = True) -> Object:
-    """A reference to `owner`, as controllers put it on what they make: it blocks foreground deletion."""
+    """A reference to `owner` for a dependent; it blocks foreground deletion if `controller`."""
     ref: Object = {"apiVersion": api_version, "kind": kind, "name": name(owner), "uid": uid(owner)}
     if controller:
         ref |= {"controller": True, "blockOwnerDeletion": True}
@@ -95,7 +95,7 @@ def owner_reference(owner: Object, *, api_version: str, kind: str, controller: b
 
 
 def path(obj: Object, *keys: str) -> Any:
-    """The value under nested keys, None where something on the way is missing: path(pod, "spec", "nodeName")."""
+    """The value at nested keys, None if one is missing: path(pod, "spec", "nodeName")."""
     value: Any = obj
     for item in keys:
         if not isinstance(value, dict):

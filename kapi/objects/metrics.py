@@ -1,4 +1,4 @@
-"""Numbers about oneself in Prometheus' text form: counters and gauges are dicts, histograms lists, so that counting costs next to nothing.
+"""Metrics in Prometheus' text format: counters and gauges are dicts, histograms are lists, so that counting is cheap.
 
 What is counted, and under which names, is the affair of the rooms that count.
 """
@@ -14,7 +14,7 @@ Labels = tuple[str, ...]
 
 
 class Family:
-    """One metric: a name, what it means, and a number for each combination of label values."""
+    """A metric family: its name, help text, label names, and values by label values."""
 
     def __init__(self, name: str, text: str, labels: Labels = (), *, gauge: bool = False) -> None:
         self.name, self.text, self.labels = name, text, labels
@@ -22,14 +22,14 @@ class Family:
         self.values: defaultdict[Labels, float] = defaultdict(int)
 
     def lines(self) -> Iterable[str]:
-        """The exposition."""
+        """The exposition lines."""
         yield from head(self.name, self.text, self.kind)
         for values, number in list(self.values.items()):
             yield f"{self.name}{written(self.labels, values)} {number:.10g}"
 
 
 class Histogram:
-    """A metric of how long something took. A cell is what is counted for one combination of label values."""
+    """A histogram of durations. A cell has the counts for one combination of label values."""
 
     def __init__(self, name: str, text: str, labels: Labels, bounds: tuple[float, ...]) -> None:
         self.name, self.text, self.labels, self.bounds = name, text, labels, bounds
@@ -45,11 +45,11 @@ class Histogram:
         return list(self._cells.items())
 
     def lines(self) -> Iterable[str]:
-        """The exposition."""
+        """The exposition lines of all cells."""
         yield from self.lines_of(self.cells())
 
     def lines_of(self, cells: Iterable[tuple[Labels, "Cell"]]) -> Iterable[str]:
-        """The exposition of these cells."""
+        """The exposition lines of these cells."""
         yield from head(self.name, self.text, "histogram")
         for values, cell in cells:
             total = 0
@@ -95,7 +95,7 @@ _STARTED = time.time()
 
 
 def process() -> Iterable[str]:
-    """process_*: CPU, memory and descriptors of this process."""
+    """process_*: CPU, memory and file descriptors of this process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     size, resident = (int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text().split()[:2])
     numbers: tuple[tuple[str, str, str, float], ...] = (

@@ -1,4 +1,4 @@
-"""Checks of names and other short texts: each returns the list of messages stock gives, empty when the text is fine.
+"""Validation of names and other short strings: each check returns stock's messages, [] if the string is valid.
 
 `dns_label("a.b")` is ["must not contain dots"]. Callers put the field path around a message (kapi.objects.causes).
 The checks of metadata.name take `prefix`: the text is a generateName, whose trailing dash will not stay at the end.
@@ -27,7 +27,7 @@ BAD_PREFIXED_PATH = 'must be a domain-prefixed path (such as "acme.io/foo")'
 
 
 def regex_message(what: str, pattern: str, *examples: str) -> str:
-    """How stock words a text that does not match: what it must be, examples, the pattern."""
+    """Stock's message for a string that does not match: the rule, examples, the pattern."""
     if not examples:
         return f"{what} (regex used for validation is '{pattern}')"
     shown = " or ".join(f"'{example}', " for example in examples)
@@ -112,7 +112,7 @@ def max_length(limit: int, unit: str = "characters") -> str:
 
 
 def mask(text: str, prefix: bool) -> str:
-    """A generateName prefix as it is judged: its trailing dash is no error."""
+    """A generateName prefix as it is validated: without its trailing dash."""
     return text[:-2] + "a" if prefix and len(text) > 1 and text.endswith("-") else text
 
 
@@ -149,14 +149,14 @@ def wildcard_subdomain(name: str) -> list[str]:
 
 
 def path_segment(name: str, prefix: bool = False) -> list[str]:
-    """A name that only has to fit into a URL path (RBAC roles, endpoints of other systems)."""
+    """A name that only has to be usable as a path segment of a URL (RBAC roles, for example)."""
     if not prefix and name in (".", ".."):
         return [f"may not be '{name}'"]
     return [f"may not contain '{bad}'" for bad in ("/", "%") if bad in name]
 
 
 def any_name(name: str, prefix: bool = False) -> list[str]:
-    """No rule."""
+    """Accepts every string."""
     return []
 
 
@@ -241,7 +241,7 @@ def port_number(value: int) -> list[str]:
 
 
 def domain_prefixed_path(text: str) -> list[str]:
-    """'acme.io/foo'; the empty text is the caller's to refuse."""
+    """'acme.io/foo'; the caller rejects the empty string."""
     host, _, path = text.partition("/")
     if not host or not path:
         return [BAD_PREFIXED_PATH]
@@ -260,7 +260,7 @@ def fully_qualified(text: str, segments: int = 3) -> list[str]:
 
 
 def parse_ip(text: str) -> Address | None:
-    """An address as stock's lenient parser reads it: leading zeros in IPv4 are decimal; no zones."""
+    """An IP address as stock's lenient parser reads it: leading zeros in IPv4 are decimal; no zones."""
     try:
         if ":" in text:
             return None if "%" in text else ipaddress.IPv6Address(text)

@@ -1,4 +1,4 @@
-"""Work too long for the event loop, done in a few worker threads: `await offload.run(function, *args)`.
+"""Runs functions that are too long for the event loop in a few worker threads: `await offload.run(function, *args)`.
 
 What runs there works on values of its own or only looks things up; whoever awaits it reads again what may have changed meanwhile.
 How many such works there are at once bounds the memory they take; what decides whether one is long is the caller's to say.
@@ -18,11 +18,11 @@ from kapi import limits
 Result = TypeVar("Result")
 
 SWITCH = 0.001
-"""Seconds a worker keeps the interpreter while the event loop waits for it."""
+"""Seconds a worker thread may hold the interpreter lock while the event loop waits for it."""
 
 
 class _Switching:
-    """The interpreter's switch interval, short while there is work."""
+    """Shortens the interpreter's switch interval while worker threads run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,6 +54,6 @@ def _workers() -> ThreadPoolExecutor:
 
 
 async def run(function: Callable[..., Result], *args: Any, **named: Any) -> Result:
-    """What the function gives or raises."""
+    """The function's result or exception."""
     with _switching.short():
         return await asyncio.get_running_loop().run_in_executor(_workers(), partial(function, *args, **named))

@@ -17,16 +17,16 @@ _TEXT_FIELDS = ("op", "path", "from")
 
 
 class _DoesNotApply(Exception):
-    """An operation has nowhere to go. Clients are not told why; a webhook's refused patch shows the library's words."""
+    """An operation does not apply. Clients get no reason; for a webhook's patch the library's message is shown."""
 
 
 def refused() -> errors.Invalid:
-    """What every patch that is well-formed but does not apply is answered with."""
+    """Stock's response to a well-formed patch that does not apply."""
     return errors.Invalid(_REFUSED, {})
 
 
 def go_kind(value: Any) -> str:
-    """What Go's JSON decoder calls a value: object, array, string, number, bool."""
+    """Go's name of a value's JSON type: object, array, string, number, bool."""
     if isinstance(value, bool):
         return "bool"
     names = {dict: "object", list: "array", str: "string", int: "number", float: "number"}
@@ -50,7 +50,7 @@ def go_text(value: Any) -> str:
 
 
 def check(operations: Any, validation: str = "Warn") -> list[str]:
-    """The strict-decoding messages of a JSON patch (unknown fields). Raises BadRequest when it is not a list of operations."""
+    """Strict-decoding messages of a JSON patch (unknown fields). Raises BadRequest if it is not a list of operations."""
     if not isinstance(operations, list):
         target = "[]handlers.jsonPatchOp" if validation != "Ignore" else "jsonpatch.Patch"
         prefix = "error decoding patch: " if validation != "Ignore" else ""
@@ -73,7 +73,8 @@ def check(operations: Any, validation: str = "Warn") -> list[str]:
 
 
 def json_patch(document: Object, operations: list[Object]) -> Any:
-    """The document after all operations (checked by `check`), or Invalid: then it is half changed and to be thrown away."""
+    """The document after all operations (validated by `check`). Raises Invalid; the document is then partly changed and must be
+    discarded."""
     copies = _Copies()
     try:
         for operation in operations:
@@ -84,21 +85,21 @@ def json_patch(document: Object, operations: list[Object]) -> Any:
 
 
 class _Copies:
-    """What the copy operations of a patch have made."""
+    """The total size of values copied by one patch, which is bounded."""
 
     def __init__(self) -> None:
         self.bytes = self.values = 0
 
     def copy(self, value: Any) -> Any:
-        """A deep copy. Raises _DoesNotApply when it, with those before, is too much."""
+        """A deep copy. Raises _DoesNotApply when the bound is exceeded."""
         try:
             raw = orjson.dumps(value)
         except TypeError:
             raise _DoesNotApply("exceeded max depth") from None
         self.bytes += len(raw)
         if self.bytes > limits.PATCH_COPY_BYTES:
-            said = f"the accumulated size increase of copy is {self.bytes}, exceeding the limit {limits.PATCH_COPY_BYTES}"
-            raise _DoesNotApply(f"Unable to complete the copy, {said}")
+            reason = f"the accumulated size increase of copy is {self.bytes}, exceeding the limit {limits.PATCH_COPY_BYTES}"
+            raise _DoesNotApply(f"Unable to complete the copy, {reason}")
         self.values += sizes.values(raw)
         if self.values > limits.BODY_VALUES:
             raise _DoesNotApply(f"Unable to complete the copy, it makes more than {limits.BODY_VALUES} values")
@@ -143,7 +144,7 @@ def _operate_on_root(document: Any, op: Any, value: Any) -> Any:
 
 
 def _parent(document: Any, path: str | None, op: str) -> tuple[Any, str]:
-    """The container a pointer ends in, and the last step."""
+    """(container, last step) of a pointer."""
     steps = (path or "").split("/", limits.POINTER_STEPS + 1)
     missing = _DoesNotApply(f'{op} operation does not apply: doc is missing path: "{path}": missing value')
     if not 2 <= len(steps) <= limits.POINTER_STEPS + 1:
@@ -168,7 +169,7 @@ def _index(length: int, step: str) -> int:
 
 
 def _get(container: Any, step: str) -> Any:
-    """A missing key reads as null, as in stock; a missing index does not."""
+    """A missing key is null, as in stock; a missing index is an error."""
     return container[_index(len(container), step)] if isinstance(container, list) else container.get(step)
 
 
@@ -207,7 +208,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def merge_patch(document: Object, patch: Object) -> Object:
-    """The document with the patch laid over it: null removes, objects merge, all else replaces."""
+    """The document with the merge patch applied: null removes, objects are merged, other values replace."""
     for key, value in patch.items():
         if value is None:
             document.pop(key, None)

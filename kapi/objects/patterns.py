@@ -1,4 +1,4 @@
-"""Regular expressions as Go has them (RE2): they take linear time, whatever they are given."""
+"""Regular expressions of Go (RE2), which run in linear time."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ _GO_WORDS = {
     "invalid perl operator": "invalid or unsupported Perl syntax",
     "invalid named capture group": "invalid named capture",
 }
-"""The words of Go's parser for those of the library."""
+"""The library's error messages -> those of Go's parser."""
 
 
 @kept(256)
 def compiled(text: str) -> Any:
-    """The pattern of a text, with search and finditer. Raises ValueError in Go's words."""
+    """The compiled pattern, with search and finditer. Raises ValueError with Go's message."""
     import re2  # 2 MB: only servers that are given a pattern load it
 
     options = re2.Options()

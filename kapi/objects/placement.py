@@ -1,4 +1,4 @@
-"""Whether a pod may be on a node: node selectors, required node affinity, tolerations of taints. Pure."""
+"""Node selection of pods: nodeSelector, required node affinity, tolerations. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -6,7 +6,7 @@ from kapi.objects.meta import Object
 
 Labels = Mapping[str, str]
 NodeTest = Callable[[str, Labels], bool]
-"""(node name, node labels) -> does it match."""
+"""(node name, node labels) -> whether they match."""
 
 
 def _integer(text: str | None) -> int | None:
@@ -35,7 +35,7 @@ def requirement_matches(requirement: Object, labels: Labels) -> bool:
 
 
 def term_matches(term: Object, name: str, labels: Labels) -> bool:
-    """A node selector term; one without any requirement matches nothing."""
+    """A node selector term; a term without requirements matches nothing."""
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not fields:
         return False
@@ -44,7 +44,7 @@ def term_matches(term: Object, name: str, labels: Labels) -> bool:
 
 
 def fits_node(spec: Object, name: str, labels: Labels) -> bool:
-    """Whether spec.nodeSelector and required node affinity of a pod allow the node."""
+    """Whether nodeSelector and required node affinity of a pod match the node."""
     if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
         return False
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
@@ -53,12 +53,12 @@ def fits_node(spec: Object, name: str, labels: Labels) -> bool:
 
 
 def tolerates(tolerations: Iterable[Object], taint: Object) -> bool:
-    """Whether any toleration covers the taint."""
+    """Whether any toleration tolerates the taint."""
     return any(covers(t, taint) for t in tolerations)
 
 
 def covers(toleration: Object, taint: Object) -> bool:
-    """One toleration and one taint, as core/v1 Toleration.ToleratesTaint: what a toleration leaves out, it does not ask."""
+    """Whether one toleration tolerates the taint (core/v1 Toleration.ToleratesTaint): empty fields match everything."""
     effect, key, operator = toleration.get("effect"), toleration.get("key"), toleration.get("operator") or "Equal"
     if (effect and effect != taint.get("effect")) or (key and key != taint.get("key")):
         return False

@@ -1,4 +1,4 @@
-"""What a pod asks of its node, read off its spec: requests and limits as a whole, ports of the node, its quality-of-service class. Pure.
+"""Resources of a pod: effective requests and limits, host ports, QoS class. Pure.
 
 The API server says the class, the scheduler finds room, the kubelet admits and makes cgroups: all of them by these.
 """
@@ -10,7 +10,7 @@ from kapi.objects import quantity
 from kapi.objects.meta import Object
 
 Resources = dict[str, int]
-"""Amounts by resource: CPU in thousandths, everything else in whole units."""
+"""Amounts by resource: CPU in milli-CPUs, everything else in whole units."""
 
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 _COMPUTE = ("cpu", "memory")
@@ -21,7 +21,7 @@ def amounts(listed: Mapping[str, Any] | None) -> Resources:
 
 
 def is_sidecar(container: Object) -> bool:
-    """Of an init container: whether it keeps running beside the others."""
+    """Whether an init container is a sidecar (restartPolicy Always)."""
     return container.get("restartPolicy") == "Always"
 
 
@@ -42,17 +42,17 @@ def effective(spec: Object, what: str, defaults: Resources | None = None) -> Res
     `defaults` stands in for what a container does not say (only scoring uses it). Overhead adds to limits only where there is one.
     """
 
-    def said(container: Object) -> Resources:
+    def resources_of(container: Object) -> Resources:
         own = amounts((container.get("resources") or {}).get(what))
         return {**defaults, **own} if defaults else own
 
     total: Resources = {}
     for container in spec.get("containers") or ():
-        _add(total, said(container))
+        _add(total, resources_of(container))
     sidecars: Resources = {}
     init_peak: Resources = {}
     for container in spec.get("initContainers") or ():
-        own = said(container)
+        own = resources_of(container)
         if is_sidecar(container):
             _add(total, own)
             _add(sidecars, own)
@@ -67,7 +67,7 @@ def effective(spec: Object, what: str, defaults: Resources | None = None) -> Res
 
 
 def host_ports(spec: Object) -> tuple[tuple[str, str, int], ...]:
-    """(host IP, protocol, port) of every port the pod takes on its node."""
+    """(host IP, protocol, port) of every host port of the pod."""
     containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if is_sidecar(c))]
     return tuple(
         (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", p["hostPort"])
@@ -82,7 +82,7 @@ def _positive(listed: Object | None) -> Resources:
 
 
 def qos_class(spec: Object) -> str:
-    """'Guaranteed', 'Burstable' or 'BestEffort'; the pod's own resources, where they are given (even empty), go before its containers'."""
+    """'Guaranteed', 'Burstable' or 'BestEffort'. Pod-level resources, even empty ones, take precedence over the containers'."""
     own = spec.get("resources")
     parts = [own] if own is not None else [
         part.get("resources") or {} for kind in ("containers", "initContainers") for part in spec.get(kind) or ()

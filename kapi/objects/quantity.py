@@ -30,7 +30,7 @@ Raw = str | int | float
 
 
 class Quantity(NamedTuple):
-    """`nano` is the value in billionths; `text` is kept only where stock keeps what was written instead of printing anew."""
+    """`nano` is the value in billionths; `text` is set only if stock keeps the original spelling."""
 
     nano: int
     format: str = DECIMAL
@@ -56,7 +56,7 @@ ZERO = Quantity(0)
 
 
 def round_away(number: int, unit: int) -> int:
-    """number / unit, away from zero."""
+    """number / unit, rounded away from zero."""
     return -(-number // unit) if number >= 0 else number // unit
 
 
@@ -67,7 +67,7 @@ def _digits_end(text: str, start: int) -> int:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """(whole digits without leading zeros, digits after the point, suffix); the sign is the caller's."""
+    """(integer digits without leading zeros, fraction digits, suffix); the sign is handled by the caller."""
     end = _digits_end(text, 0)
     whole, fraction = text[:end].lstrip("0"), ""
     if end < len(text) and text[end] == ".":
@@ -83,7 +83,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _suffix(suffix: str) -> tuple[int, str]:
-    """(exponent, format); the exponent counts tens, or twos when the format is binary."""
+    """(exponent, format); powers of ten, or of two in binary format."""
     if suffix in _DECIMAL:
         return _DECIMAL[suffix], DECIMAL
     if suffix in _BINARY:
@@ -99,7 +99,7 @@ def _suffix(suffix: str) -> tuple[int, str]:
 
 
 def _kept(text: str, digits: str, fraction: str, exponent: int, format: str) -> bool:
-    """Whether stock keeps the text as written: its fast path holds it and it looks canonical."""
+    """Whether stock keeps the original text: it fits its fast path and looks canonical."""
     if format == BINARY:
         fits = not fraction and 14 - len(digits) - exponent * 3 // 10 >= 0 and (int(digits) << exponent) <= _LARGEST
         return fits and bool(int(digits) & 7)
@@ -130,7 +130,7 @@ def _parse(text: str) -> Quantity:
 
 
 def parse(raw: Raw | None) -> Quantity:
-    """The quantity; null and absent are zero. Raises ValueError with stock's text."""
+    """The quantity; None is zero. Raises ValueError with stock's message."""
     if raw is None:
         return ZERO
     return _parse(raw.strip() if isinstance(raw, str) else str(raw))
@@ -149,7 +149,7 @@ def _decimal_text(nano: int, format: str) -> str:
 
 
 def to_text(nano: int, format: str = DECIMAL) -> str:
-    """The canonical text: no fraction, the largest suffix that loses nothing."""
+    """The canonical text: no fraction, the largest suffix without loss."""
     if nano == 0:
         return "0"
     if format != BINARY or abs(nano) < 1024 * _NANO or nano % _NANO:
@@ -167,7 +167,7 @@ def _canonical(text: str) -> str:
 
 
 def canonical(raw: Raw) -> str:
-    """How stock answers with what was sent: "0.5" becomes "500m". Raises ValueError."""
+    """The text stock returns for a written quantity: "0.5" becomes "500m". Raises ValueError."""
     return _canonical(raw.strip() if isinstance(raw, str) else str(raw))
 
 
@@ -179,18 +179,18 @@ def _rounded(text: str, unit: int) -> str:
 
 
 def round_up(raw: Raw, scale: int = -3) -> str:
-    """The text rounded away from zero to a power of ten: stock's defaults round resources to milli."""
+    """The text rounded away from zero to a power of ten; stock rounds resources to milli when it sets defaults."""
     text = raw if isinstance(raw, str) else str(raw)
     return (_rounded if len(text) <= limits.KEPT_TEXT else _rounded.__wrapped__)(text, 10 ** (9 + scale))
 
 
 def milli(raw: Raw | None) -> int:
-    """Thousandths, rounded up: what CPU is counted in."""
+    """Thousandths, rounded up: the unit of CPU."""
     return parse(raw).milli()
 
 
 def value(raw: Raw | None) -> int:
-    """Whole units, rounded up: what bytes and pods are counted in."""
+    """Whole units, rounded up: the unit of bytes and pods."""
     return parse(raw).value()
 
 

@@ -1,4 +1,4 @@
-"""What a pod, or a persistent volume for it, refers to in the API: one table of every place where a name of another object stands.
+"""References of pods and PersistentVolumes to other API objects: one table of the fields that have names.
 
 Admission asks it what a mirror pod or a service account's pod names; the node authorizer, what a kubelet has to read. A test holds
 the tables against the type facts: a field of a new version that may be a reference fails it until it is entered here or there.
@@ -48,7 +48,7 @@ POD: tuple[tuple[str, str], ...] = (
     (RESOURCE_CLAIMS, "resourceClaims.resourceClaimName"),
     *((resource, f"volumes.{path}") for resource, path in _VOLUME),
 )
-"""(resource, path from spec) of every name; lists on the way are gone through."""
+"""(resource, path from spec); lists on the path are iterated."""
 
 VOLUME: dict[str, str] = {
     "configMap": "configmaps (via configmap volumes)",
@@ -67,7 +67,7 @@ VOLUME: dict[str, str] = {
         "",
     ),
 }  # fmt: skip
-"""What a kubelet reads for a volume of each type, as stock words it; '' is nothing beyond the names in the table above."""
+"""Volume type -> what it refers to, in stock's words; "": only names in the table above."""
 PROJECTION: dict[str, str] = {
     "configMap": "configmaps (via projected volumes)",
     "secret": "secrets (via projected volumes)",
@@ -76,10 +76,10 @@ PROJECTION: dict[str, str] = {
     "podCertificate": "podcertificates",
     "downwardAPI": "",
 }
-"""The same for each source of a projected volume."""
+"""The same for the sources of a projected volume."""
 
 Tree = dict[str, "Tree | None"]
-"""Paths that begin alike, joined: a field -> what follows; None where the name stands."""
+"""The paths merged into a tree: field -> subtree, None at a name."""
 
 
 def _tree(paths: Iterator[str]) -> Tree:
@@ -99,7 +99,7 @@ _TREES = {resource: _tree(path for found, path in POD if found == resource) for 
 
 
 def _found(value: Any, tree: Tree | None) -> Iterator[str]:
-    """The names below `value`; empty ones are no references."""
+    """The names in `value` below the tree; empty strings are skipped."""
     if tree is None:
         if value:
             yield value
@@ -113,17 +113,17 @@ def _found(value: Any, tree: Tree | None) -> Iterator[str]:
 
 
 def is_mirror(pod: Object) -> bool:
-    """A mirror pod shows a static pod of a kubelet; nobody changes its spec, and it refers to nothing."""
+    """Whether the pod is a mirror pod: it represents a static pod, its spec is immutable, and its references do not count."""
     return MIRROR in ((pod.get("metadata") or {}).get("annotations") or {})
 
 
 def in_spec(spec: Object, resource: str) -> Iterator[str]:
-    """The names of this resource in a pod's spec."""
+    """Names of this resource in a pod's spec."""
     return _found(spec, _TREES[resource])
 
 
 def of_pod(pod: Object, resource: str) -> Iterator[str]:
-    """The names of this resource that a pod uses: those in its spec, and of the objects made for it."""
+    """Names of this resource that a pod uses: those in its spec, and those of objects created for it."""
     spec = pod.get("spec") or {}
     yield from in_spec(spec, resource)
     if resource == CLAIMS:
@@ -147,8 +147,8 @@ def first(spec: Object) -> str:
     if spec.get("resourceClaims"):
         return RESOURCE_CLAIMS
     for volume in spec.get("volumes") or ():
-        if said := _volume(volume):
-            return said
+        if found := _volume(volume):
+            return found
     return ""
 
 
@@ -156,13 +156,13 @@ def _volume(volume: Object) -> str:
     types = [field for field, source in volume.items() if field != "name" and source is not None]
     if not types or any(field not in VOLUME for field in types):
         raise ValueError(f'unknown volume type for volume  {go_quote(volume.get("name", ""))}')
-    said = [VOLUME[field] for field in types]
+    found = [VOLUME[field] for field in types]
     for source in (volume.get("projected") or {}).get("sources") or ():
         fields = [field for field, value in source.items() if value is not None]
         if not fields or any(field not in PROJECTION for field in fields):
             raise ValueError(f'unknown source for projected volume {go_quote(volume.get("name", ""))}')
-        said += [PROJECTION[field] for field in fields]
-    return next((text for text in said if text), "")
+        found += [PROJECTION[field] for field in fields]
+    return next((text for text in found if text), "")
 
 
 # persistent volumes -----------------------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ Those of azureFile are two fields of their own; what a CSI driver's controllers 
 
 
 class Secret(NamedTuple):
-    """Where a Secret is."""
+    """The namespace and name of a Secret."""
 
     namespace: str
     name: str

@@ -1,4 +1,4 @@
-"""Where a resource lives: group, version, plural. Makes every URL, for the server and for the client."""
+"""REST resources: group, version, plural, kind, scope. The source of all URLs, for server and client."""
 
 from dataclasses import dataclass
 
@@ -25,11 +25,11 @@ class Resource:
 
     @property
     def qualified(self) -> str:
-        """'pods' or 'deployments.apps': how messages name it."""
+        """'pods' or 'deployments.apps': the resource in messages."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
-        """'/apis/apps/v1/namespaces/default/deployments/web/scale'; no namespace means all of them (or cluster scope)."""
+        """'/apis/apps/v1/namespaces/default/deployments/web/scale'. Without a namespace: all namespaces, or cluster scope."""
         parts = [self.root]
         if self.namespaced and namespace:
             parts += ["namespaces", namespace]

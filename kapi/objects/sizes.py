@@ -1,23 +1,23 @@
-"""How many values a JSON text holds: it is their number, not the bytes of the text, that says what they cost as Python objects."""
+"""Counts the values in a JSON text: their number, not the bytes, determines the memory of the parsed objects."""
 
 _MARKS = b",[{"
-"""Every value but the first stands behind one of these; objects and lists are one more, as they cost more."""
+"""Bytes before every value but the first; objects and lists count twice because they cost more."""
 _OTHERS = bytes(byte for byte in range(256) if byte not in _MARKS + b'"\\')
 _BLOCK = 64 * 1024
 
 
 def values(raw: bytes) -> int:
-    """As many values as the text holds (objects and lists count twice), or more: marks within strings are counted as well."""
+    """An upper bound of the number of values (objects and lists count twice): these bytes in strings are counted as well."""
     return 1 + sum(raw.count(mark) for mark in _MARKS)
 
 
 def exceeds(raw: bytes, most: int) -> bool:
-    """Whether a text holds more values than `most`; looks closely only where that may be."""
+    """Whether a text has more values than `most`; strings are excluded only if the upper bound exceeds it."""
     return len(raw) > most and values(raw) > most and _outside(raw, most) > most
 
 
 def _outside(raw: bytes, most: int) -> int:
-    """The values of a text, marks in strings left out; stops counting soon after `most`."""
+    """The number of values, not counting bytes in strings; stops counting shortly after `most`."""
     marks = raw.translate(None, _OTHERS).replace(b"\\\\", b"").replace(b'\\"', b"").replace(b"\\", b"")
     found, within = 1, 0
     for start in range(0, len(marks), _BLOCK):

@@ -1,4 +1,4 @@
-"""The one clock. Everything that asks for the time asks here, so that tests (and users' tests) can turn it."""
+"""The clock. All code reads the time here, so that tests can set it."""
 
 import time as _time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _last: tuple[int, str] = (0, "1970-01-01T00:00:00Z")
 
 
 def stamp(at: float | None = None) -> str:
-    """'2026-01-02T03:04:05Z': metav1.Time. The text of the current second is kept, writes ask for it thousands of times."""
+    """'2026-01-02T03:04:05Z': metav1.Time. The text of the current second is cached: it is needed thousands of times per second."""
     global _last
     second = int(_clock() if at is None else at)
     if _last[0] != second:

@@ -1,4 +1,4 @@
-"""URLs as Go's net/url reads and writes them, with its words for what is wrong: url.Parse, URL.EscapedPath, path.Join."""
+"""URLs as Go's net/url parses and formats them, with its error messages: url.Parse, URL.EscapedPath, path.Join."""
 
 import posixpath
 import re
@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 from kapi.objects.quoting import go_quote
 
 _PIECE = 4096
-"""Bytes of a key or value that are read at once."""
+"""Bytes of a key or value that are unescaped at once."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -22,7 +22,7 @@ _PLAIN_IN_PATH = "/$&+,:;=@-_.~"
 
 
 class Url(NamedTuple):
-    """A URL in its parts, as they are written; `user` is None without an "@"."""
+    """The parts of a URL as written; `user` is None without an "@"."""
 
     scheme: str
     user: str | None
@@ -66,7 +66,7 @@ def _parsed(text: str, fragment: str) -> Url:
 
 
 def _authority(text: str) -> tuple[str | None, str]:
-    """(user information, host) of what stands between // and the path."""
+    """(user information, host) of the authority."""
     user, at, host = text.rpartition("@")
     if host.startswith("["):
         end = host.rfind("]")
@@ -93,18 +93,18 @@ def _check(wrong: re.Pattern[str], text: str) -> None:
 
 
 def escaped(path: bytes | str) -> str:
-    """A decoded path as it is sent."""
+    """A decoded path, escaped for sending."""
     return quote(path, safe=_PLAIN_IN_PATH)
 
 
 def joined(path: bytes) -> bytes:
-    """A decoded path without empty, '.' and '..' segments, its slash at the end kept."""
+    """A decoded path without empty, '.' and '..' segments; a trailing slash is kept."""
     clean = posixpath.normpath(b"/" + path.lstrip(b"/"))
     return clean + b"/" if path.endswith(b"/") and clean != b"/" else clean
 
 
 def parameters(query: bytes) -> Iterator[tuple[str, str]]:
-    """The parameters of a URL's query, in their order, those without a value included."""
+    """The query parameters in order, including those without a value."""
     for part in query.split(b"&"):
         if part:
             key, _, value = part.partition(b"=")
@@ -112,7 +112,7 @@ def parameters(query: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _unquoted(text: bytes) -> str:
-    """A key or value as it is meant. A long one is read in pieces: a list of all its escapes would take 70 times its length."""
+    """Unescape a key or value. A long one is processed in parts: a list of all its escapes would take 70 times its size."""
     text = text.replace(b"+", b" ")
     if len(text) <= _PIECE:
         return (unquote_to_bytes(text) if b"%" in text else text).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What an object counts for in a ResourceQuota, and whether a quota is about it at all. Pure.
+"""Usage of objects for ResourceQuota, and whether a quota's scopes match an object. Pure.
 
 Admission charges with it, the controller counts up with it what is really there.
 """
@@ -13,7 +13,7 @@ from kapi.objects.resource import Resource
 
 Usage = dict[str, Quantity]
 Amounts = dict[str, Any]
-"""Quantities by resource, as they are written."""
+"""Quantities by resource name, as text."""
 
 _ONE = quantity.parse("1")
 _BY_NAME = frozenset({"configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"})
@@ -22,7 +22,7 @@ _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
 
 def counted(resource: Resource) -> Usage:
-    """One object of the resource: 'pods' and 'count/pods', or 'count/deployments.apps'."""
+    """The resource names that count an object: 'pods' and 'count/pods', or 'count/deployments.apps'."""
     out = {f"count/{resource.qualified}": _ONE}
     if not resource.group and resource.plural in _BY_NAME:
         out[resource.plural] = _ONE
@@ -30,7 +30,7 @@ def counted(resource: Resource) -> Usage:
 
 
 def of(resource: Resource, obj: Object) -> Usage:
-    """All an object uses."""
+    """The complete usage of an object."""
     spec, out = obj.get("spec") or {}, counted(resource)
     if resource.group:
         return out
@@ -86,7 +86,7 @@ def _claim(claim: Object, spec: Object) -> Usage:
 
 
 def best_effort(spec: Object) -> bool:
-    """Whether no container asks for cpu or memory."""
+    """Whether no container has requests or limits of CPU or memory."""
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         resources = container.get("resources") or {}
         for field in ("requests", "limits"):
@@ -127,14 +127,14 @@ def _in_scope(requirement: Object, spec: Object) -> bool:
 
 
 def scopes(quota: Object) -> list[Object]:
-    """All scope requirements of a quota, the short form spelt out."""
+    """All scope requirements of a quota, `scopes` converted to requirements."""
     spec = quota.get("spec") or {}
     out = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
     return [*out, *((spec.get("scopeSelector") or {}).get("matchExpressions") or ())]
 
 
 def concerns(quota: Object, resource: Resource, obj: Object) -> bool:
-    """Whether the quota's scopes admit the object; scopes are about pods only."""
+    """Whether the quota's scopes match the object; scopes apply to pods only."""
     wanted = scopes(quota)
     if not wanted:
         return True
@@ -143,7 +143,7 @@ def concerns(quota: Object, resource: Resource, obj: Object) -> bool:
 
 
 def unspecified(hard: Object, spec: Object) -> str:
-    """Compute resources a quota limits must be asked for by every container: 'limits.cpu for: a,b; …', or ''."""
+    """Compute resources in the quota that a container does not specify: 'limits.cpu for: a,b; …', or ""."""
     missing: dict[str, list[str]] = {}
     for name in hard:
         way, _, what = name.rpartition(".") if name.startswith(("requests.", "limits.")) else ("requests", "", name)
@@ -174,7 +174,7 @@ def _largest(amounts: Iterable[Amounts]) -> dict[str, Quantity]:
 
 
 def sum_of(spec: Object, field: str) -> Amounts:
-    """What a pod asks for as a whole: all containers together, or its largest init container."""
+    """The effective requests or limits of a pod: the sum over containers, or the largest init container."""
     total: dict[str, Quantity] = {}
     for container in spec.get("containers") or ():
         _plus(total, (container.get("resources") or {}).get(field) or {})

@@ -1,4 +1,4 @@
-"""Who asks, and for what: the words authentication, authorization, admission and audit share."""
+"""Users, request attributes and decisions: types shared by authentication, authorization, admission and audit."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -8,12 +8,12 @@ AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
 NODES, NODE = "system:nodes", "system:node:"
-"""The group of kubelets, and what their names begin with."""
+"""The group of kubelets, and the prefix of their user names."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An authenticated (or anonymous) caller."""
+    """An authenticated (or anonymous) user."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -27,12 +27,12 @@ class User:
 
 
 def node_of(user: User) -> str | None:
-    """The node a user is the kubelet of; None for others, '' for one that does not say."""
+    """The node name of a kubelet's user; None for other users, "" for a kubelet without a node name."""
     return user.name.removeprefix(NODE) if user.name.startswith(NODE) and NODES in user.groups else None
 
 
 class Attributes(NamedTuple):
-    """One question to the authorizer: may `user` do `verb`? Either resource fields are set, or `path` (e.g. "/healthz")."""
+    """The attributes of a request for authorization: either resource fields, or `path` (e.g. "/healthz")."""
 
     user: User
     verb: str
@@ -44,11 +44,11 @@ class Attributes(NamedTuple):
     name: str = ""
     path: str = ""
     selected: tuple[tuple[str, str], ...] = ()
-    """(field, value) that the field selector of a list, watch or deletecollection requires to be equal."""
+    """(field, value) pairs that the field selector of a list, watch or deletecollection requires to be equal."""
 
 
 class Decision(NamedTuple):
-    """The authorizer's answer."""
+    """The decision of an authorizer."""
 
     allowed: bool
     reason: str = ""

@@ -1,6 +1,6 @@
-"""The service proxy: Services become nftables rules on the node.
+"""The service proxy: implements Services by nftables rules on the node.
 
-`await run(client, Settings())` keeps them true; `await cleanup()` leaves nothing behind.
+`await run(client, Settings())` synchronizes the rules; `await cleanup()` removes them.
 """
 
 from kapi.proxy.proxy import Proxy, cleanup, run

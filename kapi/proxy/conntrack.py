@@ -1,6 +1,6 @@
-"""Connections the kernel remembers wrongly: UDP flows to an endpoint that is gone, or begun when there was none.
+"""Stale conntrack entries: UDP flows to removed endpoints, or started when the service had none.
 
-UDP has no end, so such entries would live as long as the client keeps sending. Everything else ends by itself.
+UDP has no connection end, so such an entry lives as long as the client keeps sending. Entries of other protocols expire.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from kapi.proxy.model import ServicePort
 
 log = logging.getLogger(__name__)
 Command = tuple[str, ...]
-"""Arguments of `conntrack`."""
+"""Arguments of the program `conntrack`."""
 
 
-def _faces(port: ServicePort) -> Iterator[Command]:
-    """How packets to the service look before translation."""
+def _original_tuples(port: ServicePort) -> Iterator[Command]:
+    """Arguments that select packets to the service port by their original destination."""
     family = ("-f", "ipv6") if port.family == "IPv6" else ("-f", "ipv4")
     for address in (port.cluster_ip, *port.external_ips, *port.balancer_ips):
         yield (*family, "--orig-dst", address, "--orig-port-dst", str(port.port))
@@ -25,20 +25,20 @@ def _faces(port: ServicePort) -> Iterator[Command]:
 
 
 def stale(old: ServicePort | None, new: ServicePort | None) -> list[Command]:
-    """What to delete after a service port changed."""
+    """The commands that delete stale entries after a service port changed from `old` to `new`."""
     port = old or new
     if port is None or port.protocol != "udp":
         return []
     before, after = ({*p.anywhere, *p.here} if p else set() for p in (old, new))
     start = ("-D", "-p", "udp")
     if not before:
-        return [(*start, *face) for face in _faces(port)] if after else []
+        return [(*start, *face) for face in _original_tuples(port)] if after else []
     gone = sorted({address for address, _ in before - after})
-    return [(*start, *face, "--dst-nat", address) for face in _faces(port) for address in gone]
+    return [(*start, *face, "--dst-nat", address) for face in _original_tuples(port) for address in gone]
 
 
 async def run(command: Command) -> None:
-    """Run conntrack; entries that are not there, or no such program, are no failure."""
+    """Run conntrack. A missing program, or no matching entries, is not an error."""
     try:
         process = await asyncio.create_subprocess_exec(
             "conntrack", *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
@@ -46,6 +46,6 @@ async def run(command: Command) -> None:
     except FileNotFoundError:
         log.debug("No conntrack program: old UDP flows may linger")
         return
-    _, said = await process.communicate()
-    if process.returncode and b"0 flow entries" not in said:
-        log.warning("conntrack failed", extra=logs.fields(command=command, error=said.decode(errors="replace").strip()))
+    _, output = await process.communicate()
+    if process.returncode and b"0 flow entries" not in output:
+        log.warning("conntrack failed", extra=logs.fields(command=command, error=output.decode(errors="replace").strip()))

@@ -1,6 +1,6 @@
-"""The health check node ports of Services with external traffic policy Local: a load balancer asks which nodes have endpoints.
+"""Health check node ports of Services with externalTrafficPolicy Local, by which load balancers find nodes with endpoints.
 
-200 with at least one endpoint on this node, 503 with none; the body is the JSON that kube-proxy answers.
+200 with at least one endpoint on this node, 503 without; the body is kube-proxy's JSON.
 """
 
 import logging
@@ -14,15 +14,15 @@ from kapi.http.small import Asked, Listener
 
 log = logging.getLogger(__name__)
 
-def answer(service: str, local: int) -> bytes:
-    """The whole HTTP answer for 'namespace/name' with so many local endpoints."""
+def response(service: str, local: int) -> bytes:
+    """The complete HTTP response for 'namespace/name' with this number of local endpoints."""
     namespace, _, name = service.partition("/")
     body = orjson.dumps({"service": {"namespace": namespace, "name": name}, "localEndpoints": local, "serviceProxyHealthy": True})
     return small.answer(200 if local else 503, body, "application/json", x_load_balancing_endpoint_weight=local)
 
 
 class HealthChecks:
-    """Servers by service; `update` opens, closes and changes them."""
+    """The health check servers by Service; `update` opens, closes and changes them."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -30,7 +30,7 @@ class HealthChecks:
         self._local: dict[str, int] = {}
 
     def update(self, service: str, port: int, local: int) -> None:
-        """`port` 0 closes the service's server."""
+        """`port` 0 closes the Service's server."""
         known = self._servers.get(service)
         if known is not None and known[0] != port:
             known[1].close()
@@ -43,7 +43,7 @@ class HealthChecks:
 
     def _open(self, service: str, port: int) -> None:
         async def reply(asked: Asked) -> bytes:
-            return answer(service, self._local.get(service, 0))
+            return response(service, self._local.get(service, 0))
 
         try:
             server = small.listen(self._address, port, reply)

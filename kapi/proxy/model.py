@@ -1,7 +1,7 @@
-"""What the proxy has to make true: Services and EndpointSlices turned into service ports with their endpoints. Pure.
+"""The desired state of the proxy: service ports with their endpoints, from Services and EndpointSlices. Pure.
 
-A `ServicePort` is one port of one Service in one IP family, with everything decided that depends on this node: which endpoints are
-used, which of them are local, what the traffic policies and topology hints leave of them.
+A `ServicePort` is one port of one Service in one IP family. Its endpoints are selected for this node: by readiness, traffic policies and
+topology hints.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +17,8 @@ HEADLESS = "service.kubernetes.io/headless"
 ZONE = "topology.kubernetes.io/zone"
 
 
-class Place(NamedTuple):
-    """The node the proxy runs on."""
+class NodeLocation(NamedTuple):
+    """The node that the proxy runs on."""
 
     name: str
     zone: str = ""
@@ -32,9 +32,9 @@ class Endpoint(NamedTuple):
     terminating: bool = False
     local: bool = False
     zones: tuple[str, ...] = ()
-    """Zones it is hinted for."""
+    """Zones in its topology hints."""
     nodes: tuple[str, ...] = ()
-    """Nodes it is hinted for."""
+    """Nodes in its topology hints."""
 
     @property
     def target(self) -> tuple[str, int]:
@@ -59,22 +59,22 @@ class ServicePort:
     node_port: int = 0
     external_ips: tuple[str, ...] = ()
     balancer_ips: tuple[str, ...] = ()
-    """Of the load balancer, those that the proxy itself is to serve (ipMode VIP)."""
+    """Load balancer addresses that the proxy handles (ipMode VIP)."""
     source_ranges: tuple[str, ...] = ()
     affinity: int = 0
-    """Seconds of ClientIP session affinity; 0 is none."""
+    """Timeout in seconds of ClientIP session affinity; 0: none."""
     internal_local: bool = False
     external_local: bool = False
     anywhere: Targets = ()
-    """Endpoints for traffic that may go to any node."""
+    """Endpoints for traffic policy Cluster."""
     here: Targets = ()
-    """Endpoints on this node, for policy Local."""
+    """Endpoints on this node, for traffic policy Local."""
     exists: bool = False
-    """Whether there is any usable endpoint at all, here or elsewhere."""
+    """Whether the service port has a usable endpoint on any node."""
 
     @property
     def name(self) -> str:
-        """'default/kubernetes/tcp/https': how chains and logs call it."""
+        """'default/kubernetes/tcp/https': its name in chains and logs."""
         return f"{self.namespace}/{self.service}/{self.protocol}/{self.port_name}"
 
     @property
@@ -97,36 +97,36 @@ def family_of(address: str) -> str:
 
 
 def canonical(address: str) -> str:
-    """The address as nft prints it; '' for what is none."""
+    """The address as nft prints it; "" if it is not an address."""
     try:
         return str(ip_address(address))
     except ValueError:
         return ""
 
 
-def served(service: Object) -> bool:
-    """Whether this proxy handles the Service at all."""
+def is_handled(service: Object) -> bool:
+    """Whether this proxy handles the Service."""
     spec, labels = service.get("spec") or {}, service["metadata"].get("labels") or {}
     return spec.get("type") != "ExternalName" and spec.get("clusterIP") not in (None, "", "None") and PROXY_NAME not in labels
 
 
-def slice_service(piece: Object) -> str:
-    """'namespace/name' of the Service an EndpointSlice belongs to; '' when it is none of ours."""
-    labels = piece["metadata"].get("labels") or {}
+def service_of_slice(endpoint_slice: Object) -> str:
+    """'namespace/name' of the Service of an EndpointSlice; "" if the proxy does not handle it."""
+    labels = endpoint_slice["metadata"].get("labels") or {}
     name = labels.get(SERVICE_NAME)
-    return f"{piece['metadata'].get('namespace')}/{name}" if name and HEADLESS not in labels and PROXY_NAME not in labels else ""
+    return f"{endpoint_slice['metadata'].get('namespace')}/{name}" if name and HEADLESS not in labels and PROXY_NAME not in labels else ""
 
 
-def endpoints(slices: Iterable[Object], family: str, port_name: str, place: Place) -> list[Endpoint]:
-    """Endpoints of a named port, each address once."""
+def endpoints(slices: Iterable[Object], family: str, port_name: str, location: NodeLocation) -> list[Endpoint]:
+    """The endpoints of a named port, each address once."""
     found: dict[tuple[str, int], Endpoint] = {}
-    for piece in slices:
-        if piece.get("addressType") != family:
+    for endpoint_slice in slices:
+        if endpoint_slice.get("addressType") != family:
             continue
-        number = next((p.get("port") for p in piece.get("ports") or () if (p.get("name") or "") == port_name), None)
+        number = next((p.get("port") for p in endpoint_slice.get("ports") or () if (p.get("name") or "") == port_name), None)
         if number is None:
             continue
-        for raw in piece.get("endpoints") or ():
+        for raw in endpoint_slice.get("endpoints") or ():
             conditions, hints = raw.get("conditions") or {}, raw.get("hints") or {}
             ready = conditions.get("ready") is not False
             serving = conditions.get("serving", ready) is not False
@@ -137,7 +137,7 @@ def endpoints(slices: Iterable[Object], family: str, port_name: str, place: Plac
                     ready,
                     serving,
                     bool(conditions.get("terminating")),
-                    raw.get("nodeName") == place.name,
+                    raw.get("nodeName") == location.name,
                     tuple(z.get("name", "") for z in hints.get("forZones") or ()),
                     tuple(n.get("name", "") for n in hints.get("forNodes") or ()),
                 )
@@ -148,19 +148,19 @@ def endpoints(slices: Iterable[Object], family: str, port_name: str, place: Plac
 
 
 def usable(candidates: Sequence[Endpoint]) -> list[Endpoint]:
-    """The ready ones; when there is none, those that still serve while they terminate."""
+    """The ready endpoints; without any, those that are serving and terminating."""
     ready = [e for e in candidates if e.ready]
     return ready or [e for e in candidates if e.serving and e.terminating]
 
 
-def hinted(candidates: Sequence[Endpoint], place: Place) -> list[Endpoint]:
-    """Those hinted for this node, else for its zone; all, when any has no hint or none is for here."""
+def hinted(candidates: Sequence[Endpoint], location: NodeLocation) -> list[Endpoint]:
+    """The endpoints hinted for this node, else for its zone; all, if any has no hints or none is hinted for here."""
     if candidates and all(e.nodes for e in candidates):
-        near = [e for e in candidates if place.name in e.nodes]
+        near = [e for e in candidates if location.name in e.nodes]
         if near:
             return near
-    if candidates and place.zone and all(e.zones for e in candidates):
-        near = [e for e in candidates if place.zone in e.zones]
+    if candidates and location.zone and all(e.zones for e in candidates):
+        near = [e for e in candidates if location.zone in e.zones]
         if near:
             return near
     return list(candidates)
@@ -175,7 +175,7 @@ def _addresses(listed: Iterable[str], family: str) -> tuple[str, ...]:
 
 
 def _facts(service: Object, family: str) -> Mapping[str, Any]:
-    """What all ports of the Service share."""
+    """The fields that all ports of a Service share."""
     spec, status = service["spec"], service.get("status") or {}
     affinity = 0
     if spec.get("sessionAffinity") == "ClientIP":
@@ -192,9 +192,9 @@ def _facts(service: Object, family: str) -> Mapping[str, Any]:
     }
 
 
-def service_ports(service: Object, slices: Sequence[Object], place: Place) -> list[ServicePort]:
-    """Every port of the Service, in each of its IP families."""
-    if not served(service):
+def service_ports(service: Object, slices: Sequence[Object], location: NodeLocation) -> list[ServicePort]:
+    """Every port of the Service in each of its IP families."""
+    if not is_handled(service):
         return []
     spec, meta = service["spec"], service["metadata"]
     found = []
@@ -203,8 +203,8 @@ def service_ports(service: Object, slices: Sequence[Object], place: Place) -> li
         facts = _facts(service, family)
         for port in spec.get("ports") or ():
             name = port.get("name") or ""
-            everyone = endpoints(slices, family, name, place)
-            anywhere = hinted(usable(everyone), place)
+            everyone = endpoints(slices, family, name, location)
+            anywhere = hinted(usable(everyone), location)
             here = usable([e for e in everyone if e.local])
             found.append(
                 ServicePort(
@@ -225,16 +225,16 @@ def service_ports(service: Object, slices: Sequence[Object], place: Place) -> li
     return found
 
 
-def health_check(service: Object, slices: Sequence[Object], place: Place) -> tuple[int, int]:
-    """(health check node port, endpoints on this node); port 0 when the Service has none."""
+def health_check(service: Object, slices: Sequence[Object], location: NodeLocation) -> tuple[int, int]:
+    """(health check node port, number of endpoints on this node); port 0: none."""
     number = service["spec"].get("healthCheckNodePort") or 0
     if not number or service["spec"].get("externalTrafficPolicy") != "Local":
         return 0, 0
     local = {
         a
-        for piece in slices
-        for e in piece.get("endpoints") or ()
-        if e.get("nodeName") == place.name and (e.get("conditions") or {}).get("ready") is not False
+        for endpoint_slice in slices
+        for e in endpoint_slice.get("endpoints") or ()
+        if e.get("nodeName") == location.name and (e.get("conditions") or {}).get("ready") is not False
         for a in e.get("addresses") or ()
     }
     return number, len(local)

@@ -1,7 +1,7 @@
-"""Service ports turned into nftables: one table (`kapi`) per family, verdict maps keyed by address . protocol . port. Pure.
+"""nftables rules of service ports: a table per IP family, with verdict maps keyed by address . protocol . port. Pure.
 
-A `Fragment` is what one service port adds: chains of its own and elements of the shared maps. Changes are scripts for `nft -f`
-that touch only what differs between two fragments, in one transaction. How a packet goes:
+A `Fragment` is what one service port adds: its own chains and elements of the shared maps. Changes are scripts for `nft -f` that change
+only the differences between two fragments, in one transaction. The path of a packet:
 
   prerouting, output (nat)   service-ips / nodeports  ->  service chain (or external chain)  ->  dnat to a random endpoint
   input, forward, output     no-endpoint maps         ->  reject, or drop where only other nodes have endpoints
@@ -21,12 +21,12 @@ SERVICES, NODE_PORTS = "service-ips", "service-nodeports"
 EMPTY_SERVICES, EMPTY_NODE_PORTS = "no-endpoint-services", "no-endpoint-nodeports"
 FIREWALL, CLUSTER_IPS, HAIRPIN = "firewall-ips", "cluster-ips", "hairpin"
 Elements = dict[tuple[str, str], str]
-"""(map or set, key) -> verdict ('' in a set)."""
+"""(map or set, key) -> verdict ("" in a set)."""
 
 
 class Family(NamedTuple):
     word: str
-    """nft's name of the table's family, and of the protocol in expressions."""
+    """The family's name in nft, and that of its protocol in expressions."""
     address: str
     loopback: str
 
@@ -36,7 +36,7 @@ FAMILIES = {"IPv4": Family("ip", "ipv4_addr", "127.0.0.0/8"), "IPv6": Family("ip
 
 @dataclass(slots=True)
 class Fragment:
-    """Chains (name -> rules), sets (name -> declaration) and elements that belong together."""
+    """Chains (name -> rules), sets (name -> declaration) and elements of one service port."""
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[str, str] = field(default_factory=dict)
@@ -51,21 +51,21 @@ class Options:
     """What the base rules depend on."""
 
     cluster_cidr: str = ""
-    """Pod addresses of the whole cluster, comma-separated by family; traffic to cluster IPs from elsewhere is masqueraded."""
+    """Pod addresses of the cluster, comma-separated by family. Traffic to cluster IPs from other addresses is masqueraded."""
     masquerade_all: bool = False
     masquerade_same_link: bool = False
-    """Masquerade between endpoints behind one bridge, needed where bridged replies do not pass netfilter."""
+    """Masquerade between endpoints on one bridge; required if bridged replies do not pass netfilter."""
     table: str = TABLE
-    """What the table is called."""
+    """Name of the table."""
 
     def pods(self, family: str) -> str:
-        """The pods' range in this family, or ''."""
+        """The pod range of this family, or ""."""
         ranges = [c.strip() for c in self.cluster_cidr.split(",") if c.strip()]
         return next((c for c in ranges if (":" in c) == (family == "IPv6")), "")
 
 
 def base(family: str, options: Options) -> str:
-    """The table with its hooks and shared maps, without any service."""
+    """The script of the table with its hooks and shared maps, without services."""
     f = FAMILIES[family]
     key = f"{f.address} . inet_proto . inet_service"
     same_link = "    ct status dnat fib daddr . iif oif exists jump mark-for-masquerade\n" if options.masquerade_same_link else ""
@@ -122,7 +122,7 @@ table {f.word} {options.table} {{
 
 
 def _chain(kind: str, name: str) -> str:
-    """A chain name that fits, is unique and can be read, e.g. 'service-3f0a9c1d-default/web/tcp/http'."""
+    """A unique, readable chain name within nft's length limit, e.g. 'service-3f0a9c1d-default/web/tcp/http'."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{kind}-{digest}-{name.strip('/')}"[:120]
 
@@ -159,7 +159,7 @@ class _Writer:
             verdict = "drop" if port.exists else "goto reject-it"
             self.out.elements[EMPTY_SERVICES, self._key(port.cluster_ip)] = verdict
             return
-        chain = self._balance("local" if port.internal_local else "service", port.internal)
+        chain = self._endpoint_chain("local" if port.internal_local else "service", port.internal)
         pods, word = self.options.pods(port.family), self.family.word
         at = f"{word} daddr {port.cluster_ip} {port.protocol} dport {port.port}"
         if self.options.masquerade_all:
@@ -190,20 +190,20 @@ class _Writer:
             self._firewall()
 
     def _external(self) -> str:
-        """Where traffic from outside goes; policy Local keeps client addresses and stays on this node."""
+        """The chain for external traffic. Policy Local keeps client addresses and uses endpoints on this node only."""
         port, chain = self.port, _chain("external", self.port.name)
         if not port.external_local:
-            service = self._balance("service", port.anywhere)
+            service = self._endpoint_chain("service", port.anywhere)
             self.out.chains[chain] = ("jump mark-for-masquerade", f"goto {service}")
             return chain
         rules = []
         if port.anywhere:
-            service, pods = self._balance("service", port.anywhere), self.options.pods(port.family)
+            service, pods = self._endpoint_chain("service", port.anywhere), self.options.pods(port.family)
             if pods:
                 rules.append(f"{self.family.word} saddr {pods} goto {service}")
             rules += ["fib saddr type local jump mark-for-masquerade", f"fib saddr type local goto {service}"]
         if port.here:
-            rules.append(f"goto {self._balance('local', port.here)}")
+            rules.append(f"goto {self._endpoint_chain('local', port.here)}")
         self.out.chains[chain] = tuple(rules)
         return chain
 
@@ -214,8 +214,8 @@ class _Writer:
         for address in port.balancer_ips:
             self.out.elements[FIREWALL, self._key(address)] = f"goto {chain}"
 
-    def _balance(self, kind: str, targets: Targets) -> str:
-        """The chain that picks one of the endpoints."""
+    def _endpoint_chain(self, kind: str, targets: Targets) -> str:
+        """The chain that selects an endpoint."""
         chain = _chain(kind, self.port.name)
         if chain not in self.out.chains:
             self.out.chains[chain] = self._sticky(targets) if self.port.affinity else (self._random(targets),)
@@ -229,7 +229,7 @@ class _Writer:
         return f"{start} {self.family.word} to numgen random mod {len(targets)} map {{ {listed} }}"
 
     def _sticky(self, targets: Targets) -> tuple[str, ...]:
-        """Each client to the endpoint it had before: a set of clients for each endpoint, with a time to live."""
+        """Session affinity: a set of client addresses per endpoint, with a timeout."""
         port, word = self.port, self.family.word
         known, chosen = [], []
         for index, target in enumerate(targets):
@@ -248,7 +248,7 @@ def fragment(port: ServicePort, options: Options) -> Fragment:
 
 
 def merged(fragments: Iterable[Fragment]) -> Fragment:
-    """All in one; the first that claims an address and port keeps it."""
+    """The fragments merged into one; of several claims to an address and port the first is used."""
     out = Fragment()
     for one in fragments:
         out.chains |= one.chains
@@ -273,7 +273,7 @@ def _keys(elements: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def change(family: str, old: Fragment, new: Fragment, table: str = TABLE) -> str:
-    """The script that leads from one state to the other; '' when nothing differs."""
+    """The script from the old state to the new; "" if they are equal."""
     word = f"{FAMILIES[family].word} {table}"
     lines = [f"add set {word} {name} {{ {text} }}" for name, text in new.sets.items() if old.sets.get(name) != text]
     fresh = {name: rules for name, rules in new.chains.items() if old.chains.get(name) != rules}
@@ -294,12 +294,12 @@ def change(family: str, old: Fragment, new: Fragment, table: str = TABLE) -> str
 
 
 def everything(families: Iterable[str], options: Options, wanted: Mapping[str, Fragment]) -> str:
-    """The script that replaces whatever was there, in one transaction."""
+    """The script that replaces whatever exists, in one transaction."""
     fresh = (base(f, options) + change(f, EMPTY, wanted.get(f, EMPTY), options.table) for f in families)
     return cleanup(families, options.table) + "".join(fresh)
 
 
 def cleanup(families: Iterable[str], table: str = TABLE) -> str:
-    """The script that leaves nothing behind."""
+    """The script that removes the tables."""
     words = [FAMILIES[f].word for f in families]
     return "".join(f"add table {w} {table}\ndelete table {w} {table}\n" for w in words)

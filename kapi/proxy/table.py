@@ -1,7 +1,7 @@
-"""What has been written into one family's table, and who wants which part of it. Pure.
+"""The written state of one family's table, and which service port owns which element. Pure.
 
-Several service ports may want the same element (two ports of one cluster IP, one pod behind two Services): the first keeps it,
-it goes when the last one goes. `replace` answers with the script of a change; `everything` with all there is.
+Several service ports may claim the same element (two ports of one cluster IP, one pod behind two Services). The first claim is written;
+the element is removed with the last one. `replace` returns the script of a change, `fragment` the complete state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ class Table:
         self._owners: dict[tuple[str, str], dict[str, str]] = {}
 
     def replace(self, changes: Mapping[str, Fragment]) -> str:
-        """Take over new fragments by the name of their service port; EMPTY takes one out. The script for it, '' when nothing differs."""
+        """Replace fragments by the name of their service port (EMPTY removes one). Returns the script; "" if nothing changes."""
         touched = {k: None for name, new in changes.items() for k in (*self._fragments.get(name, EMPTY).elements, *new.elements)}
         before, after = Fragment(), Fragment()
         before.elements = self._winners(touched)
@@ -45,8 +45,8 @@ class Table:
     def _winners(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
         return {key: next(iter(self._owners[key].values())) for key in keys if key in self._owners}
 
-    def whole(self) -> Fragment:
-        """All that should be there."""
+    def fragment(self) -> Fragment:
+        """The fragment with everything that should be in the table."""
         out = Fragment()
         for one in self._fragments.values():
             out.chains |= one.chains

@@ -32,12 +32,12 @@ _DROPPED_SPEC_FIELDS = (
 def _effective_requests(container: Object, status: Object) -> Object:
     """The container with its effective requests during a resize: the largest of desired, allocated and actual."""
     wanted = (container.get("resources") or {}).get("requests") or {}
-    held = dict(wanted)
+    effective = dict(wanted)
     for other in (status.get("allocatedResources") or {}, (status.get("resources") or {}).get("requests") or {}):
         for name, amount in other.items():
-            if name in held and amount != held[name] and quantity.compare(amount, held[name]) > 0:
-                held[name] = amount
-    return container if held == wanted else {**container, "resources": {**container["resources"], "requests": held}}
+            if name in effective and amount != effective[name] and quantity.compare(amount, effective[name]) > 0:
+                effective[name] = amount
+    return container if effective == wanted else {**container, "resources": {**container["resources"], "requests": effective}}
 
 
 def _containers(obj: Object, kind: str, statuses: str) -> list[Object]:

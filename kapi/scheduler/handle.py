@@ -64,7 +64,7 @@ class Handle:
             waiting.set_result(None)
 
     def in_namespace(self, resource: Resource, namespace: str) -> list[Object]:
-        return self.informers[resource].by("namespace", namespace)
+        return self.informers[resource].by_index("namespace", namespace)
 
 
 def by_namespace(obj: Object) -> tuple[str]:

@@ -112,15 +112,15 @@ class Profile:
         statuses = fit_error.statuses
         if fit_error.absent_status is not None and fit_error.pre_filter_message:
             statuses = dict.fromkeys(cycle.cluster.listed(), fit_error.absent_status)
-        said: list[str] = []
+        reasons: list[str] = []
         for plugin in self.post_filters:
             status = plugin.post_filter(cycle, statuses)
             if status is None:
                 continue
-            said += status.reasons
+            reasons += status.reasons
             if status.code is not Code.UNSCHEDULABLE:
                 break
-        fit_error.post_filter_message = ", ".join(said) if cycle.nominated in (None, "") else ""
+        fit_error.post_filter_message = ", ".join(reasons) if cycle.nominated in (None, "") else ""
 
     async def bind(self, cycle: Cycle, node: Any) -> Status | None:
         """Run all pre_bind plugins, then the first binder that does not return SKIP."""

@@ -13,8 +13,8 @@ from typing import Any
 from kapi import logs
 from kapi.client import Client, Informer, Informers, Recorder
 from kapi.client.health import Figures
-from kapi.client.leases import Election
-from kapi.objects import errors, metrics, time
+from kapi.client.leases import LeaderElection
+from kapi.objects import conditions, errors, metrics, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, NODES, PODS, Resource
 from kapi.scheduler.event_handlers import UNFINISHED, EventHandlers, trim_node, trim_pod, trim_set
@@ -56,14 +56,14 @@ class Scheduler:
         handlers: Mapping[Resource, Callable[[Object | None, Object | None], None]]
         handlers = {NAMESPACES: event_handlers.namespace, NODES: event_handlers.node, PODS: event_handlers.pod}
         self.pods = self._informers.select(PODS, fields=UNFINISHED, trim=trim_pod)
-        self._informers.select(NODES, trim=trim_node).on(handlers[NODES])
-        self._informers.select(NAMESPACES, metadata=True).on(handlers[NAMESPACES])
-        self.pods.on(handlers[PODS])
+        self._informers.select(NODES, trim=trim_node).add_handler(handlers[NODES])
+        self._informers.select(NAMESPACES, metadata=True).add_handler(handlers[NAMESPACES])
+        self.pods.add_handler(handlers[PODS])
         for resource in INFORMED_RESOURCES:
             informer: Informer = self._informers.select(resource, trim=None if resource in UNTRIMMED else trim_set)
-            informer.index("namespace", by_namespace)
-            informer.on(event_handlers.other(resource))
-            informer.on(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
+            informer.add_index("namespace", by_namespace)
+            informer.add_handler(event_handlers.other(resource))
+            informer.add_handler(lambda old, new, r=resource: handle.changed(r))  # type: ignore[misc]
             handle.informers[resource] = informer
 
     def _gate(self, pod: Pod) -> str:
@@ -201,11 +201,11 @@ class Scheduler:
         self._recorder.event(pod.obj, "Normal", "Scheduled", message, action="Binding")
 
     async def _wait_on_permit(self, pod: Pod, wait: Status) -> Status | None:
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._permits[pod.key] = answer
+        decision: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._permits[pod.key] = decision
         try:
             async with asyncio.timeout(wait.seconds):
-                refusal = await answer
+                refusal = await decision
         except TimeoutError:
             refusal = "timed out waiting on permit"
         finally:
@@ -217,9 +217,9 @@ class Scheduler:
         self.reject(key, "")
 
     def reject(self, key: str, reason: str) -> None:
-        answer = self._permits.get(key)
-        if answer is not None and not answer.done():
-            answer.set_result(reason)
+        decision = self._permits.get(key)
+        if decision is not None and not decision.done():
+            decision.set_result(reason)
 
     # failing
 
@@ -264,12 +264,11 @@ class Scheduler:
 def status_patch(pod: Pod, reason: str, message: str, nominated: str | None) -> Object:
     """The strategic merge patch of the pod's PodScheduled condition and nominatedNodeName; {} if nothing changes."""
     status = pod.obj.get("status") or {}
-    old: Object = next((c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"), {})
+    old = conditions.find(status.get("conditions") or (), "PodScheduled") or {}
     changes: Object = {}
     if (old.get("status"), old.get("reason"), old.get("message")) != ("False", reason, message):
-        since = old.get("lastTransitionTime") if old.get("status") == "False" else None
         condition: Object = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
-        condition |= {"lastProbeTime": None, "lastTransitionTime": since or time.stamp()}
+        condition |= {"lastProbeTime": None, "lastTransitionTime": conditions.since(old, "False") or time.stamp()}
         generation = pod.obj["metadata"].get("generation")
         changes["conditions"] = [{**condition, "observedGeneration": generation} if generation else condition]
     if nominated is not None and nominated != pod.nominated:
@@ -287,6 +286,6 @@ async def run(client: Client, settings: Settings, plugins: Plugins = default_plu
         await scheduler.run()
 
     if settings.leader_elect:
-        await Election(client, "kube-scheduler", settings.identity).run(lead)
+        await LeaderElection(client, "kube-scheduler", settings.identity).run(lead)
     else:
         await lead()

@@ -197,8 +197,8 @@ class Search:
                 continue
             if other_filters or nominated:
                 status = None
-                for ask in other_filters:
-                    status = ask(cycle, nodes[index])
+                for run_filter in other_filters:
+                    status = run_filter(cycle, nodes[index])
                     if status is not None:
                         break
                 if status is None and nominated:
@@ -214,8 +214,8 @@ class Search:
     def _run_local_filters(self, cycle: Cycle, node_results: NodeResults, node: NodeInfo, filters: list[Filter]) -> Status:
         """Run the local plugins on one node and cache the result."""
         status_of_node = _FITS
-        for ask in filters:
-            status = ask(cycle, node)
+        for run_filter in filters:
+            status = run_filter(cycle, node)
             if status is not None:
                 status_of_node = status
                 break

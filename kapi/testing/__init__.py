@@ -30,7 +30,7 @@ __all__ = ["Cluster", "cluster"]
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where a running cluster is, and how to come in as its administrator."""
+    """A running cluster and its administrator's credentials."""
 
     directory: Path
     port: int
@@ -58,7 +58,7 @@ class Cluster:
 
 @contextmanager
 def cluster(nodes: int = 1) -> Iterator[Cluster]:
-    """A cluster that is ready: `nodes` simulated nodes (node-0 …) and the service account of namespace default are there.
+    """A ready cluster: its `nodes` simulated nodes (node-0 …) and the ServiceAccount of namespace default exist.
 
     Nothing of it is left afterwards: no thread, no file, and the process as it was.
     """
@@ -74,7 +74,7 @@ def cluster(nodes: int = 1) -> Iterator[Cluster]:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """A directory that goes when the block ends or this process does, however it dies: its pipe to the one who removes it breaks."""
+    """A directory that is removed when the block ends or this process dies: a helper process waits for its pipe to close."""
     path = tempfile.mkdtemp(prefix="kapi-testing-")
     script = 'trap "" HUP INT TERM; read _; rm -rf -- "$1"'
     command = ["sh", "-c", script, "kapi-testing", path]
@@ -89,7 +89,7 @@ def _free_port() -> int:
 
 
 class _Running:
-    """The cluster's thread and event loop."""
+    """The thread and event loop of the cluster."""
 
     def __init__(self, settings: components.SimulatedSettings) -> None:
         self._settings = settings
@@ -98,7 +98,7 @@ class _Running:
         self._thread = threading.Thread(target=self._run, name="kapi-cluster", daemon=True)
 
     def start(self) -> None:
-        """Start it, return when it is ready. Raises whatever kept it from starting."""
+        """Start the cluster; returns when it is ready. Raises the exception that prevented it."""
         self._thread.start()
         self._ready.result()
 
@@ -131,7 +131,7 @@ class _Running:
 
 
 async def _usable(settings: components.SimulatedSettings) -> None:
-    """Return when pods can be created and will find a node."""
+    """Wait until pods can be created and scheduled."""
     client = config.connect(config.from_kubeconfig(settings.data_dir / "pki" / "admin.conf"), agent="kapi-testing")
     try:
         await _seen(client, NODES, None, set(simulated_names(settings.node_name, settings.nodes)))
@@ -141,7 +141,7 @@ async def _usable(settings: components.SimulatedSettings) -> None:
 
 
 async def _seen(client: Client, resource: Resource, namespace: str | None, names: set[str]) -> None:
-    """Return when all of them have been there (nodes: Ready)."""
+    """Wait until all these objects exist (nodes: are Ready)."""
     missing = set(names)
     async with aclosing(client.watch(resource, namespace, version="0")) as events:  # type: ignore[type-var]
         async for _, obj in events:

@@ -39,18 +39,18 @@ class Channel:
     async def call(self, method: str, request: str, response: str, seconds: float, /, **fields: Any) -> Any:
         """Call `method`, e.g. "/runtime.v1.RuntimeService/Version", with `fields`. Raises RuntimeFailure."""
         make = MESSAGES[request]
-        ask = self._channel.unary_unary(method, make.SerializeToString, MESSAGES[response].FromString)
+        call = self._channel.unary_unary(method, make.SerializeToString, MESSAGES[response].FromString)
         try:
-            return await ask(make(**fields), timeout=seconds)
+            return await call(make(**fields), timeout=seconds)
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from None
 
     async def stream(self, method: str, request: str, response: str, namespace: str = "", /, **fields: Any) -> AsyncIterator[Any]:
         """The responses of a streaming call; `namespace` is containerd's. Raises RuntimeFailure."""
         make = MESSAGES[request]
-        ask = self._channel.unary_stream(method, make.SerializeToString, MESSAGES[response].FromString)
+        call = self._channel.unary_stream(method, make.SerializeToString, MESSAGES[response].FromString)
         try:
-            async for answer in ask(make(**fields), metadata=(("containerd-namespace", namespace),) if namespace else ()):
-                yield answer
+            async for response in call(make(**fields), metadata=(("containerd-namespace", namespace),) if namespace else ()):
+                yield response
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from None

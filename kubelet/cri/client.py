@@ -34,12 +34,12 @@ class Cri:
         await self._channel.close()
 
     async def version(self) -> Version:
-        answer = await self._call("Version", version="v1")
-        return Version(answer.runtime_name, answer.runtime_version)
+        response = await self._call("Version", version="v1")
+        return Version(response.runtime_name, response.runtime_version)
 
     async def conditions(self) -> dict[str, tuple[bool, str]]:
-        answer = await self._call("Status")
-        return {c.type: (c.status, c.message) for c in answer.status.conditions}
+        response = await self._call("Status")
+        return {c.type: (c.status, c.message) for c in response.status.conditions}
 
     async def sandboxes(self) -> list[Sandbox]:
         return [convert.sandbox(s) for s in (await self._call("ListPodSandbox")).items]
@@ -80,8 +80,8 @@ class Cri:
             return None
 
     async def run_sandbox(self, config: Config, handler: str = "") -> str:
-        answer = await self._call("RunPodSandbox", _SLOW, config=config, runtime_handler=handler)
-        return str(answer.pod_sandbox_id)
+        response = await self._call("RunPodSandbox", _SLOW, config=config, runtime_handler=handler)
+        return str(response.pod_sandbox_id)
 
     async def stop_sandbox(self, id: str) -> None:
         await self._call("StopPodSandbox", _SLOW, pod_sandbox_id=id)
@@ -90,8 +90,8 @@ class Cri:
         await self._call("RemovePodSandbox", _SLOW, pod_sandbox_id=id)
 
     async def create_container(self, sandbox: str, config: Config, sandbox_config: Config) -> str:
-        answer = await self._call("CreateContainer", _SLOW, pod_sandbox_id=sandbox, config=config, sandbox_config=sandbox_config)
-        return str(answer.container_id)
+        response = await self._call("CreateContainer", _SLOW, pod_sandbox_id=sandbox, config=config, sandbox_config=sandbox_config)
+        return str(response.container_id)
 
     async def start_container(self, id: str) -> None:
         await self._call("StartContainer", _SLOW, container_id=id)
@@ -107,8 +107,8 @@ class Cri:
 
     async def exec(self, id: str, command: Sequence[str], seconds: float) -> ExecResult:
         wait = seconds + 5 if seconds else _PULL
-        answer = await self._call("ExecSync", wait, container_id=id, cmd=list(command), timeout=int(seconds))
-        return ExecResult(answer.exit_code, answer.stdout, answer.stderr)
+        response = await self._call("ExecSync", wait, container_id=id, cmd=list(command), timeout=int(seconds))
+        return ExecResult(response.exit_code, response.stdout, response.stderr)
 
     async def reopen_log(self, id: str) -> None:
         await self._call("ReopenContainerLog", container_id=id)
@@ -118,30 +118,30 @@ class Cri:
 
     async def traffic(self) -> dict[str, list[Traffic]]:
         try:
-            answer = await self._call("ListPodSandboxStats")
+            response = await self._call("ListPodSandboxStats")
         except RuntimeFailure as error:
             if error.code != "Unimplemented":
                 raise
             return {}
-        return {s.attributes.metadata.uid: found for s in answer.stats if (found := convert.traffic(s.linux.network))}
+        return {s.attributes.metadata.uid: found for s in response.stats if (found := convert.traffic(s.linux.network))}
 
     async def images(self) -> list[Image]:
         return [convert.image(i) for i in (await self._call("ListImages")).images]
 
     async def image(self, name: str) -> Image | None:
-        answer = await self._call("ImageStatus", image={"image": name})
-        return convert.image(answer.image) if answer.HasField("image") else None
+        response = await self._call("ImageStatus", image={"image": name})
+        return convert.image(response.image) if response.HasField("image") else None
 
     async def pull(self, name: str, auth: Config | None, sandbox_config: Config) -> str:
-        answer = await self._call("PullImage", _PULL, image={"image": name}, auth=auth, sandbox_config=sandbox_config)
-        return str(answer.image_ref)
+        response = await self._call("PullImage", _PULL, image={"image": name}, auth=auth, sandbox_config=sandbox_config)
+        return str(response.image_ref)
 
     async def remove_image(self, name: str) -> None:
         await self._call("RemoveImage", image={"image": name})
 
     async def image_disk(self) -> tuple[str, int]:
-        answer = await self._call("ImageFsInfo")
-        for disk in answer.image_filesystems:
+        response = await self._call("ImageFsInfo")
+        for disk in response.image_filesystems:
             return disk.fs_id.mountpoint, disk.used_bytes.value
         return "", 0
 

@@ -33,7 +33,7 @@ class Access:
     async def check(self, scope: dict[str, Any], path: str) -> None:
         """Return if the caller is authorized. Raises Unauthorized, Forbidden."""
         certificate, headers = scope.get("extensions", {}).get(server.CERTIFICATE), dict(scope["headers"])
-        user = await delegated_auth.who(self._client, certificate, headers.get(b"authorization", b"").decode("latin-1"))
+        user = await delegated_auth.authenticate(self._client, certificate, headers.get(b"authorization", b"").decode("latin-1"))
         if user is None:
             raise errors.Unauthorized
         connection = scope.get("extensions", {}).get(server.CONNECTION)
@@ -54,7 +54,7 @@ class Access:
         if self._known.get(key, 0.0) > monotonic():
             return True
         attributes = {"verb": verb, "version": "v1", "resource": "nodes", "subresource": subresource, "name": self._node}
-        if not await delegated_auth.may(self._client, user, {"resourceAttributes": attributes}):
+        if not await delegated_auth.authorize(self._client, user, {"resourceAttributes": attributes}):
             return False
         if len(self._known) >= limits.REMEMBERED_CALLERS:
             self._known.clear()

@@ -46,29 +46,29 @@ class Request:
         except ValueError:
             raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
-    async def answer(self, status: int, body: bytes, media: bytes = b"text/plain; charset=utf-8") -> None:
+    async def respond(self, status: int, body: bytes, media: bytes = b"text/plain; charset=utf-8") -> None:
         headers = [(b"content-type", media), (b"content-length", b"%d" % len(body))]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
     async def json(self, what: dict[str, Any]) -> None:
-        await self.answer(200, orjson.dumps(what), b"application/json")
+        await self.respond(200, orjson.dumps(what), b"application/json")
 
     async def list(self, pods: Iterable[dict[str, Any]]) -> None:
         await self.json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [*pods]})
 
-    async def pieces(self, body: AsyncIterator[bytes]) -> None:
+    async def stream(self, body: AsyncIterator[bytes]) -> None:
         """Send a body in chunks; stops early when the client disconnects."""
         await self.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await self.send({"type": "http.response.body", "body": b"", "more_body": True})
-        await waiting.first(self._tell(body), self._gone())
+        await waiting.first(self._send_body(body), self._wait_for_disconnect())
 
-    async def _tell(self, body: AsyncIterator[bytes]) -> None:
-        async for piece in body:
-            await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+    async def _send_body(self, body: AsyncIterator[bytes]) -> None:
+        async for chunk in body:
+            await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.send({"type": "http.response.body", "body": b""})
 
-    async def _gone(self) -> None:
+    async def _wait_for_disconnect(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
@@ -86,7 +86,7 @@ class Nodes:
         if app := self._apps.get(address):
             await app(scope, receive, send)
         else:
-            await Request(scope, receive, send).answer(404, f"no node has the address {address}\n".encode())
+            await Request(scope, receive, send).respond(404, f"no node has the address {address}\n".encode())
 
 
 class App:
@@ -106,9 +106,9 @@ class App:
                 raise errors.NotFound("404 page not found")
             await handler(self, request, parts[1:])
         except errors.StatusError as why:
-            await request.answer(why.code, f"{why.message}\n".encode())
+            await request.respond(why.code, f"{why.message}\n".encode())
         except RuntimeFailure as why:
-            await request.answer(500, f"{why}\n".encode())
+            await request.respond(500, f"{why}\n".encode())
         except ConnectionError:
             return
 
@@ -145,10 +145,10 @@ class App:
             return alive and worker in self._workers()
 
         if not found.log_path:  # a simulated container writes nothing
-            await request.answer(200, b"", b"text/plain")
+            await request.respond(200, b"", b"text/plain")
             return
         try:
-            await request.pieces(logs.read(Path(found.log_path), how, running))
+            await request.stream(logs.read(Path(found.log_path), how, running))
         except FileNotFoundError:
             raise errors.InternalError(f"failed to try resolving symlinks in path {found.log_path}: no such file or directory") from None
 
@@ -248,12 +248,12 @@ class App:
                 text = metrics.probed({w.uid for w in self._workers()})
             case _:
                 raise errors.NotFound("404 page not found")
-        await request.answer(200, text, metrics.MEDIA)
+        await request.respond(200, text, metrics.MEDIA)
 
     async def _healthz(self, request: Request, parts: list[str]) -> None:
         if parts not in ([], ["ping"], ["log"], ["syncloop"]):
             raise errors.NotFound("404 page not found")
-        await request.answer(200, b"ok")
+        await request.respond(200, b"ok")
 
     async def _configz(self, request: Request, parts: list[str]) -> None:
         await request.json({"kubeletconfig": self._kubelet.dependencies.settings.shown()})

@@ -80,12 +80,12 @@ async def read(path: Path, how: Options, running: Callable[[], bool]) -> AsyncIt
     """The log in chunks. With `follow` it continues until `running` returns False and everything is read. Raises OSError."""
     left = how.limit
     async for lines in _lines(path, how, running):
-        piece = b"".join([rendered(line, how) for line in lines])
+        chunk = b"".join([rendered(line, how) for line in lines])
         if left is not None:
-            piece = piece[:left]
-            left -= len(piece)
-        if piece:
-            yield piece
+            chunk = chunk[:left]
+            left -= len(chunk)
+        if chunk:
+            yield chunk
         if left == 0:
             return
 

@@ -54,16 +54,16 @@ async def _runtime(url: str, versions: Sequence[str]) -> tuple[splicing.Ends, by
     writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
     await writer.drain()
     try:
-        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), limits.STREAM_SECONDS)
+        response = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), limits.STREAM_SECONDS)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as why:
         writer.close()
         reason = why.partial.decode(errors="replace") if isinstance(why, asyncio.IncompleteReadError) else str(why) or "no answer"
         raise errors.InternalError(f"the runtime hung up: {reason}") from None
-    first = answer.partition(b"\r\n")[0].decode(errors="replace")
+    first = response.partition(b"\r\n")[0].decode(errors="replace")
     if " 101 " not in first:
         writer.close()
         raise errors.InternalError(f"the runtime refused the stream: {first}")
-    return (reader, writer), answer
+    return (reader, writer), response
 
 
 async def _splice(scope: Scope, url: str) -> None:

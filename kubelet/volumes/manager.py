@@ -112,7 +112,7 @@ def _empty(path: Path, source: Object, group: int | None, pod: Object) -> None:
         return
     path.mkdir(parents=True)
     if source.get("medium") == "Memory":
-        mounts.tmpfs(path, min(filter(None, (quantity.value(source.get("sizeLimit")), resources.whole(pod)["memory"])), default=0))
+        mounts.tmpfs(path, min(filter(None, (quantity.value(source.get("sizeLimit")), resources.pod_limits(pod)["memory"])), default=0))
     path.chmod(0o777)
     if group is not None:
         os.chown(path, -1, group)

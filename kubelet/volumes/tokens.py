@@ -37,8 +37,8 @@ class Tokens:
         spec: Object = {"audiences": [audience] if audience else None, "expirationSeconds": seconds, "boundObjectRef": bound}
         path = SERVICE_ACCOUNTS.path(meta["namespace"], pod["spec"].get("serviceAccountName") or "default", "token")
         request = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": spec}
-        answer = await self._client.post(path, request)
-        return answer["status"]["token"], time.parse(answer["status"]["expirationTimestamp"])
+        response = await self._client.post(path, request)
+        return response["status"]["token"], time.parse(response["status"]["expirationTimestamp"])
 
     def forget(self, uid: str) -> None:
         """Drop the tokens of a removed pod."""

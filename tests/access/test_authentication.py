@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from kapi.access.authentication import NOBODY, Authenticator, Settings
+from kapi.access.authentication import ANONYMOUS_USER, Authenticator, Settings
 from kapi.access.impersonation import impersonate
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
@@ -64,7 +64,7 @@ def test_strange_subjects(authenticator: Authenticator) -> None:
     der = client("jane", *(f"g{i}" for i in range(300)))
     assert len(authenticator.authenticate("", der).groups) == 301
     nameless = der.replace(b"\x55\x04\x03", b"\x55\x04\x07")
-    assert authenticator.authenticate("", nameless) is NOBODY
+    assert authenticator.authenticate("", nameless) is ANONYMOUS_USER
     with pytest.raises(Unauthorized):
         authenticator.authenticate("", der.replace(b"jane", b"j\xff\xfe\x80"))
 
@@ -73,7 +73,7 @@ def test_a_proxy_names_the_user(authenticator: Authenticator) -> None:
     headers = [(b"x-remote-user", b"jane"), (b"x-remote-group", b"a"), (b"x-remote-extra-acme%2fp", b"1")]
     proxy = client("front-proxy-client", issuer="front-proxy-ca")
     assert authenticator.authenticate("", proxy, headers) == User("jane", ("a", "system:authenticated"), "", {"acme/p": ["1"]})
-    assert authenticator.authenticate("", proxy) is NOBODY
+    assert authenticator.authenticate("", proxy) is ANONYMOUS_USER
 
 
 def test_headers_that_are_no_text() -> None:
@@ -100,15 +100,15 @@ def test_an_empty_name_is_nobody_to_act_as() -> None:
 
 def test_nobody_else_can_name_another(authenticator: Authenticator) -> None:
     headers = [(b"x-remote-user", b"jane")]
-    assert authenticator.authenticate("", client("other", issuer="front-proxy-ca"), headers) is NOBODY
+    assert authenticator.authenticate("", client("other", issuer="front-proxy-ca"), headers) is ANONYMOUS_USER
     assert authenticator.authenticate("", client("front-proxy-client"), headers).name == "front-proxy-client"
-    assert authenticator.authenticate("", None, headers) is NOBODY
+    assert authenticator.authenticate("", None, headers) is ANONYMOUS_USER
 
 
 def test_the_token_file(authenticator: Authenticator) -> None:
     assert authenticator.authenticate("Bearer secret") == User("admin", ("system:masters", "ops", "system:authenticated"), "u1")
     assert authenticator.authenticate("bearer plain more") == User("joe", ("system:authenticated",), "u2")
-    assert authenticator.authenticate("bearer  plain") is NOBODY
+    assert authenticator.authenticate("bearer  plain") is ANONYMOUS_USER
 
 
 def test_a_token_file_with_too_few_columns(tmp_path: Path, store: Store) -> None:
@@ -118,8 +118,8 @@ def test_a_token_file_with_too_few_columns(tmp_path: Path, store: Store) -> None
 
 
 def test_without_credentials_one_is_nobody_and_with_wrong_ones_refused(authenticator: Authenticator) -> None:
-    assert authenticator.authenticate() is NOBODY
-    assert authenticator.authenticate("Basic abc") is NOBODY
+    assert authenticator.authenticate() is ANONYMOUS_USER
+    assert authenticator.authenticate("Basic abc") is ANONYMOUS_USER
     with pytest.raises(Unauthorized):
         authenticator.authenticate("Bearer wrong")
 
@@ -168,7 +168,7 @@ def test_impersonating_a_service_account_brings_its_groups() -> None:
 
 
 def test_impersonating_nobody() -> None:
-    assert impersonate(ADMIN, [(b"impersonate-user", b"system:anonymous")], Asked()) == NOBODY
+    assert impersonate(ADMIN, [(b"impersonate-user", b"system:anonymous")], Asked()) == ANONYMOUS_USER
 
 
 def test_without_headers_one_stays_oneself() -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from kapi.access import jwt
 from kapi.access.authentication import Authenticator, Settings
 from kapi.access.tokens import ISSUER, Tokens
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.controllers import account_token
-from kapi.objects import account_tokens, time
+from kapi.objects import account_tokens, jwt, time
 from kapi.storage.store import Store
 from tests.access.conftest import NOON, put
 
@@ -41,8 +40,8 @@ class World:
 
     def refused(self, token: str | None = None) -> str:
         try:
-            self.authenticator.understand(token or self.token, self.tokens.audiences)
-        except jwt.Refused as why:
+            self.authenticator.authenticate_token(token or self.token, self.tokens.audiences)
+        except jwt.InvalidToken as why:
             return str(why)
         return ""
 
@@ -55,11 +54,11 @@ async def world(store: Store, key: Path, clock: list[float]) -> World:
 
 
 def test_it_speaks_for_its_account(world: World) -> None:
-    found = world.authenticator.understand(world.token, (ISSUER, "x"))
+    found = world.authenticator.authenticate_token(world.token, (ISSUER, "x"))
     assert (found.user.name, found.user.uid, found.audiences) == ("system:serviceaccount:ns:s", "uid-s", (ISSUER,))
     assert found.user.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
-    with pytest.raises(jwt.Refused, match="is invalid for the target audiences"):
-        world.authenticator.understand(world.token, ("x",))
+    with pytest.raises(jwt.InvalidToken, match="is invalid for the target audiences"):
+        world.authenticator.authenticate_token(world.token, ("x",))
 
 
 async def test_the_secret_must_hold_this_token(world: World, store: Store) -> None:
@@ -118,4 +117,4 @@ async def test_one_that_is_marked_invalid(world: World) -> None:
     ],
 )
 def test_claims_that_do_not_fit(world: World, claims: dict[str, Any], why: str) -> None:
-    assert re.fullmatch(why, world.refused(world.tokens.sign({**jwt.claims(world.token), **claims})))
+    assert re.fullmatch(why, world.refused(world.tokens.sign({**jwt.unverified_claims(world.token), **claims})))

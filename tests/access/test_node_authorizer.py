@@ -2,7 +2,7 @@
 
 import pytest
 
-from kapi.access.node_authorizer import Nodes
+from kapi.access.node_authorizer import NodeAuthorizer
 from kapi.objects.user import Attributes, Decision, User
 from kapi.storage.store import Store
 from tests.access.conftest import put
@@ -26,7 +26,7 @@ MIRROR = {"annotations": {"kubernetes.io/config.mirror": "x"}}
 
 
 @pytest.fixture
-async def nodes(store: Store) -> Nodes:
+async def nodes(store: Store) -> NodeAuthorizer:
     await put(store, "core/pods", "p", namespace="ns", spec=POD)
     await put(store, "core/pods", "q", namespace="ns", spec={"nodeName": "n2", "imagePullSecrets": [{"name": "theirs"}]})
     grasping = {"nodeName": "n1", "serviceAccountName": "m", "volumes": [{"name": "v", "cinder": {"secretRef": {"name": "grasped"}}}]}
@@ -39,7 +39,7 @@ async def nodes(store: Store) -> Nodes:
     await put(store, "storage.k8s.io/volumeattachments", "va", spec={"nodeName": "n1"})
     await put(store, "resource.k8s.io/resourceslices", "slice", spec={"nodeName": "n1"})
     await put(store, "resource.k8s.io/resourceslices", "other", spec={"nodeName": "n2"})
-    return Nodes(store)
+    return NodeAuthorizer(store)
 
 
 def asks(
@@ -91,7 +91,7 @@ DEVICES, STORAGE = "resource.k8s.io", "storage.k8s.io"
         asks("list", "resourceslices", group=DEVICES, spec_nodeName="n1"),
     ],
 )
-def test_a_kubelet_may(nodes: Nodes, asked: Attributes) -> None:
+def test_a_kubelet_may(nodes: NodeAuthorizer, asked: Attributes) -> None:
     assert nodes.authorize(asked) == Decision(True)
 
 
@@ -136,13 +136,13 @@ SELECT = "can only list/watch pods with spec.nodeName field selector"
         (asks("get", "secrets", "volume", "ns", user=User("system:node:n1")), ""),
     ],
 )
-def test_a_kubelet_may_not(nodes: Nodes, asked: Attributes, reason: str) -> None:
+def test_a_kubelet_may_not(nodes: NodeAuthorizer, asked: Attributes, reason: str) -> None:
     decision = nodes.authorize(asked)
     assert not decision.allowed
     assert decision.reason.startswith(reason)
 
 
-async def test_a_secret_of_a_volume_is_known_as_soon_as_the_volume_is(store: Store, nodes: Nodes) -> None:
+async def test_a_secret_of_a_volume_is_known_as_soon_as_the_volume_is(store: Store, nodes: NodeAuthorizer) -> None:
     asked = asks("get", "secrets", "late", "storage")
     assert not nodes.authorize(asked).allowed
     reference = {"claimRef": {"namespace": "ns", "name": "claim"}, "rbd": {"secretRef": {"name": "late", "namespace": "storage"}}}
@@ -150,7 +150,7 @@ async def test_a_secret_of_a_volume_is_known_as_soon_as_the_volume_is(store: Sto
     assert nodes.authorize(asked).allowed
 
 
-async def test_what_pods_use_is_kept_up_to_date(store: Store, nodes: Nodes) -> None:
+async def test_what_pods_use_is_kept_up_to_date(store: Store, nodes: NodeAuthorizer) -> None:
     asked = asks("get", "secrets", "late", "ns")
     assert not nodes.authorize(asked).allowed
     late = [{"name": "late"}]
@@ -165,7 +165,7 @@ async def test_what_pods_use_is_kept_up_to_date(store: Store, nodes: Nodes) -> N
     assert not nodes.authorize(asked).allowed
 
 
-async def test_steps_that_are_forgotten(store: Store, nodes: Nodes) -> None:
+async def test_steps_that_are_forgotten(store: Store, nodes: NodeAuthorizer) -> None:
     asked = asks("get", "secrets", "late", "ns")
     assert not nodes.authorize(asked).allowed
     await put(store, "core/pods", "late", namespace="ns", spec={"nodeName": "n1", "imagePullSecrets": [{"name": "late"}]})
@@ -174,7 +174,7 @@ async def test_steps_that_are_forgotten(store: Store, nodes: Nodes) -> None:
     assert nodes.authorize(asked).allowed
 
 
-async def test_a_volume_that_leaves_its_claim(store: Store, nodes: Nodes) -> None:
+async def test_a_volume_that_leaves_its_claim(store: Store, nodes: NodeAuthorizer) -> None:
     asked = asks("get", "secrets", "staged", "storage")
     assert nodes.authorize(asked).allowed
     await put(store, "core/persistentvolumes", "pv", spec={"csi": {"nodeStageSecretRef": {"name": "staged", "namespace": "storage"}}})

@@ -149,6 +149,6 @@ async def test_masters_may_all(store: Store) -> None:
     ],
 )
 def test_refusals_are_worded_as_stock(asked: Attributes, message: str, details: dict[str, str]) -> None:
-    error = rbac.refused(asked)
+    error = rbac.forbidden(asked)
     assert (error.message, error.details) == (message, details)
-    assert rbac.refused(asked, "why").message == message + ": why"
+    assert rbac.forbidden(asked, "why").message == message + ": why"

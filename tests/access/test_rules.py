@@ -3,7 +3,7 @@
 import pytest
 
 from kapi.access import rules
-from kapi.access.rules import Compiled
+from kapi.access.rules import CompiledRule
 from kapi.objects.user import Attributes, User
 
 U = User("u")
@@ -40,7 +40,7 @@ def rule(verbs: str, groups: str, resources: str, names: str = "") -> rules.Rule
     ],
 )
 def test_a_rule_allows(given: rules.Rule, asked: Attributes, allowed: bool) -> None:
-    assert Compiled(given).allows(asked) is allowed
+    assert CompiledRule(given).allows(asked) is allowed
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kapi.client.leases import Election, Heartbeat, LostLease, Terms
+from kapi.client.leases import LeaderElection, LeadershipLost, LeaseDurations, NodeLease
 from kapi.objects import meta
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, EVENTS, LEASES, PODS
@@ -29,7 +29,7 @@ async def test_copy_follows_and_tells(cluster: Cluster) -> None:
 
     first = cluster.api.create(PODS, pod("a"))
     informer = cluster.informers.of(PODS)
-    informer.on(handler)
+    informer.add_handler(handler)
     await cluster.run()
     second = cluster.api.create(PODS, pod("b"))
     cluster.api.set(PODS, first, spec={"nodeName": "n"})
@@ -45,15 +45,15 @@ async def test_copy_follows_and_tells(cluster: Cluster) -> None:
 @story
 async def test_indexes_are_kept(cluster: Cluster) -> None:
     informer = cluster.informers.of(PODS)
-    informer.index("app", lambda o: [meta.labels(o)["app"]])
+    informer.add_index("app", lambda o: [meta.labels(o)["app"]])
     first = cluster.api.create(PODS, pod("a", app="x"))
     cluster.api.create(PODS, pod("b", app="x"))
     await cluster.run()
-    assert [meta.name(o) for o in informer.by("app", "x")] == ["a", "b"]
+    assert [meta.name(o) for o in informer.by_index("app", "x")] == ["a", "b"]
     cluster.api.set(PODS, first, metadata={**first["metadata"], "labels": {"app": "y"}})
     await cluster.settle()
-    assert [meta.name(o) for o in informer.by("app", "x")] == ["b"]
-    assert [meta.name(o) for o in informer.by("app", "y")] == ["a"]
+    assert [meta.name(o) for o in informer.by_index("app", "x")] == ["b"]
+    assert [meta.name(o) for o in informer.by_index("app", "y")] == ["a"]
 
 
 @story
@@ -74,7 +74,7 @@ async def test_own_writes_are_seen_at_once(cluster: Cluster) -> None:
 async def test_history_that_is_gone_is_listed_again(cluster: Cluster) -> None:
     gone: list[str] = []
     informer = cluster.informers.of(PODS)
-    informer.on(lambda old, new: gone.append(meta.name(old or {})) if new is None else None)
+    informer.add_handler(lambda old, new: gone.append(meta.name(old or {})) if new is None else None)
     first = cluster.api.create(PODS, pod("a"))
     await cluster.run()
     cluster.api.too_old = cluster.api.revision + 3
@@ -125,10 +125,10 @@ async def test_one_leads_and_another_takes_over(cluster: Cluster) -> None:
         leading.append(name)
         await asyncio.Event().wait()
 
-    terms = Terms(15, 10, 2)
-    first = asyncio.create_task(Election(cluster.client, "x", "a", terms=terms).run(lambda: lead("a")))
+    durations = LeaseDurations(15, 10, 2)
+    first = asyncio.create_task(LeaderElection(cluster.client, "x", "a", durations=durations).run(lambda: lead("a")))
     await cluster.settle()
-    second = asyncio.create_task(Election(cluster.client, "x", "b", terms=terms).run(lambda: lead("b")))
+    second = asyncio.create_task(LeaderElection(cluster.client, "x", "b", durations=durations).run(lambda: lead("b")))
     await cluster.settle(60)
     assert leading == ["a"]
     first.cancel()
@@ -149,14 +149,14 @@ async def test_two_without_a_name_on_one_host_are_two(cluster: Cluster) -> None:
         await asyncio.Event().wait()
 
     for name in ("a", "b"):
-        cluster.background(Election(cluster.client, "x", "").run(partial(lead, name)))
+        cluster.background(LeaderElection(cluster.client, "x", "").run(partial(lead, name)))
     await cluster.settle(60)
     assert len(leading) == 1
 
 
 @story
 async def test_heartbeat_is_one_write_each_ten_seconds(cluster: Cluster) -> None:
-    beating = asyncio.create_task(Heartbeat(cluster.client, "n1").run())
+    beating = asyncio.create_task(NodeLease(cluster.client, "n1").run())
     await cluster.settle(61)
     beating.cancel()
     assert cluster.api.calls.count("PUT leases") == 6
@@ -203,8 +203,8 @@ async def test_leaders_are_logged(cluster: Cluster) -> None:
 
     async def run(name: str) -> None:
         try:
-            await Election(cluster.client, "x", name).run(lambda: lead(name))
-        except* LostLease:
+            await LeaderElection(cluster.client, "x", name).run(lambda: lead(name))
+        except* LeadershipLost:
             ended.append(name)
 
     with logged("kapi.client.leases") as lines:
@@ -226,4 +226,4 @@ async def test_leaders_are_logged(cluster: Cluster) -> None:
     (lost,) = [fields for message, fields in lines if message == "Lost the lease"]
     assert (lost["identity"], lost["lease"]) == ("a", "kube-system/x")
     assert 10 < lost["seconds"] < 14
-    assert "Lease could not be had or renewed" in {message for message, _ in lines}
+    assert "Lease could not be acquired or renewed" in {message for message, _ in lines}

@@ -10,7 +10,7 @@ from kapi.apiserver.assembly import Server
 from kapi.client import Client, Context, Informers, Recorder
 from kapi.controllers import pods, scaling, usage_metrics
 from kapi.controllers.autoscaler import Autoscaling
-from kapi.controllers.scaling import Bounds, Past
+from kapi.controllers.scaling import Bounds, ScalingHistory
 from kapi.controllers.usage_metrics import MetricError, Target
 from kapi.objects import time
 from kapi.objects.meta import Object
@@ -153,8 +153,8 @@ async def test_down_only_after_a_while(world: World, client: Client) -> None:
     found = await world.look()
     assert await world.replicas() == 4
     assert conditions(found)["AbleToScale"][1] == "ScaleDownStabilized"
-    world.controller._past["default/web"].recommended.clear()
-    world.controller._past["default/web"].recommended.append((time.now() - 1, 1))
+    world.controller._histories["default/web"].recommendations.clear()
+    world.controller._histories["default/web"].recommendations.append((time.now() - 1, 1))
     await world.look()
     assert await world.replicas() == 1
 
@@ -215,9 +215,9 @@ async def test_figures_from_outside() -> None:
         await usage_metrics.of_external(target(Answers()), {"metric": {"name": "queue"}, "target": {"averageValue": "5"}})
 
 
-def normalized(current: int, wanted: int, past: Past | None = None, most: int = 100, **behavior: Any) -> tuple[int, list[str]]:
+def normalized(current: int, wanted: int, history: ScalingHistory | None = None, most: int = 100, **behavior: Any) -> tuple[int, list[str]]:
     spec = {"behavior": behavior} if behavior else {}
-    desired, said = scaling.normalized(spec, Bounds(2, most), past or Past(), current, wanted, 1000.0)
+    desired, said = scaling.normalized(spec, Bounds(2, most), history or ScalingHistory(), current, wanted, 1000.0)
     return desired, [c.reason for c in said]
 
 
@@ -234,14 +234,17 @@ HELD = ["ScaleUpStabilized", "DesiredWithinRange"]
         (1, 50, {}, (4, ["ReadyForNewScale", "ScaleUpLimit"])),
         (5, 9, {"most": 8}, (8, ["ReadyForNewScale", "TooManyReplicas"])),
         (5, 1, {}, (2, ["ReadyForNewScale", "TooFewReplicas"])),
-        (9, 5, {"past": Past([*RECENT])}, (9, ["ScaleDownStabilized", "DesiredWithinRange"])),
+        (9, 5, {"history": ScalingHistory([*RECENT])}, (9, ["ScaleDownStabilized", "DesiredWithinRange"])),
         (10, 40, {"scaleUp": {"policies": POLICIES}}, (15, ["ReadyForNewScale", "ScaleUpLimit"])),
         (10, 40, {"scaleUp": {"policies": POLICIES, "selectPolicy": "Min"}}, (14, ["ReadyForNewScale", "ScaleUpLimit"])),
-        (10, 40, {"scaleUp": {"policies": POLICIES[:1]}, "past": Past([], [(980.0, 3)])}, (11, ["ReadyForNewScale", "ScaleUpLimit"])),
+        (
+            10, 40, {"scaleUp": {"policies": POLICIES[:1]}, "history": ScalingHistory([], [(980.0, 3)])},
+            (11, ["ReadyForNewScale", "ScaleUpLimit"]),
+        ),
         (10, 40, {"scaleUp": {"selectPolicy": "Disabled"}}, (10, ["ReadyForNewScale", "ScaleUpLimit"])),
         (10, 1, {"scaleDown": {"policies": POLICIES}}, (5, ["ReadyForNewScale", "ScaleDownLimit"])),
         (10, 1, {"scaleDown": {"policies": POLICIES, "selectPolicy": "Min"}}, (6, ["ReadyForNewScale", "ScaleDownLimit"])),
-        (5, 9, {"scaleUp": {"stabilizationWindowSeconds": 300, "policies": POLICIES}, "past": Past([(900.0, 6)])}, (6, HELD)),
+        (5, 9, {"scaleUp": {"stabilizationWindowSeconds": 300, "policies": POLICIES}, "history": ScalingHistory([(900.0, 6)])}, (6, HELD)),
     ],
 )
 def test_how_far_one_look_goes(current: int, wanted: int, more: Object, expected: tuple[int, list[str]]) -> None:

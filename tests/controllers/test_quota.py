@@ -1,7 +1,7 @@
 """Stories of quotas."""
 
 
-from kapi.controllers.quota import Quotas, concerned
+from kapi.controllers.quota import Quotas, resource_of_name
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, PODS, RESOURCE_QUOTAS, SERVICES
 from tests.controllers.story import Cluster, story
@@ -22,11 +22,11 @@ def used(cluster: Cluster) -> Object:
 
 
 def test_what_a_name_is_about() -> None:
-    assert concerned("count/deployments.apps") == ("apps", "deployments")
-    assert concerned("limits.memory") == ("", "pods")
-    assert concerned("services.nodeports") == ("", "services")
-    assert concerned("gold.storageclass.storage.k8s.io/requests.storage") == ("", "persistentvolumeclaims")
-    assert concerned("configmaps") == ("", "configmaps")
+    assert resource_of_name("count/deployments.apps") == ("apps", "deployments")
+    assert resource_of_name("limits.memory") == ("", "pods")
+    assert resource_of_name("services.nodeports") == ("", "services")
+    assert resource_of_name("gold.storageclass.storage.k8s.io/requests.storage") == ("", "persistentvolumeclaims")
+    assert resource_of_name("configmaps") == ("", "configmaps")
 
 
 @story

@@ -53,10 +53,10 @@ def test_the_kernels_figures() -> None:
 def test_the_pods_own_cgroup() -> None:
     limits = {"cpu": "1", "memory": "1Gi"}
     of = fresh(asks(limits, limits), {**asks(limits, limits), "name": "b"})
-    assert resources.whole(of) == {"shares": 2048, "quota": 200000, "memory": 2 * GIB}
+    assert resources.pod_limits(of) == {"shares": 2048, "quota": 200000, "memory": 2 * GIB}
     assert resources.parent(of) == "/kubepods/podu1"
     assert resources.parent(fresh(), "/kapi") == "/kapi/kubepods/besteffort/podu1"
-    assert resources.whole(fresh(asks(limits, limits), one("b")))["memory"] == 0
+    assert resources.pod_limits(fresh(asks(limits, limits), one("b")))["memory"] == 0
 
 
 def test_admission_counts_init_containers_and_others() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kapi.proxy import model, rules
-from kapi.proxy.model import Place
+from kapi.proxy.model import NodeLocation
 from kapi.proxy.rules import Fragment, Options
 from kapi.proxy.table import Table
 from tests.proxy.making import endpoint, piece, service
@@ -99,7 +99,7 @@ ip -n @node link set {bridge} up""")
     def write(self, options: Options, *ports: model.ServicePort) -> None:
         self.table = Table("IPv4")
         self.table.replace({p.name: rules.fragment(p, options) for p in ports})
-        self.nft(rules.everything(["IPv4"], options, {"IPv4": self.table.whole()}))
+        self.nft(rules.everything(["IPv4"], options, {"IPv4": self.table.fragment()}))
 
     def change(self, options: Options, **ports: model.ServicePort | None) -> None:
         changes = {p.name if p else name: rules.fragment(p, options) if p else Fragment() for name, p in ports.items()}
@@ -139,7 +139,7 @@ OPTIONS = Options(masquerade_same_link=True)
 def made(*addresses: str, where: str = "here", protocol: str = "TCP", **spec: Any) -> model.ServicePort:
     ports = [{"name": "http", "port": 80, "protocol": protocol, "nodePort": spec.pop("nodePort", 0)}]
     slices = [piece(*(endpoint(a, where) for a in addresses), protocol=protocol)] if addresses else []
-    return model.service_ports(service(ports=ports, **spec), slices, Place("here"))[0]
+    return model.service_ports(service(ports=ports, **spec), slices, NodeLocation("here"))[0]
 
 
 def test_pods_node_and_outside_reach_a_cluster_ip(node: Node) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from kapi.proxy import model
-from kapi.proxy.model import Place, ServicePort
+from kapi.proxy.model import NodeLocation, ServicePort
 from tests.proxy.making import endpoint, piece, service
 
-HERE = Place("here", "a")
+HERE = NodeLocation("here", "a")
 
 
 def only(obj: dict[str, Any], *slices: dict[str, Any]) -> ServicePort:
@@ -81,6 +81,6 @@ def test_health_check_counts_local_endpoints() -> None:
 
 def test_slices_name_their_service_unless_headless() -> None:
     one = piece(endpoint("10.0.0.1"))
-    assert model.slice_service(one) == "default/web"
+    assert model.service_of_slice(one) == "default/web"
     one["metadata"]["labels"][model.HEADLESS] = ""
-    assert model.slice_service(one) == ""
+    assert model.service_of_slice(one) == ""

@@ -3,12 +3,12 @@
 from typing import Any
 
 from kapi.proxy import conntrack, model, rules
-from kapi.proxy.model import Place, ServicePort
+from kapi.proxy.model import NodeLocation, ServicePort
 from kapi.proxy.rules import EMPTY, EMPTY_NODE_PORTS, EMPTY_SERVICES, FIREWALL, HAIRPIN, NODE_PORTS, SERVICES, Fragment, Options
 from kapi.proxy.table import Table
 from tests.proxy.making import endpoint, piece, service
 
-HERE = Place("here")
+HERE = NodeLocation("here")
 
 
 def port_of(*addresses: str, node: str = "here", **spec: Any) -> ServicePort:
@@ -99,7 +99,7 @@ def test_shared_elements_stay_until_the_last_owner_goes() -> None:
     table.replace({"a": written("10.0.0.1"), "b": written("10.0.0.1", clusterIP="10.96.0.11")})
     assert "hairpin" not in table.replace({"a": EMPTY})
     assert "delete element ip kapi hairpin { 10.0.0.1 . 10.0.0.1 }" in table.replace({"b": EMPTY})
-    assert table.whole() == Fragment()
+    assert table.fragment() == Fragment()
 
 
 def test_the_first_owner_of_an_address_keeps_it() -> None:
