@@ -1,4 +1,4 @@
-"""Each row of the list of strategies does something. Most have rules in a file whose tests look them up in the list; here are the others."""
+"""Each row of the list of strategies does something. Most have rules in a file, whose tests look them up in the list; here are the rest."""
 
 from collections.abc import Callable
 
