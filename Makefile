@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 catatonit busybox-static
 PROGRAMS := containerd runc nft conntrack ip catatonit busybox
 
-.PHONY: help up down test fast lint bench soak fuzz clean install machine
+.PHONY: help up down test fast lint bench soak fuzz docs clean install machine
 
 help:
 	@echo "make up      start a cluster with real containers; its context is kapi"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench   measure an API server and print a table"
 	@echo "make soak    200 watchers of an API server that is killed again and again: three minutes"
 	@echo "make fuzz    every operation of our OpenAPI documents with made-up arguments: FUZZ_SECONDS (900)"
+	@echo "make docs    the pages of docs/ as a site: build/docs/index.html"
 	@echo "make clean   remove what was built here"
 
 $(STAMP): pyproject.toml
@@ -66,6 +67,11 @@ soak: install
 fuzz: install
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@$(PY) -m conformance.fuzz --seconds $${FUZZ_SECONDS:-900}
+
+docs: install
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(VENV)/bin/sphinx-build -W --keep-going -n -q docs build/docs
+	@echo "build/docs/index.html"
 
 bench: install
 	@$(PY) -m bench

@@ -11,6 +11,7 @@ from kapi.__main__ import COMMANDS
 from kapi.admission import chain
 from kapi.admission.plugin import Plugin
 from kapi.api.app import HANDLERS
+from kapi.cli import checks
 from kapi.client import Controller
 from kapi.registry import catalogue
 from kapi.scheduler import plugins, profile
@@ -82,6 +83,19 @@ def test_every_verb_of_every_kind_has_a_handler_and_every_handler_a_kind() -> No
 def test_every_command_is_listed_once() -> None:
     names = [command.name for command in COMMANDS]
     assert len(names) == len(set(names))
+
+
+def test_every_check_of_the_doctor_is_listed_once() -> None:
+    """What takes a Scope and gives a Finding is a check."""
+    names = [f"{checks.__name__}.{module.name}" for module in pkgutil.iter_modules(checks.__path__)]
+    found = {
+        function for module in map(importlib.import_module, names) for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        and inspect.get_annotations(function, eval_str=True) == {"scope": checks.Scope, "return": checks.Finding}
+    }  # fmt: skip
+    listed = [check.look for check in checks.CHECKS]
+    assert len(listed) == len(set(listed)) == len({check.name for check in checks.CHECKS})
+    assert set(listed) == found
 
 
 class Anything:
