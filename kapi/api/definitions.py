@@ -5,7 +5,7 @@ package each time a document is made, and left out where there is none.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kapi.objects.meta import Object
 from kapi.schema import builtin
@@ -44,14 +44,14 @@ class Definitions:
         self.said = said
         self._needed: list[str] = []
 
-    def closure(self, names: Iterable[str]) -> Object:
-        """The named types and all they refer to, by name."""
-        out: Object = {}
-        self._needed = list(names)
+    def closure(self, names: Iterable[str]) -> Iterator[tuple[str, Object]]:
+        """The named types and all they refer to, with their names."""
+        seen: set[str] = set()
+        self._needed = sorted(names)
         while self._needed:
-            if (name := self._needed.pop()) not in out and name in tables.types():
-                out[name] = self.whole(name)
-        return dict(sorted(out.items()))
+            if (name := self._needed.pop()) not in seen and name in tables.types():
+                seen.add(name)
+                yield name, self.whole(name)
 
     def whole(self, name: str) -> Object:
         """One definition."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from certs import files
-from kapi.api import discovery, openapi, responses
+from kapi.api import openapi, responses
 from kapi.api.request import Request
 from kapi.objects import time
 
@@ -113,8 +113,8 @@ ASKED: dict[str, Callable[[App], str]] = {
     "log": _log,
     "certificate": _certificate,
     "store": lambda app: "" if app.rest.store.healthy else "the store cannot be written",
-    "discovery": lambda app: "" if discovery.document(app.catalogue, "/apis", "") else "nothing to discover",
-    "OpenAPI": lambda app: "" if openapi.exists(app.catalogue, "/openapi/v3/version") else "no document",
+    "discovery": lambda app: "" if app.catalogue.groups() else "nothing to discover",
+    "OpenAPI": lambda app: "" if openapi.find(app.catalogue, "/openapi/v3/version", {}, "") is not None else "no document",
     "shutdown": lambda app: "process is shutting down" if app.closing else "",
 }
 """Parts that are asked: what is wrong with them, "" when nothing is. All others are in the server's Parts."""

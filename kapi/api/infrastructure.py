@@ -5,15 +5,16 @@ Discovery, OpenAPI and health are made by their own modules; here they only find
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import orjson
 from starlette.routing import Route, Router
 
-from kapi.api import discovery, health, openapi, pieces, responses, version
+from kapi.api import discovery, documents, health, openapi, pieces, responses, version
 from kapi.api.request import Receive, Request, Scope, Send
+from kapi.objects import offload
+from kapi.registry.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from kapi.api.app import App
@@ -61,12 +62,16 @@ async def _missing(request: Request, app: App) -> None:
 async def _send(request: Request, payload: bytes, media: str, headers: dict[str, str]) -> None:
     """A document; nothing of it when the client has it already."""
     request.cache = headers.pop("cache-control", "no-cache, private").encode()
-    known = headers.get("etag") and request.header(b"if-none-match") == headers["etag"]
     listed = [(name.encode(), value.encode()) for name, value in headers.items()]
-    if known:
+    if _known(request, headers):
         await responses.send(request, 304, b"", media.encode(), listed)
     else:
         await responses.send(request, 200, payload, media.encode(), listed)
+
+
+def _known(request: Request, headers: dict[str, str]) -> bool:
+    """Whether the client has the document already."""
+    return bool(headers.get("etag")) and request.header(b"if-none-match") == headers["etag"]
 
 
 async def _version(request: Request, app: App) -> None:
@@ -86,22 +91,45 @@ async def _exposed(request: Request, lines: Iterable[str]) -> None:
 
 
 async def _discovery(request: Request, app: App) -> None:
-    found = discovery.document(app.catalogue, request.path, request.accept, app.address)
-    if found is None:
+    asked = discovery.asked(app.catalogue, request.path, request.accept)
+    if asked is None:
         await responses.send_missing(request)
         return
-    payload, media, etag = found
-    await _send(request, payload, media, {"etag": etag, "vary": "Accept", "cache-control": "public"} if etag else {})
+    found = await documents.shared(app.catalogue, asked, lambda catalogue: offload.run(discovery.document, catalogue, asked, app.address))
+    headers = {"etag": found.etag, "vary": "Accept", "cache-control": "public"} if found.etag else {}
+    payload = found.payload
+    if len(payload) >= responses.GZIP_FROM and "gzip" in request.encoding and not _known(request, headers):
+        payload = await documents.shared(app.catalogue, (asked, "gzip"), lambda _: documents.packed([payload]))
+        headers |= {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}
+    await _send(request, payload, found.media, headers)
 
 
 async def _openapi(request: Request, app: App) -> None:
-    """Documents are made in a thread: they take long."""
-    gzipped = "gzip" in request.encoding
-    found = await asyncio.to_thread(openapi.document, app.catalogue, request.path, request.query, request.accept, gzipped=gzipped)
+    if request.path.rstrip("/") == "/openapi/v3":
+        await _send_packed(request, await _packed(app, "index", openapi.index), "application/json", {})
+        return
+    found = openapi.find(app.catalogue, request.path, request.query, request.accept)
     if found is None:
         await responses.send_missing(request)
+    elif _known(request, found.headers):
+        await _send(request, b"", found.media, found.headers)
+    else:
+        packed = await _packed(app, (found.name, found.media), found.pieces)
+        await _send_packed(request, packed, found.media, found.headers)
+
+
+async def _packed(app: App, key: Hashable, make: Callable[[Catalogue], Iterator[bytes]]) -> bytes:
+    return await documents.shared(app.catalogue, ("openapi", key), lambda catalogue: documents.packed(make(catalogue)))
+
+
+async def _send_packed(request: Request, packed: bytes, media: str, headers: dict[str, str]) -> None:
+    """A document that is kept in gzip."""
+    if "gzip" in request.encoding:
+        await _send(request, packed, media, headers | {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"})
         return
-    await _send(request, *found)
+    request.cache = headers.pop("cache-control", "no-cache, private").encode()
+    listed = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await pieces.write(request, documents.unpacked(packed), media.encode(), listed, long=True)
 
 
 async def _configuration(request: Request, app: App) -> None:

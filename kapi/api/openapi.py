@@ -1,28 +1,24 @@
 """/openapi/v2 and /openapi/v3: an index with a hash per group version, a document for each, and the old one for all together.
 
-Documents are made when asked for and kept packed until the catalogue changes; a hash tells clients when to ask again, and
-is taken from what a document is made of, not from the document, so that the index costs nothing. The contents come from
-kapi.api.definitions and kapi.api.operations.
+A hash tells clients when to ask again; it is taken from what a document is made of, not from the document, so that nothing is made before
+it is asked for. The contents come from kapi.api.definitions and kapi.api.operations; kapi.api.documents makes them, and keeps them.
 """
 
-import gzip
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import orjson
 
-from kapi.api import definitions, operations, packing, published
+from kapi.api import definitions, documents, operations, packing, published
 from kapi.api.definitions import V2, V3
+from kapi.api.documents import Entries, Entry
 from kapi.api.version import VERSION as SERVER
 from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.schema import builtin, texts
-
-Answer = tuple[bytes, str, dict[str, str]]
-"""Bytes, Content-Type, further headers."""
 
 JSON = "application/json"
 VERSION = SERVER["gitVersion"]
@@ -32,50 +28,32 @@ HEAD: Object = {"title": "Kubernetes", "version": VERSION}
 TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
 
 
-class _Found(NamedTuple):
-    """A document still to be made."""
+class Found(NamedTuple):
+    """A document there is: its name ("" for that of version 2), the form that is wanted, and the headers it goes out with."""
 
-    make: Callable[[], bytes]
+    name: str
     media: str
     headers: dict[str, str]
 
-
-def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str, *, gzipped: bool = False) -> Answer | None:
-    """The document of a path, packed with gzip if asked for (its headers say so); None where there is none."""
-    if path.rstrip("/") == "/openapi/v3":
-        return orjson.dumps(index(catalogue)), JSON, {}
-    found = _find(catalogue, path, query, accept)
-    if found is None:
-        return None
-    key = ("openapi", path, found.media)
-    if key not in catalogue.kept:
-        catalogue.kept[key] = gzip.compress(found.make(), 1)
-    packed: bytes = catalogue.kept[key]
-    if gzipped:
-        return packed, found.media, found.headers | {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}
-    return gzip.decompress(packed), found.media, found.headers
+    def pieces(self, catalogue: Catalogue) -> Iterator[bytes]:
+        """The document, made now."""
+        entries = version3(catalogue, self.name) if self.name else version2(catalogue)
+        return packing.pieces(entries) if self.media == packing.MEDIA else documents.as_json(entries)
 
 
-def exists(catalogue: Catalogue, path: str) -> bool:
-    """Whether there is a document of a path; it is not made (which takes 4 MB)."""
-    return _find(catalogue, path, {}, "") is not None
-
-
-def _find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> _Found | None:
+def find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Found | None:
+    """The document of a path below /openapi, which is not made yet; None where there is none."""
     if path == "/openapi/v2":
-        headers = _headers(_hash(catalogue, list(catalogue)))
-        if any(media in accept for media in packing.ACCEPTED):
-            return _Found(lambda: packing.document(version2(catalogue)), packing.MEDIA, headers)
-        return _Found(lambda: orjson.dumps(version2(catalogue)), JSON, headers)
+        packed = any(media in accept for media in packing.ACCEPTED)
+        return Found("", packing.MEDIA if packed else JSON, _headers(_hash(catalogue, catalogue)))
     name = path.removeprefix("/openapi/v3").strip("/")
     if name not in _names(catalogue):
         return None
-    kinds = _of(catalogue, name)
-    digest = _hash(catalogue, kinds)
+    digest = _hash(catalogue, _of(catalogue, name))
     headers = _headers(digest)
     if query.get("hash") == digest:
         headers["cache-control"] = "public, immutable, max-age=31536000"
-    return _Found(lambda: orjson.dumps(version3(f"/{name}/", kinds)), JSON, headers)
+    return Found(name, JSON, headers)
 
 
 def _names(catalogue: Catalogue) -> list[str]:
@@ -108,50 +86,63 @@ def _installed() -> str:
         return ""
 
 
-def _hash(catalogue: Catalogue, kinds: list[Kind]) -> str:
+def _hash(catalogue: Catalogue, kinds: Iterable[Kind]) -> str:
     """What a document of these kinds depends on."""
     if "texts" not in catalogue.kept:
         catalogue.kept["texts"] = _installed()
-    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), k.sign if k.custom else k.schema.name] for k in kinds]
+    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), k.sign if k.custom else published.type_name(k)] for k in kinds]
     made_of = [VERSION, catalogue.kept["texts"], facts]
     return hashlib.sha512(orjson.dumps(made_of, default=str)).hexdigest().upper()
 
 
-def index(catalogue: Catalogue) -> Object:
+def index(catalogue: Catalogue) -> Iterator[bytes]:
     """{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}."""
-    hashes = {name: _hash(catalogue, _of(catalogue, name)) for name in _names(catalogue)}
-    return {"paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"} for name, digest in hashes.items()}}
+    yield from documents.as_json(
+        Entry(("paths",), name, {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(catalogue, _of(catalogue, name))}"})
+        for name in _names(catalogue)
+    )
 
 
-def _types(kinds: list[Kind], prefix: str) -> Object:
+def _types(kinds: Iterable[Kind], prefix: str) -> Iterator[tuple[str, Object]]:
     """Every type these kinds need."""
     names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")} | _root_types()
-    said = texts.definitions()
-    customs: Object = {}
+    said, customs = texts.definitions(), []
     for kind in kinds:
         names |= {published.type_name(kind), published.type_name(kind, True), *operations.spoken_types(kind)}
         if kind.custom:
-            customs |= published.types(kind, prefix, said)
-    return definitions.Definitions(prefix, said).closure(names) | customs
-
-
-def version3(root: str, kinds: list[Kind]) -> Object:
-    """The OpenAPI 3 document of a group version, or of a root or group (which have no kinds)."""
-    paths = dict([operations.root(root), *(pair for kind in kinds for pair in operations.paths(kind))])
-    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, texts.definitions()).closure(_root_types())
-    components = {"schemas": needed, "securitySchemes": TOKEN}
-    return {"openapi": "3.0.0", "info": HEAD, "paths": dict(sorted(paths.items())), "components": components}
+            customs.append(kind)
+    yield from definitions.Definitions(prefix, said).closure(names)
+    for kind in customs:
+        yield from published.types(kind, prefix, said)
 
 
 def _root_types() -> set[str]:
     return {builtin.META + name for name in ROOTS} | {operations.INFO}
 
 
-def version2(catalogue: Catalogue) -> Object:
+def version3(catalogue: Catalogue, name: str) -> Entries:
+    """The OpenAPI 3 document of a group version ("apis/apps/v1"), or of a root or group (which have no kinds)."""
+    kinds = _of(catalogue, name)
+    yield Entry((), "openapi", "3.0.0")
+    yield Entry((), "info", HEAD)
+    for pair in (operations.root(f"/{name}/"), *(pair for kind in kinds for pair in operations.paths(kind))):
+        yield Entry(("paths",), *pair)
+    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, texts.definitions()).closure(_root_types())
+    for type_ in needed:
+        yield Entry(("components", "schemas"), *type_)
+    yield Entry(("components",), "securitySchemes", TOKEN)
+
+
+def version2(catalogue: Catalogue) -> Entries:
     """The OpenAPI 2 document of everything."""
-    kinds = list(catalogue)
-    pairs = [operations.root(f"/{name}/") for name in _names(catalogue)]
-    pairs += [pair for kind in kinds for pair in operations.paths(kind)]
-    paths = {path: operations.version2(item) for path, item in pairs}
-    out: Object = {"swagger": "2.0", "info": HEAD, "paths": dict(sorted(paths.items())), "definitions": _types(kinds, V2)}
-    return out | {"securityDefinitions": TOKEN, "security": [{"BearerToken": []}]}
+    yield Entry((), "swagger", "2.0")
+    yield Entry((), "info", HEAD)
+    for path, item in (operations.root(f"/{name}/") for name in _names(catalogue)):
+        yield Entry(("paths",), path, operations.version2(item))
+    for kind in catalogue:
+        for path, item in operations.paths(kind):
+            yield Entry(("paths",), path, operations.version2(item))
+    for type_ in _types(catalogue, V2):
+        yield Entry(("definitions",), *type_)
+    yield Entry((), "securityDefinitions", TOKEN)
+    yield Entry((), "security", [{"BearerToken": []}])

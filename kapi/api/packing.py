@@ -4,12 +4,13 @@ A line of the table is a message: "name:number" is a text, a ? behind the number
 "x-" takes every extension, and "{}" every key of a map as (name, value). Extensions travel as YAML, for which JSON will do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
 
-Document = Mapping[str, Any]
+from kapi.api.documents import Entry
+
 MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 ACCEPTED = ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", MEDIA)
 
@@ -67,9 +68,13 @@ def _read(table: str) -> Iterator[tuple[str, dict[str, Field]]]:
 MESSAGES = dict(_read(_TABLE))
 
 
-def document(openapi: Document) -> bytes:
-    """The bytes of an OpenAPI 2 document."""
-    return b"".join(_message("Document", openapi))
+def pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The bytes of an OpenAPI 2 document. Paths and types come one at a time, in messages that readers merge."""
+    for section, key, value in entries:
+        inner = {key: value}
+        for name in reversed(section):
+            inner = {name: inner}
+        yield b"".join(_message("Document", inner))
 
 
 def _varint(value: int) -> bytes:
