@@ -7,6 +7,7 @@ it is asked for. The contents come from kapi.api.definitions and kapi.api.operat
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
@@ -22,8 +23,7 @@ from kapi.schema import builtin, texts
 
 JSON = "application/json"
 VERSION = SERVER["gitVersion"]
-NAME = re.compile(r"version|api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
-ROOTS = ("APIVersions", "APIGroupList", "APIGroup", "APIResourceList")
+NAME = re.compile(r"api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
 HEAD: Object = {"title": "Kubernetes", "version": VERSION}
 TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
 
@@ -58,7 +58,7 @@ def find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str)
 
 def _names(catalogue: Catalogue) -> list[str]:
     """What there is a document of, e.g. ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version"]."""
-    out = ["api", "apis", "version"]
+    out = ["api", "apis", "version", *operations.OPENID]
     for group, versions in catalogue.groups().items():
         out += [f"apis/{group}"] if group else []
         out += [f"apis/{group}/{version}" if group else f"api/{version}" for version in versions]
@@ -103,21 +103,16 @@ def index(catalogue: Catalogue) -> Iterator[bytes]:
     )
 
 
-def _types(kinds: Iterable[Kind], prefix: str) -> Iterator[tuple[str, Object]]:
-    """Every type these kinds need."""
-    names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")} | _root_types()
-    said, customs = texts.definitions(), []
-    for kind in kinds:
-        names |= {published.type_name(kind), published.type_name(kind, True), *operations.spoken_types(kind)}
-        if kind.custom:
-            customs.append(kind)
-    yield from definitions.Definitions(prefix, said).closure(names)
+def _types(
+    kinds: Iterable[Kind], names: set[str], prefix: str, about: tuple[str, str] | None = None
+) -> Iterator[tuple[str, Object]]:
+    """The types with these names, and all they refer to."""
+    said, customs = texts.definitions(), [kind for kind in kinds if kind.custom]
+    if customs:
+        names = names | {builtin.META + "ObjectMeta", builtin.META + "ListMeta"}
+    yield from definitions.Definitions(prefix, said, about).closure(names)
     for kind in customs:
         yield from published.types(kind, prefix, said)
-
-
-def _root_types() -> set[str]:
-    return {builtin.META + name for name in ROOTS} | {operations.INFO}
 
 
 def version3(catalogue: Catalogue, name: str) -> Entries:
@@ -125,10 +120,12 @@ def version3(catalogue: Catalogue, name: str) -> Entries:
     kinds = _of(catalogue, name)
     yield Entry((), "openapi", "3.0.0")
     yield Entry((), "info", HEAD)
-    for pair in (operations.root(f"/{name}/"), *(pair for kind in kinds for pair in operations.paths(kind))):
-        yield Entry(("paths",), *pair)
-    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, texts.definitions()).closure(_root_types())
-    for type_ in needed:
+    names: set[str] = set()
+    for path, item in chain([operations.root(f"/{name}/")], *map(operations.paths, kinds)):
+        names |= operations.types(item)
+        yield Entry(("paths",), path, operations.version3(item))
+    about = (kinds[0].resource.group, kinds[0].resource.version) if kinds else ("", "v1")
+    for type_ in _types(kinds, names, V3, about):
         yield Entry(("components", "schemas"), *type_)
     yield Entry(("components",), "securitySchemes", TOKEN)
 
@@ -137,12 +134,13 @@ def version2(catalogue: Catalogue) -> Entries:
     """The OpenAPI 2 document of everything."""
     yield Entry((), "swagger", "2.0")
     yield Entry((), "info", HEAD)
-    for path, item in (operations.root(f"/{name}/") for name in _names(catalogue)):
+    names: set[str] = set()
+    for path, item in chain((operations.root(f"/{name}/") for name in _names(catalogue)), *map(operations.paths, catalogue)):
+        names |= operations.types(item)
         yield Entry(("paths",), path, operations.version2(item))
-    for kind in catalogue:
-        for path, item in operations.paths(kind):
-            yield Entry(("paths",), path, operations.version2(item))
-    for type_ in _types(catalogue, V2):
+    for type_ in _types(catalogue, names, V2):
         yield Entry(("definitions",), *type_)
+    for name, parameter in operations.shared_parameters():
+        yield Entry(("parameters",), name, parameter)
     yield Entry((), "securityDefinitions", TOKEN)
     yield Entry((), "security", [{"BearerToken": []}])
