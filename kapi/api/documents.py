@@ -59,18 +59,18 @@ async def _made(catalogue: Catalogue, key: Hashable, work: Callable[[Catalogue],
     return await shared(catalogue, key, work)  # of what is served by now, together with all who ask for that
 
 
-async def packed(pieces: Iterable[bytes]) -> bytes:
+async def packed(chunks: Iterable[bytes]) -> bytes:
     """The pieces in gzip, made and packed in turns."""
-    packer, rest, out = zlib.compressobj(1, zlib.DEFLATED, _GZIP), iter(pieces), list[bytes]()
+    packer, rest, out = zlib.compressobj(1, zlib.DEFLATED, _GZIP), iter(chunks), list[bytes]()
     while await offload.run(_some, rest, packer, out):
         pass
     return b"".join(out)
 
 
-def _some(pieces: Iterator[bytes], packer: Any, out: list[bytes]) -> bool:
+def _some(chunks: Iterator[bytes], packer: Any, out: list[bytes]) -> bool:
     """Pack pieces for a turn; False after the last."""
     end = time.perf_counter() + TURN
-    for piece in pieces:
+    for piece in chunks:
         out.append(packer.compress(piece))
         if time.perf_counter() > end:
             return True

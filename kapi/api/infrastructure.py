@@ -114,7 +114,7 @@ async def _openapi(request: Request, app: App) -> None:
     elif _known(request, found.headers):
         await _send(request, b"", found.media, found.headers)
     else:
-        packed = await _packed(app, (found.name, found.media), found.pieces)
+        packed = await _packed(app, (found.name, found.media), found.chunks)
         await _send_packed(request, packed, found.media, found.headers)
 
 

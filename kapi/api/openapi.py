@@ -35,10 +35,10 @@ class Found(NamedTuple):
     media: str
     headers: dict[str, str]
 
-    def pieces(self, catalogue: Catalogue) -> Iterator[bytes]:
+    def chunks(self, catalogue: Catalogue) -> Iterator[bytes]:
         """The document, made now."""
         entries = version3(catalogue, self.name) if self.name else version2(catalogue)
-        return packing.pieces(entries) if self.media == packing.MEDIA else documents.as_json(entries)
+        return packing.chunks(entries) if self.media == packing.MEDIA else documents.as_json(entries)
 
 
 def find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Found | None:

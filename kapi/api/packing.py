@@ -72,7 +72,7 @@ def _read(table: str) -> Iterator[tuple[str, dict[str, Field]]]:
 MESSAGES = dict(_read(_TABLE))
 
 
-def pieces(entries: Iterable[Entry]) -> Iterator[bytes]:
+def chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
     """The bytes of an OpenAPI 2 document. Paths and types come one at a time, in messages that readers merge."""
     for section, key, value in entries:
         inner = {key: value}

@@ -22,7 +22,7 @@ def document(path: str, served: catalogue.Catalogue = STANDARD) -> Any:
         return orjson.loads(b"".join(openapi.index(served)))
     found = openapi.find(served, path, {}, "application/json")
     assert found is not None
-    return orjson.loads(b"".join(found.pieces(served)))
+    return orjson.loads(b"".join(found.chunks(served)))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from kapi.schema import protobuf
 
 
 def message(document: dict[str, Any]) -> bytes:
-    return b"".join(packing.pieces(Entry((), key, value) for key, value in document.items()))
+    return b"".join(packing.chunks(Entry((), key, value) for key, value in document.items()))
 
 
 def fields(data: bytes) -> dict[int, list[Any]]:
@@ -53,4 +53,4 @@ def test_kubectl_is_given_what_it_asks_for() -> None:
     found = openapi.find(served, "/openapi/v2", {}, packing.ACCEPTED[0])
     assert found is not None
     assert found.media == packing.MEDIA
-    assert fields(b"".join(found.pieces(served)))[1] == [b"2.0"]
+    assert fields(b"".join(found.chunks(served)))[1] == [b"2.0"]

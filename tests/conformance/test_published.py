@@ -25,7 +25,7 @@ def get(path: str, accept: str) -> Any:
         return orjson.loads(b"".join(openapi.index(STANDARD)))
     if path.startswith("/openapi"):
         found = openapi.find(STANDARD, path, {}, accept)
-        return orjson.loads(b"".join(found.pieces(STANDARD))) if found else published.ABSENT
+        return orjson.loads(b"".join(found.chunks(STANDARD))) if found else published.ABSENT
     asked = discovery.asked(STANDARD, path, accept)
     return orjson.loads(discovery.document(STANDARD, asked).payload) if asked else published.ABSENT
 
