@@ -5,7 +5,7 @@ package each time a document is made, and left out where there is none.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kapi.objects.meta import Object
@@ -35,15 +35,15 @@ FREE = frozenset({builtin.META + "FieldsV1", builtin.META + "Patch", "io.k8s.api
 """Types that are objects of any shape."""
 ZEROS: dict[str, Any] = {"string": "", "int32": 0, "int64": 0, "boolean": False, "number": 0, "object": {}}
 EVERYWHERE = frozenset({builtin.META + "DeleteOptions", builtin.META + "WatchEvent"})
-"""Types that are kinds of every group version; a document of version 3 tells of its own."""
+"""Types that are kinds of every group version."""
 V3, V2 = "#/components/schemas/", "#/definitions/"
 
 
 class Definitions:
-    """Schemas in one of the two versions; `prefix` tells which: V3 or V2. `about`: the group and version a document is about."""
+    """Schemas in one of the two versions; `prefix` tells which: V3 or V2. `told`: which kinds are told of types that are EVERYWHERE."""
 
-    def __init__(self, prefix: str, said: Texts, about: tuple[str, str] | None = None) -> None:
-        self.prefix, self.about = prefix, about
+    def __init__(self, prefix: str, said: Texts, told: Callable[[Object], bool] = bool) -> None:
+        self.prefix, self.told = prefix, told
         self.said = said
         self._published = tables.published()["types"]
         self._needed: list[str] = []
@@ -75,7 +75,7 @@ class Definitions:
             out["required"] = [field for field in node.fields if field in node.required]
         if node.atomic:
             out["x-kubernetes-map-type"] = "atomic"
-        if kinds := [kind for kind in kinds_of(name) if self.about is None or name not in EVERYWHERE or _tells(kind, self.about)]:
+        if kinds := [kind for kind in kinds_of(name) if name not in EVERYWHERE or self.told(kind)]:
             out["x-kubernetes-group-version-kind"] = kinds
         whole = published.get("", {})
         return out | {key: value for key, value in whole.items() if self.prefix == V3 or key in ("required", "x-kubernetes-unions")}
@@ -104,10 +104,6 @@ class Definitions:
             item = self._typed(node.item) if node.item else {}
             return {"type": "array", "items": item} if node.type == "list" else {"type": "object", "additionalProperties": item}
         return dict(SCALARS[node.type])
-
-
-def _tells(kind: Object, about: tuple[str, str]) -> bool:
-    return not kind["group"] or (kind["group"], kind["version"]) == about
 
 
 def _zero(node: Schema) -> Any:

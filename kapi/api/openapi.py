@@ -6,7 +6,8 @@ it is asked for. The contents come from kapi.api.definitions and kapi.api.operat
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ JSON = "application/json"
 VERSION = SERVER["gitVersion"]
 NAME = re.compile(r"api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
 HEAD: Object = {"title": "Kubernetes", "version": VERSION}
+CUSTOM_HEAD: Object = {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
+SERVERS_OWN = frozenset({"admission.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "imagepolicy.k8s.io"})
+"""Groups that are not in the scheme of client-go."""
 TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
 
 
@@ -104,30 +108,38 @@ def index(catalogue: Catalogue) -> Iterator[bytes]:
 
 
 def _types(
-    kinds: Iterable[Kind], names: set[str], prefix: str, about: tuple[str, str] | None = None
+    kinds: Iterable[Kind], names: set[str], prefix: str, told: Callable[[Object], bool] = bool
 ) -> Iterator[tuple[str, Object]]:
     """The types with these names, and all they refer to."""
     said, customs = texts.definitions(), [kind for kind in kinds if kind.custom]
     if customs:
         names = names | {builtin.META + "ObjectMeta", builtin.META + "ListMeta"}
-    yield from definitions.Definitions(prefix, said, about).closure(names)
+    yield from definitions.Definitions(prefix, said, told).closure(names)
     for kind in customs:
         yield from published.types(kind, prefix, said)
+
+
+def _told(name: str, custom: bool, kind: Object) -> bool:
+    """Whether the document tells of this kind of a type that is one everywhere: its own; those of custom kinds tell of all clients know."""
+    if custom:
+        return kind["group"] not in SERVERS_OWN
+    return not kind["group"] or f"apis/{kind['group']}/{kind['version']}" == name
 
 
 def version3(catalogue: Catalogue, name: str) -> Entries:
     """The OpenAPI 3 document of a group version ("apis/apps/v1"), or of a root or group (which have no kinds)."""
     kinds = _of(catalogue, name)
+    custom = any(kind.custom for kind in kinds)
     yield Entry((), "openapi", "3.0.0")
-    yield Entry((), "info", HEAD)
+    yield Entry((), "info", CUSTOM_HEAD if custom else HEAD)
     names: set[str] = set()
-    for path, item in chain([operations.root(f"/{name}/")], *map(operations.paths, kinds)):
+    for path, item in chain([] if custom else [operations.root(f"/{name}/")], *map(operations.paths, kinds)):
         names |= operations.types(item)
         yield Entry(("paths",), path, operations.version3(item))
-    about = (kinds[0].resource.group, kinds[0].resource.version) if kinds else ("", "v1")
-    for type_ in _types(kinds, names, V3, about):
+    for type_ in _types(kinds, names, V3, partial(_told, name, custom)):
         yield Entry(("components", "schemas"), *type_)
-    yield Entry(("components",), "securitySchemes", TOKEN)
+    if not custom:
+        yield Entry(("components",), "securitySchemes", TOKEN)
 
 
 def version2(catalogue: Catalogue) -> Entries:

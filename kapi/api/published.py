@@ -83,7 +83,7 @@ def _converted(given: Object, prefix: str, said: Texts) -> Object:
             out[field] = _converted(out[field], prefix, said)
     if given.get(EMBEDDED) and not (prefix == V2 and given.get(PRESERVE)):
         out["properties"] = (out.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, said)
-        out["required"] = sorted({*(out.get("required") or ()), "apiVersion", "kind"})
+        out["required"] = list(dict.fromkeys([*(out.get("required") or ()), "kind", "apiVersion"]))
     return out
 
 
