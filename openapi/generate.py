@@ -1,12 +1,15 @@
-"""Makes types.json, the table of every v1.36 type, wire.json, their numbers in protobuf, and resources.json, what is served.
+"""Makes types.json, the table of every v1.36 type, wire.json, their numbers in protobuf, resources.json, what is served, and
+published.json, what OpenAPI documents say beside it.
 
-`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER]`. Fields, lists and merge
+`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER] [--openapi FOLDER]`. Fields, lists and merge
 keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go types in
-kubectl (openapi.binary); groups and verbs from recorded discovery documents (resources.json is left alone without them).
+kubectl (openapi.binary); groups and verbs from recorded discovery documents (resources.json is left alone without them); the
+values and defaults of fields, unions and the names of shared parameters from recorded OpenAPI documents (so is published.json).
 The notation of types.json is described in kapi.schema.builtin, which reads it.
 """
 
 import argparse
+import gzip
 import json
 import re
 import shutil
@@ -228,6 +231,79 @@ def resources_table(folder: Path) -> str:
     return "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n"
 
 
+OPENAPI2, OPENAPI3 = "openapi-v2-1.36.json.gz", "openapi-v3-1.36.json.gz"
+FIELD = ("enum", "default")
+INNER = ("items", "additionalProperties")
+SCHEMA = ("x-kubernetes-unions",)
+
+
+def said(schema: dict[str, Any], text: str) -> dict[str, Any]:
+    """What is said of a field that its row in types.json does not tell: values, and defaults other than the zeros of fields always set."""
+    out = {word: schema[word] for word in FIELD if word in schema}
+    always = not text.startswith("*") and (out.get("default") == {} or " ?" not in text)
+    if always and out.get("default") in ("", 0, False, {}):
+        del out["default"]
+    for inner in INNER:
+        if isinstance(schema.get(inner), dict) and "enum" in schema[inner]:
+            out[inner] = {"enum": schema[inner]["enum"]}
+    return out
+
+
+def published_types(documents: dict[str, Any], types: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Definition -> field -> what is said of it beside its type; "" for the whole definition."""
+    known: dict[str, Any] = {}
+    for document in documents.values():
+        known |= document["components"].get("schemas", {})
+    out: dict[str, Any] = {}
+    for name in sorted(known.keys() & types.keys()):
+        schema, rows = known[name], types[name]
+        found = {field: told for field, row in sorted(schema.get("properties", {}).items()) if (told := said(row, rows[field]))}
+        whole = {word: schema[word] for word in SCHEMA if word in schema}
+        if schema.get("required", []) != [field for field in rows if " !" in rows[field]]:
+            whole["required"] = schema["required"]
+        if found or whole:
+            out[name] = ({"": whole} if whole else {}) | found
+    return out
+
+
+def shared_parameters(document: dict[str, Any]) -> dict[str, str]:
+    """Names of the parameters an OpenAPI 2 document shares, by what they are: "limit", "path path", "patch fieldManager", "body Patch";
+    of streams with their kind: "PodExecOptions tty"."""
+    used = [pair for item in document["paths"].values() for pair in references(item)]
+    out: dict[str, str] = {}
+    for context, name in sorted(used):
+        parameter = document["parameters"][name]
+        what = f"body {parameter['schema']['$ref'].rpartition('.')[2]}" if parameter["in"] == "body" else parameter["name"]
+        what = "path path" if parameter["in"] == "path" and what == "path" else what
+        if out.get(what, name) != name:
+            what = f"{context} {what}"
+        out[what] = name
+    return dict(sorted(out.items()))
+
+
+def references(item: dict[str, Any]) -> set[tuple[str, str]]:
+    """(context, name) of the shared parameters of a path: the context is "patch", the kind of a stream, or ""."""
+    out: set[tuple[str, str]] = set()
+    operations = [operation for method, operation in item.items() if method != "parameters"]
+    for operation in operations:
+        kind, action = operation.get("x-kubernetes-group-version-kind", {}).get("kind", ""), operation.get("x-kubernetes-action")
+        context = {"connect": kind, "patch": "patch"}.get(str(action), "")
+        listed = operation.get("parameters", []) + item.get("parameters", [])
+        out |= {(context, one["$ref"].removeprefix("#/parameters/")) for one in listed if "$ref" in one}
+    return out
+
+
+def published_table(folder: Path, types: dict[str, dict[str, str]]) -> str:
+    """The text of published.json: a line per definition and parameter."""
+    documents, document = (json.loads(gzip.decompress(path.read_bytes())) for path in (folder / OPENAPI3, folder / OPENAPI2))
+    parts = {"types": published_types(documents, types), "parameters": shared_parameters(document)}
+    texts = []
+    for part, rows in parts.items():
+        lines = (f"{json.dumps(key)}:{json.dumps(row, separators=(',', ':'))}" for key, row in rows.items())
+        texts.append(f"{json.dumps(part)}:{{\n" + ",\n".join(lines) + "\n}")
+    return "{" + ",\n".join(texts) + "}\n"
+
+
 def swagger_path() -> Path:
     """The v1.36 definitions in the installed kubernetes-validate package."""
     root = resources.files("kubernetes_validate") / "kubernetes-json-schema" / "v1.36.0-local" / "_definitions.json"
@@ -244,6 +320,7 @@ def main() -> None:
     parser.add_argument("--swagger", type=Path, default=None)
     parser.add_argument("--binary", type=Path, default=None)
     parser.add_argument("--discovery", type=Path, default=None)
+    parser.add_argument("--openapi", type=Path, default=None)
     args = parser.parse_args()
     swagger = json.loads((args.swagger or swagger_path()).read_bytes())
     types = binary.read(args.binary or kubectl_path(), WANTED)
@@ -251,6 +328,9 @@ def main() -> None:
     (HERE / "wire.json").write_text(wire_table(swagger, types))
     if args.discovery:
         (HERE / "resources.json").write_text(resources_table(args.discovery))
+    if args.openapi:
+        types_now = json.loads((HERE / "types.json").read_bytes())
+        (HERE / "published.json").write_text(published_table(args.openapi, types_now))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The generated tables: types.json (every type) and resources.json (everything served). See openapi.generate.
+"""The generated tables: types.json (every type), resources.json (everything served) and others. See openapi.generate.
 
 Reading costs about 2 ms; what the notations mean is known to kapi.schema.builtin and kapi.registry.catalogue.
 """
@@ -32,6 +32,12 @@ def wire() -> dict[str, str]:
 def resources() -> list[dict[str, Any]]:
     """Every resource with its subresources; groups and versions in order of preference, resources by name."""
     table: list[dict[str, Any]] = orjson.loads((HERE / "resources.json").read_bytes())
+    return table
+
+
+def published() -> dict[str, dict[str, Any]]:
+    """What OpenAPI documents say beside types.json, read each time: "types", definition -> field -> {"enum": …}, and "parameters"."""
+    table: dict[str, dict[str, Any]] = orjson.loads((HERE / "published.json").read_bytes())
     return table
 
 

@@ -116,18 +116,20 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
     await write(request, pieces, form.media, long=long)
 
 
-async def write(request: Request, pieces: Iterator[bytes], media: bytes, *, long: bool = False) -> None:
+async def write(
+    request: Request, pieces: Iterator[bytes], media: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, long: bool = False
+) -> None:
     """Answer with these pieces: at once when they are few, else in turns. `long`: a piece may take long to make."""
     first = await offload.run(_some, pieces) if long else _some(pieces)
     more = await offload.run(next, pieces, None) if long else next(pieces, None)
     if more is None:
-        await responses.send(request, 200, b"".join(first), media)
+        await responses.send(request, 200, b"".join(first), media, list(headers))
     else:
-        await _stream(request, chain(first, (more,), pieces), media, long)
+        await _stream(request, chain(first, (more,), pieces), media, headers, long)
 
 
-async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, long: bool) -> None:
-    headers = [(b"content-type", media), *responses.common_headers(request)]
+async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]], long: bool) -> None:
+    headers = [(b"content-type", media), *responses.common_headers(request), *more]
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
         pieces = _packed(pieces)

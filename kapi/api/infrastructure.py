@@ -3,8 +3,7 @@
 Discovery, OpenAPI and health are made by their own modules; here they only find their way out.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from functools import partial
 
 import orjson
@@ -15,7 +14,8 @@ from kapi.api import chunked, healthz, responses
 from kapi.api.healthz import Checks
 from kapi.api.metrics import Metrics
 from kapi.api.request import Receive, Request, Scope, Send
-from kapi.documents import discovery, openapi, version
+from kapi.documents import building, discovery, openapi, version
+from kapi.objects import offload
 from kapi.registry.catalogue import Catalogue
 from kapi.storage.store import Store
 
@@ -60,12 +60,16 @@ class _Endpoint:
 async def _send(request: Request, payload: bytes, media: str, headers: dict[str, str]) -> None:
     """A document; nothing of it when the client has it already."""
     request.cache = headers.pop("cache-control", "no-cache, private").encode()
-    known = headers.get("etag") and request.header(b"if-none-match") == headers["etag"]
     listed = [(name.encode(), value.encode()) for name, value in headers.items()]
-    if known:
+    if _known(request, headers):
         await responses.send(request, 304, b"", media.encode(), listed)
     else:
         await responses.send(request, 200, payload, media.encode(), listed)
+
+
+def _known(request: Request, headers: dict[str, str]) -> bool:
+    """Whether the client has the document already."""
+    return bool(headers.get("etag")) and request.header(b"if-none-match") == headers["etag"]
 
 
 async def _version(request: Request) -> None:
@@ -85,22 +89,45 @@ async def _exposed(request: Request, lines: Iterable[str]) -> None:
 
 
 async def _discovery(request: Request, catalogue: Catalogue, address: str) -> None:
-    found = discovery.document(catalogue, request.path, request.accept, address)
-    if found is None:
+    asked = discovery.asked(catalogue, request.path, request.accept)
+    if asked is None:
         await responses.send_missing(request)
         return
-    payload, media, etag = found
-    await _send(request, payload, media, {"etag": etag, "vary": "Accept", "cache-control": "public"} if etag else {})
+    found = await building.shared(catalogue, asked, lambda served: offload.run(discovery.document, served, asked, address))
+    headers = {"etag": found.etag, "vary": "Accept", "cache-control": "public"} if found.etag else {}
+    payload = found.payload
+    if len(payload) >= responses.GZIP_FROM and "gzip" in request.encoding and not _known(request, headers):
+        payload = await building.shared(catalogue, (asked, "gzip"), lambda _: building.packed([payload]))
+        headers |= {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}
+    await _send(request, payload, found.media, headers)
 
 
 async def _openapi(request: Request, catalogue: Catalogue) -> None:
-    """Documents are made in a thread: they take long."""
-    gzipped = "gzip" in request.encoding
-    found = await asyncio.to_thread(openapi.document, catalogue, request.path, request.query, request.accept, gzipped=gzipped)
+    if request.path.rstrip("/") == "/openapi/v3":
+        await _send_packed(request, await _packed(catalogue, "index", openapi.index), "application/json", {})
+        return
+    found = openapi.find(catalogue, request.path, request.query, request.accept)
     if found is None:
         await responses.send_missing(request)
+    elif _known(request, found.headers):
+        await _send(request, b"", found.media, found.headers)
+    else:
+        packed = await _packed(catalogue, (found.name, found.media), found.chunks)
+        await _send_packed(request, packed, found.media, found.headers)
+
+
+async def _packed(catalogue: Catalogue, key: Hashable, make: Callable[[Catalogue], Iterator[bytes]]) -> bytes:
+    return await building.shared(catalogue, ("openapi", key), lambda served: building.packed(make(served)))
+
+
+async def _send_packed(request: Request, packed: bytes, media: str, headers: dict[str, str]) -> None:
+    """A document that is kept in gzip."""
+    if "gzip" in request.encoding:
+        await _send(request, packed, media, headers | {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"})
         return
-    await _send(request, *found)
+    request.cache = headers.pop("cache-control", "no-cache, private").encode()
+    listed = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await chunked.write(request, building.unpacked(packed), media.encode(), listed, long=True)
 
 
 async def _configuration(request: Request, issuer: str) -> None:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from certs import files
-from kapi.documents import discovery, openapi
+from kapi.documents import openapi
 from kapi.objects import time
 from kapi.registry.catalogue import Catalogue
 from kapi.storage.store import Store
@@ -124,8 +124,8 @@ ASKED: dict[str, Callable[[Health], str]] = {
     "log": _log,
     "certificate": lambda health: "serving certificate has expired" if files.expiry(health.certificate) < time.now() else "",
     "store": lambda health: "" if health.store.healthy else "the store cannot be written",
-    "discovery": lambda health: "" if discovery.document(health.catalogue, "/apis", "") else "nothing to discover",
-    "OpenAPI": lambda health: "" if openapi.exists(health.catalogue, "/openapi/v3/version") else "no document",
+    "discovery": lambda health: "" if health.catalogue.groups() else "nothing to discover",
+    "OpenAPI": lambda health: "" if openapi.find(health.catalogue, "/openapi/v3/version", {}, "") else "no document",
     "shutdown": lambda health: "process is shutting down" if health.closing else "",
 }
 """Parts that are asked: what is wrong with them, "" when nothing is. All others are in the server's Parts."""

@@ -4,8 +4,7 @@ Version 2 lacks words for much, and its clients take what they do not understand
 Source: apiextensions-apiserver's OpenAPI builder and its conversion to version 2 (v1.36).
 """
 
-
-import orjson
+from collections.abc import Iterator
 
 from kapi.documents.definitions import V2, V3
 from kapi.objects.meta import Object
@@ -23,16 +22,15 @@ def type_name(kind: Kind, listed: bool = False) -> str:
     """The definition name of a kind's objects or lists: of a custom one 'com.example.v1.Thing'."""
     resource = kind.resource
     if not kind.custom:
-        return kind.schema.name + ("List" if listed else "")
+        return builtin.named(resource.group, resource.version, resource.kind) + ("List" if listed else "")
     own = (kind.list_kind or resource.kind + "List") if listed else resource.kind
     return ".".join([*reversed(resource.group.split(".")), resource.version, own])
 
 
-def types(kind: Kind, prefix: str, said: Texts) -> Object:
-    """The definitions of a custom kind: its objects and its lists. `prefix` tells the version: V3 or V2."""
-    made = {type_name(kind): whole(kind, prefix, said), type_name(kind, True): _list(kind, prefix, said)}
-    out: Object = orjson.loads(orjson.dumps(made))
-    return out
+def types(kind: Kind, prefix: str, said: Texts) -> Iterator[tuple[str, Object]]:
+    """The definitions of a custom kind, its objects and its lists, with their names. `prefix` tells the version: V3 or V2."""
+    yield type_name(kind), whole(kind, prefix, said)
+    yield type_name(kind, True), _list(kind, prefix, said)
 
 
 def whole(kind: Kind, prefix: str, said: Texts) -> Object:
@@ -85,7 +83,7 @@ def _converted(given: Object, prefix: str, said: Texts) -> Object:
             out[field] = _converted(out[field], prefix, said)
     if given.get(EMBEDDED) and not (prefix == V2 and given.get(PRESERVE)):
         out["properties"] = (out.get("properties") or {}) | _header("Pod", "ObjectMeta", prefix, said)
-        out["required"] = sorted({*(out.get("required") or ()), "apiVersion", "kind"})
+        out["required"] = list(dict.fromkeys([*(out.get("required") or ()), "kind", "apiVersion"]))
     return out
 
 

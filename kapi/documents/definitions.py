@@ -1,11 +1,12 @@
 """Types as OpenAPI describes them: schemas of version 3 (components) and of version 2 (definitions), made from kapi.schema.
 
-The facts come from openapi's table. Descriptions are not in it: they are read from an installed `kubernetes-validate`
+The facts come from openapi's tables. Descriptions are not in them: they are read from the file of the `kubernetes-validate`
 package each time a document is made, and left out where there is none.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kapi.objects.meta import Object
 from kapi.schema import builtin
@@ -32,31 +33,33 @@ WHOLE: dict[str, Object] = {
 WHOLE_V2 = WHOLE | {"quantity": {"type": "string"}, "intstr": {"type": "string", "format": "int-or-string"}}
 FREE = frozenset({builtin.META + "FieldsV1", builtin.META + "Patch", "io.k8s.apimachinery.pkg.runtime.RawExtension"})
 """Types that are objects of any shape."""
-ENUM = re.compile(r'^ - `"([^"`]*)"`', re.MULTILINE)
+ZEROS: dict[str, Any] = {"string": "", "int32": 0, "int64": 0, "boolean": False, "number": 0, "object": {}}
+EVERYWHERE = frozenset({builtin.META + "DeleteOptions", builtin.META + "WatchEvent"})
+"""Types that are kinds of every group version."""
 V3, V2 = "#/components/schemas/", "#/definitions/"
 
 
 class Definitions:
-    """Schemas in one of the two versions; `prefix` tells which: V3 or V2."""
+    """Schemas in one of the two versions; `prefix` tells which: V3 or V2. `told`: which kinds are told of types that are EVERYWHERE."""
 
-    def __init__(self, prefix: str, said: Texts) -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str, said: Texts, told: Callable[[Object], bool] = bool) -> None:
+        self.prefix, self.told = prefix, told
         self.said = said
+        self._published = tables.published()["types"]
         self._needed: list[str] = []
 
-    def closure(self, names: Iterable[str]) -> Object:
-        """The named types and all they refer to, by name."""
-        out: Object = {}
-        self._needed = list(names)
+    def closure(self, names: Iterable[str]) -> Iterator[tuple[str, Object]]:
+        """The named types and all they refer to, with their names."""
+        seen: set[str] = set()
+        self._needed = sorted(names)
         while self._needed:
-            if (name := self._needed.pop()) not in out and name in tables.types():
-                out[name] = self.whole(name)
-        return dict(sorted(out.items()))
+            if (name := self._needed.pop()) not in seen and name in tables.types():
+                seen.add(name)
+                yield name, self.whole(name)
 
     def whole(self, name: str) -> Object:
         """One definition."""
-        node = builtin.schema(name)
-        said = self.said.get(name, {})
+        node, said, published = builtin.schema(name), self.said.get(name, {}), self._published.get(name, {})
         out: Object = {"description": said["description"]} if "description" in said else {}
         special = (WHOLE if self.prefix == V3 else WHOLE_V2).get(node.type)
         if special is not None or node.type == "any" or name in FREE:
@@ -65,45 +68,49 @@ class Definitions:
         if node.fields:
             described, words = said.get("properties", {}), tables.types()[name]
             out["properties"] = {
-                field: self.field(inner, words[field], described.get(field, {}).get("description", ""))
+                field: self.field(inner, words[field], described.get(field, {}).get("description", ""), published.get(field, {}))
                 for field, inner in sorted(node.fields.items())
             }
         if node.required:
             out["required"] = [field for field in node.fields if field in node.required]
         if node.atomic:
             out["x-kubernetes-map-type"] = "atomic"
-        if kinds := kinds_of(name):
+        if kinds := [kind for kind in kinds_of(name) if name not in EVERYWHERE or self.told(kind)]:
             out["x-kubernetes-group-version-kind"] = kinds
-        return out
+        whole = published.get("", {})
+        return out | {key: value for key, value in whole.items() if self.prefix == V3 or key in ("required", "x-kubernetes-unions")}
 
-    def field(self, node: Schema, words: str, description: str = "") -> Object:
-        """A property: its type, what is said of it, how it merges; `words` is its row in the table."""
-        out = self._typed(node, in_struct=True)
+    def field(self, node: Schema, words: str, description: str, published: Object) -> Object:
+        """A property: its type, what is said of it, how it merges; `words` is its row in the table, `published` what is told beside it."""
+        out = self._typed(node)
         more: Object = {"description": description} if description else {}
-        if node.type == "string" and self.prefix == V3 and (values := ENUM.findall(description)):
-            more["enum"] = sorted(values)
+        for inner in ("items", "additionalProperties"):
+            if inner in published:
+                out[inner] |= published[inner]
+        if "enum" in published:
+            more["enum"] = published["enum"]
         more |= _merging(node, words)
+        if self.prefix == V3 and (default := published.get("default", _zero(node))) is not None:
+            more["default"] = default
         if "$ref" in out and more and self.prefix == V3:
             out = {"allOf": [{"$ref": out["$ref"]}]}
-            if not node.pointer and node.type == "object":
-                out["default"] = {}
         return out | more
 
-    def _typed(self, node: Schema, in_struct: bool = False) -> Object:
+    def _typed(self, node: Schema) -> Object:
         if node.name:
             self._needed.append(node.name)
-            out: Object = {"$ref": self.prefix + node.name}
-            if in_struct or node.pointer or node.type != "object" or self.prefix == V2:
-                return out
-            return {"allOf": [out], "default": {}}
+            return {"$ref": self.prefix + node.name}
         if node.type in ("list", "map"):
             item = self._typed(node.item) if node.item else {}
             return {"type": "array", "items": item} if node.type == "list" else {"type": "object", "additionalProperties": item}
-        out = dict(SCALARS[node.type])
-        zero = {"string": "", "int32": 0, "int64": 0, "boolean": False, "number": 0}.get(node.type)
-        if self.prefix == V3 and zero is not None and not node.pointer and not node.omit_empty:
-            out["default"] = zero
-        return out
+        return dict(SCALARS[node.type])
+
+
+def _zero(node: Schema) -> Any:
+    """Go's zero value of a field that always has one; None for the others."""
+    if node.pointer or node.type not in ZEROS or (node.omit_empty and not node.name):
+        return None
+    return ZEROS[node.type]
 
 
 def _merging(node: Schema, words: str) -> Object:

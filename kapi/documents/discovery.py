@@ -1,12 +1,13 @@
 """What is served: the documents of /api, /apis and below, and the aggregated ones of both roots.
 
-Pure functions of the catalogue, kept until it changes; HTTP (routes, ETag comparison) is done by kapi.api.infrastructure.
+Pure functions of the catalogue; what they return is kept by `building`, and HTTP (routes, ETags) is done by kapi.api.infrastructure.
 Field order and contents are stock's. Source: KEP-3352 for the aggregated form.
 """
 
 import hashlib
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import orjson
 
@@ -15,25 +16,50 @@ from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind
 from openapi.tables import storage_hash
 
-Answer = tuple[bytes, str, str]
-"""Bytes, Content-Type, ETag ("" for the documents stock sends without one)."""
-
 JSON = "application/json"
 AGGREGATED = re.compile(r"application/json;g=apidiscovery\.k8s\.io;v=(v2|v2beta1);as=APIGroupDiscoveryList")
 PATH = re.compile(r"/api(?:/(?P<core>[^/]+))?/?|/apis(?:/(?P<group>[^/]+))?(?:/(?P<version>[^/]+))?/?")
 
 
-def document(catalogue: Catalogue, path: str, accept: str, address: str = "") -> Answer | None:
-    """The document of a path, in the form asked for; None where nothing is served. `address` is this server's host:port."""
+class Asked(NamedTuple):
+    """A document that is asked for: its path, and the version of the aggregated form, "" for the old form."""
+
+    path: str
+    version: str
+
+
+class Answer(NamedTuple):
+    """A document."""
+
+    payload: bytes
+    media: str
+    etag: str
+    """"" for the documents stock sends without one."""
+
+
+def asked(catalogue: Catalogue, path: str, accept: str) -> Asked | None:
+    """The document of a path in the form the client wants; None where nothing is served."""
     found = PATH.fullmatch(path)
     if not found:
         return None
-    version = _aggregated(accept) if path.rstrip("/") in ("/api", "/apis") else ""
-    key = ("discovery", path.rstrip("/"), version, address)
-    answer: Answer | None = catalogue.kept.get(key) or _made(catalogue, found, version, address)
-    if answer is not None:  # clients may ask for anything
-        catalogue.kept[key] = answer
-    return answer
+    group, version = found["group"] or "", found["core"] or found["version"]
+    versions = catalogue.groups().get(group, [])
+    if (version and version not in versions) or (group and not versions):
+        return None
+    path = path.rstrip("/")
+    return Asked(path, _aggregated(accept) if path in ("/api", "/apis") else "")
+
+
+def document(catalogue: Catalogue, asked: Asked, address: str = "") -> Answer:
+    """The document, of a catalogue that has it. `address` is this server's host:port."""
+    path, version = asked
+    core = path == "/api" or path.startswith("/api/")
+    if version:
+        raw = orjson.dumps(aggregated(catalogue, core, version))
+        etag = f'"{hashlib.sha512(raw).hexdigest().upper()}"'
+        return Answer(raw, f"{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", etag)
+    parts = path.split("/")[2:]
+    return Answer(orjson.dumps(_core(catalogue, parts, address) if core else _named(catalogue, *parts)), JSON, "")
 
 
 def _aggregated(accept: str) -> str:
@@ -46,40 +72,27 @@ def _aggregated(accept: str) -> str:
     return ""
 
 
-def _made(catalogue: Catalogue, found: re.Match[str], version: str, address: str) -> Answer | None:
-    core = found.string.startswith("/api/") or found.string == "/api"
-    if version:
-        raw = orjson.dumps(aggregated(catalogue, core, version))
-        etag = f'"{hashlib.sha512(raw).hexdigest().upper()}"'
-        return raw, f"{JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", etag
-    made = _core(catalogue, found["core"], address) if core else _named(catalogue, found["group"], found["version"])
-    return None if made is None else (orjson.dumps(made), JSON, "")
-
-
-def _core(catalogue: Catalogue, version: str | None, address: str) -> Object | None:
-    versions = catalogue.groups().get("", [])
-    if version:
-        return resource_list(catalogue, "", version) if version in versions else None
-    out: Object = {"kind": "APIVersions", "versions": versions}
+def _core(catalogue: Catalogue, parts: list[str], address: str) -> Object:
+    if parts:
+        return resource_list(catalogue, "", parts[0])
+    out: Object = {"kind": "APIVersions", "versions": catalogue.groups().get("", [])}
     if address:
         out["serverAddressByClientCIDRs"] = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
     return out
 
 
-def _named(catalogue: Catalogue, group: str | None, version: str | None) -> Object | None:
-    groups = {name: versions for name, versions in catalogue.groups().items() if name}
-    if not group:
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(*pair) for pair in groups.items()]}
-    if group not in groups or (version and version not in groups[group]):
-        return None
+def _named(catalogue: Catalogue, group: str = "", version: str = "") -> Object:
     if version:
         return resource_list(catalogue, group, version)
-    return {"kind": "APIGroup", "apiVersion": "v1"} | _group(group, groups[group])
+    if group:
+        return {"kind": "APIGroup", "apiVersion": "v1"} | _group(group, catalogue.groups().get(group, []))
+    groups = [_group(*pair) for pair in catalogue.groups().items() if pair[0]]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
 def _group(group: str, versions: list[str]) -> Object:
     listed = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
-    return {"name": group, "versions": listed, "preferredVersion": listed[0]}
+    return {"name": group, "versions": listed, "preferredVersion": listed[0] if listed else {}}
 
 
 def resource_list(catalogue: Catalogue, group: str, version: str) -> Object:

@@ -1,19 +1,21 @@
 """/openapi/v2 and /openapi/v3: an index with a hash per group version, a document for each, and the old one for all together.
 
-Documents are made when asked for and kept packed until the catalogue changes; a hash tells clients when to ask again, and
-is taken from what a document is made of, not from the document, so that the index costs nothing. The contents come from
-kapi.documents.definitions and kapi.documents.operations.
+A hash tells clients when to ask again; it is taken from what a document is made of, not from the document, so that nothing is made before
+it is asked for. The contents come from `definitions` and `operations`; `building` makes and keeps the
+documents.
 """
 
-import gzip
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
 
-from kapi.documents import crd_schemas, definitions, openapi_protobuf, operations
+from kapi.documents import building, crd_schemas, definitions, openapi_protobuf, operations
+from kapi.documents.building import Entries, Entry
 from kapi.documents.definitions import V2, V3
 from kapi.documents.version import VERSION as SERVER
 from kapi.objects.meta import Object
@@ -21,66 +23,47 @@ from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.schema import builtin, texts
 
-Answer = tuple[bytes, str, dict[str, str]]
-"""Bytes, Content-Type, further headers."""
-
 JSON = "application/json"
 VERSION = SERVER["gitVersion"]
-NAME = re.compile(r"version|api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
-ROOTS = ("APIVersions", "APIGroupList", "APIGroup", "APIResourceList")
+NAME = re.compile(r"api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
 HEAD: Object = {"title": "Kubernetes", "version": VERSION}
+CUSTOM_HEAD: Object = {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
+SERVERS_OWN = frozenset({"admission.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "imagepolicy.k8s.io"})
+"""Groups that are not in the scheme of client-go."""
 TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}}
 
 
-class _Found(NamedTuple):
-    """A document still to be made."""
+class Found(NamedTuple):
+    """A document there is: its name ("" for that of version 2), the form that is wanted, and the headers it goes out with."""
 
-    make: Callable[[], bytes]
+    name: str
     media: str
     headers: dict[str, str]
 
-
-def document(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str, *, gzipped: bool = False) -> Answer | None:
-    """The document of a path, packed with gzip if asked for (its headers say so); None where there is none."""
-    if path.rstrip("/") == "/openapi/v3":
-        return orjson.dumps(index(catalogue)), JSON, {}
-    found = _find(catalogue, path, query, accept)
-    if found is None:
-        return None
-    key = ("openapi", path, found.media)
-    if key not in catalogue.kept:
-        catalogue.kept[key] = gzip.compress(found.make(), 1)
-    packed: bytes = catalogue.kept[key]
-    if gzipped:
-        return packed, found.media, found.headers | {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}
-    return gzip.decompress(packed), found.media, found.headers
+    def chunks(self, catalogue: Catalogue) -> Iterator[bytes]:
+        """The document, made now."""
+        entries = version3(catalogue, self.name) if self.name else version2(catalogue)
+        return openapi_protobuf.chunks(entries) if self.media == openapi_protobuf.MEDIA else building.as_json(entries)
 
 
-def exists(catalogue: Catalogue, path: str) -> bool:
-    """Whether there is a document of a path; it is not made (which takes 4 MB)."""
-    return _find(catalogue, path, {}, "") is not None
-
-
-def _find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> _Found | None:
+def find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Found | None:
+    """The document of a path below /openapi, which is not made yet; None where there is none."""
     if path == "/openapi/v2":
-        headers = _headers(_hash(catalogue, list(catalogue)))
-        if any(media in accept for media in openapi_protobuf.ACCEPTED):
-            return _Found(lambda: openapi_protobuf.document(version2(catalogue)), openapi_protobuf.MEDIA, headers)
-        return _Found(lambda: orjson.dumps(version2(catalogue)), JSON, headers)
+        packed = any(media in accept for media in openapi_protobuf.ACCEPTED)
+        return Found("", openapi_protobuf.MEDIA if packed else JSON, _headers(_hash(catalogue, catalogue)))
     name = path.removeprefix("/openapi/v3").strip("/")
     if name not in _names(catalogue):
         return None
-    kinds = _of(catalogue, name)
-    digest = _hash(catalogue, kinds)
+    digest = _hash(catalogue, _of(catalogue, name))
     headers = _headers(digest)
     if query.get("hash") == digest:
         headers["cache-control"] = "public, immutable, max-age=31536000"
-    return _Found(lambda: orjson.dumps(version3(f"/{name}/", kinds)), JSON, headers)
+    return Found(name, JSON, headers)
 
 
 def _names(catalogue: Catalogue) -> list[str]:
     """What there is a document of, e.g. ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version"]."""
-    out = ["api", "apis", "version"]
+    out = ["api", "apis", "version", *operations.OPENID]
     for group, versions in catalogue.groups().items():
         out += [f"apis/{group}"] if group else []
         out += [f"apis/{group}/{version}" if group else f"api/{version}" for version in versions]
@@ -108,50 +91,69 @@ def _installed() -> str:
         return ""
 
 
-def _hash(catalogue: Catalogue, kinds: list[Kind]) -> str:
+def _hash(catalogue: Catalogue, kinds: Iterable[Kind]) -> str:
     """What a document of these kinds depends on."""
     if "texts" not in catalogue.kept:
         catalogue.kept["texts"] = _installed()
-    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), k.sign if k.custom else k.schema.name] for k in kinds]
+    facts = [[k.resource.kind, k.verbs, sorted(k.subresources), k.sign if k.custom else crd_schemas.type_name(k)] for k in kinds]
     made_of = [VERSION, catalogue.kept["texts"], facts]
     return hashlib.sha512(orjson.dumps(made_of, default=str)).hexdigest().upper()
 
 
-def index(catalogue: Catalogue) -> Object:
+def index(catalogue: Catalogue) -> Iterator[bytes]:
     """{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}."""
-    hashes = {name: _hash(catalogue, _of(catalogue, name)) for name in _names(catalogue)}
-    return {"paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"} for name, digest in hashes.items()}}
+    yield from building.as_json(
+        Entry(("paths",), name, {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(catalogue, _of(catalogue, name))}"})
+        for name in _names(catalogue)
+    )
 
 
-def _types(kinds: list[Kind], prefix: str) -> Object:
-    """Every type these kinds need."""
-    names = {builtin.META + name for name in ("DeleteOptions", "Status", "Patch", "ObjectMeta", "ListMeta")} | _root_types()
-    said = texts.definitions()
-    customs: Object = {}
-    for kind in kinds:
-        names |= {crd_schemas.type_name(kind), crd_schemas.type_name(kind, True), *operations.spoken_types(kind)}
-        if kind.custom:
-            customs |= crd_schemas.types(kind, prefix, said)
-    return definitions.Definitions(prefix, said).closure(names) | customs
+def _types(
+    kinds: Iterable[Kind], names: set[str], prefix: str, told: Callable[[Object], bool] = bool
+) -> Iterator[tuple[str, Object]]:
+    """The types with these names, and all they refer to."""
+    said, customs = texts.definitions(), [kind for kind in kinds if kind.custom]
+    if customs:
+        names = names | {builtin.META + "ObjectMeta", builtin.META + "ListMeta"}
+    yield from definitions.Definitions(prefix, said, told).closure(names)
+    for kind in customs:
+        yield from crd_schemas.types(kind, prefix, said)
 
 
-def version3(root: str, kinds: list[Kind]) -> Object:
-    """The OpenAPI 3 document of a group version, or of a root or group (which have no kinds)."""
-    paths = dict([operations.root(root), *(pair for kind in kinds for pair in operations.paths(kind))])
-    needed = _types(kinds, V3) if kinds else definitions.Definitions(V3, texts.definitions()).closure(_root_types())
-    components = {"schemas": needed, "securitySchemes": TOKEN}
-    return {"openapi": "3.0.0", "info": HEAD, "paths": dict(sorted(paths.items())), "components": components}
+def _told(name: str, custom: bool, kind: Object) -> bool:
+    """Whether the document tells of this kind of a type that is one everywhere: its own; those of custom kinds tell of all clients know."""
+    if custom:
+        return kind["group"] not in SERVERS_OWN
+    return not kind["group"] or f"apis/{kind['group']}/{kind['version']}" == name
 
 
-def _root_types() -> set[str]:
-    return {builtin.META + name for name in ROOTS} | {operations.INFO}
+def version3(catalogue: Catalogue, name: str) -> Entries:
+    """The OpenAPI 3 document of a group version ("apis/apps/v1"), or of a root or group (which have no kinds)."""
+    kinds = _of(catalogue, name)
+    custom = any(kind.custom for kind in kinds)
+    yield Entry((), "openapi", "3.0.0")
+    yield Entry((), "info", CUSTOM_HEAD if custom else HEAD)
+    names: set[str] = set()
+    for path, item in chain([] if custom else [operations.root(f"/{name}/")], *map(operations.paths, kinds)):
+        names |= operations.types(item)
+        yield Entry(("paths",), path, operations.version3(item))
+    for type_ in _types(kinds, names, V3, partial(_told, name, custom)):
+        yield Entry(("components", "schemas"), *type_)
+    if not custom:
+        yield Entry(("components",), "securitySchemes", TOKEN)
 
 
-def version2(catalogue: Catalogue) -> Object:
+def version2(catalogue: Catalogue) -> Entries:
     """The OpenAPI 2 document of everything."""
-    kinds = list(catalogue)
-    pairs = [operations.root(f"/{name}/") for name in _names(catalogue)]
-    pairs += [pair for kind in kinds for pair in operations.paths(kind)]
-    paths = {path: operations.version2(item) for path, item in pairs}
-    out: Object = {"swagger": "2.0", "info": HEAD, "paths": dict(sorted(paths.items())), "definitions": _types(kinds, V2)}
-    return out | {"securityDefinitions": TOKEN, "security": [{"BearerToken": []}]}
+    yield Entry((), "swagger", "2.0")
+    yield Entry((), "info", HEAD)
+    names: set[str] = set()
+    for path, item in chain((operations.root(f"/{name}/") for name in _names(catalogue)), *map(operations.paths, catalogue)):
+        names |= operations.types(item)
+        yield Entry(("paths",), path, operations.version2(item))
+    for type_ in _types(catalogue, names, V2):
+        yield Entry(("definitions",), *type_)
+    for name, parameter in operations.shared_parameters():
+        yield Entry(("parameters",), name, parameter)
+    yield Entry((), "securityDefinitions", TOKEN)
+    yield Entry((), "security", [{"BearerToken": []}])

@@ -81,8 +81,20 @@ class Catalogue:
         self.generation += 1
         self.kept.clear()
 
+    def copy(self) -> "Catalogue":
+        """What is served now, for those who look at it for longer, beside the event loop."""
+        out = Catalogue()
+        out.generation, out._kinds, out._by_kind, out._fixed = self.generation, dict(self._kinds), dict(self._by_kind), self._fixed
+        return out
+
     def groups(self) -> dict[str, list[str]]:
         """Groups with their versions, the preferred first; the built-in ones in stock's order, then the others by name."""
+        if "groups" not in self.kept:
+            self.kept["groups"] = self._groups()
+        out: dict[str, list[str]] = self.kept["groups"]
+        return out
+
+    def _groups(self) -> dict[str, list[str]]:
         served = {(group, version) for group, version, _ in self._kinds}
         out: dict[str, list[str]] = {}
         for group, version in self._fixed:
@@ -94,8 +106,12 @@ class Catalogue:
 
     def kinds(self, group: str, version: str) -> list[Kind]:
         """What a group version serves, by plural name."""
-        found = [kind for key, kind in self._kinds.items() if key[:2] == (group, version)]
-        return sorted(found, key=lambda kind: kind.resource.plural)
+        if (sorted_ := self.kept.get("kinds")) is None:
+            sorted_ = self.kept["kinds"] = {}
+            for kind in sorted(self, key=lambda kind: kind.resource.plural):
+                sorted_.setdefault((kind.resource.group, kind.resource.version), []).append(kind)
+        found: list[Kind] = sorted_.get((group, version), [])
+        return found
 
     def versions(self, group: str, plural: str) -> list[Kind]:
         """All served versions of a resource, in the order of its group's versions."""

@@ -263,9 +263,17 @@ def described_pairs(value: Any) -> str:
 
 def filled(read: Object, node: Schema) -> Object:
     """The fields of an object in Go's order: zero values left out or filled in as its tags say."""
+    fields = node.fields
+    if node.order is None:
+        unset = frozenset(name for name, field in fields.items() if kept(field, None))
+        node.order = {name: place for place, name in enumerate(fields)}, unset
+    places, unset = node.order
+    names = unset.union(name for name, value in read.items() if name not in unset and kept(fields[name], value))
     out: Object = {}
-    for name, field in node.fields.items():
+    for name in sorted(names, key=places.__getitem__):
         value = read.get(name)
-        if kept(field, value):
-            out[name] = zero(field) if value is None else value
+        if value is not None:
+            out[name] = value
+        elif name in unset:
+            out[name] = zero(fields[name])
     return out

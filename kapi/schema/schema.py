@@ -21,7 +21,7 @@ class Schema:
 
     __slots__ = (
         "_fields", "atomic", "default", "embedded", "enum", "extra", "go", "item", "keys", "list_type", "name", "omit_empty", "omit_zero",
-        "patch_key", "patch_strategy", "pointer", "required", "type",
+        "order", "patch_key", "patch_strategy", "pointer", "required", "type",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,8 @@ class Schema:
         self.omit_zero = omit_zero
         self.embedded = embedded
         """The embedded Go struct a field lies in, which paths in messages show: 'VolumeSource'."""
+        self.order: tuple[Mapping[str, int], frozenset[str]] | None = None
+        """Places of the fields, and those that are written though unset; made when an object is first read (kapi.schema.reading)."""
         self.extra = extra or {}
         """Further facts (a CRD's validation keywords)."""
 

@@ -1,6 +1,6 @@
-"""What Kubernetes' own documentation says of fields: read from an installed `kubernetes-validate` package, never from this project.
+"""What Kubernetes' own documentation says of fields: read from the file of the `kubernetes-validate` package, which is installed with kapi.
 
-The package's file is read each time and not kept (15 ms, 1.6 MB): callers keep the few texts they need.
+The package is never imported, and its file is read each time and not kept (15 ms, 1.6 MB): callers keep the few texts they need.
 """
 
 from collections.abc import Iterable

@@ -10,7 +10,7 @@ import pytest
 from kubernetes import client, config, watch
 
 from kapi.testing import Cluster
-from tests import documents
+from tests import markdown
 from tests.cli.machine import Machine, NoNamespace, machine
 from tests.house import ROOT
 
@@ -36,7 +36,7 @@ def alone(tmp_path: Path) -> Iterator[Machine]:
 
 def run(where: Machine, page: str) -> str:
     """All commands of a page, one after the other; the first that fails ends it. What they printed."""
-    lines = [line for line in documents.commands(DOCS / page) if not line.startswith(INSTALLED)]
+    lines = [line for line in markdown.commands(DOCS / page) if not line.startswith(INSTALLED)]
     (where.directory / "page.sh").write_text(f"set -ex\n{ENDED}" + "\n".join(lines) + "\n")
     done = where.run("bash page.sh")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,7 +48,7 @@ def test_for_authors_of_tests(alone: Machine) -> None:
 
 
 def test_for_extenders(alone: Machine) -> None:
-    for block in documents.blocks(DOCS / "extender.md"):
+    for block in markdown.blocks(DOCS / "extender.md"):
         if block.language == "yaml":
             name, _, text = block.text.partition("\n")
             (alone.directory / name.removeprefix("# ")).write_text(text)
@@ -62,7 +62,7 @@ def test_for_operators_of_many_nodes(alone: Machine) -> None:
 
 
 def programs(page: str) -> list[str]:
-    return [block.text for block in documents.blocks(DOCS / page) if block.language == "python"]
+    return [block.text for block in markdown.blocks(DOCS / page) if block.language == "python"]
 
 
 def test_the_programs_for_authors_of_tests(tmp_path: Path) -> None:

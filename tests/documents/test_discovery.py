@@ -16,15 +16,18 @@ CRUD = ["create", "delete", "deletecollection", "get", "list", "patch", "update"
 
 
 def document(path: str, accept: str = "application/json", served: catalogue.Catalogue = STANDARD) -> Any:
-    found = discovery.document(served, path, accept)
-    assert found is not None
-    return orjson.loads(found[0])
+    return orjson.loads(answer(path, accept, served).payload)
+
+
+def answer(path: str, accept: str = "", served: catalogue.Catalogue = STANDARD, address: str = "") -> discovery.Answer:
+    asked = discovery.asked(served, path, accept)
+    assert asked is not None
+    return discovery.document(served, asked, address)
 
 
 def test_roots() -> None:
     assert document("/api") == {"kind": "APIVersions", "versions": ["v1"]}
-    addressed = discovery.document(STANDARD, "/api/", "", "10.0.0.1:6443")
-    assert addressed is not None
+    addressed = answer("/api/", address="10.0.0.1:6443")
     assert orjson.loads(addressed[0])["serverAddressByClientCIDRs"] == [{"clientCIDR": "0.0.0.0/0", "serverAddress": "10.0.0.1:6443"}]
     groups = document("/apis")["groups"]
     assert len(groups) == 20
@@ -67,12 +70,11 @@ def test_the_core_list_has_no_version_of_its_own() -> None:
 
 def test_what_is_not_served_has_no_document() -> None:
     for path in ("/apis/nothing", "/apis/apps/v9", "/api/v2", "/apis/apps/v1/deployments", "/apix"):
-        assert discovery.document(STANDARD, path, "") is None
+        assert discovery.asked(STANDARD, path, "") is None
 
 
 def test_aggregated_form_and_its_tag() -> None:
-    found = discovery.document(STANDARD, "/apis", AGGREGATED + ",application/json")
-    assert found is not None
+    found = answer("/apis", AGGREGATED + ",application/json")
     raw, media, etag = found
     assert media == AGGREGATED
     assert etag == f'"{hashlib.sha512(raw).hexdigest().upper()}"'
@@ -96,7 +98,7 @@ def test_the_form_the_client_puts_first_wins() -> None:
 
 def test_a_new_kind_shows_at_once() -> None:
     served = catalogue.standard(strategies={})
-    assert discovery.document(served, "/apis/example.com/v1", "") is None
+    assert discovery.asked(served, "/apis/example.com/v1", "") is None
     thing = Resource("example.com", "v1", "things", "Thing", True)
     verbs: dict[str, tuple[str, ...]] = {"status": ("get", "patch", "update"), "scale": ("get", "patch", "update")}
     kind = Kind(thing, lambda: Schema("object"), Strategy(), "thing", tuple(CRUD), subresources=verbs, stored="example.com/v1", custom=True)

@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from kapi.documents import openapi
+from kapi.documents import openapi, operations
 from kapi.objects.resource import Resource
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind
@@ -18,15 +18,17 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
 def document(path: str, served: catalogue.Catalogue = STANDARD) -> Any:
-    found = openapi.document(served, path, {}, "application/json")
+    if path == "/openapi/v3":
+        return orjson.loads(b"".join(openapi.index(served)))
+    found = openapi.find(served, path, {}, "application/json")
     assert found is not None
-    return orjson.loads(found[0])
+    return orjson.loads(b"".join(found.chunks(served)))
 
 
 @pytest.fixture(autouse=True)
 def _short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptions of one type instead of all: reading the package's takes its time."""
-    said = {"properties": {"name": {"description": "A name."}, "restartPolicy": {"description": 'One.\n\n - `"Never"`\n - `"Always"` x'}}}
+    said = {"properties": {"name": {"description": "A name."}, "restartPolicy": {"description": "One."}}}
     monkeypatch.setattr(texts, "definitions", lambda: {CORE + "Container": said, CORE + "PodSpec": said})
     STANDARD.kept.clear()
 
@@ -34,22 +36,23 @@ def _short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_index_names_every_group_version() -> None:
     paths = document("/openapi/v3")["paths"]
     versions = {f"apis/{group}/{v}" if group else f"api/{v}" for group, vs in STANDARD.groups().items() for v in vs}
-    assert set(paths) == versions | {f"apis/{group}" for group in STANDARD.groups() if group} | {"api", "apis", "version"}
+    groups = {f"apis/{group}" for group in STANDARD.groups() if group}
+    assert set(paths) == versions | groups | {"api", "apis", "version", *operations.OPENID}
     url, _, digest = paths["apis/apps/v1"]["serverRelativeURL"].partition("?hash=")
     assert url == "/openapi/v3/apis/apps/v1"
-    found = openapi.document(STANDARD, url, {"hash": digest}, "")
+    found = openapi.find(STANDARD, url, {"hash": digest}, "")
     assert found is not None
-    assert found[2]["etag"] == f'"{digest}"'
-    assert "immutable" in found[2]["cache-control"]
-    stale = openapi.document(STANDARD, url, {"hash": "0"}, "")
+    assert found.headers["etag"] == f'"{digest}"'
+    assert "immutable" in found.headers["cache-control"]
+    stale = openapi.find(STANDARD, url, {"hash": "0"}, "")
     assert stale is not None
-    assert "immutable" not in stale[2]["cache-control"]
-    assert stale[0] == found[0]
+    assert "immutable" not in stale.headers["cache-control"]
+    assert stale.name == found.name
 
 
 def test_unknown_documents() -> None:
     for path in ("/openapi/v3/apis/nothing/v1", "/openapi/v3/api/v2", "/openapi/v3/nonsense"):
-        assert openapi.document(STANDARD, path, {}, "") is None
+        assert openapi.find(STANDARD, path, {}, "") is None
 
 
 def test_types_of_version_3() -> None:
@@ -58,10 +61,10 @@ def test_types_of_version_3() -> None:
     spec = schemas[CORE + "PodSpec"]
     assert spec["required"] == ["containers"]
     containers = spec["properties"]["containers"]
-    assert containers["items"] == {"allOf": [{"$ref": f"#/components/schemas/{CORE}Container"}], "default": {}}
+    assert containers["items"] == {"$ref": f"#/components/schemas/{CORE}Container"}
     assert (containers["x-kubernetes-list-map-keys"], containers["x-kubernetes-patch-merge-key"]) == (["name"], "name")
     assert spec["properties"]["nodeSelector"]["x-kubernetes-map-type"] == "atomic"
-    assert spec["properties"]["restartPolicy"]["enum"] == ["Always", "Never"]
+    assert spec["properties"]["restartPolicy"]["enum"] == ["Always", "Never", "OnFailure"]
     assert schemas[CORE + "Container"]["properties"]["name"] == {"type": "string", "default": "", "description": "A name."}
     assert schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"] == {"oneOf": [{"type": "string"}, {"type": "number"}]}
     assert schemas[META + "FieldsV1"] == {"type": "object"}

@@ -1,8 +1,13 @@
 from typing import Any
 
 from kapi.documents import openapi, openapi_protobuf
+from kapi.documents.building import Entry
 from kapi.registry import catalogue
 from kapi.schema import protobuf
+
+
+def message(document: dict[str, Any]) -> bytes:
+    return b"".join(openapi_protobuf.chunks(Entry((), key, value) for key, value in document.items()))
 
 
 def fields(data: bytes) -> dict[int, list[Any]]:
@@ -16,7 +21,7 @@ def fields(data: bytes) -> dict[int, list[Any]]:
 def test_schemas_keep_their_properties_and_extensions() -> None:
     labels = {"type": "object", "additionalProperties": {"type": "string"}, "x-kubernetes-map-type": "atomic"}
     thing = {"type": "object", "required": ["labels"], "properties": {"labels": labels, "next": {"$ref": "#/definitions/Thing"}}}
-    document = fields(openapi_protobuf.document({"swagger": "2.0", "definitions": {"Thing": thing}}))
+    document = fields(message({"swagger": "2.0", "definitions": {"Thing": thing}}))
     assert document[1] == [b"2.0"]
     named = fields(fields(document[9][0])[1][0])
     assert named[1] == [b"Thing"]
@@ -35,7 +40,7 @@ def test_parameters_by_their_place() -> None:
     query = {"type": "string", "uniqueItems": True, "name": "dryRun", "in": "query"}
     body = {"name": "body", "in": "body", "required": True, "schema": {"$ref": "#/definitions/Thing"}}
     item = {"post": {"operationId": "createThing", "parameters": [body, query], "responses": {"200": {"description": "OK"}}}}
-    path = fields(fields(fields(openapi_protobuf.document({"paths": {"/things": item}}))[8][0])[2][0])
+    path = fields(fields(fields(message({"paths": {"/things": item}}))[8][0])[2][0])
     operation = fields(fields(path[2][0])[4][0])
     assert operation[5] == [b"createThing"]
     packed_body, packed_query = (fields(fields(p)[1][0]) for p in operation[8])
@@ -45,7 +50,7 @@ def test_parameters_by_their_place() -> None:
 
 def test_kubectl_is_given_what_it_asks_for() -> None:
     served = catalogue.Catalogue([catalogue.standard(strategies={}).get("", "v1", "namespaces")])  # type: ignore[list-item]
-    found = openapi.document(served, "/openapi/v2", {}, openapi_protobuf.ACCEPTED[0])
+    found = openapi.find(served, "/openapi/v2", {}, openapi_protobuf.ACCEPTED[0])
     assert found is not None
-    assert found[1] == openapi_protobuf.MEDIA
-    assert fields(found[0])[1] == [b"2.0"]
+    assert found.media == openapi_protobuf.MEDIA
+    assert fields(b"".join(found.chunks(served)))[1] == [b"2.0"]

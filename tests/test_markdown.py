@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import documents
+from tests import markdown
 from tests.cli.programs import PROGRAMS
-from tests.documents import DOCUMENTS
 from tests.house import ROOT
+from tests.markdown import DOCUMENTS
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-BLOCKS = [pytest.param(b, id=f"{path.name}: {b.under}, {i}") for path in DOCUMENTS for i, b in enumerate(documents.blocks(path))]
-COMMANDS = [pytest.param(line, id=f"{path.name}: {line}") for path in DOCUMENTS for line in documents.commands(path)]
+BLOCKS = [pytest.param(b, id=f"{path.name}: {b.under}, {i}") for path in DOCUMENTS for i, b in enumerate(markdown.blocks(path))]
+COMMANDS = [pytest.param(line, id=f"{path.name}: {line}") for path in DOCUMENTS for line in markdown.commands(path)]
 LANGUAGES = {"", "console", "python", "yaml"}
 HELP = {program.name: program.parser().format_help() for program in PROGRAMS}
 
@@ -26,12 +26,12 @@ def named(path: Path) -> str:
 
 def anchors(path: Path) -> set[str]:
     """What a link may name in a document: its headings as GitHub and MyST spell them."""
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in documents.headings(path)}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in markdown.headings(path)}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_links_lead_somewhere(path: Path) -> None:
-    for link in documents.links(path):
+    for link in markdown.links(path):
         file, _, anchor = link.partition("#")
         assert ":" not in file, f"{link}: the tests do not look at other machines; say where it is in words"
         target = path.parent / file if file else path
@@ -42,7 +42,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=named)
 def test_a_page_leads_only_to_pages(path: Path) -> None:
     """What is outside docs/ is not in the site."""
-    assert [link for link in documents.links(path) if (path.parent / link.partition("#")[0]).resolve().parent != ROOT / "docs"] == []
+    assert [link for link in markdown.links(path) if (path.parent / link.partition("#")[0]).resolve().parent != ROOT / "docs"] == []
 
 
 def test_every_page_is_in_the_contents() -> None:
@@ -50,11 +50,11 @@ def test_every_page_is_in_the_contents() -> None:
     contents = next(text for text in index.read_text().split("```") if text.startswith("{toctree}"))
     pages = [path.stem for path in PAGES if path != index]
     assert sorted(contents.partition("\n\n")[2].split()) == pages
-    assert {Path(link).stem for link in documents.links(index)} == set(pages)
+    assert {Path(link).stem for link in markdown.links(index)} == set(pages)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_is_what_it_says(block: documents.Block) -> None:
+def test_a_block_is_what_it_says(block: markdown.Block) -> None:
     assert block.language in LANGUAGES
     if block.language == "python":
         ast.parse(block.text)
