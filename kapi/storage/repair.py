@@ -27,6 +27,8 @@ from kapi.storage.backend import Unusable
 from kapi.storage.lock import Lock, Mark, lock_path
 from kapi.storage.rows import FORMAT, Row
 
+_SCHEMA = ("table", "index", "trigger", "view")
+"""What rows of SQLite's own table begin with, which describe the others (ours begin with NULL)."""
 AHEAD, FAR_AHEAD = 1_000, 1_000_000
 """How many revisions a repaired database leaves out: when the newest acknowledged one is known, and when it is not."""
 
@@ -254,7 +256,7 @@ def _sorted_out(cells: list[pages.Cell], seed: int | None) -> tuple[dict[int, Ro
     """Whole rows by revision, and damaged ones with what is wrong."""
     whole: dict[int, Row] = {}
     bad: dict[Any, tuple[Row, str]] = {}
-    for row in (_row(cell) for cell in cells if len(cell.values) in (5, 6)):
+    for row in (_row(cell) for cell in cells if len(cell.values) in (5, 6) and cell.values[0] not in _SCHEMA):
         why = rows.fault(row, seed)
         if not why:
             whole[row.revision] = row
