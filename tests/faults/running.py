@@ -189,7 +189,7 @@ def _(bench: Bench) -> Outcome:
 UP = {
     "containerd is started": ("subprocess.Popen", "config.toml", 1), "the API server is started": ("subprocess.Popen", "'apiserver'", 1),
     "the others are started": ("subprocess.Popen", "'control'", 1), "the kubelet is started": ("subprocess.Popen", "'kubelet'", 1),
-    "the start is complete": ("os.remove", "run/starting", 1),
+    "the start is complete": ("os.remove", "run/starting", 2),
 }  # fmt: skip
 DOWN = {
     "the kubelet is told to end": ("signal.pidfd_send_signal", "", 1), "the others are told to end": ("signal.pidfd_send_signal", "", 2),
