@@ -84,6 +84,7 @@ def _broken(bench: Bench, names: tuple[str, ...], how: str, kind: str) -> Outcom
     for name in left_over:
         (bench.data / name).parent.mkdir(mode=0o700, exist_ok=True)
         (bench.data / name).write_bytes(b"left" * 100)
+        (bench.data / name).chmod(0o600)
     saved = bench.directory / "saved"
     shutil.copytree(bench.data, saved, symlinks=True)
     for name in names:
