@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kapi import limits
+from kapi.objects.image_names import full_name
 from kubelet import images, tarballs
 from kubelet.images import ImageError
-from kubelet.references import full_name
 
 _OCI, _DOCKER = "index.json", "manifest.json"
 _NAME, _REF = "io.containerd.image.name", "org.opencontainers.image.ref.name"
@@ -62,10 +62,10 @@ class Archive:
         return sum(not image.names for image in self.images)
 
     def named(self, name: str) -> "Archive":
-        """Its only image under that name alone. Raises ImageError for a name that is none, and where there are several images."""
+        """Its only image under that name alone. Raises ImageError where there are several."""
         if len(self.images) != 1:
             raise ImageError(f"{self.path} holds {len(self.images)} images: a name can be given to one only")
-        return replace(self, images=(replace(self.images[0], names=(_full(self.path, name),)),))
+        return replace(self, images=(replace(self.images[0], names=(full_name(name),)),))
 
     def write(self, out: BinaryIO) -> None:
         """The archive with full names in its index, and without what no image of it needs. Raises ImageError, OSError."""
@@ -169,7 +169,7 @@ def _full(path: Path, name: str) -> str:
     try:
         return full_name(name)
     except ValueError as why:
-        raise ImageError(f"{path}: {why}") from None
+        raise ImageError(f"{path} names an image {name[:100]!r}, which {why}") from None
 
 
 def _checked(archive: Archive) -> Archive:

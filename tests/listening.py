@@ -14,7 +14,7 @@ PATHS = (
 )  # fmt: skip
 
 
-def _inodes(pid: int) -> Iterator[str]:
+def inodes(pid: int) -> Iterator[str]:
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = os.readlink(link)
@@ -24,7 +24,7 @@ def _inodes(pid: int) -> Iterator[str]:
             yield target[8:-1]
 
 
-def _address(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+def address(text: str) -> tuple[IPv4Address | IPv6Address, int]:
     """Of '0100007F:1F90': groups of four bytes, each as the machine stores it."""
     host, _, port = text.partition(":")
     words = [bytes.fromhex(host[i : i + 8])[::-1] for i in range(0, len(host), 8)]
@@ -33,13 +33,13 @@ def _address(text: str) -> tuple[IPv4Address | IPv6Address, int]:
 
 def listening(pids: Iterable[int]) -> set[tuple[IPv4Address | IPv6Address, int]]:
     """(address, port) of every listening TCP socket of the processes."""
-    own = {inode for pid in pids for inode in _inodes(pid)}
+    own = {inode for pid in pids for inode in inodes(pid)}
     out = set()
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == _LISTEN and fields[9] in own:
-                out.add(_address(fields[1]))
+                out.add(address(fields[1]))
     return out
 
 

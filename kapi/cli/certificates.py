@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from certs import checking
-from kapi.cli import words
+from kapi.cli import datadir, words
 from kapi.cli.cluster import NAMES, Place
 from kapi.cli.processes import Process
 from kapi.objects import time
@@ -27,7 +27,7 @@ def run(given: Settings) -> int:
     """The exit status of check is 1 when something is wrong."""
     directory = given.data_dir / "pki"
     if not given.there("certs", given.action, *filter(None, [given.name])) or not directory.is_dir():
-        raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: {words.first_up(given.data_dir)}")
+        raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: {datadir.start(given.data_dir)}")
     if given.action == "check":
         return _check(directory)
     if given.name is None:

@@ -5,13 +5,15 @@ process is everything, and no container runs.
 """
 
 import asyncio
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,7 @@ def _check_port(port: int, advice: str) -> None:
 def _check_machine(given: Up) -> None:
     if os.geteuid() != 0:
         simulated = words.up(replace(given, simulate=True))
-        raise Failure(f"Real containers need root: {words.up(given, as_root=True)}, or without containers: {simulated}")
+        raise Failure(f"Real containers need root: {words.up(given, for_root=True)}, or without containers: {simulated}")
     own = not given.container_runtime_endpoint
     needed = {program: package for program, package in programs.PACKAGES.items() if own or package in _NETWORKING}
     missing = {package for program, package in needed.items() if shutil.which(program) is None}
@@ -164,25 +166,38 @@ def up(given: Up) -> int:
     with private(), datadir.entered(given.data_dir, "up", *words.options(given)):
         _check_running(given, progress)
         _check(given)
-        for mended in datadir.prepare(given.data_dir):
-            progress.note(mended)
-        _starting(given).parent.mkdir(exist_ok=True, mode=0o700)
-        _starting(given).touch(mode=0o600)
-        try:
+        with _all_or_nothing(given, progress):
+            for mended in datadir.prepare(given.data_dir):
+                progress.note(mended)
+            datadir.remember_start(given.data_dir, words.options(given))
+            _starting(given).parent.mkdir(exist_ok=True, mode=0o700)
+            _starting(given).touch(mode=0o600)
             _start(given, progress)
-        except BaseException as why:
-            with processes.undisturbed():
-                _stop(given)
-                if given.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
-                    contexts.forget(given.data_dir, progress)
-            if isinstance(why, KeyboardInterrupt):
-                print("Interrupted: what was started is stopped again.", file=sys.stderr)
-            if isinstance(why, OSError):
-                raise datadir.unusable(given.data_dir, why) from None
-            raise
     progress.done("The cluster is up.")
     print(f"\nNext: {_next(given)}")
     return _stay(given) if given.foreground else 0
+
+
+@contextlib.contextmanager
+def _all_or_nothing(given: Up, progress: Progress) -> Iterator[None]:
+    """A start that fails is undone; of a directory that was new nothing is left, unless the reason is in a log there. Raises Failure."""
+    new, mode = not os.listdir(given.data_dir), stat.S_IMODE(given.data_dir.stat().st_mode)
+    try:
+        yield
+    except BaseException as why:
+        with processes.undisturbed():
+            _stop(given)
+            if given.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
+                contexts.forget(given.data_dir, progress)
+            if new and not isinstance(why, processes.InLog):
+                with contextlib.suppress(OSError):
+                    deletion.clear(given.data_dir)
+                    given.data_dir.chmod(mode)
+        if isinstance(why, KeyboardInterrupt):
+            print("Interrupted: what was started is stopped again.", file=sys.stderr)
+        if isinstance(why, OSError):
+            raise datadir.unusable(given.data_dir, why) from None
+        raise
 
 
 def _start(given: Up, progress: Progress) -> None:
@@ -230,7 +245,7 @@ async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> N
                 if len(ready) >= count:
                     return
     except TimeoutError:
-        raise Failure(
+        raise processes.InLog(
             f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs in {kubeconfig.parents[1] / 'log'}."
         ) from None
     finally:
@@ -342,7 +357,7 @@ def status(given: Place) -> int:
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
     if not running:
-        start, end = words.first_up(given.data_dir), words.command("down", given.data_dir)
+        start, end = datadir.start(given.data_dir), words.command("down", given.data_dir)
         left = cleanup.pods_left(given.data_dir)
         what = f", but {left} of its pods still run. End them with: {end}" if left else f". Start one with: {start}"
         print(f"No cluster is running from {given.data_dir}{what}")
@@ -373,7 +388,7 @@ async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
 
 def _of_cluster(given: Place, command: str, read: Callable[[Path], str]) -> str:
     """What `read` finds in the cluster's directory. Raises Failure."""
-    missing = Failure(f"There is no cluster in {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
+    missing = Failure(f"There is no cluster in {given.data_dir}. Start one with: {datadir.start(given.data_dir)}")
     if not given.there(command):
         raise missing
     if os.listdir(given.data_dir) and not datadir.is_cluster(given.data_dir):

@@ -54,7 +54,7 @@ def add(directory: Path, context: str, progress: Progress) -> None:
     """Put it in and remember where it is. Raises Failure."""
     path = userconfig.default_path().resolve()
     admin = (directory / "pki" / "admin.conf").read_bytes()
-    datadir.remember(directory, context, str(path))
+    datadir.remember(directory, context=context, kubeconfig=str(path))
     try:
         was_open = userconfig.merge(admin, _entries(directory, context))
     except Taken as why:

@@ -5,6 +5,7 @@ anything starts in it; `removable` says whether it may be deleted. What may be i
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import pwd
 import shlex
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -25,6 +26,13 @@ from kubelet import mounts
 
 log = logging.getLogger(__name__)
 FORMAT = 1
+_OPTIONS = 1024
+"""Characters of the options that are kept."""
+_WAYS = {
+    errno.ENOSPC: "Make room on its disk and try again.", errno.EDQUOT: "Make room in your quota and try again.",
+    errno.EROFS: "Mount its file system so that it can be written, and try again.",
+}  # fmt: skip
+"""What to do about a cluster whose directory can't be used."""
 _LISTED = 3
 """So many names are said of what is foreign; of the others, how many there are."""
 
@@ -39,6 +47,8 @@ class Identity:
     """Name of its context; empty: it follows from the directory's name."""
     kubeconfig: str = ""
     """The file the context was put into; empty: none."""
+    options: str = ""
+    """Of the last `kapi up`, as a shell reads them; empty: none, or too many to keep."""
     directory: str = ""
     """Where the data directory was when it was used last: a copy is told from it by this."""
 
@@ -63,10 +73,16 @@ def write(directory: Path, identity: Identity) -> None:
     files.write(directory / IDENTITY, json.dumps(asdict(identity)).encode() + b"\n", 0o600)
 
 
-def remember(directory: Path, context: str, kubeconfig: str) -> None:
-    """Keep where the cluster's context is. Raises OSError."""
-    if (known := read(directory)) and (known.context, known.kubeconfig) != (context, kubeconfig):
-        write(directory, replace(known, context=context, kubeconfig=kubeconfig))
+def remember(directory: Path, **facts: str) -> None:
+    """Keep facts of its identity: where the cluster's context is, how it was started. Raises OSError."""
+    if (known := read(directory)) and (new := replace(known, **facts)) != known:  # type: ignore[arg-type]
+        write(directory, new)
+
+
+def remember_start(directory: Path, options: Sequence[str]) -> None:
+    """Keep how it was started, where it is short enough. Raises OSError."""
+    text = shlex.join(options)
+    remember(directory, options=text if len(text) <= _OPTIONS else "")
 
 
 # which directory ----------------------------------------------------------------------------------------------------------------------
@@ -75,18 +91,51 @@ def remember(directory: Path, context: str, kubeconfig: str) -> None:
 def exists(directory: Path, command: str, *options: str) -> bool:
     """Whether there is such a directory. Raises Failure for another user's, whom to run the command as."""
     try:
+        if (other := keeper(directory)) is not None:
+            raise Failure(f"{belongs(directory, other)}. Go on as {user(other)}: {as_keeper(directory, other, command, *options)}")
         facts = os.stat(directory)
-        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+        if stat.S_ISDIR(facts.st_mode):
             os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as why:
         raise Failure(f"{directory} can't be read: {why.strerror}.") from None
-    if stat.S_ISDIR(facts.st_mode) and facts.st_uid != os.geteuid():
-        owner = user(facts.st_uid)
-        again = words.sudo(command, directory, *options, user=owner if not owner.isdigit() else f"#{owner}")
-        raise Failure(f"{directory} belongs to {owner}, not to {user(os.geteuid())}. Go on as {owner}: {again}")
     return stat.S_ISDIR(facts.st_mode)
+
+
+def keeper(directory: Path) -> int | None:
+    """The other user whose directory it is, or who hides it from this one; None where it is this one's or is not there. Raises OSError."""
+    for path in (directory, *directory.absolute().parents):
+        try:
+            facts = os.stat(path)
+        except PermissionError:
+            continue
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return facts.st_uid if stat.S_ISDIR(facts.st_mode) and facts.st_uid != os.geteuid() else None
+    return None
+
+
+def belongs(directory: Path, other: int) -> str:
+    """'/srv/demo belongs to root, not to me'."""
+    return f"{directory} belongs to {user(other)}, not to {user(os.geteuid())}"
+
+
+def as_keeper(directory: Path, other: int, command: str, *options: str) -> str:
+    """The command for the user whose directory it is."""
+    name = user(other)
+    return words.sudo(command, directory, *options, user=f"#{name}" if name.isdigit() else name)
+
+
+def start(directory: Path) -> str:
+    """The `kapi up` that starts the cluster as it was started last, or for the first time."""
+    return words.command("up", directory, *(started_with(directory) or words.first_options()))
+
+
+def started_with(directory: Path) -> list[str]:
+    """The options of the last `kapi up`, where they are known."""
+    known = read(directory)
+    return shlex.split(known.options) if known else []
 
 
 def is_cluster(directory: Path) -> bool:
@@ -132,25 +181,36 @@ def listed(names: list[str]) -> str:
 @contextlib.contextmanager
 def entered(directory: Path, command: str, *options: str) -> Iterator[None]:
     """The directory, made where it is missing and locked for one command; a new one goes again when nothing was put into it."""
-    made = False
+    missing: list[Path] = []
     try:
         if not exists(directory, command, *options):
+            missing = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            made = True
         with holding.exclusive(directory):
             try:
                 yield
             finally:
-                if made and not os.listdir(directory):
-                    directory.rmdir()
+                if missing and not os.listdir(directory):
+                    _remove(missing)
     except OSError as why:
         raise unusable(directory, why) from None
+
+
+def _remove(directories: list[Path]) -> None:
+    """Those that are empty, from the first on."""
+    with contextlib.suppress(OSError):
+        for path in directories:
+            path.rmdir()
 
 
 def unusable(directory: Path, why: OSError) -> Failure:
     """The sentence for a file of the cluster that can't be read or written."""
     file = f" ({why.filename})" if why.filename and str(why.filename) != str(directory) else ""
-    return Failure(f"The data directory {directory} can't be used: {why.strerror or why}{file}. Name another with --data-dir.")
+    another = "Name another with --data-dir."
+    with contextlib.suppress(OSError):
+        if read(directory):  # what it holds is nowhere else
+            another = _WAYS.get(why.errno or 0, another)
+    return Failure(f"The data directory {directory} can't be used: {why.strerror or why}{file}. {another}")
 
 
 def prepare(directory: Path) -> list[str]:
@@ -195,7 +255,8 @@ def _placed(directory: Path, known: Identity) -> list[str]:
         return []
     original = Path(known.directory)
     if known.directory and (other := read(original)) and other.uid == known.uid and not os.path.samefile(original, directory):
-        write(directory, Identity(str(uuid.uuid4()), directory=str(directory)))
+        options = "" if "--context" in known.options else known.options  # a copy has a context of its own
+        write(directory, Identity(str(uuid.uuid4()), options=options, directory=str(directory)))
         return [f"{directory} is a copy of {original}: it is a cluster of its own now."]
     write(directory, replace(known, directory=str(directory)))
     return []

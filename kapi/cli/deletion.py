@@ -15,7 +15,13 @@ _LAST = (*SIGNS, "pki", IDENTITY)
 
 
 def delete(directory: Path) -> None:
-    """Everything of the table in the directory, and the directory once it is empty. Raises OSError, whose filename says where."""
+    """What `clear` deletes, and the directory once it is empty. Raises OSError, whose filename says where."""
+    clear(directory)
+    directory.rmdir()
+
+
+def clear(directory: Path) -> None:
+    """Everything of the table in the directory. Raises OSError, whose filename says where."""
     with contents.opened(directory) as top:
         mount = _mount(top)
         contents.mend(top)  # a directory that may not be written, say
@@ -26,7 +32,6 @@ def delete(directory: Path) -> None:
             for entry in contents.walk(top):
                 if entry.rule is not None and entry.path == path:
                     _delete(entry, directory, mount)
-    directory.rmdir()
 
 
 def _delete(entry: Entry, directory: Path, mount: str) -> None:

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kapi.cli import checks
+from kapi.cli import checks, datadir, words
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import Place
 from kapi.process import Failure
@@ -44,11 +44,13 @@ class Settings(Place):
 def run(given: Settings) -> int:
     """Look at everything; 1 when something is wrong."""
     scope = Scope(given.data_dir.absolute(), given.storage, given.port, given.simulate)
+    closed = datadir.keeper(scope.data_dir) is not None
     if given.repair:
+        given.there("doctor", *words.options(given))
         _repair(scope)
     shown = _Text() if given.output == "text" else _Json()
     for check in checks.CHECKS:
-        if not (check.containers and given.simulate):
+        if not (check.containers and given.simulate) and not (check.inside and closed):
             shown.begin(check)
             shown.row(check, looked(check, scope))
     shown.end()
@@ -60,7 +62,8 @@ def looked(check: Check, scope: Scope) -> Finding:
     try:
         return check.look(scope)
     except (OSError, ValueError, subprocess.SubprocessError) as why:
-        return Finding("odd", f"cannot be told: {why}", "run it as root" if os.geteuid() else "")
+        again = words.sudo("doctor", scope.data_dir, *scope.options) if os.geteuid() else words.command("doctor", scope.data_dir)
+        return Finding("odd", f"cannot be told: {why}", again)
 
 
 class _Json:

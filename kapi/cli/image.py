@@ -6,6 +6,7 @@ from typing import Literal
 
 from kapi.cli import datadir, words
 from kapi.cli.cluster import Place
+from kapi.cli.processes import Process
 from kapi.process import Failure
 from kapi.settings import types
 from kubelet import archives
@@ -20,7 +21,7 @@ class Settings(Place):
     """What to do."""
     file: types.ExistingFile = field(kw_only=True)
     """An image archive (docker save or OCI layout), plain or compressed with gzip, bzip2, xz or zstd."""
-    name: str = ""
+    name: types.ImageName = ""
     """Name of the image in an archive of one that names none, or names it otherwise."""
 
 
@@ -29,11 +30,9 @@ def run(given: Settings) -> int:
     endpoint = given.data_dir / "containerd" / "containerd.sock"
     options = [given.action, str(given.file), *(["--name", given.name] if given.name else [])]
     if not given.there("image", *options) or not datadir.is_cluster(given.data_dir):
-        raise Failure(f"There is no cluster in {given.data_dir}. Start one with: {words.first_up(given.data_dir)}")
+        raise Failure(f"There is no cluster in {given.data_dir}. Start one with: {datadir.start(given.data_dir)}")
     if not endpoint.exists():
-        start = words.command("up", given.data_dir)
-        why = "it is down, simulated, or uses another's"
-        raise Failure(f"The cluster in {given.data_dir} runs no containerd of its own: {why}. Start one with: {start}")
+        raise Failure(_no_containerd(given))
     try:
         archive = _named(given)
         for name, digest in asyncio.run(archives.load(str(endpoint), archive)):
@@ -43,6 +42,15 @@ def run(given: Settings) -> int:
     except OSError as why:
         raise Failure(f"{given.file} can't be read: {why.strerror or why}.") from None
     return 0
+
+
+def _no_containerd(given: Settings) -> str:
+    """Why there is none, and the way on."""
+    if "--simulate" in datadir.started_with(given.data_dir):
+        return f"The cluster in {given.data_dir} is simulated: its pods only pretend to run, and need no images."
+    if Process("kubelet", given.data_dir).pid:
+        return f"The cluster in {given.data_dir} uses another's container runtime: load the image there, into the namespace k8s.io."
+    return f"The cluster in {given.data_dir} is down. Start it with: {datadir.start(given.data_dir)}"
 
 
 def _named(given: Settings) -> archives.Archive:

@@ -27,6 +27,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, **_FRUGAL, "PYTHONDONTWRITEBYTECODE": ""}
 
 
+class InLog(Failure):
+    """A failure whose reason is in the log that it names."""
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until the block is over, so that no process is started and not noted. For the main thread."""
@@ -203,7 +207,7 @@ class Starting:
         if said:
             raise Failure(said.decode(errors="replace"))
         what = "ended while starting" if answered else f"was not ready within {seconds:.0f} seconds"
-        raise Failure(f"{self.process.name} {what}{f': {words}' if words else ''}. Its log: {self.process.log_file}")
+        raise InLog(f"{self.process.name} {what}{f': {words}' if words else ''}. Its log: {self.process.log_file}")
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -53,15 +53,20 @@ def options(given: Any) -> list[str]:
     return out
 
 
-def up(given: Any, *, as_root: bool = False) -> str:
+def up(given: Any, *, for_root: bool = False) -> str:
     """The `kapi up` that `given`, its settings, stand for."""
-    if not as_root:
+    if not for_root:
         return command("up", given.data_dir, *options(given))
-    own_default = given.data_dir.resolve() == standard_directory().resolve()  # root has another
-    return sudo("up", Path("/var/lib/kapi") if own_default else given.data_dir, *options(given))
+    return as_root("up", given.data_dir, *options(given))
 
 
-def first_up(directory: Path) -> str:
-    """The `kapi up` for somebody who has no cluster in `directory` yet."""
-    return command("up", directory, *([] if os.geteuid() == 0 else ["--simulate"]))
+def as_root(name: str, directory: Path, *more: str) -> str:
+    """The same for root, whose default directory is another."""
+    own_default = directory.resolve() == standard_directory().resolve()
+    return sudo(name, Path("/var/lib/kapi") if own_default else directory, *more)
+
+
+def first_options() -> list[str]:
+    """Those of `kapi up` for somebody who has no cluster yet."""
+    return [] if os.geteuid() == 0 else ["--simulate"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from kapi.objects import names, quantity
+from kapi.objects import image_names, names, quantity
 from kapi.settings import Form
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -284,4 +284,6 @@ ContextName = Annotated[str, Form(context_name, "NAME")]
 OutputFile = Annotated[str, Form(output_file, "FILE")]
 ExistingFile = Annotated[Path, Form(existing_file, "FILE")]
 ExistingDirectory = Annotated[Path, Form(existing_directory, "DIRECTORY")]
+ImageName = Annotated[str, Form(image_names.full_name, "NAME")]
+"""Kept in full."""
 TableName = Annotated[str, Form(table, "NAME")]

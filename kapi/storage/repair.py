@@ -27,6 +27,8 @@ from kapi.storage.backend import Unusable
 from kapi.storage.lock import Lock, Mark, lock_path
 from kapi.storage.rows import FORMAT, Row
 
+_SCHEMA = ("table", "index", "trigger", "view")
+"""What rows of SQLite's own table begin with, which describe the others (ours begin with NULL)."""
 AHEAD, FAR_AHEAD = 1_000, 1_000_000
 """How many revisions a repaired database leaves out: when the newest acknowledged one is known, and when it is not."""
 
@@ -128,6 +130,7 @@ class _Repair:
         report, database, kept = self._salvaged(self._directory / self._path.name, mark)
         self._keep_damaged(report)
         opening.journal(self._path).unlink(missing_ok=True)
+        opening.rollback(self._path).unlink(missing_ok=True)
         self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
         seed = rows.seed(database)
         with opening.replaced(self._path, database) as db:
@@ -139,7 +142,7 @@ class _Repair:
 
     def _set_aside(self) -> None:
         """Give the originals a second name, or copy them where that cannot be. Raises Unusable when there is no space for the new file."""
-        files = [file for file in (self._path, opening.journal(self._path)) if os.path.lexists(file)]
+        files = [file for file in (self._path, opening.journal(self._path), opening.rollback(self._path)) if os.path.lexists(file)]
         for file in files:
             opening.check_regular(self._path, file)
         needed = sum(file.stat().st_size for file in files) + limits.REPAIR_SPARE_BYTES
@@ -254,7 +257,7 @@ def _sorted_out(cells: list[pages.Cell], seed: int | None) -> tuple[dict[int, Ro
     """Whole rows by revision, and damaged ones with what is wrong."""
     whole: dict[int, Row] = {}
     bad: dict[Any, tuple[Row, str]] = {}
-    for row in (_row(cell) for cell in cells if len(cell.values) in (5, 6)):
+    for row in (_row(cell) for cell in cells if len(cell.values) in (5, 6) and cell.values[0] not in _SCHEMA):
         why = rows.fault(row, seed)
         if not why:
             whole[row.revision] = row

@@ -59,7 +59,9 @@ def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_images_go_into_a_containerd(tmp_path: Path, cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file.tar").touch()
     load = ("image", "load", str(tmp_path / "file.tar"), "--data-dir")
-    assert "no containerd of its own" in said(capsys, *load, str(cluster))
+    assert "is simulated: its pods only pretend to run, and need no images." in said(capsys, *load, str(cluster))
+    datadir.remember_start(cluster, [])
+    assert f"is down. Start it with: kapi up --data-dir {cluster}" in said(capsys, *load, str(cluster))
     assert "There is no cluster in " in said(capsys, *load, str(tmp_path / "none"))
 
 

@@ -1,5 +1,6 @@
 """Data directories: how one is made and known, and who may use what is in it."""
 
+import errno
 import json
 import os
 import shutil
@@ -94,7 +95,7 @@ def test_an_empty_directory_becomes_one(tmp_path: Path) -> None:
     assert datadir.prepare(tmp_path) == [f"Permissions in {tmp_path} were mended, only you may use what is there: {tmp_path}."]
     known = datadir.read(tmp_path)
     assert known
-    datadir.remember(tmp_path, "mine", "/home/me/.kube/config")
+    datadir.remember(tmp_path, context="mine", kubeconfig="/home/me/.kube/config")
     again = datadir.read(tmp_path)
     assert again
     assert (again.uid, again.context, again.kubeconfig) == (known.uid, "mine", "/home/me/.kube/config")
@@ -160,7 +161,7 @@ def test_a_home_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_copy_is_a_cluster_of_its_own(cluster: Path, tmp_path: Path) -> None:
     datadir.prepare(cluster)
-    datadir.remember(cluster, "kapi-mine", "/somewhere/config")
+    datadir.remember(cluster, context="kapi-mine", kubeconfig="/somewhere/config")
     shutil.copytree(cluster, tmp_path / "copy", symlinks=True)
     assert datadir.prepare(tmp_path / "copy") == [f"{tmp_path}/copy is a copy of {cluster}: it is a cluster of its own now."]
     original, copy = datadir.read(cluster), datadir.read(tmp_path / "copy")
@@ -180,3 +181,16 @@ def test_a_directory_that_was_moved_is_the_same_cluster(cluster: Path, tmp_path:
     assert before
     assert after
     assert (after.uid, after.directory) == (before.uid, str(tmp_path / "moved"))
+
+
+def test_what_may_be_done_about_a_directory_that_cannot_be_used(cluster: Path, tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", str(cluster / "x"))
+    assert str(datadir.unusable(cluster, full)).endswith(f"No space left on device ({cluster}/x). Make room on its disk and try again.")
+    assert str(datadir.unusable(tmp_path, full)).endswith("Name another with --data-dir.")
+
+
+def test_options_that_are_too_many_are_not_kept(cluster: Path) -> None:
+    datadir.remember_start(cluster, ["--context", "a b"])
+    assert datadir.start(cluster).endswith(f" up --context 'a b' --data-dir {cluster}")
+    datadir.remember_start(cluster, ["--context", "x" * 2000])
+    assert "--context" not in datadir.start(cluster)

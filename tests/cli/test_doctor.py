@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import resource
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -377,6 +378,16 @@ sys.exit(doctor.run(given))
 """The doctor as another user; everything is loaded before, since Python may lie where others cannot read it."""
 
 
+def as_nobody(directory: Path, kind: str, port: int) -> tuple[dict[str, dict[str, str]], int]:
+    """The rows, and the exit status."""
+    looked = subprocess.run(
+        [sys.executable, "-c", STRANGER, str(directory), kind, str(port)], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "HOME": "/nonexistent", "KUBECONFIG": "/nonexistent/config"},
+    )  # fmt: skip
+    assert looked.stderr == ""
+    return {row["what"]: row for row in json.loads(looked.stdout.partition("\0")[2])}, looked.returncode
+
+
 @pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("kind", ["simulate", "containers"])
@@ -385,14 +396,33 @@ def test_the_doctor_without_root(tmp_path: Path, kind: str) -> None:
     directory.mkdir(mode=0o700)
     for parent in (tmp_path, *list(tmp_path.parents)[:2]):
         parent.chmod(0o711)
-    arguments = [sys.executable, "-c", STRANGER, str(directory), kind, str(free_port())]
-    looked = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "HOME": "/nonexistent"})
-    assert looked.stderr == ""
-    found = {row["what"]: row for row in json.loads(looked.stdout.partition("\0")[2])}
+    port = free_port()
+    found, code = as_nobody(directory, kind, port)
     assert found["user"]["state"] == ("ok" if kind == "simulate" else "wrong")
-    assert found["data directory"]["found"] == f"{directory} belongs to user 0 and cannot be used by user 65534"
-    assert len(found) == sum(kind == "containers" or not check.containers for check in CHECKS)
-    assert looked.returncode == 1
+    assert found["data directory"]["found"] == f"{directory} belongs to root, not to nobody"
+    ask = shlex.split(found["data directory"]["mend"])
+    assert ask[0] == "sudo"
+    assert ask[ask.index("doctor") :] == [
+        "doctor", *(["--simulate"] if kind == "simulate" else []), "--port", str(port), "--data-dir", str(directory)
+    ]
+    assert list(found) == [check.name for check in CHECKS if not check.inside and (kind == "containers" or not check.containers)]
+    assert [row for row in found.values() if "cannot be told" in row["found"]] == []
+    assert code == 1
+
+
+@pytest.mark.slow
+@needs_root
+def test_a_directory_that_is_hidden(tmp_path: Path) -> None:
+    """It is in another user's closed directory: one row says so, whether it is there or not."""
+    closed = tmp_path / "closed"
+    (closed / "home" / "data").mkdir(parents=True)
+    closed.chmod(0o700)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o711)
+    for directory in (closed / "home" / "data", closed / "nothing"):
+        found, _ = as_nobody(directory, "containers", free_port())
+        assert found["data directory"]["found"] == f"{directory} belongs to root, not to nobody"
+        assert [row for row in found.values() if "cannot be told" in row["found"]] == []
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """`kapi up` to `kapi reset`, as a user types them, with simulated nodes."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.made import snapshot
 from tests.e2e.cluster import Cluster, Failed, Kubectl, free_port
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,36 @@ def test_a_cluster_s_life(cluster: Cluster, tmp_path: Path) -> None:
     assert kubectl("--context", "kapi-data", "get", "configmap", "kept", "-o", "name") == "configmap/kept\n"
     assert "is gone" in cluster.kapi("reset", "--yes")
     assert not cluster.directory.exists()
+
+
+@pytest.mark.parametrize("there", ["not there", "empty"])
+def test_a_first_start_that_fails_leaves_nothing(cluster: Cluster, tmp_path: Path, there: str) -> None:
+    directory = tmp_path / "a" / "b"
+    if there == "empty":
+        directory.mkdir(parents=True)
+    before = snapshot(tmp_path)
+    with pytest.raises(Failed, match=r"This machine has no address 192\.0\.2\.7\. Name another with --bind-address\."):
+        cluster.kapi("up", "--simulate", "--port", str(cluster.port), "--bind-address", "192.0.2.7", "--data-dir", str(directory))
+    assert snapshot(tmp_path) == before
+
+
+def test_a_later_start_that_fails_leaves_what_was_there(cluster: Cluster) -> None:
+    cluster.kapi("up", "--simulate", "--port", str(cluster.port))
+    cluster.kapi("down")
+    with pytest.raises(Failed, match="This machine has no address"):
+        cluster.kapi("up", "--simulate", "--port", str(cluster.port), "--bind-address", "192.0.2.7")
+    assert (cluster.directory / "kapi.db").stat().st_size
+
+
+def test_status_says_how_it_was_started(cluster: Cluster) -> None:
+    options = ["--simulate", "--nodes", "2", "--port", str(cluster.port), "--context", "mine"]
+    cluster.kapi("up", *options)
+    cluster.kapi("down")
+    with pytest.raises(Failed) as why:
+        cluster.kapi("status")
+    said = shlex.split(str(why.value).rpartition("Start one with: ")[2].splitlines()[0])
+    assert said == ["kapi", "up", *options]
+    cluster.kapi(*said[1:])
 
 
 def test_down_where_nothing_is_up(cluster: Cluster) -> None:

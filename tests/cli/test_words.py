@@ -9,7 +9,7 @@ import pytest
 
 from kapi import __main__ as cli
 from kapi import settings
-from kapi.cli import cluster, words
+from kapi.cli import cluster, datadir, words
 from kapi.cli.cluster import Up
 
 
@@ -48,8 +48,8 @@ def test_up_is_said_as_it_was_typed(options: list[str], tmp_path: Path) -> None:
 
 def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAPI_DATA_DIR", str(tmp_path))
-    assert words.up(Up(tmp_path, port=7000), as_root=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
-    assert words.up(Up(words.standard_directory()), as_root=True) == "sudo /opt/bin/kapi up"
+    assert words.up(Up(tmp_path, port=7000), for_root=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
+    assert words.up(Up(words.standard_directory()), for_root=True) == "sudo /opt/bin/kapi up"
 
     assert words.sudo("down", Path("/var/lib/kapi")) == "sudo /opt/bin/kapi down"
     assert shlex.split(words.sudo("down", tmp_path, user="#12345"))[:3] == ["sudo", "-u", "#12345"]
@@ -57,7 +57,7 @@ def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.M
 
 def test_who_cannot_run_containers_is_told_to_simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert words.first_up(tmp_path) == f"kapi up --simulate --data-dir {tmp_path}"
+    assert datadir.start(tmp_path) == f"kapi up --simulate --data-dir {tmp_path}"
 
 
 def test_what_comes_next(tmp_path: Path) -> None:

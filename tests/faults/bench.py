@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import ssl
@@ -12,11 +13,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+from kapi.cli import datadir
 from tests.e2e.cluster import free_port
 from tests.e2e.conftest import processes_of
 
@@ -37,6 +39,10 @@ class Outcome:
     """Command lines of processes that run when they should not."""
     lost: list[str] = field(default_factory=list)
     goes_on: str = ""
+
+    def of(self, directory: Path) -> "Outcome":
+        """The same for a reader, in /srv/demo instead of a directory of the test's."""
+        return replace(self, sees=self.sees.replace(str(directory), "/srv/demo"), goes_on=self.goes_on.replace(str(directory), "/srv/demo"))
 
     def check(self) -> None:
         """Raises AssertionError unless the row is as it should be."""
@@ -152,10 +158,24 @@ class Bench:
     def left(self) -> list[str]:
         return [line for line in processes_of(self.directory) if "kapi" in line]
 
-    def with_data(self) -> Kept:
-        """The directory becomes that of a cluster that holds something; it is down."""
-        kept, original = _original()
-        shutil.copytree(original, self.data, symlinks=True)
+    def typed(self, name: str) -> str:
+        """The command as a user types it."""
+        return shlex.join(["kapi", name, *self.options(name)])
+
+    def as_advised(self, sentence: str) -> str:
+        """Run the command that a sentence ends with, and return it."""
+        command = sentence.rpartition(": ")[2]
+        said = self.run(*shlex.split(command))
+        assert said.code == 0, said
+        return command
+
+    def with_data(self, kind: str = "down") -> Kept:
+        """The directory becomes that of a cluster that holds something; it is down, or was killed, or had containers and is down."""
+        kept, original = _original(kind)
+        shutil.copytree(original, self.data, symlinks=True, ignore=_sockets)
+        known = datadir.read(self.data)
+        assert known is not None
+        datadir.write(self.data, replace(known, directory=str(self.data)))  # it is no copy but that cluster
         return kept
 
     def disk(self, size: str = "64m") -> Path:
@@ -179,6 +199,11 @@ class Bench:
             filler.unlink()
 
 
+def _sockets(directory: str, names: list[str]) -> list[str]:
+    """They cannot be copied."""
+    return [name for name in names if Path(directory, name).is_socket()]
+
+
 @cache
 def everybody_s_python() -> str:
     """An interpreter that a user without privileges may run (pyenv's is in a home)."""
@@ -190,35 +215,40 @@ def everybody_s_python() -> str:
 
 
 _making = threading.Lock()
+originals: list[Path] = []
 
 
-def _original() -> tuple[Kept, Path]:
+def _original(kind: str) -> tuple[Kept, Path]:
     with _making:
-        return _made()
+        kept, data = _made("containers" if kind == "containers" else "simulated")
+        return kept, data.with_name("killed") if kind == "killed" else data
 
 
 @cache
-def _made() -> tuple[Kept, Path]:
-    """A data directory with an object in it, and what was handed out of it."""
+def _made(kind: str) -> tuple[Kept, Path]:
+    """A data directory with an object in it, and what was handed out of it; beside it what it was like while the cluster ran."""
     directory = Path(mkdtemp(prefix="kapi-faults-"))
+    originals.append(directory)
     with ExitStack() as undo:
         bench = Bench(directory, undo)
-        bench.up("--no-kubeconfig")
+        bench.up("--no-kubeconfig", *(["--real", "--port", str(bench.port)] if kind == "containers" else []))
         token = (bench.data / "tokens.csv").read_text().partition(",")[0]
         context = ssl.create_default_context(cafile=str(bench.data / "pki" / "ca.crt"))
         assert get(bench.port, context, token, "/api/v1/namespaces/default/configmaps", '{"metadata": {"name": "kept"}}') == 201
         status, answer = ask(bench.port, context, token, *TOKEN_REQUEST)
         assert status == 201, answer
+        if kind == "simulated":
+            shutil.copytree(bench.data, directory / "killed")
         bench.down()
     shutil.copytree(bench.data / "pki", directory / "pki")
     return Kept(directory / "pki", token, json.loads(answer)["status"]["token"]), bench.data
 
 
 def discard() -> None:
-    """Delete the original."""
-    if _made.cache_info().currsize:
-        shutil.rmtree(_made()[1].parent)
-        _made.cache_clear()
+    """Delete the originals."""
+    while originals:
+        shutil.rmtree(originals.pop())
+    _made.cache_clear()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("faults")
     for row, outcome in rows:
         terminalreporter.write_line(f"{row.fault}: {row.when}")
-        terminalreporter.write_line(f"    seen     {outcome.sees}")
-        terminalreporter.write_line(f"    left     {', '.join(outcome.left) or 'nothing'}; lost: {', '.join(outcome.lost) or 'nothing'}")
-        terminalreporter.write_line(f"    goes on  {outcome.goes_on or 'by itself'}")
+        terminalreporter.write_line(f"    seen          {outcome.sees}")
+        terminalreporter.write_line(f"    left running  {', '.join(outcome.left) or 'nothing'}")
+        terminalreporter.write_line(f"    lost          {', '.join(outcome.lost) or 'nothing'}")
+        terminalreporter.write_line(f"    goes on with  {outcome.goes_on or 'nothing to do'}")

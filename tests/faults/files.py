@@ -6,9 +6,11 @@ everything is good again once the file is back.
 
 import os
 import shutil
+import socket
 from functools import partial
 from pathlib import Path
 
+from kapi.cli import contents
 from tests.faults.bench import SOMEBODY, Bench, Outcome
 from tests.faults.rows import row
 
@@ -29,7 +31,29 @@ FILES: dict[str, tuple[str, ...]] = {
     "every kubeconfig": tuple(f"pki/{name}.conf" for name in ("admin", "controller-manager", "proxy", "scheduler")),
     "run/simulated.lock": ("run/simulated.lock",),
     "log/simulated.log": ("log/simulated.log",),
+    "every rotated log": ("log/simulated.log.1", "log/simulated.log.10"),
+    "what an interrupted start leaves": (
+        "run/starting", "run/simulated.pid", ".writable", "kapi.db.new", "kapi.db.new-wal", "kapi.db.new-shm", "kapi.db.new-journal",
+    ),
+}  # fmt: skip
+KILLED: dict[str, tuple[str, ...]] = {
+    "kapi.db-wal of a killed cluster": ("kapi.db-wal",),
+    "kapi.db-shm and -journal of a killed cluster": ("kapi.db-shm", "kapi.db-journal"),
 }
+_REAL = [name for name in contents.COMPONENTS if name != "simulated"]
+_NODE = f"pki/nodes/{socket.gethostname().lower()}"
+CONTAINERS: dict[str, tuple[str, ...]] = {
+    "every file of the node": (
+        *(f"{_NODE}/{name}.{end}" for name in ("client", "serving") for end in ("crt", "key")), f"{_NODE}/kubelet.conf",
+    ),
+    "every file of containerd's, locks and logs": (
+        "containerd/config.toml", "containerd/cni/10-kapi.conflist",
+        *(f"containerd/containerd.{end}" for end in ("log", "sock", "sock.ttrpc")),
+        *(f"run/{name}.{end}" for name in _REAL for end in ("lock", "pid")), "run/containers",
+        *(f"log/{name}.log{end}" for name in _REAL for end in ("", ".1", ".10")),
+    ),
+}  # fmt: skip
+GROUPS = {"down": FILES, "killed": KILLED, "containers": CONTAINERS}
 
 
 def truncated(path: Path) -> None:
@@ -53,25 +77,38 @@ def given_away(path: Path) -> None:
     os.chown(path, SOMEBODY, SOMEBODY)
 
 
-def _broken(bench: Bench, names: tuple[str, ...], how: str) -> Outcome:
-    kept = bench.with_data()
+def _broken(bench: Bench, names: tuple[str, ...], how: str, kind: str) -> Outcome:
+    kept = bench.with_data(kind)
+    left_over = [name for name in names if not (bench.data / name).exists()]
+    """They are there only at times, left by one that was killed."""
+    for name in left_over:
+        (bench.data / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (bench.data / name).write_bytes(b"left" * 100)
+        (bench.data / name).chmod(0o600)
     saved = bench.directory / "saved"
     shutil.copytree(bench.data, saved, symlinks=True)
     for name in names:
         globals()[how](bench.data / name)
-    said = bench.kapi("up", "--no-kubeconfig")
+    options = ["--no-kubeconfig", *(["--real", "--port", str(bench.port)] if kind == "containers" else [])]
+    said = bench.kapi("up", *options)
     if said.code == 0:
-        notes = [line.removeprefix(" ! ") for line in said.out.splitlines() if line.startswith(" ! ")]
-        return Outcome(notes[0] if notes else "(nothing: it is mended)", [], kept.lost(bench.port), "kapi up")
-    left = bench.left()
-    for name in names:
+        shown = said.out.splitlines()
+        notes = [line.removeprefix(" ! ") for line in shown if line.startswith(" ! ")]
+        up = next(line for line in shown if line.startswith("The cluster is up."))
+        return Outcome((notes or [up])[0], [], kept.lost(bench.port))
+    left, goes_on = bench.left(), f"{names[0]} from a backup, then: {bench.typed('up')}"
+    if how == "given_away":
+        goes_on = f"{bench.as_advised(said.sentence)}; then: {bench.typed('up')}"
+    for name in left_over:
+        (bench.data / name).unlink()
+    for name in set(names) - set(left_over):
         shutil.copy2(saved / name, bench.data / name)
         os.chown(bench.data / name, os.geteuid(), os.getegid())
     lost: list[str] = []
-    if _data(bench.data) != _data(saved):  # else it is as good as it was
-        bench.up("--no-kubeconfig")
+    if left_over or _data(bench.data) != _data(saved) or how == "given_away":  # else it is as good as it was
+        bench.up(*options)
         lost = kept.lost(bench.port)
-    return Outcome(said.sentence, left, lost, "the file from a backup, then kapi up")
+    return Outcome(said.sentence, left, lost, goes_on)
 
 
 def _data(directory: Path) -> dict[str, bytes]:
@@ -80,6 +117,12 @@ def _data(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
-for _what, _names in FILES.items():
-    for _how in ("truncated", "emptied", "exchanged", "given_away"):
-        row(_what, _how.replace("_", " "))(partial(_broken, names=_names, how=_how))
+def listed() -> set[str]:
+    """Every file that is broken somewhere, by its path in the data directory."""
+    return {name for groups in GROUPS.values() for names in groups.values() for name in names}
+
+
+for _kind, _groups in GROUPS.items():
+    for _what, _names in _groups.items():
+        for _how in ("truncated", "emptied", "exchanged", "given_away"):
+            row(_what, _how.replace("_", " "), containers=_kind == "containers")(partial(_broken, names=_names, how=_how, kind=_kind))

@@ -9,7 +9,7 @@ import subprocess
 from functools import partial
 
 from tests.e2e.conftest import left_of
-from tests.faults.bench import SOMEBODY, Bench, Outcome, get
+from tests.faults.bench import SOMEBODY, Bench, Outcome, ask, get
 from tests.faults.rows import row
 
 # file systems -------------------------------------------------------------------------------------------------------------------------
@@ -22,18 +22,18 @@ def _(bench: Bench) -> Outcome:
     bench.up()
     token = (bench.data / "tokens.csv").read_text().partition(",")[0]
     context = ssl.create_default_context(cafile=str(bench.data / "pki" / "ca.crt"))
-    path, acknowledged, refused = "/api/v1/namespaces/default/configmaps", [], 0
+    path, acknowledged, refused = "/api/v1/namespaces/default/configmaps", [], list[bytes]()
     with bench.full(disk, 256 << 10):
         for number in range(12):
             body = json.dumps({"metadata": {"name": f"m{number}"}, "data": {"x": "y" * 200_000}})
-            status = get(bench.port, context, token, path, body)
+            status, answer = ask(bench.port, context, token, path, body)
             acknowledged += [number] if status == 201 else []
-            refused += status == 500
+            refused += [answer] if status == 500 else []
     assert refused, "the disk was not full"
     bench.down()
     bench.up()
     lost = kept.lost(bench.port) + [f"m{n}" for n in acknowledged if get(bench.port, context, token, f"{path}/m{n}") != 200]
-    return Outcome(f"500 for {refused} of 12 requests", [], lost, "the next request, or kapi down and up")
+    return Outcome(json.loads(refused[0])["message"], [], lost, "room on the disk, then the same request")
 
 
 @row("read-only file system", "up")
@@ -47,7 +47,7 @@ def _(bench: Bench) -> Outcome:
     assert "Read-only file system" in said.sentence
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), "kapi up")
+    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up"))
 
 
 @row("read-only file system", "up in a new directory")
@@ -66,10 +66,10 @@ def _(bench: Bench) -> Outcome:
     refused = bench.kapi("up")
     assert refused.code == 1, "it would be a second cluster"
     assert "simulated" in bench.kapi("status").out
-    said = bench.kapi("down")
+    bench.kapi("down")
     left = bench.left()
     bench.up()
-    return Outcome(refused.sentence, left, goes_on=f"kapi down: {said.out.splitlines()[-1]}")
+    return Outcome(refused.sentence, left, goes_on=bench.typed("down"))
 
 
 # users --------------------------------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def _(bench: Bench) -> Outcome:
     for name in ("status", "down", "reset"):
         assert bench.as_somebody(name).code == 0, name
     assert not bench.data.exists()
-    return Outcome(said.out.strip().splitlines()[-1], bench.left())
+    return Outcome(next(line for line in said.out.splitlines() if line.startswith("The cluster is up.")), bench.left())
 
 
 def _of_root(bench: Bench, command: str) -> Outcome:
@@ -109,7 +109,7 @@ def _of_root(bench: Bench, command: str) -> Outcome:
     bench.up("--no-kubeconfig")
     said = bench.as_somebody(command)
     assert said.code == 1, said
-    return Outcome(said.sentence, [], kept.lost(bench.port), f"sudo kapi {command}")
+    return Outcome(said.sentence, [], kept.lost(bench.port), said.sentence.rpartition(": ")[2])
 
 
 for _command in ("up", "down", "status", "reset", "token", "kubeconfig", "apiserver"):
@@ -143,7 +143,7 @@ def _kubeconfig(bench: Bench, text: str, command: str) -> Outcome:
         left = bench.left()
         assert path.read_text() == text
         bench.up("--no-kubeconfig")
-        return Outcome(said.sentence, left, kept.lost(bench.port), "kapi up --no-kubeconfig, or --context NAME")
+        return Outcome(said.sentence, left, kept.lost(bench.port), f"{bench.typed('up')} --no-kubeconfig, or --context NAME")
     bench.up()
     lost = kept.lost(bench.port)
     path.write_text(text)
@@ -170,7 +170,7 @@ def _(bench: Bench) -> Outcome:
     assert said.code == 1
     (bench.directory / "kubeconfig.lock").unlink()
     bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), "kapi up")
+    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up"))
 
 
 # containers ---------------------------------------------------------------------------------------------------------------------------
@@ -183,20 +183,56 @@ def _(bench: Bench) -> Outcome:
     assert {line.split()[0] for line in status} >= {"apiserver", "containerd"}
     bench.down()
     left = left_of(bench.data)
-    return Outcome(next(line for line in status if "interrupted" in line), left, goes_on="kapi down")
+    return Outcome(next(line for line in status if "interrupted" in line), left, goes_on=bench.typed("down"))
 
 
-@row("SIGKILL of everything", "with containers", containers=True)
+UP = {
+    "containerd is started": ("subprocess.Popen", "config.toml", 1), "the API server is started": ("subprocess.Popen", "'apiserver'", 1),
+    "the others are started": ("subprocess.Popen", "'control'", 1), "the kubelet is started": ("subprocess.Popen", "'kubelet'", 1),
+    "the start is complete": ("os.remove", "run/starting", 2),
+}  # fmt: skip
+DOWN = {
+    "the kubelet is told to end": ("signal.pidfd_send_signal", "", 1), "the others are told to end": ("signal.pidfd_send_signal", "", 2),
+    "pods are removed": ("import", "kubelet.cri.client", 1), "the API server is told to end": ("signal.pidfd_send_signal", "", 1),
+    "containerd is told to end": ("signal.pidfd_send_signal", "", 2), "the network goes": ("subprocess.Popen", "'delete'", 1),
+}  # fmt: skip
+"""Steps with containers, one after the other: each command begins where the one before was killed."""
+
+
+@row("SIGKILL of up", f"with containers, again and again: before {', '.join(UP)}", containers=True)
 def _(bench: Bench) -> Outcome:
+    for step in UP.values():
+        bench.killed("up", *step, options=("--real", "--no-kubeconfig", "--port", str(bench.port)))
+    shown = bench.kapi("status").out.splitlines()
+    bench.down()
+    return Outcome(next(line for line in shown if "interrupted" in line), left_of(bench.data), goes_on=bench.typed("down"))
+
+
+@row("SIGKILL of down", f"with containers, again and again: before {', '.join(DOWN)}", containers=True)
+def _(bench: Bench) -> Outcome:
+    _with_pod(bench)
+    for step in DOWN.values():
+        bench.killed("down", *step)
+    said = bench.kapi("down")
+    return Outcome(said.out.splitlines()[-1], [*bench.left(), *left_of(bench.data)], goes_on=bench.typed("down"))
+
+
+def _with_pod(bench: Bench) -> None:
+    """A cluster with containers comes up, and a pod in it."""
     said = bench.kapi("up", "--real", "--no-kubeconfig", "--port", str(bench.port))
     assert said.code == 0, said
     kubectl = ["kubectl", "--kubeconfig", str(bench.data / "pki" / "admin.conf")]
     assert bench.run(*kubectl, "run", "web", "--image=localhost/kapi/busybox:1", "--", "sleep", "1000").code == 0
     assert bench.run(*kubectl, "wait", "--for=condition=Ready", "pod/web", "--timeout=30s").code == 0
+
+
+@row("SIGKILL of everything", "with containers", containers=True)
+def _(bench: Bench) -> Outcome:
+    _with_pod(bench)
     for line in bench.kapi("status").out.splitlines():
         if " pid " in line:
             os.kill(int(line.split()[2]), signal.SIGKILL)
     status = bench.kapi("status")
     assert "but 1 of its pods still run" in status.out
     bench.down()
-    return Outcome(status.out.strip(), left_of(bench.data), goes_on="kapi down")
+    return Outcome(status.out.strip(), left_of(bench.data), goes_on=bench.typed("down"))

@@ -15,7 +15,7 @@ def _full(bench: Bench, left: int) -> Outcome:
     disk = bench.disk()
     with bench.full(disk, left):
         said = bench.kapi("up")
-        outcome = Outcome(said.sentence, bench.left(), goes_on="kapi up")
+        outcome = Outcome(said.sentence, bench.left(), goes_on=bench.typed("up"))
         assert said.code == 1
         assert "No space left on device" in outcome.sees or "full" in outcome.sees
     bench.up()
@@ -36,7 +36,7 @@ def _(bench: Bench) -> Outcome:
         left = bench.left()
         assert said.code == 1, said
     bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), "kapi up")
+    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up"))
 
 
 @row("disk full", "the user's kubeconfig")
@@ -48,7 +48,7 @@ def _(bench: Bench) -> Outcome:
         said = bench.kapi("up")
         left = bench.left()
     bench.up()
-    return Outcome(said.sentence, left, goes_on="kapi up")
+    return Outcome(said.sentence, left, goes_on=bench.typed("up"))
 
 
 @row("disk full", "down and reset")
@@ -62,7 +62,7 @@ def _(bench: Bench) -> Outcome:
         left = bench.left()
         assert bench.kapi("reset").code == 0
     assert not bench.data.exists()
-    return Outcome(said.out.splitlines()[-1], left, lost, "kapi reset")
+    return Outcome(said.out.splitlines()[-1], left, lost, bench.typed("reset"))
 
 
 # the port -----------------------------------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def _(bench: Bench) -> Outcome:
         left = bench.left()
     assert said.sentence == f"Port {bench.port} can't be used: Address already in use. Choose another with --port."
     bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), "kapi up --port N")
+    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up").replace(str(bench.port), "N"))
 
 
 # SIGKILL ------------------------------------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def _after_kill(bench: Bench, then: str) -> Outcome:
     bench.up()
     assert "was interrupted" not in bench.kapi("status").out
     bench.down()
-    return Outcome(next((line for line in shown if "interrupted" in line), shown[0]), goes_on=f"kapi {then}")
+    return Outcome(next((line for line in shown if "interrupted" in line), shown[0]), goes_on=bench.typed(then))
 
 
 for _number, (_when, _step) in enumerate(UP.items()):
@@ -135,7 +135,9 @@ for _number, (_when, _step) in enumerate(UP.items()):
 DOWN = {
     "before anything": ("fcntl.flock", "", 1),
     "while processes are looked for": ("os.listdir", "'/proc'", 2),
+    "before the process is told to end": ("signal.pidfd_send_signal", "", 1),
     "after the process was told to end": ("os.listdir", "'/proc'", 5),
+    "before the kubeconfig is locked": ("os.link", ".lock", 1),
     "while the kubeconfig is locked": ("os.remove", "/kubeconfig'", 1),
     "before the kubeconfig is unlocked": ("os.remove", "kubeconfig.lock'", 1),
 }
@@ -150,7 +152,7 @@ def _down_killed(bench: Bench, step: tuple[str, str, int]) -> Outcome:
     left = bench.left()
     assert "kapi" not in (bench.directory / "kubeconfig").read_text() if (bench.directory / "kubeconfig").exists() else True
     bench.up()
-    return Outcome(said.out.splitlines()[-1], left, kept.lost(bench.port), "kapi down")
+    return Outcome(said.out.splitlines()[-1], left, kept.lost(bench.port), bench.typed("down"))
 
 
 for _when, _step in DOWN.items():
@@ -169,7 +171,7 @@ def _reset_killed(bench: Bench, step: tuple[str, str, int]) -> Outcome:
     said = bench.kapi("reset")
     assert said.code == 0, said
     assert not bench.data.exists()
-    return Outcome(said.out.splitlines()[-1], bench.left(), goes_on="kapi reset")
+    return Outcome(said.out.splitlines()[-1], bench.left(), goes_on=bench.typed("reset"))
 
 
 for _when, _step in RESET.items():
@@ -195,7 +197,7 @@ def _(bench: Bench) -> Outcome:
     assert code == 1
     lost = kept.lost(bench.port)
     bench.down()
-    return Outcome(sentence.removeprefix("kapi up: "), bench.left(), lost, "kapi status")
+    return Outcome(sentence.removeprefix("kapi up: "), bench.left(), lost, bench.typed("status"))
 
 
 @row("two at once", "up and up, of a new directory")
@@ -204,7 +206,7 @@ def _(bench: Bench) -> Outcome:
     assert "The cluster is up." in won
     assert code == 1
     bench.down()
-    return Outcome(sentence.removeprefix("kapi up: "), bench.left(), goes_on="kapi status")
+    return Outcome(sentence.removeprefix("kapi up: "), bench.left(), goes_on=bench.typed("status"))
 
 
 @row("two at once", "down and down")
@@ -215,7 +217,7 @@ def _(bench: Bench) -> Outcome:
     assert "The cluster is down." in won
     left = bench.left()
     bench.up()
-    return Outcome(sentence.splitlines()[-1].removeprefix("kapi down: "), left, kept.lost(bench.port), "kapi down")
+    return Outcome(sentence.splitlines()[-1].removeprefix("kapi down: "), left, kept.lost(bench.port), bench.typed("down"))
 
 
 @row("two at once", "up and reset")
@@ -227,4 +229,4 @@ def _(bench: Bench) -> Outcome:
     status = bench.kapi("status")
     assert bench.data.exists() == (status.code == 0)
     bench.kapi("reset")
-    return Outcome(sentence, bench.left(), goes_on="kapi up")
+    return Outcome(sentence, bench.left(), goes_on=bench.typed("up"))

@@ -17,7 +17,7 @@ AT_ONCE = 4
 
 def played(row: Row) -> Outcome:
     with bench.bench() as corner:
-        return row.play(corner)
+        return row.play(corner).of(corner.directory)
 
 
 @pytest.fixture(scope="module")

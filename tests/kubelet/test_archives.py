@@ -91,8 +91,6 @@ def test_zstd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_given_name(tmp_path: Path) -> None:
     one = archives.read(written(tmp_path / "x.tar", tarred(oci({REF: "1"}))))
     assert one.named("web").images[0].names == ("docker.io/library/web:latest",)
-    with pytest.raises(ImageError, match="'A' is no name of an image"):
-        one.named("A")
     two = archives.read(written(tmp_path / "y.tar", tarred(oci({}, {}))))
     with pytest.raises(ImageError, match="holds 2 images: a name can be given to one only"):
         two.named("web")
@@ -122,7 +120,7 @@ REFUSED = {
     "a deep index": (tarred(oci({}) | {"index.json": b"[" * 100_000}), "its index.json is not understood"),
     "a long index": (tarred(oci({}) | {"index.json": bytes(limits.IMAGE_INDEX_BYTES + 1)}), "has too long a index.json"),
     "a blob that is missing": (tarred({n: d for n, d in oci({}).items() if digest(oci({}))[7:] not in n}), "which it does not hold"),
-    "a name that is none": (tarred(oci({NAME: "../../x"})), "'../../x' is no name of an image"),
+    "a name that is none": (tarred(oci({NAME: "../../x"})), "names an image '../../x', which must be the name of an image"),
     "a name twice": (tarred(oci({NAME: "web"}, {REF: "web:latest"})), "docker.io/library/web:latest twice"),
     "a path upwards": (tarred(oci({NAME: "web"}), _member("a/../../x")), "leads out of the archive"),
     "an absolute path": (tarred(oci({NAME: "web"}), _member("/etc/passwd")), "leads out of the archive"),

@@ -454,3 +454,25 @@ def test_the_lock_file_of_an_older_kapi_says_nothing(tmp_path: Path) -> None:
         lock = Lock(tmp_path / "kapi.db")
         assert lock.mark == Mark("")
         lock.close()
+
+
+async def test_a_repair_counts_no_row_of_the_tables_themselves(stopped: tuple[Path, States]) -> None:
+    """The first pages describe tables; where history has forgotten its first revisions, none of these rows is a damaged object."""
+    path, before = stopped
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DELETE FROM log WHERE revision <= 3")
+        db.execute("UPDATE log SET checksum = 1 WHERE revision = (SELECT max(revision) FROM log)")
+    report = repair.repair(path)
+    assert [damage.key for damage in report.damaged if "configmaps" not in damage.key] == []
+    assert report.objects >= len(before) - 4
+
+
+async def test_a_journal_of_another_program(stopped: tuple[Path, States]) -> None:
+    path, before = stopped
+    path.with_name("kapi.db-journal").write_bytes(b"left" * 100)
+    said = await refusal(path)
+    assert "another program left kapi.db-journal, which would undo what is in it. Restore a backup, or run `kapi doctor" in said
+    report, after = await repaired(path, before)
+    assert after == before
+    assert (report.directory / "kapi.db-journal").exists()
+    assert not path.with_name("kapi.db-journal").exists()

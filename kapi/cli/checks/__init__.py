@@ -15,6 +15,8 @@ class Check:
     look: Callable[[Scope], Finding]
     containers: bool = False
     """Only a cluster with containers needs it."""
+    inside: bool = False
+    """It looks at what is in the data directory."""
 
 
 CHECKS = (
@@ -44,9 +46,9 @@ CHECKS = (
     Check("ports", network.ports),
     Check("proxies", network.proxies),
     Check("data directory", cluster.directory),
-    Check("database", database.database),
-    Check("certificates", cluster.certificates),
-    Check("containerd", cluster.containerd, containers=True),
+    Check("database", database.database, inside=True),
+    Check("certificates", cluster.certificates, inside=True),
+    Check("containerd", cluster.containerd, containers=True, inside=True),
     Check("leftovers", cluster.leftovers, containers=True),
 )
 """In the order they are shown."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 from certs import files
-from kapi.cli import cleanup, datadir
+from kapi.cli import cleanup, datadir, words
 from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
 from kapi.cli.checks.running import Running, processes_of
 
@@ -23,25 +24,23 @@ _SECONDS = 10
 def directory(scope: Scope) -> Finding:
     """Whether it can be used, and only by its user."""
     path = scope.data_dir
+    if (other := datadir.keeper(path)) is not None:
+        return wrong(f"{datadir.belongs(path, other)}", datadir.as_keeper(path, other, "doctor", *scope.options))
     if not path.exists():
         return ok(f"{path} is not there yet")
     if not path.is_dir():
         return wrong(f"{path} is no directory", "name another with --data-dir")
-    owner = path.stat().st_uid
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return wrong(f"{path} cannot be written: its file system is read-only", f"mount -o remount,rw $(findmnt -nT {path} -o TARGET)")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        return wrong(
-            f"{path} belongs to user {owner} and cannot be used by user {os.geteuid()}",
-            "run this as that user, or name another with --data-dir",
-        )
+        return wrong(f"{path} is yours, and you may not use it", f"chmod u+rwx {shlex.quote(str(path))}")
     if any(path.iterdir()) and not datadir.is_cluster(path):
         return wrong(f"{path} is not a data directory of kapi", "name another with --data-dir")
     opened = [
         file for file in (path, *path.glob("kapi.db*"), *path.glob("pki/*.key"), *path.glob("tokens.csv")) if file.stat().st_mode & 0o077
     ]
     if opened:
-        return wrong(f"others can read {', '.join(map(str, opened))}", f"chmod -R go= {path}")
+        return wrong(f"others can read {', '.join(map(str, opened))}", f"chmod -R go= {shlex.quote(str(path))}")
     return ok(str(path))
 
 
@@ -51,11 +50,10 @@ def certificates(scope: Scope) -> Finding:
     try:
         found = sorted(pki.rglob("*.crt"))
     except OSError as why:
-        return wrong(f"{pki} cannot be read: {why.strerror}", "run this as the user of the cluster")
+        return wrong(f"{pki} cannot be read: {why.strerror}", f"ls -ld {shlex.quote(str(pki))}")
     findings = []
     now = time.time()
-    here = f"--data-dir {scope.data_dir}"
-    restart = f"kapi down {here} && kapi up {here}{' --simulate' if scope.simulate else ''}"
+    restart = f"{words.command('down', scope.data_dir)} && {datadir.start(scope.data_dir)}"
     for path in found:
         end = files.expiry(path)
         if not end:
@@ -85,7 +83,7 @@ def containerd(scope: Scope) -> Finding:
                 return ok("not running")
             return wrong(
                 f"{path} does not answer: {why.strerror or why}",
-                f"tail {scope.data_dir}/log/containerd.log; kapi down --data-dir {scope.data_dir}",
+                f"tail {shlex.quote(str(cleanup.runtime(scope.data_dir).log))}; {words.command('down', scope.data_dir)}",
             )
     return ok(f"{path} answers")
 
@@ -97,7 +95,7 @@ def leftovers(scope: Scope) -> Finding:
     names = {name for path in alive for name in _names(path)}
     findings = [*_shims(processes, alive), *_links(names), *_tables(names), *_cgroups(names), *_mounts(scope, alive)]
     own = set(_names(scope.data_dir.absolute()))
-    down = f"kapi down --data-dir {scope.data_dir}"
+    down = words.command("down", scope.data_dir)
     return joined([odd(found, down if name in own else mend) for name, found, mend in findings], "none")
 
 
@@ -115,7 +113,7 @@ def _shims(processes: list[Running], alive: set[Path]) -> list[Left]:
     for process in processes:
         if process.shim and process.data_dir and process.data_dir not in alive:
             stale[process.data_dir] = stale.get(process.data_dir, 0) + 1
-    return [(str(path), f"{count} pods of {path}", f"kapi down --data-dir {path}") for path, count in stale.items()]
+    return [(str(path), f"{count} pods of {path}", words.command("down", path)) for path, count in stale.items()]
 
 
 def _links(names: set[str]) -> list[Left]:
@@ -151,4 +149,4 @@ def _mounts(scope: Scope, alive: set[Path]) -> list[Left]:
     below = [target for target in found if target.startswith(f"{path}/")]
     if path in alive or not below:
         return []
-    return [(str(path), f"{len(below)} mounts below {path}", f"kapi down --data-dir {path}")]
+    return [(str(path), f"{len(below)} mounts below {path}", words.command("down", path))]

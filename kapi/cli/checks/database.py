@@ -1,6 +1,7 @@
 """Whether the objects can be read: the database of the data directory."""
 
 import os
+import shlex
 
 from kapi.cli.checks.finding import Finding, Scope, ok, wrong
 from kapi.storage import Unusable, opening, repair
@@ -14,7 +15,7 @@ def database(scope: Scope) -> Finding:
     if scope.storage == "memory:":
         return ok("kept in memory")
     if os.path.lexists(path) and not os.access(path, os.R_OK):
-        return wrong(f"{path} cannot be read by user {os.geteuid()}", "run this as the user of the cluster: " + f"ls -l {path}")
+        return wrong(f"{path} cannot be read by user {os.geteuid()}", f"ls -l {shlex.quote(str(path))}")
     try:
         found = repair.problems(path)
     except Unusable as why:

@@ -19,6 +19,11 @@ class Scope:
     simulate: bool = False
 
     @property
+    def options(self) -> list[str]:
+        """Those of `kapi up` and `kapi doctor` that it stands for, without the data directory."""
+        return [*(["--simulate"] if self.simulate else []), *(["--port", str(self.port)] if self.port != 6443 else [])]
+
+    @property
     def database(self) -> Path:
         return Path(self.storage) if self.storage else self.data_dir / "kapi.db"
 

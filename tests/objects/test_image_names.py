@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubelet.references import full_name
+from kapi.objects.image_names import full_name
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -27,5 +27,5 @@ BAD = ["", "Web", "a//b", "/web", "web:", "web@sha256:1", "-web", "a b", "web:" 
 
 @pytest.mark.parametrize("given", BAD)
 def test_no_name(given: str) -> None:
-    with pytest.raises(ValueError, match="name of an image"):
+    with pytest.raises(ValueError, match="must be the name of an image"):
         full_name(given)

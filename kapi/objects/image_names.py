@@ -22,12 +22,12 @@ def full_name(text: str) -> str:
     """The name with its registry, its library and its tag, or its digest. Raises ValueError."""
     found = _REFERENCE.fullmatch(text)
     if found is None or (found["host"] and not is_host(found["host"]) and not re.fullmatch(_PART, found["host"])):
-        raise ValueError(f"{text[:_LONGEST]!r} is no name of an image")
+        raise ValueError("must be the name of an image, e.g. example.com/team/web:1")
     host, path = found["host"] or "", found["path"]
     if host and not is_host(host):
         host, path = "", f"{host}/{path}"
     if host in ("", "index.docker.io", DEFAULT_HOST):
         host, path = DEFAULT_HOST, path if "/" in path else f"library/{path}"
     if len(f"{host}/{path}") > _LONGEST:
-        raise ValueError(f"the name of an image may have {_LONGEST} characters, {text[:20]!r}... has more")
+        raise ValueError(f"must be the name of an image of at most {_LONGEST} characters")
     return f"{host}/{path}" + (f"@{found['digest']}" if found["digest"] else f":{found['tag'] or 'latest'}")
