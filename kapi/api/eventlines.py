@@ -19,7 +19,7 @@ from kapi.storage.entry import respliced
 from kapi.storage.store import Entry, Event
 
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-_SLICE = 32 * 1024
+_SLICE = 16 * 1024 - 64
 """Bytes of a large object that are written at a time: what a connection buffers whose client does not read is a few of these."""
 Where = Callable[[Entry], bool]
 Count = Callable[[int], None]

@@ -14,7 +14,7 @@ from kapi.http import server
 
 HIGH_WATER = 16 * 1024
 """Bytes that TLS may hold of a watch before it has to wait."""
-BUFFERED = 240 * 1024
+BUFFERED = 144 * 1024
 """What a connection takes whose client does not read: TLS's buffer, the transport's, and the pieces that are too much for each."""
 
 Held = tuple[int, int]
