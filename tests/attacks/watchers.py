@@ -11,7 +11,6 @@ import sys
 from bench.load import Connection, Load, Target
 
 
-
 class Watcher(Connection):
     """One that reads what there is."""
 
