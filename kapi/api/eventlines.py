@@ -49,7 +49,7 @@ class Lines:
     def of(self, share: Share) -> Iterator[bytes]:
         """These events in pieces of about pieces.SIZE, in one for all who see them alike where they are short."""
         if not self.alike or share.size >= SHARE or not share:
-            return self._pieces(share.events[::-1])
+            return self._cut_up(share.events[::-1])
         self._count(len(share.events))
         head = self._kind.head
         block = share.blocks.get(head)
@@ -57,7 +57,7 @@ class Lines:
             block = share.blocks[head] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
         return iter((block,))
 
-    def _pieces(self, events: list[Event]) -> Iterator[bytes]:
+    def _cut_up(self, events: list[Event]) -> Iterator[bytes]:
         """The last of the list is the first. The list is used up: an event that is half written keeps no other in memory."""
         block: list[bytes] = []
         size = 0

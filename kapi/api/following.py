@@ -38,7 +38,7 @@ class Following:
         self._watch, self._lines, self._withdrawn = watch, lines, withdrawn
         self._send, self._at_once, self._connection = client
         self._unsent = unsent.of_loop()
-        self._pieces: Iterator[bytes] = iter(())
+        self._rest: Iterator[bytes] = iter(())
         self._held = 0, 0
         """What the pieces are of."""
         self._late = b""
@@ -182,7 +182,7 @@ class Following:
 
     def _take(self) -> bool:
         """Make the next piece of the events at hand the late one; False when there is none."""
-        self._late = next(self._pieces, b"")
+        self._late = next(self._rest, b"")
         return bool(self._late)
 
     def _find(self) -> bool:
@@ -194,7 +194,7 @@ class Following:
                 self._deferred = True
                 self._unsent.defer(self)
                 return False
-            self._pieces, self._held = self._lines.of(share), self._holds(share)
+            self._rest, self._held = self._lines.of(share), self._holds(share)
             if self._take():
                 return True
         if self._watch.behind:
