@@ -44,6 +44,12 @@ HISTORY_EVENTS = 100_000
 """Steps that are kept | none; the watch cache keeps 102,400 of a resource at most | the oldest go first"""
 HISTORY_BYTES = 24 << 20
 """Bytes of replaced and deleted states that are kept | none | the oldest go first"""
+WATCHES_UNSENT_BYTES = 16 << 20
+"""Bytes that watchers' clients have yet to take, of all together: of events half written, and in buffers | none
+| large events wait, and the clients that are stalled are cut off"""
+WATCH_STALLED_SECONDS = 2.0
+"""Seconds a watcher's client may take nothing while there are too many bytes that clients have yet to take
+| 100 ms (the watch cache's time budget) | it is cut off, the one stalled for longest first"""
 INDEXED_LABELS = 16
 """Label keys indexed per resource | none are | lists by others look at every object"""
 WAL_BYTES = 16 << 20

@@ -19,6 +19,8 @@ from kapi.storage.entry import respliced
 from kapi.storage.store import Entry, Event
 
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_SLICE = 16 * 1024 - 64
+"""Bytes of a large object that are written at a time: what a connection buffers whose client does not read is a few of these."""
 Where = Callable[[Entry], bool]
 Count = Callable[[int], None]
 Seen = tuple[str, Entry, Event]
@@ -34,7 +36,7 @@ class Lines:
         self._kind, self._where, self._count, self._whole = kind, where, count, whole
         self._headed = True
         self._plain = not self.form.shape and self.form.media is responses.JSON
-        self._alike = self._plain and where is None and not kind.converts
+        self.alike = self._plain and where is None and not kind.converts
         """Whether whoever watches this kind without a selector sees the same."""
         if self.form.shape == "Table":
             self._include = reading.include_object(request)
@@ -46,8 +48,8 @@ class Lines:
 
     def of(self, share: Share) -> Iterator[bytes]:
         """These events in pieces of about chunked.SIZE, in one for all who see them alike where they are short."""
-        if not self._alike or share.size >= SHARE or not share:
-            return self._pieces(share.events[::-1])
+        if not self.alike or share.size >= SHARE or not share:
+            return self._cut_up(share.events[::-1])
         self._count(len(share.events))
         head = self._kind.head
         block = share.blocks.get(head)
@@ -55,7 +57,7 @@ class Lines:
             block = share.blocks[head] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
         return iter((block,))
 
-    def _pieces(self, events: list[Event]) -> Iterator[bytes]:
+    def _cut_up(self, events: list[Event]) -> Iterator[bytes]:
         """The last of the list is the first. The list is used up: an event that is half written keeps no other in memory."""
         block: list[bytes] = []
         size = 0
@@ -83,7 +85,7 @@ class Lines:
             return iter((self._line(type_, entry, event),))
         if not self._stored(entry):
             return chunked.cut(self._line(type_, entry, event))
-        start = respliced(entry.body[: chunked.SIZE], entry.revision, event.revision)
+        start = respliced(entry.body[:_SLICE], entry.revision, event.revision)
         return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start)
 
     def _seen(self, event: Event) -> Seen | None:
@@ -164,11 +166,11 @@ class Lines:
 
 
 def _slices(head: bytes, body: bytes, start: bytes) -> Iterator[bytes]:
-    """The line of a stored object: head, body behind its brace, what closes both. `start` stands for the body's first SIZE bytes."""
+    """The line of a stored object: head, body behind its brace, what closes both. `start` stands for the body's first slice."""
     piece = head + start[1:]
-    for at in range(chunked.SIZE, len(body), chunked.SIZE):
+    for at in range(_SLICE, len(body), _SLICE):
         yield piece
-        piece = body[at : at + chunked.SIZE]
+        piece = body[at : at + _SLICE]
     yield piece + b"}\n"
 
 

@@ -5,9 +5,12 @@ No task runs for that: the watch's own task only waits for what takes time, a cl
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple
 
+from kapi.api import unsent
 from kapi.api.eventlines import Lines
-from kapi.storage.collection import SHARE
+from kapi.api.unsent import Connection, Held
+from kapi.storage.collection import SHARE, Share
 from kapi.storage.watch import Watch
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -16,20 +19,34 @@ _LOOK = 4096
 """What a look counts for in a turn beside what it writes, in bytes."""
 
 
+class Client(NamedTuple):
+    """Who is told."""
+
+    send: Send
+    """Writes when the client takes it; of nothing, waits until it would."""
+    at_once: AtOnce | None
+    """Writes without waiting, or is False when the client has to be waited for."""
+    connection: Connection | None
+    """None inside this process."""
+
+
 class Following:
     """One watch that is followed, from when it is made until `leave`."""
 
-    def __init__(self, watch: Watch, lines: Lines, send: Send, at_once: AtOnce | None, withdrawn: Callable[[], bool]) -> None:
-        """`at_once` writes without waiting, or is False when the client has to be waited for: `send` of nothing does that.
-
-        Without it, `send` writes. Once `withdrawn`, the watch ends when all is written.
-        """
-        self._watch, self._lines, self._send, self._at_once, self._withdrawn = watch, lines, send, at_once, withdrawn
-        self._pieces: Iterator[bytes] = iter(())
+    def __init__(self, watch: Watch, lines: Lines, client: Client, withdrawn: Callable[[], bool]) -> None:
+        """Once `withdrawn`, the watch ends when all is written."""
+        self._watch, self._lines, self._withdrawn = watch, lines, withdrawn
+        self._send, self._at_once, self._connection = client
+        self._unsent = unsent.of_loop()
+        self._rest: Iterator[bytes] = iter(())
+        self._held = 0, 0
+        """What the pieces are of."""
         self._late = b""
         """A piece that the client did not take yet."""
         self._blocked = self._waited = False
         """Whether the task is to wait for the client; whether it has."""
+        self._deferred = self._resumed = False
+        """Whether a large event waits for room; whether it was given some."""
         self._unfinished = self._marking = self._ended = False
         """Whether a line is written in part; whether a bookmark is due; whether there will be nothing more."""
         self._wrote = asyncio.get_running_loop().time()
@@ -41,6 +58,20 @@ class Following:
     def leave(self) -> None:
         """Follow no more."""
         self._watch.leave()
+        self._unsent.leave(self)
+        self._pass_on()
+        if self._connection is not None:
+            self._connection.leave()
+
+    def resume(self) -> None:
+        """There is room for a large event."""
+        self._resumed = True
+        self._watch.again()
+
+    def cut(self) -> None:
+        """The client has been slow for too long."""
+        if self._connection is not None:
+            self._connection.abort()
 
     # --- the task
 
@@ -86,6 +117,7 @@ class Following:
             await self._send(b"")
         else:
             await self._send_late()
+        self._unsent.free(self)
         self._watch.again()
 
     async def _send_late(self) -> None:
@@ -105,41 +137,64 @@ class Following:
 
     def _look(self) -> int:
         """Write a share; the bytes it took."""
+        self._deferred = False
         try:
             return self._write()
         except Exception as error:
             self._failure = error
             self._call()
             return _LOOK
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """There may be room for another one."""
+        if self._resumed:
+            self._resumed = False
+            self._unsent.admit()
 
     def _write(self) -> int:
         written = _LOOK
         while written < SHARE:
             if not (self._late or self._take() or self._find()):
-                if not self._watch.behind:
-                    self._watch.wait()
+                if self._deferred:
                     return written
-                break
+                if self._watch.behind:
+                    break
+                self._watch.wait()
+                return written
             piece = self._late
             written += len(piece)
             if self._at_once is None or not self._at_once(piece):
-                self._blocked = True
-                self._call()
+                self._block()
                 return written
             self._late = b""
             self._note(piece)
         self._watch.again()
         return written
 
+    def _block(self) -> None:
+        """Leave it to the task to wait for the client."""
+        self._blocked = True
+        self._call()
+        if self._connection is not None:
+            self._unsent.block(self, self._held)
+
     def _take(self) -> bool:
         """Make the next piece of the events at hand the late one; False when there is none."""
-        self._late = next(self._pieces, b"")
+        self._late = next(self._rest, b"")
         return bool(self._late)
 
     def _find(self) -> bool:
         """The same of the next steps, and of what is to be said when there are none."""
         if self._watch.behind or self._marking:
-            self._pieces = self._lines.of(self._watch.some())
+            share = self._watch.some()
+            if share.size >= SHARE and self._unsent.full and self._connection is not None:
+                self._watch.put_back()
+                self._deferred = True
+                self._unsent.defer(self)
+                return False
+            self._rest, self._held = self._lines.of(share), self._holds(share)
             if self._take():
                 return True
         if self._watch.behind:
@@ -150,6 +205,10 @@ class Following:
             self._ended = True
             self._call()
         return bool(self._late)
+
+    def _holds(self, share: Share) -> Held:
+        shared = self._lines.alike and self._at_once is not None and share.events
+        return (share.events[-1].revision if shared else -id(self)), share.size
 
     def _note(self, piece: bytes) -> None:
         self._waited = False

@@ -22,6 +22,8 @@ from kapi.storage.store import Entry, Page
 
 _MANY = 1000
 """Entries that are looked at in one turn."""
+_FEW = 16
+"""Entries of a list that is written at once, if they are short."""
 _INCLUDES = ("", "None", "Metadata", "Object")
 
 
@@ -101,7 +103,16 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if kind.custom:
         meta.setdefault("continue", "")
     head = chunked.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
-    await chunked.send(request, head, encoding.items(kind, entries), b"]}", form)
+    items = encoding.items(kind, entries)
+    if _short(entries) and form.media is responses.JSON and not responses.pretty(request):
+        await responses.send(request, 200, b"%s%s]}" % (head, b",".join(items)), form.media)
+    else:
+        await chunked.send(request, head, items, b"]}", form)
+
+
+def _short(entries: list[Entry]) -> bool:
+    """Whether the list is surely one piece."""
+    return len(entries) <= _FEW and sum([len(entry.body) for entry in entries]) < chunked.SIZE
 
 
 async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> Page:
@@ -126,6 +137,8 @@ async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOpti
     if where is None or how.name or rest.count(kind, namespace) < _MANY:
         return rest.page(kind, namespace, how.name, limit=limit, equals=how.equals, where=where, **which)
     page = rest.page(kind, namespace, equals=how.equals, **which)
+    if not page.entries:
+        return page
     found: list[Entry] = []
     for start in range(0, len(page.entries), _MANY):
         found += filter(where, page.entries[start : start + _MANY])

@@ -6,9 +6,9 @@ Bookmarks say how far a quiet watch has come.
 import asyncio
 import random
 
-from kapi.api import chunked, options, reading, responses
+from kapi.api import chunked, options, reading, responses, unsent
 from kapi.api.eventlines import Count, Lines
-from kapi.api.following import AtOnce, Following, Send
+from kapi.api.following import AtOnce, Client, Following, Send
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
@@ -26,11 +26,11 @@ class Watching:
     """One watch: what the client asked for, and how its events are written."""
 
     def __init__(
-        self, request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count, *, whole: bool = False
+        self, request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count, *, whole: bool
     ) -> None:
         """`whole`: what is sent are whole lines, however long."""
         self.count = count
-        self.rest, self.kind, self.namespace, self.how = rest, kind, namespace, how
+        self.request, self.rest, self.kind, self.namespace, self.how = request, rest, kind, namespace, how
         self.lines = Lines(request, kind, how.where, count, whole=whole)
 
     async def run(self, send: Send, at_once: AtOnce | None = None) -> None:
@@ -45,13 +45,16 @@ class Watching:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
-        following = Following(watch, self.lines, send, at_once, lambda: self.kind.strategy.withdrawn)
+        following = Following(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
         try:
             await following.run(deadline - loop.time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         except errors.Expired as error:
             await send(self.lines.error(error))
         finally:
             following.leave()
+
+    def _withdrawn(self) -> bool:
+        return self.kind.strategy.withdrawn
 
     async def _start(self) -> tuple[int, list[Entry] | None]:
         """The revision to watch from, and the entries to send before as ADDED."""
@@ -68,7 +71,8 @@ class Watching:
 
 async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
     """Answer a watch over plain HTTP: an endless chunked body."""
-    watching = Watching(request, rest, kind, namespace, how, count)
+    at_once = request.scope["extensions"].get(server.PIECE)
+    watching = Watching(request, rest, kind, namespace, how, count, whole=at_once is None)
     form = watching.lines.form
     media = b"application/json;stream=watch" if form == Form() and ";stream=watch" in request.accept else form.media
     headers = [(b"content-type", media), *responses.common_headers(request)]
@@ -81,7 +85,7 @@ async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
             await request.send({"type": "http.response.start", "status": 200, "headers": headers})
         await request.send({"type": "http.response.body", "body": lines, "more_body": True})
 
-    running = asyncio.ensure_future(watching.run(send, request.scope["extensions"].get(server.PIECE)))
+    running = asyncio.ensure_future(watching.run(send, at_once))
     gone = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)

@@ -211,11 +211,14 @@ class Client:
         query |= {"watch": True, "allowWatchBookmarks": bookmarks}
         silence = timeout + 30 if timeout else None
         stream = await self.stream("GET", resource.path(namespace), accept=accept, seconds=silence, **query)
-        rest = b""
+        parts: list[bytes] = []
         try:
             async for chunk in stream:
-                lines = (rest + chunk if rest else chunk).split(b"\n")
-                rest = lines.pop()
+                parts.append(chunk)
+                if b"\n" not in chunk:
+                    continue
+                *lines, rest = b"".join(parts).split(b"\n")
+                parts = [rest] if rest else []
                 for line in lines:
                     if line:
                         event = orjson.loads(line)

@@ -19,6 +19,8 @@ class Watch:
         self._current = revision
         self._number = -1
         """Running number of the next step to look at; -1: not found yet."""
+        self._before = -1, since
+        """The same two before the last share."""
         self._waiter: Waiter | None = None
 
     async def next(self, timeout: float | None = None) -> list[Event]:  # noqa: ASYNC109
@@ -81,9 +83,14 @@ class Watch:
     def some(self) -> Share:
         """As `ready`, but a share of them: none may mean that there was nothing of interest among those looked at."""
         self._find()
+        self._before = self._number, self.revision
         share = self._collection.some(self._number, self._interest)
         events = self._handed(share.events, share.end)
         return share if len(events) == len(share.events) else Share(self._interest, share.start, share.end, share.seen, events, share.size)
+
+    def put_back(self) -> None:
+        """Have the last share handed out once more."""
+        self._number, self.revision = self._before
 
     @property
     def behind(self) -> bool:

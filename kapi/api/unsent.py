@@ -1,0 +1,129 @@
+"""What watchers have yet to take, all together: bounded, however many there are and however slowly they read.
+
+A connection buffers some pieces, and an event that is half written stays in memory until its client has taken it. When that is too much,
+further large events wait, and clients that have taken nothing for a while are cut off, those first that have been slow for longest.
+"""
+
+import asyncio
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from kapi import limits
+from kapi.api.request import Request
+from kapi.http import server
+
+HIGH_WATER = 16 * 1024
+"""Bytes that TLS may hold of a watch before it has to wait."""
+BUFFERED = 144 * 1024
+"""What a connection takes whose client does not read: TLS's buffer, the transport's, and the pieces that are too much for each."""
+
+Held = tuple[int, int]
+"""What is half written: a number that those share who hold the same, and its bytes."""
+
+
+class Slow(Protocol):
+    """A watcher."""
+
+    def resume(self) -> None:
+        """Go on with the large event that had to wait."""
+
+    def cut(self) -> None:
+        """End the connection."""
+
+
+class Unsent:
+    """The watchers of one event loop whose clients have to be waited for."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._blocked: dict[Slow, tuple[float, Held]] = {}
+        """Since when, and what it holds; the one that has been slow for longest is first."""
+        self._holders: dict[Held, int] = {}
+        self._deferred: dict[Slow, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether large events have to wait."""
+        return self.bytes >= limits.WATCHES_UNSENT_BYTES
+
+    def defer(self, one: Slow) -> None:
+        """Have it resumed when there is room."""
+        self._deferred[one] = None
+
+    def block(self, one: Slow, held: Held) -> None:
+        """Its client is slow from now on."""
+        self._blocked[one] = asyncio.get_running_loop().time(), held
+        holders = self._holders[held] = self._holders.get(held, 0) + 1
+        self.bytes += BUFFERED + (held[1] if holders == 1 else 0)
+        self._set_timer()
+
+    def free(self, one: Slow) -> None:
+        """Its client has taken what there was, or is gone."""
+        found = self._blocked.pop(one, None)
+        if found is None:
+            return
+        held = found[1]
+        holders = self._holders[held] = self._holders[held] - 1
+        self.bytes -= BUFFERED + (0 if holders else held[1])
+        if not holders:
+            del self._holders[held]
+        self.admit()
+
+    def admit(self) -> None:
+        """Let one that was deferred go on, if there is room. Whoever was resumed calls this once it has gone on."""
+        if self._deferred and not self.full:
+            other = next(iter(self._deferred))
+            del self._deferred[other]
+            other.resume()
+
+    def leave(self, one: Slow) -> None:
+        """It has ended."""
+        self._deferred.pop(one, None)
+        self.free(one)
+
+    def _set_timer(self) -> None:
+        if self.full and self._timer is None and self._blocked:
+            since, _ = next(iter(self._blocked.values()))
+            self._timer = asyncio.get_running_loop().call_at(since + limits.WATCH_STALLED_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        self._timer = None
+        stalled = asyncio.get_running_loop().time() - limits.WATCH_STALLED_SECONDS
+        for one, (since, _) in list(self._blocked.items()):
+            if since > stalled or not self.full:
+                break
+            self.free(one)
+            one.cut()
+        self._set_timer()
+
+
+_all: WeakKeyDictionary[asyncio.AbstractEventLoop, Unsent] = WeakKeyDictionary()
+
+
+def of_loop() -> Unsent:
+    """That of the event loop that runs."""
+    return _all.setdefault(asyncio.get_running_loop(), Unsent())
+
+
+class Connection:
+    """The connection of a watch, whose buffer is bounded meanwhile."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(HIGH_WATER)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def leave(self) -> None:
+        """What follows on it is no watch."""
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits()
+
+
+def connection(request: Request) -> Connection | None:
+    """That of a request, None for one from inside this process."""
+    found = (request.scope.get("extensions") or {}).get(server.CONNECTION)
+    transport: asyncio.Transport | None = found.transport if found is not None else None
+    return None if transport is None else Connection(transport)
