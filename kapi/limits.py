@@ -242,7 +242,7 @@ OFFLOAD_BYTES = 16 << 10
 """Bytes of a body or object from which it is worked on beside the event loop | none | it goes to a worker thread"""
 OFFLOAD_COST = 100_000
 """Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
-WORKED_BYTES = 6 << 20
+WORKED_BYTES = 4 << 20
 """Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none
 | further ones wait in order"""
 OFFLOAD_THREADS = 2

@@ -62,7 +62,8 @@ class Watching:
             lines = [self.line(e.type, e.entry, e) for e in events] if where is None else self._selected(events, where)
             if lines:
                 self.count(len(lines))
-                await send(b"".join(lines))
+                for block in pieces.blocks(lines):
+                    await send(block)
             elif self.kind.strategy.withdrawn:
                 return
             elif not events and self.how.bookmarks:

@@ -247,6 +247,10 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
         raise
 
 
+STALLED = 160 << 10
+"""Bytes that TLS and the stream below it keep, beside what they tell of, once a peer has not read all of a long answer."""
+
+
 def unsent(transport: Any) -> int:
     """Bytes that wait to be sent. A closed transport of TLS cannot be asked."""
     return 0 if transport is None or transport.is_closing() else int(transport.get_write_buffer_size())
@@ -260,7 +264,7 @@ class Streams(asyncio.StreamReaderProtocol):
         super().__init__(reader, begin)
         self._connection, self._reader, self._ended = connection, reader, ended
         self._transport: Any = None
-        self._refused = False
+        self._refused = self._stalled = False
         self._buffered = 0
         self.message = 0
         """Bytes of a message that is not complete, and that whoever reads the stream keeps."""
@@ -290,7 +294,12 @@ class Streams(asyncio.StreamReaderProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._connection.keeps(unsent(self._transport))
+        self._stalled = True
+        self._connection.keeps(unsent(self._transport) + STALLED)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stalled = False
 
     def idle_since(self) -> float | None:
         return None
@@ -298,7 +307,7 @@ class Streams(asyncio.StreamReaderProtocol):
     def waiting(self) -> int:
         if self._refused:
             return 0
-        size = self._buffered + self.message + kept(self._reader) + unsent(self._transport)
+        size = self._buffered + self.message + kept(self._reader) + unsent(self._transport) + (STALLED if self._stalled else 0)
         if self.beyond is not None:
             size += kept(self.beyond[0]) + unsent(self.beyond[1].transport)
         return size

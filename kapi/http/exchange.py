@@ -90,8 +90,8 @@ class Exchange(RequestResponseCycle):
     """Too many bytes wait for connections: its body is not kept."""
     turn: asyncio.Future[None] | None = None
     """What the application waits for before it works on the body."""
-    size = 0
-    """Bytes of it that are kept: of its body, and of a head that came in parts."""
+    head = size = 0
+    """Bytes of it that are kept: of a head that came in parts, and of its body."""
     sending = b""
     """A long part of the answer that is being sent."""
     _delivered = False
@@ -138,8 +138,9 @@ class Exchange(RequestResponseCycle):
             await super().send(message)
             return
         self.sending, view, start = body, memoryview(body), 0
+        self._protocol.keeps(len(body))
         try:
-            while start < len(body):
+            while start < len(body) and not self.disconnected:
                 await self.flow.drain()
                 async with turn():
                     end = time.perf_counter() + TURN
@@ -153,7 +154,9 @@ class Exchange(RequestResponseCycle):
 
     def waiting(self) -> int:
         """Bytes that are kept of the request."""
-        return len(self.body) if self.long_running else 0 if self.response_complete or self.refused else self.size
+        if self.response_complete:
+            return 0
+        return self.head + (len(self.body) if self.long_running or self.refused else self.size)
 
     def refuse(self) -> bool:
         """Tell the application that its body will not come, or that its turn will not. False where it has both."""

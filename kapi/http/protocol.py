@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kapi import limits
 from kapi.http import heads
-from kapi.http.connections import Connection, Streams, buffered, unsent
+from kapi.http.connections import STALLED, Connection, Streams, buffered, unsent
 from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
 
@@ -97,7 +97,7 @@ class Protocol(HttpToolsProtocol):
     def _forget(self) -> None:
         """Let go of what refers to this protocol: without it, the connection's memory needs no collector."""
         self._queue.clear()
-        self._running = self.cycle = self.timeout_keep_alive_task = None  # type: ignore[assignment]
+        self._running = self.cycle = self.timeout_keep_alive_task = self.parser = None  # type: ignore[assignment]
         if self.scope is not None:
             self.scope["extensions"].clear()
         self._extensions, self.scope, self.headers = {}, None, []  # type: ignore[assignment]
@@ -253,7 +253,7 @@ class Protocol(HttpToolsProtocol):
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
         if self._received:
-            cycle.size = self._received
+            cycle.head = self._received
         if raw == b"*":
             cycle.whole_server = True
         extensions: dict[str, Any] = scope["extensions"]
@@ -346,7 +346,7 @@ class Protocol(HttpToolsProtocol):
         super().pause_writing()
         self._stalled = self.loop.time()
         self._set_timer()
-        self._connection.keeps(unsent(self.transport) + len(self.sending()))
+        self._connection.keeps(unsent(self.transport) + STALLED)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -378,7 +378,11 @@ class Protocol(HttpToolsProtocol):
         """Bytes that are kept for this connection."""
         size = self._buffered + sum(map(len, self._unparsed)) + (self._received if self._head else 0)
         size += sum(exchange.waiting() for exchange in (self._running, *self._queue) if exchange is not None)
-        return size + (unsent(self.transport) if self.flow.write_paused else 0)
+        return size + (unsent(self.transport) + STALLED if self.flow.write_paused else 0)
+
+    def keeps(self, size: int) -> None:
+        """So many bytes of an answer wait to be sent."""
+        self._connection.keeps(size)
 
     def sending(self) -> bytes:
         running = self._running
