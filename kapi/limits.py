@@ -126,6 +126,11 @@ ACCEPT_PAUSE_SECONDS = 0.05
 """Seconds until accepting is tried again when there is no file or no room | 5 ms to 1 s (net/http) | -"""
 TCP_KEEPALIVE_SECONDS = 15
 """Seconds between two signs of life of a peer's system | 15 s (net.ListenConfig) | the connection is broken after nine unanswered"""
+SOCKET_RECEIVE_BYTES = 64 << 10
+"""Bytes of a connection that the system keeps until they are read, so that not much of it is read in one turn of the event loop
+| 128 KiB and more (tcp_rmem) | the sender waits"""
+STREAM_RECEIVE_BYTES = 1 << 20
+"""The same of an upgraded connection (exec, port-forward) | as above | the sender waits"""
 HANDSHAKE_SECONDS = 32.0
 """Seconds for a TLS handshake | 32 s (ReadHeaderTimeout) | the connection is closed"""
 SHUTDOWN_SECONDS = 30.0
@@ -142,9 +147,14 @@ WRITE_SECONDS = 60.0
 """Seconds in which a client reads nothing of an answer | 60 s (--request-timeout) | the connection is cut"""
 HEADER_BYTES = (1 << 20) + 4096
 """Bytes of a request's first line and headers | 1 MiB and 4 KiB (MaxHeaderBytes) | 431"""
-UNFINISHED_HEADER_BYTES = 16 << 20
-"""Bytes of headers without an end, of all connections whose callers are not authenticated | none
-| the connections with most of them are closed"""
+WAITING_BYTES = 128 << 20
+"""Bytes that wait for all connections of a server: unfinished heads, bodies and messages, bodies that wait for their turn, answers that
+are not read, TLS's buffers of long ones; beside 64 KiB a connection | none: 3 MiB for each of 600 requests, and buffers
+| of the user with most of them the largest: 429 with Retry-After: 1, of a WebSocket 1009; what is not read is cut"""
+WAITING_BYTES_OF_STRANGERS = 16 << 20
+"""Bytes of these that wait for connections whose callers are not authenticated | none | the connections with most of them are closed"""
+FREED_CONNECTIONS = 100
+"""Connections that have ended, after which freed memory is given back to the system | none: Go's runtime does so all the time | -"""
 HEADER_LINES = 2000
 """Headers of a request | none but their bytes | 431"""
 PATH_BYTES = 8 * 1024
@@ -247,6 +257,9 @@ OFFLOAD_BYTES = 16 << 10
 """Bytes of a body or object from which it is worked on beside the event loop | none | it goes to a worker thread"""
 OFFLOAD_COST = 100_000
 """Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
+WORKED_BYTES = 4 << 20
+"""Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none
+| further ones wait in order"""
 OFFLOAD_THREADS = 2
 """Threads that work beside the event loop | GOMAXPROCS | further work waits"""
 

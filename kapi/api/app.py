@@ -76,6 +76,9 @@ class App:
             await responses.send_error(request, error)
         except RecursionError:
             await responses.send_error(request, errors.BadRequest("exceeded max depth"))
+        except offload.TooMuch:
+            self.metrics.ended(request, 429)
+            await responses.send_too_many(request)
         except ConnectionError:
             request.code = 499
         except asyncio.CancelledError:  # the server stops
@@ -86,6 +89,7 @@ class App:
             self.metrics.ended(request, 500)
             await responses.send_error(request, errors.InternalError("Internal error occurred: see the server's log", {}))
         finally:
+            request.end_turn()
             self.metrics.observe(request)
             if time.perf_counter() - request.began > self._logged_from:
                 requestlog.ended(request)
@@ -129,8 +133,8 @@ class App:
         finally:
             self.metrics.identified(user, time.perf_counter() - request.began)
         connection = extensions.get(server.CONNECTION)
-        if connection is not None and not connection.authenticated and user.name != ANONYMOUS:
-            connection.set_authenticated()
+        if connection is not None and connection.user != user.name and user.name != ANONYMOUS:
+            connection.set_user(user.name)
         if request.impersonates:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user

@@ -9,24 +9,18 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from weakref import WeakKeyDictionary
 
 import orjson
 
 from kapi.api import responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
-from kapi.http import server
+from kapi.http import exchange, server
+from kapi.http.exchange import TURN
 from kapi.objects import offload
 
 SIZE = 72 * 1024
 """Bytes a piece: TLS out of Python is fastest near this size."""
-TURN = 0.003
-"""Seconds a long answer writes before the event loop sees to others."""
-
-
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-"""Whose turn it is: of all long answers one writes at a time."""
 
 
 async def write_all(
@@ -41,7 +35,7 @@ async def write_all(
     if long:
         await _write_long(rest, at_once, write)
         return
-    turn = _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    turn = exchange.turn()
     while True:
         late = b""
         async with turn:
@@ -86,10 +80,21 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
         block.append(item)
         size += len(item)
         if size >= SIZE:
-            yield from cut(before + separator.join(block))
+            yield from _joined(before, separator, block)
             block, size, before = [], 0, separator
     if block:
-        yield from cut(before + separator.join(block))
+        yield from _joined(before, separator, block)
+
+
+def _joined(before: bytes, separator: bytes, block: list[bytes]) -> Iterator[bytes]:
+    """One piece; a large item stays the bytes it is, which others may be sent as well: then they wait in memory once."""
+    joined = separator.join(block)
+    if before and len(joined) < 2 * SIZE:
+        yield before + joined
+    elif before:
+        yield from (before, joined)
+    else:
+        yield joined
 
 
 def cut(block: bytes) -> Iterator[bytes]:
@@ -134,6 +139,7 @@ async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, more:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
         pieces = _packed(pieces)
     pieces = _counted(request, pieces)
+    request.end_turn()
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
     if request.method != "HEAD":
         at_once = request.scope["extensions"].get(server.PIECE, lambda piece: False)

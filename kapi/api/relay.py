@@ -69,6 +69,8 @@ async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
             )
     except (OSError, TimeoutError) as why:
         raise NoAnswer(failures.words(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
+    if peer.tls:
+        writer.transport.set_write_buffer_limits(high=1)  # beside the 64 KiB of what is below it
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # Go's defaults: a peer that is gone is noticed
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from kapi import limits
 from kapi.api import options
-from kapi.objects import errors
+from kapi.http import server
+from kapi.objects import errors, offload
 from kapi.objects.caching import kept
 from kapi.objects.user import User
 
@@ -64,7 +65,7 @@ class Request:
 
     __slots__ = (
         "_body", "_query", "accept", "audit_id", "authorization", "began", "cache", "code", "content_type", "encoding", "impersonates",
-        "known", "method", "path", "receive", "scope", "send", "size", "target", "user", "user_agent", "verb", "warnings",
+        "known", "method", "path", "receive", "scope", "send", "size", "target", "turn", "user", "user_agent", "verb", "warnings",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +106,8 @@ class Request:
         self.warnings: list[str] = []
         self._query: options.Query | None = None
         self._body: bytes | None = None
+        self.turn: offload.Turn | None = None
+        """To work on a large body or object."""
 
     @property
     def query(self) -> options.Query:
@@ -120,8 +123,11 @@ class Request:
         """The last value of a header, by its lower-case name."""
         return next((v.decode("latin-1") for k, v in reversed(self.scope["headers"]) if k == name), "")
 
-    async def body(self) -> bytes:
-        """The whole body, unpacked if it came as gzip. Raises RequestEntityTooLarge, Timeout, ConnectionError."""
+    async def body(self, work: int = 0) -> bytes:
+        """The whole body, unpacked if it came as gzip; once it, or the object of so many bytes it is about, may be worked on.
+
+        Raises RequestEntityTooLarge, Timeout, ConnectionError, TooMuch.
+        """
         if self._body is None:
             try:
                 raw = await self._read()
@@ -129,8 +135,25 @@ class Request:
                 raise errors.Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
             if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
-            self._body = _unpacked(raw) if self.header(b"content-encoding") == "gzip" else raw
+            packed = self.header(b"content-encoding") == "gzip"
+            await self.take_turn(limits.REQUEST_BODY_BYTES if packed else max(work, len(raw)))
+            self._body = _unpacked(raw) if packed else raw
         return self._body
+
+    async def take_turn(self, size: int) -> None:
+        """Wait until as much as this may be worked on, which is at once for what is small. Raises TooMuch."""
+        if self.turn is not None or size < limits.OFFLOAD_BYTES:
+            return
+        self.turn = offload.Turn(size)
+        connection = self.scope["extensions"].get(server.CONNECTION)
+        if connection is not None:
+            connection.set_turn(self.turn.ready)
+        await self.turn.ready
+
+    def end_turn(self) -> None:
+        """The work is done: what remains is to write the answer."""
+        if self.turn is not None:
+            self.turn.give_back()
 
     async def _read(self) -> bytes:
         message = await self.receive()

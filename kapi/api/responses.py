@@ -116,24 +116,17 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     if len(payload) >= GZIP_FROM and "gzip" in request.encoding and not any(name == b"content-encoding" for name, _ in out):
         payload = await offload.run(gzip.compress, payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    request.end_turn()
     request.size = len(payload)
     out.append((b"content-length", b"%d" % request.size))
     if request.method == "HEAD":
         payload = b""
-    if len(payload) <= _CHUNK:
-        answer = request.scope["extensions"].get(server.ANSWER)
-        if answer:
-            answer(code, out, payload)
-            return
-        await request.send({"type": "http.response.start", "status": code, "headers": out})
-        await request.send({"type": "http.response.body", "body": payload})
+    answer = request.scope["extensions"].get(server.ANSWER) if len(payload) <= _CHUNK else None
+    if answer:
+        answer(code, out, payload)
         return
     await request.send({"type": "http.response.start", "status": code, "headers": out})
-    view = memoryview(payload)
-    for start in range(0, len(payload), _CHUNK):
-        await request.send(
-            {"type": "http.response.body", "body": bytes(view[start : start + _CHUNK]), "more_body": start + _CHUNK < len(payload)}
-        )
+    await request.send({"type": "http.response.body", "body": payload})
 
 
 def pretty(request: Request) -> bool:

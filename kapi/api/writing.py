@@ -73,6 +73,11 @@ async def answer(request: Request, kind: Kind, written: Written) -> None:
     await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
 
 
+def _stored_bytes(rest: Rest, what: Call) -> int:
+    entry = rest.store.get(what.key)
+    return len(entry.body) if entry is not None else 0
+
+
 async def create(request: Request, rest: Rest, kind: Kind) -> None:
     """POST to a collection."""
     form = media(request)
@@ -91,7 +96,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    raw = await request.body()
+    raw = await request.body(_stored_bytes(rest, what))
     what.weigh(raw)
     obj = await what.run(decoded, raw, form, what)
     metadata.check_name(obj["metadata"], what.name)
@@ -127,7 +132,7 @@ async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
     type_ = patch_type(request, kind)
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
-    raw = await request.body()
+    raw = await request.body(_stored_bytes(rest, what))
     what.weigh(raw)
     if type_ == patching.APPLY:
         return await _apply(rest, what, raw, bool(given.get("force")))

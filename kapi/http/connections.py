@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kapi import limits
+from kapi.http.allowance import Allowance
 
 log = logging.getLogger(__name__)
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -49,18 +50,26 @@ class Served(Protocol):
     def idle_since(self) -> float | None:
         """When its last answer was, of time.monotonic; None while a request is under way."""
 
+    def waiting(self) -> int:
+        """Bytes that are kept for the connection (`allowance`)."""
+
+    def sending(self) -> bytes:
+        """A long body of which a part is still to be sent; b"" for none."""
+
+    def refuse(self) -> bool:
+        """Let go of what waits. False where it cannot."""
+
 
 class Connection:
     """One accepted socket, until it is closed."""
 
-    __slots__ = ("address", "authenticated", "held", "served", "since", "sock", "table", "transport")
+    __slots__ = ("address", "served", "since", "sock", "table", "transport", "user")
 
     def __init__(self, sock: socket.socket, address: str, table: "Connections") -> None:
         self.sock, self.address, self.table = sock, address, table
         self.since = time.monotonic()
-        self.authenticated = False
-        self.held = 0
-        """Bytes of headers that have no end yet, from a caller who is not known."""
+        self.user = ""
+        """Who the application knows the caller to be."""
         self.transport: asyncio.Transport | None = None
         self.served: Served | None = None
 
@@ -68,20 +77,23 @@ class Connection:
         """TLS is agreed on: from now on the transport is what is aborted, not the socket below it."""
         self.transport, self.served = transport, served
 
-    def set_authenticated(self) -> None:
+    def set_user(self, user: str) -> None:
         """The application knows the caller."""
-        self.authenticated = True
+        self.user = user
         self.table.promote(self)
 
-    def hold(self, size: int) -> None:
-        """So many more bytes of headers without an end have come."""
-        self.held += size
-        self.table.hold(size)
+    def keeps(self, size: int) -> None:
+        """So many more bytes wait for this connection: of an unfinished request, or to be read by its peer."""
+        self.table.allowance.keeps(self, size)
 
-    def release(self) -> None:
-        """The headers are complete."""
-        self.table.hold(-self.held)
-        self.held = 0
+    def waiting(self) -> int:
+        return self.served.waiting() if self.served is not None else 0
+
+    def sending(self) -> bytes:
+        return self.served.sending() if self.served is not None else b""
+
+    def refuse(self) -> bool:
+        return self.served is None or self.served.refuse()
 
     def closed(self) -> None:
         self.served = self.transport = None
@@ -107,7 +119,7 @@ class Connections:
         self._unauthenticated: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
         self._authenticated: set[Connection] = set()
-        self._held = 0
+        self.allowance = Allowance()
         self._warned = -_QUIET_SECONDS
 
     def __len__(self) -> int:
@@ -125,12 +137,6 @@ class Connections:
             if len(members) > most:
                 self._abort(next(iter(members)))
         return made
-
-    def hold(self, size: int) -> None:
-        """More bytes of unfinished headers; when they are too many together, connections with most of them are closed."""
-        self._held += size
-        while size > 0 and self._held > limits.UNFINISHED_HEADER_BYTES and self._unauthenticated:
-            self._abort(max(self._unauthenticated, key=lambda connection: connection.held))
 
     def accept_delay(self, address: str) -> float:
         """Seconds to wait before another one of this address is admitted, so that those before it have time to authenticate."""
@@ -165,12 +171,12 @@ class Connections:
             self._authenticated.add(connection)
 
     def dropped(self, connection: Connection) -> None:
+        self.allowance.dropped(connection)
         self._authenticated.discard(connection)
         if connection in self._unauthenticated:
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
-        connection.release()
         del self._unauthenticated[connection]
         of_address = self._by_address[connection.address]
         del of_address[connection]
@@ -178,6 +184,7 @@ class Connections:
             del self._by_address[connection.address]
 
     def abort_all(self) -> None:
+        self.allowance.close()
         for connection in [*self._unauthenticated, *self._authenticated]:
             connection.abort()
 
@@ -213,12 +220,13 @@ async def accept(
             task.cancel()
 
 
-def _keep_alive(sock: socket.socket) -> None:
-    """A peer that vanished is noticed by the system, as Go's listeners have it."""
+def _prepare(sock: socket.socket) -> None:
+    """A peer that vanished is noticed by the system, as Go's listeners have it; not much waits in the system."""
     for level, name, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.TCP_KEEPALIVE_SECONDS),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.TCP_KEEPALIVE_SECONDS),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, limits.SOCKET_RECEIVE_BYTES),
     ):
         sock.setsockopt(level, name, value)
 
@@ -229,7 +237,7 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
     if tls is not None:
         more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.SHUTDOWN_SECONDS}
     try:
-        _keep_alive(connection.sock)
+        _prepare(connection.sock)
         await asyncio.get_running_loop().connect_accepted_socket(protocol, connection.sock, **more)
     except (OSError, TimeoutError) as why:
         log.debug("%s: no connection: %s", connection.address, why)
@@ -239,19 +247,88 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
         raise
 
 
+STALLED = 160 << 10
+"""Bytes that TLS and the stream below it keep, beside what they tell of, once a peer has not read all of a long answer."""
+
+
+def unsent(transport: Any) -> int:
+    """Bytes that wait to be sent. A closed transport of TLS cannot be asked."""
+    return 0 if transport is None or transport.is_closing() else int(transport.get_write_buffer_size())
+
+
 class Streams(asyncio.StreamReaderProtocol):
     """asyncio's streams, of which the table hears when they end."""
 
-    def __init__(self, reader: asyncio.StreamReader, connection: Connection | None, begin: Any = None) -> None:
+    def __init__(self, reader: asyncio.StreamReader, connection: Connection, begin: Any = None, ended: Any = None) -> None:
+        """`ended` is called when the connection has ended."""
         super().__init__(reader, begin)
-        self._connection = connection
+        self._connection, self._reader, self._ended = connection, reader, ended
+        self._transport: Any = None
+        self._refused = self._stalled = False
+        self._buffered = 0
+        self.message = 0
+        """Bytes of a message that is not complete, and that whoever reads the stream keeps."""
+        self.say: Callable[[], None] | None = None
+        """Says why, and hangs up, when the connection is refused; else it is cut."""
+        self.beyond: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        """The connection it is joined to (`splicing`)."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._connection is not None:
-            self._connection.opened(transport)  # type: ignore[arg-type]
+        self._transport = transport
+        self._connection.opened(transport, self)  # type: ignore[arg-type]
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._connection.closed()
+        self._connection.closed()
         super().connection_lost(exc)
+        if self._ended is not None:
+            self._ended()
+        self._ended = self.say = self.beyond = self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        self._buffered = max(self._buffered, buffered(data))
+        self._connection.keeps(len(data))
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = True
+        self._connection.keeps(unsent(self._transport) + STALLED)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stalled = False
+
+    def idle_since(self) -> float | None:
+        return None
+
+    def waiting(self) -> int:
+        if self._refused:
+            return 0
+        size = self._buffered + self.message + kept(self._reader) + unsent(self._transport) + (STALLED if self._stalled else 0)
+        if self.beyond is not None:
+            size += kept(self.beyond[0]) + unsent(self.beyond[1].transport)
+        return size
+
+    def sending(self) -> bytes:
+        return b""
+
+    def refuse(self) -> bool:
+        self._refused, self.message = True, 0
+        if self.say is not None:
+            self.say()
+        else:
+            self._connection.abort()
+        return True
+
+
+def kept(reader: Any) -> int:
+    """Bytes that were received and not read yet."""
+    return len(reader._buffer)
+
+
+def buffered(data: bytes) -> int:
+    """Bytes that TLS's buffers keep for good once so much has come at once: 256 KiB in which it comes, and one for what is decrypted."""
+    return 2 * len(data) if len(data) > limits.PARSED_BYTES else 0

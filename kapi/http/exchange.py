@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
+import time
 import types
 from collections.abc import Coroutine, Generator
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from kapi.objects.offload import TooMuch
 
 UPGRADE = "kapi.upgrade"
 """Scope extension: a callable that takes over the connection and returns (reader, writer)."""
@@ -20,7 +24,17 @@ CERTIFICATE = "kapi.certificate"
 SUBJECT = "kapi.subject"
 """Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
 CONNECTION = "kapi.connection"
-"""Scope extension: the connection's Protocol: `set_authenticated` when the caller is known, `set_long_running` for a stream."""
+"""Scope extension: the connection's Protocol: `set_user` when the caller is known, `set_long_running` for a stream."""
+_PIECE = 72 * 1024
+"""Bytes a write: TLS out of Python is fastest near this size."""
+TURN = 0.003
+"""Seconds a long answer writes before the event loop sees to others."""
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+def turn() -> asyncio.Lock:
+    """Whose turn it is: of all long answers one writes at a time."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 @types.coroutine
@@ -72,6 +86,14 @@ class Exchange(RequestResponseCycle):
     """Its body did not come in time."""
     whole_server = False
     """It is OPTIONS *, about no path."""
+    refused = False
+    """Too many bytes wait for connections: its body is not kept."""
+    turn: asyncio.Future[None] | None = None
+    """What the application waits for before it works on the body."""
+    head = size = 0
+    """Bytes of it that are kept: of a head that came in parts, and of its body."""
+    sending = b""
+    """A long part of the answer that is being sent."""
     _delivered = False
     """Whether the application has been given the end of the body."""
 
@@ -91,13 +113,15 @@ class Exchange(RequestResponseCycle):
             self._protocol = None
 
     async def receive(self) -> Any:
-        """The next part of the body, or that the client is gone. Raises TimeoutError for a body that does not come."""
+        """The next part of the body, or that the client is gone. Raises TimeoutError for a body that does not come, TooMuch."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         while not (self.disconnected or self.response_complete):
             if self.timed_out and self.more_body:
                 raise TimeoutError
+            if self.refused:
+                raise TooMuch
             if self.body or not (self.more_body or self._delivered):
                 body, self.body = bytes(self.body), bytearray()
                 self._delivered = not self.more_body
@@ -106,6 +130,43 @@ class Exchange(RequestResponseCycle):
             self.message_event = asyncio.Event()
             await self.message_event.wait()
         return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        """Long bodies go out in pieces, so that no more than one waits in TLS's buffer, which never shrinks."""
+        body = message.get("body", b"")
+        if len(body) <= _PIECE:
+            await super().send(message)
+            return
+        self.sending, view, start = body, memoryview(body), 0
+        self._protocol.keeps(len(body))
+        try:
+            while start < len(body) and not self.disconnected:
+                await self.flow.drain()
+                async with turn():
+                    end = time.perf_counter() + TURN
+                    while start < len(body) and time.perf_counter() < end and not self.flow.write_paused:
+                        more = message.get("more_body", False) or start + _PIECE < len(body)
+                        await super().send({"type": message["type"], "body": bytes(view[start : start + _PIECE]), "more_body": more})
+                        start += _PIECE
+                    await asyncio.sleep(0)
+        finally:
+            self.sending = b""
+
+    def waiting(self) -> int:
+        """Bytes that are kept of the request."""
+        if self.response_complete:
+            return 0
+        return self.head + (len(self.body) if self.long_running or self.refused else self.size)
+
+    def refuse(self) -> bool:
+        """Tell the application that its body will not come, or that its turn will not. False where it has both."""
+        if self.turn is not None and not self.turn.done():
+            self.turn.set_exception(TooMuch())
+        elif not self.more_body and not self.refused:
+            return False
+        self.refused, self.body = True, bytearray()
+        self.message_event.set()
+        return True
 
     def time_out(self) -> None:
         """Whoever waits for the body waits no longer, and the connection ends with the answer."""
@@ -138,7 +199,7 @@ class Exchange(RequestResponseCycle):
 
     def piece(self, payload: bytes) -> bool:
         """What `send` does for a message of a chunked body that goes on, unless that would have to wait."""
-        if self.flow.write_paused or self.disconnected or not self.chunked_encoding:
+        if self.flow.write_paused or self.disconnected or not self.chunked_encoding or len(payload) > 2 * _PIECE:
             return False
         self.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))
         return True

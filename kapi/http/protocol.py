@@ -8,6 +8,7 @@ offers `kapi.upgrade`: called, it gives the raw connection. `server` listens.
 
 import asyncio
 import math
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kapi import limits
 from kapi.http import heads
-from kapi.http.connections import Connection, Streams
+from kapi.http.connections import STALLED, Connection, Streams, buffered, unsent
 from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
 
@@ -38,11 +39,14 @@ _UNREAD_HIGH = 64 * 1024
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    cycle: Exchange
     def __init__(self, *arguments: Any, immediate: Callable[[Any], bool], connection: Connection, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._immediate, self._connection = immediate, connection
-        self.authenticated = False
-        """Whether the application knows the caller."""
+        self.user = ""
+        """Who the application knows the caller to be."""
+        self._buffered = 0
+        """Bytes that TLS keeps for good, of the most that came at once."""
         self._running: Exchange | None = None
         """The request that is being answered, or was last; `cycle` is the one that was parsed last."""
         self._queue: deque[Exchange] = deque()
@@ -67,6 +71,8 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._connection.opened(transport, self)
         tls = transport.get_extra_info("ssl_object")
+        if tls:  # what is below it keeps 64 KiB, then it is slow
+            transport.set_write_buffer_limits(high=1)
         certificate = tls.getpeercert(binary_form=True) if tls else None
         self._extensions: dict[str, Any] = {CONNECTION: self}
         if certificate:
@@ -84,12 +90,16 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
         if self._running is not None:
             self._running.lost()
-        self._queue.clear()
         self._unparsed.clear()
         super().connection_lost(exc)
-        self._running = self.cycle = self.timeout_keep_alive_task = None  # type: ignore[assignment]
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what refers to this protocol: without it, the connection's memory needs no collector."""
+        self._queue.clear()
+        self._running = self.cycle = self.timeout_keep_alive_task = self.parser = None  # type: ignore[assignment]
         if self.scope is not None:
-            self.scope["extensions"].clear()  # they refer to this protocol: without them it needs no collector
+            self.scope["extensions"].clear()
         self._extensions, self.scope, self.headers = {}, None, []  # type: ignore[assignment]
 
     def set_long_running(self) -> None:
@@ -97,15 +107,22 @@ class Protocol(HttpToolsProtocol):
         if self._running is not None:
             self._running.long_running = True
 
-    def set_authenticated(self) -> None:
+    def set_turn(self, turn: asyncio.Future[None]) -> None:
+        """The body of the request under way is complete, and waits for this."""
+        if self._running is not None:
+            self._running.turn = turn
+
+    def set_user(self, user: str) -> None:
         """The application knows who calls."""
-        self.authenticated = True
-        self._connection.set_authenticated()
+        self.user = user
+        self._connection.set_user(user)
 
     # what comes in ------------------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self._unparsed or self._parsing_ended or len(data) > limits.PARSED_BYTES:
+            self._buffered = max(self._buffered, buffered(data))
+            self._connection.keeps(len(data))
             self._unparsed.append(memoryview(data))
             self._parse_rest()
         else:
@@ -144,8 +161,7 @@ class Protocol(HttpToolsProtocol):
     def _unfinished(self, size: int) -> None:
         """The request goes on in what comes next: count, and see to it that the clock is looked at. Raises Refused."""
         self._received += size
-        if self._head and not self.authenticated:
-            self._connection.hold(size)
+        self._connection.keeps(size)
         if len(self.headers) > limits.HEADER_LINES or (self._head and self._received > limits.HEADER_BYTES):
             raise Refused(heads.TOO_LARGE)
         if self._received - self._data > limits.HEADER_BYTES + limits.CHUNK_OVERHEAD_BYTES + 8 * self._data:
@@ -234,10 +250,10 @@ class Protocol(HttpToolsProtocol):
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
         self.headers = _DROPPED  # trailers are nobody's headers
         self._head = False
-        if self._connection.held:
-            self._connection.release()
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
+        if self._received:
+            cycle.head = self._received
         if raw == b"*":
             cycle.whole_server = True
         extensions: dict[str, Any] = scope["extensions"]
@@ -254,11 +270,12 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._data += len(body)
         cycle = self.cycle
-        if cycle.response_complete:  # nobody reads it
+        if cycle.response_complete or cycle.refused:  # nobody reads it
             if self._data > limits.UNREAD_BODY_BYTES:
                 self.transport.abort()
             return
         cycle.body += body
+        cycle.size += len(body)
         if len(cycle.body) > _UNREAD_HIGH:
             self.flow.pause_reading()
         cycle.message_event.set()
@@ -329,6 +346,7 @@ class Protocol(HttpToolsProtocol):
         super().pause_writing()
         self._stalled = self.loop.time()
         self._set_timer()
+        self._connection.keeps(unsent(self.transport) + STALLED)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -345,13 +363,38 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
         self.connections.discard(self)
         reader = asyncio.StreamReader(limit=limits.PEER_BUFFER_BYTES // 2, loop=self.loop)
-        streams = Streams(reader, self._connection)
+        streams = Streams(reader, self._connection, ended=self._forget)
         streams.connection_made(self.transport)
+        self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.STREAM_RECEIVE_BYTES)
         reader.feed_data(b"".join(self._unparsed))
         self._unparsed.clear()
         self.transport.set_protocol(streams)
         self.flow.resume_reading()
         return reader, asyncio.StreamWriter(self.transport, streams, reader, self.loop)
+
+    # the allowance of all connections ------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """Bytes that are kept for this connection."""
+        size = self._buffered + sum(map(len, self._unparsed)) + (self._received if self._head else 0)
+        size += sum(exchange.waiting() for exchange in (self._running, *self._queue) if exchange is not None)
+        return size + (unsent(self.transport) + STALLED if self.flow.write_paused else 0)
+
+    def keeps(self, size: int) -> None:
+        """So many bytes of an answer wait to be sent."""
+        self._connection.keeps(size)
+
+    def sending(self) -> bytes:
+        running = self._running
+        return running.sending if running is not None else b""
+
+    def refuse(self) -> bool:
+        """Too many bytes wait: tell the client to come again, or cut it off. False while its request is worked on."""
+        running = self._running
+        if running is None or running.response_started or running.long_running:
+            self._connection.abort()
+            return True
+        return running.refuse()
 
     # the clock ----------------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import logging
 import ssl
 
 from kapi import limits
+from kapi.http.connections import Streams
 
 log = logging.getLogger(__name__)
 _BLOCK = 1 << 16
@@ -15,7 +16,10 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def join(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, far_reader: asyncio.StreamReader, far_writer: asyncio.StreamWriter
 ) -> None:
-    """Copy both ways until either side ends, then close both."""
+    """Copy both ways until either side ends, then close both. What waits at the far side counts as the near connection's."""
+    near = writer.transport.get_protocol()
+    if isinstance(near, Streams):
+        near.beyond = far_reader, far_writer
     ways = [asyncio.ensure_future(copy(reader, far_writer)), asyncio.ensure_future(copy(far_reader, writer))]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from websockets.exceptions import ProtocolError
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from kapi import limits
+from kapi.http.connections import Streams
 
 _BLOCK = 1 << 12
 """Bytes read in a turn of the event loop: 680 empty frames at most, which take 10 ms."""
@@ -31,6 +32,10 @@ class WebSocket:
     def __init__(self, protocol: ServerProtocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._protocol, self._reader, self._writer = protocol, reader, writer
         self.subprotocol = str(protocol.subprotocol or "")
+        streams = writer.transport.get_protocol()
+        self._streams = streams if isinstance(streams, Streams) else None
+        if self._streams is not None:
+            self._streams.say = self._refuse
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Messages as they come, text as bytes; ends when the other side closes."""
@@ -47,11 +52,20 @@ class WebSocket:
             if self._protocol.state is not State.OPEN:
                 return
             data = await self._reader.read(_BLOCK)
-            if not data:
+            if not data or self._protocol.state is not State.OPEN:
                 self._protocol.receive_eof()
                 return
             self._protocol.receive_data(data)
+            if self._streams is not None:
+                self._streams.message = len(message) + len(self._protocol.reader.buffer)
             await asyncio.sleep(0)
+
+    def _refuse(self) -> None:
+        """Too many bytes wait for connections: this message will not come to its end."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many bytes wait for their message's end")
+            self._writer.write(b"".join(self._protocol.data_to_send()))
+        self._reader.feed_eof()
 
     async def send(self, data: bytes) -> None:
         """One binary message. Raises ConnectionError once the other side is gone."""

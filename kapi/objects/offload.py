@@ -1,17 +1,20 @@
 """Runs functions that are too long for the event loop in a few worker threads: `await offload.run(function, *args)`.
 
 What runs there works on values of its own or only looks things up; whoever awaits it reads again what may have changed meanwhile.
-How many such works there are at once bounds the memory they take; what decides whether one is long is the caller's to say.
+What decides whether a work is long is the caller's to say. A request that has several on one body takes a `Turn` for all of them: how many
+bytes are worked on at once bounds the memory that takes.
 """
 
 import asyncio
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from kapi import limits
 
@@ -57,3 +60,49 @@ async def run(function: Callable[..., Result], *args: Any, **named: Any) -> Resu
     """The function's result or exception."""
     with _switching.short():
         return await asyncio.get_running_loop().run_in_executor(_workers(), partial(function, *args, **named))
+
+
+class TooMuch(Exception):
+    """As much is under way as may be: come again."""
+
+
+class _Line:
+    """Who works on large bodies, and who waits to, in order."""
+
+    def __init__(self) -> None:
+        self.worked = 0
+        self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def move(self) -> None:
+        """Let those work whose turn it is; who does not wait any more leaves the line."""
+        while self.waiting:
+            size, turn = self.waiting[0]
+            if not turn.done():
+                if self.worked and self.worked + size > limits.WORKED_BYTES:
+                    return
+                self.worked += size
+                turn.set_result(None)
+            self.waiting.popleft()
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+
+class Turn:
+    """A request's right to work on so many bytes, from when `ready` is done until it is given back."""
+
+    def __init__(self, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._size, self._line = size, _lines.setdefault(loop, _Line())
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self._line.waiting.append((size, self.ready))
+        self._line.move()
+
+    def give_back(self) -> None:
+        """Somebody else may work, or the turn is not waited for any more."""
+        if not self.ready.done():
+            self.ready.cancel()
+        if self._size and not self.ready.cancelled() and self.ready.exception() is None:
+            self._line.worked -= self._size
+        self._size = 0
+        self._line.move()

@@ -39,8 +39,8 @@ class Access:
         connection = scope.get("extensions", {}).get(server.CONNECTION)
         if connection is not None:
             connection.set_long_running()  # no request here has a body that is waited for
-            if not connection.authenticated:
-                connection.set_authenticated()
+            if connection.user != user.name:
+                connection.set_user(user.name)
         verb, part = _VERBS.get(scope["method"], "get"), path.split("/")[1]
         subresources = _SUBRESOURCES.get(part, _PROXY)
         for subresource in subresources:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kapi.http import exchange, server
+from kapi.http import connections, exchange, protocol, server
 from tests.moments import turn
 
 Serve = Callable[[bytes], Awaitable[bytes]]
@@ -166,7 +166,19 @@ async def test_requests_leave_nothing_to_the_collector(talk: Serve, path: str) -
     gc.disable()
     try:
         await talk(get(path) + get(path, last=True))
-        assert not [each for each in gc.get_objects() if isinstance(each, exchange.Exchange)]
+        assert not [each for each in gc.get_objects() if isinstance(each, exchange.Exchange | protocol.Protocol)]
+    finally:
+        gc.enable()
+
+
+async def test_an_upgraded_connection_leaves_nothing_to_the_collector(talk: Serve) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await talk(b"GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nping")
+        await turn()
+        left = [each for each in gc.get_objects() if isinstance(each, exchange.Exchange | protocol.Protocol | connections.Streams)]
+        assert not left
     finally:
         gc.enable()
 

@@ -45,3 +45,40 @@ async def test_the_switch_interval_is_put_back() -> None:
     before = sys.getswitchinterval()
     assert await offload.run(sys.getswitchinterval) == offload.SWITCH
     assert sys.getswitchinterval() == before
+
+
+# turns --------------------------------------------------------------------------------------------------------------------------------
+
+MOST = limits.WORKED_BYTES
+
+
+async def test_turns_come_in_order() -> None:
+    first, large, small = offload.Turn(MOST // 2), offload.Turn(MOST), offload.Turn(1)
+    assert (first.ready.done(), large.ready.done(), small.ready.done()) == (True, False, False)
+    first.give_back()
+    assert (large.ready.done(), small.ready.done()) == (True, False)
+    large.give_back()
+    assert small.ready.done()
+    small.give_back()
+
+
+async def test_what_is_larger_than_all_works_alone() -> None:
+    huge, other = offload.Turn(2 * MOST), offload.Turn(1)
+    assert huge.ready.done()
+    assert not other.ready.done()
+    huge.give_back()
+    assert other.ready.done()
+    other.give_back()
+
+
+async def test_who_does_not_wait_any_more_leaves_the_line() -> None:
+    first, gone, refused, last = (offload.Turn(MOST) for _ in range(4))
+    gone.give_back()
+    refused.ready.set_exception(offload.TooMuch())
+    with pytest.raises(offload.TooMuch):
+        await refused.ready
+    refused.give_back()
+    first.give_back()
+    assert last.ready.done()
+    last.give_back()
+    assert offload.Turn(MOST).ready.done(), "all of it was given back, once"

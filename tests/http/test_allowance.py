@@ -1,0 +1,112 @@
+"""Bytes that wait for all connections: who is asked when, and who is refused."""
+
+import pytest
+
+from kapi import limits
+from kapi.http.allowance import Allowance
+
+MB = 1 << 20
+
+
+class Held:
+    """A connection for which some bytes wait."""
+
+    def __init__(self, user: str = "ann", size: int = 0, body: bytes = b"") -> None:
+        self.user, self.size, self.body = user, size, body
+        self.asked = 0
+        self.working = self.refused = False
+
+    def waiting(self) -> int:
+        self.asked += 1
+        return self.size
+
+    def sending(self) -> bytes:
+        return self.body
+
+    def refuse(self) -> bool:
+        if not self.working:
+            self.refused, self.size, self.body = True, 0, b""
+        return not self.working
+
+    def keeps(self, allowance: Allowance, size: int) -> None:
+        self.size += size
+        allowance.keeps(self, size)
+
+
+@pytest.fixture
+def allowance(monkeypatch: pytest.MonkeyPatch) -> Allowance:
+    monkeypatch.setattr(limits, "WAITING_BYTES", 100 * MB)
+    monkeypatch.setattr(limits, "WAITING_BYTES_OF_STRANGERS", 40 * MB)
+    return Allowance()
+
+
+async def test_the_sum_is_bounded(allowance: Allowance) -> None:
+    crowd = [Held() for _ in range(50)]
+    for _ in range(30):
+        for held in crowd:
+            if not held.refused:
+                held.keeps(allowance, MB // 4)
+            assert sum(each.size for each in crowd) <= limits.WAITING_BYTES + MB
+    assert any(held.refused for held in crowd)
+
+
+async def test_the_largest_of_whoever_has_most_are_refused(allowance: Allowance) -> None:
+    """A user with one large body is none of them, one with a crowd of small ones is."""
+    one = Held("bob")
+    one.keeps(allowance, 20 * MB)
+    crowd = [Held("ann") for _ in range(90)]
+    for number, held in enumerate(crowd):
+        held.keeps(allowance, MB + number)
+    assert not one.refused
+    assert sum(held.refused for held in crowd) < len(crowd) / 2
+    smallest = min(held.size for held in crowd if not held.refused)
+    assert smallest < MB + len(crowd) // 2
+
+
+async def test_strangers_have_less(allowance: Allowance) -> None:
+    known = Held("ann")
+    known.keeps(allowance, 30 * MB)
+    strangers = [Held("") for _ in range(60)]
+    for held in strangers:
+        held.keeps(allowance, MB)
+    assert sum(held.size for held in strangers) <= 41 * MB
+    assert not known.refused
+
+
+async def test_what_is_worked_on_is_left_alone(allowance: Allowance) -> None:
+    """It is done with by itself; others go instead, and when there are none nobody does."""
+    working = [Held() for _ in range(10)]
+    for held in working:
+        held.working = True
+        held.keeps(allowance, 11 * MB)
+    idle = Held()
+    idle.keeps(allowance, 2 * MB)
+    assert idle.refused
+    assert not any(held.refused for held in working)
+
+
+async def test_what_many_are_sent_counts_once(allowance: Allowance) -> None:
+    shared = b"x" * (3 * MB)
+    readers = [Held(body=shared) for _ in range(100)]
+    for held in readers:
+        allowance.keeps(held, len(shared))
+    assert not any(held.refused for held in readers)
+    assert sum(allowance.sizes().values()) == len(shared)
+    for _ in range(60):
+        allowance.keeps(Held(body=bytes(3 * MB)), 3 * MB)
+    assert sum(allowance.sizes().values()) <= limits.WAITING_BYTES
+
+
+async def test_nobody_is_asked_while_there_is_room(allowance: Allowance) -> None:
+    held = Held("")
+    held.keeps(allowance, 10 * MB)
+    assert not held.asked
+    held.keeps(allowance, 10 * MB)
+    assert held.asked
+
+
+async def test_what_has_ended_counts_no_more(allowance: Allowance) -> None:
+    held = Held(size=50 * MB)
+    allowance.keeps(held, 1)
+    allowance.dropped(held)
+    assert allowance.sizes() == {}
