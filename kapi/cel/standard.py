@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from kapi.cel import costs, values
 from kapi.cel.values import HIGHEST, LOWEST, SECOND, UINT_END, Duration, EvaluationError, Optional, Timestamp, Uint, equal
 from kapi.objects import patterns
+from kapi.objects.causes import go_number
 
 Add = Callable[..., None]
 """`Library.add` of kapi.cel.library."""
@@ -70,7 +71,7 @@ def text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return values.double_text(value)
+        return go_number(value)
     if isinstance(value, bytes):
         try:
             return value.decode()

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from kapi.cel import types
@@ -263,17 +262,6 @@ def parse_duration(text: str) -> Duration:
         full, _, fraction = number.partition(".")
         nanos += int(full or "0") * _UNITS[unit] + (int(fraction) * _UNITS[unit] // 10 ** len(fraction) if fraction else 0)
     return span(-nanos if text.startswith("-") else nanos)
-
-
-def double_text(value: float) -> str:
-    """A double as Go prints it shortest: '1', '0.5', '1e+06'."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    exact = Decimal(repr(value)).normalize()
-    power = exact.adjusted()
-    if -4 <= power < 6 or value == 0:
-        return f"{exact:f}"
-    return f"{exact.scaleb(-power):f}e{'-' if power < 0 else '+'}{abs(power):02}"
 
 
 def plain(value: Any) -> Any:

@@ -4,7 +4,9 @@
 Cause("FieldValueInvalid", "Invalid value: -1: must be greater than or equal to 0", "spec.replicas").
 """
 
+import math
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,6 +20,19 @@ def go_quote(text: str) -> str:
     """A string as Go's %q prints it."""
     out = orjson.dumps(text).decode()
     return out.replace("\\b", "\\b").replace("\\u007f", "\\x7f")
+
+
+def go_number(value: float) -> str:
+    """A number as Go's %v prints it: a double shortest, as '1', '0.5' or '1e+06'."""
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    exact = Decimal(repr(value)).normalize()
+    power = exact.adjusted()
+    if -4 <= power < 6 or value == 0:
+        return f"{exact:f}"
+    return f"{exact.scaleb(-power):f}e{'-' if power < 0 else '+'}{abs(power):02}"
 
 
 _HTML = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
@@ -35,7 +50,7 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return go_quote(value)
     if isinstance(value, int | float):
-        return str(value)
+        return go_number(value)
     return orjson.dumps(value).decode().translate(_HTML)
 
 

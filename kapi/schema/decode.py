@@ -191,7 +191,10 @@ class _Body:
     def _custom(self, value: Any, schema: Structural, strict: list[str], validation: str) -> tuple[Object, list[str]]:
         """A custom object: it has to name its kind, and another kind is refused by its strategy."""
         strict += reading.repeated(value)
-        obj = reading.plain(Pairs() if value is None else value)
+        try:
+            obj = reading.plain(Pairs() if value is None else value)
+        except DecodeError as found:
+            raise self.refused(str(found)) from None
         if not obj.get("kind"):
             raise self.refused(f"Object 'Kind' is missing in '{self.raw.decode(errors='replace')}'")
         if obj.get("apiVersion") != self.wanted[0]:

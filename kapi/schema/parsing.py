@@ -85,11 +85,14 @@ class _Loader(_LOADER):  # type: ignore[misc, valid-type]
         return Pairs(dict(out).items())
 
 
-def _float(loader: Any, node: yaml.ScalarNode) -> float:
+def _float(loader: Any, node: yaml.ScalarNode) -> float | str:
+    """A float; what no double holds stays a text."""
     value: float = loader.construct_yaml_float(node)
-    if not math.isfinite(value):
+    if math.isfinite(value):
+        return value
+    if node.value.strip("+-.").isalpha():
         raise ValueError(f"json: unsupported value: {node.value}")
-    return value
+    return str(node.value)
 
 
 _TAG = "tag:yaml.org,2002:"

@@ -11,7 +11,7 @@ import orjson
 
 from kapi.objects import causes, errors, patch
 from kapi.objects.meta import Object
-from kapi.schema import decode, parsing, strategic, syntax
+from kapi.schema import decode, parsing, reading, strategic, syntax
 from kapi.schema.empties import Empties
 from kapi.schema.schema import Schema
 
@@ -29,13 +29,25 @@ def parse(raw: bytes, media: str, validation: str = "Warn") -> tuple[Any, list[s
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise errors.BadRequest(prefix + syntax.error(raw)) from None
+        value = _carefully(raw, prefix)
     if media == JSON:
         return value, patch.check(value, validation)
     if not isinstance(value, dict):
         message = f"json: cannot unmarshal {patch.go_kind(value)} into Go value of type map[string]interface {{}}"
         raise errors.BadRequest(prefix + message)
+    if media == MERGE and validation != "Ignore" and parsing.may_repeat(raw, value):
+        return value, reading.repeated(parsing.exact(raw, "json", []))
     return value, []
+
+
+def _carefully(raw: bytes, prefix: str) -> Any:
+    """The patch of a text that the usual parser does not take. Raises BadRequest for what Go does not take either."""
+    if why := syntax.error(raw):
+        raise errors.BadRequest(prefix + why)
+    try:
+        return reading.plain(parsing.exact(raw, "json", []))
+    except reading.DecodeError as found:
+        raise errors.BadRequest(f"{prefix}{found}") from None
 
 
 def apply(schema: Schema, obj: Object, parsed: Any, media: str) -> Any:
