@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kapi import limits
-from kapi.cel import escaping, macros, standard, syntax, types, values
+from kapi.cel import escaping, formatting, macros, standard, syntax, types, values
 from kapi.cel.evaluating import Code, Frame, Program, call, chosen, decided, direct, entered, truth
 from kapi.cel.library import library
 from kapi.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
@@ -30,6 +30,10 @@ class CompilationError(Exception):
 
 
 Scope = dict[str, tuple[int, Type]]
+PARSING, CHECKING, JUDGING = macros.PARSING, 1, 2
+"""Steps of stock's compiler: reading with its macros, types, then what is written out. One with faults is the last."""
+_PATTERNS = frozenset(("find", "findAll"))
+"""Calls whose second argument is a regular expression, compiled before anything runs."""
 
 
 def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Program:
@@ -41,16 +45,15 @@ def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Progra
     try:
         tree = syntax.parse(text)
     except syntax.SyntaxFault as fault:
-        raise CompilationError(shown(text, f"Syntax error: {fault.message}", fault.at)) from None
+        raise CompilationError("\n".join(shown(text, message, at) for message, at in fault.all)) from None
     except RecursionError:
         raise CompilationError(shown(text, "Syntax error: expression recursion limit exceeded: 250", 0)) from None
     compiler = Compiler(env)
     code = compiler.code(tree, compiler.scope)
-    if compiler.faults:
-        found = sorted(dict.fromkeys(compiler.faults), key=lambda fault: fault[0])
+    if found := compiler.told():
         raise CompilationError("\n".join(shown(text, message, at) for at, message in found))
     slots = {name: slot for name, (slot, _) in compiler.scope.items()}
-    return Program(code, slots, compiler.depth, frozenset(compiler.used))
+    return Program(code, slots, compiler.depth, frozenset(compiler.used), compiler.broken)
 
 
 def shown(text: str, message: str, at: int) -> str:
@@ -67,23 +70,36 @@ class Compiler:
         self.env = env
         self.scope: Scope = {name: (slot, kind) for slot, (name, kind) in enumerate(env.variables.items())}
         self.depth = len(self.scope)
-        self.faults: list[tuple[int, str]] = []
+        self.faults: dict[int, list[tuple[int, str]]] = {PARSING: [], CHECKING: [], JUDGING: []}
+        self.uneven: dict[int, tuple[int, str]] = {}
+        """Literals whose elements are of several types, by their nodes."""
         self.used: set[str] = set()
+        self.broken = ""
+        self.kinds: dict[int, Type] = {}
+        """Types of the nodes compiled so far."""
 
     def code(self, node: Node, scope: Scope) -> Code:
-        return _NODES[type(node)](self, node, scope)
+        code = _NODES[type(node)](self, node, scope)
+        self.kinds[id(node)] = code.type
+        return code
 
-    def fault(self, message: str, at: int) -> Code:
+    def fault(self, message: str, at: int, step: int = CHECKING) -> Code:
         """Notes what is wrong and goes on."""
-        self.faults.append((at, message))
-        return Code(DYN, lambda frame: None)
+        self.faults[step].append((at, message))
+        return Code(types.ERROR, lambda frame: None)
+
+    def told(self) -> list[tuple[int, str]]:
+        """What is wrong, by place: of the first step at which anything is."""
+        self.faults[JUDGING] += self.uneven.values()
+        found = next((faults for faults in self.faults.values() if faults), [])
+        return sorted(dict.fromkeys(found), key=lambda fault: fault[0])
 
     def names(self, args: Sequence[Node], kinds: Sequence[Type], scope: Scope) -> tuple[Scope, list[int]]:
         """A scope in which the arguments, which must be names, are variables; and their slots."""
         inner, slots = dict(scope), []
         for arg, name, kind in zip(args, macros.simple_names(args), kinds, strict=True):
             if name is None:
-                self.fault(macros.NAMELESS, arg.at)
+                self.fault(macros.NAMELESS, arg.at, PARSING)
             inner[name or ""] = (self.depth, kind)
             slots.append(self.depth)
             self.depth += 1
@@ -110,11 +126,12 @@ class Compiler:
         if owner.fields is None:
             if owner not in types.LOOSE:
                 self.fault(f"type '{owner}' does not support field selection", at)
-            return DYN
+                return types.ERROR
+            return types.ERROR if owner == types.ERROR else DYN
         found = owner.fields.get(name)
         if found is None:
             self.fault(f"undefined field '{name}'", at)
-        return found or DYN
+        return found or types.ERROR
 
     def unescaped(self, owner: Type, name: str) -> str:
         """The name a field has in the value: those of typed objects are escaped in expressions."""
@@ -144,7 +161,20 @@ class Compiler:
             run = direct(found[0].run, [arg.run for arg in args])
         sizes = [overload.size(*(arg.extent() for arg in args)) for overload in found if overload.size]
         constant = not method and name in _CONVERSIONS and args[0].constant
+        if constant or (name in _PATTERNS and args[1].constant):
+            self.try_out(name, args, run)
         return Code(kind, run, 0 if constant else cost, worst, max(sizes, default=None), constant, name == "_[_]" and args[0].attribute)
+
+    def try_out(self, name: str, args: Sequence[Code], run: Any) -> None:
+        """Run what is constant once: an error is one of the whole program."""
+        frame = Frame([], limits.EXPRESSION_COST)
+        try:
+            if name in _PATTERNS:
+                standard.pattern(args[1].run(frame))
+            else:
+                run(frame)
+        except EvaluationError as error:
+            self.broken = self.broken or str(error)
 
 
 def _literal(compiler: Compiler, node: Literal, scope: Scope) -> Code:
@@ -155,7 +185,7 @@ def _literal(compiler: Compiler, node: Literal, scope: Scope) -> Code:
         elif type(value) is int:
             value = values.whole(value)
     except (ValueError, EvaluationError):
-        return compiler.fault("Syntax error: invalid literal", node.at)
+        return compiler.fault(f"invalid {syntax.number_kind(node.text)} literal", node.at, PARSING)
     kind = types.parse(values.STATIC.get(values.kind(value).name, values.kind(value).name))
     return Code(kind, lambda frame: value, size=len(value) if isinstance(value, str | bytes) else None, constant=True)
 
@@ -216,9 +246,30 @@ def _call(compiler: Compiler, node: Call, scope: Scope) -> Code:
     if node.target is None:
         return compiler.resolve(node.name, False, args, node.at)
     full = f"{syntax.qualified(node.target)}.{node.name}"
-    if (full, False) in library().overloads:
+    if (full, False) in library().overloads and _allowed(compiler.env, full):
         return compiler.resolve(full, False, args, node.at)
+    if node.name == "format":
+        _check_format(compiler, node)
     return compiler.resolve(node.name, True, [compiler.code(node.target, scope), *args], node.at)
+
+
+def _allowed(env: Environment, function: str) -> bool:
+    """Functions of JSON patches are there where patches can be made."""
+    return not function.startswith("jsonpatch.") or env.messages("JSONPatch") is not None
+
+
+def _check_format(compiler: Compiler, node: Call) -> None:
+    """A pattern and arguments that are written out must fit each other."""
+    listed = node.args[0] if len(node.args) == 1 else None
+    if not isinstance(node.target, Literal) or not isinstance(listed, ListOf) or any(isinstance(item, Maybe) for item in listed.items):
+        return
+    pattern = syntax.literal(node.target.text)
+    compiler.uneven.pop(id(listed), None)
+    if isinstance(pattern, str):
+        try:
+            formatting.check(pattern, listed.items, lambda part: compiler.kinds[id(part)])
+        except formatting.FormatFault as fault:
+            compiler.fault(str(fault), node.at if fault.part is None else fault.part.at, JUDGING)
 
 
 def _check_literal(compiler: Compiler, node: Call) -> None:
@@ -228,7 +279,7 @@ def _check_literal(compiler: Compiler, node: Call) -> None:
         try:
             check(value)
         except EvaluationError:
-            compiler.fault(f"invalid {node.name} argument", last.at)
+            compiler.fault(f"invalid {node.name} argument", last.at, JUDGING)
 
 
 def _logic(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -251,7 +302,7 @@ def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
 def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
     parts = [(isinstance(item, Maybe), compiler.code(item.value if isinstance(item, Maybe) else item, scope)) for item in node.items]
     kinds = [_inside(code.type) if maybe else code.type for maybe, code in parts]
-    _alike(compiler, kinds, node.items)
+    _alike(compiler, kinds, node.items, node)
     constant = all(code.constant and not maybe for maybe, code in parts)
     runs = [(maybe, code.run) for maybe, code in parts]
     plain = [run for _, run in runs]
@@ -265,7 +316,7 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
 
     make = careful if any(maybe for maybe, _ in parts) else simple
     cost, worst = sum(code.cost for _, code in parts), sum(code.worst for _, code in parts)
-    held = types.join(kinds).hold(max((code.extent().most for _, code in parts), default=0))
+    held = types.join(kinds).hold(None)
     return Code(list_of(held), make, 0 if constant else cost + 10, worst + 10, len(parts), constant)
 
 
@@ -273,11 +324,11 @@ def _inside(kind: Type) -> Type:
     return kind.params[0] if kind.name == "optional_type" and kind.params else DYN
 
 
-def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node]) -> None:
+def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], whole: Node) -> None:
     """Elements of a literal must be of one type."""
     for kind, node in zip(kinds, nodes, strict=True):
-        if not (assignable(kinds[0], kind) or assignable(kind, kinds[0])):
-            compiler.fault(f"expected type '{kinds[0]}' but found '{kind}'", node.at)
+        if not types.same(kinds[0], kind):
+            compiler.uneven.setdefault(id(whole), (node.at, f"expected type '{kinds[0]}' but found '{kind}'"))
 
 
 def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
@@ -286,8 +337,8 @@ def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
         maybe = isinstance(key, Maybe)
         parts.append((maybe, compiler.code(key.value if isinstance(key, Maybe) else key, scope), compiler.code(value, scope)))
     kinds = [_inside(value.type) if maybe else value.type for maybe, _, value in parts]
-    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries])
-    _alike(compiler, kinds, [value for _, value in node.entries])
+    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries], node)
+    _alike(compiler, kinds, [value for _, value in node.entries], node)
     runs = [(maybe, key.run, value.run) for maybe, key, value in parts]
     kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
     constant = all(key.constant and value.constant and not maybe for maybe, key, value in parts)
