@@ -12,7 +12,7 @@ import orjson
 
 from kapi.client.transport import Stream, Transport
 from kapi.http.client import Answer, Headers
-from kapi.objects import errors
+from kapi.objects import errors, nested
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
@@ -40,7 +40,7 @@ def _target(path: str, query: dict[str, Any]) -> str:
 def _failure(status: int, headers: Headers, body: bytes) -> StatusError:
     """The exception of an answer that is not a success; a body that is no Status becomes its message."""
     try:
-        parsed = orjson.loads(body)
+        parsed = nested.received(body)
     except orjson.JSONDecodeError:
         parsed = None
     if isinstance(parsed, dict) and parsed.get("kind") == "Status":
@@ -88,7 +88,7 @@ class Client:
         status, answered, body = await self.raw(method, _target(path, query), orjson.dumps(obj) if obj is not None else b"", headers)
         if not 200 <= status < 300:
             raise _failure(status, answered, body)
-        return orjson.loads(body)
+        return nested.received(body)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str = "", **query: Any) -> Object:
         found: Object = await self.send("GET", resource.path(namespace, name, subresource), **query)
@@ -217,7 +217,7 @@ class Client:
                 rest = lines.pop()
                 for line in lines:
                     if line:
-                        event = orjson.loads(line)
+                        event = nested.received(line)
                         if event["type"] == "ERROR":
                             raise errors.from_status(event["object"])
                         yield event["type"], event["object"]

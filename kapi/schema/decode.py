@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kapi.objects import nested
 from kapi.objects.errors import BadRequest
 from kapi.objects.meta import Object
 from kapi.objects.resource import split_api_version
@@ -94,7 +95,7 @@ def decode(
         raise BadRequest(f'{kind} in version "{split_api_version(api_version)[1]}" cannot be handled as a {kind}: {NO_PROTOBUF}')
     if form == "protobuf":
         return _from_protobuf(raw, schema, api_version, kind), []
-    if form == "json" and (schema.name or isinstance(schema, Structural)):
+    if form == "json" and (schema.name or (isinstance(schema, Structural) and not nested.deep(raw))):
         try:
             value = orjson.loads(raw)
             if type(value) is dict and value.get("kind") == kind and value.get("apiVersion") == api_version:
@@ -146,6 +147,8 @@ def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
     try:
         if raw.startswith(b"{"):
             parsing.check_size(raw)
+            if nested.deep(raw):
+                return _deep(raw), []
         value = orjson.loads(raw)
         if isinstance(value, dict) and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
             return value, []
@@ -162,6 +165,18 @@ def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
     return value, [f"error converting YAML to JSON: {text}" for text in repeated]
 
 
+def _deep(raw: bytes) -> Object:
+    """The object of an apply body that is nested deeply."""
+    if why := syntax.error(raw):
+        raise BadRequest(f"{UNREADABLE}: {why}")
+    try:
+        shallow, parts = nested.cut(raw)
+    except ValueError as why:
+        raise BadRequest(f"{UNREADABLE}: {why}") from None
+    value: Object = nested.restored(orjson.loads(shallow), parts)
+    return value
+
+
 class _Body:
     """A body read with care; knows how stock words the refusal of it."""
 
@@ -171,9 +186,20 @@ class _Body:
         self.wanted = (api_version, kind)
         self.found = (api_version, kind)
         self.empties = Empties()
+        self.parts: nested.Parts = {}
+
+    def flatten(self) -> None:
+        """Put what lies too deep aside, if the text is JSON at all."""
+        if not syntax.error(self.raw):
+            try:
+                self.raw, self.parts = nested.cut(self.raw)
+            except ValueError as why:
+                raise self.refused(str(why)) from None
 
     def decode(self, schema: Schema, validation: str) -> tuple[Object, list[str]]:
         careful = reading.Reading()
+        if isinstance(schema, Structural) and self.form == "json" and nested.deep(self.raw):
+            self.flatten()
         value = self.parsed(careful.strict)
         self.header(value)
         if isinstance(schema, Structural):
@@ -195,6 +221,8 @@ class _Body:
             obj = reading.plain(Pairs() if value is None else value)
         except DecodeError as found:
             raise self.refused(str(found)) from None
+        if self.parts:
+            obj = nested.restored(obj, self.parts)
         if not obj.get("kind"):
             raise self.refused(f"Object 'Kind' is missing in '{self.raw.decode(errors='replace')}'")
         if obj.get("apiVersion") != self.wanted[0]:

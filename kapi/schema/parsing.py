@@ -50,7 +50,7 @@ def exact(raw: bytes, form: str, strict: list[str]) -> Any:
         text = SURROGATE.sub(_sound, raw.decode(errors="replace"))
         return json.loads(text, object_pairs_hook=Pairs, parse_float=Number, parse_constant=_constant)
     except (ValueError, RecursionError):
-        raise DecodeError(syntax.error(raw) or "invalid JSON") from None
+        raise DecodeError(syntax.error(raw) or TOO_DEEP) from None
 
 
 def _sound(found: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from kapi.objects import causes, errors, patch
+from kapi.objects import causes, errors, nested, patch
 from kapi.objects.meta import Object
 from kapi.schema import decode, parsing, reading, strategic, syntax
 from kapi.schema.empties import Empties
@@ -27,7 +27,7 @@ def parse(raw: bytes, media: str, validation: str = "Warn") -> tuple[Any, list[s
     parsing.check_size(raw)
     prefix = "error decoding patch: " if media != STRATEGIC and validation != "Ignore" else ""
     try:
-        value = orjson.loads(raw)
+        value = _carefully(raw, prefix) if nested.deep(raw) else orjson.loads(raw)
     except orjson.JSONDecodeError:
         value = _carefully(raw, prefix)
     if media == JSON:
@@ -45,8 +45,9 @@ def _carefully(raw: bytes, prefix: str) -> Any:
     if why := syntax.error(raw):
         raise errors.BadRequest(prefix + why)
     try:
-        return reading.plain(parsing.exact(raw, "json", []))
-    except reading.DecodeError as found:
+        shallow, parts = nested.cut(raw)
+        return nested.restored(reading.plain(parsing.exact(shallow, "json", [])), parts)
+    except ValueError as found:
         raise errors.BadRequest(f"{prefix}{found}") from None
 
 
