@@ -218,6 +218,8 @@ OBJECT_BYTES = 3 << 20
 """Bytes of an object as it is stored, in JSON | 1.5 MiB, of built-in kinds in protobuf (etcd --max-request-bytes) | 500, as by stock"""
 YAML_NODES = 100_000
 """Values in a YAML body | none | 413 RequestEntityTooLarge"""
+JSON_DEPTH = 10_000
+"""Levels of a JSON body of a custom object; of others 254 | 10,000 | 400 BadRequest"""
 YAML_DEPTH = 500
 """Levels of a YAML body | 10,000 (go-yaml) | 400 BadRequest, as for JSON that is nested too deeply"""
 YAML_ALIASED_VALUES = 1_000_000
@@ -255,7 +257,7 @@ OFFLOAD_QUERY = 2 << 10
 """Bytes of a query from which it is read, and its selectors are, beside the event loop | none | it goes to a worker thread"""
 OFFLOAD_BYTES = 16 << 10
 """Bytes of a body or object from which it is worked on beside the event loop | none | it goes to a worker thread"""
-OFFLOAD_COST = 100_000
+OFFLOAD_COST = 16_000
 """Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
 WORKED_BYTES = 4 << 20
 """Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none

@@ -11,7 +11,7 @@ import orjson
 from kapi.admission.plugin import OutOfBudget, forbidden
 from kapi.admission.policies import Failure, Invocation, Policies, resources
 from kapi.admission.webhooks import Rounds
-from kapi.objects import errors, patch
+from kapi.objects import errors, nested, patch
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
 from kapi.registry.review import Review
@@ -45,7 +45,7 @@ class MutatingAdmissionPolicy(Policies):
                 review.again = True
             if found.policy.spec.get("reinvocationPolicy") == "IfNeeded":
                 rounds.asked.add(key)
-        rounds.left = orjson.loads(orjson.dumps(review.new)) if rounds.asked or rounds.due else None
+        rounds.left = nested.loads(orjson.dumps(review.new)) if rounds.asked or rounds.due else None
         if failures:
             raise refusal(review, failures)
 
@@ -54,7 +54,7 @@ class MutatingAdmissionPolicy(Policies):
         before = found.subject.show(review.new)
         if before is None:
             return False
-        before = orjson.loads(orjson.dumps(before))
+        before = nested.loads(orjson.dumps(before))
         for kind, expression in found.policy.compiled.mutations:
             evaluation, wrong = self.evaluation(found, review)
             if evaluation is None and not wrong:
@@ -65,7 +65,7 @@ class MutatingAdmissionPolicy(Policies):
                 made, error = evaluation.json(expression)
                 if error:
                     raise Unpatchable(error.removeprefix("compilation error: "))
-                current = orjson.loads(orjson.dumps(found.subject.show(review.new)))
+                current = nested.loads(orjson.dumps(found.subject.show(review.new)))
                 found.subject.take(_laid_over(found, current, made) if kind == "ApplyConfiguration" else _json_patched(current, made))
             except (Unpatchable, OutOfBudget, DecodeError) as why:
                 if not found.policy.forgiving:
@@ -76,7 +76,7 @@ class MutatingAdmissionPolicy(Policies):
 def _json_patched(current: Object, operations: list[Object]) -> Any:
     """A test that fails leaves the object as it is."""
     try:
-        return patch.json_patch(orjson.loads(orjson.dumps(current)), operations)
+        return patch.json_patch(nested.loads(orjson.dumps(current)), operations)
     except errors.Invalid as why:
         text = str(why.__cause__ or why)
         if "test" in text and "failed" in text:

@@ -17,7 +17,7 @@ from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import exchange, server
 from kapi.http.exchange import TURN
-from kapi.objects import offload
+from kapi.objects import nested, offload
 
 SIZE = 72 * 1024
 """Bytes a piece: TLS out of Python is fastest near this size."""
@@ -149,7 +149,7 @@ async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, more:
 
 def _pretty(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
     """Indented, an item at a time."""
-    lines = (orjson.dumps(orjson.loads(item), option=orjson.OPT_INDENT_2).replace(b"\n", b"\n    ") for item in items)
+    lines = (orjson.dumps(nested.loads(item), option=orjson.OPT_INDENT_2).replace(b"\n", b"\n    ") for item in items)
     start, _, end = orjson.dumps(orjson.loads(head + b"0" + tail), option=orjson.OPT_INDENT_2).rpartition(b"    0\n  ")
     first = next(lines, None)
     if first is None:
@@ -172,7 +172,7 @@ def _yaml(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
             continue
         yield b"%s:\n" % key.encode()
         for item in chain((first,), items):
-            yield responses.yaml_bytes([orjson.loads(item)])
+            yield responses.yaml_bytes([nested.plain(item)])
 
 
 async def _write(request: Request, piece: bytes) -> None:

@@ -18,7 +18,7 @@ import yaml
 from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
-from kapi.objects import errors, offload
+from kapi.objects import errors, nested, offload
 from kapi.objects.meta import Object
 
 Headers = list[tuple[bytes, bytes]]
@@ -150,11 +150,11 @@ async def _written(payload: bytes, write: Callable[[bytes], bytes]) -> bytes:
 
 
 def _as_yaml(payload: bytes) -> bytes:
-    return yaml_bytes(orjson.loads(payload))
+    return yaml_bytes(nested.plain(payload))
 
 
 def _indented(payload: bytes) -> bytes:
-    return orjson.dumps(orjson.loads(payload), option=orjson.OPT_INDENT_2)
+    return orjson.dumps(nested.loads(payload), option=orjson.OPT_INDENT_2)
 
 
 async def send_object(request: Request, code: int, obj: Object, form: Form | None = None) -> None:

@@ -10,7 +10,7 @@ import orjson
 from kapi.access.tokens import Tokens
 from kapi.api import options, responses, writing
 from kapi.api.request import Request
-from kapi.objects import causes, errors
+from kapi.objects import causes, errors, nested
 from kapi.objects.meta import Object
 from kapi.registry import binding, encoding, eviction, metadata, scale
 from kapi.registry.call import Call
@@ -108,7 +108,7 @@ async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) ->
 
 
 async def _answer_scale(request: Request, kind: Kind, written: Written) -> None:
-    obj = encoding.served(kind, orjson.loads(written.body))
+    obj = encoding.served(kind, nested.loads(written.body))
     await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
 
 

@@ -8,12 +8,10 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
-import orjson
-
 from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
-from kapi.objects import errors, offload, time
+from kapi.objects import errors, nested, offload, time
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.registry import deletion, metadata
@@ -258,7 +256,7 @@ async def delete(request: Request, rest: Rest, kind: Kind) -> None:
     what = call(request, kind, given)
     written = await deletion.delete(rest, what, deletion_options(given))
     if written.deleted and not kind.strategy.returns_deleted:
-        meta = orjson.loads(written.body)["metadata"]
+        meta = nested.loads(written.body)["metadata"]
         await responses.send_object(request, 200, success(kind, what.name, meta["uid"]), responses.negotiate(request.accept))
         return
     code = 202 if not written.deleted and given.get("orphanDependents") is False else 200

@@ -18,6 +18,8 @@ def compiled(text: str, environment: Environment | dict[str, Type], returns: tup
     if returns and got not in returns:
         wanted = returns[0] if len(returns) == 1 else f"one of [{' '.join(returns)}]"
         raise CompilationError(f"must evaluate to {wanted} but got {got}")
+    if program.broken:
+        raise CompilationError(f"program instantiation failed: {program.broken}")
     return program
 
 

@@ -6,16 +6,23 @@ The steps themselves are the functions of kapi.cel.compiling (a node) and kapi.c
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kapi.cel import escaping, types
-from kapi.cel.evaluating import Code, call, direct, truth
+from kapi import limits
+from kapi.cel import escaping, standard, types
+from kapi.cel.evaluating import Code, Frame, call, direct, truth
 from kapi.cel.library import library
 from kapi.cel.syntax import Ident, Node
 from kapi.cel.types import BOOL, DYN, Environment, Type, assignable, optional_of
+from kapi.cel.values import EvaluationError
 
 Scope = dict[str, tuple[int, Type]]
 """Variable -> its slot and type."""
 _CONVERSIONS = frozenset(("bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"))
 """Calls of these with constants are made once."""
+_PATTERNS = frozenset(("find", "findAll"))
+"""Calls whose second argument is a regular expression, compiled before anything runs."""
+PARSING, CHECKING, JUDGING = range(3)
+"""Steps of stock's compiler: reading with its macros, types, then what is written out. One with faults is the last."""
+NAMELESS = "argument must be a simple name"
 
 
 class Compiler:
@@ -26,24 +33,37 @@ class Compiler:
         self.env = env
         self.scope: Scope = {name: (slot, kind) for slot, (name, kind) in enumerate(env.variables.items())}
         self.depth = len(self.scope)
-        self.faults: list[tuple[int, str]] = []
+        self.faults: dict[int, list[tuple[int, str]]] = {PARSING: [], CHECKING: [], JUDGING: []}
+        self.uneven: dict[int, tuple[int, str]] = {}
+        """Literals whose elements are of several types, by their nodes."""
         self.used: set[str] = set()
+        self.broken = ""
+        self.kinds: dict[int, Type] = {}
+        """Types of the nodes compiled so far."""
 
     def code(self, node: Node, scope: Scope) -> Code:
-        return self._nodes[type(node)](self, node, scope)
+        code = self._nodes[type(node)](self, node, scope)
+        self.kinds[id(node)] = code.type
+        return code
 
-    def fault(self, message: str, at: int) -> Code:
+    def fault(self, message: str, at: int, step: int = CHECKING) -> Code:
         """Notes what is wrong and goes on."""
-        self.faults.append((at, message))
-        return Code(DYN, lambda frame: None)
+        self.faults[step].append((at, message))
+        return Code(types.ERROR, lambda frame: None)
+
+    def told(self) -> list[tuple[int, str]]:
+        """What is wrong, by place: of the first step at which anything is."""
+        self.faults[JUDGING] += self.uneven.values()
+        found = next((faults for faults in self.faults.values() if faults), [])
+        return sorted(dict.fromkeys(found), key=lambda fault: fault[0])
 
     def names(self, args: Sequence[Node], kinds: Sequence[Type], scope: Scope) -> tuple[Scope, list[int]]:
         """A scope in which the arguments, which must be names, are variables; and their slots."""
         inner, slots = dict(scope), []
-        for arg, kind in zip(args, kinds, strict=True):
-            if not isinstance(arg, Ident):
-                self.fault("argument must be a simple name", arg.at)
-            inner[arg.name if isinstance(arg, Ident) else ""] = (self.depth, kind)
+        for arg, name, kind in zip(args, simple_names(args), kinds, strict=True):
+            if name is None:
+                self.fault(NAMELESS, arg.at, PARSING)
+            inner[name or ""] = (self.depth, kind)
             slots.append(self.depth)
             self.depth += 1
         return inner, slots
@@ -69,11 +89,12 @@ class Compiler:
         if owner.fields is None:
             if owner not in types.LOOSE:
                 self.fault(f"type '{owner}' does not support field selection", at)
-            return DYN
+                return types.ERROR
+            return types.ERROR if owner == types.ERROR else DYN
         found = owner.fields.get(name)
         if found is None:
             self.fault(f"undefined field '{name}'", at)
-        return found or DYN
+        return found or types.ERROR
 
     def unescaped(self, owner: Type, name: str) -> str:
         """The name a field has in the value: those of typed objects are escaped in expressions."""
@@ -103,4 +124,22 @@ class Compiler:
             run = direct(found[0].run, [arg.run for arg in args])
         sizes = [overload.size(*(arg.extent() for arg in args)) for overload in found if overload.size]
         constant = not method and name in _CONVERSIONS and args[0].constant
+        if constant or (name in _PATTERNS and args[1].constant):
+            self.try_out(name, args, run)
         return Code(kind, run, 0 if constant else cost, worst, max(sizes, default=None), constant, name == "_[_]" and args[0].attribute)
+
+    def try_out(self, name: str, args: Sequence[Code], run: Any) -> None:
+        """Run what is constant once: an error is one of the whole program."""
+        frame = Frame([], limits.EXPRESSION_COST)
+        try:
+            if name in _PATTERNS:
+                standard.pattern(args[1].run(frame))
+            else:
+                run(frame)
+        except EvaluationError as error:
+            self.broken = self.broken or str(error)
+
+
+def simple_names(args: Sequence[Node]) -> list[str | None]:
+    """The names arguments are, None where one is none."""
+    return [arg.name if isinstance(arg, Ident) else None for arg in args]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kapi import limits
-from kapi.cel import escaping, macros, standard, syntax, types, values
-from kapi.cel.compiler import Compiler, Scope
+from kapi.cel import escaping, formatting, macros, standard, syntax, types, values
+from kapi.cel.compiler import JUDGING, PARSING, Compiler, Scope
 from kapi.cel.evaluating import Code, Frame, Program, chosen, decided, entered, truth
 from kapi.cel.library import library
 from kapi.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
@@ -37,16 +37,15 @@ def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Progra
     try:
         tree = syntax.parse(text)
     except syntax.SyntaxFault as fault:
-        raise CompilationError(shown(text, f"Syntax error: {fault.message}", fault.at)) from None
+        raise CompilationError("\n".join(shown(text, message, at) for message, at in fault.all)) from None
     except RecursionError:
         raise CompilationError(shown(text, "Syntax error: expression recursion limit exceeded: 250", 0)) from None
     compiler = Compiler(env, _NODES)
     code = compiler.code(tree, compiler.scope)
-    if compiler.faults:
-        found = sorted(dict.fromkeys(compiler.faults), key=lambda fault: fault[0])
+    if found := compiler.told():
         raise CompilationError("\n".join(shown(text, message, at) for at, message in found))
     slots = {name: slot for name, (slot, _) in compiler.scope.items()}
-    return Program(code, slots, compiler.depth, frozenset(compiler.used))
+    return Program(code, slots, compiler.depth, frozenset(compiler.used), compiler.broken)
 
 
 def shown(text: str, message: str, at: int) -> str:
@@ -66,7 +65,7 @@ def _literal(compiler: Compiler, node: Literal, scope: Scope) -> Code:
         elif type(value) is int:
             value = values.whole(value)
     except (ValueError, EvaluationError):
-        return compiler.fault("Syntax error: invalid literal", node.at)
+        return compiler.fault(f"invalid {syntax.number_kind(node.text)} literal", node.at, PARSING)
     kind = types.parse(values.STATIC.get(values.kind(value).name, values.kind(value).name))
     return Code(kind, lambda frame: value, size=len(value) if isinstance(value, str | bytes) else None, constant=True)
 
@@ -127,9 +126,30 @@ def _call(compiler: Compiler, node: Call, scope: Scope) -> Code:
     if node.target is None:
         return compiler.resolve(node.name, False, args, node.at)
     full = f"{syntax.qualified(node.target)}.{node.name}"
-    if (full, False) in library().overloads:
+    if (full, False) in library().overloads and _allowed(compiler.env, full):
         return compiler.resolve(full, False, args, node.at)
+    if node.name == "format":
+        _check_format(compiler, node)
     return compiler.resolve(node.name, True, [compiler.code(node.target, scope), *args], node.at)
+
+
+def _allowed(env: Environment, function: str) -> bool:
+    """Functions of JSON patches are there where patches can be made."""
+    return not function.startswith("jsonpatch.") or env.messages("JSONPatch") is not None
+
+
+def _check_format(compiler: Compiler, node: Call) -> None:
+    """A pattern and arguments that are written out must fit each other."""
+    listed = node.args[0] if len(node.args) == 1 else None
+    if not isinstance(node.target, Literal) or not isinstance(listed, ListOf) or any(isinstance(item, Maybe) for item in listed.items):
+        return
+    pattern = syntax.literal(node.target.text)
+    compiler.uneven.pop(id(listed), None)
+    if isinstance(pattern, str):
+        try:
+            formatting.check(pattern, listed.items, lambda part: compiler.kinds[id(part)])
+        except formatting.FormatFault as fault:
+            compiler.fault(str(fault), node.at if fault.part is None else fault.part.at, JUDGING)
 
 
 def _check_literal(compiler: Compiler, node: Call) -> None:
@@ -139,7 +159,7 @@ def _check_literal(compiler: Compiler, node: Call) -> None:
         try:
             check(value)
         except EvaluationError:
-            compiler.fault(f"invalid {node.name} argument", last.at)
+            compiler.fault(f"invalid {node.name} argument", last.at, JUDGING)
 
 
 def _logic(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -162,7 +182,7 @@ def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
 def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
     parts = [(isinstance(item, Maybe), compiler.code(item.value if isinstance(item, Maybe) else item, scope)) for item in node.items]
     kinds = [_inside(code.type) if maybe else code.type for maybe, code in parts]
-    _alike(compiler, kinds, node.items)
+    _alike(compiler, kinds, node.items, node)
     constant = all(code.constant and not maybe for maybe, code in parts)
     runs = [(maybe, code.run) for maybe, code in parts]
     plain = [run for _, run in runs]
@@ -176,7 +196,7 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
 
     make = careful if any(maybe for maybe, _ in parts) else simple
     cost, worst = sum(code.cost for _, code in parts), sum(code.worst for _, code in parts)
-    held = types.join(kinds).hold(max((code.extent().most for _, code in parts), default=0))
+    held = types.join(kinds).hold(None)
     return Code(list_of(held), make, 0 if constant else cost + 10, worst + 10, len(parts), constant)
 
 
@@ -184,11 +204,11 @@ def _inside(kind: Type) -> Type:
     return kind.params[0] if kind.name == "optional_type" and kind.params else DYN
 
 
-def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node]) -> None:
+def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], whole: Node) -> None:
     """Elements of a literal must be of one type."""
     for kind, node in zip(kinds, nodes, strict=True):
-        if not (assignable(kinds[0], kind) or assignable(kind, kinds[0])):
-            compiler.fault(f"expected type '{kinds[0]}' but found '{kind}'", node.at)
+        if not types.same(kinds[0], kind):
+            compiler.uneven.setdefault(id(whole), (node.at, f"expected type '{kinds[0]}' but found '{kind}'"))
 
 
 def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
@@ -197,8 +217,8 @@ def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
         maybe = isinstance(key, Maybe)
         parts.append((maybe, compiler.code(key.value if isinstance(key, Maybe) else key, scope), compiler.code(value, scope)))
     kinds = [_inside(value.type) if maybe else value.type for maybe, _, value in parts]
-    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries])
-    _alike(compiler, kinds, [value for _, value in node.entries])
+    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries], node)
+    _alike(compiler, kinds, [value for _, value in node.entries], node)
     runs = [(maybe, key.run, value.run) for maybe, key, value in parts]
     kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
     constant = all(key.constant and value.constant and not maybe for maybe, key, value in parts)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kapi.cel import types, values
 from kapi.cel.escaping import escape
+from kapi.cel.syntax import RESERVED
 from kapi.cel.types import Type, list_of, map_of
 from kapi.cel.values import EvaluationError, MapList, SetList
 from kapi.objects.meta import Object
@@ -91,6 +92,8 @@ def _object(openapi: Object, name: str) -> Declared:
             continue
         if escaped := escape(key):
             fields[escaped] = inner.type
+        if key in RESERVED:
+            fields[key] = inner.type  # a word that no variable may be, but a field
         if key in (openapi.get("required") or ()) and part.get("default") is None:
             least += len(key) + inner.least + 4
     return Declared(Type(name, fields=fields, most=0), least)

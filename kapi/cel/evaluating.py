@@ -83,6 +83,8 @@ class Program:
     depth: int
     used: frozenset[str]
     """Variables the expression speaks of."""
+    broken: str = ""
+    """Why it cannot be run at all: what is constant in it gives an error."""
 
     def run(self, given: Mapping[str, Any], limit: int = limits.EXPRESSION_COST) -> Outcome:
         """The value or the error, and what it cost."""
@@ -128,7 +130,7 @@ def truth(code: Code) -> Run:
 
 
 def decided(ends: bool, left: Run, right: Run) -> Run:
-    """`||` (ends with true) and `&&` (ends with false): one side that decides makes up for an error of the other."""
+    """`||` (ends with true) and `&&` (ends with false): one side that decides makes up for an error of the other, else the first counts."""
 
     def run(frame: Frame) -> Any:
         try:
@@ -136,10 +138,15 @@ def decided(ends: bool, left: Run, right: Run) -> Run:
                 return ends
         except CostExceeded:
             raise
-        except EvaluationError:
-            if right(frame) is ends:
-                return ends
-            raise
+        except EvaluationError as first:
+            try:
+                if right(frame) is ends:
+                    return ends
+            except CostExceeded:
+                raise
+            except EvaluationError:
+                pass
+            raise first from None
         return right(frame)
 
     return run

@@ -3,15 +3,15 @@
 Source: the extensions of cel-go (strings version 2, lists version 3, sets), their names, errors and costs.
 """
 
-import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from kapi.cel import costs, values
-from kapi.cel.standard import Add, text
-from kapi.cel.values import EvaluationError, Timestamp, equal
-from kapi.objects.quoting import go_quote, plain_quote
+from kapi.cel.formatting import formatted
+from kapi.cel.standard import Add
+from kapi.cel.values import EvaluationError, equal
+from kapi.objects.quoting import plain_quote
 
 SORTABLE = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
 _UPPER = {code: code - 32 for code in range(97, 123)}
@@ -36,7 +36,6 @@ def declare(add: Add) -> None:
     add("string.split(string, int) list(string)", _split, costs.twice, costs.size)
     add("string.substring(int) string", lambda a, start: a[_within(a, start) :], costs.traversal, costs.size)
     add("string.substring(int, int) string", _substring, costs.traversal, costs.size)
-    add("string.reverse() string", lambda a: a[::-1], costs.traversal, costs.size)
     add("string.format(list(dyn)) string", formatted, costs.traversal)
     add("strings.quote(string) string", plain_quote, costs.traversal, costs.quoted)
     _lists(add)
@@ -149,57 +148,3 @@ def _range(count: int) -> list[int]:
     if count > _LONGEST:
         raise EvaluationError(f"lists.range: size {count} exceeds maximum allowed ({_LONGEST})")
     return list(range(count))
-
-
-_VERB = re.compile(r"%(?:%|(?:\.(\d+))?([a-zA-Z])|)")
-
-
-def formatted(pattern: str, given: list[Any]) -> str:
-    """`pattern.format(list)`: %s %d %f %e %b %x %X %o."""
-    left = iter(given)
-
-    def one(found: re.Match[str]) -> str:
-        if found[0] == "%%":
-            return "%"
-        verb, places = found[2], int(found[1] or 6)
-        if not verb or verb not in "sdfebxXo":
-            raise EvaluationError(f'could not parse formatting clause: unrecognized formatting clause "{verb or ""}"')
-        try:
-            return _clause(verb, places, next(left))
-        except StopIteration:
-            raise EvaluationError(f"index {len(given)} out of range") from None
-
-    return _VERB.sub(one, pattern)
-
-
-def _clause(verb: str, places: int, value: Any) -> str:
-    if verb == "s":
-        return _shown(value, inside=False)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if verb in "fe" and number:
-        return f"{float(value):.{places}{verb}}"
-    if verb in "xX" and isinstance(value, str | bytes):
-        digits = (value.encode() if isinstance(value, str) else value).hex()
-        return digits.upper() if verb == "X" else digits
-    if verb in "dbxXo" and (isinstance(value, int) and (verb == "b" or not isinstance(value, bool))):
-        return f"{int(value):{verb}}"
-    allowed = {"d": "integers", "b": "integers and bools", "f": "doubles", "e": "doubles", "o": "integers"}
-    kinds = allowed.get(verb, "integers, byte buffers, and strings")
-    raise EvaluationError(f"error during formatting: only {kinds} can be formatted this way, was given {values.kind(value).name}")
-
-
-def _shown(value: Any, *, inside: bool) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_shown(item, inside=True) for item in value)}]"
-    if isinstance(value, dict):
-        pairs = sorted((_shown(key, inside=True), _shown(item, inside=True)) for key, item in value.items())
-        return f"{{{', '.join(f'{key}:{item}' for key, item in pairs)}}}"
-    if value is None:
-        return "null"
-    if not inside:
-        return text(value)
-    if isinstance(value, str):
-        return go_quote(value)
-    if isinstance(value, Timestamp | values.Duration):
-        return f'{"timestamp" if isinstance(value, Timestamp) else "duration"}("{value}")'
-    return f"{value:.6f}" if isinstance(value, float) else text(value)

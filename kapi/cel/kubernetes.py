@@ -143,7 +143,7 @@ def declare(add: Add) -> None:
     add("string.findAll(string, int) list(string)", _found, costs.search, costs.size)
     add("quantity(string) kubernetes.Quantity", _quantity, costs.traversal)
     add("isQuantity(string) bool", lambda raw: succeeds(_quantity, raw), costs.traversal)
-    add("kubernetes.Quantity.sign() int", lambda held: _compare(held.nano, 0))
+    add("sign(kubernetes.Quantity) int", lambda held: _compare(held.nano, 0))
     add("kubernetes.Quantity.isInteger() bool", _is_integer)
     add("kubernetes.Quantity.asInteger() int", _integer)
     add("kubernetes.Quantity.asApproximateFloat() double", lambda held: held.nano / _NANO)

@@ -1,4 +1,4 @@
-"""Macros: has, comprehensions over lists and maps with one variable or two, bind, and those of optionals.
+"""Macros: has, comprehensions over lists and maps with one variable or two, and those of optionals.
 
 A macro takes the compiler, its call and the scope. Figures added to costs are those of the steps it stands for.
 """
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from kapi.cel import extensions, types, values
-from kapi.cel.compiler import Compiler, Scope
+from kapi.cel.compiler import PARSING, Compiler, Scope
 from kapi.cel.costs import ENDLESS
 from kapi.cel.evaluating import Code, CostExceeded, Frame, Run, entered
-from kapi.cel.syntax import Call, Select, qualified
+from kapi.cel.syntax import Call, Select
 from kapi.cel.types import DYN, INT, Type, list_of, map_of, optional_of
 from kapi.cel.values import NO_OVERLOAD, EvaluationError, Optional
 
@@ -22,15 +22,13 @@ def find(call: Call) -> Macro | None:
     """The macro a call is, if any."""
     if call.target is None:
         return _has if call.name == "has" and len(call.args) == 1 else None
-    if qualified(call.target) == "cel" and call.name == "bind" and len(call.args) == 3:
-        return _bind
     return _MACROS.get((call.name, len(call.args)))
 
 
 def _has(compiler: Compiler, call: Call, scope: Scope) -> Code:
     field = call.args[0]
     if not isinstance(field, Select) or field.optional:
-        return compiler.fault("invalid argument to has() macro", call.args[0].at)
+        return compiler.fault("invalid argument to has() macro", call.args[0].at, PARSING)
     owner = compiler.code(field.operand, scope)
     compiler.field(owner.type, field.name, call.at)
     name, run = compiler.unescaped(owner.type, field.name), owner.run
@@ -42,18 +40,6 @@ def _has(compiler: Compiler, call: Call, scope: Scope) -> Code:
         return isinstance(held, dict) and name in held
 
     return Code(types.BOOL, has, owner.cost, owner.worst)
-
-
-def _bind(compiler: Compiler, call: Call, scope: Scope) -> Code:
-    value = compiler.code(call.args[1], scope)
-    inner, (slot,) = compiler.names(call.args[:1], (value.type,), scope)
-    body, run = compiler.code(call.args[2], inner), value.run
-
-    def bound(frame: Frame) -> Any:
-        frame.slots[slot] = run(frame)
-        return body.run(frame)
-
-    return Code(body.type, bound, value.cost + body.cost, value.worst + body.worst, body.size)
 
 
 class _Loop:

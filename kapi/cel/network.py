@@ -75,6 +75,8 @@ def _url(raw: str) -> URL:
     told = f"URL parse error during conversion from string: parse {go_quote(raw)}: "
     if not raw:
         raise EvaluationError(told + "empty url")
+    if raw.startswith(":"):
+        raise EvaluationError(told + "missing protocol scheme")
     try:
         parts = urlsplit(raw, allow_fragments=False)
         _ = parts.port

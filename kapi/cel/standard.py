@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from kapi.cel import costs, values
 from kapi.cel.values import HIGHEST, LOWEST, SECOND, UINT_END, Duration, EvaluationError, Optional, Timestamp, Uint, equal
 from kapi.objects import patterns
+from kapi.objects.causes import go_number
 
 Add = Callable[..., None]
 """`Library.add` of kapi.cel.library."""
@@ -70,7 +71,7 @@ def text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return values.double_text(value)
+        return go_number(value)
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -139,12 +140,12 @@ def _conversions(add: Add) -> None:
     add("type(A) type", values.kind)
     add("int(uint) int", lambda a: values.whole(int(a)))
     add("int(double) int", lambda a: values.from_double(a, LOWEST, HIGHEST, "integer overflow"))
-    add("int(string) int", lambda a: values.parse_number(a, "ParseInt", LOWEST, HIGHEST))
+    add("int(string) int", lambda a: values.parse_number(a, "int", LOWEST, HIGHEST))
     add("int(timestamp) int", lambda a: a.nanos // SECOND)
     add("int(duration) int", lambda a: a.nanos)
     add("uint(int) uint", values.unsigned)
     add("uint(double) uint", lambda a: Uint(values.from_double(a, 0, UINT_END - 1, "unsigned integer overflow")))
-    add("uint(string) uint", lambda a: Uint(values.parse_number(a, "ParseUint", 0, UINT_END - 1)))
+    add("uint(string) uint", lambda a: Uint(values.parse_number(a, "uint", 0, UINT_END - 1)))
     add("double(int|uint) double", float)
     add("double(string) double", values.parse_double)
     add("string(bool|int|uint|double|timestamp|duration) string", text)

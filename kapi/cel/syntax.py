@@ -33,11 +33,12 @@ class Token(NamedTuple):
 
 
 class SyntaxFault(Exception):
-    """What is wrong with a text, and where."""
+    """What is wrong with a text, and where; `all`: this and what else was found, by place, in the compiler's words."""
 
-    def __init__(self, message: str, at: int) -> None:
+    def __init__(self, message: str, at: int, words: str = "Syntax error: ") -> None:
         super().__init__(message)
         self.message, self.at = message, at
+        self.all = [(f"{words}{message}", at)]
 
 
 @dataclass(slots=True)
@@ -100,14 +101,23 @@ class Message(Node):
     entries: list[tuple[str, Node]] = field(default_factory=list)
 
 
-def tokens(text: str) -> list[Token]:
-    """All tokens and an end. Raises SyntaxFault."""
+_STARTED = re.compile(r"[=&|].?|[rRbB]{0,2}(?:'''.*|\"\"\".*|'[^'\n]*\n?|\"[^\"\n]*\n?)|`[^`]*|.", re.DOTALL)
+"""How far the reader goes in what turns out to be no token."""
+_MOST_FAULTS = 30
+
+
+def tokens(text: str, faults: list[SyntaxFault]) -> list[Token]:
+    """All tokens and an end; what is none is told to `faults` and left out."""
     out: list[Token] = []
     place = 0
-    while place < len(text):
+    while place < len(text) and len(faults) < _MOST_FAULTS:
         found = _TOKEN.match(text, place)
         if found is None:
-            raise SyntaxFault(f"token recognition error at: '{text[place]}'", place)
+            found = _STARTED.match(text, place)
+            assert found is not None
+            faults.append(SyntaxFault(f"token recognition error at: '{found[0]}'", place))
+            place = found.end()
+            continue
         if found.lastgroup != "space":
             out.append(Token(found.lastgroup or "", found.group(), place))
         place = found.end()
@@ -117,20 +127,33 @@ def tokens(text: str) -> list[Token]:
 
 def parse(text: str) -> Node:
     """The tree of an expression. Raises SyntaxFault."""
-    parser = _Parser(tokens(text))
-    tree = parser.expression()
-    parser.finish()
+    faults: list[SyntaxFault] = []
+    parser = _Parser(tokens(text, faults), faults)
+    tree: Node | None = None
+    try:
+        tree = parser.expression()
+        parser.finish()
+    except SyntaxFault as fault:
+        faults.append(fault)
+    if faults or tree is None:
+        faults.sort(key=lambda fault: fault.at)
+        faults[0].all = [told for fault in faults for told in fault.all]
+        raise faults[0]
     return tree
 
 
 _LEVELS = (("||",), ("&&",), ("<", "<=", ">=", ">", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
 
 
+_RESUMING = frozenset((*(mark for level in _LEVELS for mark in level), ".", "[", "]", ")", "}", "?", ":", ","))
+"""What may follow a part of an expression."""
+
+
 class _Parser:
     """Recursive descent, one method per level of the grammar."""
 
-    def __init__(self, found: list[Token]) -> None:
-        self.found = found
+    def __init__(self, found: list[Token], faults: list[SyntaxFault]) -> None:
+        self.found, self.faults = found, faults
         self.place = 0
 
     @property
@@ -151,6 +174,22 @@ class _Parser:
     def expect(self, text: str) -> None:
         if not self.accept(text):
             raise SyntaxFault(f"mismatched input '{self.next.text}' expecting '{text}'", self.next.at)
+
+    def close(self, text: str) -> None:
+        """The end of something in brackets. Where it is not, that is noted, and reading goes on where it makes sense again."""
+        if self.accept(text):
+            return
+        token = self.next
+        if token.kind == "end" or len(self.faults) >= _MOST_FAULTS:
+            self.expect(text)
+        after = self.found[self.place + 1]
+        if after.text == text and after.kind == "mark":
+            self.faults.append(SyntaxFault(f"extraneous input '{token.text}' expecting '{text}'", token.at))
+            self.place += 2
+            return
+        self.faults.append(SyntaxFault(f"mismatched input '{token.text}' expecting '{text}'", token.at))
+        while self.next.kind != "end" and not (self.next.text in _RESUMING and self.next.kind in ("mark", "name")):
+            self.place += 1
 
     def finish(self) -> None:
         token = self.next
@@ -198,7 +237,7 @@ class _Parser:
             elif self.accept("["):
                 operator = "_[?_]" if self.accept("?") else "_[_]"
                 tree = Call(at, operator, None, [tree, self.expression()])
-                self.expect("]")
+                self.close("]")
             elif self.next.text == "{" and (name := qualified(tree)):
                 self.take()
                 tree = Message(at, name, self.fields())
@@ -220,14 +259,14 @@ class _Parser:
         if token.kind == "name" and token.text != "in":
             self.take()
             if token.text in RESERVED:
-                raise SyntaxFault(f"reserved identifier: {token.text}", token.at)
+                self.faults.append(SyntaxFault(f"reserved identifier: {token.text}", token.at, ""))
             at = self.next.at
             return Call(at, token.text, None, self.arguments(")")) if self.accept("(") else Ident(token.at, token.text)
         if self.accept("."):
             return self.primary()
         if self.accept("("):
             tree = self.expression()
-            self.expect(")")
+            self.close(")")
             return tree
         if self.accept("["):
             return ListOf(token.at, self.arguments("]"))
@@ -245,7 +284,7 @@ class _Parser:
         while not self.accept(close):
             out.append(self.maybe(self.expression))
             if not self.accept(","):
-                self.expect(close)
+                self.close(close)
                 break
         return out
 
@@ -260,7 +299,7 @@ class _Parser:
             self.expect(":")
             out.append((key, self.expression()))
             if not self.accept(","):
-                self.expect("}")
+                self.close("}")
                 break
         return out
 
@@ -272,7 +311,7 @@ class _Parser:
             value = self.expression()
             out.append((name, Maybe(at, value) if optional else value))
             if not self.accept(","):
-                self.expect("}")
+                self.close("}")
                 break
         return out
 
@@ -301,6 +340,13 @@ def literal(text: str) -> bool | int | float | str | bytes | tuple[int] | None:
     if "x" not in text and "X" not in text and re.search("[.eE]", text):
         return float(text)
     return int(text, 16 if "x" in text.lower() else 10)
+
+
+def number_kind(text: str) -> str:
+    """What a number is written as."""
+    if text[-1] in "uU":
+        return "uint"
+    return "double" if "x" not in text.lower() and re.search("[.eE]", text) else "int"
 
 
 def _quoted(text: str) -> str | bytes:

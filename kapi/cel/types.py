@@ -35,7 +35,9 @@ NULL, DYN, TIMESTAMP, DURATION = map(Type, ("null", "dyn", "timestamp", "duratio
 TYPE = Type("type")
 FREE = Type("_")
 """What nothing has settled yet: the items of an empty list, what an empty optional would hold. Else like dyn."""
-LOOSE = (DYN, FREE)
+ERROR = Type("!error!")
+"""Of what has a fault already; takes everything, so that nothing else is said of it."""
+LOOSE = (DYN, FREE, ERROR)
 _TAKES_NULL = frozenset(("timestamp", "duration", "null"))
 _SIMPLE = frozenset(("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type"))
 
@@ -92,6 +94,13 @@ def general(a: Type, b: Type) -> Type:
     if a.name == b.name and a.params:
         return replace(a, params=tuple(map(general, a.params, b.params)))
     return a
+
+
+def same(a: Type, b: Type) -> bool:
+    """Whether two types are one, as far as they are settled."""
+    if a in (FREE, ERROR) or b in (FREE, ERROR):
+        return True
+    return a.name == b.name and len(a.params) == len(b.params) and all(map(same, a.params, b.params))
 
 
 def assignable(wanted: Type, got: Type) -> bool:

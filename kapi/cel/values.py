@@ -9,12 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from kapi.cel import types
 from kapi.cel.types import Type
-from kapi.objects.quoting import go_quote, time_quote
 
 LOWEST, HIGHEST, UINT_END = -(2**63), 2**63 - 1, 2**64
 NO_OVERLOAD = "no such overload"
@@ -40,6 +38,14 @@ class SetList(list[Any]):
     def sign(self, item: Any) -> Any:
         return item
 
+    def like(self, other: list[Any]) -> bool:
+        """Whether another list, which may be none of this kind, holds the same."""
+        known = self.signs()
+        places = [known.get(_sign(self.sign(item))) for item in other]
+        return len(self) == len(other) and all(
+            place is not None and equal(self[place], item) for place, item in zip(places, other, strict=True)
+        )
+
 
 class MapList(SetList):
     """A list of x-kubernetes-list-type map; `keys` name its items. Items added replace those of the same keys."""
@@ -47,7 +53,7 @@ class MapList(SetList):
     keys: tuple[str, ...] = ()
 
     def sign(self, item: Any) -> Any:
-        return [item.get(key) for key in self.keys]
+        return [item.get(key) for key in self.keys] if isinstance(item, dict) else item
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -126,9 +132,8 @@ def equal(a: Any, b: Any) -> bool:
     one, other = type(a), type(b)
     if one in _NUMBERS:
         return other in _NUMBERS and bool(a == b)
-    if isinstance(a, SetList) and isinstance(b, SetList):
-        mine, theirs = a.signs(), b.signs()
-        return mine.keys() == theirs.keys() and all(equal(a[place], b[theirs[sign]]) for sign, place in mine.items())
+    if isinstance(a, SetList):
+        return isinstance(b, list) and a.like(b)
     if isinstance(a, list):
         return isinstance(b, list) and len(a) == len(b) and all(map(equal, a, b))
     if isinstance(a, dict):
@@ -209,18 +214,21 @@ def from_double(value: float, low: int, high: int, error: str) -> int:
     raise EvaluationError(error)
 
 
-def parse_number(text: str, function: str, low: int, high: int) -> int:
-    """strconv.ParseInt and ParseUint."""
-    if not re.fullmatch(r"[+-]?[0-9]+" if low else r"[0-9]+", text):
-        raise EvaluationError(f"strconv.{function}: parsing {go_quote(text)}: invalid syntax")
-    if not low <= int(text) <= high:
-        raise EvaluationError(f"strconv.{function}: parsing {go_quote(text)}: value out of range")
+def unconverted(name: str) -> EvaluationError:
+    """A text that is no value of a type."""
+    return EvaluationError(f"type conversion error from 'string' to '{name}'")
+
+
+def parse_number(text: str, name: str, low: int, high: int) -> int:
+    """The whole number of a text, by the name of its type."""
+    if not re.fullmatch(r"[+-]?[0-9]+" if low else r"[0-9]+", text) or not low <= int(text) <= high:
+        raise unconverted(name)
     return int(text)
 
 
 def parse_double(text: str) -> float:
     if not re.fullmatch(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?|nan))", text):
-        raise EvaluationError(f"strconv.ParseFloat: parsing {go_quote(text)}: invalid syntax")
+        raise unconverted("double")
     return float(text)
 
 
@@ -229,7 +237,7 @@ def parse_bool(text: str) -> bool:
         return True
     if text in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise EvaluationError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
+    raise unconverted("bool")
 
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
@@ -243,8 +251,7 @@ def parse_timestamp(text: str) -> Timestamp:
             raise ValueError
         seconds = datetime.fromisoformat(found[1].upper() + found[3].upper().replace("Z", "+00:00")) - _EPOCH
     except ValueError:
-        layout, shown = "2006-01-02T15:04:05Z07:00", time_quote(text)
-        raise EvaluationError(f'parsing time {shown} as "{layout}": cannot parse {shown} as "2006"') from None
+        raise unconverted("google.protobuf.Timestamp") from None
     return moment((seconds.days * 86400 + seconds.seconds) * SECOND + int((found[2] or "0")[:9].ljust(9, "0")))
 
 
@@ -258,23 +265,12 @@ _SPAN = re.compile(rf"[+-]?(?:0|(?:{_PART})+)")
 def parse_duration(text: str) -> Duration:
     """Go's spans: '1h30m', '-1.5s'."""
     if not _SPAN.fullmatch(text):
-        raise EvaluationError(f"time: invalid duration {time_quote(text)}")
+        raise unconverted("google.protobuf.Duration")
     nanos = 0
     for number, unit in re.findall(_PART, text):
         full, _, fraction = number.partition(".")
         nanos += int(full or "0") * _UNITS[unit] + (int(fraction) * _UNITS[unit] // 10 ** len(fraction) if fraction else 0)
     return span(-nanos if text.startswith("-") else nanos)
-
-
-def double_text(value: float) -> str:
-    """A double as Go prints it shortest: '1', '0.5', '1e+06'."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    exact = Decimal(repr(value)).normalize()
-    power = exact.adjusted()
-    if -4 <= power < 6 or value == 0:
-        return f"{exact:f}"
-    return f"{exact.scaleb(-power):f}e{'-' if power < 0 else '+'}{abs(power):02}"
 
 
 def plain(value: Any) -> Any:

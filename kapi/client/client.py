@@ -12,7 +12,7 @@ import orjson
 
 from kapi.client.transport import Stream, Transport
 from kapi.http.client import Answer, Headers
-from kapi.objects import errors
+from kapi.objects import errors, nested
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
@@ -40,7 +40,7 @@ def _path_and_query(path: str, query: dict[str, Any]) -> str:
 def _status_error(status: int, headers: Headers, body: bytes) -> StatusError:
     """The exception for an error response; a body that is not a Status becomes its message."""
     try:
-        parsed = orjson.loads(body)
+        parsed = nested.received(body)
     except orjson.JSONDecodeError:
         parsed = None
     if isinstance(parsed, dict) and parsed.get("kind") == "Status":
@@ -89,7 +89,7 @@ class Client:
         status, answered, body = await self.raw(method, _path_and_query(path, query), sent, headers)
         if not 200 <= status < 300:
             raise _status_error(status, answered, body)
-        return orjson.loads(body)
+        return nested.received(body)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str = "", **query: Any) -> Object:
         found: Object = await self.send("GET", resource.path(namespace, name, subresource), **query)
@@ -221,7 +221,7 @@ class Client:
                 parts = [rest] if rest else []
                 for line in lines:
                     if line:
-                        event = orjson.loads(line)
+                        event = nested.received(line)
                         if event["type"] == "ERROR":
                             raise errors.from_status(event["object"])
                         yield event["type"], event["object"]

@@ -4,7 +4,9 @@
 Cause("FieldValueInvalid", "Invalid value: -1: must be greater than or equal to 0", "spec.replicas").
 """
 
+import math
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -13,6 +15,19 @@ from kapi.objects.errors import Cause
 from kapi.objects.quoting import go_quote
 
 NON_NEGATIVE = "must be greater than or equal to 0"
+
+
+def go_number(value: float) -> str:
+    """A number as Go's %v prints it: a double shortest, as '1', '0.5' or '1e+06'."""
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    exact = Decimal(repr(value)).normalize()
+    power = exact.adjusted()
+    if -4 <= power < 6 or value == 0:
+        return f"{exact:f}"
+    return f"{exact.scaleb(-power):f}e{'-' if power < 0 else '+'}{abs(power):02}"
 
 
 _HTML = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -30,7 +45,7 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return go_quote(value)
     if isinstance(value, int | float):
-        return str(value)
+        return go_number(value)
     return orjson.dumps(value).decode().translate(_HTML)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from kapi import limits
-from kapi.objects import errors, sizes
+from kapi.objects import errors, nested, sizes
 from kapi.objects.meta import Object, clone
 
 _REFUSED = "the server rejected our request due to an error in our request"
@@ -103,7 +103,7 @@ class _Copies:
         self.values += sizes.values(raw)
         if self.values > limits.BODY_VALUES:
             raise _DoesNotApply(f"Unable to complete the copy, it makes more than {limits.BODY_VALUES} values")
-        return orjson.loads(raw)
+        return nested.loads(raw)
 
 
 def _operate(document: Any, operation: Object, copies: _Copies) -> Any:

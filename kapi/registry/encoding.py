@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import orjson
 
-from kapi.objects import errors
+from kapi.objects import errors, nested
 from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
@@ -31,7 +31,7 @@ def _written(obj: Object) -> bytes:
 def wire(kind: Kind, stored: bytes) -> bytes:
     """The object as GET answers it."""
     if kind.differs(stored):
-        return orjson.dumps(served(kind, orjson.loads(stored)))
+        return orjson.dumps(served(kind, nested.loads(stored)))
     return kind.head + stored[1:]
 
 
@@ -40,7 +40,7 @@ def item(kind: Kind, stored: bytes) -> bytes:
     if kind.custom:
         return wire(kind, stored)
     if kind.differs(stored):
-        obj = served(kind, orjson.loads(stored))
+        obj = served(kind, nested.loads(stored))
         return orjson.dumps({k: v for k, v in obj.items() if k not in ("kind", "apiVersion")})
     return stored
 

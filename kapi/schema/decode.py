@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kapi.objects import nested
 from kapi.objects.errors import BadRequest
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -95,7 +96,7 @@ def decode(
         raise BadRequest(f"{kind} in version {go_quote(split_api_version(api_version)[1])} cannot be handled as a {kind}: {NO_PROTOBUF}")
     if form == "protobuf":
         return _from_protobuf(raw, schema, api_version, kind), []
-    if form == "json" and (schema.name or isinstance(schema, Structural)):
+    if form == "json" and (schema.name or (isinstance(schema, Structural) and not nested.deep(raw))):
         try:
             value = orjson.loads(raw)
             if type(value) is dict and value.get("kind") == kind and value.get("apiVersion") == api_version:
@@ -147,6 +148,8 @@ def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
     try:
         if raw.startswith(b"{"):
             parsing.check_size(raw)
+            if nested.deep(raw):
+                return _deep(raw), []
         value = orjson.loads(raw)
         if isinstance(value, dict) and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
             return value, []
@@ -163,6 +166,18 @@ def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
     return value, [f"error converting YAML to JSON: {text}" for text in repeated]
 
 
+def _deep(raw: bytes) -> Object:
+    """The object of an apply body that is nested deeply."""
+    if why := syntax.error(raw):
+        raise BadRequest(f"{UNREADABLE}: {why}")
+    try:
+        shallow, parts = nested.cut(raw)
+    except ValueError as why:
+        raise BadRequest(f"{UNREADABLE}: {why}") from None
+    value: Object = nested.restored(orjson.loads(shallow), parts)
+    return value
+
+
 class _Body:
     """A body read with care; knows how stock words the refusal of it."""
 
@@ -172,9 +187,20 @@ class _Body:
         self.wanted = (api_version, kind)
         self.found = (api_version, kind)
         self.empties = Empties()
+        self.parts: nested.Parts = {}
+
+    def flatten(self) -> None:
+        """Put what lies too deep aside, if the text is JSON at all."""
+        if not syntax.error(self.raw):
+            try:
+                self.raw, self.parts = nested.cut(self.raw)
+            except ValueError as why:
+                raise self.refused(str(why)) from None
 
     def decode(self, schema: Schema, validation: str) -> tuple[Object, list[str]]:
         careful = reading.Reading()
+        if isinstance(schema, Structural) and self.form == "json" and nested.deep(self.raw):
+            self.flatten()
         value = self.parsed(careful.strict)
         self.header(value)
         if isinstance(schema, Structural):
@@ -192,7 +218,12 @@ class _Body:
     def _custom(self, value: Any, schema: Structural, strict: list[str], validation: str) -> tuple[Object, list[str]]:
         """A custom object: it has to name its kind, and another kind is refused by its strategy."""
         strict += reading.repeated(value)
-        obj = reading.plain(Pairs() if value is None else value)
+        try:
+            obj = reading.plain(Pairs() if value is None else value)
+        except DecodeError as found:
+            raise self.refused(str(found)) from None
+        if self.parts:
+            obj = nested.restored(obj, self.parts)
         if not obj.get("kind"):
             raise self.refused(f"Object 'Kind' is missing in '{self.raw.decode(errors='replace')}'")
         if obj.get("apiVersion") != self.wanted[0]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from kapi.objects.meta import Object
 from kapi.objects.patch import go_text
-from kapi.objects.quoting import go_quote
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet, child, granular
 from kapi.schema.schema import ANY, Schema
+from kapi.schema.structural import Structural
 
 _NUMBERS = frozenset({"int32", "int64", "number"})
 _TEXTS = frozenset({"string", "bytes", "time", "microtime", "duration"})
@@ -40,12 +40,11 @@ def _scalar(schema: Schema, value: Any) -> str:
     if kind in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
         names = {str: "string", bool: "bool", dict: "map[string]interface {}", list: "[]interface {}"}
         return f"expected numeric (int or float), got {names.get(type(value), 'string')}"
-    shown = go_quote(value) if isinstance(value, str) else go_text(value)
     if kind in _TEXTS and not isinstance(value, str):
-        return f"expected string, got &value.valueUnstructured{{Value:{shown}}}"
+        return f"expected string, got &{{{go_text(value)}}}"
     if kind == "boolean" and not isinstance(value, bool):
-        return f"expected boolean, got &value.valueUnstructured{{Value:{shown}}}"
-    return f"expected untyped, got {shown}" if isinstance(value, dict | list) else ""
+        return f"expected boolean, got &{{{go_text(value)}}}"
+    return f"expected untyped, got {go_text(value)}" if isinstance(value, dict | list) else ""
 
 
 def _check_map(schema: Schema, value: Object, path: str) -> list[str]:
@@ -70,8 +69,7 @@ def _check_list(schema: Schema, values: list[Any], path: str) -> list[str]:
                 continue
             step = sets.item_step(schema, item)
             if step in seen:
-                what = "key" if schema.list_type == "map" else "set element"
-                out.append(f"{path}: duplicate entries for {what} {sets.path_text([step])}")
+                out.append(f"{path}: duplicate entries for key {sets.path_text([step])}")
             seen.add(step)
         out += check(inner, item, path + sets.path_text([step]))
     return out
@@ -90,7 +88,7 @@ def _no_key(schema: Schema, item: Any) -> str:
 
 
 def merge(schema: Schema, live: Any, applied: Any) -> Any:
-    """The live value with the applied one laid over it; null clears."""
+    """The live value with the applied one laid over it; null clears, but in custom objects, where it is a value."""
     if isinstance(live, dict) and isinstance(applied, dict) and live and granular(schema, applied):
         return _merge_maps(schema, live, applied)
     if isinstance(live, list) and isinstance(applied, list) and live and granular(schema, applied):
@@ -101,7 +99,7 @@ def merge(schema: Schema, live: Any, applied: Any) -> Any:
 def _merge_maps(schema: Schema, live: Object, applied: Object) -> Object:
     out = dict(live)
     for name, value in applied.items():
-        if value is None:
+        if value is None and not isinstance(schema, Structural):
             out.pop(name, None)
         else:
             out[name] = merge(child(schema, name), live[name], value) if name in live else value

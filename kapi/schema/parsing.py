@@ -51,7 +51,7 @@ def exact(raw: bytes, form: str, strict: list[str]) -> Any:
         text = SURROGATE.sub(_sound, raw.decode(errors="replace"))
         return json.loads(text, object_pairs_hook=Pairs, parse_float=Number, parse_constant=_constant)
     except (ValueError, RecursionError):
-        raise DecodeError(syntax.error(raw) or "invalid JSON") from None
+        raise DecodeError(syntax.error(raw) or TOO_DEEP) from None
 
 
 def _sound(found: re.Match[str]) -> str:
@@ -86,11 +86,14 @@ class _Loader(_LOADER):  # type: ignore[misc, valid-type]
         return Pairs(dict(out).items())
 
 
-def _float(loader: Any, node: yaml.ScalarNode) -> float:
+def _float(loader: Any, node: yaml.ScalarNode) -> float | str:
+    """A float; what no double holds stays a text."""
     value: float = loader.construct_yaml_float(node)
-    if not math.isfinite(value):
+    if math.isfinite(value):
+        return value
+    if node.value.strip("+-.").isalpha():
         raise ValueError(f"json: unsupported value: {node.value}")
-    return value
+    return str(node.value)
 
 
 _TAG = "tag:yaml.org,2002:"

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from kapi.objects import causes, errors, patch
+from kapi.objects import causes, errors, nested, patch
 from kapi.objects.meta import Object
-from kapi.schema import decode, parsing, strategic, syntax
+from kapi.schema import decode, parsing, reading, strategic, syntax
 from kapi.schema.empties import Empties
 from kapi.schema.schema import Schema
 
@@ -27,15 +27,28 @@ def parse(raw: bytes, media: str, validation: str = "Warn") -> tuple[Any, list[s
     parsing.check_size(raw)
     prefix = "error decoding patch: " if media != STRATEGIC and validation != "Ignore" else ""
     try:
-        value = orjson.loads(raw)
+        value = _carefully(raw, prefix) if nested.deep(raw) else orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise errors.BadRequest(prefix + syntax.error(raw)) from None
+        value = _carefully(raw, prefix)
     if media == JSON:
         return value, patch.check(value, validation)
     if not isinstance(value, dict):
         message = f"json: cannot unmarshal {patch.go_kind(value)} into Go value of type map[string]interface {{}}"
         raise errors.BadRequest(prefix + message)
+    if media == MERGE and validation != "Ignore" and parsing.may_repeat(raw, value):
+        return value, reading.repeated(parsing.exact(raw, "json", []))
     return value, []
+
+
+def _carefully(raw: bytes, prefix: str) -> Any:
+    """The patch of a text that the usual parser does not take. Raises BadRequest for what Go does not take either."""
+    if why := syntax.error(raw):
+        raise errors.BadRequest(prefix + why)
+    try:
+        shallow, parts = nested.cut(raw)
+        return nested.restored(reading.plain(parsing.exact(shallow, "json", [])), parts)
+    except ValueError as found:
+        raise errors.BadRequest(f"{prefix}{found}") from None
 
 
 def apply(schema: Schema, obj: Object, parsed: Any, media: str) -> Any:

@@ -109,7 +109,7 @@ def _double(number: Any) -> float:
             return out
     except OverflowError:
         pass
-    raise DecodeError(f"json: cannot unmarshal number {number} into Go value of type float64")
+    raise DecodeError(f"json: cannot unmarshal number {getattr(number, 'text', number)} into Go value of type float64")
 
 
 class Reading:

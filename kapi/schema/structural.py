@@ -21,8 +21,8 @@ MAP_TYPE, RULES = "x-kubernetes-map-type", "x-kubernetes-validations"
 TYPES = {"integer": "int64", "number": "number", "string": "string", "boolean": "boolean", "array": "list"}
 HEADER: dict[str, Schema] = {"apiVersion": Schema("string"), "kind": Schema("string")}
 OBJECT_META = builtin.META + "ObjectMeta"
-LARGEST_PLAIN = 1e21
-"""Whole floats below are written without a point or exponent."""
+LARGEST_EXACT, LARGEST_INTEGER = float(2**53), float(2**63)
+"""Whole floats below are written as integers: those of integer fields, and all others."""
 
 
 class Structural(Schema):
@@ -71,7 +71,7 @@ class Structural(Schema):
             return self._read_map(value, unknown, path, keeps or self.keeps)
         if type(value) is list:
             return self._read_list(value, unknown, path, keeps or self.keeps)
-        return scalar(value)
+        return scalar(value, self.type)
 
     def _read_map(self, value: Object, unknown: list[str], path: str, keeps: bool) -> Object:
         out: Object = {}
@@ -87,7 +87,7 @@ class Structural(Schema):
                 else:
                     unknown.append(f'unknown field "{f"{path}.{key}"[1:]}"')
             elif item is not None or field.nullable:
-                out[key] = field.read(item, unknown, f"{path}.{key}") if isinstance(item, dict | list) else scalar(item)
+                out[key] = field.read(item, unknown, f"{path}.{key}") if isinstance(item, dict | list) else scalar(item, field.type)
             elif field.default is not None and field is rest:
                 out[key] = field.filled()
         self.fill(out)
@@ -135,10 +135,10 @@ def _item(openapi: Object) -> Schema | None:
     return Structural(more) if isinstance(more, dict) else NOTHING if more else None
 
 
-def scalar(value: Any) -> Any:
-    """A number as Go writes it again: 1 of 1.0, and a float of what is no 64-bit integer."""
+def scalar(value: Any, type_: str = "any") -> Any:
+    """A number as Go writes it again: 1 of 1.0, and a float of what is no 64-bit integer. An integer's floats stay, when they are large."""
     kind = type(value)
-    if kind is float and value.is_integer() and abs(value) < LARGEST_PLAIN:
+    if kind is float and value.is_integer() and abs(value) < (LARGEST_EXACT if type_ == "int64" else LARGEST_INTEGER):
         return int(value)
     return float(value) if kind is int and not -(2**63) <= value < 2**63 else value
 

@@ -5,13 +5,14 @@ Source of the words: the scanner of Go's encoding/json.
 """
 
 import re
-from collections.abc import Callable
 
+from kapi import limits
 from kapi.objects.quoting import go_char
 
 END = "unexpected end of JSON input"
 SPACE = re.compile(rb"[ \t\r\n]*")
 LITERALS = {b"t": b"true", b"f": b"false", b"n": b"null"}
+OPENING = {b"{": b"}", b"[": b"]"}
 HEX = b"0123456789abcdefABCDEF"
 
 
@@ -36,12 +37,50 @@ class _Scanner:
         return self.raw[self.at : self.at + 1]
 
     def value(self) -> None:
-        first = self.peek()
-        if first == b"{":
-            self.container(b"}", self.member, "after object key:value pair")
-        elif first == b"[":
-            self.container(b"]", self.value, "after array element")
-        elif first == b'"':
+        """A value with all that is in it."""
+        opened = bytearray()
+        """The closing brackets that are yet to come."""
+        while True:
+            if (first := self.peek()) in OPENING:
+                if len(opened) >= limits.JSON_DEPTH:
+                    raise self.fail("exceeded max depth")
+                opened += OPENING[first]
+                self.at += 1
+                if self.peek() != OPENING[first]:
+                    self.key(opened)
+                    continue
+            else:
+                self.scalar(first)
+            if not self.closed(opened):
+                return
+
+    def closed(self, opened: bytearray) -> bool:
+        """Goes on to the next value, out of what is at its end; False when there is none."""
+        while opened:
+            after, close = self.peek(), opened[-1:]
+            if after == b",":
+                self.at += 1
+                self.key(opened)
+                return True
+            if after != close:
+                raise self.fail("after object key:value pair" if close == b"}" else "after array element")
+            self.at += 1
+            opened.pop()
+        return False
+
+    def key(self, opened: bytearray) -> None:
+        """Of a member of an object, with its colon."""
+        if opened[-1:] != b"}":
+            return
+        if self.peek() != b'"':
+            raise self.fail("looking for beginning of object key string")
+        self.text()
+        if self.peek() != b":":
+            raise self.fail("after object key")
+        self.at += 1
+
+    def scalar(self, first: bytes) -> None:
+        if first == b'"':
             self.text()
         elif first in LITERALS:
             self.literal(LITERALS[first])
@@ -98,27 +137,6 @@ class _Scanner:
                 raise self.fail("in \\u hexadecimal character escape")
             self.at += 1
 
-    def container(self, close: bytes, item: Callable[[], None], context: str) -> None:
-        """An object's members or an array's items, up to the closing bracket."""
-        self.at += 1
-        after = self.peek()
-        while after != close:
-            item()
-            after = self.peek()
-            if after not in (b",", close):
-                raise self.fail(context)
-            self.at += after == b","
-        self.at += 1
-
-    def member(self) -> None:
-        if self.peek() != b'"':
-            raise self.fail("looking for beginning of object key string")
-        self.text()
-        if self.peek() != b":":
-            raise self.fail("after object key")
-        self.at += 1
-        self.value()
-
 
 def error(raw: bytes) -> str:
     """Go's message for the text; "" when it is JSON."""
@@ -129,6 +147,4 @@ def error(raw: bytes) -> str:
             raise scanner.fail("after top-level value")
     except _Wrong as found:
         return str(found)
-    except RecursionError:
-        return "exceeded max depth"
     return ""

@@ -4,7 +4,6 @@ A schema is made into a short list of checks once. Order and words are those of 
 puts them into field errors (v1.36). What did not change in an update is not looked at: errors there are old ones (ratcheting, KEP-4008).
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +13,7 @@ from kapi.objects import causes, patterns
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object, hashed
 from kapi.objects.quoting import go_quote
-from kapi.schema import formats
+from kapi.schema import formats, numbers
 from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 
 ABSENT = object()
@@ -22,12 +21,15 @@ ABSENT = object()
 NOWHERE = "<nil>"
 """The path of an error that stock gives no path."""
 KINDS = {bool: "boolean", str: "string", int: "integer", float: "number", list: "array", dict: "object"}
-NUMBER_FORMATS = {"int32": "int32", "int64": "int64", "float": "float", "double": "double"}
 GO_FORMATS = {int: "int64", float: "double"}
 
 
+BASE = {bool: 4, str: 5, int: 6, float: 6, list: 6, dict: 5}
+"""What a value of a kind counts for, whatever its schema says: stock counts the checks it made, and tells the alternative of most."""
+
+
 class Found:
-    """Errors so far, and how many checks a value has passed: of several alternatives the best one is told."""
+    """Errors so far, and how many checks a value has been through: of several alternatives the best one is told."""
 
     __slots__ = ("causes", "passed")
 
@@ -36,7 +38,8 @@ class Found:
         self.passed = 0
 
     def merge(self, other: "Found") -> None:
-        self.causes += other.causes
+        """Take up what an alternative found; nothing is told twice."""
+        self.causes += [cause for cause in other.causes if cause not in self.causes]
         self.passed += other.passed
 
 
@@ -70,7 +73,7 @@ class Validator:
         assert self._checks is not None
         for check in self._nulls if value is None else self._checks.get(type(value), ()):
             check(value, old, path, found)
-        found.passed += 1
+        found.passed += BASE.get(type(value), 0)
 
     def _make(self) -> None:
         """Which checks values of each type go through, in stock's order."""
@@ -79,7 +82,7 @@ class Validator:
         typed = [_type_check(types, given.get("format") or "", bool(given.get("nullable")))] if types or given.get("format") else []
         enum = [_enum_check(given["enum"])] if given.get("enum") else []
         common: list[Check] = [*typed, *_junctors(given)]
-        number = _number_checks(given)
+        number = _number_checks(given, types[0] if len(types) == 1 else "")
         self._nulls = [*typed, *enum]
         self._checks = {
             bool: common + enum,
@@ -119,10 +122,13 @@ def _type_check(types: tuple[str, ...], form: str, nullable: bool) -> Check:
         if value is None:
             if types and not nullable:
                 refuse(path, listed, "null", found)
+            else:
+                found.passed += 1
             return
+        found.passed += 1
         kind = KINDS[type(value)]
         fits = kind in types or (kind == "integer" and "number" in types)
-        fits = fits or (kind == "number" and "integer" in types and value.is_integer())
+        fits = fits or (kind == "number" and "integer" in types and numbers.whole(value))
         if not fits and form and kind not in ("string", "array") and GO_FORMATS.get(type(value), "") != form:
             refuse(path, form, GO_FORMATS.get(type(value), ""), found)
         elif not fits and not (form and not numeric and kind in ("string", "array")):
@@ -139,13 +145,13 @@ def _compared(value: Any) -> Any:
 
 
 def _enum_check(allowed: list[Any]) -> Check:
+    """A value that is one of those; null never is. A float may be a whole number once it is cut, as Go converts it."""
     listed = ", ".join(go_quote(one if isinstance(one, str) else orjson.dumps(one).decode()) for one in allowed)
     known = set(map(_compared, allowed))
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
-        if _compared(value) in known:
-            found.passed += 1
-        else:
+        cut = type(value) is float and _compared(int(value)) in known
+        if value is None or not (cut or _compared(value) in known):
             text = f"Unsupported value: {causes.shown(value)}: supported values: {listed}"
             found.causes.append(Cause("FieldValueNotSupported", text, _field(path)))
 
@@ -155,34 +161,17 @@ def _enum_check(allowed: list[Any]) -> Check:
 # scalars ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _number(value: float) -> str:
-    """A number as Go's %v prints it."""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e21 else str(value)
+def _number_checks(given: Object, kind: str) -> list[Check]:
+    judge = numbers.judges(given, kind)
+    if judge is None:
+        return []
 
-
-def _number_checks(given: Object) -> list[Check]:
-    checks: list[Check] = []
-    if (step := given.get("multipleOf")) is not None:
-        checks.append(_bound(lambda value: math.isclose(value / step, round(value / step), abs_tol=1e-9), f"a multiple of {_number(step)}"))
-    if (most := given.get("maximum")) is not None:
-        under = (lambda value: value < most) if given.get("exclusiveMaximum") else (lambda value: value <= most)
-        words = "less than" if given.get("exclusiveMaximum") else "less than or equal to"
-        checks.append(_bound(under, f"{words} {_number(most)}"))
-    if (least := given.get("minimum")) is not None:
-        over = (lambda value: value > least) if given.get("exclusiveMinimum") else (lambda value: value >= least)
-        words = "greater than" if given.get("exclusiveMinimum") else "greater than or equal to"
-        checks.append(_bound(over, f"{words} {_number(least)}"))
-    return checks
-
-
-def _bound(holds: Callable[[Any], bool], words: str) -> Check:
     def check(value: Any, old: Any, path: str, found: Found) -> None:
-        if holds(value):
-            found.passed += 1
-        else:
-            found.causes.append(_invalid(path, value, f"should be {words}"))
+        for fault in judge(value, path):
+            field, shown = (NOWHERE, "") if fault.value is None else (_field(path), fault.value)
+            found.causes.append(causes.invalid(field, shown, fault.text))
 
-    return check
+    return [check]
 
 
 def _matches(pattern: str, value: str) -> bool:
@@ -204,13 +193,11 @@ def _text_checks(given: Object) -> list[Check]:
             found.causes.append(_invalid(path, value, f"should be at least {least} chars long"))
         elif wanted and not _matches(wanted, value):
             found.causes.append(_invalid(path, value, f"should match '{wanted}'"))
-        else:
-            found.passed += 1
 
     def check_format(value: Any, old: Any, path: str, found: Found) -> None:
         assert known is not None
+        found.passed += 1
         if known(value):
-            found.passed += 1
             return
         text = f"{path} in body must be of type {given['format']}: {go_quote(value)}"
         found.causes.append(causes.type_invalid(_field(path), value, text))
@@ -236,7 +223,6 @@ def _list_checks(given: Object) -> list[Check]:
             found.causes.append(_invalid(path, len(value), f"should have at least {least} items"))
         if most is not None and len(value) > most:
             found.causes.append(causes.too_many(_field(path), len(value), most))
-        found.passed += 1
 
     return [check] if item or least is not None or most is not None else []
 
@@ -272,7 +258,6 @@ def _object_checks(given: Object) -> list[Check]:
             if name in value:
                 field.run(value[name], before.get(name, ABSENT), f"{path}.{name}" if path else name, found)
         found.causes += [causes.required(f"{path}.{name}".removeprefix(".")) for name in needed if name not in value]
-        found.passed += 1
 
     return [check] if fields or rest or needed or least is not None or most is not None else []
 
@@ -304,7 +289,6 @@ def _junctors(given: Object) -> list[Check]:
             say("validate all the schemas (allOf)" + (". None validated" if failed == len(results["allOf"]) else ""))
         if excluded is not None and not _tried(excluded, value, path).causes:
             say("not validate the schema (not)")
-        found.passed += 1
 
     return [check]
 

@@ -8,8 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import orjson
-
+from kapi.objects import nested
 from kapi.objects.meta import Object
 
 HEAD = b'{"metadata":{'
@@ -33,7 +32,7 @@ class Entry:
     @property
     def obj(self) -> Object:
         """The parsed form, made anew each time: the caller may change it."""
-        parsed: Object = orjson.loads(self.body)
+        parsed: Object = nested.loads(self.body)
         return parsed
 
     def __repr__(self) -> str:

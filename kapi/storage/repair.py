@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from kapi import limits
+from kapi.objects import nested
 from kapi.storage import opening, pages, rows
 from kapi.storage.backend import Unusable
 from kapi.storage.lock import Lock, Mark, lock_path
@@ -101,7 +100,7 @@ def _problems(path: Path, mark: Mark, describe: Describe | None) -> Iterator[str
 
 def _misunderstood(key: str, body: bytes, describe: Describe) -> str:
     try:
-        describe(key, orjson.loads(body))
+        describe(key, nested.loads(body))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         return f"it is not understood ({type(error).__name__}: {error})"
     return ""

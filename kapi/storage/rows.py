@@ -8,8 +8,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-import orjson
-
+from kapi.objects import nested
 from kapi.storage.entry import HEAD
 
 FORMAT = 2
@@ -95,7 +94,7 @@ def _body_fault(body: Any) -> str:
     if not isinstance(body, bytes):
         return "its body is no bytes"
     try:
-        metadata = orjson.loads(body)["metadata"]
+        metadata = nested.loads(body)["metadata"]
     except (ValueError, TypeError, KeyError):
         return "its body is not JSON of an object"
     if not body.startswith(HEAD) or not isinstance(metadata, dict):

@@ -11,10 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from kapi import limits, logs
-from kapi.objects import time
+from kapi.objects import nested, time
 from kapi.objects.errors import Expired
 from kapi.objects.meta import Object
 from kapi.storage.backend import Backend
@@ -253,7 +251,7 @@ class Store:
             return Entry(change.key, revision, last.created, respliced(last.body, last.revision, revision), last.labels, last.fields)
         labels, fields = change.labels, change.fields
         if labels is None or fields is None:
-            obj: dict[str, Any] = orjson.loads(change.body)
+            obj: dict[str, Any] = nested.loads(change.body)
             labels, fields = obj["metadata"].get("labels") or {}, self.describe(change.key, obj)
         key, last = change.key, collection.get(change.key)
         if last is not None:

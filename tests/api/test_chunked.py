@@ -9,6 +9,7 @@ import yaml
 
 from kapi.api import chunked
 from kapi.client.client import Client
+from kapi.http.exchange import TURN
 from kapi.objects.resource import CONFIG_MAPS
 from tests.api.asking import MAPS, TABLE, ask, config_map
 from tests.moments import hold, turn
@@ -88,7 +89,7 @@ async def test_long_answers_take_turns() -> None:
     rounds = 0
 
     def busy(name: str) -> bool:
-        hold(chunked.TURN)
+        hold(TURN)
         written.append(name)
         return True
 

@@ -68,3 +68,46 @@ def test_mutations() -> None:
     assert check(text, environment, ("list(JSONPatch)",))[0] == ""
     assert "undefined field 'operation'" in check("[JSONPatch{operation: 'add'}]", environment)[0]
     assert "undeclared reference to 'Thing'" in check("Thing{a: 1}", environment)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("'%q'.format([1]) == ''", "1:12: could not parse formatting clause: unrecognized formatting clause \"q\"\n"),
+        ("'%d'.format(['x']) == ''", "1:14: error during formatting: decimal clause can only be used on integers, was given string\n"),
+        ("'%s'.format([[1, ip('::1')]]) == ''",
+         "1:20: error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, "
+         "durations, and timestamps, was given net.IP\n"),
+        ("'%s %s'.format([1]) == ''", "1:15: index 1 out of range\n"),
+        ("'%s'.format([1, 2]) == ''", "1:12: too many arguments supplied to string.format (expected 1, got 2)\n"),
+        ("'%'.format([1]) == ''", "1:11: unexpected end of string\n"),
+        ("[1, dyn(2)] == [1, 2]", "1:8: expected type 'int' but found 'dyn'\n"),
+        ("9223372036854775808 == nope", "1:1: invalid int literal\n"),
+        ("1e999 > 0.0 || 99999999999999999999u == 1u", "1:16: invalid uint literal\n"),
+        ("[1, 'a'] == nope", "1:13: undeclared reference to 'nope' (in container '')\n"),
+        ("math.sign(1) == 1", "1:1: undeclared reference to 'math' (in container '')\n | math.sign(1) == 1\n | ^\n"
+                              "ERROR: <input>:1:10: found no matching overload for 'sign' applied to '!error!.(int)'\n"),
+        ("jsonpatch.escapeKey('a') == ''", "1:1: undeclared reference to 'jsonpatch' (in container '')\n"),
+        ("'abc'.reverse() == 'cba'", "1:14: found no matching overload for 'reverse' applied to 'string.()'\n"),
+        ("cel.bind(a, 1, a) == 1", "1:1: undeclared reference to 'cel' (in container '')\n"),
+    ],
+)  # fmt: skip
+def test_steps_of_judging(text: str, fault: str) -> None:
+    """What is read wrong is told before what is of the wrong type, and that before what is written out wrong."""
+    assert check(text, {})[0].startswith(f"compilation failed: ERROR: <input>:{fault}")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("int('x') == 1", "type conversion error from 'string' to 'int'"),
+        ("uint(-1) == 1u", "unsigned integer overflow"),
+        ("'a'.find('(') == ''", "error parsing regexp: missing closing ): `(`"),
+    ],
+)
+def test_constants_that_cannot_be(text: str, why: str) -> None:
+    assert check(text, {})[0] == f"program instantiation failed: {why}"
+
+
+def test_arguments_of_format_may_differ() -> None:
+    assert check("'%s is %d'.format(['a', 1]) == ''", {})[0] == ""

@@ -85,3 +85,32 @@ def test_fault(text: str, at: int, message: str) -> None:
 )
 def test_literal(text: str, value: object) -> None:
     assert literal(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = 1", [(2, "Syntax error: token recognition error at: '= '"), (4, "Syntax error: extraneous input '1' expecting <EOF>")]),
+        ("f(a b + 1)", [(4, "Syntax error: mismatched input 'b' expecting ')'"),
+                        (9, "Syntax error: extraneous input ')' expecting <EOF>")]),
+        ("f(a b)", [(4, "Syntax error: extraneous input 'b' expecting ')'")]),
+        ("if + while", [(0, "reserved identifier: if"), (5, "reserved identifier: while")]),
+        ("a.if", []),
+        ("'open", [(0, "Syntax error: token recognition error at: ''open'"),
+                   (5, "Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', "
+                       "NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}")]),
+    ],
+)  # fmt: skip
+def test_all_faults(text: str, told: list[tuple[int, str]]) -> None:
+    if told:
+        with pytest.raises(SyntaxFault) as caught:
+            parse(text)
+        assert [(at, message) for message, at in caught.value.all] == told
+    else:
+        assert parse(text)
+
+
+def test_faults_are_not_counted_for_ever() -> None:
+    with pytest.raises(SyntaxFault) as caught:
+        parse("@" * 10_000)
+    assert len(caught.value.all) <= 31

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kapi.objects import errors
 from kapi.objects.meta import clone
 from kapi.schema import apply, builtin, managed
+from kapi.schema.structural import Structural
 
 CONFIG = builtin.schema(builtin.named("", "v1", "ConfigMap"))
 DEPLOYMENT = builtin.schema(builtin.named("apps", "v1", "Deployment"))
@@ -99,6 +100,36 @@ def test_malformed_configurations() -> None:
         applied(None, deployment(bogus=1), schema=DEPLOYMENT)
     with pytest.raises(errors.StatusError, match=r"\.spec\.replicas: expected numeric \(int or float\), got string"):
         applied(None, deployment(replicas="x"), schema=DEPLOYMENT)
+
+
+CUSTOM = Structural({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+    "t": {"type": "string"}, "o": {"type": "boolean"}, "s": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+}}}}, root=True)  # fmt: skip
+
+
+def custom(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "x.io/v1", "kind": "X", "metadata": {"name": "x"}, "spec": spec}
+
+
+def test_null_is_a_value_of_custom_objects() -> None:
+    live = applied(None, custom(t="a"), schema=CUSTOM)
+    with pytest.raises(errors.Conflict, match=r'conflict with "one": \.spec\.t'):
+        applied(live, custom(t=None), "two", schema=CUSTOM)
+    assert applied(live, custom(t=None), "two", force=True, schema=CUSTOM)["spec"] == {"t": None}
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"t": 5}, ".spec.t: expected string, got &{5}"),
+        ({"o": "true"}, ".spec.o: expected boolean, got &{true}"),
+        ({"s": ["a", "a"]}, '.spec.s: duplicate entries for key [="a"]'),
+    ],
+)
+def test_malformed_custom_objects(spec: dict[str, Any], why: str) -> None:
+    with pytest.raises(errors.StatusError) as caught:
+        applied(None, custom(**spec), schema=CUSTOM)
+    assert caught.value.message == f"failed to create typed patch object (/x; x.io/v1, Kind=X): {why}"
 
 
 def test_kubectl_takes_over_what_it_applied_on_the_clients_side() -> None:

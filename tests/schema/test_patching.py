@@ -22,6 +22,7 @@ def deployment(**spec: Any) -> dict[str, Any]:
     ("raw", "media", "message"),
     [
         (b"{", patching.MERGE, "error decoding patch: unexpected end of JSON input"),
+        (b'{"a": 1e400}', patching.MERGE, "error decoding patch: json: cannot unmarshal number 1e400 into Go value of type float64"),
         (b"[]", patching.MERGE, "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (b"[]", patching.STRATEGIC, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
         (b"{}", patching.JSON, "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
@@ -31,6 +32,13 @@ def test_bodies_that_cannot_be_read(raw: bytes, media: str, message: str) -> Non
     with pytest.raises(errors.BadRequest) as caught:
         patching.parse(raw, media)
     assert caught.value.message == message
+
+
+def test_half_a_character_and_repeated_fields() -> None:
+    assert patching.parse(rb'{"a": "\ud800"}', patching.MERGE) == ({"a": "\ufffd"}, [])
+    twice = b'{"a": {"b": 1, "b": 2}}'
+    assert patching.parse(twice, patching.MERGE) == ({"a": {"b": 2}}, ['duplicate field "a.b"'])
+    assert patching.parse(twice, patching.MERGE, "Ignore") == ({"a": {"b": 2}}, [])
 
 
 @pytest.mark.parametrize(

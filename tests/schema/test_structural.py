@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kapi.objects.errors import BadRequest
 from kapi.objects.meta import Object
 from kapi.schema import decode
 from kapi.schema.reading import DecodeError
@@ -129,3 +130,14 @@ def test_what_was_read_is_read_the_same_again(openapi: Object, value: Any) -> No
     assert value == before
     assert node.read(once, nothing) == once
     assert nothing == []
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e999"])
+def test_what_no_double_holds(text: str) -> None:
+    raw = f'{{"apiVersion": "x.io/v1", "kind": "X", "metadata": {{}}, "spec": {{"n": {text}}}}}'.encode()
+    schema = Structural({"type": "object", "properties": {"spec": KEEPS}}, root=True)
+    with pytest.raises(BadRequest) as caught:
+        decode.decode(raw, "json", schema, api_version="x.io/v1", kind="X")
+    why = f"json: cannot unmarshal number {text} into Go value of type float64"
+    assert caught.value.message == f'X in version "v1" cannot be handled as a X: {why}'
+    assert decode.decode_applied(raw, "x.io/v1")[0]["spec"] == {"n": text}

@@ -29,7 +29,7 @@ from kapi.schema import syntax
         (b"trux", "invalid character 'x' in literal true (expecting 'e')"),
         (b"'a'", "invalid character '\\'' looking for beginning of value"),
         (b"\x01", "invalid character '\\x01' looking for beginning of value"),
-        (b"[" * 20000, "exceeded max depth"),
+        (b"[" * 20000, "invalid character '[' exceeded max depth"),
         (b' {"a": [1.5e3, -0, true, null, "x\\u00e9", {}, []]} ', ""),
     ],
 )

@@ -20,7 +20,17 @@ def wrong(value: Any, old: Any = None, **schema: Any) -> list[str]:
 INTEGER, TEXT = {"type": "integer"}, {"type": "string"}
 CASES: list[tuple[Any, Object, str]] = [
     ("a", INTEGER, 'x: Invalid value: "string": x in body must be of type integer: "string"'),
-    (1.5, INTEGER, 'x: Invalid value: "number": x in body must be of type integer: "number"'),
+    (1.0000000001, INTEGER, '<nil>: Invalid value: "": Checked value must be of type integer (default format) in x'),
+    (2**31, {**INTEGER, "format": "int32"}, '<nil>: Invalid value: "": Checked value must be of type integer with format int32 in x'),
+    (1e39, {"type": "number", "format": "float"},
+     '<nil>: Invalid value: "": Checked value must be of type number with format float in x'),
+    (3, {"type": "number", "maximum": 2.5}, "x: Invalid value: 3: x in body should be less than or equal to 2"),
+    (3.5, {"type": "number", "maximum": 1e6, "multipleOf": 2}, "x: Invalid value: 3.5: x in body should be a multiple of 2"),
+    (2e6, {"type": "number", "maximum": 1e6}, "x: Invalid value: 2e+06: x in body should be less than or equal to 1e+06"),
+    (7, {**INTEGER, "minimum": 1.5},
+     '<nil>: Invalid value: "": Minimum boundary value must be of type integer (default format) in x'),
+    (4, {"type": "number", "multipleOf": -2}, "x: Invalid value: -2: factor MultipleOf declared for x must be positive: -2"),
+    (None, {**TEXT, "nullable": True, "enum": ["a", None]}, 'x: Unsupported value: null: supported values: "a", "null"'),
     (True, {"type": "integer", "format": "int32"}, 'x: Invalid value: "": x in body must be of type int32: ""'),
     (None, TEXT, 'x: Invalid value: "null": x in body must be of type string: "null"'),
     (True, {"x-kubernetes-int-or-string": True}, 'x: Invalid value: "boolean": x in body must be of type integer,string: "boolean"'),
@@ -58,6 +68,19 @@ def test_what_is_wrong(value: Any, schema: Object, said: str) -> None:
 )  # fmt: skip
 def test_what_is_right(value: Any, schema: Object) -> None:
     assert wrong(value, **schema) == []
+
+
+@pytest.mark.parametrize("value", [1.5, 1e20, float(2**53)])
+def test_no_integers(value: float) -> None:
+    assert wrong(value, **INTEGER) == [
+        'x: Invalid value: "number": x in body must be of type integer: "number"',
+        '<nil>: Invalid value: "": Checked value must be of type integer (default format) in x',
+    ][: 1 + (value != 2**53)]
+
+
+def test_nothing_is_told_twice() -> None:
+    twice = wrong(1, anyOf=[{"not": {}}, {"not": {}}], allOf=[{"not": {}}])
+    assert twice.count('<nil>: Invalid value: "": "x" must not validate the schema (not)') == 1
 
 
 def test_a_pattern_s_end_is_the_text_s() -> None:

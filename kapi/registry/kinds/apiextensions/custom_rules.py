@@ -132,6 +132,8 @@ def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared"
     else:
         if program.code.type.name != "bool":
             e.invalid(f"{at}.rule", shown, "cel expression must evaluate to a bool")
+        elif program.broken:
+            e.invalid(f"{at}.rule", shown, f"program instantiation failed: {program.broken}")
         else:
             used = program.used
             times = 3 * 1024 * 1024 // (found.least + 1) if node.times is None else node.times
@@ -154,6 +156,9 @@ def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any, dea
         return
     if program.code.type.name != "string":
         e.invalid(at, shown, "messageExpression must evaluate to a string")
+        return
+    if program.broken:
+        e.invalid(at, shown, f"messageExpression instantiation failed: {program.broken}")
         return
     yield _affordable(e, at, "estimated messageExpression cost", program.code.worst, dear)
 

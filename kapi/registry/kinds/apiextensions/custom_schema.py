@@ -51,7 +51,7 @@ def spared(olds: list[Object]) -> Spared:
     """That of an update: what any of the old definition's schemas has."""
 
     def some(test: Callable[[Object], bool]) -> bool:
-        return any(test(node) for old in olds for node in _everything(old))
+        return any(test(node) for old in olds for node in everything(old))
 
     return Spared(
         some(lambda node: bool(node.get("type")) and node["type"] not in TYPES),
@@ -124,11 +124,11 @@ def _inner(at: str, schema: Object, place: _Place, root: bool) -> Iterator[tuple
             yield f"{at}.dependencies[{name}]", part, place
 
 
-def _everything(schema: Object) -> Iterator[Object]:
+def everything(schema: Object) -> Iterator[Object]:
     """A schema and all that is in it."""
     yield schema
     for _, part, _ in _inner("", schema, _Place(NOTHING_SPARED), root=False):
-        yield from _everything(part)
+        yield from everything(part)
 
 
 def _openapi(e: Errors, at: str, schema: Object, place: _Place, *, root: bool = False) -> None:

@@ -57,6 +57,10 @@ class CustomResourceDefinitionStrategy(Strategy):
         for version in spec["versions"] or ():
             for field, value in (("name", ""), ("served", False), ("storage", False)):
                 version.setdefault(field, value)
+            for node in custom_schema.everything(_openapi(version) or {}):
+                for field in ("default", "example"):
+                    if field in node and node[field] is None:
+                        del node[field]
         conversion = spec.setdefault("conversion", {"strategy": "None"})
         service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
         if service is not None:

@@ -1,0 +1,90 @@
+"""JSON nested more deeply than orjson goes: kept as text below, the same when it is read again."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kapi.objects import nested
+from kapi.objects.errors import NotAcceptable
+
+
+def lists(levels: int, inside: str = "1") -> bytes:
+    return b'{"a":' + b"[" * levels + inside.encode() + b"]" * levels + b"}"
+
+
+def cut(raw: bytes) -> Any:
+    shallow, parts = nested.cut(raw)
+    return nested.restored(orjson.loads(shallow), parts)
+
+
+@pytest.mark.parametrize(("levels", "deep"), [(1, False), (nested.SHALLOW - 1, False), (nested.SHALLOW, True), (201, True), (9000, True)])
+def test_what_is_deep(levels: int, deep: bool) -> None:
+    assert nested.deep(lists(levels)) is deep
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" + b",".join([b"[[]]"] * 1000) + b"]",
+        b'["' + b"[" * 1000 + b'"]',
+        b'["' + b'\\"[' * 1000 + b'"]',
+        b"[" + b'{"a":[{}]},' * 500 + b"1]",
+    ],
+)
+def test_what_only_looks_deep(raw: bytes) -> None:
+    assert not nested.deep(raw)
+
+
+@pytest.mark.parametrize("raw", [b"]" * 500, b"[{" * 500, b"[}" * 500, b"\t" * 500, b'"' * 501])
+def test_what_is_no_json(raw: bytes) -> None:
+    nested.deep(raw)
+    with pytest.raises(orjson.JSONDecodeError):
+        nested.loads(raw + b"\t")
+
+
+@pytest.mark.parametrize("levels", [201, 300, 1100, 9999])
+def test_written_and_read_again(levels: int) -> None:
+    raw = lists(levels, '{"k": 1.0, "k":\n [ "\\u00e4\\ud800", -5e0, true ], "z" : {} }')
+    kept = orjson.dumps(cut(raw))
+    text = kept.replace(b"\t", b"").decode()
+    assert text == lists(levels, '{"k":["ä\ufffd",-5,true],"z":{}}').decode()
+    assert orjson.dumps(nested.loads(kept)) == kept
+    assert orjson.dumps(cut(kept)) == kept
+
+
+def test_a_leaf_equals_itself() -> None:
+    raw = orjson.dumps(cut(lists(300)))
+    assert nested.loads(raw) == nested.loads(raw)
+    assert nested.loads(raw) != nested.loads(orjson.dumps(cut(lists(301))))
+
+
+def test_numbers_no_double_holds() -> None:
+    with pytest.raises(ValueError, match=r"^json: cannot unmarshal number 1e400 into Go value of type float64$"):
+        nested.cut(lists(300, "1e400"))
+
+
+def test_other_forms() -> None:
+    assert nested.plain(b'{"a":[1]}') == {"a": [1]}
+    with pytest.raises(NotAcceptable):
+        nested.plain(orjson.dumps(cut(lists(300))))
+    assert nested.received(b'{\t"a":\t[1]}') == {"a": [1]}
+    assert orjson.dumps(nested.received(orjson.dumps(cut(lists(2000))))) == orjson.dumps(cut(lists(2000)))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES, st.booleans())
+def test_any_value(value: Any, spaced: bool) -> None:
+    inner = json.dumps(value, indent=1 if spaced else None)
+    raw = b"[" * 250 + inner.encode() + b"]" * 250
+    kept = orjson.dumps(cut(raw)).replace(b"\t", b"")
+    assert kept == b"[" * 250 + orjson.dumps(value) + b"]" * 250
