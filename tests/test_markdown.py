@@ -72,6 +72,7 @@ def test_a_command_has_the_options_it_is_given(line: str) -> None:
         assert all(re.search(rf"^{word}:", (ROOT / "Makefile").read_text(), re.MULTILINE) for word in words[1:])
     if words[0].rpartition("/")[2] == "python" and words[1] == "-m" and "." in words[2]:
         assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file() or (ROOT / words[2].replace(".", "/")).is_dir()
+    assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
     if words[0] not in ("kapi", "kubelet"):
         return
     known = max((name for name in HELP if words[: len(name.split())] == name.split()), key=len)
