@@ -1,7 +1,7 @@
 """Runs functions that are too long for the event loop in a few worker threads: `await offload.run(function, *args)`.
 
-What runs there works on values of its own or only looks things up; whoever awaits it reads again what may have changed meanwhile.
-How many such works there are at once bounds the memory they take; what decides whether one is long is the caller's to say.
+Functions must work on their own values or only read shared ones; after awaiting, callers must read again what may have changed. The
+number of threads bounds the memory of concurrent work. Callers decide by size what is worth offloading.
 """
 
 import asyncio
