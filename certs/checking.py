@@ -1,6 +1,6 @@
 """Checks of keys and certificates on disk.
 
-`fits` needs no cryptography library, so that a start with everything in place is quick; `fault` says what is wrong, and does.
+`fits` does not load the cryptography library, so that a start with valid files is fast; `fault`, which explains an invalid one, does.
 """
 
 import ssl

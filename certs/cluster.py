@@ -1,8 +1,8 @@
 """The certificates of one cluster, in one directory, named as kubeadm names them.
 
-`ensure` makes what is missing, changed, damaged or about to end, and leaves the rest alone. A renewed certificate keeps its key, so that
-a crash between two files never leaves a pair that does not fit. What others rely on (authorities, the key of service accounts) is
-never made anew on its own: see Unusable.
+`ensure` creates certificates that are missing, changed, damaged or about to expire, and keeps the others. A renewed certificate keeps its
+key, so that a crash between two writes cannot leave a mismatched pair. Authorities and the service account key, which others rely on, are
+never replaced automatically: see Unusable.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def _certificates(settings: Settings) -> list[CertificateSpec]:
 
 
 def ensure(directory: Path, settings: Settings | None = None, now: float | None = None) -> None:
-    """Make `directory` hold every key, certificate and kubeconfig the cluster needs. Raises Unusable, OSError.
+    """Create or renew every key, certificate and kubeconfig of the cluster in `directory`. Raises Unusable, OSError.
 
     ca, front-proxy-ca, apiserver, apiserver-kubelet-client, front-proxy-client, admin, controller-manager, scheduler, proxy:
     .crt and .key; sa.key and sa.pub; admin.conf and the like; nodes/NAME/client, nodes/NAME/serving and nodes/NAME/kubelet.conf.

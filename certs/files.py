@@ -1,7 +1,7 @@
 """Files with keys and certificates: written atomically, readable by their owner only.
 
-Of a certificate only what decides about renewal is read here, so that a start with everything in place needs no cryptography.
-A certificate file begins with a line of comment, which is the note of what was asked for: a changed spec shows as a changed note.
+Only the validity of a certificate is parsed here, so that a start with valid files does not load the cryptography library. A certificate
+file begins with a comment line, the note with its spec: if the spec changes, the note differs.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Creates keys and certificates (EC P-256, X.509 v3). The only module of `certs` that loads the cryptography library.
 
-What is wanted and where it is kept: kapi's layout is in `certs.cluster`.
+Which certificates a cluster has, and their files, is in `certs.cluster`.
 """
 
 import ipaddress

@@ -1,6 +1,6 @@
 """The user's kubeconfig: entries of a cluster are merged into it and removed again. Entries of other clusters are never overwritten.
 
-The file is locked as kubectl locks it (a `.lock` beside it), replaced in one step, and keeps everything that is not ours.
+The file is locked as kubectl does (a `.lock` file beside it) and replaced atomically; entries that are not ours are unchanged.
 """
 
 import contextlib
@@ -85,9 +85,9 @@ def check(ours: Entries, path: Path | None = None) -> None:
 
 
 def merge(added: bytes, ours: Entries, path: Path | None = None) -> bool:
-    """Put the cluster, user and context of the kubeconfig `added` into the user's file and make the context current.
+    """Merge the cluster, user and context of the kubeconfig `added` into the user's file and make the context current.
 
-    True when others could read the file until now. Raises Taken and what `check` does.
+    Returns whether the file was readable by others before. Raises what `check` raises.
     """
     new = renamed(_parsed(added), ours.name)
     check(ours, path)

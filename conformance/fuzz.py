@@ -1,6 +1,6 @@
-"""`make fuzz`: schemathesis sends made-up requests to every operation of our own OpenAPI documents, against an API server of its own.
+"""`make fuzz`: schemathesis sends generated requests for every operation of our OpenAPI documents to an API server of its own.
 
-No failure of the server, no hang, no answer that is not what the document says.
+Checks that there is no server error, no hang, and no response that the document does not describe.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""What schemathesis is told of this API (SCHEMATHESIS_HOOKS): arguments that reach further than made-up ones, and what an answer is.
+"""Hooks of schemathesis (SCHEMATHESIS_HOOKS): arguments that reach further than generated ones, and checks of responses.
 
-Only loaded by schemathesis, which is not among the packages a cluster needs; see conformance.fuzz.
+Loaded only by schemathesis, which a cluster does not need; see conformance.fuzz.
 """
 
 from typing import Any

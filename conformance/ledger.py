@@ -1,7 +1,7 @@
 """Records changes by revision as many watchers received them, and checks that each received all of its own, once and in order.
 
-A watcher's story is cut into stretches: from where a list or a watch began to the last revision it was told of. Within a stretch it
-must have seen exactly the changes that fall into what it watches; count and digest are compared, so nothing is kept twice.
+The history of a watcher consists of segments, from the revision where a list or watch began to the last revision received. In a segment it
+must have received exactly the changes in its view. Numbers and sums of hashes are compared, so changes are stored once.
 """
 
 from bisect import bisect_right

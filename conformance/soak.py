@@ -1,8 +1,8 @@
-"""`make soak`: does every watcher see every change once, in order, never back in time, whatever happens to the server?
+"""`make soak`: checks that every watcher receives every change once and in order, while the server is killed and restarted.
 
-Writers create, change and delete ConfigMaps; watchers watch all of them, a namespace, a label or one name. Some are away for long, so
-that the server has forgotten where they were (410); the server is killed and stopped on the way. What was seen is compared in
-conformance.ledger. Starts an API server of its own; `--clients`, `--events`, `--kills` say how much.
+Writers create, update and delete ConfigMaps; watchers watch all of them, a namespace, a label or one name. Some disconnect for so long that
+their revision is compacted (410). Received changes are compared in conformance.ledger. It starts an API server of its own; `--clients`,
+`--events` and `--kills` set the size.
 """
 
 import asyncio

@@ -113,7 +113,7 @@ async def test_a_controller(cluster: Cluster) -> None:
     await cluster.run(*controllers.CONTROLLERS, *row("A controller"))
     for name in ("a", "b"):
         cluster.api.create(CONFIG_MAPS, {"metadata": {"name": name, "namespace": "full"}})
-    await cluster.settle()
+    await cluster.advance()
     found = cluster.api.get(NAMESPACES, "full")
     assert found is not None
     assert meta.annotations(found)["example.dev/maps"] == "3"  # with the one of the cluster's authority

@@ -1,6 +1,6 @@
-"""The roles and bindings every v1.36 cluster starts with, as a table; `kapi.access.bootstrap` reads it.
+"""The default roles and bindings of v1.36 as a table, which `kapi.access.bootstrap` parses.
 
-A role is a line with its name (namespace/name for a Role), `> edit`: it is aggregated to edit, `< edit`: it gathers those.
+A role is a line with its name (namespace/name for a Role). `> edit`: it is aggregated to edit; `< edit`: it aggregates these roles.
 Its rules follow, indented: verbs : groups (- is the core group) : resources : names, or verbs : URLs. A longer indent continues a line.
 """
 

@@ -1,7 +1,7 @@
 """The default FlowSchemas and PriorityLevelConfigurations of v1.36, as two tables.
 
-`objects()` makes them; whoever starts the server writes them through the registry. Source: the flow control documentation and
-the bootstrap configuration of stock (shares, queues, precedence).
+`objects()` returns them; the API server writes them through the registry at startup. Source: the flow control documentation and stock's
+bootstrap configuration (shares, queues, precedence).
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Legacy service account tokens in Secrets: their claims, and the annotations and labels of the Secret.
 
-The controller makes them, the API server reads them, so their words are here.
+The controller creates them and the API server verifies them, so the names of both are here.
 """
 
 

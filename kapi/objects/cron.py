@@ -1,6 +1,6 @@
 """Cron schedules: five fields, or a descriptor such as @hourly or @every 1h30m. Error messages are those of stock's parser.
 
-`parse("*/5 * * * *").minutes` is the set of minutes. Telling the next time of a schedule is the CronJob controller's.
+`parse("*/5 * * * *").minutes` is the set of minutes. Times of a schedule are computed in kapi.controllers.schedule.
 """
 
 import re

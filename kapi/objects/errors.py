@@ -1,7 +1,7 @@
 """The exceptions of API errors; each class is a Status reason.
 
-Raised anywhere, turned into a Status object in one place (kapi.api.app), raised again by kapi.client.
-Field errors (the causes of an Invalid) are made by the helpers in kapi.objects.causes.
+Raised anywhere, converted to a Status object in one place (kapi.api.app), and raised again by kapi.client.
+Field errors (the causes of an Invalid) are created by the functions of kapi.objects.causes.
 Source of codes and reasons: Kubernetes API conventions, "Response Status Kind".
 """
 

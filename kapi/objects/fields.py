@@ -1,7 +1,7 @@
 """Field selectors: the text form of `?fieldSelector=`, e.g. "spec.nodeName=n1,status.phase!=Running".
 
-Which fields a kind has is the registry's knowledge; here is only parsing, matching and printing.
-A backslash keeps a comma, an equals sign or another backslash as part of a value. Errors are ValueErrors worded as stock's.
+The fields of a kind are defined in kapi.registry; this module parses, matches and prints selectors. A backslash escapes a comma, an equals
+sign or a backslash in a value. Errors are ValueErrors with stock's messages.
 """
 
 import re

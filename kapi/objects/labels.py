@@ -1,7 +1,7 @@
 """Label selectors: the text form of `?labelSelector=` and the object form of LabelSelector, matched against a dict of labels.
 
-`labels.parse("app in (x,y),!tier").matches({"app": "x"})` is True. Errors are ValueErrors worded as stock's parser words them.
-Requirements are kept sorted by key, as stock does; `equals` gives an index what it can look up.
+`labels.parse("app in (x,y),!tier").matches({"app": "x"})` is True. Errors are ValueErrors with the messages of stock's parser.
+Requirements are sorted by key, as in stock; `equals` has the part that an index can answer.
 """
 
 import re
@@ -88,9 +88,9 @@ _MANY = 64
 
 
 class Selector:
-    """All of its requirements must hold; with none it matches everything. `nothing` matches no object at all.
+    """A conjunction of requirements; without any it matches everything. With `nothing` it matches no object.
 
-    What a match costs grows with the labels of the object or with the keys of the selector, whichever are fewer.
+    The time of a match is linear in the number of the object's labels or of the selector's keys, whichever is smaller.
     """
 
     __slots__ = ("_needed", "_simple", "_tests", "equals", "nothing", "requirements")

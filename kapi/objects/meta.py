@@ -17,9 +17,9 @@ def clone(value: Any) -> Any:
 
 
 def hashed(value: Any) -> Any:
-    """A JSON value in a form that can be looked up: equal for values that are written alike.
+    """A hashable form of a JSON value, equal for equal values.
 
-    As text, not as the bytes orjson gives: those keep the kilobytes they were written into.
+    A str, not the bytes that orjson returns: these keep their whole output buffer of some kilobytes.
     """
     return value if isinstance(value, str) else (orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode(),)
 

@@ -1,6 +1,6 @@
 """Metrics in Prometheus' text format: counters and gauges are dicts, histograms are lists, so that counting is cheap.
 
-What is counted, and under which names, is the affair of the rooms that count.
+Which metrics there are is defined in the packages that count them.
 """
 
 import resource

@@ -1,8 +1,7 @@
 """Validation of names and other short strings: each check returns stock's messages, [] if the string is valid.
 
-`dns_label("a.b")` is ["must not contain dots"]. Callers put the field path around a message (kapi.objects.causes).
-The checks of metadata.name take `prefix`: the text is a generateName, whose trailing dash will not stay at the end.
-Lengths count bytes, as Go does.
+`dns_label("a.b")` is ["must not contain dots"]. Callers add the field path to a message (kapi.objects.causes). Checks of metadata.name have
+the parameter `prefix`: the string is a generateName, whose trailing dash is allowed. Lengths are in bytes, as in Go.
 """
 
 import ipaddress

@@ -1,8 +1,8 @@
 """Runs functions that are too long for the event loop in a few worker threads: `await offload.run(function, *args)`.
 
-What runs there works on values of its own or only looks things up; whoever awaits it reads again what may have changed meanwhile.
-What decides whether a work is long is the caller's to say. A request that has several on one body takes a `Turn` for all of them: how many
-bytes are worked on at once bounds the memory that takes.
+Functions must work on their own values or only read shared ones; after awaiting, callers must read again what may have changed. Callers
+decide by size what is worth offloading. A request that has several functions run on one body takes a `Turn` for all of them: the number of
+bytes worked on at once bounds the memory they take.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """JSON patch (RFC 6902) and merge patch (RFC 7386), as kube-apiserver applies them.
 
-Both change the document they are given, which is the caller's own copy, and return the result. A patch that cannot be read
-is a BadRequest, one that does not apply an Invalid without details. Strategic merge patch needs types: kapi.schema.strategic.
+Both modify the document that is passed, a copy of the caller's, and return the result. A malformed patch raises BadRequest, one that does
+not apply Invalid without details. Strategic merge patch needs types: kapi.schema.strategic.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Resources of a pod: effective requests and limits, host ports, QoS class. Pure.
 
-The API server says the class, the scheduler finds room, the kubelet admits and makes cgroups: all of them by these.
+The API server (QoS class), the scheduler (fit) and the kubelet (admission, cgroups) all use these functions.
 """
 
 from collections.abc import Mapping
@@ -37,9 +37,10 @@ def _peak(total: Resources, other: Resources) -> None:
 
 
 def effective(spec: Object, what: str, defaults: Resources | None = None) -> Resources:
-    """The "requests" or "limits" of a pod: containers and sidecars together, or the largest init phase, or its own; plus overhead.
+    """The effective "requests" or "limits" of a pod: the larger of containers with sidecars and the largest init phase, or the pod-level
+    ones; plus overhead.
 
-    `defaults` stands in for what a container does not say (only scoring uses it). Overhead adds to limits only where there is one.
+    `defaults` is used for resources that a container does not set (for scoring only). Overhead is added to a limit only if there is one.
     """
 
     def resources_of(container: Object) -> Resources:

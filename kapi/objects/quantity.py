@@ -1,7 +1,7 @@
 """Quantities: "100m", "1Gi", "1e3". Parsed to an exact count of nano-units, printed as stock prints them.
 
-A quantity remembers how it was written (decimal suffix, binary suffix, exponent) and is printed that way again.
-Texts repeat endlessly ("100m", "64Mi"), so parsing is cached. Everything takes what JSON may hold: a text or a number.
+A quantity keeps its format (decimal suffix, binary suffix, exponent) and is printed in it. Parsing is cached, because texts such as "100m"
+and "64Mi" repeat. Functions accept JSON values: strings and numbers.
 Source of the rules: the Quantity type of the Kubernetes API (finest step 1n, rounding away from zero).
 """
 

@@ -1,7 +1,7 @@
 """References of pods and PersistentVolumes to other API objects: one table of the fields that have names.
 
-Admission asks it what a mirror pod or a service account's pod names; the node authorizer, what a kubelet has to read. A test holds
-the tables against the type facts: a field of a new version that may be a reference fails it until it is entered here or there.
+Used by admission (references of mirror pods and of pods with a service account) and by the node authorizer (what a kubelet may read). A
+test compares the tables with the types: a new field that may be a reference fails it until it is listed here or in the test.
 """
 
 from collections.abc import Iterator
@@ -137,9 +137,9 @@ def of_pod(pod: Object, resource: str) -> Iterator[str]:
 
 
 def first(spec: Object) -> str:
-    """What in the API a spec refers to first, in stock's words and order: "secrets", "csidrivers (via CSI volumes)"; '' nothing.
+    """The first API object that a spec refers to, in stock's words and order: "secrets", "csidrivers (via CSI volumes)"; "": none.
 
-    Raises ValueError for a type of volume that is not known.
+    Raises ValueError for an unknown volume type.
     """
     for resource in (ACCOUNTS, SECRETS, CONFIG_MAPS):
         if any(True for _ in in_spec(spec, resource)):
@@ -179,9 +179,9 @@ VOLUME_SECRETS: tuple[tuple[str, bool], ...] = (
     ("csi.nodeStageSecretRef", False),
     ("csi.nodeExpandSecretRef", False),
 )
-"""References to Secrets in a PersistentVolume's spec that its node needs, and whether one without a namespace means the claim's.
+"""Paths of Secret references in a PersistentVolume's spec that a node reads -> whether the default namespace is the claim's.
 
-Those of azureFile are two fields of their own; what a CSI driver's controllers need is not the node's affair.
+azureFile has two fields of its own. References for the controllers of a CSI driver are not included.
 """
 
 

@@ -1,6 +1,6 @@
 """Usage of objects for ResourceQuota, and whether a quota's scopes match an object. Pure.
 
-Admission charges with it, the controller counts up with it what is really there.
+Used by the quota admission plugin for a single object, and by the quota controller for all of them.
 """
 
 from collections.abc import Iterable

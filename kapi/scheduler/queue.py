@@ -11,6 +11,8 @@ Example: pod `a` is rejected by NodeResourcesFit at 0 s, when another pod is del
     0.3    move_on_event(Event("pod", "delete"))     backoff          backoff: [(1.0, a)]
     1.0    flush(now=1.0)                            active           active: [(-priority, since, entry, a, entry)]
 
+If no pod had been active, pop() would have returned `a` before 1.0: a back-off may be cut short when there is nothing else to do.
+
 Heaps are not searched on removal: an entry is stale if the pod's `queue` or `entry` no longer match it, and is skipped when popped.
 """
 

@@ -1,8 +1,8 @@
-"""Settings are frozen dataclasses, one per room; the command line is derived from them.
+"""Settings are frozen dataclasses, one per component; the command line is derived from them.
 
-A field's help is the string literal behind it; `port: Port = 6443` becomes `--port`. A bool becomes a switch, a tuple may be given
-again, a Literal is a choice. What a text may be is said by the field's type (`kapi.settings.types`), what fields may be together by
-the class's `__post_init__`, which raises ValueError. A mistake is one sentence on stderr and exit status 2.
+The help of an option is the string literal after the field; `port: Port = 6443` becomes `--port`. A bool becomes a flag, a tuple a
+repeatable option, a Literal a choice. A value's syntax is defined by the field's type (`kapi.settings.types`), combinations of fields are
+checked by the class's `__post_init__`, which raises ValueError. An error is one sentence on stderr and exit status 2.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Types of settings: each is a Python type with the form its text must have, and says in half a sentence what is allowed.
+"""Types of settings: Python types annotated with a parser, whose error message says what is allowed.
 
-Messages are those of kube-apiserver and kubelet where these check the same.
+Messages are those of kube-apiserver and kubelet where they check the same.
 """
 
 import ipaddress

@@ -3,8 +3,8 @@
     with kapi.testing.cluster() as cluster:
         api = kubernetes.config.new_client_from_config(str(cluster.kubeconfig))
 
-Objects are kept in memory and gone afterwards; pods are scheduled and become Running, but no container runs. With pytest the fixture
-`cluster` (kapi.testing.plugin, there once kapi is installed) is the same, brought up once a session.
+Objects are kept in memory only. Pods are scheduled and become Running, but no container runs. In pytest the fixture `cluster`
+(kapi.testing.plugin, registered by installing kapi) is the same, started once per session.
 """
 
 import asyncio

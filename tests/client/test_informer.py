@@ -34,7 +34,7 @@ async def test_copy_follows_and_tells(cluster: Cluster) -> None:
     second = cluster.api.create(PODS, pod("b"))
     cluster.api.set(PODS, first, spec={"nodeName": "n"})
     cluster.api.remove(PODS, second)
-    await cluster.settle()
+    await cluster.advance()
     assert told == [("+", "a"), ("+", "b"), ("=", "a"), ("-", "b")]
     kept = informer.get("default/a")
     assert kept is not None
@@ -51,7 +51,7 @@ async def test_indexes_are_kept(cluster: Cluster) -> None:
     await cluster.run()
     assert [meta.name(o) for o in informer.by_index("app", "x")] == ["a", "b"]
     cluster.api.set(PODS, first, metadata={**first["metadata"], "labels": {"app": "y"}})
-    await cluster.settle()
+    await cluster.advance()
     assert [meta.name(o) for o in informer.by_index("app", "x")] == ["b"]
     assert [meta.name(o) for o in informer.by_index("app", "y")] == ["a"]
 
@@ -66,7 +66,7 @@ async def test_own_writes_are_seen_at_once(cluster: Cluster) -> None:
     assert informer.get("default/a")["spec"] == {"nodeName": "n"}  # type: ignore[index]
     await cluster.client.delete(PODS, "a", namespace="default", grace=0)
     assert informer.get("default/a") is None
-    await cluster.settle()
+    await cluster.advance()
     assert len(informer) == 0
 
 
@@ -81,7 +81,7 @@ async def test_history_that_is_gone_is_listed_again(cluster: Cluster) -> None:
     cluster.api.remove(PODS, first)
     cluster.api.create(PODS, pod("b"))
     cluster.api.end_watches()
-    await cluster.settle(10)
+    await cluster.advance(10)
     assert [meta.name(o) for o in informer] == ["b"]
     assert gone == ["a"]
 
@@ -102,17 +102,17 @@ async def test_events_are_counted_combined_and_limited(cluster: Cluster) -> None
     recorder = cluster.recorder.named("tester")
     for _ in range(3):
         recorder.event(about, "Warning", "BackOff", "again")
-    await cluster.settle()
+    await cluster.advance()
     [event] = cluster.api.all(EVENTS)
     assert (event["count"], event["source"], event["involvedObject"]["name"]) == (3, {"component": "tester"}, "a")
     for number in range(40):
         recorder.event(about, "Normal", "Tick", f"message {number}")
-    await cluster.settle()
+    await cluster.advance()
     ticks = [e for e in cluster.api.all(EVENTS) if e["reason"] == "Tick"]
     assert len(ticks) == 10
     assert ticks[-1]["message"] == "(combined from similar events): message 21"
     recorder.event({**about, "metadata": {**about["metadata"], "uid": "other"}}, "Normal", "Bound", "x", action="Binding")
-    await cluster.settle()
+    await cluster.advance()
     modern = cluster.api.all(EVENTS)[-1]
     assert (modern["action"], modern["reportingComponent"], "count" in modern) == ("Binding", "tester", False)
 
@@ -127,16 +127,16 @@ async def test_one_leads_and_another_takes_over(cluster: Cluster) -> None:
 
     durations = LeaseDurations(15, 10, 2)
     first = asyncio.create_task(LeaderElection(cluster.client, "x", "a", durations=durations).run(lambda: lead("a")))
-    await cluster.settle()
+    await cluster.advance()
     second = asyncio.create_task(LeaderElection(cluster.client, "x", "b", durations=durations).run(lambda: lead("b")))
-    await cluster.settle(60)
+    await cluster.advance(60)
     assert leading == ["a"]
     first.cancel()
-    await cluster.settle(3)
+    await cluster.advance(3)
     assert leading == ["a", "b"]
     assert cluster.api.all(LEASES)[0]["spec"]["leaseTransitions"] == 1
     second.cancel()
-    await cluster.settle(1)
+    await cluster.advance(1)
     assert cluster.api.all(LEASES)[0]["spec"]["holderIdentity"] == ""
 
 
@@ -150,14 +150,14 @@ async def test_two_without_a_name_on_one_host_are_two(cluster: Cluster) -> None:
 
     for name in ("a", "b"):
         cluster.background(LeaderElection(cluster.client, "x", "").run(partial(lead, name)))
-    await cluster.settle(60)
+    await cluster.advance(60)
     assert len(leading) == 1
 
 
 @story
 async def test_heartbeat_is_one_write_each_ten_seconds(cluster: Cluster) -> None:
     beating = asyncio.create_task(NodeLease(cluster.client, "n1").run())
-    await cluster.settle(61)
+    await cluster.advance(61)
     beating.cancel()
     assert cluster.api.calls.count("PUT leases") == 6
     assert cluster.api.calls.count("GET leases") == 1
@@ -172,9 +172,9 @@ async def test_a_watch_that_fails_and_recovers_is_logged(cluster: Cluster) -> No
     with logged("kapi.client.informer") as lines:
         with out_of_reach(cluster):
             cluster.api.end_watches()
-            await cluster.settle(30)
+            await cluster.advance(30)
         cluster.api.create(CONFIG_MAPS, {"metadata": {"name": "a", "namespace": "default"}})
-        await cluster.settle(60)
+        await cluster.advance(60)
     failed = [fields for message, fields in lines if message == "Watching failed, trying again"]
     (again,) = [fields for message, fields in lines if message == "Watching again"]
     assert {fields["resource"] for fields in failed} == {"configmaps"}
@@ -209,12 +209,12 @@ async def test_leaders_are_logged(cluster: Cluster) -> None:
 
     with logged("kapi.client.leases") as lines:
         first = asyncio.create_task(run("a"))
-        await cluster.settle()
+        await cluster.advance()
         second = asyncio.create_task(run("b"))
-        await cluster.settle()
+        await cluster.advance()
         with out_of_reach(cluster):
-            await cluster.settle(20)
-        await cluster.settle(20)
+            await cluster.advance(20)
+        await cluster.advance(20)
         second.cancel()
         await asyncio.gather(first, second, return_exceptions=True)
     lease = {"lease": "kube-system/x"}

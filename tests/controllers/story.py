@@ -1,6 +1,6 @@
 """Stories of controllers: `@story async def test_x(cluster)` runs against the fake API in virtual time.
 
-`cluster.run(...)`, act, `cluster.settle()`, look.
+`cluster.run(...)`, act, `cluster.advance()`, look.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ class Cluster:
         self._group.create_task(self.recorder.run())
         for controller in controllers:
             self._group.create_task(controller.run())
-        await self.settle()
+        await self.advance()
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Something that goes on until the story ends."""
         self._group.create_task(work)
 
-    async def settle(self, seconds: float = 5) -> None:
+    async def advance(self, seconds: float = 5) -> None:
         """Let virtual time pass; everything due by then has happened."""
         await later(seconds)
 
@@ -59,14 +59,14 @@ class Cluster:
         for pod in self.api.all(PODS):
             if not pod.get("status") and not meta.deleting(pod):
                 self.running(pod, **how)
-        await self.settle()
+        await self.advance()
 
     async def finish_deletions(self) -> None:
         """Every pod that waits for its grace to pass goes."""
         for pod in self.api.all(PODS):
             if meta.deleting(pod) and not meta.finalizers(pod):
                 self.api.remove(PODS, pod)
-        await self.settle()
+        await self.advance()
 
 
 story = stories_on(Cluster)

@@ -64,9 +64,9 @@ async def test_a_job_at_each_time_and_the_old_ones_cleared(cluster: Cluster) -> 
     await cluster.run(CronJobs)
     assert cluster.api.all(JOBS) == []
     for _ in range(4):
-        await cluster.settle(300)
+        await cluster.advance(300)
         finish(cluster)
-    await cluster.settle()
+    await cluster.advance()
     jobs = cluster.api.all(JOBS)
     assert len(jobs) == 2
     assert meta.name(jobs[0]).startswith("tick-294")
@@ -82,13 +82,13 @@ async def test_a_job_at_each_time_and_the_old_ones_cleared(cluster: Cluster) -> 
 async def test_overlap(cluster: Cluster) -> None:
     cluster.api.create(CRON_JOBS, cron_job(concurrencyPolicy="Forbid"))
     await cluster.run(CronJobs)
-    await cluster.settle(900)
+    await cluster.advance(900)
     assert len(cluster.api.all(JOBS)) == 1
     assert cluster.events("JobAlreadyActive")
     old = cluster.api.all(CRON_JOBS)[0]
     first = cluster.api.all(JOBS)[0]
     cluster.api.set(CRON_JOBS, old, spec={**old["spec"], "concurrencyPolicy": "Replace"})
-    await cluster.settle(300)
+    await cluster.advance(300)
     [second] = cluster.api.all(JOBS)
     assert meta.name(second) != meta.name(first)
 
@@ -97,7 +97,7 @@ async def test_overlap(cluster: Cluster) -> None:
 async def test_suspended(cluster: Cluster) -> None:
     cluster.api.create(CRON_JOBS, cron_job(suspend=True))
     await cluster.run(CronJobs)
-    await cluster.settle(3600)
+    await cluster.advance(3600)
     assert cluster.api.all(JOBS) == []
 
 
@@ -105,11 +105,11 @@ async def test_suspended(cluster: Cluster) -> None:
 async def test_time_to_live(cluster: Cluster) -> None:
     cluster.api.create(JOBS, {"metadata": {"name": "j", "namespace": "default"}, "spec": {"ttlSecondsAfterFinished": 60}})
     await cluster.run(TimeToLive)
-    await cluster.settle(100)
+    await cluster.advance(100)
     finish(cluster)
-    await cluster.settle(50)
+    await cluster.advance(50)
     assert not meta.deleting(cluster.api.all(JOBS)[0])
-    await cluster.settle(20)
+    await cluster.advance(20)
     assert all(meta.deleting(j) for j in cluster.api.all(JOBS))
 
 
@@ -120,7 +120,7 @@ async def test_zones(cluster: Cluster) -> None:
     assert cluster.events("UnknownTimeZone") == ['invalid timeZone: "Nowhere/Else": unknown time zone Nowhere/Else']
     old = cluster.api.all(CRON_JOBS)[0]
     cluster.api.set(CRON_JOBS, old, spec={**old["spec"], "timeZone": None, "schedule": "TZ=Europe/Berlin */5 * * * *"})
-    await cluster.settle(301)
+    await cluster.advance(301)
     assert len(cluster.api.all(JOBS)) == 1
     assert "not officially supported" in cluster.events("UnsupportedSchedule")[0]
 
@@ -133,7 +133,7 @@ async def test_a_schedule_that_never_comes_and_one_that_cannot_be_read(cluster: 
     assert cluster.events("InvalidSchedule") == [wanted]
     old = cluster.api.all(CRON_JOBS)[0]
     cluster.api.set(CRON_JOBS, old, spec={**old["spec"], "schedule": "often"})
-    await cluster.settle()
+    await cluster.advance()
     wanted = 'unparseable schedule: "often" : expected exactly 5 fields, found 1: [often]'
     assert cluster.events("UnparseableSchedule") == [wanted]
     assert cluster.api.all(JOBS) == []

@@ -27,7 +27,7 @@ async def start(cluster: Cluster) -> None:
     for pod in cluster.api.all(PODS):
         if not pod.get("status") and not meta.deleting(pod):
             cluster.running(pod, node=node_of(pod))
-    await cluster.settle()
+    await cluster.advance()
 
 
 def places(cluster: Cluster) -> list[str]:
@@ -49,7 +49,7 @@ async def test_one_on_every_fitting_node(cluster: Cluster) -> None:
     assert meta.labels(revision) == {"app": "log", "controller-revision-hash": meta.name(revision).removeprefix("log-")}
     assert meta.annotations(revision) == {"kubernetes.io/change-cause": "first"}
     add_node(cluster, "n5", disk="ssd")
-    await cluster.settle()
+    await cluster.advance()
     await start(cluster)
     assert places(cluster) == ["n1", "n4", "n5"]
     status = cluster.api.all(DAEMON_SETS)[0]["status"]
@@ -57,7 +57,7 @@ async def test_one_on_every_fitting_node(cluster: Cluster) -> None:
     node = cluster.api.get(NODES, "n1")
     assert node is not None
     cluster.api.set(NODES, node, metadata={**node["metadata"], "labels": {}})
-    await cluster.settle()
+    await cluster.advance()
     assert places(cluster) == ["n4", "n5"]
 
 
@@ -70,7 +70,7 @@ async def test_update_node_by_node(cluster: Cluster) -> None:
     await start(cluster)
     old = cluster.api.all(DAEMON_SETS)[0]
     cluster.api.set(DAEMON_SETS, old, spec={**old["spec"], "template": daemon_set("i:2")["spec"]["template"]})
-    await cluster.settle()
+    await cluster.advance()
     for _ in range(4):
         assert sum(meta.deleting(p) or not p.get("status") for p in cluster.api.all(PODS)) <= 1
         await cluster.finish_deletions()
@@ -87,7 +87,7 @@ async def test_surge_starts_the_new_before_the_old_goes(cluster: Cluster) -> Non
     await start(cluster)
     old = cluster.api.all(DAEMON_SETS)[0]
     cluster.api.set(DAEMON_SETS, old, spec={**old["spec"], "template": daemon_set("i:2")["spec"]["template"]})
-    await cluster.settle()
+    await cluster.advance()
     assert places(cluster) == ["n1", "n1"]
     await start(cluster)
     await cluster.finish_deletions()
@@ -102,7 +102,7 @@ async def test_a_failed_pod_is_replaced_more_and_more_slowly(cluster: Cluster) -
     for _ in range(2):
         pod = cluster.api.all(PODS)[0]
         cluster.api.set(PODS, pod, status={"phase": "Failed"})
-        await cluster.settle()
+        await cluster.advance()
         assert meta.uid(cluster.api.all(PODS)[0]) != meta.uid(pod)
     assert len(cluster.events("FailedDaemonPod")) == 2
 
@@ -115,7 +115,7 @@ async def test_a_pod_that_ended_well_is_replaced_too(cluster: Cluster) -> None:
     await start(cluster)
     pod = cluster.api.all(PODS)[0]
     cluster.api.set(PODS, pod, status={"phase": "Succeeded"})
-    await cluster.settle()
+    await cluster.advance()
     text = f"Found succeeded daemon pod {meta.key(pod)} on node n1, will try to delete it"
     assert cluster.events("SucceededDaemonPod") == [text]
     assert meta.uid(cluster.api.all(PODS)[0]) != meta.uid(pod)

@@ -100,7 +100,7 @@ async def test_recreate_waits_for_the_last_old_pod(cluster: Cluster) -> None:
     await cluster.run(Deployments, ReplicaSets)
     await roll(cluster, 1)
     change(cluster, template=template("i:2"))
-    await cluster.settle()
+    await cluster.advance()
     assert {p["spec"]["containers"][0]["image"] for p in cluster.api.all(PODS)} == {"i:1"}
     await cluster.finish_deletions()
     assert [p["spec"]["containers"][0]["image"] for p in cluster.api.all(PODS)] == ["i:2"] * 4
@@ -124,9 +124,9 @@ async def test_pause_holds_the_rollout_but_not_scaling(cluster: Cluster) -> None
 async def test_deadline(cluster: Cluster) -> None:
     cluster.api.create(DEPLOYMENTS, deployment(progressDeadlineSeconds=60))
     await cluster.run(Deployments, ReplicaSets)
-    await cluster.settle(50)
+    await cluster.advance(50)
     assert conditions(cluster)["Progressing"][1] == "ReplicaSetUpdated"
-    await cluster.settle(20)
+    await cluster.advance(20)
     assert conditions(cluster)["Progressing"][:2] == ("False", "ProgressDeadlineExceeded")
     await roll(cluster, 1)
     assert conditions(cluster)["Progressing"][:2] == ("True", "NewReplicaSetAvailable")
@@ -149,9 +149,9 @@ async def test_resize_in_the_middle_of_a_rollout_is_shared_out(cluster: Cluster)
     await cluster.run(Deployments, ReplicaSets)
     await roll(cluster, 1)
     change(cluster, template=template("i:2"))
-    await cluster.settle()
+    await cluster.advance()
     change(cluster, replicas=20)
-    await cluster.settle(0.5)
+    await cluster.advance(0.5)
     sizes = sorted(rs["spec"]["replicas"] for rs in cluster.api.all(REPLICA_SETS))
     assert sum(sizes) == 21
     assert sizes[0] > 2
@@ -166,7 +166,7 @@ async def test_a_taken_name_is_counted_as_collision(cluster: Cluster) -> None:
     other = {**rs, "metadata": {**rs["metadata"], "ownerReferences": [], "labels": {}}}
     cluster.api.set(REPLICA_SETS, rs, metadata=other["metadata"])
     cluster.api.create(DEPLOYMENTS, deployment())
-    await cluster.settle()
+    await cluster.advance()
     assert len(cluster.api.all(REPLICA_SETS)) == 2
     assert cluster.api.all(DEPLOYMENTS)[0]["status"]["collisionCount"] == 1
 
@@ -177,7 +177,7 @@ ROLLBACK = "deprecated.deployment.rollback.to"
 async def rolled_back(cluster: Cluster, to: str) -> Object:
     old = cluster.api.all(DEPLOYMENTS)[0]
     cluster.api.set(DEPLOYMENTS, old, metadata={**old["metadata"], "annotations": {**meta.annotations(old), ROLLBACK: to}})
-    await cluster.settle()
+    await cluster.advance()
     found: Object = cluster.api.all(DEPLOYMENTS)[0]
     assert ROLLBACK not in meta.annotations(found)
     return found

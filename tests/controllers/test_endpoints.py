@@ -44,7 +44,7 @@ async def test_pods_come_become_ready_and_go(cluster: Cluster) -> None:
     cluster.api.create(SERVICES, service())
     await cluster.run(EndpointSlices, Endpoints)
     first, second = add_pod(cluster, 0), add_pod(cluster, 1, ready=False)
-    await cluster.settle()
+    await cluster.advance()
     [slice] = slices(cluster)
     assert meta.labels(slice) == {
         "team": "a",
@@ -64,7 +64,7 @@ async def test_pods_come_become_ready_and_go(cluster: Cluster) -> None:
     assert [a["ip"] for a in subset["notReadyAddresses"]] == ["10.1.0.2"]
     cluster.api.delete(PODS, first, {})
     cluster.api.remove(PODS, second)
-    await cluster.settle()
+    await cluster.advance()
     [slice] = slices(cluster)
     assert [e["conditions"] for e in slice["endpoints"]] == [{"ready": False, "serving": True, "terminating": True}]
     assert cluster.api.all(ENDPOINTS)[0]["subsets"] == []
@@ -75,11 +75,11 @@ async def test_slices_hold_a_hundred_and_change_little(cluster: Cluster) -> None
     cluster.api.create(SERVICES, service())
     await cluster.run(EndpointSlices)
     pods = [add_pod(cluster, n) for n in range(250)]
-    await cluster.settle()
+    await cluster.advance()
     assert sorted(len(s["endpoints"]) for s in slices(cluster)) == [50, 100, 100]
     before = {meta.name(s): meta.resource_version(s) for s in slices(cluster)}
     cluster.api.remove(PODS, pods[3])
-    await cluster.settle()
+    await cluster.advance()
     assert sum(before[meta.name(s)] != meta.resource_version(s) for s in slices(cluster)) == 1
 
 
@@ -99,7 +99,7 @@ async def test_endpoints_go_with_their_service(cluster: Cluster) -> None:
     await cluster.run(Endpoints)
     assert cluster.api.all(ENDPOINTS)
     cluster.api.remove(SERVICES, made)
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(ENDPOINTS) == []
 
 
@@ -110,7 +110,7 @@ async def test_what_does_not_show_is_not_written(cluster: Cluster) -> None:
     await cluster.run(EndpointSlices, Endpoints)
     before = len(cluster.api.calls)
     cluster.api.set(PODS, pod, metadata={**pod["metadata"], "annotations": {"a": "b"}})
-    await cluster.settle()
+    await cluster.advance()
     assert len(cluster.api.calls) == before
 
 
@@ -125,10 +125,10 @@ async def test_endpoints_written_by_hand_are_mirrored(cluster: Cluster) -> None:
     assert slice["ports"] == [{"name": "http", "port": 80, "protocol": "TCP"}]
     assert [(e["addresses"], e["conditions"]["ready"]) for e in slice["endpoints"]] == [(["10.0.0.1"], True), (["10.0.0.2"], False)]
     made = cluster.api.set(ENDPOINTS, made, subsets=[{**subset, "notReadyAddresses": []}])
-    await cluster.settle()
+    await cluster.advance()
     assert [len(s["endpoints"]) for s in slices(cluster)] == [1]
     cluster.api.remove(ENDPOINTS, made)
-    await cluster.settle()
+    await cluster.advance()
     assert slices(cluster) == []
 
 
@@ -139,8 +139,8 @@ async def test_hints_for_near_clients(cluster: Cluster) -> None:
     await cluster.run(EndpointSlices)
     add_pod(cluster, 0)
     add_pod(cluster, 1, ready=False)
-    await cluster.settle()
+    await cluster.advance()
     assert [e.get("hints") for e in slices(cluster)[0]["endpoints"]] == [{"forZones": [{"name": "z1"}]}, None]
     cluster.api.set(SERVICES, made, spec={**made["spec"], "trafficDistribution": "PreferSameNode"})
-    await cluster.settle()
+    await cluster.advance()
     assert slices(cluster)[0]["endpoints"][0]["hints"] == {"forZones": [{"name": "z1"}], "forNodes": [{"name": "n1"}]}

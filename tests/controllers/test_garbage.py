@@ -36,7 +36,7 @@ async def test_background(cluster: Cluster) -> None:
     await cluster.run(GarbageCollector)
     assert names(cluster, *ALL) == ["top", "middle", "a", "b"]
     cluster.api.delete(DEPLOYMENTS, top, {"propagationPolicy": "Background"})
-    await cluster.settle()
+    await cluster.advance()
     assert names(cluster, *ALL) == []
 
 
@@ -47,10 +47,10 @@ async def test_foreground_goes_leaves_first(cluster: Cluster) -> None:
     pod = cluster.api.all(PODS)[0]
     cluster.api.set(PODS, pod, metadata={**pod["metadata"], "finalizers": ["example.com/hold"]})
     cluster.api.delete(DEPLOYMENTS, top, {"propagationPolicy": "Foreground"})
-    await cluster.settle()
+    await cluster.advance()
     assert names(cluster, *ALL) == ["top", "middle", "a"]
     cluster.api.remove(PODS, pod)
-    await cluster.settle()
+    await cluster.advance()
     assert names(cluster, *ALL) == []
     gone = [meta.name(o) for _, where, kind, o in cluster.api.log if kind == "DELETED" and where in ALL]
     assert gone == ["b", "a", "middle", "top"]
@@ -61,7 +61,7 @@ async def test_orphan(cluster: Cluster) -> None:
     top = tree(cluster)
     await cluster.run(GarbageCollector)
     cluster.api.delete(DEPLOYMENTS, top, {"propagationPolicy": "Orphan"})
-    await cluster.settle()
+    await cluster.advance()
     assert names(cluster, *ALL) == ["middle", "a", "b"]
     assert meta.owners(cluster.api.all(REPLICA_SETS)[0]) == []
     assert len(meta.owners(cluster.api.all(PODS)[0])) == 1
@@ -83,11 +83,11 @@ async def test_one_of_two_owners_is_enough(cluster: Cluster) -> None:
     cluster.api.create(SECRETS, owned("s", first, second))
     await cluster.run(GarbageCollector)
     cluster.api.delete(CONFIG_MAPS, first, {})
-    await cluster.settle()
+    await cluster.advance()
     [secret] = cluster.api.all(SECRETS)
     assert [ref["name"] for ref in meta.owners(secret)] == ["second"]
     cluster.api.delete(CONFIG_MAPS, second, {})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(SECRETS) == []
 
 
@@ -108,7 +108,7 @@ async def test_idle_asks_nothing(cluster: Cluster) -> None:
     tree(cluster)
     await cluster.run(GarbageCollector)
     before = len(cluster.api.calls)
-    await cluster.settle(3600)
+    await cluster.advance(3600)
     assert len(cluster.api.calls) == before
 
 
@@ -127,7 +127,7 @@ async def test_owners_in_a_circle_go_in_the_foreground(cluster: Cluster) -> None
     await cluster.run(GarbageCollector)
     for first, *_ in circles:
         cluster.api.delete(CONFIG_MAPS, first, {"propagationPolicy": "Foreground"})
-    await cluster.settle()
+    await cluster.advance()
     assert names(cluster, CONFIG_MAPS) == []
 
 

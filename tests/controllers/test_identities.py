@@ -89,9 +89,9 @@ async def test_a_kubelet_is_approved_when_it_may(cluster: Cluster) -> None:
 async def test_requests_nobody_answers_go_after_a_day(cluster: Cluster) -> None:
     cluster.api.create(CERTIFICATE_SIGNING_REQUESTS, request("kube-apiserver-client"))
     await cluster.run(RequestCleaning)
-    await cluster.settle(86000)
+    await cluster.advance(86000)
     assert cluster.api.all(CERTIFICATE_SIGNING_REQUESTS)
-    await cluster.settle(500)
+    await cluster.advance(500)
     assert cluster.api.all(CERTIFICATE_SIGNING_REQUESTS) == []
 
 
@@ -111,7 +111,7 @@ def test_secrets_of_accounts(tmp_path: Path) -> None:
         claims = jwt.decode(token, making.public_key(key), algorithms=["ES256"])
         assert claims["sub"] == "system:serviceaccount:default:bot"
         cluster.api.remove(SERVICE_ACCOUNTS, account)
-        await cluster.settle()
+        await cluster.advance()
         assert cluster.api.all(SECRETS) == []
 
     told()

@@ -20,7 +20,7 @@ async def end(cluster: Cluster, *pods: Object, phase: str = "Succeeded", code: i
         ended = {"exitCode": code, "finishedAt": time.stamp()}
         status = {"phase": phase, "containerStatuses": [{"name": "c", "restartCount": 0, "state": {"terminated": ended}}]}
         cluster.api.set(PODS, cluster.api.all(PODS)[[meta.name(p) for p in cluster.api.all(PODS)].index(meta.name(pod))], status=status)
-    await cluster.settle()
+    await cluster.advance()
 
 
 def running(cluster: Cluster) -> list[Object]:
@@ -60,9 +60,9 @@ async def test_failures_back_off_and_end_at_the_limit(cluster: Cluster) -> None:
     await cluster.run(Jobs)
     for wait in (10, 20):
         await end(cluster, *running(cluster), phase="Failed", code=1)
-        await cluster.settle(wait - 6)
+        await cluster.advance(wait - 6)
         assert running(cluster) == []
-        await cluster.settle(3)
+        await cluster.advance(3)
         assert len(running(cluster)) == 1
     await end(cluster, *running(cluster), phase="Failed", code=1)
     assert status(cluster)["failed"] == 3
@@ -90,7 +90,7 @@ async def test_each_index_has_its_own_limit(cluster: Cluster) -> None:
     await cluster.run(Jobs)
     first, second = running(cluster)
     await end(cluster, first, phase="Failed", code=1)
-    await cluster.settle(10)
+    await cluster.advance(10)
     [retry] = [p for p in running(cluster) if meta.name(p) != meta.name(second)]
     assert meta.annotations(retry)["batch.kubernetes.io/job-index-failure-count"] == "1"
     await end(cluster, retry, phase="Failed", code=1)
@@ -110,7 +110,7 @@ async def test_failure_policy(cluster: Cluster) -> None:
     await cluster.run(Jobs)
     [pod] = running(cluster)
     cluster.api.set(PODS, pod, status={"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True"}]})
-    await cluster.settle(15)
+    await cluster.advance(15)
     assert not status(cluster).get("failed")
     [pod] = running(cluster)
     await end(cluster, pod, phase="Failed", code=42)
@@ -125,11 +125,11 @@ async def test_suspend_and_resume(cluster: Cluster) -> None:
     assert cluster.api.all(PODS) == []
     assert conditions(cluster) == [("Suspended", "JobSuspended", "Job suspended")]
     cluster.api.set(JOBS, cluster.api.all(JOBS)[0], spec={**made["spec"], "suspend": False})
-    await cluster.settle()
+    await cluster.advance()
     assert len(running(cluster)) == 2
     assert status(cluster)["startTime"]
     cluster.api.set(JOBS, cluster.api.all(JOBS)[0], spec={**made["spec"], "suspend": True})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(PODS) == []
     assert not status(cluster).get("failed")
 
@@ -138,7 +138,7 @@ async def test_suspend_and_resume(cluster: Cluster) -> None:
 async def test_deadline(cluster: Cluster) -> None:
     cluster.api.create(JOBS, job(activeDeadlineSeconds=60))
     await cluster.run(Jobs)
-    await cluster.settle(70)
+    await cluster.advance(70)
     assert conditions(cluster)[-1] == ("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
     assert status(cluster)["failed"] == 2
 
@@ -148,7 +148,7 @@ async def test_pods_of_a_deleted_job_are_let_go(cluster: Cluster) -> None:
     made = cluster.api.create(JOBS, job())
     await cluster.run(Jobs)
     cluster.api.delete(JOBS, made, {})
-    await cluster.settle()
+    await cluster.advance()
     assert [meta.finalizers(p) for p in cluster.api.all(PODS)] == [[], []]
 
 
@@ -176,5 +176,5 @@ async def test_more_pods_than_were_asked_for(cluster: Cluster) -> None:
     await end(cluster, running(cluster)[0])
     old = cluster.api.all(JOBS)[0]
     cluster.api.set(JOBS, old, spec={**old["spec"], "completions": 1})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.events("TooManyActivePods") == ["Too many active pods running after completion count reached"]

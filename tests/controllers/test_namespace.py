@@ -12,7 +12,7 @@ async def test_every_namespace_gets_account_and_authority_again_and_again(cluste
     cluster.api.create(NAMESPACES, {"metadata": {"name": "a"}})
     await cluster.run(DefaultServiceAccounts, RootCertificates)
     cluster.api.create(NAMESPACES, {"metadata": {"name": "b"}})
-    await cluster.settle()
+    await cluster.advance()
     for space in "ab":
         assert cluster.api.get(SERVICE_ACCOUNTS, f"{space}/default")
         found = cluster.api.get(CONFIG_MAPS, f"{space}/kube-root-ca.crt")
@@ -21,7 +21,7 @@ async def test_every_namespace_gets_account_and_authority_again_and_again(cluste
     cluster.api.remove(SERVICE_ACCOUNTS, cluster.api.all(SERVICE_ACCOUNTS, "a")[0])
     found = cluster.api.all(CONFIG_MAPS, "a")[0]
     cluster.api.set(CONFIG_MAPS, found, data={"ca.crt": "forged"})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.get(SERVICE_ACCOUNTS, "a/default")
     assert cluster.api.all(CONFIG_MAPS, "a")[0]["data"] == {"ca.crt": "CA"}
 
@@ -34,7 +34,7 @@ async def test_an_ending_namespace_is_emptied_and_goes(cluster: Cluster) -> None
     cluster.api.create(SECRETS, {"metadata": {"name": "x", "namespace": "b"}})
     await cluster.run(Namespaces)
     cluster.api.delete(NAMESPACES, space, {})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(NAMESPACES) == []
     assert [meta.namespace(s) for s in cluster.api.all(SECRETS)] == ["b"]
 
@@ -47,16 +47,16 @@ async def test_pods_go_before_what_they_use_and_what_remains_is_told(cluster: Cl
     cluster.api.create(SECRETS, {"metadata": held})
     await cluster.run(Namespaces)
     cluster.api.delete(NAMESPACES, space, {})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(SECRETS)[0]["metadata"].get("deletionTimestamp") is None
     conditions = {c["type"]: c for c in cluster.api.all(NAMESPACES)[0]["status"]["conditions"]}
     assert conditions["NamespaceContentRemaining"]["message"] == "Some resources are remaining: pods. has 1 resource instances"
     cluster.api.remove(PODS, pod)
-    await cluster.settle()
+    await cluster.advance()
     conditions = {c["type"]: c for c in cluster.api.all(NAMESPACES)[0]["status"]["conditions"]}
     wanted = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
     assert conditions["NamespaceFinalizersRemaining"]["message"] == wanted
     secret = cluster.api.all(SECRETS)[0]
     cluster.api.remove(SECRETS, secret)
-    await cluster.settle(20)
+    await cluster.advance(20)
     assert cluster.api.all(NAMESPACES) == []

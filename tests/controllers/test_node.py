@@ -44,7 +44,7 @@ async def live(cluster: Cluster, seconds: int, *names: str) -> None:
     for _ in range(seconds // 10):
         for name in names:
             beat(cluster, name)
-        await cluster.settle(10)
+        await cluster.advance(10)
 
 
 @story
@@ -101,7 +101,7 @@ async def test_when_no_node_is_ready_nothing_is_evicted(cluster: Cluster) -> Non
     add_node(cluster, "n1")
     add_pod(cluster, "p")
     await cluster.run(NodeLifecycle, TaintEviction)
-    await cluster.settle(600)
+    await cluster.advance(600)
     assert taints(cluster, "n1") == [("unreachable", "NoSchedule")]
     assert not gone(cluster, "p")
 
@@ -115,7 +115,7 @@ async def test_conditions_and_cordon_become_taints(cluster: Cluster) -> None:
     conditions = [*node["status"]["conditions"], {"type": "DiskPressure", "status": "True"}]
     own = {"key": "example.com/mine", "effect": "NoSchedule"}
     cluster.api.set(NODES, node, spec={"unschedulable": True, "taints": [own]}, status={"conditions": conditions})
-    await cluster.settle()
+    await cluster.advance()
     assert taints(cluster, "n1") == [("mine", "NoSchedule"), ("disk-pressure", "NoSchedule"), ("unschedulable", "NoSchedule")]
 
 
@@ -127,9 +127,9 @@ async def test_pods_of_a_node_that_is_gone(cluster: Cluster) -> None:
     node = cluster.api.get(NODES, "n1")
     assert node is not None
     cluster.api.remove(NODES, node)
-    await cluster.settle(30)
+    await cluster.advance(30)
     assert not gone(cluster, "p")
-    await cluster.settle(20)
+    await cluster.advance(20)
     assert cluster.api.all(PODS) == []
 
 
@@ -140,7 +140,7 @@ async def test_too_many_ended_pods(cluster: Cluster) -> None:
     for number in range(6):
         pod = add_pod(cluster, f"p{number}")
         cluster.api.set(PODS, pod, status={"phase": "Succeeded"})
-        await cluster.settle(1)
+        await cluster.advance(1)
     assert [meta.name(p) for p in cluster.api.all(PODS)] == ["p3", "p4", "p5"]
 
 
@@ -151,7 +151,7 @@ async def test_nodes_come_and_go(cluster: Cluster) -> None:
     node = cluster.api.get(NODES, "n1")
     assert node is not None
     cluster.api.remove(NODES, node)
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.events("RegisteredNode") == ["Node n1 event: Registered Node n1 in Controller"]
     assert cluster.events("RemovingNode") == ["Node n1 event: Removing Node n1 from Controller"]
 
@@ -166,12 +166,12 @@ async def test_the_more_nodes_the_longer_is_what_they_know_good(cluster: Cluster
     await cluster.run(NodeTTL)
     assert told() == {"0"}
     add_node(cluster, "one-more")
-    await cluster.settle()
+    await cluster.advance()
     assert told() == {"15"}
     for node in cluster.api.all(NODES)[:11]:
         cluster.api.remove(NODES, node)
-    await cluster.settle()
+    await cluster.advance()
     assert told() == {"15"}, "the steps overlap"
     cluster.api.remove(NODES, cluster.api.all(NODES)[0])
-    await cluster.settle()
+    await cluster.advance()
     assert told() == {"0"}

@@ -48,7 +48,7 @@ async def test_budget_by_share_of_the_scale(cluster: Cluster) -> None:
     assert (found["conditions"][0]["status"], found["conditions"][0]["reason"]) == ("True", "SufficientPods")
     cluster.running(pods[0], ready=False)
     cluster.running(pods[1], ready=False)
-    await cluster.settle()
+    await cluster.advance()
     assert status(cluster)["conditions"][0]["reason"] == "InsufficientPods"
 
 
@@ -59,9 +59,9 @@ async def test_an_eviction_under_way_counts_for_two_minutes(cluster: Cluster) ->
     await cluster.run(Disruption)
     old = cluster.api.all(POD_DISRUPTION_BUDGETS)[0]
     cluster.api.set(POD_DISRUPTION_BUDGETS, old, status={**old["status"], "disruptedPods": {"p0": time.stamp()}})
-    await cluster.settle()
+    await cluster.advance()
     assert status(cluster)["disruptionsAllowed"] == 1
-    await cluster.settle(130)
+    await cluster.advance(130)
     assert status(cluster)["disruptionsAllowed"] == 2
 
 
@@ -94,10 +94,10 @@ async def test_a_claim_in_use_stays(cluster: Cluster) -> None:
     claim = cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0]
     assert meta.finalizers(claim) == ["kubernetes.io/pvc-protection"]
     cluster.api.delete(PERSISTENT_VOLUME_CLAIMS, claim, {})
-    await cluster.settle()
+    await cluster.advance()
     assert len(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)) == 1
     cluster.api.remove(PODS, pod)
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(PERSISTENT_VOLUME_CLAIMS) == []
 
 
@@ -106,10 +106,10 @@ async def test_a_bound_volume_stays(cluster: Cluster) -> None:
     cluster.api.create(PERSISTENT_VOLUMES, {"metadata": {"name": "v"}, "spec": {}, "status": {"phase": "Bound"}})
     await cluster.run(VolumeProtection)
     cluster.api.delete(PERSISTENT_VOLUMES, cluster.api.all(PERSISTENT_VOLUMES)[0], {})
-    await cluster.settle()
+    await cluster.advance()
     volume = cluster.api.all(PERSISTENT_VOLUMES)[0]
     cluster.api.set(PERSISTENT_VOLUMES, volume, status={"phase": "Released"})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(PERSISTENT_VOLUMES) == []
 
 
@@ -131,9 +131,9 @@ async def test_a_disruption_that_did_not_happen_is_forgotten(cluster: Cluster) -
     condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "lastTransitionTime": time.stamp()}
     cluster.api.set(PODS, pod, status={**pod["status"], "conditions": [condition]})
     await cluster.run(StaleDisruption)
-    await cluster.settle(60)
+    await cluster.advance(60)
     assert (meta.condition(cluster.api.all(PODS)[0], "DisruptionTarget") or {})["status"] == "True"
-    await cluster.settle(61)
+    await cluster.advance(61)
     assert (meta.condition(cluster.api.all(PODS)[0], "DisruptionTarget") or {})["status"] == "False"
 
 
@@ -145,8 +145,8 @@ async def test_attributes_in_use_stay(cluster: Cluster) -> None:
     await cluster.run(AttributesProtection)
     assert meta.finalizers(cluster.api.all(VOLUME_ATTRIBUTES_CLASSES)[0]) == ["kubernetes.io/vac-protection"]
     cluster.api.delete(VOLUME_ATTRIBUTES_CLASSES, cluster.api.all(VOLUME_ATTRIBUTES_CLASSES)[0], {})
-    await cluster.settle()
+    await cluster.advance()
     assert [meta.uid(c) for c in cluster.api.all(VOLUME_ATTRIBUTES_CLASSES)] == [meta.uid(made)]
     cluster.api.set(PERSISTENT_VOLUME_CLAIMS, claim, spec={})
-    await cluster.settle()
+    await cluster.advance()
     assert cluster.api.all(VOLUME_ATTRIBUTES_CLASSES) == []

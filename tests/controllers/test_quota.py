@@ -39,9 +39,9 @@ async def test_use_is_counted_up_and_down(cluster: Cluster) -> None:
     await cluster.run(Quotas)
     assert used(cluster) == {"pods": "2", "cpu": "1500m", "configmaps": "1", "services.nodeports": "1", "count/pods": "2"}
     cluster.api.set(PODS, first, status={"phase": "Succeeded"})
-    await cluster.settle()
+    await cluster.advance()
     assert used(cluster)["cpu"] == "1"
     assert used(cluster)["count/pods"] == "2"
     cluster.api.remove(PODS, second)
-    await cluster.settle()
+    await cluster.advance()
     assert used(cluster) == {"pods": "0", "cpu": "0", "configmaps": "1", "services.nodeports": "1", "count/pods": "1"}

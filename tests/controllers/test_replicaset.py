@@ -37,8 +37,8 @@ async def test_never_creates_twice_whatever_the_watch_lags(cluster: Cluster) -> 
     for _ in range(5):
         rs = cluster.api.all(REPLICA_SETS)[0]
         cluster.api.set(REPLICA_SETS, rs, metadata={**rs["metadata"], "annotations": {"touched": str(_)}})
-        await cluster.settle(0.001)
-    await cluster.settle()
+        await cluster.advance(0.001)
+    await cluster.advance()
     assert cluster.api.calls.count("POST pods") == 40
 
 
@@ -51,7 +51,7 @@ async def test_scale_down_takes_the_pods_that_are_not_ready(cluster: Cluster) ->
         cluster.running(pod, ready=pod is not sick)
     rs = cluster.api.all(REPLICA_SETS)[0]
     cluster.api.set(REPLICA_SETS, rs, spec={**rs["spec"], "replicas": 2})
-    await cluster.settle()
+    await cluster.advance()
     assert [meta.name(p) for p in cluster.api.all(PODS) if meta.deleting(p)] == [meta.name(sick)]
     assert cluster.events("SuccessfulDelete") == [f"Deleted pod: {meta.name(sick)}"]
 
@@ -61,7 +61,7 @@ async def test_a_lost_pod_is_replaced(cluster: Cluster) -> None:
     cluster.api.create(REPLICA_SETS, replica_set(2))
     await cluster.run(ReplicaSets)
     cluster.api.remove(PODS, cluster.api.all(PODS)[0])
-    await cluster.settle()
+    await cluster.advance()
     assert len(cluster.api.all(PODS)) == 2
 
 
@@ -76,7 +76,7 @@ async def test_adopts_orphans_and_releases_what_no_longer_matches(cluster: Clust
     assert meta.controller_of(stray) is not None
     assert len(cluster.api.all(PODS)) == 2
     cluster.api.set(PODS, stray, metadata={**stray["metadata"], "labels": {"app": "other"}})
-    await cluster.settle()
+    await cluster.advance()
     released = cluster.api.get(PODS, "default/stray")
     assert released is not None
     assert meta.owners(released) == []
@@ -95,7 +95,7 @@ async def test_a_quota_is_met_once_and_reported(cluster: Cluster) -> None:
     assert cluster.api.calls.count("POST pods") < 20
     assert cluster.events("FailedCreate") == ['Error creating: pods "web-x" is forbidden: exceeded quota']
     cluster.api.refuse = lambda verb, where, obj: None
-    await cluster.settle(30)
+    await cluster.advance(30)
     assert len(cluster.api.all(PODS)) == 100
     assert not cluster.api.all(REPLICA_SETS)[0]["status"].get("conditions")
 
@@ -106,7 +106,7 @@ async def test_min_ready_seconds_delay_availability(cluster: Cluster) -> None:
     await cluster.run(ReplicaSets)
     await cluster.start_pods()
     assert not cluster.api.all(REPLICA_SETS)[0]["status"].get("availableReplicas")
-    await cluster.settle(60)
+    await cluster.advance(60)
     assert cluster.api.all(REPLICA_SETS)[0]["status"]["availableReplicas"] == 1
 
 
@@ -116,7 +116,7 @@ async def test_idle_asks_nothing(cluster: Cluster) -> None:
     await cluster.run(ReplicaSets)
     await cluster.start_pods()
     before = len(cluster.api.calls)
-    await cluster.settle(3600)
+    await cluster.advance(3600)
     assert len(cluster.api.calls) == before
 
 

@@ -99,7 +99,7 @@ def node(cluster: Cluster, name: str = "n1", **spec: Any) -> Object:
 async def run(cluster: Cluster, seconds: float = 5, **settings: Any) -> None:
     """All that are listed, for so long."""
     await cluster.run(*controllers.CONTROLLERS, **settings)
-    await cluster.settle(seconds)
+    await cluster.advance(seconds)
 
 
 def found(cluster: Cluster, where: Resource, name: str, namespace: str = "default") -> Object:
@@ -131,7 +131,7 @@ async def namespaces(cluster: Cluster) -> None:
     space = make(cluster, NAMESPACES, "a")
     await run(cluster)
     cluster.api.delete(NAMESPACES, space, {})
-    await cluster.settle(30)
+    await cluster.advance(30)
     assert cluster.api.get(NAMESPACES, "a") is None
 
 

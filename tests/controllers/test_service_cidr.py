@@ -36,10 +36,10 @@ async def test_an_address_needs_a_range(cluster: Cluster) -> None:
     found = cluster.api.get(SERVICE_CIDRS, "a")
     assert found is not None
     cluster.api.delete(SERVICE_CIDRS, found, {})
-    await cluster.settle(30)
+    await cluster.advance(30)
     assert condition(cluster, "a")[:2] == ("False", "Terminating")
     add(cluster, "b", "10.0.0.0/16")
-    await cluster.settle(1)
+    await cluster.advance(1)
     assert cluster.api.get(SERVICE_CIDRS, "a") is None, "the other range has the address, and everybody had the time to hear of it"
 
 
@@ -50,7 +50,7 @@ async def test_a_range_nobody_needs_goes_after_a_while(cluster: Cluster) -> None
     found = cluster.api.get(SERVICE_CIDRS, "a")
     assert found is not None
     cluster.api.delete(SERVICE_CIDRS, found, {})
-    await cluster.settle(8)
+    await cluster.advance(8)
     assert cluster.api.get(SERVICE_CIDRS, "a") is not None
-    await cluster.settle(3)
+    await cluster.advance(3)
     assert cluster.api.get(SERVICE_CIDRS, "a") is None

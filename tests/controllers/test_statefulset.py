@@ -66,7 +66,7 @@ async def test_scale_down_from_the_top_keeps_disks(cluster: Cluster) -> None:
     for _ in range(3):
         await cluster.start_pods()
     change(cluster, replicas=1)
-    await cluster.settle()
+    await cluster.advance()
     assert [meta.name(p) for p in cluster.api.all(PODS) if meta.deleting(p)] == ["db-2"]
     await cluster.finish_deletions()
     await cluster.finish_deletions()
@@ -82,7 +82,7 @@ async def test_rolling_update_from_the_top_to_the_partition(cluster: Cluster) ->
         await cluster.start_pods()
     rule = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
     change(cluster, template=stateful_set(image="i:2")["spec"]["template"], updateStrategy=rule)
-    await cluster.settle()
+    await cluster.advance()
     for _ in range(6):
         assert sum(meta.deleting(p) or not p.get("status") for p in cluster.api.all(PODS)) <= 1
         await cluster.finish_deletions()
@@ -114,7 +114,7 @@ async def test_a_failed_pod_is_made_again(cluster: Cluster) -> None:
     await cluster.start_pods()
     pod = cluster.api.all(PODS)[0]
     cluster.api.set(PODS, pod, status={"phase": "Failed"})
-    await cluster.settle()
+    await cluster.advance()
     assert meta.uid(cluster.api.all(PODS)[0]) != meta.uid(pod)
     assert cluster.events("RecreatingFailedPod") == ["StatefulSet default/db is recreating failed Pod db-0"]
 
@@ -128,7 +128,7 @@ async def test_claims_go_with_what_the_policy_says(cluster: Cluster) -> None:
     [claim] = cluster.api.all(PERSISTENT_VOLUME_CLAIMS)
     assert meta.owners(claim)[0]["uid"] == meta.uid(made)
     change(cluster, replicas=0)
-    await cluster.settle()
+    await cluster.advance()
     assert meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0])[-1]["kind"] == "Pod"
 
 
@@ -139,11 +139,11 @@ async def test_claims_follow_a_changed_policy(cluster: Cluster) -> None:
     await cluster.start_pods()
     assert meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0]) == []
     change(cluster, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"})
-    await cluster.settle()
+    await cluster.advance()
     [owner] = meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0])
     assert owner["uid"] == meta.uid(made)
     change(cluster, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Retain", "whenScaled": "Retain"})
-    await cluster.settle()
+    await cluster.advance()
     assert meta.owners(cluster.api.all(PERSISTENT_VOLUME_CLAIMS)[0]) == []
 
 
@@ -156,9 +156,9 @@ async def test_an_update_on_delete_is_never_complete(cluster: Cluster) -> None:
     template = meta.clone(cluster.api.all(STATEFUL_SETS)[0]["spec"]["template"])
     template["spec"]["containers"][0]["image"] = "other"
     change(cluster, template=template)
-    await cluster.settle()
+    await cluster.advance()
     cluster.api.remove(PODS, cluster.api.all(PODS)[0])
-    await cluster.settle()
+    await cluster.advance()
     await cluster.start_pods()
     status = cluster.api.all(STATEFUL_SETS)[0]["status"]
     assert (status["currentRevision"], status["updatedReplicas"]) == (first, 1)

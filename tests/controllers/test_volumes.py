@@ -40,7 +40,7 @@ async def test_the_smallest_that_suits(cluster: Cluster) -> None:
     assert claim["status"]["capacity"] == {"storage": "5Gi"}
     assert meta.annotations(claim) == {"pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes"}
     cluster.api.remove(PERSISTENT_VOLUME_CLAIMS, claim)
-    await cluster.settle()
+    await cluster.advance()
     assert phases(cluster)["middle"] == "Released"
 
 
@@ -53,7 +53,7 @@ async def test_no_volume_is_promised_twice_and_one_that_comes_is_taken(cluster: 
     assert sorted(phase for _, phase in claims(cluster).values()) == ["Bound", "Pending"]
     assert cluster.events("FailedBinding") == ["no persistent volumes available for this claim and no storage class is set"]
     add_volume(cluster, "w")
-    await cluster.settle()
+    await cluster.advance()
     assert sorted(claims(cluster).values()) == [("v", "Bound"), ("w", "Bound")]
 
 
@@ -64,7 +64,7 @@ async def test_a_volume_set_aside_waits_for_its_claim(cluster: Cluster) -> None:
     await cluster.run(VolumeBinder)
     assert claims(cluster) == {"other": (None, "Pending")}
     add_claim(cluster, "mine")
-    await cluster.settle()
+    await cluster.advance()
     assert claims(cluster)["mine"] == ("v", "Bound")
 
 
@@ -88,7 +88,7 @@ async def test_a_claim_whose_volume_is_gone_is_lost(cluster: Cluster) -> None:
     add_claim(cluster, "c")
     await cluster.run(VolumeBinder)
     cluster.api.remove(PERSISTENT_VOLUMES, volume)
-    await cluster.settle()
+    await cluster.advance()
     assert claims(cluster) == {"c": ("v", "Lost")}
 
 

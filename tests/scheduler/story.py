@@ -40,10 +40,10 @@ class Story:
     async def start(self, settings: Settings | None = None, plugins: Plugins = default_plugins) -> Scheduler:
         scheduler = Scheduler(self.client, settings or Settings(), plugins)
         self._group.create_task(scheduler.run())
-        await self.settle()
+        await self.advance()
         return scheduler
 
-    async def settle(self, seconds: float = 0.5) -> None:
+    async def advance(self, seconds: float = 0.5) -> None:
         await later(seconds)
 
     async def nodes(self, *nodes: Object) -> None:
@@ -53,7 +53,7 @@ class Story:
     async def pods(self, *pods: Object) -> None:
         for one in pods:
             await self.client.create(PODS, one)
-        await self.settle()
+        await self.advance()
 
     def pod(self, name: str) -> Object:
         found = self.api.get(PODS, f"default/{name}")

@@ -32,7 +32,7 @@ async def test_less_important_pods_make_room(told: Story) -> None:
     assert event["message"] == f"Preempted by pod {told.pod('p')['metadata']['uid']} on node a"
     assert told.condition("p")["message"] == "0/1 nodes are available: 1 Insufficient cpu."
     told.api.remove(PODS, victim)
-    await told.settle(3)
+    await told.advance(3)
     assert told.where("p") == "a"
 
 
@@ -43,7 +43,7 @@ async def test_room_made_is_kept_for_the_one_it_was_made_for(told: Story) -> Non
     await told.start()
     await told.pods(pod("p", cpu="1", priority=10), pod("greedy", cpu="1", priority=2))
     told.api.remove(PODS, told.pod("low"))
-    await told.settle(5)
+    await told.advance(5)
     assert told.where("p") == "a"
     assert told.where("greedy") == ""
 

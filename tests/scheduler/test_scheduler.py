@@ -36,7 +36,7 @@ async def test_a_pod_that_fits_nowhere_says_why_and_goes_when_a_node_comes(told:
     (event,) = told.events("FailedScheduling")
     assert (event["message"], event["type"], event["action"]) == (text, "Warning", "Scheduling")
     await told.nodes(node("b", cpu="4"))
-    await told.settle(3)
+    await told.advance(3)
     assert told.where("p") == "b"
 
 
@@ -49,7 +49,7 @@ async def test_a_full_node_without_victims(told: Story) -> None:
         "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
     )
     await told.client.delete(PODS, "x", namespace="default", grace=0)
-    await told.settle(3)
+    await told.advance(3)
     assert told.where("p") == "a"
 
 
@@ -59,7 +59,7 @@ async def test_idle_means_idle(told: Story) -> None:
     await told.start()
     await told.pods(pod("p", cpu="2"))
     calls = len(told.api.calls)
-    await told.settle(250)
+    await told.advance(250)
     assert len(told.api.calls) == calls
 
 
@@ -74,7 +74,7 @@ async def test_a_failed_binding_is_tried_again(told: Story) -> None:
     assert scheduler.cluster.nodes["a"].requested.get("cpu", 0) == 0
     assert told.condition("p")["reason"] == "SchedulerError"
     assert told.condition("p")["message"] == 'running Bind plugin "DefaultBinder": boom'
-    await told.settle(3)
+    await told.advance(3)
     assert told.where("p") == "a"
     assert scheduler.cluster.nodes["a"].requested["cpu"] == 1000
 
@@ -87,7 +87,7 @@ async def test_gated_pods_wait_for_their_gates(told: Story) -> None:
     assert told.where("p") == ""
     assert told.events("FailedScheduling") == []
     told.api.set(PODS, told.pod("p"), spec={"containers": []})
-    await told.settle()
+    await told.advance()
     assert told.where("p") == "a"
 
 
@@ -108,7 +108,7 @@ async def test_a_missing_claim_is_named_and_its_coming_wakes_the_pod(told: Story
     await told.pods(pod("p", volumes=volumes))
     assert told.condition("p")["message"].startswith('0/1 nodes are available: persistentvolumeclaim "data" not found. ')
     await told.client.create(PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": "data", "namespace": "default"}, "spec": {}})
-    await told.settle(3)
+    await told.advance(3)
     assert "pod has unbound immediate PersistentVolumeClaims" in told.condition("p")["message"]
 
 
@@ -123,7 +123,7 @@ async def test_replicas_spread_over_nodes(told: Story) -> None:
         one = pod(f"p{i}", labels=labels, cpu="10m")
         one["metadata"]["ownerReferences"] = owner
         await told.client.create(PODS, one)
-    await told.settle()
+    await told.advance()
     assert sorted(told.where(f"p{i}") for i in range(8)) == sorted([f"n{i}" for i in range(4)] * 2)
 
 
@@ -136,7 +136,7 @@ async def test_an_uncordoned_node_wakes_its_pods(told: Story) -> None:
     found = told.api.get(NODES, "a")
     assert found is not None
     told.api.set(NODES, found, spec={})
-    await told.settle(3)
+    await told.advance(3)
     assert told.where("p") == "a"
 
 
@@ -161,7 +161,7 @@ async def test_permit_holds_a_binding(told: Story) -> None:
     assert told.where("p") == ""
     scheduler.allow("default/p")
     scheduler.reject("default/q", "not today")
-    await told.settle()
+    await told.advance()
     assert told.where("p") == "a"
     assert told.condition("q")["message"] == "not today"
 
@@ -203,7 +203,7 @@ async def test_deleted_while_waiting(told: Story) -> None:
     scheduler = await told.start()
     await told.pods(pod("p", cpu="2"))
     await told.client.delete(PODS, "p", namespace="default")
-    await told.settle()
+    await told.advance()
     assert len(scheduler.queue) == 0
 
 

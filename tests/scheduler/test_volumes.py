@@ -35,7 +35,7 @@ async def bind_claim(told: Story) -> None:
     assert found is not None
     meta = {**found["metadata"], "annotations": {**found["metadata"].get("annotations", {}), **BOUND}}
     told.api.set(PERSISTENT_VOLUME_CLAIMS, found, metadata=meta, spec={**found["spec"], "volumeName": "pv"})
-    await told.settle()
+    await told.advance()
 
 
 @story
@@ -129,5 +129,5 @@ async def test_a_driver_attaches_only_so_many_volumes(told: Story) -> None:
     found = told.api.get(CSI_NODES, "a")
     assert found is not None
     told.api.set(CSI_NODES, found, spec={"drivers": [{**drivers[0], "allocatable": {"count": 2}}]})
-    await told.settle()
+    await told.advance()
     assert told.where("r") == "a"

@@ -1,4 +1,4 @@
-"""InterPodAffinity: pods that want to be near, or away from, other pods.
+"""InterPodAffinity: affinity and anti-affinity between pods.
 
 Required terms filter: the pod's own terms, and the anti-affinity of placed pods that selects it. Preferred terms of both sides score.
 Counts come from the cluster's indexes: by identity for the pod's own terms, by affinity terms for those of placed pods.

@@ -1,6 +1,6 @@
-"""DynamicResources: devices are not allocated here, so a pod with resource claims waits.
+"""DynamicResources: this scheduler does not allocate devices, so a pod with resource claims stays pending.
 
-Without claims this plugin only answers post_filter, as stock does.
+For pods without claims the plugin only takes part in post_filter, as stock's does.
 """
 
 from kapi.scheduler.framework import SKIP, Code, Cycle, Event, SchedulingPlugin, Status
