@@ -129,7 +129,7 @@ TCP_KEEPALIVE_SECONDS = 15
 SOCKET_RECEIVE_BYTES = 64 << 10
 """Bytes of a connection that the system keeps until they are read, so that not much of it is read in one turn of the event loop
 | 128 KiB and more (tcp_rmem) | the sender waits"""
-STREAM_RECEIVE_BYTES = 1 << 20
+STREAM_RECEIVE_BYTES = 256 << 10
 """The same of an upgraded connection (exec, port-forward) | as above | the sender waits"""
 HANDSHAKE_SECONDS = 32.0
 """Seconds for a TLS handshake | 32 s (ReadHeaderTimeout) | the connection is closed"""
@@ -166,6 +166,8 @@ CHUNK_OVERHEAD_BYTES = 16 * 1024
 | 16 KiB, beside 16 a chunk and two for every byte of data | 400"""
 UNREAD_BODY_BYTES = 16 << 20
 """Bytes of a body that are thrown away once its request is answered | 256 KiB | the connection is closed"""
+BODIES_READ = 32
+"""Bodies beyond 64 KiB that are read at once, of clients that do send | none | the others wait for a piece of it, or 20 ms"""
 PARSED_BYTES = 32 * 1024
 """Bytes that are parsed before requests found in them are answered | 4 KiB (bufio) | the rest waits"""
 REQUESTS_IN_FLIGHT = 400

@@ -1,6 +1,7 @@
 """One request and its answer on a connection (`protocol`), and what a request's scope offers beside ASGI's own."""
 
 import asyncio
+import contextlib
 import logging
 import time
 import types
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from kapi import limits
 from kapi.objects.offload import TooMuch
 
 UPGRADE = "kapi.upgrade"
@@ -30,6 +32,13 @@ _PIECE = 72 * 1024
 TURN = 0.003
 """Seconds a long answer writes before the event loop sees to others."""
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+LARGE = 64 * 1024
+"""Bytes of a body that wait for the application before the connection is read no further, and from which it is read in turn."""
+_PATIENCE = 0.02
+"""Seconds the next part of a large body is waited for before somebody else is read as well."""
 
 
 def turn() -> asyncio.Lock:
@@ -126,8 +135,11 @@ class Exchange(RequestResponseCycle):
                 body, self.body = bytes(self.body), bytearray()
                 self._delivered = not self.more_body
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
-            self._protocol.read_on()
             self.message_event = asyncio.Event()
+            if self.size > LARGE and not self.long_running:
+                await self._read_in_turn()
+            else:
+                self._protocol.read_on()
             await self.message_event.wait()
         return {"type": "http.disconnect"}
 
@@ -167,6 +179,14 @@ class Exchange(RequestResponseCycle):
         self.refused, self.body = True, bytearray()
         self.message_event.set()
         return True
+
+    async def _read_in_turn(self) -> None:
+        """Read on once few others do; a client that sends nothing holds nobody up."""
+        async with _readers.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(limits.BODIES_READ)):
+            self._protocol.read_on()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self.message_event.wait()
 
     def time_out(self) -> None:
         """Whoever waits for the body waits no longer, and the connection ends with the answer."""

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from kapi import limits
 from kapi.http import heads
 from kapi.http.connections import STALLED, Connection, Streams, buffered, unsent
-from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, UPGRADE, Exchange, resumed
+from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, LARGE, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
 
 _CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
@@ -32,8 +32,6 @@ _DROPPED: Any = deque(maxlen=0)
 _BLANK = 4
 """Bytes of blank lines that may stand before a request."""
 _REFUSAL = "HTTP/1.1 {0}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{0}"
-_UNREAD_HIGH = 64 * 1024
-"""Bytes of a body that wait for the application before the connection is read no further."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -71,8 +69,9 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._connection.opened(transport, self)
         tls = transport.get_extra_info("ssl_object")
-        if tls:  # what is below it keeps 64 KiB, then it is slow
+        if tls:  # what is below it keeps 64 KiB, then it is slow; the low mark is above a record of TLS, which may have come in part
             transport.set_write_buffer_limits(high=1)
+            transport.set_read_buffer_limits(64 << 10, 32 << 10)  # type: ignore[attr-defined]
         certificate = tls.getpeercert(binary_form=True) if tls else None
         self._extensions: dict[str, Any] = {CONNECTION: self}
         if certificate:
@@ -276,7 +275,7 @@ class Protocol(HttpToolsProtocol):
             return
         cycle.body += body
         cycle.size += len(body)
-        if len(cycle.body) > _UNREAD_HIGH:
+        if (len(cycle.body) if cycle.long_running else cycle.size) > LARGE:
             self.flow.pause_reading()
         cycle.message_event.set()
 

@@ -2,16 +2,21 @@
 
 import contextlib
 import json
+import os
 import re
+import socket
+import ssl
+import struct
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from kapi import limits
 from tests.attacks.asking import MAPS, config_map, made
-from tests.attacks.test_websockets import TEXT, frame, opened
+from tests.attacks.test_websockets import FIN, TEXT, frame, opened
 from tests.attacks.victim import HELD, P99, Cost, Victim
 
 pytestmark = pytest.mark.slow
@@ -20,12 +25,26 @@ ALL = limits.WAITING_BYTES / MB + 64
 """MB that a crowd may take: what waits, beside what one request may take."""
 KEPT = 40
 """MB that may be left of it."""
+CLOSE = 0x8
 
 
-def check(cost: Cost) -> None:
-    assert cost.megabytes <= ALL, f"{cost.attack}: {cost.megabytes:.0f} MB"
-    assert cost.held <= HELD, f"{cost.attack}: the event loop was held {cost.held:.0f} ms"
-    assert cost.p99 <= P99, f"{cost.attack}: another user's GET took {cost.p99:.0f} ms (p99)"
+@contextmanager
+def flood(victim: Victim, attack: str) -> Iterator[tuple[Cost, ExitStack]]:
+    """Measure a crowd whose connections are put on the stack, check what it cost, and that its memory comes back."""
+    before = resident(victim)
+    with victim.watched(attack) as cost, ExitStack() as stack:
+        yield cost, stack
+    left = settled(victim, before + KEPT) - before
+    cost.note = f"{cost.note} {left:.0f} MB left".strip()
+    assert cost.megabytes <= ALL, f"{attack}: {cost.megabytes:.0f} MB"
+    assert cost.held <= HELD, f"{attack}: the event loop was held {cost.held:.0f} ms"
+    assert cost.p99 <= P99 * busy(), f"{attack}: another user's GET took {cost.p99:.0f} ms (p99)"
+    assert left <= KEPT, f"{attack}: {left:.0f} MB are left of it"
+
+
+def busy() -> float:
+    """How much longer everything takes because others use the machine: what is measured with the clock is to be compared with that."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def resident(victim: Victim) -> float:
@@ -35,7 +54,7 @@ def resident(victim: Victim) -> float:
     return int(found[1]) / 1024
 
 
-def settled(victim: Victim, most: float, seconds: float = 15.0) -> float:
+def settled(victim: Victim, most: float, seconds: float = 30.0) -> float:
     """MB of its memory, once they are few."""
     end = time.monotonic() + seconds
     while (now := resident(victim)) > most and time.monotonic() < end:
@@ -43,54 +62,98 @@ def settled(victim: Victim, most: float, seconds: float = 15.0) -> float:
     return now
 
 
+def lines(victim: Victim, number: int, stack: ExitStack) -> Iterator[ssl.SSLSocket]:
+    """Connections."""
+    tls = victim.tls()
+    for _ in range(number):
+        plain = socket.create_connection(("127.0.0.1", victim.port), timeout=30)
+        yield stack.enter_context(tls.wrap_socket(plain, server_hostname="127.0.0.1"))
+
+
+def said(line: ssl.SSLSocket) -> bytes:
+    """What has come, without waiting for more."""
+    line.setblocking(False)
+    try:
+        return line.recv(1 << 12)
+    except OSError:
+        return b""
+
+
+def head(victim: Victim, method: str, path: str, *headers: str) -> bytes:
+    first = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {victim.token}\r\n"
+    return (first + "".join(f"{header}\r\n" for header in headers) + "\r\n").encode()
+
+
 def test_unfinished_messages(victim: Victim) -> None:
-    with victim.watched("60 WebSockets with 7 MB of a message each") as cost, ExitStack() as stack:
-        lines = []
+    with flood(victim, "60 WebSockets with 7 MB of a message each") as (cost, stack):
+        watching = []
         for _ in range(60):
             line = stack.enter_context(opened(victim))
-            line.settimeout(5)
             with contextlib.suppress(OSError):
                 line.sendall(frame(TEXT, b"x" * (7 * MB), 7 * MB + 1))
-            lines.append(line)
-    check(cost)
-
-
-def head(victim: Victim, length: int, query: str = "?dryRun=All") -> bytes:
-    return (
-        f"POST {MAPS}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {victim.token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    ).encode()
+            watching.append(line)
+        closed = [answer for line in watching if (answer := said(line))]
+        cost.note = f"{len(closed)} closed"
+        assert closed
+        assert all(answer[0] == FIN | CLOSE and struct.unpack("!H", answer[2:4]) == (1009,) for answer in closed)
 
 
 def test_unfinished_bodies(victim: Victim) -> None:
-    with victim.watched("190 bodies of 3 MB without their end") as cost, ExitStack() as stack:
-        for _ in range(190):
-            line = stack.enter_context(victim.connect())
-            line.sendall(head(victim, 3 * MB) + b" " * (3 * MB - 1))
-    check(cost)
+    """Those that are refused are told so, and their connections go on."""
+    asked = head(victim, "POST", f"{MAPS}?dryRun=All", "Content-Type: application/json", f"Content-Length: {3 * MB}")
+    with flood(victim, "190 bodies of 3 MB without their end") as (cost, stack):
+        sending = []
+        for line in lines(victim, 190, stack):
+            line.sendall(asked + b" " * (3 * MB - 1))
+            sending.append(line)
+        refused = [(line, answer) for line in sending if (answer := said(line))]
+        cost.note = f"{len(refused)} refused"
+        assert len(refused) > 190 // 2
+        for _, answer in refused:
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"retry-after: 1\r\n" in answer.lower()
+        line, _ = refused[-1]
+        line.settimeout(10)
+        line.sendall(b" " + head(victim, "GET", "/api/v1/namespaces/default"))
+        assert line.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
 
 
 def test_large_dry_runs(victim: Victim) -> None:
+    """All are answered, one after the other."""
     body = json.dumps({**config_map("large"), "data": {f"k{i}": "v" * 50 for i in range(15_000)}}).encode()
-    with victim.watched(f"100 dry runs of {len(body) / MB:.1f} MB at once") as cost, ExitStack() as stack:
-        lines = [stack.enter_context(victim.connect()) for _ in range(100)]
-        for line in lines:
-            line.sendall(head(victim, len(body)) + body)
-        codes = [line.recv(1 << 12)[9:12] for line in lines]
-    cost.note = f"{codes.count(b'201')} done, {codes.count(b'429')} refused"
-    check(cost)
-
-
-def test_unread_watches(victim: Victim) -> None:
-    made(victim, MAPS, config_map("seen"))
-    asked = f"GET {MAPS}?watch=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {victim.token}\r\n\r\n".encode()
-    with ExitStack() as stack:
-        lines = [stack.enter_context(victim.connect()) for _ in range(300)]
-        for line in lines:
+    asked = head(victim, "POST", f"{MAPS}?dryRun=All", "Content-Type: application/json", f"Content-Length: {len(body)}") + body
+    with flood(victim, f"100 dry runs of {len(body) / MB:.1f} MB at once") as (cost, stack):
+        asking = list(lines(victim, 100, stack))
+        for line in asking:
             line.sendall(asked)
+        codes = [line.recv(1 << 12)[9:12] for line in asking]
+        cost.note = f"{codes.count(b'201')} done, {codes.count(b'429')} refused"
+        assert set(codes) <= {b"201", b"429"}
+        assert codes.count(b"201") >= len(codes) // 2
+
+
+@pytest.mark.parametrize(("changes", "size"), [(10, 500_000), (300, 5_000)])
+def test_unread_watches(victim: Victim, changes: int, size: int) -> None:
+    made(victim, MAPS, config_map("seen"))
+    with flood(victim, f"300 watches that do not read {changes * size / MB:.0f} MB of {changes} changes") as (_, stack):
+        watching = list(lines(victim, 300, stack))
+        for line in watching:
+            line.sendall(head(victim, "GET", f"{MAPS}?watch=1"))
             assert line.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
-        with victim.watched("300 watches not read, of 20 MB of changes") as cost:
-            for number in range(40):
-                obj = {**config_map("seen"), "data": {"number": str(number), "text": "x" * 500_000}}
-                assert victim.ask("PUT", f"{MAPS}/seen", obj)[0] == 200
-    check(cost)
+        for number in range(changes):
+            obj = {**config_map("seen"), "data": {"number": str(number), "text": "x" * size}}
+            assert victim.ask("PUT", f"{MAPS}/seen", obj)[0] == 200
+
+
+def test_long_heads_of_watches(victim: Victim) -> None:
+    with flood(victim, "300 watches with 1 MB of headers each") as (_, stack):
+        for line in lines(victim, 300, stack):
+            with contextlib.suppress(OSError):
+                line.sendall(head(victim, "GET", f"{MAPS}?watch=1", f"X-Long: {'x' * 1_000_000}"))
+
+
+def test_unread_answers(victim: Victim) -> None:
+    made(victim, MAPS, {**config_map("long"), "data": {"text": "x" * 1_000_000}})
+    with flood(victim, "300 lists of a long object, as YAML, that are not read") as (_, stack):
+        for line in lines(victim, 300, stack):
+            line.sendall(head(victim, "GET", MAPS, "Accept: application/yaml"))
