@@ -181,3 +181,43 @@ def test_bash_completes(words: str, wanted: str, alone: Machine) -> None:
     program, line = words.split()[0], f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))"
     done = alone.run(f"source <(kapi completion bash); {line}; _{program}; echo ${{COMPREPLY[@]}}")
     assert (done.stdout, done.stderr) == (f"{wanted}\n", "")
+
+
+COMPLETED = [
+    ("kapi vers", "version"), ("kapi up --sim", "--simulate"), ("kapi certs rep", "replace"), ("kapi up --no-kube", "--no-kubeconfig"),
+    ("kubelet --node-lab", "--node-labels"), ("kapi image lo", "load"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "wanted"), COMPLETED)
+def test_fish_completes(words: str, wanted: str, alone: Machine) -> None:
+    _needs("fish")
+    (alone.directory / "script").write_text(f"kapi completion fish | source\ncomplete -C '{words}'\n")
+    done = alone.run("fish script")
+    assert (done.stdout.split("\t")[0], done.stderr) == (wanted, "")
+
+
+ZSH = """
+zmodload zsh/zpty
+zpty typed zsh -f -i
+zpty -w typed "PROMPT=; autoload -U compinit; compinit -D; source <(kapi completion zsh); echo REA""DY"
+zpty -r typed shown '*READY*'
+zpty -w -n typed "$1"$'\\t'
+zpty -r typed shown "*$2*"
+zpty -d typed
+print -r -- $shown
+"""
+"""Types $1 and a tabulator into an interactive shell, and waits until it shows $2."""
+
+
+@pytest.mark.parametrize(("words", "wanted"), COMPLETED)
+def test_zsh_completes(words: str, wanted: str, alone: Machine) -> None:
+    _needs("zsh")
+    (alone.directory / "script").write_text(ZSH)
+    done = alone.run(f"zsh script '{words}' '{words.rpartition(' ')[0]} {wanted}'")
+    assert wanted in done.stdout, done.stderr
+
+
+def _needs(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
