@@ -143,7 +143,9 @@ def at_home(settings: Any, name: str) -> Iterator[None]:
             raise datadir.unusable(directory, why) from None
         except (errors.InternalError, BaseExceptionGroup) as why:
             if refused := next((e for e in _leaves(why) if isinstance(e, errors.InternalError)), None):
-                raise Failure(f"The data in {directory} can't be written: {refused}.") from None
+                reason = str(refused).removeprefix("storage: ")
+                way = " Make room on its disk and try again." if "full" in reason else ""
+                raise Failure(f"The data in {directory} can't be written: {reason}.{way}") from None
             raise
 
 

@@ -19,8 +19,8 @@ from kapi.storage.backend import Unusable
 from kapi.storage.lock import Lock, Mark, denied
 from kapi.storage.rows import FORMAT, Row
 
-CORRUPT, FOREIGN = 11, 26
-"""SQLite's codes SQLITE_CORRUPT and SQLITE_NOTADB."""
+READ_ONLY, CORRUPT, FOREIGN = 8, 11, 26
+"""SQLite's codes SQLITE_READONLY, SQLITE_CORRUPT and SQLITE_NOTADB."""
 
 
 MEND = "Restore a backup, or run `{}`, which sets aside what is damaged."
@@ -47,7 +47,14 @@ def refusal(path: Path, error: sqlite3.Error | OSError) -> Unusable:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     why = str(getattr(error, "strerror", None) or error)
     why = f"its pages are damaged ({why})" if code == CORRUPT else why
+    if code == READ_ONLY and os.path.lexists(rollback(path)):
+        return unusable(path, f"another program left {rollback(path).name}, which would undo what is in it", MEND)
     return unusable(path, why, MEND if code in (CORRUPT, FOREIGN) else NO_WAY)
+
+
+def rollback(path: Path) -> Path:
+    """The journal of a program that opened the database in another mode than ours."""
+    return path.with_name(f"{path.name}-journal")
 
 
 def journal(path: Path) -> Path:

@@ -130,6 +130,7 @@ class _Repair:
         report, database, kept = self._salvaged(self._directory / self._path.name, mark)
         self._keep_damaged(report)
         opening.journal(self._path).unlink(missing_ok=True)
+        opening.rollback(self._path).unlink(missing_ok=True)
         self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
         seed = rows.seed(database)
         with opening.replaced(self._path, database) as db:
@@ -141,7 +142,7 @@ class _Repair:
 
     def _set_aside(self) -> None:
         """Give the originals a second name, or copy them where that cannot be. Raises Unusable when there is no space for the new file."""
-        files = [file for file in (self._path, opening.journal(self._path)) if os.path.lexists(file)]
+        files = [file for file in (self._path, opening.journal(self._path), opening.rollback(self._path)) if os.path.lexists(file)]
         for file in files:
             opening.check_regular(self._path, file)
         needed = sum(file.stat().st_size for file in files) + limits.REPAIR_SPARE_BYTES

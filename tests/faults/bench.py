@@ -158,9 +158,9 @@ class Bench:
     def left(self) -> list[str]:
         return [line for line in processes_of(self.directory) if "kapi" in line]
 
-    def typed(self, name: str) -> str:
+    def typed(self, name: str, *more: str) -> str:
         """The command as a user types it."""
-        return shlex.join(["kapi", name, *self.options(name)])
+        return shlex.join(["kapi", name, *self.options(name, *more)])
 
     def as_advised(self, sentence: str) -> str:
         """Run the command that a sentence ends with, and return it."""
@@ -172,7 +172,7 @@ class Bench:
     def with_data(self, kind: str = "down") -> Kept:
         """The directory becomes that of a cluster that holds something; it is down, or was killed, or had containers and is down."""
         kept, original = _original(kind)
-        shutil.copytree(original, self.data, symlinks=True)
+        shutil.copytree(original, self.data, symlinks=True, ignore=_sockets)
         known = datadir.read(self.data)
         assert known is not None
         datadir.write(self.data, replace(known, directory=str(self.data)))  # it is no copy but that cluster
@@ -197,6 +197,11 @@ class Bench:
             yield
         finally:
             filler.unlink()
+
+
+def _sockets(directory: str, names: list[str]) -> list[str]:
+    """They cannot be copied."""
+    return [name for name in names if Path(directory, name).is_socket()]
 
 
 @cache

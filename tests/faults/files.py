@@ -79,10 +79,12 @@ def given_away(path: Path) -> None:
 
 def _broken(bench: Bench, names: tuple[str, ...], how: str, kind: str) -> Outcome:
     kept = bench.with_data(kind)
-    for name in names:
-        if not (bench.data / name).exists():  # it is there only at times: left by one that was killed
-            (bench.data / name).parent.mkdir(mode=0o700, exist_ok=True)
-            (bench.data / name).write_bytes(b"left" * 100)
+    left_over = [name for name in names if not (bench.data / name).exists()]
+    """They are there only at times, left by one that was killed."""
+    for name in left_over:
+        (bench.data / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (bench.data / name).write_bytes(b"left" * 100)
+        (bench.data / name).chmod(0o600)
     saved = bench.directory / "saved"
     shutil.copytree(bench.data, saved, symlinks=True)
     for name in names:
@@ -94,14 +96,16 @@ def _broken(bench: Bench, names: tuple[str, ...], how: str, kind: str) -> Outcom
         notes = [line.removeprefix(" ! ") for line in shown if line.startswith(" ! ")]
         up = next(line for line in shown if line.startswith("The cluster is up."))
         return Outcome((notes or [up])[0], [], kept.lost(bench.port))
-    left, goes_on = bench.left(), f"{names[0]} from a backup, then: {bench.typed('up')}"
+    left, goes_on = bench.left(), f"{names[0]} from a backup, then: {bench.typed('up', *options)}"
     if how == "given_away":
-        goes_on = f"{bench.as_advised(said.sentence)}; then: {bench.typed('up')}"
-    for name in names:
+        goes_on = f"{bench.as_advised(said.sentence)}; then: {bench.typed('up', *options)}"
+    for name in left_over:
+        (bench.data / name).unlink(missing_ok=True)
+    for name in set(names) - set(left_over):
         shutil.copy2(saved / name, bench.data / name)
         os.chown(bench.data / name, os.geteuid(), os.getegid())
     lost: list[str] = []
-    if _data(bench.data) != _data(saved) or how == "given_away":  # else it is as good as it was
+    if left_over or _data(bench.data) != _data(saved) or how == "given_away":  # else it is as good as it was
         bench.up(*options)
         lost = kept.lost(bench.port)
     return Outcome(said.sentence, left, lost, goes_on)

@@ -9,6 +9,9 @@ import sys
 
 from kapi import __main__ as cli
 
+SIGNAL = "signal.pidfd_send_signal"
+"""An event that Python 3.11 has not: a process is told to end."""
+
 
 def main(event: str, text: str, count: int) -> None:
     left = [count]
@@ -20,6 +23,13 @@ def main(event: str, text: str, count: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+    real = signal.pidfd_send_signal
+
+    def told(descriptor: int, number: int) -> None:
+        sys.audit(SIGNAL, number)
+        real(descriptor, number)
+
+    signal.pidfd_send_signal = told  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 from functools import partial
 
 from tests.e2e.conftest import left_of
-from tests.faults.bench import SOMEBODY, Bench, Outcome, get
+from tests.faults.bench import SOMEBODY, Bench, Outcome, ask, get
 from tests.faults.rows import row
 
 # file systems -------------------------------------------------------------------------------------------------------------------------
@@ -22,18 +22,18 @@ def _(bench: Bench) -> Outcome:
     bench.up()
     token = (bench.data / "tokens.csv").read_text().partition(",")[0]
     context = ssl.create_default_context(cafile=str(bench.data / "pki" / "ca.crt"))
-    path, acknowledged, refused = "/api/v1/namespaces/default/configmaps", [], 0
+    path, acknowledged, refused = "/api/v1/namespaces/default/configmaps", [], list[bytes]()
     with bench.full(disk, 256 << 10):
         for number in range(12):
             body = json.dumps({"metadata": {"name": f"m{number}"}, "data": {"x": "y" * 200_000}})
-            status = get(bench.port, context, token, path, body)
+            status, answer = ask(bench.port, context, token, path, body)
             acknowledged += [number] if status == 201 else []
-            refused += status == 500
+            refused += [answer] if status == 500 else []
     assert refused, "the disk was not full"
     bench.down()
     bench.up()
     lost = kept.lost(bench.port) + [f"m{n}" for n in acknowledged if get(bench.port, context, token, f"{path}/m{n}") != 200]
-    return Outcome(f"500 for {refused} of 12 requests", [], lost, "the next request, or kapi down and up")
+    return Outcome(json.loads(refused[0])["message"], [], lost, "room on the disk, then the same request")
 
 
 @row("read-only file system", "up")
@@ -189,7 +189,7 @@ def _(bench: Bench) -> Outcome:
 UP = {
     "containerd is started": ("subprocess.Popen", "config.toml", 1), "the API server is started": ("subprocess.Popen", "'apiserver'", 1),
     "the others are started": ("subprocess.Popen", "'control'", 1), "the kubelet is started": ("subprocess.Popen", "'kubelet'", 1),
-    "the start is complete": ("os.remove", "run/starting", 1),
+    "the start is complete": ("os.remove", "run/starting", 2),
 }  # fmt: skip
 DOWN = {
     "the kubelet is told to end": ("signal.pidfd_send_signal", "", 1), "the others are told to end": ("signal.pidfd_send_signal", "", 2),

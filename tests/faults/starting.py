@@ -78,7 +78,7 @@ def _(bench: Bench) -> Outcome:
         left = bench.left()
     assert said.sentence == f"Port {bench.port} can't be used: Address already in use. Choose another with --port."
     bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), f"{bench.typed('up')} --port N")
+    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up").replace(str(bench.port), "N"))
 
 
 # SIGKILL ------------------------------------------------------------------------------------------------------------------------------

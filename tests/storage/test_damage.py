@@ -465,3 +465,14 @@ async def test_a_repair_counts_no_row_of_the_tables_themselves(stopped: tuple[Pa
     report = repair.repair(path)
     assert [damage.key for damage in report.damaged if "configmaps" not in damage.key] == []
     assert report.objects >= len(before) - 4
+
+
+async def test_a_journal_of_another_program(stopped: tuple[Path, States]) -> None:
+    path, before = stopped
+    path.with_name("kapi.db-journal").write_bytes(b"left" * 100)
+    said = await refusal(path)
+    assert "another program left kapi.db-journal, which would undo what is in it. Restore a backup, or run `kapi doctor" in said
+    report, after = await repaired(path, before)
+    assert after == before
+    assert (report.directory / "kapi.db-journal").exists()
+    assert not path.with_name("kapi.db-journal").exists()

@@ -26,7 +26,9 @@ def privileges(scope: Scope) -> Finding:
         return ok("root")
     if scope.simulate:
         return ok(f"user {os.geteuid()}, which is enough for a simulated cluster")
-    simulated = words.command("up", scope.data_dir, "--simulate")
+    place = next(path for path in (scope.data_dir, *scope.data_dir.parents) if os.path.exists(path))
+    own = scope.data_dir if os.access(place, os.W_OK) else words.standard_directory()
+    simulated = words.command("up", own, "--simulate")
     return wrong(f"user {os.geteuid()}: containers need root", f"{words.as_root('up', scope.data_dir)}, or without containers: {simulated}")
 
 
