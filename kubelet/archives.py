@@ -131,7 +131,7 @@ def read(path: Path) -> Archive:
             if name in (_OCI, _DOCKER) and member.isfile():
                 if name in found or member.size > limits.IMAGE_INDEX_BYTES:
                     raise ImageError(f"{path} has {'two' if name in found else 'too long a'} {name}")
-                found[name] = b"".join(tarballs.pieces(tar, member))
+                found[name] = b"".join(tarballs.chunks(tar, member))
             present.add(name)
     format = _OCI if _OCI in found and "oci-layout" in present else _DOCKER
     if format not in found:

@@ -110,7 +110,7 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
     return cast(BinaryIO, tar.extractfile(member))
 
 
-def pieces(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+def chunks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
     """The same in pieces."""
     file = content(tar, member)
     while data := file.read(limits.IMAGE_PIECE_BYTES):

@@ -16,6 +16,7 @@ from kapi.api import responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import exchange, server
+from kapi.http.exchange import TURN
 from kapi.objects import offload
 
 SIZE = 72 * 1024

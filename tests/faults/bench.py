@@ -158,9 +158,9 @@ class Bench:
     def left(self) -> list[str]:
         return [line for line in processes_of(self.directory) if "kapi" in line]
 
-    def typed(self, name: str) -> str:
+    def typed(self, name: str, *more: str) -> str:
         """The command as a user types it."""
-        return shlex.join(["kapi", name, *self.options(name)])
+        return shlex.join(["kapi", name, *self.options(name, *more)])
 
     def as_advised(self, sentence: str) -> str:
         """Run the command that a sentence ends with, and return it."""

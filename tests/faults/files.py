@@ -96,11 +96,11 @@ def _broken(bench: Bench, names: tuple[str, ...], how: str, kind: str) -> Outcom
         notes = [line.removeprefix(" ! ") for line in shown if line.startswith(" ! ")]
         up = next(line for line in shown if line.startswith("The cluster is up."))
         return Outcome((notes or [up])[0], [], kept.lost(bench.port))
-    left, goes_on = bench.left(), f"{names[0]} from a backup, then: {bench.typed('up')}"
+    left, goes_on = bench.left(), f"{names[0]} from a backup, then: {bench.typed('up', *options)}"
     if how == "given_away":
-        goes_on = f"{bench.as_advised(said.sentence)}; then: {bench.typed('up')}"
+        goes_on = f"{bench.as_advised(said.sentence)}; then: {bench.typed('up', *options)}"
     for name in left_over:
-        (bench.data / name).unlink()
+        (bench.data / name).unlink(missing_ok=True)
     for name in set(names) - set(left_over):
         shutil.copy2(saved / name, bench.data / name)
         os.chown(bench.data / name, os.geteuid(), os.getegid())

@@ -27,6 +27,11 @@ def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[Row, "Future[Outco
     pool = ThreadPoolExecutor(AT_ONCE)
     yield {row: pool.submit(played, row) for row in ROWS if row in wanted and not row.containers}
     pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _originals() -> Iterator[None]:
+    yield
     bench.discard()
 
 
