@@ -17,7 +17,7 @@ from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import exchange, server
 from kapi.http.exchange import TURN
-from kapi.objects import offload
+from kapi.objects import nested, offload
 
 SIZE = 72 * 1024
 """Bytes a piece: TLS out of Python is fastest near this size."""
@@ -97,6 +97,15 @@ def _joined(before: bytes, separator: bytes, block: list[bytes]) -> Iterator[byt
         yield joined
 
 
+def cut(block: bytes) -> Iterator[bytes]:
+    """Pieces of a block that one large item has made too long."""
+    if len(block) < 2 * SIZE:
+        yield block
+        return
+    for start in range(0, len(block), SIZE):
+        yield block[start : start + SIZE]
+
+
 async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form, *, long: bool = False) -> None:
     """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it.
 
@@ -112,18 +121,20 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
     await write(request, pieces, form.media, long=long)
 
 
-async def write(request: Request, pieces: Iterator[bytes], media: bytes, *, long: bool = False) -> None:
+async def write(
+    request: Request, pieces: Iterator[bytes], media: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, long: bool = False
+) -> None:
     """Answer with these pieces: at once when they are few, else in turns. `long`: a piece may take long to make."""
     first = await offload.run(_some, pieces) if long else _some(pieces)
     more = await offload.run(next, pieces, None) if long else next(pieces, None)
     if more is None:
-        await responses.send(request, 200, b"".join(first), media)
+        await responses.send(request, 200, b"".join(first), media, list(headers))
     else:
-        await _stream(request, chain(first, (more,), pieces), media, long)
+        await _stream(request, chain(first, (more,), pieces), media, headers, long)
 
 
-async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, long: bool) -> None:
-    headers = [(b"content-type", media), *responses.common_headers(request)]
+async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]], long: bool) -> None:
+    headers = [(b"content-type", media), *responses.common_headers(request), *more]
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
         pieces = _packed(pieces)
@@ -138,7 +149,7 @@ async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, long:
 
 def _pretty(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
     """Indented, an item at a time."""
-    lines = (orjson.dumps(orjson.loads(item), option=orjson.OPT_INDENT_2).replace(b"\n", b"\n    ") for item in items)
+    lines = (orjson.dumps(nested.loads(item), option=orjson.OPT_INDENT_2).replace(b"\n", b"\n    ") for item in items)
     start, _, end = orjson.dumps(orjson.loads(head + b"0" + tail), option=orjson.OPT_INDENT_2).rpartition(b"    0\n  ")
     first = next(lines, None)
     if first is None:
@@ -161,7 +172,7 @@ def _yaml(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
             continue
         yield b"%s:\n" % key.encode()
         for item in chain((first,), items):
-            yield responses.yaml_bytes([orjson.loads(item)])
+            yield responses.yaml_bytes([nested.plain(item)])
 
 
 async def _write(request: Request, piece: bytes) -> None:
