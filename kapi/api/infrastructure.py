@@ -5,7 +5,7 @@ Discovery, OpenAPI and health are made by their own modules; here they only find
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,7 +14,6 @@ from starlette.routing import Route, Router
 from kapi.api import discovery, documents, health, openapi, pieces, responses, version
 from kapi.api.request import Receive, Request, Scope, Send
 from kapi.objects import offload
-from kapi.registry.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from kapi.api.app import App
@@ -105,21 +104,20 @@ async def _discovery(request: Request, app: App) -> None:
 
 
 async def _openapi(request: Request, app: App) -> None:
-    if request.path.rstrip("/") == "/openapi/v3":
-        await _send_packed(request, await _packed(app, "index", openapi.index), "application/json", {})
-        return
     found = openapi.find(app.catalogue, request.path, request.query, request.accept)
     if found is None:
         await responses.send_missing(request)
+    elif not found.media:
+        await responses.send(request, 406, b"", b"text/plain", [(b"vary", b"Accept")])
+    elif "location" in found.headers:
+        listed = [(name.encode(), found.headers[name].encode()) for name in ("etag", "vary", "location")]
+        await responses.send(request, 301, b"", found.media.encode(), listed)
     elif _known(request, found.headers):
         await _send(request, b"", found.media, found.headers)
     else:
-        packed = await _packed(app, (found.name, found.media), found.chunks)
+        key = "openapi", found.name, found.media
+        packed = await documents.shared(app.catalogue, key, lambda catalogue: documents.packed(found.chunks(catalogue)))
         await _send_packed(request, packed, found.media, found.headers)
-
-
-async def _packed(app: App, key: Hashable, make: Callable[[Catalogue], Iterator[bytes]]) -> bytes:
-    return await documents.shared(app.catalogue, ("openapi", key), lambda catalogue: documents.packed(make(catalogue)))
 
 
 async def _send_packed(request: Request, packed: bytes, media: str, headers: dict[str, str]) -> None:
