@@ -3,7 +3,7 @@
 Discovery, OpenAPI and health are made by their own modules; here they only find their way out.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import orjson
@@ -103,21 +103,20 @@ async def _discovery(request: Request, catalogue: Catalogue, address: str) -> No
 
 
 async def _openapi(request: Request, catalogue: Catalogue) -> None:
-    if request.path.rstrip("/") == "/openapi/v3":
-        await _send_packed(request, await _packed(catalogue, "index", openapi.index), "application/json", {})
-        return
     found = openapi.find(catalogue, request.path, request.query, request.accept)
     if found is None:
         await responses.send_missing(request)
+    elif not found.media:
+        await responses.send(request, 406, b"", b"text/plain", [(b"vary", b"Accept")])
+    elif "location" in found.headers:
+        listed = [(name.encode(), found.headers[name].encode()) for name in ("etag", "vary", "location")]
+        await responses.send(request, 301, b"", found.media.encode(), listed)
     elif _known(request, found.headers):
         await _send(request, b"", found.media, found.headers)
     else:
-        packed = await _packed(catalogue, (found.name, found.media), found.chunks)
+        key = "openapi", found.name, found.media
+        packed = await building.shared(catalogue, key, lambda served: building.packed(found.chunks(served)))
         await _send_packed(request, packed, found.media, found.headers)
-
-
-async def _packed(catalogue: Catalogue, key: Hashable, make: Callable[[Catalogue], Iterator[bytes]]) -> bytes:
-    return await building.shared(catalogue, ("openapi", key), lambda served: building.packed(make(served)))
 
 
 async def _send_packed(request: Request, packed: bytes, media: str, headers: dict[str, str]) -> None:

@@ -89,7 +89,7 @@ def _converted(given: Object, prefix: str, said: Texts) -> Object:
 
 def _reduced(given: Object) -> Object:
     """One node without what version 2 cannot say."""
-    out = {key: value for key, value in given.items() if key not in (*JUNCTORS, "nullable")}
+    out = {key: value for key, value in given.items() if key not in (*JUNCTORS, "nullable", "default")}
     nullable, open_ = given.get("nullable"), given.get(PRESERVE)
     if nullable or open_:
         for field in ("items", "properties"):

@@ -8,6 +8,7 @@ documents.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from email.utils import formatdate
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -18,12 +19,18 @@ from kapi.documents import building, crd_schemas, definitions, openapi_protobuf,
 from kapi.documents.building import Entries, Entry
 from kapi.documents.definitions import V2, V3
 from kapi.documents.version import VERSION as SERVER
+from kapi.objects import time
 from kapi.objects.meta import Object
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
 from kapi.schema import builtin, texts
 
 JSON = "application/json"
+FORMS3 = {JSON: JSON}
+FORMS2 = {JSON: JSON} | dict.fromkeys(openapi_protobuf.ACCEPTED, openapi_protobuf.MEDIA)
+"""Media types in an Accept header -> those of the answers."""
+INDEX = "index"
+YEAR = 365 * 86400.0
 VERSION = SERVER["gitVersion"]
 NAME = re.compile(r"api(?:/(?P<core>[^/]+))?|apis(?:/(?P<group>[^/]+)(?:/(?P<version>[^/]+))?)?")
 HEAD: Object = {"title": "Kubernetes", "version": VERSION}
@@ -34,31 +41,50 @@ TOKEN: Object = {"BearerToken": {"type": "apiKey", "description": "Bearer Token 
 
 
 class Found(NamedTuple):
-    """A document there is: its name ("" for that of version 2), the form that is wanted, and the headers it goes out with."""
+    """A document there is: its name ("" for that of version 2, "index"), the form that is wanted, and the headers it goes out with."""
 
     name: str
     media: str
+    """"" when none of the forms there are is acceptable."""
     headers: dict[str, str]
 
     def chunks(self, catalogue: Catalogue) -> Iterator[bytes]:
         """The document, made now."""
+        if self.name == INDEX:
+            return index(catalogue)
         entries = version3(catalogue, self.name) if self.name else version2(catalogue)
         return openapi_protobuf.chunks(entries) if self.media == openapi_protobuf.MEDIA else building.as_json(entries)
 
 
 def find(catalogue: Catalogue, path: str, query: Mapping[str, str], accept: str) -> Found | None:
-    """The document of a path below /openapi, which is not made yet; None where there is none."""
+    """The document of a path below /openapi, which is not made yet; None where there is none.
+
+    It has moved ("location" in its headers) when the query gives a hash that is not its own.
+    """
     if path == "/openapi/v2":
-        packed = any(media in accept for media in openapi_protobuf.ACCEPTED)
-        return Found("", openapi_protobuf.MEDIA if packed else JSON, _headers(_hash(catalogue, catalogue)))
+        return Found("", _media(accept, FORMS2), _headers(_hash(catalogue, catalogue)))
     name = path.removeprefix("/openapi/v3").strip("/")
+    if not name:
+        return Found(INDEX, JSON, {"etag": f'"{_hash(catalogue, catalogue)}"'})
     if name not in _names(catalogue):
         return None
     digest = _hash(catalogue, _of(catalogue, name))
-    headers = _headers(digest)
-    if query.get("hash") == digest:
-        headers["cache-control"] = "public, immutable, max-age=31536000"
-    return Found(name, JSON, headers)
+    headers, hash_ = _headers(digest), query.get("hash")
+    if hash_ == digest:
+        headers |= {"cache-control": "public, immutable", "expires": formatdate(time.now() + YEAR, usegmt=True)}
+    elif hash_:
+        headers["location"] = _url(name, digest)
+    return Found(name, _media(accept, FORMS3), headers)
+
+
+def _media(accept: str, forms: Mapping[str, str]) -> str:
+    """The first of these forms that is acceptable, "" for none."""
+    for clause in (accept or "*/*").split(","):
+        wanted = clause.partition(";")[0].strip()
+        for form, media in forms.items():
+            if wanted in (form, "*/*", "application/*"):
+                return media
+    return ""
 
 
 def _names(catalogue: Catalogue) -> list[str]:
@@ -100,10 +126,14 @@ def _hash(catalogue: Catalogue, kinds: Iterable[Kind]) -> str:
     return hashlib.sha512(orjson.dumps(made_of, default=str)).hexdigest().upper()
 
 
+def _url(name: str, digest: str) -> str:
+    return f"/openapi/v3/{name}?hash={digest}"
+
+
 def index(catalogue: Catalogue) -> Iterator[bytes]:
     """{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}."""
     yield from building.as_json(
-        Entry(("paths",), name, {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(catalogue, _of(catalogue, name))}"})
+        Entry(("paths",), name, {"serverRelativeURL": _url(name, _hash(catalogue, _of(catalogue, name)))})
         for name in _names(catalogue)
     )
 

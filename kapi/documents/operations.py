@@ -295,17 +295,16 @@ def _operation2(operation: Object) -> Object:
     out = {key: value for key, value in operation.items() if key not in ("requestBody", "parameters", "responses")}
     parameters = [(_place(one), _parameter2(one)) for one in operation["parameters"]]
     body, ok = operation.get("requestBody"), next(iter(operation["responses"].values()))
-    out["consumes"] = list(body["content"]) if body else ["*/*"]
-    if "x-kubernetes-action" not in operation:
-        out["consumes"] = list(ok["content"]) if "$ref" in _schema2(ok) else []
-    if not out["consumes"]:
-        del out["consumes"]
+    produced, plain = list(ok["content"]), "$ref" not in _schema2(ok)
+    root, custom = "x-kubernetes-action" not in operation, tuple(produced) == CUSTOM_MEDIA
+    if not (root and plain):
+        out["consumes"] = list(body["content"]) if body else produced if root or custom else ["*/*"]
     if body:
         parameters.append((("body", ""), {"name": "body", "in": "body", "schema": _schema2(body)} | _required(body)))
     kind, action = operation.get("x-kubernetes-group-version-kind", {}).get("kind", ""), operation.get("x-kubernetes-action", "")
     context = {"connect": kind, "patch": "patch"}.get(action, "")
     out["parameters"] = [_shared(context, one) for _, one in sorted(parameters, key=lambda pair: pair[0])]
-    out |= {"produces": list(ok["content"]), "schemes": ["https"]}
+    out |= {"produces": produced, "schemes": ["https"]}
     out["responses"] = {code: _answer2(answer) for code, answer in operation["responses"].items()}
     return out
 

@@ -64,3 +64,16 @@ async def test_documents_know_when_they_have_not_changed(client: Client) -> None
     first = await ask(client, "GET", "/apis", accept=accept)
     again = await ask(client, "GET", "/apis", accept=accept, if_none_match=first.headers["etag"])
     assert (again.code, again.body) == (304, b"")
+
+
+async def test_openapi_documents_by_their_hash(client: Client) -> None:
+    index = await ask(client, "GET", "/openapi/v3")
+    assert (await ask(client, "GET", "/openapi/v3", if_none_match=index.headers["etag"])).code == 304
+    url = index.json["paths"]["version"]["serverRelativeURL"]
+    found = await ask(client, "GET", url)
+    assert (found.code, found.headers["cache-control"]) == (200, "public, immutable")
+    assert (await ask(client, "GET", "/openapi/v3/version")).headers["cache-control"] == "no-cache, private"
+    moved = await ask(client, "GET", "/openapi/v3/version?hash=0")
+    assert (moved.code, moved.headers["location"], moved.body) == (301, url, b"")
+    assert (await ask(client, "GET", "/openapi/v3/version", if_none_match=found.headers["etag"])).code == 304
+    assert (await ask(client, "GET", "/openapi/v3/version", accept="text/html")).code == 406

@@ -75,11 +75,14 @@ def ask(victim: Victim, path: str, headers: dict[str, str]) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def defined(victim: Victim) -> None:
-    with victim.watched("300 definitions of 25 KB", bystander=False) as cost:
-        before = victim.cpu()
-        define(victim, 300, 30, "Usual")
-        cost.note = f"{1e3 * (victim.cpu() - before) / 300:.1f} ms each"
-    victim.defined = cost, (victim.cpu() - before) / 300  # type: ignore[attr-defined]
+    with victim.watched("300 definitions of 16 KB", bystander=False) as cost:
+        used = []
+        for batch in range(6):  # the cheapest counts: others on the machine make all of them dearer
+            before = victim.cpu()
+            define(victim, 50, 20, f"Usual{batch}x")
+            used.append((victim.cpu() - before) / 50)
+        cost.note = f"{1e3 * min(used):.1f} to {1e3 * max(used):.1f} ms each"
+    victim.defined = cost, min(used)  # type: ignore[attr-defined]
     define(victim, 200, 100, "Large")
 
 

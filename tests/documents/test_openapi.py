@@ -1,10 +1,12 @@
 import dataclasses
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
 import pytest
 
-from kapi.documents import openapi, operations
+from kapi.documents import openapi, openapi_protobuf, operations
 from kapi.objects.resource import Resource
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind
@@ -43,11 +45,30 @@ def test_the_index_names_every_group_version() -> None:
     found = openapi.find(STANDARD, url, {"hash": digest}, "")
     assert found is not None
     assert found.headers["etag"] == f'"{digest}"'
-    assert "immutable" in found.headers["cache-control"]
+    assert (found.headers["cache-control"], "location" in found.headers) == ("public, immutable", False)
+    assert parsedate_to_datetime(found.headers["expires"]) > datetime.now(UTC) + timedelta(364)
     stale = openapi.find(STANDARD, url, {"hash": "0"}, "")
     assert stale is not None
     assert "immutable" not in stale.headers["cache-control"]
-    assert stale.name == found.name
+    assert stale.headers["location"] == paths["apis/apps/v1"]["serverRelativeURL"]
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "media"),
+    [
+        ("/openapi/v2", "", "application/json"),
+        ("/openapi/v2", "text/html, */*;q=0.8", "application/json"),
+        ("/openapi/v2", f"{openapi_protobuf.ACCEPTED[0]},application/json", openapi_protobuf.MEDIA),
+        ("/openapi/v2", f"application/json, {openapi_protobuf.ACCEPTED[1]}", "application/json"),
+        ("/openapi/v2", "text/html", ""),
+        ("/openapi/v3/api/v1", "application/*", "application/json"),
+        ("/openapi/v3/api/v1", openapi_protobuf.MEDIA, ""),
+    ],
+)
+def test_forms_of_documents(path: str, accept: str, media: str) -> None:
+    found = openapi.find(STANDARD, path, {}, accept)
+    assert found is not None
+    assert found.media == media
 
 
 def test_unknown_documents() -> None:

@@ -49,3 +49,45 @@ def test_tables_are_small_and_complete() -> None:
     assert len(tables.types()) == 771
     assert len(tables.resources()) == 95
     assert sum((generate.HERE / name).stat().st_size for name in ("types.json", "resources.json")) < 400_000
+
+
+def test_what_is_published_beside_the_types() -> None:
+    rows = {"io.X": {"": "kind=/v1/X", "b": "int32 ? !", "a": "string !", "p": "*v1.P=string ?", "l": "[]string", "m": "io.Y ?"}}
+    properties = {
+        "a": {"type": "string", "default": ""},
+        "b": {"type": "integer", "default": 0},
+        "p": {"type": "string", "enum": ["U", "V"], "default": "U"},
+        "l": {"type": "array", "items": {"type": "string", "enum": ["I"]}},
+        "m": {"allOf": [{}], "default": {}},
+    }
+    schema = {"properties": properties, "required": ["a", "b"], "x-kubernetes-unions": [{}]}
+    found = generate.published_types({"v1": {"components": {"schemas": {"io.X": schema, "io.Unknown": {}}}}}, rows)
+    assert found == {
+        "io.X": {
+            "": {"x-kubernetes-unions": [{}], "required": ["a", "b"]},
+            "b": {"default": 0},
+            "l": {"items": {"enum": ["I"]}},
+            "p": {"enum": ["U", "V"], "default": "U"},
+        }
+    }
+
+
+def test_names_of_shared_parameters() -> None:
+    def reference(name: str) -> dict[str, str]:
+        return {"$ref": f"#/parameters/{name}"}
+
+    patch = {"x-kubernetes-action": "patch", "parameters": [reference("manager-2"), reference("body-1"), {"name": "dryRun", "in": "query"}]}
+    stream = {"x-kubernetes-action": "connect", "x-kubernetes-group-version-kind": {"kind": "PodExecOptions"}}
+    query = {"name": "manager", "in": "query"}
+    document = {
+        "paths": {
+            "/a": {"post": {"x-kubernetes-action": "post", "parameters": [reference("manager-1")]}, "patch": patch},
+            "/b": {"get": stream, "parameters": [reference("path-1"), reference("path-2")]},
+        },
+        "parameters": {
+            "manager-1": query, "manager-2": query, "body-1": {"name": "body", "in": "body", "schema": {"$ref": "#/definitions/io.Patch"}},
+            "path-1": {"name": "path", "in": "path"}, "path-2": {"name": "path", "in": "query"},
+        },
+    }  # fmt: skip
+    names = {"manager": "manager-1", "patch manager": "manager-2", "body Patch": "body-1", "path path": "path-1", "path": "path-2"}
+    assert generate.shared_parameters(document) == names
