@@ -1,4 +1,4 @@
-"""Long answers in pieces: a list of any size takes the memory of a few pieces, and lets others have the event loop between them.
+"""Long answers in chunks: a list of any size takes the memory of a few chunks, and lets others have the event loop between them.
 
 What is written are whole JSON items; whoever lists makes them one at a time. Short answers go out at once, as all others do.
 """
@@ -20,18 +20,18 @@ from kapi.http.exchange import TURN
 from kapi.objects import nested, offload
 
 SIZE = 72 * 1024
-"""Bytes a piece: TLS out of Python is fastest near this size."""
+"""Bytes a chunk: TLS out of Python is fastest near this size."""
 
 
 async def write_all(
-    pieces: Iterable[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]], *, long: bool = False
+    chunks: Iterable[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]], *, long: bool = False
 ) -> None:
-    """Write long pieces in turns of some milliseconds, between which the event loop sees to everything else.
+    """Write long chunks in turns of some milliseconds, between which the event loop sees to everything else.
 
     `at_once` writes without waiting, or is False when the client is slow: then `write` waits for it, and that is nobody's turn.
-    `long`: a piece may take long to make; they are made beside the event loop.
+    `long`: a chunk may take long to make; they are made beside the event loop.
     """
-    rest = iter(pieces)
+    rest = iter(chunks)
     if long:
         await _write_long(rest, at_once, write)
         return
@@ -40,9 +40,9 @@ async def write_all(
         late = b""
         async with turn:
             end = time.perf_counter() + TURN
-            for piece in rest:
-                if piece and not at_once(piece):
-                    late = piece
+            for chunk in rest:
+                if chunk and not at_once(chunk):
+                    late = chunk
                     break
                 if time.perf_counter() > end:
                     break
@@ -55,18 +55,18 @@ async def write_all(
 
 async def _write_long(rest: Iterator[bytes], at_once: Callable[[bytes], bool], write: Callable[[bytes], Awaitable[None]]) -> None:
     while batch := await offload.run(_some, rest):
-        for piece in filter(None, batch):
-            if not at_once(piece):
-                await write(piece)
+        for chunk in filter(None, batch):
+            if not at_once(chunk):
+                await write(chunk)
 
 
 def _some(rest: Iterator[bytes]) -> list[bytes]:
-    """The next pieces: until they are worth packing, or for a turn's time; [] at the end."""
+    """The next chunks: until they are worth packing, or for a turn's time; [] at the end."""
     out: list[bytes] = []
     size, end = 0, time.perf_counter() + TURN
-    for piece in rest:
-        out.append(piece)
-        size += len(piece)
+    for chunk in rest:
+        out.append(chunk)
+        size += len(chunk)
         if size >= responses.GZIP_FROM or time.perf_counter() > end:
             break
     return out
@@ -87,7 +87,7 @@ def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
 
 
 def _joined(before: bytes, separator: bytes, block: list[bytes]) -> Iterator[bytes]:
-    """One piece; a large item stays the bytes it is, which others may be sent as well: then they wait in memory once."""
+    """One chunk; a large item stays the bytes it is, which others may be sent as well: then they wait in memory once."""
     joined = separator.join(block)
     if before and len(joined) < 2 * SIZE:
         yield before + joined
@@ -111,39 +111,39 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], tail: byte
 
     `long`: an item may take long to make.
     """
-    pieces: Iterator[bytes]
+    chunks: Iterator[bytes]
     if form.media is responses.YAML:
-        pieces, long = _yaml(head, items, tail), True
+        chunks, long = _yaml(head, items, tail), True
     elif responses.pretty(request):
-        pieces, long = _pretty(head, items, tail), True
+        chunks, long = _pretty(head, items, tail), True
     else:
-        pieces = chain((head,), blocks(items, b","), (tail,))
-    await write(request, pieces, form.media, long=long)
+        chunks = chain((head,), blocks(items, b","), (tail,))
+    await write(request, chunks, form.media, long=long)
 
 
 async def write(
-    request: Request, pieces: Iterator[bytes], media: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, long: bool = False
+    request: Request, chunks: Iterator[bytes], media: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, long: bool = False
 ) -> None:
-    """Answer with these pieces: at once when they are few, else in turns. `long`: a piece may take long to make."""
-    first = await offload.run(_some, pieces) if long else _some(pieces)
-    more = await offload.run(next, pieces, None) if long else next(pieces, None)
+    """Answer with these chunks: at once when they are few, else in turns. `long`: a chunk may take long to make."""
+    first = await offload.run(_some, chunks) if long else _some(chunks)
+    more = await offload.run(next, chunks, None) if long else next(chunks, None)
     if more is None:
         await responses.send(request, 200, b"".join(first), media, list(headers))
     else:
-        await _stream(request, chain(first, (more,), pieces), media, headers, long)
+        await _stream(request, chain(first, (more,), chunks), media, headers, long)
 
 
-async def _stream(request: Request, pieces: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]], long: bool) -> None:
+async def _stream(request: Request, chunks: Iterable[bytes], media: bytes, more: Iterable[tuple[bytes, bytes]], long: bool) -> None:
     headers = [(b"content-type", media), *responses.common_headers(request), *more]
     if "gzip" in request.encoding:
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-        pieces = _packed(pieces)
-    pieces = _counted(request, pieces)
+        chunks = _packed(chunks)
+    chunks = _counted(request, chunks)
     request.end_turn()
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
     if request.method != "HEAD":
-        at_once = request.scope["extensions"].get(server.PIECE, lambda piece: False)
-        await write_all(pieces, at_once, partial(_write, request), long=long)
+        at_once = request.scope["extensions"].get(server.PIECE, lambda chunk: False)
+        await write_all(chunks, at_once, partial(_write, request), long=long)
     await request.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -175,20 +175,20 @@ def _yaml(head: bytes, items: Iterable[bytes], tail: bytes) -> Iterator[bytes]:
             yield responses.yaml_bytes([nested.plain(item)])
 
 
-async def _write(request: Request, piece: bytes) -> None:
-    await request.send({"type": "http.response.body", "body": piece, "more_body": True})
+async def _write(request: Request, chunk: bytes) -> None:
+    await request.send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-def _counted(request: Request, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        request.size += len(piece)
-        yield piece
+def _counted(request: Request, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        request.size += len(chunk)
+        yield chunk
 
 
-def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _packed(chunks: Iterable[bytes]) -> Iterator[bytes]:
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    for piece in pieces:
-        yield packer.compress(piece)
+    for chunk in chunks:
+        yield packer.compress(chunk)
     yield packer.flush()
 
 

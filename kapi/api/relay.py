@@ -168,7 +168,7 @@ class Answer:
             self._done = True  # what follows is no HTTP
         return data
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises CutOff."""
         measured = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
         while True:
@@ -188,7 +188,7 @@ class Answer:
     async def text(self) -> str:
         """The beginning of a body that is a message. Raises CutOff."""
         found = b""
-        async for piece in self.pieces():
+        async for piece in self.chunks():
             found += piece
             if len(found) >= limits.PEER_TEXT_BYTES:
                 break
@@ -311,6 +311,6 @@ async def respond(request: Request, answer: Answer, headers: Headers) -> None:
     """The peer's answer as ours, piece by piece. Raises CutOff."""
     request.code = answer.status
     await request.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    async for piece in answer.pieces():
+    async for piece in answer.chunks():
         await request.send({"type": "http.response.body", "body": piece, "more_body": True})
     await request.send({"type": "http.response.body", "body": b""})
