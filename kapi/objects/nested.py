@@ -22,6 +22,7 @@ _MARK = b"\t"
 _LEAF = re.compile(rb"\t[\[{]")
 _PASSES = 16
 """Levels that are taken off quickly: most texts have fewer."""
+_BLOCK = 16 * 1024
 _STEPS = [{ord("["): 1, ord("{"): 1}.get(byte, -1) for byte in range(256)]
 _REMEMBERED = 64 * 1024
 """Bytes of a text of which there is one leaf only, so that it equals itself."""
@@ -69,7 +70,13 @@ def deep(raw: bytes) -> bool:
         left = left.replace(b"[]", b"").replace(b"{}", b"")
         if len(left) <= 2 * (SHALLOW - _PASSES):
             return False
-    return max(accumulate(map(_STEPS.__getitem__, left)), default=0) > SHALLOW - _PASSES
+    level = 0
+    for start in range(0, len(left), _BLOCK):  # a long text is gone through in turns, between which others run
+        levels = list(accumulate(map(_STEPS.__getitem__, left[start : start + _BLOCK]), initial=level))
+        if max(levels) > SHALLOW - _PASSES:
+            return True
+        level = levels[-1]
+    return False
 
 
 def cut(raw: bytes) -> tuple[bytes, Parts]:
@@ -111,17 +118,17 @@ class _Band:
     def __init__(self, start: int, token: str) -> None:
         self.start = self._at = start
         self._token = token
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self.parts: Parts = {}
 
     def put(self, raw: bytes, start: int, end: int, leaf: orjson.Fragment) -> None:
         name = f"{self._token}-{len(self.parts)}"
         self.parts[name] = leaf
-        self._pieces += (raw[self._at : start], b'"%s"' % name.encode())
+        self._chunks += (raw[self._at : start], b'"%s"' % name.encode())
         self._at = end
 
     def text(self, raw: bytes, end: int) -> bytes:
-        return b"".join([*self._pieces, raw[self._at : end]])
+        return b"".join([*self._chunks, raw[self._at : end]])
 
 
 def _marked(raw: bytes) -> list[tuple[int, int, bytes]]:

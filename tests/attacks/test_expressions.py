@@ -91,6 +91,31 @@ def test_rules_that_spend_the_budget_of_an_object(victim: Victim) -> None:
         cost.check()
 
 
+DEEP = {
+    "9,000 levels around 200,000 numbers": b"[" * 9000 + b"1," * 200_000 + b"1" + b"]" * 9000,
+    "9,000 levels with a text in each": b'["' + b'aaaaaaaaaa",["' * 8999 + b'a"' + b"]" * 9000,
+    "500 parts of 250 levels": b"[" + b",".join([b"[" * 250 + b"]" * 250] * 500) + b"]",
+    "a million brackets": b"[" * 500_000 + b"]" * 500_000,
+}
+
+
+@pytest.mark.parametrize("what", DEEP)
+def test_deep_objects(victim: Victim, what: str) -> None:
+    path = defined(victim, f"Deep{list(DEEP).index(what)}", properties(spec=ANYTHING))
+    head = b'{"apiVersion":"attack.example.com/v1","kind":"Deep%d","metadata":{"name":"deep"},"spec":{"a":' % list(DEEP).index(what)
+    partial = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+    with victim.watched(f"an object of {what}") as cost:
+        status, answer = victim.ask("POST", path, head + DEEP[what] + b"}}", headers=partial)
+    assert status in (201, 400), answer
+    cost.check()
+    if status == 201:
+        patch = {**partial, "Content-Type": "application/merge-patch+json"}
+        with victim.watched(f"a patch of {what}") as cost:
+            status, answer = victim.ask("PATCH", f"{path}/deep", b'{"spec":{"b":%s}}' % DEEP[what], headers=patch)
+        assert status in (200, 413), answer
+        cost.check()
+
+
 def _policy(name: str, **spec: Any) -> Object:
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["endpoints"]}]
     return {"metadata": {"name": name}, "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules}, **spec}}

@@ -73,6 +73,13 @@ def test_shapes(field: Object, causes: list[str]) -> None:
     assert told(obj(f=field)) == wanted
 
 
+def test_what_the_root_of_a_status_may_not_say() -> None:
+    bad: list[Object] = [{"not": {}}, {"additionalProperties": {}}, {"nullable": True}]
+    for more in bad:
+        assert told({**obj(status=obj()), **more}, status=True)[0].startswith('s: Invalid value: {"ID":"",'), more
+    assert told({**obj(status=obj()), "nullable": False, "allOf": [], "description": "d"}, status=True) == []
+
+
 @pytest.mark.parametrize(
     ("root", "causes"),
     [

@@ -83,7 +83,7 @@ def validate(at: str, schema: Object, status: bool, spare: Spared = NOTHING_SPAR
 
 def _under_status(e: Errors, at: str, schema: Object) -> None:
     """The schema of a status is cut out of the root, so not much may stand there."""
-    for field in (field for field, value in schema.items() if value not in (None, "", False, [], {})):
+    for field in (field for field, value in schema.items() if value not in (None, "", False, [])):
         if field not in AT_ROOT:
             listed = " ".join(map(title, AT_ROOT))
             text = f"only [{listed}] fields are allowed at the root of the schema if the status subresource is enabled"

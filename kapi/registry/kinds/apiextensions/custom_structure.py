@@ -113,8 +113,8 @@ def _header(e: Errors, at: str, properties: Object) -> None:
 
 def _root_metadata(e: Errors, at: str, metadata: Object) -> None:
     """Metadata is known already; a definition may only restrict names."""
-    fields = {name for name, value in metadata.items() if value not in (None, "", False, [], {}) and name not in _META_FREE}
-    if fields or not set(metadata.get("properties") or ()) <= {"name", "generateName"}:
+    said = (name for name, value in metadata.items() if value not in (None, "", False, []) or (name in _POINTERS and value is not None))
+    if set(said) - _META_FREE or not set(metadata.get("properties") or ()) <= {"name", "generateName"}:
         text = "must not specify anything other than name and generateName, but metadata is implicitly specified"
         e.forbidden(at, text)
 
