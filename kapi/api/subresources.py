@@ -21,6 +21,10 @@ from kapi.schema import builtin, decode, parsing, patching
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
+_ALSO = {"Eviction": ("policy/v1beta1",)}
+"""Versions of a body that are taken beside its own."""
+
+
 async def _body(request: Request, what: Call, group: str, version: str, kind: str, form: str = "") -> Object:
     """A request body of a kind that is never stored."""
     form = form or writing.media(request)
@@ -34,7 +38,9 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
         parsing.check_size(raw)
     api_version = f"{group}/{version}" if group else version
     schema = builtin.schema(builtin.named(group, version, kind))
-    obj, found = decode.decode(raw, form, schema, api_version=api_version, kind=kind, validation=what.validation)
+    obj, found = decode.decode(
+        raw, form, schema, api_version=api_version, kind=kind, validation=what.validation, also=_ALSO.get(kind, ())
+    )
     what.warnings += found
     if obj.get("metadata") is None:
         obj["metadata"] = {}

@@ -13,15 +13,15 @@ from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time
 from kapi.objects.meta import Object
-from kapi.objects.quoting import go_quote
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
-from kapi.schema import apply, builtin, decode, parsing, patching
+from kapi.schema import apply, decode, parsing, patching
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
 
+_DELETE = "DeleteOptions"
 _PARALLEL_DELETES, _PARALLEL_BYTES = 16, 1 << 20
 """Objects of a collection that are deleted at once, and bytes of them together, unless one is larger."""
 
@@ -223,23 +223,8 @@ async def delete_body(request: Request) -> Object:
     if not raw.strip():
         return {}
     form = media(request)
-    return await offload.run(_delete_options, raw, form) if len(raw) >= limits.OFFLOAD_BYTES else _delete_options(raw, form)
-
-
-def _delete_options(raw: bytes, form: str) -> Object:
-    if form == "protobuf":
-        schema = builtin.schema(builtin.named("", "v1", "DeleteOptions"))
-        return decode.decode(raw, form, schema, api_version="v1", kind="DeleteOptions")[0]
-    obj = decode.parse(raw, form)
-    kind = obj.get("kind", "")
-    if kind and kind != "DeleteOptions":
-        raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: {kind}")
-    try:
-        read: Object = decode.read(obj, builtin.schema(builtin.named("", "v1", "DeleteOptions")))[0]
-    except DecodeError as why:
-        version = obj.get("apiVersion") or "v1"
-        raise errors.BadRequest(f"DeleteOptions in version {go_quote(version)} cannot be handled as a DeleteOptions: {why}") from None
-    return read
+    read = decode.options
+    return await offload.run(read, raw, form, _DELETE) if len(raw) >= limits.OFFLOAD_BYTES else read(raw, form, _DELETE)
 
 
 def deletion_options(given: Object) -> deletion.Options:

@@ -11,6 +11,7 @@ from kapi.client.client import Client
 from kapi.objects.resource import CONFIG_MAPS, PODS
 from tests.api.asking import MAPS, PARTIAL, TABLE, ask, config_map, pod
 from tests.api.asking import PODS as POD_PATH
+from tests.messages import envelope, field
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
@@ -42,18 +43,10 @@ async def test_pretty(client: Client) -> None:
 
 async def test_a_protobuf_body(client: Client) -> None:
     """What stock's own components send: magic, then runtime.Unknown with the type and the message."""
-    meta = protobuf_field(1, protobuf_field(1, b"a") + protobuf_field(3, b"default"))
-    data = protobuf_field(2, protobuf_field(1, b"k") + protobuf_field(2, b"v"))
-    type_meta = protobuf_field(1, b"v1") + protobuf_field(2, b"ConfigMap")
-    body = b"k8s\0" + protobuf_field(1, type_meta) + protobuf_field(2, meta + data)
+    body = envelope("v1", "ConfigMap", field(1, field(1, b"a") + field(3, b"default")) + field(2, field(1, b"k") + field(2, b"v")))
     made = await ask(client, "POST", MAPS, body, content_type=PROTOBUF)
     assert made.code == 201
     assert made.json["data"] == {"k": "v"}
-
-
-def protobuf_field(number: int, value: bytes) -> bytes:
-    """A length-delimited field of fewer than 128 bytes."""
-    return bytes([number << 3 | 2, len(value)]) + value
 
 
 async def test_gzip_of_what_is_big(client: Client) -> None:
