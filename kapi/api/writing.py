@@ -4,7 +4,6 @@ Every way to change an object is a `change` for Rest.update: PUT, JSON patch, me
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -266,15 +265,25 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     keys = iter([entry.key for entry in page.entries])
     largest = max((len(entry.body) for entry in page.entries), default=1)
 
+    failed: list[Exception] = []
+
     async def some() -> None:
         for key in keys:
             namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
-            with contextlib.suppress(errors.NotFound):
+            try:
                 await deletion.delete(rest, replace(what, namespace=namespace, name=name), wanted)
+            except errors.NotFound:
+                pass
+            except Exception as why:
+                failed.append(why)
+            if failed:  # what has not been begun stays
+                return
             await asyncio.sleep(0)  # a dry run waits for nothing
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(_PARALLEL_DELETES, max(1, _PARALLEL_BYTES // largest))):
             group.create_task(some())
+    if failed:
+        raise failed[0]
     meta = reading.list_meta(kind, what.namespace, how, page)
     await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))
