@@ -48,13 +48,13 @@ _SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
-def negotiate(accept: str, shapes: bool = True) -> Form:
-    """The first acceptable clause of an Accept header. Raises NotAcceptable."""
-    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, shapes)
+def negotiate(accept: str, tables: bool = True) -> Form:
+    """The first acceptable clause of an Accept header; some answers have no form as `tables`. Raises NotAcceptable."""
+    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, tables)
 
 
 @lru_cache(maxsize=256)
-def _negotiate(accept: str, shapes: bool) -> Form:
+def _negotiate(accept: str, tables: bool) -> Form:
     if not accept:
         return Form()
     for clause in accept.split(","):
@@ -65,7 +65,7 @@ def _negotiate(accept: str, shapes: bool) -> Form:
         given = dict(p.partition("=")[::2] for p in parameters)
         if "as" not in given:
             return Form(known)
-        if given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
+        if given["as"] in (_SHAPES if tables else _SHAPES[1:]) and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
             return Form(known, given["as"], given["v"])
     raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", {})
 

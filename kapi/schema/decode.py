@@ -156,7 +156,7 @@ def options(raw: bytes, form: str, kind: str) -> Object:
             raise BadRequest(f"decoded object cannot be converted to {kind}: {given}")
         found: Object = read(obj, schema)[0]
     except ValueError as why:
-        raise _unreadable(version or "v1", kind, why) from None
+        raise _unreadable(version if version and isinstance(version, str) else "v1", kind, why) from None
     return found
 
 

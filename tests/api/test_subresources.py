@@ -8,7 +8,7 @@ from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import DEPLOYMENTS, NODES, POD_DISRUPTION_BUDGETS, PODS, SERVICE_ACCOUNTS
 from tests.api.asking import PODS as POD_PATH
-from tests.api.asking import ask, deployment, pod
+from tests.api.asking import TABLE, ask, deployment, pod
 from tests.messages import envelope, field
 
 WEB = "/apis/apps/v1/namespaces/default/deployments/web"
@@ -108,6 +108,14 @@ async def test_versions_of_evictions(api: Client, version: str, code: int) -> No
         assert (await ask(api, "POST", f"{POD_PATH}/p/eviction", body, content_type=media)).code == code
         if code != 201:
             await ask(api, "DELETE", f"{POD_PATH}/p?gracePeriodSeconds=0")
+
+
+@pytest.mark.parametrize("path", ["pods/p/eviction", "pods/p/binding", "serviceaccounts/default/token"])
+async def test_what_is_no_table(api: Client, path: str) -> None:
+    await api.create(PODS, pod("p"))
+    path = f"/api/v1/namespaces/default/{path}"
+    assert (await ask(api, "POST", path, {"metadata": {"name": "p"}}, accept=TABLE)).code == 406
+    assert (await api.get(PODS, "p", "default"))["metadata"].get("deletionTimestamp") is None
 
 
 async def test_eviction_without_a_budget(api: Client) -> None:
