@@ -170,7 +170,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
 
 async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     kind = what.kind
-    wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation)
+    wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation, kind.custom)
     what.warnings += warnings
     meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
     if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says

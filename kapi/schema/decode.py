@@ -160,12 +160,12 @@ def options(raw: bytes, form: str, kind: str) -> Object:
     return found
 
 
-def decode_applied(raw: bytes, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
+def decode_applied(raw: bytes, api_version: str, validation: str = "Warn", custom: bool = True) -> tuple[Object, list[str]]:
     """The partial object of an apply body (YAML, or JSON as a part of it), as it was written, and warnings. Raises BadRequest.
 
-    What the type says of it is found by kapi.schema.apply.
+    What the type says of it is found by kapi.schema.apply. Only objects of a `custom` kind may be nested deeply.
     """
-    value, strict = _applied(raw, validation)
+    value, strict = _applied(raw, validation, custom)
     if (given := value.get("apiVersion")) != api_version:
         raise BadRequest(f"Incorrect version specified in apply patch. Specified patch version: {given or ''}, expected: {api_version}")
     if strict and validation == "Strict":
@@ -173,12 +173,12 @@ def decode_applied(raw: bytes, api_version: str, validation: str = "Warn") -> tu
     return value, strict if validation == "Warn" else []
 
 
-def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
+def _applied(raw: bytes, validation: str, custom: bool) -> tuple[Object, list[str]]:
     """The object of an apply body, and what was wrong with repeated keys."""
     try:
         if raw.startswith(b"{"):
             parsing.check_size(raw)
-            if nested.deep(raw):
+            if custom and nested.deep(raw):
                 return _deep(raw), []
         value = orjson.loads(raw)
         if isinstance(value, dict) and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
