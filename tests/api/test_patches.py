@@ -143,9 +143,10 @@ async def test_owners_are_forgotten_by_any_writer_who_says_so(client: Client, bo
     assert (left.code, "managedFields" in left.json["metadata"]) == (200, False)
 
 
-@pytest.mark.parametrize("path", ["/apis/apps/v1/namespaces/default/deployments/web", "/apis/apps/v1/namespaces/default/deployments/web/scale"])
-async def test_a_strategic_merge_patch_names_no_kind(client: Client, path: str) -> None:
+@pytest.mark.parametrize("subresource", ["", "/scale"])
+async def test_a_strategic_merge_patch_names_no_kind(client: Client, subresource: str) -> None:
     """It goes into the type of what is there; JSON and merge patches are read again, and refused."""
+    path = f"/apis/apps/v1/namespaces/default/deployments/web{subresource}"
     await client.create(DEPLOYMENTS, deployment("web"))
     patch = {"kind": "Pod", "apiVersion": "v7", "spec": {"replicas": 5}}
     done = await ask(client, "PATCH", path, patch, content_type="application/strategic-merge-patch+json")
