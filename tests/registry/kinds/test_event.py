@@ -59,7 +59,8 @@ def test_one_shape_is_kept() -> None:
 def test_selectable_fields_are_those_of_what_is_kept() -> None:
     stored = NEW_API.to_storage(ready(NEW_API, GOOD), NEW)
     assert EventStrategy.fields["involvedObject.kind"](stored) == "Pod"
-    assert NewEventStrategy.fields["regarding.name"](stored) == "p"
+    assert NewEventStrategy.fields[NewEventStrategy.selected_as["regarding.name"]](stored) == "p"
+    assert NewEventStrategy.fields[NewEventStrategy.selected_as["reportingController"]](stored) == "a.b/c"
     assert EventStrategy.fields["source"](stored) == "a.b/c"
 
 
