@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from kapi import limits
-from kapi.access import rbac
+from kapi.access import rbac, websocket_token
 from kapi.access.access import Access
 from kapi.access.impersonation import impersonate
 from kapi.api import (
@@ -132,6 +132,8 @@ class App:
             )
         finally:
             self.metrics.identified(user, time.perf_counter() - request.began)
+        if server.UPGRADE in extensions:
+            request.scope["headers"] = websocket_token.without(request.scope["headers"])
         connection = extensions.get(server.CONNECTION)
         if connection is not None and connection.user != user.name and user.name != ANONYMOUS:
             connection.set_user(user.name)

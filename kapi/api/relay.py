@@ -265,6 +265,23 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
         await _while_wanted(request, work(), None if method else writer, chunked)
 
 
+async def stream(request: Request, peer: Peer, path: str, carry: Any, refuse: Any) -> None:
+    """Get a body of the peer for who will take over the caller's connection: `carry(answer)`; an error is for `refuse(answer)`.
+
+    Both are coroutine functions. Raises NoAnswer.
+    """
+    async with _asked(request, peer, path, "GET", [(b"connection", b"close")]) as (answer, _, _):
+
+        async def work() -> None:
+            await answer.begin()
+            if answer.status >= 400:
+                await refuse(answer)
+
+        await _while_wanted(request, work(), None, chunked=False)
+        if 200 <= answer.status < 400:
+            await carry(answer)
+
+
 async def forward(request: Request, peer: Peer, path: str) -> None:
     """Pass the request on and the answer back, whatever it is; upgrades are spliced."""
     if server.UPGRADE in (request.scope.get("extensions") or {}):

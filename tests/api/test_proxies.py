@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 import orjson
 import pytest
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
+from websockets.typing import Subprotocol
 
 from kapi import limits
 from kapi.api import proxies
@@ -490,6 +492,44 @@ async def test_what_a_kubelet_says_of_logs(served: Served, admin: Client) -> Non
         assert await proxied(admin, f"{NS}/pods/p/log") == (500, f'Get "{url}": EOF')
     refused = f'Get "{url}?tailLines=1": dial tcp 127.0.0.1:{kubelet.port}: connect: connection refused'
     assert await proxied(admin, f"{NS}/pods/p/log?tailLines=1") == (500, refused)
+
+
+@pytest.mark.parametrize(("protocol", "told"), [
+    ("", [b"", b"line 1\n\xff"]), ("binary.k8s.io", [b"", b"line 1\n\xff"]), ("base64.binary.k8s.io", ["", "bGluZSAxCv8="]),
+])  # fmt: skip
+async def test_logs_over_websocket(served: Served, admin: Client, protocol: str, told: list[str | bytes]) -> None:
+    """An empty message comes first, also when there is nothing to follow yet."""
+    async with listening("127.0.0.1") as kubelet:
+        await on_node(admin, kubelet)
+        more = asyncio.Event()
+
+        async def follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+            await more.wait()
+            writer.write(b"line 1\n\xff")
+
+        kubelet.handle = follow
+        offered = [Subprotocol(protocol)] if protocol else None
+        async with asyncio.timeout(5), served.websocket(f"{NS}/pods/p/log?follow=true", subprotocols=offered) as talk:
+            assert talk.subprotocol == (protocol or None)
+            assert await talk.recv() == told[0]
+            more.set()
+            assert await talk.recv() == told[1]
+            with pytest.raises(ConnectionClosedOK):
+                await talk.recv()
+        assert "/containerLogs/default/p/c?follow=true" in kubelet.first_line
+
+
+async def test_logs_that_a_websocket_does_not_get(served: Served, admin: Client) -> None:
+    async with listening("127.0.0.1") as kubelet:
+        await on_node(admin, kubelet)
+        for said, protocol, code in ((b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "binary.k8s.io", 404),
+                                     (kubelet.say, "channel.k8s.io", 403)):  # fmt: skip
+            kubelet.say = said
+            with pytest.raises(InvalidStatus) as refused:
+                async with served.websocket(f"{NS}/pods/p/log", subprotocols=[Subprotocol(protocol)]):
+                    pass
+            assert refused.value.response.status_code == code
 
 
 async def test_a_kubelet_that_is_not_there(served: Served, admin: Client) -> None:
