@@ -68,3 +68,8 @@ def test_row() -> None:
     obj = ready(OLD_API, {**CORE, "type": "Normal", "count": 4, "source": {"component": "kubelet", "host": "n"}})
     obj.update(firstTimestamp=time.stamp(0), lastTimestamp=time.stamp(60))
     assert OLD_API.row(obj, 90.0) == ["30s", "Normal", "Started", "pod/p", "", "kubelet, n", "m", "90s", 4, "base"]
+
+
+def test_columns_are_texts() -> None:
+    """Also the count, whose cells are numbers."""
+    assert {column.type for column in EventStrategy.columns} == {"string"}

@@ -59,7 +59,7 @@ class EventStrategy(PlainStrategy):
     columns = rules.columns(
         "Last Seen=core.v1.Event.lastTimestamp", "Type=core.v1.Event.type", "Reason=core.v1.Event.reason",
         "Object=core.v1.Event.involvedObject", "Subobject+=core.v1.ObjectReference.fieldPath", "Source+=core.v1.Event.source",
-        "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count#+=core.v1.Event.count",
+        "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count+=core.v1.Event.count",
         "Name+=ObjectMeta.name",
     )  # fmt: skip
 
