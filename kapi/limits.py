@@ -93,6 +93,8 @@ PEER_HEAD_BYTES = 256 << 10
 | 10 MiB (http.Transport's MaxResponseHeaderBytes) | 503 `server response headers exceeded`; a body under way is cut off"""
 PEER_TEXT_BYTES = 16 << 10
 """Bytes of an error text of a peer that are shown or looked into | 50,000 for the logs of a pod, else none | the rest is left out"""
+LINK_TAG_BYTES = 8 << 10
+"""Bytes of an HTML tag whose links a proxy changes, until its end has come | none (the whole page) | it passes as it is"""
 PEER_BUFFER_BYTES = 256 << 10
 """Bytes of one way of a proxied answer or stream that wait for the other side | a few pieces of 32 KiB | the sender is read no further"""
 UPGRADE_EARLY_BYTES = 64 << 10

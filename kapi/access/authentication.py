@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kapi import limits
-from kapi.access import token_file
+from kapi.access import token_file, websocket_token
 from kapi.access.identity_headers import Headers, extra_of, headers_of
 from kapi.access.tokens import Tokens, VerifiedToken
 from kapi.objects import certificates, jwt, time
@@ -68,7 +68,7 @@ class Authenticator:
                     return user
             except ValueError as error:  # a token may still authenticate the request, but it is never anonymous
                 bad = error
-        if token := bearer(authorization):
+        if token := bearer(authorization) or websocket_token.token(headers):
             try:
                 return self.authenticate_token(token, self._tokens.audiences).user
             except jwt.InvalidToken as error:

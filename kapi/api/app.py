@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from kapi import limits
-from kapi.access import rbac
+from kapi.access import rbac, websocket_token
 from kapi.access.access import Access
 from kapi.access.impersonation import impersonate
 from kapi.api import (
@@ -132,6 +132,8 @@ class App:
             )
         finally:
             self.metrics.identified(user, time.perf_counter() - request.began)
+        if server.UPGRADE in extensions:
+            request.scope["headers"] = websocket_token.without(request.scope["headers"])
         connection = extensions.get(server.CONNECTION)
         if connection is not None and connection.user != user.name and user.name != ANONYMOUS:
             connection.set_user(user.name)
@@ -156,7 +158,8 @@ class App:
         handler = HANDLERS.get((where.subresource, request.verb))
         if where.subresource and where.subresource not in kind.subresources:
             raise errors.NotFound(_NO_RESOURCE, {})
-        if handler is None or request.verb not in (kind.subresources[where.subresource] if where.subresource else kind.verbs):
+        served = kind.subresources[where.subresource] if where.subresource else kind.verbs
+        if handler is None or (request.verb not in served and not (request.verb == "" and request.method == "OPTIONS")):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
         if (request.method == "POST" and where.name and not where.subresource) or (request.verb in ("update", "patch") and not where.name):
             raise errors.MethodNotAllowed(_NO_METHOD, {})
@@ -205,7 +208,7 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
 def verb(request: Request, where: Target) -> str:
-    """The API verb of a request: get, list, watch, create, update, patch, delete, deletecollection."""
+    """The API verb of a request: get, list, watch, create, update, patch, delete, deletecollection; '' for methods that have none."""
     method = request.method
     if method in ("GET", "HEAD"):
         if where.watch or (not where.name and b"watch=" in request.scope["query_string"] and options.truth(request.query, "watch")):
@@ -213,7 +216,7 @@ def verb(request: Request, where: Target) -> str:
         return "get" if where.name else "list"
     if method == "DELETE":
         return "delete" if where.name else "deletecollection"
-    return _VERBS.get(method, method.lower())
+    return _VERBS.get(method, "")
 
 
 def _attributes(request: Request, where: Target) -> Attributes:
@@ -338,6 +341,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
         for sub in ("log", "exec", "attach", "portforward", "proxy")
         for verb in ("get", "create", "update", "patch", "delete")
     },
+    **{("proxy", ""): _connect    },
 }
 
 

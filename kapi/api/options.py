@@ -205,11 +205,13 @@ def list_options(query: Query, kind: Kind, name: str = "") -> ListOptions:
 def _selectors(out: ListOptions, query: Query, kind: Kind, name: str) -> None:
     query.read()
     out.by_label, out.by_field = query.labels, query.fields
-    known = kind.strategy.fields
+    names = kind.strategy.selected_as
+    known = names or kind.strategy.fields
     if out.by_field is not None:
         for key in (test.field for test in out.by_field.tests):
             if key not in known and key not in ("metadata.name", "metadata.namespace"):
                 raise errors.BadRequest(unknown_field(kind, key))
+        out.by_field = out.by_field.renamed(names) if names else out.by_field
     out.where = _where(out, kind, name)
 
 

@@ -11,11 +11,12 @@ import random
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+import zlib
+from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from urllib.parse import unquote_to_bytes
 
-from kapi.api import relay, responses
+from kapi.api import links, relay, responses
 from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
 from kapi.api.request import Request
@@ -51,7 +52,46 @@ async def answer(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue,
         there = urls.escaped(unquote_to_bytes(request.scope["raw_path"])) + "/" + query  # so that relative links lead there
         await responses.send(request, 301, b"", b"text/plain", [(b"location", there.encode("latin-1"))])
         return
-    await relay.forward(request, peer, (path or "/") + query)
+    led = links.Links(prefix(request), peer.authority, request.header(b"host"))
+    await relay.forward(request, peer, (path or "/") + query, lambda answer: _respond(request, answer, led))
+
+
+async def _respond(request: Request, answer: relay.Answer, led: links.Links) -> None:
+    """A backend's answer, its links led through the proxy."""
+    headers = relay.kept(answer)
+    given = dict(headers)
+    if b"location" in given:
+        headers = [(k, led.url(v.decode("latin-1")).encode("latin-1", "replace") if k == b"location" else v) for k, v in headers]
+        await relay.respond(request, answer, headers)
+        return
+    shown = request.method != "HEAD" and given.get(b"content-type", b"").partition(b";")[0].strip() == b"text/html"
+    page = links.page(led, given.get(b"content-encoding", b"").decode("latin-1")) if shown else None
+    if page is None:
+        await relay.respond(request, answer, headers)
+    else:
+        headers = [(k, v) for k, v in headers if k != b"content-length"]
+        await relay.respond(request, answer, headers, _rewritten(answer, page))
+
+
+async def _rewritten(answer: relay.Answer, page: links.Page) -> AsyncIterator[bytes]:
+    try:
+        async for piece in answer.pieces():
+            for out in page.feed(piece):
+                if out:
+                    yield out
+                await asyncio.sleep(0)  # a packed piece may be long
+        for out in page.feed(b"", last=True):
+            yield out
+    except zlib.error as why:
+        raise relay.CutOff(str(why)) from None
+
+
+def prefix(request: Request) -> str:
+    """The path of the proxy itself: all up to what is sent on, escaped."""
+    assert request.target is not None
+    whole = unquote_to_bytes(request.scope["raw_path"])
+    parts = request.target.rest.count("/") + 1 if request.target.rest else 0
+    return urls.escaped(b"/".join(whole.split(b"/")[:-parts] if parts else [whole.rstrip(b"/")]))
 
 
 def proxied(request: Request) -> str:

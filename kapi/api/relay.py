@@ -47,8 +47,13 @@ class Peer:
     name: str = ""
     """What the certificate must be for, where it is not `host`."""
 
+    @property
+    def authority(self) -> str:
+        """host:port."""
+        return failures.address(self.host, self.port)
+
     def url(self, path: str) -> str:
-        return f"{'https' if self.tls else 'http'}://{failures.address(self.host, self.port)}{path}"
+        return f"{'https' if self.tls else 'http'}://{self.authority}{path}"
 
 
 class NoAnswer(Exception):
@@ -83,11 +88,11 @@ def _connection_names(headers: Headers) -> set[bytes]:
     return {word.strip().lower() for name, value in headers if name == b"connection" for word in value.split(b",")}
 
 
-def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers) -> bytes:
-    """A request's head for the peer: what the caller said, without what is between us and the caller."""
+def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers, *, host: str = "") -> bytes:
+    """A request's head for the peer: what the caller said, without what is between us and the caller; `host` where it is not the peer's."""
     given: Headers = request.scope["headers"]
     gone = _HOP | _PRIVATE | _connection_names(given)
-    lines = [f"{method} {path} HTTP/1.1".encode(), b"host: " + failures.address(peer.host, peer.port).encode()]
+    lines = [f"{method} {path} HTTP/1.1".encode(), f"host: {host or peer.authority}".encode("latin-1")]
     for name, value in given:
         if name == b"sec-websocket-protocol":
             value = _TOKEN.sub(b"", value)
@@ -231,12 +236,12 @@ async def _while_wanted(request: Request, work: Coroutine[Any, Any, None], write
 
 @asynccontextmanager
 async def _asked(
-    request: Request, peer: Peer, path: str, method: str, extra: Headers
+    request: Request, peer: Peer, path: str, method: str, extra: Headers, host: str = ""
 ) -> AsyncIterator[tuple[Answer, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection on which the head of the request was sent, and what will be its answer. Raises NoAnswer."""
     reader, writer = await _connect(peer)
     try:
-        writer.write(_head(request, method, path, peer, extra))
+        writer.write(_head(request, method, path, peer, extra, host=host))
         yield Answer(reader, method), reader, writer
     finally:
         splicing.close(writer)
@@ -254,7 +259,8 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
         extra.append((b"transfer-encoding", b"chunked"))
     elif length and not method:
         extra.append((b"content-length", length.encode()))
-    async with _asked(request, peer, path, method or request.method, extra) as (answer, _, writer):
+    host = "" if method else request.header(b"host")
+    async with _asked(request, peer, path, method or request.method, extra, host) as (answer, _, writer):
 
         async def work() -> None:
             await answer.begin()
@@ -265,13 +271,30 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
         await _while_wanted(request, work(), None if method else writer, chunked)
 
 
-async def forward(request: Request, peer: Peer, path: str) -> None:
-    """Pass the request on and the answer back, whatever it is; upgrades are spliced."""
+async def stream(request: Request, peer: Peer, path: str, carry: Any, refuse: Any) -> None:
+    """Get a body of the peer for who will take over the caller's connection: `carry(answer)`; an error is for `refuse(answer)`.
+
+    Both are coroutine functions. Raises NoAnswer.
+    """
+    async with _asked(request, peer, path, "GET", [(b"connection", b"close")]) as (answer, _, _):
+
+        async def work() -> None:
+            await answer.begin()
+            if answer.status >= 400:
+                await refuse(answer)
+
+        await _while_wanted(request, work(), None, chunked=False)
+        if 200 <= answer.status < 400:
+            await carry(answer)
+
+
+async def forward(request: Request, peer: Peer, path: str, send: Any) -> None:
+    """Pass the request on and give the answer to `send`, a coroutine function; upgrades are spliced."""
     if server.UPGRADE in (request.scope.get("extensions") or {}):
         await splice(request, peer, path)
         return
     try:
-        await exchange(request, peer, path, lambda answer: respond(request, answer, kept(answer)))
+        await exchange(request, peer, path, send)
     except NoAnswer as why:
         raise errors.ServiceUnavailable(f"error trying to reach service: {why}", {}) from None
 
@@ -280,7 +303,7 @@ async def splice(request: Request, peer: Peer, path: str) -> None:
     """Ask the peer to upgrade; when it does, give the caller's connection to it, else pass its refusal on."""
     extra: Headers = [(b"connection", b"Upgrade"), (b"upgrade", request.header(b"upgrade").encode("latin-1"))]
     try:
-        async with _asked(request, peer, path, request.method, extra) as (answer, reader, writer):
+        async with _asked(request, peer, path, request.method, extra, request.header(b"host")) as (answer, reader, writer):
 
             async def work() -> None:
                 await answer.begin()
@@ -307,10 +330,10 @@ def kept(answer: Answer) -> Headers:
     return [(name, value) for name, value in answer.headers if name not in gone]
 
 
-async def respond(request: Request, answer: Answer, headers: Headers) -> None:
-    """The peer's answer as ours, piece by piece. Raises CutOff."""
+async def respond(request: Request, answer: Answer, headers: Headers, pieces: AsyncIterator[bytes] | None = None) -> None:
+    """The peer's answer as ours, piece by piece: its body, or what was made of that. Raises CutOff."""
     request.code = answer.status
     await request.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    async for piece in answer.chunks():
+    async for piece in pieces or answer.chunks():
         await request.send({"type": "http.response.body", "body": piece, "more_body": True})
     await request.send({"type": "http.response.body", "body": b""})

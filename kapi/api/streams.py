@@ -4,8 +4,10 @@ The API server finds the kubelet and checks names; the streams themselves pass t
 """
 
 import asyncio
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from kapi.api import options, proxies, relay, watching, writing
@@ -22,6 +24,11 @@ from kapi.registry.catalogue import Catalogue, subresource_kind
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
+if TYPE_CHECKING:
+    from kapi.http import websocket
+
+READING = ("", "binary.k8s.io", "base64.binary.k8s.io")
+"""Subprotocols of what is only read; "": none is asked for."""
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _UPGRADED = {"exec": "exec", "attach": "attach", "portforward": "portForward"}
 """Subresource -> first part of the kubelet's path."""
@@ -102,13 +109,69 @@ async def _log(request: Request, pod: Object, find: Callable[[], Peer | None]) -
         return
     query = urlencode({k: v for k, v in request.query.items() if k not in ("container", "pretty")})
     path = f"/containerLogs/{meta['namespace']}/{meta['name']}/{name}" + (f"?{query}" if query else "")
+    pass_on = partial(_pass_on, request, headers=headers)
     try:
-        await relay.exchange(request, peer, path, lambda answer: _pass_on(request, answer, headers), method="GET")
+        if _is_websocket(request):
+            await relay.stream(request, peer, path, partial(_messages, request), pass_on)
+        else:
+            await relay.exchange(request, peer, path, pass_on, method="GET")
     except relay.NoAnswer as why:
         raise errors.StatusError(f"Get {go_quote(peer.url(path))}: {why}", reason="") from None
 
 
-async def _pass_on(request: Request, answer: relay.Answer, headers: relay.Headers) -> None:
+def _is_websocket(request: Request) -> bool:
+    return server.UPGRADE in (request.scope.get("extensions") or {}) and request.header(b"upgrade").lower() == "websocket"
+
+
+async def _messages(request: Request, answer: relay.Answer) -> None:
+    """Logs in messages, the first of them empty: the connection is there."""
+    socket = await _accepted(request, READING)
+    encoded = socket.subprotocol.startswith("base64.")
+    send = (lambda data: socket.send_text(base64.b64encode(data))) if encoded else socket.send
+
+    async def run() -> None:
+        await send(b"")
+        async for piece in answer.pieces():
+            await send(piece)
+
+    await _until_closed(socket, run())
+
+
+async def _accepted(request: Request, subprotocols: Sequence[str] | None = None) -> "websocket.WebSocket":
+    """The caller's connection as a WebSocket. Raises BadRequest, Forbidden."""
+    from kapi.http import websocket  # its library is 1 MB, which servers without such clients save
+
+    try:
+        socket = await websocket.accept(dict(request.scope), request.scope["extensions"][server.UPGRADE], subprotocols)
+    except websocket.Unsupported as why:
+        raise errors.Forbidden(str(why), {}) from None
+    except websocket.NoWebSocket:
+        raise errors.BadRequest("Upgrade request required") from None
+    request.code = 101
+    return socket
+
+
+async def _until_closed(socket: "websocket.WebSocket", sending: Coroutine[Any, Any, None]) -> None:
+    """Send to a client that has nothing to say but goodbye, then close."""
+
+    async def listen() -> None:
+        async for _ in socket.messages():
+            continue
+
+    running, listening = asyncio.ensure_future(sending), asyncio.ensure_future(listen())
+    try:
+        await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+    except ConnectionError:
+        return
+    finally:
+        running.cancel()
+        listening.cancel()
+        await socket.close()
+
+
+async def _pass_on(request: Request, answer: relay.Answer, *, headers: relay.Headers) -> None:
     """A kubelet's answer with logs, or what it says instead."""
     if answer.status < 400:
         await relay.respond(request, answer, headers)
@@ -145,31 +208,11 @@ async def _upgrade(request: Request, pod: Object, find: Callable[[], Peer | None
 
 async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
     """Answer a watch on an upgraded connection: a text frame for each event."""
-    from kapi.http import websocket  # its library is 1 MB, which servers without such clients save
-
     wanted = watching.Watching(request, rest, kind, namespace, how, count, whole=True)
-    try:
-        socket = await websocket.accept(dict(request.scope), request.scope["extensions"][server.UPGRADE])
-    except websocket.NoWebSocket:
-        raise errors.BadRequest("Upgrade request required") from None
+    socket = await _accepted(request)
 
     async def send(lines: bytes) -> None:
         for line in lines.splitlines():
             await socket.send_text(line)
 
-    async def listen() -> None:
-        async for _ in socket.messages():  # a watcher has nothing to say but goodbye
-            continue
-
-    running = asyncio.ensure_future(wanted.run(send))
-    listening = asyncio.ensure_future(listen())
-    try:
-        await asyncio.wait((running, listening), return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
-    except ConnectionError:
-        return
-    finally:
-        running.cancel()
-        listening.cancel()
-        await socket.close()
+    await _until_closed(socket, wanted.run(send))

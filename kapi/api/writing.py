@@ -193,10 +193,13 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
 
     def change(live: Object | None) -> Object:
         out = apply.apply(
-            kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version,
+            kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version, kind=kind.resource.kind,
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
         metadata.settle_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
+        if live is None and (uid := out["metadata"].get("uid")):
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise errors.conflict(kind.resource.plural, kind.resource.group, what.name, why)
         return _typed(out, wanted, what)
 
     return await rest.update(what, change, create=None if what.subresource else lambda: change(None))

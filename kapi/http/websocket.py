@@ -23,7 +23,11 @@ _GOODBYE_SECONDS = 1.0
 
 
 class NoWebSocket(ValueError):
-    """The request is no WebSocket handshake, or offers none of the subprotocols."""
+    """The request is no WebSocket handshake."""
+
+
+class Unsupported(NoWebSocket):
+    """The request offers none of the subprotocols."""
 
 
 class WebSocket:
@@ -100,7 +104,7 @@ class WebSocket:
     async def _answered(self) -> None:
         """Read on, dropping everything, until the other side has said goodbye as well, or too much."""
         left = limits.WEBSOCKET_CLOSING_BYTES
-        while self._protocol.state is not State.CLOSED and (data := await self._reader.read(_BLOCK)):
+        while self._protocol.close_rcvd is None and (data := await self._reader.read(_BLOCK)):
             self._protocol.receive_data(data)
             self._protocol.events_received()
             left -= len(data)
@@ -121,17 +125,33 @@ def _handshake(scope: dict[str, Any]) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[str] = ()) -> WebSocket:
-    """Answer a handshake. `take_over` gives the connection; only called when the handshake is good. Raises NoWebSocket."""
-    wanted = [Subprotocol(s) for s in subprotocols]
-    protocol = ServerProtocol(subprotocols=wanted or None, max_size=limits.WEBSOCKET_MESSAGE_BYTES, logger=_quiet)
+def _chosen(scope: dict[str, Any], supported: Sequence[str] | None) -> str:
+    """The first subprotocol offered that is supported; whichever is offered where that does not matter. Raises NoWebSocket."""
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == b"sec-websocket-protocol"]
+    offered: list[str] = [name for value in values for part in value.split(",") if (name := part.strip())]
+    if supported is None and len(offered) > 1:
+        raise NoWebSocket("bad subprotocol")
+    for name in offered or [""]:
+        if supported is None or name in supported:
+            return name
+    raise Unsupported(f"requested protocol(s) are not supported: [{' '.join(offered)}]; supports [{' '.join(supported or ())}]")
+
+
+async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[str] | None = None) -> WebSocket:
+    """Answer a handshake. `take_over` gives the connection; only called when the handshake is good. Raises NoWebSocket.
+
+    `subprotocols`: what is supported, "" for none; None where any one will do.
+    """
+    chosen = _chosen(scope, subprotocols)
+    wanted = [Subprotocol(chosen)] if chosen else None
+    protocol = ServerProtocol(subprotocols=wanted, max_size=limits.WEBSOCKET_MESSAGE_BYTES, logger=_quiet)
     protocol.receive_data(_handshake(scope))
     asked = protocol.events_received()
     if not asked or not isinstance(asked[0], Request):
         raise NoWebSocket("unable to upgrade: no WebSocket handshake")
     response = protocol.accept(asked[0])
-    if response.status_code != 101 or (wanted and protocol.subprotocol is None):
-        raise NoWebSocket("unable to upgrade: no WebSocket handshake with a known subprotocol")
+    if response.status_code != 101:
+        raise NoWebSocket("unable to upgrade: no WebSocket handshake")
     reader, writer = take_over()
     protocol.send_response(response)
     out = WebSocket(protocol, reader, writer)

@@ -54,6 +54,10 @@ class Selector:
     def matches(self, fields: Mapping[str, str]) -> bool:
         return all(test.holds(fields.get(test.field, "")) for test in self.tests)
 
+    def renamed(self, table: Mapping[str, str]) -> "Selector":
+        """The same of fields that have other names."""
+        return Selector(tuple(term._replace(field=table.get(term.field, term.field)) for term in self.terms))
+
     def __str__(self) -> str:
         return ",".join(map(str, self.terms))
 

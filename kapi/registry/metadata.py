@@ -232,15 +232,15 @@ def _owners(owners: list[Object]) -> list[Cause]:
         if not version.rpartition("/")[2]:
             out.append(causes.invalid(f"{field}.apiVersion", version, "version must not be empty"))
         out += [causes.invalid(f"{field}.{key}", "", "must not be empty") for key in ("kind", "name", "uid") if not owner.get(key)]
-        if (version, owner.get("kind")) in (("v1", "Event"), ("events.k8s.io/v1", "Event")):
-            group, _, served = version.rpartition("/")
-            out.append(causes.invalid(field, owner, f"{group}/{served}, Kind=Event is disallowed from being an owner"))
+        if (version, owner.get("kind")) == ("v1", "Event"):
+            out.append(causes.invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
+            named = f"{owner.get('kind', '')}/{owner.get('name', '')}"
             if controller and not out.full:
-                found = f'Found "true" in references for {controller} and {owner.get("name")}'
+                found = f'Found "true" in references for {controller} and {named}'
                 text = f"Only one reference can have Controller set to true. {found}"
                 out.append(causes.invalid(field, owners, text))
-            controller = owner.get("name", "")
+            controller = controller or named
     return out
 
 

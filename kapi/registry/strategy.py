@@ -59,6 +59,8 @@ class Strategy:
     columns: Sequence[Column] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
     fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
+    selected_as: Mapping[str, str] = {}
+    """Name in a selector -> name in `fields`, where a version of the kind has other names; those are then all it has."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()
     """Paths the main endpoint resets besides status: never owned by its field managers, e.g. (("spec", "x"),)."""
     status_reset_fields: ClassVar[Sequence[tuple[str, ...]]] = (("spec",),)

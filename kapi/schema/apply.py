@@ -13,7 +13,8 @@ import orjson
 from kapi import limits
 from kapi.objects import errors
 from kapi.objects.meta import Object
-from kapi.schema import difference, managed, merging
+from kapi.objects.resource import split_api_version
+from kapi.schema import builtin, difference, managed, merging
 from kapi.schema import fieldset as sets
 from kapi.schema.fieldset import FieldSet
 from kapi.schema.managed import APPLY, Entry, Identity
@@ -40,12 +41,16 @@ def apply(
     manager: str,
     force: bool,
     api_version: str,
+    kind: str = "",
     subresource: str = "",
     reset: Sequence[tuple[str, ...]] = (),
     stamp: str,
 ) -> Object:
-    """The object after `manager` applied `applied` (None as live: it is created). Raises Conflict, BadRequest, StatusError."""
-    _refuse_malformed(schema, applied)
+    """The object after `manager` applied `applied` (None as live: it is created). Raises Conflict, BadRequest, StatusError.
+
+    `kind`: what has to be applied.
+    """
+    _refuse_malformed(schema, applied, kind)
     before = live or {"metadata": {}}
     with _nameable():
         entries = _entries(schema, live, api_version, subresource, stamp)
@@ -123,22 +128,43 @@ def _entries(schema: Schema, live: Object | None, api_version: str, subresource:
 # refusals -----------------------------------------------------------------------------------------------------------------------
 
 
-def _refuse_malformed(schema: Schema, applied: Object) -> None:
+def _refuse_malformed(schema: Schema, applied: Object, kind: str) -> None:
     meta = applied.get("metadata")
     if isinstance(meta, dict) and meta.get("managedFields") is not None:
         raise errors.BadRequest("metadata.managedFields must be nil")
-    wrong = merging.check(schema, applied)
+    other = schema if not kind or not schema.name or applied.get("kind") == kind else _other(applied)
+    wrong = merging.check(other, applied)
+    if not wrong and other is not schema:
+        text = f"failed to merge config: expected objects of the same type, but got {schema.name} and {other.name}"
+        raise errors.StatusError(text, reason="")
     if wrong:
         shown = wrong[0] if len(wrong) == 1 else "errors:\n" + "\n".join(f"  {text}" for text in wrong)
         raise errors.StatusError(f"failed to create typed patch object {described(applied)}: {shown}", reason="")
+
+
+def _other(applied: Object) -> Schema:
+    """The type of an applied configuration of another kind. Raises StatusError where there is none."""
+    group, version = split_api_version(applied["apiVersion"])
+    kind = applied.get("kind")
+    name = builtin.named(group, version, kind) if isinstance(kind, str) else ""
+    if not name:
+        text = f"failed to create typed patch object {described(applied)}: no corresponding type for {_kind(applied)}"
+        raise errors.StatusError(text, reason="")
+    return builtin.schema(name)
 
 
 def described(applied: Object) -> str:
     """An applied configuration in messages: '(default/web; apps/v1, Kind=Deployment)'."""
     meta = applied.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
-    name = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}"
-    return f"({name}; {applied.get('apiVersion')}, Kind={applied.get('kind')})"
+    return f"({meta.get('namespace') or ''}/{meta.get('name') or ''}; {_kind(applied)})"
+
+
+def _kind(applied: Object) -> str:
+    """The kind as Go prints it: 'apps/v1, Kind=Deployment', and '/v1, Kind=Pod'."""
+    group, version = split_api_version(applied.get("apiVersion") or "")
+    kind = applied.get("kind")
+    return f"{group}/{version}, Kind={kind if isinstance(kind, str) else ''}"
 
 
 def _owner(item: Entry) -> str:

@@ -1,6 +1,6 @@
 """exec, attach and port-forward: connects a WebSocket or SPDY client to the runtime's streaming server, which speaks SPDY.
 
-SPDY clients are spliced to it. For WebSocket clients of v5 (or v4).channel.k8s.io, channels are translated to SPDY streams. Those of
+SPDY clients are spliced to it. Of WebSocket clients the channels (kubelet.server.channels) are translated to SPDY streams; those of
 SPDY/3.1+portforward.k8s.io tunnel SPDY in binary messages, which are unwrapped.
 """
 
@@ -16,14 +16,14 @@ from kapi import limits, logs
 from kapi.http import server, spdy, splicing
 from kapi.objects import errors
 from kubelet import waiting
+from kubelet.server import channels
+from kubelet.server.channels import Channels
 
 if TYPE_CHECKING:
     from kapi.http import websocket
 
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
-CHANNELS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-TUNNEL = "SPDY/3.1+portforward.k8s.io"
 REMOTE_COMMAND, PORT_FORWARD = "v4.channel.k8s.io", "portforward.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", RESIZE: "resize"}
@@ -83,10 +83,10 @@ async def remote_command(scope: Scope, url: str, streams: Sequence[int]) -> None
         connection = spdy.Connection(reader, writer)
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(connection.run())
-            await _carry(socket, connection, streams, group)
+            await _carry(Channels(socket), connection, streams, group)
             reading.cancel()
 
-    await _serve(scope, url, CHANNELS, REMOTE_COMMAND, carry)
+    await _serve(scope, url, channels.REMOTE_COMMAND, REMOTE_COMMAND, carry)
 
 
 async def _serve(scope: Scope, url: str, protocols: Sequence[str], version: str, carry: Callable[..., Awaitable[None]]) -> None:
@@ -109,17 +109,19 @@ async def _accepted(scope: Scope, protocols: Sequence[str]) -> "websocket.WebSoc
 
     try:
         return await websocket.accept(scope, _take_over(scope), protocols)
+    except websocket.Unsupported as why:
+        raise errors.Forbidden(str(why)) from None
     except websocket.NoWebSocket as why:
         raise errors.BadRequest(str(why)) from None
 
 
-async def _carry(socket: "websocket.WebSocket", connection: spdy.Connection, streams: Sequence[int], group: asyncio.TaskGroup) -> None:
-    """Open the SPDY streams and relay everything until the error stream has returned the result."""
+async def _carry(client: Channels, connection: spdy.Connection, streams: Sequence[int], group: asyncio.TaskGroup) -> None:
+    """Open the SPDY streams and relay everything until the error stream has returned the result; begin with an empty message."""
     failure = await connection.open({"streamType": "error"})
     opened = {channel: await connection.open({"streamType": _NAMES[channel]}) for channel in streams}
-    await socket.send(bytes([STDOUT if STDOUT in opened else ERROR]))
-    inwards = group.create_task(_inwards(socket, opened))
-    outwards = [group.create_task(_outwards(socket, channel, opened[channel])) for channel in (STDOUT, STDERR) if channel in opened]
+    await client.send(next((channel for channel in (STDOUT, STDERR) if channel in opened), ERROR))
+    inwards = group.create_task(_inwards(client, opened))
+    outwards = [group.create_task(_outwards(client, channel, opened[channel])) for channel in (STDOUT, STDERR) if channel in opened]
     exit_status = group.create_task(failure.read_all())
     waited: set[asyncio.Task[Any]] = {exit_status, inwards}
     try:
@@ -127,44 +129,42 @@ async def _carry(socket: "websocket.WebSocket", connection: spdy.Connection, str
         if exit_status.done():
             if outwards:
                 await asyncio.wait(outwards)
-            await socket.send(bytes([ERROR]) + exit_status.result())
+            if said := client.ending(exit_status.result()):
+                await client.send(ERROR, said)
     finally:
         for task in (*waited, *outwards):
             task.cancel()
 
 
-async def _inwards(socket: "websocket.WebSocket", opened: dict[int, spdy.Stream]) -> None:
-    """Relay from the client: stdin, terminal sizes, and the close of a channel (v5)."""
-    async for message in socket.messages():
-        if not message:
-            continue
-        channel, data = message[0], message[1:]
+async def _inwards(client: Channels, opened: dict[int, spdy.Stream]) -> None:
+    """Relay from the client: stdin, terminal sizes, and the close of a channel."""
+    async for channel, data in client.messages():
         with contextlib.suppress(ConnectionError):  # what a command that has ended did not read is dropped
-            if channel == CLOSE and data and data[0] in opened:
+            if channel == CLOSE and client.closing and data and data[0] in opened:
                 await opened[data[0]].close()
             elif channel in (STDIN, RESIZE) and channel in opened and data:
                 await opened[channel].write(data)
 
 
-async def _outwards(socket: "websocket.WebSocket", channel: int, stream: spdy.Stream) -> None:
+async def _outwards(client: Channels, channel: int, stream: spdy.Stream) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await stream.read():
-            await socket.send(bytes([channel]) + data)
+            await client.send(channel, data)
 
 
 # port-forward -------------------------------------------------------------------------------------------------------------------------
 
 
 async def port_forward(scope: Scope, url: str, ports: Sequence[int]) -> None:
-    """Forward ports of a pod. SPDY clients name the port of each stream, v4 WebSocket clients in the query (`ports`)."""
+    """Forward ports of a pod. SPDY clients name the port of each stream, WebSocket clients in the query (`ports`)."""
 
     async def carry(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if socket.subprotocol == TUNNEL:
+        if socket.subprotocol == channels.TUNNEL:
             await _tunnel(socket, reader, writer)
         else:
-            await _port_channels(socket, spdy.Connection(reader, writer), ports)
+            await _port_channels(Channels(socket), spdy.Connection(reader, writer), ports)
 
-    await _serve(scope, url, (TUNNEL, CHANNELS[1]), PORT_FORWARD, carry)
+    await _serve(scope, url, channels.PORT_FORWARD, PORT_FORWARD, carry)
 
 
 async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -185,7 +185,7 @@ async def _tunnel(socket: "websocket.WebSocket", reader: asyncio.StreamReader, w
         writer.close()
 
 
-async def _port_channels(socket: "websocket.WebSocket", connection: spdy.Connection, ports: Sequence[int]) -> None:
+async def _port_channels(client: Channels, connection: spdy.Connection, ports: Sequence[int]) -> None:
     """Two channels per port, data and errors; the first message of each is the port number."""
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(connection.run())
@@ -197,16 +197,16 @@ async def _port_channels(socket: "websocket.WebSocket", connection: spdy.Connect
             await failure.close()
             data[2 * i] = await connection.open({"streamType": "data", **headers})
             for channel, stream in ((2 * i, data[2 * i]), (2 * i + 1, failure)):
-                await socket.send(bytes([channel]) + struct.pack("<H", port))
-                outwards.append(group.create_task(_outwards(socket, channel, stream)))
-        inwards = group.create_task(_port_inwards(socket, data))
+                await client.send(channel, struct.pack("<H", port))
+                outwards.append(group.create_task(_outwards(client, channel, stream)))
+        inwards = group.create_task(_port_inwards(client, data))
         finished = asyncio.ensure_future(asyncio.gather(*outwards))
         await asyncio.wait((inwards, finished), return_when=asyncio.FIRST_COMPLETED)
         for task in (reading, inwards, *outwards):
             task.cancel()
 
 
-async def _port_inwards(socket: "websocket.WebSocket", data: dict[int, spdy.Stream]) -> None:
-    async for message in socket.messages():
-        if message and message[0] in data and len(message) > 1:
-            await data[message[0]].write(message[1:])
+async def _port_inwards(client: Channels, data: dict[int, spdy.Stream]) -> None:
+    async for channel, piece in client.messages():
+        if channel in data and piece:
+            await data[channel].write(piece)

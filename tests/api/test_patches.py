@@ -19,6 +19,9 @@ def applied(name: str, data: dict[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
+WEB = "/apis/apps/v1/namespaces/default/deployments/web"
+
+
 async def test_merge(client: Client) -> None:
     await client.create(CONFIG_MAPS, config_map("a", {"one": "1", "two": "2"}))
     patched = await client.patch(CONFIG_MAPS, "a", {"data": {"one": None, "three": "3"}}, namespace="default")
@@ -143,10 +146,9 @@ async def test_owners_are_forgotten_by_any_writer_who_says_so(client: Client, bo
     assert (left.code, "managedFields" in left.json["metadata"]) == (200, False)
 
 
-@pytest.mark.parametrize("subresource", ["", "/scale"])
-async def test_a_strategic_merge_patch_names_no_kind(client: Client, subresource: str) -> None:
+@pytest.mark.parametrize("path", [WEB, f"{WEB}/scale"])
+async def test_a_strategic_merge_patch_names_no_kind(client: Client, path: str) -> None:
     """It goes into the type of what is there; JSON and merge patches are read again, and refused."""
-    path = f"/apis/apps/v1/namespaces/default/deployments/web{subresource}"
     await client.create(DEPLOYMENTS, deployment("web"))
     patch = {"kind": "Pod", "apiVersion": "v7", "spec": {"replicas": 5}}
     done = await ask(client, "PATCH", path, patch, content_type="application/strategic-merge-patch+json")
@@ -156,3 +158,29 @@ async def test_a_strategic_merge_patch_names_no_kind(client: Client, subresource
     assert refused.code in (400, 422)
     odd = await ask(client, "PATCH", path, {"kind": 7}, content_type="application/strategic-merge-patch+json")
     assert odd.code == 422
+
+
+async def test_an_applied_object_with_a_uid_is_not_made_anew(client: Client) -> None:
+    body = config_map("a", uid="7c2b")
+    answer = await ask(client, "PATCH", f"{MAPS}/a?fieldManager=m", body, content_type="application/apply-patch+yaml")
+    why = "uid mismatch: the provided object specified uid 7c2b, and no existing object was found"
+    assert answer.said == (409, "Conflict", f'Operation cannot be fulfilled on configmaps "a": {why}')
+    assert (await ask(client, "GET", f"{MAPS}/a")).code == 404
+
+
+@pytest.mark.parametrize(("kind", "why"), [
+    ("Foo", "failed to create typed patch object (/a; /v1, Kind=Foo): no corresponding type for /v1, Kind=Foo"),
+    ("", "failed to create typed patch object (/a; /v1, Kind=): no corresponding type for /v1, Kind="),
+    (None, "failed to create typed patch object (/a; /v1, Kind=): no corresponding type for /v1, Kind="),
+    ("Pod", "failed to create typed patch object (/a; /v1, Kind=Pod): .data: field not declared in schema"),
+    ("Secret", "failed to merge config: expected objects of the same type, but got io.k8s.api.core.v1.ConfigMap"
+     " and io.k8s.api.core.v1.Secret"),
+])  # fmt: skip
+@pytest.mark.parametrize("there", [True, False])
+async def test_another_kind_is_not_applied(client: Client, there: bool, kind: Any, why: str) -> None:
+    if there:
+        await client.create(CONFIG_MAPS, config_map("a"))
+    body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}, "data": {"k": "v"}}
+    answer = await ask(client, "PATCH", f"{MAPS}/a?fieldManager=m", body, content_type="application/apply-patch+yaml")
+    assert answer.said == (500, "", why)
+    assert (await ask(client, "GET", f"{MAPS}/a")).code == (200 if there else 404)

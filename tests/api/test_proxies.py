@@ -1,6 +1,7 @@
 """proxy, log and exec through a server over TLS, to peers that say exactly what the test wants."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +11,8 @@ from urllib.parse import unquote
 
 import orjson
 import pytest
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
+from websockets.typing import Subprotocol
 
 from kapi import limits
 from kapi.api import proxies
@@ -289,7 +292,7 @@ async def test_what_a_backend_is_told_of_the_caller(served: Served, admin: Clien
     assert backend.header("sec-websocket-protocol") == ["chat"]
     assert backend.header("x-forwarded-for") == ["1.2.3.4, 127.0.0.1"]
     assert backend.header("x-forwarded-uri") == [f"{NS}/pods/p/proxy/x"]
-    assert backend.header("host") == [f"{own_address()}:{backend.port}"]
+    assert backend.header("host") == ["x"]
 
 
 async def test_what_the_caller_is_told_of_a_backend(served: Served, admin: Client, backend: Backend) -> None:
@@ -305,6 +308,34 @@ async def test_what_the_caller_is_told_of_a_backend(served: Served, admin: Clien
     assert (lines[0], body) == (b"HTTP/1.1 200 OK", b"ok")
     assert {line.partition(b":")[0] for line in lines[1:]} == {b"content-length", b"x-tab", b"set-cookie", b"connection"}
     assert [line for line in lines if line.startswith(b"set-cookie")] == [b"set-cookie: a=b", b"set-cookie: c=d"]
+
+
+async def test_links_lead_through_the_proxy(served: Served, admin: Client, backend: Backend) -> None:
+    await placed(admin, "p", own_address(), port=backend.port)
+    path = f"{NS}/pods/p/proxy"
+    for location, led in (("/in?a=b", f"{path}/in?a=b"), (f"http://{own_address()}:{backend.port}/in", f"{path}/in"),
+                          (f"http://127.0.0.1:{served.port}/in", f"http://127.0.0.1:{served.port}{path}/in"),
+                          ("http://elsewhere/in", "http://elsewhere/in"), ("in", "in")):  # fmt: skip
+        backend.say = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+        code, headers, _ = await admin.raw("GET", f"{path}/x/y", b"", {}, retries=0)
+        assert (code, headers["location"]) == (302, led)
+    page = b"<a href='/in'>" + b"x" * 200_000 + b"<img src=/i.png>"
+    for packed, encoding in ((page, ""), (gzip.compress(page), "Content-Encoding: gzip\r\n")):
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n{encoding}Content-Length: {len(packed)}\r\n\r\n"
+        backend.say = head.encode() + packed
+        code, headers, body = await admin.raw("GET", f"{path}/x/", b"", {}, retries=0)
+        body = gzip.decompress(body) if encoding and body[:2] == b"\x1f\x8b" else body
+        assert (code, "content-length" in headers) == (200, False)
+        assert body == f'<a href="{path}/in">'.encode() + b"x" * 200_000 + f'<img src="{path}/i.png">'.encode()
+    backend.say = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\n<a href='/'>"
+    assert await proxied(admin, f"{path}/x") == (200, "<a href='/'>")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_every_method(admin: Client, backend: Backend, method: str) -> None:
+    await placed(admin, "p", own_address(), port=backend.port)
+    assert await proxied(admin, f"{NS}/pods/p/proxy/x", method) == (200, "ok")
+    assert backend.first_line == f"{method} /x HTTP/1.1"
 
 
 SPLIT = (b"\x00", b"\r", b"\n", b"\r\n ", b"\x01", b"\x7f")
@@ -490,6 +521,44 @@ async def test_what_a_kubelet_says_of_logs(served: Served, admin: Client) -> Non
         assert await proxied(admin, f"{NS}/pods/p/log") == (500, f'Get "{url}": EOF')
     refused = f'Get "{url}?tailLines=1": dial tcp 127.0.0.1:{kubelet.port}: connect: connection refused'
     assert await proxied(admin, f"{NS}/pods/p/log?tailLines=1") == (500, refused)
+
+
+@pytest.mark.parametrize(("protocol", "told"), [
+    ("", [b"", b"line 1\n\xff"]), ("binary.k8s.io", [b"", b"line 1\n\xff"]), ("base64.binary.k8s.io", ["", "bGluZSAxCv8="]),
+])  # fmt: skip
+async def test_logs_over_websocket(served: Served, admin: Client, protocol: str, told: list[str | bytes]) -> None:
+    """An empty message comes first, also when there is nothing to follow yet."""
+    async with listening("127.0.0.1") as kubelet:
+        await on_node(admin, kubelet)
+        more = asyncio.Event()
+
+        async def follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+            await more.wait()
+            writer.write(b"line 1\n\xff")
+
+        kubelet.handle = follow
+        offered = [Subprotocol(protocol)] if protocol else None
+        async with asyncio.timeout(5), served.websocket(f"{NS}/pods/p/log?follow=true", subprotocols=offered) as talk:
+            assert talk.subprotocol == (protocol or None)
+            assert await talk.recv() == told[0]
+            more.set()
+            assert await talk.recv() == told[1]
+            with pytest.raises(ConnectionClosedOK):
+                await talk.recv()
+        assert "/containerLogs/default/p/c?follow=true" in kubelet.first_line
+
+
+async def test_logs_that_a_websocket_does_not_get(served: Served, admin: Client) -> None:
+    async with listening("127.0.0.1") as kubelet:
+        await on_node(admin, kubelet)
+        for said, protocol, code in ((b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "binary.k8s.io", 404),
+                                     (kubelet.say, "channel.k8s.io", 403)):  # fmt: skip
+            kubelet.say = said
+            with pytest.raises(InvalidStatus) as refused:
+                async with served.websocket(f"{NS}/pods/p/log", subprotocols=[Subprotocol(protocol)]):
+                    pass
+            assert refused.value.response.status_code == code
 
 
 async def test_a_kubelet_that_is_not_there(served: Served, admin: Client) -> None:

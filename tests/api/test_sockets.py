@@ -1,6 +1,7 @@
 """The API server behind its socket: TLS, certificates and tokens, watches over HTTP and WebSocket, streams that end."""
 
 import asyncio
+import base64
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ from typing import Any
 import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from kapi.api.app import App
 from kapi.apiserver import assembly
@@ -128,6 +131,35 @@ async def test_a_watch_over_websocket(served: Served, admin: Client) -> None:
         await admin.delete(CONFIG_MAPS, "a", namespace="default")
         last = await message(talk)
         assert (last["type"], last["object"]["kind"]) == ("DELETED", "ConfigMap")
+
+
+def hidden(token: str) -> str:
+    """A token as browsers send it: among the subprotocols."""
+    return "base64url.bearer.authorization.k8s.io." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+
+
+def stranger(served: Served, path: str, *protocols: str) -> connect:
+    """A WebSocket without any header that names a user."""
+    return connect(f"wss://127.0.0.1:{served.port}{path}", ssl=served.tls(), subprotocols=[Subprotocol(p) for p in protocols])
+
+
+async def test_a_token_among_the_subprotocols(served: Served, admin: Client) -> None:
+    await admin.create(CONFIG_MAPS, config_map("a"))
+    watch = f"{MAPS}?watch=true&resourceVersion=0"
+    async with stranger(served, watch, hidden(served.token), "mine") as talk:
+        assert talk.subprotocol == "mine"
+        assert (await message(talk))["object"]["metadata"]["name"] == "a"
+    for code, protocols in ((401, (hidden("nonsense"), "mine")), (401, (hidden(served.token),)), (403, ("mine",)),
+                            (401, (hidden("a"), hidden("b"), "mine")), (401, (f"{hidden('')}*", "mine"))):  # fmt: skip
+        with pytest.raises(InvalidStatus) as refused:
+            async with stranger(served, watch, *protocols):
+                pass
+        assert refused.value.response.status_code == code, protocols
+
+
+async def test_a_token_is_for_websockets_only(served: Served) -> None:
+    head = f"Host: x\nConnection: close\nSec-WebSocket-Protocol: {hidden(served.token)}, mine\n\n"
+    assert (await served.raw(f"GET {MAPS} HTTP/1.1\n{head}")).startswith(b"HTTP/1.1 403")
 
 
 async def test_who_hangs_up_is_forgotten(served: Served, admin: Client) -> None:

@@ -251,7 +251,7 @@ def selector_cell(selector: Object | None) -> str:
         key, values = part.get("key") or "", ",".join(sorted(part.get("values") or ()))
         forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
         parts.append((key, forms.get(part.get("operator") or "", key)))
-    return ",".join(text for _, text in sorted(parts)) or "<none>"
+    return ",".join(text for _, text in sorted(parts, key=lambda part: part[0])) or "<none>"
 
 
 def shown(value: Any, default: str = "<none>") -> str:

@@ -59,7 +59,8 @@ def test_one_shape_is_kept() -> None:
 def test_selectable_fields_are_those_of_what_is_kept() -> None:
     stored = NEW_API.to_storage(ready(NEW_API, GOOD), NEW)
     assert EventStrategy.fields["involvedObject.kind"](stored) == "Pod"
-    assert NewEventStrategy.fields["regarding.name"](stored) == "p"
+    assert NewEventStrategy.fields[NewEventStrategy.selected_as["regarding.name"]](stored) == "p"
+    assert NewEventStrategy.fields[NewEventStrategy.selected_as["reportingController"]](stored) == "a.b/c"
     assert EventStrategy.fields["source"](stored) == "a.b/c"
 
 
@@ -67,3 +68,8 @@ def test_row() -> None:
     obj = ready(OLD_API, {**CORE, "type": "Normal", "count": 4, "source": {"component": "kubelet", "host": "n"}})
     obj.update(firstTimestamp=time.stamp(0), lastTimestamp=time.stamp(60))
     assert OLD_API.row(obj, 90.0) == ["30s", "Normal", "Started", "pod/p", "", "kubelet, n", "m", "90s", 4, "base"]
+
+
+def test_columns_are_texts() -> None:
+    """Also the count, whose cells are numbers."""
+    assert {column.type for column in EventStrategy.columns} == {"string"}

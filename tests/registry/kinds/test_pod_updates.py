@@ -180,3 +180,17 @@ def test_resize(resources: Object, fault: str) -> None:
     new, found = through("resize", old, lambda obj: obj["spec"]["containers"][0].update(resources=resources, image="other"))
     assert found == ([fault] if fault else [])
     assert new["spec"]["containers"][0]["image"] == "i"
+
+
+@pytest.mark.parametrize("policy", ["", "NotRequired", "RestartContainer"])
+@pytest.mark.parametrize("before", [{"memory": "2Gi"}, {}])
+def test_memory_limits_may_go_down_and_come(before: Object, policy: str) -> None:
+    """Whether there is room is for the kubelet to see."""
+    policies = {"resizePolicy": [{"resourceName": "memory", "restartPolicy": policy}]} if policy else {}
+    old = pod(containers=container(resources={"requests": {"memory": "1Gi"}, **({"limits": before} if before else {})}, **policies))
+    wanted = {"requests": {"memory": "1Gi"}, "limits": {"memory": "1500Mi"}}
+    _, found = through("resize", old, lambda obj: obj["spec"]["containers"][0].update(resources=wanted))
+    assert found == []
+    gone = {"requests": {"memory": "1Gi"}, "limits": {"cpu": "1"}}
+    _, found = through("resize", old, lambda obj: obj["spec"]["containers"][0].update(resources=gone))
+    assert found == (["spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"] if before else [])

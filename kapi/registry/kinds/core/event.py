@@ -4,7 +4,7 @@ The newer API is strict about what an event must say and lets nothing but its se
 namespaces.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kapi.objects import duration, names
@@ -38,15 +38,14 @@ def _reference(field: str) -> Callable[[Object], str]:
     return lambda event: (event.get("involvedObject") or {}).get(field, "")
 
 
-def _selectable(about: str, controller: str) -> dict[str, Callable[[Object], str]]:
-    """Field selectors, under the names of one of the two APIs."""
-    return {
-        **{f"{about}.{field}": _reference(field) for field in REFERENCE},
-        "reason": lambda event: event.get("reason", ""),
-        controller: lambda event: event.get("reportingComponent", ""),
-        "source": _source,
-        "type": lambda event: event.get("type", ""),
-    }
+FIELDS: dict[str, Callable[[Object], str]] = {
+    **{f"involvedObject.{field}": _reference(field) for field in REFERENCE},
+    "reason": lambda event: event.get("reason", ""),
+    "reportingComponent": lambda event: event.get("reportingComponent", ""),
+    "source": _source,
+    "type": lambda event: event.get("type", ""),
+}
+"""Field selectors, under the names of core/v1."""
 
 
 class EventStrategy(PlainStrategy):
@@ -56,11 +55,11 @@ class EventStrategy(PlainStrategy):
     name_check = staticmethod(names.path_segment)
     error_group = ""
     create_on_update = True
-    fields = _selectable("involvedObject", "reportingComponent")
+    fields = FIELDS
     columns = rules.columns(
         "Last Seen=core.v1.Event.lastTimestamp", "Type=core.v1.Event.type", "Reason=core.v1.Event.reason",
         "Object=core.v1.Event.involvedObject", "Subobject+=core.v1.ObjectReference.fieldPath", "Source+=core.v1.Event.source",
-        "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count#+=core.v1.Event.count",
+        "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count+=core.v1.Event.count",
         "Name+=ObjectMeta.name",
     )  # fmt: skip
 
@@ -81,7 +80,9 @@ class NewEventStrategy(EventStrategy):
 
     name_check = staticmethod(names.dns_subdomain)
     loose_finalizers = False
-    fields = _selectable("regarding", "reportingController")
+    selected_as: Mapping[str, str] = {
+        field.replace("involvedObject", "regarding").replace("Component", "Controller"): field for field in FIELDS
+    }
 
     def default(self, obj: Object) -> None:
         for field, value in (("regarding", {}), ("deprecatedSource", {}), ("deprecatedFirstTimestamp", None),

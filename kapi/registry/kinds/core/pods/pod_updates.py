@@ -4,7 +4,7 @@ Each function adds the causes of one kind of change; the pod as such has been ch
 """
 
 
-from kapi.objects import causes, meta, names, quantity, references
+from kapi.objects import causes, meta, names, references
 from kapi.objects.meta import Object
 from kapi.objects.pod_resources import qos_class
 from kapi.objects.quoting import go_quote
@@ -192,14 +192,6 @@ def _resized(container: Part, old: Object) -> None:
     for kind in ("requests", "limits"):
         if not set(before.get(kind) or ()) <= set(resources.get(kind) or ()):
             resources.forbidden(kind, f"resource {kind} cannot be removed")
-    policy = next((p.get("restartPolicy") for p in container.items("resizePolicy") if p.get("resourceName") == "memory"), None)
-    limit, was = resources.part("limits").get("memory"), (before.get("limits") or {}).get("memory")
-    if policy not in (None, "", "NotRequired") or limit is None:
-        return
-    if was is None:
-        resources.forbidden("limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer")
-    elif quantity.compare(limit, was) < 0:
-        resources.forbidden("limits[memory]", "memory limits cannot be decreased unless resizePolicy is RestartContainer")
 
 
 def _without_cpu_memory(part: Object, old: Object) -> Object:
