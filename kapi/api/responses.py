@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +18,7 @@ from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, nested, offload
+from kapi.objects.caching import kept
 from kapi.objects.meta import Object
 
 Headers = list[tuple[bytes, bytes]]
@@ -48,13 +48,9 @@ _SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
-def negotiate(accept: str, shapes: bool = True) -> Form:
+@kept(256)
+def negotiate(accept: str) -> Form:
     """The first acceptable clause of an Accept header. Raises NotAcceptable."""
-    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, shapes)
-
-
-@lru_cache(maxsize=256)
-def _negotiate(accept: str, shapes: bool) -> Form:
     if not accept:
         return Form()
     for clause in accept.split(","):
@@ -116,7 +112,8 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     if len(payload) >= GZIP_FROM and "gzip" in request.encoding and not any(name == b"content-encoding" for name, _ in out):
         payload = await offload.run(gzip.compress, payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-    request.end_turn()
+    if request.turn is not None:
+        request.end_turn()
     request.size = len(payload)
     out.append((b"content-length", b"%d" % request.size))
     if request.method == "HEAD":
