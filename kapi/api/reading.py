@@ -135,7 +135,7 @@ async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptio
 async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, *, limit: int = 0, **which: Any) -> Page:
     """The page of what the selectors choose; many entries are looked at in turns."""
     where = how.where
-    if where is None or how.name or rest.count(kind, namespace) < _MANY:
+    if where is None or how.name:
         return rest.page(kind, namespace, how.name, limit=limit, equals=how.equals, where=where, **which)
     if limit:  # most pages are full after a few entries
         try:
@@ -145,10 +145,11 @@ async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOpti
     page = rest.page(kind, namespace, equals=how.equals, **which)
     found: list[Entry] = []
     for start in range(0, len(page.entries), _MANY):
+        if start:
+            await asyncio.sleep(0)
         found += filter(where, page.entries[start : start + _MANY])
         if limit and len(found) >= limit:
             break
-        await asyncio.sleep(0)
     if not limit or len(found) < limit:
         return page._replace(entries=found, more=False, remaining=0)
     left = len(page.entries) - bisect_right(page.entries, found[limit - 1].key, key=lambda entry: entry.key)

@@ -1,7 +1,6 @@
 """Caches keyed by clients' texts: only short texts are cached, so that the memory is bounded."""
 
 from collections.abc import Callable
-from functools import update_wrapper
 from typing import Generic, TypeVar
 
 from kapi import limits
@@ -14,10 +13,11 @@ class _Kept(dict[Text, Result], Generic[Text, Result]):
     """Results by text, worked out when they are missing; when there are too many, all are forgotten."""
 
     def __init__(self, function: Callable[[Text], Result], most: int) -> None:
-        self._function, self._most = function, most
+        self._function: Callable[[Text], Result] = function
+        self._most = most
 
     def __missing__(self, text: Text) -> Result:
-        result = self._function(text)
+        result: Result = self._function(text)
         if len(text) <= limits.KEPT_TEXT:
             if len(self) >= self._most:
                 self.clear()
