@@ -75,28 +75,24 @@ def _some(rest: Iterator[bytes]) -> list[bytes]:
 
 
 def blocks(items: Iterable[bytes], separator: bytes = b"") -> Iterator[bytes]:
-    """The items joined to blocks of about SIZE, a separator before each block but the first."""
+    """The items joined to blocks of about SIZE, a separator before each block but the first.
+
+    A large item stays the bytes it is, which others may be sent as well: then they wait in memory once.
+    """
     block: list[bytes] = []
-    size, before = 0, b""
+    size = 0
     for item in items:
         block.append(item)
         size += len(item)
-        if size >= SIZE:
-            yield from _joined(before, separator, block)
-            block, size, before = [], 0, separator
-    if block:
-        yield from _joined(before, separator, block)
-
-
-def _joined(before: bytes, separator: bytes, block: list[bytes]) -> Iterator[bytes]:
-    """One chunk; a large item stays the bytes it is, which others may be sent as well: then they wait in memory once."""
-    joined = separator.join(block)
-    if before and len(joined) < 2 * SIZE:
-        yield before + joined
-    elif before:
-        yield from (before, joined)
-    else:
-        yield joined
+        if size < SIZE:
+            continue
+        if size >= 2 * SIZE and not block[0]:
+            yield separator
+            del block[0]
+        yield separator.join(block)
+        block, size = [b""] if separator else [], 0  # the separator is joined to the front, without a copy of the block
+    if size:
+        yield separator.join(block)
 
 
 def cut(block: bytes) -> Iterator[bytes]:

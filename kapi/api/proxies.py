@@ -75,7 +75,7 @@ async def _respond(request: Request, answer: relay.Answer, led: links.Links) -> 
 
 async def _rewritten(answer: relay.Answer, page: links.Page) -> AsyncIterator[bytes]:
     try:
-        async for piece in answer.pieces():
+        async for piece in answer.chunks():
             for out in page.feed(piece):
                 if out:
                     yield out

@@ -18,6 +18,7 @@ from kapi.objects.quoting import go_quote
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
+from kapi.storage.collection import Where
 from kapi.storage.store import Entry, Page
 
 _MANY = 1000
@@ -134,21 +135,41 @@ async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptio
 async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, *, limit: int = 0, **which: Any) -> Page:
     """The page of what the selectors choose; many entries are looked at in turns."""
     where = how.where
-    if where is None or how.name or rest.count(kind, namespace) < _MANY:
+    if where is None or how.name:
         return rest.page(kind, namespace, how.name, limit=limit, equals=how.equals, where=where, **which)
+    if limit:  # most pages are full after a few entries
+        try:
+            return rest.page(kind, namespace, limit=limit, equals=how.equals, where=_within(where, _MANY), **which)
+        except _TooMany:
+            await asyncio.sleep(0)
     page = rest.page(kind, namespace, equals=how.equals, **which)
-    if not page.entries:
-        return page
     found: list[Entry] = []
     for start in range(0, len(page.entries), _MANY):
+        if start:
+            await asyncio.sleep(0)
         found += filter(where, page.entries[start : start + _MANY])
         if limit and len(found) >= limit:
             break
-        await asyncio.sleep(0)
     if not limit or len(found) < limit:
         return page._replace(entries=found, more=False, remaining=0)
     left = len(page.entries) - bisect_right(page.entries, found[limit - 1].key, key=lambda entry: entry.key)
     return page._replace(entries=found[:limit], more=left > 0, remaining=left)
+
+
+class _TooMany(Exception):
+    """More entries would have to be looked at than may be in one turn."""
+
+
+def _within(where: Where, most: int) -> Where:
+    """The same test for so many entries; of one more it raises _TooMany."""
+    left = iter(range(most))
+
+    def look(entry: Entry) -> bool:
+        if next(left, None) is None:
+            raise _TooMany
+        return where(entry)
+
+    return look
 
 
 def too_new(wanted: int, current: int) -> errors.Timeout:

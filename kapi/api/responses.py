@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +18,7 @@ from kapi import limits
 from kapi.api.request import Request
 from kapi.http import server
 from kapi.objects import errors, nested, offload
+from kapi.objects.caching import kept
 from kapi.objects.meta import Object
 
 Headers = list[tuple[bytes, bytes]]
@@ -51,11 +51,20 @@ _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.pro
 
 def negotiate(accept: str, tables: bool = True) -> Form:
     """The first acceptable clause of an Accept header; some answers have no form as `tables`. Raises NotAcceptable."""
-    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, tables)
+    return _negotiate(accept) if tables else _negotiate_without_tables(accept)
 
 
-@lru_cache(maxsize=256)
-def _negotiate(accept: str, tables: bool) -> Form:
+@kept(256)
+def _negotiate(accept: str) -> Form:
+    return _first_acceptable(accept, True)
+
+
+@kept(256)
+def _negotiate_without_tables(accept: str) -> Form:
+    return _first_acceptable(accept, False)
+
+
+def _first_acceptable(accept: str, tables: bool) -> Form:
     if not accept:
         return Form()
     for clause in accept.split(","):
@@ -118,7 +127,8 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     if len(payload) >= GZIP_FROM and "gzip" in request.encoding and not any(name == b"content-encoding" for name, _ in out):
         payload = await offload.run(gzip.compress, payload, 1)
         out += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-    request.end_turn()
+    if request.turn is not None:
+        request.end_turn()
     request.size = len(payload)
     out.append((b"content-length", b"%d" % request.size))
     if request.method == "HEAD":

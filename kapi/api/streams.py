@@ -131,7 +131,7 @@ async def _messages(request: Request, answer: relay.Answer) -> None:
 
     async def run() -> None:
         await send(b"")
-        async for piece in answer.pieces():
+        async for piece in answer.chunks():
             await send(piece)
 
     await _until_closed(socket, run())

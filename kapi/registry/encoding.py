@@ -1,6 +1,7 @@
 """Between objects and the bytes an entry keeps: `{"metadata":{…},…}` without kind, apiVersion and resourceVersion."""
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 import orjson
 
@@ -45,11 +46,14 @@ def item(kind: Kind, stored: bytes) -> bytes:
     return stored
 
 
+_body = attrgetter("body")
+
+
 def items(kind: Kind, entries: Iterable[Entry]) -> Iterator[bytes]:
     """Entries as items of a list, one at a time."""
     if kind.converts:
         return (item(kind, entry.body) for entry in entries)
-    return (entry.body for entry in entries)
+    return map(_body, entries)
 
 
 def served(kind: Kind, stored: Object) -> Object:

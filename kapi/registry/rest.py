@@ -58,10 +58,6 @@ class Rest:
         known = name and (namespace or not kind.resource.namespaced)
         return self.store.list(kind.key(namespace, name) if known else kind.prefix(namespace), **how)
 
-    def count(self, kind: Kind, namespace: str) -> int:
-        """How many entries there are in a namespace, or in all."""
-        return self.store.count(kind.prefix(namespace))
-
     def watch(self, kind: Kind, namespace: str, since: int, equals: Mapping[str, str] | None = None) -> Watch:
         """`equals`: what fields must be; the watcher is woken for (about) those objects only, and still has to look."""
         wanted = dict(equals or {})

@@ -7,6 +7,7 @@ running number, so that a watcher is only a number.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 from kapi import limits
 from kapi.objects.errors import Expired
@@ -22,6 +23,8 @@ KEPT_LINES = 64
 """Steps whose encoded forms are kept for watchers that are a little behind."""
 
 Where = Callable[[Entry], bool]
+_FEW = 4
+"""Sorting the keys an index names takes less time than looking through all of them where they are this part of them at most."""
 _FORGOTTEN = Event(DELETED, Entry("", 0, 0, b"", {}, {}), None, 0.0)
 """Stands for steps that are forgotten until the list is cut."""
 
@@ -175,12 +178,8 @@ class Collection:
             cut = min(high, low + limit) if limit else high
             found = [entries[key] for key in keys[low:cut]]
             return Page(found, cut < high, high - cut, revision)
-        if equals and (named := self._indexed(equals)) is not None:
-            first, last = (keys[low], keys[high - 1]) if low < high else ("", "")
-            candidates = sorted(key for key in named if first <= key <= last)
-        else:
-            candidates = keys[low:high]
-        found = _matching((entries[key] for key in candidates), limit, equals, where)
+        candidates = self._candidates(low, high, equals) if equals else keys[low:high]
+        found = _matching(map(entries.__getitem__, candidates), limit, equals, where)
         rest = high - bisect_right(keys, found[-1].key) if limit and len(found) == limit else 0
         return Page(found, rest > 0, rest, revision)
 
@@ -197,6 +196,14 @@ class Collection:
         return Page(found, rest > 0, rest, at)
 
     # --- label index
+
+    def _candidates(self, low: int, high: int, equals: Mapping[str, str]) -> Iterable[str]:
+        """The keys between two places that may have these labels, in order; many are not looked at before they are asked for."""
+        keys, named = self._keys, self._indexed(equals)
+        if named is not None and len(named) <= (high - low) // _FEW:
+            return sorted(key for key in named if keys[low] <= key <= keys[high - 1])
+        keys = keys[low:high]
+        return keys if named is None else filter(named.__contains__, keys)
 
     def _indexed(self, equals: Mapping[str, str]) -> set[str] | None:
         """The keys with one of these labels: the fewest known; None when none of the labels is (or may be) indexed."""
@@ -231,14 +238,8 @@ class Collection:
 
 
 def _matching(entries: Iterable[Entry], limit: int, equals: Mapping[str, str] | None, where: Where | None) -> list[Entry]:
-    found: list[Entry] = []
-    wanted = tuple(equals.items()) if equals else ()
-    if not wanted and not limit and where is not None:
-        return list(filter(where, entries))
-    for entry in entries:
-        if any(entry.labels.get(label) != value for label, value in wanted) or (where is not None and not where(entry)):
-            continue
-        found.append(entry)
-        if len(found) == limit:
-            break
-    return found
+    """The first `limit` that match, or all."""
+    if equals:
+        wanted = equals.items()
+        entries = (entry for entry in entries if wanted <= entry.labels.items())
+    return list(islice(filter(where, entries) if where else entries, limit or None))

@@ -114,6 +114,19 @@ async def test_a_list_by_labels_and_condition(store: Store) -> None:
     assert names(store.list(ALL, equals={"app": "x"}, limit=1, after=page.entries[0].key)) == ["c"]
 
 
+@pytest.mark.parametrize("every", [1, 10])
+async def test_a_list_by_a_label_of_many_and_of_few(store: Store, every: int) -> None:
+    for number in range(40):
+        await put(store, f"n{number:02}", app="x" if number % every == 0 else "y")
+    found = [f"n{number:02}" for number in range(0, 40, every)]
+    looked: list[str] = []
+    assert names(store.list(ALL, equals={"app": "x"})) == found
+    page = store.list(ALL, equals={"app": "x"}, where=lambda e: not looked.append(e.key), limit=2)  # type: ignore[func-returns-value]
+    assert (names(page), page.more, len(looked)) == (found[:2], True, 2)
+    assert names(store.list(ALL, equals={"app": "x"}, after=page.entries[-1].key)) == found[2:]
+    assert names(store.list("/core/configmaps/other/", equals={"app": "x"})) == []
+
+
 async def test_the_label_index_follows_changes(store: Store) -> None:
     await put(store, "a", app="x")
     assert names(store.list(ALL, equals={"app": "x"})) == ["a"]
