@@ -28,7 +28,7 @@ from kapi.admission.storage import (
 )
 from kapi.admission.validating import ValidatingAdmissionPolicy
 from kapi.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
-from kapi.http.calling import Caller
+from kapi.http.webhook_client import Caller
 from kapi.objects.errors import StatusError
 from kapi.objects.metrics import Cell, Histogram
 from kapi.objects.resource import Resource

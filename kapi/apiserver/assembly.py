@@ -29,7 +29,7 @@ from kapi.apiserver.settings import Settings, addresses, advertised, static_toke
 from kapi.apiserver.status_controllers import StatusControllers
 from kapi.apiserver.token_use import TokenUse
 from kapi.http import server
-from kapi.http.calling import Caller
+from kapi.http.webhook_client import Caller
 from kapi.objects.meta import Object
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from certs import checking
-from kapi.cli import datadir, words
+from kapi.cli import advice, datadir
 from kapi.cli.cluster import NAMES, Place
 from kapi.cli.processes import Process
 from kapi.objects import time
@@ -33,7 +33,7 @@ def run(given: Settings) -> int:
     if given.name is None:
         raise Failure("Say what to replace: ca, front-proxy-ca or sa.")
     if running := [name for name in NAMES if Process(name, given.data_dir).pid]:
-        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: {words.command('down', given.data_dir)}")
+        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: {advice.command('down', given.data_dir)}")
     return _replace(directory, given.name)
 
 

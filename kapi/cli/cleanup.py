@@ -16,7 +16,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from kapi.cli import holding, processes
+from kapi.cli import locks, processes
 from kapi.process import Failure
 from kubelet import cgroups, containerd, mounts
 from kubelet.runtime import Runtime, RuntimeFailure, Sandbox
@@ -132,8 +132,8 @@ def pods_left(data_dir: Path) -> int:
 
 def _shims(socket: Path) -> list[int]:
     """The shims of the containerd at `socket`; they outlive it, as their containers do."""
-    found = holding.started_as(["-address", str(socket)])
-    return [pid for pid in found if "containerd-shim" in holding.command_line(pid)[0]]
+    found = locks.started_as(["-address", str(socket)])
+    return [pid for pid in found if "containerd-shim" in locks.command_line(pid)[0]]
 
 
 def machine(data_dir: Path, *, certain: bool = False) -> None:
@@ -158,7 +158,7 @@ def machine(data_dir: Path, *, certain: bool = False) -> None:
 def _end_containers(settings: containerd.Settings) -> None:
     """End the shims, and the containers that are known only to runc; nothing of theirs stays below /run."""
     for pid in _shims(settings.socket):
-        words = holding.command_line(pid)
+        words = locks.command_line(pid)
         processes.end(pid, 0)
         address = f"{settings.socket}/{_NAMESPACE}/{words[words.index('-id') + 1]}"
         (_SHIM_SOCKETS / hashlib.sha256(os.fsencode(address)).hexdigest()).unlink(missing_ok=True)

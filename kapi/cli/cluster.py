@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kapi.access import token_file
-from kapi.cli import cleanup, components, contents, contexts, datadir, deletion, holding, launching, processes, words
+from kapi.cli import advice, cleanup, components, contexts, datadir, deletion, layout, locks, processes, startup
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
 from kapi.cli.progress import Progress
@@ -30,14 +30,14 @@ from kapi.settings import types
 from kapi.settings.logs import Verbosity
 from kubelet import containerd, images
 
-NAMES = contents.COMPONENTS
+NAMES = layout.COMPONENTS
 """Every process a cluster may have, in the order they are stopped."""
 _KUBELET_PORT = 10250
 _ENDS = {signal.SIGINT, signal.SIGTERM}
 """What ends a cluster in the foreground."""
 _NETWORKING = ("nftables", "iproute2", "conntrack")
 """Packages of the service proxy, which are needed with another's container runtime, too."""
-DIRECTORY = words.default_directory()
+DIRECTORY = advice.default_directory()
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _running(place: Place) -> list[Process]:
 def _check(given: Up) -> None:
     """Refuse, in one sentence, what can't work. Nothing has been started yet."""
     if given.nodes > 1 and not given.simulate:
-        raise Failure(f"More than one node on one machine needs --simulate: {words.up(replace(given, simulate=True))}")
+        raise Failure(f"More than one node on one machine needs --simulate: {advice.up(replace(given, simulate=True))}")
     if not given.simulate:
         _check_machine(given)
         _check_port(_KUBELET_PORT, "It is the kubelet's: one machine runs one cluster with containers.")
@@ -126,7 +126,7 @@ def _check_running(given: Up, progress: Progress) -> None:
         with progress.step("Stopping what an interrupted start left"):
             _stop(given)
     elif running := _running(given):
-        stop = words.command("down", given.data_dir)
+        stop = advice.command("down", given.data_dir)
         raise Failure(f"A cluster is running from {given.data_dir} ({', '.join(p.name for p in running)}). Stop it with: {stop}")
 
 
@@ -146,8 +146,8 @@ def _check_port(port: int, advice: str) -> None:
 
 def _check_machine(given: Up) -> None:
     if os.geteuid() != 0:
-        simulated = words.up(replace(given, simulate=True))
-        raise Failure(f"Real containers need root: {words.up(given, for_root=True)}, or without containers: {simulated}")
+        simulated = advice.up(replace(given, simulate=True))
+        raise Failure(f"Real containers need root: {advice.up(given, for_root=True)}, or without containers: {simulated}")
     own = not given.container_runtime_endpoint
     needed = {program: package for program, package in programs.PACKAGES.items() if own or package in _NETWORKING}
     missing = {package for program, package in needed.items() if shutil.which(program) is None}
@@ -163,13 +163,13 @@ def up(given: Up) -> int:
     given = replace(given, data_dir=given.data_dir.resolve())
     progress = Progress()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
-    with private(), datadir.entered(given.data_dir, "up", *words.options(given)):
+    with private(), datadir.entered(given.data_dir, "up", *advice.options(given)):
         _check_running(given, progress)
         _check(given)
         with _all_or_nothing(given, progress):
             for mended in datadir.prepare(given.data_dir):
                 progress.note(mended)
-            datadir.remember_start(given.data_dir, words.options(given))
+            datadir.remember_start(given.data_dir, advice.options(given))
             _starting(given).parent.mkdir(exist_ok=True, mode=0o700)
             _starting(given).touch(mode=0o600)
             _start(given, progress)
@@ -202,7 +202,7 @@ def _all_or_nothing(given: Up, progress: Progress) -> Iterator[None]:
 
 def _start(given: Up, progress: Progress) -> None:
     """All of `kapi up` that has to be undone when it fails."""
-    (launching.simulated if given.simulate else launching.real)(given, progress)
+    (startup.simulated if given.simulate else startup.real)(given, progress)
     with progress.step("Waiting for the node to be Ready" if given.nodes == 1 else f"Waiting for {given.nodes} nodes to be Ready"):
         asyncio.run(_nodes_ready(given.admin, given.nodes))
     if given.kubeconfig:
@@ -337,7 +337,7 @@ def reset(given: Reset) -> int:
         try:
             deletion.delete(given.data_dir)
         except OSError as why:
-            again = words.command("reset", given.data_dir)
+            again = advice.command("reset", given.data_dir)
             raise Failure(f"{why.filename} can't be deleted: {why.strerror or why}. Mend that and go on with: {again}") from None
     print(f"{given.data_dir} is gone.")
     return 0
@@ -357,13 +357,13 @@ def status(given: Place) -> int:
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
     if not running:
-        start, end = datadir.start(given.data_dir), words.command("down", given.data_dir)
+        start, end = datadir.start(given.data_dir), advice.command("down", given.data_dir)
         left = cleanup.pods_left(given.data_dir)
         what = f", but {left} of its pods still run. End them with: {end}" if left else f". Start one with: {start}"
         print(f"No cluster is running from {given.data_dir}{what}")
         return 1
-    if _starting(given).exists() and not holding.holders(given.data_dir):
-        print(f"Its start was interrupted. Stop it with: {words.command('down', given.data_dir)}")
+    if _starting(given).exists() and not locks.holders(given.data_dir):
+        print(f"Its start was interrupted. Stop it with: {advice.command('down', given.data_dir)}")
     print(f"{'all':12}              {sum(processes.resident(p.pid) for p in running) / 2**20:6.1f} MB")
     for line in asyncio.run(_node_lines(given.admin)):
         print(line)

@@ -19,7 +19,7 @@ from typing import Any
 import certs
 from certs import checking
 from kapi import logs, process
-from kapi.cli import collector, datadir, holding, words
+from kapi.cli import advice, datadir, gc_tuning, locks
 from kapi.client import config, health
 from kapi.client.client import Client
 from kapi.documents import version
@@ -88,7 +88,7 @@ def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path
     try:
         return servers.certificates(settings, nodes)
     except certs.Unusable as why:
-        command = words.command("certs", settings.data_dir, "replace", why.name)
+        command = advice.command("certs", settings.data_dir, "replace", why.name)
         restore = f"Restore it from a backup, or replace it ({checking.LOST[why.name]}) with: {command}"
         raise Failure(f"The keys in {settings.data_dir / 'pki'} can't be used: {why}. {restore}") from None
 
@@ -116,7 +116,7 @@ async def apiserver(settings: Any) -> None:
     """The API server."""
     from kapi.apiserver import assembly as room
 
-    with at_home(settings, "apiserver"), collector.of_server() as started:
+    with at_home(settings, "apiserver"), gc_tuning.of_server() as started:
         await room.run(settings, keys(settings), lambda: _ready(started))
 
 
@@ -126,13 +126,13 @@ def at_home(settings: Any, name: str) -> Iterator[None]:
     directory = settings.data_dir.resolve()
     lock = directory / "run" / f"{name}.lock"
     with contextlib.ExitStack() as undo:
-        inherited = holding.holds(lock)
+        inherited = locks.holds(lock)
         with contextlib.nullcontext() if inherited else datadir.entered(directory, name):
             for mended in datadir.prepare(directory):
                 log.warning("Mended", extra=logs.fields(what=mended))
         try:
             if not inherited:
-                undo.callback(os.close, holding.hold(lock))
+                undo.callback(os.close, locks.hold(lock))
             with refusals(settings):
                 yield
         except BlockingIOError:
@@ -234,7 +234,7 @@ async def control(settings: ControlSettings) -> None:
 
 async def simulated(settings: Any) -> None:
     """A whole simulated cluster in a process of its own."""
-    with collector.of_server() as started:
+    with gc_tuning.of_server() as started:
         await whole(settings, lambda: _ready(started))
 
 
@@ -296,7 +296,7 @@ class SimulatedSettings:
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
     def run(settings: Any) -> int:
-        with collector.of_client():
+        with gc_tuning.of_client():
             return supervise(part.__name__, settings, part(settings))
 
     return run

@@ -12,7 +12,7 @@ import yaml
 from certs import userconfig
 from certs.kubeconfig import NAME
 from certs.userconfig import Entries, Taken
-from kapi.cli import datadir, words
+from kapi.cli import advice, datadir
 from kapi.cli.progress import Progress
 from kapi.process import Failure
 
@@ -26,7 +26,7 @@ def name(directory: Path) -> str:
 
 
 def _default(directory: Path) -> str:
-    if directory.resolve() == words.standard_directory().resolve():
+    if directory.resolve() == advice.standard_directory().resolve():
         return NAME
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", directory.name).strip("-") or "cluster"
     return base if base.startswith(f"{NAME}-") else f"{NAME}-{base}"

@@ -1,7 +1,7 @@
 """Which directories are kapi's data directories, and the rules for making, using and deleting one.
 
 A data directory has a file kapi.json, its identity, written when the directory was new or empty. `prepare` makes or checks one before
-anything starts in it; `removable` says whether it may be deleted. What may be in one is in `kapi.cli.contents`.
+anything starts in it; `removable` says whether it may be deleted. What may be in one is in `kapi.cli.layout`.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from certs import files
 from kapi import limits
-from kapi.cli import contents, holding, words
-from kapi.cli.contents import IDENTITY, SIGNS
+from kapi.cli import advice, layout, locks
+from kapi.cli.layout import IDENTITY, SIGNS
 from kapi.process import PRIVATE, Failure
 from kubelet import mounts
 
@@ -124,12 +124,12 @@ def belongs(directory: Path, other: int) -> str:
 def as_keeper(directory: Path, other: int, command: str, *options: str) -> str:
     """The command for the user whose directory it is."""
     name = user(other)
-    return words.sudo(command, directory, *options, user=f"#{name}" if name.isdigit() else name)
+    return advice.sudo(command, directory, *options, user=f"#{name}" if name.isdigit() else name)
 
 
 def start(directory: Path) -> str:
     """The `kapi up` that starts the cluster as it was started last, or for the first time."""
-    return words.command("up", directory, *(started_with(directory) or words.first_options()))
+    return advice.command("up", directory, *(started_with(directory) or advice.first_options()))
 
 
 def started_with(directory: Path) -> list[str]:
@@ -147,9 +147,9 @@ def _has_signs(directory: Path) -> bool:
     return all((directory / name).is_file() and not (directory / name).is_symlink() for name in SIGNS)
 
 
-def _foreign(directory: Path, table: contents.Table = contents.KNOWN) -> list[str]:
-    with contents.opened(directory) as top:
-        return contents.foreign(top, table)
+def _foreign(directory: Path, table: layout.Table = layout.KNOWN) -> list[str]:
+    with layout.opened(directory) as top:
+        return layout.foreign(top, table)
 
 
 def user(uid: int) -> str:
@@ -186,7 +186,7 @@ def entered(directory: Path, command: str, *options: str) -> Iterator[None]:
         if not exists(directory, command, *options):
             missing = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with holding.exclusive(directory):
+        with locks.exclusive(directory):
             try:
                 yield
             finally:
@@ -221,12 +221,12 @@ def prepare(directory: Path) -> list[str]:
     if directory == Path("/") or _is_home(directory):
         raise Failure(f"{directory} can't be a data directory: kapi needs one of its own. Name another with --data-dir.")
     said = _identified(directory)
-    with contents.opened(directory) as top:
-        if others := contents.owned_by_others(top):
+    with layout.opened(directory) as top:
+        if others := layout.owned_by_others(top):
             me, path = user(os.geteuid()), directory / others[0]
             mend = f"chown {me} {shlex.quote(str(path))}"
             raise Failure(f"{path} belongs to {user(path.lstat().st_uid)}, not to {me}. Give it back: {mend}")
-        mended = contents.mend(top)
+        mended = layout.mend(top)
         if os.fstat(top).st_mode & PRIVATE:
             os.fchmod(top, 0o700)
             mended.append(str(directory))
@@ -239,7 +239,7 @@ def _identified(directory: Path) -> list[str]:
     """Give a directory its identity where it has none."""
     if known := read(directory):
         return _placed(directory, known)
-    empty = not _foreign(directory, contents.NEW)
+    empty = not _foreign(directory, layout.NEW)
     if not empty and not is_cluster(directory):
         raise Failure(_not_ours(directory))
     broken = (directory / IDENTITY).exists()
@@ -275,9 +275,9 @@ def _not_ours(directory: Path) -> str:
 def removable(directory: Path) -> None:
     """Raises Failure for a directory that must not be deleted, with what to do about it. `directory` is as the user named it."""
     kept = "Nothing was deleted"
-    again = words.command("reset", directory)
+    again = advice.command("reset", directory)
     if directory.is_symlink():
-        other = words.command("reset", directory.resolve())
+        other = advice.command("reset", directory.resolve())
         raise Failure(f"{directory} is a link to {directory.resolve()}. {kept}; name the directory itself: {other}")
     directory = directory.resolve()
     if directory == Path("/") or _is_home(directory):

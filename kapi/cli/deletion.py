@@ -8,8 +8,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from kapi.cli import contents
-from kapi.cli.contents import IDENTITY, SIGNS, TREE, Entry
+from kapi.cli import layout
+from kapi.cli.layout import IDENTITY, SIGNS, TREE, Entry
 
 _LAST = (*SIGNS, "pki", IDENTITY)
 
@@ -22,14 +22,14 @@ def delete(directory: Path) -> None:
 
 def clear(directory: Path) -> None:
     """Everything of the table in the directory. Raises OSError, whose filename says where."""
-    with contents.opened(directory) as top:
+    with layout.opened(directory) as top:
         mount = _mount(top)
-        contents.mend(top)  # a directory that may not be written, say
-        for entry in contents.walk(top):
+        layout.mend(top)  # a directory that may not be written, say
+        for entry in layout.walk(top):
             if entry.rule is not None and entry.path not in _LAST:
                 _delete(entry, directory, mount)
         for path in _LAST:
-            for entry in contents.walk(top):
+            for entry in layout.walk(top):
                 if entry.rule is not None and entry.path == path:
                     _delete(entry, directory, mount)
 

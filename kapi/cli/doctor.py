@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kapi.cli import checks, datadir, words
+from kapi.cli import advice, checks, datadir
 from kapi.cli.checks import Check, Finding, Scope
 from kapi.cli.cluster import Place
 from kapi.process import Failure
@@ -46,7 +46,7 @@ def run(given: Settings) -> int:
     scope = Scope(given.data_dir.absolute(), given.storage, given.port, given.simulate)
     closed = datadir.keeper(scope.data_dir) is not None
     if given.repair:
-        given.there("doctor", *words.options(given))
+        given.there("doctor", *advice.options(given))
         _repair(scope)
     shown = _Text() if given.output == "text" else _Json()
     for check in checks.CHECKS:
@@ -62,7 +62,7 @@ def looked(check: Check, scope: Scope) -> Finding:
     try:
         return check.look(scope)
     except (OSError, ValueError, subprocess.SubprocessError) as why:
-        again = words.sudo("doctor", scope.data_dir, *scope.options) if os.geteuid() else words.command("doctor", scope.data_dir)
+        again = advice.sudo("doctor", scope.data_dir, *scope.options) if os.geteuid() else advice.command("doctor", scope.data_dir)
         return Finding("odd", f"cannot be told: {why}", again)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kapi.cli import datadir, words
+from kapi.cli import advice, datadir
 from kapi.cli.cluster import Place
 from kapi.cli.processes import Process
 from kapi.process import Failure
@@ -63,5 +63,5 @@ def _named(given: Settings) -> archives.Archive:
     if len(archive.images) > 1:
         some = f"{archive.unnamed} of its {len(archive.images)} images"
         raise Failure(f"{given.file} does not name {some}; nothing was loaded. Save them again by their names: docker save NAME...")
-    again = words.command("image", given.data_dir, "load", str(given.file), "--name", "NAME")
+    again = advice.command("image", given.data_dir, "load", str(given.file), "--name", "NAME")
     raise Failure(f"{given.file} does not name its image. Give it the name that pods use: {again}")

@@ -1,6 +1,6 @@
 """Processes of a cluster: started detached, with a log and a lock each, known to be ready by a byte on a pipe, ended politely.
 
-Which process is which says the lock it holds (`kapi.cli.holding`), or how it was started; no file has its pid.
+Which process is which says the lock it holds (`kapi.cli.locks`), or how it was started; no file has its pid.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kapi.cli import holding
+from kapi.cli import locks
 from kapi.process import PRIVATE, READY, READY_FD, Failure
 
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONUNBUFFERED": "1"}
@@ -75,7 +75,7 @@ class Process:
     @property
     def pids(self) -> list[int]:
         """Those that run as this process: they hold its lock, or were started as `kapi up` does."""
-        return sorted({*(holding.holders(self.lock_file) if self._locks else ()), *holding.started_as(*self._command)})
+        return sorted({*(locks.holders(self.lock_file) if self._locks else ()), *locks.started_as(*self._command)})
 
     @property
     def pid(self) -> int:
@@ -100,7 +100,7 @@ class Process:
     def start(self, command: Sequence[str], *, notifies: bool = True) -> "Starting":
         """Start it in a session of its own. With `notifies` it is ready when it says so, else at once. Raises Failure, OSError."""
         try:
-            lock = holding.hold(self.lock_file)
+            lock = locks.hold(self.lock_file)
         except BlockingIOError:
             raise Failure(f"{self.name} (pid {self.pid}) runs in {self.data_dir} already.") from None
         reader, writer = os.pipe()

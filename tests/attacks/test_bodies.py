@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests.attacks.asking import MAPS, PODS, PROTOBUF, YAML, config_map, made
+from tests.attacks.requests import MAPS, PODS, PROTOBUF, YAML, config_map, made
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

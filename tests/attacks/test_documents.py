@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import DEFINITIONS, definition, properties
+from tests.attacks.requests import DEFINITIONS, definition, properties
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

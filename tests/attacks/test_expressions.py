@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import DEFINITIONS, MAPS, NAMESPACE, TABLE, config_map, custom, defined, definition, made, properties
+from tests.attacks.requests import DEFINITIONS, MAPS, NAMESPACE, TABLE, config_map, custom, defined, definition, made, properties
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

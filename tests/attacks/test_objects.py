@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import NAMESPACE, PODS, made, patched, pod
+from tests.attacks.requests import NAMESPACE, PODS, made, patched, pod
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

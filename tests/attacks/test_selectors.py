@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.attacks.asking import MAPS, TABLE, config_map, crowd, made
+from tests.attacks.requests import MAPS, TABLE, config_map, crowd, made
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

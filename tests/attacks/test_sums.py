@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kapi import limits
-from tests.attacks.asking import MAPS, config_map, made
+from tests.attacks.requests import MAPS, config_map, made
 from tests.attacks.test_websockets import FIN, TEXT, frame, opened
 from tests.attacks.victim import HELD, P99, Cost, Victim
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import MAPS, config_map, made, patched
+from tests.attacks.requests import MAPS, config_map, made, patched
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.attacks.asking import MAPS, config_map, made
+from tests.attacks.requests import MAPS, config_map, made
 from tests.attacks.victim import ROOT, Victim
 
 pytestmark = pytest.mark.slow

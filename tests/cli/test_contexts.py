@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kapi.cli import contexts, datadir, words
+from kapi.cli import advice, contexts, datadir
 from tests.e2e.cluster import free_port
 
 
@@ -22,7 +22,7 @@ def test_names_follow_from_directories(directory: str, name: str) -> None:
 
 
 def test_the_default_cluster_is_kapi() -> None:
-    assert contexts.name(words.standard_directory()) == "kapi"
+    assert contexts.name(advice.standard_directory()) == "kapi"
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kapi import __main__ as cli
-from kapi.cli import contents, datadir
+from kapi.cli import datadir, layout
 from kapi.process import Failure
-from tests.cli import made
+from tests.cli import data_directories
 from tests.e2e.cluster import free_port
 from tests.e2e.conftest import processes_of
 
@@ -64,8 +64,8 @@ def test_a_server_alone_makes_a_private_directory(command: str, tmp_path: Path) 
 
 def test_every_file_of_a_cluster_is_in_the_table(cluster: Path) -> None:
     """A file of kapi's that is not would keep `kapi reset` from deleting the cluster."""
-    with contents.opened(cluster) as top:
-        assert contents.foreign(top) == []
+    with layout.opened(cluster) as top:
+        assert layout.foreign(top) == []
 
 
 def test_open_permissions_are_mended_and_it_is_said(cluster: Path) -> None:
@@ -108,13 +108,13 @@ def test_a_foreign_directory_is_refused(command: str, names: list[str], tmp_path
     for name in names:
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text("mine")
-    before = made.snapshot(tmp_path)
+    before = data_directories.snapshot(tmp_path)
     options = ["--simulate", "--no-kubeconfig"] if command == "up" else []
     assert cli.main([command, "--data-dir", str(data), "--port", str(free_port()), *options]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"kapi {command}: {data} is not a data directory of kapi: it has no kapi.json and holds ")
     assert said.endswith(". Name a new or empty one with --data-dir.\n")
-    assert made.snapshot(tmp_path) == before
+    assert data_directories.snapshot(tmp_path) == before
     assert processes_of(data) == []
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from kapi import limits
 from kapi.__main__ import main
-from kapi.cli import holding, logs
+from kapi.cli import locks, logs
 from kapi.cli.processes import Process
 from kapi.logs import Output
 from kubelet import inotify
@@ -157,7 +157,7 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixtu
 @contextmanager
 def holding_lock(lock: Path) -> Iterator[None]:
     """As the process does that the lock is of."""
-    descriptor = holding.hold(lock)
+    descriptor = locks.hold(lock)
     try:
         yield
     finally:

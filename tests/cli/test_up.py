@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.made import snapshot
+from tests.cli.data_directories import snapshot
 from tests.e2e.cluster import Cluster, Failed, Kubectl, free_port
 
 pytestmark = pytest.mark.slow

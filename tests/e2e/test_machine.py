@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from kapi.apiserver import settings
-from kapi.cli import cleanup, contents, datadir
+from kapi.cli import cleanup, datadir, layout
 from kapi.cli.processes import Process
 from kubelet import cgroups
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
@@ -160,10 +160,10 @@ def test_down_goes_on_where_containerd_cannot_be_started(orphaned: Path) -> None
 def test_its_files_are_closed_to_others_and_known(real: Cluster, kubectl: Kubectl) -> None:
     kubectl("run", "web", f"--image={IMAGE}", "--", "sleep", "1000")
     kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
-    with contents.opened(real.directory) as top:
-        assert contents.foreign(top) == [], "what is not in the table would keep `kapi reset` from deleting it"
-        assert contents.mend(top) == [], "nothing is open to others"
-        assert {entry.facts.st_mode & 0o777 for entry in contents.walk(top) if entry.path.endswith((".sock", ".ttrpc"))} == {0o600}
+    with layout.opened(real.directory) as top:
+        assert layout.foreign(top) == [], "what is not in the table would keep `kapi reset` from deleting it"
+        assert layout.mend(top) == [], "nothing is open to others"
+        assert {entry.facts.st_mode & 0o777 for entry in layout.walk(top) if entry.path.endswith((".sock", ".ttrpc"))} == {0o600}
     assert real.directory.stat().st_mode & 0o777 == 0o700
 
 

@@ -10,8 +10,8 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from kapi.cli import contents
-from tests.faults.bench import SOMEBODY, Bench, Outcome
+from kapi.cli import layout
+from tests.faults.harness import SOMEBODY, Bench, Outcome
 from tests.faults.rows import row
 
 LEAVES = ("admin", "apiserver", "apiserver-kubelet-client", "controller-manager", "front-proxy-client", "proxy", "scheduler")
@@ -40,7 +40,7 @@ KILLED: dict[str, tuple[str, ...]] = {
     "kapi.db-wal of a killed cluster": ("kapi.db-wal",),
     "kapi.db-shm and -journal of a killed cluster": ("kapi.db-shm", "kapi.db-journal"),
 }
-_REAL = [name for name in contents.COMPONENTS if name != "simulated"]
+_REAL = [name for name in layout.COMPONENTS if name != "simulated"]
 _NODE = f"pki/nodes/{socket.gethostname().lower()}"
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "every file of the node": (

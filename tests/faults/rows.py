@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.bench import Bench, Outcome
+from tests.faults.harness import Bench, Outcome
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import subprocess
 from functools import partial
 
 from tests.e2e.conftest import left_of
-from tests.faults.bench import SOMEBODY, Bench, Outcome, ask, get
+from tests.faults.harness import SOMEBODY, Bench, Outcome, ask, get
 from tests.faults.rows import row
 
 # file systems -------------------------------------------------------------------------------------------------------------------------

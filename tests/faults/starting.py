@@ -5,7 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
-from tests.faults.bench import Bench, Outcome
+from tests.faults.harness import Bench, Outcome
 from tests.faults.rows import row
 
 # disk full ----------------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from kapi import __main__ as cli
 from kapi import settings
-from kapi.cli import cluster, datadir, words
+from kapi.cli import advice, cluster, datadir
 from kapi.cli.cluster import Up
 
 
@@ -19,20 +19,20 @@ def _on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_directory_is_named_unless_it_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert words.command("down", words.standard_directory()) == "kapi down"
-    assert words.command("down", tmp_path) == f"kapi down --data-dir {tmp_path}"
+    assert advice.command("down", advice.standard_directory()) == "kapi down"
+    assert advice.command("down", tmp_path) == f"kapi down --data-dir {tmp_path}"
     monkeypatch.setenv("KAPI_DATA_DIR", str(tmp_path))
-    assert words.command("down", tmp_path) == "kapi down"
-    assert words.command("down", words.standard_directory()) == f"kapi down --data-dir {words.standard_directory()}"
+    assert advice.command("down", tmp_path) == "kapi down"
+    assert advice.command("down", advice.standard_directory()) == f"kapi down --data-dir {advice.standard_directory()}"
 
 
 def test_a_directory_with_a_blank_is_quoted() -> None:
-    assert shlex.split(words.command("reset", Path("/srv/my cluster"))) == ["kapi", "reset", "--data-dir", "/srv/my cluster"]
+    assert shlex.split(advice.command("reset", Path("/srv/my cluster"))) == ["kapi", "reset", "--data-dir", "/srv/my cluster"]
 
 
 def test_where_kapi_is_not_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert shlex.split(words.command("down", tmp_path)) == [sys.executable, "-m", "kapi", "down", "--data-dir", str(tmp_path)]
+    assert shlex.split(advice.command("down", tmp_path)) == [sys.executable, "-m", "kapi", "down", "--data-dir", str(tmp_path)]
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_where_kapi_is_not_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_up_is_said_as_it_was_typed(options: list[str], tmp_path: Path) -> None:
     typed = ["up", *options, "--data-dir", str(tmp_path)]
     given = settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(typed[1:]))
-    said = shlex.split(words.up(given))
+    said = shlex.split(advice.up(given))
     assert said[0] == "kapi"
     assert settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(said[2:])) == given
 
 
 def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAPI_DATA_DIR", str(tmp_path))
-    assert words.up(Up(tmp_path, port=7000), for_root=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
-    assert words.up(Up(words.standard_directory()), for_root=True) == "sudo /opt/bin/kapi up"
+    assert advice.up(Up(tmp_path, port=7000), for_root=True) == f"sudo /opt/bin/kapi up --port 7000 --data-dir {tmp_path}"
+    assert advice.up(Up(advice.standard_directory()), for_root=True) == "sudo /opt/bin/kapi up"
 
-    assert words.sudo("down", Path("/var/lib/kapi")) == "sudo /opt/bin/kapi down"
-    assert shlex.split(words.sudo("down", tmp_path, user="#12345"))[:3] == ["sudo", "-u", "#12345"]
+    assert advice.sudo("down", Path("/var/lib/kapi")) == "sudo /opt/bin/kapi down"
+    assert shlex.split(advice.sudo("down", tmp_path, user="#12345"))[:3] == ["sudo", "-u", "#12345"]
 
 
 def test_who_cannot_run_containers_is_told_to_simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
