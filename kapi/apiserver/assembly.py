@@ -35,7 +35,7 @@ from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Rest
-from kapi.storage.store import Store, home
+from kapi.storage.store import Store, collection_of
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
     def describe(key: str, obj: Object) -> dict[str, str]:
         if (fields := catalogue.kept.get("fields")) is None:
             fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
-        known = fields.get(home(key))
+        known = fields.get(collection_of(key))
         return {name: get(obj) for name, get in known.items()} if known else {}
 
     return describe

@@ -107,7 +107,7 @@ async def test_a_disk_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     entry = await put(store, "a")
     await store.close()
     with monkeypatch.context() as broken:
-        broken.setattr(opening, "reading", lambda path: sqlite3.connect(path, isolation_level=None, factory=Failing))
+        broken.setattr(opening, "open_reader", lambda path: sqlite3.connect(path, isolation_level=None, factory=Failing))
         with pytest.raises(storage.Unusable, match=r"cannot be opened: disk I/O error\.$"):
             await opened(tmp_path / "log")
     store = await opened(tmp_path / "log")
