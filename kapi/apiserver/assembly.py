@@ -29,7 +29,7 @@ from kapi.apiserver.settings import Settings, addresses, advertised, static_toke
 from kapi.apiserver.status_controllers import StatusControllers
 from kapi.apiserver.token_use import TokenUse
 from kapi.http import server
-from kapi.http.webhook_client import Caller
+from kapi.http.webhook_client import WebhookClient
 from kapi.objects.meta import Object
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
@@ -47,7 +47,7 @@ class Server:
     app: App
     crds: CRDController
     health: Health
-    caller: Caller
+    caller: WebhookClient
     """Calls out to webhooks; closed by whoever serves."""
 
 
@@ -69,7 +69,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     authorization = Authorization(store)
-    caller = Caller()
+    caller = WebhookClient()
     admission = chain.default(store, catalogue, authorization, caller, Escalation(authorization).check)
     rest = Rest(store, admission, allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)

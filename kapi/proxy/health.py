@@ -10,7 +10,7 @@ import orjson
 
 from kapi import logs
 from kapi.http import simple_server
-from kapi.http.simple_server import Asked, Listener
+from kapi.http.simple_server import Listener, Request
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def response(service: str, local: int) -> bytes:
     """The complete HTTP response for 'namespace/name' with this number of local endpoints."""
     namespace, _, name = service.partition("/")
     body = orjson.dumps({"service": {"namespace": namespace, "name": name}, "localEndpoints": local, "serviceProxyHealthy": True})
-    return simple_server.answer(200 if local else 503, body, "application/json", x_load_balancing_endpoint_weight=local)
+    return simple_server.response(200 if local else 503, body, "application/json", x_load_balancing_endpoint_weight=local)
 
 
 class HealthChecks:
@@ -42,7 +42,7 @@ class HealthChecks:
             self._open(service, port)
 
     def _open(self, service: str, port: int) -> None:
-        async def reply(asked: Asked) -> bytes:
+        async def reply(request: Request) -> bytes:
             return response(service, self._local.get(service, 0))
 
         try:

@@ -77,8 +77,8 @@ async def test_a_store_that_takes_nothing(app: App, client: Client, ports: dict[
 
 
 async def test_an_answer_without_end_is_cut(unused_tcp_port: int, pki: Path) -> None:
-    async def reply(asked: simple_server.Asked) -> bytes:
-        return simple_server.answer(200, b"x" * 1_000_000)
+    async def reply(request: simple_server.Request) -> bytes:
+        return simple_server.response(200, b"x" * 1_000_000)
 
     server = simple_server.listen("127.0.0.1", unused_tcp_port, reply, lambda: health._tls(pki))
     try:
@@ -88,8 +88,8 @@ async def test_an_answer_without_end_is_cut(unused_tcp_port: int, pki: Path) -> 
 
 
 async def test_a_failure_is_said(unused_tcp_port: int, pki: Path) -> None:
-    async def reply(asked: simple_server.Asked) -> bytes:
-        return simple_server.answer(500, b"not well")
+    async def reply(request: simple_server.Request) -> bytes:
+        return simple_server.response(500, b"not well")
 
     server = simple_server.listen("127.0.0.1", unused_tcp_port, reply, lambda: health._tls(pki))
     try:
