@@ -81,19 +81,19 @@ def _quoted(text: str) -> str:
     return f'"{_printable(text)}"'
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """A value as JSON has it: containers by their parts, everything that is no JSON by its text."""
     if isinstance(value, bool | int | float | None):
         return value
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _json_value(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
+        return [_json_value(v) for v in value]
     return _clean(str(value))
 
 
 def _value(value: Any) -> str:
-    plain = _plain(value)
+    plain = _json_value(value)
     return _quoted(plain) if isinstance(plain, str) else _printable(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -132,7 +132,7 @@ class Json(logging.Formatter):
             "v": _VERBOSITY.get(record.levelno, 0), "component": self._component, "logger": record.name,
             "msg": _clean(record.getMessage()),
         }  # fmt: skip
-        line |= {name: value for name, value in _plain(getattr(record, "fields", {})).items() if name not in line}
+        line |= {name: value for name, value in _json_value(getattr(record, "fields", {})).items() if name not in line}
         if trace := _trace(record):
             line["stacktrace"] = trace
         return json.dumps(line, separators=(",", ":"))
@@ -175,24 +175,24 @@ class Output:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._descriptor = 2 if path is None else _opened(path)
-        self._torn = False
+        self._incomplete = False
         """A line was begun and could not be finished."""
 
     def write(self, line: bytes) -> None:
         """Raises OSError when the line is lost."""
         if self._path and os.fstat(self._descriptor).st_size + len(line) > limits.LOG_FILE_BYTES:
             self._rotate(self._path)
-        left = whole = b"\n" + line if self._torn else line
+        rest = complete = b"\n" + line if self._incomplete else line
         try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         finally:
-            if len(left) < len(whole):
-                self._torn = bool(left)
+            if len(rest) < len(complete):
+                self._incomplete = bool(rest)
 
     def _rotate(self, path: Path) -> None:
         """Begin a new file. Standard output and error follow if they went to the old one, and with them what Python says of a crash."""
-        _put_aside(path)
+        _rotate_files(path)
         before, self._descriptor = self._descriptor, _opened(path)
         old = os.fstat(before)
         for standard in (1, 2):
@@ -210,7 +210,7 @@ def files(path: Path) -> list[Path]:
     return [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, limits.LOG_FILES))]
 
 
-def _put_aside(path: Path) -> None:
+def _rotate_files(path: Path) -> None:
     """FILE becomes FILE.1 and so on. Raises OSError."""
     names = files(path)
     for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
@@ -218,10 +218,10 @@ def _put_aside(path: Path) -> None:
             newer.replace(older)
 
 
-def make_room(path: Path) -> None:
+def rotate_if_large(path: Path) -> None:
     """Rotate the log of a program that does not do it itself, before it is started. Raises OSError."""
     if path.exists() and path.stat().st_size > limits.LOG_FILE_BYTES:
-        _put_aside(path)
+        _rotate_files(path)
 
 
 def _opened(path: Path) -> int:
@@ -319,4 +319,4 @@ def component(name: str, settings: Options, version: str) -> Iterator[Stop]:
 def changed(settings: Any) -> dict[str, Any]:
     """The options that differ from their defaults."""
     options = [field for field in dataclasses.fields(settings) if field.metadata.get("option", True)]
-    return {field.name: given for field in options if (given := getattr(settings, field.name)) != field.default}
+    return {field.name: value for field in options if (value := getattr(settings, field.name)) != field.default}

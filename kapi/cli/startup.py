@@ -1,6 +1,6 @@
-"""How the processes of a cluster are started: what does not depend on each other at the same time.
+"""Starts the processes of a cluster, independent ones at the same time.
 
-Stopping them again, also after a start that failed, is `kapi.cli.cluster`'s.
+`kapi.cli.cluster` stops them, also after a failed start.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from kubelet.settings import CONTROL_PLANE
 
 
 class UpOptions(Protocol):
-    """The settings of `kapi up` that matter here."""
+    """The settings of `kapi up` that are used here."""
 
     @property
     def data_dir(self) -> Path: ...
@@ -45,70 +45,70 @@ class UpOptions(Protocol):
     def log_format(self) -> str: ...
 
 
-def simulated(given: UpOptions, progress: Progress) -> None:
-    """One process that is everything."""
+def simulated(options: UpOptions, progress: Progress) -> None:
+    """Start a simulated cluster: one process with all components."""
     with progress.step("Certificates and keys"):
-        _certificates(given, {})
-    with progress.step(f"API server, controllers, scheduler and {given.nodes} simulated node{'s' if given.nodes > 1 else ''}"):
-        named = ("--nodes", str(given.nodes), "--node-name", given.node_name, "--pod-cidr", given.pod_cidr)
-        _start(given, "simulated", "kapi", "simulated", *_common(given), *named).wait()
+        _certificates(options, {})
+    with progress.step(f"API server, controllers, scheduler and {options.nodes} simulated node{'s' if options.nodes > 1 else ''}"):
+        named = ("--nodes", str(options.nodes), "--node-name", options.node_name, "--pod-cidr", options.pod_cidr)
+        _start(options, "simulated", "kapi", "simulated", *_common(options), *named).wait()
 
 
-def real(given: UpOptions, progress: Progress) -> None:
-    """containerd, API server, control and kubelet, a process each."""
-    cleanup.expect(given.data_dir)
+def real(options: UpOptions, progress: Progress) -> None:
+    """Start containerd, API server, control and kubelet, a process each. Returns when all are ready. Raises Failure."""
+    cleanup.set_marker(options.data_dir)
     for closed in ("containerd", "kubelet", "kubelet/pods", "pod-logs"):  # what is in them has the modes that containers need
-        (given.data_dir / closed).mkdir(exist_ok=True, mode=0o700)
+        (options.data_dir / closed).mkdir(exist_ok=True, mode=0o700)
     with progress.step("Certificates, containerd and API server"):
-        runtime = None if given.container_runtime_endpoint else _containerd(given)
-        pki = _certificates(given, {given.name: (servers.own_address(),)})
-        server = _start(given, "apiserver", "kapi", "apiserver", *_common(given))
+        runtime = None if options.container_runtime_endpoint else _containerd(options)
+        pki = _certificates(options, {options.name: (servers.own_address(),)})
+        server = _start(options, "apiserver", "kapi", "apiserver", *_common(options))
         if runtime:
             asyncio.run(runtime.ready())
         server.wait()
     with progress.step("Controllers, scheduler, proxy and kubelet"):
-        table = cleanup.marks(given.data_dir).table
-        control = _start(given, "control", "kapi", "control", "--pki", str(pki), "--table", table)
-        kubelet = _start(given, "kubelet", "kubelet", *_kubelet(given, pki))
+        table = cleanup.machine_names(options.data_dir).table
+        control = _start(options, "control", "kapi", "control", "--pki", str(pki), "--table", table)
+        kubelet = _start(options, "kubelet", "kubelet", *_kubelet(options, pki))
         control.wait()
         kubelet.wait()
-        asyncio.run(_control_plane(given))
+        asyncio.run(_control_plane(options))
 
 
-async def _control_plane(given: UpOptions) -> None:
-    """The node's role. A kubelet may not give itself one; as with kubeadm, the administrator does."""
-    client = config.connect(config.from_kubeconfig(given.admin), agent="kapi-up")
+async def _control_plane(options: UpOptions) -> None:
+    """Label the node with its role. A kubelet must not do that itself; as with kubeadm, the administrator does."""
+    client = config.connect(config.from_kubeconfig(options.admin), agent="kapi-up")
     try:
-        await client.patch(NODES, given.name, {"metadata": {"labels": {CONTROL_PLANE: ""}}})
+        await client.patch(NODES, options.name, {"metadata": {"labels": {CONTROL_PLANE: ""}}})
     finally:
         await client.close()
 
 
-def _start(given: UpOptions, name: str, module: str, *arguments: str) -> Starting:
-    process = Process(name, given.data_dir)
-    logged = ("--log-file", str(process.log_file), "--log-format", given.log_format, "--v", str(given.v))
+def _start(options: UpOptions, name: str, module: str, *arguments: str) -> Starting:
+    process = Process(name, options.data_dir)
+    logged = ("--log-file", str(process.log_file), "--log-format", options.log_format, "--v", str(options.v))
     return process.start(processes.python(module, *arguments, *logged))
 
 
-def _common(given: UpOptions) -> list[str]:
-    address = ["--bind-address", given.bind_address] if given.bind_address else []
-    return ["--data-dir", str(given.data_dir), "--port", str(given.port), *address]
+def _common(options: UpOptions) -> list[str]:
+    address = ["--bind-address", options.bind_address] if options.bind_address else []
+    return ["--data-dir", str(options.data_dir), "--port", str(options.port), *address]
 
 
-def _certificates(given: UpOptions, nodes: dict[str, tuple[str, ...]]) -> Path:
-    return components.keys(servers.Settings(data_dir=given.data_dir, port=given.port, bind_address=given.bind_address), nodes)
+def _certificates(options: UpOptions, nodes: dict[str, tuple[str, ...]]) -> Path:
+    return components.keys(servers.Settings(data_dir=options.data_dir, port=options.port, bind_address=options.bind_address), nodes)
 
 
 class _Runtime:
-    """An own containerd on its way."""
+    """The cluster's containerd while it starts."""
 
-    def __init__(self, given: UpOptions) -> None:
-        self._settings = cleanup.runtime(given.data_dir, given.pod_cidr)
-        with processes.undisturbed():
+    def __init__(self, options: UpOptions) -> None:
+        self._settings = cleanup.runtime(options.data_dir, options.pod_cidr)
+        with processes.deferred_signals():
             self._process = containerd.launch(self._settings)
 
     async def ready(self) -> None:
-        """It listens, and has the images that nobody can pull. Raises Failure."""
+        """Wait until it listens, and load the images that are in no registry. Raises Failure."""
         socket = str(self._settings.socket)
         try:
             await containerd.wait(self._settings, self._process)
@@ -119,19 +119,19 @@ class _Runtime:
             raise Failure(f"{why}.") from None
 
 
-def _containerd(given: UpOptions) -> _Runtime:
+def _containerd(options: UpOptions) -> _Runtime:
     try:
-        return _Runtime(given)
+        return _Runtime(options)
     except containerd.Unavailable as why:
         raise Failure(f"{why}.") from None
 
 
-def _kubelet(given: UpOptions, pki: Path) -> list[str]:
-    node = pki / "nodes" / given.name
-    endpoint = given.container_runtime_endpoint or cleanup.runtime(given.data_dir).endpoint
+def _kubelet(options: UpOptions, pki: Path) -> list[str]:
+    node = pki / "nodes" / options.name
+    endpoint = options.container_runtime_endpoint or cleanup.runtime(options.data_dir).endpoint
     return [
-        "--node-name", given.name, "--kubeconfig", str(node / "kubelet.conf"), "--root-dir", str(given.data_dir / "kubelet"),
-        "--pod-logs-dir", str(given.data_dir / "pod-logs"), "--container-runtime-endpoint", endpoint, "--pod-cidr", given.pod_cidr,
+        "--node-name", options.name, "--kubeconfig", str(node / "kubelet.conf"), "--root-dir", str(options.data_dir / "kubelet"),
+        "--pod-logs-dir", str(options.data_dir / "pod-logs"), "--container-runtime-endpoint", endpoint, "--pod-cidr", options.pod_cidr,
         "--tls-cert-file", str(node / "serving.crt"), "--tls-private-key-file", str(node / "serving.key"),
-        "--client-ca-file", str(pki / "ca.crt"), "--cgroup-root", cleanup.marks(given.data_dir).cgroup,
+        "--client-ca-file", str(pki / "ca.crt"), "--cgroup-root", cleanup.machine_names(options.data_dir).cgroup,
     ]  # fmt: skip

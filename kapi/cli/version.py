@@ -15,18 +15,18 @@ from typing import Any, Literal
 import yaml
 
 import kapi
-from kapi.cli.cluster import Place
+from kapi.cli.cluster import ClusterSettings
 from kapi.client import config
 from kapi.documents.version import VERSION
 from kapi.objects import errors
 
 _PROGRAMS = ("containerd", "runc")
 SECONDS = 5.0
-"""How long the API server, and a program that is asked for its version, may take."""
+"""Timeout of the API server and of programs that print their version."""
 
 
 @dataclass(frozen=True)
-class Settings(Place):
+class Settings(ClusterSettings):
     """Versions."""
 
     output: Literal["text", "json", "yaml"] = field(default="text", metadata={"short": "-o"})
@@ -35,21 +35,21 @@ class Settings(Place):
     """Of this program only; no cluster is asked."""
 
 
-def run(given: Settings) -> int:
-    """Print them. A cluster that does not run is no failure."""
+def run(settings: Settings) -> int:
+    """Print them. Returns 0 also when the cluster does not run."""
     found: dict[str, Any] = {"clientVersion": VERSION, "kapiVersion": kapi.__version__}
     missing = ""
-    if not given.client:
+    if not settings.client:
         try:
-            found["serverVersion"] = asyncio.run(_server(given.admin))
+            found["serverVersion"] = asyncio.run(_server(settings.admin))
         except (OSError, errors.StatusError, config.ConfigError) as why:
-            missing = _absent(given.data_dir, why)
-        found["storage"] = _storage(given.data_dir / "kapi.db")
+            missing = _absent(settings.data_dir, why)
+        found["storage"] = _storage(settings.data_dir / "kapi.db")
         found["machine"] = {"kernel": f"{platform.system()} {platform.release()}", **{name: _program(name) for name in _PROGRAMS}}
-    if given.output == "text":
+    if settings.output == "text":
         print("\n".join(_lines(found)))
     else:
-        print(json.dumps(found, indent=2) if given.output == "json" else yaml.safe_dump(found, sort_keys=False).rstrip())
+        print(json.dumps(found, indent=2) if settings.output == "json" else yaml.safe_dump(found, sort_keys=False).rstrip())
     if missing:
         print(missing, file=sys.stderr)
     return 0
@@ -101,6 +101,6 @@ def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         return ""
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout
-    found = re.search(r"\bv?(\d+\.\d+[^\s]*)", said)
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout
+    found = re.search(r"\bv?(\d+\.\d+[^\s]*)", output)
     return found[1] if found else "unknown"

@@ -168,7 +168,7 @@ PLAIN = {int: Form(_number, "N"), Path: Form(_path, "PATH"), str: Form(str)}
 """The forms of types that are not annotated."""
 
 
-def _cut(text: str) -> str:
+def _abbreviated(text: str) -> str:
     """A value as a message shows it: in quotes, and not for ever."""
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
@@ -182,18 +182,18 @@ def _type(form: Form, default: Any = MISSING) -> Callable[[str], Any]:
         try:
             return form.parse(text)
         except ValueError as why:
-            raise argparse.ArgumentTypeError(f"invalid value {_cut(text)}: {why}") from None
+            raise argparse.ArgumentTypeError(f"invalid value {_abbreviated(text)}: {why}") from None
         except OSError as why:
-            raise argparse.ArgumentTypeError(f"invalid value {_cut(text)}: {why.strerror}") from None
+            raise argparse.ArgumentTypeError(f"invalid value {_abbreviated(text)}: {why.strerror}") from None
 
     return parse
 
 
-def from_arguments(cls: type[T], given: argparse.Namespace) -> T:
+def from_arguments(cls: type[T], namespace: argparse.Namespace) -> T:
     """The settings that the parsed command line says. Raises ValueError when they do not fit together."""
     values = {}
     for field in options(cls):
-        value = getattr(given, field.name)
+        value = getattr(namespace, field.name)
         if value is None and isinstance(field.default, tuple):
             value = field.default
         values[field.name] = tuple(value) if isinstance(value, list) else value

@@ -57,12 +57,12 @@ def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.M
 
 def test_who_cannot_run_containers_is_told_to_simulate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert datadir.start(tmp_path) == f"kapi up --simulate --data-dir {tmp_path}"
+    assert datadir.start_command(tmp_path) == f"kapi up --simulate --data-dir {tmp_path}"
 
 
 def test_what_comes_next(tmp_path: Path) -> None:
-    assert cluster._next(Up(tmp_path, context="mine")).startswith("kubectl --context mine create deployment web ")
-    alone = cluster._next(Up(tmp_path, kubeconfig=False))
+    assert cluster._next_command(Up(tmp_path, context="mine")).startswith("kubectl --context mine create deployment web ")
+    alone = cluster._next_command(Up(tmp_path, kubeconfig=False))
     assert alone.startswith(f"kubectl --kubeconfig {tmp_path}/pki/admin.conf create deployment web ")
     elsewhere = Up(tmp_path, kubeconfig=False, container_runtime_endpoint="unix:///run/containerd/containerd.sock")
-    assert cluster._next(elsewhere).endswith(" get nodes"), "our image is not in that runtime"
+    assert cluster._next_command(elsewhere).endswith(" get nodes"), "our image is not in that runtime"

@@ -66,7 +66,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_what_cannot_be_replaced(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "There are no certificates in " in refused(capsys, "check", "--data-dir", str(data / "none"))
     assert "Say what to replace: ca, front-proxy-ca or sa." in refused(capsys, "replace", "--data-dir", str(data))
-    lock = locks.hold(Process("apiserver", data).lock_file)
+    lock = locks.acquire(Process("apiserver", data).lock_file)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock]) as holder:
         os.close(lock)
         said = refused(capsys, "replace", "ca", "--data-dir", str(data))

@@ -60,7 +60,7 @@ def test_images_go_into_a_containerd(tmp_path: Path, cluster: Path, capsys: pyte
     (tmp_path / "file.tar").touch()
     load = ("image", "load", str(tmp_path / "file.tar"), "--data-dir")
     assert "is simulated: its pods only pretend to run, and need no images." in said(capsys, *load, str(cluster))
-    datadir.remember_start(cluster, [])
+    datadir.record_options(cluster, [])
     assert f"is down. Start it with: kapi up --data-dir {cluster}" in said(capsys, *load, str(cluster))
     assert "There is no cluster in " in said(capsys, *load, str(tmp_path / "none"))
 

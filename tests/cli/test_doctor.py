@@ -76,7 +76,7 @@ def test_a_check_that_cannot_look_says_so(scope: Scope) -> None:
     def look(scope: Scope) -> Finding:
         raise PermissionError(13, "Permission denied", "/proc/secret")
 
-    found = doctor.looked(CHECKS[0].__class__("it", look), scope)
+    found = doctor.run_check(CHECKS[0].__class__("it", look), scope)
     assert (found.state, found.found) == ("odd", "cannot be told: [Errno 13] Permission denied: '/proc/secret'")
 
 
@@ -304,18 +304,18 @@ def test_certificates(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_killed_clusters_left(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two clusters one was killed: what is the other's is not spoken of."""
-    marks = cleanup.marks(scope.data_dir)
+    own = cleanup.machine_names(scope.data_dir)
     shim = ("/usr/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-address", f"{scope.data_dir}/containerd/containerd.sock")
     (scope.data_dir / "pki").mkdir(parents=True)
     there = [running.of_command(7, list(shim)), running.of_command(8, ["python", "-m", "kapi", "apiserver", "--data-dir", "/other"])]
     monkeypatch.setattr(cluster, "processes_of", lambda: iter(there))
     monkeypatch.setattr(
-        cluster, "_tables", lambda names: [] if "kapi" in names else [(marks.table, f"nft table ip {marks.table}", "nft …")]
+        cluster, "_tables", lambda names: [] if "kapi" in names else [(own.table, f"nft table ip {own.table}", "nft …")]
     )
     monkeypatch.setattr(cluster, "_links", lambda names: [])
     monkeypatch.setattr(cluster, "_cgroups", lambda names: [])
     finding = cluster.leftovers(scope)
-    assert finding.found == f"1 pods of {scope.data_dir}; nft table ip {marks.table}"
+    assert finding.found == f"1 pods of {scope.data_dir}; nft table ip {own.table}"
     assert finding.mend == f"kapi down --data-dir {scope.data_dir}"
 
 

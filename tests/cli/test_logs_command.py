@@ -157,7 +157,7 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixtu
 @contextmanager
 def holding_lock(lock: Path) -> Iterator[None]:
     """As the process does that the lock is of."""
-    descriptor = locks.hold(lock)
+    descriptor = locks.acquire(lock)
     try:
         yield
     finally:

@@ -117,14 +117,14 @@ def test_a_process_that_dies_early_leaves_its_last_words(tmp_path: Path) -> None
 
 
 def test_every_directory_has_its_own_names() -> None:
-    plain, one, other = (cleanup.marks(path) for path in (cleanup.DEFAULT, Path("/a"), Path("/b")))
-    assert plain == cleanup.Marks("/kapi", "kapi0", "kapi")
+    plain, one, other = (cleanup.machine_names(path) for path in (cleanup.DEFAULT, Path("/a"), Path("/b")))
+    assert plain == cleanup.MachineNames("/kapi", "kapi0", "kapi")
     for name in ("cgroup", "bridge", "table"):
         assert len({getattr(marks, name) for marks in (plain, one, other)}) == 3
     assert len(one.bridge) <= 15
 
 
 def test_a_cluster_that_had_no_containers_has_nothing_to_clean(tmp_path: Path) -> None:
-    assert not cleanup.expected(tmp_path)
-    cleanup.expect(tmp_path)
-    assert cleanup.expected(tmp_path) is (os.geteuid() == 0)
+    assert not cleanup.has_marker(tmp_path)
+    cleanup.set_marker(tmp_path)
+    assert cleanup.has_marker(tmp_path) is (os.geteuid() == 0)

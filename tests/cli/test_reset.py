@@ -227,7 +227,7 @@ def test_it_is_refused_and_stays(
 def test_the_root_is_refused(path: str) -> None:
     """Not by the whole command: a fault in it would be the end of this machine."""
     with pytest.raises(Failure, match="is the root directory"):
-        datadir.removable(Path(path))
+        datadir.check_removable(Path(path))
 
 
 # what is deleted ----------------------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_where_nothing_is_nothing_is_to_do(tmp_path: Path, capsys: pytest.Captur
 def test_a_tree_deeper_than_any_stack(tmp_path: Path) -> None:
     """A pod can make directories in directories without end."""
     data = data_directories.cluster(tmp_path / "data")
-    with layout.opened(data / "kubelet" / "pods") as here:
+    with layout.open_directory(data / "kubelet" / "pods") as here:
         descriptor = os.dup(here)
     for _ in range(3000):
         os.mkdir("d", dir_fd=descriptor)

@@ -24,8 +24,8 @@ _SECONDS = 10
 def directory(scope: Scope) -> Finding:
     """Whether it can be used, and only by its user."""
     path = scope.data_dir
-    if (other := datadir.keeper(path)) is not None:
-        return wrong(f"{datadir.belongs(path, other)}", datadir.as_keeper(path, other, "doctor", *scope.options))
+    if (other := datadir.other_owner(path)) is not None:
+        return wrong(f"{datadir.belongs_to(path, other)}", datadir.as_owner(path, other, "doctor", *scope.options))
     if not path.exists():
         return ok(f"{path} is not there yet")
     if not path.is_dir():
@@ -53,7 +53,7 @@ def certificates(scope: Scope) -> Finding:
         return wrong(f"{pki} cannot be read: {why.strerror}", f"ls -ld {shlex.quote(str(pki))}")
     findings = []
     now = time.time()
-    restart = f"{advice.command('down', scope.data_dir)} && {datadir.start(scope.data_dir)}"
+    restart = f"{advice.command('down', scope.data_dir)} && {datadir.start_command(scope.data_dir)}"
     for path in found:
         end = files.expiry(path)
         if not end:
@@ -100,8 +100,8 @@ def leftovers(scope: Scope) -> Finding:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    marks = cleanup.marks(path)
-    return (marks.bridge, marks.table, marks.cgroup.lstrip("/"), f"{marks.bridge}-pods", str(path))
+    own = cleanup.machine_names(path)
+    return (own.bridge, own.table, own.cgroup.lstrip("/"), f"{own.bridge}-pods", str(path))
 
 
 Left = tuple[str, str, str]

@@ -46,10 +46,10 @@ def memory(scope: Scope) -> Finding:
     found = re.search(r"^MemAvailable:\s+(\d+) kB$", text("/proc/meminfo"), re.MULTILINE)
     available = int(found[1]) << 10 if found else 0
     little = LITTLE_MEMORY if scope.simulate else MEMORY
-    said = f"{available / _GIB:.1f} GiB available"
+    space = f"{available / _GIB:.1f} GiB available"
     if available < LITTLE_MEMORY:
-        return wrong(said, "end other programs: ps -eo rss,pid,comm --sort -rss | head")
-    return odd(said, "end other programs, or expect few pods: ps -eo rss,pid,comm --sort -rss | head") if available < little else ok(said)
+        return wrong(space, "end other programs: ps -eo rss,pid,comm --sort -rss | head")
+    return odd(space, "end other programs, or expect few pods: ps -eo rss,pid,comm --sort -rss | head") if available < little else ok(space)
 
 
 def swap(scope: Scope) -> Finding:
@@ -70,12 +70,12 @@ def _existing(path: Path) -> Path:
 def disk_space(scope: Scope) -> Finding:
     place = _existing(scope.database.parent)
     free = shutil.disk_usage(place).free
-    said = f"{free / _GIB:.1f} GiB free at {place}"
+    space = f"{free / _GIB:.1f} GiB free at {place}"
     if free < LITTLE_DISK:
-        return wrong(said, f"free some, or name another place with --data-dir: du -xh --max-depth 2 {place} | sort -h | tail")
+        return wrong(space, f"free some, or name another place with --data-dir: du -xh --max-depth 2 {place} | sort -h | tail")
     if free < DISK and not scope.simulate:
-        return odd(f"{said}, which is little for images", f"du -xh --max-depth 2 {place} | sort -h | tail")
-    return ok(said)
+        return odd(f"{space}, which is little for images", f"du -xh --max-depth 2 {place} | sort -h | tail")
+    return ok(space)
 
 
 def inodes(scope: Scope) -> Finding:
@@ -84,8 +84,8 @@ def inodes(scope: Scope) -> Finding:
     found = os.statvfs(place)
     if not found.f_files:
         return ok("not limited")
-    said = f"{found.f_favail} of {found.f_files} free at {place}"
-    return wrong(said, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if found.f_favail < 5000 else ok(said)
+    space = f"{found.f_favail} of {found.f_files} free at {place}"
+    return wrong(space, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if found.f_favail < 5000 else ok(space)
 
 
 def mount(scope: Scope) -> Finding:
