@@ -236,7 +236,7 @@ class Writer:
         client, ledger = self.run.client, self.run.ledger
         if not self._there[namespace, name]:
             meta = {"name": name, "namespace": namespace, "labels": {"part": name[0]}}
-            made = await client.create(CONFIG_MAPS, {"metadata": meta, "data": {"load": self._load}})
+            created = await client.create(CONFIG_MAPS, {"metadata": meta, "data": {"load": self._load}})
             type_ = "ADDED"
         elif self._random.random() < 0.1:
             await client.delete(CONFIG_MAPS, name, namespace=namespace)
@@ -244,10 +244,10 @@ class Writer:
             self._there[namespace, name] = False
             return
         else:
-            made = await client.patch(CONFIG_MAPS, name, {"data": {"n": str(self.run.written)}}, namespace=namespace)
+            created = await client.patch(CONFIG_MAPS, name, {"data": {"n": str(self.run.written)}}, namespace=namespace)
             type_ = "MODIFIED"
         self._there[namespace, name] = True
-        ledger.acknowledged[int(made["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
+        ledger.acknowledged[int(created["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
 
     async def _read_back(self, namespace: str, name: str) -> None:
         """Check whether the object exists, because the response to a write was lost."""

@@ -40,10 +40,10 @@ def test_where_kapi_is_not_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_up_is_said_as_it_was_typed(options: list[str], tmp_path: Path) -> None:
     typed = ["up", *options, "--data-dir", str(tmp_path)]
-    given = settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(typed[1:]))
-    said = shlex.split(advice.up(given))
-    assert said[0] == "kapi"
-    assert settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(said[2:])) == given
+    parsed = settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(typed[1:]))
+    output = shlex.split(advice.up(parsed))
+    assert output[0] == "kapi"
+    assert settings.from_arguments(Up, cli.parser(cli.BY_NAME["up"]).parse_args(output[2:])) == parsed
 
 
 def test_sudo_forgets_path_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,6 @@ def test_a_file_others_could_read_is_closed_and_it_is_said(tmp_path: Path, direc
     path.write_text("{apiVersion: v1, kind: Config, preferences: {colors: true}}")
     path.chmod(0o644)
     directories.append(tmp_path / "data")
-    said = up(tmp_path / "data").stdout
-    assert f" ! Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).\n" in said
+    output = up(tmp_path / "data").stdout
+    assert f" ! Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).\n" in output
     assert path.stat().st_mode & 0o777 == 0o600

@@ -72,9 +72,9 @@ def test_open_permissions_are_mended_and_it_is_said(cluster: Path) -> None:
     for path in (cluster, cluster / "kapi.db", cluster / "log", cluster / "pki" / "ca.crt", cluster / "tokens.csv"):
         path.chmod(0o777)
     (cluster / "pki" / "ca.key").chmod(0)
-    (said,) = datadir.prepare(cluster)
+    (output,) = datadir.prepare(cluster)
     start = f"Permissions in {cluster} were mended, only you may use what is there: "
-    assert said == f"{start}kapi.db, log, pki/ca.crt and 3 more."
+    assert output == f"{start}kapi.db, log, pki/ca.crt and 3 more."
     assert {stat.S_IMODE(path.stat().st_mode) for path in (cluster, cluster / "log")} == {0o700}
     assert {stat.S_IMODE((cluster / name).stat().st_mode) for name in ("kapi.db", "pki/ca.crt", "pki/ca.key", "tokens.csv")} == {0o600}
     assert datadir.prepare(cluster) == []
@@ -111,9 +111,9 @@ def test_a_foreign_directory_is_refused(command: str, names: list[str], tmp_path
     before = data_directories.snapshot(tmp_path)
     options = ["--simulate", "--no-kubeconfig"] if command == "up" else []
     assert cli.main([command, "--data-dir", str(data), "--port", str(free_port()), *options]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"kapi {command}: {data} is not a data directory of kapi: it has no kapi.json and holds ")
-    assert said.endswith(". Name a new or empty one with --data-dir.\n")
+    output = capsys.readouterr().err
+    assert output.startswith(f"kapi {command}: {data} is not a data directory of kapi: it has no kapi.json and holds ")
+    assert output.endswith(". Name a new or empty one with --data-dir.\n")
     assert data_directories.snapshot(tmp_path) == before
     assert processes_of(data) == []
 

@@ -63,11 +63,11 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path, mo
     monkeypatch.setenv("no_proxy", "")
     (tmp_path / "kapi.db").write_bytes(b"")
     assert cli.main(["doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(free_port())]) == 1
-    said = capsys.readouterr().out
-    lines = said.splitlines()
-    assert "\033" not in said
-    assert "! proxies: HTTPS_PROXY would be asked for 127.0.0.1, localhost, 10.96.0.0/12" in said
-    assert "; to mend: export NO_PROXY=127.0.0.1,localhost,10.96.0.0/12,10.244.0.0/16,.svc,.cluster.local no_proxy=" in said
+    output = capsys.readouterr().out
+    lines = output.splitlines()
+    assert "\033" not in output
+    assert "! proxies: HTTPS_PROXY would be asked for 127.0.0.1, localhost, 10.96.0.0/12" in output
+    assert "; to mend: export NO_PROXY=127.0.0.1,localhost,10.96.0.0/12,10.244.0.0/16,.svc,.cluster.local no_proxy=" in output
     assert f"; to mend: kapi doctor --repair --data-dir {tmp_path}" in next(line for line in lines if line.startswith("✗ database: "))
     assert lines[-1].startswith(f"{len(lines) - 1} looked at: ")
 
@@ -427,7 +427,7 @@ def test_a_directory_that_is_hidden(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
-    said = {}
+    output = {}
     for colours in ("", "1"):
         ours, theirs = pty.openpty()
         arguments = processes.python("kapi", "doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(free_port()))
@@ -439,10 +439,10 @@ def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
                 text += part
         os.close(ours)
         child.wait()
-        said[colours] = text.decode()
-    assert "\033[32m✓\033[0m user: " in said[""]
-    assert "… user\r" in said[""]
-    assert "\r✓ user: " in said["1"].replace("\033[K", "")
+        output[colours] = text.decode()
+    assert "\033[32m✓\033[0m user: " in output[""]
+    assert "… user\r" in output[""]
+    assert "\r✓ user: " in output["1"].replace("\033[K", "")
 
 
 # --- a cluster that is damaged

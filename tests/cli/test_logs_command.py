@@ -69,8 +69,8 @@ def test_none_of_that_name(tmp_path: Path, printed: Printed) -> None:
 
 
 def test_no_cluster(tmp_path: Path, printed: Printed) -> None:
-    said = f"kapi logs: There is no log in {tmp_path}: no cluster was started there. Name another with --data-dir.\n"
-    assert printed("apiserver", status=1) == said
+    output = f"kapi logs: There is no log in {tmp_path}: no cluster was started there. Name another with --data-dir.\n"
+    assert printed("apiserver", status=1) == output
 
 
 def test_not_running(tmp_path: Path, printed: Printed) -> None:

@@ -216,10 +216,10 @@ def test_it_is_refused_and_stays(
     make(place)
     before = snapshot(place.tmp)
     assert cli.main(["reset", "--yes", "--data-dir", place.named]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert sentence in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert sentence in output.err
     assert snapshot(place.tmp) == before
 
 

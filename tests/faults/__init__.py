@@ -1,4 +1,4 @@
-"""Faults of a machine and of its users, one by one: what is seen, what is left running, what is lost, how it goes on.
+"""Faults of a machine and of its users, one by one: the message, the processes left running, what is lost, and how to continue.
 
 `python -m tests.faults` prints the matrix. `harness` is what a row works with; the rows are in `starting`, `files` and `running`.
 """

@@ -16,8 +16,8 @@ AT_ONCE = 4
 
 
 def played(row: Row) -> Outcome:
-    with harness.bench() as corner:
-        return row.play(corner).of(corner.directory)
+    with harness.new_harness() as row_harness:
+        return row.play(row_harness).of(row_harness.directory)
 
 
 @pytest.fixture(scope="module")

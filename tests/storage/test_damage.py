@@ -46,13 +46,13 @@ async def refusal(path: Path) -> str:
     before = files(path.parent)
     with pytest.raises(storage.Unusable) as why:
         await opened(path)
-    said = str(why.value)
-    assert "\n" not in said
-    assert "Traceback" not in said
+    output = str(why.value)
+    assert "\n" not in output
+    assert "Traceback" not in output
     assert files(path.parent) == before
     assert repair.problems(path)
     assert files(path.parent) == before
-    return said
+    return output
 
 
 async def repaired(path: Path, before: States) -> tuple[repair.Report, States]:
@@ -86,8 +86,8 @@ async def test_an_empty_file_is_never_a_new_cluster(cluster: tuple[Path, States]
     path, kept = cluster
     killed = opening.has_wal(path)
     cut(path, 0)
-    said = await refusal(path)
-    assert said == (
+    output = await refusal(path)
+    assert output == (
         f"the data in {path} cannot be opened: the file is empty: what was in it is lost. Restore a backup, or run "
         f"`kapi doctor --repair --data-dir {path.parent}`, which goes on with what is left."
     )
@@ -250,8 +250,8 @@ async def test_a_damaged_row_is_named_and_set_aside(stopped: tuple[Path, States]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(f"UPDATE log SET {change} WHERE key = '{ALL}default/c8'")
         ((revision, key),) = db.execute("SELECT revision, key FROM log WHERE created = 9 OR revision IN (9, 5000)").fetchall()
-    said = await refusal(path)
-    assert f"object {key} (revision {revision}) is damaged: {why}. Restore a backup, or run `kapi doctor --repair" in said
+    output = await refusal(path)
+    assert f"object {key} (revision {revision}) is damaged: {why}. Restore a backup, or run `kapi doctor --repair" in output
     report, found = await repaired(path, kept)
     assert [(damage.key, damage.why) for damage in report.damaged] == [(f"object {key}", why)]
     assert (report.directory / report.damaged[0].file).exists()
@@ -440,8 +440,8 @@ async def test_a_newer_format_is_left_alone(stopped: tuple[Path, States]) -> Non
     path, _ = stopped
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version=3")
-    said = await refusal(path)
-    assert said.endswith("it was written by a newer kapi (format 3, this one knows 2).")
+    output = await refusal(path)
+    assert output.endswith("it was written by a newer kapi (format 3, this one knows 2).")
     before = files(path.parent)
     with pytest.raises(storage.Unusable, match="newer kapi"):
         repair.repair(path)
@@ -470,8 +470,8 @@ async def test_a_repair_counts_no_row_of_the_tables_themselves(stopped: tuple[Pa
 async def test_a_journal_of_another_program(stopped: tuple[Path, States]) -> None:
     path, before = stopped
     path.with_name("kapi.db-journal").write_bytes(b"left" * 100)
-    said = await refusal(path)
-    assert "another program left kapi.db-journal, which would undo what is in it. Restore a backup, or run `kapi doctor" in said
+    output = await refusal(path)
+    assert "another program left kapi.db-journal, which would undo what is in it. Restore a backup, or run `kapi doctor" in output
     report, after = await repaired(path, before)
     assert after == before
     assert (report.directory / "kapi.db-journal").exists()
