@@ -65,8 +65,8 @@ def _replace(directory: Path, name: str) -> int:
     files = [path for path in (directory / f"{name}{suffix}" for suffix in (".crt", ".key", ".pub")) if path.exists()]
     if not files:
         raise Failure(f"There is no {name} in {directory}: the next start makes one.")
-    for made in (aside.parent, aside):
-        made.mkdir(exist_ok=True, mode=0o700)
+    for new in (aside.parent, aside):
+        new.mkdir(exist_ok=True, mode=0o700)
     for path in files:
         path.replace(aside / path.name)
     print(f"{', '.join(path.name for path in files)} went to {aside}. The next start makes new ones: {checking.LOST[name]}.")

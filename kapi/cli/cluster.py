@@ -371,7 +371,7 @@ def status(settings: ClusterSettings) -> int:
 
 
 async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
-    """A line for each node, or one that says why there is none."""
+    """A line for each node, or one with the reason why there is none."""
     try:
         client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-status")
     except (OSError, config.ConfigError) as why:

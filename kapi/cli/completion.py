@@ -37,7 +37,7 @@ class Command(Protocol):
 
 @dataclass(frozen=True)
 class Option:
-    """A flag, or words that are given without one."""
+    """A flag, or the values of a positional argument."""
 
     flag: str
     text: str

@@ -24,7 +24,7 @@ def clear(directory: Path) -> None:
     """Delete everything of the layout in the directory. Raises OSError with a filename."""
     with layout.open_directory(directory) as top:
         mount = _mount(top)
-        layout.fix_permissions(top)  # a directory that may not be written, say
+        layout.fix_permissions(top)  # nothing can be deleted from a directory that is not writable
         for entry in layout.walk(top):
             if entry.rule is not None and entry.path not in _LAST:
                 _delete(entry, directory, mount)

@@ -51,7 +51,7 @@ def run(settings: Settings) -> int:
             if not Process(name, settings.data_dir).pid:
                 raise Failure(f"{name} does not run; nothing is to be followed.")
             asyncio.run(_follow(log))
-    except BrokenPipeError:  # nobody reads on: no matter
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         log.close()
@@ -62,24 +62,24 @@ def known(data_dir: Path) -> dict[str, Path]:
     """The logs there are, by component. Raises OSError."""
     directory, containerd = data_dir / "log", cleanup.runtime(data_dir).log
     names = sorted(os.listdir(directory)) if directory.exists() else ()
-    found = {name.removesuffix(".log"): directory / name for name in names if name.endswith(".log")}
-    return {**found, "containerd": containerd} if containerd.exists() else found
+    logs = {name.removesuffix(".log"): directory / name for name in names if name.endswith(".log")}
+    return {**logs, "containerd": containerd} if containerd.exists() else logs
 
 
 def _choose(settings: Settings) -> tuple[str, Path]:
     """The name of the component and its log. Raises Failure."""
     try:
-        found = known(settings.data_dir)
+        logs = known(settings.data_dir)
     except OSError as why:
         raise Failure(f"The logs in {settings.data_dir} can't be read: {why.strerror}.") from None
-    if not found:
+    if not logs:
         raise Failure(f"There is no log in {settings.data_dir}: no cluster was started there. Name another with --data-dir.")
-    only = next(iter(found)) if len(found) == 1 else ""
+    only = next(iter(logs)) if len(logs) == 1 else ""
     name: str = settings.component or only
-    if name not in found:
+    if name not in logs:
         reason = f"There is no log of {settings.component!r} in {settings.data_dir}." if settings.component else "Say whose log."
-        raise Failure(f"{reason} There is: {', '.join(found)}.")
-    return name, found[name]
+        raise Failure(f"{reason} There is: {', '.join(logs)}.")
+    return name, logs[name]
 
 
 # reading --------------------------------------------------------------------------------------------------------------------------------
@@ -159,8 +159,8 @@ def _newer_than(lines: Iterable[bytes], since: float) -> Iterator[bytes]:
 
 def _stamp(line: bytes) -> float | None:
     """The timestamp of a line in text, JSON, or containerd's format."""
-    if found := _TIMESTAMP.match(line):
-        return time.parse(found[1].decode())
+    if match := _TIMESTAMP.match(line):
+        return time.parse(match[1].decode())
     try:
         return float(json.loads(line)["ts"]) / 1000 if line.startswith(b'{"') else None
     except (ValueError, KeyError, TypeError):

