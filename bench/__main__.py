@@ -150,14 +150,14 @@ def total(target: Target, path: str) -> int:
     return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
 
 
-def measure(server: Server, given: Settings) -> None:
+def measure(server: Server, settings: Settings) -> None:
     """The figures of a server that runs."""
-    target, load = server.target, partial(Load, seconds=given.seconds)
+    target, load = server.target, partial(Load, seconds=settings.seconds)
     prepare(target)
     show("memory, idle", server.megabytes, "MB")
     created = run(target, load(PODS, "POST", POD))
     show("create pod, 16 connections", created.rate, "/s", 1200, more=times(created))
-    fill(target, PODS, POD, min(4000, given.objects))
+    fill(target, PODS, POD, min(4000, settings.objects))
     one = f"{PODS}/{first(target, PODS)}"
     got = run(target, load(one))
     show("get pod, 16 connections", got.rate, "/s", 6000, more=times(got))
@@ -166,7 +166,7 @@ def measure(server: Server, given: Settings) -> None:
     events = fan_out(target, f"{MAPS}?watch=1&resourceVersion=0", Load(MAPS, "POST", MAP), WATCHERS, EVENTS)
     show(f"watch, {WATCHERS} watchers of {EVENTS} creates", events, "events/s", 40_000)
     measure_mixed(target, one, load)
-    fill(target, PODS, POD, given.objects)
+    fill(target, PODS, POD, settings.objects)
     show(f"memory, {total(target, PODS):,} pods", server.megabytes, "MB", 150, most=True)
     show("event loop held longer than 50 ms", held(target), "times")
 
@@ -215,12 +215,12 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = parse(parser(), Settings, arguments)
+    settings = parse(parser(), Settings, arguments)
     with fresh() as server:
         show("start on a fresh directory to ready", server.start(), "s", 2, most=True)
-        measure(server, given)
+        measure(server, settings)
         server.stop()
-        show(f"restart with {given.objects:,} objects to ready", server.start(), "s", 3, most=True)
+        show(f"restart with {settings.objects:,} objects to ready", server.start(), "s", 3, most=True)
         show("memory after that", server.megabytes, "MB", 200, most=True)
     return 0
 

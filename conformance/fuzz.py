@@ -90,7 +90,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = parse(parser(), Settings, arguments)
+    settings = parse(parser(), Settings, arguments)
     if importlib.util.find_spec("schemathesis") is None:
         print("conformance.fuzz: schemathesis is missing. Install it with: pip install 'kapi[fuzz]'", file=sys.stderr)
         return 1
@@ -100,17 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server.start()
         try:
             every = asyncio.run(documents(server))
-            if unknown := [name for name in given.documents if name not in every]:
+            if unknown := [name for name in settings.documents if name not in every]:
                 print(f"conformance.fuzz: there is no document {unknown[0]}{suggestion(unknown[0], every)}", file=sys.stderr)
                 return 1
-            found = {name: every[name] for name in given.documents or every}
-            whole = sum(len(document["paths"]) for document in found.values())
-            shares = {name: max(LEAST, given.seconds * len(document["paths"]) // whole) for name, document in found.items()}
-            failed = [name for name, document in found.items() if run(server, name, document, shares[name], directory)]
+            chosen = {name: every[name] for name in settings.documents or every}
+            whole = sum(len(document["paths"]) for document in chosen.values())
+            shares = {name: max(LEAST, settings.seconds * len(document["paths"]) // whole) for name, document in chosen.items()}
+            failed = [name for name, document in chosen.items() if run(server, name, document, shares[name], directory)]
             trouble = [line for line in (directory / "server.log").read_text().splitlines() if line.startswith("Traceback")]
         finally:
             server.stop(signal.SIGKILL)
-    print(f" ✗ {len(trouble)} errors of the server, faults in {', '.join(failed)}" if failed or trouble else f" ✓ {len(found)} documents")
+    print(f" ✗ {len(trouble)} errors of the server, faults in {', '.join(failed)}" if failed or trouble else f" ✓ {len(chosen)} documents")
     return 1 if failed or trouble else 0
 
 

@@ -68,9 +68,9 @@ class Ledger:
 
     def check(self, histories: list[tuple[str, View, list[Segment]]]) -> None:
         """Compare the segments of every watcher with all changes."""
-        made: dict[View, _Index] = {}
+        indexes: dict[View, _Index] = {}
         for name, view, segments in histories:
-            index = made[view] = made.get(view) or _Index(self.changes, view)
+            index = indexes[view] = indexes.get(view) or _Index(self.changes, view)
             for segment in segments:
                 count, digest = index.between(segment.since, segment.until)
                 if (count, digest) != (segment.count, segment.digest):

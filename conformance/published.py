@@ -91,7 +91,7 @@ def compared(get: Get, openapi2: Path | None, openapi3: Path | None, discovery: 
         yield from differences(ours, theirs, f"discovery/{file.stem}")
 
 
-def asking(server: str, token: str, authority: str) -> Get:
+def fetcher(server: str, token: str, authority: str) -> Get:
     """`get` of a server over HTTPS."""
     context = ssl.create_default_context(cafile=authority)
 
@@ -116,7 +116,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path)
     args = parser.parse_args()
     wrong = 0
-    for found in compared(asking(args.server, args.token, args.authority), args.openapi2, args.openapi3, args.discovery):
+    for found in compared(fetcher(args.server, args.token, args.authority), args.openapi2, args.openapi3, args.discovery):
         wrong += not found.explained
         print(f"{found}{' — ' + found.explained if found.explained else ''}")
     print(f"{wrong} unexplained differences")

@@ -35,7 +35,7 @@ NAMESPACE_COUNT, OBJECTS, WRITERS = 10, 400, 16
 PARTS = "abcdefgh"
 WRITTEN_BYTES = 50_000_000
 """Total bytes of events: more than the server keeps as history, so that it has to compact."""
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds until watchers must have received the last change, and a server must have started."""
 
 
@@ -75,12 +75,12 @@ class Server:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process:
             self._process.send_signal(how)
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT_SECONDS)
 
     async def client(self) -> Client:
         """The administrator's client, once the server is ready."""
         path = self._data / "pki" / "admin.conf"
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await until(path.exists)
             client = config.connect(config.from_kubeconfig(path), agent="soak")
             await ready(client)
@@ -172,7 +172,7 @@ class Watcher:
             async for chunk in stream:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._take(orjson.loads(line))
+                    self._record_event(orjson.loads(line))
                 if self.run.part_done() > self._sleeps_at:
                     break
         finally:
@@ -185,7 +185,7 @@ class Watcher:
             self._sleeps_at = 2.0
             await until(lambda: self.run.finished or self.run.part_done() >= 0.9)
 
-    def _take(self, event: Object) -> None:
+    def _record_event(self, event: Object) -> None:
         type_, obj = event["type"], event["object"]
         if type_ == "ERROR":
             raise errors.from_status(obj)
@@ -217,11 +217,11 @@ class Writer:
     def __init__(self, run: Run, number: int) -> None:
         self.run = run
         self._random = random.Random(number)
-        self._there: dict[tuple[str, str], bool] = dict.fromkeys(objects()[number::WRITERS], False)
+        self._exists: dict[tuple[str, str], bool] = dict.fromkeys(objects()[number::WRITERS], False)
         self._load = "x" * (WRITTEN_BYTES // run.settings.events)
 
     async def write(self) -> None:
-        keys = [*self._there]
+        keys = [*self._exists]
         while self.run.written < self.run.settings.events:
             self.run.written += 1
             key = self._random.choice(keys)
@@ -234,29 +234,29 @@ class Writer:
 
     async def _change(self, namespace: str, name: str) -> None:
         client, ledger = self.run.client, self.run.ledger
-        if not self._there[namespace, name]:
+        if not self._exists[namespace, name]:
             meta = {"name": name, "namespace": namespace, "labels": {"part": name[0]}}
-            made = await client.create(CONFIG_MAPS, {"metadata": meta, "data": {"load": self._load}})
+            created = await client.create(CONFIG_MAPS, {"metadata": meta, "data": {"load": self._load}})
             type_ = "ADDED"
         elif self._random.random() < 0.1:
             await client.delete(CONFIG_MAPS, name, namespace=namespace)
             ledger.deletes += 1
-            self._there[namespace, name] = False
+            self._exists[namespace, name] = False
             return
         else:
-            made = await client.patch(CONFIG_MAPS, name, {"data": {"n": str(self.run.written)}}, namespace=namespace)
+            created = await client.patch(CONFIG_MAPS, name, {"data": {"n": str(self.run.written)}}, namespace=namespace)
             type_ = "MODIFIED"
-        self._there[namespace, name] = True
-        ledger.acknowledged[int(made["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
+        self._exists[namespace, name] = True
+        ledger.acknowledged[int(created["metadata"]["resourceVersion"])] = Change(type_, namespace, name)
 
     async def _read_back(self, namespace: str, name: str) -> None:
         """Check whether the object exists, because the response to a write was lost."""
         await ready(self.run.client)
         try:
             await self.run.client.get(CONFIG_MAPS, name, namespace)
-            self._there[namespace, name] = True
+            self._exists[namespace, name] = True
         except errors.NotFound:
-            self._there[namespace, name] = False
+            self._exists[namespace, name] = False
         except OSError:
             await self._read_back(namespace, name)
 
@@ -321,7 +321,7 @@ async def _caught_up(run: Run, watchers: list[Watcher]) -> None:
     there = {_key(item): item["metadata"]["resourceVersion"] for item in listed["items"] if _key(item)[0].startswith("soak-")}
     for watcher in watchers:
         wanted = {key: version for key, version in there.items() if watcher.view.shows(Change("", *key))}
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while (seen := {key: v for key, v in watcher.view_of_objects.items() if key[0].startswith("soak-")}) != wanted:
             if time.monotonic() > deadline:
                 differ = sorted(set(seen.items()) ^ set(wanted.items()))[:3]

@@ -1,4 +1,4 @@
-"""`kapi`: one table of commands. What they do is in kapi.cli; the components themselves are rooms of their own."""
+"""`kapi`: the table of commands, and running one. They are implemented in kapi.cli, the components in packages of their own."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ from typing import Any
 import kapi
 from kapi import settings
 from kapi.documents.version import VERSION
-from kapi.process import Failure, find_system_programs, say_failed
+from kapi.process import Failure, find_system_programs, notify_failed
 
 Run = tuple[type[Any], Callable[[Any], int]]
-"""The settings of a command, and what it does with them."""
+"""The settings class of a command, and the function that runs it."""
 
 
 _HELP = ("-h", "--help", "help")
@@ -25,7 +25,7 @@ _HELP = ("-h", "--help", "help")
 
 @dataclass(frozen=True)
 class Command:
-    """One subcommand: its settings class and what runs it are looked up when it is chosen, so that help stays quick."""
+    """One subcommand. Its settings class and function are imported when it is used, so that help stays fast."""
 
     name: str
     summary: str
@@ -124,7 +124,7 @@ def parser(command: Command) -> settings.Parser:
 
 
 def usage() -> str:
-    """What `kapi` without a command prints."""
+    """The output of `kapi` without a command."""
     lines = ["usage: kapi COMMAND [options]", "", "Kubernetes in Python.", "", "commands:"]
     lines += [f"  {command.name:12} {command.summary}" for command in COMMANDS]
     return "\n".join([*lines, "", "Start with: kapi up", "Options of a command: kapi COMMAND --help"])
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # who reads our output has seen enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         _forget_output()
         return 128 + signal.SIGPIPE
     except OSError as why:
@@ -153,14 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _forget_output() -> None:
-    """What is left of it is not tried again at exit."""
+    """Redirect standard output to /dev/null, so that Python does not flush it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _main(given: list[str]) -> int:
-    if given[1:] and given[0] in _HELP:
-        given = [given[1], "--help"]
-    name = given[0] if given else "help"
+def _main(arguments: list[str]) -> int:
+    if arguments[1:] and arguments[0] in _HELP:
+        arguments = [arguments[1], "--help"]
+    name = arguments[0] if arguments else "help"
     if name in _HELP:
         print(usage())
     elif name == "--version":
@@ -169,7 +169,7 @@ def _main(given: list[str]) -> int:
         print(f'kapi: error: unknown command "{name}"{settings.suggestion(name, BY_NAME)} (see kapi --help)', file=sys.stderr)
         return 2
     else:
-        return _run(BY_NAME[name], given[1:])
+        return _run(BY_NAME[name], arguments[1:])
     return 0
 
 
@@ -179,7 +179,7 @@ def _run(command: Command, arguments: list[str]) -> int:
     try:
         return run(chosen)
     except Failure as why:
-        say_failed(str(why))
+        notify_failed(str(why))
         print(f"kapi {command.name}: {why}", file=sys.stderr)
         return 1
 

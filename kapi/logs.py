@@ -1,8 +1,8 @@
-"""What a component logs: lines of text or JSON by the standard library's logging, in a file that is rotated by its size.
+"""Structured logging of components: text or JSON lines through the standard library, in a file that is rotated by size.
 
-A message is constant, what varies are fields: `log.info("Became leader", extra=logs.fields(lease=name))`. A line that comes again and
-again is written once a minute and counted meanwhile (`logs.once`). Values are quoted and cut, control characters escaped and what looks
-like a credential left out, so no caller can forge a line or leave a secret in one. Following a log is `kapi.cli.logs`'.
+A message is constant, variable values are fields: `log.info("Became leader", extra=logs.fields(lease=name))`. A repeated line is written
+once a minute, with the number of suppressed ones (`logs.once`). Values are quoted and truncated, control characters escaped and credentials
+redacted, so that no caller can forge a line or leave a secret in one. `kapi.cli.logs` follows a log.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ VERBOSE, DEBUG, REQUESTS = 15, logging.DEBUG, 5
 _LEVELS = {0: logging.INFO, 2: VERBOSE, 4: DEBUG, 6: REQUESTS}
 _VERBOSITY = {level: v for v, level in _LEVELS.items()}
 _OURS = ("kapi", "kubelet", "certs")
-"""The loggers that -v is about. Those of libraries say nothing below INFO: what they trace holds bodies and headers."""
+"""The loggers whose level -v sets. Those of libraries stay at INFO: their debug lines contain bodies and headers."""
 _MINUTE = 60.0
 _HIDDEN = r"\1[redacted]"
 _SECRETS = re.compile(
@@ -56,7 +56,7 @@ def fields(**named: Any) -> dict[str, Any]:
 
 
 def once(key: object, /, **named: Any) -> dict[str, Any]:
-    """The same for a line that is written once a minute for each `key`; the next one says how many were not."""
+    """The same for a line that is written once a minute for each `key`; the next one has the number of suppressed ones."""
     return {"fields": named, "once": key}
 
 
@@ -64,7 +64,7 @@ def once(key: object, /, **named: Any) -> dict[str, Any]:
 
 
 def _clean(text: str, longest: int = limits.LOG_VALUE_CHARS) -> str:
-    """Cut to a bearable length, and without credentials."""
+    """The text truncated to `longest` characters, with credentials redacted."""
     text = text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
     for pattern in (_SECRETS, _TOKEN, _KEY):
         text = pattern.sub(_HIDDEN, text)
@@ -72,7 +72,7 @@ def _clean(text: str, longest: int = limits.LOG_VALUE_CHARS) -> str:
 
 
 def _printable(text: str) -> str:
-    """With an escape in place of every character that would not stay in its line or could not be seen."""
+    """The text with line breaks and other unprintable characters escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -81,19 +81,19 @@ def _quoted(text: str) -> str:
     return f'"{_printable(text)}"'
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: containers by their parts, everything that is no JSON by its text."""
+def _json_value(value: Any) -> Any:
+    """A value as JSON: containers item by item, other types as text."""
     if isinstance(value, bool | int | float | None):
         return value
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _json_value(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
+        return [_json_value(v) for v in value]
     return _clean(str(value))
 
 
 def _value(value: Any) -> str:
-    plain = _plain(value)
+    plain = _json_value(value)
     return _quoted(plain) if isinstance(plain, str) else _printable(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -132,7 +132,7 @@ class Json(logging.Formatter):
             "v": _VERBOSITY.get(record.levelno, 0), "component": self._component, "logger": record.name,
             "msg": _clean(record.getMessage()),
         }  # fmt: skip
-        line |= {name: value for name, value in _plain(getattr(record, "fields", {})).items() if name not in line}
+        line |= {name: value for name, value in _json_value(getattr(record, "fields", {})).items() if name not in line}
         if trace := _trace(record):
             line["stacktrace"] = trace
         return json.dumps(line, separators=(",", ":"))
@@ -142,13 +142,13 @@ class Json(logging.Formatter):
 
 
 class Repeats:
-    """Counts lines of one key, or of one place in the source, and lets so many a minute through."""
+    """Rate limit of lines: so many a minute of one key, or of one line of source."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[object, list[float]] = OrderedDict()
 
     def suppressed(self, record: logging.LogRecord) -> int | None:
-        """How many were left out since the last that was let through; None when this one is to be left out."""
+        """How many lines were suppressed since the last one that was written; None when this one is to be suppressed."""
         if record.levelno < logging.INFO:
             return 0
         key: tuple[object, ...] = (record.name, record.lineno)
@@ -170,29 +170,29 @@ class Repeats:
 
 
 class Output:
-    """A descriptor lines are appended to, and the file behind it, if any: beyond its size it becomes FILE.1, FILE.1 becomes FILE.2."""
+    """The descriptor of a log, and its file, if any, which is rotated: beyond its size it becomes FILE.1, FILE.1 becomes FILE.2."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._descriptor = 2 if path is None else _opened(path)
-        self._torn = False
-        """A line was begun and could not be finished."""
+        self._incomplete = False
+        """Whether the last line was written only in part."""
 
     def write(self, line: bytes) -> None:
         """Raises OSError when the line is lost."""
         if self._path and os.fstat(self._descriptor).st_size + len(line) > limits.LOG_FILE_BYTES:
             self._rotate(self._path)
-        left = whole = b"\n" + line if self._torn else line
+        rest = complete = b"\n" + line if self._incomplete else line
         try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         finally:
-            if len(left) < len(whole):
-                self._torn = bool(left)
+            if len(rest) < len(complete):
+                self._incomplete = bool(rest)
 
     def _rotate(self, path: Path) -> None:
-        """Begin a new file. Standard output and error follow if they went to the old one, and with them what Python says of a crash."""
-        _put_aside(path)
+        """Rotate. Standard output and error, if they are the old file, are redirected too: tracebacks of a crash go to the new one."""
+        _rotate_files(path)
         before, self._descriptor = self._descriptor, _opened(path)
         old = os.fstat(before)
         for standard in (1, 2):
@@ -206,11 +206,11 @@ class Output:
 
 
 def files(path: Path) -> list[Path]:
-    """A log and what it was rotated into, newest first; whether they are there or not."""
+    """The paths of a log and its rotated files, newest first, whether they exist or not."""
     return [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, limits.LOG_FILES))]
 
 
-def _put_aside(path: Path) -> None:
+def _rotate_files(path: Path) -> None:
     """FILE becomes FILE.1 and so on. Raises OSError."""
     names = files(path)
     for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
@@ -218,10 +218,10 @@ def _put_aside(path: Path) -> None:
             newer.replace(older)
 
 
-def make_room(path: Path) -> None:
-    """Rotate the log of a program that does not do it itself, before it is started. Raises OSError."""
+def rotate_if_large(path: Path) -> None:
+    """Rotate a log beyond its size: for a program that does not do it itself, before it is started. Raises OSError."""
     if path.exists() and path.stat().st_size > limits.LOG_FILE_BYTES:
-        _put_aside(path)
+        _rotate_files(path)
 
 
 def _opened(path: Path) -> int:
@@ -230,10 +230,10 @@ def _opened(path: Path) -> int:
 
 
 class Handler(logging.Handler):
-    """Writes records to an Output. A line that could not be written is counted, and the next one that can says so."""
+    """Writes records to an Output. Lines that could not be written are counted in the field `lost` of the next one."""
 
     first: Callable[[], None] | None = None
-    """Logs a line that goes before the next one."""
+    """Called before the first record, to log the start of the component."""
 
     def __init__(self, output: Output, formatter: logging.Formatter) -> None:
         super().__init__()
@@ -266,21 +266,21 @@ class Handler(logging.Handler):
 
 
 class Unusable(Exception):
-    """The log cannot be written; the text says so in one sentence."""
+    """The log cannot be opened; the text is one sentence for the user."""
 
 
 @dataclass
 class Stop:
-    """Why a component stops, for its last line."""
+    """The reason why a component stops, for its last line."""
 
     reason: str = "finished"
 
 
 @contextmanager
 def component(name: str, settings: Options, version: str) -> Iterator[Stop]:
-    """Log as its settings say while the block runs; its first line says what started, its last why it stopped. Raises Unusable.
+    """Set up logging by `settings` while the block runs. The first line is "Starting", the last "Stopped" with the reason. Raises Unusable.
 
-    Standard error gets neither when there is nothing else to log: whoever catches what is raised says in one sentence why nothing started.
+    On standard error neither is written without another line: there the caller prints why nothing started.
     """
     root, log = logging.getLogger(), logging.getLogger(f"kapi.{name}" if name != "kubelet" else name)
     try:
@@ -319,4 +319,4 @@ def component(name: str, settings: Options, version: str) -> Iterator[Stop]:
 def changed(settings: Any) -> dict[str, Any]:
     """The options that differ from their defaults."""
     options = [field for field in dataclasses.fields(settings) if field.metadata.get("option", True)]
-    return {field.name: given for field in options if (given := getattr(settings, field.name)) != field.default}
+    return {field.name: value for field in options if (value := getattr(settings, field.name)) != field.default}

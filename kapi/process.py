@@ -1,7 +1,7 @@
-"""A program of ours as a process, whichever it is: it runs until SIGTERM or SIGINT, tells whoever started it that it is ready or why it
-gives up, and fails with one sentence.
+"""A component as a process: it runs until SIGTERM or SIGINT, notifies its parent that it is ready or why it failed (like sd_notify), and
+fails with one sentence.
 
-What a process does is its room's; how the processes of a cluster are started and stopped is `kapi.cli`'s.
+`kapi.cli` starts and stops the processes of a cluster.
 """
 
 import asyncio
@@ -17,31 +17,31 @@ from kapi.http import connections
 READY_FD = "KAPI_READY_FD"
 """Environment variable: the descriptor a component writes to when it is ready."""
 READY = b"ready"
-"""What it writes then."""
+"""The message that means ready; any other is the reason of a failure."""
 PRIVATE = 0o077
-"""The umask of everything that writes into a data directory."""
+"""The umask of processes that write into a data directory."""
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Failure(Exception):
-    """Something a person can mend: one clear sentence (or a few lines), printed as it is; exit status 1."""
+    """A failure the user can fix: one sentence (or a few lines), printed without a traceback; exit status 1."""
 
 
-def say_ready() -> None:
-    """Called by a component: tell whoever started it that it is ready."""
-    _say(READY)
+def notify_ready() -> None:
+    """Notify the parent process that this component is ready."""
+    _notify(READY)
 
 
-def say_failed(why: str) -> None:
-    """Called by a component that gives up before it is ready: the sentence whoever started it shows."""
-    _say(why.encode())
+def notify_failed(why: str) -> None:
+    """Notify the parent process that this component failed before it was ready; the parent prints the sentence."""
+    _notify(why.encode())
 
 
-def _say(what: bytes) -> None:
+def _notify(message: bytes) -> None:
     descriptor = os.environ.pop(READY_FD, "")
     if descriptor:
-        with contextlib.suppress(BrokenPipeError):  # who started it was killed meanwhile
-            os.write(int(descriptor), what)
+        with contextlib.suppress(BrokenPipeError):  # the parent was killed meanwhile
+            os.write(int(descriptor), message)
         os.close(int(descriptor))
 
 
@@ -53,7 +53,7 @@ def find_system_programs() -> None:
 
 @contextlib.contextmanager
 def private() -> Iterator[None]:
-    """What this process makes within the block is for its user only."""
+    """Files created within the block are accessible only to their user."""
     before = os.umask(PRIVATE)
     try:
         yield
@@ -62,7 +62,7 @@ def private() -> Iterator[None]:
 
 
 def supervise(name: str, version: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
-    """Run a component until SIGTERM or SIGINT, then end it in order; it logs meanwhile as its settings say. The exit status.
+    """Run a component until SIGTERM or SIGINT, then cancel it; logging is configured by its settings. Returns the exit status.
 
     Raises Failure.
     """

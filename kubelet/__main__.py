@@ -4,7 +4,7 @@ import sys
 
 from kapi import settings
 from kapi.client import config
-from kapi.process import Failure, find_system_programs, say_failed, say_ready, supervise
+from kapi.process import Failure, find_system_programs, notify_failed, notify_ready, supervise
 from kapi.settings.logs import configurable
 from kubelet import assembly
 from kubelet.node import VERSION
@@ -32,7 +32,7 @@ async def kubelet(options: Settings) -> None:
         raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
     client = config.connect(endpoint, agent="kubelet/v1.36")
     try:
-        await assembly.run(options, client, say_ready)
+        await assembly.run(options, client, notify_ready)
     except* OSError as several:
         raise Failure(str(several.exceptions[0])) from None
     finally:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return supervise("kubelet", VERSION, options, kubelet(options))
     except Failure as why:
-        say_failed(f"kubelet: {why}")
+        notify_failed(f"kubelet: {why}")
         print(f"kubelet: {why}", file=sys.stderr)
         return 1
 

@@ -169,7 +169,7 @@ table ip {settings.table} {{
 
 
 def _spawn(settings: Settings, program: str) -> "subprocess.Popen[bytes]":
-    logs.make_room(settings.log)
+    logs.rotate_if_large(settings.log)
     log = os.open(settings.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(

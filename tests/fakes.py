@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
-from kapi.http.client import Answer, Headers
+from kapi.http.client import Headers, Response
 from kapi.objects import errors, fields, labels, meta, resource, time
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
@@ -100,7 +100,7 @@ class FakeApi:
         self._streams: list[FakeStream] = []
         self.refuse: Callable[[str, Resource, Object], errors.StatusError | None] = lambda verb, where, obj: None
 
-    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
+    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Response:
         path, _, query = target.partition("?")
         given = {k: v[0] for k, v in parse_qs(query).items()}
         try:

@@ -36,13 +36,14 @@ OLD_WORDS = re.compile(
     r"furnish\w*|allotment|allotted|deeds?|forgiven|vanish\w*|loudness|last_words|establishing|upkeep|previews|understood|wish|rouse|crowd|"
     r"judge_once|tally|tallies|harm|surroundings|pieces|sight|teller|willing|pretended|misfit|boards|imagined?|hopeful|crowded|understand|"
     r"derived|catch_up|doomed|bonds|unscalable|beat|faces|unfile|stretch\w*|calm|alien|endured|collide|unfit|thin_out|mortal|conclude|amend|"
-    r"risen|fallen|dying|affine|uneven|levelled|promise|give_up|happened|anybody",
+    r"risen|fallen|dying|affine|uneven|levelled|promise|give_up|happened|anybody|undisturbed|keeper|as_keeper|at_home|launching|holding|"
+    r"all_or_nothing|put_aside|no_traces|frugal|misunderstood|goodbye|say_ready|say_failed|started_as",
     re.IGNORECASE,
 )
 """Private words that have a standard term by now; whole identifiers, or a part of one between underscores."""
 LIMITS = {
     "import cycles": 0, "upward imports": 0, f"files over {LONGEST_FILE} lines": 0, f"functions over {LONGEST_FUNCTION} lines": 0,
-    "definitions of Object": 1, "old words": 5,
+    "definitions of Object": 1, "old words": 3,
 }  # fmt: skip
 """The most there may be of each. They only go down."""
 

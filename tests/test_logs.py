@@ -257,13 +257,13 @@ def test_a_line_cut_short_by_a_full_disk_stays_a_line(tmp_path: Path, monkeypatc
 def test_the_log_of_another_program_is_rotated_before_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LOG_FILE_BYTES", 10)
     file = tmp_path / "containerd.log"
-    logs.make_room(file)
+    logs.rotate_if_large(file)
     assert list(tmp_path.iterdir()) == []
     file.write_text("x" * 10)
-    logs.make_room(file)
+    logs.rotate_if_large(file)
     assert list(tmp_path.iterdir()) == [file]
     file.write_text("x" * 11)
-    logs.make_room(file)
+    logs.rotate_if_large(file)
     assert list(tmp_path.iterdir()) == [tmp_path / "containerd.log.1"]
 
 

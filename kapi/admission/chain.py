@@ -28,7 +28,7 @@ from kapi.admission.storage import (
 )
 from kapi.admission.validating import ValidatingAdmissionPolicy
 from kapi.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
-from kapi.http.calling import Caller
+from kapi.http.webhook_client import WebhookClient
 from kapi.objects.errors import StatusError
 from kapi.objects.metrics import Cell, Histogram
 from kapi.objects.resource import Resource
@@ -74,7 +74,7 @@ class Everybody:
 
 
 def plugins(
-    reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: Caller, escalation: Callable[[Review], None]
+    reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: WebhookClient, escalation: Callable[[Review], None]
 ) -> tuple[Plugin, ...]:
     """The plugins stock runs by default, in its order, with NodeRestriction, which every installer turns on, and PrivilegeEscalation."""
     return (
@@ -181,8 +181,8 @@ def _allowed(review: Review) -> None:
 
 
 def default(
-    store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: Caller | None = None,
+    store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: WebhookClient | None = None,
     escalation: Callable[[Review], None] = _allowed,
 ) -> Chain:  # fmt: skip
     """The chain of an API server; whoever gives a caller closes it. `escalation` refuses roles that give more than their writer has."""
-    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody(), catalogue, caller or Caller(), escalation))
+    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody(), catalogue, caller or WebhookClient(), escalation))

@@ -1,7 +1,7 @@
 """MutatingAdmissionWebhook and ValidatingAdmissionWebhook: others are asked, over HTTPS, before something is written.
 
-Who is asked about what is in `matching`, what is said in `admission_review`, the line in kapi.http.calling. Mutating webhooks are asked one
-after the other, and those that wish so once more when something changed after them; validating ones all at once.
+Who is asked about what is in `matching`, what is said in `admission_review`, the line in `kapi.http.webhook_client`. Mutating webhooks are
+asked one after the other, and those that wish so once more when something changed after them; validating ones all at once.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from kapi.admission.admission_review import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
 from kapi.admission.services import endpoint
-from kapi.http.calling import Caller, CallFailed, NoClient, Target, Unreachable
+from kapi.http.webhook_client import CallFailed, NoClient, Target, Unreachable, WebhookClient
 from kapi.objects import errors, patch
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -111,7 +111,7 @@ class Webhooks(Plugin):
     configurations: ClassVar[Resource]
     mutating: ClassVar[bool]
 
-    def __init__(self, reader: Reader, catalogue: Catalogue, authorizer: Authorizer, caller: Caller) -> None:
+    def __init__(self, reader: Reader, catalogue: Catalogue, authorizer: Authorizer, caller: WebhookClient) -> None:
         self.reader, self.catalogue, self.authorizer, self.caller = reader, catalogue, authorizer, caller
         self._known: list[Object] = []
         self._hooks: list[Hook] = []

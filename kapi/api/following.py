@@ -127,7 +127,7 @@ class Following:
 
     async def _finish(self, marking: bool) -> None:
         """Write what remains of a line whose beginning is written; where there is nothing more to say, a last bookmark."""
-        if marking and self._watch.settle() and not self._late:
+        if marking and self._watch.advance_if_idle() and not self._late:
             self._late, self._unfinished = self._lines.bookmark(self._watch.revision), True
         self.leave()
         while self._unfinished and (self._late or self._take()):

@@ -73,7 +73,7 @@ async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
                 peer.host, peer.port, ssl=peer.tls, limit=limits.PEER_BUFFER_BYTES // 2, server_hostname=name
             )
     except (OSError, TimeoutError) as why:
-        raise NoAnswer(failures.words(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
+        raise NoAnswer(failures.message(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
     if peer.tls:
         writer.transport.set_write_buffer_limits(high=1)  # beside the 64 KiB of what is below it
     sock = writer.get_extra_info("socket")

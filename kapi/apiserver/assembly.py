@@ -29,13 +29,13 @@ from kapi.apiserver.settings import Settings, addresses, advertised, static_toke
 from kapi.apiserver.status_controllers import StatusControllers
 from kapi.apiserver.token_use import TokenUse
 from kapi.http import server
-from kapi.http.calling import Caller
+from kapi.http.webhook_client import WebhookClient
 from kapi.objects.meta import Object
 from kapi.registry import catalogue as catalogues
 from kapi.registry.allocate import Allocators
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Rest
-from kapi.storage.store import Store, home
+from kapi.storage.store import Store, collection_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Server:
     app: App
     crds: CRDController
     health: Health
-    caller: Caller
+    caller: WebhookClient
     """Calls out to webhooks; closed by whoever serves."""
 
 
@@ -69,7 +69,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     await store.start()
     allocators = Allocators(store, (settings.service_cluster_ip_range,))
     authorization = Authorization(store)
-    caller = Caller()
+    caller = WebhookClient()
     admission = chain.default(store, catalogue, authorization, caller, Escalation(authorization).check)
     rest = Rest(store, admission, allocators)
     tokens = Tokens(TokenSettings(signing_key=pki / "sa.key"), store)
@@ -97,7 +97,7 @@ def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
     def describe(key: str, obj: Object) -> dict[str, str]:
         if (fields := catalogue.kept.get("fields")) is None:
             fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
-        known = fields.get(home(key))
+        known = fields.get(collection_of(key))
         return {name: get(obj) for name, get in known.items()} if known else {}
 
     return describe

@@ -187,7 +187,7 @@ class CRDController:
             resource = kind.resource
             if self.catalogue.get(resource.group, resource.version, resource.plural) is kind:
                 self.catalogue.remove(resource.group, resource.version, resource.plural)
-            self.store.rouse(kind.collection)
+            self.store.wake_watchers(kind.collection)
 
     # what is said of it -------------------------------------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class CRDController:
             log.error("A definition could not be ended, trying again", extra=logs.once(key, definition=key), exc_info=error)
             assert self.definitions is not None
             self._due.add(key)
-            asyncio.get_running_loop().call_later(RETRY, self.store.rouse, self.definitions.collection)
+            asyncio.get_running_loop().call_later(RETRY, self.store.wake_watchers, self.definitions.collection)
 
     # APIServices --------------------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`kapi certs`: what is in a cluster's directory of keys and certificates, and how an authority that is lost is replaced knowingly."""
+"""`kapi certs`: lists a cluster's certificates with what is wrong with them, and replaces a lost authority."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from certs import checking
-from kapi.cli import datadir, words
-from kapi.cli.cluster import NAMES, Place
+from kapi.cli import advice, datadir
+from kapi.cli.cluster import PROCESS_NAMES, ClusterSettings
 from kapi.cli.processes import Process
 from kapi.objects import time
 from kapi.process import Failure
 
 
 @dataclass(frozen=True)
-class Settings(Place):
+class Settings(ClusterSettings):
     """Keys and certificates of a cluster."""
 
     action: Literal["check", "replace"] = field(kw_only=True)
@@ -23,18 +23,18 @@ class Settings(Place):
     """What to replace: ca, front-proxy-ca (authorities) or sa (the key of service accounts' tokens)."""
 
 
-def run(given: Settings) -> int:
+def run(settings: Settings) -> int:
     """The exit status of check is 1 when something is wrong."""
-    directory = given.data_dir / "pki"
-    if not given.there("certs", given.action, *filter(None, [given.name])) or not directory.is_dir():
-        raise Failure(f"There are no certificates in {given.data_dir}. Start a cluster with: {datadir.start(given.data_dir)}")
-    if given.action == "check":
+    directory = settings.data_dir / "pki"
+    if not settings.directory_exists("certs", settings.action, *filter(None, [settings.name])) or not directory.is_dir():
+        raise Failure(f"There are no certificates in {settings.data_dir}. Start a cluster with: {datadir.start_command(settings.data_dir)}")
+    if settings.action == "check":
         return _check(directory)
-    if given.name is None:
+    if settings.name is None:
         raise Failure("Say what to replace: ca, front-proxy-ca or sa.")
-    if running := [name for name in NAMES if Process(name, given.data_dir).pid]:
-        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: {words.command('down', given.data_dir)}")
-    return _replace(directory, given.name)
+    if running := [name for name in PROCESS_NAMES if Process(name, settings.data_dir).pid]:
+        raise Failure(f"The cluster is running ({', '.join(running)}). Stop it with: {advice.command('down', settings.data_dir)}")
+    return _replace(directory, settings.name)
 
 
 def _check(directory: Path) -> int:
@@ -46,7 +46,7 @@ def _check(directory: Path) -> int:
 
 
 def _line(directory: Path, path: Path) -> tuple[str, str, bool]:
-    """(file, what to say of it, whether something is wrong)."""
+    """(file, its description, whether something is wrong)."""
     from certs import making  # loads cryptography
 
     name = str(path.relative_to(directory))
@@ -65,8 +65,8 @@ def _replace(directory: Path, name: str) -> int:
     files = [path for path in (directory / f"{name}{suffix}" for suffix in (".crt", ".key", ".pub")) if path.exists()]
     if not files:
         raise Failure(f"There is no {name} in {directory}: the next start makes one.")
-    for made in (aside.parent, aside):
-        made.mkdir(exist_ok=True, mode=0o700)
+    for new in (aside.parent, aside):
+        new.mkdir(exist_ok=True, mode=0o700)
     for path in files:
         path.replace(aside / path.name)
     print(f"{', '.join(path.name for path in files)} went to {aside}. The next start makes new ones: {checking.LOST[name]}.")

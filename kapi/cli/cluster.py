@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kapi.access import token_file
-from kapi.cli import cleanup, components, contents, contexts, datadir, deletion, holding, launching, processes, words
+from kapi.cli import advice, cleanup, components, contexts, datadir, deletion, layout, locks, processes, startup
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
 from kapi.cli.progress import Progress
@@ -30,25 +30,25 @@ from kapi.settings import types
 from kapi.settings.logs import Verbosity
 from kubelet import containerd, images
 
-NAMES = contents.COMPONENTS
+PROCESS_NAMES = layout.COMPONENTS
 """Every process a cluster may have, in the order they are stopped."""
 _KUBELET_PORT = 10250
-_ENDS = {signal.SIGINT, signal.SIGTERM}
-"""What ends a cluster in the foreground."""
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+"""The signals that stop a cluster in the foreground."""
 _NETWORKING = ("nftables", "iproute2", "conntrack")
-"""Packages of the service proxy, which are needed with another's container runtime, too."""
-DIRECTORY = words.default_directory()
+"""Packages of the service proxy, which are needed with any container runtime."""
+DIRECTORY = advice.default_directory()
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which cluster is meant."""
+class ClusterSettings:
+    """The cluster a command is about."""
 
     data_dir: Path = DIRECTORY
     """Directory of the cluster."""
 
-    def there(self, command: str, *options: str) -> bool:
-        """Whether its directory exists. Raises Failure when it is another user's, with the command to type then."""
+    def directory_exists(self, command: str, *options: str) -> bool:
+        """Whether its directory exists. Raises Failure when it belongs to another user, with the command to run then."""
         return datadir.exists(self.data_dir, command, *options)
 
     @property
@@ -58,7 +58,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Up(Verbosity, Place):
+class Up(Verbosity, ClusterSettings):
     """A cluster on this machine."""
 
     simulate: bool = False
@@ -93,46 +93,46 @@ class Up(Verbosity, Place):
         return self.node_name or socket.gethostname().lower()
 
 
-def _processes(place: Place) -> list[Process]:
-    return [Process(name, place.data_dir) for name in NAMES]
+def _processes(settings: ClusterSettings) -> list[Process]:
+    return [Process(name, settings.data_dir) for name in PROCESS_NAMES]
 
 
-def _running(place: Place) -> list[Process]:
-    return [p for p in _processes(place) if p.pid]
+def _running(settings: ClusterSettings) -> list[Process]:
+    return [p for p in _processes(settings) if p.pid]
 
 
 # up ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def _check(given: Up) -> None:
-    """Refuse, in one sentence, what can't work. Nothing has been started yet."""
-    if given.nodes > 1 and not given.simulate:
-        raise Failure(f"More than one node on one machine needs --simulate: {words.up(replace(given, simulate=True))}")
-    if not given.simulate:
-        _check_machine(given)
+def _check(settings: Up) -> None:
+    """Check the settings and the machine before anything is started. Raises Failure."""
+    if settings.nodes > 1 and not settings.simulate:
+        raise Failure(f"More than one node on one machine needs --simulate: {advice.up(replace(settings, simulate=True))}")
+    if not settings.simulate:
+        _check_machine(settings)
         _check_port(_KUBELET_PORT, "It is the kubelet's: one machine runs one cluster with containers.")
-    _check_port(given.port, "Choose another with --port.")
-    if given.kubeconfig:
-        contexts.check(given.data_dir, _context(given))
+    _check_port(settings.port, "Choose another with --port.")
+    if settings.kubeconfig:
+        contexts.check(settings.data_dir, _context(settings))
 
 
-def _context(given: Up) -> str:
-    return given.context or contexts.name(given.data_dir)
+def _context(settings: Up) -> str:
+    return settings.context or contexts.name(settings.data_dir)
 
 
-def _check_running(given: Up, progress: Progress) -> None:
-    """Refuse to start what runs; what an interrupted start left is stopped."""
-    if _starting(given).exists():
+def _check_running(settings: Up, progress: Progress) -> None:
+    """Raises Failure for a running cluster. What an interrupted start left is stopped."""
+    if _start_marker(settings).exists():
         with progress.step("Stopping what an interrupted start left"):
-            _stop(given)
-    elif running := _running(given):
-        stop = words.command("down", given.data_dir)
-        raise Failure(f"A cluster is running from {given.data_dir} ({', '.join(p.name for p in running)}). Stop it with: {stop}")
+            _stop(settings)
+    elif running := _running(settings):
+        stop = advice.command("down", settings.data_dir)
+        raise Failure(f"A cluster is running from {settings.data_dir} ({', '.join(p.name for p in running)}). Stop it with: {stop}")
 
 
-def _starting(place: Place) -> Path:
-    """Its file is there from the beginning of a start to its end."""
-    return place.data_dir / "run" / "starting"
+def _start_marker(settings: ClusterSettings) -> Path:
+    """A file that exists while the cluster is starting, and after an interrupted start."""
+    return settings.data_dir / "run" / "starting"
 
 
 def _check_port(port: int, advice: str) -> None:
@@ -144,11 +144,11 @@ def _check_port(port: int, advice: str) -> None:
             raise Failure(f"Port {port} can't be used: {why.strerror}. {advice}") from None
 
 
-def _check_machine(given: Up) -> None:
+def _check_machine(settings: Up) -> None:
     if os.geteuid() != 0:
-        simulated = words.up(replace(given, simulate=True))
-        raise Failure(f"Real containers need root: {words.up(given, for_root=True)}, or without containers: {simulated}")
-    own = not given.container_runtime_endpoint
+        simulated = advice.up(replace(settings, simulate=True))
+        raise Failure(f"Real containers need root: {advice.up(settings, for_root=True)}, or without containers: {simulated}")
+    own = not settings.container_runtime_endpoint
     needed = {program: package for program, package in programs.PACKAGES.items() if own or package in _NETWORKING}
     missing = {package for program, package in needed.items() if shutil.which(program) is None}
     if own and not containerd.has_plugins():
@@ -158,75 +158,75 @@ def _check_machine(given: Up) -> None:
         raise Failure(f"Missing: {', '.join(listed)}. Install with: apt-get install --no-install-recommends {' '.join(listed)}")
 
 
-def up(given: Up) -> int:
+def up(settings: Up) -> int:
     """Start the cluster and return when every node is Ready."""
-    given = replace(given, data_dir=given.data_dir.resolve())
+    settings = replace(settings, data_dir=settings.data_dir.resolve())
     progress = Progress()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was started is stopped then, too
-    with private(), datadir.entered(given.data_dir, "up", *words.options(given)):
-        _check_running(given, progress)
-        _check(given)
-        with _all_or_nothing(given, progress):
-            for mended in datadir.prepare(given.data_dir):
-                progress.note(mended)
-            datadir.remember_start(given.data_dir, words.options(given))
-            _starting(given).parent.mkdir(exist_ok=True, mode=0o700)
-            _starting(given).touch(mode=0o600)
-            _start(given, progress)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM, too, stops what was started
+    with private(), datadir.locked(settings.data_dir, "up", *advice.options(settings)):
+        _check_running(settings, progress)
+        _check(settings)
+        with _undo_on_failure(settings, progress):
+            for note in datadir.prepare(settings.data_dir):
+                progress.note(note)
+            datadir.record_options(settings.data_dir, advice.options(settings))
+            _start_marker(settings).parent.mkdir(exist_ok=True, mode=0o700)
+            _start_marker(settings).touch(mode=0o600)
+            _start(settings, progress)
     progress.done("The cluster is up.")
-    print(f"\nNext: {_next(given)}")
-    return _stay(given) if given.foreground else 0
+    print(f"\nNext: {_next_command(settings)}")
+    return _wait_in_foreground(settings) if settings.foreground else 0
 
 
 @contextlib.contextmanager
-def _all_or_nothing(given: Up, progress: Progress) -> Iterator[None]:
-    """A start that fails is undone; of a directory that was new nothing is left, unless the reason is in a log there. Raises Failure."""
-    new, mode = not os.listdir(given.data_dir), stat.S_IMODE(given.data_dir.stat().st_mode)
+def _undo_on_failure(settings: Up, progress: Progress) -> Iterator[None]:
+    """Undo a failed start. A new directory is emptied again, unless the reason is in a log there. Raises Failure."""
+    new, mode = not os.listdir(settings.data_dir), stat.S_IMODE(settings.data_dir.stat().st_mode)
     try:
         yield
     except BaseException as why:
-        with processes.undisturbed():
-            _stop(given)
-            if given.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
-                contexts.forget(given.data_dir, progress)
-            if new and not isinstance(why, processes.InLog):
+        with processes.deferred_signals():
+            _stop(settings)
+            if settings.kubeconfig and not isinstance(why, Failure):  # a Failure comes before the context is in
+                contexts.remove(settings.data_dir, progress)
+            if new and not isinstance(why, processes.FailureInLog):
                 with contextlib.suppress(OSError):
-                    deletion.clear(given.data_dir)
-                    given.data_dir.chmod(mode)
+                    deletion.clear(settings.data_dir)
+                    settings.data_dir.chmod(mode)
         if isinstance(why, KeyboardInterrupt):
             print("Interrupted: what was started is stopped again.", file=sys.stderr)
         if isinstance(why, OSError):
-            raise datadir.unusable(given.data_dir, why) from None
+            raise datadir.unusable(settings.data_dir, why) from None
         raise
 
 
-def _start(given: Up, progress: Progress) -> None:
+def _start(settings: Up, progress: Progress) -> None:
     """All of `kapi up` that has to be undone when it fails."""
-    (launching.simulated if given.simulate else launching.real)(given, progress)
-    with progress.step("Waiting for the node to be Ready" if given.nodes == 1 else f"Waiting for {given.nodes} nodes to be Ready"):
-        asyncio.run(_nodes_ready(given.admin, given.nodes))
-    if given.kubeconfig:
-        context = _context(given)
+    (startup.simulated if settings.simulate else startup.real)(settings, progress)
+    with progress.step("Waiting for the node to be Ready" if settings.nodes == 1 else f"Waiting for {settings.nodes} nodes to be Ready"):
+        asyncio.run(_nodes_ready(settings.admin, settings.nodes))
+    if settings.kubeconfig:
+        context = _context(settings)
         with progress.step(f"Context {context} in your kubeconfig"):
-            contexts.add(given.data_dir, context, progress)
-    _starting(given).unlink()
-    if given.foreground:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # from now on they are waited for
+            contexts.add(settings.data_dir, context, progress)
+    _start_marker(settings).unlink()
+    if settings.foreground:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # from now on they are waited for
 
 
-def _next(given: Up) -> str:
-    """What to type first."""
-    where = ["--context", _context(given)] if given.kubeconfig else ["--kubeconfig", str(given.admin)]
-    own_images = given.simulate or not given.container_runtime_endpoint
+def _next_command(settings: Up) -> str:
+    """The first kubectl command to run."""
+    where = ["--context", _context(settings)] if settings.kubeconfig else ["--kubeconfig", str(settings.admin)]
+    own_images = settings.simulate or not settings.container_runtime_endpoint
     first = f"create deployment web --image={images.BUSYBOX} -- httpd -f -p 8080" if own_images else "get nodes"
     return f"{shlex.join(['kubectl', *where])} {first}"
 
 
-def _stay(given: Up) -> int:
+def _wait_in_foreground(settings: Up) -> int:
     print("Press ctrl-C to stop.", flush=True)
-    signal.sigwait(_ENDS)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
-    return down(Place(given.data_dir))
+    signal.sigwait(_STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    return down(ClusterSettings(settings.data_dir))
 
 
 async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> None:
@@ -245,7 +245,7 @@ async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> N
                 if len(ready) >= count:
                     return
     except TimeoutError:
-        raise processes.InLog(
+        raise processes.FailureInLog(
             f"{len(ready)} of {count} nodes were Ready after {seconds:.0f} seconds. See the logs in {kubeconfig.parents[1] / 'log'}."
         ) from None
     finally:
@@ -259,119 +259,119 @@ def _is_ready(node: dict[str, Any]) -> bool:
 # down and the others ------------------------------------------------------------------------------------------------------------------
 
 
-def _stop(place: Place) -> None:
-    """Everything of the cluster but its data: processes, pods, mounts, network."""
-    by_name = {p.name: p for p in _processes(place)}
+def _stop(settings: ClusterSettings) -> None:
+    """Stop everything of the cluster but keep its data: processes, pods, mounts, network."""
+    by_name = {p.name: p for p in _processes(settings)}
     for name in ("simulated", "kubelet", "control"):
         by_name[name].stop()
-    if cleanup.expected(place.data_dir):
-        asyncio.run(cleanup.remove_pods(place.data_dir, running=bool(by_name["containerd"].pid)))
+    if cleanup.has_marker(settings.data_dir):
+        asyncio.run(cleanup.remove_pods(settings.data_dir, running=bool(by_name["containerd"].pid)))
     by_name["apiserver"].stop()
     by_name["containerd"].stop()
-    cleanup.machine(place.data_dir)
-    if _starting(place).exists():  # on a read-only file system not even a file that is missing can be unlinked
-        _starting(place).unlink()
+    cleanup.clean_machine(settings.data_dir)
+    if _start_marker(settings).exists():  # on a read-only file system not even a file that is missing can be unlinked
+        _start_marker(settings).unlink()
 
 
-def down(given: Place) -> int:
+def down(settings: ClusterSettings) -> int:
     """Stop the cluster; `kapi up` finds its data again."""
-    given = replace(given, data_dir=given.data_dir.resolve())
-    if not given.there("down"):
-        return _down_without_directory(given)
-    if not datadir.is_cluster(given.data_dir):
-        print(f"No cluster is running from {given.data_dir}.")
+    settings = replace(settings, data_dir=settings.data_dir.resolve())
+    if not settings.directory_exists("down"):
+        return _down_without_directory(settings)
+    if not datadir.is_cluster(settings.data_dir):
+        print(f"No cluster is running from {settings.data_dir}.")
         return 0
-    with datadir.entered(given.data_dir, "down"):
-        _down(given)
+    with datadir.locked(settings.data_dir, "down"):
+        _down(settings)
     return 0
 
 
-def _down_without_directory(given: Place) -> int:
-    """Somebody deleted the data of a cluster that may still run."""
-    running = _running(given)
+def _down_without_directory(settings: ClusterSettings) -> int:
+    """Stop a cluster whose data directory was deleted and that may still run."""
+    running = _running(settings)
     if not running:
-        print(f"No cluster is running from {given.data_dir}.")
+        print(f"No cluster is running from {settings.data_dir}.")
         return 0
-    with Progress().step(f"Stopping what ran from {given.data_dir}, which is gone"):
+    with Progress().step(f"Stopping what ran from {settings.data_dir}, which is gone"):
         for process in running:
             process.stop()
         if any(process.name in ("kubelet", "containerd") for process in running):
-            cleanup.machine(given.data_dir, certain=True)
+            cleanup.clean_machine(settings.data_dir, force=True)
     return 0
 
 
-def _down(given: Place) -> None:
+def _down(settings: ClusterSettings) -> None:
     """`down` of a cluster whose directory is locked."""
     progress = Progress()
-    if not _running(given):
-        print(f"No cluster is running from {given.data_dir}.")
+    if not _running(settings):
+        print(f"No cluster is running from {settings.data_dir}.")
     with progress.step("Stopping pods and processes"):
-        _stop(given)
-    contexts.forget(given.data_dir, progress)
+        _stop(settings)
+    contexts.remove(settings.data_dir, progress)
     progress.done("The cluster is down.")
 
 
 @dataclass(frozen=True)
-class Reset(Place):
+class Reset(ClusterSettings):
     """Forget a cluster."""
 
     yes: bool = False
     """Do not ask."""
 
 
-def reset(given: Reset) -> int:
+def reset(settings: Reset) -> int:
     """Stop the cluster and delete its directory: what kapi made in it, and only when there is nothing else."""
-    named = given.data_dir.absolute()
-    if not given.there("reset"):
+    named = settings.data_dir.absolute()
+    if not settings.directory_exists("reset"):
         if os.path.lexists(named):
             raise Failure(f"{named} is not a directory. Nothing was deleted.")
         print(f"There is nothing at {named}.")
         return 0
-    datadir.removable(named)
-    given = replace(given, data_dir=named.resolve())
-    if not given.yes and not _confirmed(f"Delete everything in {given.data_dir}?"):
+    datadir.check_removable(named)
+    settings = replace(settings, data_dir=named.resolve())
+    if not settings.yes and not _confirm(f"Delete everything in {settings.data_dir}?"):
         return 1
-    with datadir.entered(given.data_dir, "reset"):
-        _down(given)
-        datadir.removable(given.data_dir)
+    with datadir.locked(settings.data_dir, "reset"):
+        _down(settings)
+        datadir.check_removable(settings.data_dir)
         try:
-            deletion.delete(given.data_dir)
+            deletion.delete(settings.data_dir)
         except OSError as why:
-            again = words.command("reset", given.data_dir)
+            again = advice.command("reset", settings.data_dir)
             raise Failure(f"{why.filename} can't be deleted: {why.strerror or why}. Mend that and go on with: {again}") from None
-    print(f"{given.data_dir} is gone.")
+    print(f"{settings.data_dir} is gone.")
     return 0
 
 
-def _confirmed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     if not sys.stdin.isatty():
         raise Failure("Nobody is there to confirm: say it with --yes.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def status(given: Place) -> int:
+def status(settings: ClusterSettings) -> int:
     """Print the processes with their memory, and the nodes; 1 when none runs."""
-    given = replace(given, data_dir=given.data_dir.resolve())
-    given.there("status")
-    running = _running(given)
+    settings = replace(settings, data_dir=settings.data_dir.resolve())
+    settings.directory_exists("status")
+    running = _running(settings)
     for process in running:
         print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
     if not running:
-        start, end = datadir.start(given.data_dir), words.command("down", given.data_dir)
-        left = cleanup.pods_left(given.data_dir)
+        start, end = datadir.start_command(settings.data_dir), advice.command("down", settings.data_dir)
+        left = cleanup.pods_left(settings.data_dir)
         what = f", but {left} of its pods still run. End them with: {end}" if left else f". Start one with: {start}"
-        print(f"No cluster is running from {given.data_dir}{what}")
+        print(f"No cluster is running from {settings.data_dir}{what}")
         return 1
-    if _starting(given).exists() and not holding.holders(given.data_dir):
-        print(f"Its start was interrupted. Stop it with: {words.command('down', given.data_dir)}")
+    if _start_marker(settings).exists() and not locks.holders(settings.data_dir):
+        print(f"Its start was interrupted. Stop it with: {advice.command('down', settings.data_dir)}")
     print(f"{'all':12}              {sum(processes.resident(p.pid) for p in running) / 2**20:6.1f} MB")
-    for line in asyncio.run(_node_lines(given.admin)):
+    for line in asyncio.run(_node_lines(settings.admin)):
         print(line)
     return 0
 
 
 async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
-    """A line for each node, or one that says why there is none."""
+    """A line for each node, or one with the reason why there is none."""
     try:
         client = config.connect(config.from_kubeconfig(kubeconfig), agent="kapi-status")
     except (OSError, config.ConfigError) as why:
@@ -386,29 +386,29 @@ async def _node_lines(kubeconfig: Path, seconds: float = 5.0) -> list[str]:
     return [f"node {n['metadata']['name']:20} {'Ready' if _is_ready(n) else 'NotReady'}" for n in nodes] or ["There is no node."]
 
 
-def _of_cluster(given: Place, command: str, read: Callable[[Path], str]) -> str:
-    """What `read` finds in the cluster's directory. Raises Failure."""
-    missing = Failure(f"There is no cluster in {given.data_dir}. Start one with: {datadir.start(given.data_dir)}")
-    if not given.there(command):
+def _read_of_cluster(settings: ClusterSettings, command: str, read: Callable[[Path], str]) -> str:
+    """The result of `read` for the cluster's directory. Raises Failure."""
+    missing = Failure(f"There is no cluster in {settings.data_dir}. Start one with: {datadir.start_command(settings.data_dir)}")
+    if not settings.directory_exists(command):
         raise missing
-    if os.listdir(given.data_dir) and not datadir.is_cluster(given.data_dir):
-        raise Failure(f"{given.data_dir} is not a data directory of kapi. Name another with --data-dir.")
+    if os.listdir(settings.data_dir) and not datadir.is_cluster(settings.data_dir):
+        raise Failure(f"{settings.data_dir} is not a data directory of kapi. Name another with --data-dir.")
     try:
-        return read(given.data_dir)
+        return read(settings.data_dir)
     except (FileNotFoundError, NotADirectoryError):
         raise missing from None
     except (OSError, ValueError) as why:
         reason = why.strerror if isinstance(why, OSError) else why
-        raise Failure(f"The {command} of the cluster in {given.data_dir} can't be read: {reason}.") from None
+        raise Failure(f"The {command} of the cluster in {settings.data_dir} can't be read: {reason}.") from None
 
 
-def kubeconfig(given: Place) -> int:
-    print(_of_cluster(given, "kubeconfig", contexts.rendered), end="")
+def kubeconfig(settings: ClusterSettings) -> int:
+    print(_read_of_cluster(settings, "kubeconfig", contexts.rendered), end="")
     return 0
 
 
-def token(given: Place) -> int:
-    print(_of_cluster(given, "token", _administrator))
+def token(settings: ClusterSettings) -> int:
+    print(_read_of_cluster(settings, "token", _administrator))
     return 0
 
 
@@ -423,9 +423,9 @@ def _administrator(directory: Path) -> str:
 
 COMMANDS: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
     "up": (Up, up),
-    "down": (Place, down),
-    "status": (Place, status),
-    "kubeconfig": (Place, kubeconfig),
-    "token": (Place, token),
+    "down": (ClusterSettings, down),
+    "status": (ClusterSettings, status),
+    "kubeconfig": (ClusterSettings, kubeconfig),
+    "token": (ClusterSettings, token),
     "reset": (Reset, reset),
 }

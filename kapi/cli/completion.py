@@ -1,6 +1,6 @@
 """`kapi completion`: scripts that complete commands and options of `kapi` and `kubelet` in bash, zsh and fish.
 
-They are made of the table of commands and of the settings, so nothing is asked while somebody types.
+They are generated from the table of commands and the settings classes, so the shell does not run kapi while the user types.
 """
 
 import typing
@@ -37,12 +37,12 @@ class Command(Protocol):
 
 @dataclass(frozen=True)
 class Option:
-    """A flag, or words that are given without one."""
+    """A flag, or the values of a positional argument."""
 
     flag: str
     text: str
     words: tuple[str, ...]
-    """What may follow; none: anything."""
+    """Allowed values; none: any."""
     takes_value: bool
 
 
@@ -63,11 +63,11 @@ def options(cls: type[Any], positional: tuple[str, ...] = ()) -> tuple[list[Opti
     return flags, words
 
 
-def run(given: Settings, commands: Iterable[Command]) -> int:
+def run(config: Settings, commands: Iterable[Command]) -> int:
     """Print the script."""
     listed = [(command.name, command.summary, *options(command.load()[0], command.positional)) for command in commands]
     kubelet = options(KubeletSettings)[0]
-    print({"bash": _bash, "zsh": _zsh, "fish": _fish}[given.shell](listed, kubelet))
+    print({"bash": _bash, "zsh": _zsh, "fish": _fish}[config.shell](listed, kubelet))
     return 0
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import certs
 from certs import checking
 from kapi import logs, process
-from kapi.cli import collector, datadir, holding, words
+from kapi.cli import advice, datadir, gc_tuning, locks
 from kapi.client import config, health
 from kapi.client.client import Client
 from kapi.documents import version
 from kapi.objects import errors
-from kapi.process import Failure, Run, private, say_ready
+from kapi.process import Failure, Run, notify_ready, private
 from kapi.settings.logs import configurable
 from kapi.settings.types import (
     CIDR,
@@ -42,7 +42,7 @@ from kapi.settings.types import (
 
 log = logging.getLogger(__name__)
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
-"""What a socket's bind says of a port."""
+"""Errors of bind that concern the port."""
 def supervise(name: str, settings: Any, main: Coroutine[Any, Any, None], run: Run = asyncio.run) -> int:
     """Run a component that writes into the data directory, until SIGTERM or SIGINT. The exit status. Raises Failure."""
     with private():
@@ -57,45 +57,45 @@ class ClientSettings:
     """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
 
 
-def alone(name: str) -> type[Any]:
-    """The settings of a component with a process to itself: those of its room, and a kubeconfig."""
-    room: Any = import_module(f"kapi.{name}.settings").Settings
+def standalone(name: str) -> type[Any]:
+    """The settings class of a component in its own process: that of its module, with a kubeconfig."""
+    module: Any = import_module(f"kapi.{name}.settings").Settings
 
     @dataclass(frozen=True)
-    class Alone(ClientSettings, room):  # type: ignore[misc]
+    class Standalone(ClientSettings, module):  # type: ignore[misc]
         pass
 
-    return Alone
+    return Standalone
 
 
 @contextlib.asynccontextmanager
 async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
-    """A client for a component; `agent` is what managedFields and audit logs call it."""
+    """A client for a component; `agent` is its name in managedFields and audit logs. Raises Failure."""
     try:
-        made = config.connect(config.from_kubeconfig(kubeconfig or ""), agent=agent)
+        connected = config.connect(config.from_kubeconfig(kubeconfig or ""), agent=agent)
     except (OSError, config.ConfigError) as why:
         raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
     try:
-        yield made
+        yield connected
     finally:
-        await made.close()
+        await connected.close()
 
 
 def keys(settings: Any, nodes: dict[str, tuple[str, ...]] | None = None) -> Path:
-    """The directory of a server's keys and certificates, made or renewed where needed. Raises Failure."""
+    """The directory of a server's keys and certificates, which are created or renewed where needed. Raises Failure."""
     from kapi.apiserver import settings as servers
 
     try:
         return servers.certificates(settings, nodes)
     except certs.Unusable as why:
-        command = words.command("certs", settings.data_dir, "replace", why.name)
+        command = advice.command("certs", settings.data_dir, "replace", why.name)
         restore = f"Restore it from a backup, or replace it ({checking.LOST[why.name]}) with: {command}"
         raise Failure(f"The keys in {settings.data_dir / 'pki'} can't be used: {why}. {restore}") from None
 
 
 @contextlib.contextmanager
-def refusals(served: Any) -> Iterator[None]:
-    """What keeps an API server from starting, as a sentence. Raises Failure."""
+def start_failures(served: Any) -> Iterator[None]:
+    """Turn the errors that keep an API server from starting into Failure."""
     from kapi import storage
     from kapi.access import token_file
 
@@ -114,26 +114,26 @@ def refusals(served: Any) -> Iterator[None]:
 
 async def apiserver(settings: Any) -> None:
     """The API server."""
-    from kapi.apiserver import assembly as room
+    from kapi.apiserver import assembly as module
 
-    with at_home(settings, "apiserver"), collector.of_server() as started:
-        await room.run(settings, keys(settings), lambda: _ready(started))
+    with in_data_directory(settings, "apiserver"), gc_tuning.of_server() as started:
+        await module.run(settings, keys(settings), lambda: _ready(started))
 
 
 @contextlib.contextmanager
-def at_home(settings: Any, name: str) -> Iterator[None]:
-    """A server in its data directory, which holds the lock of the process `name`, inherited or taken here. Raises Failure."""
+def in_data_directory(settings: Any, name: str) -> Iterator[None]:
+    """Prepare the data directory, and hold the lock of the process `name`, inherited or acquired here. Raises Failure."""
     directory = settings.data_dir.resolve()
     lock = directory / "run" / f"{name}.lock"
     with contextlib.ExitStack() as undo:
-        inherited = holding.holds(lock)
-        with contextlib.nullcontext() if inherited else datadir.entered(directory, name):
+        inherited = locks.is_held(lock)
+        with contextlib.nullcontext() if inherited else datadir.locked(directory, name):
             for mended in datadir.prepare(directory):
                 log.warning("Mended", extra=logs.fields(what=mended))
         try:
             if not inherited:
-                undo.callback(os.close, holding.hold(lock))
-            with refusals(settings):
+                undo.callback(os.close, locks.acquire(lock))
+            with start_failures(settings):
                 yield
         except BlockingIOError:
             raise Failure(f"The data in {directory} is in use by another server.") from None
@@ -160,7 +160,7 @@ def _leaves(why: BaseException) -> Iterator[BaseException]:
 
 def _ready(started: Callable[[], None]) -> None:
     started()
-    say_ready()
+    notify_ready()
 
 
 def sentence(text: str) -> str:
@@ -170,38 +170,38 @@ def sentence(text: str) -> str:
 
 async def controllers(settings: Any) -> None:
     """The controllers."""
-    from kapi import controllers as room
+    from kapi import controllers as module
 
     directory = settings.kubeconfig.parent if settings.kubeconfig else None
     async with (
         client(settings.kubeconfig, "kube-controller-manager") as api,
         health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
     ):  # fmt: skip
-        say_ready()
+        notify_ready()
         authority = config.from_kubeconfig(settings.kubeconfig or "").authority.decode()
-        await room.run(api, room.with_keys(replace(settings, cluster_ca=authority), directory), figures)
+        await module.run(api, module.with_keys(replace(settings, cluster_ca=authority), directory), figures)
 
 
 async def scheduler(settings: Any) -> None:
     """The scheduler."""
-    from kapi import scheduler as room
+    from kapi import scheduler as module
 
     directory = settings.kubeconfig.parent if settings.kubeconfig else None
     async with (
         client(settings.kubeconfig, "kube-scheduler") as api,
         health.serving(api, settings.bind_address, settings.secure_port, directory) as figures,
     ):
-        say_ready()
-        await room.run(api, settings, figures=figures)
+        notify_ready()
+        await module.run(api, settings, figures=figures)
 
 
 async def proxy(settings: Any) -> None:
     """The service proxy."""
-    from kapi import proxy as room
+    from kapi import proxy as module
 
     async with client(settings.kubeconfig, "kube-proxy") as api:
-        say_ready()
-        await room.run(api, settings)
+        notify_ready()
+        await module.run(api, settings)
 
 
 @dataclass(frozen=True)
@@ -223,23 +223,23 @@ async def control(settings: ControlSettings) -> None:
     for name in ("controller-manager", "scheduler", *(["proxy"] if settings.proxy else [])):
         if not (file := settings.pki / f"{name}.conf").is_file():
             raise Failure(f"There is no kubeconfig {file}: name a cluster's directory of keys with --pki.")
+    address = settings.bind_address
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            controllers(alone("controllers")(kubeconfig=settings.pki / "controller-manager.conf", bind_address=settings.bind_address))
-        )
-        group.create_task(scheduler(alone("scheduler")(kubeconfig=settings.pki / "scheduler.conf", bind_address=settings.bind_address)))
+        kubeconfig = settings.pki / "controller-manager.conf"
+        group.create_task(controllers(standalone("controllers")(kubeconfig=kubeconfig, bind_address=address)))
+        group.create_task(scheduler(standalone("scheduler")(kubeconfig=settings.pki / "scheduler.conf", bind_address=address)))
         if settings.proxy:
-            group.create_task(proxy(alone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
+            group.create_task(proxy(standalone("proxy")(kubeconfig=settings.pki / "proxy.conf", table=settings.table)))
 
 
 async def simulated(settings: Any) -> None:
     """A whole simulated cluster in a process of its own."""
-    with collector.of_server() as started:
-        await whole(settings, lambda: _ready(started))
+    with gc_tuning.of_server() as started:
+        await simulated_cluster(settings, lambda: _ready(started))
 
 
-async def whole(settings: Any, ready: Callable[[], None]) -> None:
-    """A whole cluster in this process: the components are clients of the API server without a socket, the nodes only pretend."""
+async def simulated_cluster(settings: Any, ready: Callable[[], None]) -> None:
+    """Run a simulated cluster in this process: the components call the API server without a socket, and no container runs."""
     from kapi import controllers as controller_room
     from kapi import scheduler as scheduler_room
     from kapi.api.components import running
@@ -254,7 +254,7 @@ async def whole(settings: Any, ready: Callable[[], None]) -> None:
         return Client(LocalTransport(app, User(f"system:{name}", (MASTERS, "system:authenticated"))), agent=name)
 
     served = Settings(data_dir=settings.data_dir, port=settings.port, storage=settings.storage, bind_address=settings.bind_address)
-    with at_home(served, "simulated"):
+    with in_data_directory(served, "simulated"):
         pki = keys(served)
         nodes = KubeletSettings(
             simulate=True, nodes=settings.nodes, node_name=settings.node_name, control_plane=True, port=0,
@@ -296,14 +296,14 @@ class SimulatedSettings:
 
 def _runner(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
     def run(settings: Any) -> int:
-        with collector.of_client():
+        with gc_tuning.of_client():
             return supervise(part.__name__, settings, part(settings))
 
     return run
 
 
 def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], int]:
-    """A component that serves many: on uvloop, whose 12 MB the others save."""
+    """A component with many connections: on uvloop, which takes 12 MB that other components save."""
 
     def run(settings: Any) -> int:
         import uvloop
@@ -315,15 +315,15 @@ def _server(part: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any],
 
 _COMMANDS: dict[str, tuple[Callable[[], type[Any]], Callable[[Any], int]]] = {
     "apiserver": (lambda: import_module("kapi.apiserver.settings").Settings, _server(apiserver)),
-    "controllers": (partial(alone, "controllers"), _runner(controllers)),
-    "scheduler": (partial(alone, "scheduler"), _runner(scheduler)),
-    "proxy": (partial(alone, "proxy"), _runner(proxy)),
+    "controllers": (partial(standalone, "controllers"), _runner(controllers)),
+    "scheduler": (partial(standalone, "scheduler"), _runner(scheduler)),
+    "proxy": (partial(standalone, "proxy"), _runner(proxy)),
     "control": (lambda: ControlSettings, _runner(control)),
     "simulated": (lambda: SimulatedSettings, _server(simulated)),
 }
 
 
 def command(name: str) -> tuple[type[Any], Callable[[Any], int]]:
-    """The settings class of a command and what runs it; only its own room is loaded."""
+    """The settings class of a command and the function that runs it; only its own module is imported."""
     settings, run = _COMMANDS[name]
     return configurable(settings()), run

@@ -1,7 +1,7 @@
-"""The cluster's context in the user's kubeconfig: its name, and how it goes in and out.
+"""The cluster's context in the user's kubeconfig: its name, adding and removing it.
 
-It is called kapi for the default directory's cluster and kapi-NAME for one in a directory NAME, unless `--context` says otherwise; the
-data directory remembers which it is, and in which file.
+It is called kapi for the default directory's cluster and kapi-NAME for one in a directory NAME, unless `--context` is set; the identity of
+the data directory records the name and the file.
 """
 
 import re
@@ -12,21 +12,21 @@ import yaml
 from certs import userconfig
 from certs.kubeconfig import NAME
 from certs.userconfig import Entries, Taken
-from kapi.cli import datadir, words
+from kapi.cli import advice, datadir
 from kapi.cli.progress import Progress
 from kapi.process import Failure
 
-_TROUBLE = (OSError, ValueError, yaml.YAMLError)
+_ERRORS = (OSError, ValueError, yaml.YAMLError)
 
 
 def name(directory: Path) -> str:
-    """The name of its context: what is remembered, else what follows from the directory."""
+    """The name of the cluster's context: the recorded one, else one derived from the directory."""
     known = datadir.read(directory)
     return (known.context if known else "") or _default(directory)
 
 
 def _default(directory: Path) -> str:
-    if directory.resolve() == words.standard_directory().resolve():
+    if directory.resolve() == advice.standard_directory().resolve():
         return NAME
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", directory.name).strip("-") or "cluster"
     return base if base.startswith(f"{NAME}-") else f"{NAME}-{base}"
@@ -41,38 +41,38 @@ def _entries(directory: Path, context: str) -> Entries:
 
 
 def check(directory: Path, context: str) -> None:
-    """Whether the context can go into the user's kubeconfig. Raises Failure."""
+    """Raises Failure when the context cannot be added to the user's kubeconfig."""
     try:
         userconfig.check(_entries(directory, context))
     except Taken as why:
         raise _taken(context, why) from None
-    except _TROUBLE as why:
+    except _ERRORS as why:
         raise _unusable(context, why) from None
 
 
 def add(directory: Path, context: str, progress: Progress) -> None:
-    """Put it in and remember where it is. Raises Failure."""
+    """Add the context to the user's kubeconfig, and record it in the identity. Raises Failure."""
     path = userconfig.default_path().resolve()
     admin = (directory / "pki" / "admin.conf").read_bytes()
-    datadir.remember(directory, context=context, kubeconfig=str(path))
+    datadir.update_identity(directory, context=context, kubeconfig=str(path))
     try:
-        was_open = userconfig.merge(admin, _entries(directory, context))
+        was_readable = userconfig.merge(admin, _entries(directory, context))
     except Taken as why:
         raise _taken(context, why) from None
-    except _TROUBLE as why:
+    except _ERRORS as why:
         raise _unusable(context, why) from None
-    if was_open:
+    if was_readable:
         progress.note(f"Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).")
 
 
-def forget(directory: Path, progress: Progress) -> None:
-    """Take it out again. A kubeconfig that cannot be changed does not keep a cluster from going down: it is said."""
+def remove(directory: Path, progress: Progress) -> None:
+    """Remove the context. A kubeconfig that cannot be changed is only noted: the cluster goes down all the same."""
     known = datadir.read(directory)
     path = Path(known.kubeconfig) if known and known.kubeconfig else userconfig.default_path()
     context = name(directory)
     try:
         userconfig.remove(_entries(directory, context), path)
-    except _TROUBLE as why:
+    except _ERRORS as why:
         progress.note(f"The context {context} can't be taken out of {path}: {_reason(why)}.")
 
 

@@ -1,7 +1,7 @@
-"""Which directories are kapi's data directories, and the rules for making, using and deleting one.
+"""Data directories: how one is recognized, and the rules for creating, using and deleting one.
 
-A data directory has a file kapi.json, its identity, written when the directory was new or empty. `prepare` makes or checks one before
-anything starts in it; `removable` says whether it may be deleted. What may be in one is in `kapi.cli.contents`.
+A data directory has a file kapi.json, its identity, written when the directory was new or empty. `prepare` creates or checks one before
+anything starts in it; `check_removable` checks whether it may be deleted. `kapi.cli.layout` has the table of its files.
 """
 
 import contextlib
@@ -19,38 +19,38 @@ from pathlib import Path
 
 from certs import files
 from kapi import limits
-from kapi.cli import contents, holding, words
-from kapi.cli.contents import IDENTITY, SIGNS
+from kapi.cli import advice, layout, locks
+from kapi.cli.layout import IDENTITY, LEGACY_FILES
 from kapi.process import PRIVATE, Failure
 from kubelet import mounts
 
 log = logging.getLogger(__name__)
 FORMAT = 1
-_OPTIONS = 1024
-"""Characters of the options that are kept."""
-_WAYS = {
+_OPTIONS_CHARS = 1024
+"""The most characters of options that are kept."""
+_ADVICE = {
     errno.ENOSPC: "Make room on its disk and try again.", errno.EDQUOT: "Make room in your quota and try again.",
     errno.EROFS: "Mount its file system so that it can be written, and try again.",
 }  # fmt: skip
-"""What to do about a cluster whose directory can't be used."""
-_LISTED = 3
-"""So many names are said of what is foreign; of the others, how many there are."""
+"""What to do when the directory of a cluster can't be used."""
+_SHOWN_NAMES = 3
+"""How many names a message lists; the others are counted."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What kapi.json holds: which cluster this is, and where its context is in the user's kubeconfig."""
+    """The content of kapi.json: which cluster this is, and where its context is in the user's kubeconfig."""
 
     uid: str
     format: int = FORMAT
     context: str = ""
-    """Name of its context; empty: it follows from the directory's name."""
+    """Name of its context; empty: derived from the directory's name."""
     kubeconfig: str = ""
-    """The file the context was put into; empty: none."""
+    """The kubeconfig file that has the context; empty: none."""
     options: str = ""
-    """Of the last `kapi up`, as a shell reads them; empty: none, or too many to keep."""
+    """Options of the last `kapi up`, quoted for a shell; empty: none, or too long."""
     directory: str = ""
-    """Where the data directory was when it was used last: a copy is told from it by this."""
+    """Path of the data directory when it was last used, by which a copy is recognized."""
 
 
 def read(directory: Path) -> Identity | None:
@@ -73,26 +73,26 @@ def write(directory: Path, identity: Identity) -> None:
     files.write(directory / IDENTITY, json.dumps(asdict(identity)).encode() + b"\n", 0o600)
 
 
-def remember(directory: Path, **facts: str) -> None:
-    """Keep facts of its identity: where the cluster's context is, how it was started. Raises OSError."""
+def update_identity(directory: Path, **facts: str) -> None:
+    """Change fields of the identity, if there is one. Raises OSError."""
     if (known := read(directory)) and (new := replace(known, **facts)) != known:  # type: ignore[arg-type]
         write(directory, new)
 
 
-def remember_start(directory: Path, options: Sequence[str]) -> None:
-    """Keep how it was started, where it is short enough. Raises OSError."""
+def record_options(directory: Path, options: Sequence[str]) -> None:
+    """Record the options of `kapi up` in the identity, unless they are too long. Raises OSError."""
     text = shlex.join(options)
-    remember(directory, options=text if len(text) <= _OPTIONS else "")
+    update_identity(directory, options=text if len(text) <= _OPTIONS_CHARS else "")
 
 
 # which directory ----------------------------------------------------------------------------------------------------------------------
 
 
 def exists(directory: Path, command: str, *options: str) -> bool:
-    """Whether there is such a directory. Raises Failure for another user's, whom to run the command as."""
+    """Whether there is such a directory. Raises Failure for another user's, with the command to run as that user."""
     try:
-        if (other := keeper(directory)) is not None:
-            raise Failure(f"{belongs(directory, other)}. Go on as {user(other)}: {as_keeper(directory, other, command, *options)}")
+        if (other := other_owner(directory)) is not None:
+            raise Failure(f"{belongs_to(directory, other)}. Go on as {user(other)}: {as_owner(directory, other, command, *options)}")
         facts = os.stat(directory)
         if stat.S_ISDIR(facts.st_mode):
             os.listdir(directory)
@@ -103,8 +103,8 @@ def exists(directory: Path, command: str, *options: str) -> bool:
     return stat.S_ISDIR(facts.st_mode)
 
 
-def keeper(directory: Path) -> int | None:
-    """The other user whose directory it is, or who hides it from this one; None where it is this one's or is not there. Raises OSError."""
+def other_owner(directory: Path) -> int | None:
+    """The uid of the other user who owns the directory, or one above it that this user cannot enter; else None. Raises OSError."""
     for path in (directory, *directory.absolute().parents):
         try:
             facts = os.stat(path)
@@ -116,40 +116,40 @@ def keeper(directory: Path) -> int | None:
     return None
 
 
-def belongs(directory: Path, other: int) -> str:
+def belongs_to(directory: Path, other: int) -> str:
     """'/srv/demo belongs to root, not to me'."""
     return f"{directory} belongs to {user(other)}, not to {user(os.geteuid())}"
 
 
-def as_keeper(directory: Path, other: int, command: str, *options: str) -> str:
-    """The command for the user whose directory it is."""
+def as_owner(directory: Path, other: int, command: str, *options: str) -> str:
+    """The command, run by sudo as the owner of the directory."""
     name = user(other)
-    return words.sudo(command, directory, *options, user=f"#{name}" if name.isdigit() else name)
+    return advice.sudo(command, directory, *options, user=f"#{name}" if name.isdigit() else name)
 
 
-def start(directory: Path) -> str:
-    """The `kapi up` that starts the cluster as it was started last, or for the first time."""
-    return words.command("up", directory, *(started_with(directory) or words.first_options()))
+def start_command(directory: Path) -> str:
+    """The `kapi up` command with the options of the last start, or with those of a first one."""
+    return advice.command("up", directory, *(last_options(directory) or advice.first_options()))
 
 
-def started_with(directory: Path) -> list[str]:
+def last_options(directory: Path) -> list[str]:
     """The options of the last `kapi up`, where they are known."""
     known = read(directory)
     return shlex.split(known.options) if known else []
 
 
 def is_cluster(directory: Path) -> bool:
-    """Whether a directory that exists is kapi's: it has an identity, or is a cluster of a kapi that wrote none. Raises Failure."""
-    return read(directory) is not None or (_has_signs(directory) and not _foreign(directory))
+    """Whether an existing directory is a data directory: it has an identity, or the layout of an older kapi. Raises Failure."""
+    return read(directory) is not None or (_has_legacy_files(directory) and not _unknown_entries(directory))
 
 
-def _has_signs(directory: Path) -> bool:
-    return all((directory / name).is_file() and not (directory / name).is_symlink() for name in SIGNS)
+def _has_legacy_files(directory: Path) -> bool:
+    return all((directory / name).is_file() and not (directory / name).is_symlink() for name in LEGACY_FILES)
 
 
-def _foreign(directory: Path, table: contents.Table = contents.KNOWN) -> list[str]:
-    with contents.opened(directory) as top:
-        return contents.foreign(top, table)
+def _unknown_entries(directory: Path, table: layout.Table = layout.KNOWN) -> list[str]:
+    with layout.open_directory(directory) as top:
+        return layout.unknown_entries(top, table)
 
 
 def user(uid: int) -> str:
@@ -169,24 +169,24 @@ def _is_home(directory: Path) -> bool:
     return directory.resolve() in {home.resolve() for home in homes}
 
 
-def listed(names: list[str]) -> str:
+def abbreviated(names: list[str]) -> str:
     """'a, b, c and 2 more'."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(names[:_SHOWN_NAMES]) + more
 
 
 # making one ---------------------------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def entered(directory: Path, command: str, *options: str) -> Iterator[None]:
-    """The directory, made where it is missing and locked for one command; a new one goes again when nothing was put into it."""
+def locked(directory: Path, command: str, *options: str) -> Iterator[None]:
+    """Lock the directory for one command. It is created where it is missing, and removed again if it is empty at the end."""
     missing: list[Path] = []
     try:
         if not exists(directory, command, *options):
             missing = [path for path in (directory, *directory.parents) if not path.exists()]
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with holding.exclusive(directory):
+        with locks.exclusive(directory):
             try:
                 yield
             finally:
@@ -197,49 +197,49 @@ def entered(directory: Path, command: str, *options: str) -> Iterator[None]:
 
 
 def _remove(directories: list[Path]) -> None:
-    """Those that are empty, from the first on."""
+    """Remove the directories up to the first that is not empty."""
     with contextlib.suppress(OSError):
         for path in directories:
             path.rmdir()
 
 
 def unusable(directory: Path, why: OSError) -> Failure:
-    """The sentence for a file of the cluster that can't be read or written."""
+    """The failure for a file of the cluster that can't be read or written."""
     file = f" ({why.filename})" if why.filename and str(why.filename) != str(directory) else ""
     another = "Name another with --data-dir."
     with contextlib.suppress(OSError):
         if read(directory):  # what it holds is nowhere else
-            another = _WAYS.get(why.errno or 0, another)
+            another = _ADVICE.get(why.errno or 0, another)
     return Failure(f"The data directory {directory} can't be used: {why.strerror or why}{file}. {another}")
 
 
 def prepare(directory: Path) -> list[str]:
-    """Make sure that an existing directory is a data directory, that only its user gets at it, and that it can be written.
+    """Make sure that an existing directory is a data directory, that only its user can read it, and that it is writable.
 
-    An empty one becomes one. What was mended is returned, a sentence each. Raises Failure for a foreign directory, OSError.
+    An empty one becomes one. Returns what was changed, a sentence each. Raises Failure for a foreign directory, OSError.
     """
     if directory == Path("/") or _is_home(directory):
         raise Failure(f"{directory} can't be a data directory: kapi needs one of its own. Name another with --data-dir.")
-    said = _identified(directory)
-    with contents.opened(directory) as top:
-        if others := contents.owned_by_others(top):
+    notes = _ensure_identity(directory)
+    with layout.open_directory(directory) as top:
+        if others := layout.owned_by_others(top):
             me, path = user(os.geteuid()), directory / others[0]
             mend = f"chown {me} {shlex.quote(str(path))}"
             raise Failure(f"{path} belongs to {user(path.lstat().st_uid)}, not to {me}. Give it back: {mend}")
-        mended = contents.mend(top)
+        mended = layout.fix_permissions(top)
         if os.fstat(top).st_mode & PRIVATE:
             os.fchmod(top, 0o700)
             mended.append(str(directory))
     if mended:
-        said.append(f"Permissions in {directory} were mended, only you may use what is there: {listed(mended)}.")
-    return said
+        notes.append(f"Permissions in {directory} were mended, only you may use what is there: {abbreviated(mended)}.")
+    return notes
 
 
-def _identified(directory: Path) -> list[str]:
-    """Give a directory its identity where it has none."""
+def _ensure_identity(directory: Path) -> list[str]:
+    """Write the identity of a directory that has none. Returns notes. Raises Failure for a foreign directory."""
     if known := read(directory):
-        return _placed(directory, known)
-    empty = not _foreign(directory, contents.NEW)
+        return _update_location(directory, known)
+    empty = not _unknown_entries(directory, layout.NEW)
     if not empty and not is_cluster(directory):
         raise Failure(_not_ours(directory))
     broken = (directory / IDENTITY).exists()
@@ -249,8 +249,8 @@ def _identified(directory: Path) -> list[str]:
     return [] if empty else [f"The cluster in {directory} was made by an earlier kapi: it now has an identity ({IDENTITY})."]
 
 
-def _placed(directory: Path, known: Identity) -> list[str]:
-    """Note where the directory is now. A copy of one that is still there is another cluster: with an identity and a context of its own."""
+def _update_location(directory: Path, known: Identity) -> list[str]:
+    """Record the directory's path. A copy of a directory that still exists is another cluster, with its own identity and context."""
     if known.directory == str(directory):
         return []
     original = Path(known.directory)
@@ -264,7 +264,7 @@ def _placed(directory: Path, known: Identity) -> list[str]:
 
 def _not_ours(directory: Path) -> str:
     state = "a broken" if (directory / IDENTITY).exists() else "no"
-    names = listed(_foreign(directory) or sorted(os.listdir(directory)))
+    names = abbreviated(_unknown_entries(directory) or sorted(os.listdir(directory)))
     what = f"it has {state} {IDENTITY} and holds {names}"
     return f"{directory} is not a data directory of kapi: {what}. Name a new or empty one with --data-dir."
 
@@ -272,12 +272,12 @@ def _not_ours(directory: Path) -> str:
 # deleting one -------------------------------------------------------------------------------------------------------------------------
 
 
-def removable(directory: Path) -> None:
-    """Raises Failure for a directory that must not be deleted, with what to do about it. `directory` is as the user named it."""
+def check_removable(directory: Path) -> None:
+    """Raises Failure for a directory that must not be deleted, with what to do. `directory` is the path as the user wrote it."""
     kept = "Nothing was deleted"
-    again = words.command("reset", directory)
+    again = advice.command("reset", directory)
     if directory.is_symlink():
-        other = words.command("reset", directory.resolve())
+        other = advice.command("reset", directory.resolve())
         raise Failure(f"{directory} is a link to {directory.resolve()}. {kept}; name the directory itself: {other}")
     directory = directory.resolve()
     if directory == Path("/") or _is_home(directory):
@@ -285,10 +285,10 @@ def removable(directory: Path) -> None:
     if not is_cluster(directory):
         holds = "is empty" if not os.listdir(directory) else f"has {'a broken' if (directory / IDENTITY).exists() else 'no'} {IDENTITY}"
         raise Failure(f"{directory} is not a data directory of kapi: it {holds}. {kept}.")
-    if foreign := _foreign(directory):
-        raise Failure(f"{directory} holds what is not kapi's: {listed(foreign)}. {kept}; move it away, then: {again}")
+    if foreign := _unknown_entries(directory):
+        raise Failure(f"{directory} holds what is not kapi's: {abbreviated(foreign)}. {kept}; move it away, then: {again}")
     if mounted := [m for m in mounts.below(directory) if not m.startswith((f"{directory}/containerd/", f"{directory}/kubelet/pods/"))]:
-        what = "is a mount point" if str(directory) in mounted else f"has something mounted at {listed(mounted)}"
+        what = "is a mount point" if str(directory) in mounted else f"has something mounted at {abbreviated(mounted)}"
         raise Failure(f"{directory} {what}. {kept}; unmount it first: umount {shlex.quote(mounted[0])}")
     for path in (directory, directory.parent):
         if not os.access(path, os.W_OK):

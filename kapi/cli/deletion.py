@@ -1,6 +1,6 @@
-"""Deleting a data directory: what kapi made there, nothing else, and nothing beyond a link or a mount. Errors are raised.
+"""Deletes a data directory: the entries of the layout, nothing else, and nothing behind a link or a mount point.
 
-The identity, and what stands for it in a cluster that has none, go last: what an interrupted deletion left is still known as kapi's.
+The identity, or the files of an older kapi's directory, are deleted last, so that an interrupted deletion can be continued.
 """
 
 import os
@@ -8,28 +8,28 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from kapi.cli import contents
-from kapi.cli.contents import IDENTITY, SIGNS, TREE, Entry
+from kapi.cli import layout
+from kapi.cli.layout import IDENTITY, LEGACY_FILES, TREE, Entry
 
-_LAST = (*SIGNS, "pki", IDENTITY)
+_LAST = (*LEGACY_FILES, "pki", IDENTITY)
 
 
 def delete(directory: Path) -> None:
-    """What `clear` deletes, and the directory once it is empty. Raises OSError, whose filename says where."""
+    """Delete everything of the layout, then the directory, which must be empty. Raises OSError with a filename."""
     clear(directory)
     directory.rmdir()
 
 
 def clear(directory: Path) -> None:
-    """Everything of the table in the directory. Raises OSError, whose filename says where."""
-    with contents.opened(directory) as top:
+    """Delete everything of the layout in the directory. Raises OSError with a filename."""
+    with layout.open_directory(directory) as top:
         mount = _mount(top)
-        contents.mend(top)  # a directory that may not be written, say
-        for entry in contents.walk(top):
+        layout.fix_permissions(top)  # nothing can be deleted from a directory that is not writable
+        for entry in layout.walk(top):
             if entry.rule is not None and entry.path not in _LAST:
                 _delete(entry, directory, mount)
         for path in _LAST:
-            for entry in contents.walk(top):
+            for entry in layout.walk(top):
                 if entry.rule is not None and entry.path == path:
                     _delete(entry, directory, mount)
 
@@ -48,7 +48,7 @@ def _delete(entry: Entry, directory: Path, mount: str) -> None:
 
 @dataclass
 class _Level:
-    """A directory on the way down: which it is, its name, and those in it that are still to be entered."""
+    """A directory on the path from the top: its stat, its name, and its subdirectories that are still to be deleted."""
 
     facts: os.stat_result
     name: str
@@ -56,7 +56,7 @@ class _Level:
 
 
 def _tree(name: str, parent: int, mount: str) -> None:
-    """A directory with all that is in it, however deep: one descriptor is open at a time. Raises OSError."""
+    """Delete a directory with everything in it, of any depth, with one open descriptor at a time. Raises OSError."""
     here = _enter(name, parent, mount)
     levels = [_Level(os.fstat(here), name, _unlink_files(here))]
     try:
@@ -92,7 +92,7 @@ def _replace(old: int, new: int) -> int:
 
 
 def _unlink_files(directory: int) -> list[str]:
-    """Delete all but the directories, whose names are returned."""
+    """Delete everything but subdirectories, whose names are returned."""
     directories = []
     for name in os.listdir(directory):
         if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
@@ -103,6 +103,6 @@ def _unlink_files(directory: int) -> list[str]:
 
 
 def _mount(descriptor: int) -> str:
-    """Which mount a descriptor is on: tells bind mounts apart, which have the device number of their source."""
+    """The mount id of a descriptor; unlike the device number it differs for bind mounts."""
     lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
     return next(line for line in lines if line.startswith("mnt_id:"))

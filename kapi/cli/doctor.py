@@ -1,6 +1,6 @@
-"""`kapi doctor`: what is missing or odd on this machine, a row each with the way to mend it; and `--repair` of a damaged database.
+"""`kapi doctor`: runs the table of checks in kapi.cli.checks and prints a row each, with how to fix it; `--repair` repairs the database.
 
-What is looked at is the table in kapi.cli.checks. Nothing is changed without --repair.
+Nothing is changed without --repair.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kapi.cli import checks, datadir, words
+from kapi.cli import advice, checks, datadir
 from kapi.cli.checks import Check, Finding, Scope
-from kapi.cli.cluster import Place
+from kapi.cli.cluster import ClusterSettings
 from kapi.process import Failure
 from kapi.settings import types
 from kapi.storage import Unusable, repair
@@ -26,7 +26,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Settings(Place):
+class Settings(ClusterSettings):
     """What is missing or odd on this machine."""
 
     simulate: bool = False
@@ -41,40 +41,40 @@ class Settings(Place):
     """How to print: text or json."""
 
 
-def run(given: Settings) -> int:
-    """Look at everything; 1 when something is wrong."""
-    scope = Scope(given.data_dir.absolute(), given.storage, given.port, given.simulate)
-    closed = datadir.keeper(scope.data_dir) is not None
-    if given.repair:
-        given.there("doctor", *words.options(given))
+def run(settings: Settings) -> int:
+    """Run all checks. Returns 1 when something is wrong."""
+    scope = Scope(settings.data_dir.absolute(), settings.storage, settings.port, settings.simulate)
+    closed = datadir.other_owner(scope.data_dir) is not None
+    if settings.repair:
+        settings.directory_exists("doctor", *advice.options(settings))
         _repair(scope)
-    shown = _Text() if given.output == "text" else _Json()
+    shown = _Text() if settings.output == "text" else _Json()
     for check in checks.CHECKS:
-        if not (check.containers and given.simulate) and not (check.inside and closed):
+        if not (check.containers and settings.simulate) and not (check.inside and closed):
             shown.begin(check)
-            shown.row(check, looked(check, scope))
+            shown.row(check, run_check(check, scope))
     shown.end()
     return 1 if shown.count["wrong"] else 0
 
 
-def looked(check: Check, scope: Scope) -> Finding:
-    """What a check found; one that cannot look says why."""
+def run_check(check: Check, scope: Scope) -> Finding:
+    """The finding of a check, or why it could not run."""
     try:
         return check.look(scope)
     except (OSError, ValueError, subprocess.SubprocessError) as why:
-        again = words.sudo("doctor", scope.data_dir, *scope.options) if os.geteuid() else words.command("doctor", scope.data_dir)
+        again = advice.sudo("doctor", scope.data_dir, *scope.options) if os.geteuid() else advice.command("doctor", scope.data_dir)
         return Finding("odd", f"cannot be told: {why}", again)
 
 
 class _Json:
-    """Everything at the end, as a list of objects."""
+    """Prints all findings at the end, as a JSON list."""
 
     def __init__(self) -> None:
         self.count = dict.fromkeys(_SIGNS, 0)
         self._rows: list[dict[str, str]] = []
 
     def begin(self, check: Check) -> None:
-        """Nothing is shown before the end."""
+        """Nothing is printed before the end."""
 
     def row(self, check: Check, finding: Finding) -> None:
         self.count[finding.state] += 1
@@ -85,7 +85,7 @@ class _Json:
 
 
 class _Text(_Json):
-    """A row at a time; on a terminal in colours, with the check that is under way."""
+    """Prints a row at a time; on a terminal in colours, with the check that is running."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class _Text(_Json):
 
 
 def _repair(scope: Scope) -> None:
-    """Repair the database if it is damaged, and say on standard error what was done."""
+    """Repair the database if it is damaged, and print the report to standard error."""
     from kapi.apiserver import assembly  # the whole server: only to repair
     from kapi.registry import catalogue
 
@@ -127,15 +127,15 @@ def _repair(scope: Scope) -> None:
 
 
 def lines(report: repair.Report) -> list[str]:
-    """What a repair did, for a person."""
-    said = [f"Repaired: {report.objects} objects are whole. The original is kept in {report.directory}."]
+    """The report of a repair as sentences."""
+    out = [f"Repaired: {report.objects} objects are whole. The original is kept in {report.directory}."]
     for damage in report.damaged[:_SHOWN]:
         fate = f"went back to its state of revision {damage.older}" if damage.older else "is set aside"
-        said.append(f"  {damage.key} (revision {damage.revision}) {fate}: {damage.why}; its bytes are in {damage.file}.")
+        out.append(f"  {damage.key} (revision {damage.revision}) {fate}: {damage.why}; its bytes are in {damage.file}.")
     if len(report.damaged) > _SHOWN:
-        said.append(f"  {len(report.damaged) - _SHOWN} more are listed in {report.directory}/report.json.")
+        out.append(f"  {len(report.damaged) - _SHOWN} more are listed in {report.directory}/report.json.")
     if report.newest < report.acknowledged:
-        said.append(f"  What was written after revision {report.newest}, up to {report.acknowledged}, is lost.")
+        out.append(f"  What was written after revision {report.newest}, up to {report.acknowledged}, is lost.")
     if report.unreadable:
-        said.append(f"  {report.unreadable} pages could not be read; objects whose names are not known may have been in them.")
-    return [*said, f"The cluster goes on at revision {report.revision}; start it as usual."]
+        out.append(f"  {report.unreadable} pages could not be read; objects whose names are not known may have been in them.")
+    return [*out, f"The cluster goes on at revision {report.revision}; start it as usual."]

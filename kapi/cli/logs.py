@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
 from kapi.cli import cleanup
-from kapi.cli.cluster import Place
+from kapi.cli.cluster import ClusterSettings
 from kapi.cli.processes import Process
 from kapi.logs import files
 from kapi.objects import time
@@ -21,13 +21,13 @@ from kapi.process import Failure
 from kapi.settings import Form, types
 from kubelet import inotify
 
-_STAMP = re.compile(rb'(?:time=")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))')
+_TIMESTAMP = re.compile(rb'(?:time=")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))')
 _POLL = 0.5
-"""Seconds between looks where inotify is not to be had."""
+"""Seconds between polls where inotify is not available."""
 
 
 @dataclass(frozen=True)
-class Settings(Place):
+class Settings(ClusterSettings):
     """The log of a component."""
 
     component: Literal["apiserver", "control", "kubelet", "containerd", "simulated"] | None = None
@@ -40,18 +40,18 @@ class Settings(Place):
     """Only lines newer than this: 5s, 2m, 3h."""
 
 
-def run(given: Settings) -> int:
+def run(settings: Settings) -> int:
     """Print it."""
-    name, path = _chosen(given)
-    since = time.now() - given.since if given.since else 0.0
+    name, path = _choose(settings)
+    since = time.now() - settings.since if settings.since else 0.0
     log = Log(path)
     try:
-        _print(_newest(_newer_than(log.read(), since), given.tail))
-        if given.follow:
-            if not Process(name, given.data_dir).pid:
+        _print(_newest(_newer_than(log.read(), since), settings.tail))
+        if settings.follow:
+            if not Process(name, settings.data_dir).pid:
                 raise Failure(f"{name} does not run; nothing is to be followed.")
             asyncio.run(_follow(log))
-    except BrokenPipeError:  # nobody reads on: no matter
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         log.close()
@@ -62,24 +62,24 @@ def known(data_dir: Path) -> dict[str, Path]:
     """The logs there are, by component. Raises OSError."""
     directory, containerd = data_dir / "log", cleanup.runtime(data_dir).log
     names = sorted(os.listdir(directory)) if directory.exists() else ()
-    found = {name.removesuffix(".log"): directory / name for name in names if name.endswith(".log")}
-    return {**found, "containerd": containerd} if containerd.exists() else found
+    logs = {name.removesuffix(".log"): directory / name for name in names if name.endswith(".log")}
+    return {**logs, "containerd": containerd} if containerd.exists() else logs
 
 
-def _chosen(given: Settings) -> tuple[str, Path]:
-    """The component that is meant. Raises Failure."""
+def _choose(settings: Settings) -> tuple[str, Path]:
+    """The name of the component and its log. Raises Failure."""
     try:
-        found = known(given.data_dir)
+        logs = known(settings.data_dir)
     except OSError as why:
-        raise Failure(f"The logs in {given.data_dir} can't be read: {why.strerror}.") from None
-    if not found:
-        raise Failure(f"There is no log in {given.data_dir}: no cluster was started there. Name another with --data-dir.")
-    only = next(iter(found)) if len(found) == 1 else ""
-    name: str = given.component or only
-    if name not in found:
-        said = f"There is no log of {given.component!r} in {given.data_dir}." if given.component else "Say whose log."
-        raise Failure(f"{said} There is: {', '.join(found)}.")
-    return name, found[name]
+        raise Failure(f"The logs in {settings.data_dir} can't be read: {why.strerror}.") from None
+    if not logs:
+        raise Failure(f"There is no log in {settings.data_dir}: no cluster was started there. Name another with --data-dir.")
+    only = next(iter(logs)) if len(logs) == 1 else ""
+    name: str = settings.component or only
+    if name not in logs:
+        reason = f"There is no log of {settings.component!r} in {settings.data_dir}." if settings.component else "Say whose log."
+        raise Failure(f"{reason} There is: {', '.join(logs)}.")
+    return name, logs[name]
 
 
 # reading --------------------------------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class Log:
             raise Failure(f"{path} can't be read: {getattr(why, 'strerror', 'it is gone')}.") from None
 
     def read(self) -> Iterator[bytes]:
-        """The lines that are there and were not read yet; one that is still being written comes later."""
+        """The complete lines that were not read yet."""
         while True:
             for line in iter(self._file.readline, b""):
                 if not line.endswith(b"\n"):
@@ -113,7 +113,7 @@ class Log:
             self._file = following
 
     def _next(self) -> BinaryIO | None:
-        """The file that was begun after the one that is read; None when there is none (yet)."""
+        """The file that follows the current one after a rotation; None when there is none (yet)."""
         while True:
             place = self._place()
             following = next(filter(None, map(_opened, self._paths[place + 1 :])), None)
@@ -122,7 +122,7 @@ class Log:
             following.close()  # rotated meanwhile
 
     def _place(self) -> int:
-        """Which file it is that is read; -1 when it is gone."""
+        """Index of the current file in `_paths`; -1 when it was deleted."""
         own = os.fstat(self._file.fileno())
         for place, path in enumerate(self._paths):
             try:
@@ -148,7 +148,7 @@ def _newest(lines: Iterable[bytes], count: int) -> Iterable[bytes]:
 
 
 def _newer_than(lines: Iterable[bytes], since: float) -> Iterator[bytes]:
-    """Those from then on; a line without a time goes with the one before."""
+    """The lines since a time; one without a timestamp belongs to the line before."""
     chosen = not since
     for line in lines:
         if not chosen and (stamp := _stamp(line)) is not None:
@@ -158,9 +158,9 @@ def _newer_than(lines: Iterable[bytes], since: float) -> Iterator[bytes]:
 
 
 def _stamp(line: bytes) -> float | None:
-    """When a line was written: of text, JSON or containerd."""
-    if found := _STAMP.match(line):
-        return time.parse(found[1].decode())
+    """The timestamp of a line in text, JSON, or containerd's format."""
+    if match := _TIMESTAMP.match(line):
+        return time.parse(match[1].decode())
     try:
         return float(json.loads(line)["ts"]) / 1000 if line.startswith(b'{"') else None
     except (ValueError, KeyError, TypeError):
@@ -173,7 +173,7 @@ def _print(lines: Iterable[bytes]) -> None:
 
 
 async def _follow(log: Log) -> None:
-    """Print what is written from now on, for ever."""
+    """Print new lines until cancelled."""
     async with AsyncExitStack() as stack:
         try:
             changed = await stack.enter_async_context(inotify.watching(log.directory))

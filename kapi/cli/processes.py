@@ -1,6 +1,6 @@
-"""Processes of a cluster: started detached, with a log and a lock each, known to be ready by a byte on a pipe, ended politely.
+"""Processes of a cluster: started detached, with a log file and a lock file each; readiness is notified over a pipe.
 
-Which process is which says the lock it holds (`kapi.cli.holding`), or how it was started; no file has its pid.
+A process is identified by the lock it holds (`kapi.cli.locks`), or by its command line; there are no pid files.
 """
 
 import contextlib
@@ -15,34 +15,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kapi.cli import holding
+from kapi.cli import locks
 from kapi.process import PRIVATE, READY, READY_FD, Failure
 
-_FRUGAL = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONUNBUFFERED": "1"}
-"""One heap for all threads, given back when it is no longer needed: components are one thread and their helpers."""
+_MALLOC_SETTINGS = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072", "PYTHONUNBUFFERED": "1"}
+"""One malloc arena for all threads, trimmed early: components are one thread with a few helpers."""
 
 
 def environment() -> dict[str, str]:
-    """What components get: ours, frugal with memory; and Python keeps compiled modules (compiling costs 0.5 s and 5 MB a process)."""
-    return {**os.environ, **_FRUGAL, "PYTHONDONTWRITEBYTECODE": ""}
+    """The environment of components: ours, settings that save memory, and .pyc files (compiling costs 0.5 s and 5 MB a process)."""
+    return {**os.environ, **_MALLOC_SETTINGS, "PYTHONDONTWRITEBYTECODE": ""}
 
 
-class InLog(Failure):
-    """A failure whose reason is in the log that it names."""
+class FailureInLog(Failure):
+    """A failure whose message names a log that has the reason; so the log is not deleted."""
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is over, so that no process is started and not noted. For the main thread."""
-    came: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+def deferred_signals() -> Iterator[None]:
+    """Defer SIGINT and SIGTERM to the end of the block, so that no process is started and not recorded. For the main thread."""
+    received: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for late in came:
-        signal.raise_signal(late)
+    for deferred in received:
+        signal.raise_signal(deferred)
 
 
 def resident(pid: int) -> int:
@@ -53,8 +53,8 @@ def resident(pid: int) -> int:
         return 0
 
 
-SHARED = 0o022
-"""The umask of processes that make files which containers read (theirs are below directories closed to others)."""
+CONTAINER_UMASK = 0o022
+"""The umask of processes that create files for containers (below directories that other users cannot enter)."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +74,22 @@ class Process:
 
     @property
     def pids(self) -> list[int]:
-        """Those that run as this process: they hold its lock, or were started as `kapi up` does."""
-        return sorted({*(holding.holders(self.lock_file) if self._locks else ()), *holding.started_as(*self._command)})
+        """The pids of this process: those that hold its lock, or have its command line."""
+        return sorted({*(locks.holders(self.lock_file) if self._locks else ()), *locks.find_by_command_line(*self._command)})
 
     @property
     def pid(self) -> int:
-        """Its pid while it runs, else 0."""
+        """Its pid, 0 when it does not run."""
         return next(iter(self.pids), 0)
 
     @property
     def _locks(self) -> bool:
-        """Whether it holds its lock; containerd would hand it down to every shim."""
+        """Whether it holds its lock. containerd does not: its shims would inherit it."""
         return self.name != "containerd"
 
     @property
     def _command(self) -> list[list[str]]:
-        """What its command line holds."""
+        """Sequences of arguments in its command line."""
         start, directory = ["-m", "kapi", self.name], str(self.data_dir)
         return {
             "containerd": [["--config", f"{directory}/containerd/config.toml"]],
@@ -98,9 +98,12 @@ class Process:
         }.get(self.name, [start, ["--data-dir", directory]])
 
     def start(self, command: Sequence[str], *, notifies: bool = True) -> "Starting":
-        """Start it in a session of its own. With `notifies` it is ready when it says so, else at once. Raises Failure, OSError."""
+        """Start it in a session of its own. `notifies`: it writes to READY_FD when it is ready; else it counts as ready at once.
+
+        Raises Failure when it runs already, OSError.
+        """
         try:
-            lock = holding.hold(self.lock_file)
+            lock = locks.acquire(self.lock_file)
         except BlockingIOError:
             raise Failure(f"{self.name} (pid {self.pid}) runs in {self.data_dir} already.") from None
         reader, writer = os.pipe()
@@ -119,10 +122,10 @@ class Process:
         self.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
-            with undisturbed():
+            with deferred_signals():
                 return subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**environment(), **variables},
-                    pass_fds=inherited, cwd="/", umask=SHARED if self.name in ("kubelet", "containerd") else PRIVATE,
+                    pass_fds=inherited, cwd="/", umask=CONTAINER_UMASK if self.name in ("kubelet", "containerd") else PRIVATE,
                 )  # fmt: skip
         finally:
             os.close(log)
@@ -136,13 +139,13 @@ class Process:
         return True
 
     def stop(self, seconds: float = 10.0) -> None:
-        """SIGTERM, and SIGKILL to what is still there after `seconds`."""
+        """Send SIGTERM, and SIGKILL after `seconds`. Raises Failure."""
         while pids := self.pids:
             for pid in pids:
-                end(pid, seconds)
+                terminate(pid, seconds)
 
-    def last_words(self) -> str:
-        """The last line of its log."""
+    def last_log_line(self) -> str:
+        """The last line of its log, "" when there is none."""
         try:
             lines = self.log_file.read_text(errors="replace").strip().splitlines()
         except OSError:
@@ -150,8 +153,8 @@ class Process:
         return lines[-1].strip() if lines else ""
 
 
-def end(pid: int, seconds: float = 10.0) -> None:
-    """SIGTERM, and SIGKILL after `seconds`. Raises Failure for a process that does not end even then."""
+def terminate(pid: int, seconds: float = 10.0) -> None:
+    """Send SIGTERM, and SIGKILL after `seconds` (0: at once). Raises Failure for a process that does not exit even then."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -160,7 +163,7 @@ def end(pid: int, seconds: float = 10.0) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL) if seconds else (signal.SIGKILL,):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
-            if _ended(descriptor, seconds or 10.0):
+            if _wait_for_exit(descriptor, seconds or 10.0):
                 break
         else:
             raise Failure(f"The process {pid} does not end, not even by SIGKILL.")
@@ -169,7 +172,7 @@ def end(pid: int, seconds: float = 10.0) -> None:
     _reap(pid)
 
 
-def _ended(descriptor: int, seconds: float) -> bool:
+def _wait_for_exit(descriptor: int, seconds: float) -> bool:
     return bool(select.select([descriptor], [], [], seconds)[0])
 
 
@@ -182,7 +185,7 @@ def _reap(pid: int) -> None:
 
 @dataclass
 class Starting:
-    """A process that was started and may not be ready yet."""
+    """A started process that may not be ready yet."""
 
     process: Process
     child: "subprocess.Popen[bytes]"
@@ -190,24 +193,24 @@ class Starting:
     notifies: bool
 
     def wait(self, seconds: float = 30.0) -> None:
-        """Return when it is ready. Raises Failure with the end of its log when it ended or took too long."""
+        """Return when it is ready. Raises Failure with its message, or FailureInLog with its last log line when it exited or timed out."""
         try:
             if not self.notifies:
                 return
             deadline = time.monotonic() + seconds
-            answered, _, _ = select.select([self.reader], [], [], max(0.0, deadline - time.monotonic()))
-            said = os.read(self.reader, 4096) if answered else b""
+            readable, _, _ = select.select([self.reader], [], [], max(0.0, deadline - time.monotonic()))
+            message = os.read(self.reader, 4096) if readable else b""
         finally:
             os.close(self.reader)
-        if said == READY:
+        if message == READY:
             return
-        words = self.process.last_words()
+        last_line = self.process.last_log_line()
         self.process.stop()
         self.child.wait()
-        if said:
-            raise Failure(said.decode(errors="replace"))
-        what = "ended while starting" if answered else f"was not ready within {seconds:.0f} seconds"
-        raise InLog(f"{self.process.name} {what}{f': {words}' if words else ''}. Its log: {self.process.log_file}")
+        if message:
+            raise Failure(message.decode(errors="replace"))
+        what = "ended while starting" if readable else f"was not ready within {seconds:.0f} seconds"
+        raise FailureInLog(f"{self.process.name} {what}{f': {last_line}' if last_line else ''}. Its log: {self.process.log_file}")
 
 
 def python(module: str, *arguments: str) -> list[str]:

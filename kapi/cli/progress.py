@@ -1,4 +1,4 @@
-"""What a person sees while something takes time: one line a step, with the seconds it took."""
+"""Progress of a command on the terminal: one line a step, with the seconds it took."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ _RED, _GREEN, _PLAIN, _ERASE = "\033[31m", "\033[32m", "\033[0m", "\033[K"
 
 
 class Progress:
-    """Steps on standard output; plain lines where that is no terminal."""
+    """Steps on standard output; plain lines where that is not a terminal."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -20,7 +20,7 @@ class Progress:
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """A step that is under way; its line is finished when it is done."""
+        """Print a step, and finish its line at the end of the block."""
         before = time.monotonic()
         if self._live:
             print(f" … {text}", end="\r", flush=True)
@@ -36,7 +36,7 @@ class Progress:
         print(f" {shown} {text}{_ERASE if self._live else ''}", flush=True)
 
     def note(self, text: str) -> None:
-        """Something to know that is no step."""
+        """Print a note."""
         print(f" ! {text}", flush=True)
 
     def done(self, text: str) -> None:

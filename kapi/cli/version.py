@@ -15,18 +15,18 @@ from typing import Any, Literal
 import yaml
 
 import kapi
-from kapi.cli.cluster import Place
+from kapi.cli.cluster import ClusterSettings
 from kapi.client import config
 from kapi.documents.version import VERSION
 from kapi.objects import errors
 
 _PROGRAMS = ("containerd", "runc")
 SECONDS = 5.0
-"""How long the API server, and a program that is asked for its version, may take."""
+"""Timeout of the API server and of programs that print their version."""
 
 
 @dataclass(frozen=True)
-class Settings(Place):
+class Settings(ClusterSettings):
     """Versions."""
 
     output: Literal["text", "json", "yaml"] = field(default="text", metadata={"short": "-o"})
@@ -35,21 +35,21 @@ class Settings(Place):
     """Of this program only; no cluster is asked."""
 
 
-def run(given: Settings) -> int:
-    """Print them. A cluster that does not run is no failure."""
-    found: dict[str, Any] = {"clientVersion": VERSION, "kapiVersion": kapi.__version__}
+def run(settings: Settings) -> int:
+    """Print them. Returns 0 also when the cluster does not run."""
+    versions: dict[str, Any] = {"clientVersion": VERSION, "kapiVersion": kapi.__version__}
     missing = ""
-    if not given.client:
+    if not settings.client:
         try:
-            found["serverVersion"] = asyncio.run(_server(given.admin))
+            versions["serverVersion"] = asyncio.run(_server(settings.admin))
         except (OSError, errors.StatusError, config.ConfigError) as why:
-            missing = _absent(given.data_dir, why)
-        found["storage"] = _storage(given.data_dir / "kapi.db")
-        found["machine"] = {"kernel": f"{platform.system()} {platform.release()}", **{name: _program(name) for name in _PROGRAMS}}
-    if given.output == "text":
-        print("\n".join(_lines(found)))
+            missing = _absent(settings.data_dir, why)
+        versions["storage"] = _storage(settings.data_dir / "kapi.db")
+        versions["machine"] = {"kernel": f"{platform.system()} {platform.release()}", **{name: _program(name) for name in _PROGRAMS}}
+    if settings.output == "text":
+        print("\n".join(_lines(versions)))
     else:
-        print(json.dumps(found, indent=2) if given.output == "json" else yaml.safe_dump(found, sort_keys=False).rstrip())
+        print(json.dumps(versions, indent=2) if settings.output == "json" else yaml.safe_dump(versions, sort_keys=False).rstrip())
     if missing:
         print(missing, file=sys.stderr)
     return 0
@@ -62,14 +62,14 @@ def _absent(data_dir: Path, why: Exception) -> str:
     return f"The cluster in {data_dir} does not answer: {why or 'it takes too long'}."
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(versions: dict[str, Any]) -> list[str]:
     """As kubectl prints versions."""
-    lines = [f"Client Version: {VERSION['gitVersion']} (kapi {found['kapiVersion']}, {VERSION['goVersion']})"]
-    if server := found.get("serverVersion"):
+    lines = [f"Client Version: {VERSION['gitVersion']} (kapi {versions['kapiVersion']}, {VERSION['goVersion']})"]
+    if server := versions.get("serverVersion"):
         lines.append(f"Server Version: {server['gitVersion']}")
-    if storage := found.get("storage"):
+    if storage := versions.get("storage"):
         lines.append(f"Storage: SQLite {storage['version']}, {storage['bytes'] / 2**20:.1f} MB in {storage['path']}")
-    if machine := found.get("machine"):
+    if machine := versions.get("machine"):
         lines += [f"{name}: {machine[name] or 'not installed'}" for name in _PROGRAMS]
         lines.append(f"Kernel: {machine['kernel']}")
     return lines
@@ -101,6 +101,6 @@ def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         return ""
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout
-    found = re.search(r"\bv?(\d+\.\d+[^\s]*)", said)
-    return found[1] if found else "unknown"
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout
+    match = re.search(r"\bv?(\d+\.\d+[^\s]*)", output)
+    return match[1] if match else "unknown"

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from kapi.client.transport import Stream, Transport
-from kapi.http.client import Answer, Headers
+from kapi.http.client import Headers, Response
 from kapi.objects import errors, nested
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
@@ -69,7 +69,7 @@ class Client:
         *,
         seconds: float = REQUEST_TIMEOUT,
         retries: int = RETRIES,
-    ) -> Answer:
+    ) -> Response:
         """Send one request; 429 and 503 with Retry-After are retried after that time. Raises only OSError."""
         merged = {**self._headers, **headers} if headers else self._headers
         while True:

@@ -15,8 +15,8 @@ import orjson
 from kapi import logs
 from kapi.client import delegated_auth
 from kapi.client.client import Client
-from kapi.http import small
-from kapi.http.small import Asked
+from kapi.http import simple_server
+from kapi.http.simple_server import Request
 from kapi.objects import errors, metrics
 from kapi.objects.user import User
 
@@ -34,24 +34,24 @@ class Health:
         self._client = client
         self.figures: Figures = [metrics.process]
 
-    async def reply(self, asked: Asked) -> bytes:
-        path = asked.path.partition("?")[0]
+    async def reply(self, request: Request) -> bytes:
+        path = request.path.partition("?")[0]
         if path in CHECKS or path.startswith(tuple(f"{check}/" for check in CHECKS)):
-            return small.answer(200, b"ok")
+            return simple_server.response(200, b"ok")
         try:
-            await self._authorize(asked, path)
+            await self._authorize(request, path)
         except (errors.Unauthorized, errors.Forbidden) as no:
-            return small.answer(no.code, orjson.dumps(no.status()), "application/json")
+            return simple_server.response(no.code, orjson.dumps(no.status()), "application/json")
         except (errors.StatusError, OSError) as why:
-            return small.answer(500, str(why).encode())
+            return simple_server.response(500, str(why).encode())
         if path != "/metrics":
-            return small.answer(404, b"404 page not found\n")
+            return simple_server.response(404, b"404 page not found\n")
         text = "\n".join(line for lines in self.figures for line in lines()) + "\n"
-        return small.answer(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+        return simple_server.response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async def _authorize(self, asked: Asked, path: str) -> None:
+    async def _authorize(self, request: Request, path: str) -> None:
         """Return if the caller may get the path. Raises Unauthorized, Forbidden."""
-        user = await delegated_auth.authenticate(self._client, asked.certificate, asked.headers.get("authorization", "")) or _ANONYMOUS
+        user = await delegated_auth.authenticate(self._client, request.certificate, request.headers.get("authorization", "")) or _ANONYMOUS
         if not await delegated_auth.authorize(self._client, user, {"nonResourceAttributes": {"verb": "get", "path": path}}):
             raise errors.Forbidden(f'forbidden: User "{user.name}" cannot get path "{path}"', {})
 
@@ -72,7 +72,7 @@ async def serving(client: Client, address: str, port: int, directory: Path | Non
     health, server = Health(client), None
     if port and directory is not None and (directory / "apiserver.key").exists():
         try:
-            server = small.listen(address, port, health.reply, functools.partial(_tls, directory))
+            server = simple_server.listen(address, port, health.reply, functools.partial(_tls, directory))
             log.info("Serving health", extra=logs.fields(address=f"{address}:{port}"))
         except OSError as why:
             log.warning("Health is not served", extra=logs.fields(port=port, error=why.strerror or why))

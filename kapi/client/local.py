@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from kapi.http.client import Answer, Headers
+from kapi.http.client import Headers, Response
 from kapi.objects.user import User
 
 Message = MutableMapping[str, Any]
@@ -116,7 +116,7 @@ class LocalTransport:
         self._user = user
         self._open: set[_Stream] = set()
 
-    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
+    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Response:
         call = _Call(body)
         await self.app(_scope(self._user, method, target, headers), call.receive, call.send)
         return call.status, call.headers, call.parts[0] if len(call.parts) == 1 else b"".join(call.parts)

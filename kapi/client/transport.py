@@ -6,7 +6,7 @@ Failures below HTTP are OSError (ConnectionError, TimeoutError). HTTP error resp
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from kapi.http.client import Answer, Headers
+from kapi.http.client import Headers, Response
 
 
 class Stream(Protocol):
@@ -21,7 +21,7 @@ class Stream(Protocol):
 
 
 class Transport(Protocol):
-    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
+    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Response:
         """Send a request and return the complete response. `target`: path and query; `seconds`: idle timeout. Raises OSError."""
         ...
 

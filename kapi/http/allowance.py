@@ -1,8 +1,8 @@
-"""What waits in memory on behalf of all connections of a server: what came and is not complete, and what is not taken by its reader.
+"""Bounds the bytes that are buffered for all connections of a server: incomplete requests, and responses that are not read.
 
-Nothing is counted up and down. A connection says that it keeps some bytes; once what was said might be too much, all that keep any are
-asked how much waits. Is it too much, then of whoever has most of it the largest are refused, so nobody ever waits for room. Strangers have
-an allowance of their own within it. When a flood is over, what it took is given back to the system.
+There is no exact running count. A connection reports bytes it starts to buffer; once the reports might exceed the bound, all connections
+with buffers are asked for their sizes. If these exceed it, the largest of the user with the most bytes are refused, so nothing ever waits
+for room. Unauthenticated connections have a smaller bound within it. After a flood, freed memory is returned to the system.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from kapi import limits, logs
 
 log = logging.getLogger(__name__)
 _STEP = 1 << 20
-"""Bytes after which those who keep any are asked at the earliest: that takes a microsecond for each."""
+"""The least reported bytes between two queries of all connections: a query takes a microsecond for each."""
 _RESTED_SECONDS = 3.0
-"""From a flood to the look whether it is over."""
+"""Seconds from a flood to the check whether it is over."""
 _LIBC = ctypes.CDLL(None)
 _TRIM: Callable[[int], int] | None = getattr(_LIBC, "malloc_trim", None)
 
@@ -27,20 +27,20 @@ class Holder(Protocol):
 
     @property
     def user(self) -> str:
-        """Who is on the other side; "" is a stranger."""
+        """The authenticated user; "" for an unauthenticated connection."""
 
     def waiting(self) -> int:
-        """Bytes that are kept for it."""
+        """Bytes that are buffered for it."""
 
     def sending(self) -> bytes:
-        """A long body of which a part is still to be sent; several connections may share one, which then counts once."""
+        """A long body that is not sent completely; one that several connections share counts once."""
 
     def refuse(self) -> bool:
-        """Let go of what waits, with a word why where there is somebody to hear it. False where that will be done with by itself."""
+        """Drop what is buffered, and respond with the reason where that is possible. False where it is being processed already."""
 
 
 class Allowance:
-    """The bytes that all connections of a server may keep waiting."""
+    """The bytes that all connections of a server may buffer."""
 
     def __init__(self) -> None:
         self._holders: dict[Holder, None] = {}
@@ -49,7 +49,7 @@ class Allowance:
         self._timer: asyncio.TimerHandle | None = None
 
     def keeps(self, holder: Holder, size: int) -> None:
-        """So many more bytes wait for this connection."""
+        """`size` more bytes are buffered for this connection."""
         self._holders[holder] = None
         self._left -= size
         if self._left <= 0:
@@ -63,7 +63,7 @@ class Allowance:
             self._rest_soon()
 
     def sizes(self) -> dict[Holder, int]:
-        """What waits for each of them; those for whom nothing does are forgotten."""
+        """The buffered bytes of each connection; those without any are dropped from the table."""
         shared: set[int] = set()
         out = {}
         for holder in self._holders:
@@ -77,7 +77,7 @@ class Allowance:
         return out
 
     def _look(self) -> None:
-        """Ask everybody, and refuse some where it is too much."""
+        """Query all connections, and refuse some where the bound is exceeded."""
         sizes = self.sizes()
         strangers = {holder: size for holder, size in sizes.items() if not holder.user}
         self._bound(strangers, limits.WAITING_BYTES_OF_STRANGERS)
@@ -87,11 +87,11 @@ class Allowance:
 
     @staticmethod
     def _room(all_: int, strangers: int) -> int:
-        """Bytes that can be kept before it may be too much."""
+        """Bytes that can be reported before the bound may be exceeded."""
         return max(_STEP, min(limits.WAITING_BYTES - all_, limits.WAITING_BYTES_OF_STRANGERS - strangers) // 2)
 
     def _bound(self, sizes: dict[Holder, int], most: int) -> None:
-        """Refuse the largest of whoever has most until there is room again; what is refused counts as nothing."""
+        """Refuse the largest connections of the user with the most bytes until three quarters of `most` remain; refused ones count 0."""
         total = sum(sizes.values())
         if total <= most:
             return
@@ -119,7 +119,7 @@ class Allowance:
             self._timer = asyncio.get_running_loop().call_later(_RESTED_SECONDS, self._rest)
 
     def _rest(self) -> None:
-        """Give freed memory back, which the allocator would keep for the next flood; look again while much waits."""
+        """Return freed memory to the system, which the allocator would keep; check again later while much is buffered."""
         self._timer = None
         self._freed = 0
         if _TRIM is not None:

@@ -1,7 +1,7 @@
 """HTTP/1.1 over asyncio: a pool of keep-alive connections, TLS, parsed with httptools. Nothing about Kubernetes.
 
-A connection carries one exchange at a time. Reading stops while a consumer of a stream lags (1 MiB), so memory is bounded; what is no
-body (heads, trailers, chunk extensions) is bounded for everybody, whole answers for whoever gives an Allowance.
+A connection carries one exchange at a time. Reading is paused while a consumer of a stream is more than 1 MiB behind (the high-water
+mark), so memory is bounded. Header blocks, trailers and chunk extensions are always bounded, complete responses by an Allowance.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from kapi import limits
 from kapi.http import failures
 
 Headers = dict[str, str]
-Answer = tuple[int, Headers, bytes]
+Response = tuple[int, Headers, bytes]
 """Status code, headers (names in lower case), the whole body."""
 CONNECT_TIMEOUT = 10.0
 HIGH_WATER = 1 << 20
 LARGE = 1 << 16
-"""Bytes of an answer that takes long to look at."""
+"""Bytes from which a response takes long to process."""
 MAX_IDLE = 24
 IDLE_SECONDS = 60.0
 
@@ -34,15 +34,15 @@ record of TLS fits (1.3 MB less for all of them than with two)."""
 
 
 class Allowance:
-    """Bytes that answers read as a whole may have, each of them and all together."""
+    """The most bytes of responses that are read completely: of each, and of all together."""
 
     def __init__(self, each: int, together: int) -> None:
         self.each, self._left = each, together
         self.turn = asyncio.Lock()
-        """Whose large answer is looked at: one in a turn of the event loop."""
+        """Held while a large response is processed: one in a turn of the event loop."""
 
     def take(self, size: int) -> bool:
-        """Whether so many bytes more are allowed; those that are must be given back."""
+        """Take `size` bytes. Returns whether they are allowed; in either case `give` them back."""
         self._left -= size
         return self._left >= 0
 
@@ -51,7 +51,7 @@ class Allowance:
 
 
 class _Exchange:
-    """One request's answer as it arrives; also the Stream given to the caller."""
+    """The response to one request as it arrives; also the Stream that `open` returns."""
 
     def __init__(self, connection: "_Connection", timeout: float | None) -> None:
         self.connection = connection
@@ -63,7 +63,7 @@ class _Exchange:
         self.complete = False
         self.error: OSError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -82,29 +82,29 @@ class _Exchange:
                 raise self.error
             self._waiter = loop.create_future()
             if self.timeout is not None:
-                self._alarm = loop.call_later(self.timeout, self.connection.expire)
+                self._timer = loop.call_later(self.timeout, self.connection.expire)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-                if self._alarm:
-                    self._alarm.cancel()
+                if self._timer:
+                    self._timer.cancel()
 
     async def read(self) -> bytes:
         """The whole body."""
         await self.until(lambda: self.complete)
-        allowed = self.connection.pool.allowance
-        if allowed and self.size > LARGE:
-            async with allowed.turn:
-                await asyncio.sleep(0)  # and whoever asked goes on at once
+        allowance = self.connection.pool.allowance
+        if allowance and self.size > LARGE:
+            async with allowance.turn:
+                await asyncio.sleep(0)  # the caller continues in this turn, when the lock is released
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         self.chunks.clear()
         return data
 
-    def settle(self) -> None:
-        """Give back what the answer took of its allowance."""
-        if allowed := self.connection.pool.allowance:
-            allowed.give(self.size)
+    def release_allowance(self) -> None:
+        """Give back the bytes of the response."""
+        if allowance := self.connection.pool.allowance:
+            allowance.give(self.size)
             self.size = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -131,15 +131,15 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.exchange: _Exchange | None = None
         self.parser: httptools.HttpResponseParser | None = None
-        self._bare = 0
-        """Bytes read since the last piece of a body, or since the request."""
+        self._header_bytes = 0
+        """Bytes read since the request or since the last bytes of a body: of header blocks, trailers and chunk extensions."""
         self.reused = False
-        self.kept = False
+        self.keep_alive = False
         self.idle_since = 0.0
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -150,29 +150,29 @@ class _Connection(asyncio.Protocol):
                 exchange.wake()
             else:
                 exchange.fail(exc if isinstance(exc, OSError) else ConnectionResetError("the server closed the connection"))
-        self.pool.lost(self)
+        self.pool.connection_closed(self)
 
     def data_received(self, data: bytes) -> None:
         if self.parser is None:
             self.abort()
             return
-        self._bare += len(data)
+        self._header_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._give_up(ConnectionError(f"malformed HTTP answer: {error}"))
-        if self._bare > limits.PEER_HEAD_BYTES:
-            self._give_up(failures.head_too_large())
+            self._fail(ConnectionError(f"malformed HTTP answer: {error}"))
+        if self._header_bytes > limits.PEER_HEAD_BYTES:
+            self._fail(failures.head_too_large())
 
-    def _give_up(self, why: OSError) -> None:
+    def _fail(self, error: OSError) -> None:
         if self.exchange:
-            self.exchange.fail(why)
+            self.exchange.fail(error)
         self.abort()
 
     def send(self, head: bytes, body: bytes, timeout: float | None) -> _Exchange:
         self.exchange = _Exchange(self, timeout)
         self.parser = httptools.HttpResponseParser(self)
-        self.kept, self._bare = False, 0
+        self.keep_alive, self._header_bytes = False, 0
         assert self.transport is not None
         self.transport.write(head + body if len(body) < 65536 else head)
         if len(body) >= 65536:
@@ -187,19 +187,19 @@ class _Connection(asyncio.Protocol):
         if self.exchange and self.parser and not self.exchange.status:
             status = self.parser.get_status_code()
             if 100 <= status < 200:
-                self.exchange.headers.clear()  # the answer is still to come
+                self.exchange.headers.clear()  # an interim response
                 return
             self.exchange.status = status
             self.exchange.wake()
 
     def on_body(self, body: bytes) -> None:
-        exchange, allowed = self.exchange, self.pool.allowance
-        self._bare = 0
+        exchange, allowance = self.exchange, self.pool.allowance
+        self._header_bytes = 0
         if exchange is None or exchange.error or exchange.complete:
             return
         exchange.size += len(body)
-        if allowed and (not allowed.take(len(body)) or exchange.size > allowed.each):
-            self._give_up(failures.body_too_large())
+        if allowance and (not allowance.take(len(body)) or exchange.size > allowance.each):
+            self._fail(failures.body_too_large())
             return
         exchange.chunks.append(body)
         exchange.wake()
@@ -209,7 +209,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.exchange and self.exchange.status and not self.exchange.error and self.parser:
-            self.kept = self.parser.should_keep_alive()
+            self.keep_alive = self.parser.should_keep_alive()
             self.exchange.complete = True
             self.exchange.wake()
 
@@ -224,12 +224,12 @@ class _Connection(asyncio.Protocol):
         self.abort()
 
     def release(self) -> None:
-        """Back to the pool when the exchange is over and the server keeps the connection, else closed."""
+        """Return it to the pool when the response is complete and the server keeps the connection open; else close it."""
         exchange, self.exchange = self.exchange, None
-        if exchange and exchange.complete and self.kept and self.transport:
+        if exchange and exchange.complete and self.keep_alive and self.transport:
             self.parser = None
             self.resume()
-            self.pool.put(self)
+            self.pool.return_idle(self)
         else:
             self.abort()
 
@@ -239,67 +239,68 @@ class _Connection(asyncio.Protocol):
 
 
 class HttpTransport:
-    """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` gives the bearer token of now.
+    """Requests to one server, e.g. HttpTransport("https://127.0.0.1:6443", context). `token` returns the current bearer token.
 
-    `locate` gives (host, port) to connect to, where that is not the server's name; `repeats` says that a POST lost with a kept
-    connection may be sent again; `allowance` bounds answers, which are then only read whole.
+    `locate` returns the (host, port) to connect to, where that is not in the URL. `retry_posts`: whether a POST is sent again when the
+    server closed its keep-alive connection meanwhile. `allowance` bounds responses, which are then only read completely.
     """
 
     def __init__(
         self, server: str, context: ssl.SSLContext | None = None, *, token: Callable[[], str] | None = None, limit: int = MAX_IDLE,
-        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, repeats: bool = False, allowance: Allowance | None = None,
+        locate: Callable[[], Awaitable[tuple[str, int]]] | None = None, retry_posts: bool = False, allowance: Allowance | None = None,
     ) -> None:  # fmt: skip
         url = urlsplit(server)
         self._host = url.hostname or "localhost"
         self._tls = context if url.scheme == "https" else None
         self._port = url.port or (443 if self._tls else 80)
         self._prefix = url.path.rstrip("/")
-        self._fixed = f"Host: {url.netloc}\r\n"
+        self._host_header = f"Host: {url.netloc}\r\n"
         self._token = token
         self._locate = locate
-        self._repeats = repeats
+        self._retry_posts = retry_posts
         self.allowance = allowance
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[_Connection] = []
-        self._all: set[_Connection] = set()
-        self._emptied: asyncio.Event | None = None
+        self._connections: set[_Connection] = set()
+        self._all_closed: asyncio.Event | None = None
 
-    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Answer:
+    async def request(self, method: str, target: str, headers: Headers, body: bytes, seconds: float) -> Response:
         async with self._slots:
             exchange = await self._start(method, target, headers, body, seconds)
             try:
                 data = await exchange.read()
                 return exchange.status, exchange.headers, data
             finally:
-                exchange.settle()
+                exchange.release_allowance()
                 exchange.connection.release()
 
     async def open(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Exchange:
         return await self._start(method, target, headers, body, seconds)
 
     async def close(self) -> None:
-        for connection in list(self._all):
+        for connection in list(self._connections):
             connection.abort()
-        if self._all:
-            self._emptied = asyncio.Event()
-            await self._emptied.wait()
+        if self._connections:
+            self._all_closed = asyncio.Event()
+            await self._all_closed.wait()
 
-    def put(self, connection: _Connection) -> None:
+    def return_idle(self, connection: _Connection) -> None:
         now = connection.loop.time()
         while self._idle and (len(self._idle) >= MAX_IDLE or self._idle[0].idle_since < now - IDLE_SECONDS):
             self._idle.pop(0).abort()
         connection.idle_since = now
         self._idle.append(connection)
 
-    def lost(self, connection: _Connection) -> None:
-        self._all.discard(connection)
+    def connection_closed(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        if self._emptied is not None and not self._all:
-            self._emptied.set()
+        if self._all_closed is not None and not self._connections:
+            self._all_closed.set()
 
     async def _start(self, method: str, target: str, headers: Headers, body: bytes, seconds: float | None) -> _Exchange:
-        """Send and wait for the head; a kept connection that the server closed meanwhile is replaced once, unless it may have created."""
+        """Send a request and wait for the header block. Where the server has closed the keep-alive connection meanwhile, the request is
+        sent again on another one, except a POST, which may have created an object."""
         head = self._head(method, target, headers, body)
         while True:
             connection = await self._connection()
@@ -308,11 +309,11 @@ class HttpTransport:
                 await exchange.until(lambda: bool(exchange.status))  # noqa: B023
                 return exchange
             except ConnectionError:
-                exchange.settle()
-                if not connection.reused or (method == "POST" and not self._repeats):
+                exchange.release_allowance()
+                if not connection.reused or (method == "POST" and not self._retry_posts):
                     raise
             except BaseException:
-                exchange.settle()
+                exchange.release_allowance()
                 connection.abort()
                 raise
 
@@ -330,13 +331,13 @@ class HttpTransport:
                 _, connection = await loop.create_connection(lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name)
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error}") from error
-        if self.allowance and connection.transport:  # many that answer at once give the event loop little at a time
+        if self.allowance and connection.transport:  # a small receive buffer: many responses at once come in small parts
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LARGE)
-        self._all.add(connection)
+        self._connections.add(connection)
         return connection
 
     def _head(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
-        lines = [f"{method} {self._prefix}{target} HTTP/1.1\r\n", self._fixed]
+        lines = [f"{method} {self._prefix}{target} HTTP/1.1\r\n", self._host_header]
         lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
         if self._token is not None:
             lines.append(f"Authorization: Bearer {self._token()}\r\n")

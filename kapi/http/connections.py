@@ -1,8 +1,8 @@
 """The open connections of a server, and which are closed when there are too many: unauthenticated ones first, then idle ones.
 
 A connection is unauthenticated until the application knows its caller. Unauthenticated ones are few, and the oldest is closed first, of
-all or of an address that has half of them; then the one that has been idle longest. So a crowd of connections takes neither the memory
-nor the files that the server needs to answer, to log and to reach others.
+all or of an address that has half of them; then the one that has been idle longest. So a flood of connections takes neither the memory
+nor the file descriptors that the server needs to respond, to log and to open connections of its own.
 """
 
 import asyncio
@@ -23,41 +23,41 @@ from kapi import limits
 from kapi.http.allowance import Allowance
 
 log = logging.getLogger(__name__)
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_ROOM = 32
-"""Connections that are closed when no file is left."""
-_QUIET_SECONDS = 60.0
-"""Between two warnings that connections were closed or could not be accepted."""
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_CLOSED_AT_ONCE = 32
+"""How many connections are closed when no file descriptor is left."""
+_WARNING_SECONDS = 60.0
+"""Seconds between two warnings that connections were closed or could not be accepted."""
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as it may."""
+    """Raise the soft limit of open files to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard or hard == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def capacity() -> int:
-    """How many connections leave the process its reserve of files."""
+    """The most connections that leave the process its reserve of file descriptors."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = limits.CONNECTIONS
     return most if files == resource.RLIM_INFINITY else max(1, min(most, files - limits.RESERVED_FILES))
 
 
 class Served(Protocol):
-    """What serves a connection."""
+    """The protocol of a connection, as this table uses it."""
 
     def idle_since(self) -> float | None:
-        """When its last answer was, of time.monotonic; None while a request is under way."""
+        """When its last response ended, in seconds of time.monotonic; None while a request is in progress."""
 
     def waiting(self) -> int:
-        """Bytes that are kept for the connection (`allowance`)."""
+        """Bytes that are buffered for the connection (`allowance`)."""
 
     def sending(self) -> bytes:
-        """A long body of which a part is still to be sent; b"" for none."""
+        """A long body that is not sent completely; b"" for none."""
 
     def refuse(self) -> bool:
-        """Let go of what waits. False where it cannot."""
+        """Drop what is buffered. False where that is impossible."""
 
 
 class Connection:
@@ -69,21 +69,21 @@ class Connection:
         self.sock, self.address, self.table = sock, address, table
         self.since = time.monotonic()
         self.user = ""
-        """Who the application knows the caller to be."""
+        """The authenticated user; "" until the application has authenticated the caller."""
         self.transport: asyncio.Transport | None = None
         self.served: Served | None = None
 
     def opened(self, transport: asyncio.Transport, served: Served | None = None) -> None:
-        """TLS is agreed on: from now on the transport is what is aborted, not the socket below it."""
+        """The TLS handshake is complete: `abort` uses the transport from now on, not the socket below it."""
         self.transport, self.served = transport, served
 
     def set_user(self, user: str) -> None:
-        """The application knows the caller."""
+        """The application has authenticated the caller."""
         self.user = user
         self.table.promote(self)
 
     def keeps(self, size: int) -> None:
-        """So many more bytes wait for this connection: of an unfinished request, or to be read by its peer."""
+        """`size` more bytes are buffered: of an incomplete request, or of a response that the peer has not read."""
         self.table.allowance.keeps(self, size)
 
     def waiting(self) -> int:
@@ -100,7 +100,7 @@ class Connection:
         self.table.dropped(self)
 
     def abort(self) -> None:
-        """End it now, whatever it is doing."""
+        """Close it at once, also in the middle of a request."""
         self.table.dropped(self)
         if self.transport is not None:
             self.transport.abort()
@@ -120,23 +120,23 @@ class Connections:
         self._by_address: dict[str, dict[Connection, None]] = {}
         self._authenticated: set[Connection] = set()
         self.allowance = Allowance()
-        self._warned = -_QUIET_SECONDS
+        self._warned = -_WARNING_SECONDS
 
     def __len__(self) -> int:
         return len(self._unauthenticated) + len(self._authenticated)
 
     def admit(self, sock: socket.socket, address: str) -> Connection | None:
-        """A new connection; None when there are as many as there may be, all authenticated and busy."""
+        """Add a connection; None when the table is full and all in it are authenticated and busy."""
         if len(self) >= self._most and not self.make_room():
             return None
-        made = Connection(sock, address, self)
-        self._unauthenticated[made] = None
+        connection = Connection(sock, address, self)
+        self._unauthenticated[connection] = None
         of_address = self._by_address.setdefault(address, {})
-        of_address[made] = None
+        of_address[connection] = None
         for members, most in ((of_address, self._most_of_address), (self._unauthenticated, self._most_unauthenticated)):
             if len(members) > most:
                 self._abort(next(iter(members)))
-        return made
+        return connection
 
     def accept_delay(self, address: str) -> float:
         """Seconds to wait before another one of this address is admitted, so that those before it have time to authenticate."""
@@ -160,8 +160,8 @@ class Connections:
         connection.abort()
 
     def warn(self, text: str, *values: object) -> None:
-        """Say it in the log, once a minute."""
-        if time.monotonic() - self._warned >= _QUIET_SECONDS:
+        """Log a warning, at most once a minute."""
+        if time.monotonic() - self._warned >= _WARNING_SECONDS:
             self._warned = time.monotonic()
             log.warning(text, *values)
 
@@ -192,25 +192,25 @@ class Connections:
 async def accept(
     sock: socket.socket, connections: Connections, protocol: Callable[[Connection], asyncio.BaseProtocol], tls: ssl.SSLContext | None
 ) -> None:
-    """Take connections from a listening socket until cancelled; `protocol` makes what serves one."""
+    """Accept connections of a listening socket until cancelled; `protocol` makes the protocol of one."""
     loop = asyncio.get_running_loop()
     opening: set[asyncio.Task[None]] = set()
     try:
         while True:
             try:
-                made, peer = await loop.sock_accept(sock)
-            except OSError as why:  # no file is left, or the caller is gone already
+                accepted, peer = await loop.sock_accept(sock)
+            except OSError as why:  # no file descriptor is left, or the peer has gone already
                 connections.warn("a connection could not be accepted: %s", why.strerror)
-                if why.errno in _NO_ROOM:
-                    connections.make_room(_ROOM)
+                if why.errno in _OUT_OF_RESOURCES:
+                    connections.make_room(_CLOSED_AT_ONCE)
                 await asyncio.sleep(limits.ACCEPT_PAUSE_SECONDS)
                 continue
             address = peer[0] if peer else ""
             if (pause := connections.accept_delay(address)) > 0:
                 await asyncio.sleep(min(pause, limits.ACCEPT_PAUSE_SECONDS))
-            connection = connections.admit(made, address)
+            connection = connections.admit(accepted, address)
             if connection is None:
-                made.close()
+                accepted.close()
                 continue
             task = loop.create_task(_open(connection, functools.partial(protocol, connection), tls))
             opening.add(task)
@@ -221,7 +221,7 @@ async def accept(
 
 
 def _prepare(sock: socket.socket) -> None:
-    """A peer that vanished is noticed by the system, as Go's listeners have it; not much waits in the system."""
+    """Set TCP keep-alive, as Go's listeners do, so that the system notices a peer that is gone; and a small receive buffer."""
     for level, name, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.TCP_KEEPALIVE_SECONDS),
@@ -232,7 +232,7 @@ def _prepare(sock: socket.socket) -> None:
 
 
 async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProtocol], tls: ssl.SSLContext | None) -> None:
-    """Agree on TLS; from then on the protocol has the connection."""
+    """Do the TLS handshake, then pass the connection to the protocol."""
     more: dict[str, Any] = {}
     if tls is not None:
         more = {"ssl": tls, "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS, "ssl_shutdown_timeout": limits.SHUTDOWN_SECONDS}
@@ -248,16 +248,16 @@ async def _open(connection: Connection, protocol: Callable[[], asyncio.BaseProto
 
 
 STALLED = 160 << 10
-"""Bytes that TLS and the stream below it keep, beside what they tell of, once a peer has not read all of a long answer."""
+"""Bytes that TLS and the stream below it keep, beside what they report, once a peer has not read all of a long response."""
 
 
 def unsent(transport: Any) -> int:
-    """Bytes that wait to be sent. A closed transport of TLS cannot be asked."""
+    """Bytes that wait to be sent; 0 for a closed transport, where TLS raises."""
     return 0 if transport is None or transport.is_closing() else int(transport.get_write_buffer_size())
 
 
 class Streams(asyncio.StreamReaderProtocol):
-    """asyncio's streams, of which the table hears when they end."""
+    """asyncio's streams, which report to the table how much is buffered and when they end."""
 
     def __init__(self, reader: asyncio.StreamReader, connection: Connection, begin: Any = None, ended: Any = None) -> None:
         """`ended` is called when the connection has ended."""
@@ -267,11 +267,11 @@ class Streams(asyncio.StreamReaderProtocol):
         self._refused = self._stalled = False
         self._buffered = 0
         self.message = 0
-        """Bytes of a message that is not complete, and that whoever reads the stream keeps."""
-        self.say: Callable[[], None] | None = None
-        """Says why, and hangs up, when the connection is refused; else it is cut."""
-        self.beyond: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        """The connection it is joined to (`splicing`)."""
+        """Bytes of an incomplete message, buffered by the reader of the stream."""
+        self.on_refused: Callable[[], None] | None = None
+        """Called when the connection is refused, to send the reason and close; without it the connection is aborted."""
+        self.spliced_to: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        """The streams of the connection it is spliced to (`splicing`)."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -283,7 +283,7 @@ class Streams(asyncio.StreamReaderProtocol):
         super().connection_lost(exc)
         if self._ended is not None:
             self._ended()
-        self._ended = self.say = self.beyond = self._transport = None
+        self._ended = self.on_refused = self.spliced_to = self._transport = None
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -308,8 +308,8 @@ class Streams(asyncio.StreamReaderProtocol):
         if self._refused:
             return 0
         size = self._buffered + self.message + kept(self._reader) + unsent(self._transport) + (STALLED if self._stalled else 0)
-        if self.beyond is not None:
-            size += kept(self.beyond[0]) + unsent(self.beyond[1].transport)
+        if self.spliced_to is not None:
+            size += kept(self.spliced_to[0]) + unsent(self.spliced_to[1].transport)
         return size
 
     def sending(self) -> bytes:
@@ -317,18 +317,18 @@ class Streams(asyncio.StreamReaderProtocol):
 
     def refuse(self) -> bool:
         self._refused, self.message = True, 0
-        if self.say is not None:
-            self.say()
+        if self.on_refused is not None:
+            self.on_refused()
         else:
             self._connection.abort()
         return True
 
 
 def kept(reader: Any) -> int:
-    """Bytes that were received and not read yet."""
+    """Bytes that were received but not read yet."""
     return len(reader._buffer)
 
 
 def buffered(data: bytes) -> int:
-    """Bytes that TLS's buffers keep for good once so much has come at once: 256 KiB in which it comes, and one for what is decrypted."""
+    """Bytes that TLS's buffers grow by, for good, when `data` comes at once: one buffer for ciphertext (256 KiB), one for plaintext."""
     return 2 * len(data) if len(data) > limits.PARSED_BYTES else 0

@@ -1,4 +1,4 @@
-"""One request and its answer on a connection (`protocol`), and what a request's scope offers beside ASGI's own."""
+"""One request and its response on a connection (`protocol`), and the extensions of a request's ASGI scope."""
 
 import asyncio
 import contextlib
@@ -18,37 +18,37 @@ from kapi.objects.offload import TooMuch
 UPGRADE = "kapi.upgrade"
 """Scope extension: a callable that takes over the connection and returns (reader, writer)."""
 ANSWER = "kapi.answer"
-"""Scope extension: a callable (status, headers, payload) that writes a whole answer at once: one TLS record, one system call."""
+"""Scope extension: a callable (status, headers, payload) that writes a complete response at once: one TLS record, one system call."""
 PIECE = "kapi.piece"
-"""Scope extension: a callable that writes one piece of a chunked body at once; False when the client is slow and has to be waited for."""
+"""Scope extension: a callable that writes one chunk of a body at once; False when the client is slow and the caller has to wait."""
 CERTIFICATE = "kapi.certificate"
 """Scope extension: the client certificate in DER, absent without one."""
 SUBJECT = "kapi.subject"
-"""Scope extension: gives the verified certificate as ssl's getpeercert does; absent without one."""
+"""Scope extension: a callable that returns the verified certificate as ssl's getpeercert does; absent without one."""
 CONNECTION = "kapi.connection"
-"""Scope extension: the connection's Protocol: `set_user` when the caller is known, `set_long_running` for a stream."""
+"""Scope extension: the connection's Protocol: call `set_user` when the caller is authenticated, `set_long_running` for a stream."""
 _PIECE = 72 * 1024
 """Bytes a write: TLS out of Python is fastest near this size."""
 TURN = 0.003
-"""Seconds a long answer writes before the event loop sees to others."""
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Seconds for which a long response is written before the event loop runs others."""
+_write_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_read_semaphores: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 LARGE = 64 * 1024
-"""Bytes of a body that wait for the application before the connection is read no further, and from which it is read in turn."""
-_PATIENCE = 0.02
-"""Seconds the next part of a large body is waited for before somebody else is read as well."""
+"""Bytes of a body that are buffered for the application before reading is paused; larger bodies are read a few at a time."""
+_NEXT_PART_SECONDS = 0.02
+"""Seconds to wait for the next part of a large body before another one is read as well."""
 
 
 def turn() -> asyncio.Lock:
-    """Whose turn it is: of all long answers one writes at a time."""
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    """The lock under which long responses are written, one at a time."""
+    return _write_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 @types.coroutine
 def resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
-    """The rest of a coroutine that was begun outside a task and now waits for `awaited`."""
+    """The rest of a coroutine that was started outside a task and now waits for `awaited`."""
     while True:
         try:
             value = yield awaited
@@ -63,23 +63,23 @@ def resumed(running: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, 
 
 
 class _Unawaited:
-    """Stands for an event that nobody waits for: most requests never do."""
+    """An event without waiters: most requests never wait for one."""
 
     def set(self) -> None:
         return
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Requests that are cut off because the server stops are none."""
+def _is_failure(record: logging.LogRecord) -> bool:
+    """Whether a record is worth logging: not requests that are cancelled because the server stops."""
     return not (record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], asyncio.CancelledError))
 
 
 _log = logging.getLogger("uvicorn.error")
-_log.addFilter(_is_news)
+_log.addFilter(_is_failure)
 
 
 class Exchange(RequestResponseCycle):
-    """A request and its answer: uvicorn's, with the shorter ways that the scope's extensions offer."""
+    """A request and its response: uvicorn's, with the short cuts of the scope's extensions."""
 
     access_log = False
     logger = _log
@@ -90,24 +90,24 @@ class Exchange(RequestResponseCycle):
     chunked_encoding = None
     expected_content_length = 0
     long_running = False
-    """It is a stream: its body may come slowly."""
+    """Whether it is a stream, whose body may come slowly."""
     timed_out = False
-    """Its body did not come in time."""
+    """Whether its body did not come in time."""
     whole_server = False
-    """It is OPTIONS *, about no path."""
+    """Whether it is OPTIONS *."""
     refused = False
-    """Too many bytes wait for connections: its body is not kept."""
+    """Whether its body is dropped, because too many bytes are buffered for all connections."""
     turn: asyncio.Future[None] | None = None
-    """What the application waits for before it works on the body."""
+    """The turn the application waits for before it processes the body."""
     head = size = 0
-    """Bytes of it that are kept: of a head that came in parts, and of its body."""
+    """Bytes that are buffered: of a header block that came in parts, and of the body."""
     sending = b""
-    """A long part of the answer that is being sent."""
+    """A long body that is being sent."""
     _delivered = False
-    """Whether the application has been given the end of the body."""
+    """Whether the application has received the end of the body."""
 
     def __init__(self, protocol: Any, scope: Any, keep_alive: bool) -> None:
-        """What uvicorn's has, most of it as the class's own values until it changes. `protocol` is the connection's."""
+        """Sets the attributes of uvicorn's class; most are class attributes here until they change. `protocol` is the connection's."""
         self._protocol, self.scope, self.keep_alive = protocol, scope, keep_alive
         self.transport, self.flow = protocol.transport, protocol.flow
         self.waiting_for_100_continue = protocol.expect_100_continue
@@ -118,11 +118,11 @@ class Exchange(RequestResponseCycle):
         try:
             await super().run_asgi(app)
         finally:
-            self.scope["extensions"].clear()  # they refer to this exchange: without them it needs no collector
+            self.scope["extensions"].clear()  # they refer to this exchange: without them it is freed without the garbage collector
             self._protocol = None
 
     async def receive(self) -> Any:
-        """The next part of the body, or that the client is gone. Raises TimeoutError for a body that does not come, TooMuch."""
+        """The next part of the body, or http.disconnect. Raises TimeoutError for a body that does not come, TooMuch when it is refused."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
@@ -144,7 +144,7 @@ class Exchange(RequestResponseCycle):
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
-        """Long bodies go out in pieces, so that no more than one waits in TLS's buffer, which never shrinks."""
+        """Writes long bodies in pieces, so that no more than one is in TLS's buffer, which never shrinks."""
         body = message.get("body", b"")
         if len(body) <= _PIECE:
             await super().send(message)
@@ -165,13 +165,13 @@ class Exchange(RequestResponseCycle):
             self.sending = b""
 
     def waiting(self) -> int:
-        """Bytes that are kept of the request."""
+        """Bytes that are buffered of the request."""
         if self.response_complete:
             return 0
         return self.head + (len(self.body) if self.long_running or self.refused else self.size)
 
     def refuse(self) -> bool:
-        """Tell the application that its body will not come, or that its turn will not. False where it has both."""
+        """Raise TooMuch where the application waits for its body or its turn. False where it has both."""
         if self.turn is not None and not self.turn.done():
             self.turn.set_exception(TooMuch())
         elif not self.more_body and not self.refused:
@@ -181,26 +181,26 @@ class Exchange(RequestResponseCycle):
         return True
 
     async def _read_in_turn(self) -> None:
-        """Read on once few others do; a client that sends nothing holds nobody up."""
-        async with _readers.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(limits.BODIES_READ)):
+        """Resume reading while few others do; a client that sends nothing blocks none of them."""
+        async with _read_semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(limits.BODIES_READ)):
             self._protocol.read_on()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_NEXT_PART_SECONDS):
                     await self.message_event.wait()
 
     def time_out(self) -> None:
-        """Whoever waits for the body waits no longer, and the connection ends with the answer."""
+        """Wake the application, which waits for the body; the connection is closed after the response."""
         self.timed_out, self.keep_alive = True, False
         self.message_event.set()
 
     def lost(self) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         if not self.response_complete:
             self.disconnected = True
         self.message_event.set()
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], payload: bytes) -> None:
-        """What `send` does for a response's two messages, in one write. Nothing on a connection that was handed over."""
+        """Write a response as `send` does with its two messages, in one write. Does nothing on a connection that was upgraded."""
         if self.response_complete:
             return
         lines = [STATUS_LINE[status]]
@@ -218,7 +218,7 @@ class Exchange(RequestResponseCycle):
         self.on_response()
 
     def piece(self, payload: bytes) -> bool:
-        """What `send` does for a message of a chunked body that goes on, unless that would have to wait."""
+        """Write a chunk as `send` does. False, and nothing is written, when `send` would have to wait."""
         if self.flow.write_paused or self.disconnected or not self.chunked_encoding or len(payload) > 2 * _PIECE:
             return False
         self.transport.write(b"%x\r\n%s\r\n" % (len(payload), payload))

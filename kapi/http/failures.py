@@ -1,4 +1,4 @@
-"""Why a peer gave no answer, in the words of Go's net and net/http; and the failures of an answer that costs too much."""
+"""Error messages of Go's net and net/http for failed requests, and the errors of responses that exceed a limit."""
 
 import socket
 import ssl
@@ -15,11 +15,11 @@ _CERTIFICATES = {
     62: "x509: certificate is not valid for any names, but wanted to match {host}",
     64: "x509: cannot validate certificate for {host} because it doesn't contain any IP SANs",
 }
-"""OpenSSL's verify code -> Go's words."""
+"""OpenSSL's verify code -> Go's message."""
 
 
 class Refused(OSError):
-    """An answer that is not read to its end; the text says why."""
+    """A response that is not read to its end; the text says why."""
 
 
 def head_too_large() -> Refused:
@@ -36,8 +36,8 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def words(why: BaseException, host: str, at: str) -> str:
-    """Go's text for a failure below HTTP: on the way to `host`, whose address is `at`."""
+def message(why: BaseException, host: str, at: str) -> str:
+    """Go's message for a failure below HTTP, while connecting to `host` or using the connection; `at` is its address."""
     tls = why if isinstance(why, ssl.SSLError) else why.__cause__
     if isinstance(tls, ssl.SSLCertVerificationError):
         known = _CERTIFICATES.get(tls.verify_code, f"x509: {tls.verify_message}")

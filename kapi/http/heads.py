@@ -1,6 +1,6 @@
-"""What Go's net/http refuses of a request's first line and headers, in its words. The parser (llhttp) has refused much before.
+"""Checks of a request line and header block that Go's net/http makes beyond those of the parser (llhttp), with its status lines.
 
-Two Host headers get the bare 400, as all does that net/http finds wrong while it reads; only its later checks say what they miss.
+Two Host headers get a bare 400, like everything that net/http refuses while it parses; only its later checks have a message.
 """
 
 import re
@@ -16,17 +16,17 @@ _HOST = re.compile(rb"[\w!$%&'()*+,\-.:;=\[\]~]*\Z", re.ASCII)
 
 
 class Refused(Exception):
-    """A request to which this status line, in net/http's words, is all that can be said."""
+    """A request that is answered with only this status line."""
 
 
 def check_host(host: bytes) -> None:
-    """Raises Refused for what is no host."""
+    """Raises Refused for a malformed Host header."""
     if not _HOST.match(host):
         raise Refused(f"{BAD}: malformed Host header")
 
 
 def check(version: str, hosts: int, headers: int) -> None:
-    """Raises Refused for a version that is not spoken, for no Host header where there has to be one, and for too many headers."""
+    """Raises Refused for an unsupported version, a missing Host header, and too many headers."""
     if version not in ("1.1", "1.0"):
         raise Refused("505 HTTP Version Not Supported: unsupported protocol version")
     if headers > limits.HEADER_LINES:
@@ -36,7 +36,7 @@ def check(version: str, hosts: int, headers: int) -> None:
 
 
 def target(method: str, url: bytes) -> bytes:
-    """Path and query of what is asked for. Raises Refused for what is no URL."""
+    """Path and query of a request target. Raises Refused for one that is not a URL."""
     if not url.startswith(b"/"):
         url = _whole(method, url)
     url = url.partition(b"#")[0]
@@ -51,7 +51,7 @@ def target(method: str, url: bytes) -> bytes:
 
 
 def _whole(method: str, url: bytes) -> bytes:
-    """Path and query of a target that is no path: http://host/path, or the * of OPTIONS. Raises Refused."""
+    """Path and query of a target in absolute form (http://host/path), or the * of OPTIONS. Raises Refused."""
     if url == b"*" and method == "OPTIONS":
         return url
     try:

@@ -1,9 +1,9 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol with less done for each request, with an answer for everything malformed, and with bounds.
+"""HTTP/1.1 on one connection: uvicorn's protocol with less work for each request, a response to every malformed one, and bounds.
 
-What may be too long, too many or too slow is bounded here, in bytes and in seconds; a connection has one timer.
-One request is begun a turn of the event loop: what follows it on the connection waits, unread where it is much. A request that asks to
-upgrade (exec, attach, port-forward, watch over WebSocket; SPDY or WebSocket) reaches the application as an ordinary request whose scope
-offers `kapi.upgrade`: called, it gives the raw connection. `server` listens.
+Header blocks, bodies and pipelined requests are bounded here, in bytes and in seconds; a connection has one timer.
+One request is started in a turn of the event loop. Pipelined requests behind it wait, and reading is paused when they are large. A request
+for an upgrade (exec, attach, port-forward, watch over WebSocket; SPDY or WebSocket) reaches the application as an ordinary request whose
+scope has `kapi.upgrade`, which returns the raw connection when it is called. `server` listens.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from kapi.http.heads import Refused
 
 _CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
 _FEW, _SHORT, _SLASH = 100, 1000, ord("/")
-"""So many headers, and URLs so long, need no closer look: nearly all."""
+"""Requests with at most so many headers, and URLs so long without escapes, skip the further checks: nearly all do."""
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _DROPPED: Any = deque(maxlen=0)
-"""Takes headers and keeps none."""
+"""In place of the headers, to drop trailers."""
 _BLANK = 4
 """Bytes of blank lines that may stand before a request."""
 _REFUSAL = "HTTP/1.1 {0}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{0}"
@@ -42,25 +42,25 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._immediate, self._connection = immediate, connection
         self.user = ""
-        """Who the application knows the caller to be."""
+        """The authenticated user; "" until the application has authenticated the caller."""
         self._buffered = 0
-        """Bytes that TLS keeps for good, of the most that came at once."""
+        """Bytes that TLS's buffers have grown by, for good."""
         self._running: Exchange | None = None
-        """The request that is being answered, or was last; `cycle` is the one that was parsed last."""
+        """The request in progress, or the last one; `cycle` is the one that was parsed last."""
         self._queue: deque[Exchange] = deque()
-        """Requests that were parsed and wait for the answer to the one before."""
+        """Pipelined requests that were parsed and wait for the response to the one before."""
         self._unparsed: deque[memoryview] = deque()
-        """What came and is not parsed yet."""
+        """Received bytes that are not parsed yet."""
         self._may_begin = True
-        """Whether a request may be begun at once: none was, of what came last."""
+        """Whether a request may be started at once: none of the bytes received last was."""
         self._head = self._body = False
-        """Whether the end of a request's headers, and of its body, has yet to come."""
+        """Whether a request's header block, and its body, are incomplete."""
         self._received = self._data = 0
-        """Bytes that came of a request that comes in parts; and how many of them are its body's data."""
+        """Received bytes of an incomplete request; and how many of them are data of its body."""
         self._begun = self._idle_since = self._stalled = 0.0
-        """When the first part came of a request that comes in parts; the last answer was; the client ceased to read."""
+        """When the first part of an incomplete request came; when the last response ended; when the client stopped reading."""
         self._parsing_ended = False
-        """What comes is not parsed any more: the connection is upgraded, or was refused."""
+        """Whether parsing has ended, because the connection was upgraded or refused."""
         self._refusal = ""
         self._host, self._hosts = b"", 0
         """The last Host header, and how many there are in this request."""
@@ -94,7 +94,7 @@ class Protocol(HttpToolsProtocol):
         self._forget()
 
     def _forget(self) -> None:
-        """Let go of what refers to this protocol: without it, the connection's memory needs no collector."""
+        """Drop references to this protocol, so that its memory is freed without the garbage collector."""
         self._queue.clear()
         self._running = self.cycle = self.timeout_keep_alive_task = self.parser = None  # type: ignore[assignment]
         if self.scope is not None:
@@ -102,7 +102,7 @@ class Protocol(HttpToolsProtocol):
         self._extensions, self.scope, self.headers = {}, None, []  # type: ignore[assignment]
 
     def set_long_running(self) -> None:
-        """The request under way is a stream: its body may come as slowly as it likes."""
+        """The request in progress is a stream: its body has no timeout."""
         if self._running is not None:
             self._running.long_running = True
 
@@ -112,7 +112,7 @@ class Protocol(HttpToolsProtocol):
             self._running.turn = turn
 
     def set_user(self, user: str) -> None:
-        """The application knows who calls."""
+        """The application has authenticated the caller."""
         self.user = user
         self._connection.set_user(user)
 
@@ -128,7 +128,7 @@ class Protocol(HttpToolsProtocol):
             self._parse(data)
 
     def _parse(self, data: bytes | memoryview) -> None:
-        """Parse some bytes; the first request in them is begun at once, others wait until it is answered."""
+        """Parse some bytes; the first request in them is started at once, others wait for its response."""
         self._may_begin = True
         try:
             self.parser.feed_data(data)
@@ -147,7 +147,7 @@ class Protocol(HttpToolsProtocol):
             self.loop.call_soon(self._begin_next)
 
     def _parse_rest(self) -> None:
-        """Parse what came, up to a request that has to wait for the one before it; what is behind an upgrade is not for us."""
+        """Parse received bytes up to a request that has to wait for the one before it, or to an upgrade."""
         while self._unparsed and not (self._queue or self._parsing_ended) and self.parser is not None:
             piece = self._unparsed.popleft()
             if len(piece) > limits.PARSED_BYTES:
@@ -158,7 +158,7 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _unfinished(self, size: int) -> None:
-        """The request goes on in what comes next: count, and see to it that the clock is looked at. Raises Refused."""
+        """The request is incomplete: count its bytes and set the timer. Raises Refused."""
         self._received += size
         self._connection.keeps(size)
         if len(self.headers) > limits.HEADER_LINES or (self._head and self._received > limits.HEADER_BYTES):
@@ -170,7 +170,7 @@ class Protocol(HttpToolsProtocol):
             self._set_timer()
 
     def _refuse(self, status: str) -> None:
-        """Hang up, with a word why, once the requests before are answered."""
+        """Close the connection with this status line once the requests before are answered."""
         self._refusal, self._parsing_ended = status, True
         self._unparsed.clear()
         self.flow.pause_reading()
@@ -188,7 +188,7 @@ class Protocol(HttpToolsProtocol):
             self._end()
 
     def _end(self) -> None:
-        """Close the connection: what was written is sent, what comes is not read."""
+        """Close the connection: what was written is sent, nothing more is read."""
         self.flow.pause_reading()
         self.transport.close()
         self.loop.call_later(limits.REFUSED_SECONDS, self.transport.abort)
@@ -247,7 +247,7 @@ class Protocol(HttpToolsProtocol):
         raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
         scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
-        self.headers = _DROPPED  # trailers are nobody's headers
+        self.headers = _DROPPED  # trailers are dropped
         self._head = False
         before, upgrade = self.cycle, parser.should_upgrade()
         cycle = self.cycle = Exchange(self, scope, version != "1.0" and parser.should_keep_alive() and not upgrade)
@@ -269,7 +269,7 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._data += len(body)
         cycle = self.cycle
-        if cycle.response_complete or cycle.refused:  # nobody reads it
+        if cycle.response_complete or cycle.refused:  # the body is not read any more
             if self._data > limits.UNREAD_BODY_BYTES:
                 self.transport.abort()
             return
@@ -311,7 +311,7 @@ class Protocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def _begin_next(self) -> None:
-        """Begin the request that waits for its turn, if it has come, and parse on."""
+        """Start the next pipelined request when the one before is answered, and continue to parse."""
         if self._busy() or self.flow.write_paused or self.transport.is_closing():
             return
         if self._queue:
@@ -324,7 +324,7 @@ class Protocol(HttpToolsProtocol):
             self.read_on()
 
     def read_on(self) -> None:
-        """Read from the connection again, unless what was read has to wait."""
+        """Resume reading, unless received bytes or requests wait."""
         if not (self._queue or self._unparsed or self._refusal):
             self.flow.resume_reading()
 
@@ -353,7 +353,7 @@ class Protocol(HttpToolsProtocol):
             self.loop.call_soon(self._begin_next)
 
     def take_over(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Give the connection away: from now on nobody here reads or writes it."""
+        """Hand over the upgraded connection, which this protocol neither reads nor writes from now on. Raises ConnectionResetError."""
         cycle = self.cycle
         if cycle is None:
             raise ConnectionResetError("the client is gone")
@@ -374,13 +374,13 @@ class Protocol(HttpToolsProtocol):
     # the allowance of all connections ------------------------------------------------------------------------------------------------
 
     def waiting(self) -> int:
-        """Bytes that are kept for this connection."""
+        """Bytes that are buffered for this connection."""
         size = self._buffered + sum(map(len, self._unparsed)) + (self._received if self._head else 0)
         size += sum(exchange.waiting() for exchange in (self._running, *self._queue) if exchange is not None)
         return size + (unsent(self.transport) + STALLED if self.flow.write_paused else 0)
 
     def keeps(self, size: int) -> None:
-        """So many bytes of an answer wait to be sent."""
+        """`size` more bytes of a response wait to be sent."""
         self._connection.keeps(size)
 
     def sending(self) -> bytes:
@@ -388,7 +388,7 @@ class Protocol(HttpToolsProtocol):
         return running.sending if running is not None else b""
 
     def refuse(self) -> bool:
-        """Too many bytes wait: tell the client to come again, or cut it off. False while its request is worked on."""
+        """Too many bytes are buffered: respond with 429, or abort. False while the request is being processed."""
         running = self._running
         if running is None or running.response_started or running.long_running:
             self._connection.abort()
@@ -398,11 +398,11 @@ class Protocol(HttpToolsProtocol):
     # the clock ----------------------------------------------------------------------------------------------------------------------
 
     def idle_since(self) -> float | None:
-        """When the last answer was; None while a request is under way."""
+        """When the last response ended; None while a request is in progress."""
         return None if self._busy() or self._queue else self._idle_since
 
     def _due(self) -> float:
-        """When what the connection is doing has lasted too long."""
+        """When the present state of the connection times out."""
         running = self._running
         if self.flow.write_paused:
             return self._stalled + limits.WRITE_SECONDS
@@ -416,7 +416,7 @@ class Protocol(HttpToolsProtocol):
         return self._idle_since + (limits.HEADER_SECONDS if running is None else limits.IDLE_SECONDS)
 
     def _set_timer(self) -> None:
-        """See to it that the one timer of the connection looks in time."""
+        """Set the one timer of the connection to the next timeout."""
         due, timer = self._due(), self.timeout_keep_alive_task
         if timer is not None:
             if timer.when() <= due:

@@ -18,8 +18,8 @@ from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, PIECE, SUBJECT, 
 from kapi.http.protocol import Protocol
 
 __all__ = ["ANSWER", "CERTIFICATE", "CONNECTION", "PIECE", "SUBJECT", "UPGRADE", "Listen", "Server", "bound", "tls"]
-_TRIES = 16
-"""How many free ports are tried until one is free at every address."""
+_PORT_ATTEMPTS = 16
+"""How many random ports are tried until one is free at every address."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Listen:
 
 
 def tls(listen: Listen) -> ssl.SSLContext:
-    """A server context that takes client certificates of the given CAs and also callers without one."""
+    """A server context that verifies client certificates by the CAs of `listen`, and accepts clients without one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(str(listen.certificate), str(listen.key))
@@ -51,15 +51,15 @@ def tls(listen: Listen) -> ssl.SSLContext:
 
 
 class Server:
-    """Connections of some listening sockets, each spoken to by a Protocol.
+    """Serves the connections of listening sockets, each by a Protocol.
 
     Stands in for uvicorn.Server, whose main loop wakes ten times a second: an idle server should sleep.
     """
 
     def __init__(self, app: Any, listen: Listen, immediate: Callable[[Any], bool] = lambda scope: False) -> None:
-        """`immediate` tells of a request's scope whether it is (nearly always) answered without waiting, and so begins without a task.
+        """`immediate` returns for a request's scope whether it is (nearly always) answered without waiting, and so starts without a task.
 
-        Until it waits it may not use what belongs to a task, such as asyncio.timeout.
+        Until such a request waits it must not use what needs a task, such as asyncio.timeout.
         """
         self._immediate = immediate
         self._config = uvicorn.Config(
@@ -81,7 +81,7 @@ class Server:
         return Protocol(config=self._config, server_state=self._state, app_state={}, immediate=self._immediate, connection=connection)
 
     async def stop(self, seconds: float = 2.0) -> None:
-        """Stop accepting, let requests under way finish for `seconds`, then cut the rest (watches never finish)."""
+        """Stop accepting, wait `seconds` for requests in progress, then abort the rest (watches never finish)."""
         for task in self._accepting:
             task.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
@@ -97,8 +97,8 @@ class Server:
 
 
 def bound(listen: Listen) -> list[socket.socket]:
-    """The listening sockets, all on one port. Raises OSError when the port is taken at one of the addresses."""
-    for _ in range(_TRIES):
+    """The listening sockets, all on one port. Raises OSError when the port is in use at one of the addresses."""
+    for _ in range(_PORT_ATTEMPTS):
         try:
             return _bound(listen.hosts, listen.port)
         except OSError as why:

@@ -1,4 +1,4 @@
-"""SPDY/3.1 as far as Kubernetes' streams use it: many streams on one connection, told apart by headers; the client's side.
+"""SPDY/3.1 as far as Kubernetes' streams use it, the client's side: many streams on one connection, identified by their headers.
 
 Frames: SYN_STREAM opens, SYN_REPLY accepts, data flows both ways, FIN half-closes, RST_STREAM breaks off, PING is answered. Header blocks
 are compressed with a dictionary both sides know. Flow control is TCP's: Kubernetes' servers keep no windows. Source: SPDY Draft 3.1.
@@ -38,15 +38,15 @@ def _sized(text: str) -> bytes:
 
 
 DICTIONARY = b"".join(map(_sized, (*_WORDS, *_MORE))) + _TAIL.encode()
-"""What both sides' compressors start from; its Adler-32 is 0xe3c6a7c2."""
+"""The compression dictionary of header blocks; its Adler-32 is 0xe3c6a7c2."""
 
 
 class Broken(ConnectionError):
-    """The other side broke a stream or the connection off, or spoke something else."""
+    """The peer reset a stream, closed the connection, or violated the protocol."""
 
 
 class Stream:
-    """One stream: bytes both ways, each way closed by itself."""
+    """One stream: bytes both ways, each direction closed on its own."""
 
     def __init__(self, connection: "Connection", number: int) -> None:
         self.number = number
@@ -69,7 +69,7 @@ class Stream:
         return b"".join(parts)
 
     async def write(self, data: bytes) -> None:
-        """Send bytes, as fast as the connection takes them. Raises Broken."""
+        """Send bytes; waits while the connection's buffer is full. Raises Broken."""
         view = memoryview(data)
         while view:
             if self.broken:
@@ -78,7 +78,7 @@ class Stream:
             view = view[_FRAME:]
 
     async def close(self) -> None:
-        """Nothing more will be written."""
+        """Half-close: no more will be written."""
         if not self.broken:
             await self._connection.send_data(self.number, b"", FIN)
 
@@ -86,7 +86,7 @@ class Stream:
         await self._parts.put(data)
 
     def end(self, *, broken: bool = False) -> None:
-        """Nothing more will be read."""
+        """No more will be received; `broken`: the stream was reset."""
         self.broken = self.broken or broken
         self.accepted.set()
         if not self._ended:
@@ -96,7 +96,7 @@ class Stream:
 
 
 class Connection:
-    """The client's side of an upgraded connection. `run` reads it for as long as streams are used."""
+    """The client's side of an upgraded connection. `run` must be running while streams are used."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -105,7 +105,7 @@ class Connection:
         self._next = 1
 
     async def open(self, headers: Mapping[str, str]) -> Stream:
-        """A new stream that the other side has accepted. Raises Broken, also when that takes too long."""
+        """Open a stream; returns when the peer has accepted it. Raises Broken, also after STREAM_SECONDS."""
         stream = self._streams[self._next] = Stream(self, self._next)
         block = struct.pack("!I", len(headers)) + b"".join(_sized(k.lower()) + _sized(v) for k, v in headers.items())
         packed = self._deflate.compress(block) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
@@ -128,7 +128,7 @@ class Connection:
         await self._writer.drain()
 
     async def run(self) -> None:
-        """Read frames until the connection ends; then every stream ends."""
+        """Read frames until the connection ends, then end every stream."""
         try:
             while True:
                 first, second = struct.unpack("!II", await self._reader.readexactly(8))

@@ -1,4 +1,4 @@
-"""Two connections joined: what comes in at one goes out at the other, byte for byte."""
+"""Splices two connections: copies bytes between them in both directions."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from kapi import limits
 from kapi.http.connections import Streams
 
 log = logging.getLogger(__name__)
-_BLOCK = 1 << 16
+_READ_BYTES = 1 << 16
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -16,27 +16,27 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def join(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, far_reader: asyncio.StreamReader, far_writer: asyncio.StreamWriter
 ) -> None:
-    """Copy both ways until either side ends, then close both. What waits at the far side counts as the near connection's."""
+    """Copy both ways until either side ends, then close both. What the far side buffers counts as the near connection's."""
     near = writer.transport.get_protocol()
     if isinstance(near, Streams):
-        near.beyond = far_reader, far_writer
-    ways = [asyncio.ensure_future(copy(reader, far_writer)), asyncio.ensure_future(copy(far_reader, writer))]
+        near.spliced_to = far_reader, far_writer
+    copies = [asyncio.ensure_future(copy(reader, far_writer)), asyncio.ensure_future(copy(far_reader, writer))]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for way in ways:
-            way.cancel()
-        for found in await asyncio.gather(*ways, return_exceptions=True):
-            if isinstance(found, Exception):
-                log.warning("A spliced connection broke", exc_info=found)
+        for task in copies:
+            task.cancel()
+        for result in await asyncio.gather(*copies, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.warning("A spliced connection broke", exc_info=result)
         for end in (writer, far_writer):
             close(end)
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the reader's end; a broken connection is an end."""
+    """Copy until the end of the reader, or until a connection breaks."""
     try:
-        while data := await reader.read(_BLOCK):
+        while data := await reader.read(_READ_BYTES):
             writer.write(data)
             await writer.drain()
     except (ConnectionError, ssl.SSLError):
@@ -44,7 +44,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def close(writer: asyncio.StreamWriter) -> None:
-    """Close a connection; it is cut when its last bytes are not taken in time."""
+    """Close a connection; abort it when the peer does not read its last bytes in time."""
     waiting = not writer.is_closing() and writer.transport.get_write_buffer_size()  # a closed transport of TLS cannot be asked
     writer.close()
     if waiting:

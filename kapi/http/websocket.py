@@ -1,4 +1,4 @@
-"""The server's side of a WebSocket on a connection that was taken over; frames by the `websockets` library, without its I/O."""
+"""The server's side of a WebSocket on an upgraded connection; frames by the `websockets` library, without its I/O."""
 
 import asyncio
 import logging
@@ -15,15 +15,15 @@ from websockets.typing import Subprotocol
 from kapi import limits
 from kapi.http.connections import Streams
 
-_BLOCK = 1 << 12
+_READ_BYTES = 1 << 12
 """Bytes read in a turn of the event loop: 680 empty frames at most, which take 10 ms."""
 _quiet = logging.getLogger("kapi.http.websocket")
 _quiet.setLevel(logging.WARNING)
-_GOODBYE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 
 
 class NoWebSocket(ValueError):
-    """The request is no WebSocket handshake."""
+    """The request is not a WebSocket handshake."""
 
 
 class Unsupported(NoWebSocket):
@@ -31,7 +31,7 @@ class Unsupported(NoWebSocket):
 
 
 class WebSocket:
-    """Messages both ways on a taken-over connection. Make it with `accept`."""
+    """Messages both ways on an upgraded connection. Made by `accept`."""
 
     def __init__(self, protocol: ServerProtocol, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._protocol, self._reader, self._writer = protocol, reader, writer
@@ -39,10 +39,10 @@ class WebSocket:
         streams = writer.transport.get_protocol()
         self._streams = streams if isinstance(streams, Streams) else None
         if self._streams is not None:
-            self._streams.say = self._refuse
+            self._streams.on_refused = self._refuse
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Messages as they come, text as bytes; ends when the other side closes."""
+        """Received messages, text as bytes; ends when the peer closes."""
         message = bytearray()
         while True:
             for event in self._protocol.events_received():
@@ -55,7 +55,7 @@ class WebSocket:
             await self._flush()
             if self._protocol.state is not State.OPEN:
                 return
-            data = await self._reader.read(_BLOCK)
+            data = await self._reader.read(_READ_BYTES)
             if not data or self._protocol.state is not State.OPEN:
                 self._protocol.receive_eof()
                 return
@@ -65,46 +65,47 @@ class WebSocket:
             await asyncio.sleep(0)
 
     def _refuse(self) -> None:
-        """Too many bytes wait for connections: this message will not come to its end."""
+        """Close because too many bytes are buffered for all connections; the message in progress is lost."""
         if self._protocol.state is State.OPEN:
             self._protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many bytes wait for their message's end")
             self._writer.write(b"".join(self._protocol.data_to_send()))
         self._reader.feed_eof()
 
     async def send(self, data: bytes) -> None:
-        """One binary message. Raises ConnectionError once the other side is gone."""
-        self._alive()
+        """Send one binary message. Raises ConnectionError once the peer is gone."""
+        self._check_open()
         self._protocol.send_binary(data)
         await self._flush()
 
     async def send_text(self, data: bytes) -> None:
-        self._alive()
+        self._check_open()
         self._protocol.send_text(data)
         await self._flush()
 
-    def _alive(self) -> None:
+    def _check_open(self) -> None:
         if self._protocol.state is not State.OPEN:
             raise ConnectionResetError("the WebSocket is closed")
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say goodbye and hang up; bytes under way the other way would make the system cut the line before that is heard."""
-        if self._protocol.state is not State.OPEN:  # it has ended, or broken the rules: nothing it sends is of interest
+        """Do the closing handshake. Received bytes are read to its end: the system resets a socket that is closed with unread bytes, and
+        the peer would lose the close frame."""
+        if self._protocol.state is not State.OPEN:  # the peer has closed, or violated the protocol: nothing it sends is read
             asyncio.get_running_loop().call_later(limits.REFUSED_SECONDS, self._writer.transport.abort)
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
                 await self._flush()
-                async with asyncio.timeout(_GOODBYE_SECONDS):
-                    await self._answered()
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._drain_until_closed()
         except (ConnectionError, ProtocolError, TimeoutError):
             pass
         finally:
             self._writer.close()
 
-    async def _answered(self) -> None:
-        """Read on, dropping everything, until the other side has said goodbye as well, or too much."""
+    async def _drain_until_closed(self) -> None:
+        """Read and drop everything until the peer's close frame; abort after WEBSOCKET_CLOSING_BYTES."""
         left = limits.WEBSOCKET_CLOSING_BYTES
-        while self._protocol.close_rcvd is None and (data := await self._reader.read(_BLOCK)):
+        while self._protocol.close_rcvd is None and (data := await self._reader.read(_READ_BYTES)):
             self._protocol.receive_data(data)
             self._protocol.events_received()
             left -= len(data)
@@ -120,7 +121,7 @@ class WebSocket:
 
 
 def _handshake(scope: dict[str, Any]) -> bytes:
-    """The request as it came in: the library's parser wants to have read it itself."""
+    """The bytes of the request: the library's parser has to read it itself."""
     lines = [b"GET " + scope["raw_path"] + b" HTTP/1.1", *(k + b": " + v for k, v in scope["headers"])]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -138,7 +139,7 @@ def _chosen(scope: dict[str, Any], supported: Sequence[str] | None) -> str:
 
 
 async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[str] | None = None) -> WebSocket:
-    """Answer a handshake. `take_over` gives the connection; only called when the handshake is good. Raises NoWebSocket.
+    """Answer a handshake. `take_over` returns the connection; only called when the handshake is valid. Raises NoWebSocket.
 
     `subprotocols`: what is supported, "" for none; None where any one will do.
     """
@@ -146,14 +147,14 @@ async def accept(scope: dict[str, Any], take_over: Any, subprotocols: Sequence[s
     wanted = [Subprotocol(chosen)] if chosen else None
     protocol = ServerProtocol(subprotocols=wanted, max_size=limits.WEBSOCKET_MESSAGE_BYTES, logger=_quiet)
     protocol.receive_data(_handshake(scope))
-    asked = protocol.events_received()
-    if not asked or not isinstance(asked[0], Request):
+    requests = protocol.events_received()
+    if not requests or not isinstance(requests[0], Request):
         raise NoWebSocket("unable to upgrade: no WebSocket handshake")
-    response = protocol.accept(asked[0])
+    response = protocol.accept(requests[0])
     if response.status_code != 101:
         raise NoWebSocket("unable to upgrade: no WebSocket handshake")
     reader, writer = take_over()
     protocol.send_response(response)
-    out = WebSocket(protocol, reader, writer)
-    await out._flush()
-    return out
+    websocket = WebSocket(protocol, reader, writer)
+    await websocket._flush()
+    return websocket

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import orjson
 
 from kapi import logs
-from kapi.http import small
-from kapi.http.small import Asked, Listener
+from kapi.http import simple_server
+from kapi.http.simple_server import Listener, Request
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def response(service: str, local: int) -> bytes:
     """The complete HTTP response for 'namespace/name' with this number of local endpoints."""
     namespace, _, name = service.partition("/")
     body = orjson.dumps({"service": {"namespace": namespace, "name": name}, "localEndpoints": local, "serviceProxyHealthy": True})
-    return small.answer(200 if local else 503, body, "application/json", x_load_balancing_endpoint_weight=local)
+    return simple_server.response(200 if local else 503, body, "application/json", x_load_balancing_endpoint_weight=local)
 
 
 class HealthChecks:
@@ -42,11 +42,11 @@ class HealthChecks:
             self._open(service, port)
 
     def _open(self, service: str, port: int) -> None:
-        async def reply(asked: Asked) -> bytes:
+        async def reply(request: Request) -> bytes:
             return response(service, self._local.get(service, 0))
 
         try:
-            server = small.listen(self._address, port, reply)
+            server = simple_server.listen(self._address, port, reply)
         except OSError as error:
             log.warning("A health check port is not served", extra=logs.once(port, port=port, service=service, error=error))
             return

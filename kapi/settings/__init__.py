@@ -21,9 +21,9 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 EMPTY: tuple[Any, ...] = (None, "", (), {})
-"""Defaults that stand for: nothing is given."""
+"""Defaults that mean the option is not set."""
 SHOWN = 200
-"""Characters of a wrong value that a message repeats."""
+"""The most characters of a wrong value that a message repeats."""
 NO_OPTION = {"option": False}
 """Metadata of a field that only programs set: `field(default=(), metadata=NO_OPTION)`."""
 
@@ -33,14 +33,14 @@ class Form:
     """How the text of an option becomes a field's value: `Annotated[int, Form(...)]`."""
 
     parse: Callable[[str], Any]
-    """Raises ValueError that says what is allowed: 'must be …'; OSError where files are looked at."""
+    """Raises ValueError with what is allowed: 'must be …'; OSError where it accesses files."""
     metavar: str = "TEXT"
     show: Callable[[Any], str] = str
     """The text of a value, for help."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says a mistake in one sentence, suggests an option for one that does not exist, takes no abbreviations."""
+    """Reports an error in one sentence, suggests an option for an unknown one, accepts no abbreviations."""
 
     def __init__(self, prog: str, description: str, examples: Iterable[str]) -> None:
         epilog = "examples:\n" + "\n".join(f"  {example}" for example in examples)
@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """'; did you mean --port?' for '--prot=1', '' when nothing known is like it."""
+    """'; did you mean --port?' for '--prot=1', '' when nothing known is similar."""
     close = difflib.get_close_matches(word.partition("=")[0], known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -88,7 +88,7 @@ def help_texts(cls: type[Any]) -> dict[str, str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser, cls: type[Any], positional: tuple[str, ...] = ()) -> None:
-    """An option for every field of the dataclass `cls`; those in `positional` are given without a flag."""
+    """Add an option for every field of the dataclass `cls`; the fields in `positional` become positional arguments."""
     texts, hints = help_texts(cls), typing.get_type_hints(cls, include_extras=True)
     for field in options(cls):
         hint, default = hints[field.name], _default(field)
@@ -168,13 +168,13 @@ PLAIN = {int: Form(_number, "N"), Path: Form(_path, "PATH"), str: Form(str)}
 """The forms of types that are not annotated."""
 
 
-def _cut(text: str) -> str:
-    """A value as a message shows it: in quotes, and not for ever."""
+def _abbreviated(text: str) -> str:
+    """A value for a message: quoted and truncated."""
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
 
 def _type(form: Form, default: Any = MISSING) -> Callable[[str], Any]:
-    """What argparse calls. An empty text means the default where that is empty, too."""
+    """The converter for argparse. An empty text means the default where that is empty, too."""
 
     def parse(text: str) -> Any:
         if not text and default in EMPTY:
@@ -182,18 +182,18 @@ def _type(form: Form, default: Any = MISSING) -> Callable[[str], Any]:
         try:
             return form.parse(text)
         except ValueError as why:
-            raise argparse.ArgumentTypeError(f"invalid value {_cut(text)}: {why}") from None
+            raise argparse.ArgumentTypeError(f"invalid value {_abbreviated(text)}: {why}") from None
         except OSError as why:
-            raise argparse.ArgumentTypeError(f"invalid value {_cut(text)}: {why.strerror}") from None
+            raise argparse.ArgumentTypeError(f"invalid value {_abbreviated(text)}: {why.strerror}") from None
 
     return parse
 
 
-def from_arguments(cls: type[T], given: argparse.Namespace) -> T:
-    """The settings that the parsed command line says. Raises ValueError when they do not fit together."""
+def from_arguments(cls: type[T], namespace: argparse.Namespace) -> T:
+    """The settings of a parsed command line. Raises ValueError for fields that do not fit together."""
     values = {}
     for field in options(cls):
-        value = getattr(given, field.name)
+        value = getattr(namespace, field.name)
         if value is None and isinstance(field.default, tuple):
             value = field.default
         values[field.name] = tuple(value) if isinstance(value, list) else value
@@ -201,7 +201,7 @@ def from_arguments(cls: type[T], given: argparse.Namespace) -> T:
 
 
 def parse(parser: Parser, cls: type[T], arguments: Sequence[str] | None = None) -> T:
-    """The settings that a command line says; the parser has the arguments of `cls`. A mistake ends the process with exit status 2."""
+    """The settings of a command line; the parser has the arguments of `cls`. Exits with status 2 on an error."""
     try:
         return from_arguments(cls, parser.parse_args(arguments))
     except ValueError as why:

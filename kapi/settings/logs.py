@@ -1,4 +1,4 @@
-"""The options of a component's log, which stand behind its own. What becomes of them is kapi.logs'."""
+"""The log options of a component, which follow its own in the help; `kapi.logs` applies them."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,7 +25,7 @@ class Settings(Verbosity):
 
 
 def configurable(cls: type[Any]) -> type[Any]:
-    """The settings class of a component with those of its log behind its own."""
+    """The settings class of a component with the log options added."""
 
     @dataclass(frozen=True)
     class Logged(Settings, cls):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Types of settings: Python types annotated with a parser, whose error message says what is allowed.
+"""Types of settings: Python types annotated with a parser, whose error message states what is allowed.
 
 Messages are those of kube-apiserver and kubelet where they check the same.
 """
@@ -77,24 +77,24 @@ def checked(check: Callable[[str], list[str]]) -> Callable[[str], str]:
 
 def address(text: str) -> str:
     """An IP address, in its usual spelling. Raises ValueError."""
-    if (found := names.parse_ip(text)) is None:
+    if (parsed := names.parse_ip(text)) is None:
         raise ValueError(names.BAD_IP)
-    return str(found)
+    return str(parsed)
 
 
 def cidr(text: str) -> str:
     """A network; bits behind the mask are cleared, as stock does. Raises ValueError."""
-    if (found := names.parse_cidr(text)) is None:
+    if (parsed := names.parse_cidr(text)) is None:
         raise ValueError(names.BAD_CIDR)
-    return str(found)
+    return str(parsed)
 
 
 def service_range(text: str) -> str:
     """A network of at least 8 addresses. Raises ValueError."""
-    found = cidr(text)
-    if ipaddress.ip_network(found).num_addresses < 8:
+    parsed = cidr(text)
+    if ipaddress.ip_network(parsed).num_addresses < 8:
         raise ValueError("the service cluster IP range must be at least 8 IP addresses")
-    return found
+    return parsed
 
 
 def items(parse: Callable[[str], Any], text: str) -> tuple[Any, ...]:
@@ -115,10 +115,10 @@ def addresses(text: str) -> tuple[str, ...]:
 
 def node_addresses(text: str) -> tuple[str, ...]:
     """One address, or one of each family. Raises ValueError."""
-    found = addresses(text)
-    if len(found) > 2 or len({":" in ip for ip in found}) < len(found):
+    parsed = addresses(text)
+    if len(parsed) > 2 or len({":" in ip for ip in parsed}) < len(parsed):
         raise ValueError("must be one IP address or a dual-stack pair of them")
-    return found
+    return parsed
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -134,17 +134,17 @@ def pairs(text: str) -> dict[str, str]:
 
 def labels(text: str) -> dict[str, str]:
     """Labels as `a=b,c=d`. Raises ValueError."""
-    found = pairs(text)
-    for key, value in found.items():
+    parsed = pairs(text)
+    for key, value in parsed.items():
         if wrong := [*names.label_key(key), *names.label_value(value)]:
             raise ValueError(f"invalid label {key}={value}: {'; '.join(wrong)}")
-    return found
+    return parsed
 
 
 def reserved(text: str) -> dict[str, str]:
     """Resources as `cpu=100m,memory=200Mi`. Raises ValueError."""
-    found = pairs(text)
-    for name, amount in found.items():
+    parsed = pairs(text)
+    for name, amount in parsed.items():
         if name not in _RESERVABLE:
             raise ValueError(f'cannot reserve "{name}" resource; allowed are {", ".join(_RESERVABLE)}')
         try:
@@ -153,7 +153,7 @@ def reserved(text: str) -> dict[str, str]:
             raise ValueError(f'failed to parse quantity "{amount}" for "{name}" resource: {why}') from None
         if negative:
             raise ValueError(f'resource quantity for "{name}" cannot be negative: {amount}')
-    return found
+    return parsed
 
 
 def taint(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where objects are kept: one numbered log in memory, made durable by a backend."""
+"""The store: one log of revisions in memory, made durable by a backend."""
 
 from pathlib import Path
 
@@ -10,5 +10,5 @@ __all__ = ["Store", "Unusable", "open"]
 
 
 def open(url: str) -> Store:
-    """The store at `url`: "memory:", or the path of an SQLite file. Still to be started."""
+    """The store at `url`: "memory:", or the path of an SQLite file. Call its `start` next."""
     return Store(Memory() if url == "memory:" else SQLite(Path(url)))

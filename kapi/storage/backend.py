@@ -1,7 +1,7 @@
-"""What keeps the log: a backend numbers changes, makes them durable and hands them back in order.
+"""A backend of the store: it assigns revisions to changes, makes them durable and passes them back in order.
 
-`Memory` here keeps nothing; `kapi.storage.sqlite` keeps a file. A backend with other writers (etcd) hands their changes to
-`apply` as well, between its own, and refuses a change whose expectation failed there. What is visible is the Store's affair.
+`Memory` here keeps nothing; `kapi.storage.sqlite` keeps a file. A backend with other writers (etcd) passes their changes to
+`apply` as well, between its own, and refuses a change whose expectation failed there. Making them visible is the Store's task.
 """
 
 import asyncio
@@ -15,49 +15,49 @@ Refuse = Callable[[Sequence[Change], Exception], None]
 
 
 class Unusable(Exception):
-    """The data cannot be opened; the text is for the person who starts the server: what is wrong, and the way on."""
+    """The data cannot be opened. The text is for the person who starts the server: what is wrong, and what to do."""
 
     def __init__(self, text: str, reason: str = "") -> None:
         super().__init__(text)
         self.reason = reason or text
-        """Only what is wrong."""
+        """Only what is wrong, without what to do."""
 
 
 class Loaded(NamedTuple):
-    """What a backend holds when it starts."""
+    """What a backend loads when it starts."""
 
     revision: int
-    floor: int
-    """Steps up to this revision are forgotten."""
+    compacted: int
+    """The compact revision: events up to it are dropped."""
     changes: Iterable[Change]
-    """Every row kept, oldest first: live states, and all steps after `floor` with the states they replaced."""
+    """Every row, oldest first: live states, and all revisions after `compacted` with the states they replaced."""
 
 
 class Backend(Protocol):
-    """How the log is kept. All methods are called on the event loop, and `apply` and `refuse` are to be called there too."""
+    """How the log is stored. All methods are called on the event loop, where `apply` and `refuse` must be called too."""
 
     expires: bool
-    """Whether it deletes keys past their deadline by itself."""
+    """Whether it deletes expired keys itself."""
 
     async def start(self, apply: Apply, refuse: Refuse) -> Loaded: ...
 
     def submit(self, change: Change) -> None:
-        """Number the change, keep it, then `apply` it (alone or among others); or `refuse` it."""
+        """Assign a revision, make the change durable, then `apply` it, alone or in a group; or `refuse` it."""
 
-    def forget(self, dead: list[int], floor: int) -> None:
-        """The rows of revisions `dead` are needed no more, no step up to `floor` will be asked for. Need not be durable."""
+    def compact(self, obsolete: list[int], compacted: int) -> None:
+        """The rows of the revisions `obsolete` are not needed any more, nor any event up to `compacted`. Need not be durable."""
 
     def size(self) -> int:
         """Bytes it takes on disk."""
 
     def damaged(self, error: Exception) -> Unusable:
-        """A change that was loaded cannot be understood: what is said of it."""
+        """The error for a loaded change that cannot be parsed."""
 
     async def close(self) -> None: ...
 
 
 class Memory:
-    """Keeps nothing: a change is applied as it comes."""
+    """Keeps nothing: a change is applied when it is submitted."""
 
     expires = False
 
@@ -74,7 +74,7 @@ class Memory:
         change.revision = self._revision
         self._apply((change,))
 
-    def forget(self, dead: list[int], floor: int) -> None:
+    def compact(self, obsolete: list[int], compacted: int) -> None:
         """Nothing is kept."""
 
     def size(self) -> int:

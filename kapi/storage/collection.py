@@ -1,8 +1,18 @@
-"""The live state of one resource: its entries in key order, an index of the labels that are asked for, and its recent steps.
+"""The live state of one resource: its entries in key order, an index of the labels that are selected by, and a ring of recent events.
 
 Keys are a plain sorted list: at 50,000 keys an insertion moves 200 KB, about 10 µs, and slices are as fast as can be.
-A label key is indexed from the first list that selects by it. The steps are a list with a moving start, addressed by a
-running number, so that a watcher is only a number.
+A label key is indexed from the first list that selects by it.
+
+The ring is a list with a moving start. An event is addressed by its sequence number in the collection, so a watcher is only an integer
+(`kapi.storage.watch`). Worked example, with five events of which the two oldest were dropped:
+
+    _events   [dropped, dropped, e2, e3, e4]
+    _head     2       index of the oldest event that is kept
+    start     2       its sequence number
+    end       5       sequence number of the next event
+
+Event n is `_events[n - start + _head]`. `append` adds e5 at the end. `drop_oldest` replaces e2 by a placeholder and moves `_head` and
+`start`; the placeholders are cut off once they are the larger half of a long list, so dropping costs constant time on average.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,73 +26,73 @@ from kapi.storage.turns import Interest, Turns
 from kapi.storage.waiting import Waiting, field_values
 
 SHARE = 72 * 1024
-"""Bytes of steps from which on no more are handed out together."""
-_LOOKED_AT = 256
-"""Steps that are looked at together."""
+"""Bytes of events after which a batch ends."""
+_SCANNED = 256
+"""The most events that are scanned for one batch."""
 KEPT_LINES = 64
-"""Steps whose encoded forms are kept for watchers that are a little behind."""
+"""The newest events whose encoded forms are kept, for watchers that are a little behind."""
 
 Where = Callable[[Entry], bool]
 _FEW = 4
 """Sorting the keys an index names takes less time than looking through all of them where they are this part of them at most."""
-_FORGOTTEN = Event(DELETED, Entry("", 0, 0, b"", {}, {}), None, 0.0)
-"""Stands for steps that are forgotten until the list is cut."""
+_DROPPED = Event(DELETED, Entry("", 0, 0, b"", {}, {}), None, 0.0)
+"""Placeholder of dropped events until the list is cut."""
 
 
 def upper(prefix: str) -> str:
-    """The first text that sorts behind everything starting with `prefix`."""
+    """The first text that sorts behind everything starting with `prefix` (the end of its range)."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 class Share:
-    """Some steps that are handed out together: those of interest from running number `start` to before `end`.
+    """A batch of events: those that match `interest` among the sequence numbers from `start` to before `end`.
 
-    All watchers that look from there on are given the same.
+    All watchers of the same interest at the same cursor get the same object, so that its lines are encoded once.
     """
 
     __slots__ = ("blocks", "end", "events", "interest", "seen", "size", "start")
 
     def __init__(self, interest: Interest, start: int, end: int, seen: int, events: list[Event], size: int) -> None:
         self.interest, self.start, self.end, self.seen, self.events, self.size = interest, start, end, seen, events, size
-        """`seen`: the collection's end when it was made; `size`: bytes of the bodies."""
+        """`seen`: the collection's `end` when the batch was made; `size`: bytes of the bodies."""
         self.blocks: dict[bytes, bytes] = {}
-        """The events as they are written, kept by whoever encodes them, where they are short."""
+        """The encoded events where they are short, by encoding; kept by the API, which encodes them."""
 
     def __bool__(self) -> bool:
         return bool(self.events)
 
 
 class Collection:
-    """All of one resource, e.g. of '/core/pods/'."""
+    """All objects of one resource, e.g. of '/core/pods/'."""
 
-    def __init__(self, name: str, floor: int, turns: Turns) -> None:
+    def __init__(self, name: str, compacted: int, turns: Turns) -> None:
         self.name = name
-        self.floor = floor
-        """The newest revision whose step is forgotten."""
+        self.compacted = compacted
+        """The compact revision: that of the newest event that was dropped."""
         self.start = 0
-        """The running number of the oldest step that is kept."""
-        self.steps = 0
-        """How many there were."""
+        """The sequence number of the oldest event that is kept."""
+        self.version = 0
+        """How many events were appended since the server started: equal to `end`, but a plain attribute, which is read on every request."""
         self.waiting = Waiting(name, turns)
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._events: list[Event] = []
         self._head = 0
         self._share: Share | None = None
-        """The last one, unless it is large."""
+        """The last batch, unless it is large."""
         self._index: dict[str, dict[str, set[str]]] = {}
 
-    # --- steps
+    # --- events
 
     @property
     def end(self) -> int:
-        """The running number the next step will have."""
+        """The sequence number of the next event."""
         return self.start + len(self._events) - self._head
 
-    def step(self, entry: Entry, deleted: bool, time: float) -> Event:
-        """Make `entry` the state of its key (or take the key away), and remember the step."""
-        self.steps += 1
-        previous = self.place(entry, deleted)
+    def append(self, entry: Entry, deleted: bool, time: float) -> Event:
+        """Make `entry` the state of its key, or delete the key, and append the event."""
+        self.version += 1
+        previous = self.set_state(entry, deleted)
         event = Event(DELETED if deleted else MODIFIED if previous else ADDED, entry, previous, time)
         events = self._events
         events.append(event)
@@ -90,9 +100,9 @@ class Collection:
             events[-KEPT_LINES - 1].lines = None
         return event
 
-    def forget_oldest(self) -> None:
-        event, self._events[self._head] = self._events[self._head], _FORGOTTEN
-        self.floor = event.revision
+    def drop_oldest(self) -> None:
+        event, self._events[self._head] = self._events[self._head], _DROPPED
+        self.compacted = event.revision
         self._head += 1
         self.start += 1
         if self._head > 1024 and self._head * 2 > len(self._events):
@@ -100,30 +110,30 @@ class Collection:
             self._head = 0
 
     def since(self, number: int, interest: Interest) -> list[Event]:
-        """The steps of interest from running number `number` on."""
-        return [e for e in self._events[number - self.start + self._head :] if self._concerns(interest, e)]
+        """The events that match, from sequence number `number` on."""
+        return [e for e in self._events[number - self.start + self._head :] if self._matches(interest, e)]
 
     def some(self, number: int, interest: Interest) -> Share:
-        """The first of these steps. Made once for a crowd that looks from the same step on."""
+        """The first batch of these events. Made once for all watchers that are at the same cursor."""
         last = self._share
         if last is None or last.start != number or last.seen != self.end or last.interest != interest:
-            last = self._some(number, interest)
+            last = self._scan(number, interest)
             self._share = last if last.size < SHARE else None
         return last
 
-    def _some(self, number: int, interest: Interest) -> Share:
+    def _scan(self, number: int, interest: Interest) -> Share:
         found: list[Event] = []
         at, end, size = number - self.start + self._head, number, 0
-        for event in self._events[at : at + _LOOKED_AT]:
+        for event in self._events[at : at + _SCANNED]:
             end += 1
-            if self._concerns(interest, event):
+            if self._matches(interest, event):
                 found.append(event)
                 size += len(event.entry.body)
                 if size >= SHARE:
                     break
         return Share(interest, number, end, self.end, found, size)
 
-    def _concerns(self, interest: Interest, event: Event) -> bool:
+    def _matches(self, interest: Interest, event: Event) -> bool:
         prefix, field, value = interest
         if prefix != self.name:
             key = event.entry.key
@@ -132,16 +142,16 @@ class Collection:
         return not field or value in field_values(event, field)
 
     def number(self, revision: int) -> int:
-        """The running number of the first step after `revision`."""
-        if revision < self.floor:
-            raise Expired(f"too old resource version: {revision} ({self.floor})")
+        """The sequence number of the first event after `revision`. Raises Expired when that one may be dropped."""
+        if revision < self.compacted:
+            raise Expired(f"too old resource version: {revision} ({self.compacted})")
         at = bisect_right(self._events, revision, lo=self._head, key=lambda e: e.revision)
         return self.start + at - self._head
 
     # --- states
 
-    def place(self, entry: Entry, deleted: bool) -> Entry | None:
-        """Change the state without remembering a step; the state there was before."""
+    def set_state(self, entry: Entry, deleted: bool) -> Entry | None:
+        """Change the state without an event. Returns the previous state."""
         key = entry.key
         previous = self._entries.get(key)
         if deleted:
@@ -170,7 +180,7 @@ class Collection:
         return bisect_left(self._keys, upper(prefix)) - bisect_left(self._keys, prefix)
 
     def page(self, prefix: str, after: str, limit: int, equals: Mapping[str, str] | None, where: Where | None, revision: int) -> Page:
-        """The entries below `prefix` behind `after`, in key order: all, or the first `limit` that match."""
+        """The entries below `prefix` with keys greater than `after`, in key order: all that match, or the first `limit`."""
         keys, entries = self._keys, self._entries
         low = max(bisect_left(keys, prefix), bisect_right(keys, after))
         high = bisect_left(keys, upper(prefix), lo=low)
@@ -184,7 +194,7 @@ class Collection:
         return Page(found, rest > 0, rest, revision)
 
     def page_at(self, at: int, prefix: str, after: str, limit: int, equals: Mapping[str, str] | None, where: Where | None) -> Page:
-        """The same as it was at revision `at`, not older than the steps that are kept: the steps since are taken back."""
+        """The same at revision `at`: the events since are taken back from the live state. Raises Expired when they are not kept."""
         before: dict[str, Entry | None] = {}
         for event in self._events[self.number(at) - self.start + self._head :]:
             before.setdefault(event.entry.key, event.previous)
@@ -206,15 +216,15 @@ class Collection:
         return keys if named is None else filter(named.__contains__, keys)
 
     def _indexed(self, equals: Mapping[str, str]) -> set[str] | None:
-        """The keys with one of these labels: the fewest known; None when none of the labels is (or may be) indexed."""
+        """The keys with one of these labels, that with the fewest; None when none of the labels is, or may be, indexed."""
         best: set[str] | None = None
         for label, value in equals.items():
             values = self._index.get(label)
             if values is None and len(self._index) < limits.INDEXED_LABELS:
                 values = self._index[label] = self._build(label)
             if values is not None:
-                named = values.get(value, set())
-                best = named if best is None or len(named) < len(best) else best
+                keys = values.get(value, set())
+                best = keys if best is None or len(keys) < len(best) else best
         return best
 
     def _build(self, label: str) -> dict[str, set[str]]:
@@ -229,9 +239,9 @@ class Collection:
             was, now = old.get(label), new.get(label)
             if was == now:
                 continue
-            if was is not None and (named := values.get(was)) is not None:
-                named.discard(key)
-                if not named:
+            if was is not None and (keys := values.get(was)) is not None:
+                keys.discard(key)
+                if not keys:
                     del values[was]
             if now is not None:
                 values.setdefault(now, set()).add(key)

@@ -1,4 +1,4 @@
-"""The words of the log: an Entry is a state, an Event a step, a Change a step that is asked for.
+"""The types of the log: an Entry is the state of a key, an Event one revision of it, a Change a write on its way to the backend.
 
 A body is JSON bytes beginning with {"metadata":{ ; the body of an Entry carries its revision spliced in as resourceVersion,
 the body of a Change does not (and that form is what a backend keeps).
@@ -24,14 +24,14 @@ class Entry:
         self.key = key
         self.revision = revision
         self.created = created
-        """The revision at which the key came to be."""
+        """The revision at which the key was created (etcd's create revision)."""
         self.body = body
         self.labels = labels
         self.fields = fields
 
     @property
     def obj(self) -> Object:
-        """The parsed form, made anew each time: the caller may change it."""
+        """The parsed body, a new object each time: the caller may change it."""
         parsed: Object = nested.loads(self.body)
         return parsed
 
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Event:
-    """One step of one key. Of a DELETED one, `entry` is the last state with the revision of the deletion."""
+    """One revision of one key. Of a DELETED one, `entry` is the last state with the revision of the deletion."""
 
     __slots__ = ("entry", "lines", "previous", "revision", "time", "type")
 
@@ -52,14 +52,14 @@ class Event:
         self.time = time
         """When it was applied, seconds since the epoch: history is kept for a while."""
         self.lines: dict[bytes, bytes] | None = None
-        """Encoded forms, kept by whoever encodes (the API), so that each is made once for all watchers."""
+        """Encoded forms, kept here by the API, so that each is made once for all watchers."""
 
     def __repr__(self) -> str:
         return f"Event({self.type} {self.entry.key!r} at {self.revision})"
 
 
 class Change:
-    """One write on its way through a backend; `revision` is set by the backend, `done` is None when nobody waits."""
+    """One write on its way through a backend. The backend sets `revision`; `done` is None when no commit waits for it."""
 
     __slots__ = ("body", "created", "deadline", "done", "expect", "fields", "key", "labels", "revision")
 
@@ -83,16 +83,16 @@ class Change:
         self.created = created
         """Revision of the key's creation; 0 when this change creates it."""
         self.deadline = deadline
-        """When the key goes by itself, seconds since the epoch; 0 never."""
+        """When the key expires, seconds since the epoch; 0 never."""
         self.labels = labels
-        """None: not known here (read from disk, or written by somebody else); the store works them out."""
+        """None: not known (read from disk, or written by another server); the store computes them from the body."""
         self.fields = fields
         self.done = done
         self.revision = revision
 
 
 class Page(NamedTuple):
-    """What a list found: `more` says keys follow the last entry, `remaining` how many (matching or not)."""
+    """The result of a list. `more`: whether keys follow the last entry; `remaining`: how many, matching or not; `revision`: its own."""
 
     entries: list[Entry]
     more: bool
@@ -101,7 +101,7 @@ class Page(NamedTuple):
 
 
 class Mismatch(Exception):
-    """The key was not at the expected revision; `current` is what is there."""
+    """The key was not at the expected revision; `current` is its entry, None when it does not exist."""
 
     def __init__(self, current: Entry | None) -> None:
         super().__init__(f"found {current!r}" if current else "found nothing")

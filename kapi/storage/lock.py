@@ -1,8 +1,8 @@
-"""The lock file beside a database: held by whoever uses it, and what is known of the database without opening it.
+"""The lock file beside a database: locked by the process that uses it, with a record of what the database must contain.
 
-It holds two lines: the id of the database (and the directory of a repair that has not ended), and the newest revision that was
-acknowledged. So a database that was emptied, removed, truncated, replaced by another one or by an older copy is noticed. The
-revision is written after each group, into mapped memory and without waiting for the disk: it is never ahead of the database's own.
+It has two lines: the id of the database (and the directory of a repair that has not ended), and the newest acknowledged revision.
+So a database that was emptied, removed, truncated, replaced by another one or by an older copy is detected. The revision is written
+after each group, into mapped memory and without a sync: it is never ahead of the revision in the database.
 """
 
 import fcntl
@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 from kapi.storage.backend import Unusable
 
 _WIDTH = 256
-"""Bytes of the first line, padded, so that it is written over in place; the second begins behind it."""
+"""Bytes of the first line, padded so that it can be overwritten in place; the second line follows."""
 _END = _WIDTH + 20
 
 
-class Mark(NamedTuple):
-    """What the lock file says."""
+class LockRecord(NamedTuple):
+    """The content of the lock file."""
 
     database: str
-    """Id of the database; "" when there was none yet, or the file is of an older kapi."""
+    """Id of the database; "" when there was none yet, or an older kapi wrote the file."""
     revision: int = 0
     """The newest acknowledged revision."""
     repair: str = ""
-    """Name of the directory where a repair that was interrupted keeps what it mends."""
+    """Name of the directory where an interrupted repair keeps the originals; "" when there was none."""
 
 
 def lock_path(path: Path) -> Path:
@@ -37,7 +37,7 @@ def lock_path(path: Path) -> Path:
 
 
 class Lock:
-    """The lock, held until `close`; without `create` only to read. Raises Unusable when somebody else holds it or it cannot be made."""
+    """The lock, held until `close`; without `create` only for reading. Raises Unusable when another process holds it, or on errors."""
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = lock_path(path)
@@ -53,7 +53,7 @@ class Lock:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise Unusable(f"the data in {path} cannot be opened: {self.path} is no regular file.")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.mark = _parsed(os.pread(self._file, 4096, 0))
+            self.record = _parsed(os.pread(self._file, 4096, 0))
         except BlockingIOError as error:
             os.close(self._file)
             raise Unusable(f"the data in {path} is in use by another server.") from error
@@ -64,28 +64,28 @@ class Lock:
             os.close(self._file)
             raise
 
-    def write(self, mark: Mark) -> None:
-        """Replace what it says, durably. Raises OSError."""
-        if mark != self.mark:
-            first = json.dumps({"database": mark.database, "repair": mark.repair}).encode()
-            os.pwrite(self._file, first.ljust(_WIDTH - 1) + b"\n%020d\n" % mark.revision, 0)
+    def write(self, record: LockRecord) -> None:
+        """Replace the record, durably. Raises OSError."""
+        if record != self.record:
+            first = json.dumps({"database": record.database, "repair": record.repair}).encode()
+            os.pwrite(self._file, first.ljust(_WIDTH - 1) + b"\n%020d\n" % record.revision, 0)
             os.fsync(self._file)
-        self.mark = mark
+        self.record = record
         self._mapped = self._mapped or mmap.mmap(self._file, _END + 1)
 
     def acknowledged(self, revision: int) -> None:
-        """Note the newest revision; called for every group, after `write`."""
+        """Record the newest acknowledged revision. Called for every group, after `write`."""
         if self._mapped:
             self._mapped[_WIDTH:_END] = b"%020d" % revision
 
     def close(self) -> None:
         if self._mapped:
-            self._mapped.close()  # it holds the file, and with it the lock, too
+            self._mapped.close()  # the mapping keeps the file open, and with it the lock
         os.close(self._file)
 
 
 def denied(file: Path, error: OSError) -> str:
-    """What an error at a file says, and whose it is when it is somebody else's."""
+    """The text of an error with its file, and the file's owner where that is another user."""
     try:
         owner = file.stat().st_uid
     except OSError:
@@ -94,10 +94,10 @@ def denied(file: Path, error: OSError) -> str:
     return f"{error.strerror} ({file}{whose})"
 
 
-def _parsed(text: bytes) -> Mark:
-    """What is there of it; an unreadable file says nothing."""
+def _parsed(text: bytes) -> LockRecord:
+    """The record in the file; an empty one for a file that cannot be parsed."""
     try:
         first: dict[str, Any] = json.loads(text[:_WIDTH])
-        return Mark(str(first["database"]), int(text[_WIDTH:]), Path(first["repair"]).name)
+        return LockRecord(str(first["database"]), int(text[_WIDTH:]), Path(first["repair"]).name)
     except (ValueError, TypeError, KeyError):
-        return Mark("")
+        return LockRecord("")

@@ -1,7 +1,7 @@
-"""Opening the file of the log: what is there is looked at before anything is written, and what cannot be trusted is refused.
+"""Checks of the database file before it is opened for writing: what cannot be trusted is refused, before anything is changed.
 
-A new database is made under another name and renamed once its tables are on the disk, so an empty file is never one that is
-being made. All looking happens over a connection that only reads: SQLite would empty a journal, or write it back, on the way.
+A new database is created under a temporary name and renamed once its tables are on the disk, so an empty file is never a new database.
+All checks use a read-only connection: another one would checkpoint the write-ahead log, or roll back a journal, when it is opened.
 """
 
 import contextlib
@@ -16,56 +16,56 @@ from urllib.parse import quote
 
 from kapi.storage import rows
 from kapi.storage.backend import Unusable
-from kapi.storage.lock import Lock, Mark, denied
+from kapi.storage.lock import Lock, LockRecord, denied
 from kapi.storage.rows import FORMAT, Row
 
 READ_ONLY, CORRUPT, FOREIGN = 8, 11, 26
 """SQLite's codes SQLITE_READONLY, SQLITE_CORRUPT and SQLITE_NOTADB."""
 
 
-MEND = "Restore a backup, or run `{}`, which sets aside what is damaged."
-ACCEPT = "Put back the newest copy, or run `{}`, which goes on with this one."
-LOST = "Restore a backup, or run `{}`, which goes on with what is left."
-AGAIN = "Go on with it: `{}`."
-NO_WAY = ""
-"""Ways on from a refusal, with the place of a command."""
+ADVICE_DAMAGED = "Restore a backup, or run `{}`, which sets aside what is damaged."
+ADVICE_OLDER = "Put back the newest copy, or run `{}`, which goes on with this one."
+ADVICE_LOST = "Restore a backup, or run `{}`, which goes on with what is left."
+ADVICE_RESUME = "Go on with it: `{}`."
+NO_ADVICE = ""
+"""What to do after a refusal; {} is the command."""
 
 
-def unusable(path: Path, why: str, way: str = NO_WAY) -> Unusable:
-    """The refusal, with the way on."""
-    return Unusable(f"the data in {path} cannot be opened: {why}. {way.format(repair_command(path))}".rstrip(), why)
+def unusable(path: Path, why: str, advice: str = NO_ADVICE) -> Unusable:
+    """The error, with what to do."""
+    return Unusable(f"the data in {path} cannot be opened: {why}. {advice.format(repair_command(path))}".rstrip(), why)
 
 
 def repair_command(path: Path) -> str:
-    """What somebody types to have a database repaired."""
+    """The command that repairs a database."""
     place = f"--data-dir {shlex.quote(str(path.parent))}" if path.name == "kapi.db" else f"--storage {shlex.quote(str(path))}"
     return f"kapi doctor --repair {place}"
 
 
 def refusal(path: Path, error: sqlite3.Error | OSError) -> Unusable:
-    """What an error on the way means."""
+    """The Unusable for an error of SQLite or the system."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     why = str(getattr(error, "strerror", None) or error)
     why = f"its pages are damaged ({why})" if code == CORRUPT else why
-    if code == READ_ONLY and os.path.lexists(rollback(path)):
-        return unusable(path, f"another program left {rollback(path).name}, which would undo what is in it", MEND)
-    return unusable(path, why, MEND if code in (CORRUPT, FOREIGN) else NO_WAY)
+    if code == READ_ONLY and os.path.lexists(rollback_journal(path)):
+        return unusable(path, f"another program left {rollback_journal(path).name}, which would undo what is in it", ADVICE_DAMAGED)
+    return unusable(path, why, ADVICE_DAMAGED if code in (CORRUPT, FOREIGN) else NO_ADVICE)
 
 
-def rollback(path: Path) -> Path:
-    """The journal of a program that opened the database in another mode than ours."""
+def rollback_journal(path: Path) -> Path:
+    """The rollback journal, left by a program that opened the database in another journal mode."""
     return path.with_name(f"{path.name}-journal")
 
 
-def journal(path: Path) -> Path:
+def wal_path(path: Path) -> Path:
     """The write-ahead log of a database."""
     return path.with_name(f"{path.name}-wal")
 
 
-def has_journal(path: Path) -> bool:
-    """Whether there is something in the journal: the last stop was none in order."""
+def has_wal(path: Path) -> bool:
+    """Whether the write-ahead log has content, so that the last stop was not a clean one."""
     try:
-        return journal(path).stat().st_size > 0
+        return wal_path(path).stat().st_size > 0
     except OSError:
         return False
 
@@ -73,22 +73,22 @@ def has_journal(path: Path) -> bool:
 # --- the files
 
 
-def exists(path: Path, mark: Mark) -> bool:
-    """Whether there is a database, False for a directory that never held one. Raises Unusable for what cannot be one."""
-    if mark.repair:
-        raise unusable(path, "a repair of it was interrupted", AGAIN)
+def exists(path: Path, record: LockRecord) -> bool:
+    """Whether there is a database; False for a directory that never had one. Raises Unusable for a file that cannot be one."""
+    if record.repair:
+        raise unusable(path, "a repair of it was interrupted", ADVICE_RESUME)
     if not check_regular(path, path):
-        if mark.database or journal(path).exists():
-            raise unusable(path, "the file is missing, though there was a cluster", LOST)
+        if record.database or wal_path(path).exists():
+            raise unusable(path, "the file is missing, though there was a cluster", ADVICE_LOST)
         return False
     if path.stat().st_size == 0:
-        raise unusable(path, "the file is empty: what was in it is lost", LOST)
-    check_regular(path, journal(path))
+        raise unusable(path, "the file is empty: what was in it is lost", ADVICE_LOST)
+    check_regular(path, wal_path(path))
     return True
 
 
 def check_regular(path: Path, file: Path) -> bool:
-    """Whether `file` is a file, False when there is nothing. Raises Unusable for anything else."""
+    """Whether `file` is a regular file; False when it does not exist. Raises Unusable for anything else."""
     try:
         mode = file.lstat().st_mode
     except FileNotFoundError:
@@ -103,7 +103,7 @@ def check_regular(path: Path, file: Path) -> bool:
 
 
 def check_writable(path: Path, file: Path) -> None:
-    """Raises Unusable for a file that cannot be written: SQLite would open it only to read."""
+    """Raises Unusable for a file that cannot be written: SQLite would silently open it read-only."""
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CLOEXEC))  # before SQLite has it: closing it would give up SQLite's locks
     except FileNotFoundError:
@@ -113,7 +113,7 @@ def check_writable(path: Path, file: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make names in a directory durable."""
+    """Make the names in a directory durable."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
@@ -121,12 +121,12 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-# --- making
+# --- creating
 
 
 @contextlib.contextmanager
-def replaced(path: Path, database: str) -> Iterator[sqlite3.Connection]:
-    """A new database to be filled; it takes the place of `path` in one step when the block ends well. Raises sqlite3.Error, OSError."""
+def replacing(path: Path, database: str) -> Iterator[sqlite3.Connection]:
+    """A new database to be filled, which replaces `path` atomically at the end of the block. Raises sqlite3.Error, OSError."""
     new = path.with_name(f"{path.name}.new")
     _remove(new)
     try:
@@ -152,99 +152,99 @@ def _remove(path: Path) -> None:
 
 
 def create(path: Path, lock: Lock) -> None:
-    """Make the database of a new cluster. Raises sqlite3.Error, OSError."""
-    name = secrets.token_hex(8)
-    with replaced(path, name):
+    """Create the database of a new cluster. Raises sqlite3.Error, OSError."""
+    database = secrets.token_hex(8)
+    with replacing(path, database):
         pass  # no rows
-    lock.write(Mark(name))
+    lock.write(LockRecord(database))
 
 
-# --- looking
+# --- checking
 
 
-def reading(path: Path) -> sqlite3.Connection:
-    """A connection that only reads: it neither writes the journal back nor removes it."""
-    fixed = "" if os.access(path.parent, os.W_OK) or has_journal(path) else "&immutable=1"  # SQLite needs to write to share a file
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection: it neither checkpoints the write-ahead log nor removes it."""
+    fixed = "" if os.access(path.parent, os.W_OK) or has_wal(path) else "&immutable=1"  # SQLite needs to write to share a file
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{fixed}", uri=True, isolation_level=None, check_same_thread=False)
 
 
 @contextlib.contextmanager
-def no_traces(path: Path) -> Iterator[None]:
-    """Take away at the end what SQLite makes to read a database: an index of the journal, an empty journal."""
-    made = [name for name in (path.with_name(f"{path.name}-shm"), journal(path)) if not os.path.lexists(name)]
+def remove_sidecars(path: Path) -> Iterator[None]:
+    """Remove at the end what SQLite creates to read a database: the -shm index of the write-ahead log, and an empty log."""
+    sidecars = [sidecar for sidecar in (path.with_name(f"{path.name}-shm"), wal_path(path)) if not os.path.lexists(sidecar)]
     try:
         yield
     finally:
-        for name in made:
-            if os.path.lexists(name) and (name != journal(path) or not has_journal(path)):
-                name.unlink(missing_ok=True)
+        for sidecar in sidecars:
+            if os.path.lexists(sidecar) and (sidecar != wal_path(path) or not has_wal(path)):
+                sidecar.unlink(missing_ok=True)
 
 
-def version(path: Path, db: sqlite3.Connection) -> int:
-    """The format of the database. Raises Unusable for one that is not kapi's, or not this kapi's."""
+def format_of(path: Path, db: sqlite3.Connection) -> int:
+    """The format of the database. Raises Unusable for a database of another program, or of a newer kapi."""
     (found,) = db.execute("PRAGMA user_version").fetchone()
     (application,) = db.execute("PRAGMA application_id").fetchone()
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     wanted = {"log", "floor"} if found == 1 else {"log", "floor", "identity"}
     if found < 1 or not wanted <= tables or (application != rows.APPLICATION_ID and found != 1):
-        raise unusable(path, "it is a database of another program", MEND)
+        raise unusable(path, "it is a database of another program", ADVICE_DAMAGED)
     if found > FORMAT:
-        raise newer(path, found)
+        raise newer_format(path, found)
     return int(found)
 
 
-def newer(path: Path, found: int) -> Unusable:
-    """The refusal of a format that is not known yet."""
+def newer_format(path: Path, found: int) -> Unusable:
+    """The error for a format that is not known yet."""
     return unusable(path, f"it was written by a newer kapi (format {found}, this one knows {FORMAT})")
 
 
 def migrate(path: Path) -> None:
-    """From format 1: rows get checksums, the database an id. Raises Unusable, sqlite3.Error."""
-    with contextlib.closing(reading(path)) as db:
+    """Migrate from format 1: add checksums to the rows, an id to the database. Raises Unusable, sqlite3.Error."""
+    with contextlib.closing(open_reader(path)) as db:
         if damage := first_fault(db, None, rows.SELECT_1):
-            raise unusable(path, damage, MEND)
-    name = secrets.token_hex(8)
-    seed = rows.seed(name)
+            raise unusable(path, damage, ADVICE_DAMAGED)
+    database = secrets.token_hex(8)
+    seed = rows.seed(database)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.create_function("row_checksum", 5, lambda *row: rows.checksum(seed, *row), deterministic=True)
         db.executescript(
             f"BEGIN IMMEDIATE; ALTER TABLE log ADD COLUMN checksum INTEGER;"
-            f"UPDATE log SET checksum = row_checksum(revision, key, created, deadline, body); {rows.IDENTITY.format(database=name)}"
+            f"UPDATE log SET checksum = row_checksum(revision, key, created, deadline, body); {rows.IDENTITY.format(database=database)}"
             f"PRAGMA application_id={rows.APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"
         )
 
 
-class Known:
-    """What was read of a database before its rows: Raises Unusable when it is not the one the lock file knows."""
+class Header:
+    """The id and revisions of a database, read before its rows. Raises Unusable when they do not agree with the lock file."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, mark: Mark) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection, record: LockRecord) -> None:
         found = db.execute("SELECT database, floor.revision, (SELECT max(revision) FROM log) FROM identity, floor").fetchall()
         if len(found) != 1 or not isinstance(found[0][1], int):
-            raise unusable(path, "its tables identity and floor are damaged", MEND)
-        self.database, self.floor = str(found[0][0]), found[0][1]
-        self.revision = max(found[0][2] or 0, self.floor)
+            raise unusable(path, "its tables identity and floor are damaged", ADVICE_DAMAGED)
+        self.database, self.compacted = str(found[0][0]), found[0][1]
+        self.revision = max(found[0][2] or 0, self.compacted)
         self.seed = rows.seed(self.database)
-        if mark.database not in ("", self.database):
-            raise unusable(path, "it is the database of another cluster", ACCEPT)
-        if self.revision < mark.revision:
-            lost = f"it ends at revision {self.revision}, and {mark.revision} was acknowledged"
-            why = f"{lost} (an older copy, or {journal(path).name} is missing or damaged)"
-            raise unusable(path, why, ACCEPT)
+        if record.database not in ("", self.database):
+            raise unusable(path, "it is the database of another cluster", ADVICE_OLDER)
+        if self.revision < record.revision:
+            lost = f"it ends at revision {self.revision}, and {record.revision} was acknowledged"
+            why = f"{lost} (an older copy, or {wal_path(path).name} is missing or damaged)"
+            raise unusable(path, why, ADVICE_OLDER)
 
 
 def check_structure(path: Path, db: sqlite3.Connection) -> None:
-    """Let SQLite check its pages. Raises Unusable."""
+    """Run SQLite's own check of the pages. Raises Unusable."""
     if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise unusable(path, f"its pages are damaged ({' '.join(found.split())})", MEND)
+        raise unusable(path, f"its pages are damaged ({' '.join(found.split())})", ADVICE_DAMAGED)
 
 
 def first_fault(db: sqlite3.Connection, seed: int | None, query: str = rows.SELECT) -> str:
-    """A sentence on the first damaged row that can be read, "" when there is none."""
+    """A sentence about the first damaged row that can be read, "" when there is none."""
     return next((f"{rows.shown(row)} (revision {row.revision}) is damaged: {why}" for row, why in faults(db, seed, query)), "")
 
 
 def faults(db: sqlite3.Connection, seed: int | None, query: str = rows.SELECT) -> Iterator[tuple[Row, str]]:
-    """The damaged rows with what is wrong. Raises sqlite3.Error for pages that cannot be read."""
+    """The damaged rows, each with what is wrong. Raises sqlite3.Error for pages that cannot be read."""
     before, db.text_factory = db.text_factory, _text
     try:
         for row in map(Row._make, db.execute(query)):

@@ -1,8 +1,8 @@
-"""Rows read straight from the bytes of a damaged SQLite file and its write-ahead log, where SQLite itself gives up.
+"""Reads rows from the bytes of a damaged SQLite file and its write-ahead log, where SQLite itself fails.
 
-Only what repair needs of the format (https://www.sqlite.org/fileformat.html): pages with the log laid over, the list of free
-pages, the cells of table leaves with their overflow pages, records. In a page that is damaged rows are looked for by their form.
-Whether a row is whole is for its checksum to say.
+Implements what repair needs of the format (https://www.sqlite.org/fileformat.html): pages with those of the log on top, the free list,
+the cells of table leaves with their overflow pages, and records. A damaged page is searched for anything that looks like a row.
+Whether a row is intact is decided by its checksum, not here.
 """
 
 import mmap
@@ -18,32 +18,32 @@ INTERIOR, LEAF = 0x05, 0x0D
 """First byte of a page of a table."""
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 _RECORD = re.compile(rb"(?=[\x03-\x20]\x00)")
-"""How a record with a rowid begins: the length of its header, and NULL for the rowid."""
-_WRONG = (IndexError, struct.error, ValueError, OverflowError)
-"""What reading bytes that are none of what they should be leads to."""
+"""The first bytes of a record with a rowid: the length of its header, and NULL for the rowid."""
+_MALFORMED = (IndexError, struct.error, ValueError, OverflowError)
+"""The exceptions of parsing malformed bytes."""
 
 Bytes = bytes | mmap.mmap
 
 
 class Cell(NamedTuple):
-    """A row: its rowid and the values of its record (the first stands for the rowid)."""
+    """A row: its rowid and the values of its record. The first value is NULL, in place of the rowid."""
 
     rowid: int
     values: list[Any]
 
 
 class Found(NamedTuple):
-    """What the pages hold."""
+    """What was read from the pages."""
 
     cells: list[Cell]
     unreadable: int
-    """Pages that are nothing known, or hold cells that cannot be read."""
+    """How many pages have an unknown type, or cells that cannot be read."""
     user_version: int
-    """0 when the first page is not that of a database."""
+    """0 when the first page is not the header of a database."""
 
 
-def contents(path: Path) -> Bytes:
-    """The bytes of a file, none when there is none."""
+def read_bytes(path: Path) -> Bytes:
+    """The bytes of a file, mapped; b"" when it is missing or empty."""
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -51,23 +51,23 @@ def contents(path: Path) -> Bytes:
         return b""
 
 
-def found(data: Bytes, wal: Bytes, *, unfinished: bool = False) -> Found:
-    """All cells of a database file with its log; `unfinished`: also those of a transaction whose end is missing."""
-    return _Pages(data, wal, unfinished).found()
+def read_cells(data: Bytes, wal: Bytes, *, uncommitted: bool = False) -> Found:
+    """All cells of a database file and its log; `uncommitted`: also those of a last transaction without its commit frame."""
+    return _Pages(data, wal, uncommitted).read_cells()
 
 
 class _Pages:
-    def __init__(self, data: Bytes, wal: Bytes, unfinished: bool) -> None:
+    def __init__(self, data: Bytes, wal: Bytes, uncommitted: bool) -> None:
         self._data = data
         self._header = bytes(data[:100]) if data[:16] == b"SQLite format 3\0" else b""
         self._size = self._page_size(wal)
-        log = _Log(wal, self._size)
-        self._over, self._damaged = log.committed, log.damaged
-        if unfinished:
-            self._over.update(log.waiting)
-        self._count = max(-(-len(data) // self._size), max(self._over, default=0))
-        if 1 in self._over:
-            self._header = bytes(self._over[1][:100])
+        log = _WriteAheadLog(wal, self._size)
+        self._wal_pages, self._damaged = log.committed, log.damaged
+        if uncommitted:
+            self._wal_pages.update(log.uncommitted)
+        self._count = max(-(-len(data) // self._size), max(self._wal_pages, default=0))
+        if 1 in self._wal_pages:
+            self._header = bytes(self._wal_pages[1][:100])
         self._overflow: set[int] = set()
 
     def _page_size(self, wal: Bytes) -> int:
@@ -78,36 +78,36 @@ class _Pages:
         return DEFAULT_PAGE_SIZE
 
     def _page(self, number: int) -> bytes:
-        """A page, b"" for one that is not there; what is missing at its end reads as zeros."""
-        if number in self._over:
-            return self._over[number]
+        """A page, b"" for a missing one; a truncated page is filled with zeros."""
+        if number in self._wal_pages:
+            return self._wal_pages[number]
         start = (number - 1) * self._size
         there = self._data[start : start + self._size] if number > 0 else b""
         return there.ljust(self._size, b"\0") if there else b""
 
-    def found(self) -> Found:
+    def read_cells(self) -> Found:
         free = self._free()
         cells: list[Cell] = []
-        odd: list[bytes] = []
+        damaged: list[bytes] = []
         unknown: list[int] = []
         for number in range(1, self._count + 1):
             if number in free or not (page := self._page(number)):
                 continue
             kind = page[100 if number == 1 else 0]
             if kind == LEAF:
-                read, whole = self._leaf(page, 100 if number == 1 else 0)
+                read, complete = self._leaf(page, 100 if number == 1 else 0)
                 cells += read
-                if not whole:
-                    odd.append(page)
+                if not complete:
+                    damaged.append(page)
             elif kind != INTERIOR and any(page):
                 unknown.append(number)
-        odd += [self._page(number) for number in unknown if number not in self._overflow]
-        for page in (*odd, *self._damaged):
-            cells += self._searched(page)
-        return Found(cells, len(odd) + len(self._damaged), struct.unpack_from(">I", self._header, 60)[0] if self._header else 0)
+        damaged += [self._page(number) for number in unknown if number not in self._overflow]
+        for page in (*damaged, *self._damaged):
+            cells += self._scan(page)
+        return Found(cells, len(damaged) + len(self._damaged), struct.unpack_from(">I", self._header, 60)[0] if self._header else 0)
 
     def _free(self) -> set[int]:
-        """The pages nothing is in; as far as the list of them can be followed."""
+        """The pages of the free list, as far as that can be followed."""
         free: set[int] = set()
         trunk = struct.unpack_from(">I", self._header, 32)[0] if self._header else 0
         while trunk and trunk not in free:
@@ -115,33 +115,33 @@ class _Pages:
                 page = self._page(trunk)
                 following, count = struct.unpack_from(">II", page)
                 free |= {trunk, *struct.unpack_from(f">{min(count, self._size // 4 - 2)}I", page, 8)}
-            except _WRONG:
+            except _MALFORMED:
                 break
             trunk = following
         return free
 
     def _leaf(self, page: bytes, start: int) -> tuple[list[Cell], bool]:
-        """The cells of a leaf, and whether all could be read."""
+        """The cells of a leaf page, and whether all could be read."""
         count = struct.unpack_from(">H", page, start + 3)[0]
         cells = []
-        whole = True
+        complete = True
         for at in range(start + 8, start + 8 + 2 * count, 2):
             try:
                 cells.append(self._cell(page, struct.unpack_from(">H", page, at)[0]))
-            except _WRONG:
-                whole = False
-        return cells, whole
+            except _MALFORMED:
+                complete = False
+        return cells, complete
 
-    def _searched(self, page: bytes) -> list[Cell]:
-        """Every row in a page, wherever it begins: a record's beginning, and before it the rowid and the length, each 1 to 9 bytes."""
+    def _scan(self, page: bytes) -> list[Cell]:
+        """Every row in a page, at any offset: the beginning of a record, and before it the rowid and the length, each 1 to 9 bytes."""
         cells = []
         for match in _RECORD.finditer(page):
             for start in range(max(0, match.start() - 12), match.start() - 1):
                 try:
                     length, rowid_at = _varint(page, start)
-                    if length <= len(self._data) + len(self._over) * self._size and _varint(page, rowid_at)[1] == match.start():
+                    if length <= len(self._data) + len(self._wal_pages) * self._size and _varint(page, rowid_at)[1] == match.start():
                         cells.append(self._cell(page, start))
-                except _WRONG:
+                except _MALFORMED:
                     continue
         return cells
 
@@ -151,7 +151,7 @@ class _Pages:
         return Cell(rowid, _record(self._payload(page, at, length)))
 
     def _payload(self, page: bytes, at: int, length: int) -> bytes:
-        """What is in the page, and the rest from its overflow pages."""
+        """The payload of a cell: the part in the page, and the rest from its overflow pages."""
         usable = self._size
         most, least = usable - 35, (usable - 12) * 32 // 255 - 23
         if length <= most:
@@ -173,35 +173,35 @@ class _Pages:
         return b"".join(parts)
 
 
-class _Log:
-    """The write-ahead log: the pages as the last whole transaction left them, and those of frames that are damaged.
+class _WriteAheadLog:
+    """The write-ahead log: the pages of committed transactions, and those of damaged frames.
 
-    SQLite stops at a damaged frame. Here the frames behind it are gone on with: each holds the checksum of all before it.
+    SQLite stops at a damaged frame. Here the frames behind it are read as well: each contains the checksum of all frames before it.
     """
 
     def __init__(self, wal: Bytes, size: int) -> None:
         self.committed: dict[int, bytes] = {}
         self.damaged: list[bytes] = []
-        self.waiting: dict[int, bytes] = {}
-        """Pages of a transaction whose end is missing."""
+        self.uncommitted: dict[int, bytes] = {}
+        """Pages of a last transaction without its commit frame."""
         if len(wal) < _WAL_HEADER:
             return
         order = ">" if wal[3] & 1 else "<"
-        sums = _summed(bytes(wal[:24]), order, (0, 0))
+        sums = _checksum(bytes(wal[:24]), order, (0, 0))
         salts = bytes(wal[16:24]) if sums == struct.unpack_from(">II", wal, 24) else bytes(wal[40:48])
         for header, page in _frames(wal, size):
             if header[8:16] != salts:
                 continue
             number, commits, _, _, *stored = struct.unpack(">6I", header)
-            sums = _summed(header[:8] + page, order, sums)
+            sums = _checksum(header[:8] + page, order, sums)
             if sums == (stored[0], stored[1]):
-                self.waiting[number] = page
+                self.uncommitted[number] = page
             else:
                 sums = stored[0], stored[1]
                 self.damaged.append(page)
             if commits:
-                self.committed.update(self.waiting)
-                self.waiting.clear()
+                self.committed.update(self.uncommitted)
+                self.uncommitted.clear()
 
 
 def _frames(wal: Bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -210,7 +210,7 @@ def _frames(wal: Bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
         yield bytes(wal[start:body]), bytes(wal[body : body + size])
 
 
-def _summed(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
+def _checksum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
     """The checksum of the write-ahead log, gone on with."""
     one, two = sums
     words = struct.unpack(f"{order}{len(data) // 4}I", data)

@@ -1,7 +1,7 @@
 """The rows of the log in an SQLite file: their tables, their checksums, and what is wrong with one that is damaged.
 
-A checksum covers the whole row and begins with the database's id, so a row that was changed, or that belongs to another
-database, is never taken for one of this. SQLite itself does not notice either.
+A checksum covers the whole row and is seeded with the database's id. So a row that was changed, or that belongs to another
+database, is detected; SQLite itself detects neither.
 """
 
 import struct
@@ -32,13 +32,13 @@ SELECT_1 = "SELECT revision, key, created, deadline, body, NULL FROM log ORDER B
 """The same of format 1."""
 
 MALFORMED = (ValueError, TypeError, AttributeError, struct.error)
-"""What a checksum of values leads to that are none of a row."""
+"""The exceptions of a checksum over values of wrong types."""
 
 _NUMBERS = struct.Struct("<qqd?").pack
 
 
 class Row(NamedTuple):
-    """A row as it was read; a damaged one may hold anything."""
+    """A row as it was read; the values of a damaged one may have any type."""
 
     revision: Any
     key: Any
@@ -49,17 +49,17 @@ class Row(NamedTuple):
 
 
 def seed(database: str) -> int:
-    """What the checksums of the rows of a database begin with."""
+    """The initial CRC of the checksums of a database's rows; `database` is its id."""
     return zlib.crc32(database.encode())
 
 
 def checksum(seed: int, revision: int, key: str, created: int, deadline: float, body: bytes | None) -> int:
-    """The checksum of a row."""
+    """The CRC-32 of a row."""
     return zlib.crc32(body or b"", zlib.crc32(key.encode(), zlib.crc32(_NUMBERS(revision, created, deadline, body is None), seed)))
 
 
 def intact(seed: int, row: Row) -> bool:
-    """Whether the checksum of a row that may hold anything is right."""
+    """Whether the checksum of a row is right; its values may have any type."""
     try:
         return bool(row.checksum == checksum(seed, *row[:5]))
     except MALFORMED:
@@ -67,7 +67,7 @@ def intact(seed: int, row: Row) -> bool:
 
 
 def fault(row: Row, seed: int | None) -> str:
-    """What is wrong with a row, "" when nothing is; without a seed the checksum is not looked at."""
+    """What is wrong with a row, "" for an intact one; without a seed the checksum is not checked."""
     if wrong := _key_fault(row.key) or _number_fault(row) or _body_fault(row.body):
         return wrong
     return "" if seed is None or intact(seed, row) else "its checksum is wrong"
@@ -105,6 +105,6 @@ def _body_fault(body: Any) -> str:
 
 
 def shown(row: Row) -> str:
-    """How a row is named to a person."""
+    """The name of a row in messages."""
     key = row.key.decode(errors="backslashreplace") if isinstance(row.key, bytes) else str(row.key)
     return f"object {key!r}" if not key.isprintable() else f"object {key}"

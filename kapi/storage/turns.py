@@ -1,6 +1,6 @@
-"""Turns: who is told of steps waits in line, so that a crowd of watchers holds the event loop for milliseconds at a time.
+"""Round-robin scheduling of woken watchers, so that thousands of them hold the event loop for milliseconds at a time.
 
-Collections take turns with each other; within one it is first come, first served.
+Each collection has a queue of watchers. Queues are served in turn, one watcher at a time; within a queue in order of arrival.
 """
 
 import asyncio
@@ -9,16 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 TURN = 0.003
-"""Seconds after which the event loop sees to everything else."""
+"""Seconds after which the event loop runs everything else that is ready."""
 BYTES = 512 * 1024
-"""The same in bytes: what is written costs once more when the system takes it, after the turn."""
+"""The same in bytes: what is written costs time once more after the turn, when it goes to the socket."""
 
 Interest = tuple[str, str, str]
 """What a watcher watches: a prefix (the collection, a namespace in it, or one key), and a field with its value, or '' twice."""
 
 
 class Waiter:
-    """A watcher that waits, or is in line; in its turn `tell` is called with a running number and returns the bytes it has written."""
+    """A watcher that waits, or is queued. In its turn `tell` is called with a sequence number, and returns the bytes it has written."""
 
     __slots__ = ("in_line", "interest", "number", "tell")
 
@@ -26,7 +26,7 @@ class Waiter:
         self.interest = interest
         self.tell = tell
         self.number = -1
-        """The running number of the first step it is to be told of."""
+        """The sequence number of the first event it has not seen."""
         self.in_line = False
 
 
@@ -34,15 +34,15 @@ Line = deque[Waiter]
 
 
 class Turns:
-    """The lines of all collections."""
+    """The queues of all collections."""
 
     def __init__(self) -> None:
         self._lines: deque[Line] = deque()
-        """Those with somebody in them; the first is served next."""
+        """Those that are not empty; the first is served next."""
         self._scheduled = False
 
     def add(self, line: Line, waiters: Iterable[Waiter]) -> None:
-        """Put waiters at the end of the line of their collection."""
+        """Append waiters to the queue of their collection."""
         if not line:
             self._lines.append(line)
         for waiter in waiters:
@@ -65,7 +65,7 @@ class Turns:
                 asyncio.get_running_loop().call_soon(self._run)
 
     def _serve(self) -> int:
-        """Tell the first in the line whose turn it is, unless it has left."""
+        """Call the first of the next queue, unless it has left. Returns the bytes it has written."""
         line = self._lines[0]
         waiter = line.popleft()
         if not line:

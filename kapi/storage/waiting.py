@@ -1,8 +1,8 @@
-"""Who waits for which steps of a collection, and waking them: a few look-ups a step, however many wait for other things.
+"""The index of waiting watchers by interest: waking those of an event costs a few look-ups, however many wait for others.
 
-A crowd that waits for the same is not woken for every step: steps that follow each other quickly reach it together, some
-milliseconds later. A write costs every watcher a record and a system call; 50 watchers would cost more than the change itself.
-Whoever is woken stands in line (`turns`).
+Where many watchers have the same interest, wake-ups are coalesced: events in quick succession reach them together, some milliseconds
+later. Each write costs every watcher a TLS record and a system call; for 50 watchers that is more than the change itself costs.
+Woken watchers are queued (`turns`).
 """
 
 import asyncio
@@ -12,31 +12,31 @@ from kapi.storage.entry import Event
 from kapi.storage.turns import Interest, Line, Turns, Waiter
 
 CROWD = 8
-"""From how many watchers of the same thing on steps are gathered for them."""
+"""The coalescing threshold: the number of watchers of one interest from which on their wake-ups are coalesced."""
 PAUSE = 0.0004
-"""Seconds between two wakings of a crowd, for each watcher in it."""
+"""Seconds between two coalesced wake-ups, for each watcher of the interest."""
 LONGEST_PAUSE = 0.02
 _WOKEN = 16 * 1024
-"""What waking a task counts for in a turn, in bytes: it does its work afterwards."""
+"""What waking a task counts for in a turn, in bytes: its work follows outside the turn."""
 
 
 class Waiting:
-    """The watchers of one collection that have seen everything and wait."""
+    """The watchers of one collection that have seen all events and wait."""
 
     def __init__(self, name: str, turns: Turns) -> None:
         self.fields: set[str] = set()
-        """Fields that somebody waits for or did."""
+        """Fields by which a watcher selects, or once did."""
         self._name = name
         self._turns = turns
         self._line: Line = Line()
         self._waiters: dict[Interest, dict[Waiter, None]] = {}
         self._held: dict[Interest, int] = {}
-        """What a crowd waits for -> the running number of the first step it was not yet told of."""
+        """Interest -> the sequence number of the first event whose wake-up is delayed."""
         self._next: dict[Interest, float] = {}
-        """When a crowd may be woken again, in the loop's time."""
+        """Interest -> when its watchers may be woken again, in the loop's time."""
 
     async def wait(self, interest: Interest, seconds: float | None, end: Callable[[], int]) -> int:
-        """The running number of the first step of interest that comes; when none came in time, what `end` is then."""
+        """The sequence number of the next matching event; that of `end` when none came within `seconds`."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[int] = loop.create_future()
 
@@ -56,7 +56,7 @@ class Waiting:
             self.leave(waiter)
 
     def enter(self, waiter: Waiter) -> None:
-        """Wait for the next step of interest."""
+        """Wait for the next matching event."""
         waiters = self._waiters.get(waiter.interest)
         if waiters is None:
             self._waiters[waiter.interest] = {waiter: None}
@@ -64,7 +64,7 @@ class Waiting:
             waiters[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
-        """Neither wait nor stand in line any more."""
+        """Neither wait nor be queued any more."""
         waiter.in_line = False
         waiters = self._waiters.get(waiter.interest)
         if waiters is not None:
@@ -74,11 +74,11 @@ class Waiting:
             self._next.pop(waiter.interest, None)
 
     def quiet(self, waiter: Waiter) -> bool:
-        """Whether it waits, and nothing is held back from it."""
+        """Whether it waits, and no wake-up of it is delayed."""
         return waiter in self._waiters.get(waiter.interest, ()) and waiter.interest not in self._held
 
     def stand(self, waiter: Waiter, end: int) -> None:
-        """Stand in line, though nothing may have happened; one that waits has missed nothing of interest before `end`."""
+        """Queue it without an event. One that waits has seen every matching event before `end`, or before the delayed one."""
         if waiter.in_line:
             return
         waiters = self._waiters.get(waiter.interest, {})
@@ -88,7 +88,7 @@ class Waiting:
         self._turns.add(self._line, (waiter,))
 
     def wake(self, number: int, event: Event) -> None:
-        """Tell whoever waits for this step, whose running number is `number`."""
+        """Wake the watchers that an event matches; `number` is its sequence number."""
         if not self._waiters:
             return
         key = event.entry.key
@@ -114,7 +114,7 @@ class Waiting:
         self._tell(interest, number)
 
     def _release(self, interest: Interest) -> None:
-        """The pause of a crowd is over."""
+        """The pause is over: wake the watchers of an interest whose wake-up was delayed."""
         self._next[interest] = asyncio.get_running_loop().time() + min(LONGEST_PAUSE, PAUSE * len(self._waiters.get(interest, ())))
         self._tell(interest, self._held.pop(interest))
 
@@ -126,7 +126,7 @@ class Waiting:
             self._turns.add(self._line, waiters)
 
     def rouse(self, number: int) -> None:
-        """Wake everybody."""
+        """Wake all watchers."""
         for interest in list(self._waiters):
             self._tell(interest, number)
 
@@ -135,6 +135,6 @@ class Waiting:
 
 
 def field_values(event: Event, field: str) -> set[str]:
-    """What the field was before the step and is after it."""
+    """The values of a field before and after the event."""
     after = event.entry.fields.get(field, "")
     return {after, event.previous.fields.get(field, "")} if event.previous else {after}

@@ -1,4 +1,9 @@
-"""A watcher: a place in its collection's steps. It has no queue, so a slow one costs nothing; one too slow is told 410."""
+"""A watcher: a cursor in its collection's ring of events. It has no queue, so a slow one costs no memory; one too slow gets 410 Expired.
+
+Worked example, with the ring of `kapi.storage.collection` (start 2, end 5): a watch since revision r starts at the sequence number of the
+first event after r, say cursor 3. `ready` returns the matching ones of e3 and e4 and moves the cursor to 5, the end; the watcher then
+waits. The next event wakes it with 5, its sequence number. If the ring's start moves beyond the cursor first, `ready` raises Expired.
+"""
 
 from collections.abc import Callable
 
@@ -9,106 +14,106 @@ from kapi.storage.turns import Interest, Waiter
 
 
 class Watch:
-    """The steps of one interest after one revision: either asked for (`next`, `ready`) or followed (`follow`)."""
+    """The events of one interest after one revision: either pulled (`next`, `ready`) or pushed in turns (`follow`)."""
 
     def __init__(self, collection: Collection, interest: Interest, since: int, revision: Callable[[], int]) -> None:
         self.revision = since
-        """Everything up to here has been handed out: what a bookmark says."""
+        """All events up to this revision have been returned: the revision of a bookmark."""
         self._collection = collection
         self._interest = interest
         self._current = revision
-        self._number = -1
-        """Running number of the next step to look at; -1: not found yet."""
-        self._before = -1, since
-        """The same two before the last share."""
+        self._cursor = -1
+        """Sequence number of the next event; -1 until it is looked up."""
+        self._previous = -1, since
+        """Cursor and revision before the last batch."""
         self._waiter: Waiter | None = None
 
     async def next(self, timeout: float | None = None) -> list[Event]:  # noqa: ASYNC109
-        """All steps not handed out yet, waiting for one if there is none; [] after `timeout` seconds.
+        """All events that were not returned yet. Waits for one if there is none; [] after `timeout` seconds.
 
-        Raises Expired ("too old resource version: 5 (9)") when steps are asked for that are forgotten.
+        Raises Expired ("too old resource version: 5 (9)") when the next event is dropped.
         """
         events = self.ready()
         if events or timeout == 0:
             return events
-        found = await self._collection.waiting.wait(self._interest, timeout, lambda: self._collection.end)
-        self._number = max(self._number, found)
+        woken_at = await self._collection.waiting.wait(self._interest, timeout, lambda: self._collection.end)
+        self._cursor = max(self._cursor, woken_at)
         return self.ready()
 
     def ready(self) -> list[Event]:
         """The same without waiting."""
-        self._find()
-        events = self._collection.since(self._number, self._interest) if self._number < self._collection.end else []
-        return self._handed(events, self._collection.end)
+        self._seek()
+        events = self._collection.since(self._cursor, self._interest) if self._cursor < self._collection.end else []
+        return self._advance(events, self._collection.end)
 
     # --- in turns with all other watchers
 
-    def follow(self, look: Callable[[], int]) -> None:
-        """Have `look` called soon, and again after each `again`, and after each `wait` once there is something to look at.
+    def follow(self, callback: Callable[[], int]) -> None:
+        """Have `callback` called soon, once more after each `again`, and after each `wait` as soon as there is a matching event.
 
         It does a part of its work at a time and returns how many bytes it has written. It must not raise.
         """
 
         def tell(number: int) -> int:
-            self._number = max(self._number, number)
-            return look()
+            self._cursor = max(self._cursor, number)
+            return callback()
 
         self._waiter = Waiter(self._interest, tell)
         self.again()
 
     def again(self) -> None:
-        """Stand in line for another turn."""
+        """Queue for another turn."""
         if self._waiter:
             self._collection.waiting.stand(self._waiter, self._collection.end)
 
     def wait(self) -> None:
-        """Have seen everything."""
+        """Wait for the next matching event."""
         if self._waiter:
             self._collection.waiting.enter(self._waiter)
 
-    def settle(self) -> bool:
-        """Whether there is nothing of interest left: then everything is handed out, up to now."""
+    def advance_if_idle(self) -> bool:
+        """Whether there is no matching event left; if so, `revision` becomes the store's newest."""
         collection = self._collection
         if self._waiter is None or not collection.waiting.quiet(self._waiter):
             return False
-        self._handed([], collection.end)
+        self._advance([], collection.end)
         return True
 
     def leave(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         if self._waiter:
             self._collection.waiting.leave(self._waiter)
             self._waiter = None
 
     def some(self) -> Share:
-        """As `ready`, but a share of them: none may mean that there was nothing of interest among those looked at."""
-        self._find()
-        self._before = self._number, self.revision
-        share = self._collection.some(self._number, self._interest)
-        events = self._handed(share.events, share.end)
+        """As `ready`, but one batch. An empty one may mean that none of the scanned events matched: see `behind`."""
+        self._seek()
+        self._previous = self._cursor, self.revision
+        share = self._collection.some(self._cursor, self._interest)
+        events = self._advance(share.events, share.end)
         return share if len(events) == len(share.events) else Share(self._interest, share.start, share.end, share.seen, events, share.size)
 
     def put_back(self) -> None:
-        """Have the last share handed out once more."""
-        self._number, self.revision = self._before
+        """Rewind to before the last batch, so that it is returned again."""
+        self._cursor, self.revision = self._previous
 
     @property
     def behind(self) -> bool:
-        """Whether there is more to look at."""
-        return self._number < self._collection.end
+        """Whether there are events that were not scanned yet."""
+        return self._cursor < self._collection.end
 
-    def _find(self) -> None:
-        """Raises Expired when the next step is forgotten."""
-        if self._number < 0:
-            self._number = self._collection.number(self.revision)
-        if self._number < self._collection.start:
-            raise Expired(f"too old resource version: {self.revision} ({self._collection.floor})")
+    def _seek(self) -> None:
+        """Set the cursor at the first use. Raises Expired when the event there is dropped."""
+        if self._cursor < 0:
+            self._cursor = self._collection.number(self.revision)
+        if self._cursor < self._collection.start:
+            raise Expired(f"too old resource version: {self.revision} ({self._collection.compacted})")
 
-    def _handed(self, events: list[Event], end: int) -> list[Event]:
-        """Take note that everything before running number `end` is handed out."""
+    def _advance(self, events: list[Event], end: int) -> list[Event]:
+        """Move the cursor to `end`, and `revision` with it. Returns the events without those that were returned before a rewind."""
         if events and events[0].revision <= self.revision:
             events = [event for event in events if event.revision > self.revision]
-        self._number = end
+        self._cursor = end
         if end >= self._collection.end:
             self.revision = max(self.revision, self._current())
         elif events:

@@ -63,11 +63,11 @@ def cluster(nodes: int = 1) -> Iterator[Cluster]:
     Nothing of it is left afterwards: no thread, no file, and the process as it was.
     """
     with _directory() as directory:
-        made = Cluster(directory, _free_port())
-        running = _Running(components.SimulatedSettings(made.directory, made.port, "memory:", nodes))
+        started = Cluster(directory, _free_port())
+        running = _Running(components.SimulatedSettings(started.directory, started.port, "memory:", nodes))
         running.start()
         try:
-            yield made
+            yield started
         finally:
             running.stop()
 
@@ -124,23 +124,23 @@ class _Running:
         self._stop = lambda: loop.call_soon_threadsafe(task.cancel)
         registered = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(components.whole(self._settings, registered.set))
+            group.create_task(components.simulated_cluster(self._settings, registered.set))
             await registered.wait()
-            await _usable(self._settings)
+            await _wait_until_usable(self._settings)
             self._ready.set_result(None)
 
 
-async def _usable(settings: components.SimulatedSettings) -> None:
+async def _wait_until_usable(settings: components.SimulatedSettings) -> None:
     """Wait until pods can be created and scheduled."""
     client = config.connect(config.from_kubeconfig(settings.data_dir / "pki" / "admin.conf"), agent="kapi-testing")
     try:
-        await _seen(client, NODES, None, set(simulated_names(settings.node_name, settings.nodes)))
-        await _seen(client, SERVICE_ACCOUNTS, "default", {"default"})
+        await _wait_for(client, NODES, None, set(simulated_names(settings.node_name, settings.nodes)))
+        await _wait_for(client, SERVICE_ACCOUNTS, "default", {"default"})
     finally:
         await client.close()
 
 
-async def _seen(client: Client, resource: Resource, namespace: str | None, names: set[str]) -> None:
+async def _wait_for(client: Client, resource: Resource, namespace: str | None, names: set[str]) -> None:
     """Wait until all these objects exist (nodes: are Ready)."""
     missing = set(names)
     async with aclosing(client.watch(resource, namespace, version="0")) as events:  # type: ignore[type-var]

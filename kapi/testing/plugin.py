@@ -16,5 +16,5 @@ def cluster() -> Iterator[Cluster]:
     """A Kubernetes cluster in this process; `cluster.kubeconfig` is the way in."""
     from kapi import testing
 
-    with testing.cluster() as made:
-        yield made
+    with testing.cluster() as started:
+        yield started

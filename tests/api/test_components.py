@@ -12,7 +12,7 @@ from kapi.api import components
 from kapi.api.app import App
 from kapi.client import health
 from kapi.client.client import Client
-from kapi.http import small
+from kapi.http import simple_server
 from kapi.storage.entry import Change
 from tests.api.asking import TABLE, ask
 
@@ -77,10 +77,10 @@ async def test_a_store_that_takes_nothing(app: App, client: Client, ports: dict[
 
 
 async def test_an_answer_without_end_is_cut(unused_tcp_port: int, pki: Path) -> None:
-    async def reply(asked: small.Asked) -> bytes:
-        return small.answer(200, b"x" * 1_000_000)
+    async def reply(request: simple_server.Request) -> bytes:
+        return simple_server.response(200, b"x" * 1_000_000)
 
-    server = small.listen("127.0.0.1", unused_tcp_port, reply, lambda: health._tls(pki))
+    server = simple_server.listen("127.0.0.1", unused_tcp_port, reply, lambda: health._tls(pki))
     try:
         assert await components.probe(unused_tcp_port) == (True, "x" * 10240, "")
     finally:
@@ -88,10 +88,10 @@ async def test_an_answer_without_end_is_cut(unused_tcp_port: int, pki: Path) -> 
 
 
 async def test_a_failure_is_said(unused_tcp_port: int, pki: Path) -> None:
-    async def reply(asked: small.Asked) -> bytes:
-        return small.answer(500, b"not well")
+    async def reply(request: simple_server.Request) -> bytes:
+        return simple_server.response(500, b"not well")
 
-    server = small.listen("127.0.0.1", unused_tcp_port, reply, lambda: health._tls(pki))
+    server = simple_server.listen("127.0.0.1", unused_tcp_port, reply, lambda: health._tls(pki))
     try:
         assert await components.probe(unused_tcp_port) == (False, "HTTP probe failed with statuscode: 500", "")
     finally:

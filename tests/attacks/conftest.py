@@ -16,9 +16,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Victim]:
     """An API server over TLS with SQLite in a fresh directory."""
-    with running(tmp_path_factory.mktemp("victim")) as made:
-        yield made
-        request.config.stash.setdefault(COSTS, []).extend(made.costs)
+    with running(tmp_path_factory.mktemp("victim")) as running_victim:
+        yield running_victim
+        request.config.stash.setdefault(COSTS, []).extend(running_victim.costs)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -35,10 +35,10 @@ async def _watch_loop(file: int) -> None:
             cpu, clock = now_cpu, now_clock
 
 
-async def _serve(file: int, given: Any) -> None:
+async def _serve(file: int, parsed_settings: Any) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(_watch_loop(file))
-        group.create_task(components.apiserver(given))
+        group.create_task(components.apiserver(parsed_settings))
 
 
 def main() -> int:
@@ -50,9 +50,9 @@ def main() -> int:
     parsed = parser.parse_args(arguments)
     for name, _, value in (limit.partition("=") for limit in parsed.limit):
         setattr(limits, name, type(getattr(limits, name))(value))
-    given = settings.from_arguments(cls, parsed)
+    parsed_settings = settings.from_arguments(cls, parsed)
     with open(path, "r+b") as file:
-        return components.supervise("apiserver", given, _serve(file.fileno(), given), uvloop.run)
+        return components.supervise("apiserver", parsed_settings, _serve(file.fileno(), parsed_settings), uvloop.run)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests.attacks.asking import MAPS, PODS, PROTOBUF, YAML, config_map, made
+from tests.attacks.requests import MAPS, PODS, PROTOBUF, YAML, config_map, create
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -155,7 +155,7 @@ def test_a_gzip_bomb(victim: Victim) -> None:
     ("a Table", "", {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}),
 ])  # fmt: skip
 def test_answers(victim: Victim, what: str, query: str, headers: dict[str, str]) -> None:
-    made(victim, MAPS, {**config_map("large"), "data": {f"k{i}": "value" for i in range(40_000)}})
+    create(victim, MAPS, {**config_map("large"), "data": {f"k{i}": "value" for i in range(40_000)}})
     with victim.watched(f"answer: 40,000 keys, {what}") as cost:
         assert victim.ask("GET", f"{MAPS}/large{query}", headers=headers)[0] == 200
     cost.check()

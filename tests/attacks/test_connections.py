@@ -28,9 +28,9 @@ NOBODY = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Victim]:
     options = [word for name, seconds in SHORT.items() for word in ("--limit", f"{name}={seconds}")]
-    with running(tmp_path_factory.mktemp("victim"), *options, files=FILES) as made:
-        yield made
-        request.config.stash.setdefault(COSTS, []).extend(made.costs)
+    with running(tmp_path_factory.mktemp("victim"), *options, files=FILES) as running_victim:
+        yield running_victim
+        request.config.stash.setdefault(COSTS, []).extend(running_victim.costs)
 
 
 def files(victim: Victim) -> int:
@@ -38,7 +38,7 @@ def files(victim: Victim) -> int:
     return len(list(Path(f"/proc/{victim.pid}/fd").iterdir()))
 
 
-def settled(victim: Victim, most: int, seconds: float = 10.0) -> int:
+def wait_for_connections(victim: Victim, most: int, seconds: float = 10.0) -> int:
     """Its open files, once they are few."""
     end = time.monotonic() + seconds
     while (now := files(victim)) > most and time.monotonic() < end:
@@ -47,7 +47,7 @@ def settled(victim: Victim, most: int, seconds: float = 10.0) -> int:
 
 
 @contextmanager
-def crowd(victim: Victim, number: int, enter: Callable[[socket.socket], socket.socket]) -> Iterator[list[socket.socket]]:
+def open_connections(victim: Victim, number: int, enter: Callable[[socket.socket], socket.socket]) -> Iterator[list[socket.socket]]:
     """So many connections at once; `enter` does with each what the attacker does. Those that are cut meanwhile are part of it."""
     with ExitStack() as stack:
         out = []
@@ -96,18 +96,20 @@ def still_serves(victim: Victim) -> None:
 
 
 def test_no_handshake(victim: Victim) -> None:
-    with victim.watched(f"{CROWD} connections without a handshake at {FILES} files") as cost, crowd(victim, CROWD, lambda s: s) as lines:
+    attack = f"{CROWD} connections without a handshake at {FILES} files"
+    with victim.watched(attack) as cost, open_connections(victim, CROWD, lambda s: s) as lines:
         still_serves(victim)
         assert files(victim) <= FILES - limits.RESERVED_FILES
         assert cut(lines[-1]) < 2 * SHORT["HANDSHAKE_SECONDS"]
     cost.check()
-    assert settled(victim, 100) < 100
+    assert wait_for_connections(victim, 100) < 100
 
 
 def test_no_file_left(tmp_path: Path) -> None:
     """There is no reserve here: accepting fails for want of files. The loop does not spin, and newcomers get their turn."""
     with running(tmp_path, "--limit", "RESERVED_FILES=-1000", files=256) as victim:
-        with victim.watched("600 connections without a handshake, at 256 files without a reserve") as cost, crowd(victim, 600, lambda s: s):
+        attack = "600 connections without a handshake, at 256 files without a reserve"
+        with victim.watched(attack) as cost, open_connections(victim, 600, lambda s: s):
             still_serves(victim)
             before, began = victim.cpu(), time.monotonic()
             time.sleep(1)
@@ -125,12 +127,12 @@ def test_idle_unauthenticated(victim: Victim) -> None:
         assert talk.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         return talk
 
-    with victim.watched(f"{CROWD} idle unauthenticated connections") as cost, crowd(victim, CROWD, enter) as lines:
+    with victim.watched(f"{CROWD} idle unauthenticated connections") as cost, open_connections(victim, CROWD, enter) as lines:
         still_serves(victim)
         assert files(victim) <= FILES - limits.RESERVED_FILES
         assert cut(lines[-1]) < 2 * SHORT["IDLE_SECONDS"]
     cost.check()
-    assert settled(victim, 100) < 100
+    assert wait_for_connections(victim, 100) < 100
 
 
 def test_idle_authenticated(victim: Victim) -> None:
@@ -142,7 +144,7 @@ def test_idle_authenticated(victim: Victim) -> None:
         assert talk.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         return talk
 
-    with victim.watched(f"{CROWD} idle connections of one user") as cost, crowd(victim, CROWD, enter):
+    with victim.watched(f"{CROWD} idle connections of one user") as cost, open_connections(victim, CROWD, enter):
         still_serves(victim)
         assert files(victim) < FILES - limits.RESERVED_FILES // 2
     cost.check()
@@ -153,9 +155,9 @@ def test_garbage_for_a_handshake(victim: Victim) -> None:
         line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         return line
 
-    with victim.watched("300 connections that speak no TLS") as cost, crowd(victim, 300, enter) as lines:
+    with victim.watched("300 connections that speak no TLS") as cost, open_connections(victim, 300, enter) as lines:
         assert cut(lines[-1]) < 2
-        assert settled(victim, 100) < 100
+        assert wait_for_connections(victim, 100) < 100
         still_serves(victim)
     cost.check()
 
@@ -169,9 +171,9 @@ def test_half_closed(victim: Victim) -> None:
         talk.shutdown(socket.SHUT_WR)
         return talk
 
-    with victim.watched("300 half-closed connections") as cost, crowd(victim, 300, enter) as lines:
+    with victim.watched("300 half-closed connections") as cost, open_connections(victim, 300, enter) as lines:
         assert cut(lines[-1]) < 2
-        assert settled(victim, 100) < 100
+        assert wait_for_connections(victim, 100) < 100
     cost.check()
 
 
@@ -238,14 +240,14 @@ def test_no_end_of_a_body_nobody_wants(victim: Victim) -> None:
 
 def test_nobody_reads_a_long_list(victim: Victim) -> None:
     for number in range(100):
-        made = {"metadata": {"name": f"m{number}"}, "data": {"k": "x" * 1000_000}}
-        assert victim.ask("POST", MAPS, made)[0] == 201
+        config_map = {"metadata": {"name": f"m{number}"}, "data": {"k": "x" * 1000_000}}
+        assert victim.ask("POST", MAPS, config_map)[0] == 201
     before = files(victim) + 2  # the other user's connection
     with victim.watched("eight readers of a list of 100 MB that do not read") as cost, ExitStack() as stack:
         lines = [stack.enter_context(victim.connect()) for _ in range(8)]
         for line in lines:
             line.sendall(request(victim, f"GET {MAPS}") + b"\r\n")
-        settled(victim, before)
+        wait_for_connections(victim, before)
         for line in lines:
             assert b"0\r\n\r\n" not in cut_off(line)[-8:]
     cost.check()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import DEFINITIONS, definition, properties
+from tests.attacks.requests import DEFINITIONS, definition, properties
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -97,16 +97,16 @@ def test_what_a_definition_costs(victim: Victim) -> None:
 @pytest.mark.parametrize("what", ASKED)
 def test_a_document_asked_for_many_times_at_once(victim: Victim, what: str) -> None:
     path, headers = ASKED[what]
-    with victim.watched(what) as cost, ThreadPoolExecutor(20) as crowd:
-        sizes = set(crowd.map(lambda _: ask(victim, path, headers), range(20 if headers else 5)))
+    with victim.watched(what) as cost, ThreadPoolExecutor(20) as pool:
+        sizes = set(pool.map(lambda _: ask(victim, path, headers), range(20 if headers else 5)))
     cost.note = f"{sizes} bytes"
     assert len(sizes) == 1
     cost.check()
 
 
 def test_twenty_readers_while_definitions_come(victim: Victim) -> None:
-    with victim.watched("OpenAPI 2 while definitions come", bystander=True) as cost, ThreadPoolExecutor(20) as crowd:
-        asking: list[Any] = [crowd.submit(ask, victim, "/openapi/v2", PACKED) for _ in range(20)]
+    with victim.watched("OpenAPI 2 while definitions come", bystander=True) as cost, ThreadPoolExecutor(20) as pool:
+        asking: list[Any] = [pool.submit(ask, victim, "/openapi/v2", PACKED) for _ in range(20)]
         define(victim, 5, 50, "Late")
         assert all(one.result() for one in asking)
     cost.check()

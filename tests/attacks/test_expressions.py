@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import DEFINITIONS, MAPS, NAMESPACE, TABLE, config_map, custom, defined, definition, made, properties
+from tests.attacks.requests import DEFINITIONS, MAPS, NAMESPACE, TABLE, config_map, create, custom, define, definition, properties
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ SPENT: dict[str, tuple[str, Object, Any]] = {
 @pytest.mark.parametrize("what", SPENT)
 def test_rules(victim: Victim, what: str) -> None:
     kind, schema, value = SPENT[what]
-    path = defined(victim, kind, properties(spec=schema))
+    path = define(victim, kind, properties(spec=schema))
     for time in ("first", "second"):
         with victim.watched(f"rule: {what} ({time})") as cost:
             status, answer = victim.ask("POST", f"{path}?dryRun=All", custom(kind, "spent", spec=value))
@@ -81,7 +81,7 @@ def test_rules(victim: Victim, what: str) -> None:
 
 def test_rules_that_spend_the_budget_of_an_object(victim: Victim) -> None:
     rule = "self.all(x, self.all(y, y != x + 5000))"
-    path = defined(victim, "Budget", properties(**{f"s{i}": ruled(rule, maxItems=340, **INTEGERS) for i in range(20)}))
+    path = define(victim, "Budget", properties(**{f"s{i}": ruled(rule, maxItems=340, **INTEGERS) for i in range(20)}))
     wanted = custom("Budget", "spent", **{f"s{i}": list(range(300)) for i in range(20)})
     for time in ("first", "second"):
         with victim.watched(f"rules: all the budget of an object ({time})") as cost:
@@ -101,7 +101,7 @@ DEEP = {
 
 @pytest.mark.parametrize("what", DEEP)
 def test_deep_objects(victim: Victim, what: str) -> None:
-    path = defined(victim, f"Deep{list(DEEP).index(what)}", properties(spec=ANYTHING))
+    path = define(victim, f"Deep{list(DEEP).index(what)}", properties(spec=ANYTHING))
     head = b'{"apiVersion":"attack.example.com/v1","kind":"Deep%d","metadata":{"name":"deep"},"spec":{"a":' % list(DEEP).index(what)
     partial = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
     with victim.watched(f"an object of {what}") as cost:
@@ -133,9 +133,9 @@ PAIRS = "object.metadata.finalizers.all(x, object.metadata.finalizers.all(y, x !
 ])  # fmt: skip
 def test_policies(victim: Victim, what: str, spec: Object) -> None:
     name = f"pairs-of-{what}"
-    made(victim, POLICIES, _policy(name, **spec))
+    create(victim, POLICIES, _policy(name, **spec))
     binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
-    made(victim, POLICIES.replace("policies", "policybindings"), binding)
+    create(victim, POLICIES.replace("policies", "policybindings"), binding)
     many = {"metadata": {"name": "many", "finalizers": [f"example.com/f{i}" for i in range(300)]}}
     for time in ("first", "second"):
         with victim.watched(f"policy: {what} that spend their budget ({time})") as cost:
@@ -161,7 +161,7 @@ def test_large_policies(victim: Victim, what: str, spec: Object) -> None:
 
 def test_sets_of_many_items(victim: Victim) -> None:
     unique = {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}
-    path = defined(victim, "Set", properties(spec=properties(l=unique)))
+    path = define(victim, "Set", properties(spec=properties(l=unique)))
     for what, items, wanted in (
         ("88,000 items", [f"v{i}" for i in range(88_000)], 201),
         ("44,000 doubles", [f"v{i // 2}" for i in range(88_000)], 422),
@@ -184,7 +184,7 @@ WRONG: dict[str, tuple[Object, list[str]]] = {
 def test_what_schemas_say(victim: Victim, what: str) -> None:
     kind = f"Wrong{list(WRONG).index(what)}"
     checks, items = WRONG[what]
-    path = defined(victim, kind, properties(spec={"type": "array", "items": {"type": "string", **checks}}))
+    path = define(victim, kind, properties(spec={"type": "array", "items": {"type": "string", **checks}}))
     with victim.watched(f"custom object: {what}") as cost:
         status, answer = victim.ask("POST", f"{path}?dryRun=All", custom(kind, "wrong", spec=items))
     assert status in (201, 422), answer
@@ -194,12 +194,12 @@ def test_what_schemas_say(victim: Victim, what: str) -> None:
 def test_columns_that_lead_everywhere(victim: Victim) -> None:
     columns = [{"name": f"c{i}", "type": "string", "jsonPath": "..x"} for i in range(8)]
     columns.append({"name": "deep", "type": "string", "jsonPath": "..a" * 9 + ".z"})
-    path = defined(victim, "Column", ANYTHING, columns)
+    path = define(victim, "Column", ANYTHING, columns)
     deep: Object = {"z": 1}
     for _ in range(60):
         deep = {"a": deep}
     for number in range(5):
-        made(victim, path, custom("Column", f"c{number}", spec=[[{"y": j} for j in range(100)] for _ in range(100)], deep=deep))
+        create(victim, path, custom("Column", f"c{number}", spec=[[{"y": j} for j in range(100)] for _ in range(100)], deep=deep))
     for what, at in (("one object", f"{path}/c1"), ("a list", path)):
         with victim.watched(f"columns of a recursive JSONPath: {what}") as cost:
             assert victim.ask("GET", at, headers=TABLE)[0] == 200
@@ -209,9 +209,9 @@ def test_columns_that_lead_everywhere(victim: Victim) -> None:
 def test_openapi_of_many_definitions(victim: Victim) -> None:
     fields = {f"q{j}": {"type": "string", "description": "d" * 50} for j in range(30)}
     for number in range(40):
-        made(victim, DEFINITIONS, definition(f"Doc{number}", properties(**{f"p{i}": properties(**fields) for i in range(10)})))
+        create(victim, DEFINITIONS, definition(f"Doc{number}", properties(**{f"p{i}": properties(**fields) for i in range(10)})))
     for what, accept in (("JSON", "application/json"), ("protobuf", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")):
         with victim.watched(f"/openapi/v2 of 40 definitions with 300 fields: {what}") as cost:
             assert victim.ask("GET", "/openapi/v2", headers={"Accept": accept})[0] == 200
         cost.check()
-    made(victim, MAPS, config_map("after"))
+    create(victim, MAPS, config_map("after"))

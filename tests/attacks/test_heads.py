@@ -20,22 +20,22 @@ START = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 def answer(line: ssl.SSLSocket, blocks: Iterator[bytes]) -> tuple[bytes, int]:
     """What the server says while it is sent one block after the other, and how many bytes those were. It hangs up then."""
-    said, sent, left, end = b"", 0, memoryview(next(blocks)), time.monotonic() + 20
+    received, sent, left, end = b"", 0, memoryview(next(blocks)), time.monotonic() + 20
     line.setblocking(False)
     try:
         while time.monotonic() < end:
             with contextlib.suppress(*WAIT):
-                said += (data := line.recv(1 << 16))
+                received += (data := line.recv(1 << 16))
                 if not data:
                     break
             with contextlib.suppress(*WAIT):
-                sent += (size := line.send(left[: 1 << 16]) if left and not said else 0)
+                sent += (size := line.send(left[: 1 << 16]) if left and not received else 0)
                 left = left[size:] or memoryview(next(blocks, b""))
-            select.select([line], [line] if left and not said else [], [], 0.05)
+            select.select([line], [line] if left and not received else [], [], 0.05)
     except OSError:
-        return said, sent
-    assert said, "no answer"
-    return said, sent
+        return received, sent
+    assert received, "no answer"
+    return received, sent
 
 
 ENDLESS = {
@@ -57,9 +57,9 @@ BAD = b"HTTP/1.1 400 Bad Request\r\n"
 @pytest.mark.parametrize("what", ENDLESS)
 def test_heads_without_end(victim: Victim, what: str) -> None:
     with victim.watched(what) as cost, victim.connect() as line:
-        said, sent = answer(line, iter(ENDLESS[what]))
+        received, sent = answer(line, iter(ENDLESS[what]))
     cost.note = f"refused after {sent / MB:.1f} MB"
-    assert said.startswith((TOO_LARGE, BAD))
+    assert received.startswith((TOO_LARGE, BAD))
     assert sent < 20 * MB
     cost.check()
 
@@ -92,10 +92,10 @@ def test_many_long_paths_are_not_remembered(victim: Victim) -> None:
     with victim.watched("2,000 different paths, as long as may be") as cost, victim.connect() as line:
         for number in range(2000):
             line.sendall(b"GET /api/v1/%0*d HTTP/1.1\r\nHost: x\r\n\r\n" % (limits.PATH_BYTES - 8, number))
-            said = b""
-            while not said.endswith(b'"code":403}'):
-                said += line.recv(1 << 16)
-                assert said.startswith(b"HTTP/1.1 403 ")
+            received = b""
+            while not received.endswith(b'"code":403}'):
+                received += line.recv(1 << 16)
+                assert received.startswith(b"HTTP/1.1 403 ")
     cost.check()
 
 
@@ -112,8 +112,8 @@ BODIES = {
 @pytest.mark.parametrize("what", BODIES)
 def test_bodies_without_end(victim: Victim, what: str) -> None:
     with victim.watched(what) as cost, victim.connect() as line:
-        said, sent = answer(line, chain([CHUNKED + victim.token.encode() + b"\r\n\r\n"], BODIES[what]))
+        received, sent = answer(line, chain([CHUNKED + victim.token.encode() + b"\r\n\r\n"], BODIES[what]))
     cost.note = f"refused after {sent / MB:.1f} MB"
-    assert said.startswith((BAD, TOO_LARGE, b"HTTP/1.1 413 ")), said[:100]
+    assert received.startswith((BAD, TOO_LARGE, b"HTTP/1.1 413 ")), received[:100]
     assert sent < 40 * MB
     cost.check()

@@ -24,15 +24,15 @@ TOKEN_REVIEWS, ACCESS_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews", "
 
 @pytest.fixture(scope="module")
 def account(victim: Victim) -> Object:
-    made: Object = victim.ask("POST", ACCOUNTS, {"metadata": {"name": "bot"}})[1]
-    return made
+    service_account: Object = victim.ask("POST", ACCOUNTS, {"metadata": {"name": "bot"}})[1]
+    return service_account
 
 
 def token(victim: Victim, **spec: Any) -> str:
     code, answer = victim.ask("POST", f"{ACCOUNTS}/bot/token", {"spec": spec})
     assert code == 201, answer
-    made: str = answer["status"]["token"]
-    return made
+    text: str = answer["status"]["token"]
+    return text
 
 
 def who(victim: Victim, bearer: str) -> tuple[int, str]:
@@ -85,14 +85,14 @@ def test_junk_in_any_part_of_a_token(victim: Victim, account: Object) -> None:
 
 
 def test_forged_headers_and_claims(victim: Victim, account: Object) -> None:
-    _, said, signature = token(victim).split(".")
+    _, claims, signature = token(victim).split(".")
     heads: list[Any] = [{"alg": "none"}, {"alg": "None", "typ": "JWT"}, {"alg": "HS256"}, {"alg": "RS256"}, {"alg": "ES256", "jwk": {}}, []]
     for head in heads:
         text = base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip("=")
-        for forged in (f"{text}.{said}.", f"{text}.{said}.{signature}", f"{text}.{said}"):
+        for forged in (f"{text}.{claims}.", f"{text}.{claims}.{signature}", f"{text}.{claims}"):
             assert who(victim, forged)[0] == 401, forged
-    claims = b'{"iss":"https://kubernetes.default.svc.cluster.local","iss":"x","exp":1e999,"sub":"system:serviceaccount:kube-system:x"}'
-    text = base64.urlsafe_b64encode(claims).decode().rstrip("=")
+    planted = b'{"iss":"https://kubernetes.default.svc.cluster.local","iss":"x","exp":1e999,"sub":"system:serviceaccount:kube-system:x"}'
+    text = base64.urlsafe_b64encode(planted).decode().rstrip("=")
     assert who(victim, f"e30.{text}.{signature}")[0] == 401
 
 
@@ -137,9 +137,9 @@ def test_what_is_remembered_stays_small(victim: Victim, account: Object) -> None
         for number in range(100):
             mine = [f"a{number}", *names]
             victim.ask("POST", TOKEN_REVIEWS, {"spec": {"token": good, "audiences": mine}})
-            asked = {"verb": "get", "resource": "pods", "name": "n" * 900_000 + str(number)}
-            victim.ask("POST", ACCESS_REVIEWS, {"spec": {"user": "u", "groups": mine, "resourceAttributes": asked}})
-            victim.ask("POST", ACCESS_REVIEWS, {"spec": {"user": "v", "resourceAttributes": asked}})
+            attributes = {"verb": "get", "resource": "pods", "name": "n" * 900_000 + str(number)}
+            victim.ask("POST", ACCESS_REVIEWS, {"spec": {"user": "u", "groups": mine, "resourceAttributes": attributes}})
+            victim.ask("POST", ACCESS_REVIEWS, {"spec": {"user": "v", "resourceAttributes": attributes}})
     cost.check()
 
 
@@ -162,34 +162,34 @@ def test_a_token_ends_with_what_it_is_bound_to(victim: Victim, account: Object) 
 def test_a_token_of_a_secret(victim: Victim, account: Object) -> None:
     """It is good while the Secret holds it; one that is made anew by somebody else does not bring it back."""
     secret = {"metadata": {"name": "held", "namespace": "default", "annotations": {account_tokens.ACCOUNT_NAME: "bot"}}}
-    made = account_token.token(account, secret, victim.directory / "pki" / "sa.key")
+    signed = account_token.token(account, secret, victim.directory / "pki" / "sa.key")
 
     def hold(text: str) -> None:
         data = {"token": base64.b64encode(text.encode()).decode()}
         code, answer = victim.ask("POST", SECRETS, {**secret, "type": account_tokens.TYPE, "data": data})
         assert code == 201, answer
 
-    assert who(victim, made)[0] == 401
-    hold(made)
-    assert who(victim, made) == BOT
+    assert who(victim, signed)[0] == 401
+    hold(signed)
+    assert who(victim, signed) == BOT
     today = time.strftime("%Y-%m-%d", time.gmtime())
     deadline = time.monotonic() + 10
     while victim.ask("GET", f"{SECRETS}/held")[1]["metadata"].get("labels") != {account_tokens.LAST_USED: today}:
         assert time.monotonic() < deadline, "the use was not noted"
-    assert who(victim, made) == BOT
+    assert who(victim, signed) == BOT
     victim.ask("DELETE", f"{SECRETS}/held")
-    assert who(victim, made)[0] == 401
+    assert who(victim, signed)[0] == 401
     hold("another")
-    assert who(victim, made)[0] == 401
+    assert who(victim, signed)[0] == 401
     victim.ask("DELETE", f"{SECRETS}/held")
-    hold(made)
+    hold(signed)
     change = {"metadata": {"labels": {account_tokens.INVALID_SINCE: today}}}
     victim.ask("PATCH", f"{SECRETS}/held", change, headers={"Content-Type": "application/merge-patch+json"})
-    assert who(victim, made)[0] == 401
+    assert who(victim, signed)[0] == 401
     victim.ask("DELETE", f"{ACCOUNTS}/bot")
-    assert who(victim, made)[0] == 401
+    assert who(victim, signed)[0] == 401
     account.update(victim.ask("POST", ACCOUNTS, {"metadata": {"name": "bot"}})[1])
-    assert who(victim, made)[0] == 401
+    assert who(victim, signed)[0] == 401
 
 
 # certificates -----------------------------------------------------------------------------------------------------------------------

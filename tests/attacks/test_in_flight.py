@@ -21,9 +21,9 @@ BINDING = {
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Victim]:
     options = ["--max-mutating-requests-inflight", str(MOST), "--max-requests-inflight", str(MOST)]
-    with running(tmp_path_factory.mktemp("victim"), *options) as made:
-        yield made
-        request.config.stash.setdefault(COSTS, []).extend(made.costs)
+    with running(tmp_path_factory.mktemp("victim"), *options) as running_victim:
+        yield running_victim
+        request.config.stash.setdefault(COSTS, []).extend(running_victim.costs)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def token(victim: Victim) -> str:
     accounts = "/api/v1/namespaces/default/serviceaccounts"
     assert victim.ask("POST", accounts, {"metadata": {"name": "busy"}})[0] == 201
     assert victim.ask("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)[0] == 201
-    status, made = victim.ask("POST", f"{accounts}/busy/token", {"spec": {}})
+    status, response = victim.ask("POST", f"{accounts}/busy/token", {"spec": {}})
     assert status == 201
-    return str(made["status"]["token"])
+    return str(response["status"]["token"])
 
 
 def create(victim: Victim, token: str) -> tuple[int, str, bytes]:

@@ -17,8 +17,8 @@ HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with running(tmp_path_factory.mktemp("victim"), "--v", "10", "--log-format", "json") as made:
-        yield made
+    with running(tmp_path_factory.mktemp("victim"), "--v", "10", "--log-format", "json") as running_victim:
+        yield running_victim
 
 
 def log_of(victim: Victim) -> str:
@@ -45,8 +45,8 @@ def test_no_secret_is_logged(victim: Victim) -> None:
     assert victim.ask("POST", "/api/v1/namespaces/default/secrets", {**body, "data": {"password": secret}})[0] == 400
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": secret}}
     assert victim.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)[0] == 201
-    said = log_of(victim)
-    assert [word for word in (secret, packed, victim.token) if word in said] == []
+    log_text = log_of(victim)
+    assert [word for word in (secret, packed, victim.token) if word in log_text] == []
     assert {line["path"] for line in lines(victim, "Request")} >= {"/api/v1/pods", "/api/v1/namespaces/default/services/x/proxy/"}
 
 
@@ -76,8 +76,8 @@ def test_a_webhook_that_fails_520_times_is_logged_once(victim: Victim) -> None:
             "name": "w.example.com", "clientConfig": {"url": url}, "rules": [rule],
             "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
         }  # fmt: skip
-        made = {"metadata": {"name": "w"}, "webhooks": [hook]}
-        assert victim.ask("POST", HOOKS, made)[0] == 201
+        configuration = {"metadata": {"name": "w"}, "webhooks": [hook]}
+        assert victim.ask("POST", HOOKS, configuration)[0] == 201
         for n in range(520):
             config = {"metadata": {"name": f"c{n}"}}
             assert victim.ask("POST", "/api/v1/namespaces/default/configmaps", config)[0] == 201

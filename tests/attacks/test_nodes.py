@@ -23,9 +23,9 @@ class Node:
     def __init__(self, victim: Victim, name: str) -> None:
         self.victim, self.name = victim, name
         self.certificate: Identity = kubelet(victim, name)
-        code, made = self.ask("POST", "/api/v1/nodes", {"metadata": {"name": name}})
-        assert code == 201, made
-        self.uid = made["metadata"]["uid"]
+        code, created = self.ask("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+        assert code == 201, created
+        self.uid = created["metadata"]["uid"]
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
         return self.victim.ask(method, path, body, certificate=self.certificate, **more)
@@ -49,16 +49,16 @@ class Node:
 @pytest.fixture(scope="module")
 def nodes(victim: Victim) -> tuple[Node, Node]:
     """Two nodes with a pod each, and a Secret and ConfigMap for each pod and for nobody."""
-    made = Node(victim, "n1"), Node(victim, "n2")
-    asked: list[tuple[str, Object]] = [("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})]
+    created = Node(victim, "n1"), Node(victim, "n2")
+    requests: list[tuple[str, Object]] = [("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})]
     for name in ("n1", "n2", "nobody"):
-        asked += [(SECRETS, {"metadata": {"name": name}}), ("/api/v1/namespaces/default/configmaps", {"metadata": {"name": name}})]
+        requests += [(SECRETS, {"metadata": {"name": name}}), ("/api/v1/namespaces/default/configmaps", {"metadata": {"name": name}})]
     for name in ("n1", "n2"):
         containers = [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": name}}, {"configMapRef": {"name": name}}]}]
-        asked.append((PODS, {"metadata": {"name": name}, "spec": {"nodeName": name, "containers": containers}}))
-    for path, body in asked:
+        requests.append((PODS, {"metadata": {"name": name}, "spec": {"nodeName": name, "containers": containers}}))
+    for path, body in requests:
         assert victim.ask("POST", path, body)[0] in (201, 409), path
-    return made
+    return created
 
 
 def planted(path: str, name: str) -> Object:
@@ -73,17 +73,17 @@ def planted(path: str, name: str) -> Object:
 @pytest.mark.parametrize(("resource", "path"), references.POD)
 def test_a_mirror_pod_opens_nothing(nodes: tuple[Node, Node], resource: str, path: str) -> None:
     mine = nodes[0]
-    said = mine.refused("POST", PODS, mine.mirror("m", planted(path, "nobody")))
-    assert 'node "n1" can not create pods that reference' in said or "a mirror pod may not" in said
+    message = mine.refused("POST", PODS, mine.mirror("m", planted(path, "nobody")))
+    assert 'node "n1" can not create pods that reference' in message or "a mirror pod may not" in message
     if resource in KINDS:
-        said = mine.refused("GET", f"/api/v1/namespaces/default/{resource}/nobody")
-        assert "no relationship found between node 'n1' and this object" in said
+        message = mine.refused("GET", f"/api/v1/namespaces/default/{resource}/nobody")
+        assert "no relationship found between node 'n1' and this object" in message
 
 
 def test_a_plain_mirror_pod_stays_one(nodes: tuple[Node, Node]) -> None:
     mine = nodes[0]
-    code, made = mine.ask("POST", PODS, mine.mirror("plain", {}))
-    assert code == 201, made
+    code, created = mine.ask("POST", PODS, mine.mirror("plain", {}))
+    assert code == 201, created
     for change in ({"metadata": {"annotations": {references.MIRROR: None}}}, {"spec": {"imagePullSecrets": [{"name": "nobody"}]}}):
         code, answer = mine.ask("PATCH", f"{PODS}/plain/status", change, headers=STRATEGIC)
         assert code in (200, 403, 422), answer
@@ -140,7 +140,7 @@ CLAIMED = {"status": {"resourceClaimStatuses": [{"name": "r", "resourceClaimName
 
 
 @pytest.mark.parametrize(
-    ("path", "change", "said"),
+    ("path", "change", "message"),
     [
         *((f"/api/v1/nodes/n1{sub}", OWNED, 'node "n1" is not allowed to modify ownerReferences') for sub in ("", "/status")),
         *((f"/api/v1/nodes/n1{sub}", LABELLED, "is not allowed to modify labels") for sub in ("", "/status")),
@@ -154,8 +154,8 @@ CLAIMED = {"status": {"resourceClaimStatuses": [{"name": "r", "resourceClaimName
         (f"{PODS}/n1/ephemeralcontainers", {"spec": {}}, "cannot patch resource"),
     ],
 )  # fmt: skip
-def test_what_a_kubelet_does_not_change(nodes: tuple[Node, Node], path: str, change: Object, said: str) -> None:
-    assert said in nodes[0].refused("PATCH", path, change, headers=STRATEGIC)
+def test_what_a_kubelet_does_not_change(nodes: tuple[Node, Node], path: str, change: Object, message: str) -> None:
+    assert message in nodes[0].refused("PATCH", path, change, headers=STRATEGIC)
 
 
 def test_what_a_kubelet_does_not_make_or_remove(nodes: tuple[Node, Node]) -> None:

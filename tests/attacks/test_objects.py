@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import NAMESPACE, PODS, made, patched, pod
+from tests.attacks.requests import NAMESPACE, PODS, create, patch, pod
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -16,7 +16,7 @@ GROUPS = "/apis/{}/namespaces/default"
 @pytest.fixture(scope="module", autouse=True)
 def account(victim: Victim) -> None:
     """Pods need one."""
-    made(victim, f"{NAMESPACE}/serviceaccounts", {"metadata": {"name": "default"}})
+    create(victim, f"{NAMESPACE}/serviceaccounts", {"metadata": {"name": "default"}})
 
 
 def containers(**fields: Any) -> Object:
@@ -122,18 +122,18 @@ def test_large_objects(victim: Victim, what: str) -> None:
 
 
 def test_many_conditions(victim: Victim) -> None:
-    made(victim, PODS, pod("conditions"))
+    create(victim, PODS, pod("conditions"))
     conditions = [{"type": f"t{i}", "status": "True"} for i in range(8000)]
     with victim.watched("strategic merge patch: 8,000 conditions of a status") as cost:
-        status, answer = patched(victim, f"{PODS}/conditions/status", "strategic", {"status": {"conditions": conditions}})
+        status, answer = patch(victim, f"{PODS}/conditions/status", "strategic", {"status": {"conditions": conditions}})
     assert status == 200, answer
     cost.check()
 
 
 def test_a_budget_with_a_long_selector(victim: Victim) -> None:
-    made(victim, PODS, {**pod("evicted"), "metadata": {"name": "evicted", "labels": {"k": "v1"}}})
+    create(victim, PODS, {**pod("evicted"), "metadata": {"name": "evicted", "labels": {"k": "v1"}}})
     budgets = f"{GROUPS.format('policy/v1')}/poddisruptionbudgets"
-    made(victim, budgets, {"metadata": {"name": "long"}, "spec": {"minAvailable": 1, "selector": values(89_000)}})
+    create(victim, budgets, {"metadata": {"name": "long"}, "spec": {"minAvailable": 1, "selector": values(89_000)}})
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "evicted"}}
     with victim.watched("eviction under a budget with 89,000 values") as cost:
         status, answer = victim.ask("POST", f"{PODS}/evicted/eviction", eviction)

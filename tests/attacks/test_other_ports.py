@@ -44,10 +44,10 @@ class Port:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(tmp_path_factory.mktemp("ports"), "--simulate")
-    made.up()
-    yield made
-    made.down()
+    cluster = Cluster(tmp_path_factory.mktemp("ports"), "--simulate")
+    cluster.up()
+    yield cluster
+    cluster.down()
 
 
 @pytest.fixture(scope="module", params=["kubelet", "health"])

@@ -89,7 +89,7 @@ def test_what_is_no_body_without_end(victim: Victim, what: str) -> None:
 def test_a_body_of_any_length_passes(victim: Victim) -> None:
     size = 200
     say = peers.saying(OK + b"Content-Length: %d\r\n\r\n" % (size << 20), again=peers.MEGABYTE, times=size)
-    with pod(victim, say) as path, victim.watched(f"pods/proxy: a body of {size} MB") as cost, asked(victim, f"GET {path}/x") as line:
+    with pod(victim, say) as path, victim.watched(f"pods/proxy: a body of {size} MB") as cost, request(victim, f"GET {path}/x") as line:
         got = 0
         while got < size << 20:
             data = line.recv(1 << 18)
@@ -100,7 +100,7 @@ def test_a_body_of_any_length_passes(victim: Victim) -> None:
 
 
 @contextmanager
-def asked(victim: Victim, first: str, *more: str) -> Iterator[ssl.SSLSocket]:
+def request(victim: Victim, first: str, *more: str) -> Iterator[ssl.SSLSocket]:
     """A connection on which a request was sent."""
     with victim.connect() as line:
         line.sendall("\r\n".join((f"{first} HTTP/1.1", "Host: x", f"Authorization: Bearer {victim.token}", *more, "", "")).encode())
@@ -123,7 +123,7 @@ def test_clients_that_do_not_read(victim: Victim) -> None:
     say = peers.saying(OK + b"\r\n", again=peers.MEGABYTE, times=100)
     with pod(victim, say) as path, victim.watched("pods/proxy: 10 clients that do not read 100 MB") as cost, ExitStack() as open_ones:
         for _ in range(10):
-            open_ones.enter_context(asked(victim, f"GET {path}/x"))
+            open_ones.enter_context(request(victim, f"GET {path}/x"))
         for _ in range(100):
             victim.ask("GET", "/version")
     cost.check()
@@ -136,7 +136,7 @@ GRANTED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: 
 
 def test_what_is_sent_behind_an_upgrade_that_is_not_answered(victim: Victim) -> None:
     attack = "pods/proxy: 80 MB behind a pending upgrade"
-    with pod(victim, peers.silent) as path, victim.watched(attack) as cost, asked(victim, f"GET {path}/x", *UPGRADE) as line:
+    with pod(victim, peers.silent) as path, victim.watched(attack) as cost, request(victim, f"GET {path}/x", *UPGRADE) as line:
         assert pushed(line, 80) < 20 << 20
     cost.check()
     assert cost.megabytes <= 8
@@ -151,7 +151,7 @@ def test_what_is_sent_behind_an_upgrade_whose_peer_cannot_be_reached(victim: Vic
             waiting.connect_ex(full.getsockname())
         path = f"{NS}/pods/{open_ones.enter_context(placed(victim, own_address()))}:{full.getsockname()[1]}/proxy/x"
         attack = "pods/proxy: 80 MB behind an upgrade while connecting"
-        with victim.watched(attack) as cost, asked(victim, f"GET {path}", *UPGRADE) as line:
+        with victim.watched(attack) as cost, request(victim, f"GET {path}", *UPGRADE) as line:
             assert pushed(line, 80) < 20 << 20
     cost.check()
     assert cost.megabytes <= 8
@@ -163,7 +163,7 @@ def test_what_is_sent_on_an_upgrade_that_nobody_reads(victim: Victim) -> None:
         peers.silent(line)
 
     attack = "pods/proxy: 80 MB on a stream that nobody reads"
-    with pod(victim, granted) as path, victim.watched(attack) as cost, asked(victim, f"GET {path}/x", *UPGRADE) as line:
+    with pod(victim, granted) as path, victim.watched(attack) as cost, request(victim, f"GET {path}/x", *UPGRADE) as line:
         assert line.recv(1000).startswith(b"HTTP/1.1 101 ")
         assert pushed(line, 80) < 20 << 20
     cost.check()
@@ -173,7 +173,7 @@ def test_what_is_sent_on_an_upgrade_that_nobody_reads(victim: Victim) -> None:
 @pytest.mark.parametrize("what", ENDLESS)
 def test_upgrades_answered_without_end(victim: Victim, what: str) -> None:
     with pod(victim, ENDLESS[what]) as path, victim.watched(f"pods/proxy: upgrade, endless {what}") as cost:
-        with asked(victim, f"GET {path}/x", *UPGRADE) as line:
+        with request(victim, f"GET {path}/x", *UPGRADE) as line:
             answer = b""
             while data := line.recv(1 << 16):
                 answer += data
@@ -186,7 +186,7 @@ def test_upgrades_answered_without_end(victim: Victim, what: str) -> None:
 def test_many_that_do_not_answer(victim: Victim) -> None:
     with pod(victim, peers.silent) as path, victim.watched("pods/proxy: 100 peers that do not answer") as cost, ExitStack() as open_ones:
         for _ in range(100):
-            open_ones.enter_context(asked(victim, f"GET {path}/x"))
+            open_ones.enter_context(request(victim, f"GET {path}/x"))
     cost.check()
 
 
@@ -201,8 +201,8 @@ def test_a_pod_that_says_it_is_this_server(victim: Victim, address: str) -> None
     name, patch = created["metadata"]["name"], {"Content-Type": "application/merge-patch+json"}
     status = {"status": {"podIP": address, "podIPs": [{"ip": address}]}}
     if victim.ask("PATCH", f"{NS}/pods/{name}/status", status, headers=patch)[0] == 200:
-        code, said = victim.ask("GET", f"{NS}/pods/https:{name}:{victim.port}/proxy/version")
-        assert (code, said["message"]) == (400, "address not allowed")
+        code, body = victim.ask("GET", f"{NS}/pods/https:{name}:{victim.port}/proxy/version")
+        assert (code, body["message"]) == (400, "address not allowed")
 
 
 @pytest.mark.parametrize("endpoint", [{}, {"targetRef": {"kind": "Pod", "name": "somebody", "namespace": "default"}}])

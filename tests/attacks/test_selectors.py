@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.attacks.asking import MAPS, TABLE, config_map, crowd, made
+from tests.attacks.requests import MAPS, TABLE, config_map, create, create_config_maps
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -15,7 +15,7 @@ CROWD = 1500
 @pytest.fixture(scope="module", autouse=True)
 def objects(victim: Victim) -> None:
     """1,500 objects with 20 labels each."""
-    crowd(victim, CROWD, "one", {**LABELS, "n": "5"})
+    create_config_maps(victim, CROWD, "one", {**LABELS, "n": "5"})
 
 
 SELECTORS = {
@@ -103,7 +103,7 @@ def test_a_dry_run_of_deleting_all(victim: Victim) -> None:
 def test_large_objects(victim: Victim) -> None:
     """Rows, YAML and deletion of objects that take long to read."""
     for number in range(12):
-        made(victim, MAPS, {**config_map(f"large-{number}", labels={"size": "large"}), "data": {f"k{i}": "v" for i in range(30_000)}})
+        create(victim, MAPS, {**config_map(f"large-{number}", labels={"size": "large"}), "data": {f"k{i}": "v" for i in range(30_000)}})
     chosen = f"{MAPS}?labelSelector=size%3Dlarge"
     for what, headers in (("a Table", TABLE), ("YAML", {"Accept": "application/yaml"})):
         with victim.watched(f"12 objects of 30,000 keys: {what}") as cost:
@@ -125,6 +125,6 @@ def test_deleting_many(victim: Victim) -> None:
 def test_a_long_selector_in_a_review(victim: Victim) -> None:
     spec = {"resourceAttributes": {"verb": "list", "resource": "pods", "fieldSelector": {"rawSelector": "a=b," * 700_000 + "c=d"}}}
     with victim.watched("a review with a field selector of 2.8 MB") as cost:
-        code, said = victim.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": spec})
+        code, body = victim.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": spec})
     cost.check()
-    assert code in (201, 413), said
+    assert code in (201, 413), body

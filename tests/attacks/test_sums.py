@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kapi import limits
-from tests.attacks.asking import MAPS, config_map, made
+from tests.attacks.requests import MAPS, config_map, create
 from tests.attacks.test_websockets import FIN, TEXT, frame, opened
 from tests.attacks.victim import HELD, P99, Cost, Victim
 
@@ -34,7 +34,7 @@ def flood(victim: Victim, attack: str) -> Iterator[tuple[Cost, ExitStack]]:
     before = resident(victim)
     with victim.watched(attack) as cost, ExitStack() as stack:
         yield cost, stack
-    left = settled(victim, before + KEPT) - before
+    left = wait_for_memory(victim, before + KEPT) - before
     cost.note = f"{cost.note} {left:.0f} MB left".strip()
     assert cost.megabytes <= ALL, f"{attack}: {cost.megabytes:.0f} MB"
     assert cost.held <= HELD, f"{attack}: the event loop was held {cost.held:.0f} ms"
@@ -54,7 +54,7 @@ def resident(victim: Victim) -> float:
     return int(found[1]) / 1024
 
 
-def settled(victim: Victim, most: float, seconds: float = 30.0) -> float:
+def wait_for_memory(victim: Victim, most: float, seconds: float = 30.0) -> float:
     """MB of its memory, once they are few."""
     end = time.monotonic() + seconds
     while (now := resident(victim)) > most and time.monotonic() < end:
@@ -100,11 +100,11 @@ def test_unfinished_messages(victim: Victim) -> None:
 
 def test_unfinished_bodies(victim: Victim) -> None:
     """Those that are refused are told so, and their connections go on."""
-    asked = head(victim, "POST", f"{MAPS}?dryRun=All", "Content-Type: application/json", f"Content-Length: {3 * MB}")
+    request = head(victim, "POST", f"{MAPS}?dryRun=All", "Content-Type: application/json", f"Content-Length: {3 * MB}")
     with flood(victim, "190 bodies of 3 MB without their end") as (cost, stack):
         sending = []
         for line in lines(victim, 190, stack):
-            line.sendall(asked + b" " * (3 * MB - 1))
+            line.sendall(request + b" " * (3 * MB - 1))
             sending.append(line)
         refused = [(line, answer) for line in sending if (answer := said(line))]
         cost.note = f"{len(refused)} refused"
@@ -121,11 +121,11 @@ def test_unfinished_bodies(victim: Victim) -> None:
 def test_large_dry_runs(victim: Victim) -> None:
     """All are answered, one after the other."""
     body = json.dumps({**config_map("large"), "data": {f"k{i}": "v" * 50 for i in range(15_000)}}).encode()
-    asked = head(victim, "POST", f"{MAPS}?dryRun=All", "Content-Type: application/json", f"Content-Length: {len(body)}") + body
+    request = head(victim, "POST", f"{MAPS}?dryRun=All", "Content-Type: application/json", f"Content-Length: {len(body)}") + body
     with flood(victim, f"100 dry runs of {len(body) / MB:.1f} MB at once") as (cost, stack):
         asking = list(lines(victim, 100, stack))
         for line in asking:
-            line.sendall(asked)
+            line.sendall(request)
         codes = [line.recv(1 << 12)[9:12] for line in asking]
         cost.note = f"{codes.count(b'201')} done, {codes.count(b'429')} refused"
         assert set(codes) <= {b"201", b"429"}
@@ -134,7 +134,7 @@ def test_large_dry_runs(victim: Victim) -> None:
 
 @pytest.mark.parametrize(("changes", "size"), [(10, 500_000), (300, 5_000)])
 def test_unread_watches(victim: Victim, changes: int, size: int) -> None:
-    made(victim, MAPS, config_map("seen"))
+    create(victim, MAPS, config_map("seen"))
     with flood(victim, f"300 watches that do not read {changes * size / MB:.0f} MB of {changes} changes") as (_, stack):
         watching = list(lines(victim, 300, stack))
         for line in watching:
@@ -153,7 +153,7 @@ def test_long_heads_of_watches(victim: Victim) -> None:
 
 
 def test_unread_answers(victim: Victim) -> None:
-    made(victim, MAPS, {**config_map("long"), "data": {"text": "x" * 1_000_000}})
+    create(victim, MAPS, {**config_map("long"), "data": {"text": "x" * 1_000_000}})
     with flood(victim, "300 lists of a long object, as YAML, that are not read") as (_, stack):
         for line in lines(victim, 300, stack):
             line.sendall(head(victim, "GET", MAPS, "Accept: application/yaml"))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kapi.objects.meta import Object
-from tests.attacks.asking import MAPS, config_map, made, patched
+from tests.attacks.requests import MAPS, config_map, create, patch
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -21,19 +21,19 @@ def finalizers(first: int, last: int) -> list[str]:
 
 
 def test_copying_a_field_onto_itself(victim: Victim) -> None:
-    made(victim, MAPS, {**config_map("copied"), "data": {"a": "x" * 50}})
+    create(victim, MAPS, {**config_map("copied"), "data": {"a": "x" * 50}})
     copies = [{"op": "copy", "from": "/data", "path": f"/data/x{i}"} for i in range(25)]
     with victim.watched("JSON patch: a field copied onto itself 25 times") as cost:
-        status, answer = patched(victim, f"{MAPS}/copied", "json", copies)
+        status, answer = patch(victim, f"{MAPS}/copied", "json", copies)
     assert (status, answer["message"]) == (422, "the server rejected our request due to an error in our request")
     cost.check()
 
 
 def test_copies_of_many_small_values(victim: Victim) -> None:
-    made(victim, MAPS, config_map("empties"))
+    create(victim, MAPS, config_map("empties"))
     start = [{"op": "add", "path": "/x", "value": [{}] * 44_000}]
     with victim.watched("JSON patch: 44,000 objects copied 20 times") as cost:
-        status, _ = patched(victim, f"{MAPS}/empties", "json", start + [{"op": "copy", "from": "/x", "path": "/y"}] * 20)
+        status, _ = patch(victim, f"{MAPS}/empties", "json", start + [{"op": "copy", "from": "/x", "path": "/y"}] * 20)
     assert status == 422
     cost.check()
 
@@ -52,9 +52,9 @@ JSON_PATCHES = {
 
 @pytest.mark.parametrize("what", JSON_PATCHES)
 def test_json_patches(victim: Victim, what: str) -> None:
-    made(victim, MAPS, {**config_map("patched"), "data": {"a": "x"}})
+    create(victim, MAPS, {**config_map("patched"), "data": {"a": "x"}})
     with victim.watched(f"JSON patch: {what}") as cost:
-        status, _ = patched(victim, f"{MAPS}/patched", "json", JSON_PATCHES[what])
+        status, _ = patch(victim, f"{MAPS}/patched", "json", JSON_PATCHES[what])
     assert status in (200, 413, 422)
     cost.check()
 
@@ -82,19 +82,19 @@ STRATEGIC: dict[str, tuple[Object, Object]] = {
 
 @pytest.mark.parametrize("what", STRATEGIC)
 def test_strategic_merge_of_long_lists(victim: Victim, what: str) -> None:
-    before, patch = STRATEGIC[what]
+    before, change = STRATEGIC[what]
     name = what.replace(" ", "-")
-    made(victim, MAPS, config_map(name, **before))
+    create(victim, MAPS, config_map(name, **before))
     with victim.watched(f"strategic merge patch: 10,000 {what}") as cost:
-        status, answer = patched(victim, f"{MAPS}/{name}", "strategic", {"metadata": patch})
+        status, answer = patch(victim, f"{MAPS}/{name}", "strategic", {"metadata": change})
     assert status == 200, answer
     cost.check()
 
 
 def test_merge_patch(victim: Victim) -> None:
-    made(victim, MAPS, {**config_map("merged"), "data": {f"k{i}": "v" for i in range(50_000)}})
+    create(victim, MAPS, {**config_map("merged"), "data": {f"k{i}": "v" for i in range(50_000)}})
     with victim.watched("merge patch: 50,000 keys") as cost:
-        status, answer = patched(victim, f"{MAPS}/merged", "merge", {"data": {f"k{i}": "w" for i in range(50_000)}})
+        status, answer = patch(victim, f"{MAPS}/merged", "merge", {"data": {f"k{i}": "w" for i in range(50_000)}})
     assert status == 200, answer
     cost.check()
 
@@ -102,24 +102,24 @@ def test_merge_patch(victim: Victim) -> None:
 def test_apply_against_five_managers(victim: Victim) -> None:
     for manager in range(5):
         wanted = {**config_map("applied"), "data": {f"k{i}": "v" for i in range(20_000)}}
-        assert patched(victim, f"{MAPS}/applied", "apply", wanted, f"m{manager}")[0] in (200, 201)
+        assert patch(victim, f"{MAPS}/applied", "apply", wanted, f"m{manager}")[0] in (200, 201)
     with victim.watched("apply: 100,000 conflicts with five managers") as cost:
-        status, answer = patched(victim, f"{MAPS}/applied", "apply", {**wanted, "data": {f"k{i}": "w" for i in range(20_000)}})
+        status, answer = patch(victim, f"{MAPS}/applied", "apply", {**wanted, "data": {f"k{i}": "w" for i in range(20_000)}})
     assert status == 409
     assert answer["message"].startswith("Apply failed with 100000 conflicts: conflicts with ")
     cost.check()
 
 
 def test_apply_of_long_lists(victim: Victim) -> None:
-    assert patched(victim, f"{MAPS}/listed", "apply", config_map("listed", ownerReferences=owners(0, 6000)))[0] == 201
+    assert patch(victim, f"{MAPS}/listed", "apply", config_map("listed", ownerReferences=owners(0, 6000)))[0] == 201
     with victim.watched("apply: 6,000 items over 6,000 of another manager's") as cost:
-        status, answer = patched(victim, f"{MAPS}/listed", "apply", config_map("listed", ownerReferences=owners(3000, 9000)), "other")
+        status, answer = patch(victim, f"{MAPS}/listed", "apply", config_map("listed", ownerReferences=owners(3000, 9000)), "other")
     assert status == 200, answer
     cost.check()
 
 
 def test_managed_fields_of_the_attackers_making(victim: Victim) -> None:
-    made(victim, MAPS, {**config_map("managed"), "data": {"a": "b"}})
+    create(victim, MAPS, {**config_map("managed"), "data": {"a": "b"}})
     entry = {"operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
     fields = [{"manager": f"m{i}", **entry, "fieldsV1": {"f:data": {f"f:k{i}": {}}}} for i in range(9_500)]
     with victim.watched("update: 9,500 managers of its own making") as cost:

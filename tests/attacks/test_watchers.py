@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.attacks.asking import MAPS, config_map, made
+from tests.attacks.requests import MAPS, config_map, create
 from tests.attacks.victim import ROOT, Victim
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def write(victim: Victim, number: int) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def large(victim: Victim) -> None:
     """The object, written so often that the server remembers as much of it as it ever does."""
-    made(victim, MAPS, config_map("large"))
+    create(victim, MAPS, config_map("large"))
     for number in range(WRITES):
         write(victim, number)
 

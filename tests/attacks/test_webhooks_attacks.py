@@ -40,8 +40,8 @@ def webhook(victim: Victim, tls: TLS, say: peers.Say, *, kind: str = "validating
 
 
 def create(victim: Victim) -> tuple[int, str]:
-    code, said = victim.ask("POST", MAPS, {"metadata": {"generateName": "m-"}})
-    return code, said.get("message", "")
+    code, body = victim.ask("POST", MAPS, {"metadata": {"generateName": "m-"}})
+    return code, body.get("message", "")
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

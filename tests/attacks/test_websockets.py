@@ -61,6 +61,6 @@ def test_frames(victim: Victim, what: str) -> None:
 def test_a_message_too_long_ends_the_watch(victim: Victim) -> None:
     with opened(victim) as line:
         line.sendall(frame(FIN | TEXT, b"", limits.WEBSOCKET_MESSAGE_BYTES + 1))
-        said = line.recv(1 << 16)
-        assert said[0] == FIN | 0x8
-        assert struct.unpack("!H", said[2:4]) == (1009,)
+        body = line.recv(1 << 16)
+        assert body[0] == FIN | 0x8
+        assert struct.unpack("!H", body[2:4]) == (1009,)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import made
+from tests.cli import data_directories
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,10 @@ def _nobody_s_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 @pytest.fixture(scope="session", autouse=True)
 def _made() -> Iterator[None]:
     yield
-    made.discard()
+    data_directories.discard()
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Path:
     """The data directory of a cluster that is down."""
-    return made.cluster(tmp_path / "data")
+    return data_directories.cluster(tmp_path / "data")

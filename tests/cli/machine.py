@@ -57,8 +57,8 @@ class Machine:
             )  # fmt: skip
         os.close(writer)
         try:
-            with os.fdopen(reader) as said:
-                assert said.read() == "ready", (self.directory / "server.log").read_text()
+            with os.fdopen(reader) as output:
+                assert output.read() == "ready", (self.directory / "server.log").read_text()
             yield child
         finally:
             child.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ import pytest
 
 import certs
 from kapi import __main__ as cli
-from kapi.cli import holding
+from kapi.cli import locks
 from kapi.cli.processes import Process
 from tests.e2e.cluster import Cluster, Failed, Kubectl
 
@@ -58,21 +58,21 @@ def test_a_damaged_authority_is_replaced(data: Path, capsys: pytest.CaptureFixtu
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert cli.main(["certs", *words]) == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    return output
 
 
 def test_what_cannot_be_replaced(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "There are no certificates in " in refused(capsys, "check", "--data-dir", str(data / "none"))
     assert "Say what to replace: ca, front-proxy-ca or sa." in refused(capsys, "replace", "--data-dir", str(data))
-    lock = holding.hold(Process("apiserver", data).lock_file)
+    lock = locks.acquire(Process("apiserver", data).lock_file)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[lock]) as holder:
         os.close(lock)
-        said = refused(capsys, "replace", "ca", "--data-dir", str(data))
+        output = refused(capsys, "replace", "ca", "--data-dir", str(data))
         assert holder.stdin
         holder.stdin.close()
-    assert f"The cluster is running (apiserver). Stop it with: kapi down --data-dir {data}" in said
+    assert f"The cluster is running (apiserver). Stop it with: kapi down --data-dir {data}" in output
     assert (data / "pki" / "ca.key").exists()
 
 
@@ -88,10 +88,10 @@ def test_a_cluster_with_damaged_keys(tmp_path: Path) -> None:
         kept.write_bytes((pki / "admin.conf").read_bytes())
         for name in ("apiserver.crt", "admin.key", "sa.pub"):
             (pki / name).write_text("damaged")
-        said = cluster.kapi("up", "--port", str(cluster.port), "--no-kubeconfig", "--simulate").err
-        assert f"{pki}: apiserver.crt is no certificate. A new certificate is made." in said
-        assert f"{pki}: admin.key is no private key. A new certificate is made." in said
-        assert f"{pki}/sa.pub is no public key. It is made anew from sa.key." in said
+        output = cluster.kapi("up", "--port", str(cluster.port), "--no-kubeconfig", "--simulate").err
+        assert f"{pki}: apiserver.crt is no certificate. A new certificate is made." in output
+        assert f"{pki}: admin.key is no private key. A new certificate is made." in output
+        assert f"{pki}/sa.pub is no public key. It is made anew from sa.key." in output
         kubectl, admin = Kubectl(cluster, "default"), str(cluster.kubeconfig)
         assert "node/" in kubectl("--kubeconfig", str(kept), "get", "nodes", "-o", "name")
         cluster.down()

@@ -38,7 +38,7 @@ def test_a_command_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == 'kapi: error: unknown command "statsu"; did you mean status? (see kapi --help)\n'
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one sentence a failing command says."""
     assert main(list(arguments)) == 1
     error = capsys.readouterr().err.strip()
@@ -48,7 +48,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("name", ["kubeconfig", "token"])
 def test_no_cluster_there(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "There is no cluster in " in said(capsys, name, "--data-dir", str(tmp_path))
+    assert "There is no cluster in " in output(capsys, name, "--data-dir", str(tmp_path))
 
 
 def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,26 +59,26 @@ def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_images_go_into_a_containerd(tmp_path: Path, cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file.tar").touch()
     load = ("image", "load", str(tmp_path / "file.tar"), "--data-dir")
-    assert "is simulated: its pods only pretend to run, and need no images." in said(capsys, *load, str(cluster))
-    datadir.remember_start(cluster, [])
-    assert f"is down. Start it with: kapi up --data-dir {cluster}" in said(capsys, *load, str(cluster))
-    assert "There is no cluster in " in said(capsys, *load, str(tmp_path / "none"))
+    assert "is simulated: its pods only pretend to run, and need no images." in output(capsys, *load, str(cluster))
+    datadir.record_options(cluster, [])
+    assert f"is down. Start it with: kapi up --data-dir {cluster}" in output(capsys, *load, str(cluster))
+    assert "There is no cluster in " in output(capsys, *load, str(tmp_path / "none"))
 
 
 def test_a_deletion_is_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     (tmp_path / "data").mkdir()
     datadir.prepare(tmp_path / "data")
-    assert "--yes" in said(capsys, "reset", "--data-dir", str(tmp_path / "data"))
+    assert "--yes" in output(capsys, "reset", "--data-dir", str(tmp_path / "data"))
     assert (tmp_path / "data").exists()
 
 
 def test_advice_is_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each names an option that it has."""
     directory = str(tmp_path)
-    assert f"There is no kubeconfig {tmp_path}/controller-manager.conf: name " in said(capsys, "control", "--pki", directory)
+    assert f"There is no kubeconfig {tmp_path}/controller-manager.conf: name " in output(capsys, "control", "--pki", directory)
     port = str(free_port())
-    served = said(capsys, "apiserver", "--data-dir", directory, "--storage", "memory:", "--bind-address", "192.0.2.1", "--port", port)
+    served = output(capsys, "apiserver", "--data-dir", directory, "--storage", "memory:", "--bind-address", "192.0.2.1", "--port", port)
     assert served.endswith("This machine has no address 192.0.2.1. Name another with --bind-address.")
 
 
@@ -108,6 +108,6 @@ def test_the_kubelet_needs_a_kubeconfig(tmp_path: Path, capsys: pytest.CaptureFi
 def test_components_need_a_kubeconfig(text: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken").write_text(text)
     for name in ("controllers", "scheduler"):
-        error = said(capsys, name, "--kubeconfig", str(tmp_path / "broken"))
+        error = output(capsys, name, "--kubeconfig", str(tmp_path / "broken"))
         assert error.startswith(f"kapi {name}: There is no usable kubeconfig")
         assert why in error

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kapi.cli import contexts, datadir, words
+from kapi.cli import advice, contexts, datadir
 from tests.e2e.cluster import free_port
 
 
@@ -22,7 +22,7 @@ def test_names_follow_from_directories(directory: str, name: str) -> None:
 
 
 def test_the_default_cluster_is_kapi() -> None:
-    assert contexts.name(words.standard_directory()) == "kapi"
+    assert contexts.name(advice.standard_directory()) == "kapi"
 
 
 @pytest.fixture
@@ -89,6 +89,6 @@ def test_a_file_others_could_read_is_closed_and_it_is_said(tmp_path: Path, direc
     path.write_text("{apiVersion: v1, kind: Config, preferences: {colors: true}}")
     path.chmod(0o644)
     directories.append(tmp_path / "data")
-    said = up(tmp_path / "data").stdout
-    assert f" ! Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).\n" in said
+    output = up(tmp_path / "data").stdout
+    assert f" ! Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).\n" in output
     assert path.stat().st_mode & 0o777 == 0o600

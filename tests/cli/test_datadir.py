@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kapi import __main__ as cli
-from kapi.cli import contents, datadir
+from kapi.cli import datadir, layout
 from kapi.process import Failure
-from tests.cli import made
+from tests.cli import data_directories
 from tests.e2e.cluster import free_port
 from tests.e2e.conftest import processes_of
 
@@ -64,17 +64,17 @@ def test_a_server_alone_makes_a_private_directory(command: str, tmp_path: Path) 
 
 def test_every_file_of_a_cluster_is_in_the_table(cluster: Path) -> None:
     """A file of kapi's that is not would keep `kapi reset` from deleting the cluster."""
-    with contents.opened(cluster) as top:
-        assert contents.foreign(top) == []
+    with layout.open_directory(cluster) as top:
+        assert layout.unknown_entries(top) == []
 
 
 def test_open_permissions_are_mended_and_it_is_said(cluster: Path) -> None:
     for path in (cluster, cluster / "kapi.db", cluster / "log", cluster / "pki" / "ca.crt", cluster / "tokens.csv"):
         path.chmod(0o777)
     (cluster / "pki" / "ca.key").chmod(0)
-    (said,) = datadir.prepare(cluster)
+    (output,) = datadir.prepare(cluster)
     start = f"Permissions in {cluster} were mended, only you may use what is there: "
-    assert said == f"{start}kapi.db, log, pki/ca.crt and 3 more."
+    assert output == f"{start}kapi.db, log, pki/ca.crt and 3 more."
     assert {stat.S_IMODE(path.stat().st_mode) for path in (cluster, cluster / "log")} == {0o700}
     assert {stat.S_IMODE((cluster / name).stat().st_mode) for name in ("kapi.db", "pki/ca.crt", "pki/ca.key", "tokens.csv")} == {0o600}
     assert datadir.prepare(cluster) == []
@@ -95,7 +95,7 @@ def test_an_empty_directory_becomes_one(tmp_path: Path) -> None:
     assert datadir.prepare(tmp_path) == [f"Permissions in {tmp_path} were mended, only you may use what is there: {tmp_path}."]
     known = datadir.read(tmp_path)
     assert known
-    datadir.remember(tmp_path, context="mine", kubeconfig="/home/me/.kube/config")
+    datadir.update_identity(tmp_path, context="mine", kubeconfig="/home/me/.kube/config")
     again = datadir.read(tmp_path)
     assert again
     assert (again.uid, again.context, again.kubeconfig) == (known.uid, "mine", "/home/me/.kube/config")
@@ -108,13 +108,13 @@ def test_a_foreign_directory_is_refused(command: str, names: list[str], tmp_path
     for name in names:
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text("mine")
-    before = made.snapshot(tmp_path)
+    before = data_directories.snapshot(tmp_path)
     options = ["--simulate", "--no-kubeconfig"] if command == "up" else []
     assert cli.main([command, "--data-dir", str(data), "--port", str(free_port()), *options]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"kapi {command}: {data} is not a data directory of kapi: it has no kapi.json and holds ")
-    assert said.endswith(". Name a new or empty one with --data-dir.\n")
-    assert made.snapshot(tmp_path) == before
+    output = capsys.readouterr().err
+    assert output.startswith(f"kapi {command}: {data} is not a data directory of kapi: it has no kapi.json and holds ")
+    assert output.endswith(". Name a new or empty one with --data-dir.\n")
+    assert data_directories.snapshot(tmp_path) == before
     assert processes_of(data) == []
 
 
@@ -161,7 +161,7 @@ def test_a_home_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_copy_is_a_cluster_of_its_own(cluster: Path, tmp_path: Path) -> None:
     datadir.prepare(cluster)
-    datadir.remember(cluster, context="kapi-mine", kubeconfig="/somewhere/config")
+    datadir.update_identity(cluster, context="kapi-mine", kubeconfig="/somewhere/config")
     shutil.copytree(cluster, tmp_path / "copy", symlinks=True)
     assert datadir.prepare(tmp_path / "copy") == [f"{tmp_path}/copy is a copy of {cluster}: it is a cluster of its own now."]
     original, copy = datadir.read(cluster), datadir.read(tmp_path / "copy")
@@ -190,7 +190,7 @@ def test_what_may_be_done_about_a_directory_that_cannot_be_used(cluster: Path, t
 
 
 def test_options_that_are_too_many_are_not_kept(cluster: Path) -> None:
-    datadir.remember_start(cluster, ["--context", "a b"])
-    assert datadir.start(cluster).endswith(f" up --context 'a b' --data-dir {cluster}")
-    datadir.remember_start(cluster, ["--context", "x" * 2000])
-    assert "--context" not in datadir.start(cluster)
+    datadir.record_options(cluster, ["--context", "a b"])
+    assert datadir.start_command(cluster).endswith(f" up --context 'a b' --data-dir {cluster}")
+    datadir.record_options(cluster, ["--context", "x" * 2000])
+    assert "--context" not in datadir.start_command(cluster)

@@ -63,11 +63,11 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path, mo
     monkeypatch.setenv("no_proxy", "")
     (tmp_path / "kapi.db").write_bytes(b"")
     assert cli.main(["doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(free_port())]) == 1
-    said = capsys.readouterr().out
-    lines = said.splitlines()
-    assert "\033" not in said
-    assert "! proxies: HTTPS_PROXY would be asked for 127.0.0.1, localhost, 10.96.0.0/12" in said
-    assert "; to mend: export NO_PROXY=127.0.0.1,localhost,10.96.0.0/12,10.244.0.0/16,.svc,.cluster.local no_proxy=" in said
+    output = capsys.readouterr().out
+    lines = output.splitlines()
+    assert "\033" not in output
+    assert "! proxies: HTTPS_PROXY would be asked for 127.0.0.1, localhost, 10.96.0.0/12" in output
+    assert "; to mend: export NO_PROXY=127.0.0.1,localhost,10.96.0.0/12,10.244.0.0/16,.svc,.cluster.local no_proxy=" in output
     assert f"; to mend: kapi doctor --repair --data-dir {tmp_path}" in next(line for line in lines if line.startswith("✗ database: "))
     assert lines[-1].startswith(f"{len(lines) - 1} looked at: ")
 
@@ -76,7 +76,7 @@ def test_a_check_that_cannot_look_says_so(scope: Scope) -> None:
     def look(scope: Scope) -> Finding:
         raise PermissionError(13, "Permission denied", "/proc/secret")
 
-    found = doctor.looked(CHECKS[0].__class__("it", look), scope)
+    found = doctor.run_check(CHECKS[0].__class__("it", look), scope)
     assert (found.state, found.found) == ("odd", "cannot be told: [Errno 13] Permission denied: '/proc/secret'")
 
 
@@ -304,18 +304,18 @@ def test_certificates(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_killed_clusters_left(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two clusters one was killed: what is the other's is not spoken of."""
-    marks = cleanup.marks(scope.data_dir)
+    own = cleanup.machine_names(scope.data_dir)
     shim = ("/usr/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-address", f"{scope.data_dir}/containerd/containerd.sock")
     (scope.data_dir / "pki").mkdir(parents=True)
     there = [running.of_command(7, list(shim)), running.of_command(8, ["python", "-m", "kapi", "apiserver", "--data-dir", "/other"])]
     monkeypatch.setattr(cluster, "processes_of", lambda: iter(there))
     monkeypatch.setattr(
-        cluster, "_tables", lambda names: [] if "kapi" in names else [(marks.table, f"nft table ip {marks.table}", "nft …")]
+        cluster, "_tables", lambda names: [] if "kapi" in names else [(own.table, f"nft table ip {own.table}", "nft …")]
     )
     monkeypatch.setattr(cluster, "_links", lambda names: [])
     monkeypatch.setattr(cluster, "_cgroups", lambda names: [])
     finding = cluster.leftovers(scope)
-    assert finding.found == f"1 pods of {scope.data_dir}; nft table ip {marks.table}"
+    assert finding.found == f"1 pods of {scope.data_dir}; nft table ip {own.table}"
     assert finding.mend == f"kapi down --data-dir {scope.data_dir}"
 
 
@@ -427,7 +427,7 @@ def test_a_directory_that_is_hidden(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
-    said = {}
+    output = {}
     for colours in ("", "1"):
         ours, theirs = pty.openpty()
         arguments = processes.python("kapi", "doctor", "--simulate", "--data-dir", str(tmp_path), "--port", str(free_port()))
@@ -439,10 +439,10 @@ def test_colours_only_on_a_terminal(tmp_path: Path) -> None:
                 text += part
         os.close(ours)
         child.wait()
-        said[colours] = text.decode()
-    assert "\033[32m✓\033[0m user: " in said[""]
-    assert "… user\r" in said[""]
-    assert "\r✓ user: " in said["1"].replace("\033[K", "")
+        output[colours] = text.decode()
+    assert "\033[32m✓\033[0m user: " in output[""]
+    assert "… user\r" in output[""]
+    assert "\r✓ user: " in output["1"].replace("\033[K", "")
 
 
 # --- a cluster that is damaged

@@ -55,23 +55,23 @@ CONTAINERS = (
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with a server that runs."""
-    with own_machine(tmp_path_factory.mktemp("served")) as made, made.serving(SERVER):
-        yield made
+    with own_machine(tmp_path_factory.mktemp("served")) as own, own.serving(SERVER):
+        yield own
 
 
 @contextmanager
 def own_machine(directory: Path) -> Iterator[Machine]:
     try:
-        with machine(directory) as made:
-            yield made
+        with machine(directory) as own:
+            yield own
     except NoNamespace as why:
         pytest.skip(f"no machine for a test here: {why}")
 
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Machine]:
-    with own_machine(tmp_path) as made:
-        yield made
+    with own_machine(tmp_path) as own:
+        yield own
 
 
 def test_every_example_is_run_somewhere() -> None:

@@ -43,9 +43,9 @@ def refusal(program: Program, line: list[str], capsys: pytest.CaptureFixture[str
         status = ended.code
     else:
         return ""
-    said = capsys.readouterr().err
-    assert (status, said.count("\n")) == (2, 1), said
-    return said
+    output = capsys.readouterr().err
+    assert (status, output.count("\n")) == (2, 1), output
+    return output
 
 
 @pytest.mark.parametrize(("program", "name"), FLAGS, ids=lambda p: p if isinstance(p, str) else p.name)
@@ -138,6 +138,6 @@ def test_percent_signs_in_help(capsys: pytest.CaptureFixture[str]) -> None:
     settings.add_arguments(parser, Percent)
     with pytest.raises(SystemExit, match="0"):
         parser.parse_args(["--help"])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for text in ("100 % of %s and %(prog)s. (default: 10%)", "50 % off", "sample --rate 3%"):
-        assert text in said
+        assert text in output

@@ -15,7 +15,7 @@ import pytest
 
 from kapi import limits
 from kapi.__main__ import main
-from kapi.cli import holding, logs
+from kapi.cli import locks, logs
 from kapi.cli.processes import Process
 from kapi.logs import Output
 from kubelet import inotify
@@ -69,8 +69,8 @@ def test_none_of_that_name(tmp_path: Path, printed: Printed) -> None:
 
 
 def test_no_cluster(tmp_path: Path, printed: Printed) -> None:
-    said = f"kapi logs: There is no log in {tmp_path}: no cluster was started there. Name another with --data-dir.\n"
-    assert printed("apiserver", status=1) == said
+    output = f"kapi logs: There is no log in {tmp_path}: no cluster was started there. Name another with --data-dir.\n"
+    assert printed("apiserver", status=1) == output
 
 
 def test_not_running(tmp_path: Path, printed: Printed) -> None:
@@ -157,7 +157,7 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixtu
 @contextmanager
 def holding_lock(lock: Path) -> Iterator[None]:
     """As the process does that the lock is of."""
-    descriptor = holding.hold(lock)
+    descriptor = locks.acquire(lock)
     try:
         yield
     finally:

@@ -18,12 +18,12 @@ by_name = pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda c: c.name)
 def test_help_has_a_line_for_every_setting(command: cli.Command, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main([command.name, "--help"])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     cls, _ = command.load()
     texts = settings.help_texts(cls)
     for field in settings.options(cls):
         assert texts.get(field.name), f"{command.name} says nothing of {field.name}"
-        assert "--" + field.name.replace("_", "-") in said or field.name in command.positional
+        assert "--" + field.name.replace("_", "-") in output or field.name in command.positional
 
 
 @by_name
@@ -41,10 +41,10 @@ def test_a_component_alone_takes_the_settings_of_its_room(tmp_path: Path) -> Non
     cls, _ = components.command("scheduler")
     kubeconfig = tmp_path / "s.conf"
     kubeconfig.touch()
-    given = settings.parse(cli.parser(cli.BY_NAME["scheduler"]), cls, ["--leader-elect", "--kubeconfig", str(kubeconfig)])
-    assert isinstance(given, SchedulerSettings)
-    assert given.leader_elect
-    assert vars(given)["kubeconfig"] == kubeconfig
+    parsed = settings.parse(cli.parser(cli.BY_NAME["scheduler"]), cls, ["--leader-elect", "--kubeconfig", str(kubeconfig)])
+    assert isinstance(parsed, SchedulerSettings)
+    assert parsed.leader_elect
+    assert vars(parsed)["kubeconfig"] == kubeconfig
 
 
 def test_only_known_actions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,9 +22,9 @@ HEALTH = ("/healthz", "/livez", "/readyz", "/version")
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path / "data")
-    yield made
-    made.kapi("down")
+    cluster = Cluster(tmp_path / "data")
+    yield cluster
+    cluster.kapi("down")
 
 
 def test_a_simulated_cluster_is_this_machine_s_own(cluster: Cluster) -> None:
@@ -46,9 +46,9 @@ def test_a_simulated_cluster_for_others(cluster: Cluster) -> None:
 
 def test_a_cluster_in_a_test_is_its_own() -> None:
     before = listening([os.getpid()])
-    with testing.cluster() as made:
+    with testing.cluster() as cluster:
         found = listening([os.getpid()]) - before
-        assert (ip_address("127.0.0.1"), made.port) in found
+        assert (ip_address("127.0.0.1"), cluster.port) in found
         assert all(address.is_loopback for address, _ in found)
 
 

@@ -18,10 +18,10 @@ def refusal(capsys: pytest.CaptureFixture[str], directory: Path, *options: str, 
     arguments = ["up", "--no-kubeconfig", "--data-dir", str(directory), "--port", str(port or free_port()), *options]
     assert cli.main(arguments) == 1
     assert processes_of(directory) == []
-    said = capsys.readouterr().err
-    assert said.startswith("kapi up: ")
-    assert said.count("\n") == 1
-    return said.removeprefix("kapi up: ").rstrip("\n")
+    output = capsys.readouterr().err
+    assert output.startswith("kapi up: ")
+    assert output.count("\n") == 1
+    return output.removeprefix("kapi up: ").rstrip("\n")
 
 
 def test_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = refusal(capsys, tmp_path / "new", "--simulate", port=port)
-    assert said == f"Port {port} can't be used: Address already in use. Choose another with --port."
+        output = refusal(capsys, tmp_path / "new", "--simulate", port=port)
+    assert output == f"Port {port} can't be used: Address already in use. Choose another with --port."
     assert not (tmp_path / "new").exists()
 
 
@@ -38,8 +38,8 @@ def test_a_host_name_that_is_no_node_name(capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setattr(socket, "gethostname", lambda: "My_Host")
     with pytest.raises(SystemExit, match="2"):
         cli.main(["up", "--data-dir", str(tmp_path)])
-    said = capsys.readouterr().err
-    assert said == "kapi up: error: the host's name 'my_host' can't be a node's: give one with --node-name (see kapi up --help)\n"
+    output = capsys.readouterr().err
+    assert output == "kapi up: error: the host's name 'my_host' can't be a node's: give one with --node-name (see kapi up --help)\n"
 
 
 def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +47,8 @@ def test_containers_without_root(capsys: pytest.CaptureFixture[str], tmp_path: P
     os.chown(tmp_path, user, -1)
     monkeypatch.setattr(os, "geteuid", lambda: user)
     port = free_port()
-    said = refusal(capsys, tmp_path, port=port)
-    _, sudo, simulated = said.split(": ")
+    output = refusal(capsys, tmp_path, port=port)
+    _, sudo, simulated = output.split(": ")
     options = f"up --port {port} --no-kubeconfig"
     assert sudo.removesuffix(", or without containers").startswith("sudo ")
     assert f"{options} --data-dir {tmp_path}" in sudo
@@ -59,9 +59,9 @@ def test_programs_that_are_missing(capsys: pytest.CaptureFixture[str], tmp_path:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(cli, "find_system_programs", lambda: None)
-    said = refusal(capsys, tmp_path / "data")
+    output = refusal(capsys, tmp_path / "data")
     missing = ("busybox-static", "catatonit", "conntrack", "containerd", "iproute2", "nftables", "runc")
-    assert said == f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}"
+    assert output == f"Missing: {', '.join(missing)}. Install with: apt-get install --no-install-recommends {' '.join(missing)}"
 
 
 def test_several_nodes_with_containers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -72,16 +72,17 @@ def test_several_nodes_with_containers(capsys: pytest.CaptureFixture[str], tmp_p
 
 def test_a_file_where_the_directory_should_be(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = refusal(capsys, tmp_path / "file", "--simulate")
-    assert said == f"The data directory {tmp_path}/file can't be used: File exists. Name another with --data-dir."
+    output = refusal(capsys, tmp_path / "file", "--simulate")
+    assert output == f"The data directory {tmp_path}/file can't be used: File exists. Name another with --data-dir."
 
 
 def test_a_key_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "pki").mkdir()
     (tmp_path / "pki" / "ca.key").write_text("nonsense")
-    said = refusal(capsys, tmp_path, "--simulate")
-    assert said.startswith(f"The keys in {tmp_path}/pki can't be used: ca.key is no private key. Restore it from a backup, or replace it (")
-    assert said.endswith(f") with: kapi certs replace ca --data-dir {tmp_path}")
+    output = refusal(capsys, tmp_path, "--simulate")
+    unusable = f"The keys in {tmp_path}/pki can't be used: ca.key is no private key."
+    assert output.startswith(f"{unusable} Restore it from a backup, or replace it (")
+    assert output.endswith(f") with: kapi certs replace ca --data-dir {tmp_path}")
 
 
 @pytest.mark.slow
@@ -90,22 +91,22 @@ def test_a_key_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 )
 def test_a_token_file_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "tokens.csv").write_bytes(content)
-    said = refusal(capsys, tmp_path, "--simulate")
-    assert said.startswith(f"Token file '{tmp_path}/tokens.csv'")
-    assert why in said
-    assert said.endswith("; mend it, or delete it and the next start makes one with a new token.")
+    output = refusal(capsys, tmp_path, "--simulate")
+    assert output.startswith(f"Token file '{tmp_path}/tokens.csv'")
+    assert why in output
+    assert output.endswith("; mend it, or delete it and the next start makes one with a new token.")
     assert cli.main(["token", "--data-dir", str(tmp_path)]) == 1
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", f"kapi token: {said}\n")
+    assert (printed.out, printed.err) == ("", f"kapi token: {output}\n")
     assert (tmp_path / "tokens.csv").read_bytes() == content
 
 
 @pytest.mark.slow
 def test_a_database_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "kapi.db").write_bytes(b"nonsense" * 1000)
-    said = refusal(capsys, tmp_path, "--simulate")
+    output = refusal(capsys, tmp_path, "--simulate")
     way = f"Restore a backup, or run `kapi doctor --repair --data-dir {tmp_path}`, which sets aside what is damaged."
-    assert said == f"The data in {tmp_path}/kapi.db cannot be opened: file is not a database. {way}"
+    assert output == f"The data in {tmp_path}/kapi.db cannot be opened: file is not a database. {way}"
 
 
 @pytest.mark.slow
@@ -117,14 +118,14 @@ def test_a_process_that_dies_early_leaves_its_last_words(tmp_path: Path) -> None
 
 
 def test_every_directory_has_its_own_names() -> None:
-    plain, one, other = (cleanup.marks(path) for path in (cleanup.DEFAULT, Path("/a"), Path("/b")))
-    assert plain == cleanup.Marks("/kapi", "kapi0", "kapi")
+    plain, one, other = (cleanup.machine_names(path) for path in (cleanup.DEFAULT, Path("/a"), Path("/b")))
+    assert plain == cleanup.MachineNames("/kapi", "kapi0", "kapi")
     for name in ("cgroup", "bridge", "table"):
         assert len({getattr(marks, name) for marks in (plain, one, other)}) == 3
     assert len(one.bridge) <= 15
 
 
 def test_a_cluster_that_had_no_containers_has_nothing_to_clean(tmp_path: Path) -> None:
-    assert not cleanup.expected(tmp_path)
-    cleanup.expect(tmp_path)
-    assert cleanup.expected(tmp_path) is (os.geteuid() == 0)
+    assert not cleanup.has_marker(tmp_path)
+    cleanup.set_marker(tmp_path)
+    assert cleanup.has_marker(tmp_path) is (os.geteuid() == 0)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from kapi import __main__ as cli
-from kapi.cli import contents, datadir, deletion
+from kapi.cli import datadir, deletion, layout
 from kapi.process import Failure
-from tests.cli import made
-from tests.cli.made import snapshot
+from tests.cli import data_directories
+from tests.cli.data_directories import snapshot
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other owners need root")
 
@@ -57,18 +57,18 @@ def empty(place: Place) -> None:
 
 
 def home(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     place.monkeypatch.setenv("HOME", str(place.data))
 
 
 def mount_point(place: Place) -> None:
-    made.cluster(place.tmp / "source")
+    data_directories.cluster(place.tmp / "source")
     place.data.mkdir()
     place.mount(place.data, "--bind", str(place.tmp / "source"))
 
 
 def mount_below(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     (place.tmp / "disk").mkdir()
     (place.tmp / "disk" / "precious").write_text("x")
     (place.data / "pod-logs").mkdir()
@@ -76,14 +76,14 @@ def mount_below(place: Place) -> None:
 
 
 def read_only(place: Place) -> None:
-    made.cluster(place.tmp / "disk" / "data")
+    data_directories.cluster(place.tmp / "disk" / "data")
     place.mount(place.tmp / "disk", "--bind", str(place.tmp / "disk"))
     subprocess.run(["mount", "-o", "remount,bind,ro", str(place.tmp / "disk")], check=True)
     place.named = str(place.tmp / "disk" / "data")
 
 
 def link(place: Place) -> None:
-    made.cluster(place.tmp / "elsewhere")
+    data_directories.cluster(place.tmp / "elsewhere")
     place.data.symlink_to(place.tmp / "elsewhere")
 
 
@@ -97,80 +97,80 @@ def file(place: Place) -> None:
 
 
 def foreign_file(place: Place) -> None:
-    (made.cluster(place.data) / "notes.txt").write_text("mine")
+    (data_directories.cluster(place.data) / "notes.txt").write_text("mine")
 
 
 def foreign_file_deep(place: Place) -> None:
-    (made.cluster(place.data) / "pki" / "company-ca.key").write_text("mine")
+    (data_directories.cluster(place.data) / "pki" / "company-ca.key").write_text("mine")
 
 
 def backup(place: Place) -> None:
-    shutil.copy(made.cluster(place.data) / "kapi.db", place.data / "kapi.db.bak")
+    shutil.copy(data_directories.cluster(place.data) / "kapi.db", place.data / "kapi.db.bak")
 
 
 def registry_hosts(place: Place) -> None:
-    path = made.cluster(place.data) / "containerd" / "certs.d" / "registry.example"
+    path = data_directories.cluster(place.data) / "containerd" / "certs.d" / "registry.example"
     path.mkdir(parents=True)
     (path / "hosts.toml").write_text('server = "https://registry.example"')
 
 
 def seccomp_profiles(place: Place) -> None:
-    (made.cluster(place.data) / "kubelet" / "seccomp").mkdir()
+    (data_directories.cluster(place.data) / "kubelet" / "seccomp").mkdir()
     (place.data / "kubelet" / "seccomp" / "strict.json").write_text("{}")
 
 
 def link_out_of_it(place: Place) -> None:
     """A directory of kapi's that was moved to another disk."""
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     (place.data / "kubelet").rename(place.tmp / "disk")
     (place.data / "kubelet").symlink_to(place.tmp / "disk")
 
 
 def link_for_a_file(place: Place) -> None:
-    (made.cluster(place.data) / "kapi.db").rename(place.tmp / "kapi.db")
+    (data_directories.cluster(place.data) / "kapi.db").rename(place.tmp / "kapi.db")
     (place.data / "kapi.db").symlink_to(place.tmp / "kapi.db")
 
 
 def borrowed_identity(place: Place) -> None:
     """Somebody's directory with a link to the identity of a cluster."""
-    made.cluster(place.tmp / "other")
+    data_directories.cluster(place.tmp / "other")
     place.data.mkdir()
     (place.data / "kapi.json").symlink_to(place.tmp / "other" / "kapi.json")
 
 
 def fifo_for_a_file(place: Place) -> None:
-    (made.cluster(place.data) / "tokens.csv").unlink()
+    (data_directories.cluster(place.data) / "tokens.csv").unlink()
     os.mkfifo(place.data / "tokens.csv")
 
 
 def directory_for_a_file(place: Place) -> None:
-    (made.cluster(place.data) / "tokens.csv").unlink()
+    (data_directories.cluster(place.data) / "tokens.csv").unlink()
     (place.data / "tokens.csv").mkdir()
     (place.data / "tokens.csv" / "mine").write_text("x")
 
 
 def cluster_in_a_cluster(place: Place) -> None:
-    made.cluster(place.data)
-    made.cluster(place.data / "second")
+    data_directories.cluster(place.data)
+    data_directories.cluster(place.data / "second")
 
 
 def another_owner(place: Place) -> None:
-    for path in (made.cluster(place.data), *place.data.rglob("*")):
+    for path in (data_directories.cluster(place.data), *place.data.rglob("*")):
         os.chown(path, 65534, 65534)
 
 
 def newer(place: Place) -> None:
-    (made.cluster(place.data) / "kapi.json").write_text(json.dumps({"uid": "u", "format": 99}))
+    (data_directories.cluster(place.data) / "kapi.json").write_text(json.dumps({"uid": "u", "format": 99}))
 
 
 def broken_identity_and_foreign(place: Place) -> None:
-    (made.cluster(place.data) / "kapi.json").write_text("")
+    (data_directories.cluster(place.data) / "kapi.json").write_text("")
     (place.data / "notes.txt").write_text("mine")
 
 
 def only_looks_like_it(place: Place) -> None:
     """The names of an older cluster without its database."""
-    (made.cluster(place.data) / "kapi.json").unlink()
+    (data_directories.cluster(place.data) / "kapi.json").unlink()
     (place.data / "kapi.db").unlink()
 
 
@@ -216,10 +216,10 @@ def test_it_is_refused_and_stays(
     make(place)
     before = snapshot(place.tmp)
     assert cli.main(["reset", "--yes", "--data-dir", place.named]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert sentence in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert sentence in output.err
     assert snapshot(place.tmp) == before
 
 
@@ -227,83 +227,83 @@ def test_it_is_refused_and_stays(
 def test_the_root_is_refused(path: str) -> None:
     """Not by the whole command: a fault in it would be the end of this machine."""
     with pytest.raises(Failure, match="is the root directory"):
-        datadir.removable(Path(path))
+        datadir.check_removable(Path(path))
 
 
 # what is deleted ----------------------------------------------------------------------------------------------------------------------
 
 
 def plain(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
 
 
 def relative(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     place.monkeypatch.chdir(place.tmp)
     place.named = "data"
 
 
 def current(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     place.monkeypatch.chdir(place.data)
     place.named = "."
 
 
 def trailing_slash(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     place.named += "/"
 
 
 def roundabout(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     place.named = f"{place.data}/../data/pki/.."
 
 
 def below_a_link(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     (place.tmp / "way").symlink_to(place.tmp)
     place.named = str(place.tmp / "way" / "data")
 
 
 def of_an_older_commit(place: Place) -> None:
-    (made.cluster(place.data) / "kapi.json").unlink()
+    (data_directories.cluster(place.data) / "kapi.json").unlink()
     (place.data / "run" / "simulated.pid").write_text('{"pid": 1, "started": "0"}')
     for path in (place.data, place.data / "log", place.data / "run"):
         path.chmod(0o755)
 
 
 def links_in_volumes(place: Place) -> None:
-    volume = made.cluster(place.data) / "kubelet" / "pods" / "uid" / "volumes"
+    volume = data_directories.cluster(place.data) / "kubelet" / "pods" / "uid" / "volumes"
     (volume / "out").symlink_to(place.tmp / "kept")
     (volume / "up").symlink_to("../../../../..")
     (volume / "hard").hardlink_to(place.tmp / "kept" / "precious")
 
 
 def no_permissions(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     for path in (place.data / "kubelet" / "pods" / "uid", place.data / "pki", place.data / "kapi.db"):
         path.chmod(0o500)
 
 
 def odd_names(place: Place) -> None:
-    volume = os.fsencode(made.cluster(place.data) / "kubelet" / "pods" / "uid")
+    volume = os.fsencode(data_directories.cluster(place.data) / "kubelet" / "pods" / "uid")
     for name in (b"new\nline", b" ", b"-rf", b"\xff\xfe", b"*", b"..."):
         os.mkdir(os.path.join(volume, name))
 
 
 def half_deleted(place: Place) -> None:
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     for name in ("kapi.db", "tokens.csv"):
         (place.data / name).unlink()
     shutil.rmtree(place.data / "pki")
 
 
 def half_written(place: Place) -> None:
-    (made.cluster(place.data) / "pki" / ".ca.key.a1b2c3d4").write_text("")
+    (data_directories.cluster(place.data) / "pki" / ".ca.key.a1b2c3d4").write_text("")
 
 
 def broken_identity(place: Place) -> None:
-    (made.cluster(place.data) / "kapi.json").write_text('{"uid": ')
+    (data_directories.cluster(place.data) / "kapi.json").write_text('{"uid": ')
 
 
 DELETED = [
@@ -330,8 +330,8 @@ def test_where_nothing_is_nothing_is_to_do(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_tree_deeper_than_any_stack(tmp_path: Path) -> None:
     """A pod can make directories in directories without end."""
-    data = made.cluster(tmp_path / "data")
-    with contents.opened(data / "kubelet" / "pods") as here:
+    data = data_directories.cluster(tmp_path / "data")
+    with layout.open_directory(data / "kubelet" / "pods") as here:
         descriptor = os.dup(here)
     for _ in range(3000):
         os.mkdir("d", dir_fd=descriptor)
@@ -346,7 +346,7 @@ def test_a_tree_deeper_than_any_stack(tmp_path: Path) -> None:
 @root
 def test_a_mount_that_comes_meanwhile_is_not_entered(place: Place) -> None:
     """A bind mount has the device number of its source: only the mount's own number tells."""
-    made.cluster(place.data)
+    data_directories.cluster(place.data)
     (place.tmp / "kept").mkdir()
     (place.tmp / "kept" / "precious").write_text("x")
     inside = place.data / "kubelet" / "pods" / "uid" / "volumes"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.made import snapshot
+from tests.cli.data_directories import snapshot
 from tests.e2e.cluster import Cluster, Failed, Kubectl, free_port
 
 pytestmark = pytest.mark.slow
@@ -23,10 +23,10 @@ users: [{name: other, user: {token: t}}]
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Not up yet; down in the end."""
-    made = Cluster(tmp_path / "data")
-    made.env["KUBECONFIG"] = str(tmp_path / "kubeconfig")
-    yield made
-    made.kapi("down")
+    cluster = Cluster(tmp_path / "data")
+    cluster.env["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+    yield cluster
+    cluster.kapi("down")
 
 
 def test_a_cluster_s_life(cluster: Cluster, tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_status_says_how_it_was_started(cluster: Cluster) -> None:
     cluster.kapi("down")
     with pytest.raises(Failed) as why:
         cluster.kapi("status")
-    said = shlex.split(str(why.value).rpartition("Start one with: ")[2].splitlines()[0])
-    assert said == ["kapi", "up", *options]
-    cluster.kapi(*said[1:])
+    output = shlex.split(str(why.value).rpartition("Start one with: ")[2].splitlines()[0])
+    assert output == ["kapi", "up", *options]
+    cluster.kapi(*output[1:])
 
 
 def test_down_where_nothing_is_up(cluster: Cluster) -> None:
@@ -97,15 +97,15 @@ def test_what_a_user_sees_of_it(cluster: Cluster) -> None:
     components = [line.split() for line in kubectl("get", "cs", "--no-headers").splitlines()]
     assert components == [["scheduler", "Healthy", "ok"], ["controller-manager", "Healthy", "ok"], ["etcd-0", "Healthy", "ok"]]
     cluster.kapi("down")
-    said = [json.loads(line) for line in cluster.kapi("logs").splitlines()]
-    assert [line["msg"] for line in (said[0], said[1], said[-1])] == ["Starting", "Serving", "Stopped"]
-    assert said[0]["version"] == "v1.36.2"
-    assert said[0]["settings"]["nodes"] == 2
-    assert said[1]["address"].endswith(f":{cluster.port}")
-    assert said[1]["storage"] == str(cluster.directory / "kapi.db")
-    assert said[-1]["reason"] == "SIGTERM"
-    assert {line["component"] for line in said} == {"simulated"}
-    assert max(line["v"] for line in said) == 2
+    output = [json.loads(line) for line in cluster.kapi("logs").splitlines()]
+    assert [line["msg"] for line in (output[0], output[1], output[-1])] == ["Starting", "Serving", "Stopped"]
+    assert output[0]["version"] == "v1.36.2"
+    assert output[0]["settings"]["nodes"] == 2
+    assert output[1]["address"].endswith(f":{cluster.port}")
+    assert output[1]["storage"] == str(cluster.directory / "kapi.db")
+    assert output[-1]["reason"] == "SIGTERM"
+    assert {line["component"] for line in output} == {"simulated"}
+    assert max(line["v"] for line in output) == 2
 
 
 def test_nodes_with_a_name_of_their_own(cluster: Cluster) -> None:

@@ -38,8 +38,8 @@ def test_without_a_cluster(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Cluster]:
-    with testing.cluster() as made:
-        yield made
+    with testing.cluster() as cluster:
+        yield cluster
 
 
 def test_with_a_cluster(running: Cluster, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,8 +29,8 @@ def left_on_the_machine() -> set[str]:
 
 def left_of(directory: Path) -> list[str]:
     """What is left of a cluster on the machine: mounts, cgroups, links, nft tables, processes."""
-    marks = cleanup.marks(directory)
-    names = {marks.cgroup.strip("/"), marks.bridge, marks.table, f"{marks.bridge}-pods"}
+    own = cleanup.machine_names(directory)
+    names = {own.cgroup.strip("/"), own.bridge, own.table, f"{own.bridge}-pods"}
     found = [t for t in left_on_the_machine() if t.startswith(f"{directory}/") or names & set(re.split(r"[/ ]", t))]
     return found + processes_of(directory)
 

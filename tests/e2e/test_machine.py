@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from kapi.apiserver import settings
-from kapi.cli import cleanup, contents, datadir
+from kapi.cli import cleanup, datadir, layout
 from kapi.cli.processes import Process
 from kubelet import cgroups
 from tests.e2e.cluster import IMAGE, Cluster, Kubectl, free_port, line_with, started
@@ -58,10 +58,10 @@ def test_a_start_that_is_broken_off_leaves_nothing(foreground: "subprocess.Popen
 def test_a_neighbour_comes_and_goes(real: Cluster, kubectl: Kubectl) -> None:
     kubectl("run", "web", f"--image={IMAGE}", "--", "httpd", "-f", "-p", "8080")
     kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
-    before, names = set(left_of(real.directory)), cleanup.marks(real.directory)
+    before, names = set(left_of(real.directory)), cleanup.machine_names(real.directory)
     assert {f"table ip {names.table}", f"table ip {names.bridge}-pods", names.bridge} <= before
     with started("--simulate") as other:
-        cleanup.expect(other.directory)  # as if it had had containers
+        cleanup.set_marker(other.directory)  # as if it had had containers
     assert set(left_of(real.directory)) == before
     assert kubectl.field("pod/web", ".status.containerStatuses[0].restartCount") == "0"
 
@@ -71,9 +71,9 @@ def orphaned() -> Iterator[Path]:
     """A data directory of a cluster that had containers, none of whose processes run; what a test leaves is taken away."""
     directory = Path(tempfile.mkdtemp(prefix="kapi-e2e-"))
     datadir.prepare(directory)
-    cleanup.expect(directory)
+    cleanup.set_marker(directory)
     yield directory
-    cleanup.machine(directory)
+    cleanup.clean_machine(directory)
     shutil.rmtree(directory)
 
 
@@ -94,7 +94,7 @@ def down(directory: Path) -> None:
 
 @pytest.mark.containers
 def test_a_process_in_a_cgroup_of_the_cluster_is_ended(orphaned: Path) -> None:
-    group = f"{cleanup.marks(orphaned).cgroup}/kubepods/besteffort/podx"
+    group = f"{cleanup.machine_names(orphaned).cgroup}/kubepods/besteffort/podx"
     cgroups.make(group, {"shares": 2})
     with running(["sleep", "1000"]) as process:
         (cgroups.directories(group)[0] / "cgroup.procs").write_text(str(process.pid))
@@ -112,7 +112,7 @@ def test_a_container_that_was_created_and_never_started(orphaned: Path) -> None:
     subprocess.run(["runc", "spec"], cwd=bundle, check=True)
     spec = json.loads((bundle / "config.json").read_text())
     spec["process"]["terminal"] = False
-    spec["linux"]["cgroupsPath"] = f"{cleanup.marks(orphaned).cgroup}/kubepods/podx/{name}"
+    spec["linux"]["cgroupsPath"] = f"{cleanup.machine_names(orphaned).cgroup}/kubepods/podx/{name}"
     (bundle / "config.json").write_text(json.dumps(spec))
     create = ["runc", "--root", state, "create", "--pid-file", str(bundle / "pid"), "--bundle", str(bundle), name]
     subprocess.run(create, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -135,7 +135,7 @@ def test_a_shim_without_its_containerd(orphaned: Path) -> None:
 
 @pytest.mark.containers
 def test_a_network_namespace_that_only_the_bridge_knows(orphaned: Path) -> None:
-    bridge, name, link = cleanup.marks(orphaned).bridge, f"cni-test-{os.getpid()}", f"kt{os.getpid()}"
+    bridge, name, link = cleanup.machine_names(orphaned).bridge, f"cni-test-{os.getpid()}", f"kt{os.getpid()}"
     for line in (
         f"link add {bridge} type bridge", f"netns add {name}", f"link add {link} type veth peer name eth0 netns {name}",
         f"link set {link} master {bridge}",
@@ -160,10 +160,10 @@ def test_down_goes_on_where_containerd_cannot_be_started(orphaned: Path) -> None
 def test_its_files_are_closed_to_others_and_known(real: Cluster, kubectl: Kubectl) -> None:
     kubectl("run", "web", f"--image={IMAGE}", "--", "sleep", "1000")
     kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
-    with contents.opened(real.directory) as top:
-        assert contents.foreign(top) == [], "what is not in the table would keep `kapi reset` from deleting it"
-        assert contents.mend(top) == [], "nothing is open to others"
-        assert {entry.facts.st_mode & 0o777 for entry in contents.walk(top) if entry.path.endswith((".sock", ".ttrpc"))} == {0o600}
+    with layout.open_directory(real.directory) as top:
+        assert layout.unknown_entries(top) == [], "what is not in the table would keep `kapi reset` from deleting it"
+        assert layout.fix_permissions(top) == [], "nothing is open to others"
+        assert {entry.facts.st_mode & 0o777 for entry in layout.walk(top) if entry.path.endswith((".sock", ".ttrpc"))} == {0o600}
     assert real.directory.stat().st_mode & 0o777 == 0o700
 
 

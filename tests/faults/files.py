@@ -10,8 +10,8 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from kapi.cli import contents
-from tests.faults.bench import SOMEBODY, Bench, Outcome
+from kapi.cli import layout
+from tests.faults.harness import SOMEBODY, Harness, Outcome
 from tests.faults.rows import row
 
 LEAVES = ("admin", "apiserver", "apiserver-kubelet-client", "controller-manager", "front-proxy-client", "proxy", "scheduler")
@@ -40,7 +40,7 @@ KILLED: dict[str, tuple[str, ...]] = {
     "kapi.db-wal of a killed cluster": ("kapi.db-wal",),
     "kapi.db-shm and -journal of a killed cluster": ("kapi.db-shm", "kapi.db-journal"),
 }
-_REAL = [name for name in contents.COMPONENTS if name != "simulated"]
+_REAL = [name for name in layout.COMPONENTS if name != "simulated"]
 _NODE = f"pki/nodes/{socket.gethostname().lower()}"
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "every file of the node": (
@@ -77,38 +77,38 @@ def given_away(path: Path) -> None:
     os.chown(path, SOMEBODY, SOMEBODY)
 
 
-def _broken(bench: Bench, names: tuple[str, ...], how: str, kind: str) -> Outcome:
-    kept = bench.with_data(kind)
-    left_over = [name for name in names if not (bench.data / name).exists()]
+def _broken(harness: Harness, names: tuple[str, ...], how: str, kind: str) -> Outcome:
+    kept = harness.with_data(kind)
+    left_over = [name for name in names if not (harness.data / name).exists()]
     """They are there only at times, left by one that was killed."""
     for name in left_over:
-        (bench.data / name).parent.mkdir(mode=0o700, exist_ok=True)
-        (bench.data / name).write_bytes(b"left" * 100)
-        (bench.data / name).chmod(0o600)
-    saved = bench.directory / "saved"
-    shutil.copytree(bench.data, saved, symlinks=True)
+        (harness.data / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (harness.data / name).write_bytes(b"left" * 100)
+        (harness.data / name).chmod(0o600)
+    saved = harness.directory / "saved"
+    shutil.copytree(harness.data, saved, symlinks=True)
     for name in names:
-        globals()[how](bench.data / name)
-    options = ["--no-kubeconfig", *(["--real", "--port", str(bench.port)] if kind == "containers" else [])]
-    said = bench.kapi("up", *options)
-    if said.code == 0:
-        shown = said.out.splitlines()
+        globals()[how](harness.data / name)
+    options = ["--no-kubeconfig", *(["--real", "--port", str(harness.port)] if kind == "containers" else [])]
+    result = harness.kapi("up", *options)
+    if result.code == 0:
+        shown = result.out.splitlines()
         notes = [line.removeprefix(" ! ") for line in shown if line.startswith(" ! ")]
         up = next(line for line in shown if line.startswith("The cluster is up."))
-        return Outcome((notes or [up])[0], [], kept.lost(bench.port))
-    left, goes_on = bench.left(), f"{names[0]} from a backup, then: {bench.typed('up', *options)}"
+        return Outcome((notes or [up])[0], [], kept.lost(harness.port))
+    left, goes_on = harness.left(), f"{names[0]} from a backup, then: {harness.typed('up', *options)}"
     if how == "given_away":
-        goes_on = f"{bench.as_advised(said.sentence)}; then: {bench.typed('up', *options)}"
+        goes_on = f"{harness.as_advised(result.sentence)}; then: {harness.typed('up', *options)}"
     for name in left_over:
-        (bench.data / name).unlink(missing_ok=True)
+        (harness.data / name).unlink(missing_ok=True)
     for name in set(names) - set(left_over):
-        shutil.copy2(saved / name, bench.data / name)
-        os.chown(bench.data / name, os.geteuid(), os.getegid())
+        shutil.copy2(saved / name, harness.data / name)
+        os.chown(harness.data / name, os.geteuid(), os.getegid())
     lost: list[str] = []
-    if left_over or _data(bench.data) != _data(saved) or how == "given_away":  # else it is as good as it was
-        bench.up(*options)
-        lost = kept.lost(bench.port)
-    return Outcome(said.sentence, left, lost, goes_on)
+    if left_over or _data(harness.data) != _data(saved) or how == "given_away":  # else it is as good as it was
+        harness.up(*options)
+        lost = kept.lost(harness.port)
+    return Outcome(result.sentence, left, lost, goes_on)
 
 
 def _data(directory: Path) -> dict[str, bytes]:

@@ -10,14 +10,14 @@ import sys
 from kapi import __main__ as cli
 
 SIGNAL = "signal.pidfd_send_signal"
-"""An event that Python 3.11 has not: a process is told to end."""
+"""An event that Python 3.11 does not have: a signal is sent to a process."""
 
 
 def main(event: str, text: str, count: int) -> None:
     left = [count]
 
-    def hook(happened: str, arguments: tuple[object, ...]) -> None:
-        if happened == event and text in repr(arguments):
+    def hook(audited_event: str, arguments: tuple[object, ...]) -> None:
+        if audited_event == event and text in repr(arguments):
             left[0] -= 1
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -25,11 +25,11 @@ def main(event: str, text: str, count: int) -> None:
     sys.addaudithook(hook)
     real = signal.pidfd_send_signal
 
-    def told(descriptor: int, number: int) -> None:
+    def audited(descriptor: int, number: int) -> None:
         sys.audit(SIGNAL, number)
         real(descriptor, number)
 
-    signal.pidfd_send_signal = told  # type: ignore[assignment]
+    signal.pidfd_send_signal = audited  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.bench import Bench, Outcome
+from tests.faults.harness import Harness, Outcome
 
 
 @dataclass(frozen=True)
 class Row:
     fault: str
     when: str
-    play: Callable[[Bench], Outcome]
+    play: Callable[[Harness], Outcome]
     containers: bool = False
 
 
@@ -21,10 +21,10 @@ MATRIX = pytest.StashKey[list[tuple[Row, Outcome]]]()
 """What came of the rows that were played."""
 
 
-def row(fault: str, when: str, *, containers: bool = False) -> Callable[[Callable[[Bench], Outcome]], Callable[[Bench], Outcome]]:
+def row(fault: str, when: str, *, containers: bool = False) -> Callable[[Callable[[Harness], Outcome]], Callable[[Harness], Outcome]]:
     """Make the function below a row of the matrix."""
 
-    def add(play: Callable[[Bench], Outcome]) -> Callable[[Bench], Outcome]:
+    def add(play: Callable[[Harness], Outcome]) -> Callable[[Harness], Outcome]:
         ROWS.append(Row(fault, when, play, containers))
         return play
 

@@ -9,107 +9,107 @@ import subprocess
 from functools import partial
 
 from tests.e2e.conftest import left_of
-from tests.faults.bench import SOMEBODY, Bench, Outcome, ask, get
+from tests.faults.harness import SOMEBODY, Harness, Outcome, ask, get
 from tests.faults.rows import row
 
 # file systems -------------------------------------------------------------------------------------------------------------------------
 
 
 @row("disk full", "while the cluster runs")
-def _(bench: Bench) -> Outcome:
-    disk = bench.disk("96m")
-    kept = bench.with_data()
-    bench.up()
-    token = (bench.data / "tokens.csv").read_text().partition(",")[0]
-    context = ssl.create_default_context(cafile=str(bench.data / "pki" / "ca.crt"))
+def _(harness: Harness) -> Outcome:
+    disk = harness.disk("96m")
+    kept = harness.with_data()
+    harness.up()
+    token = (harness.data / "tokens.csv").read_text().partition(",")[0]
+    context = ssl.create_default_context(cafile=str(harness.data / "pki" / "ca.crt"))
     path, acknowledged, refused = "/api/v1/namespaces/default/configmaps", [], list[bytes]()
-    with bench.full(disk, 256 << 10):
+    with harness.full(disk, 256 << 10):
         for number in range(12):
             body = json.dumps({"metadata": {"name": f"m{number}"}, "data": {"x": "y" * 200_000}})
-            status, answer = ask(bench.port, context, token, path, body)
+            status, answer = ask(harness.port, context, token, path, body)
             acknowledged += [number] if status == 201 else []
             refused += [answer] if status == 500 else []
     assert refused, "the disk was not full"
-    bench.down()
-    bench.up()
-    lost = kept.lost(bench.port) + [f"m{n}" for n in acknowledged if get(bench.port, context, token, f"{path}/m{n}") != 200]
+    harness.down()
+    harness.up()
+    lost = kept.lost(harness.port) + [f"m{n}" for n in acknowledged if get(harness.port, context, token, f"{path}/m{n}") != 200]
     return Outcome(json.loads(refused[0])["message"], [], lost, "room on the disk, then the same request")
 
 
 @row("read-only file system", "up")
-def _(bench: Bench) -> Outcome:
-    disk = bench.disk()
-    kept = bench.with_data()
+def _(harness: Harness) -> Outcome:
+    disk = harness.disk()
+    kept = harness.with_data()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    said = bench.kapi("up")
-    left = bench.left()
-    assert said.code == 1
-    assert "Read-only file system" in said.sentence
+    result = harness.kapi("up")
+    left = harness.left()
+    assert result.code == 1
+    assert "Read-only file system" in result.sentence
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-    bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up"))
+    harness.up()
+    return Outcome(result.sentence, left, kept.lost(harness.port), harness.typed("up"))
 
 
 @row("read-only file system", "up in a new directory")
-def _(bench: Bench) -> Outcome:
-    disk = bench.disk()
+def _(harness: Harness) -> Outcome:
+    disk = harness.disk()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    said = bench.kapi("up")
+    result = harness.kapi("up")
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-    return Outcome(said.sentence, bench.left(), goes_on="kapi up --data-dir PATH")
+    return Outcome(result.sentence, harness.left(), goes_on="kapi up --data-dir PATH")
 
 
 @row("data directory deleted by hand", "while the cluster runs")
-def _(bench: Bench) -> Outcome:
-    bench.up()
-    shutil.rmtree(bench.data)
-    refused = bench.kapi("up")
+def _(harness: Harness) -> Outcome:
+    harness.up()
+    shutil.rmtree(harness.data)
+    refused = harness.kapi("up")
     assert refused.code == 1, "it would be a second cluster"
-    assert "simulated" in bench.kapi("status").out
-    bench.kapi("down")
-    left = bench.left()
-    bench.up()
-    return Outcome(refused.sentence, left, goes_on=bench.typed("down"))
+    assert "simulated" in harness.kapi("status").out
+    harness.kapi("down")
+    left = harness.left()
+    harness.up()
+    return Outcome(refused.sentence, left, goes_on=harness.typed("down"))
 
 
 # users --------------------------------------------------------------------------------------------------------------------------------
 
 
-def _own(bench: Bench) -> None:
+def _own(harness: Harness) -> None:
     """The row's directory is somebody's."""
-    os.chown(bench.directory, SOMEBODY, SOMEBODY)
+    os.chown(harness.directory, SOMEBODY, SOMEBODY)
 
 
 @row("no root", "up with containers")
-def _(bench: Bench) -> Outcome:
-    _own(bench)
-    said = bench.as_somebody("up", "--real", "--no-kubeconfig", "--port", str(bench.port))
-    assert said.code == 1
-    assert not bench.data.exists()
-    return Outcome(said.sentence, bench.left(), goes_on=said.sentence.rpartition(": ")[2])
+def _(harness: Harness) -> Outcome:
+    _own(harness)
+    result = harness.as_somebody("up", "--real", "--no-kubeconfig", "--port", str(harness.port))
+    assert result.code == 1
+    assert not harness.data.exists()
+    return Outcome(result.sentence, harness.left(), goes_on=result.sentence.rpartition(": ")[2])
 
 
 @row("no root", "up --simulate, status, down, reset")
-def _(bench: Bench) -> Outcome:
-    _own(bench)
-    said = bench.as_somebody("up")
-    assert said.code == 0, said
-    readable = subprocess.run(["find", str(bench.data), "-perm", "/077"], capture_output=True, text=True, check=True).stdout
+def _(harness: Harness) -> Outcome:
+    _own(harness)
+    result = harness.as_somebody("up")
+    assert result.code == 0, result
+    readable = subprocess.run(["find", str(harness.data), "-perm", "/077"], capture_output=True, text=True, check=True).stdout
     assert readable == ""
-    (bench.data / "pki").chmod(0o500)
+    (harness.data / "pki").chmod(0o500)
     for name in ("status", "down", "reset"):
-        assert bench.as_somebody(name).code == 0, name
-    assert not bench.data.exists()
-    return Outcome(next(line for line in said.out.splitlines() if line.startswith("The cluster is up.")), bench.left())
+        assert harness.as_somebody(name).code == 0, name
+    assert not harness.data.exists()
+    return Outcome(next(line for line in result.out.splitlines() if line.startswith("The cluster is up.")), harness.left())
 
 
-def _of_root(bench: Bench, command: str) -> Outcome:
-    kept = bench.with_data()
-    bench.directory.chmod(0o755)
-    bench.up("--no-kubeconfig")
-    said = bench.as_somebody(command)
-    assert said.code == 1, said
-    return Outcome(said.sentence, [], kept.lost(bench.port), said.sentence.rpartition(": ")[2])
+def _of_root(harness: Harness, command: str) -> Outcome:
+    kept = harness.with_data()
+    harness.directory.chmod(0o755)
+    harness.up("--no-kubeconfig")
+    result = harness.as_somebody(command)
+    assert result.code == 1, result
+    return Outcome(result.sentence, [], kept.lost(harness.port), result.sentence.rpartition(": ")[2])
 
 
 for _command in ("up", "down", "status", "reset", "token", "kubeconfig", "apiserver"):
@@ -117,13 +117,13 @@ for _command in ("up", "down", "status", "reset", "token", "kubeconfig", "apiser
 
 
 @row("another user's cluster", "root on somebody's")
-def _(bench: Bench) -> Outcome:
-    _own(bench)
-    assert bench.as_somebody("up", "--no-kubeconfig").code == 0
-    said = bench.kapi("down")
-    assert said.code == 1, said
-    assert bench.as_somebody("down").code == 0
-    return Outcome(said.sentence, bench.left(), goes_on=said.sentence.rpartition(": ")[2])
+def _(harness: Harness) -> Outcome:
+    _own(harness)
+    assert harness.as_somebody("up", "--no-kubeconfig").code == 0
+    result = harness.kapi("down")
+    assert result.code == 1, result
+    assert harness.as_somebody("down").code == 0
+    return Outcome(result.sentence, harness.left(), goes_on=result.sentence.rpartition(": ")[2])
 
 
 # the user's kubeconfig ----------------------------------------------------------------------------------------------------------------
@@ -134,25 +134,25 @@ KUBECONFIGS = {
 }  # fmt: skip
 
 
-def _kubeconfig(bench: Bench, text: str, command: str) -> Outcome:
-    kept, path = bench.with_data(), bench.directory / "kubeconfig"
+def _kubeconfig(harness: Harness, text: str, command: str) -> Outcome:
+    kept, path = harness.with_data(), harness.directory / "kubeconfig"
     if command == "up":
         path.write_text(text)
-        said = bench.kapi("up")
-        assert said.code == 1, said
-        left = bench.left()
+        result = harness.kapi("up")
+        assert result.code == 1, result
+        left = harness.left()
         assert path.read_text() == text
-        bench.up("--no-kubeconfig")
-        return Outcome(said.sentence, left, kept.lost(bench.port), f"{bench.typed('up')} --no-kubeconfig, or --context NAME")
-    bench.up()
-    lost = kept.lost(bench.port)
+        harness.up("--no-kubeconfig")
+        return Outcome(result.sentence, left, kept.lost(harness.port), f"{harness.typed('up')} --no-kubeconfig, or --context NAME")
+    harness.up()
+    lost = kept.lost(harness.port)
     path.write_text(text)
-    said = bench.kapi(command)
-    assert said.code == 0, "the cluster goes down all the same"
+    result = harness.kapi(command)
+    assert result.code == 0, "the cluster goes down all the same"
     assert path.read_text() == text
-    assert bench.data.exists() == (command != "reset")
-    note = next((line.removeprefix(" ! ") for line in said.out.splitlines() if "can't be taken out" in line), said.out.splitlines()[-1])
-    return Outcome(note, bench.left(), lost, "edit the kubeconfig")
+    assert harness.data.exists() == (command != "reset")
+    note = next((line.removeprefix(" ! ") for line in result.out.splitlines() if "can't be taken out" in line), result.out.splitlines()[-1])
+    return Outcome(note, harness.left(), lost, "edit the kubeconfig")
 
 
 for _when, _text in KUBECONFIGS.items():
@@ -162,28 +162,28 @@ row("kubeconfig", "is not YAML: reset")(partial(_kubeconfig, text="a: [", comman
 
 
 @row("kubeconfig", "is locked by another program")
-def _(bench: Bench) -> Outcome:
-    kept = bench.with_data()
-    (bench.directory / "kubeconfig.lock").touch()
-    said = bench.kapi("up")
-    left = bench.left()
-    assert said.code == 1
-    (bench.directory / "kubeconfig.lock").unlink()
-    bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up"))
+def _(harness: Harness) -> Outcome:
+    kept = harness.with_data()
+    (harness.directory / "kubeconfig.lock").touch()
+    result = harness.kapi("up")
+    left = harness.left()
+    assert result.code == 1
+    (harness.directory / "kubeconfig.lock").unlink()
+    harness.up()
+    return Outcome(result.sentence, left, kept.lost(harness.port), harness.typed("up"))
 
 
 # containers ---------------------------------------------------------------------------------------------------------------------------
 
 
 @row("SIGKILL of up", "with containers, while the API server comes up", containers=True)
-def _(bench: Bench) -> Outcome:
-    bench.killed("up", "subprocess.Popen", "'control'", options=("--real", "--no-kubeconfig", "--port", str(bench.port)))
-    status = bench.kapi("status").out.splitlines()
+def _(harness: Harness) -> Outcome:
+    harness.killed("up", "subprocess.Popen", "'control'", options=("--real", "--no-kubeconfig", "--port", str(harness.port)))
+    status = harness.kapi("status").out.splitlines()
     assert {line.split()[0] for line in status} >= {"apiserver", "containerd"}
-    bench.down()
-    left = left_of(bench.data)
-    return Outcome(next(line for line in status if "interrupted" in line), left, goes_on=bench.typed("down"))
+    harness.down()
+    left = left_of(harness.data)
+    return Outcome(next(line for line in status if "interrupted" in line), left, goes_on=harness.typed("down"))
 
 
 UP = {
@@ -200,39 +200,39 @@ DOWN = {
 
 
 @row("SIGKILL of up", f"with containers, again and again: before {', '.join(UP)}", containers=True)
-def _(bench: Bench) -> Outcome:
+def _(harness: Harness) -> Outcome:
     for step in UP.values():
-        bench.killed("up", *step, options=("--real", "--no-kubeconfig", "--port", str(bench.port)))
-    shown = bench.kapi("status").out.splitlines()
-    bench.down()
-    return Outcome(next(line for line in shown if "interrupted" in line), left_of(bench.data), goes_on=bench.typed("down"))
+        harness.killed("up", *step, options=("--real", "--no-kubeconfig", "--port", str(harness.port)))
+    shown = harness.kapi("status").out.splitlines()
+    harness.down()
+    return Outcome(next(line for line in shown if "interrupted" in line), left_of(harness.data), goes_on=harness.typed("down"))
 
 
 @row("SIGKILL of down", f"with containers, again and again: before {', '.join(DOWN)}", containers=True)
-def _(bench: Bench) -> Outcome:
-    _with_pod(bench)
+def _(harness: Harness) -> Outcome:
+    _with_pod(harness)
     for step in DOWN.values():
-        bench.killed("down", *step)
-    said = bench.kapi("down")
-    return Outcome(said.out.splitlines()[-1], [*bench.left(), *left_of(bench.data)], goes_on=bench.typed("down"))
+        harness.killed("down", *step)
+    result = harness.kapi("down")
+    return Outcome(result.out.splitlines()[-1], [*harness.left(), *left_of(harness.data)], goes_on=harness.typed("down"))
 
 
-def _with_pod(bench: Bench) -> None:
+def _with_pod(harness: Harness) -> None:
     """A cluster with containers comes up, and a pod in it."""
-    said = bench.kapi("up", "--real", "--no-kubeconfig", "--port", str(bench.port))
-    assert said.code == 0, said
-    kubectl = ["kubectl", "--kubeconfig", str(bench.data / "pki" / "admin.conf")]
-    assert bench.run(*kubectl, "run", "web", "--image=localhost/kapi/busybox:1", "--", "sleep", "1000").code == 0
-    assert bench.run(*kubectl, "wait", "--for=condition=Ready", "pod/web", "--timeout=30s").code == 0
+    result = harness.kapi("up", "--real", "--no-kubeconfig", "--port", str(harness.port))
+    assert result.code == 0, result
+    kubectl = ["kubectl", "--kubeconfig", str(harness.data / "pki" / "admin.conf")]
+    assert harness.run(*kubectl, "run", "web", "--image=localhost/kapi/busybox:1", "--", "sleep", "1000").code == 0
+    assert harness.run(*kubectl, "wait", "--for=condition=Ready", "pod/web", "--timeout=30s").code == 0
 
 
 @row("SIGKILL of everything", "with containers", containers=True)
-def _(bench: Bench) -> Outcome:
-    _with_pod(bench)
-    for line in bench.kapi("status").out.splitlines():
+def _(harness: Harness) -> Outcome:
+    _with_pod(harness)
+    for line in harness.kapi("status").out.splitlines():
         if " pid " in line:
             os.kill(int(line.split()[2]), signal.SIGKILL)
-    status = bench.kapi("status")
+    status = harness.kapi("status")
     assert "but 1 of its pods still run" in status.out
-    bench.down()
-    return Outcome(status.out.strip(), left_of(bench.data), goes_on=bench.typed("down"))
+    harness.down()
+    return Outcome(status.out.strip(), left_of(harness.data), goes_on=harness.typed("down"))

@@ -5,20 +5,20 @@ import subprocess
 import sys
 from functools import partial
 
-from tests.faults.bench import Bench, Outcome
+from tests.faults.harness import Harness, Outcome
 from tests.faults.rows import row
 
 # disk full ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _full(bench: Bench, left: int) -> Outcome:
-    disk = bench.disk()
-    with bench.full(disk, left):
-        said = bench.kapi("up")
-        outcome = Outcome(said.sentence, bench.left(), goes_on=bench.typed("up"))
-        assert said.code == 1
+def _full(harness: Harness, left: int) -> Outcome:
+    disk = harness.disk()
+    with harness.full(disk, left):
+        result = harness.kapi("up")
+        outcome = Outcome(result.sentence, harness.left(), goes_on=harness.typed("up"))
+        assert result.code == 1
         assert "No space left on device" in outcome.sees or "full" in outcome.sees
-    bench.up()
+    harness.up()
     return outcome
 
 
@@ -28,57 +28,57 @@ row("disk full", "a new cluster, while the database is made")(partial(_full, lef
 
 
 @row("disk full", "up of a cluster that has data")
-def _(bench: Bench) -> Outcome:
-    disk = bench.disk()
-    kept = bench.with_data()
-    with bench.full(disk):
-        said = bench.kapi("up")
-        left = bench.left()
-        assert said.code == 1, said
-    bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up"))
+def _(harness: Harness) -> Outcome:
+    disk = harness.disk()
+    kept = harness.with_data()
+    with harness.full(disk):
+        result = harness.kapi("up")
+        left = harness.left()
+        assert result.code == 1, result
+    harness.up()
+    return Outcome(result.sentence, left, kept.lost(harness.port), harness.typed("up"))
 
 
 @row("disk full", "the user's kubeconfig")
-def _(bench: Bench) -> Outcome:
-    disk = bench.disk("1m")
-    bench.data = bench.directory / "data"
-    bench.environment["KUBECONFIG"] = str(disk / "config")
-    with bench.full(disk):
-        said = bench.kapi("up")
-        left = bench.left()
-    bench.up()
-    return Outcome(said.sentence, left, goes_on=bench.typed("up"))
+def _(harness: Harness) -> Outcome:
+    disk = harness.disk("1m")
+    harness.data = harness.directory / "data"
+    harness.environment["KUBECONFIG"] = str(disk / "config")
+    with harness.full(disk):
+        result = harness.kapi("up")
+        left = harness.left()
+    harness.up()
+    return Outcome(result.sentence, left, goes_on=harness.typed("up"))
 
 
 @row("disk full", "down and reset")
-def _(bench: Bench) -> Outcome:
-    disk = bench.disk()
-    kept = bench.with_data()
-    bench.up()
-    lost = kept.lost(bench.port)
-    with bench.full(disk):
-        said = bench.kapi("down")
-        left = bench.left()
-        assert bench.kapi("reset").code == 0
-    assert not bench.data.exists()
-    return Outcome(said.out.splitlines()[-1], left, lost, bench.typed("reset"))
+def _(harness: Harness) -> Outcome:
+    disk = harness.disk()
+    kept = harness.with_data()
+    harness.up()
+    lost = kept.lost(harness.port)
+    with harness.full(disk):
+        result = harness.kapi("down")
+        left = harness.left()
+        assert harness.kapi("reset").code == 0
+    assert not harness.data.exists()
+    return Outcome(result.out.splitlines()[-1], left, lost, harness.typed("reset"))
 
 
 # the port -----------------------------------------------------------------------------------------------------------------------------
 
 
 @row("port taken", "up")
-def _(bench: Bench) -> Outcome:
-    kept = bench.with_data()
+def _(harness: Harness) -> Outcome:
+    kept = harness.with_data()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", bench.port))
+        taken.bind(("127.0.0.1", harness.port))
         taken.listen()
-        said = bench.kapi("up")
-        left = bench.left()
-    assert said.sentence == f"Port {bench.port} can't be used: Address already in use. Choose another with --port."
-    bench.up()
-    return Outcome(said.sentence, left, kept.lost(bench.port), bench.typed("up").replace(str(bench.port), "N"))
+        result = harness.kapi("up")
+        left = harness.left()
+    assert result.sentence == f"Port {harness.port} can't be used: Address already in use. Choose another with --port."
+    harness.up()
+    return Outcome(result.sentence, left, kept.lost(harness.port), harness.typed("up").replace(str(harness.port), "N"))
 
 
 # SIGKILL ------------------------------------------------------------------------------------------------------------------------------
@@ -100,33 +100,33 @@ UP = {
 """Steps of `kapi up`: (audit event, part of its arguments, which of them)."""
 
 
-def _up_killed(bench: Bench, step: tuple[str, str, int], then: str) -> Outcome:
-    bench.killed("up", *step)
-    return _after_kill(bench, then)
+def _up_killed(harness: Harness, step: tuple[str, str, int], then: str) -> Outcome:
+    harness.killed("up", *step)
+    return _after_kill(harness, then)
 
 
 @row("SIGKILL of up", "while the process comes up")
-def _(bench: Bench) -> Outcome:
-    command = [sys.executable, "-m", "kapi", "up", *bench.options("up")]
-    with subprocess.Popen(command, env=bench.environment, stdout=subprocess.PIPE, text=True) as up:
-        while not any("kapi simulated" in line for line in bench.left()):
+def _(harness: Harness) -> Outcome:
+    command = [sys.executable, "-m", "kapi", "up", *harness.options("up")]
+    with subprocess.Popen(command, env=harness.environment, stdout=subprocess.PIPE, text=True) as up:
+        while not any("kapi simulated" in line for line in harness.left()):
             assert up.poll() is None, "it ended"
         up.kill()
-    return _after_kill(bench, "down")
+    return _after_kill(harness, "down")
 
 
-def _after_kill(bench: Bench, then: str) -> Outcome:
-    status = bench.kapi("status")
+def _after_kill(harness: Harness, then: str) -> Outcome:
+    status = harness.kapi("status")
     assert "Traceback" not in status.err
-    running = bench.left()
+    running = harness.left()
     shown = status.out.strip().splitlines()
     assert bool(running) == ("simulated" in shown[0]), "status knows what runs"
     if then == "down":
-        bench.down()
-    bench.up()
-    assert "was interrupted" not in bench.kapi("status").out
-    bench.down()
-    return Outcome(next((line for line in shown if "interrupted" in line), shown[0]), goes_on=bench.typed(then))
+        harness.down()
+    harness.up()
+    assert "was interrupted" not in harness.kapi("status").out
+    harness.down()
+    return Outcome(next((line for line in shown if "interrupted" in line), shown[0]), goes_on=harness.typed(then))
 
 
 for _number, (_when, _step) in enumerate(UP.items()):
@@ -143,16 +143,16 @@ DOWN = {
 }
 
 
-def _down_killed(bench: Bench, step: tuple[str, str, int]) -> Outcome:
-    kept = bench.with_data()
-    bench.up()
-    bench.killed("down", *step)
-    said = bench.kapi("down")
-    assert said.code == 0, said
-    left = bench.left()
-    assert "kapi" not in (bench.directory / "kubeconfig").read_text() if (bench.directory / "kubeconfig").exists() else True
-    bench.up()
-    return Outcome(said.out.splitlines()[-1], left, kept.lost(bench.port), bench.typed("down"))
+def _down_killed(harness: Harness, step: tuple[str, str, int]) -> Outcome:
+    kept = harness.with_data()
+    harness.up()
+    harness.killed("down", *step)
+    result = harness.kapi("down")
+    assert result.code == 0, result
+    left = harness.left()
+    assert "kapi" not in (harness.directory / "kubeconfig").read_text() if (harness.directory / "kubeconfig").exists() else True
+    harness.up()
+    return Outcome(result.out.splitlines()[-1], left, kept.lost(harness.port), harness.typed("down"))
 
 
 for _when, _step in DOWN.items():
@@ -165,13 +165,13 @@ RESET = {
 }
 
 
-def _reset_killed(bench: Bench, step: tuple[str, str, int]) -> Outcome:
-    bench.with_data()
-    bench.killed("reset", *step)
-    said = bench.kapi("reset")
-    assert said.code == 0, said
-    assert not bench.data.exists()
-    return Outcome(said.out.splitlines()[-1], bench.left(), goes_on=bench.typed("reset"))
+def _reset_killed(harness: Harness, step: tuple[str, str, int]) -> Outcome:
+    harness.with_data()
+    harness.killed("reset", *step)
+    result = harness.kapi("reset")
+    assert result.code == 0, result
+    assert not harness.data.exists()
+    return Outcome(result.out.splitlines()[-1], harness.left(), goes_on=harness.typed("reset"))
 
 
 for _when, _step in RESET.items():
@@ -181,52 +181,52 @@ for _when, _step in RESET.items():
 # two at once --------------------------------------------------------------------------------------------------------------------------
 
 
-def _both(bench: Bench, first: str, second: str) -> list[tuple[int, str]]:
+def _both(harness: Harness, first: str, second: str) -> list[tuple[int, str]]:
     """Both commands at the same time: (exit status, what it said)."""
-    commands = [[sys.executable, "-m", "kapi", name, *bench.options(name)] for name in (first, second)]
-    processes = [subprocess.Popen(c, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
-    said = [p.communicate(timeout=60) for p in processes]
-    return [(p.returncode, (err or out).strip()) for p, (out, err) in zip(processes, said, strict=True)]
+    commands = [[sys.executable, "-m", "kapi", name, *harness.options(name)] for name in (first, second)]
+    processes = [subprocess.Popen(c, env=harness.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    result = [p.communicate(timeout=60) for p in processes]
+    return [(p.returncode, (err or out).strip()) for p, (out, err) in zip(processes, result, strict=True)]
 
 
 @row("two at once", "up and up")
-def _(bench: Bench) -> Outcome:
-    kept = bench.with_data()
-    (_, won), (code, sentence) = sorted(_both(bench, "up", "up"))
+def _(harness: Harness) -> Outcome:
+    kept = harness.with_data()
+    (_, won), (code, sentence) = sorted(_both(harness, "up", "up"))
     assert "The cluster is up." in won
     assert code == 1
-    lost = kept.lost(bench.port)
-    bench.down()
-    return Outcome(sentence.removeprefix("kapi up: "), bench.left(), lost, bench.typed("status"))
+    lost = kept.lost(harness.port)
+    harness.down()
+    return Outcome(sentence.removeprefix("kapi up: "), harness.left(), lost, harness.typed("status"))
 
 
 @row("two at once", "up and up, of a new directory")
-def _(bench: Bench) -> Outcome:
-    (_, won), (code, sentence) = sorted(_both(bench, "up", "up"))
+def _(harness: Harness) -> Outcome:
+    (_, won), (code, sentence) = sorted(_both(harness, "up", "up"))
     assert "The cluster is up." in won
     assert code == 1
-    bench.down()
-    return Outcome(sentence.removeprefix("kapi up: "), bench.left(), goes_on=bench.typed("status"))
+    harness.down()
+    return Outcome(sentence.removeprefix("kapi up: "), harness.left(), goes_on=harness.typed("status"))
 
 
 @row("two at once", "down and down")
-def _(bench: Bench) -> Outcome:
-    kept = bench.with_data()
-    bench.up()
-    (_, won), (_, sentence) = sorted(_both(bench, "down", "down"))
+def _(harness: Harness) -> Outcome:
+    kept = harness.with_data()
+    harness.up()
+    (_, won), (_, sentence) = sorted(_both(harness, "down", "down"))
     assert "The cluster is down." in won
-    left = bench.left()
-    bench.up()
-    return Outcome(sentence.splitlines()[-1].removeprefix("kapi down: "), left, kept.lost(bench.port), bench.typed("down"))
+    left = harness.left()
+    harness.up()
+    return Outcome(sentence.splitlines()[-1].removeprefix("kapi down: "), left, kept.lost(harness.port), harness.typed("down"))
 
 
 @row("two at once", "up and reset")
-def _(bench: Bench) -> Outcome:
+def _(harness: Harness) -> Outcome:
     """Either the cluster is up, or it is gone as a whole: never something between."""
-    bench.with_data()
-    outcome = _both(bench, "up", "reset")
-    sentence = next(said.partition(": ")[2] for code, said in outcome if code)
-    status = bench.kapi("status")
-    assert bench.data.exists() == (status.code == 0)
-    bench.kapi("reset")
-    return Outcome(sentence, bench.left(), goes_on=bench.typed("up"))
+    harness.with_data()
+    outcome = _both(harness, "up", "reset")
+    sentence = next(result.partition(": ")[2] for code, result in outcome if code)
+    status = harness.kapi("status")
+    assert harness.data.exists() == (status.code == 0)
+    harness.kapi("reset")
+    return Outcome(sentence, harness.left(), goes_on=harness.typed("up"))

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.faults import bench, files, running, starting
-from tests.faults.bench import Outcome
+from tests.faults import files, harness, running, starting
+from tests.faults.harness import Outcome
 from tests.faults.rows import MATRIX, ROWS, Row
 
 __all__ = ["files", "running", "starting"]
@@ -16,8 +16,8 @@ AT_ONCE = 4
 
 
 def played(row: Row) -> Outcome:
-    with bench.bench() as corner:
-        return row.play(corner).of(corner.directory)
+    with harness.new_harness() as row_harness:
+        return row.play(row_harness).of(row_harness.directory)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[Row, "Future[Outco
 @pytest.fixture(scope="module", autouse=True)
 def _originals() -> Iterator[None]:
     yield
-    bench.discard()
+    harness.discard()
 
 
 def parameters(containers: bool) -> list[object]:

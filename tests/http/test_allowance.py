@@ -1,4 +1,4 @@
-"""Bytes that wait for all connections: who is asked when, and who is refused."""
+"""The bound on buffered bytes of all connections: when they are queried, and which are refused."""
 
 import pytest
 
@@ -13,11 +13,11 @@ class Held:
 
     def __init__(self, user: str = "ann", size: int = 0, body: bytes = b"") -> None:
         self.user, self.size, self.body = user, size, body
-        self.asked = 0
+        self.queries = 0
         self.working = self.refused = False
 
     def waiting(self) -> int:
-        self.asked += 1
+        self.queries += 1
         return self.size
 
     def sending(self) -> bytes:
@@ -41,26 +41,26 @@ def allowance(monkeypatch: pytest.MonkeyPatch) -> Allowance:
 
 
 async def test_the_sum_is_bounded(allowance: Allowance) -> None:
-    crowd = [Held() for _ in range(50)]
+    connections = [Held() for _ in range(50)]
     for _ in range(30):
-        for held in crowd:
+        for held in connections:
             if not held.refused:
                 held.keeps(allowance, MB // 4)
-            assert sum(each.size for each in crowd) <= limits.WAITING_BYTES + MB
-    assert any(held.refused for held in crowd)
+            assert sum(each.size for each in connections) <= limits.WAITING_BYTES + MB
+    assert any(held.refused for held in connections)
 
 
 async def test_the_largest_of_whoever_has_most_are_refused(allowance: Allowance) -> None:
     """A user with one large body is none of them, one with a crowd of small ones is."""
     one = Held("bob")
     one.keeps(allowance, 20 * MB)
-    crowd = [Held("ann") for _ in range(90)]
-    for number, held in enumerate(crowd):
+    connections = [Held("ann") for _ in range(90)]
+    for number, held in enumerate(connections):
         held.keeps(allowance, MB + number)
     assert not one.refused
-    assert sum(held.refused for held in crowd) < len(crowd) / 2
-    smallest = min(held.size for held in crowd if not held.refused)
-    assert smallest < MB + len(crowd) // 2
+    assert sum(held.refused for held in connections) < len(connections) / 2
+    smallest = min(held.size for held in connections if not held.refused)
+    assert smallest < MB + len(connections) // 2
 
 
 async def test_strangers_have_less(allowance: Allowance) -> None:
@@ -100,9 +100,9 @@ async def test_what_many_are_sent_counts_once(allowance: Allowance) -> None:
 async def test_nobody_is_asked_while_there_is_room(allowance: Allowance) -> None:
     held = Held("")
     held.keeps(allowance, 10 * MB)
-    assert not held.asked
+    assert not held.queries
     held.keeps(allowance, 10 * MB)
-    assert held.asked
+    assert held.queries
 
 
 async def test_what_has_ended_counts_no_more(allowance: Allowance) -> None:

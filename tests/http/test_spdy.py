@@ -39,9 +39,9 @@ async def writer() -> Writer:
 
 @pytest.fixture
 async def connection(reader: asyncio.StreamReader, writer: Writer) -> AsyncIterator[spdy.Connection]:
-    made = spdy.Connection(reader, writer)  # type: ignore[arg-type]
-    running = asyncio.create_task(made.run())
-    yield made
+    connection = spdy.Connection(reader, writer)  # type: ignore[arg-type]
+    running = asyncio.create_task(connection.run())
+    yield connection
     running.cancel()
 
 

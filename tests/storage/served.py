@@ -34,8 +34,8 @@ def serving(directory: Path, port: int, end: signal.Signals = signal.SIGKILL) ->
 
 def create(server: Victim, name: str, text: str = "") -> tuple[int, int]:
     """Create a config map; (status, revision)."""
-    status, made = server.ask("POST", MAPS, {"metadata": {"name": name}, "data": {"text": text}})
-    return status, int(made["metadata"].get("resourceVersion", 0)) if status == 201 else 0
+    status, created = server.ask("POST", MAPS, {"metadata": {"name": name}, "data": {"text": text}})
+    return status, int(created["metadata"].get("resourceVersion", 0)) if status == 201 else 0
 
 
 def names(server: Victim) -> set[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from kapi import storage
 from kapi.storage import opening, pages, repair
-from kapi.storage.lock import Lock, Mark
+from kapi.storage.lock import Lock, LockRecord
 from tests.storage.conftest import put
 from tests.storage.damaged import ALL, States, at_random, cut, make, opened, states
 
@@ -46,13 +46,13 @@ async def refusal(path: Path) -> str:
     before = files(path.parent)
     with pytest.raises(storage.Unusable) as why:
         await opened(path)
-    said = str(why.value)
-    assert "\n" not in said
-    assert "Traceback" not in said
+    output = str(why.value)
+    assert "\n" not in output
+    assert "Traceback" not in output
     assert files(path.parent) == before
     assert repair.problems(path)
     assert files(path.parent) == before
-    return said
+    return output
 
 
 async def repaired(path: Path, before: States) -> tuple[repair.Report, States]:
@@ -84,10 +84,10 @@ async def test_one_that_is_whole_has_no_problems(cluster: tuple[Path, States]) -
 
 async def test_an_empty_file_is_never_a_new_cluster(cluster: tuple[Path, States]) -> None:
     path, kept = cluster
-    killed = opening.has_journal(path)
+    killed = opening.has_wal(path)
     cut(path, 0)
-    said = await refusal(path)
-    assert said == (
+    output = await refusal(path)
+    assert output == (
         f"the data in {path} cannot be opened: the file is empty: what was in it is lost. Restore a backup, or run "
         f"`kapi doctor --repair --data-dir {path.parent}`, which goes on with what is left."
     )
@@ -202,7 +202,7 @@ async def test_a_lock_file_that_is_gone(cluster: tuple[Path, States]) -> None:
     store = await opened(path)
     assert states(store) == kept
     await store.close()
-    assert Lock(path).mark.revision == 215
+    assert Lock(path).record.revision == 215
 
 
 @pytest.mark.parametrize("name", ["kapi.db", "kapi.db-wal", "kapi.db.lock"])
@@ -250,8 +250,8 @@ async def test_a_damaged_row_is_named_and_set_aside(stopped: tuple[Path, States]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(f"UPDATE log SET {change} WHERE key = '{ALL}default/c8'")
         ((revision, key),) = db.execute("SELECT revision, key FROM log WHERE created = 9 OR revision IN (9, 5000)").fetchall()
-    said = await refusal(path)
-    assert f"object {key} (revision {revision}) is damaged: {why}. Restore a backup, or run `kapi doctor --repair" in said
+    output = await refusal(path)
+    assert f"object {key} (revision {revision}) is damaged: {why}. Restore a backup, or run `kapi doctor --repair" in output
     report, found = await repaired(path, kept)
     assert [(damage.key, damage.why) for damage in report.damaged] == [(f"object {key}", why)]
     assert (report.directory / report.damaged[0].file).exists()
@@ -333,7 +333,7 @@ async def test_damage_at_random(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        (os, "link", 1), (opening, "sync_directory", 1), (opening, "sync_directory", 2), (Lock, "write", 1), (pages, "found", 1),
+        (os, "link", 1), (opening, "sync_directory", 1), (opening, "sync_directory", 2), (Lock, "write", 1), (pages, "read_cells", 1),
         (json, "dump", 1), (Path, "unlink", 1), (Path, "unlink", 4), (os, "fsync", 3), (Path, "replace", 1), (opening, "sync_directory", 3),
         (Lock, "write", 2),
     ],
@@ -369,7 +369,7 @@ async def test_a_repair_that_was_interrupted(
 async def test_a_repair_whose_originals_are_gone_begins_with_what_is_there(stopped: tuple[Path, States]) -> None:
     path, kept = stopped
     lock = Lock(path)
-    lock.write(lock.mark._replace(repair="20260101T000000Z"))
+    lock.write(lock.record._replace(repair="20260101T000000Z"))
     lock.close()
     assert "a repair of it was interrupted. Go on with it: `kapi doctor --repair" in await refusal(path)
     assert (await repaired(path, kept))[1] == kept
@@ -423,7 +423,7 @@ async def test_format_1_is_taken_over(stopped: tuple[Path, States]) -> None:
         assert states(store) == kept
         assert store.revision == 215
         await store.close()
-    assert Lock(path).mark.database
+    assert Lock(path).record.database
 
 
 async def test_a_damaged_row_of_format_1(stopped: tuple[Path, States]) -> None:
@@ -440,8 +440,8 @@ async def test_a_newer_format_is_left_alone(stopped: tuple[Path, States]) -> Non
     path, _ = stopped
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version=3")
-    said = await refusal(path)
-    assert said.endswith("it was written by a newer kapi (format 3, this one knows 2).")
+    output = await refusal(path)
+    assert output.endswith("it was written by a newer kapi (format 3, this one knows 2).")
     before = files(path.parent)
     with pytest.raises(storage.Unusable, match="newer kapi"):
         repair.repair(path)
@@ -452,7 +452,7 @@ def test_the_lock_file_of_an_older_kapi_says_nothing(tmp_path: Path) -> None:
     for text in (b"", b"junk", b"\xff" * 500, b"{}", b'{"database": 5, "repair": ""}'):
         (tmp_path / "kapi.db.lock").write_bytes(text)
         lock = Lock(tmp_path / "kapi.db")
-        assert lock.mark == Mark("")
+        assert lock.record == LockRecord("")
         lock.close()
 
 
@@ -470,8 +470,8 @@ async def test_a_repair_counts_no_row_of_the_tables_themselves(stopped: tuple[Pa
 async def test_a_journal_of_another_program(stopped: tuple[Path, States]) -> None:
     path, before = stopped
     path.with_name("kapi.db-journal").write_bytes(b"left" * 100)
-    said = await refusal(path)
-    assert "another program left kapi.db-journal, which would undo what is in it. Restore a backup, or run `kapi doctor" in said
+    output = await refusal(path)
+    assert "another program left kapi.db-journal, which would undo what is in it. Restore a backup, or run `kapi doctor" in output
     report, after = await repaired(path, before)
     assert after == before
     assert (report.directory / "kapi.db-journal").exists()

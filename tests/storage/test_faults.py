@@ -30,21 +30,21 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Directories of clusters: killed, stopped, an older copy of it, and another one."""
     base = tmp_path_factory.mktemp("clusters")
     port = free_port()
-    made = {name: base / name for name in ("killed", "stopped", "older", "other")}
-    with serving(made["killed"], port) as server:
+    directories = {name: base / name for name in ("killed", "stopped", "older", "other")}
+    with serving(directories["killed"], port) as server:
         for name in sorted(OBJECTS - {"m29"}):
             assert create(server, name, name * 300)[0] == 201
-    with serving(made["killed"], port, signal.SIGTERM):
+    with serving(directories["killed"], port, signal.SIGTERM):
         pass
-    shutil.copytree(made["killed"], made["older"])
-    with serving(made["killed"], port) as server:
+    shutil.copytree(directories["killed"], directories["older"])
+    with serving(directories["killed"], port) as server:
         assert create(server, "m29", "last")[0] == 201
-    shutil.copytree(made["killed"], made["stopped"])
-    with serving(made["stopped"], port, signal.SIGTERM):
+    shutil.copytree(directories["killed"], directories["stopped"])
+    with serving(directories["stopped"], port, signal.SIGTERM):
         pass
-    with serving(made["other"], port) as server:
+    with serving(directories["other"], port) as server:
         assert create(server, "theirs")[0] == 201
-    return made
+    return directories
 
 
 Damage = Callable[[Path, dict[str, Path]], None]
@@ -132,11 +132,11 @@ def test_damaged(
     before = contents(directory)
     port = free_port()
     refused = command("apiserver", "--data-dir", str(directory), "--port", str(port), "--bind-address", "127.0.0.1")
-    said = "".join(line for line in refused.stderr.splitlines(keepends=True) if not re.match(r"\d{4}-\d\d-\d\dT", line))
-    assert (refused.returncode, said.count("\n")) == (1, 1), said
-    assert said.startswith(f"kapi apiserver: The data in {directory}/kapi.db cannot be opened: ")
-    assert why in said
-    assert f"`kapi doctor --repair --data-dir {directory}`" in said
+    output = "".join(line for line in refused.stderr.splitlines(keepends=True) if not re.match(r"\d{4}-\d\d-\d\dT", line))
+    assert (refused.returncode, output.count("\n")) == (1, 1), output
+    assert output.startswith(f"kapi apiserver: The data in {directory}/kapi.db cannot be opened: ")
+    assert why in output
+    assert f"`kapi doctor --repair --data-dir {directory}`" in output
     assert contents(directory) == before
     assert processes_of(directory) == []
     mended = command("doctor", "--repair", "--simulate", "--data-dir", str(directory), "--port", str(port))
@@ -150,7 +150,7 @@ def test_damaged(
         found = names(server)
         assert create(server, "next")[0] == 201
     assert OBJECTS - may_go <= found <= OBJECTS | {"theirs"}
-    MATRIX.append(Fault(fault, said.partition("cannot be opened: ")[2].partition(". ")[0], len(OBJECTS - found), "kapi doctor --repair"))
+    MATRIX.append(Fault(fault, output.partition("cannot be opened: ")[2].partition(". ")[0], len(OBJECTS - found), "kapi doctor --repair"))
 
 
 @pytest.mark.parametrize("what", ["directory", "link", "pipe", "unreadable format"])
@@ -166,9 +166,9 @@ def test_what_only_its_owner_can_mend(clusters: dict[str, Path], tmp_path: Path,
         {"directory": Path.mkdir, "link": lambda path: path.symlink_to(directory / "moved"), "pipe": os.mkfifo}[what](path)
     for arguments in (("apiserver", "--port", str(free_port())), ("doctor", "--repair")):
         refused = command(*arguments, "--data-dir", str(directory))
-        said = [line for line in refused.stderr.splitlines() if line.startswith("kapi ")]  # the others are the log's
-        assert (refused.returncode, len(said), "Traceback" in refused.stderr) == (1, 1, False), refused.stderr
-    MATRIX.append(Fault(f"kapi.db is of an unknown kind: {what}", said[0].partition("cannot be opened: ")[2], 0, "as it says"))
+        output = [line for line in refused.stderr.splitlines() if line.startswith("kapi ")]  # the others are the log's
+        assert (refused.returncode, len(output), "Traceback" in refused.stderr) == (1, 1, False), refused.stderr
+    MATRIX.append(Fault(f"kapi.db is of an unknown kind: {what}", output[0].partition("cannot be opened: ")[2], 0, "as it says"))
 
 
 def test_a_first_start_that_was_killed(tmp_path: Path) -> None:

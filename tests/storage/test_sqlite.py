@@ -107,7 +107,7 @@ async def test_a_disk_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     entry = await put(store, "a")
     await store.close()
     with monkeypatch.context() as broken:
-        broken.setattr(opening, "reading", lambda path: sqlite3.connect(path, isolation_level=None, factory=Failing))
+        broken.setattr(opening, "open_reader", lambda path: sqlite3.connect(path, isolation_level=None, factory=Failing))
         with pytest.raises(storage.Unusable, match=r"cannot be opened: disk I/O error\.$"):
             await opened(tmp_path / "log")
     store = await opened(tmp_path / "log")
@@ -308,10 +308,10 @@ async def test_refused_commits_are_logged_and_so_is_their_end(tmp_path: Path, ca
         backend._db.execute(f"PRAGMA max_page_count={1 << 30}")
         await put(store, "c")
         await store.close()
-    said = [line.partition('"')[2] for line in file.read_text().splitlines()[1:-1]]
-    assert len([line for line in said if line.startswith("Commits are refused")]) == 1
-    assert said[0] == 'Commits are refused" reason="storage: database or disk is full" commits=1 key="/core/configmaps/default/b0"'
-    assert said[-1] == 'Commits are taken again"'
+    output = [line.partition('"')[2] for line in file.read_text().splitlines()[1:-1]]
+    assert len([line for line in output if line.startswith("Commits are refused")]) == 1
+    assert output[0] == 'Commits are refused" reason="storage: database or disk is full" commits=1 key="/core/configmaps/default/b0"'
+    assert output[-1] == 'Commits are taken again"'
 
 
 async def test_a_disk_that_fails_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

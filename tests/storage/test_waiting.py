@@ -1,4 +1,4 @@
-"""A crowd of watchers is told of quick steps together, and misses none."""
+"""Wake-ups of many watchers of one interest are coalesced, and none misses an event."""
 
 import asyncio
 
@@ -22,19 +22,19 @@ async def revisions(store: Store, last: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)  # a disk may take longer than the pause
-async def test_a_crowd_is_handed_quick_steps_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quick_events_are_coalesced_for_many_watchers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "PAUSE", 0.2 / waiting.CROWD)
     monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.2)
-    crowd = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.CROWD)]
+    watchers = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.CROWD)]
     await turn()
     for _ in range(6):
         await put(store, "a")
-    for handed in await asyncio.gather(*crowd):
+    for handed in await asyncio.gather(*watchers):
         assert [revision for some in handed for revision in some] == [1, 2, 3, 4, 5, 6]
         assert len(handed) < 6
 
 
-async def test_few_watchers_are_told_of_each_step(store: Store) -> None:
+async def test_few_watchers_are_woken_for_each_event(store: Store) -> None:
     few = [asyncio.create_task(revisions(store, 3)) for _ in range(waiting.CROWD - 1)]
     await turn()
     for _ in range(3):
@@ -44,12 +44,12 @@ async def test_few_watchers_are_told_of_each_step(store: Store) -> None:
     assert all(handed == [[1], [2], [3]] for handed in await asyncio.gather(*few))
 
 
-async def test_a_watcher_that_gives_up_misses_no_held_step(store: Store) -> None:
-    crowd = [asyncio.create_task(revisions(store, 2)) for _ in range(waiting.CROWD)]
+async def test_a_watcher_that_times_out_misses_no_delayed_event(store: Store) -> None:
+    watchers = [asyncio.create_task(revisions(store, 2)) for _ in range(waiting.CROWD)]
     await turn()
     watch = store.watch(ALL, 1)
     await put(store, "a")
     impatient = asyncio.create_task(watch.next(0.0001))
     await put(store, "a")
     assert [e.revision for e in [*await impatient, *await watch.next(0)]] == [2]
-    await asyncio.gather(*crowd)
+    await asyncio.gather(*watchers)

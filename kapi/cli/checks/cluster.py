@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from certs import files
-from kapi.cli import cleanup, datadir, words
+from kapi.cli import advice, cleanup, datadir
 from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
 from kapi.cli.checks.running import Running, processes_of
 
@@ -24,8 +24,8 @@ _SECONDS = 10
 def directory(scope: Scope) -> Finding:
     """Whether it can be used, and only by its user."""
     path = scope.data_dir
-    if (other := datadir.keeper(path)) is not None:
-        return wrong(f"{datadir.belongs(path, other)}", datadir.as_keeper(path, other, "doctor", *scope.options))
+    if (other := datadir.other_owner(path)) is not None:
+        return wrong(f"{datadir.belongs_to(path, other)}", datadir.as_owner(path, other, "doctor", *scope.options))
     if not path.exists():
         return ok(f"{path} is not there yet")
     if not path.is_dir():
@@ -53,7 +53,7 @@ def certificates(scope: Scope) -> Finding:
         return wrong(f"{pki} cannot be read: {why.strerror}", f"ls -ld {shlex.quote(str(pki))}")
     findings = []
     now = time.time()
-    restart = f"{words.command('down', scope.data_dir)} && {datadir.start(scope.data_dir)}"
+    restart = f"{advice.command('down', scope.data_dir)} && {datadir.start_command(scope.data_dir)}"
     for path in found:
         end = files.expiry(path)
         if not end:
@@ -83,7 +83,7 @@ def containerd(scope: Scope) -> Finding:
                 return ok("not running")
             return wrong(
                 f"{path} does not answer: {why.strerror or why}",
-                f"tail {shlex.quote(str(cleanup.runtime(scope.data_dir).log))}; {words.command('down', scope.data_dir)}",
+                f"tail {shlex.quote(str(cleanup.runtime(scope.data_dir).log))}; {advice.command('down', scope.data_dir)}",
             )
     return ok(f"{path} answers")
 
@@ -95,13 +95,13 @@ def leftovers(scope: Scope) -> Finding:
     names = {name for path in alive for name in _names(path)}
     findings = [*_shims(processes, alive), *_links(names), *_tables(names), *_cgroups(names), *_mounts(scope, alive)]
     own = set(_names(scope.data_dir.absolute()))
-    down = words.command("down", scope.data_dir)
+    down = advice.command("down", scope.data_dir)
     return joined([odd(found, down if name in own else mend) for name, found, mend in findings], "none")
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    marks = cleanup.marks(path)
-    return (marks.bridge, marks.table, marks.cgroup.lstrip("/"), f"{marks.bridge}-pods", str(path))
+    own = cleanup.machine_names(path)
+    return (own.bridge, own.table, own.cgroup.lstrip("/"), f"{own.bridge}-pods", str(path))
 
 
 Left = tuple[str, str, str]
@@ -113,7 +113,7 @@ def _shims(processes: list[Running], alive: set[Path]) -> list[Left]:
     for process in processes:
         if process.shim and process.data_dir and process.data_dir not in alive:
             stale[process.data_dir] = stale.get(process.data_dir, 0) + 1
-    return [(str(path), f"{count} pods of {path}", words.command("down", path)) for path, count in stale.items()]
+    return [(str(path), f"{count} pods of {path}", advice.command("down", path)) for path, count in stale.items()]
 
 
 def _links(names: set[str]) -> list[Left]:
@@ -149,4 +149,4 @@ def _mounts(scope: Scope, alive: set[Path]) -> list[Left]:
     below = [target for target in found if target.startswith(f"{path}/")]
     if path in alive or not below:
         return []
-    return [(str(path), f"{len(below)} mounts below {path}", words.command("down", path))]
+    return [(str(path), f"{len(below)} mounts below {path}", advice.command("down", path))]

@@ -1,4 +1,4 @@
-"""The words of the checks: what is looked at, and what was found."""
+"""The types of the checks: their scope and their findings."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ State = Literal["ok", "odd", "wrong"]
 
 @dataclass(frozen=True)
 class Scope:
-    """Which cluster is meant, whether it is there yet or not."""
+    """The cluster to check, which may not exist yet."""
 
     data_dir: Path
     storage: str = ""
@@ -20,7 +20,7 @@ class Scope:
 
     @property
     def options(self) -> list[str]:
-        """Those of `kapi up` and `kapi doctor` that it stands for, without the data directory."""
+        """Its options of `kapi up` and `kapi doctor`, without the data directory."""
         return [*(["--simulate"] if self.simulate else []), *(["--port", str(self.port)] if self.port != 6443 else [])]
 
     @property

@@ -43,13 +43,13 @@ def open_files(scope: Scope) -> Finding:
 
 
 def memory(scope: Scope) -> Finding:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", text("/proc/meminfo"), re.MULTILINE)
-    available = int(found[1]) << 10 if found else 0
+    match = re.search(r"^MemAvailable:\s+(\d+) kB$", text("/proc/meminfo"), re.MULTILINE)
+    available = int(match[1]) << 10 if match else 0
     little = LITTLE_MEMORY if scope.simulate else MEMORY
-    said = f"{available / _GIB:.1f} GiB available"
+    space = f"{available / _GIB:.1f} GiB available"
     if available < LITTLE_MEMORY:
-        return wrong(said, "end other programs: ps -eo rss,pid,comm --sort -rss | head")
-    return odd(said, "end other programs, or expect few pods: ps -eo rss,pid,comm --sort -rss | head") if available < little else ok(said)
+        return wrong(space, "end other programs: ps -eo rss,pid,comm --sort -rss | head")
+    return odd(space, "end other programs, or expect few pods: ps -eo rss,pid,comm --sort -rss | head") if available < little else ok(space)
 
 
 def swap(scope: Scope) -> Finding:
@@ -70,22 +70,22 @@ def _existing(path: Path) -> Path:
 def disk_space(scope: Scope) -> Finding:
     place = _existing(scope.database.parent)
     free = shutil.disk_usage(place).free
-    said = f"{free / _GIB:.1f} GiB free at {place}"
+    space = f"{free / _GIB:.1f} GiB free at {place}"
     if free < LITTLE_DISK:
-        return wrong(said, f"free some, or name another place with --data-dir: du -xh --max-depth 2 {place} | sort -h | tail")
+        return wrong(space, f"free some, or name another place with --data-dir: du -xh --max-depth 2 {place} | sort -h | tail")
     if free < DISK and not scope.simulate:
-        return odd(f"{said}, which is little for images", f"du -xh --max-depth 2 {place} | sort -h | tail")
-    return ok(said)
+        return odd(f"{space}, which is little for images", f"du -xh --max-depth 2 {place} | sort -h | tail")
+    return ok(space)
 
 
 def inodes(scope: Scope) -> Finding:
     """Files that can still be made; some file systems do not count them."""
     place = _existing(scope.data_dir)
-    found = os.statvfs(place)
-    if not found.f_files:
+    status = os.statvfs(place)
+    if not status.f_files:
         return ok("not limited")
-    said = f"{found.f_favail} of {found.f_files} free at {place}"
-    return wrong(said, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if found.f_favail < 5000 else ok(said)
+    space = f"{status.f_favail} of {status.f_files} free at {place}"
+    return wrong(space, f"remove files: du --inodes -x --max-depth 2 {place} | sort -n | tail") if status.f_favail < 5000 else ok(space)
 
 
 def mount(scope: Scope) -> Finding:
@@ -144,7 +144,7 @@ def clock(scope: Scope) -> Finding:
 
 
 def synchronized() -> bool:
-    """What the kernel says of its clock; it is only asked."""
+    """Whether the kernel reports that the clock is synchronized; nothing is set."""
     block = ctypes.create_string_buffer(512)  # struct timex with modes 0; status is the int behind four longs
     ctypes.CDLL(None).adjtimex(block)
     width = ctypes.sizeof(ctypes.c_long)

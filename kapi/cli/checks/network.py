@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from kapi.cli import words
+from kapi.cli import advice
 from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
 from kapi.cli.checks.running import Running, processes_of, running
 
@@ -24,7 +24,7 @@ def node_name(scope: Scope) -> Finding:
     name = socket.gethostname().lower()
     if scope.simulate or _NODE_NAME.fullmatch(name):
         return ok(name)
-    return wrong(f"the machine's name {name!r} cannot be a node's", words.command("up", scope.data_dir, "--node-name", "NAME"))
+    return wrong(f"the machine's name {name!r} cannot be a node's", advice.command("up", scope.data_dir, "--node-name", "NAME"))
 
 
 def ports(scope: Scope) -> Finding:
@@ -42,7 +42,7 @@ def ports(scope: Scope) -> Finding:
             continue
         who = f"see what has it: ss -ltnp 'sport = :{port}'"
         simulate = ["--simulate"] if scope.simulate else []
-        mend = f"{words.command('up', scope.data_dir, *simulate, '--port', 'N')}, or {who}" if port == scope.port else who
+        mend = f"{advice.command('up', scope.data_dir, *simulate, '--port', 'N')}, or {who}" if port == scope.port else who
         findings.append(wrong(f"{port}, for {whose}, is taken by {_named(holder)}", mend))
     return joined(findings, f"{', '.join(map(str, wanted))}: {'held by this cluster' if taken else 'free'}")
 

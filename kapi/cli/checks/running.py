@@ -38,7 +38,7 @@ def running() -> list[Running]:
 
 
 def of_command(pid: int, words: list[str]) -> Running:
-    """What the command line of a process says."""
+    """A process, by its command line."""
     program = Path(words[0]).name
     ours = "-m" in words[:3] and words[words.index("-m") + 1] in ("kapi", "kubelet")
     name = " ".join(words[words.index("-m") + 1 : words.index("-m") + 3]) if ours else program

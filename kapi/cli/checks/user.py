@@ -7,7 +7,7 @@ import time
 import yaml
 
 from certs import userconfig
-from kapi.cli import words
+from kapi.cli import advice
 from kapi.cli.checks.finding import Finding, Scope, joined, odd, ok, text, wrong
 
 NEEDED = {
@@ -27,9 +27,10 @@ def privileges(scope: Scope) -> Finding:
     if scope.simulate:
         return ok(f"user {os.geteuid()}, which is enough for a simulated cluster")
     place = next(path for path in (scope.data_dir, *scope.data_dir.parents) if os.path.exists(path))
-    own = scope.data_dir if os.access(place, os.W_OK) else words.standard_directory()
-    simulated = words.command("up", own, "--simulate")
-    return wrong(f"user {os.geteuid()}: containers need root", f"{words.as_root('up', scope.data_dir)}, or without containers: {simulated}")
+    own = scope.data_dir if os.access(place, os.W_OK) else advice.standard_directory()
+    simulated = advice.command("up", own, "--simulate")
+    mend = f"{advice.as_root('up', scope.data_dir)}, or without containers: {simulated}"
+    return wrong(f"user {os.geteuid()}: containers need root", mend)
 
 
 def capabilities(scope: Scope) -> Finding:

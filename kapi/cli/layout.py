@@ -1,6 +1,6 @@
-"""What kapi puts into a data directory, as a table; and a walk over a directory that never follows a link: to judge, mend and delete it.
+"""The layout of a data directory as a table; and a walk over a directory by that table, which never follows a symbolic link.
 
-Everything is done relative to open directories, so that a path that is exchanged for a link meanwhile leads nowhere else.
+All operations are relative to directory descriptors (openat and the like), so a path that is replaced by a link meanwhile leads nowhere.
 """
 
 import fnmatch
@@ -16,7 +16,7 @@ from certs import cluster
 COMPONENTS = ("kubelet", "control", "apiserver", "containerd", "simulated")
 IDENTITY = "kapi.json"
 FILE, TREE = "file", "tree"
-"""A file or socket; a directory with everything in it, whatever it is called (pods write there, and containerd)."""
+"""A file or socket; a directory with anything in it (written by pods or containerd)."""
 Table = dict[str, "str | Table"]
 
 
@@ -48,13 +48,13 @@ KNOWN: Table = {
 }  # fmt: skip
 NEW: Table = {name: rule for name, rule in KNOWN.items() if name not in ("containerd", "kubelet", "pod-logs")}
 """What may be in a directory that is about to become a data directory: keys and tokens brought along, or what an interrupted start left."""
-SIGNS = ("pki/ca.crt", "kapi.db", "tokens.csv")
-"""Together they show a cluster of a kapi that wrote no identity yet."""
+LEGACY_FILES = ("pki/ca.crt", "kapi.db", "tokens.csv")
+"""A directory with all of them is a cluster of an older kapi, which wrote no identity."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A name in a directory. `rule` is what the table says of it: None for what is not kapi's."""
+    """A name in a directory. `rule` is its value in the table, None for what is not kapi's."""
 
     path: str
     """Relative to the data directory."""
@@ -70,8 +70,8 @@ class Entry:
 
 
 @contextmanager
-def opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory that is no link. Raises OSError."""
+def open_directory(name: str | Path, parent: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory. Raises OSError, also for a symbolic link."""
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
         yield descriptor
@@ -80,7 +80,7 @@ def opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
 
 
 def walk(directory: int, table: Table = KNOWN, above: str = "") -> Iterator[Entry]:
-    """Everything of the table, and what does not belong there; trees are not entered. A directory comes after what is in it."""
+    """Every entry, in the table or not, depth first: a directory comes after its content. Trees are not entered."""
     for name in sorted(os.listdir(directory)):
         try:
             facts = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -88,13 +88,13 @@ def walk(directory: int, table: Table = KNOWN, above: str = "") -> Iterator[Entr
             continue
         entry = Entry(above + name, directory, name, facts, _rule(table, name, facts.st_mode))
         if isinstance(entry.rule, dict):
-            with opened(name, directory) as inner:
+            with open_directory(name, directory) as inner:
                 yield from walk(inner, entry.rule, f"{entry.path}/")
         yield entry
 
 
 def _rule(table: Table, name: str, mode: int) -> "str | Table | None":
-    """What the table says of a name; None where it has another one or another type of file."""
+    """The table's rule for a name; None where there is none, or where it is for another type of file."""
     if name.startswith(".") and name[-9:-8] == "." and name not in table:
         name = name[1:-9]  # of a file that was being written: .NAME.xxxxxxxx
     rule = table.get(name) or next((r for pattern, r in table.items() if fnmatch.fnmatchcase(name, pattern)), None)
@@ -102,13 +102,13 @@ def _rule(table: Table, name: str, mode: int) -> "str | Table | None":
     return rule if fits else None
 
 
-def foreign(directory: int, table: Table = KNOWN) -> list[str]:
-    """What is in a directory and not in the table."""
+def unknown_entries(directory: int, table: Table = KNOWN) -> list[str]:
+    """The paths of entries that are not in the table."""
     return [entry.path for entry in walk(directory, table) if entry.rule is None]
 
 
-def mend(directory: int) -> list[str]:
-    """Take from others what they may do with kapi's directories and files. Raises OSError; PermissionError for what is another user's."""
+def fix_permissions(directory: int) -> list[str]:
+    """Remove all permissions of group and others. Returns the changed paths. Raises OSError; PermissionError for another user's file."""
     changed = []
     for entry in walk(directory):
         wanted = 0o700 if entry.is_directory else 0o600
@@ -121,7 +121,7 @@ def mend(directory: int) -> list[str]:
 
 
 def _chmod(entry: Entry, mode: int) -> None:
-    """By a descriptor that does not open the file: a link is never followed, and SQLite's locks on the file stay."""
+    """chmod through an O_PATH descriptor: a link is never followed, and closing it does not release SQLite's locks on the file."""
     descriptor = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=entry.parent)
     try:
         os.chmod(f"/proc/self/fd/{descriptor}", mode)
@@ -132,6 +132,6 @@ def _chmod(entry: Entry, mode: int) -> None:
 
 
 def owned_by_others(directory: int) -> list[str]:
-    """What is kapi's by its name and another user's by its owner."""
+    """The paths of entries of the table that belong to another user."""
     me = os.geteuid()
     return [entry.path for entry in walk(directory) if entry.rule is not None and entry.facts.st_uid != me]

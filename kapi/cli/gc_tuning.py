@@ -1,6 +1,6 @@
-"""Python's garbage collector in a process of a component: it looks seldom, since what informers and stores hold lives long.
+"""Thresholds of Python's garbage collector in the process of a component: it runs rarely, since cached and stored objects live long.
 
-Only for processes of our own, and set back afterwards: a server inside somebody's program leaves their collector alone.
+Only for processes of our own, and reset afterwards: a server inside another program does not change the collector of that.
 """
 
 import gc
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _CLIENT = (50_000, 20, 50)
-"""Thresholds of a component that watches (a quarter of the scheduler's time went into collections)."""
+"""Thresholds of a client with informers (collections took a quarter of the scheduler's time)."""
 _SERVER = (10_000, 20, 20)
-"""Thresholds of one that answers: a look at 10,000 young objects takes 4 ms."""
+"""Thresholds of a server: collecting 10,000 young objects takes 4 ms."""
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def of_client() -> Iterator[None]:
 
 @contextmanager
 def of_server() -> Iterator[Callable[[], None]]:
-    """While the block runs; what it gives is to be called when the server has started."""
+    """While the block runs. The yielded function must be called when the server has started."""
     before = gc.get_threshold()
     gc.set_threshold(*_SERVER)
     gc.callbacks.append(_keep_old)
@@ -39,12 +39,12 @@ def of_server() -> Iterator[Callable[[], None]]:
 
 
 def _keep_all() -> None:
-    """What a server starts with is not looked at again."""
+    """Exempt all present objects from later collections (gc.freeze)."""
     gc.collect()
     gc.freeze()
 
 
 def _keep_old(phase: str, info: dict[str, int]) -> None:
-    """What survived a whole collection is not looked at again: stored objects are many (30 ms for 10,000) and in no cycles."""
+    """Exempt what survived a full collection: stored objects are many (30 ms for 10,000) and never in cycles."""
     if phase == "stop" and info["generation"] == 2:
         gc.freeze()

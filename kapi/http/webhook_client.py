@@ -1,6 +1,6 @@
-"""Calling a webhook: JSON posted over HTTPS, connections kept, failures in the words of Go's net/http.
+"""Client of webhooks: POSTs JSON over HTTPS on keep-alive connections; failures have the messages of Go's net/http.
 
-What is posted and what the answer means is the caller's business, as is where a Service's endpoints are.
+The caller encodes requests, decodes responses, and looks up the endpoints of Services.
 """
 
 import asyncio
@@ -13,30 +13,30 @@ from urllib.parse import unquote, urlsplit
 
 from kapi import limits
 from kapi.http import failures
-from kapi.http.client import Allowance, Answer, HttpTransport
+from kapi.http.client import Allowance, HttpTransport, Response
 from kapi.objects import urls
 
 Locate = Callable[[], Awaitable[tuple[str, int]]]
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, */*", "User-Agent": "kube-apiserver-admission"}
-_MOST = 200
-"""Targets whose connections are kept."""
+_MAX_TARGETS = 200
+"""The most targets whose connections are kept open."""
 
 
 class CallFailed(Exception):
-    """There was no answer: 'Post "https://h/p?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused'."""
+    """There was no response: 'Post "https://h/p?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused'."""
 
 
 class NoClient(Exception):
-    """Nothing can be asked there at all, e.g. because the CA is none."""
+    """No request can be sent to the target, e.g. because its CA is not a certificate."""
 
 
 class Unreachable(Exception):
-    """Raised by a `locate` that finds nowhere to connect to; the text is the reason."""
+    """Raised by a `locate` that finds no address to connect to; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a webhook is, and which CA (PEM) it is known by; without one the system's are asked."""
+    """The URL of a webhook, and the CA (PEM) that signed its certificate; "" means the CAs of the system."""
 
     url: str
     ca: str = ""
@@ -62,7 +62,7 @@ class Target:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What trusts the CA. Raises NoClient."""
+        """A TLS context that trusts the CA. Raises NoClient."""
         try:
             if self.ca.isascii():
                 return ssl.create_default_context(cadata=self.ca or None)
@@ -71,13 +71,13 @@ class Target:
         raise NoClient("unable to load root certificates: unable to parse bytes as PEM block")
 
     def path(self, seconds: int) -> str:
-        """The path as Go's client cleans it, with the seconds there are."""
+        """The path as Go's client cleans it, with the timeout as its query."""
         path = posixpath.normpath("/" + unquote(urlsplit(self.url).path).strip("/"))
         return f"{urls.escaped(path)}?timeout={seconds}s"
 
 
 class _Dial:
-    """Where the last connection went, for the words on why it failed."""
+    """Resolves a target, and remembers the address of the last connection for error messages."""
 
     def __init__(self, target: Target, locate: Locate | None) -> None:
         self.host, self.port = target.address
@@ -89,23 +89,23 @@ class _Dial:
             host, port = await self.find()
         else:
             try:
-                found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                addresses = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             except UnicodeError:
                 raise socket.gaierror("a host name that is none") from None
-            host, port = str(found[0][4][0]), self.port
+            host, port = str(addresses[0][4][0]), self.port
         self.address = failures.address(host, port)
         return host, port
 
 
-class Caller:
-    """Posts to webhooks; `close` ends the connections kept."""
+class WebhookClient:
+    """POSTs to webhooks; `close` closes the connections."""
 
     def __init__(self) -> None:
-        self._known: dict[Target, tuple[HttpTransport, _Dial]] = {}
+        self._transports: dict[Target, tuple[HttpTransport, _Dial]] = {}
         self._allowance = Allowance(limits.WEBHOOK_ANSWER_BYTES, limits.WEBHOOK_ANSWERS_BYTES)
 
-    async def post(self, target: Target, body: bytes, seconds: int, locate: Locate | None = None) -> Answer:
-        """(status, headers, body) within so many seconds. Raises CallFailed, NoClient."""
+    async def post(self, target: Target, body: bytes, seconds: int, locate: Locate | None = None) -> Response:
+        """(status, headers, body) of one POST, within `seconds`. Raises CallFailed, NoClient."""
         transport, dial = await self._transport(target, locate)
         try:
             async with asyncio.timeout(seconds):
@@ -115,21 +115,21 @@ class Caller:
         except Unreachable as nowhere:
             why = str(nowhere)
         except OSError as error:
-            why = failures.words(error, dial.host, dial.address)
+            why = failures.message(error, dial.host, dial.address)
         raise CallFailed(f'Post "{target.server}{target.path(seconds)}": {why}')
 
     async def _transport(self, target: Target, locate: Locate | None) -> tuple[HttpTransport, _Dial]:
-        known = self._known.get(target)
+        known = self._transports.get(target)
         if known is None:
-            if len(self._known) >= _MOST:
-                await self._known.pop(next(iter(self._known)))[0].close()
+            if len(self._transports) >= _MAX_TARGETS:
+                await self._transports.pop(next(iter(self._transports)))[0].close()
             dial = _Dial(target, locate)
-            transport = HttpTransport(target.server, target.context, locate=dial.locate, repeats=True, allowance=self._allowance)
-            known = self._known[target] = transport, dial
+            transport = HttpTransport(target.server, target.context, locate=dial.locate, retry_posts=True, allowance=self._allowance)
+            known = self._transports[target] = transport, dial
         known[1].find = locate
         return known
 
     async def close(self) -> None:
-        for transport, _ in self._known.values():
+        for transport, _ in self._transports.values():
             await transport.close()
-        self._known.clear()
+        self._transports.clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kapi import __main__ as cli
-from kapi.cli import holding
+from kapi.cli import locks
 from kapi.cli.processes import Process
 from kapi.process import Failure
 from tests.e2e.cluster import free_port
@@ -56,18 +56,18 @@ def test_it_is_found_by_its_command_line_when_its_lock_was_taken_away(tmp_path: 
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
-    script = "import sys, time; from pathlib import Path; from kapi.cli import holding\nwith holding.exclusive(Path(sys.argv[1])): "
+    script = "import sys, time; from pathlib import Path; from kapi.cli import locks\nwith locks.exclusive(Path(sys.argv[1])): "
     command = [sys.executable, "-c", f"{script}print(1, flush=True); time.sleep(1000)", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout
         other.stdout.readline()
         sentence = rf"\(pid {other.pid}\) is at work on {tmp_path}\. Try again when it is done\."
-        with pytest.raises(Failure, match=sentence), holding.exclusive(tmp_path):
+        with pytest.raises(Failure, match=sentence), locks.exclusive(tmp_path):
             raise AssertionError("both had it")
         other.send_signal(signal.SIGKILL)
         other.wait()
-        with holding.exclusive(tmp_path):
-            assert holding.holders(tmp_path) == []
+        with locks.exclusive(tmp_path):
+            assert locks.holders(tmp_path) == []
 
 
 def test_the_lock_of_a_deleted_directory_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_the_lock_of_a_deleted_directory_is_not_enough(tmp_path: Path, monkeypat
         return descriptor
 
     monkeypatch.setattr(os, "open", opening)
-    with holding.exclusive(directory):
+    with locks.exclusive(directory):
         assert len(times) == 2
 
 

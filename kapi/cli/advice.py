@@ -1,4 +1,4 @@
-"""The commands that messages advise: complete, so that they can be pasted as they are."""
+"""Commands for messages that tell a user what to run: complete, so that they can be pasted."""
 
 import os
 import shlex
@@ -23,12 +23,12 @@ def standard_directory() -> Path:
 
 
 def program() -> list[str]:
-    """How the user starts this program: as kapi where that is on PATH."""
+    """The words that start this program: kapi where that is on PATH."""
     return ["kapi"] if shutil.which("kapi") else [sys.executable, "-m", "kapi"]
 
 
 def command(name: str, directory: Path, *options: str) -> str:
-    """'kapi down --data-dir /srv/demo'; the directory is left out where it is the default."""
+    """'kapi down --data-dir /srv/demo'; without the directory where it is the default."""
     default = directory.resolve() == default_directory().resolve()
     return shlex.join([*program(), name, *options, *([] if default else ["--data-dir", str(directory)])])
 
@@ -41,11 +41,11 @@ def sudo(name: str, directory: Path, *options: str, user: str = "root") -> str:
     return shlex.join([*start, name, *options, *([] if default else ["--data-dir", str(directory)])])
 
 
-def options(given: Any) -> list[str]:
-    """The options that settings stand for, without the data directory."""
+def options(config: Any) -> list[str]:
+    """The options of a settings object that differ from their defaults, without the data directory."""
     out: list[str] = []
-    for field in settings.options(type(given)):
-        value, default = getattr(given, field.name), field.default
+    for field in settings.options(type(config)):
+        value, default = getattr(config, field.name), field.default
         if field.name == "data_dir" or default is MISSING or value == default:
             continue
         flag = field.name.replace("_", "-")
@@ -53,11 +53,11 @@ def options(given: Any) -> list[str]:
     return out
 
 
-def up(given: Any, *, for_root: bool = False) -> str:
-    """The `kapi up` that `given`, its settings, stand for."""
+def up(config: Any, *, for_root: bool = False) -> str:
+    """The `kapi up` command with the options of its settings."""
     if not for_root:
-        return command("up", given.data_dir, *options(given))
-    return as_root("up", given.data_dir, *options(given))
+        return command("up", config.data_dir, *options(config))
+    return as_root("up", config.data_dir, *options(config))
 
 
 def as_root(name: str, directory: Path, *more: str) -> str:
@@ -67,6 +67,6 @@ def as_root(name: str, directory: Path, *more: str) -> str:
 
 
 def first_options() -> list[str]:
-    """Those of `kapi up` for somebody who has no cluster yet."""
+    """The options of `kapi up` for a user who has no cluster yet."""
     return [] if os.geteuid() == 0 else ["--simulate"]
 

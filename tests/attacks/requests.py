@@ -22,13 +22,13 @@ PATCHES = {
 }
 
 
-def made(victim: Victim, path: str, obj: Object) -> None:
+def create(victim: Victim, path: str, obj: Object) -> None:
     """The object is there afterwards."""
     status, answer = victim.ask("POST", path, obj)
     assert status in (201, 409), answer
 
 
-def patched(victim: Victim, path: str, form: str, body: Any, manager: str = "attacker") -> tuple[int, Any]:
+def patch(victim: Victim, path: str, form: str, body: Any, manager: str = "attacker") -> tuple[int, Any]:
     """(status, answer) of a patch in one of the four forms."""
     query = f"?fieldManager={manager}" if form == "apply" else ""
     return victim.ask("PATCH", path + query, body, headers={"Content-Type": PATCHES[form]})
@@ -63,10 +63,10 @@ def definition(kind: str, schema: Object, columns: list[Object] | None = None) -
     }
 
 
-def defined(victim: Victim, kind: str, schema: Object, columns: list[Object] | None = None) -> str:
+def define(victim: Victim, kind: str, schema: Object, columns: list[Object] | None = None) -> str:
     """The path of a custom kind, which is served afterwards."""
     wanted = definition(kind, schema, columns)
-    made(victim, DEFINITIONS, wanted)
+    create(victim, DEFINITIONS, wanted)
     name = wanted["metadata"]["name"]
     query = f"watch=1&timeoutSeconds=20&fieldSelector=metadata.name%3D{name}"
     line = http.client.HTTPSConnection("127.0.0.1", victim.port, context=victim.tls(), timeout=30)
@@ -85,7 +85,7 @@ def custom(kind: str, name: str, **fields: Any) -> Object:
     return {"apiVersion": "attack.example.com/v1", "kind": kind, "metadata": {"name": name}, **fields}
 
 
-def crowd(victim: Victim, count: int, prefix: str, labels: dict[str, str]) -> None:
+def create_config_maps(victim: Victim, count: int, prefix: str, labels: dict[str, str]) -> None:
     """So many ConfigMaps with these labels."""
     line = http.client.HTTPSConnection("127.0.0.1", victim.port, context=victim.tls(), timeout=30)
     headers = {"Authorization": f"Bearer {victim.token}", "Content-Type": "application/json"}

@@ -1,6 +1,6 @@
-"""A server of a few small answers, one a connection, for processes that serve little and should stay small: health checks, figures.
+"""A minimal HTTP server for health checks and metrics, one request a connection, which costs an idle process hardly any memory.
 
-It reads a request's head and no more; `server` is for everything else.
+It reads a request's header block and no body; `server` is for everything else.
 """
 
 import asyncio
@@ -20,48 +20,48 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request: its path, its headers (names in lower case), and the verified client certificate in DER."""
+class Request:
+    """A request: its path with the query, its headers (names in lower case), and the verified client certificate in DER."""
 
     path: str
     headers: Mapping[str, str]
     certificate: bytes | None = None
 
 
-def answer(status: int, body: bytes, kind: str = "text/plain; charset=utf-8", **headers: str | int) -> bytes:
-    """The whole answer; names of further headers are written with underscores."""
+def response(status: int, body: bytes, kind: str = "text/plain; charset=utf-8", **headers: str | int) -> bytes:
+    """A complete response. `headers`: further ones, with underscores for hyphens in their names."""
     more = "".join(f"{name.replace('_', '-').title()}: {value}\r\n" for name, value in headers.items())
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {kind}\r\nX-Content-Type-Options: nosniff\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 class Malformed(ValueError):
-    """What came is no request."""
+    """The header block is not that of a request."""
 
 
-def _asked(head: bytes, tls: Any) -> Asked:
+def _parse(head: bytes, tls: Any) -> Request:
     """Raises Malformed."""
-    first, *lines = head.decode("latin-1").split("\r\n")
+    request_line, *lines = head.decode("latin-1").split("\r\n")
     pairs = [line.partition(":") for line in lines if line]
-    method, _, rest = first.partition(" ")
+    method, _, rest = request_line.partition(" ")
     path, _, version = rest.partition(" ")
     if not (method.isalpha() and path.startswith("/") and version in ("HTTP/1.0", "HTTP/1.1") and all(colon for _, colon, _ in pairs)):
         raise Malformed
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    return Asked(path, headers, tls.getpeercert(binary_form=True) if tls else None)
+    return Request(path, headers, tls.getpeercert(binary_form=True) if tls else None)
 
 
 class Listener:
-    """Answers on a port until it is closed. What TLS needs is loaded with the first connection: most ports are never asked."""
+    """Serves a port until it is closed. TLS is set up with the first connection, because most ports never get one."""
 
-    def __init__(self, sock: socket.socket, reply: Callable[[Asked], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None) -> None:
+    def __init__(self, sock: socket.socket, reply: Callable[[Request], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._sock, self._reply, self._tls = sock, reply, tls
         self._loop = asyncio.get_running_loop()
         self._connections = Connections(limits.HEALTH_CONNECTIONS)
         self._accepting: asyncio.Task[None] | None = None
-        self._loop.add_reader(sock, self._first)
+        self._loop.add_reader(sock, self._start_accepting)
 
-    def _first(self) -> None:
+    def _start_accepting(self) -> None:
         self._loop.remove_reader(self._sock)
         self._accepting = self._loop.create_task(self._accept())
 
@@ -79,10 +79,10 @@ class Listener:
             async with asyncio.timeout(limits.HEALTH_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 try:
-                    said = await self._reply(_asked(head, writer.get_extra_info("ssl_object")))
+                    payload = await self._reply(_parse(head, writer.get_extra_info("ssl_object")))
                 except Malformed:
-                    said = answer(400, b"400 Bad Request")
-                writer.write(said)
+                    payload = response(400, b"400 Bad Request")
+                writer.write(payload)
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             log.debug("A request was cut off", extra=logs.fields(address=writer.get_extra_info("sockname")))
@@ -98,9 +98,9 @@ class Listener:
 
 
 def listen(
-    address: str, port: int, reply: Callable[[Asked], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None = None
+    address: str, port: int, reply: Callable[[Request], Awaitable[bytes]], tls: Callable[[], ssl.SSLContext] | None = None
 ) -> Listener:  # fmt: skip
-    """Answer on the port from now on. Raises OSError when it is taken."""
+    """Serve the port from now on; `reply` returns a complete response. Raises OSError when the port is in use."""
     sock = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
     sock.setblocking(False)
     return Listener(sock, reply, tls)

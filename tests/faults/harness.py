@@ -1,4 +1,4 @@
-"""What a row works with: a cluster's directory, the kapi command, disks that are small, and what may not be lost."""
+"""The harness of a row: a cluster's directory, the kapi command, small disks, and what must not be lost."""
 
 import contextlib
 import http.client
@@ -54,8 +54,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command printed."""
+class CommandResult:
+    """The exit status and output of a command."""
 
     code: int
     out: str
@@ -63,13 +63,13 @@ class Said:
 
     @property
     def sentence(self) -> str:
-        """Without the name of the command in front."""
+        """Standard error without the name of the command in front."""
         return self.err.strip().partition(": ")[2] if self.err.startswith("kapi ") else self.err.strip()
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What was acknowledged, or handed out, before anything went wrong."""
+    """What was acknowledged or issued before the fault."""
 
     certificate: Path
     """Directory with the CA and the administrator's certificate of then."""
@@ -77,7 +77,7 @@ class Kept:
     service_account: str
 
     def lost(self, port: int) -> list[str]:
-        """What is not there any more."""
+        """What is lost."""
         try:
             context = ssl.create_default_context(cafile=str(self.certificate / "ca.crt"))
             context.load_cert_chain(self.certificate / "admin.crt", self.certificate / "admin.key")
@@ -100,18 +100,18 @@ def get(port: int, context: ssl.SSLContext, token: str = "", path: str = KEPT, b
 
 
 def ask(port: int, context: ssl.SSLContext, token: str, path: str, body: str = "") -> tuple[int, bytes]:
-    line = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
     try:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        line.request("POST" if body else "GET", path, body or None, headers)
-        answer = line.getresponse()
+        connection.request("POST" if body else "GET", path, body or None, headers)
+        answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
-        line.close()
+        connection.close()
 
 
-class Bench:
-    """One row's own corner of the machine; undone at its end."""
+class Harness:
+    """The directory, port and environment of one row; everything is undone at its end."""
 
     def __init__(self, directory: Path, undo: ExitStack) -> None:
         self.directory, self.data, self.undo, self.port = directory, directory / "data", undo, free_port()
@@ -120,22 +120,22 @@ class Bench:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "KAPI_DATA_DIR": "",
         }  # fmt: skip
 
-    def run(self, *command: str) -> Said:
+    def run(self, *command: str) -> CommandResult:
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=SECONDS, cwd=self.directory, stdin=subprocess.DEVNULL,
             check=False,
         )  # fmt: skip
-        return Said(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
-    def kapi(self, name: str, *options: str) -> Said:
+    def kapi(self, name: str, *options: str) -> CommandResult:
         return self.run(sys.executable, "-m", "kapi", name, *self.options(name, *options))
 
     def killed(self, name: str, event: str, text: str, count: int = 1, options: Sequence[str] = ()) -> None:
         """The command, killed before its `count`-th step of a kind."""
-        said = self.run(sys.executable, "-m", "tests.faults.interrupted", event, text, str(count), name, *self.options(name, *options))
-        assert said.code == -signal.SIGKILL, f"it was not killed: {said}"
+        result = self.run(sys.executable, "-m", "tests.faults.interrupted", event, text, str(count), name, *self.options(name, *options))
+        assert result.code == -signal.SIGKILL, f"it was not killed: {result}"
 
-    def as_somebody(self, name: str, *options: str) -> Said:
+    def as_somebody(self, name: str, *options: str) -> CommandResult:
         """The command as a user without privileges, with a Python that everybody may run."""
         paths = f"{ROOT}:{next(p for p in sys.path if p.endswith('site-packages'))}"
         drop = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups", "env", f"PYTHONPATH={paths}"]
@@ -145,18 +145,18 @@ class Bench:
         start = ["--simulate", "--port", str(self.port)] if name == "up" and "--real" not in more else []
         return [*(["--yes"] if name == "reset" else []), "--data-dir", str(self.data), *start, *(m for m in more if m != "--real")]
 
-    def up(self, *options: str) -> Said:
-        said = self.kapi("up", *options)
-        assert said.code == 0, said
-        return said
+    def up(self, *options: str) -> CommandResult:
+        result = self.kapi("up", *options)
+        assert result.code == 0, result
+        return result
 
     def down(self) -> None:
-        said = self.kapi("down")
-        assert said.code == 0, said
+        result = self.kapi("down")
+        assert result.code == 0, result
         assert self.left() == []
 
     def left(self) -> list[str]:
-        return [line for line in processes_of(self.directory) if "kapi" in line]
+        return [connection for connection in processes_of(self.directory) if "kapi" in connection]
 
     def typed(self, name: str, *more: str) -> str:
         """The command as a user types it."""
@@ -165,12 +165,12 @@ class Bench:
     def as_advised(self, sentence: str) -> str:
         """Run the command that a sentence ends with, and return it."""
         command = sentence.rpartition(": ")[2]
-        said = self.run(*shlex.split(command))
-        assert said.code == 0, said
+        result = self.run(*shlex.split(command))
+        assert result.code == 0, result
         return command
 
     def with_data(self, kind: str = "down") -> Kept:
-        """The directory becomes that of a cluster that holds something; it is down, or was killed, or had containers and is down."""
+        """Make the directory that of a cluster with an object. `kind`: "down", "killed", or "containers" (it had some, and is down)."""
         kept, original = _original(kind)
         shutil.copytree(original, self.data, symlinks=True, ignore=_sockets)
         known = datadir.read(self.data)
@@ -180,12 +180,12 @@ class Bench:
 
     def disk(self, size: str = "64m") -> Path:
         """The directory is on a file system of its own from now on."""
-        place = self.directory / "disk"
-        place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
-        self.undo.callback(subprocess.run, ["umount", "--lazy", str(place)], check=True)
-        self.data = place / "data"
-        return place
+        mount = self.directory / "disk"
+        mount.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount)], check=True)
+        self.undo.callback(subprocess.run, ["umount", "--lazy", str(mount)], check=True)
+        self.data = mount / "data"
+        return mount
 
     @contextmanager
     def full(self, disk: Path, left: int = 0) -> Iterator[None]:
@@ -214,53 +214,53 @@ def everybody_s_python() -> str:
     raise AssertionError("no Python that everybody may run")
 
 
-_making = threading.Lock()
+_creating = threading.Lock()
 originals: list[Path] = []
 
 
 def _original(kind: str) -> tuple[Kept, Path]:
-    with _making:
-        kept, data = _made("containers" if kind == "containers" else "simulated")
+    with _creating:
+        kept, data = _create("containers" if kind == "containers" else "simulated")
         return kept, data.with_name("killed") if kind == "killed" else data
 
 
 @cache
-def _made(kind: str) -> tuple[Kept, Path]:
-    """A data directory with an object in it, and what was handed out of it; beside it what it was like while the cluster ran."""
+def _create(kind: str) -> tuple[Kept, Path]:
+    """A data directory with an object, and the credentials issued there; beside it a copy made while the cluster ran."""
     directory = Path(mkdtemp(prefix="kapi-faults-"))
     originals.append(directory)
     with ExitStack() as undo:
-        bench = Bench(directory, undo)
-        bench.up("--no-kubeconfig", *(["--real", "--port", str(bench.port)] if kind == "containers" else []))
-        token = (bench.data / "tokens.csv").read_text().partition(",")[0]
-        context = ssl.create_default_context(cafile=str(bench.data / "pki" / "ca.crt"))
-        assert get(bench.port, context, token, "/api/v1/namespaces/default/configmaps", '{"metadata": {"name": "kept"}}') == 201
-        status, answer = ask(bench.port, context, token, *TOKEN_REQUEST)
+        harness = Harness(directory, undo)
+        harness.up("--no-kubeconfig", *(["--real", "--port", str(harness.port)] if kind == "containers" else []))
+        token = (harness.data / "tokens.csv").read_text().partition(",")[0]
+        context = ssl.create_default_context(cafile=str(harness.data / "pki" / "ca.crt"))
+        assert get(harness.port, context, token, "/api/v1/namespaces/default/configmaps", '{"metadata": {"name": "kept"}}') == 201
+        status, answer = ask(harness.port, context, token, *TOKEN_REQUEST)
         assert status == 201, answer
         if kind == "simulated":
-            shutil.copytree(bench.data, directory / "killed")
-        bench.down()
-    shutil.copytree(bench.data / "pki", directory / "pki")
-    return Kept(directory / "pki", token, json.loads(answer)["status"]["token"]), bench.data
+            shutil.copytree(harness.data, directory / "killed")
+        harness.down()
+    shutil.copytree(harness.data / "pki", directory / "pki")
+    return Kept(directory / "pki", token, json.loads(answer)["status"]["token"]), harness.data
 
 
 def discard() -> None:
     """Delete the originals."""
     while originals:
         shutil.rmtree(originals.pop())
-    _made.cache_clear()
+    _create.cache_clear()
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def new_harness() -> Iterator[Harness]:
     directory = Path(mkdtemp(prefix="kapi-faults-"))
     try:
         with ExitStack() as undo:
-            made = Bench(directory, undo)
+            harness = Harness(directory, undo)
             try:
-                yield made
+                yield harness
             finally:
                 with contextlib.suppress(AssertionError):
-                    made.down()
+                    harness.down()
     finally:
         shutil.rmtree(directory)
