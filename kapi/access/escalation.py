@@ -1,6 +1,6 @@
 """Privilege escalation prevention: users can only grant permissions they have (RBAC docs, "Privilege escalation prevention").
 
-Where it stands in the admission chain: kapi.admission.escalation.
+Where it stands in the admission chain: kapi.admission.privilege_escalation.
 """
 
 from kapi.access import rbac, rules
@@ -10,7 +10,7 @@ from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.user import MASTERS, Attributes, User
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 _FIELDS = {
     "roles": ("rules",),

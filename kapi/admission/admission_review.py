@@ -19,9 +19,9 @@ from kapi.objects.patch import go_kind
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource, split_api_version
 from kapi.registry import scale
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import GroupVersionKind, subresource_kind
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 from kapi.schema import builtin, decode, syntax
 
 VERSIONS = ("v1", "v1beta1")

@@ -8,7 +8,7 @@ from kapi.admission.plugin import CREATE, UPDATE, Authorizer, Plugin, forbidden
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.user import MASTERS, Attributes
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 _GROUP = "certificates.k8s.io"

@@ -9,32 +9,33 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
-from kapi.admission.accounts import ServiceAccount
 from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
-from kapi.admission.escalation import PrivilegeEscalation
-from kapi.admission.limits import LimitRanger
-from kapi.admission.mutating import MutatingAdmissionPolicy
-from kapi.admission.namespaces import NamespaceLifecycle
-from kapi.admission.nodes import NodeRestriction, TaintNodesByCondition
+from kapi.admission.limit_ranger import LimitRanger
+from kapi.admission.mutating_policy import MutatingAdmissionPolicy
+from kapi.admission.namespace_lifecycle import NamespaceLifecycle
+from kapi.admission.node_restriction import NodeRestriction
 from kapi.admission.plugin import Authorizer, Plugin, Reader
 from kapi.admission.pod_security import PodSecurity
 from kapi.admission.pods import DefaultTolerationSeconds, PodTopologyLabels, Priority, RuntimeClass
-from kapi.admission.quota import ResourceQuota
+from kapi.admission.privilege_escalation import PrivilegeEscalation
+from kapi.admission.resource_quota import ResourceQuota
+from kapi.admission.service_account import ServiceAccount
 from kapi.admission.storage import (
     DefaultIngressClass,
     DefaultStorageClass,
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
-from kapi.admission.validating import ValidatingAdmissionPolicy
+from kapi.admission.taint_nodes import TaintNodesByCondition
+from kapi.admission.validating_policy import ValidatingAdmissionPolicy
 from kapi.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from kapi.http.calling import Caller
 from kapi.objects.errors import StatusError
 from kapi.objects.metrics import Cell, Histogram
 from kapi.objects.resource import Resource
 from kapi.objects.user import Attributes, Decision
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.review import Review
 from kapi.storage.store import Store
 
 _BOUNDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
@@ -105,7 +106,7 @@ def plugins(
 
 
 class Chain:
-    """The Admission of kapi.registry.review."""
+    """The Admission of kapi.registry.admission."""
 
     def __init__(self, links: Sequence[Plugin]) -> None:
         self.plugins = tuple(links)

@@ -19,7 +19,7 @@ from kapi.cel.types import DYN, Environment, Type
 from kapi.cel.values import EvaluationError, parse_timestamp, plain
 from kapi.objects.meta import Object
 from kapi.objects.user import Attributes
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 
 class Expression:

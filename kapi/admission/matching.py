@@ -11,9 +11,9 @@ from kapi.objects import errors, labels
 from kapi.objects.labels import Selector
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, Resource
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 
 GROUP = "admissionregistration.k8s.io"
 EXEMPT = frozenset(

@@ -11,8 +11,8 @@ from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 from kapi.objects.user import Attributes, Decision
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.review import Review
 from kapi.storage.store import Entry, Store
 
 _KEPT = 256

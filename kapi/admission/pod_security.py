@@ -4,7 +4,7 @@ from kapi.admission import pod_security_checks as checks
 from kapi.admission.plugin import CREATE, UPDATE, ReadingPlugin, forbidden, is_pod
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 LABEL = "pod-security.kubernetes.io/"
 LEVELS = {"baseline": checks.BASELINE, "restricted": checks.RESTRICTED}

@@ -7,7 +7,7 @@ from kapi.objects import quantity
 from kapi.objects.meta import Object, clone
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import NODES, PRIORITY_CLASSES, RUNTIME_CLASSES
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 """There from the beginning, also before their objects are."""

@@ -14,9 +14,9 @@ from kapi.admission.plugin import Authorizer, Plugin, Reader
 from kapi.objects import errors, labels
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, Resource
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 
 if TYPE_CHECKING:
     from kapi.admission.expressions import Compiled, Evaluation

@@ -4,7 +4,7 @@ from kapi.admission.plugin import CREATE, UPDATE, Plugin, ReadingPlugin, forbidd
 from kapi.objects import quantity
 from kapi.objects.meta import Object
 from kapi.objects.resource import STORAGE_CLASSES, Resource
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
 _BETA_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"

@@ -19,15 +19,15 @@ from kapi.admission import admission_review
 from kapi.admission.admission_review import BadAnswer, Subject, Verdict
 from kapi.admission.matching import GROUP, Criteria, asked
 from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
-from kapi.admission.services import endpoint
+from kapi.admission.service_resolver import endpoint
 from kapi.http.calling import Caller, CallFailed, NoClient, Target, Unreachable
 from kapi.objects import errors, patch
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 from kapi.schema.reading import DecodeError
 
 if TYPE_CHECKING:

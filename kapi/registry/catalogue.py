@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from kapi.objects.resource import Resource, split_api_version
-from kapi.registry import switches
+from kapi.registry import runtime_config
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
 from kapi.registry.strategy import Strategy
@@ -156,5 +156,5 @@ def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Stra
 
 def standard(config: Mapping[str, bool] | None = None, strategies: Mapping[tuple[str, str], type[Strategy]] = STRATEGIES) -> Catalogue:
     """The catalogue of v1.36; `config` is --runtime-config, e.g. {"api/alpha": False, "batch/v1": True}."""
-    rows = (row for row in tables.resources() if switches.served(row["group"], row["version"], row["plural"], config or {}))
+    rows = (row for row in tables.resources() if runtime_config.served(row["group"], row["version"], row["plural"], config or {}))
     return Catalogue(_kind(row, strategies) for row in rows)

@@ -14,10 +14,10 @@ from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
-from kapi.registry.allocate import Allocators
+from kapi.registry.admission import Admission, Review
+from kapi.registry.allocators import Allocators
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
-from kapi.registry.review import Admission, Review
 from kapi.schema import managed
 from kapi.storage.store import Entry, Mismatch, Page, Store, Watch
 

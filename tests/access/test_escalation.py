@@ -10,7 +10,7 @@ from kapi.access.escalation import Escalation
 from kapi.objects import resource
 from kapi.objects.errors import Forbidden, NotFound
 from kapi.objects.user import User
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 from kapi.storage.store import Store
 from tests.access.conftest import put
 

@@ -10,8 +10,8 @@ from kapi.objects.meta import clone
 from kapi.objects.resource import Resource
 from kapi.objects.user import User
 from kapi.registry import catalogue
+from kapi.registry.admission import Review
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.review import Review
 from kapi.storage.entry import Entry, Page
 
 KINDS = catalogue.standard()

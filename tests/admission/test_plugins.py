@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from kapi.admission import certificates, chain, namespaces, nodes, storage
+from kapi.admission import certificates, chain, namespace_lifecycle, storage, taint_nodes
 from kapi.admission.plugin import Plugin
-from kapi.admission.quota import ResourceQuota
+from kapi.admission.resource_quota import ResourceQuota
 from kapi.objects import errors
 from kapi.objects.resource import (
     CERTIFICATE_SIGNING_REQUESTS,
@@ -33,7 +33,7 @@ def named(name: str, **rest: Any) -> dict[str, Any]:
 
 
 def test_namespaces_must_be_there_and_stay(world: Any) -> None:
-    plugin = namespaces.NamespaceLifecycle(world.reader)
+    plugin = namespace_lifecycle.NamespaceLifecycle(world.reader)
     review = world.review(CONFIG_MAPS, named("a"))
     assert refusal(plugin.mutate, review) == 'namespaces "ns" not found'
     world.add(NAMESPACES, "ns", status={"phase": "Terminating"})
@@ -47,9 +47,9 @@ def test_namespaces_must_be_there_and_stay(world: Any) -> None:
 
 def test_new_nodes_are_not_ready(world: Any) -> None:
     review = world.review(NODES, named("n"))
-    nodes.TaintNodesByCondition().mutate(review)
-    nodes.TaintNodesByCondition().mutate(review)
-    assert review.new["spec"]["taints"] == [{"key": nodes.NOT_READY, "effect": "NoSchedule"}]
+    taint_nodes.TaintNodesByCondition().mutate(review)
+    taint_nodes.TaintNodesByCondition().mutate(review)
+    assert review.new["spec"]["taints"] == [{"key": taint_nodes.NOT_READY, "effect": "NoSchedule"}]
 
 
 def test_default_classes(world: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kapi.admission import accounts, limits, pods
+from kapi.admission import limit_ranger, pods, service_account
 from kapi.objects import errors, usage
 from kapi.objects.resource import LIMIT_RANGES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
 
@@ -21,8 +21,8 @@ def refusal(call: Any, review: Any) -> str:
 
 def test_a_pod_gets_its_account_and_token(world: Any) -> None:
     world.add(SERVICE_ACCOUNTS, "default", "ns", imagePullSecrets=[{"name": "pull"}])
-    review = world.review(PODS, pod(initContainers=[{"name": "i", "volumeMounts": [{"mountPath": accounts.MOUNT_PATH}]}]))
-    accounts.ServiceAccount(world.reader).mutate(review)
+    review = world.review(PODS, pod(initContainers=[{"name": "i", "volumeMounts": [{"mountPath": service_account.MOUNT_PATH}]}]))
+    service_account.ServiceAccount(world.reader).mutate(review)
     spec = review.new["spec"]
     assert (spec["serviceAccountName"], spec["serviceAccount"]) == ("default", "default")
     assert spec["imagePullSecrets"] == [{"name": "pull"}]
@@ -30,7 +30,7 @@ def test_a_pod_gets_its_account_and_token(world: Any) -> None:
     assert volume["name"].startswith("kube-api-access-")
     assert len(volume["name"]) == len("kube-api-access-") + 5
     assert [next(iter(s)) for s in volume["projected"]["sources"]] == ["serviceAccountToken", "configMap", "downwardAPI"]
-    assert spec["containers"][0]["volumeMounts"] == [{"name": volume["name"], "readOnly": True, "mountPath": accounts.MOUNT_PATH}]
+    assert spec["containers"][0]["volumeMounts"] == [{"name": volume["name"], "readOnly": True, "mountPath": service_account.MOUNT_PATH}]
     assert len(spec["initContainers"][0]["volumeMounts"]) == 1
 
 
@@ -50,10 +50,11 @@ KEY = [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
     ],
 )
 def test_an_account_may_name_the_secrets_of_its_pods(world: Any, spec: Any, where: str) -> None:
-    plugin, review = accounts.ServiceAccount(world.reader), world.review(PODS, pod(serviceAccountName="bot", **{"containers": [], **spec}))
-    world.add(SERVICE_ACCOUNTS, "bot", "ns", secrets=[{"name": "s"}], annotations={accounts.ENFORCE_SECRETS: "true"})
+    plugin = service_account.ServiceAccount(world.reader)
+    review = world.review(PODS, pod(serviceAccountName="bot", **{"containers": [], **spec}))
+    world.add(SERVICE_ACCOUNTS, "bot", "ns", secrets=[{"name": "s"}], annotations={service_account.ENFORCE_SECRETS: "true"})
     plugin.validate(review)
-    world.add(SERVICE_ACCOUNTS, "bot", "ns", secrets=[{"name": "other"}], annotations={accounts.ENFORCE_SECRETS: "true"})
+    world.add(SERVICE_ACCOUNTS, "bot", "ns", secrets=[{"name": "other"}], annotations={service_account.ENFORCE_SECRETS: "true"})
     why = f'{where} secret.secretName="s" is not allowed because service account bot does not reference that secret'
     assert refusal(plugin.validate, review) == f'pods "p" is forbidden: {why}'
 
@@ -73,7 +74,8 @@ def test_an_account_may_name_the_secrets_of_its_pods(world: Any, spec: Any, wher
 def test_a_mirror_pod_of_anybody_refers_to_no_secret(world: Any, spec: Any, why: str) -> None:
     mirror = pod(**spec)
     mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
-    plugin, review = accounts.ServiceAccount(world.reader), world.review(PODS, mirror)
+    plugin = service_account.ServiceAccount(world.reader)
+    review = world.review(PODS, mirror)
     plugin.mutate(review)
     assert refusal(plugin.validate, review) == f'pods "p" is forbidden: {why}'
 
@@ -81,12 +83,12 @@ def test_a_mirror_pod_of_anybody_refers_to_no_secret(world: Any, spec: Any, why:
 def test_the_token_may_be_declined(world: Any) -> None:
     world.add(SERVICE_ACCOUNTS, "default", "ns", automountServiceAccountToken=False)
     review = world.review(PODS, pod())
-    accounts.ServiceAccount(world.reader).mutate(review)
+    service_account.ServiceAccount(world.reader).mutate(review)
     assert "volumes" not in review.new["spec"]
 
 
 def test_an_unknown_account_is_refused(world: Any) -> None:
-    message = refusal(accounts.ServiceAccount(world.reader).mutate, world.review(PODS, pod(serviceAccountName="x")))
+    message = refusal(service_account.ServiceAccount(world.reader).mutate, world.review(PODS, pod(serviceAccountName="x")))
     assert message == 'pods "p" is forbidden: error looking up service account ns/x: serviceaccount "x" not found'
 
 
@@ -147,10 +149,10 @@ def container_limits(**item: Any) -> dict[str, Any]:
 def test_limit_ranges_fill_in_and_say_so(world: Any) -> None:
     world.add(LIMIT_RANGES, "l", "ns", spec=container_limits(default={"cpu": "1"}, defaultRequest={"cpu": "100m", "memory": "1Mi"}))
     review = world.review(PODS, pod())
-    limits.LimitRanger(world.reader).mutate(review)
+    limit_ranger.LimitRanger(world.reader).mutate(review)
     assert review.new["spec"]["containers"][0]["resources"] == {"requests": {"cpu": "100m", "memory": "1Mi"}, "limits": {"cpu": "1"}}
     note = "LimitRanger plugin set: cpu, memory request for container c; cpu limit for container c"
-    assert review.new["metadata"]["annotations"] == {limits.ANNOTATION: note}
+    assert review.new["metadata"]["annotations"] == {limit_ranger.ANNOTATION: note}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_limit_ranges_fill_in_and_say_so(world: Any) -> None:
 def test_limit_ranges_bound(world: Any, item: Any, resources: Any, message: str) -> None:
     world.add(LIMIT_RANGES, "l", "ns", spec=container_limits(**item))
     review = world.review(PODS, pod(containers=[{"name": "c", "resources": resources}]))
-    assert refusal(limits.LimitRanger(world.reader).validate, review) == f'pods "p" is forbidden: {message}'
+    assert refusal(limit_ranger.LimitRanger(world.reader).validate, review) == f'pods "p" is forbidden: {message}'
 
 
 def test_a_pods_sum_counts_sidecars_and_the_largest_init_container() -> None:

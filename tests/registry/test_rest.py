@@ -10,10 +10,10 @@ from kapi.api.app import App
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.user import User
+from kapi.registry.admission import Review
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-from kapi.registry.review import Review
 
 JANE = User("jane")
 

@@ -1,5 +1,5 @@
 """Service: defaults, the fields only some types may have, what may change. Addresses and node ports are handed out by
-kapi.registry.allocate, which also keeps clusterIP and clusterIPs alike before the rules here are asked.
+kapi.registry.allocators, which also keeps clusterIP and clusterIPs alike before the rules here are asked.
 """
 
 from collections.abc import Callable, Iterator

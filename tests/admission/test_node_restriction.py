@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kapi.admission import nodes
-from kapi.admission.nodes import NodeRestriction
+from kapi.admission import node_restriction
+from kapi.admission.node_restriction import NodeRestriction
 from kapi.objects import errors
 from kapi.objects.resource import (
     CERTIFICATE_SIGNING_REQUESTS,
@@ -120,8 +120,8 @@ def test_new_nodes(kubelet: Kubelet) -> None:
 
 
 def test_labels_a_kubelet_may_set() -> None:
-    assert nodes.forbidden_labels({}, {"kubernetes.io/hostname": "a", "node.kubernetes.io/x": "1", "x": "y"}) == []
-    assert nodes.forbidden_labels({}, {"kubernetes.io/role": "a", "a.node-restriction.kubernetes.io/b": "c"}) == [
+    assert node_restriction.forbidden_labels({}, {"kubernetes.io/hostname": "a", "node.kubernetes.io/x": "1", "x": "y"}) == []
+    assert node_restriction.forbidden_labels({}, {"kubernetes.io/role": "a", "a.node-restriction.kubernetes.io/b": "c"}) == [
         "a.node-restriction.kubernetes.io/b",
         "kubernetes.io/role",
     ]

@@ -6,7 +6,7 @@ Stock has it in the storage of these kinds: behind all who mutate, before the ob
 from collections.abc import Callable
 
 from kapi.admission.plugin import CREATE, UPDATE, Plugin
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 _RESOURCES = tuple(f"{plural}.rbac.authorization.k8s.io" for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings"))
 

@@ -3,7 +3,7 @@
 from kapi.admission.plugin import CREATE, DELETE, ReadingPlugin, forbidden
 from kapi.objects import errors
 from kapi.objects.resource import NAMESPACES, Resource
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 

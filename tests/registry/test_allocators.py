@@ -7,7 +7,7 @@ import pytest
 
 from kapi.objects import errors
 from kapi.objects.meta import Object
-from kapi.registry.allocate import Allocators, Range
+from kapi.registry.allocators import Allocators, Range
 from kapi.registry.kind import Kind
 from kapi.registry.kinds.core.service import ServiceStrategy
 from kapi.storage.store import Store

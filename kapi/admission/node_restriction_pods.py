@@ -11,7 +11,7 @@ from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import CSI_DRIVERS, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from kapi.objects.user import Attributes
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 _STATUSES = {
     "resourceClaimStatuses": "resource claim statues",

@@ -1,17 +1,16 @@
-"""Plugins on nodes: NodeRestriction keeps a kubelet to its own node and pods; TaintNodesByCondition starts nodes as not ready."""
+"""NodeRestriction: a kubelet may write its own node, its pods, and the objects that belong to them. Pods: node_restriction_pods."""
 
 from collections.abc import Callable
 from typing import Any
 
-from kapi.admission import certificates, node_pods
-from kapi.admission.plugin import CREATE, DELETE, UPDATE, Authorizer, Plugin, Reader, ReadingPlugin, forbidden
+from kapi.admission import certificates, node_restriction_pods
+from kapi.admission.plugin import CREATE, DELETE, UPDATE, Authorizer, Reader, ReadingPlugin, forbidden
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.objects.user import NODE, node_of
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
-NOT_READY = "node.kubernetes.io/not-ready"
 LEASE_NAMESPACE = "kube-node-lease"
 _RESTRICTED = "node-restriction.kubernetes.io"
 _KUBELET_LABELS = frozenset(
@@ -23,18 +22,6 @@ _KUBELET_LABELS = frozenset(
     }
 )  # fmt: skip
 _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-
-class TaintNodesByCondition(Plugin):
-    """A new node takes no pods until it reports that it is ready."""
-
-    name = "TaintNodesByCondition"
-    about = {CREATE: ("nodes",)}
-
-    def mutate(self, review: Review) -> None:
-        node = review.new or {}
-        taints = (node.get("spec") or {}).get("taints") or []
-        if not any(t.get("key") == NOT_READY and t.get("effect") == "NoSchedule" for t in taints):
-            node["spec"] = {**(node.get("spec") or {}), "taints": [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]}
 
 
 class NodeRestriction(ReadingPlugin):
@@ -59,13 +46,13 @@ class NodeRestriction(ReadingPlugin):
             raise forbidden(review, why)
 
     def _pod(self, review: Review, node: str) -> str:
-        return node_pods.pod(self.reader, review, node)
+        return node_restriction_pods.pod(self.reader, review, node)
 
     def _claim(self, review: Review, node: str) -> str:
-        return node_pods.claim(self.reader, review, node)
+        return node_restriction_pods.claim(self.reader, review, node)
 
     def _token(self, review: Review, node: str) -> str:
-        return node_pods.token(self.reader, self._authorizer, review, node)
+        return node_restriction_pods.token(self.reader, self._authorizer, review, node)
 
     def _node(self, review: Review, node: str) -> str:
         quoted, name = go_quote(node), _name(review)

@@ -7,7 +7,7 @@ from kapi.objects import quantity
 from kapi.objects.meta import Object
 from kapi.objects.resource import LIMIT_RANGES
 from kapi.objects.usage import sum_of
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 ANNOTATION = "kubernetes.io/limit-ranger"
 Amounts = dict[str, Any]

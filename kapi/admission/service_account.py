@@ -9,7 +9,7 @@ from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.references import is_mirror
 from kapi.objects.resource import SERVICE_ACCOUNTS
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607

@@ -8,7 +8,7 @@ import orjson
 from kapi.admission.plugin import OutOfBudget, forbidden
 from kapi.admission.policies import Failure, Invocation, Policies, Policy, resources
 from kapi.objects.errors import StatusError
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 
 if TYPE_CHECKING:
     from kapi.admission.expressions import Check, Evaluation

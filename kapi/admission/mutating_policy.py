@@ -14,7 +14,7 @@ from kapi.admission.webhooks import Rounds
 from kapi.objects import errors, nested, patch
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 from kapi.schema import fieldset, merging
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import ANY, Schema

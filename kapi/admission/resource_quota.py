@@ -10,7 +10,7 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import RESOURCE_QUOTAS, Resource
 from kapi.objects.usage import Usage
 from kapi.registry import encoding
-from kapi.registry.review import Review
+from kapi.registry.admission import Review
 from kapi.storage.store import Mismatch
 
 _TRIES = 4
