@@ -1,6 +1,6 @@
-"""MutatingAdmissionPolicy: expressions that say what is to be applied to the object, or the JSON patch to be made.
+"""MutatingAdmissionPolicy: expressions return an apply configuration or a JSON patch, which is applied to the object.
 
-Policies are followed one after the other; those that wish so once more when something changed after them.
+Policies are applied one after the other, and again by their reinvocationPolicy when the object changed after them.
 """
 
 from collections.abc import Awaitable, Iterator
@@ -10,118 +10,122 @@ import orjson
 
 from kapi.admission.plugin import OutOfBudget, forbidden
 from kapi.admission.policies import Failure, Invocation, Policies, resources
-from kapi.admission.webhooks import Rounds
+from kapi.admission.webhooks import ReinvokeContext
 from kapi.objects import errors, nested, patch
 from kapi.objects.errors import StatusError
 from kapi.objects.meta import Object
-from kapi.registry.admission import Review
+from kapi.registry.admission import AdmissionAttributes
 from kapi.schema import fieldset, merging
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import ANY, Schema
 
 
-class Unpatchable(Exception):
-    """A mutation cannot be made; the text says why."""
+class MutationError(Exception):
+    """A mutation cannot be applied; the text says why."""
 
 
 class MutatingAdmissionPolicy(Policies):
     name = "MutatingAdmissionPolicy"
     listed, bindings = resources("mutatingadmissionpolicies", "MutatingAdmissionPolicy")
 
-    def mutate(self, review: Review) -> Awaitable[None] | None:
-        return self._mutate(review) if self.hooks() else None
+    def mutate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
+        return self._mutate(attrs) if self.hooks() else None
 
-    async def _mutate(self, review: Review) -> None:
+    async def _mutate(self, attrs: AdmissionAttributes) -> None:
         failures: list[Failure] = []
-        rounds: Rounds = review.notes.setdefault(self.name, Rounds())
-        if review.reinvoked and rounds.left != review.new:
-            rounds.changed()
-        for found in self.invocations(review, failures):
-            key = "/".join(found.key)
-            if review.reinvoked and key not in rounds.due:
+        context: ReinvokeContext = attrs.reinvocation_values.setdefault(self.name, ReinvokeContext())
+        if attrs.is_reinvoke and context.last_output != attrs.new:
+            context.require_reinvocation()
+        for invocation in self.invocations(attrs, failures):
+            key = "/".join(invocation.key)
+            if attrs.is_reinvoke and key not in context.reinvoke:
                 continue
-            if await review.run(self._follow, found, review, failures, long=found.policy.long):
-                rounds.changed()
-                review.again = True
-            if found.policy.spec.get("reinvocationPolicy") == "IfNeeded":
-                rounds.asked.add(key)
-        rounds.left = nested.loads(orjson.dumps(review.new)) if rounds.asked or rounds.due else None
+            if await attrs.run(self._apply_policy, invocation, attrs, failures, long=invocation.policy.long):
+                context.require_reinvocation()
+                attrs.should_reinvoke = True
+            if invocation.policy.spec.get("reinvocationPolicy") == "IfNeeded":
+                context.previously_invoked.add(key)
+        context.last_output = nested.loads(orjson.dumps(attrs.new)) if context.previously_invoked or context.reinvoke else None
         if failures:
-            raise refusal(review, failures)
+            raise denial(attrs, failures)
 
-    def _follow(self, found: Invocation, review: Review, failures: list[Failure]) -> bool:
-        """Makes the mutations of a policy; whether they changed something."""
-        before = found.subject.show(review.new)
+    def _apply_policy(self, invocation: Invocation, attrs: AdmissionAttributes, failures: list[Failure]) -> bool:
+        """Apply the mutations of a policy; True when they changed the object."""
+        before = invocation.versioned.convert(attrs.new)
         if before is None:
             return False
         before = nested.loads(orjson.dumps(before))
-        for kind, expression in found.policy.compiled.mutations:
-            evaluation, wrong = self.evaluation(found, review)
+        for kind, expression in invocation.policy.compiled.mutations:
+            evaluation, wrong = self.evaluation(invocation, attrs)
             if evaluation is None and not wrong:
                 return False
             try:
                 if evaluation is None:
-                    raise Unpatchable(wrong)
-                made, error = evaluation.json(expression)
+                    raise MutationError(wrong)
+                mutation, error = evaluation.json(expression)
                 if error:
-                    raise Unpatchable(error.removeprefix("compilation error: "))
-                current = nested.loads(orjson.dumps(found.subject.show(review.new)))
-                found.subject.take(_laid_over(found, current, made) if kind == "ApplyConfiguration" else _json_patched(current, made))
-            except (Unpatchable, OutOfBudget, DecodeError) as why:
-                if not found.policy.forgiving:
-                    failures.append(Failure(found.policy, found.binding, str(why), "Invalid"))
-        return bool(found.subject.show(review.new) != before)
+                    raise MutationError(error.removeprefix("compilation error: "))
+                current = nested.loads(orjson.dumps(invocation.versioned.convert(attrs.new)))
+                if kind == "ApplyConfiguration":
+                    patched = _apply_configuration(invocation, current, mutation)
+                else:
+                    patched = _apply_json_patch(current, mutation)
+                invocation.versioned.replace(patched)
+            except (MutationError, OutOfBudget, DecodeError) as why:
+                if not invocation.policy.ignore_errors:
+                    failures.append(Failure(invocation.policy, invocation.binding, str(why), "Invalid"))
+        return bool(invocation.versioned.convert(attrs.new) != before)
 
 
-def _json_patched(current: Object, operations: list[Object]) -> Any:
-    """A test that fails leaves the object as it is."""
+def _apply_json_patch(current: Object, operations: list[Object]) -> Any:
+    """Apply a JSON patch; a failed 'test' operation leaves the object as it is."""
     try:
         return patch.json_patch(nested.loads(orjson.dumps(current)), operations)
     except errors.Invalid as why:
         text = str(why.__cause__ or why)
         if "test" in text and "failed" in text:
             return current
-        raise Unpatchable(f"JSONPath: {text}") from None
+        raise MutationError(f"JSONPath: {text}") from None
 
 
-def _laid_over(found: Invocation, current: Object, applied: Object) -> Object:
-    """The configuration merged into the object, as server-side apply would; nobody owns what it sets."""
-    schema = found.subject.kind.schema
+def _apply_configuration(invocation: Invocation, current: Object, applied: Object) -> Object:
+    """Merge the configuration into the object as server-side apply does, without field ownership."""
+    schema = invocation.versioned.kind.schema
     wrong = merging.check(schema, applied)
     if wrong:
         listed = wrong[0] if len(wrong) == 1 else "\n".join(["errors:", *(f"  {text}" for text in wrong)])
-        raise Unpatchable(f"error applying patch: failed to convert patch object to typed object: {listed}")
-    atomic = list(_atomics(schema, applied, ""))
+        raise MutationError(f"error applying patch: failed to convert patch object to typed object: {listed}")
+    atomic = list(_atomic_paths(schema, applied, ""))
     if atomic:
         listed = ", ".join(atomic)
-        raise Unpatchable(f"error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {listed}")
+        raise MutationError(f"error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {listed}")
     merged: Object = merging.merge(schema, current, applied)
     return merged
 
 
-def _atomics(schema: Schema, value: Any, path: str) -> Iterator[str]:
-    """Paths of what has one owner as a whole: a patch of a part of it would remove the rest."""
+def _atomic_paths(schema: Schema, value: Any, path: str) -> Iterator[str]:
+    """Paths of atomic lists, maps and structs: applying a part of one would remove the rest."""
     if isinstance(value, dict):
         if schema.atomic:
             yield path
         for key, item in value.items():
-            yield from _atomics(fieldset.child(schema, key), item, f"{path}.{key}")
+            yield from _atomic_paths(fieldset.child(schema, key), item, f"{path}.{key}")
     elif isinstance(value, list):
         if schema.type == "list" and schema.list_type == "atomic":
             yield path
         for i, item in enumerate(value):
-            yield from _atomics(schema.item or ANY, item, f"{path}[{i}]")
+            yield from _atomic_paths(schema.item or ANY, item, f"{path}[{i}]")
 
 
-def refusal(review: Review, failures: list[Failure]) -> StatusError:
-    """The answer to the client: the first failure, all of them as causes."""
-    told = [_told(failure) for failure in failures]
-    plain = forbidden(review, "")
-    causes = [{"message": text} for text in told]
-    return StatusError(told[0], {**(plain.details or {}), "causes": causes}, code=403, reason=failures[0].reason or "Forbidden")
+def denial(attrs: AdmissionAttributes, failures: list[Failure]) -> StatusError:
+    """The error for the client: the first failure, all of them as causes."""
+    messages = [_denial_message(failure) for failure in failures]
+    plain = forbidden(attrs, "")
+    causes = [{"message": text} for text in messages]
+    return StatusError(messages[0], {**(plain.details or {}), "causes": causes}, code=403, reason=failures[0].reason or "Forbidden")
 
 
-def _told(failure: Failure) -> str:
+def _denial_message(failure: Failure) -> str:
     if failure.binding is None:
         return f'policy "{failure.policy.name}" denied request: {failure.message}'
     return f"policy '{failure.policy.name}' with binding '{failure.binding.name}' denied request: {failure.message}"

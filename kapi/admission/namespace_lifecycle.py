@@ -3,9 +3,9 @@
 from kapi.admission.plugin import CREATE, DELETE, ReadingPlugin, forbidden
 from kapi.objects import errors
 from kapi.objects.resource import NAMESPACES, Resource
-from kapi.registry.admission import Review
+from kapi.registry.admission import AdmissionAttributes
 
-IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 
 
 class NamespaceLifecycle(ReadingPlugin):
@@ -16,23 +16,23 @@ class NamespaceLifecycle(ReadingPlugin):
             return operation == DELETE
         return resource.namespaced and operation != DELETE and resource.plural != "localsubjectaccessreviews"
 
-    def mutate(self, review: Review) -> None:
-        if review.operation == DELETE:
-            if review.name in IMMORTAL:
-                raise errors.forbidden("namespaces", "", review.name, "this namespace may not be deleted")
+    def mutate(self, attrs: AdmissionAttributes) -> None:
+        if attrs.operation == DELETE:
+            if attrs.name in IMMORTAL_NAMESPACES:
+                raise errors.forbidden("namespaces", "", attrs.name, "this namespace may not be deleted")
             return
-        if not review.namespace:
+        if not attrs.namespace:
             return
-        namespace = self.reader.get(NAMESPACES, "", review.namespace)
+        namespace = self.reader.get(NAMESPACES, "", attrs.namespace)
         if namespace is None:
-            raise errors.not_found("namespaces", "", review.namespace)
-        if review.operation == CREATE and (namespace.get("status") or {}).get("phase") == "Terminating":
-            raise self._terminating(review)
+            raise errors.not_found("namespaces", "", attrs.namespace)
+        if attrs.operation == CREATE and (namespace.get("status") or {}).get("phase") == "Terminating":
+            raise self._terminating(attrs)
 
-    def _terminating(self, review: Review) -> errors.Forbidden:
-        why = f"unable to create new content in namespace {review.namespace} because it is being terminated"
-        error = forbidden(review, why)
-        message = f"namespace {review.namespace} is being terminated"
+    def _terminating(self, attrs: AdmissionAttributes) -> errors.Forbidden:
+        why = f"unable to create new content in namespace {attrs.namespace} because it is being terminated"
+        error = forbidden(attrs, why)
+        message = f"namespace {attrs.namespace} is being terminated"
         cause = {"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}
         error.details = {**(error.details or {}), "causes": [cause]}
         return error

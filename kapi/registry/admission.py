@@ -1,4 +1,4 @@
-"""What admission is asked: one operation on one object. The registry calls the chain through the Admission protocol."""
+"""The attributes of a request that admission plugins see, and the Admission protocol through which the registry calls the chain."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -8,8 +8,8 @@ from kapi.registry.call import Call, RequestInfo
 
 
 @dataclass(slots=True, kw_only=True)
-class Review(RequestInfo):
-    """One operation under review; `new` may be changed in place by `mutate`, `old` never."""
+class AdmissionAttributes(RequestInfo):
+    """One operation on one object, as stock's admission.Attributes. `mutate` may change `new` in place, nothing changes `old`."""
 
     operation: str
     """CREATE, UPDATE, DELETE or CONNECT."""
@@ -17,16 +17,16 @@ class Review(RequestInfo):
     old: Object | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     """Audit annotations, "plugin/key" -> value."""
-    again: bool = False
-    """Somebody from outside changed the object: all who mutate are to be asked once more."""
-    reinvoked: bool = False
-    """This is that second round."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """What a plugin keeps between the rounds, by its name."""
+    should_reinvoke: bool = False
+    """A webhook or policy changed the object: all mutating plugins run once more."""
+    is_reinvoke: bool = False
+    """This is that second run."""
+    reinvocation_values: dict[str, Any] = field(default_factory=dict)
+    """Plugin name -> what it keeps between the two runs."""
 
     @classmethod
-    def of(cls, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> "Review":
-        """The review of an operation that a call asks for."""
+    def of(cls, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> "AdmissionAttributes":
+        """The attributes of one operation of a call."""
         return cls(
             call.kind, call.user, call.namespace, call.name, call.subresource, call.dry_run, call.options, call.warnings, call.long,
             operation=operation, new=new, old=old,
@@ -34,8 +34,8 @@ class Review(RequestInfo):
 
 
 class Admission(Protocol):
-    """The chain, as the registry sees it; a refusal is a StatusError (mostly Forbidden)."""
+    """The admission chain. Both methods raise a StatusError, mostly Forbidden, to reject the request."""
 
-    async def mutate(self, review: Review) -> None: ...
+    async def mutate(self, attrs: AdmissionAttributes) -> None: ...
 
-    async def validate(self, review: Review) -> None: ...
+    async def validate(self, attrs: AdmissionAttributes) -> None: ...

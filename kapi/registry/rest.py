@@ -14,7 +14,7 @@ from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
-from kapi.registry.admission import Admission, Review
+from kapi.registry.admission import Admission, AdmissionAttributes
 from kapi.registry.allocators import Allocators
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
@@ -93,9 +93,9 @@ class Rest:
     async def _create(self, call: Call, obj: Object, place: str) -> Written:
         kind = call.kind
         await call.run(self._tracked, call, None, obj)
-        review = Review.of(call, "CREATE", obj)
-        await self.admission.mutate(review)
-        obj = review.new or obj
+        attrs = AdmissionAttributes.of(call, "CREATE", obj)
+        await self.admission.mutate(attrs)
+        obj = attrs.new or obj
         self._dedupe(call, obj, " after mutating admission happens")
         metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, call.namespace)
         if place:
@@ -105,7 +105,7 @@ class Rest:
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
         try:
             await call.run(self._check_new, call, obj)
-            await self.admission.validate(review)
+            await self.admission.validate(attrs)
             return await self._insert(call, obj)
         except BaseException:
             release()
@@ -169,16 +169,16 @@ class Rest:
         call.long = call.long or kind.strategy.long
         call.weigh(entry.body)
         old, new = await call.run(self._changed, call, entry, change)
-        review = Review.of(call, "UPDATE", new, old)
-        await self.admission.mutate(review)
-        new = review.new or new
+        attrs = AdmissionAttributes.of(call, "UPDATE", new, old)
+        await self.admission.mutate(attrs)
+        new = attrs.new or new
         self._dedupe(call, new, " after mutating admission happens")
         metadata.settle_namespace(new["metadata"], kind.resource.namespaced, call.namespace)
         self._check_version(call, new, old, unconditional)
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
             await call.run(self._check_changed, call, new, old)
-            await self.admission.validate(review)
+            await self.admission.validate(attrs)
             return await self._replace(call, entry, new, old)
         except BaseException:
             if release:
@@ -298,9 +298,9 @@ class Rest:
 
     async def admit(self, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> None:
         """Put through admission what is no create and no update. Raises whatever a plugin refuses with."""
-        review = Review.of(call, operation, new, old)
-        await self.admission.mutate(review)
-        await self.admission.validate(review)
+        attrs = AdmissionAttributes.of(call, operation, new, old)
+        await self.admission.mutate(attrs)
+        await self.admission.validate(attrs)
 
     def _tracked(self, call: Call, old: Object | None, new: Object) -> None:
         """Drop doubled owners, and write down who owns which field now."""

@@ -51,10 +51,10 @@ class Kubelet:
         world.add(NODES, "n1", uid="u1")
 
     def says(self, resource: Resource, new: Any, operation: str = "CREATE", **more: Any) -> str:
-        review = self.world.review(resource, new, operation, **{"user": "system:node:n1", "groups": ("system:nodes",), **more})
-        assert self.plugin.handles(operation, resource, review.subresource)
+        attrs = self.world.attrs(resource, new, operation, **{"user": "system:node:n1", "groups": ("system:nodes",), **more})
+        assert self.plugin.handles(operation, resource, attrs.subresource)
         try:
-            self.plugin.mutate(review)
+            self.plugin.mutate(attrs)
         except errors.Forbidden as error:
             return error.message.partition(" is forbidden: ")[2]
         return ""
