@@ -1,10 +1,11 @@
 """Makes types.json, the table of every v1.36 type, wire.json, their numbers in protobuf, resources.json, what is served, and
 published.json, what OpenAPI documents say beside it.
 
-`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER] [--openapi FOLDER]`. Fields, lists and merge
-keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go types in
-kubectl (openapi.binary); groups and verbs from recorded discovery documents (resources.json is left alone without them); the
-values and defaults of fields, unions and the names of shared parameters from recorded OpenAPI documents (so is published.json).
+`python -m openapi.generate [--swagger FILE] [--binary KUBECTL] [--discovery FOLDER] [--openapi FOLDER] [--protobuf FILE]`. Fields,
+lists and merge keys come from the swagger in the installed `kubernetes-validate` package; pointers, omitempty and order from the Go
+types in kubectl (openapi.binary); groups and verbs from recorded discovery documents (resources.json is left alone without them); the
+values and defaults of fields, unions and the names of shared parameters from recorded OpenAPI documents (so is published.json); the
+protobuf numbers of types kubectl does not carry from published .proto files (their lines stay as they are without them).
 The notation of types.json is described in kapi.schema.builtin, which reads it.
 """
 
@@ -70,6 +71,35 @@ NAMED = {
     "ValidationRule.reason": "v1.FieldValueErrorReason",
 }
 """Names Go gives to the types of some fields among those, which error messages show."""
+_GROUP_TEMPLATE = "schedulingPolicy=2 schedulingConstraints=3 resourceClaims=4 disruptionMode=5 priorityClassName=6 priority=7"
+_MAPPING = "capacityKey=1 allocationMultiplier=2"
+NUMBERS = {
+    "core.v1.NodeAllocatableResourceClaimStatus": "resources=3",
+    "resource.v1.Device": "nodeAllocatableResourceMappings=13",
+    "resource.v1.NodeAllocatableResourceMapping": _MAPPING,
+    "resource.v1beta1.BasicDevice": "nodeAllocatableResourceMappings=12",
+    "resource.v1beta1.NodeAllocatableResourceMapping": _MAPPING,
+    "resource.v1beta2.Device": "nodeAllocatableResourceMappings=13",
+    "resource.v1beta2.NodeAllocatableResourceMapping": _MAPPING,
+    "scheduling.v1alpha2.GangSchedulingPolicy": "minCount=1",
+    "scheduling.v1alpha2.PodGroup": "metadata=1 spec=2 status=3",
+    "scheduling.v1alpha2.PodGroupList": "metadata=1 items=2",
+    "scheduling.v1alpha2.PodGroupResourceClaim": "name=1 resourceClaimName=2 resourceClaimTemplateName=3",
+    "scheduling.v1alpha2.PodGroupResourceClaimStatus": "name=1 resourceClaimName=2",
+    "scheduling.v1alpha2.PodGroupSchedulingConstraints": "topology=1",
+    "scheduling.v1alpha2.PodGroupSchedulingPolicy": "basic=1 gang=2",
+    "scheduling.v1alpha2.PodGroupSpec": "podGroupTemplateRef=1 " + _GROUP_TEMPLATE,
+    "scheduling.v1alpha2.PodGroupStatus": "conditions=1 resourceClaimStatuses=2",
+    "scheduling.v1alpha2.PodGroupTemplate": "name=1 " + _GROUP_TEMPLATE,
+    "scheduling.v1alpha2.PodGroupTemplateReference": "workload=1",
+    "scheduling.v1alpha2.TopologyConstraint": "key=1",
+    "scheduling.v1alpha2.TypedLocalObjectReference": "apiGroup=1 kind=2 name=3",
+    "scheduling.v1alpha2.Workload": "metadata=1 spec=2",
+    "scheduling.v1alpha2.WorkloadList": "metadata=1 items=2",
+    "scheduling.v1alpha2.WorkloadPodGroupTemplateReference": "workloadName=1 podGroupTemplateName=2",
+    "scheduling.v1alpha2.WorkloadSpec": "controllerRef=1 podGroupTemplates=2",
+}
+"""Protobuf numbers of alpha fields that are gone by 1.37, by type."""
 
 
 def definition(go: str) -> str:
@@ -184,11 +214,34 @@ def numbered(name: str, types: binary.Types, before: str = "") -> dict[str, str]
     return out
 
 
-def wire_table(swagger: dict[str, Any], types: binary.Types) -> str:
-    """The text of wire.json: a line per definition, "name=1 namespace=3"."""
+def wire_table(swagger: dict[str, Any], types: binary.Types, more: dict[str, str]) -> str:
+    """The text of wire.json: a line per definition, "name=1 namespace=3"; `more` has lines of what kubectl does not carry."""
     names = sorted(swagger.get("definitions") or swagger["$defs"])
-    words = {name: " ".join(f"{f}={n}" for f, n in numbered(go_name(name), types).items()) for name in names}
+    words = {name: (line(name, types) or more.get(name, "")) for name in names}
     return "{\n" + ",\n".join(f"{json.dumps(name)}:{json.dumps(text)}" for name, text in words.items() if text) + "\n}\n"
+
+
+def line(name: str, types: binary.Types) -> str:
+    """A line of wire.json, of what is known of a type without .proto files."""
+    found = [f"{field}={number}" for field, number in numbered(go_name(name), types).items()]
+    return " ".join([*found, *NUMBERS.get(name.removeprefix("io.k8s.api."), "").split()])
+
+
+def published_numbers(messages: dict[str, Any], known: dict[str, Any]) -> dict[str, str]:
+    """Lines of wire.json from published .proto files, {"k8s.io.PACKAGE.Message": {"field": [number, type]}}."""
+    out: dict[str, str] = {}
+    for message, fields in messages.items():
+        name = message.replace("k8s.io.", "io.k8s.", 1).replace("_", "-")
+        properties = known.get(name, {}).get("properties", {})
+        numbers = {json_name(field, properties): number for field, (number, _) in fields.items()}
+        out[name] = " ".join(f"{field}={numbers[field]}" for field in sorted(numbers, key=lambda field: int(numbers[field])))
+    return out
+
+
+def json_name(field: str, properties: dict[str, Any]) -> str:
+    """A field of a message as JSON has it: "ref" is "$ref", "xKubernetesMapType" "x-kubernetes-map-type"."""
+    dashed = re.sub("[A-Z]", lambda letter: "-" + letter[0].lower(), field)
+    return next((name for name in (field, f"${field}", dashed) if name in properties), field)
 
 
 def versions_of(group: dict[str, Any]) -> list[str]:
@@ -321,11 +374,15 @@ def main() -> None:
     parser.add_argument("--binary", type=Path, default=None)
     parser.add_argument("--discovery", type=Path, default=None)
     parser.add_argument("--openapi", type=Path, default=None)
+    parser.add_argument("--protobuf", type=Path, default=None)
     args = parser.parse_args()
     swagger = json.loads((args.swagger or swagger_path()).read_bytes())
     types = binary.read(args.binary or kubectl_path(), WANTED)
     (HERE / "types.json").write_text(types_table(swagger, types))
-    (HERE / "wire.json").write_text(wire_table(swagger, types))
+    more = json.loads((HERE / "wire.json").read_bytes())
+    if args.protobuf:
+        more |= published_numbers(json.loads(args.protobuf.read_bytes()), swagger.get("definitions") or swagger["$defs"])
+    (HERE / "wire.json").write_text(wire_table(swagger, types, more))
     if args.discovery:
         (HERE / "resources.json").write_text(resources_table(args.discovery))
     if args.openapi:

@@ -21,6 +21,8 @@ from kapi.objects import nested, offload
 
 SIZE = 72 * 1024
 """Bytes a chunk: TLS out of Python is fastest near this size."""
+_END = b"]}"
+"""What ends a list."""
 
 
 async def write_all(
@@ -106,18 +108,18 @@ def cut(block: bytes) -> Iterator[bytes]:
         yield block[start : start + SIZE]
 
 
-async def send(request: Request, head: bytes, items: Iterable[bytes], tail: bytes, form: Form, *, long: bool = False) -> None:
-    """Answer with head, the items with commas between them, and tail; packed when that pays and the client takes it.
+async def send(request: Request, head: bytes, items: Iterable[bytes], form: Form, *, long: bool = False) -> None:
+    """Answer with head, the items with commas between them, and the end; packed when that pays and the client takes it.
 
     `long`: an item may take long to make.
     """
     chunks: Iterator[bytes]
     if form.media is responses.YAML:
-        chunks, long = _yaml(head, items, tail), True
-    elif responses.pretty(request):
-        chunks, long = _pretty(head, items, tail), True
+        chunks, long = _yaml(head, items, _END), True
+    elif responses.pretty(request, form):
+        chunks, long = _pretty(head, items, _END), True
     else:
-        chunks = chain((head,), blocks(items, b","), (tail,))
+        chunks = chain((head,), blocks(items, b","), (_END + b"\n",))
     await write(request, chunks, form.media, long=long)
 
 

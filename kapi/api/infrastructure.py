@@ -14,6 +14,7 @@ from kapi.api import chunked, healthz, responses
 from kapi.api.healthz import Checks
 from kapi.api.metrics import Metrics
 from kapi.api.request import Receive, Request, Scope, Send
+from kapi.api.responses import Form
 from kapi.documents import building, discovery, openapi, version
 from kapi.objects import offload
 from kapi.registry.catalogue import Catalogue
@@ -95,8 +96,9 @@ async def _discovery(request: Request, catalogue: Catalogue, address: str) -> No
         return
     found = await building.shared(catalogue, asked, lambda served: offload.run(discovery.document, served, asked, address))
     headers = {"etag": found.etag, "vary": "Accept", "cache-control": "public"} if found.etag else {}
-    payload = found.payload
-    if len(payload) >= responses.GZIP_FROM and "gzip" in request.encoding and not _known(request, headers):
+    pretty = responses.pretty(request)
+    payload = await responses.encoded(request, found.payload, Form())
+    if len(payload) >= responses.GZIP_FROM and not pretty and "gzip" in request.encoding and not _known(request, headers):
         payload = await building.shared(catalogue, (asked, "gzip"), lambda _: building.packed([payload]))
         headers |= {"content-encoding": "gzip", "vary": "Accept, Accept-Encoding"}
     await _send(request, payload, found.media, headers)

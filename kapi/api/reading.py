@@ -77,7 +77,7 @@ async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     """A list of these entries in the form the client asked for."""
     if form.shape:
         head, items = _shaped(request, kind, entries, meta, form)
-        await chunked.send(request, head, items, b"]}", form, long=_long(kind, entries))
+        await chunked.send(request, head, items, form, long=_long(kind, entries))
     else:
         await send_list(request, kind, entries, meta, form)
 
@@ -104,10 +104,10 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
         meta.setdefault("continue", "")
     head = chunked.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
     items = encoding.items(kind, entries)
-    if _short(entries) and form.media is responses.JSON and not responses.pretty(request):
-        await responses.send(request, 200, b"%s%s]}" % (head, b",".join(items)), form.media)
+    if _short(entries) and form.media is responses.JSON and not responses.pretty(request, form):
+        await responses.send(request, 200, b"%s%s]}\n" % (head, b",".join(items)), form.media)
     else:
-        await chunked.send(request, head, items, b"]}", form)
+        await chunked.send(request, head, items, form)
 
 
 def _short(entries: list[Entry]) -> bool:

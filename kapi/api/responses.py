@@ -41,6 +41,7 @@ class Form(NamedTuple):
     media: bytes = JSON
     shape: str = ""
     version: str = "v1"
+    pretty: bool = False
 
 
 _MEDIA = {"application/json": JSON, "*/*": JSON, "application/*": JSON, "application/yaml": YAML, "text/*": None}
@@ -48,13 +49,13 @@ _SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
-def negotiate(accept: str, shapes: bool = True) -> Form:
-    """The first acceptable clause of an Accept header. Raises NotAcceptable."""
-    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, shapes)
+def negotiate(accept: str, tables: bool = True) -> Form:
+    """The first acceptable clause of an Accept header; some answers have no form as `tables`. Raises NotAcceptable."""
+    return (_negotiate if len(accept) <= limits.KEPT_TEXT else _negotiate.__wrapped__)(accept, tables)
 
 
 @lru_cache(maxsize=256)
-def _negotiate(accept: str, shapes: bool) -> Form:
+def _negotiate(accept: str, tables: bool) -> Form:
     if not accept:
         return Form()
     for clause in accept.split(","):
@@ -63,10 +64,11 @@ def _negotiate(accept: str, shapes: bool) -> Form:
         if known is None:
             continue
         given = dict(p.partition("=")[::2] for p in parameters)
+        pretty = given.get("pretty") == "1"
         if "as" not in given:
-            return Form(known)
-        if given["as"] in _SHAPES and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
-            return Form(known, given["as"], given["v"])
+            return Form(known, pretty=pretty)
+        if given["as"] in (_SHAPES if tables else _SHAPES[1:]) and given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1"):
+            return Form(known, given["as"], given["v"], pretty)
     raise errors.NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", {})
 
 
@@ -129,8 +131,10 @@ async def send(request: Request, code: int, payload: bytes, media: bytes = JSON,
     await request.send({"type": "http.response.body", "body": payload})
 
 
-def pretty(request: Request) -> bool:
+def pretty(request: Request, form: Form | None = None) -> bool:
     """Whether somebody reads the answer with their own eyes: they ask for it, or use a tool for that."""
+    if form is not None and form.pretty:
+        return True
     if wanted := request.query.get("pretty"):
         return wanted in ("1", "t", "T", "true", "True", "TRUE")
     return request.user_agent.startswith(_EYES)
@@ -138,11 +142,14 @@ def pretty(request: Request) -> bool:
 
 async def send_encoded(request: Request, code: int, payload: bytes, form: Form) -> None:
     """An object's JSON bytes, as the client wants them."""
+    await send(request, code, await encoded(request, payload, form), form.media)
+
+
+async def encoded(request: Request, payload: bytes, form: Form) -> bytes:
+    """JSON bytes as the client wants them; what nobody reads is a line, as Go writes it."""
     if form.media is YAML:
-        payload = await _written(payload, _as_yaml)
-    elif pretty(request):
-        payload = await _written(payload, _indented)
-    await send(request, code, payload, form.media)
+        return await _written(payload, _as_yaml)
+    return await _written(payload, _indented) if pretty(request, form) else payload + b"\n"
 
 
 async def _written(payload: bytes, write: Callable[[bytes], bytes]) -> bytes:
@@ -185,9 +192,12 @@ async def send_error(request: Request, error: errors.StatusError) -> None:
         headers.append((b"retry-after", str(seconds).encode()))
     if error.code == 401:
         headers.append((b"www-authenticate", b'Basic realm="kubernetes-master"'))
-    media = YAML if request.accept.startswith("application/yaml") else JSON
     payload = orjson.dumps(error.status())
-    await send(request, error.code, await _written(payload, _as_yaml) if media is YAML else payload, media, headers)
+    try:
+        form = negotiate(request.accept)
+    except errors.NotAcceptable:
+        form = Form(pretty=True)
+    await send(request, error.code, await encoded(request, payload, form), form.media, headers)
 
 
 def yaml_bytes(obj: Any) -> bytes:

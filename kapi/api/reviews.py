@@ -10,7 +10,7 @@ from kapi.api.request import Request
 from kapi.objects import errors, fields, jwt, time
 from kapi.objects.meta import Object
 from kapi.objects.user import Attributes, User
-from kapi.registry import metadata
+from kapi.registry import metadata, table
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import default
@@ -19,6 +19,7 @@ from kapi.schema import managed
 
 async def answer(request: Request, access: Access, kind: Kind) -> None:
     """Answer the review that was POSTed."""
+    accepted = responses.negotiate(request.accept, tables=False)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     form, raw = writing.media(request), await request.body()
@@ -35,7 +36,7 @@ async def answer(request: Request, access: Access, kind: Kind) -> None:
         if found := await what.run(kind.strategy.validate, obj, None):
             raise errors.invalid("", resource.group, "", found)
     obj["status"] = _ANSWERS[resource.kind](access, request.user, obj)
-    await responses.send_object(request, 201, obj, responses.negotiate(request.accept))
+    await responses.send_object(request, 201, table.partial(obj, accepted.version) if accepted.shape else obj, accepted)
 
 
 def _completed(what: Call, obj: Object) -> None:

@@ -12,13 +12,17 @@ from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors, nested
 from kapi.objects.meta import Object
-from kapi.registry import binding, encoding, eviction, metadata, scale
+from kapi.registry import binding, encoding, eviction, metadata, scale, table
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, Written
 from kapi.schema import builtin, decode, parsing, patching
 
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+_ALSO = {"Eviction": ("policy/v1beta1",)}
+"""Versions of a body that are taken beside its own."""
 
 
 async def _body(request: Request, what: Call, group: str, version: str, kind: str, form: str = "") -> Object:
@@ -34,7 +38,9 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
         parsing.check_size(raw)
     api_version = f"{group}/{version}" if group else version
     schema = builtin.schema(builtin.named(group, version, kind))
-    obj, found = decode.decode(raw, form, schema, api_version=api_version, kind=kind, validation=what.validation)
+    obj, found = decode.decode(
+        raw, form, schema, api_version=api_version, kind=kind, validation=what.validation, also=_ALSO.get(kind, ())
+    )
     what.warnings += found
     if obj.get("metadata") is None:
         obj["metadata"] = {}
@@ -124,6 +130,7 @@ def _check_name(wanted: Object, name: str, kind: str) -> None:
 
 async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     """POST pods/NAME/binding, or a Binding that names the pod itself to bindings."""
+    form = responses.negotiate(request.accept, tables=False)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "", "v1", "Binding")
@@ -134,11 +141,12 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     await rest.admit(what, "CREATE", wanted)
     _check_name(wanted, what.name, "Binding")
     await binding.bind(rest, what, wanted)
-    await responses.send_object(request, 201, SUCCESS)
+    await responses.send_object(request, 201, SUCCESS, form)
 
 
 async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None:
     """POST pods/NAME/eviction."""
+    form = responses.negotiate(request.accept, tables=False)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "policy", "v1", "Eviction")
@@ -148,7 +156,7 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
     await rest.admit(what, "CREATE", wanted)
     _check_name(wanted, what.name, "Eviction")
     await eviction.evict(rest, what, budgets, writing.deletion_options(how))
-    await responses.send_object(request, 201, SUCCESS)
+    await responses.send_object(request, 201, SUCCESS, form)
 
 
 # service accounts -------------------------------------------------------------------------------------------------------------------
@@ -156,9 +164,10 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
 
 async def token(request: Request, rest: Rest, kind: Kind, tokens: Tokens) -> None:
     """POST serviceaccounts/NAME/token."""
+    form = responses.negotiate(request.accept, tables=False)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "authentication.k8s.io", "v1", "TokenRequest")
     await rest.admit(what, "CREATE", wanted)
     answered = tokens.request(what.namespace, what.name, wanted)
-    await responses.send_object(request, 201, answered, responses.negotiate(request.accept))
+    await responses.send_object(request, 201, table.partial(answered, form.version) if form.shape else answered, form)

@@ -4,7 +4,6 @@ Every way to change an object is a `change` for Rest.update: PUT, JSON patch, me
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,15 +12,15 @@ from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time
 from kapi.objects.meta import Object
-from kapi.objects.quoting import go_quote
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Change, Rest, Written
-from kapi.schema import apply, builtin, decode, parsing, patching
+from kapi.schema import apply, decode, parsing, patching
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
 
+_DELETE = "DeleteOptions"
 _PARALLEL_DELETES, _PARALLEL_BYTES = 16, 1 << 20
 """Objects of a collection that are deleted at once, and bytes of them together, unless one is larger."""
 
@@ -171,7 +170,7 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
 
 async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
     kind = what.kind
-    wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation)
+    wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation, kind.custom)
     what.warnings += warnings
     meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
     if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
@@ -223,23 +222,8 @@ async def delete_body(request: Request) -> Object:
     if not raw.strip():
         return {}
     form = media(request)
-    return await offload.run(_delete_options, raw, form) if len(raw) >= limits.OFFLOAD_BYTES else _delete_options(raw, form)
-
-
-def _delete_options(raw: bytes, form: str) -> Object:
-    if form == "protobuf":
-        schema = builtin.schema(builtin.named("", "v1", "DeleteOptions"))
-        return decode.decode(raw, form, schema, api_version="v1", kind="DeleteOptions")[0]
-    obj = decode.parse(raw, form)
-    kind = obj.get("kind", "")
-    if kind and kind != "DeleteOptions":
-        raise errors.BadRequest(f"decoded object cannot be converted to DeleteOptions: {kind}")
-    try:
-        read: Object = decode.read(obj, builtin.schema(builtin.named("", "v1", "DeleteOptions")))[0]
-    except DecodeError as why:
-        version = obj.get("apiVersion") or "v1"
-        raise errors.BadRequest(f"DeleteOptions in version {go_quote(version)} cannot be handled as a DeleteOptions: {why}") from None
-    return read
+    read = decode.options
+    return await offload.run(read, raw, form, _DELETE) if len(raw) >= limits.OFFLOAD_BYTES else read(raw, form, _DELETE)
 
 
 def deletion_options(given: Object) -> deletion.Options:
@@ -281,15 +265,25 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     keys = iter([entry.key for entry in page.entries])
     largest = max((len(entry.body) for entry in page.entries), default=1)
 
+    failed: list[Exception] = []
+
     async def some() -> None:
         for key in keys:
             namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
-            with contextlib.suppress(errors.NotFound):
+            try:
                 await deletion.delete(rest, replace(what, namespace=namespace, name=name), wanted)
+            except errors.NotFound:
+                pass
+            except Exception as why:
+                failed.append(why)
+            if failed:  # what has not been begun stays
+                return
             await asyncio.sleep(0)  # a dry run waits for nothing
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(_PARALLEL_DELETES, max(1, _PARALLEL_BYTES // largest))):
             group.create_task(some())
+    if failed:
+        raise failed[0]
     meta = reading.list_meta(kind, what.namespace, how, page)
     await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

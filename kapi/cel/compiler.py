@@ -8,7 +8,7 @@ from typing import Any
 
 from kapi import limits
 from kapi.cel import escaping, standard, types
-from kapi.cel.evaluating import Code, Frame, call, direct, truth
+from kapi.cel.evaluating import Code, Frame, call, direct, entered, otherwise, truth
 from kapi.cel.library import library
 from kapi.cel.syntax import Ident, Node
 from kapi.cel.types import BOOL, DYN, Environment, Type, assignable, optional_of
@@ -120,6 +120,8 @@ class Compiler:
         if name in ("_[_]", "_[?_]"):
             args = [args[0], args[1].looked_up]
         run, cost, worst = call(name, found, args)
+        if method and name in ("or", "orValue"):
+            run, cost = otherwise(args[0].run, entered(args[1]), name == "orValue"), args[0].cost
         if name == "_in_" and args[1].constant:
             run = direct(found[0].run, [arg.run for arg in args])
         sizes = [overload.size(*(arg.extent() for arg in args)) for overload in found if overload.size]

@@ -156,6 +156,20 @@ def chosen(condition: Run, yes: Run, no: Run) -> Run:
     return lambda frame: yes(frame) if condition(frame) else no(frame)
 
 
+def otherwise(held: Run, other: Run, inside: bool) -> Run:
+    """What an optional holds (or itself), else what the other gives, which is not looked at before."""
+
+    def run(frame: Frame) -> Any:
+        found = held(frame)
+        if not isinstance(found, values.Optional):
+            raise EvaluationError(values.NO_OVERLOAD)
+        if not found.present:
+            return other(frame)
+        return found.value if inside else found
+
+    return run
+
+
 def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Run, int, int]:
     """(what calls the overload that fits, what is charged on entering, the worst)."""
     runs = [arg.run for arg in args]

@@ -196,6 +196,13 @@ def _value(held: Optional) -> Any:
     raise EvaluationError("optional.none() dereference")
 
 
+def _present(items: list[Any]) -> list[Any]:
+    for one in items:
+        if not isinstance(one, Optional):
+            raise EvaluationError(f"value {one} is not optional")
+    return [one.value for one in items if one.present]
+
+
 def _optionals(add: Add) -> None:
     add("optional.of(A) optional_type(A)", lambda value: Optional(True, value))
     add("optional.none() optional_type(A)", lambda: values.NONE)
@@ -204,6 +211,10 @@ def _optionals(add: Add) -> None:
     add("optional_type(A).value() A", _value)
     add("optional_type(A).or(optional_type(A)) optional_type(A)", lambda held, other: held if held.present else other)
     add("optional_type(A).orValue(A) A", lambda held, other: held.value if held.present else other)
+    add("list(A).first() optional_type(A)", lambda a: Optional(True, a[0]) if len(a) else values.NONE)
+    add("list(A).last() optional_type(A)", lambda a: Optional(True, a[-1]) if len(a) else values.NONE)
+    add("optional.unwrap(list(optional_type(A))) list(A)", _present)
+    add("list(optional_type(A)).unwrapOpt() list(A)", _present)
 
 
 def _nonzero(value: Any) -> bool:

@@ -26,13 +26,13 @@ def stamp(at: float | None = None) -> str:
     global _last
     second = int(_clock() if at is None else at)
     if _last[0] != second:
-        _last = (second, _time.strftime("%Y-%m-%dT%H:%M:%SZ", _time.gmtime(second)))
+        _last = (second, _time.strftime("%Y-%m-%dT%H:%M:%SZ", _time.gmtime(second)).zfill(20))  # C leaves the zeros of a year out
     return _last[1]
 
 
 def micro_stamp(at: float | None = None) -> str:
     """'2026-01-02T03:04:05.000006Z': metav1.MicroTime."""
-    return datetime.fromtimestamp(_clock() if at is None else at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(_clock() if at is None else at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
 
 
 def parse(text: str | None) -> float:

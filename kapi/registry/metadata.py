@@ -3,6 +3,7 @@
 Source: apimachinery's ValidateObjectMeta and ValidateObjectMetaUpdate (v1.36), in their order.
 """
 
+import re
 import uuid
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,6 +19,7 @@ from kapi.objects.quoting import go_quote
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
 _ANNOTATIONS_LIMIT = 256 * 1024
+_DIGITS = re.compile("[0-9]{1,20}")
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _LONGEST_BASE = 58
 """generateName keeps 58 of 63 characters in front of its 5 random ones."""
@@ -26,6 +28,12 @@ _LONGEST_BASE = 58
 def generate_name(base: str) -> str:
     """'web-' -> 'web-x7k2p'."""
     return base[:_LONGEST_BASE] + "".join(choices(_SUFFIX_ALPHABET, k=5))
+
+
+def revision(text: str) -> int:
+    """The number a resourceVersion is; 0 for any other text, and for what no 64 bits hold."""
+    digits = text.lstrip("0")
+    return int(digits) if _DIGITS.fullmatch(digits) and int(digits) < 1 << 64 else 0
 
 
 def settle_namespace(meta: Object, namespaced: bool, namespace: str) -> None:

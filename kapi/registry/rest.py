@@ -134,12 +134,12 @@ class Rest:
     async def _insert(self, call: Call, obj: Object) -> Written:
         kind, key = call.kind, call.key
         call.empties.settle(obj)
+        if not call.dry_run and metadata.revision(obj["metadata"].pop("resourceVersion", "")):  # what is no number is as good as none
+            raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
             return Written(await call.run(encoding.final, kind, obj), created=True)
-        if obj["metadata"].get("resourceVersion"):
-            raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         try:
             entry = await self.commit(call, key, obj, 0)
         except Mismatch as found:

@@ -5,7 +5,7 @@ about 20 µs). Everything else is read again carefully (kapi.schema.reading), wh
 Defaults of kinds come later, from their strategies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -86,16 +86,18 @@ def parse(raw: bytes, form: str) -> Object:
 
 
 def decode(
-    raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str, validation: str = "Warn", empties: Empties | None = None
+    raw: bytes, form: str, schema: Schema, *, api_version: str, kind: str, validation: str = "Warn", empties: Empties | None = None,
+    also: Collection[str] = (),
 ) -> tuple[Object, list[str]]:
-    """The object of a 'json' or 'yaml' body sent to a resource of `kind`, and warnings for the client. Raises BadRequest.
+    """The object of a 'json', 'yaml' or 'protobuf' body sent to a resource of `kind`, and warnings for the client. Raises BadRequest.
 
-    `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read.
-    """
+    `validation` is Ignore, Warn or Strict: what becomes of unknown and repeated fields. `empties`: see read. `also`: other versions
+    of the kind that are taken as if they were this one.
+    """  # fmt: skip
     if form == "protobuf" and isinstance(schema, Structural):
         raise BadRequest(f"{kind} in version {go_quote(split_api_version(api_version)[1])} cannot be handled as a {kind}: {NO_PROTOBUF}")
     if form == "protobuf":
-        return _from_protobuf(raw, schema, api_version, kind), []
+        return _from_protobuf(raw, schema, api_version, kind, also), []
     if form == "json" and (schema.name or (isinstance(schema, Structural) and not nested.deep(raw))):
         try:
             value = orjson.loads(raw)
@@ -106,36 +108,64 @@ def decode(
                     return obj, []
         except (orjson.JSONDecodeError, compiled.Refused, DecodeError):
             pass
-    body = _Body(raw, form, api_version, kind)
+    body = _Body(raw, form, api_version, kind, also)
     obj, warnings = body.decode(schema, validation)
     if empties is not None:
         empties += body.empties
     return obj, warnings
 
 
-def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str) -> Object:
+def _from_protobuf(raw: bytes, schema: Schema, api_version: str, kind: str, also: Collection[str]) -> Object:
     """The object of a protobuf body. Raises BadRequest."""
-    try:
-        found = protobuf.unwrap(raw)
-        if (found.api_version or api_version, found.kind or kind) != (api_version, kind):
-            text = f"the API version in the data ({found.api_version}) does not match the expected API version ({api_version})"
-            raise BadRequest(text if found.api_version != api_version else f"{found.kind} cannot be handled as a {kind}")
-    except protobuf.Malformed as why:
-        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(raw)})") from None
+    found = _unwrapped(raw, kind)
+    if found.api_version and found.api_version != api_version and found.api_version not in also:
+        raise BadRequest(f"the API version in the data ({found.api_version}) does not match the expected API version ({api_version})")
+    if found.kind and found.kind != kind:
+        raise BadRequest(f"{found.kind} cannot be handled as a {kind}")
     try:
         obj, _ = read(protobuf.decode(found.raw, schema), schema)
     except ValueError as why:  # Malformed, DecodeError, or a time of no calendar
-        version = split_api_version(api_version)[1]
-        raise BadRequest(f"{kind} in version {go_quote(version)} cannot be handled as a {kind}: {why}") from None
+        raise _unreadable(api_version, kind, why) from None
     return {**obj, "kind": kind, "apiVersion": api_version}
 
 
-def decode_applied(raw: bytes, api_version: str, validation: str = "Warn") -> tuple[Object, list[str]]:
+def _unwrapped(raw: bytes, kind: str) -> protobuf.Envelope:
+    """What a protobuf body holds. Raises BadRequest."""
+    try:
+        return protobuf.unwrap(raw)
+    except protobuf.Malformed as why:
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(raw)})") from None
+
+
+def _unreadable(api_version: str, kind: str, why: ValueError) -> BadRequest:
+    version = split_api_version(api_version)[1]
+    return BadRequest(f"{kind} in version {go_quote(version)} cannot be handled as a {kind}: {why}")
+
+
+def options(raw: bytes, form: str, kind: str) -> Object:
+    """A body of options, such as DeleteOptions: a kind that every group has in every version. Raises BadRequest."""
+    schema = builtin.schema(builtin.named("", "v1", kind))
+    try:
+        if form == "protobuf":
+            envelope = _unwrapped(raw, kind)
+            given, version, obj = envelope.kind, envelope.api_version, protobuf.decode(envelope.raw, schema)
+        else:
+            obj = parse(raw, form)
+            given, version = obj.get("kind", ""), obj.get("apiVersion", "")
+        if given and given != kind:
+            raise BadRequest(f"decoded object cannot be converted to {kind}: {given}")
+        found: Object = read(obj, schema)[0]
+    except ValueError as why:
+        raise _unreadable(version if version and isinstance(version, str) else "v1", kind, why) from None
+    return found
+
+
+def decode_applied(raw: bytes, api_version: str, validation: str = "Warn", custom: bool = True) -> tuple[Object, list[str]]:
     """The partial object of an apply body (YAML, or JSON as a part of it), as it was written, and warnings. Raises BadRequest.
 
-    What the type says of it is found by kapi.schema.apply.
+    What the type says of it is found by kapi.schema.apply. Only objects of a `custom` kind may be nested deeply.
     """
-    value, strict = _applied(raw, validation)
+    value, strict = _applied(raw, validation, custom)
     if (given := value.get("apiVersion")) != api_version:
         raise BadRequest(f"Incorrect version specified in apply patch. Specified patch version: {given or ''}, expected: {api_version}")
     if strict and validation == "Strict":
@@ -143,12 +173,12 @@ def decode_applied(raw: bytes, api_version: str, validation: str = "Warn") -> tu
     return value, strict if validation == "Warn" else []
 
 
-def _applied(raw: bytes, validation: str) -> tuple[Object, list[str]]:
+def _applied(raw: bytes, validation: str, custom: bool) -> tuple[Object, list[str]]:
     """The object of an apply body, and what was wrong with repeated keys."""
     try:
         if raw.startswith(b"{"):
             parsing.check_size(raw)
-            if nested.deep(raw):
+            if custom and nested.deep(raw):
                 return _deep(raw), []
         value = orjson.loads(raw)
         if isinstance(value, dict) and (validation == "Ignore" or not parsing.may_repeat(raw, value)):
@@ -181,9 +211,8 @@ def _deep(raw: bytes) -> Object:
 class _Body:
     """A body read with care; knows how stock words the refusal of it."""
 
-    def __init__(self, raw: bytes, form: str, api_version: str, kind: str) -> None:
-        self.raw = raw
-        self.form = form
+    def __init__(self, raw: bytes, form: str, api_version: str, kind: str, also: Collection[str] = ()) -> None:
+        self.raw, self.form, self.also = raw, form, also
         self.wanted = (api_version, kind)
         self.found = (api_version, kind)
         self.empties = Empties()
@@ -254,7 +283,8 @@ class _Body:
                 texts[key] = item
         if texts["apiVersion"].count("/") > 1:
             raise self._unrecognized(f"unexpected GroupVersion string: {texts['apiVersion']}")
-        self.found = (texts["apiVersion"] or self.wanted[0], texts["kind"] or self.wanted[1])
+        version = self.wanted[0] if texts["apiVersion"] in self.also else texts["apiVersion"]
+        self.found = (version or self.wanted[0], texts["kind"] or self.wanted[1])
 
     def _other(self) -> Schema:
         """The type of another kind than the one asked for, which is read before it is refused."""

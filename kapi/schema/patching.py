@@ -62,6 +62,8 @@ def result(
     schema: Schema, merged: Any, parsed: Any, media: str, *, api_version: str, kind: str, validation: str, empties: Empties | None = None
 ) -> tuple[Object, list[str]]:
     """A patched object read as its type: (object, warnings). Raises Invalid, and BadRequest for what is nested too deeply."""
+    if media == STRATEGIC:  # goes straight into the type: what kind the patch names is not read
+        merged |= {key: value for key, value in (("kind", kind), ("apiVersion", api_version)) if isinstance(merged.get(key), str)}
     try:
         raw = orjson.dumps(merged)
     except TypeError as deep:

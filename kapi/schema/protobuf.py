@@ -16,6 +16,7 @@ from kapi import limits
 from kapi.objects import sizes, time
 from kapi.objects.errors import RequestEntityTooLarge
 from kapi.objects.meta import Object
+from kapi.schema import builtin, reading
 from kapi.schema.schema import Schema
 from openapi import tables
 
@@ -211,12 +212,43 @@ class _Decoding:
         value = field.of(_WIRES.get(schema.type, _BYTES), name)
         if schema.type == "object":
             return self.object(value, schema)
+        if schema.name in _EITHER:
+            return self._either(value, *_EITHER[schema.name])
         if schema.type == "any":
             self._take(sizes.values(value))
         try:
             return _SCALARS[schema.type](value)
         except OverflowError as why:
             raise Malformed(str(why)) from None
+
+
+    def _either(self, data: bytes, one: int, other: int, kind: str) -> Any:
+        """A schema, or what may be in its place; in JSON the one or the other stands there without a name."""
+        props = builtin.schema(builtin.APIEXTENSIONS + "JSONSchemaProps")
+        schema: list[Object] = []
+        others: list[Any] = []
+        for field in self._wire(data):
+            if field.number == one:
+                schema.append(_written(self.object(field.message("schema"), props), props))
+            elif field.number == other:
+                value = self._value(field, kind, props if kind == "object" else Schema(kind))
+                others.append(_written(value, props) if kind == "object" else value)
+        if kind == "boolean":
+            return schema[-1] if schema else any(others)
+        return others or (schema[-1] if schema else None)
+
+
+def _written(value: Object, schema: Schema) -> Any:
+    """An object without its zero values."""
+    return reading.Reading().whole(value, schema)
+
+
+_EITHER = {
+    builtin.APIEXTENSIONS + "JSONSchemaPropsOrArray": (1, 2, "object"),
+    builtin.APIEXTENSIONS + "JSONSchemaPropsOrBool": (2, 1, "boolean"),
+    builtin.APIEXTENSIONS + "JSONSchemaPropsOrStringArray": (1, 2, "string"),
+}
+"""Name -> the number of the schema, that of what may be in its place, and what type that has."""
 
 
 _WIRES = {"int32": _VARINT, "int64": _VARINT, "boolean": _VARINT, "number": _EIGHT}
@@ -252,12 +284,15 @@ def _signed(value: int) -> int:
 
 
 def _time(value: bytes) -> str | None:
-    return time.stamp(_signed(_first(value, seconds=1).get("seconds", 0))) if value else None
+    try:
+        return time.stamp(_signed(_first(value, seconds=1).get("seconds", 0))) if value else None
+    except (OSError, OverflowError):
+        raise Malformed("year outside of range [0,9999]") from None
 
 
 def _micro_time(value: bytes) -> str | None:
-    parts = _first(value, seconds=1, nanos=2)
-    return time.micro_stamp(_signed(parts.get("seconds", 0)) + parts.get("nanos", 0) / 1e9) if value else None
+    seconds = _time(value)
+    return f"{seconds[:-1]}.{_first(value, nanos=2).get('nanos', 0) // 1000 % 1_000_000:06}Z" if seconds else None
 
 
 def _int_or_string(value: bytes) -> int | str:

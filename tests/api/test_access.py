@@ -6,7 +6,7 @@ import pytest
 
 from kapi.client.client import Client
 from kapi.objects.resource import CONFIG_MAPS, ROLE_BINDINGS, ROLES
-from tests.api.asking import MAPS, as_user, ask, config_map
+from tests.api.asking import MAPS, PARTIAL, TABLE, as_user, ask, config_map
 
 AUTHENTICATED = "system:authenticated"
 ACCESS = "/apis/authorization.k8s.io/v1"
@@ -181,6 +181,14 @@ async def test_who_am_i(client: Client) -> None:
     jane = as_user(client, "jane", AUTHENTICATED, "team")
     info = (await jane.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", {}))["status"]["userInfo"]
     assert (info["username"], info["groups"]) == ("jane", [AUTHENTICATED, "team"])
+
+
+@pytest.mark.parametrize(("accept", "code", "kind"), [
+    (TABLE, 406, "Status"), (f"{TABLE},application/json", 201, "SelfSubjectReview"), (PARTIAL, 201, "PartialObjectMetadata"),
+])  # fmt: skip
+async def test_a_review_is_no_table(client: Client, accept: str, code: int, kind: str) -> None:
+    answer = await ask(client, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, accept=accept)
+    assert (answer.code, answer.json["kind"]) == (code, kind)
 
 
 async def test_questions_are_not_kept(client: Client) -> None:

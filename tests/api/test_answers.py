@@ -11,6 +11,7 @@ from kapi.client.client import Client
 from kapi.objects.resource import CONFIG_MAPS, PODS
 from tests.api.asking import MAPS, PARTIAL, TABLE, ask, config_map, pod
 from tests.api.asking import PODS as POD_PATH
+from tests.messages import envelope, field
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
@@ -33,27 +34,42 @@ async def test_yaml(client: Client) -> None:
     assert yaml.safe_load(missing.body)["reason"] == "NotFound"
 
 
-async def test_pretty(client: Client) -> None:
+ANSWERS = [f"{MAPS}/a", MAPS, f"{MAPS}/none", "/api", "/apis", "/apis/apps/v1", "/api/v1"]
+"""An object, a list, an error, and discovery."""
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+async def test_pretty(client: Client, path: str) -> None:
+    """What nobody reads is one line with its end, as Go's encoder writes; indented text has none."""
     await client.create(CONFIG_MAPS, config_map("a"))
-    plain, pretty = [await ask(client, "GET", f"{MAPS}/a{query}") for query in ("", "?pretty=true")]
-    assert pretty.json == plain.json
-    assert (plain.body.count(b"\n"), pretty.body.count(b"\n") > 3) == (0, True)
+    plain = await ask(client, "GET", path)
+    assert plain.body.find(b"\n") == len(plain.body) - 1
+    for query, headers in (("?pretty=true", {}), ("", {"user_agent": "Mozilla/5.0 (X11)"}), ("?pretty=1", {"accept_encoding": "gzip"})):
+        pretty = await ask(client, "GET", path + query, **headers)
+        assert pretty.json == plain.json
+        assert pretty.body.count(b"\n  ") > 3
+        assert pretty.body.endswith(b"}")
+
+
+async def test_pretty_of_a_media_type(client: Client) -> None:
+    await client.create(CONFIG_MAPS, config_map("a"))
+    for accept in ("application/json;pretty=1", f"{TABLE};pretty=1"):
+        for path in (f"{MAPS}/a", MAPS):
+            assert b"\n  " in (await ask(client, "GET", path, accept=accept)).body
+
+
+async def test_what_is_not_acceptable_is_said_in_json(client: Client) -> None:
+    refused = await ask(client, "GET", MAPS, accept="text/html")
+    assert (refused.code, refused.headers["content-type"]) == (406, "application/json")
+    assert b'\n  "reason": "NotAcceptable"' in refused.body
 
 
 async def test_a_protobuf_body(client: Client) -> None:
     """What stock's own components send: magic, then runtime.Unknown with the type and the message."""
-    meta = protobuf_field(1, protobuf_field(1, b"a") + protobuf_field(3, b"default"))
-    data = protobuf_field(2, protobuf_field(1, b"k") + protobuf_field(2, b"v"))
-    type_meta = protobuf_field(1, b"v1") + protobuf_field(2, b"ConfigMap")
-    body = b"k8s\0" + protobuf_field(1, type_meta) + protobuf_field(2, meta + data)
+    body = envelope("v1", "ConfigMap", field(1, field(1, b"a") + field(3, b"default")) + field(2, field(1, b"k") + field(2, b"v")))
     made = await ask(client, "POST", MAPS, body, content_type=PROTOBUF)
     assert made.code == 201
     assert made.json["data"] == {"k": "v"}
-
-
-def protobuf_field(number: int, value: bytes) -> bytes:
-    """A length-delimited field of fewer than 128 bytes."""
-    return bytes([number << 3 | 2, len(value)]) + value
 
 
 async def test_gzip_of_what_is_big(client: Client) -> None:

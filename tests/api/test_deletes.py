@@ -10,6 +10,9 @@ from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SE
 from kapi.registry.kinds import STRATEGIES
 from tests.api.asking import MAPS, ask, config_map, deployment, pod
 from tests.api.asking import PODS as POD_PATH
+from tests.messages import envelope, field
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
 async def there(client: Client, name: str) -> bool:
@@ -104,6 +107,31 @@ async def test_options_in_the_query(client: Client) -> None:
     path = "/apis/apps/v1/namespaces/default/deployments/web"
     answer = await ask(client, "DELETE", f"{path}?propagationPolicy=Foreground")
     assert answer.json["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+FORMS = {
+    "application/json": lambda version: b'{"kind":"DeleteOptions","apiVersion":"%s","propagationPolicy":"Foreground"}' % version.encode(),
+    "application/yaml": lambda version: b"kind: DeleteOptions\napiVersion: %s\npropagationPolicy: Foreground" % version.encode(),
+    PROTOBUF: lambda version: envelope(version, "DeleteOptions", field(4, b"Foreground")),
+}
+
+
+@pytest.mark.parametrize("version", ["v1", "apps/v1", "policy/v1", "meta.k8s.io/v1", "example.com/v1"])
+@pytest.mark.parametrize("media", FORMS)
+async def test_options_of_any_group_version(client: Client, media: str, version: str) -> None:
+    """Typed Go clients name the version of the resource's group."""
+    await client.create(CONFIG_MAPS, config_map("a"))
+    for path in (f"{MAPS}/a", MAPS):
+        answer = await ask(client, "DELETE", path, FORMS[media](version), content_type=media)
+        assert answer.code == 200
+    seen = await client.get(CONFIG_MAPS, "a", "default")
+    assert seen["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+async def test_another_kind_in_protobuf_is_refused(client: Client) -> None:
+    await client.create(CONFIG_MAPS, config_map("a"))
+    answer = await ask(client, "DELETE", f"{MAPS}/a", envelope("v1", "Pod", b""), content_type=PROTOBUF)
+    assert answer.said == (400, "BadRequest", "decoded object cannot be converted to DeleteOptions: Pod")
 
 
 async def test_the_old_word_for_background_answers_202(client: Client) -> None:

@@ -141,3 +141,18 @@ async def test_owners_are_forgotten_by_any_writer_who_says_so(client: Client, bo
     raw = b'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned", "managedFields": %s}, "data": {"a": "2"}}' % body
     left = await ask(client, "PUT", f"{MAPS}/owned", raw)
     assert (left.code, "managedFields" in left.json["metadata"]) == (200, False)
+
+
+@pytest.mark.parametrize("subresource", ["", "/scale"])
+async def test_a_strategic_merge_patch_names_no_kind(client: Client, subresource: str) -> None:
+    """It goes into the type of what is there; JSON and merge patches are read again, and refused."""
+    path = f"/apis/apps/v1/namespaces/default/deployments/web{subresource}"
+    await client.create(DEPLOYMENTS, deployment("web"))
+    patch = {"kind": "Pod", "apiVersion": "v7", "spec": {"replicas": 5}}
+    done = await ask(client, "PATCH", path, patch, content_type="application/strategic-merge-patch+json")
+    assert (done.code, done.json["spec"]["replicas"]) == (200, 5)
+    assert done.json["kind"] == ("Scale" if path.endswith("scale") else "Deployment")
+    refused = await ask(client, "PATCH", path, patch, content_type="application/merge-patch+json")
+    assert refused.code in (400, 422)
+    odd = await ask(client, "PATCH", path, {"kind": 7}, content_type="application/strategic-merge-patch+json")
+    assert odd.code == 422

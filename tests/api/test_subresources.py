@@ -8,7 +8,8 @@ from kapi.client.client import Client
 from kapi.objects import errors
 from kapi.objects.resource import DEPLOYMENTS, NODES, POD_DISRUPTION_BUDGETS, PODS, SERVICE_ACCOUNTS
 from tests.api.asking import PODS as POD_PATH
-from tests.api.asking import ask, deployment, pod
+from tests.api.asking import TABLE, ask, deployment, pod
+from tests.messages import envelope, field
 
 WEB = "/apis/apps/v1/namespaces/default/deployments/web"
 
@@ -94,6 +95,27 @@ async def test_eviction_within_a_budget(api: Client) -> None:
     assert second.said == (429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
     assert "needs 1 healthy pods and has 1 currently" in second.json["details"]["causes"][0]["message"]
     assert "deletionTimestamp" not in (await api.get(PODS, "q", "default"))["metadata"]
+
+
+@pytest.mark.parametrize(("version", "code"), [("policy/v1", 201), ("policy/v1beta1", 201), ("v1", 400)])
+async def test_versions_of_evictions(api: Client, version: str, code: int) -> None:
+    """The options in it name any group version, or none."""
+    meta, options = field(1, field(1, b"p") + field(3, b"default")), field(2, field(1, 0))
+    packed = envelope(version, "Eviction", meta + options)
+    plain = {"apiVersion": version, "kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions": {"apiVersion": "apps/v1"}}
+    for body, media in ((plain, "application/json"), (packed, "application/vnd.kubernetes.protobuf")):
+        await api.create(PODS, pod("p"))
+        assert (await ask(api, "POST", f"{POD_PATH}/p/eviction", body, content_type=media)).code == code
+        if code != 201:
+            await ask(api, "DELETE", f"{POD_PATH}/p?gracePeriodSeconds=0")
+
+
+@pytest.mark.parametrize("path", ["pods/p/eviction", "pods/p/binding", "serviceaccounts/default/token"])
+async def test_what_is_no_table(api: Client, path: str) -> None:
+    await api.create(PODS, pod("p"))
+    path = f"/api/v1/namespaces/default/{path}"
+    assert (await ask(api, "POST", path, {"metadata": {"name": "p"}}, accept=TABLE)).code == 406
+    assert (await api.get(PODS, "p", "default"))["metadata"].get("deletionTimestamp") is None
 
 
 async def test_eviction_without_a_budget(api: Client) -> None:

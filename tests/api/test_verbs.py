@@ -116,6 +116,14 @@ async def test_a_version_is_not_for_new_objects(client: Client) -> None:
     assert answer.json["message"] == "resourceVersion should not be set on objects to be created"
 
 
+@pytest.mark.parametrize("version", ["abc", "0", "-1", "1.5", str(1 << 64), "9" * 5000])
+async def test_a_version_that_is_no_number_is_none(client: Client, version: str) -> None:
+    for _, code in (("new", 201), ("there", 409)):
+        answer = await ask(client, "POST", MAPS, config_map("a", resourceVersion=version))
+        assert answer.code == code
+    assert (await client.get(CONFIG_MAPS, "a", "default"))["metadata"]["resourceVersion"].isdecimal()
+
+
 @pytest.mark.parametrize("verb", ["create", "update", "patch", "delete", "collection"])
 async def test_dry_run_leaves_nothing(client: Client, verb: str) -> None:
     if verb != "create":

@@ -84,6 +84,18 @@ async def test_a_no(client: Client, hook: Webhook, status: Object, code: int, re
         await client.get(CONFIG_MAPS, "a", "default")
 
 
+async def test_a_no_to_one_of_a_collection(client: Client, hook: Webhook) -> None:
+    for number in range(40):
+        await made(client, f"m{number:02}")
+    hook.answers["/v"] = lambda request: {"allowed": request["name"] != "m20", "status": {"message": "kept", "code": 409, "reason": "Held"}}
+    await register(client, VALIDATING, webhook("v", hook.client("/v"), rules=[{**ON_MAPS, "operations": ["DELETE"]}]))
+    answer = await ask(client, "DELETE", MAPS)
+    assert answer.said == (409, "Held", 'admission webhook "v.example.com" denied the request: kept')
+    left = [item["metadata"]["name"] for item in (await client.list(CONFIG_MAPS, "default"))["items"]]
+    assert "m20" in left
+    assert "m39" in left, "what had not been begun stays"
+
+
 async def test_patches_are_applied_in_turn(client: Client, hook: Webhook) -> None:
     hook.answers["/1"] = patching(add("/data", {"one": "1"}), add("/odd", 1))
     hook.answers["/2"] = patching(add("/data/two", "2"), {"op": "replace", "path": "/data/one", "value": "11"})

@@ -106,7 +106,7 @@ def test_deep_objects(victim: Victim, what: str) -> None:
     partial = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
     with victim.watched(f"an object of {what}") as cost:
         status, answer = victim.ask("POST", path, head + DEEP[what] + b"}}", headers=partial)
-    assert status in (201, 400), answer
+    assert status in (201, 400, 413), answer  # 413: written as JSON in "Wire bytes" they are more than a body may have.
     cost.check()
     if status == 201:
         patch = {**partial, "Content-Type": "application/merge-patch+json"}

@@ -101,6 +101,9 @@ VALUES: list[tuple[str, Any]] = [
     ("x.?m.?a.hasValue() && !x.?m.c.hasValue() && optional.none() == x.?none", True),
     ("x.?n.optMap(v, v + 1).value() + x.?m.optFlatMap(v, v.?b).value()", 4),
     ("optional.of(1).or(optional.of(2)).value() + optional.none().or(optional.of(2)).value()", 3),
+    ("[3, 4].first().value() == 3 && [3, 4].last().value() == 4 && !['a'].filter(x, x == '').first().hasValue()", True),
+    ("[optional.of(7), optional.none()].unwrapOpt() + optional.unwrap([optional.of(8)])", [7, 8]),
+    ("optional.of(5).orValue(1 / 0) + optional.of(5).or(optional.of(1 / 0)).value()", 10),
     ("optional.ofNonZeroValue('').hasValue() || optional.ofNonZeroValue(1).hasValue()", True),
     ("[?x.?n, ?x.?none] == [1] && {?'a': x.?n, ?'b': x.?none} == {'a': 1}", True),
     # types

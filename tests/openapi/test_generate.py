@@ -10,6 +10,15 @@ def test_regenerating_gives_the_same_bytes() -> None:
     swagger = json.loads(generate.swagger_path().read_bytes())
     types = binary.read(generate.kubectl_path(), generate.WANTED)
     assert generate.types_table(swagger, types) == (generate.HERE / "types.json").read_text()
+    assert generate.wire_table(swagger, types, tables.wire()) == (generate.HERE / "wire.json").read_text()
+
+
+def test_numbers_come_from_published_files() -> None:
+    name = "io.k8s.a-b.v1.T"
+    numbers = {"xKubernetesMapType": 3, "ref": 2, "id": 1}
+    messages = {"k8s.io.a_b.v1.T": {field: [number, "optional string"] for field, number in numbers.items()}}
+    known = {name: {"properties": dict.fromkeys(("id", "$ref", "x-kubernetes-map-type"))}}
+    assert generate.published_numbers(messages, known) == {name: "id=1 $ref=2 x-kubernetes-map-type=3"}
 
 
 def test_go_names_go_both_ways() -> None:

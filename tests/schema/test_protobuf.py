@@ -1,5 +1,6 @@
 """Kubernetes' protobuf: bytes made by hand from the published numbers."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,25 +9,7 @@ from kapi import limits
 from kapi.objects import errors
 from kapi.schema import builtin, decode, protobuf
 from openapi import tables
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def envelope(api_version: str, kind: str, raw: bytes) -> bytes:
-    return protobuf.MAGIC + field(1, field(1, api_version.encode()) + field(2, kind.encode())) + field(2, raw)
+from tests.messages import envelope, field
 
 
 def test_an_object_is_read_and_its_zero_values_are_dropped() -> None:
@@ -95,6 +78,8 @@ ONE_OF_EACH = [
      {"accessModes": ["ReadOnlyMany", "ReadWriteOnce"]}),
     ("coordination.v1.LeaseSpec", field(4, field(1, 1) + field(2, 250_000_000)), {"renewTime": "1970-01-01T00:00:01.250000Z"}),
     ("core.v1.PodStatus", field(7, field(1, 86400)), {"startTime": "1970-01-02T00:00:00Z"}),
+    ("core.v1.PodStatus", field(7, field(1, -62135596799)), {"startTime": "0001-01-01T00:00:01Z"}),
+    ("coordination.v1.LeaseSpec", field(4, field(1, -62135596799) + field(2, 5000)), {"renewTime": "0001-01-01T00:00:01.000005Z"}),
     ("apps.v1.ControllerRevision", field(2, field(1, b'{"a":[1]}')), {"data": {"a": [1]}}),
     ("core.v1.SecurityContext", field(99, b"a field of a later version"), {}),
 ]  # fmt: skip
@@ -109,3 +94,68 @@ def test_no_number_means_two_fields() -> None:
     for name, words in tables.wire().items():
         numbers = [word.partition("=")[2] for word in words.split()]
         assert len(set(numbers)) == len(numbers), name
+
+
+def _reached(name: str, seen: set[str]) -> None:
+    """The definitions an object of this one may hold."""
+    if name in seen or name in builtin.SPECIAL:
+        return
+    seen.add(name)
+    for text in tables.types()[name].values():
+        for inner in re.findall(r"io\.k8s\.[\w.-]+", text):
+            _reached(inner, seen)
+
+
+def test_every_field_that_is_served_has_a_number() -> None:
+    seen: set[str] = set()
+    for row in tables.resources():
+        _reached(builtin.named(row["group"], row["version"], row["kind"]), seen)
+    for name in seen:
+        numbered = {word.partition("=")[0] for word in tables.wire().get(name, "").split()}
+        assert {*tables.types()[name]} - numbered <= {"", "kind", "apiVersion"}, name
+
+
+EXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+STRING = field(5, b"string") + field(4, b"") + field(37, 0)
+"""A schema, with zeros as Go writes them."""
+EITHER = [
+    (field(24, field(1, STRING)), {"items": {"type": "string"}}),
+    (field(24, field(2, STRING) + field(2, STRING)), {"items": [{"type": "string"}, {"type": "string"}]}),
+    (field(30, field(1, 1)), {"additionalProperties": True}),
+    (field(30, field(1, 0)), {"additionalProperties": False}),
+    (field(30, field(1, 1) + field(2, STRING)), {"additionalProperties": {"type": "string"}}),
+    (field(32, field(1, b"k") + field(2, field(2, b"a") + field(2, b"b"))), {"dependencies": {"k": ["a", "b"]}}),
+    (field(32, field(1, b"k") + field(2, field(1, STRING))), {"dependencies": {"k": {"type": "string"}}}),
+    (field(8, field(1, b'{"a":null}')), {"default": {"a": None}}),
+    (field(2, b"x") + field(43, b"atomic"), {"$schema": "x", "x-kubernetes-map-type": "atomic"}),
+    (field(30, field(2, field(24, field(1, STRING)))), {"additionalProperties": {"items": {"type": "string"}}}),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), EITHER)
+def test_schemas_of_custom_types(body: bytes, expected: dict[str, Any]) -> None:
+    assert protobuf.decode(body, builtin.schema(EXTENSIONS + "JSONSchemaProps")) == expected
+
+
+def test_an_aggregated_service() -> None:
+    spec = field(1, field(1, b"ns") + field(2, b"s") + field(3, 443)) + field(2, b"g") + field(3, b"v1") + field(4, 1) + field(7, 100)
+    body = envelope("apiregistration.k8s.io/v1", "APIService", field(1, field(1, b"v1.g")) + field(2, spec + field(8, 15)))
+    schema = builtin.schema("io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService")
+    obj, _ = decode.decode(body, "protobuf", schema, api_version="apiregistration.k8s.io/v1", kind="APIService")
+    assert obj["spec"] == {
+        "service": {"namespace": "ns", "name": "s", "port": 443}, "group": "g", "version": "v1", "insecureSkipTLSVerify": True,
+        "groupPriorityMinimum": 100, "versionPriority": 15,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [1 << 62, -(1 << 62), 1 << 38, -62135596801])
+def test_times_of_no_calendar(seconds: int) -> None:
+    body = envelope("v1", "Pod", field(1, field(8, field(1, seconds))))
+    with pytest.raises(errors.BadRequest, match="cannot be handled as a Pod"):
+        decode.decode(body, "protobuf", builtin.schema("io.k8s.api.core.v1.Pod"), api_version="v1", kind="Pod")
+
+
+def test_a_schema_in_a_schema_counts_as_any_other() -> None:
+    nested = field(24, field(1, field(23, b"") * (limits.BODY_VALUES + 1)))
+    with pytest.raises(errors.RequestEntityTooLarge):
+        protobuf.decode(nested, builtin.schema(EXTENSIONS + "JSONSchemaProps"))

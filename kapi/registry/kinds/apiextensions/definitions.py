@@ -154,11 +154,7 @@ def _validate_spec(e: Errors, spec: Object, old: Object | None) -> None:
     spared = custom_schema.spared([schema for schema in before.values() if schema is not None])
     for i, version in enumerate(listed):
         _validate_version(e, f"spec.versions[{i}]", version, shared, spared, before)
-    shown = None if versions is None else [_shown_version(v, shared) for v in listed]
-    if len({version["name"] for version in listed}) < len(listed):
-        e.invalid("spec.versions", shown, "must contain unique version names")
-    if sum(bool(version["storage"]) for version in listed) != 1:
-        e.invalid("spec.versions", shown, "must have exactly one version marked as storage version")
+    _validate_choice(e, versions, shared)
     if listed and listed[0]["name"]:
         _label(e, "spec.version", listed[0]["name"])
     _validate_names(e, spec["names"])
@@ -167,6 +163,18 @@ def _validate_spec(e: Errors, spec: Object, old: Object | None) -> None:
         first = {**shared, "name": listed[0]["name"]}
         _validate_parts(e, "spec", "spec.validation", first, status, spared, before)
     _validate_conversion(e, spec.get("conversion") or {})
+
+
+def _validate_choice(e: Errors, versions: list[Object] | None, shared: Object) -> None:
+    listed = versions or []
+    wrong = {
+        "must contain unique version names": len({version["name"] for version in listed}) < len(listed),
+        "must have exactly one version marked as storage version": sum(bool(version["storage"]) for version in listed) != 1,
+    }
+    if any(wrong.values()):  # what is shown may be large
+        shown = None if versions is None else [_shown_version(v, shared) for v in listed]
+        for why in (why for why, found in wrong.items() if found):
+            e.invalid("spec.versions", shown, why)
 
 
 def _label(e: Errors, field: str, text: str) -> None:
