@@ -290,7 +290,7 @@ INNER = ("items", "additionalProperties")
 SCHEMA = ("x-kubernetes-unions",)
 
 
-def said(schema: dict[str, Any], text: str) -> dict[str, Any]:
+def description(schema: dict[str, Any], text: str) -> dict[str, Any]:
     """What is said of a field that its row in types.json does not tell: values, and defaults other than the zeros of fields always set."""
     out = {word: schema[word] for word in FIELD if word in schema}
     always = not text.startswith("*") and (out.get("default") == {} or " ?" not in text)
@@ -310,7 +310,7 @@ def published_types(documents: dict[str, Any], types: dict[str, dict[str, str]])
     out: dict[str, Any] = {}
     for name in sorted(known.keys() & types.keys()):
         schema, rows = known[name], types[name]
-        found = {field: told for field, row in sorted(schema.get("properties", {}).items()) if (told := said(row, rows[field]))}
+        found = {field: text for field, row in sorted(schema.get("properties", {}).items()) if (text := description(row, rows[field]))}
         whole = {word: schema[word] for word in SCHEMA if word in schema}
         if schema.get("required", []) != [field for field in rows if " !" in rows[field]]:
             whole["required"] = schema["required"]

@@ -17,7 +17,7 @@ _CHECK_COST = 350_000
 class Authorizer(Protocol):
     """Who may do what (kapi.access.authorization)."""
 
-    def authorize(self, asked: Attributes) -> Decision: ...
+    def authorize(self, attributes: Attributes) -> Decision: ...
 
 
 @values.opaque(_KIND + "Authorizer")
@@ -34,13 +34,13 @@ class _Check:
     """A question in the making."""
 
     asker: Asker
-    asked: Attributes
+    attributes: Attributes
 
     def having(self, part: str, value: str) -> "_Check":
-        return replace(self, asked=Attributes(**(self.asked._asdict() | {part: value})))
+        return replace(self, attributes=Attributes(**(self.attributes._asdict() | {part: value})))
 
     def check(self, verb: str) -> "_Answer":
-        return _Answer(self.asker.authorizer.authorize(self.asked._replace(verb=verb)))
+        return _Answer(self.asker.authorizer.authorize(self.attributes._replace(verb=verb)))
 
 
 @values.opaque(_KIND + "PathCheck")
@@ -64,9 +64,9 @@ class _Answer:
     decision: Decision
 
 
-def request_resource(asker: Asker, asked: Attributes) -> ResourceCheck:
+def request_resource(asker: Asker, attributes: Attributes) -> ResourceCheck:
     """The variable `authorizer.requestResource` of a request."""
-    return ResourceCheck(asker, asked)
+    return ResourceCheck(asker, attributes)
 
 
 def _path(asker: Asker, path: str) -> PathCheck:
@@ -78,7 +78,7 @@ def _path(asker: Asker, path: str) -> PathCheck:
 def _resource(group: GroupCheck, resource: str) -> ResourceCheck:
     if not resource.strip():
         raise EvaluationError("resource must not be empty")
-    return ResourceCheck(group.asker, group.asked._replace(resource=resource, version="*"))
+    return ResourceCheck(group.asker, group.attributes._replace(resource=resource, version="*"))
 
 
 def _account(asker: Asker, namespace: str, name: str) -> Asker:

@@ -51,7 +51,7 @@ class Compiler:
         self.faults[step].append((at, message))
         return Code(types.ERROR, lambda frame: None)
 
-    def told(self) -> list[tuple[int, str]]:
+    def sorted_faults(self) -> list[tuple[int, str]]:
         """What is wrong, by place: of the first step at which anything is."""
         self.faults[JUDGING] += self.uneven.values()
         found = next((faults for faults in self.faults.values() if faults), [])

@@ -42,7 +42,7 @@ def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Progra
         raise CompilationError(shown(text, "Syntax error: expression recursion limit exceeded: 250", 0)) from None
     compiler = Compiler(env, _NODES)
     code = compiler.code(tree, compiler.scope)
-    if found := compiler.told():
+    if found := compiler.sorted_faults():
         raise CompilationError("\n".join(shown(text, message, at) for at, message in found))
     slots = {name: slot for name, (slot, _) in compiler.scope.items()}
     return Program(code, slots, compiler.depth, frozenset(compiler.used), compiler.broken)

@@ -50,8 +50,8 @@ class _Loop:
         self.range = compiler.code(call.target, scope)
         kind = self.range.type
         if kind.name not in ("list", "map") and kind not in types.LOOSE:
-            told = f"expression of type '{kind}' cannot be range of a comprehension (must be list, map, or dynamic)"
-            compiler.fault(told, call.target.at)
+            message = f"expression of type '{kind}' cannot be range of a comprehension (must be list, map, or dynamic)"
+            compiler.fault(message, call.target.at)
         self.keyed = kind.name == "map"
         first, second = _bound_types(kind)
         kinds = (first, second) if names == 2 else (first if self.keyed else second,)

@@ -137,7 +137,7 @@ def parse(text: str) -> Node:
         faults.append(fault)
     if faults or tree is None:
         faults.sort(key=lambda fault: fault.at)
-        faults[0].all = [told for fault in faults for told in fault.all]
+        faults[0].all = [message for fault in faults for message in fault.all]
         raise faults[0]
     return tree
 

@@ -157,8 +157,8 @@ class CustomStrategy(Strategy):
             out += found
         if expressions is not None:
             blocked = any(cause.reason in BLOCKING for cause in out)
-            told = self._ratcheted.texts = []
-            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, told)
+            warnings = self._ratcheted.texts = []
+            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, warnings)
         return out
 
     def _header(self, new: Object) -> list[Cause]:
@@ -181,14 +181,14 @@ class CustomStrategy(Strategy):
         return out
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        told, self._ratcheted.texts = self._ratcheted.texts, []
+        warnings, self._ratcheted.texts = self._ratcheted.texts, []
         known = set((old or {"metadata": {}})["metadata"].get("finalizers") or ())
         added = sorted(set(new["metadata"].get("finalizers") or ()) - known)
-        return told + [text for name in added for text in _finalizer_warnings(name)]
+        return warnings + [text for name in added for text in _finalizer_warnings(name)]
 
     # reading ------------------------------------------------------------------------------------------------------------------------
 
-    def settled(self, stored: bytes) -> bool:
+    def is_served_form(self, stored: bytes) -> bool:
         """Whether a stored body is what this version serves."""
         if self.stored != self.resource.version and (self.webhook or self.storage_schema is not self.schema):
             return False
@@ -249,8 +249,8 @@ def _columns(given: list[Object] | None) -> tuple[Column, ...]:
 
 
 def _column(given: Object) -> Column:
-    said = given.get("description") or f"Custom resource definition column (in JSONPath format): {given['jsonPath']}"
-    return Column(given["name"], given["type"], said, given.get("priority", 0), given.get("format", ""))
+    description = given.get("description") or f"Custom resource definition column (in JSONPath format): {given['jsonPath']}"
+    return Column(given["name"], given["type"], description, given.get("priority", 0), given.get("format", ""))
 
 
 def _cell(kind: str, value: Any, now: float) -> Any:
@@ -301,7 +301,7 @@ def _paths(given: Object | None) -> scale.Paths:
 # kinds ------------------------------------------------------------------------------------------------------------------------------
 
 
-def kinds(definition: Object, source: Source) -> dict[str, Kind]:
+def kinds_of(definition: Object, source: Source) -> dict[str, Kind]:
     """The Kinds of all versions, served or not, by the names that were accepted."""
     spec, named = definition["spec"], definition["status"]["acceptedNames"]
     stored = next(version["name"] for version in spec["versions"] if version.get("storage"))

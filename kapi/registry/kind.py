@@ -57,7 +57,7 @@ class Kind:
 
     def differs(self, stored: bytes) -> bool:
         """Whether this stored body is not what is served."""
-        return self.converts and not self.strategy.settled(stored)
+        return self.converts and not self.strategy.is_served_form(stored)
 
     @cached_property
     def collection(self) -> str:

@@ -80,7 +80,7 @@ class Strategy:
     def prepare(self, new: Object, old: Object | None) -> None:
         """Set what the client may not choose on the main endpoint (beyond status and generation, done by the pipeline)."""
 
-    def signed(self, new: Object, user: User) -> None:
+    def set_user(self, new: Object, user: User) -> None:
         """Write down who creates the object, for the kinds that keep it."""
 
     def prepare_status(self, new: Object, old: Object) -> None:
@@ -115,7 +115,7 @@ class Strategy:
         """Seconds a graceful object lives on after a delete request asked for `seconds` (None: it named none)."""
         return seconds or 0
 
-    def held(self, obj: Object) -> bool:
+    def blocks_deletion(self, obj: Object) -> bool:
         """Whether something besides metadata.finalizers keeps a deleted object (a namespace's spec.finalizers)."""
         return False
 
@@ -142,7 +142,7 @@ class Strategy:
         """The schema of a custom kind as its definition has it, read anew each time; {} for the others."""
         return {}
 
-    def settled(self, stored: bytes) -> bool:
+    def is_served_form(self, stored: bytes) -> bool:
         """Of a kind that converts: whether a stored body is what is served all the same."""
         return False
 

@@ -209,7 +209,7 @@ def _finished(wanted: Object, entries: list[Entry], applied: Object, manager: st
         text = _configuration(applied)
         if len(text) <= _LAST_APPLIED_LIMIT:
             wanted["metadata"]["annotations"] = {**annotations, LAST_APPLIED: text}
-    managed.settle(wanted, entries)
+    managed.set_entries(wanted, entries)
     return wanted
 
 

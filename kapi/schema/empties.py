@@ -63,7 +63,7 @@ class Empties(list[Place]):
         """Whether a field of the body was empty: has("metadata", "labels")."""
         return any((*place.steps, f".{place.name}") == tuple(f".{name}" for name in path) for place in self)
 
-    def settle(self, obj: Object) -> None:
+    def write_nulls(self, obj: Object) -> None:
         """The form that is stored: null for an empty list or map that Go always writes."""
         for place in self:
             holder = place.holder(obj)

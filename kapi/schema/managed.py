@@ -106,7 +106,7 @@ def flattened(schema: Schema, fields: FieldSet) -> FieldSet:
     return fields if out is None else out
 
 
-def settle(new: Object, entries: Iterable[Entry]) -> None:
+def set_entries(new: Object, entries: Iterable[Entry]) -> None:
     """Write the entries into the object: appliers first, then by time, manager, version, subresource."""
     ordered = sorted(
         entries,
@@ -178,7 +178,7 @@ def track(
         entries = record(entries, who, api_version, changed, removed, stamp)
     elif changed:
         entries = [entry(who, api_version, changed, stamp)]
-    settle(new, cap(entries))
+    set_entries(new, cap(entries))
 
 
 def record(

@@ -238,19 +238,20 @@ def _verdict(run: _Run, rule: _Rule, at: _At, value: Any, given: Object) -> Caus
     """What is wrong with a value; None when the rule holds."""
     outcome = rule.program.run(given)
     run.pay(outcome.cost, at)
-    told = (rule.raw.get("message") or rule.raw["rule"]).strip()
+    message = (rule.raw.get("message") or rule.raw["rule"]).strip()
     if outcome.error is not None:
         error = str(outcome.error)
         if error.startswith(_CANCELLED):
-            run.stop(at, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {told}")
+            run.stop(at, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {message}")
         if error.startswith("no such overload"):
-            return at.wrong(f"'{error}': call arguments did not match a supported operator, function or macro signature for rule: {told}")
-        return at.wrong(f"{error} evaluating rule: {told}")
+            unmatched = "call arguments did not match a supported operator, function or macro signature"
+            return at.wrong(f"'{error}': {unmatched} for rule: {message}")
+        return at.wrong(f"{error} evaluating rule: {message}")
     if outcome.value is True:
         return None
     there = _At(at.path + rule.path, at.kind)
     detail = rule.message and _message(run, rule, there, given)
-    return there.refused(value, rule.raw.get("reason"), detail or (told if rule.raw.get("message") else f"failed rule: {told}"))
+    return there.refused(value, rule.raw.get("reason"), detail or (message if rule.raw.get("message") else f"failed rule: {message}"))
 
 
 def _message(run: _Run, rule: _Rule, at: _At, given: Object) -> str:

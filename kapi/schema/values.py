@@ -162,12 +162,12 @@ def _enum_check(allowed: list[Any]) -> Check:
 
 
 def _number_checks(given: Object, kind: str) -> list[Check]:
-    judge = numbers.judges(given, kind)
-    if judge is None:
+    bounds = numbers.bounds_check(given, kind)
+    if bounds is None:
         return []
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
-        for fault in judge(value, path):
+        for fault in bounds(value, path):
             field, shown = (NOWHERE, "") if fault.value is None else (_field(path), fault.value)
             found.causes.append(causes.invalid(field, shown, fault.text))
 

@@ -57,7 +57,7 @@ def test_what_go_always_writes_stays_and_is_stored_as_null() -> None:
     assert role["rules"] == []
     with empties.shown(role):
         assert role["rules"] == []
-    empties.settle(role)
+    empties.write_nulls(role)
     assert role["rules"] is None
 
 

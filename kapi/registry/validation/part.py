@@ -235,12 +235,12 @@ def validate_cached(rule: Callable[[Part], object], part: Part) -> None:
     """A rule that looks at nothing but the part, for what most pods have alike (tolerations, the volume of the token): what was found sound
     is not judged again."""
     raw = orjson.dumps(part.obj)
-    if len(raw) > limits.KEPT_TEXT or not _sound(rule, raw):
+    if len(raw) > limits.KEPT_TEXT or not _passes(rule, raw):
         rule(part)
 
 
 @lru_cache(maxsize=256)
-def _sound(rule: Callable[[Part], object], raw: bytes) -> bool:
+def _passes(rule: Callable[[Part], object], raw: bytes) -> bool:
     copy = Part(Errors(), "", orjson.loads(raw))
     rule(copy)
     return not copy.e

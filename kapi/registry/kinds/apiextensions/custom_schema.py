@@ -77,7 +77,7 @@ def validate(at: str, schema: Object, status: bool, spare: Spared = NOTHING_SPAR
     if wrong and not e:
         e.invalid(at, "", wrong)
     if not wrong and not shape:
-        custom_rules.compiled(e, at, schema, [cause.field for cause in found], dear=unchanged)
+        custom_rules.compiled(e, at, schema, [cause.field for cause in found], skip_costs=unchanged)
     return e
 
 

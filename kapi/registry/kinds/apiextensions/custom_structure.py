@@ -113,8 +113,8 @@ def _header(e: Errors, at: str, properties: Object) -> None:
 
 def _root_metadata(e: Errors, at: str, metadata: Object) -> None:
     """Metadata is known already; a definition may only restrict names."""
-    said = (name for name, value in metadata.items() if value not in (None, "", False, []) or (name in _POINTERS and value is not None))
-    if set(said) - _META_FREE or not set(metadata.get("properties") or ()) <= {"name", "generateName"}:
+    kept = (name for name, value in metadata.items() if value not in (None, "", False, []) or (name in _POINTERS and value is not None))
+    if set(kept) - _META_FREE or not set(metadata.get("properties") or ()) <= {"name", "generateName"}:
         text = "must not specify anything other than name and generateName, but metadata is implicitly specified"
         e.forbidden(at, text)
 
@@ -165,22 +165,22 @@ def _nested(e: Errors, at: str, schema: Object, skip_any: bool = False) -> None:
         e.forbidden(f"{at}.properties[metadata]", "must not be specified in a nested context")
 
 
-def _complete(e: Errors, judge: Object, shape: Object | None, at: str, said: str) -> None:
-    """Every field and list that a junctor at `said` judges must be there in the schema around it, at `at`."""
-    parts = [(f"{said}.{field}[{i}]", part) for field in _JUNCTORS for i, part in enumerate(judge.get(field) or ())]
-    if isinstance(judge.get("not"), dict):
-        parts.insert(0, (f"{said}.not", judge["not"]))
+def _complete(e: Errors, validation: Object, shape: Object | None, at: str, kept: str) -> None:
+    """Every field and list that a junctor at `kept` judges must be there in the schema around it, at `at`."""
+    parts = [(f"{kept}.{field}[{i}]", part) for field in _JUNCTORS for i, part in enumerate(validation.get(field) or ())]
+    if isinstance(validation.get("not"), dict):
+        parts.insert(0, (f"{kept}.not", validation["not"]))
     for inner, part in parts:
         _complete_nested(e, part, shape, at, inner)
 
 
-def _complete_nested(e: Errors, judge: Object, shape: Object | None, at: str, said: str) -> None:
+def _complete_nested(e: Errors, validation: Object, shape: Object | None, at: str, kept: str) -> None:
     if shape is None:
-        e.required(at, f"because it is defined in {said}")
+        e.required(at, f"because it is defined in {kept}")
         return
-    _complete(e, judge, shape, at, said)
-    if isinstance(judge.get("items"), dict):
-        _complete_nested(e, judge["items"], shape.get("items"), f"{at}.items", f"{said}.items")
+    _complete(e, validation, shape, at, kept)
+    if isinstance(validation.get("items"), dict):
+        _complete_nested(e, validation["items"], shape.get("items"), f"{at}.items", f"{kept}.items")
     known = shape.get("properties") or {}
-    for name, part in (judge.get("properties") or {}).items():
-        _complete_nested(e, part, known.get(name), f"{at}.properties[{name}]", f"{said}.properties[{name}]")
+    for name, part in (validation.get("properties") or {}).items():
+        _complete_nested(e, part, known.get(name), f"{at}.properties[{name}]", f"{kept}.properties[{name}]")

@@ -146,8 +146,8 @@ class JobStrategy(TemplateStrategy):
         parallelism = spec.get("parallelism") or 0
         wanted = spec.get("completions", f"1 of {parallelism}" if parallelism > 1 else 1)
         start, end = status.get("startTime"), status.get("completionTime")
-        took = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
-        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", took, *cells]
+        ran_for = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
+        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", ran_for, *cells]
 
     def counts(self, spec: Object, status: Object) -> list[Any]:
         return []

@@ -304,10 +304,10 @@ def _each_address(spec: Part, before: Object) -> bool:
     if not alone:
         spec.invalid("clusterIPs", "'None' must be the first and only value")
     listed = list(spec.values("clusterIPs"))
-    sound = [(ip == "None" and not i) or addresses.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
+    valid = [(ip == "None" and not i) or addresses.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
     if len(ips) > 2:
         spec.invalid("clusterIPs", "may only hold up to 2 values")
-    return alone and all(sound)
+    return alone and all(valid)
 
 
 def _taken(spec: Part) -> None:
@@ -427,9 +427,9 @@ def _warnings(obj: Object) -> list[str]:
     out += addresses.ip_warnings("spec.loadBalancerIP", spec.get("loadBalancerIP") or "")
     for field, value in each("spec", spec, "loadBalancerSourceRanges"):
         out += addresses.cidr_warnings(field, value)
-    told = {
+    warnings = {
         'spec.externalIPs is ignored when spec.type is "ExternalName"': kind == "ExternalName" and ips,
         'spec.externalName is ignored when spec.type is not "ExternalName"': kind != "ExternalName" and spec.get("externalName"),
         'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"': spec.get("trafficDistribution") == "PreferClose",
     }
-    return out + [text for text, true in told.items() if true]
+    return out + [text for text, true in warnings.items() if true]

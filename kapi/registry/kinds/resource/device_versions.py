@@ -64,8 +64,8 @@ def _exact(request: Object) -> Object:
     """Any field of the old request makes it an exact one, good or bad: that is for validation to say."""
     exactly = {field: request[field] for field in _EXACTLY if field in request}
     rest = {field: value for field, value in request.items() if field not in _EXACTLY}
-    said = any(value is not None and value != _NOTHING.get(field) for field, value in exactly.items())
-    return {**rest, "exactly": exactly} if said else rest
+    is_set = any(value is not None and value != _NOTHING.get(field) for field, value in exactly.items())
+    return {**rest, "exactly": exactly} if is_set else rest
 
 
 def _flat(request: Object) -> Object:

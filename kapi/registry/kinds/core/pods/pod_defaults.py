@@ -176,11 +176,11 @@ def _pod_requests(spec: Object) -> None:
         return
     requests = spec["resources"].setdefault("requests", {})
     for name in ("cpu", "memory"):
-        asked = quantity.add("0", "0")
+        total = quantity.add("0", "0")
         for part in spec.get("containers") or ():
-            asked = quantity.add(asked, ((part.get("resources") or {}).get("requests") or {}).get(name))
-        if quantity.compare(asked, None) > 0:
-            requests.setdefault(name, asked)
+            total = quantity.add(total, ((part.get("resources") or {}).get("requests") or {}).get(name))
+        if quantity.compare(total, None) > 0:
+            requests.setdefault(name, total)
     _limits_to_requests(spec)
 
 
