@@ -92,7 +92,7 @@ class CustomResourceDefinitionStrategy(Strategy):
             e.invalid("spec.preserveUnknownFields", True, PRESERVING)
         return e
 
-    def held(self, obj: Object) -> bool:
+    def blocks_deletion(self, obj: Object) -> bool:
         return not obj["metadata"].get("deletionTimestamp")
 
     def mark_deleted(self, obj: Object) -> None:
