@@ -13,7 +13,7 @@ from kapi.admission.admission_review import VersionedAttributes
 from kapi.admission.matching import name_of
 from kapi.admission.plugin import Authorizer, OutOfBudget
 from kapi.cel import admission, checking
-from kapi.cel.authorizing import Asker, request_resource
+from kapi.cel.authorizing import AuthorizerValue, request_resource
 from kapi.cel.compiling import CompilationError
 from kapi.cel.types import DYN, Environment, Type
 from kapi.cel.values import EvaluationError, parse_timestamp, plain
@@ -117,12 +117,12 @@ class CompiledPolicy:
         messages = [validation.message for validation in self.validations if validation.message is not None]
         every = [*self.variables.values(), *(validation.expression for validation in self.validations), *messages]
         every += [expression for _, expression in (*self.audit_annotations, *self.mutations)]
-        self.worst = self.match_conditions.worst + _worst(every)
+        self.max_cost = self.match_conditions.max_cost + _max_cost(every)
         """Estimated cost of all of them."""
 
 
-def _worst(expressions: Iterable[Expression]) -> int:
-    return sum(expression.program.code.worst for expression in expressions if not expression.fault)
+def _max_cost(expressions: Iterable[Expression]) -> int:
+    return sum(expression.program.code.max_cost for expression in expressions if not expression.fault)
 
 
 def _optional(text: str | None, environment: Environment) -> Expression | None:
@@ -145,7 +145,7 @@ class MatchConditions:
         self.ignore_errors = ignore_errors
         known = environment or Environment(admission.frame())
         self.expressions = [Expression(condition["expression"], known, "bool") for condition in listed]
-        self.worst = _worst(self.expressions)
+        self.max_cost = _max_cost(self.expressions)
         """Estimated cost."""
 
     def matches(self, activation: Mapping[str, Any], declared: Mapping[str, Expression] | None = None) -> tuple[bool, str]:
@@ -169,7 +169,7 @@ def activation(
     attrs: AdmissionAttributes, versioned: VersionedAttributes, authorizer: Authorizer, namespace: Object | None = None
 ) -> Object:
     """The activation of expressions about a request: variable -> value."""
-    resource, asker = attrs.kind.resource, Asker(attrs.user, authorizer)
+    resource, authorizer_value = attrs.kind.resource, AuthorizerValue(attrs.user, authorizer)
     attributes = Attributes(
         attrs.user, "", resource.group, "*", resource.plural, attrs.subresource, attrs.namespace, name_of(attrs)
     )  # fmt: skip
@@ -178,8 +178,8 @@ def activation(
         "oldObject": versioned.convert(attrs.old),
         "request": admission_review.admission_request(attrs, versioned),
         "namespaceObject": namespace and _namespace(namespace),
-        "authorizer": asker,
-        "authorizer.requestResource": request_resource(asker, attributes),
+        "authorizer": authorizer_value,
+        "authorizer.requestResource": request_resource(authorizer_value, attributes),
     }
 
 

@@ -47,7 +47,7 @@ class Policy:
     @property
     def long(self) -> bool:
         """Whether its expressions may take long, or are not compiled yet."""
-        return "compiled" not in self.__dict__ or self.compiled.worst > limits.OFFLOAD_COST
+        return "compiled" not in self.__dict__ or self.compiled.max_cost > limits.OFFLOAD_COST
 
 
 class Binding:

@@ -82,7 +82,7 @@ class Webhook:
     @property
     def long(self) -> bool:
         """Whether its conditions may take long, or are not compiled yet."""
-        return "compiled_conditions" not in self.__dict__ or self.compiled_conditions.worst > limits.OFFLOAD_COST
+        return "compiled_conditions" not in self.__dict__ or self.compiled_conditions.max_cost > limits.OFFLOAD_COST
 
     @property
     def service(self) -> Object | None:

@@ -28,7 +28,7 @@ class Overload(NamedTuple):
     run: Function
     cost: Cost
     size: Function | None = None
-    """How large the result may be, of the Extents of the arguments."""
+    """How large the result may be, of the SizeEstimates of the arguments."""
 
 
 class Library:

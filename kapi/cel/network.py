@@ -104,7 +104,7 @@ def _within(outer: CIDR, inner: CIDR) -> bool:
 
 def _bytes(cidr: Any) -> int:
     """The size of a prefix; that of the longest where it is not known."""
-    return 16 if isinstance(cidr, costs.Extent) else -(-int(cidr.interface.network.prefixlen) // 8)
+    return 16 if isinstance(cidr, costs.SizeEstimate) else -(-int(cidr.interface.network.prefixlen) // 8)
 
 
 def _compared(cidr: Any, other: Any) -> int:

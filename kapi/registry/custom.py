@@ -82,7 +82,7 @@ class CustomStrategy(Strategy):
         if "_features" not in self.__dict__:
             return True
         expressions = self._features[2]
-        return expressions is not None and expressions.worst > limits.OFFLOAD_COST
+        return expressions is not None and expressions.max_cost > limits.OFFLOAD_COST
 
     def openapi(self) -> Object:
         return self.source.openapi(self.resource.version)

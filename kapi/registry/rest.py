@@ -113,7 +113,7 @@ class Rest:
 
     def _validate_new(self, call: Call, obj: Object) -> None:
         """Prepare and validate a new object."""
-        with call.empties.shown(obj):
+        with call.empties.restored(obj):
             self._prepare_new(call, obj)
             strategy = call.kind.strategy
             causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
@@ -196,7 +196,7 @@ class Rest:
 
     def _validate_update(self, call: Call, new: Object, old: Object) -> None:
         """Prepare and validate a changed object."""
-        with call.empties.shown(new, old):
+        with call.empties.restored(new, old):
             self._validate_prepared(call, new, old)
 
     def _validate_prepared(self, call: Call, new: Object, old: Object) -> None:
@@ -344,7 +344,7 @@ DUPLICATE_OWNERS = (
 
 def default(call: Call, obj: Object) -> None:
     """Fill in what the kind fills in, whoever made the object."""
-    with call.empties.shown(obj):
+    with call.empties.restored(obj):
         call.kind.strategy.default(obj)
     if call.empties.has("metadata", "managedFields"):
         obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them

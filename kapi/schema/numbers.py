@@ -24,7 +24,7 @@ class Fault(NamedTuple):
     text: str
 
 
-Judge = Callable[[Any, str], Iterator[Fault]]
+NumberCheck = Callable[[Any, str], Iterator[Fault]]
 """(value, path): what is wrong."""
 
 
@@ -49,7 +49,7 @@ def in_range(value: Any, kind: str, form: str) -> bool:
     return True
 
 
-def bounds_check(given: Object, kind: str) -> Judge | None:
+def bounds_check(given: Object, kind: str) -> NumberCheck | None:
     """The check of numbers of a schema of one type ('' for several or none); None where every number is valid."""
     form = given.get("format") or ""
     bounds = [_multiple(given["multipleOf"])] if given.get("multipleOf") is not None else []

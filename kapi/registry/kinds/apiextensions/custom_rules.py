@@ -137,7 +137,7 @@ def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared"
         else:
             used = program.used
             times = 3 * 1024 * 1024 // (found.least + 1) if node.times is None else node.times
-            yield _check_cost(e, f"{at}.rule", "estimated rule cost", program.code.worst * times, skip_costs)
+            yield _check_cost(e, f"{at}.rule", "estimated rule cost", program.code.max_cost * times, skip_costs)
             if rule.get("messageExpression"):
                 yield from _check_message(e, f"{at}.messageExpression", rule["messageExpression"], shown, known, skip_costs)
     if "oldSelf" in used and node.unrelated:
@@ -160,7 +160,7 @@ def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any, ski
     if program.broken:
         e.invalid(at, shown, f"messageExpression instantiation failed: {program.broken}")
         return
-    yield _check_cost(e, at, "estimated messageExpression cost", program.code.worst, skip_costs)
+    yield _check_cost(e, at, "estimated messageExpression cost", program.code.max_cost, skip_costs)
 
 
 def _check_cost(e: Errors, at: str, what: str, cost: int, skip_costs: bool) -> tuple[int, str]:
