@@ -1,4 +1,4 @@
-"""The library `authorizer`: expressions that ask what a user may do. Who answers is given with the value (an Authorizer)."""
+"""The library `authorizer`: expressions that check what a user may do. The value of the variable holds the Authorizer."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol

@@ -139,7 +139,7 @@ def _allowed(env: Environment, function: str) -> bool:
 
 
 def _check_format(compiler: Compiler, node: Call) -> None:
-    """A pattern and arguments that are written out must fit each other."""
+    """A literal format string must match its literal arguments."""
     listed = node.args[0] if len(node.args) == 1 else None
     if not isinstance(node.target, Literal) or not isinstance(listed, ListOf) or any(isinstance(item, Maybe) for item in listed.items):
         return
@@ -153,7 +153,7 @@ def _check_format(compiler: Compiler, node: Call) -> None:
 
 
 def _check_literal(compiler: Compiler, node: Call) -> None:
-    """Patterns, spans and times that are written out must be good."""
+    """Literal patterns, durations and timestamps must be valid."""
     check, last = _LITERAL_CHECKS.get(node.name), node.args[-1] if node.args else None
     if check is not None and isinstance(last, Literal) and isinstance(value := syntax.literal(last.text), str):
         try:

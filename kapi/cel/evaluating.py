@@ -45,10 +45,10 @@ class Code(NamedTuple):
     type: Type
     run: Run
     cost: int = 0
-    """Charged by whoever runs it."""
+    """Charged by the caller."""
     max_cost: int = 0
     size: int | None = None
-    """The most elements or characters; None: what the type says."""
+    """The most elements or characters; None: by its type."""
     constant: bool = False
     attribute: bool = False
     """A variable or a part of one: what looks it up on the way pays less."""
@@ -82,9 +82,9 @@ class Program:
     """Where variables lie."""
     depth: int
     used: frozenset[str]
-    """Variables the expression speaks of."""
+    """Variables of the expression."""
     broken: str = ""
-    """Why it cannot be run at all: what is constant in it gives an error."""
+    """Why it cannot be run: a constant part of it raises an error."""
 
     def run(self, given: Mapping[str, Any], limit: int = limits.EXPRESSION_COST) -> Outcome:
         """The value or the error, and what it cost."""
@@ -157,7 +157,7 @@ def chosen(condition: Run, yes: Run, no: Run) -> Run:
 
 
 def otherwise(held: Run, other: Run, inside: bool) -> Run:
-    """What an optional holds (or itself), else what the other gives, which is not looked at before."""
+    """The value of an optional (or itself), else that of the other, which is evaluated only then."""
 
     def run(frame: Frame) -> Any:
         found = held(frame)
@@ -188,7 +188,7 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
 
 
 def _certain(arg: Code, param: Type) -> bool:
-    """Whether the argument's value needs no look before it is given."""
+    """Whether the argument's value needs no type check at run time."""
     return arg.type not in types.LOOSE or types.is_parameter(param) or param == types.DYN
 
 

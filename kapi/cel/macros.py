@@ -138,7 +138,7 @@ class _Form(NamedTuple):
     """What it costs to take an item."""
     names: int = 1
     tested: bool = False
-    """A condition says what is taken."""
+    """Only elements that satisfy the condition are taken."""
     makes: bool = True
     """The last argument makes something of each item."""
 

@@ -107,7 +107,7 @@ _MOST_FAULTS = 30
 
 
 def tokens(text: str, faults: list[SyntaxFault]) -> list[Token]:
-    """All tokens and an end; what is none is told to `faults` and left out."""
+    """All tokens and an end; invalid characters are reported to `faults` and skipped."""
     out: list[Token] = []
     place = 0
     while place < len(text) and len(faults) < _MOST_FAULTS:

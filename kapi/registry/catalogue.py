@@ -28,7 +28,7 @@ SUBRESOURCE_KINDS: dict[str, GroupVersionKind] = {
     "exec": ("", "", "PodExecOptions"),
     "portforward": ("", "", "PodPortForwardOptions"),
 }
-"""(group, version, kind) a subresource speaks where it is not its parent's; group and version "" mean the parent's own."""
+"""(group, version, kind) of a subresource's objects where it is not its parent's; group and version "" mean the parent's own."""
 
 
 class Bare(Strategy):
@@ -45,7 +45,7 @@ class Catalogue:
         self.generation = 0
         """Goes up with every change."""
         self.kept: dict[Any, Any] = {}
-        """What others made of the whole catalogue; forgotten with every change."""
+        """Results that others computed of the whole catalogue; cleared with every change."""
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self._by_kind: dict[tuple[str, str], Kind] = {}
         self._fixed: list[tuple[str, str]] = []
@@ -82,7 +82,7 @@ class Catalogue:
         self.kept.clear()
 
     def copy(self) -> "Catalogue":
-        """What is served now, for those who look at it for longer, beside the event loop."""
+        """A snapshot, for readers in worker threads."""
         out = Catalogue()
         out.generation, out._kinds, out._by_kind, out._fixed = self.generation, dict(self._kinds), dict(self._by_kind), self._fixed
         return out

@@ -1,4 +1,4 @@
-"""Kinds made of a CustomResourceDefinition: their strategy, columns, selectable fields and what reading old objects takes.
+"""Kinds made of a CustomResourceDefinition: their strategy, printer columns, selectable fields and conversion of old objects.
 
 A version costs little until it is used: its schema is read from the definition's entry when first needed. Whether a definition is
 served at all is decided by kapi.apiserver.crd_controller. Source: apiextensions-apiserver's customresource strategy and handler (v1.36).
@@ -30,7 +30,7 @@ from kapi.storage.entry import HEAD, Entry
 
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 ENDING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
-"""What discovery tells of a kind whose definition is being deleted."""
+"""The verbs in discovery of a kind whose definition is being deleted."""
 SUB_VERBS = ("get", "patch", "update")
 BLOCKING = frozenset({"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"})
 """Errors after which expressions are not evaluated."""
@@ -52,7 +52,7 @@ class Source:
 
 
 class _Ratcheted(threading.local):
-    """What rules said of unchanged parts in a thread's newest validation; `warnings`, which follows it at once, tells."""
+    """Ratcheted errors (of unchanged values) of a thread's last validation; `warnings`, which is called next, returns them."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -93,7 +93,7 @@ class CustomStrategy(Strategy):
 
     @cached_property
     def storage_schema(self) -> Structural:
-        """That of the stored version: the same when it says the same."""
+        """The schema of the stored version; the same object when they are equal."""
         if self.stored == self.resource.version:
             return self.schema
         openapi = self.source.openapi(self.stored)
@@ -109,18 +109,18 @@ class CustomStrategy(Strategy):
 
     @cached_property
     def _features(self) -> tuple[bool, bool, rules.Rules | None]:
-        """What the schema asks for: unique items, embedded objects, expressions."""
+        """What the schema needs: (unique items, embedded objects, CEL rules)."""
         openapi = self.schema.openapi
         return uniqueness.needed(openapi), any(part.get(EMBEDDED) for part in parts(openapi)), rules.of(openapi)
 
     # writing ------------------------------------------------------------------------------------------------------------------------
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        """What a writer has no say in may have been taken away, and has its default again: a status."""
+        """Set the defaults of a status that the pipeline has reset."""
         self.schema.fill(new)
 
     def prepare_status(self, new: Object, old: Object) -> None:
-        """Nothing but status, and who owns it, changes there."""
+        """Only status and its managedFields change there."""
         self.schema.fill(new)
         owned = new["metadata"].get("managedFields")
         new["metadata"] = {key: value for key, value in old["metadata"].items() if key != "managedFields"}

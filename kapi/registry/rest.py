@@ -1,4 +1,4 @@
-"""THE pipeline: get, list, watch, create, update for every kind. What differs between kinds is their Strategy.
+"""The pipeline (stock's generic registry Store): get, list, watch, create, update for every kind. Kinds differ in their Strategy.
 
 create: default -> managedFields -> admission mutates -> fill metadata -> allocate -> prepare, validate -> admission validates -> commit.
 update is the same around a `change` (old object -> new object): PUT, the patches, apply, /status and /scale are each only another change;
@@ -303,7 +303,7 @@ class Rest:
         await self.admission.validate(attrs)
 
     def _track_fields(self, call: Call, old: Object | None, new: Object) -> None:
-        """Drop doubled owners, and write down who owns which field now."""
+        """Drop duplicate owner references, and update managedFields."""
         self._dedupe_owners(call, new)
         if not call.tracked:
             return
@@ -335,7 +335,7 @@ STORAGE_PREFIXES = {
     "endpoints": "services/endpoints", "ingresses": "ingress", "nodes": "minions", "replicationcontrollers": "controllers",
     "services": "services/specs",
 }  # fmt: skip
-"""Where stock keeps the resources whose place is not their plural; a conflict's message tells."""
+"""Storage prefixes of stock that are not the plural; messages of conflicts contain them."""
 DUPLICATE_OWNERS = (
     ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests"
@@ -343,7 +343,7 @@ DUPLICATE_OWNERS = (
 
 
 def default(call: Call, obj: Object) -> None:
-    """Fill in what the kind fills in, whoever made the object."""
+    """Apply the kind's defaults to a new or changed object."""
     with call.empties.restored(obj):
         call.kind.strategy.default(obj)
     if call.empties.has("metadata", "managedFields"):

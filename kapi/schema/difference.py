@@ -27,7 +27,7 @@ _NEVER_CREATED = NEVER_OWNED | {"deletionTimestamp", "deletionGracePeriodSeconds
 
 @lru_cache(maxsize=8192)
 def _always_there(schema: Schema) -> bool:
-    """Whether Go writes the field even when it is empty: structs always, unless told to leave out zeros."""
+    """Whether Go writes the field even when it is empty: structs always, unless they have omitzero."""
     if schema.type in _STRUCTS:
         return not schema.pointer and not schema.omit_zero
     return not schema.omit_empty and not schema.pointer

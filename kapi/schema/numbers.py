@@ -1,4 +1,4 @@
-"""Numbers in custom objects: which are whole, and whether they keep to the type, format and bounds their schema gives.
+"""Numbers in custom objects: which are whole, and whether they match the type, format and bounds of their schema.
 
 A whole number is judged by bounds that are cut to whole numbers, a float by the bounds as they are. Faults of a type's range have no
 path of their own. Source: kube-openapi's numberValidator (v1.36).

@@ -111,7 +111,7 @@ class Related(NamedTuple):
         return self.parent is not None and self.parent.same()
 
     def child(self, new: Any, old: Any) -> "Related":
-        """That of a part; header fields are told apart by the caller."""
+        """The rules of a field or item; callers handle header fields themselves."""
         return Related(new, old, self if self.old is not None else self.parent)
 
 
@@ -255,7 +255,7 @@ def _evaluate(run: _Run, rule: _Rule, at: _At, value: Any, activation: Object) -
 
 
 def _message(run: _Run, rule: _Rule, at: _At, activation: Object) -> str:
-    """What messageExpression says; '' where that cannot be used."""
+    """The value of messageExpression, '' where it is unusable."""
     assert rule.message is not None
     outcome = rule.message.run(activation)
     run.charge(outcome.cost, at, _OUT_OF_MESSAGE)
@@ -284,7 +284,7 @@ def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]
 
 
 def variables(raw: Object, kind: Any) -> dict[str, Any]:
-    """What a rule may speak of."""
+    """The variables of a rule."""
     from kapi.cel import types  # see Rules
 
     return {"self": kind, "oldSelf": types.optional_of(kind) if raw.get("optionalOldSelf") else kind}

@@ -51,7 +51,7 @@ class Schema:
         self.default = default
         self.enum = enum
         self.go = go
-        """The name Go gives this type in messages where it is not that of the definition: 'v1.Protocol'."""
+        """The Go type in messages, where it differs from the definition's name: 'v1.Protocol'."""
         self.pointer = pointer
         """Absent and zero differ: a zero value is kept."""
         self.omit_empty = omit_empty

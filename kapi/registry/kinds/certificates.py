@@ -1,4 +1,4 @@
-"""CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest. A request for a certificate keeps who made it."""
+"""CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest. A request records its creator."""
 
 import base64
 import binascii

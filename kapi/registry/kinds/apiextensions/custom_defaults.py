@@ -1,4 +1,4 @@
-"""Defaults in the schemas of CustomResourceDefinitions: each must be what its own schema says, rules and all, and nothing that is pruned.
+"""Defaults in the schemas of CustomResourceDefinitions: each must be valid by its own schema and rules, and contain nothing that is pruned.
 
 Source: apiextensions-apiserver's defaulting validation (v1.36).
 """

@@ -1,4 +1,4 @@
-"""Whether the rules (x-kubernetes-validations) in the schema of a CustomResourceDefinition are good: words, types, what they may cost.
+"""Validates the rules (x-kubernetes-validations) in the schema of a CustomResourceDefinition: fields, types, estimated cost.
 
 Rules above a part of the schema that is wrong are not compiled. Source: apiextensions-apiserver's validation of definitions (v1.36).
 """
@@ -38,7 +38,7 @@ class _Node(NamedTuple):
 
 
 def words(e: Errors, at: str, rule: Object, has_path: Any) -> None:
-    """What is wrong with a rule before it is compiled; `has_path` says whether a path leads somewhere."""
+    """The errors of a rule before it is compiled; `has_path` checks whether a path exists in the schema."""
     text, message = (rule.get("rule") or "").strip(), rule.get("message") or ""
     if not text:
         e.required(f"{at}.rule", "rule is not specified")

@@ -1,4 +1,4 @@
-"""Whether a schema is structural: its shape is said outside of allOf, anyOf, oneOf and not, which only judge values.
+"""Validates that a schema is structural: types and fields are specified outside of allOf, anyOf, oneOf and not.
 
 `violations(at, schema)` gives the causes in the order of their texts, as stock sorts them. Fields that no structural schema has at all
 (`unsupported`) are looked for first. Source: apiextensions-apiserver's structural schemas (v1.36).
@@ -20,14 +20,14 @@ _FORBIDDEN = (
     ("nullable", "false"), ("externalDocs", "undefined"), (PRESERVE, "false"), (EMBEDDED, "false"), (INT_OR_STRING, "false"),
     (LIST_KEYS, "empty"), (LIST_TYPE, "undefined"), (MAP_TYPE, "undefined"), (RULES, "empty"),
 )  # fmt: skip
-"""What a schema below a junctor must not say, and what it must be instead."""
+"""Fields a schema below a junctor must not set, and the values they must have."""
 _POINTERS = frozenset(("additionalProperties", "default", "externalDocs", LIST_TYPE, MAP_TYPE))
 """Fields that are something as soon as they are there."""
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 _LEVELS = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}
 _META_FREE = frozenset(("type", "default", "properties", "example"))
-"""What the schema of an object's metadata may say beside the rules of names."""
+"""Fields the schema of metadata may set besides the properties name and generateName."""
 
 
 def unsupported(schema: Object) -> str:
@@ -86,7 +86,7 @@ def _shape(e: Errors, at: str, schema: Object, level: str) -> None:
 
 
 def _typed(e: Errors, at: str, schema: Object, level: str, kind: str) -> None:
-    """Every node says of what type it is; embedded objects are objects."""
+    """Every node has a type; embedded resources are objects."""
     if schema.get(EMBEDDED) and kind != "object":
         text = "must be object if x-kubernetes-embedded-resource is true"
         if kind:
@@ -123,7 +123,7 @@ def _root_metadata(e: Errors, at: str, metadata: Object) -> None:
 
 
 def _is_int_or_string(parts: Any) -> bool:
-    """Whether anyOf says again what x-kubernetes-int-or-string says: the one place where junctors may speak of types."""
+    """Whether anyOf repeats x-kubernetes-int-or-string: the only junctor that may set types."""
     return [{k: v for k, v in part.items() if v not in (None, "", False, [], {})} for part in parts or ()] == _INT_OR_STRING
 
 

@@ -189,7 +189,7 @@ def _openapi(version: Object) -> Object | None:
 
 
 def _shared(versions: list[Object]) -> Object:
-    """What all versions say alike, which is judged once."""
+    """The fields that all versions have in common, which are validated once."""
     alike = (field for field in SHARED if versions and all(v.get(field) == versions[0].get(field) for v in versions))
     return {field: versions[0].get(field) for field in alike}
 

@@ -64,7 +64,7 @@ def _hostname(new: Part) -> None:
 
 
 def _changed_template(template: Part, old: Object, may_schedule: bool) -> None:
-    """The template stays, but a Job that has not begun may still be told where to run and how much to take."""
+    """The template is immutable, except for scheduling directives and resources of a suspended Job that has not started."""
     if not may_schedule:
         if not same(template.obj, old):
             template.e.invalid(template.at, internal.to_internal("PodTemplateSpec", template.obj), rules.IMMUTABLE)

@@ -270,7 +270,7 @@ def _affinity(spec: Part) -> None:
 
 
 def validate_addresses(spec: Part, before: Object) -> None:
-    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy among themselves. Also asked before addresses are allocated."""
+    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy against each other. Also called before addresses are allocated."""
     if not needs_address(spec.obj):
         return
     start, ips, single = len(spec.e), spec.items("clusterIPs"), spec.text("clusterIP")
@@ -298,7 +298,7 @@ def validate_addresses(spec: Part, before: Object) -> None:
 
 
 def _each_address(spec: Part, before: Object) -> bool:
-    """Whether all of them are addresses, or the one that says there is none."""
+    """Whether all are valid addresses, or the only one is "None"."""
     ips, known = spec.items("clusterIPs"), before.get("clusterIPs") or ()
     alone = ips[:1] != ["None"] or len(ips) == 1
     if not alone:
@@ -311,7 +311,7 @@ def _each_address(spec: Part, before: Object) -> bool:
 
 
 def _taken(spec: Part) -> None:
-    """Node ports of a ClusterIP service, and ports given twice."""
+    """Node ports of a ClusterIP service, and duplicate ports."""
     ports = list(spec.parts("ports"))
     for port in ports:
         if spec.get("type") == "ClusterIP" and port.number("nodePort"):

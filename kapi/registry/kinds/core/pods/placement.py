@@ -106,7 +106,7 @@ def _value(part: Part, field: str) -> None:
 
 
 def taints(owner: Part, field: str) -> None:
-    """The taints of a node's spec, told of at `field`."""
+    """The taints of a node's spec, reported at `field`."""
     seen: set[tuple[str, str]] = set()
     for i, item in enumerate(owner.items("taints")):
         taint = Part(owner.e, f"{field}[{i}]", item)

@@ -33,7 +33,7 @@ Rule = Callable[[Part], object]
 
 
 def _needs(*wanted: str, then: Rule | None = None) -> Rule:
-    """A source of which some fields must be set, and what else is asked of it."""
+    """The rule of a source: required fields, and a further check."""
 
     def check(source: Part) -> None:
         for name in wanted:
