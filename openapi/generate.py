@@ -70,7 +70,7 @@ NAMED = {
     "JSONSchemaProps.$schema": "v1.JSONSchemaURL",
     "ValidationRule.reason": "v1.FieldValueErrorReason",
 }
-"""Names Go gives to the types of some fields among those, which error messages show."""
+"""Go type names of some of those fields, as in error messages."""
 _GROUP_TEMPLATE = "schedulingPolicy=2 schedulingConstraints=3 resourceClaims=4 disruptionMode=5 priorityClassName=6 priority=7"
 _MAPPING = "capacityKey=1 allocationMultiplier=2"
 NUMBERS = {
@@ -267,7 +267,7 @@ def resource_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def stored_as(group: str, kind: str, digest: str) -> str:
-    """The group/version a kind is stored as, told by its storageVersionHash."""
+    """The group/version a kind is stored as, derived from its storageVersionHash."""
     for where in (group, ""):
         for version in STORED:
             if storage_hash(where, version, kind) == digest:
@@ -290,8 +290,8 @@ INNER = ("items", "additionalProperties")
 SCHEMA = ("x-kubernetes-unions",)
 
 
-def said(schema: dict[str, Any], text: str) -> dict[str, Any]:
-    """What is said of a field that its row in types.json does not tell: values, and defaults other than the zeros of fields always set."""
+def description(schema: dict[str, Any], text: str) -> dict[str, Any]:
+    """Facts of a field that its row in types.json lacks: enum values, and defaults other than the zeros of fields always set."""
     out = {word: schema[word] for word in FIELD if word in schema}
     always = not text.startswith("*") and (out.get("default") == {} or " ?" not in text)
     if always and out.get("default") in ("", 0, False, {}):
@@ -303,14 +303,14 @@ def said(schema: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def published_types(documents: dict[str, Any], types: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Definition -> field -> what is said of it beside its type; "" for the whole definition."""
+    """Definition -> field -> facts besides its type; "" for the whole definition."""
     known: dict[str, Any] = {}
     for document in documents.values():
         known |= document["components"].get("schemas", {})
     out: dict[str, Any] = {}
     for name in sorted(known.keys() & types.keys()):
         schema, rows = known[name], types[name]
-        found = {field: told for field, row in sorted(schema.get("properties", {}).items()) if (told := said(row, rows[field]))}
+        found = {field: text for field, row in sorted(schema.get("properties", {}).items()) if (text := description(row, rows[field]))}
         whole = {word: schema[word] for word in SCHEMA if word in schema}
         if schema.get("required", []) != [field for field in rows if " !" in rows[field]]:
             whole["required"] = schema["required"]

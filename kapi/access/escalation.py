@@ -1,6 +1,6 @@
 """Privilege escalation prevention: users can only grant permissions they have (RBAC docs, "Privilege escalation prevention").
 
-Where it stands in the admission chain: kapi.admission.escalation.
+Where it stands in the admission chain: kapi.admission.privilege_escalation.
 """
 
 from kapi.access import rbac, rules
@@ -10,7 +10,7 @@ from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.user import MASTERS, Attributes, User
-from kapi.registry.review import Review
+from kapi.registry.admission import AdmissionAttributes
 
 _FIELDS = {
     "roles": ("rules",),
@@ -28,18 +28,18 @@ class Escalation:
         self._authorizer = authorization
         self._rbac = authorization.rbac
 
-    def check(self, review: Review) -> None:
+    def check(self, attrs: AdmissionAttributes) -> None:
         """A CREATE or UPDATE of roles and bindings. Raises Forbidden, and NotFound for a binding to a role that does not exist."""
-        resource, new, old = review.kind.resource, review.new, review.old
+        resource, new, old = attrs.kind.resource, attrs.new, attrs.old
         fields = _FIELDS[resource.plural]
         assert new is not None
-        if MASTERS in review.user.groups or (old is not None and all((old.get(f) or None) == (new.get(f) or None) for f in fields)):
+        if MASTERS in attrs.user.groups or (old is not None and all((old.get(f) or None) == (new.get(f) or None) for f in fields)):
             return
-        name = review.name or new["metadata"].get("name") or ""
+        name = attrs.name or new["metadata"].get("name") or ""
         if resource.plural.endswith("bindings"):
-            self._check_binding(review.user, review.namespace, resource.plural, name, new.get("roleRef") or {})
+            self._check_binding(attrs.user, attrs.namespace, resource.plural, name, new.get("roleRef") or {})
         else:
-            self._check_role(review.user, review.namespace, resource.plural, name, new, old)
+            self._check_role(attrs.user, attrs.namespace, resource.plural, name, new, old)
 
     def _check_role(self, user: User, namespace: str, plural: str, name: str, new: Object, old: Object | None) -> None:
         if self._may(user, "escalate", plural, namespace, name):

@@ -1,6 +1,6 @@
-"""AdmissionReview on the wire: what a webhook is shown, and what its answer says.
+"""AdmissionReview on the wire: encodes requests to webhooks, decodes and verifies their responses.
 
-`Subject` is the object as the webhook wants to see it: in the version it asked for, a Scale for /scale. Source: admission.k8s.io/v1.
+`VersionedAttributes` converts the objects to the version the webhook matches, and to a Scale for /scale. Source: admission.k8s.io/v1.
 """
 
 import base64
@@ -19,64 +19,64 @@ from kapi.objects.patch import go_kind
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource, split_api_version
 from kapi.registry import scale
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import GroupVersionKind, subresource_kind
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 from kapi.schema import builtin, decode, syntax
 
 VERSIONS = ("v1", "v1beta1")
 JSON_PATCH = "JSONPatch"
-_LOOKED_AT = 4096
-"""Bytes of what is no JSON that are searched for the fault: that takes a microsecond each."""
+_SYNTAX_ERROR_BYTES = 4096
+"""Bytes of invalid JSON that are searched for the syntax error, at a microsecond each."""
 GROUP = "admission.k8s.io"
 
 
-class BadAnswer(Exception):
-    """The answer is none; the text says why."""
+class InvalidResponse(Exception):
+    """The response is not a valid AdmissionReview; the text says why."""
 
 
-def spoken(kind: Kind, subresource: str) -> GroupVersionKind:
-    """What a request's object is: the resource's kind, or what the subresource speaks."""
+def group_version_kind(kind: Kind, subresource: str) -> GroupVersionKind:
+    """The kind of the request's object: the resource's, or the subresource's (Scale, Eviction …)."""
     group, version, name = subresource_kind(kind, subresource)
     return (group, version, name) if version else (kind.resource.group, kind.resource.version, name)
 
 
-class Subject:
-    """The objects of a review as `kind` shows them."""
+class VersionedAttributes:
+    """Converts the objects of a request to another served version, and patched ones back."""
 
-    def __init__(self, review: Review, kind: Kind) -> None:
-        self.review, self.kind = review, kind
-        self.gvk = spoken(kind, review.subresource)
-        self.scaled = review.subresource == "scale"
+    def __init__(self, attrs: AdmissionAttributes, kind: Kind) -> None:
+        self.attrs, self.kind = attrs, kind
+        self.gvk = group_version_kind(kind, attrs.subresource)
+        self.scaled = attrs.subresource == "scale"
 
-    def show(self, obj: Object | None) -> Object | None:
-        """As the webhook sees it, with kind and apiVersion."""
+    def convert(self, obj: Object | None) -> Object | None:
+        """The object in the webhook's version, with kind and apiVersion."""
         if obj is None:
             return None
         if self.scaled:
             return scale.of(obj)
         group, version, name = self.gvk
-        if self.kind is not self.review.kind:
-            stored = self.review.kind.strategy.to_storage(obj, self.review.kind.resource.api_version)
+        if self.kind is not self.attrs.kind:
+            stored = self.attrs.kind.strategy.to_storage(obj, self.attrs.kind.resource.api_version)
             obj = self.kind.strategy.from_storage(stored, self.kind.resource.api_version)
         return {**obj, "kind": name, "apiVersion": f"{group}/{version}" if group else version}
 
-    def take(self, patched: Any) -> None:
-        """Make a patched object the one that is reviewed. Raises DecodeError, and StatusError for one of another kind."""
-        review, current = self.review, self.review.new
+    def replace(self, patched: Any) -> None:
+        """Replace the request's new object by a patched one. Raises DecodeError, and StatusError for an object of another kind."""
+        attrs, current = self.attrs, self.attrs.new
         assert current is not None
         if isinstance(patched, dict):
             self._check_kind(patched)
-        plain = not review.subresource or self.gvk == spoken(self.kind, "")
+        plain = not attrs.subresource or self.gvk == group_version_kind(self.kind, "")
         obj: Object = decode.read(patched, self.kind.schema if plain else builtin.schema(builtin.named(*self.gvk)))[0]
         if plain:
             self.kind.strategy.default(obj)
         if self.scaled:
             obj = scale.put(current, obj)
-        elif self.kind is not review.kind:
+        elif self.kind is not attrs.kind:
             stored = self.kind.strategy.to_storage(obj, self.kind.resource.api_version)
-            own = review.kind.resource
-            obj = {**review.kind.strategy.from_storage(stored, own.api_version), "kind": own.kind, "apiVersion": own.api_version}
+            own = attrs.kind.resource
+            obj = {**attrs.kind.strategy.from_storage(stored, own.api_version), "kind": own.kind, "apiVersion": own.api_version}
         if obj.get("metadata") is None:
             obj["metadata"] = {}
         current.clear()
@@ -84,47 +84,47 @@ class Subject:
 
 
     def _check_kind(self, patched: Object) -> None:
-        """Raises StatusError, in stock's words, when what was patched is now of another kind."""
+        """Raises StatusError when the patch changed kind or apiVersion."""
         group, version, kind = self.gvk
         api_version = f"{group}/{version}" if group else version
-        given = (patched.get("apiVersion") or api_version, patched.get("kind") or kind)
-        if given == (api_version, kind):
+        patched_kind = (patched.get("apiVersion") or api_version, patched.get("kind") or kind)
+        if patched_kind == (api_version, kind):
             return
         if self.kind.custom:
-            pairs = zip(("kind", "apiVersion"), given[::-1], (kind, api_version), strict=True)
-            wrong = [causes.invalid(field, said, f"must be {own}") for field, said, own in pairs if said != own]
-            raise errors.invalid(kind, group, name_of(self.review), wrong)
-        if builtin.named(*split_api_version(given[0]), given[1]) == "":
+            pairs = zip(("kind", "apiVersion"), patched_kind[::-1], (kind, api_version), strict=True)
+            wrong = [causes.invalid(field, value, f"must be {own}") for field, value, own in pairs if value != own]
+            raise errors.invalid(kind, group, name_of(self.attrs), wrong)
+        if builtin.named(*split_api_version(patched_kind[0]), patched_kind[1]) == "":
             where = 'in scheme "pkg/api/legacyscheme/scheme.go:30"'
-            raise errors.internal(f"no kind {go_quote(given[1])} is registered for version {go_quote(given[0])} {where}")
+            raise errors.internal(f"no kind {go_quote(patched_kind[1])} is registered for version {go_quote(patched_kind[0])} {where}")
         package = "core" if group in ("", "events.k8s.io") else group.partition(".")[0]
-        text = f"converting ({given[0].rpartition('/')[2]}.{given[1]}) to ({package}.{kind}): unknown conversion"
+        text = f"converting ({patched_kind[0].rpartition('/')[2]}.{patched_kind[1]}) to ({package}.{kind}): unknown conversion"
         raise errors.StatusError(text, reason="")
 
 
-# the question ---------------------------------------------------------------------------------------------------------------------------
+# the request ----------------------------------------------------------------------------------------------------------------------------
 
 
-def question(review: Review, subject: Subject, version: str) -> tuple[str, bytes]:
+def encode_review(attrs: AdmissionAttributes, versioned: VersionedAttributes, version: str) -> tuple[str, bytes]:
     """(uid, body) of an AdmissionReview."""
     uid = str(uuid.uuid4())
-    shown = {"object": subject.show(review.new), "oldObject": subject.show(review.old)}
-    body = {"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": {"uid": uid, **request(review, subject), **shown}}
-    return uid, orjson.dumps(body)
+    objects = {"object": versioned.convert(attrs.new), "oldObject": versioned.convert(attrs.old)}
+    request = {"uid": uid, **admission_request(attrs, versioned), **objects}
+    return uid, orjson.dumps({"kind": "AdmissionReview", "apiVersion": f"{GROUP}/{version}", "request": request})
 
 
-def request(review: Review, subject: Subject) -> Object:
+def admission_request(attrs: AdmissionAttributes, versioned: VersionedAttributes) -> Object:
     """An AdmissionRequest without its uid and the objects."""
-    out: Object = {"kind": _kind(subject.gvk), "resource": _resource(subject.kind.resource)}
-    if review.subresource:
-        out["subResource"] = review.subresource
-    out["requestKind"] = _kind(spoken(review.kind, review.subresource))
-    out["requestResource"] = _resource(review.kind.resource)
-    if review.subresource:
-        out["requestSubResource"] = review.subresource
-    out |= {key: value for key, value in (("name", name_of(review)), ("namespace", namespace_of(review))) if value}
-    user, options = review.user.info(), _options(review)
-    return out | {"operation": review.operation, "userInfo": user, "dryRun": review.dry_run, "options": options}
+    out: Object = {"kind": _kind(versioned.gvk), "resource": _resource(versioned.kind.resource)}
+    if attrs.subresource:
+        out["subResource"] = attrs.subresource
+    out["requestKind"] = _kind(group_version_kind(attrs.kind, attrs.subresource))
+    out["requestResource"] = _resource(attrs.kind.resource)
+    if attrs.subresource:
+        out["requestSubResource"] = attrs.subresource
+    out |= {key: value for key, value in (("name", name_of(attrs)), ("namespace", namespace_of(attrs))) if value}
+    user, options = attrs.user.info(), _options(attrs)
+    return out | {"operation": attrs.operation, "userInfo": user, "dryRun": attrs.dry_run, "options": options}
 
 
 def _kind(gvk: GroupVersionKind) -> Object:
@@ -138,15 +138,15 @@ def _resource(resource: Resource) -> Object:
 _OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
 
 
-def _options(review: Review) -> Object | None:
+def _options(attrs: AdmissionAttributes) -> Object | None:
     """The options of the request; a CONNECT has none."""
-    kind = _OPTIONS.get(review.operation)
-    return {"kind": kind, "apiVersion": "meta.k8s.io/v1", **review.options} if kind else None
+    kind = _OPTIONS.get(attrs.operation)
+    return {"kind": kind, "apiVersion": "meta.k8s.io/v1", **attrs.options} if kind else None
 
 
-# the answer -----------------------------------------------------------------------------------------------------------------------------
+# the response ---------------------------------------------------------------------------------------------------------------------------
 
-_SERVER_SAID = {
+_STATUS_TEXTS = {
     400: "the server rejected our request for an unknown reason",
     401: "the server has asked for the client to provide credentials",
     404: "the server could not find the requested resource",
@@ -157,12 +157,12 @@ _SERVER_SAID = {
     503: "the server is currently unable to handle the request",
     504: "the server was unable to return a response in the time allotted, but may still be processing the request",
 }
-"""client-go's words for a status code that comes without a Status."""
+"""client-go's texts for a status code without a Status body."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a webhook says."""
+class AdmissionResponse:
+    """The verified response of a webhook. `patch` is the decoded JSON patch, b'' for none."""
 
     allowed: bool
     status: Object | None = None
@@ -172,40 +172,40 @@ class Verdict:
     annotations: dict[str, str] = field(default_factory=dict)
 
 
-def values(raw: bytes) -> Any:
-    """JSON that a webhook sent. Raises BadAnswer when it would be too much in memory, JSONDecodeError."""
+def parse_json(raw: bytes) -> Any:
+    """Parse JSON that a webhook sent. Raises InvalidResponse when it has too many values, JSONDecodeError."""
     if sum(map(raw.count, b"[{,")) > limits.WEBHOOK_ANSWER_VALUES:  # a quick look: values of 3 bytes take 64 once parsed
-        raise BadAnswer(f"JSON of more than {limits.WEBHOOK_ANSWER_VALUES} values")
+        raise InvalidResponse(f"JSON of more than {limits.WEBHOOK_ANSWER_VALUES} values")
     return orjson.loads(raw)
 
 
-def _shown(raw: bytes) -> str:
-    """An answer, or as much of it as a message may hold."""
+def _excerpt(raw: bytes) -> str:
+    """The start of a response body, as much as a message may hold."""
     return raw[: limits.PEER_TEXT_BYTES].decode(errors="replace")
 
 
-def parsed(status: int, raw: bytes) -> Object:
-    """The AdmissionReview of an HTTP answer. Raises BadAnswer with client-go's words."""
+def decode_review(status: int, raw: bytes) -> Object:
+    """The AdmissionReview of an HTTP response. Raises InvalidResponse with client-go's texts."""
     try:
-        found = values(raw)
+        review = parse_json(raw)
     except orjson.JSONDecodeError:
-        found = None
+        review = None
     if status >= 300 or status < 200:
-        if isinstance(found, dict) and found.get("kind") == "Status" and found.get("message"):
-            raise BadAnswer(str(found["message"])[: limits.PEER_TEXT_BYTES])
-        raise BadAnswer(_said(status, _shown(raw).strip()))
-    if not isinstance(found, dict):
-        why = syntax.error(raw[:_LOOKED_AT]) if found is None else "json: cannot unmarshal into Go value of type struct"
-        raise BadAnswer(f"couldn't get version/kind; json parse error: {why}")
+        if isinstance(review, dict) and review.get("kind") == "Status" and review.get("message"):
+            raise InvalidResponse(str(review["message"])[: limits.PEER_TEXT_BYTES])
+        raise InvalidResponse(_status_text(status, _excerpt(raw).strip()))
+    if not isinstance(review, dict):
+        why = syntax.error(raw[:_SYNTAX_ERROR_BYTES]) if review is None else "json: cannot unmarshal into Go value of type struct"
+        raise InvalidResponse(f"couldn't get version/kind; json parse error: {why}")
     for name in ("apiVersion", "kind"):
-        if not isinstance(found.get(name), str | None):
-            why = f"json: cannot unmarshal {go_kind(found[name])} into Go struct field .{name} of type string"
-            raise BadAnswer(f"couldn't get version/kind; json parse error: {why}")
-    if not found.get("kind"):
-        raise BadAnswer(f"Object 'Kind' is missing in '{_shown(raw)}'")
-    if isinstance(found.get("response"), dict):
-        _check_types(found["response"])
-    return found
+        if not isinstance(review.get(name), str | None):
+            why = f"json: cannot unmarshal {go_kind(review[name])} into Go struct field .{name} of type string"
+            raise InvalidResponse(f"couldn't get version/kind; json parse error: {why}")
+    if not review.get("kind"):
+        raise InvalidResponse(f"Object 'Kind' is missing in '{_excerpt(raw)}'")
+    if isinstance(review.get("response"), dict):
+        _check_types(review["response"])
+    return review
 
 
 _RESPONSE: dict[str, tuple[type, str]] = {
@@ -213,56 +213,56 @@ _RESPONSE: dict[str, tuple[type, str]] = {
     "patchType": (str, "v1.PatchType"), "auditAnnotations": (dict, "map[string]string"), "warnings": (list, "[]string"),
 }  # fmt: skip
 _STATUS: dict[str, tuple[type, str]] = {"code": (int, "int32"), "message": (str, "string"), "reason": (str, "v1.StatusReason")}
-"""Field -> what it must be, and what Go calls that."""
+"""Field -> (Python type, Go type)."""
 
 
 def _check_types(response: Object) -> None:
-    """Raises BadAnswer with the words of Go's decoder."""
+    """Raises InvalidResponse with the text of Go's decoder."""
     status = response.get("status")
     inner: Object = status if isinstance(status, dict) else {}
-    for given, fields, where in (response, _RESPONSE, "AdmissionResponse.response"), (inner, _STATUS, "Status.response.status"):
+    for obj, fields, where in (response, _RESPONSE, "AdmissionResponse.response"), (inner, _STATUS, "Status.response.status"):
         for name, (kind, go) in fields.items():
-            value = given.get(name)
+            value = obj.get(name)
             if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-                raise BadAnswer(f"json: cannot unmarshal {go_kind(value)} into Go struct field {where}.{name} of type {go}")
+                raise InvalidResponse(f"json: cannot unmarshal {go_kind(value)} into Go struct field {where}.{name} of type {go}")
 
 
-def _said(status: int, text: str) -> str:
+def _status_text(status: int, text: str) -> str:
     if status == 403:
         return text
-    if status in _SERVER_SAID:
-        return _SERVER_SAID[status]
+    if status in _STATUS_TEXTS:
+        return _STATUS_TEXTS[status]
     if status >= 500:
         return f"an error on the server ({go_quote(text or 'unknown')}) has prevented the request from succeeding"
     return f"the server responded with the status code {status} but did not return more details"
 
 
-def verdict(answer: Object, uid: str, version: str, *, mutating: bool) -> Verdict:
-    """The answer checked: it must be to this question, in this version. Raises BadAnswer with stock's words."""
-    response = answer.get("response")
+def verify_response(review: Object, uid: str, version: str, *, mutating: bool) -> AdmissionResponse:
+    """Check that a review answers the request `uid` in this version; decode its response. Raises InvalidResponse with stock's texts."""
+    response = review.get("response")
     if not isinstance(response, dict):
-        raise BadAnswer("webhook response was absent")
+        raise InvalidResponse("webhook response was absent")
     if version == "v1":
-        _check(answer, response, uid, mutating)
+        _check(review, response, uid, mutating)
     try:
         patch = base64.b64decode(response.get("patch") or "", validate=True)
     except (binascii.Error, TypeError, ValueError) as why:
-        raise BadAnswer(f"illegal base64 data: {why}") from None
+        raise InvalidResponse(f"illegal base64 data: {why}") from None
     type_ = response.get("patchType") or (JSON_PATCH if patch and version != "v1" else "")
-    return Verdict(
+    return AdmissionResponse(
         response.get("allowed") is True, response.get("status"), patch, type_,
         [str(text) for text in response.get("warnings") or ()], dict(response.get("auditAnnotations") or {}),
     )  # fmt: skip
 
 
-def _check(answer: Object, response: Object, uid: str, mutating: bool) -> None:
-    given = response.get("uid") or ""
-    if given != uid:
-        raise BadAnswer(f"expected response.uid={go_quote(uid)}, got {go_quote(given)}")
-    group, version = split_api_version(answer.get("apiVersion") or "")
-    got = f"{group}/{version}, Kind={answer['kind']}"
+def _check(review: Object, response: Object, uid: str, mutating: bool) -> None:
+    got_uid = response.get("uid") or ""
+    if got_uid != uid:
+        raise InvalidResponse(f"expected response.uid={go_quote(uid)}, got {go_quote(got_uid)}")
+    group, version = split_api_version(review.get("apiVersion") or "")
+    got = f"{group}/{version}, Kind={review['kind']}"
     if got != f"{GROUP}/v1, Kind=AdmissionReview":
-        raise BadAnswer(f"expected webhook response of {GROUP}/v1, Kind=AdmissionReview, got {got}")
+        raise InvalidResponse(f"expected webhook response of {GROUP}/v1, Kind=AdmissionReview, got {got}")
     patch, type_ = response.get("patch"), response.get("patchType")
     wrong = ""
     if not mutating:
@@ -275,17 +275,17 @@ def _check(answer: Object, response: Object, uid: str, mutating: bool) -> None:
     elif type_ == "":
         wrong = 'webhook returned invalid response.patchType of ""'
     if wrong:
-        raise BadAnswer(wrong)
+        raise InvalidResponse(wrong)
 
 
-def refusal(webhook: str, status: Object | None) -> errors.StatusError:
-    """What the client is told when a webhook says no: the webhook's own Status, with stock's words before its message."""
-    given = dict(status or {})
+def rejection(webhook: str, status: Object | None) -> errors.StatusError:
+    """The error for the client when a webhook denies a request: the webhook's Status, its message after stock's prefix."""
+    status = status or {}
     head = f"admission webhook {go_quote(webhook)} denied the request"
-    told = str(given.get("message") or given.get("reason") or "")[: limits.PEER_TEXT_BYTES]
-    code = max(int(given.get("code") or 0), 400)
+    explanation = str(status.get("message") or status.get("reason") or "")[: limits.PEER_TEXT_BYTES]
+    code = max(int(status.get("code") or 0), 400)
     return errors.StatusError(
-        f"{head}: {told}" if told else f"{head} without explanation", given.get("details"),
-        code=code if code < 600 else 500, reason=given.get("reason") or "",
+        f"{head}: {explanation}" if explanation else f"{head} without explanation", status.get("details"),
+        code=code if code < 600 else 500, reason=status.get("reason") or "",
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""THE list of admission plugins, in stock's order, and the chain that asks them.
+"""The list of admission plugins, in stock's order, and the chain that runs them.
 
-Which plugins care for a kind of request is worked out once: a plugin that does not costs nothing. Only what is a coroutine is
-awaited. The first refusal ends the matter. When a webhook or policy changed the object, all who mutate are asked once more.
+Which plugins handle a kind of request is computed once: those that do not cost nothing. Only coroutines are awaited. The first error
+ends the request. When a webhook or policy changed the object, all mutating plugins run once more (reinvocation).
 """
 
 import asyncio
@@ -9,72 +9,74 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
-from kapi.admission.accounts import ServiceAccount
 from kapi.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
-from kapi.admission.escalation import PrivilegeEscalation
-from kapi.admission.limits import LimitRanger
-from kapi.admission.mutating import MutatingAdmissionPolicy
-from kapi.admission.namespaces import NamespaceLifecycle
-from kapi.admission.nodes import NodeRestriction, TaintNodesByCondition
+from kapi.admission.limit_ranger import LimitRanger
+from kapi.admission.mutating_policy import MutatingAdmissionPolicy
+from kapi.admission.namespace_lifecycle import NamespaceLifecycle
+from kapi.admission.node_restriction import NodeRestriction
 from kapi.admission.plugin import Authorizer, Plugin, Reader
 from kapi.admission.pod_security import PodSecurity
 from kapi.admission.pods import DefaultTolerationSeconds, PodTopologyLabels, Priority, RuntimeClass
-from kapi.admission.quota import ResourceQuota
+from kapi.admission.privilege_escalation import PrivilegeEscalation
+from kapi.admission.resource_quota import ResourceQuota
+from kapi.admission.service_account import ServiceAccount
 from kapi.admission.storage import (
     DefaultIngressClass,
     DefaultStorageClass,
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
-from kapi.admission.validating import ValidatingAdmissionPolicy
+from kapi.admission.taint_nodes import TaintNodesByCondition
+from kapi.admission.validating_policy import ValidatingAdmissionPolicy
 from kapi.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from kapi.http.webhook_client import WebhookClient
 from kapi.objects.errors import StatusError
 from kapi.objects.metrics import Cell, Histogram
 from kapi.objects.resource import Resource
 from kapi.objects.user import Attributes, Decision
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.review import Review
 from kapi.storage.store import Store
 
 _BOUNDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
+Method = Callable[[AdmissionAttributes], Awaitable[None] | None]
 
 
 class Step(NamedTuple):
-    """A plugin's part in one kind of request."""
+    """One method of a plugin, with its metrics."""
 
-    method: Callable[[Review], Awaitable[None] | None]
-    passed: Cell
-    """Its durations."""
-    refused: Cell
+    method: Method
+    admitted: Cell
+    """Durations of requests it admitted."""
+    rejected: Cell
 
 
 class Phase(NamedTuple):
-    """Everything that mutates, or validates, one kind of request."""
+    """All mutating, or all validating, plugins of one kind of request."""
 
     steps: tuple[Step, ...]
-    passed: Cell
-    """Durations of the whole."""
-    refused: Cell
+    admitted: Cell
+    """Durations of the whole phase."""
+    rejected: Cell
 
 
-class Asked(NamedTuple):
-    """Who is asked about one kind of request."""
+class Handlers(NamedTuple):
+    """The plugins' methods for one kind of request."""
 
     mutating: Phase
-    checks: tuple[Callable[[Review], None], ...]
+    checks: tuple[Callable[[AdmissionAttributes], None], ...]
     validating: Phase
 
 
-class Everybody:
-    """Says yes: for a chain in front of which nobody authorizes."""
+class AlwaysAllow:
+    """Authorizer of a chain without authorization."""
 
-    def authorize(self, asked: Attributes) -> Decision:
+    def authorize(self, attributes: Attributes) -> Decision:
         return Decision(True)
 
 
 def plugins(
-    reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: WebhookClient, escalation: Callable[[Review], None]
+    reader: Reader, authorizer: Authorizer, catalogue: Catalogue, caller: WebhookClient, escalation: Callable[[AdmissionAttributes], None]
 ) -> tuple[Plugin, ...]:
     """The plugins stock runs by default, in its order, with NodeRestriction, which every installer turns on, and PrivilegeEscalation."""
     return (
@@ -105,10 +107,10 @@ def plugins(
 
 
 class Chain:
-    """The Admission of kapi.registry.review."""
+    """The Admission of kapi.registry.admission."""
 
-    def __init__(self, links: Sequence[Plugin]) -> None:
-        self.plugins = tuple(links)
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
         self.durations = Histogram(
             "apiserver_admission_controller_admission_duration_seconds", "Seconds an admission plugin took, by what it was asked.",
             ("name", "operation", "rejected", "type"), _BOUNDS,
@@ -117,72 +119,73 @@ class Chain:
             "apiserver_admission_step_admission_duration_seconds", "Seconds all plugins together took to admit or validate.",
             ("operation", "rejected", "type"), _BOUNDS,
         )  # fmt: skip
-        self._asked: dict[tuple[str, Resource, str], Asked] = {}
+        self._known: dict[tuple[str, Resource, str], Handlers] = {}
 
-    def _for(self, review: Review) -> Asked:
-        """Who is asked about this kind of request."""
-        key = (review.operation, review.kind.resource, review.subresource)
-        asked = self._asked.get(key)
-        if asked is None:
-            if len(self._asked) > 4096:
-                self._asked.clear()
-            resource = review.kind.resource
-            links = [p for p in self.plugins if p.handles(review.operation, resource, review.subresource)]
-            mutating = [self._step(p, p.mutate, review, "admit") for p in links if type(p).mutate is not Plugin.mutate]
-            validating = [self._step(p, p.validate, review, "validate") for p in links if type(p).validate is not Plugin.validate]
-            checks = tuple(p.check for p in links if type(p).check is not Plugin.check)
-            asked = self._asked[key] = Asked(self._phase(mutating, review, "admit"), checks, self._phase(validating, review, "validate"))
-        return asked
+    def _handlers(self, attrs: AdmissionAttributes) -> Handlers:
+        """Those of this operation, resource and subresource; computed once."""
+        key = (attrs.operation, attrs.kind.resource, attrs.subresource)
+        handlers = self._known.get(key)
+        if handlers is None:
+            if len(self._known) > 4096:
+                self._known.clear()
+            resource = attrs.kind.resource
+            plugins = [p for p in self.plugins if p.handles(attrs.operation, resource, attrs.subresource)]
+            mutating = [self._step(p, p.mutate, attrs, "admit") for p in plugins if type(p).mutate is not Plugin.mutate]
+            validating = [self._step(p, p.validate, attrs, "validate") for p in plugins if type(p).validate is not Plugin.validate]
+            checks = tuple(p.check for p in plugins if type(p).check is not Plugin.check)
+            admit, validate = self._phase(mutating, attrs, "admit"), self._phase(validating, attrs, "validate")
+            handlers = self._known[key] = Handlers(admit, checks, validate)
+        return handlers
 
-    def _phase(self, steps: Sequence[Step], review: Review, name: str) -> Phase:
-        return Phase(tuple(steps), *(self.phases.cell(review.operation, refused, name) for refused in ("false", "true")))
+    def _phase(self, steps: Sequence[Step], attrs: AdmissionAttributes, name: str) -> Phase:
+        return Phase(tuple(steps), *(self.phases.cell(attrs.operation, rejected, name) for rejected in ("false", "true")))
 
-    def _step(self, plugin: Plugin, method: Callable[[Review], Awaitable[None] | None], review: Review, phase: str) -> Step:
+    def _step(self, plugin: Plugin, method: Method, attrs: AdmissionAttributes, phase: str) -> Step:
         name = plugin.name or type(plugin).__name__
-        cells = [self.durations.cell(name, review.operation, refused, phase) for refused in ("false", "true")]
+        cells = [self.durations.cell(name, attrs.operation, rejected, phase) for rejected in ("false", "true")]
         return Step(method, *cells)
 
-    async def mutate(self, review: Review) -> None:
-        asked = self._for(review)
-        await _ask(asked.mutating, review)
-        if review.again:
-            review.reinvoked = True
-            await _ask(asked.mutating, review)
-        for check in asked.checks:
-            check(review)
+    async def mutate(self, attrs: AdmissionAttributes) -> None:
+        handlers = self._handlers(attrs)
+        await _run(handlers.mutating, attrs)
+        if attrs.should_reinvoke:
+            attrs.is_reinvoke = True
+            await _run(handlers.mutating, attrs)
+        for check in handlers.checks:
+            check(attrs)
 
-    async def validate(self, review: Review) -> None:
-        await _ask(self._for(review).validating, review)
+    async def validate(self, attrs: AdmissionAttributes) -> None:
+        await _run(self._handlers(attrs).validating, attrs)
 
 
-async def _ask(phase: Phase, review: Review) -> None:
+async def _run(phase: Phase, attrs: AdmissionAttributes) -> None:
     """One plugin after the other."""
     began = before = perf_counter()
-    for method, passed, refused in phase.steps:
+    for method, admitted, rejected in phase.steps:
         try:
-            waiting = method(review)
+            waiting = method(attrs)
             if waiting is not None:
                 await waiting
-            elif review.long:
-                await asyncio.sleep(0)  # each has a close look at the object
+            elif attrs.long:
+                await asyncio.sleep(0)  # each may look at the whole of a large object
         except StatusError:
             now = perf_counter()
-            refused.observe(now - before)
-            phase.refused.observe(now - began)
+            rejected.observe(now - before)
+            phase.rejected.observe(now - began)
             raise
         after = perf_counter()
-        passed.observe(after - before)
+        admitted.observe(after - before)
         before = after
-    phase.passed.observe(before - began)
+    phase.admitted.observe(before - began)
 
 
-def _allowed(review: Review) -> None:
-    """Lets everybody grant everything: for a chain in front of which nobody authorizes."""
+def _no_escalation_check(attrs: AdmissionAttributes) -> None:
+    """For a chain without authorization: every role may be granted."""
 
 
 def default(
     store: Store, catalogue: Catalogue, authorizer: Authorizer | None = None, caller: WebhookClient | None = None,
-    escalation: Callable[[Review], None] = _allowed,
+    escalation: Callable[[AdmissionAttributes], None] = _no_escalation_check,
 ) -> Chain:  # fmt: skip
-    """The chain of an API server; whoever gives a caller closes it. `escalation` refuses roles that give more than their writer has."""
-    return Chain(plugins(Reader(store, catalogue), authorizer or Everybody(), catalogue, caller or WebhookClient(), escalation))
+    """The chain of an API server; who passes a caller closes it. `escalation` rejects roles with permissions their writer does not have."""
+    return Chain(plugins(Reader(store, catalogue), authorizer or AlwaysAllow(), catalogue, caller or WebhookClient(), escalation))

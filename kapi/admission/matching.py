@@ -1,6 +1,6 @@
-"""Which requests a webhook (or a policy) is asked about: its rules, its selectors, and other versions of the same resource.
+"""Which requests a webhook, policy or binding matches: its rules, its selectors, and equivalent versions of the resource (matchPolicy).
 
-Source: "Matching requests" of the page on dynamic admission control. What is then said or called is left to the plugins.
+Source: "Matching requests" of the page on dynamic admission control. Calls and evaluation are in the plugins.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from kapi.objects import errors, labels
 from kapi.objects.labels import Selector
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, Resource
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 
 GROUP = "admissionregistration.k8s.io"
 EXEMPT = frozenset(
@@ -21,60 +21,60 @@ EXEMPT = frozenset(
     for phase in ("mutating", "validating")
     for what in ("webhookconfigurations", "admissionpolicies", "admissionpolicybindings")
 )
-"""What nobody is asked about: whoever could refuse these could not be removed any more."""
+"""Resources no webhook or policy is called for: one that rejected changes of these could not be removed any more."""
 
 
-def asked(resource: Resource) -> bool:
-    """Whether webhooks and policies are asked about a resource at all."""
-    return resource.group != GROUP or resource.plural not in EXEMPT
+def is_exempt(resource: Resource) -> bool:
+    """Whether webhooks and policies are never called for a resource."""
+    return resource.group == GROUP and resource.plural in EXEMPT
 
 
 def _is_namespace(resource: Resource) -> bool:
     return resource.plural == NAMESPACES.plural and not resource.group
 
 
-def name_of(review: Review) -> str:
-    """The name asked for, also where the object alone says it."""
-    return review.name or ((review.new or {}).get("metadata") or {}).get("name") or ""
+def name_of(attrs: AdmissionAttributes) -> str:
+    """The name in the URL, else the name in the new object."""
+    return attrs.name or ((attrs.new or {}).get("metadata") or {}).get("name") or ""
 
 
-def namespace_of(review: Review) -> str:
-    """The request's namespace; that of a request on a namespace is the namespace itself."""
-    return name_of(review) if _is_namespace(review.kind.resource) else review.namespace
+def namespace_of(attrs: AdmissionAttributes) -> str:
+    """The request's namespace; for a request on a Namespace its own name."""
+    return name_of(attrs) if _is_namespace(attrs.kind.resource) else attrs.namespace
 
 
-def _has(listed: list[str], wanted: str) -> bool:
+def _contains(listed: list[str], wanted: str) -> bool:
     return "*" in listed or wanted in listed
 
 
-def covers(rule: Object, review: Review, resource: Resource) -> bool:
-    """Whether a rule speaks of the request, were it on `resource`."""
+def rule_matches(rule: Object, attrs: AdmissionAttributes, resource: Resource) -> bool:
+    """Whether a rule matches the request, as if it were on `resource`."""
     return (
-        _in_scope(rule.get("scope") or "*", review, resource)
-        and _has(rule.get("operations") or [], review.operation)
-        and _has(rule.get("apiGroups") or [], resource.group)
-        and _has(rule.get("apiVersions") or [], resource.version)
-        and any(_names(text, resource.plural, review.subresource) for text in rule.get("resources") or ())
-        and (not rule.get("resourceNames") or name_of(review) in rule["resourceNames"])
+        _in_scope(rule.get("scope") or "*", attrs, resource)
+        and _contains(rule.get("operations") or [], attrs.operation)
+        and _contains(rule.get("apiGroups") or [], resource.group)
+        and _contains(rule.get("apiVersions") or [], resource.version)
+        and any(_resource_matches(text, resource.plural, attrs.subresource) for text in rule.get("resources") or ())
+        and (not rule.get("resourceNames") or name_of(attrs) in rule["resourceNames"])
     )
 
 
-def _in_scope(scope: str, review: Review, resource: Resource) -> bool:
-    inside = bool(review.namespace) and not _is_namespace(resource)
+def _in_scope(scope: str, attrs: AdmissionAttributes, resource: Resource) -> bool:
+    inside = bool(attrs.namespace) and not _is_namespace(resource)
     return scope == "*" or inside == (scope == "Namespaced")
 
 
-def _names(text: str, plural: str, subresource: str) -> bool:
-    """'pods', 'pods/*', '*/scale', '*' (all but subresources), '*/*'."""
+def _resource_matches(text: str, plural: str, subresource: str) -> bool:
+    """Whether a rule's entry matches: 'pods', 'pods/*', '*/scale', '*' (everything but subresources), '*/*'."""
     name, _, sub = text.partition("/")
     return name in ("*", plural) and sub in ("*", subresource)
 
 
 class Criteria:
-    """The rules and selectors of one webhook, policy or binding, understood."""
+    """The parsed rules and selectors of one webhook, policy or binding."""
 
     def __init__(self, hook: Object, *, always: bool = False) -> None:
-        """`always`: no rules at all mean every request."""
+        """`always`: an empty list of rules matches every request."""
         self._rules: list[Object] = hook.get("rules") or hook.get("resourceRules") or []
         self._excluded: list[Object] = hook.get("excludeResourceRules") or []
         self._always = always and not self._rules
@@ -82,57 +82,57 @@ class Criteria:
         self._namespaces = labels.from_object(hook.get("namespaceSelector") or {})
         self._objects = labels.from_object(hook.get("objectSelector") or {})
 
-    def meets(self, review: Review, reader: Reader, catalogue: Catalogue) -> Kind | None:
-        """The kind in which the webhook wants to see the object, or None when it is not asked.
+    def matches(self, attrs: AdmissionAttributes, reader: Reader, catalogue: Catalogue) -> Kind | None:
+        """The kind to convert the object to, or None when the request does not match.
 
-        Raises NotFound when the rules match and the namespace, whose labels decide, is not there.
+        Raises NotFound when everything else matches and the namespace, whose labels decide, does not exist.
         """
         absent: errors.NotFound | None = None
         try:
-            if not in_namespace(review, self._namespaces, reader):
+            if not matches_namespace_selector(attrs, self._namespaces, reader):
                 return None
         except errors.NotFound as found:
             absent = found
-        if not has_labels(review, self._objects):
+        if not matches_object_selector(attrs, self._objects):
             return None
-        if self._found(self._excluded, review, catalogue) is not None:
+        if self._matched_kind(self._excluded, attrs, catalogue) is not None:
             return None
-        kind = review.kind if self._always else self._found(self._rules, review, catalogue)
+        kind = attrs.kind if self._always else self._matched_kind(self._rules, attrs, catalogue)
         if kind is not None and absent is not None:
             raise absent
         return kind
 
-    def _found(self, rules: list[Object], review: Review, catalogue: Catalogue) -> Kind | None:
-        """The kind of which the rules speak: the request's own, else one that shows the same objects."""
-        if any(covers(rule, review, review.kind.resource) for rule in rules):
-            return review.kind
+    def _matched_kind(self, rules: list[Object], attrs: AdmissionAttributes, catalogue: Catalogue) -> Kind | None:
+        """The kind a rule matches: the request's own, else an equivalent one."""
+        if any(rule_matches(rule, attrs, attrs.kind.resource) for rule in rules):
+            return attrs.kind
         if not self._equivalent or not rules:
             return None
-        others = list(equivalents(review.kind, catalogue))
-        found = (kind for rule in rules for kind in others if covers(rule, review, kind.resource))
+        others = list(equivalent_kinds(attrs.kind, catalogue))
+        found = (kind for rule in rules for kind in others if rule_matches(rule, attrs, kind.resource))
         return next(found, None)
 
 
-def equivalents(kind: Kind, catalogue: Catalogue) -> Iterator[Kind]:
-    """Other versions (and groups) that show the same objects."""
+def equivalent_kinds(kind: Kind, catalogue: Catalogue) -> Iterator[Kind]:
+    """Other versions (and groups) that serve the same stored objects."""
     return (other for other in catalogue if other.collection == kind.collection and other.resource != kind.resource)
 
 
-def in_namespace(review: Review, selector: Selector, reader: Reader) -> bool:
-    """Whether the namespace has the labels asked for; what is in no namespace always has. Raises NotFound."""
-    resource = review.kind.resource
-    if selector.empty or not (review.namespace or _is_namespace(resource)):
+def matches_namespace_selector(attrs: AdmissionAttributes, selector: Selector, reader: Reader) -> bool:
+    """Whether the namespace's labels match; cluster-scoped objects always do. Raises NotFound."""
+    resource = attrs.kind.resource
+    if selector.empty or not (attrs.namespace or _is_namespace(resource)):
         return True
-    if _is_namespace(resource) and not review.subresource and review.operation in (CREATE, UPDATE):
-        return selector.matches(((review.new or {}).get("metadata") or {}).get("labels"))
-    name = namespace_of(review)
+    if _is_namespace(resource) and not attrs.subresource and attrs.operation in (CREATE, UPDATE):
+        return selector.matches(((attrs.new or {}).get("metadata") or {}).get("labels"))
+    name = namespace_of(attrs)
     namespace = reader.get(NAMESPACES, "", name)
     if namespace is None:
         raise errors.not_found("namespaces", "", name)
     return selector.matches(namespace["metadata"].get("labels"))
 
 
-def has_labels(review: Review, selector: Selector) -> bool:
-    """Whether the object, as it was or as it will be, has the labels asked for."""
-    shown: list[Any] = [obj.get("metadata") for obj in (review.new, review.old) if obj is not None]
+def matches_object_selector(attrs: AdmissionAttributes, selector: Selector) -> bool:
+    """Whether the labels of the new or the old object match."""
+    shown: list[Any] = [obj.get("metadata") for obj in (attrs.new, attrs.old) if obj is not None]
     return selector.empty or any(meta is not None and selector.matches(meta.get("labels")) for meta in shown)

@@ -1,7 +1,7 @@
-"""What a plugin of the chain is, how it refuses, and how it reads other objects.
+"""Base classes of admission plugins, their errors, and the reader through which they look up other objects.
 
-A plugin overrides `handles`, and `mutate`, `check` or `validate`; the first and the last may be coroutines,
-plain ones cost nothing to await.
+A plugin overrides `handles`, and `mutate`, `check` or `validate`. `mutate` and `validate` may be coroutines; plain functions cost
+nothing to await.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,48 +11,48 @@ from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, Resource
 from kapi.objects.user import Attributes, Decision
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.review import Review
 from kapi.storage.store import Entry, Store
 
-_KEPT = 256
-"""Parsed forms kept of single objects."""
-_SHORT = 64
-"""Objects in a list that is worth keeping parsed: classes, limits, quotas; not pods."""
+_PARSED_OBJECTS = 256
+"""Most single objects that are kept parsed."""
+_SHORT_LIST = 64
+"""Most objects of a list that is kept parsed: classes, limits, quotas; not pods."""
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 
 class Authorizer(Protocol):
     """Who may do what (kapi.access.authorization)."""
 
-    def authorize(self, asked: Attributes) -> Decision: ...
+    def authorize(self, attributes: Attributes) -> Decision: ...
 
 
 class Plugin:
-    """One link of the chain."""
+    """One plugin of the chain."""
 
     name = ""
-    about: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """What it cares for, by operation: "pods", "pods/resize", "ingresses.networking.k8s.io"."""
+    handled: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Operation -> resources it handles: "pods", "pods/resize", "ingresses.networking.k8s.io"."""
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        """Whether the plugin cares at all; asked once per kind of request and remembered."""
-        return (f"{resource.qualified}/{subresource}" if subresource else resource.qualified) in self.about.get(operation, ())
+        """Whether the plugin handles such requests; called once per operation, resource and subresource."""
+        return (f"{resource.qualified}/{subresource}" if subresource else resource.qualified) in self.handled.get(operation, ())
 
-    def mutate(self, review: Review) -> Awaitable[None] | None:
-        """Change `review.new` in place, or refuse."""
+    def mutate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
+        """Change `attrs.new` in place. Raises StatusError to reject the request."""
         return None
 
-    def check(self, review: Review) -> None:
-        """Refuse what all who mutate have left, or let pass: before the object is validated as its kind."""
+    def check(self, attrs: AdmissionAttributes) -> None:
+        """Check the result of all mutations, before the kind's own validation. Raises StatusError."""
 
-    def validate(self, review: Review) -> Awaitable[None] | None:
-        """Refuse, or let pass; nothing is changed any more."""
+    def validate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
+        """Check the request after the kind's own validation; changes nothing. Raises StatusError."""
         return None
 
 
 class Reader:
-    """Other objects, as they are now: plain look-ups. Parsed forms are kept as long as the stored ones live."""
+    """Looks up current objects in the store. Parsed objects are kept until the stored ones change."""
 
     def __init__(self, store: Store, catalogue: Catalogue) -> None:
         self.store = store
@@ -62,7 +62,7 @@ class Reader:
         self._lists: dict[str, tuple[int, list[Object]]] = {}
 
     def prefix(self, resource: Resource, namespace: str = "") -> str:
-        """What the resource's keys start with."""
+        """The prefix of the resource's keys."""
         known = self._prefixes.get(resource)
         if known is None:
             kind = self._catalogue.get(resource.group, resource.version, resource.plural)
@@ -71,37 +71,37 @@ class Reader:
         return f"{known}{namespace}/" if namespace else known
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry | None:
-        """The object as it is stored; for what is many and asked for once."""
+        """The stored entry; for objects that are many and looked up once."""
         return self.store.get(self.prefix(resource, namespace) + name)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        """The object, not to be changed; None when there is none."""
+        """The object, or None. Callers must not change it."""
         entry = self.entry(resource, namespace, name)
         if entry is None:
             return None
         key = entry.key
         known = self._objects.get(key)
         if known is None or known[0] != entry.revision:
-            if len(self._objects) >= _KEPT:
+            if len(self._objects) >= _PARSED_OBJECTS:
                 self._objects.clear()
             known = self._objects[key] = (entry.revision, entry.obj)
         return known[1]
 
-    def listing(self, resource: Resource) -> Callable[[], list[Object]]:
-        """What tells all objects of the resource: the same list until something in it changes. For what every request looks at."""
+    def lister(self, resource: Resource) -> Callable[[], list[Object]]:
+        """A function that returns all objects of the resource: the same list until one changes. For lists every request reads."""
         prefix = self.prefix(resource)
-        version, seen, found = self.store.counter(prefix), -1, list[Object]()
+        version, seen, objects = self.store.counter(prefix), -1, list[Object]()
 
         def now() -> list[Object]:
-            nonlocal seen, found
+            nonlocal seen, objects
             if (newest := version()) != seen:
-                seen, found = newest, [entry.obj for entry in self.store.list(prefix).entries]
-            return found
+                seen, objects = newest, [entry.obj for entry in self.store.list(prefix).entries]
+            return objects
 
         return now
 
     def list(self, resource: Resource, namespace: str = "") -> list[Object]:
-        """All objects of the resource (in a namespace), not to be changed. Short lists are kept until something in them changes."""
+        """All objects of the resource (in a namespace); callers must not change them. Short lists are kept until one of them changes."""
         prefix = self.prefix(resource, namespace)
         version = self.store.version(prefix)
         known = self._lists.get(prefix)
@@ -110,7 +110,7 @@ class Reader:
         found = [entry.obj for entry in self.store.list(prefix).entries]
         if len(self._lists) > 256:
             self._lists.clear()
-        if len(found) <= _SHORT:
+        if len(found) <= _SHORT_LIST:
             self._lists[prefix] = (version, found)
         else:
             self._lists.pop(prefix, None)
@@ -118,22 +118,22 @@ class Reader:
 
 
 class ReadingPlugin(Plugin):
-    """A plugin that looks at other objects."""
+    """A plugin that looks up other objects."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
 
 
-def subject(review: Review) -> str:
-    """The name a refusal shows: the request's, else the object's, else the prefix it asked for."""
-    meta = (review.new or {}).get("metadata") or {}
-    return review.name or meta.get("name") or meta.get("generateName") or "Unknown"
+def display_name(attrs: AdmissionAttributes) -> str:
+    """The name in an error: the request's, else the object's, else its generateName."""
+    meta = (attrs.new or {}).get("metadata") or {}
+    return attrs.name or meta.get("name") or meta.get("generateName") or "Unknown"
 
 
-def forbidden(review: Review, why: str) -> errors.Forbidden:
-    """A refusal as stock words it: 'pods "p" is forbidden: …'."""
-    resource = review.kind.resource
-    return errors.forbidden(resource.plural, resource.group, subject(review), why)
+def forbidden(attrs: AdmissionAttributes, why: str) -> errors.Forbidden:
+    """The error of a plugin: 'pods "p" is forbidden: …'."""
+    resource = attrs.kind.resource
+    return errors.forbidden(resource.plural, resource.group, display_name(attrs), why)
 
 
 def is_pod(resource: Resource) -> bool:
@@ -146,7 +146,7 @@ def spec_containers(spec: Object) -> list[Object]:
 
 
 class OutOfBudget(Exception):
-    """Nothing more is evaluated."""
+    """The cost budget of expressions is used up; nothing more is evaluated."""
 
     def __init__(self) -> None:
         super().__init__("validation failed due to running out of cost budget, no further validation rules will be run")

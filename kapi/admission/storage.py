@@ -1,10 +1,10 @@
-"""Plugins on volumes and on classes that are the default: of storage, of ingress; protection of what is in use; growing claims."""
+"""DefaultStorageClass, DefaultIngressClass, StorageObjectInUseProtection and PersistentVolumeClaimResize."""
 
 from kapi.admission.plugin import CREATE, UPDATE, Plugin, ReadingPlugin, forbidden
 from kapi.objects import quantity
 from kapi.objects.meta import Object
 from kapi.objects.resource import STORAGE_CLASSES, Resource
-from kapi.registry.review import Review
+from kapi.registry.admission import AdmissionAttributes
 
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
 _BETA_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"
@@ -24,18 +24,18 @@ def default_class(classes: list[Object], annotations: tuple[str, ...]) -> str | 
 
 
 class DefaultClass(ReadingPlugin):
-    """An object that names no class gets the default one."""
+    """Sets the default class on objects without one."""
 
     classes: Resource
     marks: tuple[str, ...]
     """Annotations that make a class the default."""
     field: str
-    """Where its name goes in spec."""
+    """The field of spec that names the class."""
     annotation: str
-    """Names a class the old way."""
+    """The annotation that named the class before there was a field."""
 
-    def mutate(self, review: Review) -> None:
-        obj = review.new or {}
+    def mutate(self, attrs: AdmissionAttributes) -> None:
+        obj = attrs.new or {}
         spec = obj.get("spec") or {}
         if spec.get(self.field) is not None or self.annotation in (obj["metadata"].get("annotations") or {}):
             return
@@ -46,7 +46,7 @@ class DefaultClass(ReadingPlugin):
 
 class DefaultStorageClass(DefaultClass):
     name = "DefaultStorageClass"
-    about = {CREATE: ("persistentvolumeclaims",)}
+    handled = {CREATE: ("persistentvolumeclaims",)}
     classes = STORAGE_CLASSES
     marks = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
     field = "storageClassName"
@@ -55,7 +55,7 @@ class DefaultStorageClass(DefaultClass):
 
 class DefaultIngressClass(DefaultClass):
     name = "DefaultIngressClass"
-    about = {CREATE: ("ingresses.networking.k8s.io",)}
+    handled = {CREATE: ("ingresses.networking.k8s.io",)}
     classes = INGRESS_CLASSES
     marks = ("ingressclass.kubernetes.io/is-default-class",)
     field = "ingressClassName"
@@ -63,35 +63,35 @@ class DefaultIngressClass(DefaultClass):
 
 
 class StorageObjectInUseProtection(Plugin):
-    """A finalizer keeps claims, volumes and attribute classes as long as they are in use."""
+    """Adds the protection finalizer to new claims, volumes and attribute classes."""
 
     name = "StorageObjectInUseProtection"
-    about = {CREATE: tuple(_FINALIZERS)}
+    handled = {CREATE: tuple(_FINALIZERS)}
 
-    def mutate(self, review: Review) -> None:
-        meta, finalizer = (review.new or {})["metadata"], _FINALIZERS[review.kind.resource.qualified]
+    def mutate(self, attrs: AdmissionAttributes) -> None:
+        meta, finalizer = (attrs.new or {})["metadata"], _FINALIZERS[attrs.kind.resource.qualified]
         if finalizer not in (meta.get("finalizers") or ()):
             meta["finalizers"] = [*(meta.get("finalizers") or ()), finalizer]
 
 
 class PersistentVolumeClaimResize(ReadingPlugin):
-    """A bound claim may grow where its storage class says so."""
+    """Only bound claims of a class with allowVolumeExpansion may grow."""
 
     name = "PersistentVolumeClaimResize"
-    about = {UPDATE: ("persistentvolumeclaims",)}
+    handled = {UPDATE: ("persistentvolumeclaims",)}
 
-    def validate(self, review: Review) -> None:
-        new, old = review.new or {}, review.old or {}
+    def validate(self, attrs: AdmissionAttributes) -> None:
+        new, old = attrs.new or {}, attrs.old or {}
         if quantity.compare(_requested(old), _requested(new)) >= 0:
             return
         if (old.get("status") or {}).get("phase") != "Bound":
-            raise forbidden(review, "Only bound persistent volume claims can be expanded")
+            raise forbidden(attrs, "Only bound persistent volume claims can be expanded")
         annotations = old["metadata"].get("annotations") or {}
         name = annotations.get(_BETA_STORAGE_CLASS) or (old.get("spec") or {}).get("storageClassName") or ""
         chosen = self.reader.get(STORAGE_CLASSES, "", name) if name else None
         if not (chosen or {}).get("allowVolumeExpansion"):
             why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
-            raise forbidden(review, why)
+            raise forbidden(attrs, why)
 
 
 def _requested(claim: Object) -> str | None:

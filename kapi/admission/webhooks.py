@@ -1,7 +1,7 @@
-"""MutatingAdmissionWebhook and ValidatingAdmissionWebhook: others are asked, over HTTPS, before something is written.
+"""MutatingAdmissionWebhook and ValidatingAdmissionWebhook: call HTTPS webhooks before an object is written.
 
-Who is asked about what is in `matching`, what is said in `admission_review`, the line in `kapi.http.webhook_client`. Mutating webhooks are
-asked one after the other, and those that wish so once more when something changed after them; validating ones all at once.
+Rules and selectors are in `matching`, the messages in `admission_review`, connections in `webhook_client`. Mutating webhooks are called
+one after the other, and again by their reinvocationPolicy when the object changed after them; validating ones are called in parallel.
 """
 
 import asyncio
@@ -16,55 +16,55 @@ import orjson
 
 from kapi import limits, logs
 from kapi.admission import admission_review
-from kapi.admission.admission_review import BadAnswer, Subject, Verdict
-from kapi.admission.matching import GROUP, Criteria, asked
+from kapi.admission.admission_review import AdmissionResponse, InvalidResponse, VersionedAttributes
+from kapi.admission.matching import GROUP, Criteria, is_exempt
 from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
-from kapi.admission.services import endpoint
+from kapi.admission.service_resolver import resolve_endpoint
 from kapi.http.webhook_client import CallFailed, NoClient, Target, Unreachable, WebhookClient
 from kapi.objects import errors, patch
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.kind import Kind
-from kapi.registry.review import Review
 from kapi.schema.reading import DecodeError
 
 if TYPE_CHECKING:
-    from kapi.admission.expressions import Conditions
+    from kapi.admission.expressions import MatchConditions
 
 log = logging.getLogger(__name__)
 
-_NEEDED_FOR_DRY_RUN = ("None", "NoneOnDryRun")
+_DRY_RUN_SIDE_EFFECTS = ("None", "NoneOnDryRun")
 
 
-class CallingFailed(Exception):
-    """A webhook could not be asked, or gave no answer; failurePolicy says what follows."""
+class CallingWebhookError(Exception):
+    """A webhook could not be called, or returned no valid response; failurePolicy decides what follows."""
 
     def __init__(self, webhook: str, why: str) -> None:
         super().__init__(f"failed calling webhook {go_quote(webhook)}: {why}")
 
 
-class Hook:
+class Webhook:
     """One webhook of one configuration."""
 
-    def __init__(self, configuration: str, index: int, given: Object) -> None:
-        self.name: str = given.get("name") or ""
+    def __init__(self, configuration: str, index: int, webhook: Object) -> None:
+        self.name: str = webhook.get("name") or ""
         self.configuration = configuration
         self.uid = f"{configuration}/{self.name}/{index}"
-        self.criteria = Criteria(given)
-        self.forgiving = given.get("failurePolicy") == "Ignore"
-        self.again = given.get("reinvocationPolicy") == "IfNeeded"
-        self.seconds: int = given.get("timeoutSeconds") or 10
-        self.dry = given.get("sideEffects") in _NEEDED_FOR_DRY_RUN
-        self.conditional: list[Object] = given.get("matchConditions") or []
-        self._client: Object = given.get("clientConfig") or {}
-        accepted = given.get("admissionReviewVersions") or ()
+        self.criteria = Criteria(webhook)
+        self.ignore_errors = webhook.get("failurePolicy") == "Ignore"
+        self.reinvoke_if_needed = webhook.get("reinvocationPolicy") == "IfNeeded"
+        self.timeout: int = webhook.get("timeoutSeconds") or 10
+        self.supports_dry_run = webhook.get("sideEffects") in _DRY_RUN_SIDE_EFFECTS
+        self.match_conditions: list[Object] = webhook.get("matchConditions") or []
+        self._client: Object = webhook.get("clientConfig") or {}
+        accepted = webhook.get("admissionReviewVersions") or ()
         self.version = next((v for v in accepted if v in admission_review.VERSIONS), "")
 
     @cached_property
     def target(self) -> Target:
-        """Where it is; a Service by its name within the cluster."""
+        """Its URL and CA; a Service as https://NAME.NAMESPACE.svc:PORT/PATH."""
         ca = base64.b64decode(self._client.get("caBundle") or "").decode(errors="replace")
         service = self.service
         if service is None:
@@ -73,16 +73,16 @@ class Hook:
         return Target(f"https://{host}/{(service.get('path') or '').lstrip('/')}", ca)
 
     @cached_property
-    def conditions(self) -> "Conditions":
-        """What the request must be like besides."""
-        from kapi.admission import expressions  # see Webhooks.wanted
+    def compiled_conditions(self) -> "MatchConditions":
+        """The compiled matchConditions."""
+        from kapi.admission import expressions  # see Webhooks.should_call
 
-        return expressions.Conditions(self.conditional, self.forgiving)
+        return expressions.MatchConditions(self.match_conditions, self.ignore_errors)
 
     @property
     def long(self) -> bool:
-        """Whether its conditions may take long, or are yet to be compiled."""
-        return "conditions" not in self.__dict__ or self.conditions.worst > limits.OFFLOAD_COST
+        """Whether its conditions may take long, or are not compiled yet."""
+        return "compiled_conditions" not in self.__dict__ or self.compiled_conditions.max_cost > limits.OFFLOAD_COST
 
     @property
     def service(self) -> Object | None:
@@ -90,118 +90,118 @@ class Hook:
 
 
 @dataclass(slots=True)
-class Rounds:
-    """What the mutating webhooks keep of a request between its two rounds."""
+class ReinvokeContext:
+    """What the mutating webhooks of a request need for the second call, as stock's webhookReinvokeContext. Entries are uids."""
 
-    asked: set[str] = field(default_factory=set)
-    """Webhooks that wish to see later changes, and have not yet."""
-    due: set[str] = field(default_factory=set)
-    """Those among them that something changed after."""
-    left: Object | None = None
-    """The object as they left it."""
+    previously_invoked: set[str] = field(default_factory=set)
+    """Webhooks with reinvocationPolicy IfNeeded that have seen the object as it is now."""
+    reinvoke: set[str] = field(default_factory=set)
+    """Those after which the object changed: they are called again."""
+    last_output: Object | None = None
+    """The object after the last webhook of the first round."""
 
-    def changed(self) -> None:
-        self.due |= self.asked
-        self.asked.clear()
+    def require_reinvocation(self) -> None:
+        self.reinvoke |= self.previously_invoked
+        self.previously_invoked.clear()
 
 
 class Webhooks(Plugin):
-    """What both plugins have in common: the list of webhooks, and asking one of them."""
+    """Base of the two webhook plugins: the list of webhooks, and the call of one."""
 
     configurations: ClassVar[Resource]
     mutating: ClassVar[bool]
 
     def __init__(self, reader: Reader, catalogue: Catalogue, authorizer: Authorizer, caller: WebhookClient) -> None:
         self.reader, self.catalogue, self.authorizer, self.caller = reader, catalogue, authorizer, caller
-        self._known: list[Object] = []
-        self._hooks: list[Hook] = []
+        self._listed: list[Object] = []
+        self._hooks: list[Webhook] = []
 
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
-        return asked(resource)
+        return not is_exempt(resource)
 
     @cached_property
-    def _listing(self) -> Callable[[], list[Object]]:
-        return self.reader.listing(self.configurations)
+    def _lister(self) -> Callable[[], list[Object]]:
+        return self.reader.lister(self.configurations)
 
-    def hooks(self) -> list[Hook]:
-        """The webhooks there are now, by name of configuration and then in its order."""
-        listed = self._listing()
-        if listed is not self._known:
+    def hooks(self) -> list[Webhook]:
+        """The current webhooks, by name of configuration, then in its order."""
+        listed = self._lister()
+        if listed is not self._listed:
             self._hooks = [
-                Hook(configuration["metadata"]["name"], i, given)
+                Webhook(configuration["metadata"]["name"], i, webhook)
                 for configuration in listed
-                for i, given in enumerate(configuration.get("webhooks") or ())
+                for i, webhook in enumerate(configuration.get("webhooks") or ())
             ]
-            self._known = listed
+            self._listed = listed
         return self._hooks
 
-    async def wanted(self, hook: Hook, review: Review) -> Kind | None:
-        """The kind a webhook wants to see, or None when it is not to be asked."""
-        kind = hook.criteria.meets(review, self.reader, self.catalogue)
-        if kind is None or not hook.conditional:
+    async def should_call(self, webhook: Webhook, attrs: AdmissionAttributes) -> Kind | None:
+        """The kind to convert the object to, or None when the webhook does not match. Raises Forbidden when its matchConditions fail."""
+        kind = webhook.criteria.matches(attrs, self.reader, self.catalogue)
+        if kind is None or not webhook.match_conditions:
             return kind
-        met, wrong = await review.run(self._met, hook, review, kind, long=hook.long)
+        matched, wrong = await attrs.run(self._match_conditions, webhook, attrs, kind, long=webhook.long)
         if wrong:
-            raise forbidden(review, wrong)
-        return kind if met else None
+            raise forbidden(attrs, wrong)
+        return kind if matched else None
 
-    def _met(self, hook: Hook, review: Review, kind: Kind) -> tuple[bool, str]:
+    def _match_conditions(self, webhook: Webhook, attrs: AdmissionAttributes, kind: Kind) -> tuple[bool, str]:
         from kapi.admission import expressions  # only servers with conditions load CEL
 
-        return hook.conditions.met(expressions.given(review, Subject(review, kind), self.authorizer))
+        return webhook.compiled_conditions.matches(expressions.activation(attrs, VersionedAttributes(attrs, kind), self.authorizer))
 
-    async def ask(self, hook: Hook, review: Review, subject: Subject) -> Verdict | None:
-        """What the webhook says; None when it cannot be asked and that does not matter. Raises StatusError for a no."""
+    async def call(self, webhook: Webhook, attrs: AdmissionAttributes, versioned: VersionedAttributes) -> AdmissionResponse | None:
+        """The response of a webhook; None when the call failed and failurePolicy is Ignore. Raises StatusError when it denies."""
         try:
-            verdict = await self._ask(hook, review, subject)
-        except CallingFailed as failed:
-            self.failed(hook, review, failed)
+            response = await self._call(webhook, attrs, versioned)
+        except CallingWebhookError as failed:
+            self.handle_failure(webhook, attrs, failed)
             return None
-        review.annotations |= {f"{hook.name}/{key}": value for key, value in verdict.annotations.items()}
-        review.warnings += verdict.warnings
-        if not verdict.allowed:
-            raise admission_review.refusal(hook.name, verdict.status)
-        return verdict
+        attrs.annotations |= {f"{webhook.name}/{key}": value for key, value in response.annotations.items()}
+        attrs.warnings += response.warnings
+        if not response.allowed:
+            raise admission_review.rejection(webhook.name, response.status)
+        return response
 
-    def failed(self, hook: Hook, review: Review, why: CallingFailed) -> None:
-        """Let the request pass, or raise InternalError, as failurePolicy says."""
-        how = "open" if hook.forgiving else "closed"
-        about = logs.once((hook.uid, how), webhook=hook.name, configuration=hook.configuration, error=why)
-        log.warning(f"Failed calling webhook, failing {how}", extra=about)
-        if not hook.forgiving:
+    def handle_failure(self, webhook: Webhook, attrs: AdmissionAttributes, why: CallingWebhookError) -> None:
+        """Ignore a failed call, or raise InternalError, by failurePolicy."""
+        how = "open" if webhook.ignore_errors else "closed"
+        handled = logs.once((webhook.uid, how), webhook=webhook.name, configuration=webhook.configuration, error=why)
+        log.warning(f"Failed calling webhook, failing {how}", extra=handled)
+        if not webhook.ignore_errors:
             raise errors.internal(str(why))
-        review.annotations[f"failed-open.{self.phase}.webhook.admission.k8s.io/{hook.name}"] = hook.name
+        attrs.annotations[f"failed-open.{self.phase}.webhook.admission.k8s.io/{webhook.name}"] = webhook.name
 
     @property
     def phase(self) -> str:
         return "mutation" if self.mutating else "validating"
 
-    async def _ask(self, hook: Hook, review: Review, subject: Subject) -> Verdict:
-        if review.dry_run and not hook.dry:
-            raise errors.BadRequest(f"admission webhook {go_quote(hook.name)} does not support dry run")
-        uid, body = admission_review.question(review, subject, hook.version)
+    async def _call(self, webhook: Webhook, attrs: AdmissionAttributes, versioned: VersionedAttributes) -> AdmissionResponse:
+        if attrs.dry_run and not webhook.supports_dry_run:
+            raise errors.BadRequest(f"admission webhook {go_quote(webhook.name)} does not support dry run")
+        uid, body = admission_review.encode_review(attrs, versioned, webhook.version)
         try:
-            status, _, raw = await self.caller.post(hook.target, body, hook.seconds, self._locating(hook))
-            answer = admission_review.parsed(status, raw)
+            status, _, raw = await self.caller.post(webhook.target, body, webhook.timeout, self._resolver(webhook))
+            answer = admission_review.decode_review(status, raw)
         except NoClient as why:
-            raise CallingFailed(hook.name, f"could not get REST client: {why}") from None
-        except (CallFailed, BadAnswer) as why:
-            raise CallingFailed(hook.name, f"failed to call webhook: {why}") from None
+            raise CallingWebhookError(webhook.name, f"could not get REST client: {why}") from None
+        except (CallFailed, InvalidResponse) as why:
+            raise CallingWebhookError(webhook.name, f"failed to call webhook: {why}") from None
         try:
-            return admission_review.verdict(answer, uid, hook.version, mutating=self.mutating)
-        except BadAnswer as why:
-            raise CallingFailed(hook.name, f"received invalid webhook response: {why}") from None
+            return admission_review.verify_response(answer, uid, webhook.version, mutating=self.mutating)
+        except InvalidResponse as why:
+            raise CallingWebhookError(webhook.name, f"received invalid webhook response: {why}") from None
 
-    def _locating(self, hook: Hook) -> Any:
-        service = hook.service
+    def _resolver(self, webhook: Webhook) -> Any:
+        service = webhook.service
         if service is None:
             return None
 
         async def locate() -> tuple[str, int]:
             try:
-                return endpoint(self.reader, service["namespace"], service["name"], service.get("port") or 443)
-            except errors.StatusError as none:
-                raise Unreachable(none.message) from None
+                return resolve_endpoint(self.reader, service["namespace"], service["name"], service.get("port") or 443)
+            except errors.StatusError as error:
+                raise Unreachable(error.message) from None
 
         return locate
 
@@ -211,57 +211,58 @@ class MutatingAdmissionWebhook(Webhooks):
     configurations = Resource(GROUP, "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False)
     mutating = True
 
-    def mutate(self, review: Review) -> Awaitable[None] | None:
+    def mutate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
         hooks = self.hooks()
-        return self._mutate(review, hooks) if hooks else None
+        return self._mutate(attrs, hooks) if hooks else None
 
-    async def _mutate(self, review: Review, hooks: list[Hook]) -> None:
-        rounds: Rounds = review.notes.setdefault(self.name, Rounds())
-        if review.reinvoked and rounds.left != review.new:
-            rounds.changed()
-        for hook in hooks:
-            kind = await self.wanted(hook, review)
-            if kind is None or (review.reinvoked and hook.uid not in rounds.due):
+    async def _mutate(self, attrs: AdmissionAttributes, hooks: list[Webhook]) -> None:
+        context: ReinvokeContext = attrs.reinvocation_values.setdefault(self.name, ReinvokeContext())
+        if attrs.is_reinvoke and context.last_output != attrs.new:
+            context.require_reinvocation()
+        for webhook in hooks:
+            kind = await self.should_call(webhook, attrs)
+            if kind is None or (attrs.is_reinvoke and webhook.uid not in context.reinvoke):
                 continue
-            if await self._apply(hook, review, Subject(review, kind)):
-                rounds.changed()
-                review.again = True
-            if hook.again:
-                rounds.asked.add(hook.uid)
-        rounds.left = orjson.loads(orjson.dumps(review.new)) if rounds.asked or rounds.due else None
+            if await self._apply(webhook, attrs, VersionedAttributes(attrs, kind)):
+                context.require_reinvocation()
+                attrs.should_reinvoke = True
+            if webhook.reinvoke_if_needed:
+                context.previously_invoked.add(webhook.uid)
+        context.last_output = orjson.loads(orjson.dumps(attrs.new)) if context.previously_invoked or context.reinvoke else None
 
-    async def _apply(self, hook: Hook, review: Review, subject: Subject) -> bool:
-        """Ask, and do what the answer says; whether that changed something."""
-        verdict = await self.ask(hook, review, subject)
-        if verdict is None or not verdict.patch:
+    async def _apply(self, webhook: Webhook, attrs: AdmissionAttributes, versioned: VersionedAttributes) -> bool:
+        """Call a webhook and apply its patch; True when that changed the object."""
+        response = await self.call(webhook, attrs, versioned)
+        if response is None or not response.patch:
             return False
-        operations = self._operations(hook, review, verdict)
+        operations = self._operations(webhook, attrs, response)
         if not operations:
             return False
-        before = subject.show(review.new)
+        before = versioned.convert(attrs.new)
         if before is None:
-            why = f"admission webhook {go_quote(hook.name)} attempted to modify the object, which is not supported for this operation"
+            why = f"admission webhook {go_quote(webhook.name)} attempted to modify the object, which is not supported for this operation"
             raise errors.internal(why)
         try:
             patched = patch.json_patch(orjson.loads(orjson.dumps(before)), operations)
         except errors.Invalid as why:
             raise errors.internal(str(why.__cause__ or why)) from None
         try:
-            subject.take(patched)
+            versioned.replace(patched)
         except DecodeError as why:
             raise errors.internal(str(why)) from None
-        return subject.show(review.new) != before
+        return versioned.convert(attrs.new) != before
 
-    def _operations(self, hook: Hook, review: Review, verdict: Verdict) -> list[Object]:
-        """The JSON patch; none when it cannot be read and that does not matter."""
+    def _operations(self, webhook: Webhook, attrs: AdmissionAttributes, response: AdmissionResponse) -> list[Object]:
+        """The operations of the JSON patch; [] when it is invalid and failurePolicy is Ignore."""
         try:
-            operations: list[Object] = admission_review.values(verdict.patch)
+            operations: list[Object] = admission_review.parse_json(response.patch)
             patch.check(operations, "Ignore")
-        except (orjson.JSONDecodeError, BadAnswer, errors.StatusError) as why:
-            self.failed(hook, review, CallingFailed(hook.name, f"received undecodable patch in webhook response: {why}"))
+        except (orjson.JSONDecodeError, InvalidResponse, errors.StatusError) as why:
+            self.handle_failure(webhook, attrs, CallingWebhookError(webhook.name, f"received undecodable patch in webhook response: {why}"))
             return []
-        if verdict.patch_type != admission_review.JSON_PATCH:
-            self.failed(hook, review, CallingFailed(hook.name, f"unsupported patch type {go_quote(verdict.patch_type)}"))
+        if response.patch_type != admission_review.JSON_PATCH:
+            unsupported = f"unsupported patch type {go_quote(response.patch_type)}"
+            self.handle_failure(webhook, attrs, CallingWebhookError(webhook.name, unsupported))
             return []
         return operations
 
@@ -271,14 +272,14 @@ class ValidatingAdmissionWebhook(Webhooks):
     configurations = Resource(GROUP, "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", False)
     mutating = False
 
-    def validate(self, review: Review) -> Awaitable[None] | None:
+    def validate(self, attrs: AdmissionAttributes) -> Awaitable[None] | None:
         hooks = self.hooks()
-        return self._validate(review, hooks) if hooks else None
+        return self._validate(attrs, hooks) if hooks else None
 
-    async def _validate(self, review: Review, hooks: list[Hook]) -> None:
-        """All at once; of several that say no the first in order is heard."""
-        chosen = [(hook, kind) for hook in hooks if (kind := await self.wanted(hook, review)) is not None]
-        asked = [self.ask(hook, review, Subject(review, kind)) for hook, kind in chosen]
-        for said in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(said, BaseException):
-                raise said
+    async def _validate(self, attrs: AdmissionAttributes, hooks: list[Webhook]) -> None:
+        """Call all in parallel; of several errors the first in the order of webhooks is raised."""
+        matching = [(webhook, kind) for webhook in hooks if (kind := await self.should_call(webhook, attrs)) is not None]
+        calls = [self.call(webhook, attrs, VersionedAttributes(attrs, kind)) for webhook, kind in matching]
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result

@@ -25,7 +25,7 @@ async def answer(request: Request, access: Access, kind: Kind) -> None:
     form, raw = writing.media(request), await request.body()
     what.weigh(raw)
     obj = await what.run(writing.decoded, raw, form, what)
-    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
+    metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     resource = kind.resource
     if resource.kind == "SelfSubjectReview":
         obj["metadata"] = {"creationTimestamp": time.stamp()}

@@ -15,7 +15,7 @@ from kapi.objects.meta import Object
 from kapi.registry import binding, encoding, eviction, metadata, scale, table
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
-from kapi.registry.rest import Rest, Written
+from kapi.registry.rest import Rest, WriteResult
 from kapi.schema import builtin, decode, parsing, patching
 
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
@@ -113,7 +113,7 @@ async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) ->
     await _answer_scale(request, what.kind, await rest.update(what, change))
 
 
-async def _answer_scale(request: Request, kind: Kind, written: Written) -> None:
+async def _answer_scale(request: Request, kind: Kind, written: WriteResult) -> None:
     obj = encoding.served(kind, nested.loads(written.body))
     await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
 

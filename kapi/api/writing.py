@@ -15,7 +15,7 @@ from kapi.objects.meta import Object
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
-from kapi.registry.rest import Change, Rest, Written
+from kapi.registry.rest import Change, Rest, WriteResult
 from kapi.schema import apply, decode, parsing, patching
 from kapi.schema.reading import DecodeError
 from kapi.schema.schema import Schema
@@ -65,7 +65,7 @@ def decoded(raw: bytes, form: str, what: Call) -> Object:
     return obj
 
 
-async def answer(request: Request, kind: Kind, written: Written) -> None:
+async def answer(request: Request, kind: Kind, written: WriteResult) -> None:
     form = responses.negotiate(request.accept)
     await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
 
@@ -84,7 +84,7 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     raw = await request.body()
     what.weigh(raw)
     obj = await what.run(decoded, raw, form, what) if what.long else decoded(raw, form, what)
-    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
+    metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     await answer(request, kind, await rest.create(what, obj))
 
 
@@ -97,7 +97,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     what.weigh(raw)
     obj = await what.run(decoded, raw, form, what)
     metadata.check_name(obj["metadata"], what.name)
-    metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
+    metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
     written = await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
     await answer(request, kind, written)
@@ -124,7 +124,7 @@ def patch_type(request: Request, kind: Kind) -> str:
     return given
 
 
-async def patched(request: Request, rest: Rest, kind: Kind) -> Written:
+async def patched(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     """Carry out the PATCH."""
     type_ = patch_type(request, kind)
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
@@ -162,13 +162,13 @@ def patch_change(what: Call, type_: str, raw: bytes) -> Change:
     def change(current: Object) -> Object:
         obj = merge(current)
         metadata.check_name(obj["metadata"], what.name)
-        metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
+        metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
         return obj
 
     return change
 
 
-async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
+async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> WriteResult:
     kind = what.kind
     wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation, kind.custom)
     what.warnings += warnings
@@ -178,11 +178,11 @@ async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> Written:
             raise errors.BadRequest("metadata.managedFields must be nil")
         metadata.check_name(wanted["metadata"], what.name)
         if meta.get("namespace"):
-            metadata.settle_namespace(wanted["metadata"], kind.resource.namespaced, what.namespace)
+            metadata.check_namespace(wanted["metadata"], kind.resource.namespaced, what.namespace)
     return await applied(rest, what, wanted, force)
 
 
-async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Written:
+async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> WriteResult:
     """Server-side apply of `wanted`, a partial object."""
     kind = what.kind
     what.tracked = False
@@ -196,7 +196,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> Writte
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version, kind=kind.resource.kind,
             subresource=what.subresource, reset=reset, stamp=time.stamp(),
         )  # fmt: skip
-        metadata.settle_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
+        metadata.check_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
         if live is None and (uid := out["metadata"].get("uid")):
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise errors.conflict(kind.resource.plural, kind.resource.group, what.name, why)

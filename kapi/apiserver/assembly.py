@@ -32,7 +32,7 @@ from kapi.http import server
 from kapi.http.webhook_client import WebhookClient
 from kapi.objects.meta import Object
 from kapi.registry import catalogue as catalogues
-from kapi.registry.allocate import Allocators
+from kapi.registry.allocators import Allocators
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.rest import Rest
 from kapi.storage.store import Store, collection_of

@@ -131,19 +131,19 @@ class CRDController:
             known = self._known[key] = Known(entry, definition)
         known.source.entry, known.revision = entry, entry.revision
         known.names = (definition.get("status") or {}).get("acceptedNames") or {}
-        known.refused = not naming.holds(definition, "NamesAccepted")
-        if naming.holds(definition, "Established"):
+        known.refused = not naming.is_condition_true(definition, "NamesAccepted")
+        if naming.is_condition_true(definition, "Established"):
             self._serve(known, definition)
 
     def _serve(self, known: Known, definition: Object) -> None:
         """Serve a definition as it is now. What only begins to end keeps its schemas and watches."""
-        names, ends = definition["status"]["acceptedNames"], naming.holds(definition, "Terminating")
+        names, ends = definition["status"]["acceptedNames"], naming.is_condition_true(definition, "Terminating")
         sign = hashlib.sha256(orjson.dumps([definition["spec"], names])).digest()
         if sign != known.sign:
             old, known.source = known.kinds, Source(known.source.entry)
             self._withdraw(known)
             known.sign, known.ending = sign, False
-            known.kinds = custom.kinds(definition, known.source)
+            known.kinds = custom.kinds_of(definition, known.source)
             known.versions = tuple(version["name"] for version in definition["spec"]["versions"] if version.get("served"))
             self._settle(known, old)
             self._add(known)
@@ -196,22 +196,22 @@ class CRDController:
         if definition["metadata"].get("deletionTimestamp") and naming.FINALIZER in (definition["metadata"].get("finalizers") or ()):
             self._end(key)
             return
-        status = self._settled(key, definition)
+        status = self._calculated_status(key, definition)
         if status == definition.get("status"):
             return
         self._known[key].names = status["acceptedNames"]
-        if naming.holds({"status": status}, "Established"):
+        if naming.is_condition_true({"status": status}, "Established"):
             self._serve(self._known[key], {**definition, "status": status})
 
         def change(obj: Object) -> Object:
-            return {**obj, "status": self._settled(key, obj)}
+            return {**obj, "status": self._calculated_status(key, obj)}
 
         await self._write(definition["metadata"]["name"], change)
 
-    def _settled(self, key: str, definition: Object) -> Object:
+    def _calculated_status(self, key: str, definition: Object) -> Object:
         group = definition["spec"]["group"]
         others = [known.names for other, known in self._known.items() if other != key and known.group == group]
-        return naming.settle(definition, others)
+        return naming.calculate_status(definition, others)
 
     async def _write(self, name: str, change: Any) -> None:
         assert self.definitions is not None

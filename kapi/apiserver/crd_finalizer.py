@@ -62,7 +62,7 @@ class CRDFinalizer:
             if obj["metadata"]["uid"] != self.uid:
                 raise errors.not_found("customresourcedefinitions", "apiextensions.k8s.io", self.name)
             obj["status"] = dict(obj.get("status") or {})
-            naming.put(obj["status"], {"type": "Terminating", "status": status, "reason": reason, "message": message})
+            naming.set_condition(obj["status"], {"type": "Terminating", "status": status, "reason": reason, "message": message})
             if last:
                 obj["metadata"]["finalizers"] = [f for f in obj["metadata"].get("finalizers") or () if f != naming.FINALIZER]
             return obj

@@ -12,13 +12,13 @@ from certs import cluster, files
 from kapi import limits
 from kapi.access import token_file
 from kapi.objects.user import MASTERS
-from kapi.registry import switches
+from kapi.registry import runtime_config
 from kapi.settings import Form
 from kapi.settings.types import Address, Directory, ExistingFile, NonNegative, Port, ServiceRange, Storage
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::")
-RuntimeConfig = Annotated[Mapping[str, bool], Form(switches.parse, "KEY=BOOL,…", switches.shown)]
+RuntimeConfig = Annotated[Mapping[str, bool], Form(runtime_config.parse, "KEY=BOOL,…", runtime_config.shown)]
 
 
 @dataclass(frozen=True)

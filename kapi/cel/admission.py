@@ -1,4 +1,4 @@
-"""What expressions about requests may speak of (matchConditions, admission policies), and what they may make.
+"""The variables of expressions about requests (matchConditions, admission policies), and the types their results may have.
 
 `frame(params=True)` gives the variables with their types; `messages` the types mutations make: Object, Object.spec…, JSONPatch.
 """
@@ -49,7 +49,7 @@ def frame(*, params: bool = False, authorizer: bool = True, variables: Mapping[s
 
 
 def declared(kind: Type) -> Type:
-    """The type a declared variable has whose expression has this one: what is no plain value is dyn."""
+    """The type of a declared variable by that of its expression: dyn for everything but plain values."""
     return kind if kind.name in _DECLARED else DYN
 
 

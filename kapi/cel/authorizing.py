@@ -1,4 +1,4 @@
-"""The library `authorizer`: expressions that ask what a user may do. Who answers is given with the value (an Authorizer)."""
+"""The library `authorizer`: expressions that check what a user may do. The value of the variable holds the Authorizer."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -17,12 +17,12 @@ _CHECK_COST = 350_000
 class Authorizer(Protocol):
     """Who may do what (kapi.access.authorization)."""
 
-    def authorize(self, asked: Attributes) -> Decision: ...
+    def authorize(self, attributes: Attributes) -> Decision: ...
 
 
 @values.opaque(_KIND + "Authorizer")
 @dataclass(frozen=True, slots=True)
-class Asker:
+class AuthorizerValue:
     """The variable `authorizer`: a user, and who answers."""
 
     user: User
@@ -33,14 +33,14 @@ class Asker:
 class _Check:
     """A question in the making."""
 
-    asker: Asker
-    asked: Attributes
+    authorizer_value: AuthorizerValue
+    attributes: Attributes
 
     def having(self, part: str, value: str) -> "_Check":
-        return replace(self, asked=Attributes(**(self.asked._asdict() | {part: value})))
+        return replace(self, attributes=Attributes(**(self.attributes._asdict() | {part: value})))
 
     def check(self, verb: str) -> "_Answer":
-        return _Answer(self.asker.authorizer.authorize(self.asked._replace(verb=verb)))
+        return _Answer(self.authorizer_value.authorizer.authorize(self.attributes._replace(verb=verb)))
 
 
 @values.opaque(_KIND + "PathCheck")
@@ -64,37 +64,41 @@ class _Answer:
     decision: Decision
 
 
-def request_resource(asker: Asker, asked: Attributes) -> ResourceCheck:
+def request_resource(authorizer_value: AuthorizerValue, attributes: Attributes) -> ResourceCheck:
     """The variable `authorizer.requestResource` of a request."""
-    return ResourceCheck(asker, asked)
+    return ResourceCheck(authorizer_value, attributes)
 
 
-def _path(asker: Asker, path: str) -> PathCheck:
+def _path(authorizer_value: AuthorizerValue, path: str) -> PathCheck:
     if not path.strip():
         raise EvaluationError("path must not be empty")
-    return PathCheck(asker, Attributes(asker.user, "", path=path))
+    return PathCheck(authorizer_value, Attributes(authorizer_value.user, "", path=path))
 
 
 def _resource(group: GroupCheck, resource: str) -> ResourceCheck:
     if not resource.strip():
         raise EvaluationError("resource must not be empty")
-    return ResourceCheck(group.asker, group.asked._replace(resource=resource, version="*"))
+    return ResourceCheck(group.authorizer_value, group.attributes._replace(resource=resource, version="*"))
 
 
-def _account(asker: Asker, namespace: str, name: str) -> Asker:
+def _account(authorizer_value: AuthorizerValue, namespace: str, name: str) -> AuthorizerValue:
     if names.dns_subdomain(name):
         raise EvaluationError("Invalid service account name")
     if names.dns_label(namespace):
         raise EvaluationError("Invalid service account namespace")
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-    return replace(asker, user=User(f"system:serviceaccount:{namespace}:{name}", groups))
+    return replace(authorizer_value, user=User(f"system:serviceaccount:{namespace}:{name}", groups))
+
+
+def _group(authorizer: AuthorizerValue, name: str) -> GroupCheck:
+    return GroupCheck(authorizer, Attributes(authorizer.user, "", group=name))
 
 
 def declare(add: Add) -> None:
-    asker, group, resource = f"{_KIND}Authorizer", f"{_KIND}GroupCheck", f"{_KIND}ResourceCheck"
-    add(f"{asker}.path(string) {_KIND}PathCheck", _path)
-    add(f"{asker}.group(string) {group}", lambda asker, name: GroupCheck(asker, Attributes(asker.user, "", group=name)))
-    add(f"{asker}.serviceAccount(string, string) {asker}", _account)
+    authorizer, group, resource = f"{_KIND}Authorizer", f"{_KIND}GroupCheck", f"{_KIND}ResourceCheck"
+    add(f"{authorizer}.path(string) {_KIND}PathCheck", _path)
+    add(f"{authorizer}.group(string) {group}", _group)
+    add(f"{authorizer}.serviceAccount(string, string) {authorizer}", _account)
     add(f"{group}.resource(string) {resource}", _resource)
     for part in ("subresource", "namespace", "name"):
         add(f"{resource}.{part}(string) {resource}", lambda check, value, part=part: check.having(part, value))

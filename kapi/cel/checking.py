@@ -1,4 +1,4 @@
-"""Whether an expression is good: it compiles, and is worth what is asked for. In the words of the API server."""
+"""Compiles an expression and checks its result type. Error texts are those of the API server."""
 
 from kapi.cel import compiling
 from kapi.cel.compiling import CompilationError
@@ -24,7 +24,7 @@ def compiled(text: str, environment: Environment | dict[str, Type], returns: tup
 
 
 def check(text: str, environment: Environment | dict[str, Type], returns: tuple[str, ...] = ()) -> tuple[str, Type | None]:
-    """(what is wrong, '' for nothing; the type of a good expression's value)."""
+    """(error text or '', result type or None)."""
     try:
         return "", compiled(text, environment, returns).code.type
     except CompilationError as fault:

@@ -51,7 +51,7 @@ class Compiler:
         self.faults[step].append((at, message))
         return Code(types.ERROR, lambda frame: None)
 
-    def told(self) -> list[tuple[int, str]]:
+    def sorted_faults(self) -> list[tuple[int, str]]:
         """What is wrong, by place: of the first step at which anything is."""
         self.faults[JUDGING] += self.uneven.values()
         found = next((faults for faults in self.faults.values() if faults), [])
@@ -119,7 +119,7 @@ class Compiler:
             return self.unmatched(name, [arg.type for arg in args], method, at)
         if name in ("_[_]", "_[?_]"):
             args = [args[0], args[1].looked_up]
-        run, cost, worst = call(name, found, args)
+        run, cost, max_cost = call(name, found, args)
         if method and name in ("or", "orValue"):
             run, cost = otherwise(args[0].run, entered(args[1]), name == "orValue"), args[0].cost
         if name == "_in_" and args[1].constant:
@@ -128,7 +128,7 @@ class Compiler:
         constant = not method and name in _CONVERSIONS and args[0].constant
         if constant or (name in _PATTERNS and args[1].constant):
             self.try_out(name, args, run)
-        return Code(kind, run, 0 if constant else cost, worst, max(sizes, default=None), constant, name == "_[_]" and args[0].attribute)
+        return Code(kind, run, 0 if constant else cost, max_cost, max(sizes, default=None), constant, name == "_[_]" and args[0].attribute)
 
     def try_out(self, name: str, args: Sequence[Code], run: Any) -> None:
         """Run what is constant once: an error is one of the whole program."""

@@ -42,7 +42,7 @@ def compiled(text: str, environment: Environment | Mapping[str, Type]) -> Progra
         raise CompilationError(shown(text, "Syntax error: expression recursion limit exceeded: 250", 0)) from None
     compiler = Compiler(env, _NODES)
     code = compiler.code(tree, compiler.scope)
-    if found := compiler.told():
+    if found := compiler.sorted_faults():
         raise CompilationError("\n".join(shown(text, message, at) for at, message in found))
     slots = {name: slot for name, (slot, _) in compiler.scope.items()}
     return Program(code, slots, compiler.depth, frozenset(compiler.used), compiler.broken)
@@ -100,7 +100,7 @@ def _select(compiler: Compiler, node: Select, scope: Scope) -> Code:
     name = compiler.unescaped(owner.type, node.name)
     if node.optional or owner.type.name == "optional_type":
         wrapped = kind if owner.type.name == "optional_type" else optional_of(kind)
-        return Code(wrapped, lambda frame: standard.look(run(frame), name), owner.cost + 1, owner.worst + 1)
+        return Code(wrapped, lambda frame: standard.look(run(frame), name), owner.cost + 1, owner.max_cost + 1)
 
     def select(frame: Frame) -> Any:
         held = run(frame)
@@ -111,7 +111,7 @@ def _select(compiler: Compiler, node: Select, scope: Scope) -> Code:
                 return standard.look(held, name)
             raise EvaluationError(f"no such key: {name}") from None
 
-    return Code(kind, select, owner.cost + 1, owner.worst + 1, attribute=owner.attribute)
+    return Code(kind, select, owner.cost + 1, owner.max_cost + 1, attribute=owner.attribute)
 
 
 def _call(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -139,7 +139,7 @@ def _allowed(env: Environment, function: str) -> bool:
 
 
 def _check_format(compiler: Compiler, node: Call) -> None:
-    """A pattern and arguments that are written out must fit each other."""
+    """A literal format string must match its literal arguments."""
     listed = node.args[0] if len(node.args) == 1 else None
     if not isinstance(node.target, Literal) or not isinstance(listed, ListOf) or any(isinstance(item, Maybe) for item in listed.items):
         return
@@ -153,7 +153,7 @@ def _check_format(compiler: Compiler, node: Call) -> None:
 
 
 def _check_literal(compiler: Compiler, node: Call) -> None:
-    """Patterns, spans and times that are written out must be good."""
+    """Literal patterns, durations and timestamps must be valid."""
     check, last = _LITERAL_CHECKS.get(node.name), node.args[-1] if node.args else None
     if check is not None and isinstance(last, Literal) and isinstance(value := syntax.literal(last.text), str):
         try:
@@ -167,7 +167,7 @@ def _logic(compiler: Compiler, node: Call, scope: Scope) -> Code:
     if not (assignable(BOOL, left.type) and assignable(BOOL, right.type)):
         return compiler.unmatched(node.name, [left.type, right.type], False, node.at)
     run = decided(node.name == "_||_", truth(left._replace(cost=0)), truth(right))
-    return Code(BOOL, run, left.cost, left.worst + right.worst)
+    return Code(BOOL, run, left.cost, left.max_cost + right.max_cost)
 
 
 def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -176,7 +176,7 @@ def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
         return compiler.unmatched(node.name, [condition.type, yes.type, no.type], False, node.at)
     run = chosen(truth(condition._replace(cost=0)), entered(yes.looked_up), entered(no.looked_up))
     size = max(yes.extent().most, no.extent().most)
-    return Code(types.join((yes.type, no.type)), run, condition.cost, condition.worst + max(yes.worst, no.worst), size)
+    return Code(types.join((yes.type, no.type)), run, condition.cost, condition.max_cost + max(yes.max_cost, no.max_cost), size)
 
 
 def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
@@ -195,9 +195,9 @@ def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
         return [value.value if maybe else value for maybe, value in made if not maybe or value.present]
 
     make = careful if any(maybe for maybe, _ in parts) else simple
-    cost, worst = sum(code.cost for _, code in parts), sum(code.worst for _, code in parts)
+    cost, max_cost = sum(code.cost for _, code in parts), sum(code.max_cost for _, code in parts)
     held = types.join(kinds).hold(None)
-    return Code(list_of(held), make, 0 if constant else cost + 10, worst + 10, len(parts), constant)
+    return Code(list_of(held), make, 0 if constant else cost + 10, max_cost + 10, len(parts), constant)
 
 
 def _inside(kind: Type) -> Type:
@@ -223,8 +223,8 @@ def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
     kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
     constant = all(key.constant and value.constant and not maybe for maybe, key, value in parts)
     cost = 0 if constant else sum(key.cost + value.cost for _, key, value in parts) + 30
-    worst = sum(key.worst + value.worst for _, key, value in parts) + 30
-    return Code(kind, _entries(runs), cost, worst, len(parts), constant)
+    max_cost = sum(key.max_cost + value.max_cost for _, key, value in parts) + 30
+    return Code(kind, _entries(runs), cost, max_cost, len(parts), constant)
 
 
 def _entries(runs: Sequence[tuple[bool, Any, Any]]) -> Callable[[Frame], dict[Any, Any]]:
@@ -245,7 +245,7 @@ def _message(compiler: Compiler, node: Message, scope: Scope) -> Code:
     kind = compiler.env.messages(node.name)
     if kind is None or kind.fields is None:
         return compiler.fault(f"undeclared reference to '{node.name}' (in container '')", node.at)
-    runs, cost, worst = [], 40, 40
+    runs, cost, max_cost = [], 40, 40
     for name, value in node.entries:
         maybe = isinstance(value, Maybe)
         code = compiler.code(value.value if isinstance(value, Maybe) else value, scope)
@@ -255,8 +255,8 @@ def _message(compiler: Compiler, node: Message, scope: Scope) -> Code:
             compiler.fault(f"expected type of field '{name}' is '{wanted}' but provided type is '{given}'", value.at)
         real = escaping.unescape(name)
         runs.append((maybe, lambda frame, real=real: real, code.run))
-        cost, worst = cost + code.cost, worst + code.worst
-    return Code(kind, _entries(runs), cost, worst)
+        cost, max_cost = cost + code.cost, max_cost + code.max_cost
+    return Code(kind, _entries(runs), cost, max_cost)
 
 
 _NODES: dict[type[Node], Callable[[Compiler, Any, Scope], Code]] = {

@@ -1,34 +1,34 @@
-"""What calls cost, and how large results may be, in the units of the runtime stock uses.
+"""Cost of function calls and sizes of their results, in the cost units of cel-go.
 
-The same functions serve twice: on values, while an expression runs, and on Extents, when its worst cost is told before. Where stock counts
-the two differently, so do these. Source: the cost models of cel-go and of the API server's libraries (v1.36).
+The same functions serve twice: on values, for the actual cost while an expression runs, and on SizeEstimates, for the maximum cost before
+it runs. Where stock counts the two differently, so do these. Source: the cost models of cel-go and of the API server's libraries (v1.36).
 """
 
 from math import ceil
 from typing import Any, NamedTuple
 
-ENDLESS = 2**64 - 1
+UNBOUNDED = 2**64 - 1
 
 
-class Extent(NamedTuple):
-    """How large a value can be: most (and least) elements or characters; `item` is the most of what it holds."""
+class SizeEstimate(NamedTuple):
+    """How large a value can be, in elements or characters: at most `most`, at least `least`; `item` is the same of its elements."""
 
     most: int
     least: int = 0
-    item: int = ENDLESS
+    item: int = UNBOUNDED
     held: str = ""
-    """The type of what it holds."""
+    """The type of its elements."""
 
 
 def part(count: int, factor: float) -> int:
     """A share of a count, rounded up."""
-    return min(ENDLESS, ceil(count * factor))
+    return min(UNBOUNDED, ceil(count * factor))
 
 
 def size(value: Any, *_: Any) -> int:
     if type(value) is str:
         return len(value)
-    if isinstance(value, Extent):
+    if isinstance(value, SizeEstimate):
         return value.most
     return len(value) if isinstance(value, bytes | list | dict) else 1
 
@@ -67,7 +67,7 @@ def within(text: Any, other: Any) -> int:
 
 def edge(text: Any, other: Any) -> int:
     """startsWith, endsWith."""
-    return traversal(other if isinstance(text, Extent) else text)
+    return traversal(other if isinstance(text, SizeEstimate) else text)
 
 
 def membership(item: Any, held: Any) -> int:
@@ -76,7 +76,7 @@ def membership(item: Any, held: Any) -> int:
 
 def walk(held: Any, *_: Any) -> int:
     """A look at everything in a value."""
-    if isinstance(held, Extent):
+    if isinstance(held, SizeEstimate):
         if not held.held:
             return part(held.most, 0.1)
         return held.most * (1 + (part(held.item, 0.1) if held.held in ("string", "bytes") else 0))
@@ -90,30 +90,30 @@ def walk(held: Any, *_: Any) -> int:
 # sizes of results -------------------------------------------------------------------------------------------------------------------
 
 
-def together(a: Extent, b: Extent) -> int:
+def together(a: SizeEstimate, b: SizeEstimate) -> int:
     return a.most + b.most
 
 
-def fourfold(a: Extent) -> int:
+def fourfold(a: SizeEstimate) -> int:
     return a.most * 4
 
 
-def quoted(a: Extent) -> int:
+def quoted(a: SizeEstimate) -> int:
     return a.most * 2 + 2
 
 
-def joined_size(items: Extent, mark: Extent | None = None) -> int:
+def joined_size(items: SizeEstimate, mark: SizeEstimate | None = None) -> int:
     return items.most * items.item + (mark.most * max(0, items.most - 1) if mark else 0)
 
 
 def joined(items: Any, mark: Any = "") -> int:
     """The cost of join."""
-    if isinstance(items, Extent):
+    if isinstance(items, SizeEstimate):
         return part(joined_size(items, mark or None), 0.1)
     return part(sum(map(len, items)) + len(mark) * max(0, len(items) - 1), 0.2)
 
 
-def replaced(text: Extent, old: Extent, new: Extent, *_: Any) -> int:
+def replaced(text: SizeEstimate, old: SizeEstimate, new: SizeEstimate, *_: Any) -> int:
     """The longest that replacing can make of a text."""
     if old.least == 0:
         return (text.most + 1) * new.most + text.most

@@ -178,7 +178,7 @@ _REF = "#/components/schemas/"
 
 
 class _Fields(Mapping[str, Type]):
-    """Fields of a published type, made when asked for: types may contain themselves."""
+    """Fields of a published type, made at first use: types may contain themselves."""
 
     def __init__(self, schemas: Mapping[str, Object], properties: Object) -> None:
         self.schemas = schemas

@@ -1,4 +1,4 @@
-"""Names of fields in expressions: what is no identifier is escaped, '__dot__' for '.', '__if__' for 'if'. Source: KEP-2876."""
+"""Names of fields in expressions: names that are not identifiers are escaped, '__dot__' for '.', '__if__' for 'if'. Source: KEP-2876."""
 
 import re
 

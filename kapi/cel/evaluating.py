@@ -1,7 +1,7 @@
 """What compiled expressions are made of: code that runs in a frame, what it costs, and how calls choose among overloads.
 
 Every node becomes a Code: a closure over the closures of its parts. Costs are counted in the units of the runtime stock uses: what surely
-runs is charged once, on entering; what depends on values when it happens. `worst` is the same for the largest values a schema allows.
+runs is charged once, on entering; what depends on values when it happens. `max_cost` is the same for the largest values a schema allows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kapi import limits
 from kapi.cel import types, values
-from kapi.cel.costs import ENDLESS, Extent
+from kapi.cel.costs import UNBOUNDED, SizeEstimate
 from kapi.cel.library import Cost, Function, Overload, refusal
 from kapi.cel.types import Type
 from kapi.cel.values import EvaluationError
@@ -45,21 +45,21 @@ class Code(NamedTuple):
     type: Type
     run: Run
     cost: int = 0
-    """Charged by whoever runs it."""
-    worst: int = 0
+    """Charged by the caller."""
+    max_cost: int = 0
     size: int | None = None
-    """The most elements or characters; None: what the type says."""
+    """The most elements or characters; None: by its type."""
     constant: bool = False
     attribute: bool = False
     """A variable or a part of one: what looks it up on the way pays less."""
 
-    def extent(self) -> Extent:
+    def extent(self) -> SizeEstimate:
         most = self.type.most if self.size is None else self.size
         if most is None:
-            most = 1 if self.type.name in _FIXED or "." in self.type.name else ENDLESS
+            most = 1 if self.type.name in _FIXED or "." in self.type.name else UNBOUNDED
         held = self.type.params[0] if self.type.name == "list" and self.type.params else None
-        item = ENDLESS if held is None or held.most is None else held.most
-        return Extent(most, most if self.constant else 0, item, held.name if held else "")
+        item = UNBOUNDED if held is None or held.most is None else held.most
+        return SizeEstimate(most, most if self.constant else 0, item, held.name if held else "")
 
     @property
     def looked_up(self) -> "Code":
@@ -82,9 +82,9 @@ class Program:
     """Where variables lie."""
     depth: int
     used: frozenset[str]
-    """Variables the expression speaks of."""
+    """Variables of the expression."""
     broken: str = ""
-    """Why it cannot be run at all: what is constant in it gives an error."""
+    """Why it cannot be run: a constant part of it raises an error."""
 
     def run(self, given: Mapping[str, Any], limit: int = limits.EXPRESSION_COST) -> Outcome:
         """The value or the error, and what it cost."""
@@ -157,7 +157,7 @@ def chosen(condition: Run, yes: Run, no: Run) -> Run:
 
 
 def otherwise(held: Run, other: Run, inside: bool) -> Run:
-    """What an optional holds (or itself), else what the other gives, which is not looked at before."""
+    """The value of an optional (or itself), else that of the other, which is evaluated only then."""
 
     def run(frame: Frame) -> Any:
         found = held(frame)
@@ -175,24 +175,24 @@ def call(name: str, found: Sequence[Overload], args: Sequence[Code]) -> tuple[Ru
     runs = [arg.run for arg in args]
     entry = sum(arg.cost for arg in args)
     extents = [arg.extent() for arg in args]
-    worst = sum(arg.worst for arg in args) + max(_most(overload.cost, extents) for overload in found)
+    max_cost = sum(arg.max_cost for arg in args) + max(_most(overload.cost, extents) for overload in found)
     settled = len(found) == 1 and all(map(_certain, args, found[0].params))
     if not settled:
-        return _dispatch(name, found, runs), entry, worst
+        return _dispatch(name, found, runs), entry, max_cost
     cost: Cost = found[0].cost
     if callable(cost) and all(arg.type.name in _FIXED for arg in args):
         cost = cost(*[1] * len(args))  # all of size one
     if callable(cost):
-        return _metered(found[0].run, cost, runs), entry, worst
-    return direct(found[0].run, runs), entry + cost, worst
+        return _metered(found[0].run, cost, runs), entry, max_cost
+    return direct(found[0].run, runs), entry + cost, max_cost
 
 
 def _certain(arg: Code, param: Type) -> bool:
-    """Whether the argument's value needs no look before it is given."""
+    """Whether the argument's value needs no type check at run time."""
     return arg.type not in types.LOOSE or types.is_parameter(param) or param == types.DYN
 
 
-def _most(cost: Cost, extents: Sequence[Extent]) -> int:
+def _most(cost: Cost, extents: Sequence[SizeEstimate]) -> int:
     return cost(*extents) if callable(cost) else cost
 
 

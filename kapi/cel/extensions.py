@@ -112,13 +112,13 @@ def ordered(items: list[Any], keys: list[Any] | None = None) -> list[Any]:
 
 
 def _slice(items: list[Any], start: int, end: int) -> list[Any]:
-    told = f"cannot slice({start}, {end}), "
+    message = f"cannot slice({start}, {end}), "
     if start < 0 or end < 0:
-        raise EvaluationError(told + "negative indexes not supported")
+        raise EvaluationError(message + "negative indexes not supported")
     if start > end:
-        raise EvaluationError(told + "start index must be less than or equal to end index")
+        raise EvaluationError(message + "start index must be less than or equal to end index")
     if len(items) < end:
-        raise EvaluationError(told + f"list is length {len(items)}")
+        raise EvaluationError(message + f"list is length {len(items)}")
     return items[start:end]
 
 

@@ -1,4 +1,4 @@
-"""What expressions may call: a table of signatures, put together from the libraries stock gives every expression.
+"""The functions of expressions: a table of signatures, made of the libraries that stock enables for every expression.
 
 `add("string.contains(string) bool", function, cost)` declares one overload; `int|double` stands for one overload each. Costs are
 numbers or functions (kapi.cel.costs). A library of others was measured: Google's C++ runtime cannot hold
@@ -28,7 +28,7 @@ class Overload(NamedTuple):
     run: Function
     cost: Cost
     size: Function | None = None
-    """How large the result may be, of the Extents of the arguments."""
+    """How large the result may be, of the SizeEstimates of the arguments."""
 
 
 class Library:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kapi.cel import extensions, types, values
 from kapi.cel.compiler import PARSING, Compiler, Scope
-from kapi.cel.costs import ENDLESS
+from kapi.cel.costs import UNBOUNDED
 from kapi.cel.evaluating import Code, CostExceeded, Frame, Run, entered
 from kapi.cel.syntax import Call, Select
 from kapi.cel.types import DYN, INT, Type, list_of, map_of, optional_of
@@ -39,7 +39,7 @@ def _has(compiler: Compiler, call: Call, scope: Scope) -> Code:
             held = held.value
         return isinstance(held, dict) and name in held
 
-    return Code(types.BOOL, has, owner.cost, owner.worst)
+    return Code(types.BOOL, has, owner.cost, owner.max_cost)
 
 
 class _Loop:
@@ -50,8 +50,8 @@ class _Loop:
         self.range = compiler.code(call.target, scope)
         kind = self.range.type
         if kind.name not in ("list", "map") and kind not in types.LOOSE:
-            told = f"expression of type '{kind}' cannot be range of a comprehension (must be list, map, or dynamic)"
-            compiler.fault(told, call.target.at)
+            message = f"expression of type '{kind}' cannot be range of a comprehension (must be list, map, or dynamic)"
+            compiler.fault(message, call.target.at)
         self.keyed = kind.name == "map"
         first, second = _bound_types(kind)
         kinds = (first, second) if names == 2 else (first if self.keyed else second,)
@@ -80,8 +80,8 @@ class _Loop:
 
         return one if len(slots) == 1 else two
 
-    def worst(self, step: int, before: int = 0) -> int:
-        return min(ENDLESS, self.range.worst + before + self.count * step + 1)
+    def max_cost(self, step: int, before: int = 0) -> int:
+        return min(UNBOUNDED, self.range.max_cost + before + self.count * step + 1)
 
 
 def _bound_types(kind: Type) -> tuple[Type, Type]:
@@ -122,7 +122,7 @@ def _quantifier(names: int, ends: bool, step: int) -> Macro:
                 raise failed
             return not ends
 
-        return Code(types.BOOL, run, loop.range.cost + 1, loop.worst(test.worst + step))
+        return Code(types.BOOL, run, loop.range.cost + 1, loop.max_cost(test.max_cost + step))
 
     return macro
 
@@ -138,7 +138,7 @@ class _Form(NamedTuple):
     """What it costs to take an item."""
     names: int = 1
     tested: bool = False
-    """A condition says what is taken."""
+    """Only elements that satisfy the condition are taken."""
     makes: bool = True
     """The last argument makes something of each item."""
 
@@ -157,8 +157,8 @@ def _gathering(form: _Form) -> Macro:
                     yield item, make(frame)
 
         kind, gather = form.kind(loop.range.type, loop.item, made.type), form.gather
-        worst = loop.worst(made.worst + form.step + (test.worst if test else 0), 1 if kind == types.BOOL else 10)
-        return Code(kind, lambda frame: gather(taken(frame)), loop.range.cost + 1 + (kind == types.BOOL), worst, loop.count)
+        max_cost = loop.max_cost(made.max_cost + form.step + (test.max_cost if test else 0), 1 if kind == types.BOOL else 10)
+        return Code(kind, lambda frame: gather(taken(frame)), loop.range.cost + 1 + (kind == types.BOOL), max_cost, loop.count)
 
     return macro
 
@@ -217,7 +217,7 @@ def _optional(flat: bool) -> Macro:
             return act(frame) if flat else Optional(True, act(frame))
 
         kind = body.type if flat else optional_of(body.type)
-        return Code(kind, mapped, held.cost + 2, held.worst + body.worst + 4)
+        return Code(kind, mapped, held.cost + 2, held.max_cost + body.max_cost + 4)
 
     return macro
 

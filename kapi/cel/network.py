@@ -44,8 +44,8 @@ def _ip(raw: str) -> IP:
     try:
         address = ipaddress.ip_address(raw)
     except ValueError:
-        told = f"ParseAddr({go_quote(raw)}): unable to parse IP"
-        raise EvaluationError(f"IP Address {go_quote(raw)} parse error during conversion from string: {told}") from None
+        message = f"ParseAddr({go_quote(raw)}): unable to parse IP"
+        raise EvaluationError(f"IP Address {go_quote(raw)} parse error during conversion from string: {message}") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         raise EvaluationError(f"IP address {go_quote(raw)} with zone value is not allowed")
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -54,7 +54,7 @@ def _ip(raw: str) -> IP:
 
 
 def _cidr(raw: str) -> CIDR:
-    told = "network address parse error during conversion from string: "
+    message = "network address parse error during conversion from string: "
     address, _, bits = raw.partition("/")
     try:
         if not bits.isdecimal() or (len(bits) > 1 and bits[0] == "0") or "%" in address:
@@ -64,28 +64,28 @@ def _cidr(raw: str) -> CIDR:
         why = (
             "no '/'" if "/" not in raw else "prefix length out of range" if bits.isdecimal() else f"bad bits after slash: {go_quote(bits)}"
         )
-        raise EvaluationError(f"{told}{told}netip.ParsePrefix({go_quote(raw)}): {why}") from None
+        raise EvaluationError(f"{message}{message}netip.ParsePrefix({go_quote(raw)}): {why}") from None
     if isinstance(interface, ipaddress.IPv6Interface) and interface.ip.ipv4_mapped is not None:
-        raise EvaluationError(f"{told}IPv4-mapped IPv6 address {go_quote(raw)} is not allowed")
+        raise EvaluationError(f"{message}IPv4-mapped IPv6 address {go_quote(raw)} is not allowed")
     return CIDR(interface)
 
 
 def _url(raw: str) -> URL:
     """Go's ParseRequestURI: an absolute URL, or a path."""
-    told = f"URL parse error during conversion from string: parse {go_quote(raw)}: "
+    message = f"URL parse error during conversion from string: parse {go_quote(raw)}: "
     if not raw:
-        raise EvaluationError(told + "empty url")
+        raise EvaluationError(message + "empty url")
     if raw.startswith(":"):
-        raise EvaluationError(told + "missing protocol scheme")
+        raise EvaluationError(message + "missing protocol scheme")
     try:
         parts = urlsplit(raw, allow_fragments=False)
         _ = parts.port
     except ValueError:
-        raise EvaluationError(told + "invalid port after host") from None
+        raise EvaluationError(message + "invalid port after host") from None
     if any(ord(mark) < 32 or ord(mark) == 127 for mark in raw):
-        raise EvaluationError(told + "net/url: invalid control character in URL")
+        raise EvaluationError(message + "net/url: invalid control character in URL")
     if not parts.scheme and not raw.startswith("/"):
-        raise EvaluationError(told + "invalid URI for request")
+        raise EvaluationError(message + "invalid URI for request")
     return URL(parts)
 
 
@@ -104,7 +104,7 @@ def _within(outer: CIDR, inner: CIDR) -> bool:
 
 def _bytes(cidr: Any) -> int:
     """The size of a prefix; that of the longest where it is not known."""
-    return 16 if isinstance(cidr, costs.Extent) else -(-int(cidr.interface.network.prefixlen) // 8)
+    return 16 if isinstance(cidr, costs.SizeEstimate) else -(-int(cidr.interface.network.prefixlen) // 8)
 
 
 def _compared(cidr: Any, other: Any) -> int:

@@ -107,7 +107,7 @@ _MOST_FAULTS = 30
 
 
 def tokens(text: str, faults: list[SyntaxFault]) -> list[Token]:
-    """All tokens and an end; what is none is told to `faults` and left out."""
+    """All tokens and an end; invalid characters are reported to `faults` and skipped."""
     out: list[Token] = []
     place = 0
     while place < len(text) and len(faults) < _MOST_FAULTS:
@@ -137,7 +137,7 @@ def parse(text: str) -> Node:
         faults.append(fault)
     if faults or tree is None:
         faults.sort(key=lambda fault: fault.at)
-        faults[0].all = [told for fault in faults for told in fault.all]
+        faults[0].all = [message for fault in faults for message in fault.all]
         raise faults[0]
     return tree
 

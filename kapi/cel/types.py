@@ -19,7 +19,7 @@ class Type:
     fields: Mapping[str, "Type"] | None = field(default=None, compare=False, repr=False)
     """Fields of an object, by the names expressions use."""
     most: int | None = field(default=None, compare=False, repr=False)
-    """The most elements (characters) a value can have, where a schema says so."""
+    """The most elements (characters) a value can have, where its schema limits them."""
 
     def __str__(self) -> str:
         if self.name == FREE.name:
@@ -36,7 +36,7 @@ TYPE = Type("type")
 FREE = Type("_")
 """What nothing has settled yet: the items of an empty list, what an empty optional would hold. Else like dyn."""
 ERROR = Type("!error!")
-"""Of what has a fault already; takes everything, so that nothing else is said of it."""
+"""The type of an erroneous expression; compatible with everything, so that it causes no further errors."""
 LOOSE = (DYN, FREE, ERROR)
 _TAKES_NULL = frozenset(("timestamp", "duration", "null"))
 _SIMPLE = frozenset(("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type"))
@@ -126,7 +126,7 @@ def join(kinds: Iterable[Type]) -> Type:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What an expression may speak of."""
+    """The variables and functions of an expression."""
 
     variables: Mapping[str, Type]
     messages: Callable[[str], Type | None] = field(default=lambda name: None)

@@ -1,4 +1,4 @@
-"""Values while an expression runs, and what the language itself says of them: equality, order, arithmetic with its bounds, texts.
+"""Values at run time, and the operations of the language itself: equality, order, checked arithmetic, conversion to strings.
 
 int, float, str, bytes, bool, None, list and dict are themselves; uint, times, spans, optionals and types are the classes below. Nothing is
 converted silently. A fault at run time is an EvaluationError with the words of the runtime stock uses.
@@ -122,7 +122,7 @@ def opaque(name: str) -> Callable[[type], type]:
 
 
 def is_a(value: Any, wanted: Type) -> bool:
-    """Whether a value may be given where a signature wants this."""
+    """Whether a value matches this type of a signature."""
     name = kind(value).name
     return wanted == types.DYN or types.is_parameter(wanted) or STATIC.get(name, name) == wanted.name
 

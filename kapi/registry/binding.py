@@ -1,6 +1,6 @@
-"""/binding: the scheduler's word on which node a pod runs.
+"""/binding: assigns a pod to a node.
 
-One compare-and-swap outside of the update pipeline: no other write comes as often.
+One compare-and-swap outside of the update pipeline, because no other write is as frequent.
 """
 
 
@@ -16,7 +16,7 @@ _TRIES = 5
 
 
 async def bind(rest: Rest, call: Call, binding: Object) -> None:
-    """Give the pod named by `call` its node. Raises Conflict when it has one, is being deleted or is gated."""
+    """Set spec.nodeName of the pod named by `call`. Raises Conflict when it has a node, is being deleted or has scheduling gates."""
     target = binding.get("target") or {}
     if target.get("kind") not in (None, "", "Node"):
         why = f'target.kind: Unsupported value: {go_quote(target["kind"])}: supported values: "Node", "<empty>"'

@@ -1,6 +1,6 @@
-"""What a request asks of the registry: RequestInfo is what its Call and the Reviews of it share; a Call has the options of writes.
+"""Requests to the registry: RequestInfo is what a Call and its AdmissionAttributes share; a Call adds the options of writes.
 
-The rest is built from it: a Call of an HTTP request by kapi.api.writing.call, a Review of a Call by Review.of.
+kapi.api.writing.call makes the Call of an HTTP request, AdmissionAttributes.of the attributes of a Call.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class RequestInfo:
-    """Who asks for what: the facts of one request on one kind."""
+    """User, kind, namespace, name and subresource of one request."""
 
     kind: Kind
     user: User
@@ -30,12 +30,12 @@ class RequestInfo:
     options: Object = field(default_factory=dict)
     """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions, as admission sees them."""
     warnings: list[str] = field(default_factory=list)
-    """Texts for Warning headers, filled while the request is worked on."""
+    """Texts for Warning headers, added while the request is handled."""
     long: bool = False
-    """Working on the object may hold the event loop too long: that is done beside it."""
+    """Work on the object may block the event loop too long: it is done in a worker thread."""
 
     async def run(self, function: Callable[..., Result], *args: Any, long: bool = False) -> Result:
-        """What a function on the object gives; beside the event loop where the object, or the function, may be long."""
+        """The result of a function on the object; in a worker thread where the object, or the function (`long`), may take long."""
         return await offload.run(function, *args) if long or self.long else function(*args)
 
 
@@ -48,15 +48,15 @@ class Call(RequestInfo):
     validation: str = "Warn"
     """fieldValidation: Ignore, Warn or Strict."""
     tracked: bool = True
-    """Whether the pipeline keeps managedFields; an apply has done so itself, a binding has no field manager."""
+    """Whether the pipeline updates managedFields; an apply has done so itself, a binding has no field manager."""
     empties: Empties = field(default_factory=Empties)
-    """The empty lists and maps of the body."""
+    """The empty lists and maps of the body (see kapi.schema.empties)."""
 
     @property
     def key(self) -> str:
         return self.kind.key(self.namespace, self.name)
 
     def weigh(self, body: bytes) -> None:
-        """Take notice of a body, or of the object it is about."""
+        """Set `long` for a large body, of the request or of the stored object."""
         if len(body) >= limits.OFFLOAD_BYTES:
             self.long = True

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from kapi.objects.resource import Resource, split_api_version
-from kapi.registry import switches
+from kapi.registry import runtime_config
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
 from kapi.registry.strategy import Strategy
@@ -28,7 +28,7 @@ SUBRESOURCE_KINDS: dict[str, GroupVersionKind] = {
     "exec": ("", "", "PodExecOptions"),
     "portforward": ("", "", "PodPortForwardOptions"),
 }
-"""(group, version, kind) a subresource speaks where it is not its parent's; group and version "" mean the parent's own."""
+"""(group, version, kind) of a subresource's objects where it is not its parent's; group and version "" mean the parent's own."""
 
 
 class Bare(Strategy):
@@ -45,7 +45,7 @@ class Catalogue:
         self.generation = 0
         """Goes up with every change."""
         self.kept: dict[Any, Any] = {}
-        """What others made of the whole catalogue; forgotten with every change."""
+        """Results that others computed of the whole catalogue; cleared with every change."""
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self._by_kind: dict[tuple[str, str], Kind] = {}
         self._fixed: list[tuple[str, str]] = []
@@ -82,7 +82,7 @@ class Catalogue:
         self.kept.clear()
 
     def copy(self) -> "Catalogue":
-        """What is served now, for those who look at it for longer, beside the event loop."""
+        """A snapshot, for readers in worker threads."""
         out = Catalogue()
         out.generation, out._kinds, out._by_kind, out._fixed = self.generation, dict(self._kinds), dict(self._by_kind), self._fixed
         return out
@@ -156,5 +156,5 @@ def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Stra
 
 def standard(config: Mapping[str, bool] | None = None, strategies: Mapping[tuple[str, str], type[Strategy]] = STRATEGIES) -> Catalogue:
     """The catalogue of v1.36; `config` is --runtime-config, e.g. {"api/alpha": False, "batch/v1": True}."""
-    rows = (row for row in tables.resources() if switches.served(row["group"], row["version"], row["plural"], config or {}))
+    rows = (row for row in tables.resources() if runtime_config.served(row["group"], row["version"], row["plural"], config or {}))
     return Catalogue(_kind(row, strategies) for row in rows)

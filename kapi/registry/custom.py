@@ -1,4 +1,4 @@
-"""Kinds made of a CustomResourceDefinition: their strategy, columns, selectable fields and what reading old objects takes.
+"""Kinds made of a CustomResourceDefinition: their strategy, printer columns, selectable fields and conversion of old objects.
 
 A version costs little until it is used: its schema is read from the definition's entry when first needed. Whether a definition is
 served at all is decided by kapi.apiserver.crd_controller. Source: apiextensions-apiserver's customresource strategy and handler (v1.36).
@@ -30,7 +30,7 @@ from kapi.storage.entry import HEAD, Entry
 
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 ENDING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
-"""What discovery tells of a kind whose definition is being deleted."""
+"""The verbs in discovery of a kind whose definition is being deleted."""
 SUB_VERBS = ("get", "patch", "update")
 BLOCKING = frozenset({"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"})
 """Errors after which expressions are not evaluated."""
@@ -52,7 +52,7 @@ class Source:
 
 
 class _Ratcheted(threading.local):
-    """What rules said of unchanged parts in a thread's newest validation; `warnings`, which follows it at once, tells."""
+    """Ratcheted errors (of unchanged values) of a thread's last validation; `warnings`, which is called next, returns them."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -82,7 +82,7 @@ class CustomStrategy(Strategy):
         if "_features" not in self.__dict__:
             return True
         expressions = self._features[2]
-        return expressions is not None and expressions.worst > limits.OFFLOAD_COST
+        return expressions is not None and expressions.max_cost > limits.OFFLOAD_COST
 
     def openapi(self) -> Object:
         return self.source.openapi(self.resource.version)
@@ -93,7 +93,7 @@ class CustomStrategy(Strategy):
 
     @cached_property
     def storage_schema(self) -> Structural:
-        """That of the stored version: the same when it says the same."""
+        """The schema of the stored version; the same object when they are equal."""
         if self.stored == self.resource.version:
             return self.schema
         openapi = self.source.openapi(self.stored)
@@ -109,18 +109,18 @@ class CustomStrategy(Strategy):
 
     @cached_property
     def _features(self) -> tuple[bool, bool, rules.Rules | None]:
-        """What the schema asks for: unique items, embedded objects, expressions."""
+        """What the schema needs: (unique items, embedded objects, CEL rules)."""
         openapi = self.schema.openapi
         return uniqueness.needed(openapi), any(part.get(EMBEDDED) for part in parts(openapi)), rules.of(openapi)
 
     # writing ------------------------------------------------------------------------------------------------------------------------
 
     def prepare(self, new: Object, old: Object | None) -> None:
-        """What a writer has no say in may have been taken away, and has its default again: a status."""
+        """Set the defaults of a status that the pipeline has reset."""
         self.schema.fill(new)
 
     def prepare_status(self, new: Object, old: Object) -> None:
-        """Nothing but status, and who owns it, changes there."""
+        """Only status and its managedFields change there."""
         self.schema.fill(new)
         owned = new["metadata"].get("managedFields")
         new["metadata"] = {key: value for key, value in old["metadata"].items() if key != "managedFields"}
@@ -157,8 +157,8 @@ class CustomStrategy(Strategy):
             out += found
         if expressions is not None:
             blocked = any(cause.reason in BLOCKING for cause in out)
-            told = self._ratcheted.texts = []
-            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, told)
+            warnings = self._ratcheted.texts = []
+            out += [causes.invalid(NOWHERE, None, UNCHECKED)] if blocked else expressions.validate(new, old, warnings)
         return out
 
     def _header(self, new: Object) -> list[Cause]:
@@ -181,14 +181,14 @@ class CustomStrategy(Strategy):
         return out
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        told, self._ratcheted.texts = self._ratcheted.texts, []
+        warnings, self._ratcheted.texts = self._ratcheted.texts, []
         known = set((old or {"metadata": {}})["metadata"].get("finalizers") or ())
         added = sorted(set(new["metadata"].get("finalizers") or ()) - known)
-        return told + [text for name in added for text in _finalizer_warnings(name)]
+        return warnings + [text for name in added for text in _finalizer_warnings(name)]
 
     # reading ------------------------------------------------------------------------------------------------------------------------
 
-    def settled(self, stored: bytes) -> bool:
+    def is_served_form(self, stored: bytes) -> bool:
         """Whether a stored body is what this version serves."""
         if self.stored != self.resource.version and (self.webhook or self.storage_schema is not self.schema):
             return False
@@ -249,8 +249,8 @@ def _columns(given: list[Object] | None) -> tuple[Column, ...]:
 
 
 def _column(given: Object) -> Column:
-    said = given.get("description") or f"Custom resource definition column (in JSONPath format): {given['jsonPath']}"
-    return Column(given["name"], given["type"], said, given.get("priority", 0), given.get("format", ""))
+    description = given.get("description") or f"Custom resource definition column (in JSONPath format): {given['jsonPath']}"
+    return Column(given["name"], given["type"], description, given.get("priority", 0), given.get("format", ""))
 
 
 def _cell(kind: str, value: Any, now: float) -> Any:
@@ -301,7 +301,7 @@ def _paths(given: Object | None) -> scale.Paths:
 # kinds ------------------------------------------------------------------------------------------------------------------------------
 
 
-def kinds(definition: Object, source: Source) -> dict[str, Kind]:
+def kinds_of(definition: Object, source: Source) -> dict[str, Kind]:
     """The Kinds of all versions, served or not, by the names that were accepted."""
     spec, named = definition["spec"], definition["status"]["acceptedNames"]
     stored = next(version["name"] for version in spec["versions"] if version.get("storage"))

@@ -10,7 +10,7 @@ from kapi.objects import errors, time
 from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
 from kapi.registry.call import Call
-from kapi.registry.rest import Rest, Written
+from kapi.registry.rest import Rest, WriteResult
 from kapi.storage.store import Entry, Mismatch
 
 _RETRIES = 5
@@ -18,7 +18,7 @@ _RETRIES = 5
 
 @dataclass(slots=True)
 class Options:
-    """DeleteOptions, as far as deciding needs them."""
+    """The DeleteOptions that decide how an object is deleted."""
 
     grace: int | None = None
     propagation: str = ""
@@ -27,8 +27,8 @@ class Options:
     version: str = ""
 
 
-async def delete(rest: Rest, call: Call, options: Options, *, admitted: bool = False) -> Written:
-    """Delete the object named by `call`; the answer tells whether it is gone (`deleted`) or only marked."""
+async def delete(rest: Rest, call: Call, options: Options, *, admitted: bool = False) -> WriteResult:
+    """Delete the object named by `call`. The result has `deleted` set when it is removed, not only marked."""
     for _ in range(_RETRIES):
         entry = rest.get(call.kind, call.namespace, call.name)
         call.weigh(entry.body)
@@ -60,17 +60,17 @@ def _check(call: Call, options: Options, meta: Object) -> None:
         raise errors.conflict(resource.kind, resource.group, call.name, why)
 
 
-async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: Object) -> Written:
+async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: Object) -> WriteResult:
     strategy = call.kind.strategy
     new = await call.run(encoding.parse, call.kind, entry)
     meta = new["metadata"]
     grace: int | None = None
     if strategy.graceful:
-        grace = _soften(strategy.grace(new, options.grace), meta)
+        grace = _begin_graceful_deletion(strategy.grace(new, options.grace), meta)
         if grace is None:
-            return Written(await call.run(encoding.final, call.kind, old))
+            return WriteResult(await call.run(encoding.final, call.kind, old))
     _set_finalizers(meta, options)
-    if meta.get("finalizers") or strategy.held(new):
+    if meta.get("finalizers") or strategy.blocks_deletion(new):
         if grace is None:
             _mark(meta, 0)
             strategy.mark_deleted(new)
@@ -81,17 +81,17 @@ async def _delete(rest: Rest, call: Call, options: Options, entry: Entry, old: O
         gone = await rest.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
         meta["resourceVersion"] = str(gone.revision)
         rest.allocators.release(call.kind, old)
-    return Written(await call.run(encoding.final, call.kind, new), deleted=True)
+    return WriteResult(await call.run(encoding.final, call.kind, new), deleted=True)
 
 
-async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object) -> Written:
+async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object) -> WriteResult:
     if call.dry_run or new == old:
-        return Written(await call.run(encoding.final, call.kind, new))
-    return Written((await rest.commit(call, call.key, new, entry.revision)).body)
+        return WriteResult(await call.run(encoding.final, call.kind, new))
+    return WriteResult((await rest.commit(call, call.key, new, entry.revision)).body)
 
 
-def _soften(wanted: int, meta: Object) -> int | None:
-    """Mark a graceful deletion; the seconds it has, or None when one that is as short is under way already."""
+def _begin_graceful_deletion(wanted: int, meta: Object) -> int | None:
+    """Mark a graceful deletion. Returns its grace period in seconds, None when one as short has begun already."""
     wanted = 1 if wanted < 0 else wanted
     if not meta.get("deletionTimestamp"):
         _mark(meta, wanted)
@@ -116,7 +116,7 @@ def _mark(meta: Object, grace: int) -> None:
 
 
 def _set_finalizers(meta: Object, options: Options) -> None:
-    """Add or remove 'orphan' and 'foregroundDeletion' as the request says; one that says nothing leaves them."""
+    """Add or remove 'orphan' and 'foregroundDeletion' by propagationPolicy; without one they stay."""
     if not options.propagation and options.orphan is None:
         return
     kept = [f for f in meta.get("finalizers") or () if f not in (metadata.ORPHAN, metadata.FOREGROUND)]

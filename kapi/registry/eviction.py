@@ -1,4 +1,4 @@
-"""/eviction: delete a pod if the PodDisruptionBudgets that cover it allow that. Source: the eviction API (policy/v1)."""
+"""/eviction: deletes a pod if the PodDisruptionBudgets that select it allow that. Source: the eviction API (policy/v1)."""
 
 
 from dataclasses import replace
@@ -21,19 +21,19 @@ async def evict(rest: Rest, call: Call, budgets: Kind, options: deletion.Options
     """Evict the pod named by `call`. Raises TooManyRequests when a budget is used up."""
     entry = rest.get(call.kind, call.namespace, call.name)
     pod = encoding.parse(call.kind, entry)
-    if not _free(pod):
-        await _spend(rest, call, budgets, pod)
+    if not _ignores_budgets(pod):
+        await _check_budget(rest, call, budgets, pod)
     if not call.dry_run:
         await _mark(rest, call)
     await deletion.delete(rest, replace(call, subresource=""), options)
 
 
-def _free(pod: Object) -> bool:
-    """Whether its eviction disturbs nobody: over, not begun, or under way."""
+def _ignores_budgets(pod: Object) -> bool:
+    """Whether budgets do not count the pod: it has ended, is pending, or is being deleted."""
     return bool(pod["metadata"].get("deletionTimestamp")) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending")
 
 
-def _covering(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
+def _matching_budgets(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
     own = pod["metadata"].get("labels") or {}
     found = (encoding.parse(budgets, e) for e in rest.page(budgets, call.namespace).entries)
     return [b for b in found if labels.from_object(b["spec"].get("selector")).matches(own)]
@@ -43,14 +43,14 @@ def _ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in (pod.get("status") or {}).get("conditions") or ())
 
 
-async def _spend(rest: Rest, call: Call, budgets: Kind, pod: Object) -> None:
-    covering = _covering(rest, call, budgets, pod)
-    if not covering:
+async def _check_budget(rest: Rest, call: Call, budgets: Kind, pod: Object) -> None:
+    matching = _matching_budgets(rest, call, budgets, pod)
+    if not matching:
         return
-    if len(covering) > 1:
+    if len(matching) > 1:
         text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
         raise errors.InternalError(text, {})
-    budget = covering[0]
+    budget = matching[0]
     status = budget.get("status") or {}
     name = budget["metadata"]["name"]
     if not _ready(pod):
@@ -64,7 +64,7 @@ async def _spend(rest: Rest, call: Call, budgets: Kind, pod: Object) -> None:
         needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
         raise _too_many(f"The disruption budget {name} needs {needs} healthy pods and has {has} currently", 0)
     if not call.dry_run:
-        await _take_one(rest, call, budgets, name, pod["metadata"]["name"])
+        await _decrement_budget(rest, call, budgets, name, pod["metadata"]["name"])
 
 
 def _too_many(why: str, seconds: int) -> errors.TooManyRequests:
@@ -74,7 +74,7 @@ def _too_many(why: str, seconds: int) -> errors.TooManyRequests:
     return errors.TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", details)
 
 
-async def _take_one(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) -> None:
+async def _decrement_budget(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) -> None:
     """Count the eviction in the budget's status, so that the next one sees it before the controller does."""
     mine = Call(kind=budgets, user=call.user, namespace=call.namespace, name=name, subresource="status", tracked=False)
     for _ in range(_TRIES):
@@ -95,7 +95,7 @@ async def _take_one(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) 
 
 
 async def _mark(rest: Rest, call: Call) -> None:
-    """Leave the DisruptionTarget condition in the pod's status."""
+    """Set the DisruptionTarget condition in the pod's status."""
     for _ in range(_TRIES):
         entry = rest.get(call.kind, call.namespace, call.name)
         pod = encoding.parse(call.kind, entry)

@@ -22,7 +22,7 @@ class Kind:
 
     resource: Resource
     schema_of: Callable[[], Schema]
-    """Gives the schema; asked once, when first needed."""
+    """Returns the schema; called once, at first use."""
     strategy: Strategy
     singular: str
     verbs: tuple[str, ...]
@@ -37,11 +37,11 @@ class Kind:
     custom: bool = False
     """Made from a CRD: items of a list carry kind and apiVersion, there is no strategic merge patch."""
     discovered: tuple[str, ...] = ()
-    """The verbs that discovery tells, in its order, where they are not `verbs` by name."""
+    """The verbs in discovery, in its order, where they are not `verbs` by name."""
     ending: bool = False
     """Its definition is being deleted: nothing new is created."""
     sign: str = ""
-    """Of a custom kind: changes with all that its definition says of this version."""
+    """Of a custom kind: a hash of this version in its definition."""
     list_kind: str = ""
     """The kind of a list; "" is the kind with "List"."""
 
@@ -57,7 +57,7 @@ class Kind:
 
     def differs(self, stored: bytes) -> bool:
         """Whether this stored body is not what is served."""
-        return self.converts and not self.strategy.settled(stored)
+        return self.converts and not self.strategy.is_served_form(stored)
 
     @cached_property
     def collection(self) -> str:
@@ -78,7 +78,7 @@ class Kind:
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
 
     def blank_status(self) -> Object | None:
-        """A fresh status that says nothing, as stock writes it ({} or with its zeros); None where such a status is left out."""
+        """A new empty status as stock encodes it ({} or with zero values); None where an empty status is omitted."""
         raw = self._blank_status
         return orjson.loads(raw) if raw else None
 

@@ -36,30 +36,30 @@ def revision(text: str) -> int:
     return int(digits) if _DIGITS.fullmatch(digits) and int(digits) < 1 << 64 else 0
 
 
-def settle_namespace(meta: Object, namespaced: bool, namespace: str) -> None:
-    """The object's namespace is the request's. Raises BadRequest for another one."""
-    given = meta.get("namespace")
-    if given == namespace and namespaced:
+def check_namespace(meta: Object, namespaced: bool, namespace: str) -> None:
+    """Set the object's namespace to the request's. Raises BadRequest for another one."""
+    sent = meta.get("namespace")
+    if sent == namespace and namespaced:
         return
     if not namespaced:
         meta.pop("namespace", None)
-    elif not given:
+    elif not sent:
         meta["namespace"] = namespace
     else:
         raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
 
 
 def check_name(meta: Object, name: str) -> None:
-    """The object's name is the URL's. Raises BadRequest."""
-    given = meta.get("name")
-    if not given:
+    """Raises BadRequest when the object's name is not the URL's."""
+    sent = meta.get("name")
+    if not sent:
         raise errors.BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
-    if given != name:
-        raise errors.BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
+    if sent != name:
+        raise errors.BadRequest(f"the name of the object ({sent}) does not match the name on the URL ({name})")
 
 
-def fill(meta: Object) -> None:
-    """What the server decides on create."""
+def fill_system_fields(meta: Object) -> None:
+    """Set uid, creationTimestamp and a generated name on create."""
     meta["uid"] = str(uuid.uuid4())
     meta["creationTimestamp"] = time.stamp()
     for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
@@ -68,8 +68,8 @@ def fill(meta: Object) -> None:
         meta["name"] = generate_name(meta["generateName"])
 
 
-def keep(meta: Object, old: Object) -> None:
-    """What an update can't change, put back before validation."""
+def restore_immutable(meta: Object, old: Object) -> None:
+    """Restore what an update cannot change, before validation."""
     meta.setdefault("uid", old["uid"])
     for field in ("creationTimestamp", "generation", "deletionTimestamp"):
         if field in old:
@@ -81,7 +81,7 @@ def keep(meta: Object, old: Object) -> None:
 
 
 def dedupe_owners(meta: Object) -> bool:
-    """Drop owner references given twice (same uid); True when one was."""
+    """Drop duplicate owner references (same uid); True when there were any."""
     owners = meta.get("ownerReferences")
     if not owners or len(owners) < 2:
         return False
@@ -140,7 +140,7 @@ CHECKS: dict[str, tuple[int, int]] = {
     "/core/persistentvolumes/": (0, 2),
     "/core/events/": (0, 0),
 }  # fmt: skip
-"""How often stock's rules of a kind check changed metadata: as a change, and anew as of a new object. Most: once, and not anew.
+"""Collection -> (update checks, create checks) stock's validation of the kind runs on changed metadata. Others: (1, 0).
 
 The pipeline itself checks once before them; each check lists its causes again.
 """

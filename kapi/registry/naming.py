@@ -1,4 +1,4 @@
-"""What the server says of a CustomResourceDefinition: which names it got, whether it may be served, whether its group may be used.
+"""The status of a CustomResourceDefinition: accepted names, and the conditions NamesAccepted, Established and approval.
 
 Pure functions on the object. Source: apiextensions-apiserver's naming, establishing and approval controllers (v1.36).
 """
@@ -7,52 +7,48 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from kapi.objects import time, urls
+from kapi.objects import conditions, urls
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 
-APPROVED = "api-approved.kubernetes.io"
-PROTECTED = ("k8s.io", "kubernetes.io")
+APPROVED_ANNOTATION = "api-approved.kubernetes.io"
+PROTECTED_GROUPS = ("k8s.io", "kubernetes.io")
 PROPOSAL = "see https://github.com/kubernetes/enhancements/pull/1111"
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
-ESTABLISHED = {"type": "Established", "status": "True", "reason": "InitialNamesAccepted", "message": "the initial names have been accepted"}
-REFUSED = {"type": "Established", "status": "False", "reason": "NotAccepted", "message": "not all names are accepted"}
-ACCEPTED = {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found"}
+ESTABLISHED_CONDITION = {
+    "type": "Established", "status": "True", "reason": "InitialNamesAccepted", "message": "the initial names have been accepted",
+}  # fmt: skip
+NOT_ESTABLISHED_CONDITION = {"type": "Established", "status": "False", "reason": "NotAccepted", "message": "not all names are accepted"}
+NAMES_ACCEPTED_CONDITION = {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found"}
 _REASONS = {"plural": "PluralConflict", "singular": "SingularConflict", "shortNames": "ShortNamesConflict", "kind": "KindConflict",
             "listKind": "ListKindConflict"}  # fmt: skip
 
 
-def holds(definition: Object, condition: str) -> bool:
+def is_condition_true(definition: Object, condition: str) -> bool:
     """Whether a condition is True."""
-    conditions = (definition.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == condition and c.get("status") == "True" for c in conditions)
+    found = conditions.find((definition.get("status") or {}).get("conditions") or (), condition)
+    return found is not None and found.get("status") == "True"
 
 
-def put(status: Object, condition: Object) -> None:
-    """Set a condition; its time changes with its status only."""
-    listed = status["conditions"] = list(status.get("conditions") or ())
-    at = next((i for i, c in enumerate(listed) if c["type"] == condition["type"]), None)
-    if at is None:
-        listed.append({"lastTransitionTime": time.stamp(), **condition})
-    else:
-        same = listed[at]["status"] == condition["status"]
-        listed[at] = {"lastTransitionTime": listed[at].get("lastTransitionTime") if same else time.stamp(), **condition}
+def set_condition(status: Object, condition: Object) -> None:
+    """Set a condition in place; see kapi.objects.conditions.updated."""
+    status["conditions"] = conditions.updated(status.get("conditions") or (), condition)
 
 
-def claimed(names: Object) -> tuple[set[str], set[str]]:
-    """(names of resources, kinds) that accepted names take."""
+def taken_names(names: Object) -> tuple[set[str], set[str]]:
+    """(resource names, kinds) of acceptedNames."""
     resources = {names.get("plural"), names.get("singular"), *(names.get("shortNames") or ())}
     return {str(name) for name in resources if name}, {str(kind) for kind in (names.get("kind"), names.get("listKind")) if kind}
 
 
-def settle(definition: Object, others: Iterable[Object]) -> Object:
-    """The status with names, and the conditions that follow from them; `others` are the accepted names of the group's definitions."""
+def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
+    """The status with acceptedNames and conditions; `others` are the acceptedNames of the other definitions of the group."""
     spec, status = definition["spec"], {**(definition.get("status") or {})}
     wanted, got = spec["names"], status.get("acceptedNames") or {"plural": "", "kind": ""}
     resources: set[str] = set()
     kinds: set[str] = set()
     for names in (*others, got):
-        taken = claimed(names)
+        taken = taken_names(names)
         resources |= taken[0]
         kinds |= taken[1]
     conflict: Object = {}
@@ -67,15 +63,15 @@ def settle(definition: Object, others: Iterable[Object]) -> Object:
     if wanted.get("categories"):
         accepted["categories"] = wanted["categories"]
     status["acceptedNames"] = accepted
-    put(status, conflict or ACCEPTED)
-    if not holds(definition, "Established"):
-        put(status, REFUSED if conflict else ESTABLISHED)
-    _approve(status, definition)
+    set_condition(status, conflict or NAMES_ACCEPTED_CONDITION)
+    if not is_condition_true(definition, "Established"):
+        set_condition(status, NOT_ESTABLISHED_CONDITION if conflict else ESTABLISHED_CONDITION)
+    _set_approval_condition(status, definition)
     return status
 
 
 def _conflict(wanted: Any, got: Any, used: set[str]) -> str:
-    """Why a name cannot be had."""
+    """Why a name is not accepted, '' when it is."""
     if wanted == got:
         return ""
     if isinstance(wanted, list):
@@ -84,32 +80,32 @@ def _conflict(wanted: Any, got: Any, used: set[str]) -> str:
     return f"{go_quote(wanted)} is already in use" if wanted in used else ""
 
 
-# groups of the project itself -------------------------------------------------------------------------------------------------------
+# protected groups: *.k8s.io --------------------------------------------------------------------------------------------------------
 
 
-def protected(group: str) -> bool:
-    return group in PROTECTED or group.endswith(tuple(f".{name}" for name in PROTECTED))
+def is_protected_group(group: str) -> bool:
+    return group in PROTECTED_GROUPS or group.endswith(tuple(f".{name}" for name in PROTECTED_GROUPS))
 
 
-def approval(definition: Object) -> tuple[str, str, str]:
-    """(status, reason, message) of the approval of a protected group's definition."""
-    text = (definition["metadata"].get("annotations") or {}).get(APPROVED) or ""
+def approval_state(definition: Object) -> tuple[str, str, str]:
+    """(status, reason, message) of the approval condition of a definition in a protected group."""
+    text = (definition["metadata"].get("annotations") or {}).get(APPROVED_ANNOTATION) or ""
     if not text:
-        return "False", "MissingAnnotation", f"protected groups must have approval annotation {go_quote(APPROVED)}, {PROPOSAL}"
+        return "False", "MissingAnnotation", f"protected groups must have approval annotation {go_quote(APPROVED_ANNOTATION)}, {PROPOSAL}"
     if text.startswith("unapproved"):
         return "False", "UnapprovedAnnotation", f"not approved: {go_quote(text)}"
     with suppress(ValueError):
         parsed = urls.parse(text)
         if parsed.scheme and parsed.host:
             return "True", "ApprovedAnnotation", f"approved in {text}"
-    why = f'annotation {go_quote(APPROVED)} with either a URL or a reason starting with "unapproved"'
+    why = f'annotation {go_quote(APPROVED_ANNOTATION)} with either a URL or a reason starting with "unapproved"'
     return "False", "InvalidAnnotation", f"protected groups must have approval {why}, {PROPOSAL}"
 
 
-def _approve(status: Object, definition: Object) -> None:
+def _set_approval_condition(status: Object, definition: Object) -> None:
     kind = "KubernetesAPIApprovalPolicyConformant"
-    if protected(definition["spec"]["group"]):
-        value, reason, message = approval(definition)
-        put(status, {"type": kind, "status": value, "reason": reason, "message": message})
+    if is_protected_group(definition["spec"]["group"]):
+        value, reason, message = approval_state(definition)
+        set_condition(status, {"type": kind, "status": value, "reason": reason, "message": message})
     elif status.get("conditions"):
-        status["conditions"] = [c for c in status["conditions"] if c["type"] != kind]
+        status["conditions"] = conditions.without(status["conditions"], kind)

@@ -1,4 +1,4 @@
-"""THE pipeline: get, list, watch, create, update for every kind. What differs between kinds is their Strategy.
+"""The pipeline (stock's generic registry Store): get, list, watch, create, update for every kind. Kinds differ in their Strategy.
 
 create: default -> managedFields -> admission mutates -> fill metadata -> allocate -> prepare, validate -> admission validates -> commit.
 update is the same around a `change` (old object -> new object): PUT, the patches, apply, /status and /scale are each only another change;
@@ -14,10 +14,10 @@ from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.registry import encoding, metadata
-from kapi.registry.allocate import Allocators
+from kapi.registry.admission import Admission, AdmissionAttributes
+from kapi.registry.allocators import Allocators
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
-from kapi.registry.review import Admission, Review
 from kapi.schema import managed
 from kapi.storage.store import Entry, Mismatch, Page, Store, Watch
 
@@ -29,7 +29,7 @@ _RETRIES = 5
 _EVENT_SECONDS = 3600.0
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """What a write left: the stored form's bytes (with resourceVersion), and whether the object is new."""
 
     body: bytes
@@ -68,16 +68,16 @@ class Rest:
 
     # create -----------------------------------------------------------------------------------------------------------------------
 
-    async def create(self, call: Call, obj: Object) -> Written:
+    async def create(self, call: Call, obj: Object) -> WriteResult:
         """Create `obj`, as it was decoded. Raises AlreadyExists, Invalid, Forbidden …"""
         call.long = call.long or call.kind.strategy.long
         await call.run(default, call, obj)
-        place = call.name
+        url_name = call.name
         """The name on the URL, where there is one."""
         generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
         for attempt in range(_NAME_TRIES):
             try:
-                return await self._create(call, encoding_copy(obj) if generated else obj, place)
+                return await self._create(call, attempt_copy(obj) if generated else obj, url_name)
             except errors.AlreadyExists as error:
                 if not generated or attempt == _NAME_TRIES - 1:
                     if obj["metadata"].get("generateName"):
@@ -86,35 +86,35 @@ class Rest:
                     raise
         raise AssertionError("unreachable")
 
-    async def _create(self, call: Call, obj: Object, place: str) -> Written:
+    async def _create(self, call: Call, obj: Object, url_name: str) -> WriteResult:
         kind = call.kind
-        await call.run(self._tracked, call, None, obj)
-        review = Review.of(call, "CREATE", obj)
-        await self.admission.mutate(review)
-        obj = review.new or obj
-        self._dedupe(call, obj, " after mutating admission happens")
-        metadata.settle_namespace(obj["metadata"], kind.resource.namespaced, call.namespace)
-        if place:
-            metadata.check_name(obj["metadata"], place)
-        metadata.fill(obj["metadata"])
+        await call.run(self._track_fields, call, None, obj)
+        attrs = AdmissionAttributes.of(call, "CREATE", obj)
+        await self.admission.mutate(attrs)
+        obj = attrs.new or obj
+        self._dedupe_owners(call, obj, " after mutating admission happens")
+        metadata.check_namespace(obj["metadata"], kind.resource.namespaced, call.namespace)
+        if url_name:
+            metadata.check_name(obj["metadata"], url_name)
+        metadata.fill_system_fields(obj["metadata"])
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
         try:
-            await call.run(self._check_new, call, obj)
-            await self.admission.validate(review)
+            await call.run(self._validate_new, call, obj)
+            await self.admission.validate(attrs)
             return await self._insert(call, obj)
         except BaseException:
             release()
             raise
 
-    def _check_new(self, call: Call, obj: Object) -> None:
+    def _validate_new(self, call: Call, obj: Object) -> None:
         """Prepare and validate a new object."""
-        with call.empties.shown(obj):
+        with call.empties.restored(obj):
             self._prepare_new(call, obj)
             strategy = call.kind.strategy
             causes = strategy.validate_within(obj, None, lambda: self._labels(call.namespace))
             causes += metadata.validate(obj["metadata"], call.kind.resource.namespaced, strategy.name_check, strategy.loose_finalizers)
-            self._refuse(call, causes + strategy.validate(obj, None))
+            self._raise_invalid(call, causes + strategy.validate(obj, None))
             call.warnings += strategy.warnings(obj, None)
 
     def _prepare_new(self, call: Call, obj: Object) -> None:
@@ -124,29 +124,29 @@ class Rest:
         if strategy.generation:
             meta["generation"] = 1
         strategy.prepare(obj, None)
-        strategy.signed(obj, call.user)
+        strategy.set_user(obj, call.user)
         call.name = meta.get("name", "")
 
-    async def _insert(self, call: Call, obj: Object) -> Written:
+    async def _insert(self, call: Call, obj: Object) -> WriteResult:
         kind, key = call.kind, call.key
-        call.empties.settle(obj)
+        call.empties.write_nulls(obj)
         if not call.dry_run and metadata.revision(obj["metadata"].pop("resourceVersion", "")):  # what is no number is as good as none
             raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
-            return Written(await call.run(encoding.final, kind, obj), created=True)
+            return WriteResult(await call.run(encoding.final, kind, obj), created=True)
         try:
             entry = await self.commit(call, key, obj, 0)
         except Mismatch as found:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from found
-        return Written(entry.body, created=True)
+        return WriteResult(entry.body, created=True)
 
     # update -----------------------------------------------------------------------------------------------------------------------
 
     async def update(
         self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True
-    ) -> Written:
+    ) -> WriteResult:
         """Change the object named by `call`. `create` makes the object where there is none and the verb may create it."""
         for _ in range(_RETRIES):
             entry = self.store.get(call.key)
@@ -160,42 +160,42 @@ class Rest:
                 continue
         raise errors.conflict(call.kind.resource.plural, call.kind.resource.group, call.name, errors.STALE)
 
-    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> Written:
+    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> WriteResult:
         kind = call.kind
         call.long = call.long or kind.strategy.long
         call.weigh(entry.body)
-        old, new = await call.run(self._changed, call, entry, change)
-        review = Review.of(call, "UPDATE", new, old)
-        await self.admission.mutate(review)
-        new = review.new or new
-        self._dedupe(call, new, " after mutating admission happens")
-        metadata.settle_namespace(new["metadata"], kind.resource.namespaced, call.namespace)
+        old, new = await call.run(self._apply_change, call, entry, change)
+        attrs = AdmissionAttributes.of(call, "UPDATE", new, old)
+        await self.admission.mutate(attrs)
+        new = attrs.new or new
+        self._dedupe_owners(call, new, " after mutating admission happens")
+        metadata.check_namespace(new["metadata"], kind.resource.namespaced, call.namespace)
         self._check_version(call, new, old, unconditional)
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
-            await call.run(self._check_changed, call, new, old)
-            await self.admission.validate(review)
+            await call.run(self._validate_update, call, new, old)
+            await self.admission.validate(attrs)
             return await self._replace(call, entry, new, old)
         except BaseException:
             if release:
                 release()
             raise
 
-    def _changed(self, call: Call, entry: Entry, change: Change) -> tuple[Object, Object]:
+    def _apply_change(self, call: Call, entry: Entry, change: Change) -> tuple[Object, Object]:
         """(the object as it is, and as it is wanted)."""
         old = encoding.parse(call.kind, entry)
         new = change(encoding.parse(call.kind, entry))
         default(call, new)
         self._check_uid(call, new, old)
-        self._tracked(call, old, new)
+        self._track_fields(call, old, new)
         return old, new
 
-    def _check_changed(self, call: Call, new: Object, old: Object) -> None:
+    def _validate_update(self, call: Call, new: Object, old: Object) -> None:
         """Prepare and validate a changed object."""
-        with call.empties.shown(new, old):
-            self._check_prepared(call, new, old)
+        with call.empties.restored(new, old):
+            self._validate_prepared(call, new, old)
 
-    def _check_prepared(self, call: Call, new: Object, old: Object) -> None:
+    def _validate_prepared(self, call: Call, new: Object, old: Object) -> None:
         strategy, subresource = call.kind.strategy, call.subresource
         self._prepare(call, new, old)
         causes = strategy.validate_within(new, old, lambda: self._labels(call.namespace))
@@ -204,13 +204,13 @@ class Rest:
             causes += strategy.validate(new, old)
         else:
             causes += strategy.validate_subresource(subresource, new, old)
-        self._refuse(call, causes)
+        self._raise_invalid(call, causes)
         call.warnings += strategy.warnings(new, old)
 
     def _prepare(self, call: Call, new: Object, old: Object) -> None:
         """Put back what this endpoint may not change, and count generations."""
         strategy = call.kind.strategy
-        metadata.keep(new["metadata"], old["metadata"])
+        metadata.restore_immutable(new["metadata"], old["metadata"])
         if call.subresource == "status":
             for key in [k for k in new if k not in ("metadata", "kind", "apiVersion", "status")]:
                 del new[key]
@@ -224,27 +224,27 @@ class Rest:
         if strategy.generation and strategy.changed(new, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
-    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> Written:
+    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> WriteResult:
         kind = call.kind
-        call.empties.settle(new)
+        call.empties.write_nulls(new)
         meta = new["metadata"]
         if (
             meta.get("deletionTimestamp")
             and not meta.get("finalizers")
             and not meta.get("deletionGracePeriodSeconds")
-            and not kind.strategy.held(new)
+            and not kind.strategy.blocks_deletion(new)
         ):
             meta["resourceVersion"] = old["metadata"]["resourceVersion"]
             if not call.dry_run:
                 await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
                 self.allocators.release(kind, old)
-            return Written(await call.run(encoding.final, kind, new), deleted=True)
+            return WriteResult(await call.run(encoding.final, kind, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
         if await call.run(managed.unchanged_but_times, new, old):
-            return Written(entry.body)
+            return WriteResult(entry.body)
         if call.dry_run:
-            return Written(await call.run(encoding.final, kind, new))
-        return Written((await self.commit(call, call.key, new, entry.revision)).body)
+            return WriteResult(await call.run(encoding.final, kind, new))
+        return WriteResult((await self.commit(call, call.key, new, entry.revision)).body)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
         """The status an object has when its writer has no say in it: the old one, or a blank."""
@@ -268,7 +268,7 @@ class Rest:
         uid, known = new["metadata"].get("uid"), old["metadata"]["uid"]
         if uid and uid != known:
             resource = call.kind.resource
-            root = ("/" if call.dry_run else "/registry/") + STORED_AS.get(resource.plural, resource.plural)
+            root = ("/" if call.dry_run else "/registry/") + STORAGE_PREFIXES.get(resource.plural, resource.plural)
             where = f"{root}/{call.namespace}/{call.name}" if call.namespace else f"{root}/{call.name}"
             why = (
                 f"StorageError: invalid object, Code: 4, Key: {where}, ResourceVersion: 0, AdditionalErrorMsg: "
@@ -283,24 +283,24 @@ class Rest:
         entry = self.store.get(f"/core/namespaces/{namespace}")
         return entry.labels if entry else {}
 
-    def _dedupe(self, call: Call, obj: Object, when: str = "") -> None:
+    def _dedupe_owners(self, call: Call, obj: Object, when: str = "") -> None:
         if metadata.dedupe_owners(obj["metadata"]):
             call.warnings.append(DUPLICATE_OWNERS.format(when=when))
 
-    def _refuse(self, call: Call, causes: list[Cause]) -> None:
+    def _raise_invalid(self, call: Call, causes: list[Cause]) -> None:
         if causes:
             group = call.kind.strategy.error_group
             raise errors.invalid(call.kind.resource.kind, call.kind.resource.group if group is None else group, call.name, causes)
 
     async def admit(self, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> None:
         """Put through admission what is no create and no update. Raises whatever a plugin refuses with."""
-        review = Review.of(call, operation, new, old)
-        await self.admission.mutate(review)
-        await self.admission.validate(review)
+        attrs = AdmissionAttributes.of(call, operation, new, old)
+        await self.admission.mutate(attrs)
+        await self.admission.validate(attrs)
 
-    def _tracked(self, call: Call, old: Object | None, new: Object) -> None:
-        """Drop doubled owners, and write down who owns which field now."""
-        self._dedupe(call, new)
+    def _track_fields(self, call: Call, old: Object | None, new: Object) -> None:
+        """Drop duplicate owner references, and update managedFields."""
+        self._dedupe_owners(call, new)
         if not call.tracked:
             return
         strategy = call.kind.strategy
@@ -326,12 +326,12 @@ class Rest:
         )  # fmt: skip
 
 
-STORED_AS = {
+STORAGE_PREFIXES = {
     "apiservices": "apiregistration.k8s.io/apiservices", "customresourcedefinitions": "apiextensions.k8s.io/customresourcedefinitions",
     "endpoints": "services/endpoints", "ingresses": "ingress", "nodes": "minions", "replicationcontrollers": "controllers",
     "services": "services/specs",
 }  # fmt: skip
-"""Where stock keeps the resources whose place is not their plural; a conflict's message tells."""
+"""Storage prefixes of stock that are not the plural; messages of conflicts contain them."""
 DUPLICATE_OWNERS = (
     ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests"
@@ -339,13 +339,13 @@ DUPLICATE_OWNERS = (
 
 
 def default(call: Call, obj: Object) -> None:
-    """Fill in what the kind fills in, whoever made the object."""
-    with call.empties.shown(obj):
+    """Apply the kind's defaults to a new or changed object."""
+    with call.empties.restored(obj):
         call.kind.strategy.default(obj)
     if call.empties.has("metadata", "managedFields"):
         obj["metadata"]["managedFields"] = []  # not the same as none given: it asks to forget them
 
 
-def encoding_copy(obj: Object) -> Object:
+def attempt_copy(obj: Object) -> Object:
     """A copy deep enough for one attempt of a generateName create (metadata is what an attempt changes at the top)."""
     return {**obj, "metadata": dict(obj["metadata"])}

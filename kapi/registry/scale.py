@@ -12,7 +12,7 @@ Path = tuple[str, ...]
 
 
 class Paths(NamedTuple):
-    """Where an object has what a Scale shows. Without a path for the selector it is a LabelSelector or plain map in the spec."""
+    """The paths of a Scale's fields in an object. Without a path for the selector it is a LabelSelector or plain map in the spec."""
 
     replicas: Path = ("spec", "replicas")
     status: Path = ("status", "replicas")

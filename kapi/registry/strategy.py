@@ -1,4 +1,4 @@
-"""What makes one kind different from another. The pipeline in kapi.registry.rest is the same for all of them.
+"""Strategy: the rules of one kind. The pipeline in kapi.registry.rest is the same for all kinds.
 
 A kind overrides what it needs; the defaults here are those of a plain namespaced object with a spec.
 Objects are changed in place only in `default`, `prepare` and `prepare_status`, always on the pipeline's own copy.
@@ -15,7 +15,7 @@ from kapi.registry.scale import WORKLOAD, Paths
 
 
 class NameCheck(Protocol):
-    """Messages on a name; the flag says it is the start of a generated one."""
+    """Returns the errors of a name; `prefix`: it is a generateName."""
 
     def __call__(self, name: str, prefix: bool, /) -> list[str]: ...
 
@@ -41,7 +41,7 @@ class Strategy:
     """The variation of one kind. Method arguments are whole objects; `old` is None when the object is being created."""
 
     name_check: ClassVar[NameCheck] = staticmethod(names.dns_subdomain)
-    """Messages on a bad metadata.name; the flag says the text is a generateName prefix."""
+    """Messages on a bad metadata.name; the flag: it is a generateName prefix."""
     deprecated: str = ""
     """The warning that every request for this resource is answered with."""
     loose_finalizers: ClassVar[bool] = False
@@ -82,8 +82,8 @@ class Strategy:
     def prepare(self, new: Object, old: Object | None) -> None:
         """Set what the client may not choose on the main endpoint (beyond status and generation, done by the pipeline)."""
 
-    def signed(self, new: Object, user: User) -> None:
-        """Write down who creates the object, for the kinds that keep it."""
+    def set_user(self, new: Object, user: User) -> None:
+        """Set the creator of the object, for kinds that record it."""
 
     def prepare_status(self, new: Object, old: Object) -> None:
         """The same for /status, after the pipeline has put back everything but status and (ordinary) metadata."""
@@ -96,11 +96,11 @@ class Strategy:
         self.prepare_status(new, old)
 
     def validate(self, new: Object, old: Object | None) -> list[Cause]:
-        """Every field error of the object (and of the change, when `old` is given)."""
+        """Every field error of the object (and of the change, when `old` is not None)."""
         return []
 
     def validate_within(self, new: Object, old: Object | None, labels: Callable[[], Mapping[str, str]]) -> list[Cause]:
-        """Field errors that rest on the labels of the object's namespace, which are looked up when asked for. They come first."""
+        """Field errors that depend on the labels of the object's namespace; `labels` looks them up. They come first."""
         return []
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
@@ -114,10 +114,10 @@ class Strategy:
         return []
 
     def grace(self, obj: Object, seconds: int | None) -> int:
-        """Seconds a graceful object lives on after a delete request asked for `seconds` (None: it named none)."""
+        """Seconds a graceful object lives on after a delete request with gracePeriodSeconds `seconds` (None: without)."""
         return seconds or 0
 
-    def held(self, obj: Object) -> bool:
+    def blocks_deletion(self, obj: Object) -> bool:
         """Whether something besides metadata.finalizers keeps a deleted object (a namespace's spec.finalizers)."""
         return False
 
@@ -130,7 +130,7 @@ class Strategy:
         return [meta.get("name", ""), meta.get("creationTimestamp")]
 
     def row_conditions(self, obj: Object) -> list[Object]:
-        """What a Table says of a row as a whole: that the work it stands for is over."""
+        """The conditions of a Table row: Completed, for finished pods and Jobs."""
         return []
 
     def to_storage(self, obj: Object, version: str) -> Object:
@@ -144,8 +144,8 @@ class Strategy:
         """The schema of a custom kind as its definition has it, read anew each time; {} for the others."""
         return {}
 
-    def settled(self, stored: bytes) -> bool:
-        """Of a kind that converts: whether a stored body is what is served all the same."""
+    def is_served_form(self, stored: bytes) -> bool:
+        """Of a kind that converts: whether this stored body needs no conversion."""
         return False
 
     def changed(self, new: Object, old: Object) -> bool:

@@ -21,9 +21,12 @@ def columns(kind: Kind) -> list[Object]:
 
 @lru_cache(maxsize=512)
 def _defined(definitions: tuple[Column, ...]) -> list[Object]:
-    said = texts.of(c.source for c in definitions)
+    descriptions = texts.of(c.source for c in definitions)
     return [
-        {"name": c.name, "type": c.type, "format": c.format, "description": said.get(c.source, c.description), "priority": c.priority}
+        {
+            "name": c.name, "type": c.type, "format": c.format,
+            "description": descriptions.get(c.source, c.description), "priority": c.priority,
+        }
         for c in definitions
     ]  # fmt: skip
 

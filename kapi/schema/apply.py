@@ -1,7 +1,7 @@
-"""Server-side apply: a manager says which fields it wants, as a partial object; it owns those, and no others.
+"""Server-side apply: a manager sends the fields it wants as a partial object, and owns those and no others.
 
-`apply` lays the configuration over the live object, takes out what the manager applied before and no one else owns, and
-refuses when it would change what others own (unless forced). The result is yet to be decoded, defaulted and validated.
+`apply` merges the configuration into the live object, removes fields the manager applied before that nobody else owns, and raises
+Conflict when it would change what others own (unless forced). The result still has to be decoded, defaulted and validated.
 Source: KEP-555 and the behaviour of kube-apiserver v1.36.
 """
 
@@ -30,7 +30,7 @@ _NEVER_OWNED: FieldSet = {
 }  # fmt: skip
 _SYSTEM = frozenset({"name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
                      "deletionGracePeriodSeconds"})  # fmt: skip
-"""Metadata that stays whoever stops applying what."""
+"""Metadata that is never removed by an apply."""
 
 
 def apply(
@@ -50,36 +50,36 @@ def apply(
 
     `kind`: what has to be applied.
     """
-    _refuse_malformed(schema, applied, kind)
+    _check_configuration(schema, applied, kind)
     before = live or {"metadata": {}}
-    with _nameable():
+    with _typed_live_object():
         entries = _entries(schema, live, api_version, subresource, stamp)
-    who: Identity = (manager, APPLY, "", subresource)
-    last = next((item for item in entries if managed.identity(item) == who), None)
-    fields = sets.difference(sets.of(schema, applied), _NEVER_OWNED)
+    owner: Identity = (manager, APPLY, "", subresource)
+    last = next((item for item in entries if managed.identity(item) == owner), None)
+    fields = sets.difference(sets.to_field_set(schema, applied), _NEVER_OWNED)
     for path in reset:
         fields = sets.prune(fields, path)
     others = [item for item in entries if item is not last]
-    with _nameable():
-        wanted = _wanted(schema, before, applied, fields, last, others)
+    with _typed_live_object():
+        wanted = _merged_and_pruned(schema, before, applied, fields, last, others)
         changed, removed = managed.changes(schema, before, wanted, reset)
     found = [(item, both) for item in others if (both := sets.intersection(item.get("fieldsV1") or {}, changed))]
     if found and not force:
-        _refuse_conflicts(found, _allowed(schema, live, manager, api_version))
-    others = managed.disown(others, changed, removed)
+        _raise_conflicts(found, _applied_by_client(schema, live, manager, api_version))
+    others = managed.remove_fields(others, changed, removed)
     same = live is not None and wanted == {**live, "metadata": _bare(live)}
     time = (last or {}).get("time") if same else stamp
     if fields:
-        others.append(managed.entry(who, api_version, fields, time))
+        others.append(managed.entry(owner, api_version, fields, time))
     return _finished(wanted, others, applied, manager)
 
 
 @contextlib.contextmanager
-def _nameable() -> Iterator[None]:
-    """A live object whose list items have no names cannot be applied to."""
+def _typed_live_object() -> Iterator[None]:
+    """Turns MissingKeys of a live object into the error of stock: it cannot be applied to."""
     try:
         yield
-    except sets.Unkeyed as error:
+    except sets.MissingKeys as error:
         raise errors.StatusError(f"failed to create typed live object: {error}", reason="") from error
 
 
@@ -87,10 +87,10 @@ def _bare(obj: Object) -> Object:
     return {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
 
 
-def _wanted(
+def _merged_and_pruned(
     schema: Schema, live: Object, applied: Object, fields: FieldSet, last: Entry | None, others: list[Entry]
 ) -> Object:
-    """Live and applied merged, less what this manager no longer applies. Shares with both; metadata is its own."""
+    """Live and applied merged, without what this manager no longer applies. Shares values with both; metadata is a copy."""
     merged: Object = merging.merge(schema, {**live, "metadata": _bare(live)}, applied)
     before: FieldSet = (last or {}).get("fieldsV1") or {}
     if sets.difference(before, fields):
@@ -100,35 +100,35 @@ def _wanted(
 
 
 def _pruned(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
-    """Without the fields of `last` that nobody owns now."""
+    """Remove the fields of `last` that nobody owns now."""
     structs = merging.with_structs
     everyone: FieldSet = {}
     for fields in owned:
         everyone = sets.union(everyone, fields)
-    whole = structs(schema, sets.of(schema, merged))
+    whole = structs(schema, sets.to_field_set(schema, merged))
     rest = merging.remove(schema, merged, structs(schema, last)) or {}
-    kept = sets.union(structs(schema, sets.of(schema, rest)), structs(schema, everyone))
+    kept = sets.union(structs(schema, sets.to_field_set(schema, rest)), structs(schema, everyone))
     rest = merging.remove(schema, merged, sets.difference(whole, kept)) or {}
-    dangling = sets.difference(whole, structs(schema, sets.of(schema, rest)))
+    dangling = sets.difference(whole, structs(schema, sets.to_field_set(schema, rest)))
     return merging.remove(schema, merged, sets.intersection(dangling, structs(schema, last))) or {}
 
 
 def _entries(schema: Schema, live: Object | None, api_version: str, subresource: str, stamp: str) -> list[Entry]:
-    """Whose the live fields are; what was there before anything was tracked belongs to 'before-first-apply'."""
+    """The live entries; fields of an object without any belong to 'before-first-apply'."""
     if live is None:
         return []
-    entries = managed.fitting(schema, managed.decode(live["metadata"].get("managedFields") or []))
+    entries = managed.reconciled(schema, managed.decode(live["metadata"].get("managedFields") or []))
     if entries:
         return entries
     fields = difference.created(schema, live)
-    who: Identity = (managed.BEFORE_APPLY, managed.UPDATE, api_version, subresource)
-    return [managed.entry(who, api_version, fields, stamp)] if fields else []
+    owner: Identity = (managed.BEFORE_APPLY, managed.UPDATE, api_version, subresource)
+    return [managed.entry(owner, api_version, fields, stamp)] if fields else []
 
 
-# refusals -----------------------------------------------------------------------------------------------------------------------
+# errors -------------------------------------------------------------------------------------------------------------------------
 
 
-def _refuse_malformed(schema: Schema, applied: Object, kind: str) -> None:
+def _check_configuration(schema: Schema, applied: Object, kind: str) -> None:
     meta = applied.get("metadata")
     if isinstance(meta, dict) and meta.get("managedFields") is not None:
         raise errors.BadRequest("metadata.managedFields must be nil")
@@ -154,7 +154,7 @@ def _other(applied: Object) -> Schema:
 
 
 def described(applied: Object) -> str:
-    """An applied configuration in messages: '(default/web; apps/v1, Kind=Deployment)'."""
+    """An applied configuration as in messages: '(default/web; apps/v1, Kind=Deployment)'."""
     meta = applied.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
     return f"({meta.get('namespace') or ''}/{meta.get('name') or ''}; {_kind(applied)})"
@@ -168,7 +168,7 @@ def _kind(applied: Object) -> str:
 
 
 def _owner(item: Entry) -> str:
-    """A manager as conflicts name it: '"edit" with subresource "status" using apps/v1'."""
+    """A manager as in the messages of conflicts: '"edit" with subresource "status" using apps/v1'."""
     out = orjson.dumps(item.get("manager", "")).decode()
     if item.get("subresource"):
         out += f" with subresource {orjson.dumps(item['subresource']).decode()}"
@@ -185,7 +185,7 @@ def _listed(fields: FieldSet, path: tuple[str, ...] = ()) -> Iterator[str]:
         yield from _listed(node, (*path, step))
 
 
-def _refuse_conflicts(found: Conflicts, allowed: FieldSet) -> None:
+def _raise_conflicts(found: Conflicts, allowed: FieldSet) -> None:
     if allowed:
         found = [(item, left) for item, fields in found if (left := sets.difference(fields, allowed))]
         if not found:
@@ -213,8 +213,8 @@ def _refuse_conflicts(found: Conflicts, allowed: FieldSet) -> None:
 # coming from client-side apply --------------------------------------------------------------------------------------------------
 
 
-def _allowed(schema: Schema, live: Object | None, manager: str, api_version: str) -> FieldSet:
-    """What kubectl applied on the client's side and nobody changed since: its own server-side apply may take that over."""
+def _applied_by_client(schema: Schema, live: Object | None, manager: str, api_version: str) -> FieldSet:
+    """Fields of kubectl's client-side apply that nobody changed since: its server-side apply may take them over."""
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(LAST_APPLIED)
     if manager != KUBECTL or not text or live is None:
         return {}
@@ -225,7 +225,7 @@ def _allowed(schema: Schema, live: Object | None, manager: str, api_version: str
     if not isinstance(before, dict) or before.get("apiVersion") != api_version or merging.check(schema, before):
         return {}
     changed, removed = difference.between(schema, before, live)
-    return sets.difference(sets.difference(sets.of(schema, before), changed), removed)
+    return sets.difference(sets.difference(sets.to_field_set(schema, before), changed), removed)
 
 
 def _finished(wanted: Object, entries: list[Entry], applied: Object, manager: str) -> Object:
@@ -235,7 +235,7 @@ def _finished(wanted: Object, entries: list[Entry], applied: Object, manager: st
         text = _configuration(applied)
         if len(text) <= _LAST_APPLIED_LIMIT:
             wanted["metadata"]["annotations"] = {**annotations, LAST_APPLIED: text}
-    managed.settle(wanted, entries)
+    managed.set_entries(wanted, entries)
     return wanted
 
 

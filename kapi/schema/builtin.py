@@ -1,4 +1,4 @@
-"""Schemas of the built-in types, made from openapi's table when first asked for: `builtin.schema("io.k8s.api.core.v1.Pod")`.
+"""Schemas of the built-in types, made from openapi's table at first use: `builtin.schema("io.k8s.api.core.v1.Pod")`.
 
 The table maps each definition to its fields in Go's order. A field is a type and words: "*[]T", "map[K]T", "bytes", a
 definition's name, "v1.Protocol=string" for a scalar Go has a name for; '*' is a pointer, '?' omitempty, '0' omitzero, '!'

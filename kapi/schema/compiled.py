@@ -1,7 +1,10 @@
-"""The fast way to read objects: a pydantic-core schema per type, made when the type is first needed.
+"""The fast path for decoding objects: a pydantic-core schema per type, made at its first use.
 
-It accepts only what is already in the form stock writes (no unknown fields, nulls, empty lists or zero values) and
-fills in the zero values stock always writes. Whatever it refuses takes kapi.schema.reading, which knows why, or puts it right.
+It accepts only objects in the form stock writes (no unknown fields, nulls, empty lists or zero values) and adds the zero values stock
+always writes. Everything else is decoded by kapi.schema.reading, which reports errors or normalizes.
+
+Example: of a type with the fields name (omitempty) and replicas (always written), {"name": "a"} becomes {"name": "a", "replicas": 0};
+{"name": ""}, {"name": null} and {"nmae": "a"} are refused.
 Figures: Pod (131 types) is made in about 10 ms; a pod of 742 bytes is checked in about 10 µs.
 """
 
@@ -110,7 +113,7 @@ class _Maker:
 
 
 def validator(node: Schema) -> Callable[[Any], Any]:
-    """A function that gives the object as stock writes it, or raises Refused."""
+    """A function that returns the object as stock writes it, or raises Refused."""
     maker = _Maker()
     whole = maker.make(node)
     definitions = [core for core in maker.definitions.values() if core is not None]

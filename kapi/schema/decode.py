@@ -287,7 +287,7 @@ class _Body:
         self.found = (version or self.wanted[0], texts["kind"] or self.wanted[1])
 
     def _other(self) -> Schema:
-        """The type of another kind than the one asked for, which is read before it is refused."""
+        """The schema of a kind other than the expected one: such a body is decoded before it is rejected, as in stock."""
         group, version = split_api_version(self.found[0])
         name = builtin.named(group, version, self.found[1])
         scheme = SCHEMES.get(split_api_version(self.wanted[0])[0], LEGACY_SCHEME)
@@ -306,7 +306,7 @@ class _Body:
         return self.refused(f"converting ({version}.{kind}) to ({package[1]}.{wanted_kind}): unknown conversion")
 
     def judged(self, strict: list[str], validation: str) -> list[str]:
-        """Warnings of what a strict reading refuses; BadRequest when it was asked for."""
+        """Warnings for what strict decoding rejects; raises BadRequest under fieldValidation=Strict."""
         if strict and validation == "Strict":
             raise self.refused("strict decoding error: " + ", ".join(strict))
         return strict if validation == "Warn" else []

@@ -1,7 +1,7 @@
-"""What an update changed: the fields that came or changed, and those that went, as field sets.
+"""What an update changed, as field sets: added or changed fields, and removed ones.
 
 Objects are compared as stock compares them, as Go structs: a field Go always writes (a struct that is no pointer, a list
-without omitempty) is there even when the JSON lacks it, so that coming to life inside it is a change of its own only.
+without omitempty) is present even when the JSON lacks it, so a new field inside it changes only itself.
 Reordering a list whose items have keys is no change. `created` is the fast path: everything is new.
 """
 
@@ -20,14 +20,14 @@ _NO_FIELDS = frozenset({"kind", "apiVersion"})
 NEVER_OWNED = frozenset(
     {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"}
 )
-"""Metadata that no manager has."""
+"""Metadata that no manager owns."""
 _NEVER_CREATED = NEVER_OWNED | {"deletionTimestamp", "deletionGracePeriodSeconds"}
-"""What a create may not bring along is wiped before anyone looks at it."""
+"""Fields that the server clears on create before it tracks owners."""
 
 
 @lru_cache(maxsize=8192)
 def _always_there(schema: Schema) -> bool:
-    """Whether Go writes the field even when it is empty: structs always, unless told to leave out zeros."""
+    """Whether Go writes the field even when it is empty: structs always, unless they have omitzero."""
     if schema.type in _STRUCTS:
         return not schema.pointer and not schema.omit_zero
     return not schema.omit_empty and not schema.pointer
@@ -104,7 +104,7 @@ def _spec(schema: Schema, spec: Object) -> Object:
 
 
 def created(schema: Schema, obj: Object, skip: frozenset[str] = frozenset()) -> FieldSet:
-    """The fields whoever creates the object owns; `skip` are fields the endpoint resets ("status")."""
+    """The fields that the creator of an object owns; `skip` are fields the endpoint resets ("status")."""
     spec, node = obj.get("spec"), child(schema, "spec")
     if isinstance(spec, dict) and node.name and "spec" not in skip and node.type == "object" and not node.atomic and _always_there(node):
         out = _into_struct(schema, obj, skip | _NO_FIELDS | {"metadata", "spec"})
@@ -183,7 +183,7 @@ def _sorted(node: Object) -> Object | None:
 
 
 def between(schema: Schema, old: Object, new: Object, skip: frozenset[str] = frozenset()) -> tuple[FieldSet, FieldSet]:
-    """(changed or added, removed) from one object to the next; metadata that nobody owns is left out."""
+    """(changed or added, removed) from one object to the next; metadata without owners is left out."""
     walk = _Walk()
     changed, removed = walk.maps(schema, old, new, skip | _NO_FIELDS | {"metadata"})
     before, after = old.get("metadata") or {}, new.get("metadata") or {}

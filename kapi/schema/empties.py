@@ -1,8 +1,11 @@
-"""Empty lists and maps of a body: stock's rules see them, its stored form does not have them.
+"""Empty lists and maps of a body: defaulting and validation see them, the stored form does not have them.
 
-Go tells `{}` from nothing: a default or a message may ("Invalid value: {}" is not "null"). But what is stored has been through
-protobuf, which cannot tell, so an empty list or map is left out, or is null where Go writes the field always. Objects
-are decoded without what is left out (kapi.schema.reading notes its places here), and have it while they are defaulted and judged.
+Go distinguishes `{}` from an absent field: in defaults, and in messages ("Invalid value: {}" is not "null"). Stored objects have been
+through protobuf, which does not: an empty list or map is left out, or is null where Go always writes the field. So objects are decoded
+without empty values, kapi.schema.reading records their places here, and `restored` puts them back for defaulting and validation.
+
+Example: of {"spec": {"ports": [], "selector": {}}} the decoder returns {"spec": {}} and
+Empties([Place([".spec"], "ports", [], False), Place([".spec"], "selector", {}, False)]). Within `restored(obj)` obj is the body again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,17 +16,17 @@ from kapi.objects.meta import Object
 
 
 class Place(NamedTuple):
-    """Where an empty value stood: the steps to what holds it ([".spec", "[0]"]) and the field's name."""
+    """The place of an empty value: the steps to its parent ([".spec", "[0]"]) and the field's name."""
 
     steps: Sequence[str]
     name: str
     empty: Any
     """[] or {}."""
     written: bool
-    """Go writes the field always: as null."""
+    """Go always writes the field, as null."""
 
     def holder(self, obj: Any) -> Object | None:
-        """The object that has, or had, the field; None where it has gone."""
+        """The parent object of the field; None where it does not exist any more."""
         for step in self.steps:
             try:
                 obj = obj[step[1:] if step[0] == "." else int(step[1:-1])]
@@ -32,19 +35,19 @@ class Place(NamedTuple):
         return obj if isinstance(obj, dict) else None
 
     def filled(self, obj: Object) -> bool:
-        """Whether another object has something there."""
+        """Whether another object has a non-empty value there."""
         return bool((self.holder(obj) or {}).get(self.name))
 
 
 class Empties(list[Place]):
     """The empty lists and maps of one body; nearly always none."""
 
-    def shown(self, obj: Object, old: Object | None = None) -> AbstractContextManager[None]:
-        """Within, `obj` has them, but for those that change nothing in `old`."""
-        return self._shown(obj, old) if self else nullcontext()
+    def restored(self, obj: Object, old: Object | None = None) -> AbstractContextManager[None]:
+        """Context in which `obj` has its empty values, except where `old` has none either."""
+        return self._restored(obj, old) if self else nullcontext()
 
     @contextmanager
-    def _shown(self, obj: Object, old: Object | None) -> Iterator[None]:
+    def _restored(self, obj: Object, old: Object | None) -> Iterator[None]:
         for place in self:
             holder = place.holder(obj)
             if holder is None or holder.get(place.name):
@@ -63,8 +66,8 @@ class Empties(list[Place]):
         """Whether a field of the body was empty: has("metadata", "labels")."""
         return any((*place.steps, f".{place.name}") == tuple(f".{name}" for name in path) for place in self)
 
-    def settle(self, obj: Object) -> None:
-        """The form that is stored: null for an empty list or map that Go always writes."""
+    def write_nulls(self, obj: Object) -> None:
+        """Convert to the stored form: null for an empty list or map that Go always writes."""
         for place in self:
             holder = place.holder(obj)
             if place.written and holder is not None and holder.get(place.name) == place.empty:

@@ -1,8 +1,11 @@
 """Sets of fields, kept in the form managedFields shows them: {"f:spec": {"f:ports": {'k:{"port":80}': {".": {}, "f:port": {}}}}}.
 
 A path is in the set when its node is {} or holds "."; a node with other children only leads to them. Sets are never changed
-once made. Steps: "f:name" a field, 'k:{…}' an item by its keys, 'v:…' an item of a set by its value. Which steps an object
-has is told by its schema (`steps`, `of`); what differs between two objects by kapi.schema.difference.
+once made. Steps (stock's path elements): "f:name" a field, 'k:{…}' an item by its keys, 'v:…' an item of a set by its value.
+`to_field_set` makes the set of an object by its schema; kapi.schema.difference compares two objects.
+
+Example: the set of {"spec": {"ports": [{"port": 80}]}} as applied is
+{"f:spec": {"f:ports": {'k:{"port":80}': {".": {}, "f:port": {}}}}}: the item and its field are members, spec and ports only lead to them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +52,7 @@ def members(fields: FieldSet, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
 
 
 def union_all(parts: Sequence[FieldSet]) -> FieldSet:
-    """Paths in any of several sets: as many times two are made one as keeps small what is copied."""
+    """Paths in any of several sets, united in pairs: large sets are then copied less often."""
     while len(parts) > 1:
         parts = [union(*parts[at : at + 2]) if at + 1 < len(parts) else parts[at] for at in range(0, len(parts), 2)]
     return parts[0] if parts else {}
@@ -166,7 +169,7 @@ def child(schema: Schema, name: str) -> Schema:
 
 
 def granular(schema: Schema, value: Any) -> bool:
-    """Whether owners share what is inside of the value."""
+    """Whether the fields inside of the value have owners of their own (not atomic)."""
     if isinstance(value, dict):
         return schema.type in ("object", "map") and not schema.atomic
     return isinstance(value, list) and schema.type == "list" and schema.list_type != "atomic"
@@ -176,8 +179,8 @@ def _text(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-class Unkeyed(ValueError):
-    """A list item has none of the keys that would name it: nothing can be said about who owns it."""
+class MissingKeys(ValueError):
+    """A list item has none of its key fields: its owners cannot be tracked."""
 
 
 def item_step(schema: Schema, item: Any) -> str:
@@ -192,7 +195,7 @@ def item_step(schema: Schema, item: Any) -> str:
         if value is not None:
             keys[key] = value
     if not keys:
-        raise Unkeyed(", ".join(schema.keys))
+        raise MissingKeys(", ".join(schema.keys))
     return f"k:{_text(keys)}"
 
 
@@ -206,7 +209,7 @@ def key_default(schema: Schema, key: str) -> Any:
 
 
 def _missing_key(schema: Schema, key: str) -> Any:
-    """What an item without the key counts as having: the default, or the zero Go writes when it never leaves the field out."""
+    """The value of an absent key field: its default, or the zero value where Go always writes the field."""
     default = key_default(schema, key)
     field = (schema.item or ANY).fields.get(key)
     if default is None and field is not None and not field.omit_empty and not field.pointer:
@@ -222,17 +225,17 @@ def items(schema: Schema, values: list[Any]) -> dict[str, Any]:
     return out
 
 
-def of(schema: Schema, obj: Any) -> FieldSet:
-    """The fields an applied configuration speaks of: leaves, list items and map entries, but not the structs on the way."""
+def to_field_set(schema: Schema, obj: Any) -> FieldSet:
+    """The fields of an applied configuration: leaves, list items and map entries, but not the structs that contain them."""
     out: Object = {}
     if isinstance(obj, list):
         for step, item in items(schema, obj).items():
-            below = of(schema.item or ANY, item) if granular(schema.item or ANY, item) else {}
+            below = to_field_set(schema.item or ANY, item) if granular(schema.item or ANY, item) else {}
             out[step] = {".": MEMBER, **below} if below else MEMBER
         return _sorted(out)
     for name in sorted(obj):
         node, value = child(schema, name), obj[name]
-        inner = of(node, value) if granular(node, value) else None
+        inner = to_field_set(node, value) if granular(node, value) else None
         entry = schema.type == "map" or name not in schema.fields
         if inner:
             out[f"f:{name}"] = {".": MEMBER, **inner} if entry else inner
@@ -242,7 +245,7 @@ def of(schema: Schema, obj: Any) -> FieldSet:
 
 
 def path_text(path: Iterable[str]) -> str:
-    """A path as conflicts name it: .spec.containers[name="c"].image"""
+    """A path as in the messages of conflicts: .spec.containers[name="c"].image"""
     out = []
     for step in path:
         kind, _, rest = step.partition(":")

@@ -1,4 +1,4 @@
-"""The `format` of a text in an OpenAPI schema: whether it is one. Unknown formats say nothing.
+"""The `format` of a text in an OpenAPI schema: whether it is one. Unknown formats are not checked.
 
 Source: kube-openapi's strfmt, and the formats that apiextensions-apiserver leaves in a schema (v1.36).
 """
@@ -74,7 +74,7 @@ CHECKS: dict[str, Callable[[str], bool]] = {
 
 
 def check(name: str) -> Callable[[str], bool] | None:
-    """The check of a format; None for one that is not known or says nothing of texts."""
+    """The check of a format; None for one that is unknown or not for strings."""
     if (pattern := _COMPILED.get(name)) is not None:
         return lambda text: pattern.fullmatch(text) is not None
     return CHECKS.get(name)

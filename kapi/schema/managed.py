@@ -1,7 +1,7 @@
-"""metadata.managedFields: who owns which field. `track` is what every write but apply does; apply uses the pieces.
+"""metadata.managedFields: which manager owns which field. `track` serves every write but apply, which uses the functions below it.
 
-An entry is a manager's set of fields; (manager, operation, version, subresource) is its identity, where appliers of all
-versions are one. Entries are never changed once stored. Rules and order are those of stock's field manager.
+An entry is the field set of a manager; its identity is (manager, operation, version, subresource), without the version for Apply.
+Entries are never changed once stored. Rules and order are those of stock's field manager (structured-merge-diff, v1.36).
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ Identity = tuple[str, str, str, str]
 
 UPDATE, APPLY = "Update", "Apply"
 MAX_UPDATERS = 10
-"""More updaters than this are folded, oldest first, into one entry a version."""
+"""More updaters than this are merged, oldest first, into one entry for each version."""
 ANCIENT = "ancient-changes"
 BEFORE_APPLY = "before-first-apply"
 
@@ -29,15 +29,15 @@ def identity(entry: Entry) -> Identity:
     return entry.get("manager", ""), operation, version, entry.get("subresource", "")
 
 
-def entry(who: Identity, api_version: str, fields: FieldSet, time: str | None) -> Entry:
+def entry(owner: Identity, api_version: str, fields: FieldSet, time: str | None) -> Entry:
     """An entry in stock's order of fields."""
-    out: Entry = {"manager": who[0]} if who[0] else {}
-    out |= {"operation": who[1], "apiVersion": api_version}
+    out: Entry = {"manager": owner[0]} if owner[0] else {}
+    out |= {"operation": owner[1], "apiVersion": api_version}
     if time:
         out["time"] = time
     out |= {"fieldsType": "FieldsV1", "fieldsV1": fields}
-    if who[3]:
-        out["subresource"] = who[3]
+    if owner[3]:
+        out["subresource"] = owner[3]
     return out
 
 
@@ -52,7 +52,7 @@ def _valid(item: Any) -> bool:
 
 
 def _valid_fields(node: Any) -> bool:
-    """Whether it reads as fieldsV1; None is the empty set."""
+    """Whether a value is valid fieldsV1; None is the empty set."""
     if node is None:
         return True
     if not isinstance(node, dict):
@@ -61,7 +61,7 @@ def _valid_fields(node: Any) -> bool:
 
 
 def decode(entries: Any) -> list[Entry]:
-    """The entries, or none at all when one of them makes no sense."""
+    """The entries of managedFields, [] when one of them is invalid."""
     if not isinstance(entries, list) or not all(map(_valid, entries)):
         return []
     merged: dict[Identity, Entry] = {}
@@ -70,43 +70,43 @@ def decode(entries: Any) -> list[Entry]:
     return list(merged.values())
 
 
-def starting(schema: Schema, old: Object | None, new: Object, subresource: str) -> list[Entry]:
-    """The entries a write starts from; takes them off `new`. Clients may send their own, or [] (or [{}]) to drop all."""
+def base_entries(schema: Schema, old: Object | None, new: Object, subresource: str) -> list[Entry]:
+    """The entries before a write; removes them from `new`. Clients may send their own, or [] (or [{}]) to reset them."""
     sent = new["metadata"].pop("managedFields", None)
     live = (old or {}).get("metadata", {}).get("managedFields") or []
     if subresource or sent is None or sent == live:
-        return fitting(schema, live) if not schema.name else list(live)
+        return reconciled(schema, live) if not schema.name else list(live)
     if sent in ([], [{}]):
         return []
-    return fitting(schema, decode(sent)) or list(live)
+    return reconciled(schema, decode(sent)) or list(live)
 
 
-def fitting(schema: Schema, entries: Iterable[Entry]) -> list[Entry]:
-    """Entries made fit for a type that may have changed since (one from a client, or of a custom resource)."""
+def reconciled(schema: Schema, entries: Iterable[Entry]) -> list[Entry]:
+    """Entries adapted to the current schema, which may have changed since (custom resources), or which a client sent."""
     out = []
     for item in entries:
         fields: FieldSet = item.get("fieldsV1") or {}
-        left = flattened(schema, fields)
+        left = reconcile_field_set(schema, fields)
         out.append(item if left is fields else {**item, "fieldsV1": left})
     return out
 
 
-def flattened(schema: Schema, fields: FieldSet) -> FieldSet:
-    """The set for a type that has changed: what is atomic now is owned as a whole by whoever owned a part. The same one if all is well."""
+def reconcile_field_set(schema: Schema, fields: FieldSet) -> FieldSet:
+    """The field set under the current schema: owners of a part of what is atomic now own it as a whole. Itself if nothing changes."""
     out: Object | None = None
     for step, node in fields.items():
         if not node or step == ".":
             continue
         inner = sets.child(schema, step[2:]) if step.startswith("f:") else schema.item or ANY
         atomic = inner.atomic or (inner.type == "list" and inner.list_type == "atomic")
-        left = sets.MEMBER if atomic else flattened(inner, node)
+        left = sets.MEMBER if atomic else reconcile_field_set(inner, node)
         if left is not node:
             out = dict(fields) if out is None else out
             out[step] = left
     return fields if out is None else out
 
 
-def settle(new: Object, entries: Iterable[Entry]) -> None:
+def set_entries(new: Object, entries: Iterable[Entry]) -> None:
     """Write the entries into the object: appliers first, then by time, manager, version, subresource."""
     ordered = sorted(
         entries,
@@ -119,7 +119,7 @@ def settle(new: Object, entries: Iterable[Entry]) -> None:
 
 
 def _without(item: Entry, *gone: FieldSet) -> Entry | None:
-    """The entry less some fields; the same one if it has none of them, None if nothing is left."""
+    """The entry without some fields; itself if it has none of them, None if nothing is left."""
     fields: FieldSet = item.get("fieldsV1") or {}
     left = fields
     for part in gone:
@@ -130,8 +130,8 @@ def _without(item: Entry, *gone: FieldSet) -> Entry | None:
     return {**item, "fieldsV1": left} if left else None
 
 
-def disown(entries: Iterable[Entry], *gone: FieldSet) -> list[Entry]:
-    """The entries after fields changed hands or went away; empty ones are dropped."""
+def remove_fields(entries: Iterable[Entry], *gone: FieldSet) -> list[Entry]:
+    """The entries without fields that have a new owner or were removed; empty entries are dropped."""
     return [left for item in entries if (left := _without(item, *gone)) is not None]
 
 
@@ -162,41 +162,41 @@ def track(
     reset: Sequence[tuple[str, ...]] = (),
     stamp: str,
 ) -> None:
-    """Set `new`'s managedFields as they are after this write; an object with nameless list items loses them.
+    """Set the managedFields of `new` after this write; an object with list items without keys loses them.
 
     `old` is None for a create; `stamp` is the time now.
     """
-    entries = starting(schema, old, new, subresource)
+    entries = base_entries(schema, old, new, subresource)
     if old is not None and not entries:
         return
     try:
         changed, removed = changes(schema, old, new, reset)
-    except sets.Unkeyed:
+    except sets.MissingKeys:
         return
-    who: Identity = (manager, operation, api_version, subresource)
+    owner: Identity = (manager, operation, api_version, subresource)
     if entries:
-        entries = record(entries, who, api_version, changed, removed, stamp)
+        entries = update_entries(entries, owner, api_version, changed, removed, stamp)
     elif changed:
-        entries = [entry(who, api_version, changed, stamp)]
-    settle(new, cap(entries))
+        entries = [entry(owner, api_version, changed, stamp)]
+    set_entries(new, cap_updaters(entries))
 
 
-def record(
-    entries: list[Entry], who: Identity, api_version: str, changed: FieldSet, removed: FieldSet, stamp: str
+def update_entries(
+    entries: list[Entry], owner: Identity, api_version: str, changed: FieldSet, removed: FieldSet, stamp: str
 ) -> list[Entry]:
-    """Entries after `who` changed and removed fields: taken from everyone, given to `who`."""
+    """Entries after `owner` changed and removed fields: others lose both, `owner` gets the changed ones."""
     if not changed and not removed:
         return entries
-    own = next((item for item in entries if identity(item) == who), None)
-    entries = disown(entries, changed, removed)
+    own = next((item for item in entries if identity(item) == owner), None)
+    entries = remove_fields(entries, changed, removed)
     if not changed:
         return entries
-    kept = next((item for item in entries if identity(item) == who), None)
+    kept = next((item for item in entries if identity(item) == owner), None)
     fields = changed if own is None or kept is None else sets.union(kept["fieldsV1"], changed)
-    return [*(item for item in entries if item is not kept), entry(who, api_version, fields, stamp)]
+    return [*(item for item in entries if item is not kept), entry(owner, api_version, fields, stamp)]
 
 
-def cap(entries: list[Entry]) -> list[Entry]:
+def cap_updaters(entries: list[Entry]) -> list[Entry]:
     """At most MAX_UPDATERS updaters: the oldest of a version are folded into one entry."""
     updaters = [item for item in entries if item["operation"] == UPDATE]
     excess = len(updaters) - MAX_UPDATERS
@@ -220,21 +220,21 @@ def cap(entries: list[Entry]) -> list[Entry]:
 
 
 def _ancient(version: str, items: list[Entry]) -> Entry:
-    """Several updaters as one."""
+    """One entry for several updaters, as stock's ancient-changes."""
     fields = sets.union_all([item["fieldsV1"] for item in items])
     return entry((ANCIENT, UPDATE, version, ""), version, fields, items[-1].get("time"))
 
 
 def unchanged_but_times(new: Object, old: Object) -> bool:
-    """Whether two objects differ in nothing but the times of managedFields: such a write keeps the old ones."""
+    """Whether two objects differ only in the times of managedFields: such a write is a no-op."""
     mine, theirs = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
     if mine == theirs:
         return new == old
-    if not mine or not theirs or _timeless(mine) != _timeless(theirs):
+    if not mine or not theirs or _without_times(mine) != _without_times(theirs):
         return False
     ours = {**new, "metadata": {**new["metadata"], "managedFields": theirs}}
     return ours == old
 
 
-def _timeless(entries: list[Entry]) -> list[Entry]:
+def _without_times(entries: list[Entry]) -> list[Entry]:
     return sorted(({k: v for k, v in item.items() if k != "time"} for item in entries), key=identity)

@@ -76,7 +76,7 @@ def _check_list(schema: Schema, values: list[Any], path: str) -> list[str]:
 
 
 def _no_key(schema: Schema, item: Any) -> str:
-    """What keeps an item from being named; an applied configuration must say its keys where they have no default."""
+    """Why an item has no key; an applied configuration must contain key fields without a default."""
     if not isinstance(item, dict):
         return "associative list with keys may not have non-map elements"
     if any(item.get(key) is not None or sets.key_default(schema, key) is not None for key in schema.keys):

@@ -1,4 +1,4 @@
-"""Numbers in custom objects: which are whole, and whether they keep to the type, format and bounds their schema gives.
+"""Numbers in custom objects: which are whole, and whether they match the type, format and bounds of their schema.
 
 A whole number is judged by bounds that are cut to whole numbers, a float by the bounds as they are. Faults of a type's range have no
 path of their own. Source: kube-openapi's numberValidator (v1.36).
@@ -24,7 +24,7 @@ class Fault(NamedTuple):
     text: str
 
 
-Judge = Callable[[Any, str], Iterator[Fault]]
+NumberCheck = Callable[[Any, str], Iterator[Fault]]
 """(value, path): what is wrong."""
 
 
@@ -49,24 +49,24 @@ def in_range(value: Any, kind: str, form: str) -> bool:
     return True
 
 
-def judges(given: Object, kind: str) -> Judge | None:
-    """What judges the numbers of a schema of one type (or '' for several or none); None where nothing can be wrong."""
+def bounds_check(given: Object, kind: str) -> NumberCheck | None:
+    """The check of numbers of a schema of one type ('' for several or none); None where every number is valid."""
     form = given.get("format") or ""
     bounds = [_multiple(given["multipleOf"])] if given.get("multipleOf") is not None else []
     bounds += [_bound(given, field, exclusive) for field, exclusive in _BOUNDS if given.get(field) is not None]
     if not bounds and kind != "integer" and form not in ("float", "float32"):
         return None
 
-    def judge(value: Any, path: str) -> Iterator[Fault]:
+    def check(value: Any, path: str) -> Iterator[Fault]:
         yield from _ranged(value, "Checked", kind, form, path)
         for bound in bounds:
-            said, limit, act = bound
-            wrong = list(_ranged(limit, said, kind, form, path))
+            keyword, limit, act = bound
+            wrong = list(_ranged(limit, keyword, kind, form, path))
             yield from wrong
             as_whole = type(value) is int and not wrong
             yield from act(value if as_whole else float(value), int(limit) if as_whole else float(limit), path)
 
-    return judge
+    return check
 
 
 def _ranged(value: Any, what: str, kind: str, form: str, path: str) -> Iterator[Fault]:

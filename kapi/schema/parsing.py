@@ -44,7 +44,7 @@ def _constant(text: str) -> Any:
 
 
 def exact(raw: bytes, form: str, strict: list[str]) -> Any:
-    """Pairs of a 'json' or 'yaml' text. Raises DecodeError; repeated keys of YAML are told to `strict`."""
+    """Pairs of a 'json' or 'yaml' text. Raises DecodeError; duplicate keys of YAML are appended to `strict`."""
     if form == "yaml":
         return _yaml(raw, strict)
     try:
@@ -141,7 +141,7 @@ def check_size(raw: bytes) -> None:
 
 
 def _deep(raw: bytes) -> bool:
-    """Whether the reader gives up at the beginning already."""
+    """Whether the parser fails at the first token."""
     try:
         orjson.loads(raw[:_BEGINNING])
     except orjson.JSONDecodeError as found:

@@ -29,7 +29,7 @@ class Malformed(ValueError):
 
 
 class Envelope(NamedTuple):
-    """What a runtime.Unknown says."""
+    """A decoded runtime.Unknown."""
 
     api_version: str
     kind: str

@@ -1,4 +1,4 @@
-"""Reads a JSON value into a type as Go's decoder does, and gives what stock would write back.
+"""Decodes a JSON value into a type as Go's decoder does, and returns it in the form stock encodes.
 
 The careful way: it walks in Python, knows what is wrong and where, and puts nulls, zero values and short forms right.
 Objects already in the form stock writes take the compiled way (kapi.schema.compiled) and never come here; for those both
@@ -82,7 +82,7 @@ def plain(value: Any) -> Any:
 
 
 def repeated(value: Any, path: str = "") -> list[str]:
-    """What a strict reading says of keys that stand twice: 'duplicate field "spec.x"'."""
+    """The errors of strict decoding for duplicate keys: 'duplicate field "spec.x"'."""
     return list(islice(dict.fromkeys(_repeated(value, path)), limits.STRICT_ERRORS))
 
 
@@ -103,7 +103,7 @@ def _repeated(value: Any, path: str) -> Iterator[str]:
 
 
 def _double(number: Any) -> float:
-    """A number as Go keeps what is no 64-bit integer; raises DecodeError beyond what a double holds."""
+    """A number that is not a 64-bit integer, as Go keeps it; raises DecodeError beyond what a double holds."""
     try:
         if math.isfinite(out := float(number)):
             return out
@@ -262,7 +262,7 @@ def described_pairs(value: Any) -> str:
 
 
 def filled(read: Object, node: Schema) -> Object:
-    """The fields of an object in Go's order: zero values left out or filled in as its tags say."""
+    """The fields of an object in Go's order: zero values omitted or added by its tags."""
     fields = node.fields
     if node.order is None:
         unset = frozenset(name for name, field in fields.items() if kept(field, None))

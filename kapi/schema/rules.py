@@ -1,7 +1,7 @@
-"""x-kubernetes-validations: the rules a schema has for its values, checked on the objects, and whether the rules themselves are good.
+"""x-kubernetes-validations: evaluates the CEL rules of a schema on objects.
 
-`of(openapi)` gives the Rules of a custom resource's schema, None without any: then nothing of CEL is loaded. What no rule sees (types,
-required fields) is checked before, by others. Source: the apiextensions API server's CEL validation (v1.36).
+`of(openapi)` gives the Rules of a custom resource's schema, None without any: then nothing of CEL is loaded. Types and
+required fields are validated before, in kapi.schema.values. Source: the apiextensions API server's CEL validation (v1.36).
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _COSTLY_MESSAGE = "no further validation rules will be run due to call cost exce
 _CANCELLED = "operation cancelled: actual cost limit exceeded"
 _LONGEST_MESSAGE = 5 * 1024
 _SOME = 4096
-"""More items than an object has that is worked on in the event loop."""
+"""More items than an object has that is validated in the event loop."""
 
 
 class OutOfBudget(Exception):
@@ -40,39 +40,39 @@ class _Rule(NamedTuple):
     program: "Program"
     message: "Program | None"
     transition: bool
-    """It speaks of oldSelf."""
+    """It uses oldSelf."""
     path: str
-    """What fieldPath adds: '.spec.x'."""
+    """The path that fieldPath adds: '.spec.x'."""
 
 
 class Budget:
-    """Cost units that validations have together."""
+    """The CEL cost units that several validations share."""
 
     def __init__(self) -> None:
-        self.left = limits.RULES_COST
+        self.remaining = limits.RULES_COST
 
 
 class _Run:
-    """One validation: what was found, what may still be spent."""
+    """One validation: its causes and warnings, and the remaining budget."""
 
     def __init__(self, budget: Budget) -> None:
         self.causes = Causes()
         self.warnings: list[str] = []
         self.budget = budget
 
-    def pay(self, cost: int, at: "_At", text: str = _OUT) -> None:
-        if cost > self.budget.left:
+    def charge(self, cost: int, at: "_At", text: str = _OUT) -> None:
+        if cost > self.budget.remaining:
             self.stop(at, text)
-        self.budget.left -= cost
+        self.budget.remaining -= cost
 
     def stop(self, at: "_At", text: str) -> None:
         self.causes.append(at.wrong(text))
-        self.budget.left = -1
+        self.budget.remaining = -1
         raise OutOfBudget
 
 
 class _At(NamedTuple):
-    """Where a rule is evaluated: the path, and the type the schema says."""
+    """Where a rule is evaluated: the path, and the type in the schema."""
 
     path: str
     kind: str
@@ -86,7 +86,7 @@ class _At(NamedTuple):
         return causes.invalid(self.field, self.kind, detail)
 
     def refused(self, value: Any, reason: str | None, detail: str) -> Cause:
-        """A rule that does not hold; objects and lists are not shown."""
+        """The cause of a rule that is false; objects and lists are not shown."""
         if reason == "FieldValueForbidden":
             return causes.forbidden(self.field, detail)
         if reason == "FieldValueRequired":
@@ -111,7 +111,7 @@ class Related(NamedTuple):
         return self.parent is not None and self.parent.same()
 
     def child(self, new: Any, old: Any) -> "Related":
-        """That of a part; header fields are told apart by the caller."""
+        """The rules of a field or item; callers handle header fields themselves."""
         return Related(new, old, self if self.old is not None else self.parent)
 
 
@@ -132,15 +132,15 @@ class Rules:
         self.items = _below(node.get("items"), spine.get("items"))
         self.values = _below(node.get("additionalProperties"), spine.get("additionalProperties"))
         self.all = [found for part in node.get("allOf") or () if (found := _below(part, spine, root=root))]
-        self.worst = self._worst(spine)
+        self.max_cost = self._worst(spine)
         """What they may cost for an object of no unusual size."""
 
     def _worst(self, spine: Object) -> int:
-        cost = sum(rule.program.code.worst for rule in self.own)
-        cost += sum(part.worst for part in (*self.fields.values(), *self.all))
+        cost = sum(rule.program.code.max_cost for rule in self.own)
+        cost += sum(part.max_cost for part in (*self.fields.values(), *self.all))
         for part, most in ((self.items, spine.get("maxItems")), (self.values, spine.get("maxProperties"))):
             if part is not None:
-                cost += part.worst * (_SOME if most is None else most)
+                cost += part.max_cost * (_SOME if most is None else most)
         return cost
 
     @property
@@ -194,7 +194,7 @@ class Rules:
             self.items._check(run, f"{at}[{i}]", related.child(item, old), ratchets=ratchets)
 
     def _check_own(self, run: _Run, at: str, related: Related, ratchets: bool) -> None:
-        if run.budget.left <= 0:
+        if run.budget.remaining <= 0:
             run.stop(_At(at, self.kind), _OUT)
         value = self.adapter(related.new) if self.adapter else related.new
         old = self.adapter(related.old) if self.adapter and related.old is not None else related.old
@@ -202,8 +202,8 @@ class Rules:
             optional = bool(rule.raw.get("optionalOldSelf"))
             if rule.transition and old is None and not optional:
                 continue
-            given = {"self": value, "oldSelf": _optional(old) if optional else old}
-            cause = _verdict(run, rule, _At(at, self.kind), related.new, given)
+            activation = {"self": value, "oldSelf": _optional(old) if optional else old}
+            cause = _evaluate(run, rule, _At(at, self.kind), related.new, activation)
             if cause is None:
                 continue
             if not rule.transition and ratchets and related.same():
@@ -234,30 +234,31 @@ def _below(node: Any, spine: Any, *, root: bool = False) -> Rules | None:
     return None if made.empty else made
 
 
-def _verdict(run: _Run, rule: _Rule, at: _At, value: Any, given: Object) -> Cause | None:
-    """What is wrong with a value; None when the rule holds."""
-    outcome = rule.program.run(given)
-    run.pay(outcome.cost, at)
-    told = (rule.raw.get("message") or rule.raw["rule"]).strip()
+def _evaluate(run: _Run, rule: _Rule, at: _At, value: Any, activation: Object) -> Cause | None:
+    """Evaluate a rule on a value; None when it is true."""
+    outcome = rule.program.run(activation)
+    run.charge(outcome.cost, at)
+    message = (rule.raw.get("message") or rule.raw["rule"]).strip()
     if outcome.error is not None:
         error = str(outcome.error)
         if error.startswith(_CANCELLED):
-            run.stop(at, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {told}")
+            run.stop(at, f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {message}")
         if error.startswith("no such overload"):
-            return at.wrong(f"'{error}': call arguments did not match a supported operator, function or macro signature for rule: {told}")
-        return at.wrong(f"{error} evaluating rule: {told}")
+            unmatched = "call arguments did not match a supported operator, function or macro signature"
+            return at.wrong(f"'{error}': {unmatched} for rule: {message}")
+        return at.wrong(f"{error} evaluating rule: {message}")
     if outcome.value is True:
         return None
     there = _At(at.path + rule.path, at.kind)
-    detail = rule.message and _message(run, rule, there, given)
-    return there.refused(value, rule.raw.get("reason"), detail or (told if rule.raw.get("message") else f"failed rule: {told}"))
+    detail = rule.message and _message(run, rule, there, activation)
+    return there.refused(value, rule.raw.get("reason"), detail or (message if rule.raw.get("message") else f"failed rule: {message}"))
 
 
-def _message(run: _Run, rule: _Rule, at: _At, given: Object) -> str:
-    """What messageExpression says; '' where that cannot be used."""
+def _message(run: _Run, rule: _Rule, at: _At, activation: Object) -> str:
+    """The value of messageExpression, '' where it is unusable."""
     assert rule.message is not None
-    outcome = rule.message.run(given)
-    run.pay(outcome.cost, at, _OUT_OF_MESSAGE)
+    outcome = rule.message.run(activation)
+    run.charge(outcome.cost, at, _OUT_OF_MESSAGE)
     if outcome.error is not None and str(outcome.error).startswith(_CANCELLED):
         run.stop(at, _COSTLY_MESSAGE + go_quote(rule.raw["messageExpression"]))
     text = outcome.value.strip() if isinstance(outcome.value, str) else ""
@@ -283,7 +284,7 @@ def _compiled(rules: list[Object], spine: Object, root: bool) -> Iterator[_Rule]
 
 
 def variables(raw: Object, kind: Any) -> dict[str, Any]:
-    """What a rule may speak of."""
+    """The variables of a rule."""
     from kapi.cel import types  # see Rules
 
     return {"self": kind, "oldSelf": types.optional_of(kind) if raw.get("optionalOldSelf") else kind}

@@ -107,7 +107,7 @@ def duration(value: Any) -> str:
 
 
 def _base64_error(text: str) -> ValueError:
-    """The byte at which Go's decoder gives up."""
+    """The offset at which Go's decoder fails."""
     place, at = 0, 0
     while at < len(text):
         char, at = text[at], at + 1

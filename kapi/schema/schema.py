@@ -1,4 +1,4 @@
-"""A node of a type: what it holds, how its lists and maps merge, how Go writes it back.
+"""A node of a type: its fields or items, how its lists and maps merge, how Go encodes it.
 
 Nodes are resolved lazily, so types may contain themselves. They come from the built-in table (kapi.schema.builtin), from a
 CustomResourceDefinition, or are made by hand: `Schema("object", fields={"a": Schema("string")})`. Reading objects by them
@@ -13,11 +13,11 @@ ZEROS: dict[str, Any] = {
     **{"string": "", "int32": 0, "int64": 0, "number": 0, "boolean": False},
     **{"quantity": "0", "intstr": 0, "duration": "0s"},
 }
-"""What Go writes for values that were never set."""
+"""The zero values of Go."""
 
 
 class Schema:
-    """One field, item or whole object. `fields` may be given as a callable that is asked once, when first needed."""
+    """One field, item or whole object. `fields` may be a callable, which is called once, when first needed."""
 
     __slots__ = (
         "_fields", "atomic", "default", "embedded", "enum", "extra", "go", "item", "keys", "list_type", "name", "omit_empty", "omit_zero",
@@ -38,20 +38,20 @@ class Schema:
         self._fields = fields
         self.required = frozenset(required)
         self.item = item
-        """What a list or map holds."""
+        """The schema of a list's items or a map's values."""
         self.list_type = list_type
         """atomic, set or map."""
         self.keys = tuple(keys)
-        """Fields that name an item of a map list."""
+        """Key fields of a list of type map (x-kubernetes-list-map-keys)."""
         self.atomic = atomic
-        """A map or object that has one owner as a whole (lists: see list_type)."""
+        """A map or object that merges and is owned as a whole (lists: see list_type)."""
         self.patch_strategy = frozenset(patch_strategy)
         """merge, replace, retainKeys (strategic merge patch)."""
         self.patch_key = patch_key
         self.default = default
         self.enum = enum
         self.go = go
-        """The name Go gives this type in messages where it is not that of the definition: 'v1.Protocol'."""
+        """The Go type in messages, where it differs from the definition's name: 'v1.Protocol'."""
         self.pointer = pointer
         """Absent and zero differ: a zero value is kept."""
         self.omit_empty = omit_empty

@@ -149,7 +149,7 @@ def _directed_items(current: list[Object], patch: list[Object], key: str) -> tup
 
 
 def _merge_items(schema: Schema, live: list[Object], patch: list[Object], key: str) -> list[Object]:
-    """`live` with the patch's items merged in by key; the first of doubles is meant."""
+    """`live` with the patch's items merged in by key; of duplicates the first one is merged."""
     places: dict[Any, int] = {}
     for at, have in enumerate(live):
         if key in have:

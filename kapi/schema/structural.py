@@ -1,8 +1,9 @@
-"""Schemas of custom resources, made from the OpenAPI of a CustomResourceDefinition: what is kept of an object, and what is filled in.
+"""Structural schemas of custom resources, made from the OpenAPI of a CustomResourceDefinition: pruning and defaulting.
 
-`Structural(openapi)` is a Schema like any other, so field managers and patches need not know. `read` does in one pass what stock does
-in three: it prunes what is not specified, drops nulls where none are allowed, and fills in defaults. Nodes are made when first needed.
-Whether values are right is said by kapi.schema.values. Source: the structural schemas of apiextensions-apiserver (v1.36).
+`Structural(openapi)` is a Schema like any other, so managed fields and patches treat both alike. `read` does in one pass what stock does
+in three: it prunes unspecified fields, drops nulls of fields that are not nullable, and sets defaults. Nodes are made at their first use.
+kapi.schema.values validates. Example: of {"a": 1, "b": null} a schema with the properties b (default "x") and c (default 2) leaves
+{"b": "x", "c": 2}, and reports 'unknown field "a"'. Source: the structural schemas of apiextensions-apiserver (v1.36).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,15 +27,15 @@ LARGEST_EXACT, LARGEST_INTEGER = float(2**53), float(2**63)
 
 
 class Structural(Schema):
-    """One node, with its OpenAPI. Its type is 'any' where nothing is said of what may be inside."""
+    """One node with its OpenAPI. Its type is 'any' where the schema does not specify the content."""
 
     __slots__ = ("_filled", "_filling", "embeds", "keeps", "nullable", "openapi")
 
     def __init__(self, openapi: Object, *, root: bool = False, keeps: bool = False) -> None:
         self.embeds = root or bool(openapi.get(EMBEDDED))
-        """An object of the API: its header and metadata need no schema."""
+        """An API object (the root or x-kubernetes-embedded-resource): apiVersion, kind and metadata are implied."""
         self.keeps = keeps or bool(openapi.get(PRESERVE))
-        """What is not specified stays."""
+        """Unspecified fields are preserved."""
         self.openapi = openapi
         self.nullable = bool(openapi.get("nullable"))
         self._filled: bytes | None = None
@@ -66,7 +67,7 @@ class Structural(Schema):
     # reading ------------------------------------------------------------------------------------------------------------------------
 
     def read(self, value: Any, unknown: list[str], path: str = "", keeps: bool = False) -> Any:
-        """A value as it is kept, a copy; what was pruned is told to `unknown`, e.g. 'unknown field "spec.x"'. Raises DecodeError."""
+        """A pruned and defaulted copy of a value; appends pruned fields to `unknown`: 'unknown field "spec.x"'. Raises DecodeError."""
         if type(value) is dict:
             return self._read_map(value, unknown, path, keeps or self.keeps)
         if type(value) is list:
@@ -136,7 +137,7 @@ def _item(openapi: Object) -> Schema | None:
 
 
 def scalar(value: Any, type_: str = "any") -> Any:
-    """A number as Go writes it again: 1 of 1.0, and a float of what is no 64-bit integer. An integer's floats stay, when they are large."""
+    """A number as Go encodes it: 1 for 1.0, a float for what is not a 64-bit integer. Large floats of integer fields stay floats."""
     kind = type(value)
     if kind is float and value.is_integer() and abs(value) < (LARGEST_EXACT if type_ == "int64" else LARGEST_INTEGER):
         return int(value)
@@ -144,7 +145,7 @@ def scalar(value: Any, type_: str = "any") -> Any:
 
 
 def copied(value: Any) -> Any:
-    """A copy of a value that no schema speaks of."""
+    """A copy of a value without a schema."""
     if type(value) is dict:
         return {key: copied(item) for key, item in value.items()}
     return [copied(item) for item in value] if type(value) is list else scalar(value)

@@ -1,4 +1,4 @@
-"""What Go's decoder says of text that is not JSON: `syntax.error(b'{"a":1,}')`.
+"""The errors of Go's decoder for invalid JSON: `syntax.error(b'{"a":1,}')`.
 
 Only asked once a body has been refused, so it reads plainly and slowly; reading JSON itself is left to orjson and json.
 Source of the words: the scanner of Go's encoding/json.

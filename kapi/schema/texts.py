@@ -1,4 +1,4 @@
-"""What Kubernetes' own documentation says of fields: read from the file of the `kubernetes-validate` package, which is installed with kapi.
+"""Descriptions of fields as in Kubernetes' documentation, from the file of the `kubernetes-validate` package, which is installed with kapi.
 
 The package is never imported, and its file is read each time and not kept (15 ms, 1.6 MB): callers keep the few texts they need.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 Texts = dict[str, Any]
-"""Definition name -> what the package says of it."""
+"""Definition name -> its description in the package."""
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _API = "io.k8s.api."

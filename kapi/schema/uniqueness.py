@@ -1,6 +1,6 @@
 """Lists of custom resources that are sets or maps: no item twice.
 
-Whether there is anything to look for is asked once (`needed`). Source: apiextensions-apiserver's listtype validation (v1.36).
+`needed` is called once for each schema. Source: apiextensions-apiserver's listtype validation (v1.36).
 """
 
 from typing import Any

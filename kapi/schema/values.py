@@ -1,4 +1,4 @@
-"""Whether a value is what its OpenAPI schema says: types, bounds, enums, patterns, required fields, and the junctors (allOf, anyOf ...).
+"""Validates values against their OpenAPI schema: types, bounds, enums, patterns, required fields, and the junctors (allOf, anyOf ...).
 
 A schema is made into a short list of checks once. Order and words are those of kube-openapi's validation, as apiextensions-apiserver
 puts them into field errors (v1.36). What did not change in an update is not looked at: errors there are old ones (ratcheting, KEP-4008).
@@ -19,7 +19,7 @@ from kapi.schema.structural import INT_OR_STRING, LIST_KEYS, LIST_TYPE, MAP_TYPE
 ABSENT = object()
 """In place of an old value: there is none that the new one could be compared with."""
 NOWHERE = "<nil>"
-"""The path of an error that stock gives no path."""
+"""The path of an error that has none in stock."""
 KINDS = {bool: "boolean", str: "string", int: "integer", float: "number", list: "array", dict: "object"}
 GO_FORMATS = {int: "int64", float: "double"}
 
@@ -29,7 +29,7 @@ BASE = {bool: 4, str: 5, int: 6, float: 6, list: 6, dict: 5}
 
 
 class Found:
-    """Errors so far, and how many checks a value has been through: of several alternatives the best one is told."""
+    """Errors so far, and the number of checks a value has passed: of several alternatives the best one is reported."""
 
     __slots__ = ("causes", "passed")
 
@@ -38,7 +38,7 @@ class Found:
         self.passed = 0
 
     def merge(self, other: "Found") -> None:
-        """Take up what an alternative found; nothing is told twice."""
+        """Add the errors of an alternative, without duplicates."""
         self.causes += [cause for cause in other.causes if cause not in self.causes]
         self.passed += other.passed
 
@@ -162,12 +162,12 @@ def _enum_check(allowed: list[Any]) -> Check:
 
 
 def _number_checks(given: Object, kind: str) -> list[Check]:
-    judge = numbers.judges(given, kind)
-    if judge is None:
+    bounds = numbers.bounds_check(given, kind)
+    if bounds is None:
         return []
 
     def check(value: Any, old: Any, path: str, found: Found) -> None:
-        for fault in judge(value, path):
+        for fault in bounds(value, path):
             field, shown = (NOWHERE, "") if fault.value is None else (_field(path), fault.value)
             found.causes.append(causes.invalid(field, shown, fault.text))
 

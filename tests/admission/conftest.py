@@ -10,8 +10,8 @@ from kapi.objects.meta import clone
 from kapi.objects.resource import Resource
 from kapi.objects.user import User
 from kapi.registry import catalogue
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.catalogue import Catalogue
-from kapi.registry.review import Review
 from kapi.storage.entry import Entry, Page
 
 KINDS = catalogue.standard()
@@ -58,14 +58,14 @@ class World:
         meta |= {"name": name, "resourceVersion": str(self.shelf.revision + 1)}
         self.shelf.put(key, orjson.dumps({"metadata": meta, **rest}))
 
-    def review(
+    def attrs(
         self, resource: Resource, new: Any, operation: str = "CREATE", *, old: Any = None, namespace: str = "ns", user: str = "admin",
         groups: tuple[str, ...] = (), subresource: str = "",
-    ) -> Review:  # fmt: skip
+    ) -> AdmissionAttributes:  # fmt: skip
         kind = self.kinds.get(resource.group, resource.version, resource.plural)
         assert kind is not None
         name = ((new or old or {}).get("metadata") or {}).get("name", "")
-        return Review(
+        return AdmissionAttributes(
             kind=kind, operation=operation, user=User(user, groups), namespace=namespace if resource.namespaced else "", name=name,
             subresource=subresource, new=clone(new), old=clone(old),
         )  # fmt: skip

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from kapi.admission import certificates, chain, namespaces, nodes, storage
+from kapi.admission import certificates, chain, namespace_lifecycle, storage, taint_nodes
 from kapi.admission.plugin import Plugin
-from kapi.admission.quota import ResourceQuota
+from kapi.admission.resource_quota import ResourceQuota
 from kapi.objects import errors
 from kapi.objects.resource import (
     CERTIFICATE_SIGNING_REQUESTS,
@@ -22,9 +22,9 @@ from kapi.objects.resource import (
 from kapi.objects.user import Attributes, Decision
 
 
-def refusal(call: Any, review: Any) -> str:
+def refusal(call: Any, attrs: Any) -> str:
     with pytest.raises(errors.StatusError) as caught:
-        call(review)
+        call(attrs)
     return caught.value.message
 
 
@@ -33,51 +33,51 @@ def named(name: str, **rest: Any) -> dict[str, Any]:
 
 
 def test_namespaces_must_be_there_and_stay(world: Any) -> None:
-    plugin = namespaces.NamespaceLifecycle(world.reader)
-    review = world.review(CONFIG_MAPS, named("a"))
-    assert refusal(plugin.mutate, review) == 'namespaces "ns" not found'
+    plugin = namespace_lifecycle.NamespaceLifecycle(world.reader)
+    attrs = world.attrs(CONFIG_MAPS, named("a"))
+    assert refusal(plugin.mutate, attrs) == 'namespaces "ns" not found'
     world.add(NAMESPACES, "ns", status={"phase": "Terminating"})
     with pytest.raises(errors.Forbidden) as caught:
-        plugin.mutate(review)
+        plugin.mutate(attrs)
     why = "unable to create new content in namespace ns because it is being terminated"
     assert caught.value.message == f'configmaps "a" is forbidden: {why}'
     assert caught.value.status()["details"]["causes"][0]["reason"] == "NamespaceTerminating"
-    assert "may not be deleted" in refusal(plugin.mutate, world.review(NAMESPACES, None, "DELETE", old=named("default")))
+    assert "may not be deleted" in refusal(plugin.mutate, world.attrs(NAMESPACES, None, "DELETE", old=named("default")))
 
 
 def test_new_nodes_are_not_ready(world: Any) -> None:
-    review = world.review(NODES, named("n"))
-    nodes.TaintNodesByCondition().mutate(review)
-    nodes.TaintNodesByCondition().mutate(review)
-    assert review.new["spec"]["taints"] == [{"key": nodes.NOT_READY, "effect": "NoSchedule"}]
+    attrs = world.attrs(NODES, named("n"))
+    taint_nodes.TaintNodesByCondition().mutate(attrs)
+    taint_nodes.TaintNodesByCondition().mutate(attrs)
+    assert attrs.new["spec"]["taints"] == [{"key": taint_nodes.NOT_READY, "effect": "NoSchedule"}]
 
 
 def test_default_classes(world: Any) -> None:
     mark = {"storageclass.kubernetes.io/is-default-class": "true"}
     world.add(STORAGE_CLASSES, "slow", annotations=mark)
-    review = world.review(PERSISTENT_VOLUME_CLAIMS, named("c", spec={}))
-    storage.DefaultStorageClass(world.reader).mutate(review)
-    assert review.new["spec"] == {"storageClassName": "slow"}
-    none = world.review(PERSISTENT_VOLUME_CLAIMS, named("c", spec={"storageClassName": ""}))
+    attrs = world.attrs(PERSISTENT_VOLUME_CLAIMS, named("c", spec={}))
+    storage.DefaultStorageClass(world.reader).mutate(attrs)
+    assert attrs.new["spec"] == {"storageClassName": "slow"}
+    none = world.attrs(PERSISTENT_VOLUME_CLAIMS, named("c", spec={"storageClassName": ""}))
     storage.DefaultStorageClass(world.reader).mutate(none)
     assert none.new["spec"] == {"storageClassName": ""}
     world.add(storage.INGRESS_CLASSES, "web", annotations={"ingressclass.kubernetes.io/is-default-class": "true"})
-    ingress = world.review(INGRESSES, named("i", spec={}))
+    ingress = world.attrs(INGRESSES, named("i", spec={}))
     storage.DefaultIngressClass(world.reader).mutate(ingress)
     assert ingress.new["spec"] == {"ingressClassName": "web"}
 
 
 def test_claims_are_protected_and_grow_only_where_allowed(world: Any) -> None:
-    review = world.review(PERSISTENT_VOLUME_CLAIMS, named("c"))
-    storage.StorageObjectInUseProtection().mutate(review)
-    assert review.new["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    attrs = world.attrs(PERSISTENT_VOLUME_CLAIMS, named("c"))
+    storage.StorageObjectInUseProtection().mutate(attrs)
+    assert attrs.new["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
 
     def claim(size: str) -> dict[str, Any]:
         spec = {"storageClassName": "s", "resources": {"requests": {"storage": size}}}
         return named("c", spec=spec, status={"phase": "Bound"})
 
     plugin = storage.PersistentVolumeClaimResize(world.reader)
-    grow = world.review(PERSISTENT_VOLUME_CLAIMS, claim("2Gi"), "UPDATE", old=claim("1Gi"))
+    grow = world.attrs(PERSISTENT_VOLUME_CLAIMS, claim("2Gi"), "UPDATE", old=claim("1Gi"))
     assert "only dynamically provisioned pvc can be resized" in refusal(plugin.validate, grow)
     world.add(STORAGE_CLASSES, "s", allowVolumeExpansion=True)
     plugin.validate(grow)
@@ -95,13 +95,13 @@ class Clerk:
 
 def test_approving_needs_the_right_to(world: Any) -> None:
     old = named("r", spec={"signerName": "example.com/s"})
-    review = world.review(CERTIFICATE_SIGNING_REQUESTS, old, "UPDATE", old=old, subresource="approval")
-    message = refusal(certificates.CertificateApproval(Clerk()).validate, review)
+    attrs = world.attrs(CERTIFICATE_SIGNING_REQUESTS, old, "UPDATE", old=old, subresource="approval")
+    message = refusal(certificates.CertificateApproval(Clerk()).validate, attrs)
     assert message == (
         'certificatesigningrequests.certificates.k8s.io "r" is forbidden: '
         'user not permitted to approve requests with signerName "example.com/s"'
     )
-    certificates.CertificateApproval(Clerk(("approve", "example.com/*"))).validate(review)
+    certificates.CertificateApproval(Clerk(("approve", "example.com/*"))).validate(attrs)
 
 
 def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ async def test_quota_counts_and_refuses(world: Any) -> None:
     world.add(RESOURCE_QUOTAS, "q", "ns", **quota({"pods": "2", "requests.cpu": "1"}, {"pods": "1", "requests.cpu": "500m"}))
     plugin = ResourceQuota(world.reader)
     pod = named("p", spec={"containers": [{"name": "c", "resources": {"requests": {"cpu": "300m"}}}]})
-    await plugin.validate(world.review(PODS, pod))
+    await plugin.validate(world.attrs(PODS, pod))
     status = world.reader.get(RESOURCE_QUOTAS, "ns", "q")["status"]
     assert status["used"] == {"pods": "2", "requests.cpu": "800m"}
 
@@ -121,7 +121,7 @@ async def test_an_exceeded_quota_says_what(world: Any) -> None:
     world.add(RESOURCE_QUOTAS, "q", "ns", **quota({"pods": "1", "requests.cpu": "1"}, {"pods": "1", "requests.cpu": "0"}))
     pod = named("p", spec={"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]})
     with pytest.raises(errors.Forbidden) as caught:
-        await ResourceQuota(world.reader).validate(world.review(PODS, pod))
+        await ResourceQuota(world.reader).validate(world.attrs(PODS, pod))
     why = "exceeded quota: q, requested: pods=1,requests.cpu=2, used: pods=1,requests.cpu=0, limited: pods=1,requests.cpu=1"
     assert caught.value.message == f'pods "p" is forbidden: {why}'
 
@@ -129,23 +129,23 @@ async def test_an_exceeded_quota_says_what(world: Any) -> None:
 async def test_a_quota_on_compute_wants_it_said(world: Any) -> None:
     world.add(RESOURCE_QUOTAS, "q", "ns", **quota({"limits.cpu": "1"}, {"limits.cpu": "0"}))
     with pytest.raises(errors.Forbidden, match=r"failed quota: q: must specify limits\.cpu for: c"):
-        await ResourceQuota(world.reader).validate(world.review(PODS, named("p", spec={"containers": [{"name": "c"}]})))
+        await ResourceQuota(world.reader).validate(world.attrs(PODS, named("p", spec={"containers": [{"name": "c"}]})))
 
 
 async def test_a_quota_limits_nothing_before_its_status_says_what(world: Any) -> None:
     world.add(RESOURCE_QUOTAS, "q", "ns", spec={"hard": {"pods": "0"}})
-    review = world.review(PODS, named("p", spec={"containers": [{"name": "c"}]}))
-    await ResourceQuota(world.reader).validate(review)
+    attrs = world.attrs(PODS, named("p", spec={"containers": [{"name": "c"}]}))
+    await ResourceQuota(world.reader).validate(attrs)
     world.add(RESOURCE_QUOTAS, "q", "ns", spec={"hard": {"pods": "0"}}, status={"hard": {"pods": "0"}})
     with pytest.raises(errors.Forbidden, match="status unknown for quota: q, resources: pods"):
-        await ResourceQuota(world.reader).validate(review)
+        await ResourceQuota(world.reader).validate(attrs)
 
 
 async def test_scoped_quotas_leave_other_pods_alone(world: Any) -> None:
     limited = quota({"pods": "0"}, {"pods": "0"})
     limited["spec"]["scopes"] = ["NotBestEffort"]
     world.add(RESOURCE_QUOTAS, "q", "ns", **limited)
-    await ResourceQuota(world.reader).validate(world.review(PODS, named("p", spec={"containers": [{"name": "c"}]})))
+    await ResourceQuota(world.reader).validate(world.attrs(PODS, named("p", spec={"containers": [{"name": "c"}]})))
 
 
 async def test_the_chain_asks_in_order_and_only_who_cares(world: Any) -> None:
@@ -158,16 +158,16 @@ async def test_the_chain_asks_in_order_and_only_who_cares(world: Any) -> None:
         def handles(self, operation: str, resource: Any, subresource: str) -> bool:
             return operation == self.operation
 
-        def mutate(self, review: Any) -> Any:
+        def mutate(self, attrs: Any) -> Any:
             asked.append(self.name)
 
     class Waiting(Plain):
-        async def mutate(self, review: Any) -> None:
+        async def mutate(self, attrs: Any) -> None:
             asked.append(f"{self.name} waited")
 
     links = chain.Chain([Plain("a", "CREATE"), Waiting("b", "CREATE"), Plain("c", "DELETE")])
-    await links.mutate(world.review(PODS, named("p")))
-    await links.validate(world.review(PODS, named("p")))
+    await links.mutate(world.attrs(PODS, named("p")))
+    await links.validate(world.attrs(PODS, named("p")))
     assert asked == ["a", "b waited"]
 
 
@@ -178,20 +178,20 @@ async def test_who_checks_sees_what_all_who_mutate_have_left(world: Any) -> None
         def handles(self, operation: str, resource: Any, subresource: str) -> bool:
             return True
 
-        def mutate(self, review: Any) -> Any:
+        def mutate(self, attrs: Any) -> Any:
             asked.append("mutate")
-            review.again = True
+            attrs.should_reinvoke = True
 
-        def validate(self, review: Any) -> Any:
+        def validate(self, attrs: Any) -> Any:
             asked.append("validate")
 
     class Checking(Changing):
-        def check(self, review: Any) -> None:
+        def check(self, attrs: Any) -> None:
             asked.append("check")
 
-    links, review = chain.Chain([Checking(), Changing()]), world.review(PODS, named("p"))
-    await links.mutate(review)
-    await links.validate(review)
+    links, attrs = chain.Chain([Checking(), Changing()]), world.attrs(PODS, named("p"))
+    await links.mutate(attrs)
+    await links.validate(attrs)
     assert asked == ["mutate"] * 4 + ["check"] + ["validate"] * 2
 
 

@@ -54,24 +54,24 @@ def test_the_namespace_decides(world: Any) -> None:
     plugin = PodSecurity(world.reader)
     bad = {"metadata": {"name": "p"}, "spec": {"hostNetwork": True, "containers": [{"name": "c"}]}}
     world.add(NAMESPACES, "ns")
-    plugin.validate(world.review(PODS, bad))
+    plugin.validate(world.attrs(PODS, bad))
     world.add(NAMESPACES, "ns", labels={f"{LABEL}enforce": "baseline", f"{LABEL}warn": "restricted"})
     with pytest.raises(errors.Forbidden) as caught:
-        plugin.validate(world.review(PODS, bad))
+        plugin.validate(world.attrs(PODS, bad))
     assert caught.value.message == (
         'pods "p" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)'
     )
-    review = world.review(DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}})
-    plugin.validate(review)
-    assert review.warnings[0].startswith('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false')
+    attrs = world.attrs(DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}})
+    plugin.validate(attrs)
+    assert attrs.warnings[0].startswith('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false')
 
 
 def test_tightening_a_namespace_warns_about_its_pods(world: Any) -> None:
     world.add(PODS, "p", "ns", spec={"hostPID": True, "containers": [{"name": "c"}]})
     new = {"metadata": {"name": "ns", "labels": {f"{LABEL}enforce": "baseline"}}}
-    review = world.review(NAMESPACES, new, "UPDATE", old={"metadata": {"name": "ns"}})
-    PodSecurity(world.reader).validate(review)
-    assert review.warnings == [
+    attrs = world.attrs(NAMESPACES, new, "UPDATE", old={"metadata": {"name": "ns"}})
+    PodSecurity(world.reader).validate(attrs)
+    assert attrs.warnings == [
         'existing pods in namespace "ns" violate the new PodSecurity enforce level "baseline:latest"',
         "p: host namespaces",
     ]

@@ -86,10 +86,10 @@ async def test_without_the_row(name: str, pki: Path, monkeypatch: pytest.MonkeyP
             await BEHAVIOURS[name](client)
 
 
-async def make(client: Client, where: Resource, name: str, *, about: Object | None = None, **parts: Any) -> Object:
+async def make(client: Client, where: Resource, name: str, *, handled: Object | None = None, **parts: Any) -> Object:
     """An object in namespace default, or in none."""
     namespace = "default" if where.namespaced else None
-    return await client.create(where, {"metadata": {"name": name, **(about or {})}, **parts}, namespace=namespace)
+    return await client.create(where, {"metadata": {"name": name, **(handled or {})}, **parts}, namespace=namespace)
 
 
 async def pod(client: Client, **spec: Any) -> Object:
@@ -199,7 +199,7 @@ async def runtime_class(client: Client) -> None:
 @behaviour("PodTopologyLabels")
 async def pod_topology_labels(client: Client) -> None:
     zone = {"topology.kubernetes.io/zone": "a"}
-    await make(client, NODES, "n1", about={"labels": zone})
+    await make(client, NODES, "n1", handled={"labels": zone})
     made = await pod(client, nodeName="n1")
     assert meta.labels(made) == zone
 
@@ -238,7 +238,7 @@ CLAIM: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"s
 
 @behaviour("DefaultStorageClass")
 async def default_storage_class(client: Client) -> None:
-    await make(client, STORAGE_CLASSES, "fast", about=marked("storageclass"), provisioner="example.com/disk")
+    await make(client, STORAGE_CLASSES, "fast", handled=marked("storageclass"), provisioner="example.com/disk")
     made = await make(client, PERSISTENT_VOLUME_CLAIMS, "c", spec=CLAIM)
     assert made["spec"]["storageClassName"] == "fast"
 
@@ -261,7 +261,7 @@ async def persistent_volume_claim_resize(client: Client) -> None:
 
 @behaviour("DefaultIngressClass")
 async def default_ingress_class(client: Client) -> None:
-    await make(client, INGRESS_CLASSES, "front", about=marked("ingressclass"), spec={"controller": "example.com/front"})
+    await make(client, INGRESS_CLASSES, "front", handled=marked("ingressclass"), spec={"controller": "example.com/front"})
     made = await make(client, INGRESSES, "i", spec={"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}})
     assert made["spec"]["ingressClassName"] == "front"
 

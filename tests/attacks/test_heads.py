@@ -38,7 +38,7 @@ def answer(line: ssl.SSLSocket, blocks: Iterator[bytes]) -> tuple[bytes, int]:
     return received, sent
 
 
-ENDLESS = {
+UNBOUNDED = {
     "200 MB of headers": chain([START], repeat(b"A: " + b"x" * (MB - 5) + b"\r\n", 200)),
     "a header of 200 MB": chain([START + b"A: "], repeat(b"x" * MB, 200)),
     "a header's name of 200 MB": chain([START], repeat(b"x" * MB, 200)),
@@ -54,10 +54,10 @@ TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 BAD = b"HTTP/1.1 400 Bad Request\r\n"
 
 
-@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("what", UNBOUNDED)
 def test_heads_without_end(victim: Victim, what: str) -> None:
     with victim.watched(what) as cost, victim.connect() as line:
-        received, sent = answer(line, iter(ENDLESS[what]))
+        received, sent = answer(line, iter(UNBOUNDED[what]))
     cost.note = f"refused after {sent / MB:.1f} MB"
     assert received.startswith((TOO_LARGE, BAD))
     assert sent < 20 * MB

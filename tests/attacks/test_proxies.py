@@ -49,7 +49,7 @@ def placed(victim: Victim, address: str) -> Iterator[str]:
         victim.ask("DELETE", f"{NS}/pods/{name}?gracePeriodSeconds=0")
 
 
-ENDLESS = {
+UNBOUNDED = {
     "header lines": peers.saying(OK, again=b"X-Y: " + b"z" * 1000 + b"\r\n", times=300_000),
     "one header": peers.saying(OK, b"X: ", again=peers.MEGABYTE, times=300),
     "one status line": peers.saying(b"HTTP/1.1 200 ", again=peers.MEGABYTE, times=300),
@@ -58,9 +58,9 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("what", UNBOUNDED)
 def test_heads_without_end(victim: Victim, what: str) -> None:
-    with pod(victim, ENDLESS[what]) as path, victim.watched(f"pods/proxy: endless {what}") as cost:
+    with pod(victim, UNBOUNDED[what]) as path, victim.watched(f"pods/proxy: endless {what}") as cost:
         for _ in range(5):
             code, status = victim.ask("GET", f"{path}/x")
             assert code == 503
@@ -170,9 +170,9 @@ def test_what_is_sent_on_an_upgrade_that_nobody_reads(victim: Victim) -> None:
     assert cost.megabytes <= 8
 
 
-@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("what", UNBOUNDED)
 def test_upgrades_answered_without_end(victim: Victim, what: str) -> None:
-    with pod(victim, ENDLESS[what]) as path, victim.watched(f"pods/proxy: upgrade, endless {what}") as cost:
+    with pod(victim, UNBOUNDED[what]) as path, victim.watched(f"pods/proxy: upgrade, endless {what}") as cost:
         with request(victim, f"GET {path}/x", *UPGRADE) as line:
             answer = b""
             while data := line.recv(1 << 16):

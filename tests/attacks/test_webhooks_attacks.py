@@ -46,7 +46,7 @@ def create(victim: Victim) -> tuple[int, str]:
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-ENDLESS = {
+UNBOUNDED = {
     "header lines": peers.saying(OK, again=b"X-Y: " + b"z" * 1000 + b"\r\n", times=300_000),
     "one header": peers.saying(OK, b"X: ", again=peers.MEGABYTE, times=300),
     "1xx answers": peers.saying(again=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, times=10_000),
@@ -57,9 +57,9 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("what", UNBOUNDED)
 def test_answers_without_end(victim: Victim, tls: TLS, what: str) -> None:
-    with webhook(victim, tls, ENDLESS[what]), victim.watched(f"webhook: endless {what}") as cost:
+    with webhook(victim, tls, UNBOUNDED[what]), victim.watched(f"webhook: endless {what}") as cost:
         for _ in range(3):
             code, message = create(victim)
             assert code == 500

@@ -285,10 +285,10 @@ def test_cost_is_counted_and_limited() -> None:
 
 
 def test_the_worst_cost_follows_the_sizes_of_types() -> None:
-    def worst(most: int) -> int:
-        return compiled("x.all(i, i != '')", {"x": types.list_of(types.STRING.hold(10)).hold(most)}).code.worst
+    def max_cost(most: int) -> int:
+        return compiled("x.all(i, i != '')", {"x": types.list_of(types.STRING.hold(10)).hold(most)}).code.max_cost
 
-    assert worst(10) < worst(1000) < worst(100_000)
+    assert max_cost(10) < max_cost(1000) < max_cost(100_000)
 
 
 def test_only_what_is_used_must_be_given() -> None:

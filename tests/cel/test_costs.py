@@ -81,7 +81,7 @@ def fields(**properties: Object) -> Object:
 def test_worst(openapi: Object, rule: str, worst: int) -> None:
     found = declared(openapi)
     assert found is not None
-    assert compiled(rule, {"self": found.type}).code.worst == worst
+    assert compiled(rule, {"self": found.type}).code.max_cost == worst
 
 
 KEYED = {**array({**fields(k=S, v=S, v2=S)}), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}

@@ -10,7 +10,8 @@ NAMES: Object = {"plural": "things", "singular": "thing", "kind": "Thing", "list
 
 
 def definition(names: Object = NAMES, group: str = "example.com", status: Object | None = None, approved: str = "") -> Object:
-    return {"metadata": {"annotations": {naming.APPROVED: approved}}, "spec": {"group": group, "names": names}, "status": status or {}}
+    annotations = {naming.APPROVED_ANNOTATION: approved}
+    return {"metadata": {"annotations": annotations}, "spec": {"group": group, "names": names}, "status": status or {}}
 
 
 def condition(status: Object, kind: str) -> tuple[str, str, str]:
@@ -29,26 +30,26 @@ def condition(status: Object, kind: str) -> tuple[str, str, str]:
     ],
 )
 def test_conflicts(other: Object, reason: str, message: str) -> None:
-    status = naming.settle(definition(), [other])
+    status = naming.calculate_status(definition(), [other])
     assert condition(status, "NamesAccepted") == ("False", reason, message)
     assert condition(status, "Established") == ("False", "NotAccepted", "not all names are accepted")
 
 
 def test_names_change_after_they_were_accepted() -> None:
-    first = naming.settle(definition(), [])
+    first = naming.calculate_status(definition(), [])
     changed: Object = {**NAMES, "shortNames": ["th", "tg"], "categories": ["all"]}
-    second = naming.settle(definition(changed, status=first), [{"plural": "others", "shortNames": ["tg"]}])
+    second = naming.calculate_status(definition(changed, status=first), [{"plural": "others", "shortNames": ["tg"]}])
     assert second["acceptedNames"] == {**NAMES, "categories": ["all"]}
     assert condition(second, "NamesAccepted")[1] == "ShortNamesConflict"
     assert condition(second, "Established")[0] == "True"
-    assert naming.settle(definition(changed, status=first), [])["acceptedNames"] == changed
+    assert naming.calculate_status(definition(changed, status=first), [])["acceptedNames"] == changed
 
 
 def test_a_condition_s_time_is_that_of_its_status() -> None:
     status: Object = {"conditions": [{"type": "A", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
-    naming.put(status, {"type": "A", "status": "True", "reason": "New"})
+    naming.set_condition(status, {"type": "A", "status": "True", "reason": "New"})
     assert status["conditions"][0]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
-    naming.put(status, {"type": "A", "status": "False", "reason": "New"})
+    naming.set_condition(status, {"type": "A", "status": "False", "reason": "New"})
     assert status["conditions"][0]["lastTransitionTime"] != "2026-01-01T00:00:00Z"
 
 
@@ -60,6 +61,6 @@ def test_a_condition_s_time_is_that_of_its_status() -> None:
     ],
 )  # fmt: skip
 def test_approval(text: str, value: str, reason: str) -> None:
-    status = naming.settle(definition(group="things.k8s.io", approved=text), [])
+    status = naming.calculate_status(definition(group="things.k8s.io", approved=text), [])
     assert condition(status, "KubernetesAPIApprovalPolicyConformant")[:2] == (value, reason)
-    assert not naming.protected("k8s.io.example.com")
+    assert not naming.is_protected_group("k8s.io.example.com")

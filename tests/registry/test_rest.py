@@ -10,10 +10,10 @@ from kapi.api.app import App
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.user import User
+from kapi.registry.admission import AdmissionAttributes
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
-from kapi.registry.review import Review
 
 JANE = User("jane")
 
@@ -23,18 +23,18 @@ class Admission:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
-        self.meanwhile: Callable[[Review], Awaitable[None]] | None = None
+        self.meanwhile: Callable[[AdmissionAttributes], Awaitable[None]] | None = None
         self.refusal: errors.StatusError | None = None
 
-    async def mutate(self, review: Review) -> None:
-        self.asked.append(("mutate", review.operation))
-        if review.new is not None:
-            review.new["metadata"].setdefault("labels", {})["admitted"] = "yes"
+    async def mutate(self, attrs: AdmissionAttributes) -> None:
+        self.asked.append(("mutate", attrs.operation))
+        if attrs.new is not None:
+            attrs.new["metadata"].setdefault("labels", {})["admitted"] = "yes"
         if self.meanwhile:
-            await self.meanwhile(review)
+            await self.meanwhile(attrs)
 
-    async def validate(self, review: Review) -> None:
-        self.asked.append(("validate", review.operation))
+    async def validate(self, attrs: AdmissionAttributes) -> None:
+        self.asked.append(("validate", attrs.operation))
         if self.refusal:
             raise self.refusal
 
@@ -107,7 +107,7 @@ async def test_a_change_is_made_anew_on_what_came_between(app: App, rest: Rest, 
     maps = kind(app, "configmaps")
     await rest.create(call(maps), config_map("a"))
 
-    async def once(review: Review) -> None:
+    async def once(attrs: AdmissionAttributes) -> None:
         admission.meanwhile = None
         await rest.update(call(maps, "a"), add)
 
@@ -121,7 +121,7 @@ async def test_whoever_always_comes_too_late_is_told(app: App, rest: Rest, admis
     await rest.create(call(maps), config_map("a"))
     faster = Rest(rest.store, Admission())
 
-    async def always(review: Review) -> None:
+    async def always(attrs: AdmissionAttributes) -> None:
         await faster.update(call(maps, "a"), add)
 
     admission.meanwhile = always

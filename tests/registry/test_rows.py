@@ -7,7 +7,8 @@ import pytest
 from kapi.registry import catalogue
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
-from kapi.registry.kinds.reviews import RulesReviewStrategy, SelfSubjectReviewStrategy, TokenReviewStrategy
+from kapi.registry.kinds.authentication import SelfSubjectReviewStrategy, TokenReviewStrategy
+from kapi.registry.kinds.authorization import RulesReviewStrategy
 from tests.registry.kinds import test_rules
 from tests.registry.kinds.making import made
 from tests.rows import missed

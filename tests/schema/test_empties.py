@@ -18,14 +18,14 @@ def read(kind: str, value: Object) -> tuple[Object, Empties]:
 def test_what_holds_none_costs_nothing_to_show() -> None:
     pod, empties = read("core.v1.Pod", {"spec": {"containers": [{"name": "c", "resources": {}}]}})
     assert empties == []
-    with empties.shown(pod):
+    with empties.restored(pod):
         assert pod["spec"] == {"containers": [{"name": "c", "resources": {}}]}
 
 
 def test_an_empty_map_is_there_only_while_it_is_shown() -> None:
     pod, empties = read("core.v1.Pod", {"metadata": {"labels": {}}, "spec": {"containers": [{"name": "c", "args": []}]}})
     before = orjson.dumps(pod)
-    with empties.shown(pod):
+    with empties.restored(pod):
         assert pod["metadata"] == {"labels": {}}
         assert pod["spec"] == {"containers": [{"name": "c", "args": [], "resources": {}}]}
     assert orjson.dumps(pod) == before
@@ -33,7 +33,7 @@ def test_an_empty_map_is_there_only_while_it_is_shown() -> None:
 
 def test_what_fills_an_empty_place_stays() -> None:
     pod, empties = read("core.v1.Pod", {"metadata": {"labels": {}}})
-    with empties.shown(pod):
+    with empties.restored(pod):
         pod["metadata"]["labels"]["a"] = "b"  # type: ignore[index]
     assert pod["metadata"] == {"labels": {"a": "b"}}
 
@@ -41,27 +41,27 @@ def test_what_fills_an_empty_place_stays() -> None:
 def test_a_place_that_has_gone_is_passed_over() -> None:
     pod, empties = read("core.v1.Pod", {"spec": {"containers": [{"name": "c", "args": []}]}})
     pod["spec"] = {"containers": None}
-    with empties.shown(pod):
+    with empties.restored(pod):
         assert pod["spec"] == {"containers": None}
 
 
 @pytest.mark.parametrize(("old", "shown"), [({"a": "b"}, {"labels": {}}), ({}, {})])
 def test_of_a_change_only_what_takes_something_away_is_shown(old: Object, shown: Object) -> None:
     new, empties = read("core.v1.ConfigMap", {"metadata": {"labels": {}}})
-    with empties.shown(new, {"metadata": {"labels": old}}):
+    with empties.restored(new, {"metadata": {"labels": old}}):
         assert new["metadata"] == shown
 
 
 def test_what_go_always_writes_stays_and_is_stored_as_null() -> None:
     role, empties = read("rbac.v1.Role", {"rules": []})
     assert role["rules"] == []
-    with empties.shown(role):
+    with empties.restored(role):
         assert role["rules"] == []
-    empties.settle(role)
+    empties.write_nulls(role)
     assert role["rules"] is None
 
 
 def test_null_stays_null_when_the_change_says_empty() -> None:
     role, empties = read("rbac.v1.Role", {"rules": []})
-    with empties.shown(role, {"rules": None}):
+    with empties.restored(role, {"rules": None}):
         assert role["rules"] is None

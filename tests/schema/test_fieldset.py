@@ -46,7 +46,7 @@ def test_a_new_object_is_owned_field_by_field() -> None:
 def test_a_configuration_owns_leaves_and_items_but_no_structs() -> None:
     container = {"name": "c", "ports": [{"containerPort": 80}]}
     applied = {"metadata": {"labels": {"a": "b"}, "finalizers": ["x"]}, "spec": {"containers": [container]}}
-    assert fieldset.of(POD, applied) == {
+    assert fieldset.to_field_set(POD, applied) == {
         "f:metadata": {"f:finalizers": {'v:"x"': {}}, "f:labels": {"f:a": {}}},
         "f:spec": {
             "f:containers": {

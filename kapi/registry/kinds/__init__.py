@@ -9,13 +9,20 @@ from kapi.registry.kinds.admissionregistration.policies import (
 from kapi.registry.kinds.admissionregistration.webhooks import MutatingWebhookStrategy, WebhookStrategy
 from kapi.registry.kinds.apiextensions.definitions import CustomResourceDefinitionStrategy
 from kapi.registry.kinds.apiregistration import APIServiceStrategy
-from kapi.registry.kinds.apps.workload_sets import DaemonSetStrategy, StatefulSetStrategy
+from kapi.registry.kinds.apps.stateful_and_daemon_sets import DaemonSetStrategy, StatefulSetStrategy
 from kapi.registry.kinds.apps.workloads import (
     ControllerRevisionStrategy,
     DeploymentStrategy,
     PodTemplateStrategy,
     ReplicaSetStrategy,
     ReplicationControllerStrategy,
+)
+from kapi.registry.kinds.authentication import SelfSubjectReviewStrategy, TokenReviewStrategy
+from kapi.registry.kinds.authorization import (
+    AccessReviewStrategy,
+    LocalAccessReviewStrategy,
+    RulesReviewStrategy,
+    SubjectAccessReviewStrategy,
 )
 from kapi.registry.kinds.autoscaling import AutoscalerStrategy
 from kapi.registry.kinds.batch.cronjobs import CronJobStrategy
@@ -27,13 +34,13 @@ from kapi.registry.kinds.core.config import ConfigMapStrategy, SecretStrategy, S
 from kapi.registry.kinds.core.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from kapi.registry.kinds.core.event import EventStrategy, NewEventStrategy
 from kapi.registry.kinds.core.namespaces import NamespaceStrategy
-from kapi.registry.kinds.core.nodes import NodeStrategy
+from kapi.registry.kinds.core.node_strategy import NodeStrategy
 from kapi.registry.kinds.core.persistent_volumes import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
 from kapi.registry.kinds.core.pods.pod_strategy import PodStrategy
 from kapi.registry.kinds.core.quota import LimitRangeStrategy, ResourceQuotaStrategy
 from kapi.registry.kinds.core.service import ServiceStrategy
 from kapi.registry.kinds.flowcontrol import FlowSchemaStrategy, PriorityLevelStrategy
-from kapi.registry.kinds.internal import StorageVersionStrategy
+from kapi.registry.kinds.internal_apiserver import StorageVersionStrategy
 from kapi.registry.kinds.networking.ingress import IngressClassStrategy, IngressStrategy
 from kapi.registry.kinds.networking.network_policies import NetworkPolicyStrategy
 from kapi.registry.kinds.networking.service_ranges import IPAddressStrategy, ServiceCIDRStrategy
@@ -43,14 +50,6 @@ from kapi.registry.kinds.rbac import ClusterRoleBindingStrategy, ClusterRoleStra
 from kapi.registry.kinds.resource.devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy
 from kapi.registry.kinds.resource.slices import ResourceSliceStrategy
 from kapi.registry.kinds.resource.taints import DeviceTaintRuleStrategy
-from kapi.registry.kinds.reviews import (
-    AccessReviewStrategy,
-    LocalAccessReviewStrategy,
-    RulesReviewStrategy,
-    SelfSubjectReviewStrategy,
-    SubjectAccessReviewStrategy,
-    TokenReviewStrategy,
-)
 from kapi.registry.kinds.scheduling import PodGroupStrategy, PriorityClassStrategy, WorkloadStrategy
 from kapi.registry.kinds.storage import (
     CSIDriverStrategy,

@@ -140,10 +140,10 @@ class _Target(NamedTuple):
 
     one_of: tuple[str, ...]
     named: str
-    """The one that is said to be missing when there is none."""
+    """The one reported as missing when there is none."""
     needed: str
     excess: tuple[str, str] = ("", "")
-    """What is said of which of them when there are two."""
+    """Field -> error when there are two."""
 
 
 _RAW = _Target(

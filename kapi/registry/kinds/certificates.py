@@ -1,4 +1,4 @@
-"""CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest. A request for a certificate keeps who made it."""
+"""CertificateSigningRequest, ClusterTrustBundle and PodCertificateRequest. A request records its creator."""
 
 import base64
 import binascii
@@ -51,7 +51,7 @@ class CertificateSigningRequestStrategy(RuledStrategy):
         if old is not None:
             new["spec"] = old["spec"]
 
-    def signed(self, new: Object, user: User) -> None:
+    def set_user(self, new: Object, user: User) -> None:
         spec = new["spec"]
         for field, value in (("username", user.name), ("uid", user.uid), ("groups", list(user.groups)), ("extra", user.extra)):
             if value:
@@ -95,8 +95,8 @@ class CertificateSigningRequestStrategy(RuledStrategy):
     def cells(self, obj: Object) -> list[Any]:
         spec, status = obj["spec"], obj.get("status") or {}
         seconds = spec.get("expirationSeconds")
-        asked = duration.human(seconds) if seconds is not None else "<none>"
-        return [spec.get("signerName", ""), spec.get("username", ""), asked, _condition(status)]
+        expiration = duration.human(seconds) if seconds is not None else "<none>"
+        return [spec.get("signerName", ""), spec.get("username", ""), expiration, _condition(status)]
 
 
 def _conditions(obj: Object) -> list[Object]:

@@ -1,4 +1,4 @@
-"""How stock shows a whole structure inside a message: its internal type as JSON, every field named as in Go, absent ones as null or zero.
+"""Whole structures in messages as stock prints them: the internal type as JSON, every field named as in Go, absent ones as null or zero.
 
 `to_internal("PodResourceClaim", {"name": "x"})` is {"Name": "x", "ResourceClaimName": None, "ResourceClaimTemplateName": None}.
 Only what such a message can hold is listed here; the types mirror Kubernetes v1.36's internal API (facts, in field order).

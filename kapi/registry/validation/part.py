@@ -1,4 +1,4 @@
-"""How a kind is validated: a `Part` is a piece of an object, with its path and the list that its faults go into.
+"""Validation of kinds: a `Part` is an object with its field path and the list of its errors.
 
 Adding a kind takes a strategy with columns and a `check`, in stock's order of rules, and a line in kapi.registry.kinds:
 
@@ -18,7 +18,7 @@ Adding a kind takes a strategy with columns and a `check`, in stock's order of r
             return [obj["spec"].get("width", 0)]
 
 An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. Of what is no field of an
-object (an item of a list, a key of a map) `part.e` is told directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
+object (an item of a list, a key of a map) call `part.e` directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
 """
 
 import re
@@ -96,7 +96,7 @@ class Part:
         return [(f"{self.path(field)}[{i}]", value) for i, value in enumerate(listed)] if listed else ()
 
     def each(self, field: str, check: Callable[[str], list[str]] | None = None, seen: set[Any] | None = None) -> None:
-        """Each value of a list is checked, and unlike the others where `seen` is given."""
+        """Check each value of a list, and with `seen` that they are unique."""
         for at, value in self.values(field):
             if check is not None:
                 self.e.text(at, value, check)
@@ -126,7 +126,7 @@ class Part:
     def qualified(self, field: str) -> bool:
         return self.checked(field, names.qualified_name)
 
-    # asked of every pod again and again: a path is made only where something is said
+    # called many times for every pod: paths are only made for errors
 
     def need(self, field: str, detail: str = "") -> bool:
         return bool(self.obj.get(field)) or self.e.need(self.path(field), None, detail)
@@ -232,15 +232,15 @@ class Part:
 
 
 def validate_cached(rule: Callable[[Part], object], part: Part) -> None:
-    """A rule that looks at nothing but the part, for what most pods have alike (tolerations, the volume of the token): what was found sound
-    is not judged again."""
+    """A rule that looks at nothing but the part, for what most pods have in common (tolerations, the token's volume): a value
+    that was found valid is not validated again."""
     raw = orjson.dumps(part.obj)
-    if len(raw) > limits.KEPT_TEXT or not _sound(rule, raw):
+    if len(raw) > limits.KEPT_TEXT or not _passes(rule, raw):
         rule(part)
 
 
 @lru_cache(maxsize=256)
-def _sound(rule: Callable[[Part], object], raw: bytes) -> bool:
+def _passes(rule: Callable[[Part], object], raw: bytes) -> bool:
     copy = Part(Errors(), "", orjson.loads(raw))
     rule(copy)
     return not copy.e
@@ -273,7 +273,7 @@ class RuledStrategy(Strategy):
     """A kind whose rules are one walk over the object."""
 
     def check(self, new: Part, old: Object | None) -> None:
-        """Judge the object (and the change from `old`), in stock's order."""
+        """Validate the object (and the change from `old`), in stock's order."""
 
     def check_status(self, new: Part, old: Object) -> None:
         """The same for what /status may change."""
@@ -301,7 +301,7 @@ class RuledStrategy(Strategy):
 
 
 class PlainStrategy(RuledStrategy):
-    """A kind without /status, whose generation nobody counts."""
+    """A kind without /status and metadata.generation."""
 
     status = False
     generation = False

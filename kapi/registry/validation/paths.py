@@ -6,7 +6,7 @@ _MODE = "must be a number between 0 and 0777 (octal), both inclusive"
 
 
 def backsteps(part: Part, field: str) -> bool:
-    """No '..' among the elements; says whether there was none."""
+    """No '..' among the elements. Returns whether that holds."""
     path = part.text(field)
     if ".." in path and ".." in path.split("/"):
         part.invalid(field, "must not contain '..'")

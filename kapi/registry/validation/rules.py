@@ -1,6 +1,6 @@
-"""What parts are judged with: `Errors`, a list of causes that knows the rules of bare values, selectors, and the cells of tables.
+"""`Errors`, a list of causes with the rules of single values; selectors; columns and cells of tables.
 
-`e.enum("spec.type", "x", ("A", "B"))` adds the cause stock gives. Order matters: causes are answered in the order they were found.
+`e.enum("spec.type", "x", ("A", "B"))` adds the cause of stock. Order matters: causes are answered in the order they were found.
 Rules of a field are in kapi.registry.validation.part, which shows how a kind is added.
 """
 
@@ -62,7 +62,7 @@ class Errors(Causes):
             self.append(Cause("FieldValueNotSupported", f"Unsupported value: {causes.shown(value)}: supported values: {listed}", field))
 
     def need(self, field: str, value: Any, detail: str = "") -> bool:
-        """Required: adds a cause and says False when the value is empty."""
+        """Required: adds a cause and returns False when the value is empty."""
         if value:
             return True
         self.required(field, detail)
@@ -110,7 +110,7 @@ class Errors(Causes):
         return True
 
     def expression(self, field: str, text: str, environment: Environment | dict[str, Type], *returns: str) -> Type:
-        """A CEL expression that speaks of the environment's variables, and is worth one of `returns`. Answers with its type."""
+        """A CEL expression over the environment's variables with one of the types `returns`. Returns its type."""
         from kapi.cel import checking  # only servers that are given expressions load CEL
 
         fault, kind = checking.check(text, environment, returns)
@@ -196,7 +196,7 @@ def node_selector(e: Errors, field: str, selector: Object) -> None:
 
 
 def node_selector_term(e: Errors, field: str, term: Object, *, values: bool = True) -> None:
-    """One of its terms; `values` says whether labels are held against their syntax, which stock does not for preferences."""
+    """One of its terms; `values`: whether label values are validated, which stock does not do for preferences."""
     for i, part in enumerate(term.get("matchExpressions") or ()):
         requirement(e, f"{field}.matchExpressions[{i}]", part, values=values, numbers=True)
     for i, part in enumerate(term.get("matchFields") or ()):

@@ -39,7 +39,7 @@ def prepared(strategy: Strategy, obj: Object, old: Object | None = None) -> tupl
     empties = Empties()
     metadata = {"name": "base", "namespace": "ns", **obj.get("metadata", {})}
     new: Object = decode.read({**deepcopy(obj), "metadata": metadata}, _schema(strategy, obj.get("apiVersion", "")), empties)[0]
-    with empties.shown(new):
+    with empties.restored(new):
         strategy.default(new)
         strategy.prepare(new, old)
     return new, empties
@@ -64,5 +64,5 @@ def changed(strategy: Strategy, obj: Object, path: str, value: object) -> list[s
 
 def judged(strategy: Strategy, obj: Object, old: Object | None) -> list[str]:
     new, empties = prepared(strategy, obj, old)
-    with empties.shown(new, old):
+    with empties.restored(new, old):
         return [f"{c.field}: {c.message}" for c in strategy.validate(new, old)]

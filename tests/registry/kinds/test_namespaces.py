@@ -43,8 +43,8 @@ def test_finalizers_change_through_finalize_only() -> None:
     NAMESPACES.prepare_subresource("finalize", new, old)
     assert new["spec"] == {"finalizers": []}
     assert new["status"] == {"phase": "Active"}
-    assert not NAMESPACES.held(new)
-    assert NAMESPACES.held(old)
+    assert not NAMESPACES.blocks_deletion(new)
+    assert NAMESPACES.blocks_deletion(old)
 
 
 @pytest.mark.parametrize(("name", "count"), [("kubernetes", 0), ("orphan", 0), ("a.b/c", 0), ("x", 1), ("bad name!", 2)])

@@ -8,7 +8,7 @@ import pytest
 
 from kapi.objects import time
 from kapi.objects.meta import Object
-from kapi.registry.kinds.apps.workload_sets import GENERATION, DaemonSetStrategy, StatefulSetStrategy
+from kapi.registry.kinds.apps.stateful_and_daemon_sets import GENERATION, DaemonSetStrategy, StatefulSetStrategy
 from kapi.registry.kinds.apps.workloads import (
     ControllerRevisionStrategy,
     DeploymentStrategy,

@@ -79,7 +79,7 @@ def default_resources(match: Object | None) -> None:
 
 
 def policy_frame(spec: Part) -> dict[str, Type]:
-    """The rules of both kinds of policy, in stock's order; answers with what their expressions may speak of."""
+    """The rules of both kinds of policy, in stock's order; returns the environment of their expressions."""
     declared: dict[str, Type] = {}
     known = admission.frame(params="paramKind" in spec, variables=declared if spec.items("variables") else None)
     spec.enum("failurePolicy", webhooks.FAILURES)

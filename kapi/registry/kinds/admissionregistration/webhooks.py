@@ -159,7 +159,7 @@ def webhook_service(e: Errors, at: str, service: Object) -> None:
 
 
 def check_rule(rule: Part) -> None:
-    """What a webhook or policy is asked about."""
+    """The match criteria of a webhook or policy."""
     for field, what in (("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")):
         if rule.need(field) and len(rule.items(field)) > 1 and "*" in rule.items(field):
             rule.invalid(field, f"if '*' is present, must not specify other {what}")
@@ -196,7 +196,7 @@ def _check_resources(rule: Part) -> None:
 
 
 def check_conditions(owner: Part, known: dict[str, Type]) -> None:
-    """matchConditions; `known` is what their expressions may speak of."""
+    """matchConditions; `known`: the environment of their expressions."""
     owner.limit("matchConditions", MOST_CONDITIONS)
     seen: set[str] = set()
     for condition in owner.parts("matchConditions"):

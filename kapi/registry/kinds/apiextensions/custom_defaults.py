@@ -1,4 +1,4 @@
-"""Defaults in the schemas of CustomResourceDefinitions: each must be what its own schema says, rules and all, and nothing that is pruned.
+"""Defaults in the schemas of CustomResourceDefinitions: each must be valid by its own schema and rules, and contain nothing that is pruned.
 
 Source: apiextensions-apiserver's defaulting validation (v1.36).
 """
@@ -89,8 +89,8 @@ def _check_inside(where: str, node: _Node) -> Iterator[Cause]:
     value = node.schema["default"]
     found = embedded.validate({**node.root, EMBEDDED: True}, _around(node.inside or (), value))
     if found:
-        told = ", ".join(f"{cause.field.removeprefix('.')}: {cause.message}" for cause in found)
-        yield causes.invalid(where, value, f"must result in valid metadata: {told if len(found) == 1 else f'[{told}]'}")
+        detail = ", ".join(f"{cause.field.removeprefix('.')}: {cause.message}" for cause in found)
+        yield causes.invalid(where, value, f"must result in valid metadata: {detail if len(found) == 1 else f'[{detail}]'}")
 
 
 def _around(way: tuple[str, ...], value: Any) -> Object:

@@ -1,4 +1,4 @@
-"""Whether the rules (x-kubernetes-validations) in the schema of a CustomResourceDefinition are good: words, types, what they may cost.
+"""Validates the rules (x-kubernetes-validations) in the schema of a CustomResourceDefinition: fields, types, estimated cost.
 
 Rules above a part of the schema that is wrong are not compiled. Source: apiextensions-apiserver's validation of definitions (v1.36).
 """
@@ -38,7 +38,7 @@ class _Node(NamedTuple):
 
 
 def words(e: Errors, at: str, rule: Object, has_path: Any) -> None:
-    """What is wrong with a rule before it is compiled; `has_path` says whether a path leads somewhere."""
+    """The errors of a rule before it is compiled; `has_path` checks whether a path exists in the schema."""
     text, message = (rule.get("rule") or "").strip(), rule.get("message") or ""
     if not text:
         e.required(f"{at}.rule", "rule is not specified")
@@ -65,16 +65,16 @@ def _broken(text: str) -> bool:
     return "\n" in text or "\r" in text
 
 
-def compiled(e: Errors, at: str, schema: Object, wrong: list[str], *, dear: bool = False) -> None:
-    """Compiles the rules of a whole schema, at `at`; `wrong` are the fields that have faults, `dear` says that a rule may cost anything."""
+def compiled(e: Errors, at: str, schema: Object, wrong: list[str], *, skip_costs: bool = False) -> None:
+    """Compile the rules of a whole schema at path `at`. `wrong`: fields with errors; `skip_costs`: the cost limit does not apply."""
     costs: list[tuple[int, str]] = []
     for node in _nodes(_Node(at, schema, True, 1, "")):
         if not any(field.startswith(node.at) for field in wrong):
-            costs += _check(e, node, dear)
+            costs += _check(e, node, skip_costs)
     total = sum(cost for cost, _ in costs)
     if total > SCHEMA_LIMIT:
-        dearest = sorted((cost for cost in costs if cost[0] >= SCHEMA_LIMIT // 100), key=lambda cost: -cost[0])
-        for _, path in dearest[:_MOST_EXPENSIVE]:
+        most_expensive = sorted((cost for cost in costs if cost[0] >= SCHEMA_LIMIT // 100), key=lambda cost: -cost[0])
+        for _, path in most_expensive[:_MOST_EXPENSIVE]:
             e.forbidden(path, "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema")
         e.forbidden(at, _exceeds(f"{RULES} estimated rule cost total for entire OpenAPIv3 schema", total, SCHEMA_LIMIT))
 
@@ -108,7 +108,7 @@ def _times(node: _Node) -> int | None:
     return None if node.times is None or most is None else node.times * max(0, most)
 
 
-def _check(e: Errors, node: _Node, dear: bool) -> Iterator[tuple[int, str]]:
+def _check(e: Errors, node: _Node, skip_costs: bool) -> Iterator[tuple[int, str]]:
     """Compiles the rules of a node; yields what they may cost, and where."""
     from kapi.cel import declaring  # only servers that are given rules load CEL
 
@@ -117,10 +117,10 @@ def _check(e: Errors, node: _Node, dear: bool) -> Iterator[tuple[int, str]]:
         e.internal(f"{node.at}.{RULES}", _TYPELESS)
         return
     for i, rule in enumerate(node.schema[RULES]):
-        yield from _check_rule(e, f"{node.at}.{RULES}[{i}]", rule, node, found, dear)
+        yield from _check_rule(e, f"{node.at}.{RULES}[{i}]", rule, node, found, skip_costs)
 
 
-def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared", dear: bool) -> Iterator[tuple[int, str]]:
+def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared", skip_costs: bool) -> Iterator[tuple[int, str]]:
     from kapi.cel import compiling  # see _check
 
     shown, known = {title: rule.get(name, empty) for title, name, empty in _RULE}, variables(rule, found.type)
@@ -137,16 +137,16 @@ def _check_rule(e: Errors, at: str, rule: Object, node: _Node, found: "Declared"
         else:
             used = program.used
             times = 3 * 1024 * 1024 // (found.least + 1) if node.times is None else node.times
-            yield _affordable(e, f"{at}.rule", "estimated rule cost", program.code.worst * times, dear)
+            yield _check_cost(e, f"{at}.rule", "estimated rule cost", program.code.max_cost * times, skip_costs)
             if rule.get("messageExpression"):
-                yield from _check_message(e, f"{at}.messageExpression", rule["messageExpression"], shown, known, dear)
+                yield from _check_message(e, f"{at}.messageExpression", rule["messageExpression"], shown, known, skip_costs)
     if "oldSelf" in used and node.unrelated:
         e.invalid(f"{at}.rule", rule["rule"], f"oldSelf cannot be used on the uncorrelatable portion of the schema within {node.unrelated}")
     elif "oldSelf" not in used and rule.get("optionalOldSelf") is not None:
         e.invalid(f"{at}.optionalOldSelf", rule["optionalOldSelf"], "may not be set if oldSelf is not used in rule")
 
 
-def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any, dear: bool) -> Iterator[tuple[int, str]]:
+def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any, skip_costs: bool) -> Iterator[tuple[int, str]]:
     from kapi.cel import compiling  # see _check
 
     try:
@@ -160,12 +160,12 @@ def _check_message(e: Errors, at: str, text: str, shown: Object, known: Any, dea
     if program.broken:
         e.invalid(at, shown, f"messageExpression instantiation failed: {program.broken}")
         return
-    yield _affordable(e, at, "estimated messageExpression cost", program.code.worst, dear)
+    yield _check_cost(e, at, "estimated messageExpression cost", program.code.max_cost, skip_costs)
 
 
-def _affordable(e: Errors, at: str, what: str, cost: int, dear: bool) -> tuple[int, str]:
+def _check_cost(e: Errors, at: str, what: str, cost: int, skip_costs: bool) -> tuple[int, str]:
     cost = min(cost, 2**64 - 1)
-    if cost > RULE_LIMIT and not dear:
+    if cost > RULE_LIMIT and not skip_costs:
         e.forbidden(at, _exceeds(what, cost, RULE_LIMIT))
     return cost, at
 

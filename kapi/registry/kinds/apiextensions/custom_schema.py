@@ -1,4 +1,4 @@
-"""What the OpenAPI schema of a CustomResourceDefinition must be: structural, with good defaults, and within what a server can check.
+"""Validates the OpenAPI schema of a CustomResourceDefinition: structural, with valid defaults and rules of bounded cost.
 
 Shapes are judged by custom_structure, defaults by custom_defaults, lists and maps by custom_lists, rules (x-kubernetes-validations) by
 custom_rules, all of this package. An update is spared what the old definition already got wrong (`spared`), as stock does.
@@ -62,7 +62,7 @@ def spared(olds: list[Object]) -> Spared:
 
 
 def validate(at: str, schema: Object, status: bool, spare: Spared = NOTHING_SPARED, *, unchanged: bool = False) -> list[Cause]:
-    """Causes of the root schema at `at`; `status` says the /status endpoint is on, `unchanged` that an update leaves the schema alone."""
+    """Causes of the root schema at `at`; `status`: /status is enabled; `unchanged`: an update does not change the schema."""
     e = Errors()
     if status:
         _under_status(e, at, schema)
@@ -77,7 +77,7 @@ def validate(at: str, schema: Object, status: bool, spare: Spared = NOTHING_SPAR
     if wrong and not e:
         e.invalid(at, "", wrong)
     if not wrong and not shape:
-        custom_rules.compiled(e, at, schema, [cause.field for cause in found], dear=unchanged)
+        custom_rules.compiled(e, at, schema, [cause.field for cause in found], skip_costs=unchanged)
     return e
 
 
@@ -148,7 +148,7 @@ def _openapi(e: Errors, at: str, schema: Object, place: _Place, *, root: bool = 
 
 
 def _words(e: Errors, at: str, schema: Object, place: _Place) -> None:
-    """What a node says that none may say."""
+    """Forbidden fields of a node."""
     kind = schema.get("type") or ""
     if kind and kind not in TYPES and not place.spared.types:
         e.unsupported(f"{at}.type", kind, TYPES)

@@ -1,4 +1,4 @@
-"""Whether a schema is structural: its shape is said outside of allOf, anyOf, oneOf and not, which only judge values.
+"""Validates that a schema is structural: types and fields are specified outside of allOf, anyOf, oneOf and not.
 
 `violations(at, schema)` gives the causes in the order of their texts, as stock sorts them. Fields that no structural schema has at all
 (`unsupported`) are looked for first. Source: apiextensions-apiserver's structural schemas (v1.36).
@@ -20,14 +20,14 @@ _FORBIDDEN = (
     ("nullable", "false"), ("externalDocs", "undefined"), (PRESERVE, "false"), (EMBEDDED, "false"), (INT_OR_STRING, "false"),
     (LIST_KEYS, "empty"), (LIST_TYPE, "undefined"), (MAP_TYPE, "undefined"), (RULES, "empty"),
 )  # fmt: skip
-"""What a schema below a junctor must not say, and what it must be instead."""
+"""Fields a schema below a junctor must not set, and the values they must have."""
 _POINTERS = frozenset(("additionalProperties", "default", "externalDocs", LIST_TYPE, MAP_TYPE))
 """Fields that are something as soon as they are there."""
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 _LEVELS = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}
 _META_FREE = frozenset(("type", "default", "properties", "example"))
-"""What the schema of an object's metadata may say beside the rules of names."""
+"""Fields the schema of metadata may set besides the properties name and generateName."""
 
 
 def unsupported(schema: Object) -> str:
@@ -86,7 +86,7 @@ def _shape(e: Errors, at: str, schema: Object, level: str) -> None:
 
 
 def _typed(e: Errors, at: str, schema: Object, level: str, kind: str) -> None:
-    """Every node says of what type it is; embedded objects are objects."""
+    """Every node has a type; embedded resources are objects."""
     if schema.get(EMBEDDED) and kind != "object":
         text = "must be object if x-kubernetes-embedded-resource is true"
         if kind:
@@ -113,8 +113,8 @@ def _header(e: Errors, at: str, properties: Object) -> None:
 
 def _root_metadata(e: Errors, at: str, metadata: Object) -> None:
     """Metadata is known already; a definition may only restrict names."""
-    said = (name for name, value in metadata.items() if value not in (None, "", False, []) or (name in _POINTERS and value is not None))
-    if set(said) - _META_FREE or not set(metadata.get("properties") or ()) <= {"name", "generateName"}:
+    kept = (name for name, value in metadata.items() if value not in (None, "", False, []) or (name in _POINTERS and value is not None))
+    if set(kept) - _META_FREE or not set(metadata.get("properties") or ()) <= {"name", "generateName"}:
         text = "must not specify anything other than name and generateName, but metadata is implicitly specified"
         e.forbidden(at, text)
 
@@ -123,7 +123,7 @@ def _root_metadata(e: Errors, at: str, metadata: Object) -> None:
 
 
 def _is_int_or_string(parts: Any) -> bool:
-    """Whether anyOf says again what x-kubernetes-int-or-string says: the one place where junctors may speak of types."""
+    """Whether anyOf repeats x-kubernetes-int-or-string: the only junctor that may set types."""
     return [{k: v for k, v in part.items() if v not in (None, "", False, [], {})} for part in parts or ()] == _INT_OR_STRING
 
 
@@ -165,22 +165,22 @@ def _nested(e: Errors, at: str, schema: Object, skip_any: bool = False) -> None:
         e.forbidden(f"{at}.properties[metadata]", "must not be specified in a nested context")
 
 
-def _complete(e: Errors, judge: Object, shape: Object | None, at: str, said: str) -> None:
-    """Every field and list that a junctor at `said` judges must be there in the schema around it, at `at`."""
-    parts = [(f"{said}.{field}[{i}]", part) for field in _JUNCTORS for i, part in enumerate(judge.get(field) or ())]
-    if isinstance(judge.get("not"), dict):
-        parts.insert(0, (f"{said}.not", judge["not"]))
+def _complete(e: Errors, validation: Object, shape: Object | None, at: str, kept: str) -> None:
+    """Every field and list that a junctor at `kept` judges must be there in the schema around it, at `at`."""
+    parts = [(f"{kept}.{field}[{i}]", part) for field in _JUNCTORS for i, part in enumerate(validation.get(field) or ())]
+    if isinstance(validation.get("not"), dict):
+        parts.insert(0, (f"{kept}.not", validation["not"]))
     for inner, part in parts:
         _complete_nested(e, part, shape, at, inner)
 
 
-def _complete_nested(e: Errors, judge: Object, shape: Object | None, at: str, said: str) -> None:
+def _complete_nested(e: Errors, validation: Object, shape: Object | None, at: str, kept: str) -> None:
     if shape is None:
-        e.required(at, f"because it is defined in {said}")
+        e.required(at, f"because it is defined in {kept}")
         return
-    _complete(e, judge, shape, at, said)
-    if isinstance(judge.get("items"), dict):
-        _complete_nested(e, judge["items"], shape.get("items"), f"{at}.items", f"{said}.items")
+    _complete(e, validation, shape, at, kept)
+    if isinstance(validation.get("items"), dict):
+        _complete_nested(e, validation["items"], shape.get("items"), f"{at}.items", f"{kept}.items")
     known = shape.get("properties") or {}
-    for name, part in (judge.get("properties") or {}).items():
-        _complete_nested(e, part, known.get(name), f"{at}.properties[{name}]", f"{said}.properties[{name}]")
+    for name, part in (validation.get("properties") or {}).items():
+        _complete_nested(e, part, known.get(name), f"{at}.properties[{name}]", f"{kept}.properties[{name}]")

@@ -80,19 +80,19 @@ class CustomResourceDefinitionStrategy(Strategy):
             e.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
         _validate_spec(e, spec, before)
         if old is not None and before is not None:
-            if naming.holds(old, "Established"):
+            if naming.is_condition_true(old, "Established"):
                 e.immutable("spec.scope", spec["scope"], before["scope"])
                 e.immutable("spec.names.kind", spec["names"]["kind"], before["names"]["kind"])
             e.immutable("spec.group", spec["group"], before["group"])
             e.immutable("spec.names.plural", spec["names"]["plural"], before["names"]["plural"])
         _validate_stored(e, (new.get("status") or {}).get("storedVersions") or [], spec.get("versions") or [])
-        if naming.protected(spec["group"]):
+        if naming.is_protected_group(spec["group"]):
             _validate_approval(e, new, old)
         if spec.get("preserveUnknownFields") and not (before or {}).get("preserveUnknownFields"):
             e.invalid("spec.preserveUnknownFields", True, PRESERVING)
         return e
 
-    def held(self, obj: Object) -> bool:
+    def blocks_deletion(self, obj: Object) -> bool:
         return not obj["metadata"].get("deletionTimestamp")
 
     def mark_deleted(self, obj: Object) -> None:
@@ -101,7 +101,7 @@ class CustomResourceDefinitionStrategy(Strategy):
         status = obj["status"] = dict(obj.get("status") or {})
         if not any(condition["type"] == "Terminating" for condition in status.get("conditions") or ()):
             finalizers.append(naming.FINALIZER)
-            naming.put(status, {"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending", "message": PENDING})
+            naming.set_condition(status, {"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending", "message": PENDING})
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         found: dict[str, None] = {}
@@ -125,14 +125,14 @@ def _unknown_formats(schema: Object, found: dict[str, None]) -> None:
 
 def _validate_approval(e: Errors, new: Object, old: Object | None) -> None:
     """The approval of a protected group's definition; one that was without stays so."""
-    _, reason, why = naming.approval(new)
-    if old is not None and naming.approval(old)[1] == reason:
+    _, reason, why = naming.approval_state(new)
+    if old is not None and naming.approval_state(old)[1] == reason:
         return
-    at = f"metadata.annotations[{naming.APPROVED}]"
+    at = f"metadata.annotations[{naming.APPROVED_ANNOTATION}]"
     if reason == "MissingAnnotation":
         e.required(at, why)
     elif reason == "InvalidAnnotation":
-        e.invalid(at, (new["metadata"].get("annotations") or {})[naming.APPROVED], why)
+        e.invalid(at, (new["metadata"].get("annotations") or {})[naming.APPROVED_ANNOTATION], why)
 
 
 def _validate_spec(e: Errors, spec: Object, old: Object | None) -> None:
@@ -189,7 +189,7 @@ def _openapi(version: Object) -> Object | None:
 
 
 def _shared(versions: list[Object]) -> Object:
-    """What all versions say alike, which is judged once."""
+    """The fields that all versions have in common, which are validated once."""
     alike = (field for field in SHARED if versions and all(v.get(field) == versions[0].get(field) for v in versions))
     return {field: versions[0].get(field) for field in alike}
 
@@ -292,8 +292,8 @@ def _validate_column(e: Errors, at: str, column: Object) -> None:
 
 def _validate_selectable(e: Errors, at: str, listed: list[Object], schema: Object | None, shared: bool) -> None:
     if schema is None:
-        said = "when validations.schema is included" if shared else "when version.schema.openAPIV3Schema is not included"
-        e.invalid(at, "", f"may only be set {said}")
+        condition = "when validations.schema is included" if shared else "when version.schema.openAPIV3Schema is not included"
+        e.invalid(at, "", f"may only be set {condition}")
         return
     seen: set[str] = set()
     for i, selectable in enumerate(listed):

@@ -1,4 +1,4 @@
-"""The status of a Job: what it may say of itself, and the word for it in tables."""
+"""The status of a Job: validation of its changes, and its STATUS column."""
 
 
 from kapi.objects import time

@@ -64,7 +64,7 @@ def _hostname(new: Part) -> None:
 
 
 def _changed_template(template: Part, old: Object, may_schedule: bool) -> None:
-    """The template stays, but a Job that has not begun may still be told where to run and how much to take."""
+    """The template is immutable, except for scheduling directives and resources of a suspended Job that has not started."""
     if not may_schedule:
         if not same(template.obj, old):
             template.e.invalid(template.at, internal.to_internal("PodTemplateSpec", template.obj), rules.IMMUTABLE)
@@ -146,8 +146,8 @@ class JobStrategy(TemplateStrategy):
         parallelism = spec.get("parallelism") or 0
         wanted = spec.get("completions", f"1 of {parallelism}" if parallelism > 1 else 1)
         start, end = status.get("startTime"), status.get("completionTime")
-        took = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
-        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", took, *cells]
+        ran_for = duration.human((time.parse(end) if end else now) - time.parse(start)) if start else ""
+        return [name, job_status.word(obj), f"{status.get('succeeded') or 0}/{wanted}", ran_for, *cells]
 
     def counts(self, spec: Object, status: Object) -> list[Any]:
         return []

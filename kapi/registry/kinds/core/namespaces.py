@@ -65,7 +65,7 @@ class NamespaceStrategy(RuledStrategy):
             _finalizer(spec.e, at, name)
         return spec.e
 
-    def held(self, obj: Object) -> bool:
+    def blocks_deletion(self, obj: Object) -> bool:
         return bool((obj.get("spec") or {}).get("finalizers"))
 
     def mark_deleted(self, obj: Object) -> None:

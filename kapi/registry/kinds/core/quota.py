@@ -17,7 +17,7 @@ HUGE = ("hugepages-", "requests.hugepages-")
 LIMIT_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
 LIMITS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 ORDERED = (
-    # (small, large, field that is told of, whose value is shown, words), in stock's order
+    # (small, large, field reported, field whose value is shown, text), in stock's order
     ("min", "max", "min", "min", "min value {} is greater than max value {}"),
     ("min", "defaultRequest", "defaultRequest", "defaultRequest", "min value {} is greater than default request value {}"),
     ("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request value {} is greater than max value {}"),
@@ -168,7 +168,7 @@ def _amounts(part: Part, field: str) -> None:
 
 
 def _fits(scope: str, name: str) -> bool:
-    """Whether a scope says anything about a resource."""
+    """Whether a scope applies to a resource."""
     if scope == "BestEffort":
         return name == "pods"
     if scope in CLASS_SCOPES:
@@ -192,7 +192,7 @@ def _conflicts(spec: Part, field: str, scopes: set[str]) -> None:
 
 
 def _scope_selector(spec: Part) -> None:
-    """Stock tells of every part of the selector at the list itself, without its index."""
+    """Stock reports errors of the selector at the list, without the index."""
     listed, field = spec.part("scopeSelector").items("matchExpressions"), "scopeSelector.matchExpressions"
     parts = [Part(spec.e, spec.path(field), item) for item in listed]
     whole = {"MatchExpressions": [{"ScopeName": p.text("scopeName"), "Operator": p.text("operator"), "Values": p.get("values")}

@@ -1,5 +1,5 @@
 """Service: defaults, the fields only some types may have, what may change. Addresses and node ports are handed out by
-kapi.registry.allocate, which also keeps clusterIP and clusterIPs alike before the rules here are asked.
+kapi.registry.allocators, which also keeps clusterIP and clusterIPs alike before the rules here are asked.
 """
 
 from collections.abc import Callable, Iterator
@@ -270,7 +270,7 @@ def _affinity(spec: Part) -> None:
 
 
 def validate_addresses(spec: Part, before: Object) -> None:
-    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy among themselves. Also asked before addresses are allocated."""
+    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy against each other. Also called before addresses are allocated."""
     if not needs_address(spec.obj):
         return
     start, ips, single = len(spec.e), spec.items("clusterIPs"), spec.text("clusterIP")
@@ -298,20 +298,20 @@ def validate_addresses(spec: Part, before: Object) -> None:
 
 
 def _each_address(spec: Part, before: Object) -> bool:
-    """Whether all of them are addresses, or the one that says there is none."""
+    """Whether all are valid addresses, or the only one is "None"."""
     ips, known = spec.items("clusterIPs"), before.get("clusterIPs") or ()
     alone = ips[:1] != ["None"] or len(ips) == 1
     if not alone:
         spec.invalid("clusterIPs", "'None' must be the first and only value")
     listed = list(spec.values("clusterIPs"))
-    sound = [(ip == "None" and not i) or addresses.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
+    valid = [(ip == "None" and not i) or addresses.legacy_ip(spec.e, at, ip, known) for i, (at, ip) in enumerate(listed)]
     if len(ips) > 2:
         spec.invalid("clusterIPs", "may only hold up to 2 values")
-    return alone and all(sound)
+    return alone and all(valid)
 
 
 def _taken(spec: Part) -> None:
-    """Node ports of a ClusterIP service, and ports given twice."""
+    """Node ports of a ClusterIP service, and duplicate ports."""
     ports = list(spec.parts("ports"))
     for port in ports:
         if spec.get("type") == "ClusterIP" and port.number("nodePort"):
@@ -427,9 +427,9 @@ def _warnings(obj: Object) -> list[str]:
     out += addresses.ip_warnings("spec.loadBalancerIP", spec.get("loadBalancerIP") or "")
     for field, value in each("spec", spec, "loadBalancerSourceRanges"):
         out += addresses.cidr_warnings(field, value)
-    told = {
+    warnings = {
         'spec.externalIPs is ignored when spec.type is "ExternalName"': kind == "ExternalName" and ips,
         'spec.externalName is ignored when spec.type is not "ExternalName"': kind != "ExternalName" and spec.get("externalName"),
         'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"': spec.get("trafficDistribution") == "PreferClose",
     }
-    return out + [text for text, true in told.items() if true]
+    return out + [text for text, true in warnings.items() if true]

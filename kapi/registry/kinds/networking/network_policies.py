@@ -11,7 +11,7 @@ WAYS = (("ingress", "from"), ("egress", "to"))
 
 
 def _blocks(policy: Object) -> set[str]:
-    """Every range a policy speaks of: what it held before may stay."""
+    """All CIDRs of a policy: invalid ones that it had before are allowed (ratcheting)."""
     spec = policy.get("spec") or {}
     found = [peer.get("ipBlock") or {} for way, peers in WAYS for rule in spec.get(way) or () for peer in rule.get(peers) or ()]
     return {cidr for block in found for cidr in (block.get("cidr") or "", *(block.get("except") or ()))}

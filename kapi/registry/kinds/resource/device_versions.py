@@ -17,7 +17,7 @@ _NOTHING = {"deviceClassName": "", "allocationMode": "", "count": 0}
 
 
 class VersionedStrategy(RuledStrategy):
-    """A kind whose v1beta1 has another shape; it is judged in v1's."""
+    """A kind whose v1beta1 has another shape; it is validated in that of v1."""
 
     def to_storage(self, obj: Object, version: str) -> Object:
         return v1_of(obj) if version == V1BETA1 else obj
@@ -61,11 +61,11 @@ def _claim(spec: Object, request: Shape) -> Object:
 
 
 def _exact(request: Object) -> Object:
-    """Any field of the old request makes it an exact one, good or bad: that is for validation to say."""
+    """Any field of the v1beta1 request becomes `exactly`; validation reports invalid ones."""
     exactly = {field: request[field] for field in _EXACTLY if field in request}
     rest = {field: value for field, value in request.items() if field not in _EXACTLY}
-    said = any(value is not None and value != _NOTHING.get(field) for field, value in exactly.items())
-    return {**rest, "exactly": exactly} if said else rest
+    is_set = any(value is not None and value != _NOTHING.get(field) for field, value in exactly.items())
+    return {**rest, "exactly": exactly} if is_set else rest
 
 
 def _flat(request: Object) -> Object:
@@ -83,7 +83,7 @@ def _basic(spec: Object) -> Object:
 
 
 def _slice(spec: Object, device: Shape) -> Object:
-    """`device` is given a copy."""
+    """`device` gets a copy."""
     out = {field: value for field, value in spec.items() if value or field not in ("nodeName", "allNodes")}
     if out.get("devices"):
         out["devices"] = [device({**each}) for each in out["devices"]]

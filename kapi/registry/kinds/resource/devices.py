@@ -1,4 +1,4 @@
-"""Dynamic resource allocation (resource.k8s.io), what is asked for: DeviceClass, ResourceClaim, ResourceClaimTemplate."""
+"""Dynamic resource allocation (resource.k8s.io), requests: DeviceClass, ResourceClaim, ResourceClaimTemplate."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -198,7 +198,7 @@ def _admin_requests(spec: Object, labels: Labels) -> list[Cause]:
 
 
 def _results(obj: Object | None) -> list[Object]:
-    """What a claim was given."""
+    """The allocation of a claim."""
     allocation = ((obj or {}).get("status") or {}).get("allocation") or {}
     return (allocation.get("devices") or {}).get("results") or []
 

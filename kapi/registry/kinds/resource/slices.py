@@ -1,4 +1,4 @@
-"""ResourceSlice (resource.k8s.io): the devices of a node or a network, what they can and how much of them may be asked for."""
+"""ResourceSlice (resource.k8s.io): the devices of a node or a network, their attributes, capacity and counters."""
 
 import re
 from itertools import pairwise
@@ -142,7 +142,7 @@ def _check_attribute(value: Part) -> None:
 
 
 def _check_policy(capacity: Part, shared: bool) -> None:
-    """How much of a capacity may be asked for."""
+    """The requestPolicy of a capacity."""
     policy, most = capacity.part("requestPolicy"), capacity.get("value")
     field = "validValues" if policy.items("validValues") else "validRange" if "validRange" in policy else ""
     if "requestPolicy" in capacity and not shared:

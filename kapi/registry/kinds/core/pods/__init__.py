@@ -1,1 +1,1 @@
-"""Pods: their spec at any path, defaults, updates, warnings, and the table that `kubectl get pods` shows."""
+"""Pods: their spec at any path, defaults, updates, warnings, and the columns of `kubectl get pods`."""

@@ -128,7 +128,7 @@ def _mounts(container: Part, context: Context) -> None:
 
 
 def _mount_options(mount: Part, container: Part) -> None:
-    """Stock tells of these at the list, without the place in it."""
+    """Stock reports these at the list, without the index."""
     listed, propagation = Part(mount.e, container.path("volumeMounts"), mount.obj), mount.get("mountPropagation")
     descending(listed, "subPath")
     if mount.text("subPathExpr") and mount.text("subPath"):
@@ -175,7 +175,7 @@ def _devices(container: Part, context: Context) -> None:
 
 
 def _resize_policies(container: Part, restart_policy: str) -> None:
-    """Stock tells of all but doubles at the list, without the place in it."""
+    """Stock reports all but duplicates at the list, without the index."""
     seen: set[str] = set()
     at, e = container.path("resizePolicy"), container.e
     for policy in container.parts("resizePolicy"):

@@ -99,14 +99,14 @@ def _toleration(part: Part) -> None:
         part.enum("effect", EFFECTS, sort=False)
 
 
-def _value(part: Part, told: str) -> None:
+def _value(part: Part, field: str) -> None:
     """The value of a taint: all that is wrong with it is one cause."""
     if bad := names.label_value(part.text("value")):
-        part.e.invalid(part.path(told), part.text("value"), ";".join(bad))
+        part.e.invalid(part.path(field), part.text("value"), ";".join(bad))
 
 
 def taints(owner: Part, field: str) -> None:
-    """The taints of a node's spec, told of at `field`."""
+    """The taints of a node's spec, reported at `field`."""
     seen: set[tuple[str, str]] = set()
     for i, item in enumerate(owner.items("taints")):
         taint = Part(owner.e, f"{field}[{i}]", item)

@@ -33,14 +33,14 @@ def set_absent(part: Object, **values: Any) -> None:
 
 
 def set_empty(part: Object, **values: Any) -> None:
-    """Fields that are no pointers: the empty text is as good as nothing."""
+    """Fields that are not pointers: an empty string is defaulted too."""
     for name, value in values.items():
         if not part.get(name):
             part[name] = value
 
 
 def pull_policy(image: str) -> str:
-    """'Always' for ':latest' said or meant, else 'IfNotPresent' (also for what is no image name)."""
+    """'Always' for the tag latest or none, else 'IfNotPresent' (also for an invalid image name)."""
     name = image.rpartition("/")[2]
     if not name or "@" in name:
         tag = "latest" if "@" in name and ":latest@" in name else ""
@@ -176,11 +176,11 @@ def _pod_requests(spec: Object) -> None:
         return
     requests = spec["resources"].setdefault("requests", {})
     for name in ("cpu", "memory"):
-        asked = quantity.add("0", "0")
+        total = quantity.add("0", "0")
         for part in spec.get("containers") or ():
-            asked = quantity.add(asked, ((part.get("resources") or {}).get("requests") or {}).get(name))
-        if quantity.compare(asked, None) > 0:
-            requests.setdefault(name, asked)
+            total = quantity.add(total, ((part.get("resources") or {}).get("requests") or {}).get(name))
+        if quantity.compare(total, None) > 0:
+            requests.setdefault(name, total)
     _limits_to_requests(spec)
 
 

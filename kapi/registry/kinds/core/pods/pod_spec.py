@@ -25,9 +25,9 @@ _LARGEST_INT = 2**31 - 1
 _CLAIMS = ("resourceClaimName", "resourceClaimTemplateName")
 
 
-def context_of(spec: Object, sound: dict[str, Object]) -> containers.Context:
+def context_of(spec: Object, valid: dict[str, Object]) -> containers.Context:
     return containers.Context(
-        volumes=sound,
+        volumes=valid,
         claims={c["name"] for c in spec.get("resourceClaims") or () if c.get("name")},
         grace=spec.get("terminationGracePeriodSeconds"),
         restart_policy=spec.get("restartPolicy") or "",

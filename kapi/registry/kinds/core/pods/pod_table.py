@@ -1,4 +1,4 @@
-"""How `kubectl get pods` shows a pod: READY, STATUS and RESTARTS told from its containers' states, as stock's printer does."""
+"""The columns of `kubectl get pods`: READY, STATUS and RESTARTS are computed from container states, as in stock's printer."""
 
 from typing import Any
 

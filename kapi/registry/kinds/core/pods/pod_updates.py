@@ -47,7 +47,7 @@ def annotations(new: Part, old: Object) -> None:
 
 
 def _containers(spec: Part, old: Object) -> bool:
-    """Images may change, the lists may not; says whether to go on."""
+    """Images may change, the lists may not. Returns whether validation goes on."""
     for kind in ("containers", "initContainers"):
         if len(spec.items(kind)) != len(old.get(kind) or []):
             spec.forbidden(kind, "pod updates may not add or remove containers")
@@ -264,7 +264,7 @@ def _restarts(part: Object, spec: Object, code: int) -> bool:
 
 
 def _transitions(status: Part, old: Object, spec: Object) -> None:
-    """What has ended for good does not run again."""
+    """A container that has terminated for good cannot become running."""
     all_at_once = any(rule.get("action") == "RestartAllContainers" for kind in ("containers", "initContainers")
                       for part in spec.get(kind) or () for rule in part.get("restartPolicyRules") or ())
     for kind, parts in STATUSES:
@@ -324,7 +324,7 @@ def _user(status: Part, windows: bool) -> None:
 
 
 def _allocated(status: Part, container: Object | None) -> None:
-    """The health of what a container was given: of resources it asked for."""
+    """allocatedResourcesStatus must name resources that the container requests."""
     wanted = (container or {}).get("resources") or {}
     claims = [f"claim:{claim.get('name') or ''}/{claim.get('request') or ''}".rstrip("/") for claim in wanted.get("claims") or ()]
     for given in status.parts("allocatedResourcesStatus"):

@@ -120,7 +120,7 @@ def _projected(source: Object) -> list[tuple[str, str]]:
 
 
 def _apart(sources: Sequence[Object]) -> bool:
-    """The common case, told cheaply: each source is of one kind, and no two files have the same name or are in directories."""
+    """A cheap check of the common case: each source is of one kind, and no two files have the same name or are in directories."""
     names: list[str] = []
     for source in sources:
         for kind, part in source.items():

@@ -33,7 +33,7 @@ Rule = Callable[[Part], object]
 
 
 def _needs(*wanted: str, then: Rule | None = None) -> Rule:
-    """A source of which some fields must be set, and what else is asked of it."""
+    """The rule of a source: required fields, and a further check."""
 
     def check(source: Part) -> None:
         for name in wanted:
@@ -233,17 +233,17 @@ def _one_source(volume: Part, pod_name: str) -> None:
 
 def check(spec: Part, pod_name: str) -> dict[str, Object]:
     """The volumes whose causes are none, by name; `pod_name` is empty inside templates."""
-    sound: dict[str, Object] = {}
+    valid: dict[str, Object] = {}
     created = {f"{pod_name}-{v.get('name') or ''}" for v in spec.items("volumes") if "ephemeral" in v} if pod_name else set()
     for volume in spec.parts("volumes"):
         before, name = len(spec.e), volume.text("name")
         _one_source(volume, pod_name)
         volume.named("name", names.dns_label)
-        if name in sound:
+        if name in valid:
             volume.duplicate("name")
         if len(spec.e) == before:
-            sound[name] = volume.obj
+            valid[name] = volume.obj
         claim = volume.part("persistentVolumeClaim") if created else volume
         if claim.text("claimName") in created:
             claim.invalid("claimName", "must not reference a PVC that gets created for an ephemeral volume")
-    return sound
+    return valid

@@ -1,4 +1,4 @@
-"""ServiceAccount: every pod runs as one, which must exist; its token is mounted and its pull secrets are used."""
+"""ServiceAccount: checks that a pod's account exists, mounts its token, and adds its imagePullSecrets."""
 
 import random
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.references import is_mirror
 from kapi.objects.resource import SERVICE_ACCOUNTS
-from kapi.registry.review import Review
+from kapi.registry.admission import AdmissionAttributes
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607
-"""An hour, and seven seconds by which legacy clients that do not reload are told apart."""
+"""An hour; the seven seconds mark tokens whose client may not reload them, as in stock."""
 ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels and no digits that look like letters: names spell nothing."""
+"""The alphabet of stock's name generator: no vowels and no digits that look like letters."""
 
 def token_volume(name: str) -> Object:
     """The projected volume with token, CA and namespace."""
@@ -31,71 +31,71 @@ def token_volume(name: str) -> Object:
 
 class ServiceAccount(ReadingPlugin):
     name = "ServiceAccount"
-    about = {CREATE: ("pods",), UPDATE: ("pods/ephemeralcontainers",)}
+    handled = {CREATE: ("pods",), UPDATE: ("pods/ephemeralcontainers",)}
 
-    def mutate(self, review: Review) -> None:
-        pod = review.new or {}
-        if review.operation == CREATE and not is_mirror(pod):
+    def mutate(self, attrs: AdmissionAttributes) -> None:
+        pod = attrs.new or {}
+        if attrs.operation == CREATE and not is_mirror(pod):
             spec = pod["spec"]
             if not spec.get("serviceAccountName"):
                 spec["serviceAccountName"] = "default"
             spec["serviceAccount"] = spec["serviceAccountName"]
-            account = self._account(review, spec["serviceAccountName"])
-            if _wants_token(account, spec):
+            account = self._account(attrs, spec["serviceAccountName"])
+            if _automounts_token(account, spec):
                 _mount_token(spec)
             if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
                 spec["imagePullSecrets"] = [{"name": ref.get("name", "")} for ref in account["imagePullSecrets"]]
 
-    def validate(self, review: Review) -> None:
-        pod = review.new or {}
+    def validate(self, attrs: AdmissionAttributes) -> None:
+        pod = attrs.new or {}
         spec = pod["spec"]
-        if is_mirror(pod) and review.operation == CREATE:
-            self._check_mirror(review, spec)
+        if is_mirror(pod) and attrs.operation == CREATE:
+            self._check_mirror(attrs, spec)
             return
         name = spec.get("serviceAccountName")
         if not name:
-            raise forbidden(review, f"no service account specified for pod {review.namespace}/{review.name}")
-        account = self._account(review, name)
+            raise forbidden(attrs, f"no service account specified for pod {attrs.namespace}/{attrs.name}")
+        account = self._account(attrs, name)
         annotations = account["metadata"].get("annotations") or {}
         if annotations.get(ENFORCE_SECRETS) == "true":
-            self._check_secrets(review, spec, account)
+            self._check_secrets(attrs, spec, account)
 
-    def _account(self, review: Review, name: str) -> Object:
-        account = self.reader.get(SERVICE_ACCOUNTS, review.namespace, name)
+    def _account(self, attrs: AdmissionAttributes, name: str) -> Object:
+        account = self.reader.get(SERVICE_ACCOUNTS, attrs.namespace, name)
         if account is None:
-            where = f"{review.namespace}/{name}"
-            raise forbidden(review, f"error looking up service account {where}: serviceaccount {go_quote(name)} not found")
+            where = f"{attrs.namespace}/{name}"
+            raise forbidden(attrs, f"error looking up service account {where}: serviceaccount {go_quote(name)} not found")
         return account
 
-    def _check_mirror(self, review: Review, spec: Object) -> None:
+    def _check_mirror(self, attrs: AdmissionAttributes, spec: Object) -> None:
         if spec.get("serviceAccountName"):
-            raise forbidden(review, "a mirror pod may not reference service accounts")
+            raise forbidden(attrs, "a mirror pod may not reference service accounts")
         if any(True for _ in references.in_spec(spec, references.SECRETS)):
-            raise forbidden(review, "a mirror pod may not reference secrets")
+            raise forbidden(attrs, "a mirror pod may not reference secrets")
         for volume in spec.get("volumes") or ():
             sources = (volume.get("projected") or {}).get("sources") or ()
             if any("serviceAccountToken" in source for source in sources):
-                raise forbidden(review, "a mirror pod may not use ServiceAccountToken volume projections")
+                raise forbidden(attrs, "a mirror pod may not use ServiceAccountToken volume projections")
 
-    def _check_secrets(self, review: Review, spec: Object, account: Object) -> None:
+    def _check_secrets(self, attrs: AdmissionAttributes, spec: Object, account: Object) -> None:
         allowed = {ref.get("name") for ref in account.get("secrets") or ()}
         name = account["metadata"]["name"]
-        for where, secret in _mounted(spec):
+        for where, secret in _secret_references(spec):
             if secret not in allowed:
                 why = f'{where} secret.secretName="{secret}" is not allowed because service account {name} does not reference that secret'
-                raise forbidden(review, why)
+                raise forbidden(attrs, why)
         pull = {ref.get("name") for ref in account.get("imagePullSecrets") or ()}
         for i, ref in enumerate(spec.get("imagePullSecrets") or ()):
             if ref.get("name") not in pull:
                 subject = f'imagePullSecrets[{i}].name="{ref.get("name")}"'
-                raise forbidden(review, f"{subject} is not allowed because service account {name} does not reference that imagePullSecret")
+                raise forbidden(attrs, f"{subject} is not allowed because service account {name} does not reference that imagePullSecret")
 
 
 _CONTAINERS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
 
 
-def _mounted(spec: Object) -> Iterator[tuple[str, str]]:
-    """(where, name) of each secret that comes into a pod's containers, in the order stock looks."""
+def _secret_references(spec: Object) -> Iterator[tuple[str, str]]:
+    """(where, name) of each secret that comes into a pod's containers, in stock's order."""
     for secret in references.in_spec({"volumes": spec.get("volumes")}, references.SECRETS):
         yield "volume with", secret
     for field, kind in _CONTAINERS.items():
@@ -108,7 +108,7 @@ def _mounted(spec: Object) -> Iterator[tuple[str, str]]:
                     yield f"{kind} {container.get('name')} with envFrom referencing", ref.get("name", "")
 
 
-def _wants_token(account: Object, spec: Object) -> bool:
+def _automounts_token(account: Object, spec: Object) -> bool:
     for holder in (spec, account):
         chosen = holder.get("automountServiceAccountToken")
         if chosen is not None:

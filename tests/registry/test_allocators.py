@@ -7,7 +7,7 @@ import pytest
 
 from kapi.objects import errors
 from kapi.objects.meta import Object
-from kapi.registry.allocate import Allocators, Range
+from kapi.registry.allocators import Allocators, NumberAllocator
 from kapi.registry.kind import Kind
 from kapi.registry.kinds.core.service import ServiceStrategy
 from kapi.storage.store import Store
@@ -146,9 +146,9 @@ def test_a_health_check_port_is_chosen_where_it_is_needed() -> None:
 
 
 def test_a_range_ends() -> None:
-    numbers = Range(10, 3, 2)
-    assert numbers.choose() == 12
-    assert {numbers.choose(), numbers.choose()} == {10, 11}
-    assert numbers.choose() is None
-    numbers.free(11)
-    assert numbers.choose() == 11
+    numbers = NumberAllocator(10, 3, 2)
+    assert numbers.allocate_next() == 12
+    assert {numbers.allocate_next(), numbers.allocate_next()} == {10, 11}
+    assert numbers.allocate_next() is None
+    numbers.release(11)
+    assert numbers.allocate_next() == 11

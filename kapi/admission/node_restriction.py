@@ -1,17 +1,16 @@
-"""Plugins on nodes: NodeRestriction keeps a kubelet to its own node and pods; TaintNodesByCondition starts nodes as not ready."""
+"""NodeRestriction: a kubelet may write its own node, its pods, and the objects that belong to them. Pods: node_restriction_pods."""
 
 from collections.abc import Callable
 from typing import Any
 
-from kapi.admission import certificates, node_pods
-from kapi.admission.plugin import CREATE, DELETE, UPDATE, Authorizer, Plugin, Reader, ReadingPlugin, forbidden
+from kapi.admission import certificates, node_restriction_pods
+from kapi.admission.plugin import CREATE, DELETE, UPDATE, Authorizer, Reader, ReadingPlugin, forbidden
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
 from kapi.objects.user import NODE, node_of
-from kapi.registry.review import Review
+from kapi.registry.admission import AdmissionAttributes
 
-NOT_READY = "node.kubernetes.io/not-ready"
 LEASE_NAMESPACE = "kube-node-lease"
 _RESTRICTED = "node-restriction.kubernetes.io"
 _KUBELET_LABELS = frozenset(
@@ -23,18 +22,6 @@ _KUBELET_LABELS = frozenset(
     }
 )  # fmt: skip
 _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-
-class TaintNodesByCondition(Plugin):
-    """A new node takes no pods until it reports that it is ready."""
-
-    name = "TaintNodesByCondition"
-    about = {CREATE: ("nodes",)}
-
-    def mutate(self, review: Review) -> None:
-        node = review.new or {}
-        taints = (node.get("spec") or {}).get("taints") or []
-        if not any(t.get("key") == NOT_READY and t.get("effect") == "NoSchedule" for t in taints):
-            node["spec"] = {**(node.get("spec") or {}), "taints": [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]}
 
 
 class NodeRestriction(ReadingPlugin):
@@ -49,35 +36,35 @@ class NodeRestriction(ReadingPlugin):
     def handles(self, operation: str, resource: Resource, subresource: str) -> bool:
         return operation in (CREATE, UPDATE, DELETE) and (resource.group, resource.plural) in _CHECKS
 
-    def mutate(self, review: Review) -> None:
-        if (node := node_of(review.user)) is None:
+    def mutate(self, attrs: AdmissionAttributes) -> None:
+        if (node := node_of(attrs.user)) is None:
             return
         if not node:
-            raise forbidden(review, f"could not determine node from user {go_quote(review.user.name)}")
-        resource = review.kind.resource
-        if why := _CHECKS[resource.group, resource.plural](self, review, node):
-            raise forbidden(review, why)
+            raise forbidden(attrs, f"could not determine node from user {go_quote(attrs.user.name)}")
+        resource = attrs.kind.resource
+        if why := _CHECKS[resource.group, resource.plural](self, attrs, node):
+            raise forbidden(attrs, why)
 
-    def _pod(self, review: Review, node: str) -> str:
-        return node_pods.pod(self.reader, review, node)
+    def _pod(self, attrs: AdmissionAttributes, node: str) -> str:
+        return node_restriction_pods.pod(self.reader, attrs, node)
 
-    def _claim(self, review: Review, node: str) -> str:
-        return node_pods.claim(self.reader, review, node)
+    def _claim(self, attrs: AdmissionAttributes, node: str) -> str:
+        return node_restriction_pods.claim(self.reader, attrs, node)
 
-    def _token(self, review: Review, node: str) -> str:
-        return node_pods.token(self.reader, self._authorizer, review, node)
+    def _token(self, attrs: AdmissionAttributes, node: str) -> str:
+        return node_restriction_pods.token(self.reader, self._authorizer, attrs, node)
 
-    def _node(self, review: Review, node: str) -> str:
-        quoted, name = go_quote(node), _name(review)
+    def _node(self, attrs: AdmissionAttributes, node: str) -> str:
+        quoted, name = go_quote(node), _name(attrs)
         if name != node:
             return f"node {quoted} is not allowed to modify node {go_quote(name)}"
-        new, old = review.new or {}, review.old or {}
-        if review.operation == CREATE:
+        new, old = attrs.new or {}, attrs.old or {}
+        if attrs.operation == CREATE:
             if _spec(new, "configSource"):
                 return f"node {quoted} is not allowed to create pods with a non-nil configSource"
             bad = forbidden_labels({}, _meta(new, "labels") or {})
             return f"node {quoted} is not allowed to set the following labels: {', '.join(bad)}" if bad else ""
-        if review.operation != UPDATE:
+        if attrs.operation != UPDATE:
             return ""
         if (source := _spec(new, "configSource")) and source != _spec(old, "configSource"):
             return f"node {quoted} is not allowed to update configSource to a new non-nil configSource"
@@ -88,26 +75,26 @@ class NodeRestriction(ReadingPlugin):
         bad = forbidden_labels(_meta(old, "labels") or {}, _meta(new, "labels") or {})
         return f"is not allowed to modify labels: {', '.join(bad)}" if bad else ""
 
-    def _lease(self, review: Review, node: str) -> str:
-        if review.namespace != LEASE_NAMESPACE:
+    def _lease(self, attrs: AdmissionAttributes, node: str) -> str:
+        if attrs.namespace != LEASE_NAMESPACE:
             return f"can only access leases in the {go_quote(LEASE_NAMESPACE)} system namespace"
-        return "" if _name(review) == node else "can only access node lease with the same name as the requesting node"
+        return "" if _name(attrs) == node else "can only access node lease with the same name as the requesting node"
 
-    def _csi_node(self, review: Review, node: str) -> str:
-        return "" if _name(review) == node else "can only access CSINode with the same name as the requesting node"
+    def _csi_node(self, attrs: AdmissionAttributes, node: str) -> str:
+        return "" if _name(attrs) == node else "can only access CSINode with the same name as the requesting node"
 
-    def _slice(self, review: Review, node: str) -> str:
+    def _slice(self, attrs: AdmissionAttributes, node: str) -> str:
         """The authorizer judges single objects by what is stored; here are those that are new, and each of a whole collection."""
-        if review.operation == CREATE and _spec(review.new or {}, "nodeName") != node:
+        if attrs.operation == CREATE and _spec(attrs.new or {}, "nodeName") != node:
             return "can only create ResourceSlice with the same NodeName as the requesting node"
-        if review.operation == DELETE and _spec(review.old or {}, "nodeName") != node:
+        if attrs.operation == DELETE and _spec(attrs.old or {}, "nodeName") != node:
             return "can only delete ResourceSlice with the same NodeName as the requesting node"
         return ""
 
-    def _signing_request(self, review: Review, node: str) -> str:
+    def _signing_request(self, attrs: AdmissionAttributes, node: str) -> str:
         """A certificate for a kubelet is asked for by the kubelet of that name."""
-        spec = (review.new or {}).get("spec") or {}
-        if review.operation != CREATE or spec.get("signerName") not in _KUBELET_SIGNERS:
+        spec = (attrs.new or {}).get("spec") or {}
+        if attrs.operation != CREATE or spec.get("signerName") not in _KUBELET_SIGNERS:
             return ""
         subject = certificates.subject(spec.get("request") or "")
         if subject is None:
@@ -116,7 +103,7 @@ class NodeRestriction(ReadingPlugin):
         return "" if own else f"can only create a node CSR with CN={NODE}{node}"
 
 
-_CHECKS: dict[tuple[str, str], Callable[[NodeRestriction, Review, str], str]] = {
+_CHECKS: dict[tuple[str, str], Callable[[NodeRestriction, AdmissionAttributes, str], str]] = {
     ("", "pods"): NodeRestriction._pod,
     ("", "nodes"): NodeRestriction._node,
     ("", "persistentvolumeclaims"): NodeRestriction._claim,
@@ -129,8 +116,8 @@ _CHECKS: dict[tuple[str, str], Callable[[NodeRestriction, Review, str], str]] = 
 _KUBELET_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 
 
-def _name(review: Review) -> str:
-    return review.name or str(_meta(review.new or {}, "name") or "")
+def _name(attrs: AdmissionAttributes) -> str:
+    return attrs.name or str(_meta(attrs.new or {}, "name") or "")
 
 
 def _meta(obj: Object, field: str) -> Any:

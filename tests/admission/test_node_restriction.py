@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kapi.admission import nodes
-from kapi.admission.nodes import NodeRestriction
+from kapi.admission import node_restriction
+from kapi.admission.node_restriction import NodeRestriction
 from kapi.objects import errors
 from kapi.objects.resource import (
     CERTIFICATE_SIGNING_REQUESTS,
@@ -51,10 +51,10 @@ class Kubelet:
         world.add(NODES, "n1", uid="u1")
 
     def says(self, resource: Resource, new: Any, operation: str = "CREATE", **more: Any) -> str:
-        review = self.world.review(resource, new, operation, **{"user": "system:node:n1", "groups": ("system:nodes",), **more})
-        assert self.plugin.handles(operation, resource, review.subresource)
+        attrs = self.world.attrs(resource, new, operation, **{"user": "system:node:n1", "groups": ("system:nodes",), **more})
+        assert self.plugin.handles(operation, resource, attrs.subresource)
         try:
-            self.plugin.mutate(review)
+            self.plugin.mutate(attrs)
         except errors.Forbidden as error:
             return error.message.partition(" is forbidden: ")[2]
         return ""
@@ -120,8 +120,8 @@ def test_new_nodes(kubelet: Kubelet) -> None:
 
 
 def test_labels_a_kubelet_may_set() -> None:
-    assert nodes.forbidden_labels({}, {"kubernetes.io/hostname": "a", "node.kubernetes.io/x": "1", "x": "y"}) == []
-    assert nodes.forbidden_labels({}, {"kubernetes.io/role": "a", "a.node-restriction.kubernetes.io/b": "c"}) == [
+    assert node_restriction.forbidden_labels({}, {"kubernetes.io/hostname": "a", "node.kubernetes.io/x": "1", "x": "y"}) == []
+    assert node_restriction.forbidden_labels({}, {"kubernetes.io/role": "a", "a.node-restriction.kubernetes.io/b": "c"}) == [
         "a.node-restriction.kubernetes.io/b",
         "kubernetes.io/role",
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from kapi.objects import time
 from kapi.objects.meta import Object
-from kapi.registry.kinds.core.nodes import NodeStrategy
+from kapi.registry.kinds.core.node_strategy import NodeStrategy
 from tests.registry.kinds.making import change_faults, faults, made
 
 NODES = NodeStrategy()

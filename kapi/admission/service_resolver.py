@@ -1,4 +1,4 @@
-"""Where a Service can be reached from the API server: at a ready endpoint of one of its ports, as with stock's aggregator routing."""
+"""Resolves a Service to a ready endpoint, as stock's ServiceResolver with aggregator routing: for webhooks."""
 
 import random
 
@@ -11,7 +11,7 @@ from kapi.objects.resource import ENDPOINT_SLICES, SERVICES
 _OWNER = "kubernetes.io/service-name"
 
 
-def endpoint(reader: Reader, namespace: str, name: str, port: int) -> tuple[str, int]:
+def resolve_endpoint(reader: Reader, namespace: str, name: str, port: int) -> tuple[str, int]:
     """(address, port) for one of the Service's ports. Raises NotFound, ServiceUnavailable."""
     service = reader.get(SERVICES, namespace, name)
     if service is None:

@@ -1,4 +1,4 @@
-"""LimitRanger: a namespace's LimitRanges give containers their default requests and limits, and bound what is asked for."""
+"""LimitRanger: applies the default requests and limits of a namespace's LimitRanges, and enforces their bounds."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from kapi.objects import quantity
 from kapi.objects.meta import Object
 from kapi.objects.resource import LIMIT_RANGES
 from kapi.objects.usage import sum_of
-from kapi.registry.review import Review
+from kapi.registry.admission import AdmissionAttributes
 
 ANNOTATION = "kubernetes.io/limit-ranger"
 Amounts = dict[str, Any]
@@ -15,32 +15,32 @@ Amounts = dict[str, Any]
 
 class LimitRanger(ReadingPlugin):
     name = "LimitRanger"
-    about = {CREATE: ("pods", "persistentvolumeclaims"), UPDATE: ("pods/resize", "persistentvolumeclaims")}
+    handled = {CREATE: ("pods", "persistentvolumeclaims"), UPDATE: ("pods/resize", "persistentvolumeclaims")}
 
-    def _items(self, review: Review) -> list[list[Object]]:
-        return [(r.get("spec") or {}).get("limits") or [] for r in self.reader.list(LIMIT_RANGES, review.namespace)]
+    def _items(self, attrs: AdmissionAttributes) -> list[list[Object]]:
+        return [(r.get("spec") or {}).get("limits") or [] for r in self.reader.list(LIMIT_RANGES, attrs.namespace)]
 
-    def mutate(self, review: Review) -> None:
-        if review.operation == CREATE and is_pod(review.kind.resource):
-            for items in self._items(review):
-                set_defaults(review.new or {}, items)
+    def mutate(self, attrs: AdmissionAttributes) -> None:
+        if attrs.operation == CREATE and is_pod(attrs.kind.resource):
+            for items in self._items(attrs):
+                set_defaults(attrs.new or {}, items)
 
-    def validate(self, review: Review) -> None:
-        new = review.new or {}
+    def validate(self, attrs: AdmissionAttributes) -> None:
+        new = attrs.new or {}
         wrong: list[str] = []
-        for items in self._items(review):
+        for items in self._items(attrs):
             for item in items:
-                wrong += check_pod(new["spec"], item) if is_pod(review.kind.resource) else check_claim(new.get("spec") or {}, item)
+                wrong += check_pod(new["spec"], item) if is_pod(attrs.kind.resource) else check_claim(new.get("spec") or {}, item)
         if wrong:
             wrong = list(dict.fromkeys(wrong))
-            raise forbidden(review, wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]")
+            raise forbidden(attrs, wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]")
 
 
 # defaults -----------------------------------------------------------------------------------------------------------------------
 
 
 def set_defaults(pod: Object, items: list[Object]) -> None:
-    """Fill in requests and limits, and note in an annotation what was filled in."""
+    """Set missing requests and limits, and list them in an annotation."""
     requests: Amounts = {}
     limits: Amounts = {}
     for item in items:
@@ -73,7 +73,7 @@ def _fill(container: Object, requests: Amounts, limits: Amounts, kind: str) -> l
 
 
 def check_pod(spec: Object, item: Object) -> list[str]:
-    """What of a pod lies outside a limit item; texts as stock's."""
+    """Violations of one limit item, as stock's texts."""
     if item.get("type") == "Container":
         containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
         return [text for container in containers for text in _check(item, container.get("resources") or {}, "Container")]

@@ -1,6 +1,6 @@
-"""The review kinds: questions that are answered and never stored. Only what a good question is stands here.
+"""authorization.k8s.io: SubjectAccessReview, its local and self forms, SelfSubjectRulesReview. Validation only.
 
-Who asks them (kapi.api) fills in `status`; see kapi.access for the answers.
+None of them is stored: kapi.api fills in `status` from the authorizers of kapi.access and returns the object.
 """
 
 from typing import ClassVar
@@ -10,7 +10,7 @@ from kapi.registry.validation.part import Part, PlainStrategy
 
 IGNORED = frozenset(("namespace", "managedFields", "uid", "selfLink", "creationTimestamp", "deletionTimestamp",
                      "deletionGracePeriodSeconds"))  # fmt: skip
-"""Metadata that the server drops before it looks at a review."""
+"""Metadata that the server drops from a review before it validates it."""
 ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 
 
@@ -18,10 +18,10 @@ class AccessReviewStrategy(PlainStrategy):
     """SelfSubjectAccessReview."""
 
     names_user: ClassVar[bool] = False
-    """Whether the review says whose access is asked for."""
+    """Whether the spec names the user whose access is checked."""
 
     def check(self, new: Part, old: Object | None) -> None:
-        _bare(new)
+        _check_no_metadata(new)
         spec = new.part("spec")
         wanted, path = "resourceAttributes", "nonResourceAttributes"
         if wanted in spec and path in spec:
@@ -58,14 +58,8 @@ class LocalAccessReviewStrategy(SubjectAccessReviewStrategy):
             _refuse_path(spec, "disallowed on this kind of request")
 
 
-class TokenReviewStrategy(PlainStrategy):
-    """TokenReview."""
-
-
-
-class SelfSubjectReviewStrategy(PlainStrategy):
-    """SelfSubjectReview."""
-
+class RulesReviewStrategy(PlainStrategy):
+    """SelfSubjectRulesReview: lists what the caller may do in a namespace."""
 
 
 def _refuse_path(spec: Part, why: str) -> None:
@@ -73,8 +67,8 @@ def _refuse_path(spec: Part, why: str) -> None:
     spec.e.invalid(path.at, {"Path": path.text("path"), "Verb": path.text("verb")}, why)
 
 
-def _bare(review: Part) -> None:
-    """A question has no metadata but its namespace (and what the server notes of fields)."""
+def _check_no_metadata(review: Part) -> None:
+    """A review has no metadata but its namespace (and managedFields, which the server sets)."""
     metadata = review.part("metadata").obj
     if any(value for key, value in metadata.items() if key not in IGNORED):
         order = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
@@ -101,7 +95,3 @@ def _check_selector(selector: Part) -> None:
             part.forbidden("values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
         elif not operator:
             part.required("operator", "must be specified")
-
-
-class RulesReviewStrategy(PlainStrategy):
-    """authorization.k8s.io SelfSubjectRulesReview: never stored, asks what one may do in a namespace."""

@@ -2,16 +2,16 @@
 
 import pytest
 
-from kapi.registry import catalogue, switches
+from kapi.registry import catalogue, runtime_config
 
 
 def test_what_is_read() -> None:
     text = "api/all=true, batch/v1=false,/v1/configmaps=false,apps/v1/deployments,networking.k8s.io/v1beta1=T"
-    read = switches.parse(text)
+    read = runtime_config.parse(text)
     assert read == {
         "api/all": True, "batch/v1": False, "/v1/configmaps": False, "apps/v1/deployments": True, "networking.k8s.io/v1beta1": True,
     }  # fmt: skip
-    assert switches.parse(switches.shown(read)) == read
+    assert runtime_config.parse(runtime_config.shown(read)) == read
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def test_what_is_read() -> None:
 )
 def test_what_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError) as refused:
-        switches.parse(text)
+        runtime_config.parse(text)
     assert why in str(refused.value)
 
 
 def served(text: str) -> set[str]:
-    return {f"{k.resource.api_version}/{k.resource.plural}" for k in catalogue.standard(switches.parse(text), {})}
+    return {f"{k.resource.api_version}/{k.resource.plural}" for k in catalogue.standard(runtime_config.parse(text), {})}
 
 
 def test_the_most_exact_key_decides() -> None:

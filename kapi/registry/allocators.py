@@ -1,8 +1,8 @@
-"""Who has which cluster IP and node port. Kept in memory, rebuilt from the stored services at first use.
+"""Allocators of cluster IPs and node ports. Kept in memory, rebuilt from the stored services at first use.
 
-`Allocators.allocate` is asked after admission and before the rules of a Service: it fills in what the client left open, takes what it
-named, and answers with the undo for a write that fails. `release` gives back what a deleted service had.
-Numbers named by clients come from the whole range, those chosen here from its upper band first (KEP 3070, KEP 3668).
+`Allocators.allocate` runs after admission and before the validation of a Service: it allocates what the client requested, fills in what
+it left open, and returns an undo for a write that fails. `release` frees what a deleted service had.
+Clients may request any number; those chosen here come from the dynamic (upper) band first (KEP 3070, KEP 3668).
 """
 
 import ipaddress
@@ -22,92 +22,92 @@ Undo = Callable[[], None]
 
 SERVICES = "/core/services/"
 ALREADY = "already allocated"
-_GUESSES = 32
-_NEAR = 1 << 16
-"""Numbers are chosen among so many first: addresses of a big range then share their first two parts."""
+_RANDOM_TRIES = 32
+_FIRST_RANGE = 1 << 16
+"""The first numbers of a large range are used first: its addresses then share their first two bytes."""
 
 
 def _nothing() -> None:
-    """The undo of a write that took no numbers."""
+    """The undo of a write that allocated nothing."""
 
 
-class Range:
-    """Numbers 0..size-1 of which some are taken; `band` is the first of those that are chosen rather than named."""
+class NumberAllocator:
+    """The numbers first..first+size-1 and those allocated. The first `static_band` of them are left to clients while others are free."""
 
-    def __init__(self, first: int, size: int, band: int) -> None:
-        self.first, self.size, self.band = first, size, band
-        self.taken: set[int] = set()
+    def __init__(self, first: int, size: int, static_band: int) -> None:
+        self.first, self.size, self.static_band = first, size, static_band
+        self.allocated: set[int] = set()
 
     def __contains__(self, number: int) -> bool:
         return self.first <= number < self.first + self.size
 
-    def take(self, number: int) -> bool:
-        if number in self.taken:
+    def allocate(self, number: int) -> bool:
+        if number in self.allocated:
             return False
-        self.taken.add(number)
+        self.allocated.add(number)
         return True
 
-    def free(self, number: int) -> None:
-        self.taken.discard(number)
+    def release(self, number: int) -> None:
+        self.allocated.discard(number)
 
-    def choose(self) -> int | None:
-        """A free number, at random from the near part of the upper band, then its rest, then the lower one; taken. None: all are."""
-        near = min(self.size, _NEAR)
-        for low, high in ((self.band, near), (near, self.size), (0, self.band)):
-            number = self._choose(self.first + low, self.first + high)
+    def allocate_next(self) -> int | None:
+        """Allocate a free number: at random from the start of the dynamic band, then its rest, then the static one. None: all in use."""
+        near = min(self.size, _FIRST_RANGE)
+        for low, high in ((self.static_band, near), (near, self.size), (0, self.static_band)):
+            number = self._free_number(self.first + low, self.first + high)
             if number is not None:
-                self.taken.add(number)
+                self.allocated.add(number)
                 return number
         return None
 
-    def _choose(self, low: int, high: int) -> int | None:
+    def _free_number(self, low: int, high: int) -> int | None:
         if high <= low:
             return None
-        for _ in range(_GUESSES):
+        for _ in range(_RANDOM_TRIES):
             number = randrange(low, high)
-            if number not in self.taken:
+            if number not in self.allocated:
                 return number
-        return next((n for n in range(low, high) if n not in self.taken), None)
+        return next((n for n in range(low, high) if n not in self.allocated), None)
 
 
-def _band(size: int, least: int, most: int, step: int) -> int:
-    """How many numbers at the start of a range are kept for those who name them."""
+def _static_band(size: int, least: int, most: int, step: int) -> int:
+    """Size of the static band at the start of a range: numbers kept for clients that request them."""
     return 0 if size < least else min(max(size // step, least), most)
 
 
 class _Transaction:
-    """What one write took and gave back, to be undone when it fails."""
+    """What one write allocated and released, to be undone when it fails."""
 
     def __init__(self, dry: bool) -> None:
         self.dry = dry
-        self.took: list[tuple[Range, int]] = []
-        self.gave: list[tuple[Range, int]] = []
+        self.allocated: list[tuple[NumberAllocator, int]] = []
+        self.released: list[tuple[NumberAllocator, int]] = []
 
-    def take(self, numbers: Range, number: int) -> bool:
-        if (numbers, number) in self.gave:
-            self.gave.remove((numbers, number))
-            return numbers.take(number)
-        if not numbers.take(number):
+    def allocate(self, numbers: NumberAllocator, number: int) -> bool:
+        if (numbers, number) in self.released:
+            self.released.remove((numbers, number))
+            return numbers.allocate(number)
+        if not numbers.allocate(number):
             return False
-        self.took.append((numbers, number))
+        self.allocated.append((numbers, number))
         return True
 
-    def choose(self, numbers: Range) -> int | None:
-        number = numbers.choose()
+    def allocate_next(self, numbers: NumberAllocator) -> int | None:
+        number = numbers.allocate_next()
         if number is not None:
-            self.took.append((numbers, number))
+            self.allocated.append((numbers, number))
         return number
 
-    def give(self, numbers: Range, number: int) -> None:
-        if number in numbers.taken:
-            numbers.free(number)
-            self.gave.append((numbers, number))
+    def release(self, numbers: NumberAllocator, number: int) -> None:
+        if number in numbers.allocated:
+            numbers.release(number)
+            self.released.append((numbers, number))
 
     def undo(self) -> None:
-        for numbers, number in self.took:
-            numbers.free(number)
-        for numbers, number in self.gave:
-            numbers.take(number)
+        for numbers, number in self.allocated:
+            numbers.release(number)
+        for numbers, number in self.released:
+            numbers.allocate(number)
 
 
 class Allocators:
@@ -119,12 +119,12 @@ class Allocators:
         self.addresses = {family: _addresses(network) for family, network in self.networks.items()}
         self.default_family = next(iter(self.addresses))
         size = ports[1] - ports[0] + 1
-        self.ports = Range(ports[0], size, _band(size, 16, 128, 32))
+        self.ports = NumberAllocator(ports[0], size, _static_band(size, 16, 128, 32))
         self.port_range = f"{ports[0]}-{ports[1]}"
         self._loaded = False
 
     def allocate(self, kind: Kind, new: Object, old: Object | None, dry_run: bool = False) -> Undo:
-        """Fill in and take a Service's numbers; other kinds have none. Raises Invalid, InternalError."""
+        """Allocate a Service's addresses and ports and set them in `new`. Does nothing for other kinds. Raises Invalid, InternalError."""
         if kind.collection != SERVICES:
             return _nothing
         self._load()
@@ -140,25 +140,25 @@ class Allocators:
         return transaction.undo
 
     def release(self, kind: Kind, old: Object) -> None:
-        """Give back the numbers of a service that is gone."""
+        """Free the numbers of a deleted service."""
         if kind.collection == SERVICES and self._loaded:
             for numbers, number in self._held(old["spec"]):
-                numbers.free(number)
+                numbers.release(number)
 
     def _load(self) -> None:
         if not self._loaded:
             self._loaded = True
             for entry in self.store.list(SERVICES).entries:
                 for numbers, number in self._held(entry.obj["spec"]):
-                    numbers.take(number)
+                    numbers.allocate(number)
 
-    def _held(self, spec: Object) -> list[tuple[Range, int]]:
+    def _held(self, spec: Object) -> list[tuple[NumberAllocator, int]]:
         out = [(self.ports, p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")]
         if spec.get("healthCheckNodePort"):
             out.append((self.ports, spec["healthCheckNodePort"]))
         return out + [held for ip in spec.get("clusterIPs") or () if (held := self._address(ip))]
 
-    def _address(self, text: str) -> tuple[Range, int] | None:
+    def _address(self, text: str) -> tuple[NumberAllocator, int] | None:
         ip = names.parse_ip(text)
         numbers = self.addresses.get(f"IPv{ip.version}") if ip else None
         return (numbers, int(ip)) if ip and numbers and int(ip) in numbers else None
@@ -169,20 +169,20 @@ class Allocators:
             service.keep_allocated(spec, before)
         service.sync_addresses(spec, before if old else None)
         for held in self._held(before):
-            transaction.give(*held)
+            transaction.release(*held)
         if spec.get("type") != "ExternalName":
             self._families(name, spec, before if old else None)
             if not service.headless(spec):
-                self._take_addresses(transaction, name, spec)
+                self._allocate_addresses(transaction, name, spec)
         if service.needs_node_ports(spec):
-            self._take_ports(transaction, name, spec)
+            self._allocate_node_ports(transaction, name, spec)
         if service.needs_health_check(spec):
-            self._take_health_port(transaction, spec)
+            self._allocate_health_check_port(transaction, spec)
 
     # addresses --------------------------------------------------------------------------------------------------------------------
 
     def _families(self, name: str, spec: Object, before: Object | None) -> None:
-        """Settle ipFamilies and ipFamilyPolicy, or say why they can't be."""
+        """Default ipFamilies and ipFamilyPolicy. Raises Invalid."""
         if before is not None and _still_prefers_dual(spec, before):
             return
         selectorless = spec.get("clusterIP") == "None" and not spec.get("selector")
@@ -190,11 +190,11 @@ class Allocators:
             spec["ipFamilyPolicy"] = (before or {}).get("ipFamilyPolicy") or ("RequireDualStack" if selectorless else "SingleStack")
         e = Errors()
         service.validate_addresses(Part(e, "spec", spec), before or {})
-        _refuse(name, e)
+        _raise_invalid(name, e)
         single = spec["ipFamilyPolicy"] == "SingleStack"
         _check_policy(e, spec, before, single)
         self._infer(e, spec)
-        _refuse(name, e)
+        _raise_invalid(name, e)
         families = spec.setdefault("ipFamilies", [])
         if selectorless:
             families[:] = families or [self.default_family]
@@ -206,13 +206,13 @@ class Allocators:
         for i, family in enumerate(families):
             if family not in self.addresses:
                 e.invalid(f"spec.ipFamilies[{i}]", family, "not configured on this cluster")
-        _refuse(name, e)
+        _raise_invalid(name, e)
         families[:] = families or [self.default_family]
         if not single and len(families) == 1:
             families += [family for family in self.addresses if family != families[0]]
 
     def _infer(self, e: Errors, spec: Object) -> None:
-        """Families of the addresses that were named."""
+        """Add the families of requested cluster IPs."""
         for i, text in enumerate(spec.get("clusterIPs") or ()):
             ip = names.parse_ip(text)
             families = spec.setdefault("ipFamilies", [])
@@ -224,34 +224,34 @@ class Allocators:
             else:
                 e.invalid(f"spec.clusterIPs[{i}]", spec["clusterIPs"], f"{family} is not configured on this cluster")
 
-    def _take_addresses(self, transaction: _Transaction, name: str, spec: Object) -> None:
+    def _allocate_addresses(self, transaction: _Transaction, name: str, spec: Object) -> None:
         ips = list(spec.get("clusterIPs") or ())
         for i, family in enumerate(spec["ipFamilies"]):
             if i < len(ips) and ips[i]:
-                self._take_named(transaction, name, ips, ips[i], family)
+                self._allocate_address(transaction, name, ips, ips[i], family)
                 continue
-            number = transaction.choose(self.addresses[family])
+            number = transaction.allocate_next(self.addresses[family])
             if number is None:
                 raise errors.InternalError("failed to allocate a serviceIP: range is full")
             ips[i : i + 1] = [str(self.networks[family][number - int(self.networks[family][0])])]
         spec["clusterIPs"], spec["clusterIP"] = ips, ips[0]
 
-    def _take_named(self, transaction: _Transaction, name: str, ips: list[str], text: str, family: str) -> None:
+    def _allocate_address(self, transaction: _Transaction, name: str, ips: list[str], text: str, family: str) -> None:
         ip = names.parse_ip(text)
         number = int(ip) if ip else -1
         if number not in self.addresses[family]:
             why = "the provided network does not match the current range"
-        elif transaction.take(self.addresses[family], number):
+        elif transaction.allocate(self.addresses[family], number):
             return
         else:
             why = f"provided IP is {ALREADY}"
         e = Errors()
         e.invalid("spec.clusterIPs", ips, f"failed to allocate IP {text}: {why}")
-        _refuse(name, e)
+        _raise_invalid(name, e)
 
     # ports ------------------------------------------------------------------------------------------------------------------------
 
-    def _take_ports(self, transaction: _Transaction, name: str, spec: Object) -> None:
+    def _allocate_node_ports(self, transaction: _Transaction, name: str, spec: Object) -> None:
         """A node port for every port; ports of the same number and different protocols share one."""
         shared: dict[int, tuple[int, set[str]]] = {}
         for i, port in enumerate(spec.get("ports") or ()):
@@ -262,40 +262,40 @@ class Allocators:
                 used.add(protocol)
                 continue
             if not wanted:
-                chosen = transaction.choose(self.ports)
+                chosen = transaction.allocate_next(self.ports)
                 if chosen is None:
                     raise errors.InternalError("failed to allocate a nodePort: range is full")
                 port["nodePort"] = wanted = chosen
-            elif why := self._refusal(transaction, wanted):
+            elif why := self._allocate_port(transaction, wanted):
                 e = Errors()
                 e.invalid(f"spec.ports[{i}].nodePort", wanted, why)
-                _refuse(name, e)
+                _raise_invalid(name, e)
             shared[port.get("port", 0)] = (wanted, {protocol})
 
-    def _refusal(self, transaction: _Transaction, port: int) -> str:
+    def _allocate_port(self, transaction: _Transaction, port: int) -> str:
         if port not in self.ports and not transaction.dry:  # stock does not ask this in a dry run
             return f"provided port is not in the valid range. The range of valid ports is {self.port_range}"
-        return "" if transaction.take(self.ports, port) else f"provided port is {ALREADY}"
+        return "" if transaction.allocate(self.ports, port) else f"provided port is {ALREADY}"
 
-    def _take_health_port(self, transaction: _Transaction, spec: Object) -> None:
+    def _allocate_health_check_port(self, transaction: _Transaction, spec: Object) -> None:
         port = spec.get("healthCheckNodePort")
         if port:
-            if why := self._refusal(transaction, port):
+            if why := self._allocate_port(transaction, port):
                 raise errors.InternalError(f"failed to allocate requested HealthCheck NodePort {port}: {why}")
             return
-        chosen = transaction.choose(self.ports)
+        chosen = transaction.allocate_next(self.ports)
         if chosen is None:
             raise errors.InternalError("failed to allocate a HealthCheck NodePort: range is full")
         spec["healthCheckNodePort"] = chosen
 
 
-def _addresses(network: names.Network) -> Range:
+def _addresses(network: names.Network) -> NumberAllocator:
     """The addresses of a network without its first and (IPv4) last."""
     size = network.num_addresses - (2 if network.version == 4 else 1)
-    return Range(int(network[0]) + 1, size, _band(size, 16, 256, 16))
+    return NumberAllocator(int(network[0]) + 1, size, _static_band(size, 16, 256, 16))
 
 
-def _refuse(name: str, e: list[Cause]) -> None:
+def _raise_invalid(name: str, e: list[Cause]) -> None:
     if e:
         raise errors.invalid("Service", "", name, e)
 

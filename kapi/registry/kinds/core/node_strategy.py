@@ -1,4 +1,4 @@
-"""Node: pod address ranges, taints, capacity, what a kubelet may report, and how `kubectl get nodes` shows one."""
+"""Node: pod address ranges, taints, capacity, its status, and the columns of `kubectl get nodes`."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def _change(new: Part, old: Object) -> None:
 
 
 def _ranges_stay(spec: Part, old: list[str]) -> None:
-    """Stock says it once for each that differs, or once when their number does."""
+    """One cause for each range that differs, or one when their number does, as in stock."""
     new = spec.items("podCIDRs")
     differ = sum(a != b for a, b in zip(new, old, strict=True)) if len(new) == len(old) else 1
     for _ in range(differ if old else 0):
