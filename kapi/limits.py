@@ -255,6 +255,8 @@ CONDITIONS_COST = 2_500_000
 | they cannot be evaluated"""
 REVIEW_SELECTOR_CHARACTERS = 8 << 10
 """Characters of an access review's field selector that are read | none | it selects nothing: the review asks about all objects"""
+QUOTED_TEXT = 32 << 10
+"""Characters of a client's text that a message quotes | none | the rest is left out, an ellipsis stands for it"""
 KEPT_TEXT = 1024
 """Characters of a text (selector, path, quantity, pattern …) whose reading is kept for the next time | none | it is read each time"""
 OFFLOAD_QUERY = 2 << 10

@@ -1,8 +1,8 @@
 """JSON that is nested more deeply than Python and orjson go along with: what lies below is kept as text.
 
-Custom objects may be nested as deeply as stock takes them. Down to `SHALLOW` levels they are ordinary values; a list or object below is
-a leaf, an orjson.Fragment with the text. Such a text begins with a tab, which JSON that is written here has nowhere else: so bytes say
-themselves whether they are `loads`'s business or orjson's alone.
+Custom objects may be nested as deeply as stock takes them. Down to `SHALLOW` levels they are ordinary values. In one that goes deeper, a
+list or object below `KEPT` levels is a leaf, an orjson.Fragment with the text. Such a text begins with a tab, which JSON that is written
+here has nowhere else: so bytes show whether they are for `loads` or for orjson alone.
 """
 
 import math
@@ -18,6 +18,9 @@ from kapi.objects.errors import NotAcceptable
 
 SHALLOW = 200
 """Levels: less than orjson writes, and than the stack has frames for."""
+KEPT = 24
+"""Levels above a leaf. orjson reserves as many bytes behind a Fragment as it needs for 32 closing brackets, and writes more beyond its
+buffer (seen with 3.13 from 64 on), so a leaf with what is written around an object must stay above that."""
 _MARK = b"\t"
 _LEAF = re.compile(rb"\t[\[{]")
 _PASSES = 16
@@ -28,7 +31,9 @@ _REMEMBERED = 64 * 1024
 """Bytes of a text of which there is one leaf only, so that it equals itself."""
 _BRACKETS = b'[]{}"'
 _OTHERS = bytes(byte for byte in range(256) if byte not in _BRACKETS + b"\\")
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+"""Possessive: a long string takes no memory to match."""
+_STRUCTURE = re.compile(_STRING + rb"|[][{}]", re.DOTALL)
 
 Parts = dict[str, orjson.Fragment]
 """Leaves by the texts that stand in their place."""
@@ -106,29 +111,38 @@ def _leaf(text: bytes) -> orjson.Fragment:
 
 
 def _parted(raw: bytes, spans: list[tuple[int, int, bytes]]) -> tuple[bytes, Parts]:
-    band = _Band(0, secrets.token_hex(8))
+    band, parts = _Band(0, secrets.token_hex(8)), Parts()
     for start, end, text in spans:
-        band.put(raw, start, end, _leaf(text))
-    return band.text(raw, len(raw)), band.parts
+        band.put(raw, start, end, text)
+    for name, text in band.parts.items():
+        parts[name.decode()] = _leaf(text)
+    return band.text(raw, len(raw)), parts
 
 
 class _Band:
-    """A stretch of a text with leaves in the place of what lies deeper."""
+    """A stretch of a text with names in the place of what lies deeper."""
 
     def __init__(self, start: int, token: str) -> None:
         self.start = self._at = start
-        self._token = token
+        self._token = token.encode()
         self._chunks: list[bytes] = []
-        self.parts: Parts = {}
+        self.parts: dict[bytes, bytes] = {}
 
-    def put(self, raw: bytes, start: int, end: int, leaf: orjson.Fragment) -> None:
-        name = f"{self._token}-{len(self.parts)}"
-        self.parts[name] = leaf
-        self._chunks += (raw[self._at : start], b'"%s"' % name.encode())
+    def put(self, raw: bytes, start: int, end: int, text: bytes) -> None:
+        name = b"%s-%d" % (self._token, len(self.parts))
+        self.parts[name] = text
+        self._chunks += (raw[self._at : start], b'"%s"' % name)
         self._at = end
 
     def text(self, raw: bytes, end: int) -> bytes:
         return b"".join([*self._chunks, raw[self._at : end]])
+
+    def written(self, raw: bytes, end: int) -> bytes:
+        """The stretch as it is kept, with the texts of what lies deeper. Raises ValueError for a number that no double holds."""
+        text = orjson.dumps(_normalized(_value(self.text(raw, end))))
+        if not self.parts:
+            return text
+        return re.sub(b'"(%s-[0-9]+)"' % self._token, lambda found: self.parts[found[1]], text)
 
 
 def _marked(raw: bytes) -> list[tuple[int, int, bytes]]:
@@ -147,28 +161,32 @@ def _marked(raw: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def _below(raw: bytes) -> list[tuple[int, int, bytes]]:
-    """(start, end, text) of what lies below SHALLOW levels, written as it is kept: worked on SHALLOW levels at a time, from the inside."""
+    """(start, end, text) of what lies below KEPT levels, written as it is kept: worked on SHALLOW levels at a time, from the inside."""
     spans, level, token = list[tuple[int, int, bytes]](), 0, secrets.token_hex(8)
     bands: list[_Band] = []
     for found in _STRUCTURE.finditer(raw):
         if found[0] in (b"[", b"{"):
             level += 1
-            if level > SHALLOW and level % SHALLOW == 1:
+            if _begins_band(level):
                 bands.append(_Band(found.start(), token))
         elif found[0] in (b"]", b"}"):
-            if level > SHALLOW and level % SHALLOW == 1:
+            if _begins_band(level):
                 band = bands.pop()
-                text = orjson.dumps(_settled(_value(band.text(raw, found.end())), band.parts))
+                text = band.written(raw, found.end())
                 if bands:
-                    bands[-1].put(raw, band.start, found.end(), orjson.Fragment(text))
+                    bands[-1].put(raw, band.start, found.end(), text)
                 else:
                     spans.append((band.start, found.end(), _MARK + text))
             level -= 1
     return spans
 
 
+def _begins_band(level: int) -> bool:
+    return level > KEPT and (level - KEPT) % SHALLOW == 1
+
+
 _LONE = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)")
-_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d[-+.eE\d]*)', re.DOTALL)
+_NUMBER = re.compile(_STRING + rb"|(-?\d[-+.eE\d]*)", re.DOTALL)
 
 
 def _value(text: bytes) -> Any:
@@ -182,15 +200,13 @@ def _value(text: bytes) -> Any:
         return orjson.loads(_LONE.sub(lambda found: b"\\ufffd" if found[1] else found[0], text))
 
 
-def _settled(value: Any, parts: Parts) -> Any:
-    """The value with its leaves, and numbers as Go writes them."""
+def _normalized(value: Any) -> Any:
+    """The value with numbers as Go writes them."""
     kind = type(value)
     if kind is dict:
-        return {key: _settled(item, parts) for key, item in value.items()}
+        return {key: _normalized(item) for key, item in value.items()}
     if kind is list:
-        return [_settled(item, parts) for item in value]
-    if kind is str:
-        return parts.get(value, value) if parts else value
+        return [_normalized(item) for item in value]
     if kind is float and value.is_integer() and abs(value) < 2.0**63:
         return int(value)
     return float(value) if kind is int and not -(2**63) <= value < 2**63 else value

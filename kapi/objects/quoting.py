@@ -2,6 +2,8 @@
 
 import re
 
+from kapi import limits
+
 _ESCAPED = re.compile(r'[^ !#-\[\]-~]')
 """What may need an escape: all but the printable ASCII characters, and of these the quotation mark and the backslash."""
 _SHORT = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
@@ -10,34 +12,50 @@ _TIME = re.compile(r'["\\\x00-\x1f]|[^\x00-\x7f]+')
 
 def go_quote(text: str) -> str:
     """A string as strconv.Quote has it: `"a\\x00\\n\\u200b"`."""
-    return f'"{_ESCAPED.sub(_escape, text)}"'
+    return f'"{_shortened(text).translate(_ESCAPES) if _ESCAPED.search(text) else _shortened(text)}"'
 
 
 def go_char(char: str) -> str:
     """A character as strconv.QuoteRune has it: `'\\x00'`."""
-    return f"'{char}'" if char == '"' else "'\\''" if char == "'" else f"'{_ESCAPED.sub(_escape, char)}'"
+    return f"'{char}'" if char == '"' else "'\\''" if char == "'" else f"'{char.translate(_ESCAPES)}'"
 
 
 def time_quote(text: str) -> str:
     """A string as errors of Go's package time have it: every byte that is no ASCII as \\xNN."""
-    return f'"{_TIME.sub(_bytes, text)}"'
+    return f'"{_TIME.sub(_bytes, _shortened(text))}"'
 
 
 def plain_quote(text: str) -> str:
     """A string as cel-go's strings.quote has it: only what has a short escape is escaped."""
-    return f'"{"".join(_SHORT.get(char, char) for char in text)}"'
+    return f'"{_shortened(text).translate(_PLAIN)}"'
 
 
-def _escape(found: re.Match[str]) -> str:
-    char = found[0]
-    if short := _SHORT.get(char):
-        return short
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if 0xD800 <= code < 0xE000:  # half of a pair, which is the replacement character to Go
-        return "\N{REPLACEMENT CHARACTER}"
-    return f"\\x{code:02x}" if code < 0x20 or code == 0x7F else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _shortened(text: str) -> str:
+    """A text that is longer than anybody reads is cut."""
+    return text if len(text) <= limits.QUOTED_TEXT else text[: limits.QUOTED_TEXT] + "…"
+
+
+class _Escapes(dict[int, str]):
+    """How strconv.Quote writes each character, by its code point: worked out once, so a long text costs some nanoseconds a character."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if short := _SHORT.get(char):
+            written = short
+        elif char.isprintable():
+            written = char
+        elif 0xD800 <= code < 0xE000:  # half of a pair, which is the replacement character to Go
+            written = "\N{REPLACEMENT CHARACTER}"
+        else:
+            written = f"\\x{code:02x}" if code < 0x20 or code == 0x7F else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        if len(self) < _REMEMBERED:
+            self[code] = written
+        return written
+
+
+_REMEMBERED = 4096
+_ESCAPES = _Escapes()
+_PLAIN = str.maketrans(_SHORT)
 
 
 def _bytes(found: re.Match[str]) -> str:

@@ -77,7 +77,7 @@ def test_causes_are_bounded_in_number_and_length() -> None:
     assert found.full
     long = Causes()
     for i in range(5):
-        long.append(causes.invalid(f"f{i}", "x" * limits.CAUSES_LENGTH, "is bad"))
+        long.append(causes.invalid(f"f{i}", ["x" * limits.CAUSES_LENGTH], "is bad"))
     assert len(long) == 1
 
 

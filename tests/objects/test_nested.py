@@ -1,6 +1,11 @@
 """JSON nested more deeply than orjson goes: kept as text below, the same when it is read again."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -54,6 +59,45 @@ def test_written_and_read_again(levels: int) -> None:
     assert text == lists(levels, '{"k":["ä\ufffd",-5,true],"z":{}}').decode()
     assert orjson.dumps(nested.loads(kept)) == kept
     assert orjson.dumps(cut(kept)) == kept
+
+
+def test_leaves_are_where_orjson_has_room_behind_them() -> None:
+    """It writes closing brackets behind a Fragment without looking whether they fit: 64 at most, in all of its versions 32."""
+    value, levels = cut(lists(300)), 0
+    while not isinstance(value, orjson.Fragment):
+        (value,), levels = value.values() if isinstance(value, dict) else value, levels + 1
+    assert levels == nested.KEPT <= 24
+
+
+WRITES = """
+import random, orjson
+from kapi.objects import nested
+for _ in range(20_000):
+    raw = b'{"p":"%s","a":%s1%s}' % (b"y" * random.randrange(4000), b"[" * 300, b"]" * 300)
+    shallow, parts = nested.cut(raw)
+    orjson.dumps({"request": {"object": {"spec": nested.restored(orjson.loads(shallow), parts)}}})
+"""
+
+
+@pytest.mark.slow
+def test_writing_stays_within_its_buffer() -> None:
+    """glibc looks at the ends of all blocks of memory."""
+    checked = os.environ | {"LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3"}
+    done = subprocess.run([sys.executable, "-c", WRITES], env=checked, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_long_string_costs_little() -> None:
+    raw = lists(300, '"%s"' % ("x" * 2_900_000))
+    tracemalloc.start()
+    try:
+        began = time.thread_time()
+        kept = orjson.dumps(cut(raw))
+        nested.loads(kept)
+        assert time.thread_time() - began < 0.25  # 0.8 s when each character was a step of the match
+        assert tracemalloc.get_traced_memory()[1] < 64e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_leaf_equals_itself() -> None:

@@ -1,5 +1,8 @@
+from collections.abc import Callable
+
 import pytest
 
+from kapi import limits
 from kapi.objects import causes, quoting
 
 
@@ -40,3 +43,10 @@ def test_a_field_error_shows_control_characters_as_go_does() -> None:
     assert causes.invalid("f", "a\0b", "no").message == r'Invalid value: "a\x00b": no'
     assert causes.not_supported("f", "\v", ["x"]).message == r'Unsupported value: "\v": supported values: "x"'
     assert causes.invalid("f", ["<\u2028\0"], "no").message == r'Invalid value: ["\u003c\u2028\u0000"]: no'
+
+
+@pytest.mark.parametrize("quote", [quoting.go_quote, quoting.time_quote, quoting.plain_quote])
+@pytest.mark.parametrize("char", ["a", "é", "\x01", "\u200b"])
+def test_a_long_text_is_cut(quote: Callable[[str], str], char: str) -> None:
+    ellipsis = r"\xe2\x80\xa6" if quote is quoting.time_quote else "…"
+    assert quote(char * 3_000_000) == f'{quote(char * limits.QUOTED_TEXT)[:-1]}{ellipsis}"'
