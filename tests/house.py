@@ -43,7 +43,7 @@ OLD_WORDS = re.compile(
 """Private words that have a standard term by now; whole identifiers, or a part of one between underscores."""
 LIMITS = {
     "import cycles": 0, "upward imports": 0, f"files over {LONGEST_FILE} lines": 0, f"functions over {LONGEST_FUNCTION} lines": 0,
-    "definitions of Object": 1, "old words": 3,
+    "definitions of Object": 1, "old words": 0,
 }  # fmt: skip
 """The most there may be of each. They only go down."""
 

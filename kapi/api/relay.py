@@ -330,10 +330,10 @@ def kept(answer: Answer) -> Headers:
     return [(name, value) for name, value in answer.headers if name not in gone]
 
 
-async def respond(request: Request, answer: Answer, headers: Headers, pieces: AsyncIterator[bytes] | None = None) -> None:
+async def respond(request: Request, answer: Answer, headers: Headers, chunks: AsyncIterator[bytes] | None = None) -> None:
     """The peer's answer as ours, piece by piece: its body, or what was made of that. Raises CutOff."""
     request.code = answer.status
     await request.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    async for piece in pieces or answer.chunks():
+    async for piece in chunks or answer.chunks():
         await request.send({"type": "http.response.body", "body": piece, "more_body": True})
     await request.send({"type": "http.response.body", "body": b""})

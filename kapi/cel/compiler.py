@@ -34,7 +34,7 @@ class Compiler:
         self.scope: Scope = {name: (slot, kind) for slot, (name, kind) in enumerate(env.variables.items())}
         self.depth = len(self.scope)
         self.faults: dict[int, list[tuple[int, str]]] = {PARSING: [], CHECKING: [], JUDGING: []}
-        self.uneven: dict[int, tuple[int, str]] = {}
+        self.mixed_literals: dict[int, tuple[int, str]] = {}
         """Literals whose elements are of several types, by their nodes."""
         self.used: set[str] = set()
         self.broken = ""
@@ -53,7 +53,7 @@ class Compiler:
 
     def sorted_faults(self) -> list[tuple[int, str]]:
         """What is wrong, by place: of the first step at which anything is."""
-        self.faults[JUDGING] += self.uneven.values()
+        self.faults[JUDGING] += self.mixed_literals.values()
         found = next((faults for faults in self.faults.values() if faults), [])
         return sorted(dict.fromkeys(found), key=lambda fault: fault[0])
 

@@ -144,7 +144,7 @@ def _check_format(compiler: Compiler, node: Call) -> None:
     if not isinstance(node.target, Literal) or not isinstance(listed, ListOf) or any(isinstance(item, Maybe) for item in listed.items):
         return
     pattern = syntax.literal(node.target.text)
-    compiler.uneven.pop(id(listed), None)
+    compiler.mixed_literals.pop(id(listed), None)
     if isinstance(pattern, str):
         try:
             formatting.check(pattern, listed.items, lambda part: compiler.kinds[id(part)])
@@ -208,7 +208,7 @@ def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], who
     """Elements of a literal must be of one type."""
     for kind, node in zip(kinds, nodes, strict=True):
         if not types.same(kinds[0], kind):
-            compiler.uneven.setdefault(id(whole), (node.at, f"expected type '{kinds[0]}' but found '{kind}'"))
+            compiler.mixed_literals.setdefault(id(whole), (node.at, f"expected type '{kinds[0]}' but found '{kind}'"))
 
 
 def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:

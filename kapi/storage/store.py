@@ -165,7 +165,7 @@ class Store:
     def wake_watchers(self, prefix: str) -> None:
         """Wake all watchers of a collection without an event, so that they check whether they are to end."""
         collection = self._collection(prefix)
-        collection.waiting.rouse(collection.end)
+        collection.waiting.wake_watchers(collection.end)
 
     async def commit(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from kapi.storage.entry import Event
 from kapi.storage.turns import Interest, Line, Turns, Waiter
 
-CROWD = 8
+COALESCE_FROM = 8
 """The coalescing threshold: the number of watchers of one interest from which on their wake-ups are coalesced."""
 PAUSE = 0.0004
 """Seconds between two coalesced wake-ups, for each watcher of the interest."""
@@ -102,7 +102,7 @@ class Waiting:
         waiters = self._waiters.get(interest)
         if not waiters or interest in self._held:
             return
-        if len(waiters) >= CROWD:
+        if len(waiters) >= COALESCE_FROM:
             loop = asyncio.get_running_loop()
             now = loop.time()
             due = self._next.get(interest, 0.0)
@@ -125,7 +125,7 @@ class Waiting:
                 waiter.number = number
             self._turns.add(self._line, waiters)
 
-    def rouse(self, number: int) -> None:
+    def wake_watchers(self, number: int) -> None:
         """Wake all watchers."""
         for interest in list(self._waiters):
             self._tell(interest, number)

@@ -23,9 +23,9 @@ async def revisions(store: Store, last: int) -> list[list[int]]:
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)  # a disk may take longer than the pause
 async def test_quick_events_are_coalesced_for_many_watchers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "PAUSE", 0.2 / waiting.CROWD)
+    monkeypatch.setattr(waiting, "PAUSE", 0.2 / waiting.COALESCE_FROM)
     monkeypatch.setattr(waiting, "LONGEST_PAUSE", 0.2)
-    watchers = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.CROWD)]
+    watchers = [asyncio.create_task(revisions(store, 6)) for _ in range(waiting.COALESCE_FROM)]
     await turn()
     for _ in range(6):
         await put(store, "a")
@@ -35,7 +35,7 @@ async def test_quick_events_are_coalesced_for_many_watchers(store: Store, monkey
 
 
 async def test_few_watchers_are_woken_for_each_event(store: Store) -> None:
-    few = [asyncio.create_task(revisions(store, 3)) for _ in range(waiting.CROWD - 1)]
+    few = [asyncio.create_task(revisions(store, 3)) for _ in range(waiting.COALESCE_FROM - 1)]
     await turn()
     for _ in range(3):
         await put(store, "a")
@@ -45,7 +45,7 @@ async def test_few_watchers_are_woken_for_each_event(store: Store) -> None:
 
 
 async def test_a_watcher_that_times_out_misses_no_delayed_event(store: Store) -> None:
-    watchers = [asyncio.create_task(revisions(store, 2)) for _ in range(waiting.CROWD)]
+    watchers = [asyncio.create_task(revisions(store, 2)) for _ in range(waiting.COALESCE_FROM)]
     await turn()
     watch = store.watch(ALL, 1)
     await put(store, "a")
