@@ -75,7 +75,7 @@ class Process:
     @property
     def pids(self) -> list[int]:
         """The pids of this process: those that hold its lock, or have its command line."""
-        return sorted({*(locks.holders(self.lock_file) if self._locks else ()), *locks.find_by_command_line(*self._command)})
+        return sorted({*(locks.holders(self.lock_file) if self._locks else ()), *locks.find_by_command_line(self.data_dir, *self._command)})
 
     @property
     def pid(self) -> int:
