@@ -277,7 +277,9 @@ def down(settings: ClusterSettings) -> int:
     """Stop the cluster; `kapi up` finds its data again."""
     settings = replace(settings, data_dir=settings.data_dir.resolve())
     if not settings.directory_exists("down"):
-        return _down_without_directory(settings)
+        if not _down_without_directory(settings):
+            print(f"No cluster is running from {settings.data_dir}.")
+        return 0
     if not datadir.is_cluster(settings.data_dir):
         print(f"No cluster is running from {settings.data_dir}.")
         return 0
@@ -286,18 +288,19 @@ def down(settings: ClusterSettings) -> int:
     return 0
 
 
-def _down_without_directory(settings: ClusterSettings) -> int:
-    """Stop a cluster whose data directory was deleted and that may still run."""
-    running = _running(settings)
-    if not running:
-        print(f"No cluster is running from {settings.data_dir}.")
-        return 0
-    with Progress().step(f"Stopping what ran from {settings.data_dir}, which is gone"):
-        for process in running:
-            process.stop()
-        if any(process.name in ("kubelet", "containerd") for process in running):
-            cleanup.clean_machine(settings.data_dir, force=True)
-    return 0
+def _down_without_directory(settings: ClusterSettings) -> bool:
+    """Stop a cluster whose data directory was deleted and that may still run. Returns whether there was anything of it."""
+    progress, running = Progress(), _running(settings)
+    if running:
+        with progress.step(f"Stopping what ran from {settings.data_dir}, which is gone"):
+            for process in running:
+                process.stop()
+            if any(process.name in ("kubelet", "containerd") for process in running):
+                cleanup.clean_machine(settings.data_dir, force=True)
+    forgotten = contexts.forget(settings.data_dir, progress)
+    for context in forgotten:
+        progress.note(f"The context {context} of {settings.data_dir}, which is gone, was taken out of your kubeconfig.")
+    return bool(running or forgotten)
 
 
 def _down(settings: ClusterSettings) -> None:
@@ -325,7 +328,8 @@ def reset(settings: Reset) -> int:
     if not settings.directory_exists("reset"):
         if os.path.lexists(named):
             raise Failure(f"{named} is not a directory. Nothing was deleted.")
-        print(f"There is nothing at {named}.")
+        if not _down_without_directory(replace(settings, data_dir=named.resolve())):
+            print(f"There is nothing at {named}.")
         return 0
     datadir.check_removable(named)
     settings = replace(settings, data_dir=named.resolve())
