@@ -334,12 +334,18 @@ def _down_without_directory(settings: ClusterSettings) -> bool:
 def _down(settings: ClusterSettings) -> None:
     """`down` of a cluster whose directory is locked."""
     progress = Progress()
-    if not _running(settings):
-        print(f"No cluster is running from {settings.data_dir}.")
-    with progress.step("Stopping pods and processes"):
-        _stop(settings)
-    contexts.remove(settings.data_dir, progress)
-    progress.done("The cluster is down.")
+    if _running(settings):
+        with progress.step("Stopping pods and processes"):
+            _stop(settings)
+        contexts.remove(settings.data_dir, progress)
+        progress.done("The cluster is down.")
+        return
+    print(f"No cluster is running from {settings.data_dir}.")
+    if cleanup.has_marker(settings.data_dir) or _start_marker(settings).exists():
+        with progress.step("Removing what it left on this machine"):
+            _stop(settings)
+    for context in contexts.remove(settings.data_dir, progress):
+        progress.note(f"Its context {context} was taken out of your kubeconfig.")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,19 @@ def test_a_cluster_whose_directory_was_deleted_is_stopped_and_forgotten(tmp_path
     assert not Path(os.environ["KUBECONFIG"]).exists()
     nothing = "No cluster is running from" if command == "down" else "There is nothing at"
     assert kapi(command, directory).stdout == f"{nothing} {directory}.\n"
+
+
+@pytest.mark.slow
+def test_down_says_what_was_left_to_do(tmp_path: Path, directories: list[Path]) -> None:
+    directories.append(directory := tmp_path / "data")
+    nothing = f"No cluster is running from {directory}.\n"
+    assert up(directory).returncode == 0
+    Process("simulated", directory).signal(signal.SIGKILL)
+    assert kapi("down", directory).stdout == f"{nothing} ! Its context kapi-data was taken out of your kubeconfig.\n"
+    assert kapi("down", directory).stdout == nothing
+    (directory / "run" / "starting").touch()
+    assert kapi("down", directory).stdout.startswith(f"{nothing} ✓ Removing what it left on this machine (")
+    assert kapi("down", directory).stdout == nothing
 
 
 @pytest.mark.slow
