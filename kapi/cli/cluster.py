@@ -393,7 +393,8 @@ def status(settings: ClusterSettings) -> int:
     settings.directory_exists("status")
     running = _running(settings)
     for process in running:
-        print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
+        memory = f"{processes.resident(process.pid) / 2**20:6.1f} MB"
+        print(f"{process.name:12} pid {process.pid:<8} {memory}   log: {process.written_log or 'its standard error'}")
     if not running:
         start, end = datadir.start_command(settings.data_dir), advice.command("down", settings.data_dir)
         left = cleanup.pods_left(settings.data_dir)

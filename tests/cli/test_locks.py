@@ -126,7 +126,14 @@ def test_a_server_started_by_hand_is_known_to_the_other_commands(tmp_path: Path,
         assert os.read(reader, 100) == b"ready"
         os.close(reader)
         assert cli.main(["status", "--data-dir", str(data)]) == 0
-        assert f"apiserver    pid {server.pid}" in capsys.readouterr().out
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"apiserver    pid {server.pid}"))
+        assert line.endswith("log: its standard error")
+        assert cli.main(["logs", "--data-dir", str(data)]) == 1
+        sentence = f"apiserver (pid {server.pid}) was started by itself: its log is its standard error."
+        assert capsys.readouterr().err == f"kapi logs: {sentence}\n"
+        assert cli.main(["image", "load", __file__, "--data-dir", str(data)]) == 1
+        sentence = f"Only an API server runs in {data}: there is no container runtime that could load an image."
+        assert capsys.readouterr().err == f"kapi image: {sentence}\n"
         up = ["up", "--simulate", "--no-kubeconfig", "--port", str(free_port()), "--data-dir", str(data)]
         assert cli.main(up) == 1
         stop = f"kapi down --data-dir {data}"
