@@ -136,7 +136,8 @@ def test_a_failed_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("nodes", [0, -1, "2", 1.5])
 def test_a_cluster_without_nodes_is_refused(nodes: Any) -> None:
     before = state([])
-    with pytest.raises(ValueError, match=rf"^nodes must be an integer of at least 1, not {re.escape(repr(nodes))}$"), testing.cluster(nodes):
+    sentence = f"nodes must be an integer of at least 1, not {nodes!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"), testing.cluster(nodes):
         raise AssertionError("it started")
     assert state([]) == before
 
