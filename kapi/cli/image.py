@@ -18,7 +18,7 @@ class Settings(ClusterSettings):
     """Load an image archive into the cluster's containerd."""
 
     action: Literal["load"] = field(kw_only=True)
-    """What to do."""
+    """load: put the images of an archive where the cluster's pods find them."""
     file: types.ExistingFile = field(kw_only=True)
     """An image archive (docker save or OCI layout), plain or compressed with gzip, bzip2, xz or zstd."""
     name: types.ImageName = ""

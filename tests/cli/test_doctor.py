@@ -437,7 +437,7 @@ def test_a_directory_that_is_hidden(tmp_path: Path) -> None:
         parent.chmod(0o711)
     for directory in (closed / "home" / "data", closed / "nothing"):
         found, _ = as_nobody(directory, "containers", free_port())
-        assert found["data directory"]["found"] == f"{directory} belongs to root, not to nobody"
+        assert found["data directory"]["found"] == f"{directory} can't be looked into: {closed} belongs to root, not to nobody"
         assert [row for row in found.values() if "cannot be told" in row["found"]] == []
 
 
