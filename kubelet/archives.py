@@ -30,7 +30,7 @@ _NAME, _REF = "io.containerd.image.name", "org.opencontainers.image.ref.name"
 _ONLY_A_TAG = re.compile(r"latest|v?[0-9][\w.-]*", re.ASCII)
 """What stands where a name may, and is none: 'latest', '1.36'."""
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
-_NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _NO_PLATFORM = "unknown/unknown"
 """Of what is no image but was attested of one (BuildKit)."""
 _DEPTH = 3
@@ -151,7 +151,7 @@ def read(path: Path) -> Archive:
         read = _oci if format == _OCI else _docker
         made = (replace(i, platforms=_platforms(i, documents)) for i in read(path, json.loads(found[format]), present))
         archive = Archive(path, format, tuple(made))
-    except _NOT_UNDERSTOOD:
+    except _MALFORMED:
         raise ImageError(f"{path} is damaged: its {format} is not understood") from None
     return _checked(archive)
 
@@ -166,14 +166,14 @@ class _Document:
 
 def _document(tar: tarfile.TarFile, member: tarfile.TarInfo) -> _Document | None:
     """None for a layer, and what else is no such document."""
-    pieces = tarballs.chunks(tar, member)
-    if not (first := next(pieces, b"")).startswith(b"{"):
+    chunks = tarballs.chunks(tar, member)
+    if not (first := next(chunks, b"")).startswith(b"{"):
         return None
     try:
-        read = json.loads(first + b"".join(pieces))
+        read = json.loads(first + b"".join(chunks))
         files = [_blob(entry) for entry in (read.get("config"), *read.get("manifests", ())) if "digest" in (entry or ())]
         platform = f"{read['os']}/{read['architecture']}" if "architecture" in read else ""
-    except _NOT_UNDERSTOOD:
+    except _MALFORMED:
         return None
     return _Document("" if platform == _NO_PLATFORM else platform, tuple(files))
 
