@@ -11,7 +11,7 @@ PROGRAMS := containerd runc nft conntrack ip catatonit busybox
 
 help:
 	@echo "make up      start a cluster with real containers; its context is kapi"
-	@echo "make down    stop it and leave nothing behind"
+	@echo "make down    stop it; its data stays"
 	@echo "make test    every test: fast ones first, then those with containers"
 	@echo "make fast    only the tests that need no container"
 	@echo "make lint    ruff and mypy --strict"
@@ -45,6 +45,7 @@ up: install machine
 	@$(SUDO) env "HOME=$(HOME)" "KUBECONFIG=$(KUBECONFIG)" $(PY) -m kapi up
 
 down: install
+	@[ -z "$(SUDO)" ] || command -v sudo >/dev/null || { echo "A cluster with real containers is root's and there is no sudo. As root: make down; or one without containers: $(VENV)/bin/kapi down"; exit 1; }
 	@$(SUDO) env "HOME=$(HOME)" "KUBECONFIG=$(KUBECONFIG)" $(PY) -m kapi down
 
 test: install machine

@@ -113,18 +113,35 @@ def renamed(config: Config, name: str) -> Config:
     return {**config, "current-context": name}
 
 
-def remove(ours: Entries, path: Path | None = None) -> None:
-    """Remove the entries; the previous context becomes current again. Without a file, or for another cluster's entries, nothing changes."""
+def of_directory(directory: Path) -> list[tuple[Path, str]]:
+    """The user's files and the names of the contexts in them that belong to the cluster of a data directory.
+
+    Raises OSError, ValueError, yaml.YAMLError.
+    """
+    found = []
+    for path in _listed():
+        config = _read(path)
+        names = [entry.get("name", "") for entry in config.get("contexts") or []]
+        found += [(path, name) for name in names if _extension(config, name, OWNER).get("directory") == str(directory)]
+    return found
+
+
+def remove(ours: Entries, path: Path | None = None) -> bool:
+    """Remove the entries; the previous context becomes current again. Without a file, or for another cluster's entries, nothing changes.
+
+    Returns whether they were there.
+    """
     path = path or default_path()
     if not path.exists() or not ours.are_in(_read(path)):
-        return
+        return False
     with _editing(path) as (config, _):
         if not ours.are_in(config):
-            return
+            return False
         if config.get("current-context") == ours.name:
             config["current-context"] = _previous(config, ours.name) or ""
         for section in SECTIONS:
             config[section] = _without(config, section, ours.name)
+    return True
 
 
 def _entry(config: Config, section: str, name: str, key: str) -> Config:

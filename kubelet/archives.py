@@ -30,6 +30,11 @@ _NAME, _REF = "io.containerd.image.name", "org.opencontainers.image.ref.name"
 _ONLY_A_TAG = re.compile(r"latest|v?[0-9][\w.-]*", re.ASCII)
 """What stands where a name may, and is none: 'latest', '1.36'."""
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_NO_PLATFORM = "unknown/unknown"
+"""Of what is no image but was attested of one (BuildKit)."""
+_DEPTH = 3
+"""An index of platforms, the manifest of one, its configuration."""
 _TEMPORARY = "zzz.invalid/import"
 """It comes last in the order of names: containerd makes containers of an image by the first of its names."""
 
@@ -40,6 +45,8 @@ class Image:
 
     names: tuple[str, ...]
     entry: dict[str, Any]
+    platforms: frozenset[str] = frozenset()
+    """What it runs on: {'linux/amd64'}; empty where the archive does not say it."""
 
     @property
     def digest(self) -> str:
@@ -126,29 +133,70 @@ def read(path: Path) -> Archive:
     """What the archive holds. Raises ImageError, OSError."""
     found: dict[str, bytes] = {}
     present = set[str]()
+    documents: dict[str, _Document] = {}
+    left = limits.IMAGE_INDEX_BYTES  # of documents that are looked into for their platforms
     with tarballs.opened(path) as tar:
         for name, member in tarballs.members(path, tar):
             if name in (_OCI, _DOCKER) and member.isfile():
                 if name in found or member.size > limits.IMAGE_INDEX_BYTES:
                     raise ImageError(f"{path} has {'two' if name in found else 'too long a'} {name}")
                 found[name] = b"".join(tarballs.chunks(tar, member))
+            elif member.isfile() and member.size <= left and (known := _document(tar, member)):
+                documents[name], left = known, left - member.size
             present.add(name)
     format = _OCI if _OCI in found and "oci-layout" in present else _DOCKER
     if format not in found:
         raise ImageError(f"{path} is no image archive: it holds neither {_OCI} nor {_DOCKER}. {tarballs.WAYS}")
     try:
         read = _oci if format == _OCI else _docker
-        made = Archive(path, format, tuple(read(path, json.loads(found[format]), present)))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        made = (replace(i, platforms=_platforms(i, documents)) for i in read(path, json.loads(found[format]), present))
+        archive = Archive(path, format, tuple(made))
+    except _MALFORMED:
         raise ImageError(f"{path} is damaged: its {format} is not understood") from None
-    return _checked(made)
+    return _checked(archive)
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A manifest, an index of manifests or a configuration: what it runs on, and the files it leads to."""
+
+    platform: str
+    files: tuple[str, ...]
+
+
+def _document(tar: tarfile.TarFile, member: tarfile.TarInfo) -> _Document | None:
+    """None for a layer, and what else is no such document."""
+    chunks = tarballs.chunks(tar, member)
+    if not (first := next(chunks, b"")).startswith(b"{"):
+        return None
+    try:
+        read = json.loads(first + b"".join(chunks))
+        files = [_blob(entry) for entry in (read.get("config"), *read.get("manifests", ())) if "digest" in (entry or ())]
+        platform = f"{read['os']}/{read['architecture']}" if "architecture" in read else ""
+    except _MALFORMED:
+        return None
+    return _Document("" if platform == _NO_PLATFORM else platform, tuple(files))
+
+
+def _blob(entry: Any) -> str:
+    return f"blobs/{entry['digest'].replace(':', '/')}"
+
+
+def _platforms(image: Image, documents: dict[str, _Document]) -> frozenset[str]:
+    files = {posixpath.normpath(image.entry["Config"]) if "Config" in image.entry else _blob(image.entry)}
+    found = set[str]()
+    for _ in range(_DEPTH):
+        known = [documents[file] for file in files if file in documents]
+        found |= {document.platform for document in known} - {""}
+        files = {file for document in known for file in document.files}
+    return frozenset(found)
 
 
 def _oci(path: Path, index: Any, present: set[str]) -> Iterator[Image]:
     for entry in index["manifests"]:
         annotations = entry.get("annotations") or {}
         name = annotations.get(_NAME) or annotations.get(_REF) or ""
-        _need(path, present, f"blobs/{entry['digest'].replace(':', '/')}")
+        _need(path, present, _blob(entry))
         bare = _NAME not in annotations and _ONLY_A_TAG.fullmatch(name)
         yield Image((_full(path, name),) if name and not bare else (), entry)
 
@@ -190,6 +238,7 @@ async def load(socket: str, archive: Archive) -> list[tuple[str, str]]:
 
     All of it or nothing: images get their names when they are whole. containerd names them before it unpacks them.
     """
+    _check_platforms(archive)
     token = secrets.token_hex(8)
     temporary = [f"{_TEMPORARY}/{token}:{number}" for number in range(len(archive.images))]
     unproven = tuple(replace(image, names=(name,)) for image, name in zip(archive.images, temporary, strict=True))
@@ -204,6 +253,15 @@ async def load(socket: str, archive: Archive) -> list[tuple[str, str]]:
         with contextlib.suppress(ImageError):
             await images.ctr(socket, "delete", *temporary)
     return out
+
+
+def _check_platforms(archive: Archive) -> None:
+    """Raises ImageError for an image of other machines; containerd takes it, or says that it might be filtered out."""
+    ours = f"linux/{images.architecture()}"
+    for image in archive.images:
+        if image.platforms and ours not in image.platforms:
+            name = f"{image.names[0]} in " if len(archive.images) > 1 and image.names else ""
+            raise ImageError(f"{name}{archive.path} is for {', '.join(sorted(image.platforms))}, and this machine is {ours}")
 
 
 async def _import(socket: str, archive: Archive) -> None:

@@ -1,6 +1,8 @@
 """What is installed: every package of ours tells type checkers that it is typed, and the file that says so is packed."""
 
 import fnmatch
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -43,3 +45,13 @@ def test_every_public_name_is_typed() -> None:
     assert [o for o in [settings, *settings["overrides"]] if loosened & set(o)] == []
     lint = (ROOT / "Makefile").read_text().partition("lint: install")[2].partition("\n\n")[0]
     assert [package for package in PACKAGES if f" {package} " not in lint] == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+@pytest.mark.parametrize("target", ["up", "down"])
+def test_make_says_that_sudo_is_missing(target: str, tmp_path: Path) -> None:
+    """A cluster with real containers is root's."""
+    command = [str(shutil.which("make")), "-o", "install", "-o", "machine", target, "SUDO=sudo", "PY=false"]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path), "SHELL": "/bin/sh"}, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert f"there is no sudo. As root: make {target}; or " in done.stdout

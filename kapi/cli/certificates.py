@@ -38,7 +38,7 @@ def run(settings: Settings) -> int:
 
 
 def _check(directory: Path) -> int:
-    lines = [_line(directory, path) for path in sorted(directory.rglob("*.crt")) if "replaced" not in path.parts]
+    lines = [_line(directory, path) for path in sorted(directory.rglob("*.crt")) if not path.is_relative_to(directory / "replaced")]
     width = max((len(line[0]) for line in lines), default=0)
     for name, state, wrong in lines:
         print(f"{'✗' if wrong else '✓'} {name:{width}}  {state}")

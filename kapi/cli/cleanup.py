@@ -132,7 +132,7 @@ def pods_left(data_dir: Path) -> int:
 
 def _shims(socket: Path) -> list[int]:
     """The shims of the containerd at `socket`; they outlive it, as their containers do."""
-    found = locks.find_by_command_line(["-address", str(socket)])
+    found = locks.find_by_command_line(socket.parent, ["-address", str(socket)])
     return [pid for pid in found if "containerd-shim" in locks.command_line(pid)[0]]
 
 

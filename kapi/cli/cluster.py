@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kapi.access import token_file
-from kapi.cli import advice, cleanup, components, contexts, datadir, deletion, layout, locks, processes, startup
+from kapi.cli import advice, cleanup, components, contexts, datadir, deletion, foreground, layout, locks, processes, startup
 from kapi.cli.checks import programs
 from kapi.cli.processes import Process
 from kapi.cli.progress import Progress
@@ -33,8 +33,6 @@ from kubelet import containerd, images
 PROCESS_NAMES = layout.COMPONENTS
 """Every process a cluster may have, in the order they are stopped."""
 _KUBELET_PORT = 10250
-_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
-"""The signals that stop a cluster in the foreground."""
 _NETWORKING = ("nftables", "iproute2", "conntrack")
 """Packages of the service proxy, which are needed with any container runtime."""
 DIRECTORY = advice.default_directory()
@@ -173,9 +171,16 @@ def up(settings: Up) -> int:
             _start_marker(settings).parent.mkdir(exist_ok=True, mode=0o700)
             _start_marker(settings).touch(mode=0o600)
             _start(settings, progress)
+            started = foreground.hold(_started(settings)) if settings.foreground else []
     progress.done("The cluster is up.")
     print(f"\nNext: {_next_command(settings)}")
-    return _wait_in_foreground(settings) if settings.foreground else 0
+    return _wait_in_foreground(settings, started) if settings.foreground else 0
+
+
+def _started(settings: Up) -> list[Process]:
+    """The processes that `kapi up` has started."""
+    absent = {"simulated", *(["containerd"] if settings.container_runtime_endpoint else [])}
+    return [p for p in _processes(settings) if (p.name == "simulated" if settings.simulate else p.name not in absent)]
 
 
 @contextlib.contextmanager
@@ -211,7 +216,7 @@ def _start(settings: Up, progress: Progress) -> None:
             contexts.add(settings.data_dir, context, progress)
     _start_marker(settings).unlink()
     if settings.foreground:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # from now on they are waited for
+        signal.pthread_sigmask(signal.SIG_BLOCK, foreground.STOP_SIGNALS)  # from now on they are waited for
 
 
 def _next_command(settings: Up) -> str:
@@ -222,11 +227,34 @@ def _next_command(settings: Up) -> str:
     return f"{shlex.join(['kubectl', *where])} {first}"
 
 
-def _wait_in_foreground(settings: Up) -> int:
+def _wait_in_foreground(settings: Up, started: list[foreground.Started]) -> int:
+    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended and nobody stopped the cluster."""
     print("Press ctrl-C to stop.", flush=True)
-    signal.sigwait(_STOP_SIGNALS)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
-    return down(ClusterSettings(settings.data_dir))
+    ended = asyncio.run(foreground.wait(started))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if ended is None:
+        return down(ClusterSettings(settings.data_dir))
+    if locks.holders(settings.data_dir) or (ended.ended_well and not any(one.runs for one in started)):
+        print("The cluster was stopped from elsewhere.")
+        return 0
+    _stop_rest(settings, started)
+    raise Failure(f"{ended.process.name} (pid {ended.pid}) ended unasked, and with it the cluster. Its log: {ended.process.log_file}")
+
+
+def _stop_rest(settings: Up, started: list[foreground.Started]) -> None:
+    """Stop what is left of the cluster, unless it is somebody else's by now."""
+    own = {one.pid for one in started if one.runs}
+    if not settings.directory_exists("down"):
+        if own.issuperset(pid for p in _running(settings) for pid in p.pids):
+            _down_without_directory(settings)
+        return
+    progress = Progress()
+    with datadir.locked(settings.data_dir, "down"):
+        if own.issuperset(pid for p in _running(settings) for pid in p.pids):
+            if own or cleanup.has_marker(settings.data_dir):
+                with progress.step("Stopping what else was started"):
+                    _stop(settings)
+            contexts.remove(settings.data_dir, progress)
 
 
 async def _nodes_ready(kubeconfig: Path, count: int, seconds: float = 60.0) -> None:
@@ -277,7 +305,9 @@ def down(settings: ClusterSettings) -> int:
     """Stop the cluster; `kapi up` finds its data again."""
     settings = replace(settings, data_dir=settings.data_dir.resolve())
     if not settings.directory_exists("down"):
-        return _down_without_directory(settings)
+        if not _down_without_directory(settings):
+            print(f"No cluster is running from {settings.data_dir}.")
+        return 0
     if not datadir.is_cluster(settings.data_dir):
         print(f"No cluster is running from {settings.data_dir}.")
         return 0
@@ -286,29 +316,36 @@ def down(settings: ClusterSettings) -> int:
     return 0
 
 
-def _down_without_directory(settings: ClusterSettings) -> int:
-    """Stop a cluster whose data directory was deleted and that may still run."""
-    running = _running(settings)
-    if not running:
-        print(f"No cluster is running from {settings.data_dir}.")
-        return 0
-    with Progress().step(f"Stopping what ran from {settings.data_dir}, which is gone"):
-        for process in running:
-            process.stop()
-        if any(process.name in ("kubelet", "containerd") for process in running):
-            cleanup.clean_machine(settings.data_dir, force=True)
-    return 0
+def _down_without_directory(settings: ClusterSettings) -> bool:
+    """Stop a cluster whose data directory was deleted and that may still run. Returns whether there was anything of it."""
+    progress, running = Progress(), _running(settings)
+    if running:
+        with progress.step(f"Stopping what ran from {settings.data_dir}, which is gone"):
+            for process in running:
+                process.stop()
+            if any(process.name in ("kubelet", "containerd") for process in running):
+                cleanup.clean_machine(settings.data_dir, force=True)
+    forgotten = contexts.forget(settings.data_dir, progress)
+    for context in forgotten:
+        progress.note(f"The context {context} of {settings.data_dir}, which is gone, was taken out of your kubeconfig.")
+    return bool(running or forgotten)
 
 
 def _down(settings: ClusterSettings) -> None:
     """`down` of a cluster whose directory is locked."""
     progress = Progress()
-    if not _running(settings):
-        print(f"No cluster is running from {settings.data_dir}.")
-    with progress.step("Stopping pods and processes"):
-        _stop(settings)
-    contexts.remove(settings.data_dir, progress)
-    progress.done("The cluster is down.")
+    if _running(settings):
+        with progress.step("Stopping pods and processes"):
+            _stop(settings)
+        contexts.remove(settings.data_dir, progress)
+        progress.done("The cluster is down.")
+        return
+    print(f"No cluster is running from {settings.data_dir}.")
+    if cleanup.has_marker(settings.data_dir) or _start_marker(settings).exists():
+        with progress.step("Removing what it left on this machine"):
+            _stop(settings)
+    for context in contexts.remove(settings.data_dir, progress):
+        progress.note(f"Its context {context} was taken out of your kubeconfig.")
 
 
 @dataclass(frozen=True)
@@ -325,7 +362,8 @@ def reset(settings: Reset) -> int:
     if not settings.directory_exists("reset"):
         if os.path.lexists(named):
             raise Failure(f"{named} is not a directory. Nothing was deleted.")
-        print(f"There is nothing at {named}.")
+        if not _down_without_directory(replace(settings, data_dir=named.resolve())):
+            print(f"There is nothing at {named}.")
         return 0
     datadir.check_removable(named)
     settings = replace(settings, data_dir=named.resolve())
@@ -355,7 +393,8 @@ def status(settings: ClusterSettings) -> int:
     settings.directory_exists("status")
     running = _running(settings)
     for process in running:
-        print(f"{process.name:12} pid {process.pid:<8} {processes.resident(process.pid) / 2**20:6.1f} MB   log: {process.log_file}")
+        memory = f"{processes.resident(process.pid) / 2**20:6.1f} MB"
+        print(f"{process.name:12} pid {process.pid:<8} {memory}   log: {process.written_log or 'its standard error'}")
     if not running:
         start, end = datadir.start_command(settings.data_dir), advice.command("down", settings.data_dir)
         left = cleanup.pods_left(settings.data_dir)

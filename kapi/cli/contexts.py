@@ -65,15 +65,26 @@ def add(directory: Path, context: str, progress: Progress) -> None:
         progress.note(f"Others could read {path}: now it has the keys of your cluster and is yours alone (mode 0600).")
 
 
-def remove(directory: Path, progress: Progress) -> None:
-    """Remove the context. A kubeconfig that cannot be changed is only noted: the cluster goes down all the same."""
+def remove(directory: Path, progress: Progress) -> list[str]:
+    """Remove the context, and return its name if it was there. A kubeconfig that cannot be changed is only noted: the cluster goes down
+    all the same."""
     known = datadir.read(directory)
     path = Path(known.kubeconfig) if known and known.kubeconfig else userconfig.default_path()
     context = name(directory)
     try:
-        userconfig.remove(_entries(directory, context), path)
+        return [context] if userconfig.remove(_entries(directory, context), path) else []
     except _ERRORS as why:
         progress.note(f"The context {context} can't be taken out of {path}: {_reason(why)}.")
+        return []
+
+
+def forget(directory: Path, progress: Progress) -> list[str]:
+    """Remove the context of a cluster whose directory is gone, with the record of its name; the kubeconfig knows the directory, too."""
+    try:
+        return [name for path, name in userconfig.of_directory(directory) if userconfig.remove(Entries(name, str(directory)), path)]
+    except _ERRORS as why:
+        progress.note(f"Your kubeconfig can't be looked through for the context of {directory}: {_reason(why)}.")
+        return []
 
 
 def rendered(directory: Path) -> str:

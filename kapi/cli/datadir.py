@@ -117,8 +117,20 @@ def other_owner(directory: Path) -> int | None:
 
 
 def belongs_to(directory: Path, other: int) -> str:
-    """'/srv/demo belongs to root, not to me'."""
-    return f"{directory} belongs to {user(other)}, not to {user(os.geteuid())}"
+    """'/srv/demo belongs to root, not to me', or '/root/x can't be looked into: /root belongs to root, not to me'."""
+    closed = next(path for path in (directory, *directory.absolute().parents) if not _is_hidden(path))
+    hidden = f"{directory} can't be looked into: " if closed != directory else ""
+    return f"{hidden}{closed} belongs to {user(other)}, not to {user(os.geteuid())}"
+
+
+def _is_hidden(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def as_owner(directory: Path, other: int, command: str, *options: str) -> str:

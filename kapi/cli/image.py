@@ -18,7 +18,7 @@ class Settings(ClusterSettings):
     """Load an image archive into the cluster's containerd."""
 
     action: Literal["load"] = field(kw_only=True)
-    """What to do."""
+    """load: put the images of an archive where the cluster's pods find them."""
     file: types.ExistingFile = field(kw_only=True)
     """An image archive (docker save or OCI layout), plain or compressed with gzip, bzip2, xz or zstd."""
     name: types.ImageName = ""
@@ -50,6 +50,8 @@ def _no_containerd(settings: Settings) -> str:
         return f"The cluster in {settings.data_dir} is simulated: its pods only pretend to run, and need no images."
     if Process("kubelet", settings.data_dir).pid:
         return f"The cluster in {settings.data_dir} uses another's container runtime: load the image there, into the namespace k8s.io."
+    if Process("apiserver", settings.data_dir.resolve()).pid:
+        return f"Only an API server runs in {settings.data_dir}: there is no container runtime that could load an image."
     return f"The cluster in {settings.data_dir} is down. Start it with: {datadir.start_command(settings.data_dir)}"
 
 

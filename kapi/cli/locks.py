@@ -59,24 +59,43 @@ def acquire(file: Path) -> int:
 
 def holders(path: Path) -> list[int]:
     """The pids of other processes that hold the lock of a file or directory, also of a deleted one."""
-    real = os.path.realpath(path)
-    names = {real, f"{real} (deleted)"}
-    return [pid for pid in _processes() if pid != os.getpid() and any(_locked(pid, fd) for fd in _open(pid, names))]
+    return [pid for pid in _processes() if pid != os.getpid() and any(_locked(pid, fd) for fd in _open(pid, path))]
 
 
 def is_held(path: Path) -> bool:
     """Whether this process has inherited the lock."""
-    return any(_locked(os.getpid(), fd) for fd in _open(os.getpid(), {os.path.realpath(path)}))
+    return any(_locked(os.getpid(), fd) for fd in _open(os.getpid(), path))
 
 
-def _open(pid: int, names: set[str]) -> Iterator[str]:
-    """The descriptors of a process that refer to one of the files."""
-    directory = f"/proc/{pid}/fd"
+def _open(pid: int, path: Path) -> Iterator[str]:
+    """The descriptors of a process that refer to the file."""
+    directory, real = f"/proc/{pid}/fd", os.path.realpath(path)
     with contextlib.suppress(OSError):  # it has exited, or belongs to another user
         for fd in os.listdir(directory):
             with contextlib.suppress(OSError):
-                if os.readlink(f"{directory}/{fd}") in names:
+                text = os.readlink(f"{directory}/{fd}")
+                deleted = text == f"{real} (deleted)" and _in_our_mount_namespace(pid)
+                if deleted or (text == real and os.path.samestat(os.stat(f"{directory}/{fd}"), os.stat(real))):
                     yield fd
+
+
+def _in_our_mount_namespace(pid: int) -> bool:
+    """Whether a path means the same to the process as to us. False when it has exited, or belongs to another user."""
+    return _same_file(f"/proc/{pid}/ns/mnt", "/proc/self/ns/mnt")
+
+
+def _sees(pid: int, directory: Path) -> bool:
+    """Whether the directory is the same for the process as for us; that of a container, say, only has the same path."""
+    if os.path.lexists(directory):
+        return _same_file(f"/proc/{pid}/root{os.path.realpath(directory)}", directory)
+    return _in_our_mount_namespace(pid)
+
+
+def _same_file(one: str | Path, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _locked(pid: int, fd: str) -> bool:
@@ -86,9 +105,11 @@ def _locked(pid: int, fd: str) -> bool:
         return False
 
 
-def find_by_command_line(*sequences: Sequence[str]) -> list[int]:
-    """The pids of this user's processes whose command lines contain each of the sequences."""
-    return [pid for pid in _processes() if pid != os.getpid() and _all_in(command_line(pid), sequences) and _ours(pid)]
+def find_by_command_line(directory: Path, *sequences: Sequence[str]) -> list[int]:
+    """The pids of this user's processes whose command lines contain each of the sequences, and for which `directory`, which these name,
+    is the same as for us."""
+    found = [pid for pid in _processes() if pid != os.getpid() and _all_in(command_line(pid), sequences) and _ours(pid)]
+    return [pid for pid in found if _sees(pid, directory)]
 
 
 def _all_in(arguments: list[str], sequences: Iterable[Sequence[str]]) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, BinaryIO, Literal
 
 from kapi.cli import cleanup
 from kapi.cli.cluster import ClusterSettings
+from kapi.cli.layout import COMPONENTS
 from kapi.cli.processes import Process
 from kapi.logs import files
 from kapi.objects import time
@@ -72,6 +73,8 @@ def _choose(settings: Settings) -> tuple[str, Path]:
         logs = known(settings.data_dir)
     except OSError as why:
         raise Failure(f"The logs in {settings.data_dir} can't be read: {why.strerror}.") from None
+    if elsewhere := _written_elsewhere(settings, logs):
+        raise Failure(elsewhere)
     if not logs:
         raise Failure(f"There is no log in {settings.data_dir}: no cluster was started there. Name another with --data-dir.")
     only = next(iter(logs)) if len(logs) == 1 else ""
@@ -80,6 +83,15 @@ def _choose(settings: Settings) -> tuple[str, Path]:
         reason = f"There is no log of {settings.component!r} in {settings.data_dir}." if settings.component else "Say whose log."
         raise Failure(f"{reason} There is: {', '.join(logs)}.")
     return name, logs[name]
+
+
+def _written_elsewhere(settings: Settings, logs: dict[str, Path]) -> str:
+    """Where a process that was started by itself, not by `kapi up`, writes its log; '' for others."""
+    names = (settings.component,) if settings.component else () if logs else COMPONENTS
+    for process in (Process(name, settings.data_dir.resolve()) for name in names if name not in logs):
+        if process.pid and (log := process.written_log) != process.log_file:
+            return f"{process.name} (pid {process.pid}) was started by itself: its log is {log or 'its standard error'}."
+    return ""
 
 
 # reading --------------------------------------------------------------------------------------------------------------------------------

@@ -73,9 +73,21 @@ class Process:
         return self.data_dir / ("containerd" if self.name == "containerd" else "log") / f"{self.name}.log"
 
     @property
+    def written_log(self) -> Path | None:
+        """The log that the running process writes: not `log_file` where it was started by itself, None for its standard error."""
+        pid = self.pid
+        words = [word for argument in locks.command_line(pid) for word in argument.split("=", 1)]
+        with contextlib.suppress(OSError):
+            if "--log-file" in words[:-1]:
+                return Path(os.readlink(f"/proc/{pid}/cwd"), words[words.index("--log-file") + 1])
+            if self.name == "containerd" or os.path.samefile(f"/proc/{pid}/fd/2", self.log_file):
+                return self.log_file
+        return None
+
+    @property
     def pids(self) -> list[int]:
         """The pids of this process: those that hold its lock, or have its command line."""
-        return sorted({*(locks.holders(self.lock_file) if self._locks else ()), *locks.find_by_command_line(*self._command)})
+        return sorted({*(locks.holders(self.lock_file) if self._locks else ()), *locks.find_by_command_line(self.data_dir, *self._command)})
 
     @property
     def pid(self) -> int:

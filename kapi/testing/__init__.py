@@ -60,8 +60,10 @@ class Cluster:
 def cluster(nodes: int = 1) -> Iterator[Cluster]:
     """A ready cluster: its `nodes` simulated nodes (node-0 …) and the ServiceAccount of namespace default exist.
 
-    Nothing of it is left afterwards: no thread, no file, and the process as it was.
+    Nothing of it is left afterwards: no thread, no file, and the process as it was. Raises ValueError for fewer nodes than one.
     """
+    if not isinstance(nodes, int) or nodes < 1:
+        raise ValueError(f"nodes must be an integer of at least 1, not {nodes!r}")
     with _directory() as directory:
         started = Cluster(directory, _free_port())
         running = _Running(components.SimulatedSettings(started.directory, started.port, "memory:", nodes))

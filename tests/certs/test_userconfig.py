@@ -1,6 +1,7 @@
 """The user's kubeconfig: ours goes in and out, everything else stays."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,8 @@ def test_a_lock_that_a_killed_kapi_left(tmp_path: Path) -> None:
 def test_what_is_no_kubeconfig_is_refused_and_stays(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config"
     path.write_text(text)
-    for attempt in (lambda: userconfig.merge(OURS, ENTRIES, path), lambda: userconfig.remove(ENTRIES, path)):
+    attempts: list[Callable[[], bool]] = [lambda: userconfig.merge(OURS, ENTRIES, path), lambda: userconfig.remove(ENTRIES, path)]
+    for attempt in attempts:
         with pytest.raises((ValueError, yaml.YAMLError)):
             attempt()
     assert path.read_text() == text

@@ -33,6 +33,14 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"kapi {name}" in shown
 
 
+@pytest.mark.parametrize(("name", "actions"), [("image", ["load"]), ("certs", ["check", "replace"])])
+def test_help_says_what_each_action_is(name: str, actions: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    shown = capsys.readouterr().out.split()
+    assert [action for action in actions if f"{action}:" not in shown] == []
+
+
 def test_a_command_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["statsu"]) == 2
     assert capsys.readouterr().err == 'kapi: error: unknown command "statsu"; did you mean status? (see kapi --help)\n'

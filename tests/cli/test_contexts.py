@@ -1,6 +1,8 @@
 """Contexts in the user's kubeconfig: each cluster has its own, and takes away no other."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from kapi.cli import advice, contexts, datadir
+from kapi.cli.processes import Process
 from tests.e2e.cluster import free_port
 
 
@@ -81,6 +84,35 @@ def test_it_is_taken_out_of_the_file_it_was_put_into(tmp_path: Path, monkeypatch
     known = datadir.read(tmp_path / "data")
     assert known
     assert known.kubeconfig == str(first.resolve())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["down", "reset"])
+def test_a_cluster_whose_directory_was_deleted_is_stopped_and_forgotten(tmp_path: Path, directories: list[Path], command: str) -> None:
+    directories.append(directory := tmp_path / "data")
+    assert up(directory, "--context", "mine").returncode == 0
+    shutil.rmtree(directory)
+    done = kapi(command, directory)
+    assert done.returncode == 0, done.stderr
+    assert Process("simulated", directory).pid == 0
+    assert f"Stopping what ran from {directory}, which is gone" in done.stdout
+    assert f"The context mine of {directory}, which is gone, was taken out of your kubeconfig." in done.stdout
+    assert not Path(os.environ["KUBECONFIG"]).exists()
+    nothing = "No cluster is running from" if command == "down" else "There is nothing at"
+    assert kapi(command, directory).stdout == f"{nothing} {directory}.\n"
+
+
+@pytest.mark.slow
+def test_down_says_what_was_left_to_do(tmp_path: Path, directories: list[Path]) -> None:
+    directories.append(directory := tmp_path / "data")
+    nothing = f"No cluster is running from {directory}.\n"
+    assert up(directory).returncode == 0
+    Process("simulated", directory).signal(signal.SIGKILL)
+    assert kapi("down", directory).stdout == f"{nothing} ! Its context kapi-data was taken out of your kubeconfig.\n"
+    assert kapi("down", directory).stdout == nothing
+    (directory / "run" / "starting").touch()
+    assert kapi("down", directory).stdout.startswith(f"{nothing} ✓ Removing what it left on this machine (")
+    assert kapi("down", directory).stdout == nothing
 
 
 @pytest.mark.slow

@@ -24,6 +24,8 @@ from kapi.cli.checks import CHECKS, Finding, Scope, cluster, kernel, limits, net
 from tests.e2e.cluster import free_port
 from tests.storage.served import MAPS, command, create, serving
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes bridges and nft tables, and becomes another user")
+
 
 @pytest.fixture
 def scope(tmp_path: Path) -> Scope:
@@ -266,6 +268,19 @@ def test_commands_of_clusters_are_known() -> None:
     assert known("vi") == (None, False)
 
 
+@needs_root
+def test_a_directory_of_another_user_is_not_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "closed" / "pki").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    words = ["/usr/bin/containerd", "--root", str(tmp_path / "closed" / "containerd")]
+    assert running.of_command(1, words).data_dir == tmp_path / "closed"
+    os.seteuid(65534)
+    try:
+        assert running.of_command(1, words).data_dir is None
+    finally:
+        os.seteuid(0)
+
+
 def test_a_directory_others_can_read(scope: Scope) -> None:
     assert cluster.directory(scope).state == "ok"
     scope.data_dir.mkdir(mode=0o755)
@@ -300,6 +315,9 @@ def test_certificates(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     (pki / "admin.crt").write_text("junk")
     (pki / "ca.key").unlink()
     assert cluster.certificates(scope).found == f"{pki}/admin.crt is no certificate; {pki}/ca.crt has no key beside it"
+    (pki / "replaced" / "20260101T000000Z").mkdir(parents=True)
+    (pki / "admin.crt").rename(pki / "replaced" / "20260101T000000Z" / "admin.crt")
+    assert cluster.certificates(scope).found == f"{pki}/ca.crt has no key beside it", "what was set aside is left out"
 
 
 def test_what_killed_clusters_left(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,8 +360,6 @@ nft add table ip other
 exec "$0" -m kapi doctor --data-dir "$1"
 """
 """In a network of its own, what a killed cluster leaves."""
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes bridges and nft tables, and becomes another user")
 
 
 @pytest.mark.slow
@@ -421,7 +437,7 @@ def test_a_directory_that_is_hidden(tmp_path: Path) -> None:
         parent.chmod(0o711)
     for directory in (closed / "home" / "data", closed / "nothing"):
         found, _ = as_nobody(directory, "containers", free_port())
-        assert found["data directory"]["found"] == f"{directory} belongs to root, not to nobody"
+        assert found["data directory"]["found"] == f"{directory} can't be looked into: {closed} belongs to root, not to nobody"
         assert [row for row in found.values() if "cannot be told" in row["found"]] == []
 
 

@@ -55,6 +55,29 @@ def test_it_is_found_by_its_command_line_when_its_lock_was_taken_away(tmp_path: 
         child.kill()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+@pytest.mark.parametrize("here", ["not there", "there", "deleted"])
+def test_a_process_of_another_mount_namespace_is_not_ours(tmp_path: Path, here: str) -> None:
+    """A container's cluster: its directory only has the same path."""
+    directory = tmp_path / "mount" / "data"
+    directory.parent.mkdir()
+    if here == "there":
+        (directory / "run").mkdir(parents=True)
+        (directory / "run" / "simulated.lock").touch()
+    begin = "from pathlib import Path; from kapi.cli.processes import Process; import shutil, sys; d = Path(sys.argv[1])"
+    start = f"s = Process('simulated', d).start([*{SLEEPS!r}, '-m', 'kapi', 'simulated', '--data-dir', str(d)], notifies=False)"
+    end = "shutil.rmtree(d)" if here == "deleted" else ""
+    script = f"{begin}\n{start}\n{end}\nprint(s.child.pid)"
+    mount = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs "$0" && exec "$@"', str(directory.parent)]
+    command = [*mount, sys.executable, "-c", script, str(directory)]
+    pid = int(subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": os.getcwd()}, text=True).stdout)
+    try:
+        assert locks.command_line(pid)[0], "it runs"
+        assert Process("simulated", directory).pids == []
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
 def test_one_command_at_a_time(tmp_path: Path) -> None:
     script = "import sys, time; from pathlib import Path; from kapi.cli import locks\nwith locks.exclusive(Path(sys.argv[1])): "
     command = [sys.executable, "-c", f"{script}print(1, flush=True); time.sleep(1000)", str(tmp_path)]
@@ -103,7 +126,14 @@ def test_a_server_started_by_hand_is_known_to_the_other_commands(tmp_path: Path,
         assert os.read(reader, 100) == b"ready"
         os.close(reader)
         assert cli.main(["status", "--data-dir", str(data)]) == 0
-        assert f"apiserver    pid {server.pid}" in capsys.readouterr().out
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"apiserver    pid {server.pid}"))
+        assert line.endswith("log: its standard error")
+        assert cli.main(["logs", "--data-dir", str(data)]) == 1
+        sentence = f"apiserver (pid {server.pid}) was started by itself: its log is its standard error."
+        assert capsys.readouterr().err == f"kapi logs: {sentence}\n"
+        assert cli.main(["image", "load", __file__, "--data-dir", str(data)]) == 1
+        sentence = f"Only an API server runs in {data}: there is no container runtime that could load an image."
+        assert capsys.readouterr().err == f"kapi image: {sentence}\n"
         up = ["up", "--simulate", "--no-kubeconfig", "--port", str(free_port()), "--data-dir", str(data)]
         assert cli.main(up) == 1
         stop = f"kapi down --data-dir {data}"

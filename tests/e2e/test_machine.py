@@ -47,6 +47,27 @@ def test_ctrl_c_ends_a_cluster_in_the_foreground(foreground: "subprocess.Popen[s
 
 
 @pytest.mark.slow
+def test_a_cluster_in_the_foreground_that_is_stopped_from_elsewhere_ends(foreground: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    line_with(foreground.stdout, "Press ctrl-C to stop.")
+    subprocess.run([sys.executable, "-m", "kapi", "down", "--data-dir", str(tmp_path)], check=True, capture_output=True)
+    assert foreground.wait(20) == 0
+    assert foreground.stdout
+    assert foreground.stdout.read() == "The cluster was stopped from elsewhere.\n"
+
+
+@pytest.mark.slow
+def test_a_cluster_in_the_foreground_that_is_killed_ends(foreground: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    line_with(foreground.stdout, "Press ctrl-C to stop.")
+    process = Process("simulated", tmp_path)
+    pid = process.pid
+    process.signal(signal.SIGKILL)
+    assert foreground.wait(20) == 1
+    assert foreground.stderr
+    sentence = f"simulated (pid {pid}) ended unasked, and with it the cluster. Its log: {process.log_file}"
+    assert foreground.stderr.read() == f"kapi up: {sentence}\n"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_start_that_is_broken_off_leaves_nothing(foreground: "subprocess.Popen[str]", number: signal.Signals) -> None:
     line_with(foreground.stdout, "Certificates and keys")

@@ -7,6 +7,7 @@ import json
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from kubelet import images
 
@@ -37,6 +38,12 @@ def oci(*annotations: dict[str, str], program: bytes = b"hello") -> dict[str, by
     index = json.loads(content["index.json"])
     index["manifests"] = [index["manifests"][0] | {"annotations": each} for each in annotations]
     return content | {"index.json": json.dumps(index).encode()}
+
+
+def foreign(*annotations: dict[str, str]) -> dict[str, bytes]:
+    """The same for a machine of another architecture."""
+    with patch.object(images, "architecture", lambda: "mips64le"):
+        return oci(*annotations)
 
 
 def docker(tags: list[str] | None, program: bytes = b"hello") -> dict[str, bytes]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from kapi import limits
-from kubelet import archives
+from kubelet import archives, images
 from kubelet.images import ImageError
-from tests.kubelet.archived import NAME, REF, digest, docker, files, oci, tarred, written
+from tests.kubelet.archived import NAME, REF, digest, docker, files, foreign, oci, tarred, written
 
 
 def names(path: Path) -> list[tuple[str, ...]]:
@@ -138,6 +138,24 @@ def test_refused(what: str, tmp_path: Path) -> None:
         archives.read(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
+
+
+def test_what_it_runs_on(tmp_path: Path) -> None:
+    ours = f"linux/{images.architecture()}"
+    for content, found in (
+        (oci({NAME: "web"}), {ours}), (docker(["web"]), {ours}), (foreign({NAME: "web"}), {"linux/mips64le"}),
+        ({name: b"[" if name.startswith("blobs") else data for name, data in oci({NAME: "web"}).items()}, set()),
+    ):  # fmt: skip
+        (image,) = archives.read(written(tmp_path / "x", tarred(content))).images
+        assert image.platforms == found
+
+
+async def test_an_image_of_another_architecture(tmp_path: Path) -> None:
+    """Containerd is not even asked."""
+    archive = archives.read(written(tmp_path / "x", tarred(foreign({NAME: "web"}))))
+    with pytest.raises(ImageError) as why:
+        await archives.load("/nowhere", archive)
+    assert str(why.value) == f"{tmp_path}/x is for linux/mips64le, and this machine is linux/{images.architecture()}"
 
 
 def test_a_header_that_claims_to_be_huge(tmp_path: Path) -> None:

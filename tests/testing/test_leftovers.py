@@ -5,6 +5,7 @@ import gc
 import locale
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -129,6 +130,15 @@ def test_a_failed_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(testing, "_free_port", lambda: taken.getsockname()[1])
         with pytest.raises(Exception, match=r"Port \d+ can't be used"), testing.cluster():
             pass
+    assert state([]) == before
+
+
+@pytest.mark.parametrize("nodes", [0, -1, "2", 1.5])
+def test_a_cluster_without_nodes_is_refused(nodes: Any) -> None:
+    before = state([])
+    sentence = f"nodes must be an integer of at least 1, not {nodes!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"), testing.cluster(nodes):
+        raise AssertionError("it started")
     assert state([]) == before
 
 

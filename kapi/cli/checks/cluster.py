@@ -48,7 +48,7 @@ def certificates(scope: Scope) -> Finding:
     """When they end; the API server renews its own and its clients' when it starts."""
     pki = scope.data_dir / "pki"
     try:
-        found = sorted(pki.rglob("*.crt"))
+        found = sorted(path for path in pki.rglob("*.crt") if not path.is_relative_to(pki / "replaced"))
     except OSError as why:
         return wrong(f"{pki} cannot be read: {why.strerror}", f"ls -ld {shlex.quote(str(pki))}")
     findings = []

@@ -45,8 +45,16 @@ def of_command(pid: int, words: list[str]) -> Running:
     shim = program.startswith("containerd-shim")
     ours = ours or program in ("kapi", "kubelet") or any(Path(word).name in ("kapi", "kubelet") for word in words[1:2])
     directory = next((_directory(option, value) for option, value in itertools.pairwise(words) if option in _DIRECTORIES), None)
-    known = directory if ours or (directory and directory.joinpath("pki").exists()) else None
+    known = directory if ours or (directory and _has_keys(directory)) else None
     return Running(pid, name, known, shim)
+
+
+def _has_keys(directory: Path) -> bool:
+    """Whether it is a data directory; False for another user's, which this one cannot look into."""
+    try:
+        return directory.joinpath("pki").exists()
+    except OSError:
+        return False
 
 
 def _directory(option: str, value: str) -> Path:
