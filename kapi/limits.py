@@ -224,6 +224,8 @@ YAML_NODES = 100_000
 """Values in a YAML body | none | 413 RequestEntityTooLarge"""
 JSON_DEPTH = 10_000
 """Levels of a JSON body of a custom object; of others 254 | 10,000 | 400 BadRequest"""
+PROTOBUF_DEPTH = 254
+"""Levels of the object in a protobuf body, as of JSON that is no custom object | none (gogo/protobuf) | 400 BadRequest"""
 YAML_DEPTH = 500
 """Levels of a YAML body | 10,000 (go-yaml) | 400 BadRequest, as for JSON that is nested too deeply"""
 YAML_ALIASED_VALUES = 1_000_000
