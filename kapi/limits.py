@@ -161,6 +161,12 @@ HEADER_LINES = 2000
 """Headers of a request | none but their bytes | 431"""
 PATH_BYTES = 8 * 1024
 """Bytes of a URL's path, without the query | 1 MiB (MaxHeaderBytes) | 414"""
+TARGET_BYTES = 192 * 1024
+"""Bytes of a URL's path and query | 1 MiB (MaxHeaderBytes) | 414"""
+ACCEPT_CHARACTERS = 8 << 10
+"""Characters of the Accept headers that are looked at | none of its own: 1 MiB of headers | the clauses behind them count for nothing"""
+IMPERSONATION_BYTES = 64 << 10
+"""Bytes of the values of Impersonate headers | none of its own: 1 MiB of headers | 400 BadRequest"""
 QUERY_PARAMETERS = 10_000
 """Parameters of a URL | 10,000 (urlmaxqueryparams) | 400"""
 CHUNK_OVERHEAD_BYTES = 16 * 1024
