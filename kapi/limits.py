@@ -263,6 +263,8 @@ CONDITIONS_COST = 2_500_000
 | they cannot be evaluated"""
 REVIEW_SELECTOR_CHARACTERS = 8 << 10
 """Characters of an access review's field selector that are read | none | it selects nothing: the review asks about all objects"""
+QUANTITY_DIGITS = 1_000
+"""Digits of a quantity | none | it is no quantity: 400 BadRequest"""
 KEPT_TEXT = 1024
 """Characters of a text (selector, path, quantity, pattern …) whose reading is kept for the next time | none | it is read each time"""
 OFFLOAD_QUERY = 2 << 10

@@ -12,7 +12,7 @@ from kapi.api.following import AtOnce, Client, Following, Send
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
-from kapi.objects import errors
+from kapi.objects import errors, integers
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry
@@ -60,11 +60,11 @@ class Watching:
         """The revision to watch from, and the entries to send before as ADDED."""
         version = self.how.version
         if version and version != "0" and not self.how.initial_events:
-            return int(version), None
+            return integers.parse(version), None
         if self.how.initial_events is False:
             return self.rest.store.revision, None
-        if version and int(version) > self.rest.store.revision:
-            raise reading.too_new(int(version), self.rest.store.revision)
+        if version and integers.parse(version) > self.rest.store.revision:
+            raise reading.too_new(integers.parse(version), self.rest.store.revision)
         page = await reading.matching(self.rest, self.kind, self.namespace, self.how)
         return page.revision, page.entries
 
