@@ -258,6 +258,8 @@ RULES_COST = 10_000_000
 | no further ones are run"""
 EXPRESSION_LENGTH = 100_000
 """Characters of an expression | 100,000 (cel-go) | it does not compile"""
+MATCHES = 250_000
+"""Matches of a pattern that an expression finds in a text | none | the evaluation is an error"""
 CONDITIONS_COST = 2_500_000
 """Cost units of the match conditions of a webhook or policy | 2,500,000 (RuntimeCELCostBudgetMatchConditions)
 | they cannot be evaluated"""
@@ -277,7 +279,7 @@ WORKED_BYTES = 4 << 20
 """Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none
 | further ones wait in order"""
 OFFLOAD_THREADS = 2
-"""Threads that work beside the event loop | GOMAXPROCS | further work waits"""
+"""Threads that work beside the event loop; expressions take all but one | GOMAXPROCS | further work waits"""
 
 
 @dataclass(frozen=True)
