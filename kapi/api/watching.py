@@ -38,18 +38,25 @@ class Watching:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.how.timeout or random.randint(_LONGEST_SECONDS, 2 * _LONGEST_SECONDS))
         since, initial = await self._start()
+        try:
+            await self._follow(send, at_once, deadline, since, initial)
+        except (errors.Expired, errors.NotAcceptable) as error:
+            await send(self.lines.error(error))
+
+    async def _follow(
+        self, send: Send, at_once: AtOnce | None, deadline: float, since: int, initial: list[Entry] | None
+    ) -> None:
+        """Raises Expired, and NotAcceptable for an object that the media type has no form for."""
         if initial is not None:
             self.count(len(initial))
-            await chunked.write_all(self.lines.initial(initial), lambda block: False, send)
+            await chunked.write_all(self.lines.initial(initial), lambda block: False, send, long=not self.lines.plain)
             if self.how.initial_events and self.how.bookmarks:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         following = Following(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
         try:
-            await following.run(deadline - loop.time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
-        except errors.Expired as error:
-            await send(self.lines.error(error))
+            await following.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         finally:
             following.leave()
 

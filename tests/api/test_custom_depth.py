@@ -50,6 +50,9 @@ async def test_written_and_read(api: Client, levels: int) -> None:
     assert (await ask(api, "GET", f"{PATH}/t", accept=TABLE)).json["rows"][0]["cells"][0] == "t"
     assert (await ask(api, "GET", f"{PATH}/t", accept=PARTIAL)).json["metadata"]["name"] == "t"
     assert (await ask(api, "GET", f"{PATH}/t", accept="application/yaml")).code == 406
+    watched = await ask(api, "GET", f"{PATH}?watch=1&timeoutSeconds=1", accept="application/yaml")
+    assert b"type: ERROR" in watched.body
+    assert b"code: 406" in watched.body
     async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
         async for _, obj in events:
             assert obj["metadata"]["name"] == "t"
