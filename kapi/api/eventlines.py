@@ -5,6 +5,7 @@ what the store keeps, and never made as a whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import orjson
@@ -52,11 +53,12 @@ class Lines:
         """Whether lines of these events are `made`, beside the event loop."""
         return not self.plain and share.size >= limits.OFFLOAD_BYTES
 
-    def made(self, share: Share) -> list[bytes]:
-        """The lines of these events, each whole; that of a large object in YAML is the same bytes for all who see it alike."""
+    def made(self, share: Share) -> Iterator[bytes]:
+        """These events in pieces, all lines made; that of a large object in YAML is the same bytes for all who see it alike."""
         seen = [one for event in share.events if (one := self._seen(event))]
         self._count(len(seen))
-        return [self._line(*one) for one in seen]
+        lines = [self._line(*one) for one in seen]
+        return iter(lines) if self._whole else chain.from_iterable(map(chunked.cut, lines))
 
     def of(self, share: Share) -> Iterator[bytes]:
         """These events in pieces of about chunked.SIZE, in one for all who see them alike where they are short."""

@@ -5,10 +5,9 @@ No task runs for that: the watch's own task only waits for what takes time, a cl
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
-from kapi.api import chunked, unsent
+from kapi.api import unsent
 from kapi.api.eventlines import Lines
 from kapi.api.unsent import Connection, Held
 from kapi.objects import offload
@@ -117,8 +116,8 @@ class Following:
 
     async def _make(self, share: Share) -> None:
         """Have the lines of these events made, and stand in line again."""
-        lines = await offload.run(self._lines.made, share)
-        self._rest, self._making = chain.from_iterable(map(chunked.cut, lines)), None
+        self._rest = await offload.run(self._lines.made, share)
+        self._making = None
         self._watch.again()
 
     async def _wait_for_client(self) -> None:
