@@ -161,6 +161,12 @@ HEADER_LINES = 2000
 """Headers of a request | none but their bytes | 431"""
 PATH_BYTES = 8 * 1024
 """Bytes of a URL's path, without the query | 1 MiB (MaxHeaderBytes) | 414"""
+TARGET_BYTES = 192 * 1024
+"""Bytes of a URL's path and query | 1 MiB (MaxHeaderBytes) | 414"""
+ACCEPT_CHARACTERS = 8 << 10
+"""Characters of the Accept headers that are looked at | none of its own: 1 MiB of headers | the clauses behind them count for nothing"""
+IMPERSONATION_BYTES = 64 << 10
+"""Bytes of the values of Impersonate headers | none of its own: 1 MiB of headers | 400 BadRequest"""
 QUERY_PARAMETERS = 10_000
 """Parameters of a URL | 10,000 (urlmaxqueryparams) | 400"""
 CHUNK_OVERHEAD_BYTES = 16 * 1024
@@ -224,6 +230,8 @@ YAML_NODES = 100_000
 """Values in a YAML body | none | 413 RequestEntityTooLarge"""
 JSON_DEPTH = 10_000
 """Levels of a JSON body of a custom object; of others 254 | 10,000 | 400 BadRequest"""
+PROTOBUF_DEPTH = 254
+"""Levels of the object in a protobuf body, as of JSON that is no custom object | none (gogo/protobuf) | 400 BadRequest"""
 YAML_DEPTH = 500
 """Levels of a YAML body | 10,000 (go-yaml) | 400 BadRequest, as for JSON that is nested too deeply"""
 YAML_ALIASED_VALUES = 1_000_000
@@ -250,6 +258,8 @@ RULES_COST = 10_000_000
 | no further ones are run"""
 EXPRESSION_LENGTH = 100_000
 """Characters of an expression | 100,000 (cel-go) | it does not compile"""
+MATCHES = 250_000
+"""Matches of a pattern that an expression finds in a text | none | the evaluation is an error"""
 CONDITIONS_COST = 2_500_000
 """Cost units of the match conditions of a webhook or policy | 2,500,000 (RuntimeCELCostBudgetMatchConditions)
 | they cannot be evaluated"""
@@ -257,6 +267,8 @@ REVIEW_SELECTOR_CHARACTERS = 8 << 10
 """Characters of an access review's field selector that are read | none | it selects nothing: the review asks about all objects"""
 QUOTED_TEXT = 32 << 10
 """Characters of a client's text that a message quotes | none | the rest is left out, an ellipsis stands for it"""
+QUANTITY_DIGITS = 1_000
+"""Digits of a quantity | none | it is no quantity: 400 BadRequest"""
 KEPT_TEXT = 1024
 """Characters of a text (selector, path, quantity, pattern …) whose reading is kept for the next time | none | it is read each time"""
 OFFLOAD_QUERY = 2 << 10
@@ -269,7 +281,7 @@ WORKED_BYTES = 4 << 20
 """Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none
 | further ones wait in order"""
 OFFLOAD_THREADS = 2
-"""Threads that work beside the event loop | GOMAXPROCS | further work waits"""
+"""Threads that work beside the event loop; expressions take all but one | GOMAXPROCS | further work waits"""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from kapi import limits
 from kapi.access import rbac
 from kapi.access.authorization import Authorizer
 from kapi.access.identity_headers import Headers, extra_of, headers_of
@@ -17,7 +18,10 @@ _API = "authentication.k8s.io"
 
 def impersonate(user: User, headers: Headers, authorizer: Authorizer) -> User:
     """The impersonated user; `user` itself without such headers. Raises Forbidden, BadRequest."""
-    wanted = _wanted(headers_of(headers, b"impersonate-"))
+    found = headers_of(headers, b"impersonate-")
+    if sum(len(value) for _, value in found) > limits.IMPERSONATION_BYTES:
+        raise BadRequest(f"the Impersonate headers are too long: limit is {limits.IMPERSONATION_BYTES}")
+    wanted = _wanted(found)
     if wanted is None:
         return user
     for attributes in _questions(user, wanted):

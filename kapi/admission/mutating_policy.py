@@ -40,7 +40,7 @@ class MutatingAdmissionPolicy(Policies):
             key = "/".join(invocation.key)
             if attrs.is_reinvoke and key not in context.reinvoke:
                 continue
-            if await attrs.run(self._apply_policy, invocation, attrs, failures, long=invocation.policy.long):
+            if await attrs.run(self._apply_policy, invocation, attrs, failures, long=invocation.policy.long, rules=True):
                 context.require_reinvocation()
                 attrs.should_reinvoke = True
             if invocation.policy.spec.get("reinvocationPolicy") == "IfNeeded":

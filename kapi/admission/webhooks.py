@@ -140,7 +140,7 @@ class Webhooks(Plugin):
         kind = webhook.criteria.matches(attrs, self.reader, self.catalogue)
         if kind is None or not webhook.match_conditions:
             return kind
-        matched, wrong = await attrs.run(self._match_conditions, webhook, attrs, kind, long=webhook.long)
+        matched, wrong = await attrs.run(self._match_conditions, webhook, attrs, kind, long=webhook.long, rules=True)
         if wrong:
             raise forbidden(attrs, wrong)
         return kind if matched else None

@@ -5,9 +5,12 @@ what the store keeps, and never made as a whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
 
 import orjson
 
+from kapi import limits
 from kapi.api import chunked, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors
@@ -35,8 +38,8 @@ class Lines:
         self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
         self._kind, self._where, self._count, self._whole = kind, where, count, whole
         self._headed = True
-        self._plain = not self.form.shape and self.form.media is responses.JSON
-        self.alike = self._plain and where is None and not kind.converts
+        self.plain = not self.form.shape and self.form.media is responses.JSON
+        self.alike = self.plain and where is None and not kind.converts
         """Whether whoever watches this kind without a selector sees the same."""
         if self.form.shape == "Table":
             self._include = reading.include_object(request)
@@ -45,6 +48,17 @@ class Lines:
         """What was there when the watch began, in pieces."""
         lines = (self._line("ADDED", entry, None) for entry in entries)
         return lines if self._whole else chunked.blocks(lines)
+
+    def slow(self, share: Share) -> bool:
+        """Whether lines of these events are `made`, beside the event loop."""
+        return not self.plain and share.size >= limits.OFFLOAD_BYTES
+
+    def made(self, share: Share) -> Iterator[bytes]:
+        """These events in pieces, all lines made; that of a large object in YAML is the same bytes for all who see it alike."""
+        seen = [one for event in share.events if (one := self._seen(event))]
+        self._count(len(seen))
+        lines = [self._line(*one) for one in seen]
+        return iter(lines) if self._whole else chain.from_iterable(map(chunked.cut, lines))
 
     def of(self, share: Share) -> Iterator[bytes]:
         """These events in pieces of about chunked.SIZE, in one for all who see them alike where they are short."""
@@ -103,7 +117,7 @@ class Lines:
 
     def _stored(self, entry: Entry) -> bool:
         """Whether the object goes out as the store keeps it."""
-        return self._plain and not (self._kind.converts and self._kind.differs(entry.body))
+        return self.plain and not (self._kind.converts and self._kind.differs(entry.body))
 
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
         """One event's line; kept with the event when it reads the same for every watcher of this kind."""
@@ -122,6 +136,8 @@ class Lines:
         return line
 
     def _shaped(self, type_: str, entry: Entry) -> bytes:
+        if self.form.media is responses.YAML and not self.form.shape:
+            return _yaml_line(type_, self._kind, entry)
         obj: Object = encoding.parse(self._kind, entry)
         if self.form.shape == "Table":
             meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
@@ -163,6 +179,30 @@ class Lines:
     def error(self, error: errors.StatusError) -> bytes:
         """The last line of a watch that cannot go on."""
         return self._encoded({"type": "ERROR", "object": error.status()})
+
+
+class _Last(NamedTuple):
+    """The YAML line that was made last, of what."""
+
+    type: str
+    kind: Kind
+    key: str
+    body: bytes
+    line: bytes
+
+
+_last: list[_Last] = []
+"""One at most: watchers are told of an event one after the other."""
+
+
+def _yaml_line(type_: str, kind: Kind, entry: Entry) -> bytes:
+    """A line in YAML, which takes long to make."""
+    for known in _last:
+        if known.body is entry.body and (known.type, known.key) == (type_, entry.key) and known.kind is kind:
+            return known.line
+    line = b"---\n" + responses.yaml_bytes({"type": type_, "object": encoding.parse(kind, entry)})
+    _last[:] = [_Last(type_, kind, entry.key, entry.body, line)]
+    return line
 
 
 def _slices(head: bytes, body: bytes, start: bytes) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kapi.api import unsent
 from kapi.api.eventlines import Lines
 from kapi.api.unsent import Connection, Held
+from kapi.objects import offload
 from kapi.storage.collection import SHARE, Share
 from kapi.storage.watch import Watch
 
@@ -47,6 +48,8 @@ class Following:
         """Whether the task is to wait for the client; whether it has."""
         self._deferred = self._resumed = False
         """Whether a large event waits for room; whether it was given some."""
+        self._making: Share | None = None
+        """Events whose lines the task is to have made."""
         self._unfinished = self._marking = self._ended = False
         """Whether a line is written in part; whether a bookmark is due; whether there will be nothing more."""
         self._wrote = asyncio.get_running_loop().time()
@@ -86,7 +89,9 @@ class Following:
             await self._until_called(left if quiet is None else min(left, self._wrote + quiet - loop.time()))
             if self._failure:
                 raise self._failure
-            if self._blocked:
+            if self._making is not None:
+                await self._make(self._making)
+            elif self._blocked:
                 await self._wait_for_client()
             elif quiet is not None and loop.time() >= self._wrote + quiet:
                 self._marking, self._wrote = True, loop.time()
@@ -95,7 +100,7 @@ class Following:
 
     async def _until_called(self, seconds: float) -> None:
         """Wait until there is something to do for the task, or so long."""
-        if self._blocked or self._failure or self._ended:
+        if self._blocked or self._failure or self._ended or self._making is not None:
             return
         loop = asyncio.get_running_loop()
         self._called = loop.create_future()
@@ -108,6 +113,12 @@ class Following:
     def _call(self) -> None:
         if self._called is not None and not self._called.done():
             self._called.set_result(None)
+
+    async def _make(self, share: Share) -> None:
+        """Have the lines of these events made, and stand in line again."""
+        self._rest = await offload.run(self._lines.made, share)
+        self._making = None
+        self._watch.again()
 
     async def _wait_for_client(self) -> None:
         """Wait until the client takes more, and stand in line again."""
@@ -127,7 +138,7 @@ class Following:
 
     async def _finish(self, marking: bool) -> None:
         """Write what remains of a line whose beginning is written; where there is nothing more to say, a last bookmark."""
-        if marking and self._watch.advance_if_idle() and not self._late:
+        if marking and self._making is None and self._watch.advance_if_idle() and not self._late:
             self._late, self._unfinished = self._lines.bookmark(self._watch.revision), True
         self.leave()
         while self._unfinished and (self._late or self._take()):
@@ -157,7 +168,7 @@ class Following:
         written = _LOOK
         while written < SHARE:
             if not (self._late or self._take() or self._find()):
-                if self._deferred:
+                if self._deferred or self._making is not None:
                     return written
                 if self._watch.behind:
                     break
@@ -187,6 +198,8 @@ class Following:
 
     def _find(self) -> bool:
         """The same of the next steps, and of what is to be said when there are none."""
+        if self._making is not None:
+            return False
         if self._watch.behind or self._marking:
             share = self._watch.some()
             if share.size >= SHARE and self._unsent.full and self._connection is not None:
@@ -194,7 +207,12 @@ class Following:
                 self._deferred = True
                 self._unsent.defer(self)
                 return False
-            self._rest, self._held = self._lines.of(share), self._holds(share)
+            self._held = self._holds(share)
+            if self._lines.slow(share):
+                self._making = share
+                self._call()
+                return False
+            self._rest = self._lines.of(share)
             if self._take():
                 return True
         if self._watch.behind:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kapi.api import continuing
-from kapi.objects import causes, errors, fields, labels, urls
+from kapi.objects import causes, errors, fields, integers, labels, urls
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
@@ -57,10 +57,10 @@ def _integer(query: Query, name: str) -> int | None:
     text = query.get(name)
     if not text:
         return None
-    why = "invalid syntax" if not _INTEGER.fullmatch(text) else "value out of range" if not -(2**63) <= int(text[:40]) < 2**63 else ""
+    why = "invalid syntax" if not _INTEGER.fullmatch(text) else "value out of range" if not -(2**63) <= integers.parse(text) < 2**63 else ""
     if why:
         raise errors.BadRequest(f"strconv.ParseInt: parsing {go_quote(text)}: {why}")
-    return int(text)
+    return integers.parse(text)
 
 
 def truth(query: Query, name: str) -> bool:
@@ -263,12 +263,12 @@ def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] |
 
 
 def _revision(text: str) -> int:
-    why = "invalid syntax" if not _UNSIGNED.fullmatch(text) else "value out of range" if int(text[:40]) >= 2**64 else ""
+    why = "invalid syntax" if not _UNSIGNED.fullmatch(text) else "value out of range" if integers.parse(text) >= 2**64 else ""
     if why:
         shown = go_quote(text)
         what = f"invalid resource version: resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: {why}"
         raise errors.BadRequest(what)
-    return int(text)
+    return integers.parse(text)
 
 
 def _check_match(out: ListOptions, query: Query) -> None:

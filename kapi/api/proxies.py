@@ -21,7 +21,7 @@ from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
-from kapi.objects import errors, names, urls
+from kapi.objects import errors, integers, names, urls
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import ENDPOINT_SLICES, PODS, Resource
@@ -145,7 +145,7 @@ def _peer(host: str, port: int, scheme: str) -> Peer:
 def _number(port: str) -> int:
     if not _NUMBER.fullmatch(port):
         raise errors.ServiceUnavailable(f"error trying to reach service: dial tcp: lookup tcp/{port}: unknown port", {})
-    return int(port)
+    return integers.parse(port)
 
 
 async def _of_node(kubelet: Peer, scheme: str, port: str) -> Peer:
@@ -179,7 +179,7 @@ def _of_service(rest: Rest, catalogue: Catalogue, service: Object, scheme: str, 
     """Any ready endpoint of the service's port that is a pod."""
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     if _NUMBER.fullmatch(port):
-        number = int(port)
+        number = integers.parse(port)
         declared = next((p for p in service["spec"].get("ports") or () if p["port"] == number), None)
         if declared is None:
             raise errors.ServiceUnavailable(f"no service port {number} found for service {go_quote(name)}", {})

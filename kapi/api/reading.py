@@ -12,7 +12,7 @@ from kapi import limits
 from kapi.api import chunked, continuing, options, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
-from kapi.objects import errors, nested, offload, time
+from kapi.objects import errors, integers, nested, offload, time
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.registry import encoding, table
@@ -119,7 +119,7 @@ def _short(entries: list[Entry]) -> bool:
 async def page_of(rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> Page:
     """The entries asked for. Raises Timeout for a revision of the future, Expired for a forgotten one."""
     current = rest.store.revision
-    wanted = int(how.version) if how.version and not how.after else how.at
+    wanted = integers.parse(how.version) if how.version and not how.after else how.at
     if wanted > current:
         raise too_new(wanted, current)
     prefix = kind.prefix(namespace)

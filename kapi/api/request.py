@@ -79,7 +79,7 @@ class Request:
                 if not credentials:  # of several the first counts
                     self.authorization, credentials = value.decode("latin-1"), True
             elif name == b"accept":
-                self.accept = f"{self.accept},{value.decode('latin-1')}" if self.accept else value.decode("latin-1")
+                self.accept = _accepted(self.accept, value)
             elif name == b"content-type":
                 self.content_type = value.decode("latin-1")
             elif name == b"user-agent":
@@ -175,6 +175,13 @@ class Request:
     def manager(self) -> str:
         """The field manager where the request names none: the user agent up to the first '/'."""
         return self.user_agent.partition("/")[0] or "unknown"
+
+
+def _accepted(before: str, value: bytes) -> str:
+    """What is looked at of an Accept header that follows on others: whole clauses."""
+    left = limits.ACCEPT_CHARACTERS - len(before)
+    text = value.decode("latin-1") if len(value) <= left else value[: max(left, 0)].decode("latin-1").rpartition(",")[0]
+    return f"{before},{text}" if before and text else before or text
 
 
 def too_large() -> errors.RequestEntityTooLarge:

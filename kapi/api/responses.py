@@ -225,8 +225,11 @@ class _Dumper(_DUMPER):  # type: ignore[misc, valid-type]
     def written(cls, obj: Any) -> bytes:
         stream = io.BytesIO()
         dumper = cls(stream, encoding="utf-8", default_flow_style=False)
-        for event in dumper.document(obj):
-            dumper.emit(event)
+        try:
+            for event in dumper.document(obj):
+                dumper.emit(event)
+        except yaml.representer.RepresenterError:  # a leaf of kapi.objects.nested
+            raise errors.NotAcceptable("the object is nested too deeply for this media type", {}) from None
         return stream.getvalue()
 
     def document(self, value: Any) -> Iterator[yaml.Event]:

@@ -16,7 +16,7 @@ from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
 from kapi.api.request import Request
 from kapi.http import server
-from kapi.objects import errors, urls
+from kapi.objects import errors, integers, urls
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.registry import encoding
@@ -63,7 +63,7 @@ async def _admit(request: Request, rest: Rest, kind: Kind) -> None:
         if key in _STREAMS:
             asked[key] = value.lower() in _TRUE
         elif key in _REPEATED:
-            asked.setdefault(key, []).append(int(value) if value.isdecimal() and key == "ports" else value)
+            asked.setdefault(key, []).append(integers.parse(value) if value.isascii() and value.isdecimal() and key == "ports" else value)
         elif key == "container":
             asked[key] = value
     if target.subresource == "proxy":

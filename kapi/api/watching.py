@@ -12,7 +12,7 @@ from kapi.api.following import AtOnce, Client, Following, Send
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
-from kapi.objects import errors
+from kapi.objects import errors, integers
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry
@@ -38,18 +38,25 @@ class Watching:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.how.timeout or random.randint(_LONGEST_SECONDS, 2 * _LONGEST_SECONDS))
         since, initial = await self._start()
+        try:
+            await self._follow(send, at_once, deadline, since, initial)
+        except (errors.Expired, errors.NotAcceptable) as error:
+            await send(self.lines.error(error))
+
+    async def _follow(
+        self, send: Send, at_once: AtOnce | None, deadline: float, since: int, initial: list[Entry] | None
+    ) -> None:
+        """Raises Expired, and NotAcceptable for an object that the media type has no form for."""
         if initial is not None:
             self.count(len(initial))
-            await chunked.write_all(self.lines.initial(initial), lambda block: False, send)
+            await chunked.write_all(self.lines.initial(initial), lambda block: False, send, long=not self.lines.plain)
             if self.how.initial_events and self.how.bookmarks:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
         following = Following(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
         try:
-            await following.run(deadline - loop.time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
-        except errors.Expired as error:
-            await send(self.lines.error(error))
+            await following.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         finally:
             following.leave()
 
@@ -60,11 +67,11 @@ class Watching:
         """The revision to watch from, and the entries to send before as ADDED."""
         version = self.how.version
         if version and version != "0" and not self.how.initial_events:
-            return int(version), None
+            return integers.parse(version), None
         if self.how.initial_events is False:
             return self.rest.store.revision, None
-        if version and int(version) > self.rest.store.revision:
-            raise reading.too_new(int(version), self.rest.store.revision)
+        if version and integers.parse(version) > self.rest.store.revision:
+            raise reading.too_new(integers.parse(version), self.rest.store.revision)
         page = await reading.matching(self.rest, self.kind, self.namespace, self.how)
         return page.revision, page.entries
 

@@ -26,6 +26,8 @@ from kapi.storage.store import Store
 
 log = logging.getLogger(__name__)
 
+_LONGEST_RETRY = 60.0
+"""Seconds between two tries of a work that keeps failing."""
 CONSUMER = "api-priority-and-fairness-config-consumer-v1"
 """Field manager of what is said of FlowSchemas."""
 
@@ -52,7 +54,7 @@ class StatusControllers:
 
     async def _work(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work()
+            await retried(name, work)
         except Exception:
             log.exception("Status controller ended", extra=logs.fields(part=name))
             raise
@@ -149,6 +151,17 @@ class StatusControllers:
             await self.rest.update(what, change)
         except (errors.NotFound, errors.Conflict):
             return
+
+
+async def retried(name: str, work: Callable[[], Awaitable[None]], seconds: float = 1.0) -> None:
+    """Do a work that is begun anew, after so many seconds and then longer, when the server refuses what it writes: the disk may be full."""
+    while True:
+        try:
+            return await work()
+        except errors.StatusError as error:
+            log.warning("Status controller failed, and tries again", extra=logs.fields(part=name, error=error.message, seconds=seconds))
+        await asyncio.sleep(seconds)
+        seconds = min(2 * seconds, _LONGEST_RETRY)
 
 
 def _unavailable(reason: str, message: str) -> Object:

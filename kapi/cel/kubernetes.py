@@ -8,6 +8,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from kapi import limits
 from kapi.cel import costs, values
 from kapi.cel.network import succeeds
 from kapi.cel.standard import Add, pattern
@@ -125,12 +126,28 @@ def _validate(held: Format, text: str) -> Optional:
 
 
 def _found(text: str, expression: str, limit: int = -1) -> list[str]:
+    """The matches in a text. Raises EvaluationError for more than there may be."""
+    if _PLAIN.fullmatch(expression):
+        count = text.count(expression)
+        return [expression] * (count if limit < 0 else min(count, limit))
     out: list[str] = []
-    for found in pattern(expression).finditer(text):
+    raw = text.encode()  # the library counts the characters before each match in a str
+    for found in pattern(expression).finditer(raw):
+        start, end = found.span()
+        if start == end and raw[start : start + 1] in _CONTINUATIONS:
+            continue  # within a character
         if len(out) == limit:
             break
-        out.append(found.group())
+        if len(out) == limits.MATCHES:
+            raise EvaluationError(f"more than {limits.MATCHES} matches")
+        out.append(raw[start:end].decode())
     return out
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9 _,:;/@=<>-]+")
+"""Patterns that match themselves only."""
+_CONTINUATIONS = frozenset(bytes([byte]) for byte in range(0x80, 0xC0))
+"""Bytes within a character of UTF-8."""
 
 
 def _named(name: str) -> Optional:

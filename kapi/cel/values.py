@@ -13,6 +13,7 @@ from typing import Any
 
 from kapi.cel import types
 from kapi.cel.types import Type
+from kapi.objects import integers
 
 LOWEST, HIGHEST, UINT_END = -(2**63), 2**63 - 1, 2**64
 NO_OVERLOAD = "no such overload"
@@ -221,9 +222,9 @@ def unconverted(name: str) -> EvaluationError:
 
 def parse_number(text: str, name: str, low: int, high: int) -> int:
     """The whole number of a text, by the name of its type."""
-    if not re.fullmatch(r"[+-]?[0-9]+" if low else r"[0-9]+", text) or not low <= int(text) <= high:
+    if not re.fullmatch(r"[+-]?[0-9]+" if low else r"[0-9]+", text) or not low <= integers.parse(text) <= high:
         raise unconverted(name)
-    return int(text)
+    return integers.parse(text)
 
 
 def parse_double(text: str) -> float:
@@ -269,7 +270,8 @@ def parse_duration(text: str) -> Duration:
     nanos = 0
     for number, unit in re.findall(_PART, text):
         full, _, fraction = number.partition(".")
-        nanos += int(full or "0") * _UNITS[unit] + (int(fraction) * _UNITS[unit] // 10 ** len(fraction) if fraction else 0)
+        fraction = fraction[:18]  # beyond that it is less than a nanosecond
+        nanos += integers.parse(full or "0") * _UNITS[unit] + (int(fraction) * _UNITS[unit] // 10 ** len(fraction) if fraction else 0)
     return span(-nanos if text.startswith("-") else nanos)
 
 

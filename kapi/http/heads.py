@@ -36,7 +36,9 @@ def check(version: str, hosts: int, headers: int) -> None:
 
 
 def target(method: str, url: bytes) -> bytes:
-    """Path and query of a request target. Raises Refused for one that is not a URL."""
+    """Path and query of a request target. Raises Refused for one that is not a URL, or too long."""
+    if len(url) > limits.TARGET_BYTES:
+        raise Refused("414 Request URI Too Long")
     if not url.startswith(b"/"):
         url = _whole(method, url)
     url = url.partition(b"#")[0]

@@ -7,7 +7,7 @@ import re
 import zoneinfo
 from typing import NamedTuple
 
-from kapi.objects import duration
+from kapi.objects import duration, integers
 from kapi.objects.quoting import go_quote
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -139,7 +139,7 @@ def _number(text: str, names: dict[str, int]) -> int:
         return names[text.lower()]
     if not re.fullmatch(r"[-+]?[0-9]+", text):
         raise ValueError(f"failed to parse int from {text}: strconv.Atoi: parsing {go_quote(text)}: invalid syntax")
-    number = int(text)
+    number = integers.parse(text)
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"failed to parse int from {text}: strconv.Atoi: parsing {go_quote(text)}: value out of range")
     if number < 0:

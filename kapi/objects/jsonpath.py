@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kapi import limits
+from kapi.objects import integers
 from kapi.objects.caching import kept
 
 Step = Callable[[Any], Iterable[Any]]
@@ -72,9 +73,9 @@ def _step(found: re.Match[str]) -> Step:
         return _filter(found["filter"])
     if found["slice"]:
         start, _, end = found["slice"].partition(":")
-        cut = slice(int(start) if start else None, int(end) if end else None)
+        cut = slice(integers.parse(start) if start else None, integers.parse(end) if end else None)
         return lambda value: value[cut] if isinstance(value, list) else []
-    at = int(found["index"])
+    at = integers.parse(found["index"])
     return lambda value: [value[at]] if isinstance(value, list) and -len(value) <= at < len(value) else []
 
 
@@ -113,6 +114,6 @@ def _literal(text: str) -> Any:
     if text in ("true", "false"):
         return text == "true"
     try:
-        return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+        return integers.parse(text) if re.fullmatch(r"-?\d+", text) else float(text)
     except ValueError:
         return text

@@ -8,6 +8,8 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+from kapi.objects import integers
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -266,7 +268,7 @@ def parse_ip(text: str) -> Address | None:
         parts = text.split(".")
         if len(parts) != 4 or not all(p.isascii() and p.isdigit() for p in parts):
             return None
-        return ipaddress.IPv4Address(".".join(str(int(p)) for p in parts))
+        return ipaddress.IPv4Address(".".join(str(integers.parse(p)) for p in parts))
     except ValueError:
         return None
 
@@ -275,9 +277,9 @@ def parse_cidr(text: str) -> Network | None:
     """A network; host bits may be set (they are cleared)."""
     address, slash, bits = text.partition("/")
     ip = parse_ip(address)
-    if ip is None or not slash or not (bits.isascii() and bits.isdigit()) or int(bits) > ip.max_prefixlen:
+    if ip is None or not slash or not (bits.isascii() and bits.isdigit()) or integers.parse(bits) > ip.max_prefixlen:
         return None
-    return ipaddress.ip_network((ip, int(bits)), strict=False)
+    return ipaddress.ip_network((ip, integers.parse(bits)), strict=False)
 
 
 def ip(text: str) -> list[str]:

@@ -62,6 +62,19 @@ async def run(function: Callable[..., Result], *args: Any, **named: Any) -> Resu
         return await asyncio.get_running_loop().run_in_executor(_workers(), partial(function, *args, **named))
 
 
+_rules: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def run_rules(function: Callable[..., Result], *args: Any) -> Result:
+    """The same of a function that evaluates clients' expressions, which may take long: these never take the last worker thread."""
+    loop = asyncio.get_running_loop()
+    free = _rules.get(loop)
+    if free is None:
+        free = _rules[loop] = asyncio.Semaphore(max(1, limits.OFFLOAD_THREADS - 1))
+    async with free:
+        return await run(function, *args)
+
+
 class TooMuch(Exception):
     """As much is under way as may be: come again."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from kapi import limits
-from kapi.objects import errors, nested, sizes
+from kapi.objects import errors, integers, nested, sizes
 from kapi.objects.meta import Object, clone
 
 _REFUSED = "the server rejected our request due to an error in our request"
@@ -160,7 +160,7 @@ def _parent(document: Any, path: str | None, op: str) -> tuple[Any, str]:
 def _index(length: int, step: str) -> int:
     """A list index; negative ones count from the end."""
     try:
-        index = int(step)
+        index = integers.parse(step)
     except ValueError:
         raise _DoesNotApply("not an index") from None
     if not -length <= index < length:

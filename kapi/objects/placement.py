@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from kapi.objects import integers
 from kapi.objects.meta import Object
 
 Labels = Mapping[str, str]
@@ -11,7 +12,7 @@ NodeTest = Callable[[str, Labels], bool]
 
 def _integer(text: str | None) -> int | None:
     try:
-        return int(text) if text is not None else None
+        return integers.parse(text) if text is not None else None
     except ValueError:
         return None
 

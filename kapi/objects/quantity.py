@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kapi import limits
+from kapi.objects import integers
 from kapi.objects.caching import kept
 
 PATTERN = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
@@ -90,7 +91,7 @@ def _suffix(suffix: str) -> tuple[int, str]:
         return _BINARY[suffix], BINARY
     if len(suffix) > 1 and suffix[0] in "eE":
         try:
-            exponent = int(suffix[1:])
+            exponent = integers.parse(suffix[1:])
         except ValueError:
             raise ValueError(BAD_SUFFIX) from None
         if abs(exponent) <= _LARGEST_EXPONENT:
@@ -115,6 +116,8 @@ def _parse(text: str) -> Quantity:
     whole, fraction, suffix = _split(text[1:] if text[0] in "+-" else text)
     exponent, format = _suffix(suffix)
     digits = (whole or "0") + fraction
+    if len(digits) > limits.QUANTITY_DIGITS:
+        raise ValueError(BAD_FORMAT)
     number = int(digits) * _NANO
     if format == BINARY:
         number <<= exponent

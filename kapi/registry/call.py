@@ -34,9 +34,14 @@ class RequestInfo:
     long: bool = False
     """Work on the object may block the event loop too long: it is done in a worker thread."""
 
-    async def run(self, function: Callable[..., Result], *args: Any, long: bool = False) -> Result:
-        """The result of a function on the object; in a worker thread where the object, or the function (`long`), may take long."""
-        return await offload.run(function, *args) if long or self.long else function(*args)
+    async def run(self, function: Callable[..., Result], *args: Any, long: bool = False, rules: bool = False) -> Result:
+        """The result of a function on the object; in a worker thread where the object, or the function (`long`), may take long.
+
+        `rules`: it evaluates expressions of clients.
+        """
+        if not (long or self.long):
+            return function(*args)
+        return await (offload.run_rules if rules else offload.run)(function, *args)
 
 
 @dataclass(slots=True)

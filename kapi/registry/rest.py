@@ -100,7 +100,7 @@ class Rest:
         call.name = obj["metadata"].get("name", "")
         release = self.allocators.allocate(kind, obj, None, call.dry_run)
         try:
-            await call.run(self._validate_new, call, obj)
+            await call.run(self._validate_new, call, obj, rules=_has_rules(kind))
             await self.admission.validate(attrs)
             return await self._insert(call, obj)
         except BaseException:
@@ -173,7 +173,7 @@ class Rest:
         self._check_version(call, new, old, unconditional)
         release = self.allocators.allocate(kind, new, old, call.dry_run) if not call.subresource else None
         try:
-            await call.run(self._validate_update, call, new, old)
+            await call.run(self._validate_update, call, new, old, rules=_has_rules(kind))
             await self.admission.validate(attrs)
             return await self._replace(call, entry, new, old)
         except BaseException:
@@ -336,6 +336,11 @@ DUPLICATE_OWNERS = (
     ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
     "and may reject such requests as early as 1.24; please fix your requests"
 )
+
+
+def _has_rules(kind: Kind) -> bool:
+    """Whether validation may evaluate expressions of clients, or compile them."""
+    return kind.custom or kind.strategy.long
 
 
 def default(call: Call, obj: Object) -> None:

@@ -145,10 +145,12 @@ def _unreadable(api_version: str, kind: str, why: ValueError) -> BadRequest:
 def options(raw: bytes, form: str, kind: str) -> Object:
     """A body of options, such as DeleteOptions: a kind that every group has in every version. Raises BadRequest."""
     schema = builtin.schema(builtin.named("", "v1", kind))
+    version: Any = ""
     try:
         if form == "protobuf":
             envelope = _unwrapped(raw, kind)
-            given, version, obj = envelope.kind, envelope.api_version, protobuf.decode(envelope.raw, schema)
+            given, version = envelope.kind, envelope.api_version
+            obj = protobuf.decode(envelope.raw, schema)
         else:
             obj = parse(raw, form)
             given, version = obj.get("kind", ""), obj.get("apiVersion", "")

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from kapi.objects import nested
 from kapi.objects.meta import Object
 from kapi.schema.schema import ANY, ZEROS, Schema
 
@@ -252,7 +253,7 @@ def path_text(path: Iterable[str]) -> str:
         if kind == "f":
             out.append(f".{rest}")
         elif kind == "k":
-            keys = ",".join(f"{key}={_text(value)}" for key, value in orjson.loads(rest).items())
+            keys = ",".join(f"{key}={_text(value)}" for key, value in nested.loads(rest.encode()).items())
             out.append(f"[{keys}]")
         else:
             out.append(f"[={rest}]" if kind == "v" else f"[{rest}]")

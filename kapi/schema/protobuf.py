@@ -22,6 +22,14 @@ from openapi import tables
 
 MAGIC = b"k8s\0"
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+_DEEP = 100
+"""Levels of messages from which the object's are counted; there are lists and maps between them."""
+
+Bytes = bytes | memoryview
+"""A part of a body. Messages within messages are views of it: copies would be alive at each level of a deep one."""
+
+
+_TOO_DEEP = "exceeded max depth"
 
 
 class Malformed(ValueError):
@@ -33,7 +41,7 @@ class Envelope(NamedTuple):
 
     api_version: str
     kind: str
-    raw: bytes
+    raw: Bytes
 
 
 class Node(NamedTuple):
@@ -44,15 +52,15 @@ class Node(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """A field as it lies in a message: an int of a varint, else bytes."""
+    """A field as it lies in a message: an int of a varint, else a view of its bytes."""
 
     number: int
     kind: int
     value: Any
 
-    def message(self, name: str) -> bytes:
+    def message(self, name: str) -> Bytes:
         """The bytes of a text or message. Raises Malformed."""
-        return cast(bytes, self.of(_BYTES, name))
+        return cast(Bytes, self.of(_BYTES, name))
 
     def of(self, kind: int, name: str) -> Any:
         """The value of a field that is written in this way. Raises Malformed."""
@@ -65,7 +73,7 @@ _GO_NAMES = {"metadata": "ObjectMeta", "uid": "UID", "apiVersion": "APIVersion"}
 """Fields that Go calls otherwise than JSON does."""
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: Bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]
@@ -81,9 +89,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 _LENGTHS = {_EIGHT: 8, _FOUR: 4}
 
 
-def _wire(data: bytes) -> Iterator[Wire]:
+def _wire(message: Bytes) -> Iterator[Wire]:
     """The fields of a message. Raises Malformed."""
-    at, end = 0, len(data)
+    data, at, end = memoryview(message), 0, len(message)
     try:
         while at < end:
             tag, at = _varint(data, at)
@@ -106,7 +114,7 @@ def _wire(data: bytes) -> Iterator[Wire]:
         raise Malformed("unexpected EOF") from None
 
 
-def _first(data: bytes, **names: int) -> dict[str, Any]:
+def _first(data: Bytes, **names: int) -> dict[str, Any]:
     """The fields of a small message by name (name: its number; `seconds=1` for numbers, `Raw=2` for bytes)."""
     wanted = {number: name for name, number in names.items()}
     return {
@@ -123,7 +131,7 @@ def unwrap(body: bytes) -> Envelope:
     """The envelope of a body. Raises Malformed."""
     if not body.startswith(MAGIC):
         raise Malformed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
-    outer = _first(body[len(MAGIC) :], typeMeta=1, raw=2)
+    outer = _first(memoryview(body)[len(MAGIC) :], typeMeta=1, raw=2)
     inner = _first(outer.get("typeMeta", b""), apiVersion=1, kind=2)
     return Envelope(_text(inner.get("apiVersion", b"")), _text(inner.get("kind", b"")), outer.get("raw", b""))
 
@@ -147,9 +155,25 @@ def _message(schema: Schema) -> Node:
     return _node(schema.name, tuple((f, n) for f, _, n in (w.partition("=") for w in words)), schema)
 
 
-def decode(data: bytes, schema: Schema) -> Object:
+def decode(data: Bytes, schema: Schema) -> Object:
     """The object of a message's bytes, in the form of JSON, with its zero values. Raises Malformed, RequestEntityTooLarge."""
-    return _Decoding().object(data, schema)
+    decoding = _Decoding()
+    try:
+        out = decoding.object(data, schema)
+    except RecursionError:
+        raise Malformed(_TOO_DEEP) from None
+    if decoding.deep:
+        _check_depth(out)
+    return out
+
+
+def _check_depth(obj: Object) -> None:
+    level: list[Any] = [obj]
+    for _ in range(limits.PROTOBUF_DEPTH):
+        items = (item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer))
+        level = [item for item in items if isinstance(item, dict | list)]
+    if level:
+        raise Malformed(_TOO_DEEP)
 
 
 class _Decoding:
@@ -158,23 +182,31 @@ class _Decoding:
     def __init__(self) -> None:
         self._left = limits.BODY_VALUES
         """Values that may still come."""
+        self._level = 0
+        self.deep = False
+        """Whether the object may have more levels than can be kept."""
 
     def _take(self, count: int) -> None:
         self._left -= count
         if self._left < 0:
             raise RequestEntityTooLarge(f"Request entity too large: limit is {limits.BODY_VALUES} values", {})
 
-    def _wire(self, data: bytes) -> Iterator[Wire]:
+    def _wire(self, data: Bytes) -> Iterator[Wire]:
         for field in _wire(data):
             self._take(1)
             yield field
 
-    def object(self, data: bytes, schema: Schema) -> Object:
+    def object(self, data: Bytes, schema: Schema) -> Object:
+        self._level += 1
+        if self._level > limits.PROTOBUF_DEPTH:
+            raise Malformed(_TOO_DEEP)
+        self.deep = self.deep or self._level > _DEEP
         out: Object = {}
         self._fill(out, data, _message(schema))
+        self._level -= 1
         return out
 
-    def _fill(self, out: Object, data: bytes, node: Node) -> None:
+    def _fill(self, out: Object, data: Bytes, node: Node) -> None:
         for field in self._wire(data):
             if field.number in node.fields:
                 name, schema = node.fields[field.number]
@@ -195,7 +227,7 @@ class _Decoding:
         self._take(len(field.value) - 1)
         return [_SCALARS[schema.type](number) for number in _packed(field.value)]
 
-    def _entry(self, data: bytes, schema: Schema) -> tuple[str, Any]:
+    def _entry(self, data: Bytes, schema: Schema) -> tuple[str, Any]:
         """A map's key and value; a list there is a message of items."""
         key, value = "", Wire(2, _WIRES.get(schema.type, _BYTES), _ZEROS.get(schema.type, b""))
         for field in self._wire(data):
@@ -215,14 +247,15 @@ class _Decoding:
         if schema.name in _EITHER:
             return self._either(value, *_EITHER[schema.name])
         if schema.type == "any":
-            self._take(sizes.values(value))
+            raw = bytes(value)
+            self._take(sizes.values(raw))
+            self.deep = self.deep or raw.count(b"[") + raw.count(b"{") > _DEEP
         try:
             return _SCALARS[schema.type](value)
         except OverflowError as why:
             raise Malformed(str(why)) from None
 
-
-    def _either(self, data: bytes, one: int, other: int, kind: str) -> Any:
+    def _either(self, data: Bytes, one: int, other: int, kind: str) -> Any:
         """A schema, or what may be in its place; in JSON the one or the other stands there without a name."""
         props = builtin.schema(builtin.APIEXTENSIONS + "JSONSchemaProps")
         schema: list[Object] = []
@@ -238,9 +271,15 @@ class _Decoding:
         return others or (schema[-1] if schema else None)
 
 
+class _Reading(reading.Reading):
+    """Takes what may be anything as it is: there are no repeated keys, and schemas in it have been read before."""
+
+    _BY_TYPE = {**reading.Reading._BY_TYPE, "any": lambda _, value, __: value}
+
+
 def _written(value: Object, schema: Schema) -> Any:
     """An object without its zero values."""
-    return reading.Reading().whole(value, schema)
+    return _Reading().whole(value, schema)
 
 
 _EITHER = {
@@ -257,7 +296,7 @@ _PACKED = frozenset({"int32", "int64", "boolean"})
 _ZEROS = {"int32": 0, "int64": 0, "boolean": 0, "number": bytes(8)}
 
 
-def _packed(data: bytes) -> Iterator[int]:
+def _packed(data: Bytes) -> Iterator[int]:
     at = 0
     try:
         while at < len(data):
@@ -272,9 +311,9 @@ def _item(schema: Schema) -> Schema:
     return schema.item
 
 
-def _text(value: bytes) -> str:
+def _text(value: Bytes) -> str:
     try:
-        return value.decode()
+        return str(value, "utf-8")
     except UnicodeDecodeError:
         raise Malformed("string field contains invalid UTF-8") from None
 
@@ -283,24 +322,24 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _time(value: bytes) -> str | None:
+def _time(value: Bytes) -> str | None:
     try:
         return time.stamp(_signed(_first(value, seconds=1).get("seconds", 0))) if value else None
     except (OSError, OverflowError):
         raise Malformed("year outside of range [0,9999]") from None
 
 
-def _micro_time(value: bytes) -> str | None:
+def _micro_time(value: Bytes) -> str | None:
     seconds = _time(value)
     return f"{seconds[:-1]}.{_first(value, nanos=2).get('nanos', 0) // 1000 % 1_000_000:06}Z" if seconds else None
 
 
-def _int_or_string(value: bytes) -> int | str:
+def _int_or_string(value: Bytes) -> int | str:
     parts = _first(value, type=1, intVal=2, strVal=3)
     return _text(parts.get("strVal", b"")) if parts.get("type") else _signed(parts.get("intVal", 0))
 
 
-def _any(value: bytes) -> Any:
+def _any(value: Bytes) -> Any:
     """RawExtension, JSON and FieldsV1 carry JSON text."""
     raw = _first(value, raw=1).get("raw", b"")
     try:

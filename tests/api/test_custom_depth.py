@@ -9,6 +9,7 @@ import pytest
 
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
+from kapi.objects.meta import Object
 from tests.api.asking import PARTIAL, TABLE, ask
 from tests.api.customs import THINGS, define, definition, version
 
@@ -50,6 +51,9 @@ async def test_written_and_read(api: Client, levels: int) -> None:
     assert (await ask(api, "GET", f"{PATH}/t", accept=TABLE)).json["rows"][0]["cells"][0] == "t"
     assert (await ask(api, "GET", f"{PATH}/t", accept=PARTIAL)).json["metadata"]["name"] == "t"
     assert (await ask(api, "GET", f"{PATH}/t", accept="application/yaml")).code == 406
+    watched = await ask(api, "GET", f"{PATH}?watch=1&timeoutSeconds=1", accept="application/yaml")
+    assert b"type: ERROR" in watched.body
+    assert b"code: 406" in watched.body
     async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
         async for _, obj in events:
             assert obj["metadata"]["name"] == "t"
@@ -92,3 +96,19 @@ async def test_too_deep(api: Client, media: str) -> None:
         code, _, message = (await ask(api, "POST", PATH, thing(value))).said
         told = "couldn't get version/kind; json parse error: invalid character '[' exceeded max depth"
         assert (code, told in message) == (400, True)
+
+
+@pytest.mark.parametrize("levels", [190, 300, 9000])
+@pytest.mark.parametrize("key", [{"type": "string"}, {"type": "string", "default": "a"}])
+async def test_a_deep_key_of_a_list(server: Server, client: Client, levels: int, key: Object) -> None:
+    """What should be a text and is not is refused, however deep."""
+    task = asyncio.create_task(server.crds.run())
+    item = {"type": "object", "required": [] if "default" in key else ["k"], "properties": {"k": key}}
+    listed = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": item}
+    await define(client, definition(version(spec={"type": "object", "properties": {"a": listed}})))
+    for value in (deep(levels), b'[{"k":%s}]' % deep(levels), b'[{"k":{"a":%s}}]' % deep(levels)):
+        applied = await ask(client, "PATCH", f"{PATH}/t?fieldManager=m", thing(value), content_type="application/apply-patch+yaml")
+        assert applied.code == 500, applied.body  # as stock says of what its typed merge refuses
+        assert b"see the server's log" not in applied.body
+        assert (await ask(client, "POST", PATH, thing(value))).code in (400, 422)
+    task.cancel()

@@ -15,6 +15,7 @@ from kapi.api.request import Request
 from kapi.api.watching import Watching
 from kapi.http import server
 from kapi.storage.store import Store
+from tests.api.asking import PARTIAL
 from tests.moments import turn
 
 Step = tuple[str, str, int]
@@ -42,7 +43,9 @@ class Transport:
 class Reader:
     """A client; with `chance` it is so slow after a piece that it has to be waited for until `go_on`."""
 
-    def __init__(self, app: App, chance: random.Random | None = None, *, since: int = 0, selector: str = "", at_once: bool = True) -> None:
+    def __init__(
+        self, app: App, chance: random.Random | None = None, *, since: int = 0, selector: str = "", at_once: bool = True, accept: str = ""
+    ) -> None:
         self.since, self.selector = since, selector
         self.steps: list[Step] = []
         """Those of which the whole line has come."""
@@ -53,7 +56,7 @@ class Reader:
         self.free.set()
         kind = app.catalogue.get("", "v1", "configmaps")
         assert kind is not None
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"",
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"accept", accept.encode())], "query_string": b"",
                  "extensions": {server.CONNECTION: SimpleNamespace(transport=self.transport)}}  # fmt: skip
         query = options.Query(watch="1", resourceVersion=str(since), labelSelector=selector)
         how = options.list_options(query, kind)
@@ -137,7 +140,8 @@ async def test_watchers_that_come_go_and_block(app: App, seed: int, monkeypatch:
         if chance.random() < 0.25:
             since = chance.randint(begin, app.rest.store.revision)
             selector = chance.choice(["", "", "color=red"])
-            readers.append(Reader(app, chance, since=since, selector=selector, at_once=chance.random() < 0.7))
+            at_once, accept = chance.random() < 0.7, chance.choice(["", PARTIAL])
+            readers.append(Reader(app, chance, since=since, selector=selector, at_once=at_once, accept=accept))
         for reader in readers:
             if chance.random() < 0.4:
                 reader.go_on()
@@ -161,6 +165,21 @@ async def test_watchers_that_come_go_and_block(app: App, seed: int, monkeypatch:
 
 async def _wrote(store: Store, name: str, size: int) -> None:
     await store.commit(KEY + name, b'{"metadata":{"name":"%s"},"data":{"k":"%s"}}' % (name.encode(), b"v" * size), expect=None)
+
+
+async def test_lines_are_whole_where_pieces_are_messages(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a large one that is made beside the event loop."""
+    store = app.rest.store
+    reader = Reader(app, since=store.revision, at_once=False, accept="application/yaml")
+    pieces: list[bytes] = []
+    monkeypatch.setattr(reader, "take", pieces.append)
+    for name in ("a", "b"):
+        await _wrote(store, name, 3 * LARGE)
+    async with asyncio.timeout(20):
+        while len([piece for piece in pieces if piece]) < 2:
+            await turn()
+    await reader.end()
+    assert [(piece[:4], piece[-13:]) for piece in pieces if piece] == [(b"---\n", b"\ntype: ADDED\n")] * 2
 
 
 async def test_a_large_event_waits_for_room(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

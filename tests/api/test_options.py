@@ -67,6 +67,17 @@ def test_any_options_are_understood_or_refused(query: dict[str, str]) -> None:
     assert how.limit >= 0
 
 
+async def test_numbers_of_many_digits(client: Client) -> None:
+    zeros, nines = "0" * 5000, "9" * 5000
+    await ask(client, "POST", MAPS, config_map("m"))
+    assert len((await ask(client, "GET", f"{MAPS}?limit={zeros}1&resourceVersion={zeros}")).json["items"]) == 1
+    for query in (f"limit={nines}", f"resourceVersion={nines}"):
+        answer = await ask(client, "GET", f"{MAPS}?{query}")
+        assert answer.code == 400
+        assert answer.json["message"].endswith(f'parsing "{nines}": value out of range')
+    assert (await ask(client, "DELETE", f"{MAPS}/m?gracePeriodSeconds={zeros}")).code == 200
+
+
 async def test_a_limit_below_zero_is_none(client: Client) -> None:
     for n in range(3):
         await ask(client, "POST", MAPS, config_map(f"m{n}"))

@@ -1,8 +1,12 @@
 from contextlib import aclosing
 from typing import Any
 
+import pytest
+
 from kapi.api.app import App
+from kapi.apiserver import status_controllers
 from kapi.client.client import Client
+from kapi.objects import errors
 from kapi.objects.resource import Resource
 
 SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
@@ -21,6 +25,17 @@ async def until(client: Client, resource: Resource, name: str, reason: str) -> d
                     found: dict[str, Any] = condition
                     return found
     raise AssertionError("the watch ended")
+
+
+async def test_a_work_that_is_refused_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    left = [errors.InternalError("database or disk is full", {})] * 2
+
+    async def work() -> None:
+        if left:
+            raise left.pop()
+
+    await status_controllers.retried("identity", work, 0.001)
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)] * 2
 
 
 async def test_flow_schemas_learn_whether_their_level_exists(kept: Client) -> None:

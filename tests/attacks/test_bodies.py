@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests.attacks.requests import MAPS, PODS, PROTOBUF, YAML, config_map, create
+from tests.attacks.requests import DEFINITIONS, MAPS, PODS, PROTOBUF, YAML, config_map, create
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -91,8 +91,17 @@ def field(number: int, content: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def envelope(message: bytes, kind: str = "ConfigMap") -> bytes:
-    return b"k8s\0" + field(1, field(1, b"v1") + field(2, kind.encode())) + field(2, message)
+def envelope(message: bytes, kind: str = "ConfigMap", api_version: bytes = b"v1") -> bytes:
+    return b"k8s\0" + field(1, field(1, api_version) + field(2, kind.encode())) + field(2, message)
+
+
+def nested_schemas(levels: int) -> bytes:
+    """A definition whose schema says `not` so many times around a long description."""
+    schema = field(4, b"d" * 2_900_000)
+    for _ in range(levels):
+        schema = field(28, schema)
+    version = field(1, b"v1") + field(4, field(1, schema))
+    return envelope(field(1, NAME) + field(2, field(7, version)), "CustomResourceDefinition", b"apiextensions.k8s.io/v1")
 
 
 NAME = field(1, b"pb")
@@ -103,6 +112,9 @@ MESSAGES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "120,000 bad finalizers": (MAPS, lambda: envelope(field(1, NAME + field(14, b"-") * 120_000))),
     "40,000 keys": (MAPS, lambda: envelope(field(1, NAME) + b"".join(field(2, field(1, b"k%d" % i)) for i in range(40_000)))),
     "a varint without an end": (MAPS, lambda: b"k8s\0" + b"\x80" * 2_900_000),
+    "50 schemas in each other": (DEFINITIONS, lambda: nested_schemas(50)),
+    "250 schemas in each other": (DEFINITIONS, lambda: nested_schemas(250)),
+    "3,000 schemas in each other": (DEFINITIONS, lambda: nested_schemas(3000)),
 }
 
 

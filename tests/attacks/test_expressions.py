@@ -1,5 +1,7 @@
 """Custom resources and CEL: definitions of all sizes, rules that spend their budget, columns and lists of custom objects."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -72,19 +74,36 @@ SPENT: dict[str, tuple[str, Object, Any]] = {
 def test_rules(victim: Victim, what: str) -> None:
     kind, schema, value = SPENT[what]
     path = define(victim, kind, properties(spec=schema))
-    for time in ("first", "second"):
-        with victim.watched(f"rule: {what} ({time})") as cost:
+    for turn in ("first", "second"):
+        with victim.watched(f"rule: {what} ({turn})") as cost:
             status, answer = victim.ask("POST", f"{path}?dryRun=All", custom(kind, "spent", spec=value))
         assert status in (201, 422), answer
         cost.check()
+
+
+@pytest.mark.parametrize(("what", "rule", "expected"), [
+    ("Letter", "self.findAll('a').size() == 2000000", 201),
+    ("Class", "self.findAll('[a-z]').size() > 0", 422),
+])  # fmt: skip
+def test_many_matches_at_once(victim: Victim, what: str, rule: str, expected: int) -> None:
+    """Two requests whose rule finds 2,000,000 matches hold neither the worker threads nor larger writes of others."""
+    path = define(victim, what, properties(s=ruled(rule, type="string", maxLength=2_000_000)))
+    with ThreadPoolExecutor(2) as threads, victim.watched(f"rule: {rule}") as cost:
+        asked = [threads.submit(victim.ask, "POST", path, custom(what, f"m{i}", s="a" * 2_000_000)) for i in range(2)]
+        began = time.monotonic()
+        create(victim, MAPS, {**config_map(f"beside-{what.lower()}"), "data": {"a": "x" * 100_000}})
+        cost.note = f"another's write: {1e3 * (time.monotonic() - began):.0f} ms"
+        assert time.monotonic() - began < 3
+        assert [one.result()[0] for one in asked] == [expected] * 2
+    cost.check()
 
 
 def test_rules_that_spend_the_budget_of_an_object(victim: Victim) -> None:
     rule = "self.all(x, self.all(y, y != x + 5000))"
     path = define(victim, "Budget", properties(**{f"s{i}": ruled(rule, maxItems=340, **INTEGERS) for i in range(20)}))
     wanted = custom("Budget", "spent", **{f"s{i}": list(range(300)) for i in range(20)})
-    for time in ("first", "second"):
-        with victim.watched(f"rules: all the budget of an object ({time})") as cost:
+    for turn in ("first", "second"):
+        with victim.watched(f"rules: all the budget of an object ({turn})") as cost:
             status, answer = victim.ask("POST", path, wanted)
         assert status == 422
         assert "out of cost budget" in answer["message"]
@@ -137,8 +156,8 @@ def test_policies(victim: Victim, what: str, spec: Object) -> None:
     binding = {"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}}
     create(victim, POLICIES.replace("policies", "policybindings"), binding)
     many = {"metadata": {"name": "many", "finalizers": [f"example.com/f{i}" for i in range(300)]}}
-    for time in ("first", "second"):
-        with victim.watched(f"policy: {what} that spend their budget ({time})") as cost:
+    for turn in ("first", "second"):
+        with victim.watched(f"policy: {what} that spend their budget ({turn})") as cost:
             status, answer = victim.ask("POST", f"{NAMESPACE}/endpoints?dryRun=All", many)
         assert status in (201, 422), answer
         cost.check()

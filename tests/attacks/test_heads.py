@@ -10,6 +10,7 @@ from itertools import chain, repeat
 import pytest
 
 from kapi import limits
+from tests.attacks.requests import MAPS
 from tests.attacks.victim import Victim
 
 pytestmark = pytest.mark.slow
@@ -64,15 +65,25 @@ def test_heads_without_end(victim: Victim, what: str) -> None:
     cost.check()
 
 
+SPACE = b"%E2%80%8B"
+"""U+200B, which is escaped wherever it is quoted."""
 LONG = {
     "a path of 1 MB": (b"GET /" + b"x" * (MB - 4096) + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 414 "),
     "a path of 330,000 percent signs": (b"GET /" + b"%41" * 330_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 414 "),
     "a path of 4,000 slashes": (b"GET " + b"/" * 4000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 403 "),
-    "a query of 500,000 parameters": (b"GET /api/v1/pods?" + b"a&" * 500_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", BAD),
+    "a query of 500,000 parameters": (b"GET /api/v1/pods?" + b"a&" * 500_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 414 "),
+    "a query of 90,000 parameters": (b"GET /api/v1/pods?" + b"a&" * 90_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", BAD),
     "a query of 10,000 parameters": (b"GET /api/v1/pods?" + b"a=%41&" * 9_999 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 403 "),
-    "a query of 330,000 percent signs": (b"GET /api/v1/pods?a=" + b"%41" * 330_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 403 "),
+    "a query of 330,000 percent signs": (b"GET /api/v1/pods?a=" + b"%41" * 330_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 414 "),
+    "a timeout of 110,000 spaces": (b"GET /version?timeout=" + SPACE * 110_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 414 "),
+    "a timeout of 21,000 spaces": (b"GET /version?timeout=" + SPACE * 21_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", BAD),
+    "21,000 spaces left out": (b"GET /healthz?verbose&exclude=" + SPACE * 21_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 "),
+    "a limit of 21,000 spaces": (b"GET /nope?limit=" + SPACE * 21_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 403 "),
     "a header of 1 MB": (START + b"Authorization: Bearer " + b"x" * (MB - 4096) + b"\r\n\r\n", b"HTTP/1.1 401 "),
     "an Accept header of 1 MB": (START + b"Accept: " + b"a/b," * (MB // 4 - 1024) + b"\r\n\r\n", b"HTTP/1.1 403 "),
+    "an Accept header of 1 MB, asking for the version": (
+        b"GET /version HTTP/1.1\r\nHost: x\r\nAccept: " + b"a/b," * (MB // 4 - 1024) + b"\r\n\r\n", b"HTTP/1.1 200 "
+    ),
     "1,900 headers": (START + b"Accept: a/b\r\n" * 1900 + b"\r\n", b"HTTP/1.1 403 "),
 }
 
@@ -88,12 +99,20 @@ def test_heads_as_long_as_may_be(victim: Victim, what: str) -> None:
     cost.check()
 
 
+def test_impersonating_long_names(victim: Victim) -> None:
+    headers = {"Impersonate-User": "\u200b".encode() * 300_000}
+    with victim.watched("a user of 900 kB impersonated") as cost:
+        status, answer = victim.ask("GET", MAPS, headers={name: value.decode("latin-1") for name, value in headers.items()})
+    assert (status, answer["message"]) == (400, "the Impersonate headers are too long: limit is 65536")
+    cost.check()
+
+
 def test_many_long_paths_are_not_remembered(victim: Victim) -> None:
     with victim.watched("2,000 different paths, as long as may be") as cost, victim.connect() as line:
         for number in range(2000):
             line.sendall(b"GET /api/v1/%0*d HTTP/1.1\r\nHost: x\r\n\r\n" % (limits.PATH_BYTES - 8, number))
             received = b""
-            while not received.endswith(b'"code":403}'):
+            while not received.endswith(b'"code":403}\n'):
                 received += line.recv(1 << 16)
                 assert received.startswith(b"HTTP/1.1 403 ")
     cost.check()

@@ -64,6 +64,8 @@ VALUES: list[tuple[str, Any]] = [
     ("'%f %.1f %e %f'.format([1234567.5, -0.25, 0.00015, '-Infinity'])", "1,234,567.500000 -0.2 1.500000\u202f×\u202f10⁻⁰⁴ -∞"),
     ("'%s %s %x'.format([{true: b'x'}, [type(1)], 'Az'])", '{true:b"x"} [type(int)] 417a'),
     ("'abc123def456'.find('[0-9]+') + 'abc'.find('z')", "123"),
+    ("'aaa'.findAll('aa') == ['aa'] && 'a-a'.findAll('a', 1) == ['a'] && 'a'.findAll('b') == []", True),
+    ("'é1ü'.findAll('[0-9]*') == ['', '1', '', '']  && 'éé'.findAll('.') == ['é', 'é']", True),
     ("'a1b2c3'.findAll('[0-9]') == ['1', '2', '3'] && 'a1b2c3'.findAll('[0-9]', 2) == ['1', '2']", True),
     # lists and maps
     ("[1, 2] + [3] == [1, 2, 3] && 2 in [1, 2] && !(5 in [1])", True),

@@ -41,6 +41,17 @@ async def test_so_many_at_once() -> None:
     assert all(await asyncio.gather(*works))
 
 
+async def test_rules_leave_a_thread_to_others() -> None:
+    gate = threading.Event()
+    rules = [asyncio.ensure_future(offload.run_rules(gate.wait, 10)) for _ in range(2 * limits.OFFLOAD_THREADS)]
+    try:
+        await asyncio.wait_for(offload.run(str, 1), 5)
+        assert not any(rule.done() for rule in rules)
+    finally:
+        gate.set()
+    assert all(await asyncio.gather(*rules))
+
+
 async def test_the_switch_interval_is_put_back() -> None:
     before = sys.getswitchinterval()
     assert await offload.run(sys.getswitchinterval) == offload.SWITCH

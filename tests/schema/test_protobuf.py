@@ -1,13 +1,14 @@
 """Kubernetes' protobuf: bytes made by hand from the published numbers."""
 
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from kapi import limits
 from kapi.objects import errors
-from kapi.schema import builtin, decode, protobuf
+from kapi.schema import builtin, decode, protobuf, reading
 from openapi import tables
 from tests.messages import envelope, field
 
@@ -159,3 +160,71 @@ def test_a_schema_in_a_schema_counts_as_any_other() -> None:
     nested = field(24, field(1, field(23, b"") * (limits.BODY_VALUES + 1)))
     with pytest.raises(errors.RequestEntityTooLarge):
         protobuf.decode(nested, builtin.schema(EXTENSIONS + "JSONSchemaProps"))
+
+
+def _nested(levels: int, number: int, inner: bytes, *between: int) -> bytes:
+    """A message in a message of a schema's field `number`, so many times."""
+    for _ in range(levels):
+        for step in between:
+            inner = field(step, inner)
+        inner = field(number, inner)
+    return inner
+
+
+def _definition(schema: bytes) -> Any:
+    version = field(1, b"v1") + field(4, field(1, schema))
+    body = envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", field(2, field(7, version)))
+    model = builtin.schema(builtin.APIEXTENSIONS + "CustomResourceDefinition")
+    obj, _ = decode.decode(body, "protobuf", model, api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
+    return obj["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+def test_messages_in_messages_take_no_copies() -> None:
+    model = builtin.schema(builtin.APIEXTENSIONS + "JSONSchemaProps")
+    message = _nested(200, 28, field(4, b"x" * 1_000_000))
+    protobuf.decode(_nested(200, 28, b""), model)
+    tracemalloc.start()
+    try:
+        schema: Any = protobuf.decode(message, model)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    for _ in range(200):
+        schema = schema["not"]
+    assert schema == {"description": "x" * 1_000_000}
+    assert peak < 5_000_000
+
+
+def test_schemas_within_schemas_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies in "items" is anything to a reading: it is not gone through again at each level."""
+    seen: list[Any] = []
+    monkeypatch.setattr(reading, "plain", seen.append)
+    model = builtin.schema(builtin.APIEXTENSIONS + "JSONSchemaProps")
+    schema: Any = protobuf.decode(_nested(100, 24, field(4, b"x"), 1), model)
+    for _ in range(100):
+        schema = schema["items"]
+    assert schema == {"description": "x"}
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _nested(250, 28, field(4, b"x")),
+        _nested(3000, 28, field(4, b"x")),
+        _nested(3000, 24, b"", 1),
+        _nested(1, 8, field(1, b"[" * 900 + b"]" * 900)),
+        _nested(60, 28, field(8, field(1, b"[" * 200 + b"]" * 200))),
+    ],
+)
+def test_what_is_nested_too_deeply_to_be_kept_is_refused(schema: bytes) -> None:
+    with pytest.raises(errors.BadRequest, match="exceeded max depth"):
+        _definition(schema)
+
+
+def test_options_written_in_another_way_are_refused() -> None:
+    with pytest.raises(errors.BadRequest) as found:
+        decode.options(envelope("v1", "DeleteOptions", field(1, b"x")), "protobuf", "DeleteOptions")
+    assert found.value.message == (
+        'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: proto: wrong wireType = 2 for field GracePeriodSeconds'
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from kapi.cel.types import DYN, Environment, Type
-from kapi.objects import causes, duration, names
+from kapi.objects import causes, duration, integers, names
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -142,7 +142,7 @@ def _blank(value: Any, name: str) -> bool:
 def amount(value: int | str | None) -> int:
     """The number in 3, "3" and "30%"; 0 for what is none of them."""
     if isinstance(value, str):
-        return int(value.rstrip("%")) if re.fullmatch("[0-9]+%|[+-]?[0-9]+", value) else 0
+        return integers.parse(value.rstrip("%")) if re.fullmatch("[0-9]+%|[+-]?[0-9]+", value) else 0
     return value or 0
 
 

@@ -1,6 +1,7 @@
 """When a Job fails and when it succeeds: podFailurePolicy, successPolicy, and lists of indexes such as "0-2,5"."""
 
 
+from kapi.objects import integers
 from kapi.objects.quoting import go_quote
 from kapi.registry.validation.part import Part
 
@@ -61,9 +62,9 @@ def _interval(text: str, completions: int) -> range:
     for end in ends:
         if not (end.removeprefix("+").isdigit() and end.isascii()):
             raise ValueError(f"cannot convert string to integer for index: {go_quote(end)}")
-        if int(end) >= completions:
+        if integers.parse(end) >= completions:
             raise ValueError(f"too large index: {go_quote(end)}")
-    first, last = int(ends[0]), int(ends[-1])
+    first, last = integers.parse(ends[0]), integers.parse(ends[-1])
     if len(ends) == 2 and last <= first:
         raise ValueError(f"non-increasing order, previous: {first}, current: {last}")
     return range(first, last + 1)

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 
-from kapi.objects import names
+from kapi.objects import integers, names
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.references import MIRROR
@@ -225,7 +225,7 @@ def pod_annotations(metadata: Part, spec: Part) -> None:
 def _is_int32(text: str) -> bool:
     digits = text.removeprefix("-") if not text.startswith("-0") else ""
     plain = text == "0" or (digits.isascii() and digits.isdigit() and not digits.startswith("0"))
-    return plain and -(2**31) <= int(text) < 2**31
+    return plain and -(2**31) <= integers.parse(text) < 2**31
 
 
 _MATCHING = {"Unconfined": ("unconfined",), "RuntimeDefault": ("runtime/default", "docker/default")}
