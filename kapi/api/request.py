@@ -151,9 +151,10 @@ class Request:
         await self.turn.ready
 
     def end_turn(self) -> None:
-        """The work is done: what remains is to write the answer."""
+        """The work is done: what remains is to write the answer, and the body is not kept while a client takes that."""
         if self.turn is not None:
             self.turn.give_back()
+            self._body = b""
 
     async def _read(self) -> bytes:
         message = await self.receive()

@@ -152,7 +152,8 @@ def pretty(request: Request, form: Form | None = None) -> bool:
 
 async def send_encoded(request: Request, code: int, payload: bytes, form: Form) -> None:
     """An object's JSON bytes, as the client wants them."""
-    await send(request, code, await encoded(request, payload, form), form.media)
+    payload = await encoded(request, payload, form)  # the bytes before are not kept while the client takes these
+    await send(request, code, payload, form.media)
 
 
 async def encoded(request: Request, payload: bytes, form: Form) -> bytes:

@@ -76,7 +76,11 @@ def _stored_bytes(rest: Rest, what: Call) -> int:
 
 
 async def create(request: Request, rest: Rest, kind: Kind) -> None:
-    """POST to a collection."""
+    """POST to a collection. What was parsed for it is not kept while the client takes the answer."""
+    await answer(request, kind, await _created(request, rest, kind))
+
+
+async def _created(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
     responses.negotiate(request.accept)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
@@ -85,11 +89,15 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
     what.weigh(raw)
     obj = await what.run(decoded, raw, form, what) if what.long else decoded(raw, form, what)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
-    await answer(request, kind, await rest.create(what, obj))
+    return await rest.create(what, obj)
 
 
 async def update(request: Request, rest: Rest, kind: Kind) -> None:
     """PUT to an object or its /status."""
+    await answer(request, kind, await _updated(request, rest, kind))
+
+
+async def _updated(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
@@ -99,8 +107,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
     metadata.check_name(obj["metadata"], what.name)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
-    written = await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
-    await answer(request, kind, written)
+    return await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
 
 
 # patches ----------------------------------------------------------------------------------------------------------------------------
@@ -108,8 +115,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def patch_(request: Request, rest: Rest, kind: Kind) -> None:
     """PATCH of an object or its /status, in any of the four kinds."""
-    written = await patched(request, rest, kind)
-    await answer(request, kind, written)
+    await answer(request, kind, await patched(request, rest, kind))
 
 
 def patch_type(request: Request, kind: Kind) -> str:
