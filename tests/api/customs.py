@@ -15,6 +15,8 @@ from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from kapi.objects.resource import Resource
 
 THINGS = Resource("example.com", "v1", "things", "Thing", True)
+PATH = "/apis/example.com/v1/namespaces/default/things"
+SUBRESOURCES = {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}}
 SPEC: Object = {
     "type": "object",
     "required": ["size"],

@@ -11,11 +11,7 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from kapi.objects.resource import Resource
 from tests.api.asking import TABLE, ask
-from tests.api.customs import SPEC, THINGS, controlled, define, definition, refusal, thing, turn_of_schema, version
-
-APIS = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
-PATH = "/apis/example.com/v1/namespaces/default/things"
-SUBRESOURCES = {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}}
+from tests.api.customs import PATH, SPEC, SUBRESOURCES, THINGS, controlled, define, definition, refusal, thing, turn_of_schema, version
 
 
 @pytest.fixture

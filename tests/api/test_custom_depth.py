@@ -11,9 +11,8 @@ from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
 from tests.api.asking import PARTIAL, TABLE, ask
-from tests.api.customs import THINGS, define, definition, version
+from tests.api.customs import PATH, THINGS, define, definition, version
 
-PATH = "/apis/example.com/v1/namespaces/default/things"
 ANY = {"x-kubernetes-preserve-unknown-fields": True, "type": "object"}
 
 

@@ -17,12 +17,10 @@ from kapi.objects.meta import Object
 from kapi.objects.resource import CUSTOM_RESOURCE_DEFINITIONS as CRDS
 from kapi.objects.resource import Resource
 from tests.api.asking import ask
-from tests.api.customs import THINGS, controlled, define, definition, refusal, thing, turn_of_schema, until, version
+from tests.api.customs import PATH, SUBRESOURCES, THINGS, controlled, define, definition, refusal, thing, turn_of_schema, until, version
 from tests.conftest import ADMIN
 
 APIS = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
-PATH = "/apis/example.com/v1/namespaces/default/things"
-SUBRESOURCES = {"status": {}, "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}}
 
 
 @pytest.fixture
