@@ -2,7 +2,7 @@
 
 import re
 
-_DECIMAL = re.compile("([+-]?)0*([0-9]+)")
+_DECIMAL = re.compile("([+-]?)([0-9]+)")
 _DIGITS = 20
 """Of the largest numbers of 64 bits."""
 
@@ -15,5 +15,6 @@ def parse(text: str) -> int:
     found = _DECIMAL.fullmatch(text)
     if found is None:
         raise ValueError("invalid syntax")
-    number = int(found[2]) if len(found[2]) <= _DIGITS else 10**_DIGITS
+    digits = found[2].lstrip("0") or "0"  # not in the pattern, which would try each of the zeros as the first digit
+    number = int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
     return -number if found[1] == "-" else number

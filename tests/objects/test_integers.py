@@ -1,5 +1,7 @@
 """Numbers in texts, in particular of very many digits."""
 
+import time
+
 import pytest
 
 from kapi.objects import integers, names, patch, quantity
@@ -22,6 +24,15 @@ def test_a_number_of_many_digits_is_out_of_every_range() -> None:
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(ValueError, match="invalid syntax"):
         integers.parse(text)
+
+
+def test_many_zeros_take_no_time() -> None:
+    """Where they were a part of the pattern each was tried as the first digit: 20,000 took 1.3 s."""
+    began = time.thread_time()
+    with pytest.raises(ValueError, match="invalid syntax"):
+        integers.parse("0" * 1_000_000 + "x")
+    assert integers.parse("0" * 1_000_000) == 0
+    assert time.thread_time() - began < 0.2
 
 
 def test_quantities() -> None:
