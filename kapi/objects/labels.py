@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from kapi.objects import causes, names
+from kapi.objects import causes, integers, names
 from kapi.objects.caching import kept
 from kapi.objects.errors import Cause, Causes
 from kapi.objects.meta import Object
@@ -24,7 +24,11 @@ _PRINTED = {"=": "=", "==": "==", "!=": "!=", GREATER: ">", LESS: "<"}
 
 
 def _integer(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[+-]?0*[0-9]{1,19}", text) and -(2**63) <= int(text) < 2**63 else None
+    try:
+        number = integers.parse(text)
+    except ValueError:
+        return None
+    return number if -(2**63) <= number < 2**63 else None
 
 
 class Requirement(NamedTuple):
