@@ -12,9 +12,9 @@ from itertools import chain
 
 import orjson
 
-from kapi.api import responses
+from kapi.api import negotiation, responses
+from kapi.api.negotiation import Form
 from kapi.api.request import Request
-from kapi.api.responses import Form
 from kapi.http import exchange, server
 from kapi.http.exchange import TURN
 from kapi.objects import nested, offload
@@ -110,7 +110,7 @@ async def send(request: Request, head: bytes, items: Iterable[bytes], form: Form
     `long`: an item may take long to make.
     """
     chunks: Iterator[bytes]
-    if form.media is responses.YAML:
+    if form.media is negotiation.YAML:
         chunks, long = _yaml(head, items, _END), True
     elif responses.pretty(request, form):
         chunks, long = _pretty(head, items, _END), True

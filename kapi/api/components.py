@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from kapi import limits
-from kapi.api import options, reading, responses
+from kapi.api import negotiation, options, reading
 from kapi.api.request import Request
 from kapi.http.client import HttpTransport
 from kapi.objects import errors
@@ -84,12 +84,12 @@ async def get(request: Request, checks: Checks, kind: Kind, name: str) -> None:
     if name not in checks:
         raise errors.StatusError(f"Component not found: {name}", code=500, reason="")
     entry = await _entry(checks, kind, name)
-    await reading.send_stored(request, 200, kind, entry.body, responses.negotiate(request.accept))
+    await reading.send_stored(request, 200, kind, entry.body, negotiation.of(request, kind))
 
 
 async def list_(request: Request, checks: Checks, kind: Kind, how: options.ListOptions) -> None:
     """Answer with those that are selected."""
-    form = responses.negotiate(request.accept)
+    form = negotiation.of(request, kind)
     entries = await asyncio.gather(*(_entry(checks, kind, name) for name in checks))
     chosen = [entry for entry in entries if how.where is None or how.where(entry)]
     await reading.send_page(request, kind, chosen, {}, form)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import orjson
 
 from kapi import limits
-from kapi.api import chunked, reading, responses
+from kapi.api import chunked, negotiation, reading, responses
+from kapi.api.negotiation import Form
 from kapi.api.request import Request
 from kapi.objects import errors
 from kapi.objects.meta import Object
@@ -33,16 +34,22 @@ Seen = tuple[str, Entry, Event]
 class Lines:
     """How one watch's events are written. `whole`: pieces are whole lines, however long."""
 
-    def __init__(self, request: Request, kind: Kind, where: Where | None, count: Count, *, whole: bool) -> None:
+    def __init__(self, request: Request, kind: Kind, where: Where | None, count: Count, form: Form, *, whole: bool) -> None:
         """`count` is told of every event."""
-        self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
+        self.form = form
         self._kind, self._where, self._count, self._whole = kind, where, count, whole
         self._headed = True
-        self.plain = not self.form.shape and self.form.media is responses.JSON
+        self.plain = not self.form.shape and self.form.media is negotiation.JSON
         self.alike = self.plain and where is None and not kind.converts
         """Whether whoever watches this kind without a selector sees the same."""
+        self._key = kind.head
+        """What lines are kept under that all see alike."""
         if self.form.shape == "Table":
             self._include = reading.include_object(request)
+
+    def ended(self, piece: bytes) -> bool:
+        """Whether a line ends with this piece, the next of what is written."""
+        return piece.endswith(b"\n")
 
     def initial(self, entries: Iterable[Entry]) -> Iterator[bytes]:
         """What was there when the watch began, in pieces."""
@@ -65,10 +72,9 @@ class Lines:
         if not self.alike or share.size >= SHARE or not share:
             return self._cut_up(share.events[::-1])
         self._count(len(share.events))
-        head = self._kind.head
-        block = share.blocks.get(head)
+        block = share.blocks.get(self._key)
         if block is None:
-            block = share.blocks[head] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
+            block = share.blocks[self._key] = b"".join([self._line(event.type, event.entry, event) for event in share.events])
         return iter((block,))
 
     def _cut_up(self, events: list[Event]) -> Iterator[bytes]:
@@ -122,7 +128,7 @@ class Lines:
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
         """One event's line; kept with the event when it reads the same for every watcher of this kind."""
         if event is not None and entry.revision != event.revision:
-            entry = _left(event)
+            entry = left(event)
         if not self._stored(entry):
             return self._shaped(type_, entry)
         head = self._kind.head
@@ -136,7 +142,7 @@ class Lines:
         return line
 
     def _shaped(self, type_: str, entry: Entry) -> bytes:
-        if self.form.media is responses.YAML and not self.form.shape:
+        if self.form.media is negotiation.YAML and not self.form.shape:
             return _yaml_line(type_, self._kind, entry)
         obj: Object = encoding.parse(self._kind, entry)
         if self.form.shape == "Table":
@@ -148,7 +154,7 @@ class Lines:
         return self._encoded({"type": type_, "object": obj})
 
     def _encoded(self, event: Object) -> bytes:
-        if self.form.media is responses.YAML:
+        if self.form.media is negotiation.YAML:
             return b"---\n" + responses.yaml_bytes(event)
         return orjson.dumps(event) + b"\n"
 
@@ -214,7 +220,7 @@ def _slices(head: bytes, body: bytes, start: bytes) -> Iterator[bytes]:
     yield piece + b"}\n"
 
 
-def _left(event: Event) -> Entry:
+def left(event: Event) -> Entry:
     """An object that no longer matches: its last matching state at the revision of the change."""
     last = event.previous
     assert last is not None

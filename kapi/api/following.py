@@ -230,5 +230,5 @@ class Following:
 
     def _note(self, piece: bytes) -> None:
         self._waited = False
-        self._unfinished = not piece.endswith(b"\n")
+        self._unfinished = not self._lines.ended(piece)
         self._wrote = asyncio.get_running_loop().time()

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from kapi import limits
-from kapi.api import chunked, continuing, options, responses
+from kapi.api import chunked, continuing, negotiation, options, packing, responses
+from kapi.api.negotiation import Form
 from kapi.api.request import Request
-from kapi.api.responses import Form
 from kapi.objects import errors, integers, nested, offload, time
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -30,12 +30,15 @@ _INCLUDES = ("", "None", "Metadata", "Object")
 
 async def get(request: Request, rest: Rest, kind: Kind, namespace: str, name: str) -> None:
     """Answer with one object."""
-    form = responses.negotiate(request.accept)
+    form = negotiation.of(request, kind)
     if request.scope["query_string"]:
         wanted = options.get_version(request.query)
         if wanted > rest.store.revision:
             raise too_new(wanted, rest.store.revision)
     entry = rest.get(kind, namespace, name)
+    if form.media is negotiation.PROTOBUF and not form.shape:
+        await packing.send_entry(request, kind, entry)
+        return
     if not form.shape and not request.scope["query_string"]:
         await responses.send_encoded(request, 200, encoding.wire(kind, entry.body), form)
         return
@@ -45,7 +48,10 @@ async def get(request: Request, rest: Rest, kind: Kind, namespace: str, name: st
 async def send_stored(request: Request, code: int, kind: Kind, stored: bytes, form: Form) -> None:
     """A stored body in the form the client asked for."""
     if not form.shape:
-        await responses.send_encoded(request, code, encoding.wire(kind, stored), form)
+        if form.media is negotiation.PROTOBUF:
+            await packing.send_stored(request, code, kind, stored)
+        else:
+            await responses.send_encoded(request, code, encoding.wire(kind, stored), form)
         return
     obj = encoding.served(kind, nested.loads(stored))
     if form.shape == "Table":
@@ -69,14 +75,16 @@ def include_object(request: Request) -> str:
 
 async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions) -> None:
     """Answer with a page of a list, made as it is sent."""
-    form = responses.negotiate(request.accept)
+    form = negotiation.of(request, kind)
     page = await page_of(rest, kind, namespace, how)
     await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
 
 
 async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries in the form the client asked for."""
-    if form.shape:
+    if form.media is negotiation.PROTOBUF:
+        await packing.send_list(request, kind, entries, meta, form)
+    elif form.shape:
         head, items = _shaped(request, kind, entries, meta, form)
         await chunked.send(request, head, items, form, long=_long(kind, entries))
     else:
@@ -105,7 +113,7 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
         meta.setdefault("continue", "")
     head = chunked.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
     items = encoding.items(kind, entries)
-    if _short(entries) and form.media is responses.JSON and not responses.pretty(request, form):
+    if _short(entries) and form.media is negotiation.JSON and not responses.pretty(request, form):
         await responses.send(request, 200, b"%s%s]}\n" % (head, b",".join(items)), form.media)
     else:
         await chunked.send(request, head, items, form)

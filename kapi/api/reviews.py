@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kapi import limits
 from kapi.access import rbac
 from kapi.access.access import Access
-from kapi.api import options, responses, writing
+from kapi.api import negotiation, options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import errors, fields, jwt, time
 from kapi.objects.meta import Object
@@ -19,7 +19,7 @@ from kapi.schema import managed
 
 async def answer(request: Request, access: Access, kind: Kind) -> None:
     """Answer the review that was POSTed."""
-    accepted = responses.negotiate(request.accept, tables=False)
+    accepted = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     form, raw = writing.media(request), await request.body()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from kapi.api import options, proxies, relay, watching, writing
+from kapi.api import eventframes, negotiation, options, proxies, relay, watching, writing
 from kapi.api.eventlines import Count
 from kapi.api.kubelets import Kubelets
 from kapi.api.relay import Peer
@@ -207,11 +207,15 @@ async def _upgrade(request: Request, pod: Object, find: Callable[[], Peer | None
 
 
 async def watch(request: Request, rest: Rest, kind: Kind, namespace: str, how: options.ListOptions, count: Count) -> None:
-    """Answer a watch on an upgraded connection: a text frame for each event."""
+    """Answer a watch on an upgraded connection: a text frame for each event, in protobuf a binary one."""
     wanted = watching.Watching(request, rest, kind, namespace, how, count, whole=True)
     socket = await _accepted(request)
 
     async def send(lines: bytes) -> None:
+        if wanted.lines.form.media is negotiation.PROTOBUF:
+            for event in eventframes.messages(lines):
+                await socket.send(event)
+            return
         for line in lines.splitlines():
             await socket.send_text(line)
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from kapi.access.tokens import Tokens
-from kapi.api import options, responses, writing
+from kapi.api import negotiation, options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors, nested
 from kapi.objects.meta import Object
@@ -53,7 +53,7 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
 async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
     what = writing.call(request, kind, {})
     obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
+    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), negotiation.of(request, kind))
 
 
 async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
@@ -115,7 +115,7 @@ async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) ->
 
 async def _answer_scale(request: Request, kind: Kind, written: WriteResult) -> None:
     obj = encoding.served(kind, nested.loads(written.body))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
+    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), negotiation.of(request, kind))
 
 
 # pods -------------------------------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def _check_name(wanted: Object, name: str, kind: str) -> None:
 
 async def bind(request: Request, rest: Rest, kind: Kind) -> None:
     """POST pods/NAME/binding, or a Binding that names the pod itself to bindings."""
-    form = responses.negotiate(request.accept, tables=False)
+    form = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "", "v1", "Binding")
@@ -146,7 +146,7 @@ async def bind(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None:
     """POST pods/NAME/eviction."""
-    form = responses.negotiate(request.accept, tables=False)
+    form = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "policy", "v1", "Eviction")
@@ -164,7 +164,7 @@ async def evict(request: Request, rest: Rest, kind: Kind, budgets: Kind) -> None
 
 async def token(request: Request, rest: Rest, kind: Kind, tokens: Tokens) -> None:
     """POST serviceaccounts/NAME/token."""
-    form = responses.negotiate(request.accept, tables=False)
+    form = negotiation.of_review(request)
     given = options.write_options(request.query, "CreateOptions")
     what = writing.call(request, kind, given)
     wanted = await _body(request, what, "authentication.k8s.io", "v1", "TokenRequest")

@@ -6,11 +6,12 @@ Bookmarks say how far a quiet watch has come.
 import asyncio
 import random
 
-from kapi.api import chunked, options, reading, responses, unsent
+from kapi.api import chunked, negotiation, options, reading, responses, unsent
+from kapi.api.eventframes import Frames
 from kapi.api.eventlines import Count, Lines
 from kapi.api.following import AtOnce, Client, Following, Send
+from kapi.api.negotiation import Form
 from kapi.api.request import Request
-from kapi.api.responses import Form
 from kapi.http import server
 from kapi.objects import errors, integers
 from kapi.registry.kind import Kind
@@ -31,7 +32,9 @@ class Watching:
         """`whole`: what is sent are whole lines, however long."""
         self.count = count
         self.request, self.rest, self.kind, self.namespace, self.how = request, rest, kind, namespace, how
-        self.lines = Lines(request, kind, how.where, count, whole=whole)
+        form = negotiation.of(request, kind)
+        make = Frames if form.media is negotiation.PROTOBUF else Lines
+        self.lines = make(request, kind, how.where, count, form, whole=whole)
 
     async def run(self, send: Send, at_once: AtOnce | None = None) -> None:
         """Send lines until the time is up or the client is gone; `at_once` may write them after the first `send`."""
@@ -81,7 +84,9 @@ async def serve(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     at_once = request.scope["extensions"].get(server.PIECE)
     watching = Watching(request, rest, kind, namespace, how, count, whole=at_once is None)
     form = watching.lines.form
-    media = b"application/json;stream=watch" if form == Form() and ";stream=watch" in request.accept else form.media
+    media = form.media
+    if form.media is negotiation.PROTOBUF or (form == Form() and ";stream=watch" in request.accept):
+        media += b";stream=watch"
     headers = [(b"content-type", media), *responses.common_headers(request)]
     started = False
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kapi import limits
-from kapi.api import options, reading, responses
+from kapi.api import negotiation, options, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time
 from kapi.objects.meta import Object
@@ -66,7 +66,7 @@ def decoded(raw: bytes, form: str, what: Call) -> Object:
 
 
 async def answer(request: Request, kind: Kind, written: WriteResult) -> None:
-    form = responses.negotiate(request.accept)
+    form = negotiation.of(request, kind)
     await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
 
 
@@ -82,7 +82,7 @@ async def create(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def _created(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
-    responses.negotiate(request.accept)
+    negotiation.of(request, kind)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
     raw = await request.body()
@@ -99,6 +99,7 @@ async def update(request: Request, rest: Rest, kind: Kind) -> None:
 
 async def _updated(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
+    negotiation.of(request, kind)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
     raw = await request.body(_stored_bytes(rest, what))
@@ -133,6 +134,7 @@ def patch_type(request: Request, kind: Kind) -> str:
 async def patched(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     """Carry out the PATCH."""
     type_ = patch_type(request, kind)
+    negotiation.of(request, kind)
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
     raw = await request.body(_stored_bytes(rest, what))
@@ -245,15 +247,16 @@ def deletion_options(given: Object) -> deletion.Options:
 
 async def delete(request: Request, rest: Rest, kind: Kind) -> None:
     """DELETE of one object: the object itself while it lives on, else a Status (or the object, for some kinds)."""
+    form = negotiation.of(request, kind)
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
     written = await deletion.delete(rest, what, deletion_options(given))
     if written.deleted and not kind.strategy.returns_deleted:
         meta = nested.loads(written.body)["metadata"]
-        await responses.send_object(request, 200, success(kind, what.name, meta["uid"]), responses.negotiate(request.accept))
+        await responses.send_object(request, 200, success(kind, what.name, meta["uid"]), form)
         return
     code = 202 if not written.deleted and given.get("orphanDependents") is False else 200
-    await reading.send_stored(request, code, kind, written.body, responses.negotiate(request.accept))
+    await reading.send_stored(request, code, kind, written.body, form)
 
 
 def success(kind: Kind, name: str, uid: str) -> Object:
@@ -267,6 +270,7 @@ def success(kind: Kind, name: str, uid: str) -> Object:
 async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     """DELETE of a collection: every object the selectors choose; answers with the list of them."""
     how = options.list_options(request.query, kind)
+    form = negotiation.of(request, kind)
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
     page = await reading.page_of(rest, kind, what.namespace, how)
@@ -295,4 +299,4 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     if failed:
         raise failed[0]
     meta = reading.list_meta(kind, what.namespace, how, page)
-    await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))
+    await reading.send_page(request, kind, page.entries, meta, form)

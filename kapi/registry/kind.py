@@ -12,8 +12,11 @@ import orjson
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kapi.registry.strategy import Strategy
-from kapi.schema import decode
+from kapi.schema import decode, protobuf_encoding
 from kapi.schema.schema import Schema
+
+Packed = dict[str, tuple[int, bytes]]
+"""Key of an entry -> its revision, and its object in protobuf."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,16 @@ class Kind:
         if self.custom:
             return b'{"apiVersion":%s,"kind":%s,' % (orjson.dumps(self.resource.api_version), orjson.dumps(self.resource.kind))
         return b'{"kind":%s,"apiVersion":%s,' % (orjson.dumps(self.resource.kind), orjson.dumps(self.resource.api_version))
+
+    @cached_property
+    def packed_head(self) -> bytes:
+        """What an object's protobuf starts with."""
+        return protobuf_encoding.head(self.resource.api_version, self.resource.kind)
+
+    @cached_property
+    def packed(self) -> Packed:
+        """Objects in protobuf that are kept (kapi.registry.packed)."""
+        return {}
 
     def blank_status(self) -> Object | None:
         """A new empty status as stock encodes it ({} or with zero values); None where an empty status is omitted."""
