@@ -230,7 +230,7 @@ YAML_NODES = 100_000
 """Values in a YAML body | none | 413 RequestEntityTooLarge"""
 JSON_DEPTH = 10_000
 """Levels of a JSON body of a custom object; of others 254 | 10,000 | 400 BadRequest"""
-PROTOBUF_KEPT_BYTES = 48 << 20
+PROTOBUF_KEPT_BYTES = 32 << 20
 """Bytes of objects in protobuf that are kept for the next who asks | the newest events of each kind, by number (watch cache)
 | they are encoded each time"""
 PROTOBUF_DEPTH = 254

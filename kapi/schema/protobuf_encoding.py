@@ -213,9 +213,30 @@ def _items(number: int, schema: Schema) -> Write:
 def _map(number: int, schema: Schema) -> Write:
     """Writes a map: a message for each key, in the order of the keys."""
     assert schema.item is not None
+    if schema.item.type == "string":
+        return _map_of_texts(number)
     key, value, blank = _string(1), _field(2, schema.item), partial(_absent, 2, schema.item)
     entry = _framing(number, lambda pair: key(pair[0]) + (blank() if pair[1] is None else value(pair[1])))
     return lambda values: b"".join([entry((name, values[name])) for name in sorted(values)])
+
+
+def _map_of_texts(number: int) -> Write:
+    """The same of labels, data and the like, which there are most of."""
+    key, value, long = _heads(tag(1, _BYTES)), _heads(tag(2, _BYTES)), _framing(number, lambda pair: write_key(pair[0]) + write_value(pair[1]))
+    heads, write_key, write_value = _heads(tag(number, _BYTES)), _string(1), _string(2)
+
+    def write(values: dict[str, str | None]) -> bytes:
+        out = []
+        for name in sorted(values):
+            first, second = name.encode(), (values[name] or "").encode()
+            before, behind = len(first), len(second)
+            if before + behind < 124:
+                out.append(b"%b%b%b%b%b" % (heads[before + behind + 4], key[before], first, value[behind], second))
+            else:
+                out.append(long((name, values[name] or "")))
+        return b"".join(out)
+
+    return write
 
 
 def _absent(number: int, schema: Schema) -> bytes:
