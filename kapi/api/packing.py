@@ -1,6 +1,7 @@
 """Answers in protobuf: objects and lists of them, each object encoded once for each revision (kapi.registry.packed).
 
-A list says how long it is before its first item: its items are gone through twice, first for their sizes, and never held together.
+A list says how long it is before its first item: its items are gone through twice, first for their sizes, and never held together but
+where they are kept anyway.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from kapi.registry import packed
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
 
+_AT_ONCE = 10_000
+"""Items that are looked up in one turn."""
 _SOME = 64
 """Items that are looked at between two looks at the clock."""
 
@@ -44,13 +47,27 @@ async def send_stored(request: Request, code: int, kind: Kind, stored: bytes) ->
 
 async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:
     """A list of these entries, or of their metadata."""
+    if not form.shape and len(entries) <= _AT_ONCE and (found := packed.all_known(kind, entries)) is not None:
+        await _send(request, kind.resource.api_version, _list_kind(kind), meta, sum(map(len, found)), found)
+        return
     long = any(len(entry.body) >= limits.OFFLOAD_BYTES and not packed.known(kind, entry) for entry in entries)
-    version, name = kind.resource.api_version, kind.list_kind or f"{kind.resource.kind}List"
+    version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:
         version, name, long = f"meta.k8s.io/{form.version}", "PartialObjectMetadataList", long or kind.custom
-    before, after = packed.around(name, version, meta, await _size(_items(kind, entries, form), long))
-    blocks = chunked.blocks(chain((before,), _items(kind, entries, form), (after,)))
-    await chunked.write(request, blocks, PROTOBUF, long=long)
+    size = await _size(_items(kind, entries, form), long)
+    await _send(request, version, name, meta, size, _items(kind, entries, form), long=long)
+
+
+def _list_kind(kind: Kind) -> str:
+    return kind.list_kind or f"{kind.resource.kind}List"
+
+
+async def _send(
+    request: Request, api_version: str, kind: str, meta: Object, size: int, items: Iterable[bytes], *, long: bool = False
+) -> None:
+    """A list of items that are `size` bytes together. `long`: one may take long to make."""
+    before, after = packed.around(kind, api_version, meta, size)
+    await chunked.write(request, chunked.blocks(chain((before,), items, (after,))), PROTOBUF, long=long)
 
 
 def _items(kind: Kind, entries: list[Entry], form: Form) -> Iterator[bytes]:

@@ -61,6 +61,13 @@ def known(kind: Kind, entry: Entry) -> bool:
     return found is not None and found[0] == entry.revision
 
 
+def all_known(kind: Kind, entries: list[Entry]) -> list[bytes] | None:
+    """The objects of all entries if they are all kept."""
+    kept = kind.packed.get
+    found = [one[1] for entry in entries if (one := kept(entry.key)) is not None and one[0] == entry.revision]
+    return found if len(found) == len(entries) else None
+
+
 def item(kind: Kind, entry: Entry) -> bytes:
     """An object as the store has it, in the version of its kind."""
     found = kind.packed.get(entry.key)
