@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from kapi import limits
 from kapi.api import chunked
 from kapi.api.eventlines import Count, Lines, Where, left
 from kapi.api.negotiation import Form
@@ -16,10 +17,13 @@ from kapi.registry import packed
 from kapi.registry.kind import Kind
 from kapi.schema import protobuf_encoding
 from kapi.schema.protobuf_encoding import framed
+from kapi.storage.collection import Share
 from kapi.storage.entry import DELETED
 from kapi.storage.store import Entry, Event
 
 _LENGTH = 4
+_LONG = 4 * limits.OFFLOAD_BYTES
+"""Bytes of events from which they are encoded beside the event loop."""
 
 
 class Frames(Lines):
@@ -38,6 +42,10 @@ class Frames(Lines):
             at += _LENGTH + int.from_bytes(piece[at : at + _LENGTH], "big")
         self._left = at - len(piece)
         return not self._left
+
+    def slow(self, share: Share) -> bool:
+        """What others had made is at hand, and a few small objects are encoded in no time."""
+        return share.size >= _LONG and not (self.alike and all(event.lines and self._key in event.lines for event in share.events))
 
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
         if self.form.shape or event is None:

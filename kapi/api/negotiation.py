@@ -10,7 +10,7 @@ from kapi.registry.kind import Kind
 
 JSON, YAML, PROTOBUF = b"application/json", b"application/yaml", b"application/vnd.kubernetes.protobuf"
 _BYTES = {accept.JSON: JSON, accept.YAML: YAML, accept.PROTOBUF: PROTOBUF}
-_PARTIAL = ("PartialObjectMetadata", "PartialObjectMetadataList")
+PARTIAL = ("PartialObjectMetadata", "PartialObjectMetadataList")
 
 
 class Form(NamedTuple):
@@ -64,7 +64,7 @@ def _allows(media: str, target: Target | None) -> bool:
         return True
     if target.group != "meta.k8s.io" or target.version not in ("v1", "v1beta1"):
         return False
-    return target.kind in _PARTIAL or (target.kind == "Table" and media != accept.PROTOBUF)
+    return target.kind in PARTIAL or (target.kind == "Table" and media != accept.PROTOBUF)
 
 
 def _allows_custom(media: str, target: Target | None) -> bool:

@@ -52,8 +52,7 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
 
 async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
     what = writing.call(request, kind, {})
-    obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), negotiation.of(request, kind))
+    await _send_scale(request, kind, encoding.parse(kind, rest.get(kind, what.namespace, what.name)))
 
 
 async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
@@ -114,8 +113,13 @@ async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) ->
 
 
 async def _answer_scale(request: Request, kind: Kind, written: WriteResult) -> None:
-    obj = encoding.served(kind, nested.loads(written.body))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), negotiation.of(request, kind))
+    await _send_scale(request, kind, encoding.served(kind, nested.loads(written.body)))
+
+
+async def _send_scale(request: Request, kind: Kind, obj: Object) -> None:
+    """The Scale of an object, or the metadata of that."""
+    form, found = negotiation.of(request, kind), scale.of(obj, kind.strategy.scale)
+    await responses.send_object(request, 200, table.partial(found, form.version) if form.shape in negotiation.PARTIAL else found, form)
 
 
 # pods -------------------------------------------------------------------------------------------------------------------------------

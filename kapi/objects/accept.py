@@ -3,7 +3,8 @@
 What may be asked for is for the callers to say: objects are negotiated by kapi.api.negotiation, discovery by kapi.documents.discovery.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cmp_to_key
 from typing import NamedTuple
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
@@ -57,7 +58,7 @@ def first(header: str, allows: Allows) -> Accepted | None:
     """The first clause that can be answered; None when there is none. An empty header asks for JSON."""
     if not header:
         return Accepted()
-    for clause in _sorted(filter(None, map(_clause, header.split(",")))):
+    for clause in _sorted([clause for text in header.split(",") if text and (clause := _clause(text))]):
         for media in MEDIA:
             if clause.matches(media) and (found := _accepted(clause.parameters, media, allows)):
                 return found
@@ -86,8 +87,17 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def _sorted(clauses: Iterable[_Clause]) -> list[_Clause]:
-    """By insertion, as Go sorts up to a dozen."""
+_FEW = 12
+"""Clauses that Go sorts by insertion."""
+
+
+def _compared(one: _Clause, other: _Clause) -> int:
+    return -1 if one.before(other) else int(other.before(one))
+
+
+def _sorted(clauses: list[_Clause]) -> list[_Clause]:
+    if len(clauses) > _FEW:
+        return sorted([clause for clause in clauses if any(map(clause.matches, MEDIA))], key=cmp_to_key(_compared))
     out: list[_Clause] = []
     for clause in clauses:
         at = len(out)
