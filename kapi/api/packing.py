@@ -23,7 +23,7 @@ from kapi.storage.store import Entry
 
 _AT_ONCE = 10_000
 """Items that are looked up in one turn."""
-_SOME = 64
+_SOME = 16
 """Items that are looked at between two looks at the clock."""
 
 

@@ -222,8 +222,9 @@ def _map(number: int, schema: Schema) -> Write:
 
 def _map_of_texts(number: int) -> Write:
     """The same of labels, data and the like, which there are most of."""
-    key, value, long = _heads(tag(1, _BYTES)), _heads(tag(2, _BYTES)), _framing(number, lambda pair: write_key(pair[0]) + write_value(pair[1]))
-    heads, write_key, write_value = _heads(tag(number, _BYTES)), _string(1), _string(2)
+    heads, key, value = (_heads(tag(at, _BYTES)) for at in (number, 1, 2))
+    write_key, write_value = _string(1), _string(2)
+    long = _framing(number, lambda pair: write_key(pair[0]) + write_value(pair[1]))
 
     def write(values: dict[str, str | None]) -> bytes:
         out = []

@@ -7,11 +7,13 @@ import pytest
 
 from kapi import limits
 from kapi.api import packing
-from kapi.api.eventframes import messages
+from kapi.api.eventframes import Frames, messages
+from kapi.api.negotiation import Form
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, PODS
+from openapi import tables
 from tests import descriptors
 from tests.api.asking import MAPS, Answer, ask, config_map, deployment, pod
 from tests.api.asking import PODS as POD_PATH
@@ -165,10 +167,30 @@ async def test_status(api: Client) -> None:
     assert unpacked(answer, CORE + "Pod")["status"]["phase"] == "Running"
 
 
-async def test_a_review(api: Client) -> None:
-    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    answer = await ask(api, "POST", path, {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}, accept=PROTOBUF)
-    assert unpacked(answer, "io.k8s.api.authorization.v1.SelfSubjectAccessReview")["status"]["allowed"] is True
+PATH_ASKED = {"nonResourceAttributes": {"path": "/", "verb": "get"}}
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "spec"),
+    [
+        ("authorization", "SelfSubjectAccessReview", PATH_ASKED), ("authorization", "SubjectAccessReview", {**PATH_ASKED, "user": "u"}),
+        ("authorization", "SelfSubjectRulesReview", {"namespace": "default"}), ("authentication", "SelfSubjectReview", None),
+        ("authentication", "TokenReview", {"token": "a"}),
+    ],
+)  # fmt: skip
+async def test_reviews(api: Client, group: str, kind: str, spec: Object | None) -> None:
+    path, body = f"/apis/{group}.k8s.io/v1/{kind.lower()}s", {"spec": spec} if spec else {}
+    packed, plain = await ask(api, "POST", path, body, accept=PROTOBUF), await ask(api, "POST", path, body)
+    found, wanted = unpacked(packed, f"io.k8s.api.{group}.v1.{kind}"), without_zeros(plain.json)
+    assert (found["kind"], found.get("status")) == (kind, wanted.get("status"))
+
+
+async def test_every_kind_there_is_from_the_beginning(kept: Client, server: Server) -> None:
+    for row in tables.resources():
+        kind = server.app.catalogue.get(row["group"], row["version"], row["plural"])
+        if kind is not None and kind.stored and "list" in kind.verbs:
+            path = f"/apis/{row['group']}/{row['version']}" if row["group"] else "/api/v1"
+            await both(kept, f"{path}/{row['plural']}", kind.schema.name + "[]")
 
 
 # what there is no protobuf of -----------------------------------------------------------------------------------------------------------
@@ -277,6 +299,22 @@ async def test_a_watch_of_metadata(api: Client) -> None:
     found = without_zeros(descriptors.read(body, META + "PartialObjectMetadata"))
     assert (type_, found["metadata"]["name"], found["kind"]) == ("ADDED", "p", "PartialObjectMetadata")
     assert descriptors.unwrapped(mark)[1] == "PartialObjectMetadata"
+
+
+def test_where_frames_end(server: Server) -> None:
+    """Whatever pieces they are written in."""
+    kind = server.app.catalogue.get("", "v1", "configmaps")
+    assert kind is not None
+    request: Any = None
+    lines = Frames(request, kind, None, lambda count: None, Form(PROTOBUF.encode()), whole=False)
+    mark = lines.bookmark(7)
+    assert lines.ended(mark + mark)
+    assert not lines.ended(mark[:10])
+    assert not lines.ended(mark[10:20])
+    assert lines.ended(mark[20:] + mark)
+    assert not lines.ended(mark + mark[:-1])
+    assert lines.ended(mark[-1:])
+    assert [event(message)[0] for message in messages(mark + mark)] == ["BOOKMARK", "BOOKMARK"]
 
 
 async def test_sizes_are_found_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
