@@ -27,13 +27,13 @@ _SOME = 16
 """Items that are looked at between two looks at the clock."""
 
 
-async def send_entry(request: Request, kind: Kind, entry: Entry) -> None:
+async def send_entry(request: Request, kind: Kind, entry: Entry, code: int = 200) -> None:
     """A stored object."""
     if len(entry.body) < limits.OFFLOAD_BYTES or packed.known(kind, entry):
         item = packed.item(kind, entry)
     else:
         item = await offload.run(packed.item, kind, entry)
-    await responses.send(request, 200, packed.body(kind, item), PROTOBUF)
+    await responses.send(request, code, packed.body(kind, item), PROTOBUF)
 
 
 async def send_stored(request: Request, code: int, kind: Kind, stored: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kapi import limits
-from kapi.api import negotiation, options, reading, responses
+from kapi.api import negotiation, options, packing, reading, responses
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time
 from kapi.objects.meta import Object
@@ -66,8 +66,12 @@ def decoded(raw: bytes, form: str, what: Call) -> Object:
 
 
 async def answer(request: Request, kind: Kind, written: WriteResult) -> None:
-    form = negotiation.of(request, kind)
-    await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
+    """What was written. Whoever watches in protobuf is told the same bytes as who wrote it so."""
+    form, code = negotiation.of(request, kind), 201 if written.created else 200
+    if written.entry is not None and form.media is negotiation.PROTOBUF and not form.shape:
+        await packing.send_entry(request, kind, written.entry, code)
+    else:
+        await reading.send_stored(request, code, kind, written.body, form)
 
 
 def _stored_bytes(rest: Rest, what: Call) -> int:

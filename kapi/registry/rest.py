@@ -35,6 +35,8 @@ class WriteResult(NamedTuple):
     body: bytes
     created: bool = False
     deleted: bool = False
+    entry: Entry | None = None
+    """The entry these bytes are of, where it is stored now."""
 
 
 class Rest:
@@ -140,7 +142,7 @@ class Rest:
             entry = await self.commit(call, key, obj, 0)
         except Mismatch as found:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from found
-        return WriteResult(entry.body, created=True)
+        return WriteResult(entry.body, created=True, entry=entry)
 
     # update -----------------------------------------------------------------------------------------------------------------------
 
@@ -241,10 +243,11 @@ class Rest:
             return WriteResult(await call.run(encoding.final, kind, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
         if await call.run(managed.unchanged_but_times, new, old):
-            return WriteResult(entry.body)
+            return WriteResult(entry.body, entry=entry)
         if call.dry_run:
             return WriteResult(await call.run(encoding.final, kind, new))
-        return WriteResult((await self.commit(call, call.key, new, entry.revision)).body)
+        written = await self.commit(call, call.key, new, entry.revision)
+        return WriteResult(written.body, entry=written)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
         """The status an object has when its writer has no say in it: the old one, or a blank."""

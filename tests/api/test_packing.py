@@ -124,6 +124,19 @@ async def test_writes(api: Client) -> None:
     assert len(unpacked(large, CORE + "ConfigMap")["data"]["k"]) == limits.OFFLOAD_BYTES
 
 
+async def test_what_is_written_is_encoded_once(api: Client, server: Server) -> None:
+    """For its writer, and for all who read or watch it then."""
+    maps = server.app.catalogue.get("", "v1", "configmaps")
+    assert maps is not None
+    for method, path in (("POST", MAPS), ("PUT", f"{MAPS}/m")):
+        written = await ask(api, method, path, config_map("m", {method: "x"}), accept=PROTOBUF)
+        revision, item = maps.packed["/core/configmaps/default/m"]
+        assert str(revision) == unpacked(written, CORE + "ConfigMap")["metadata"]["resourceVersion"]
+        assert item in written.body
+    await ask(api, "PATCH", f"{MAPS}/m?dryRun=All", {"data": {}}, content_type="application/merge-patch+json", accept=PROTOBUF)
+    assert maps.packed["/core/configmaps/default/m"] == (revision, item)
+
+
 async def test_a_failure(api: Client) -> None:
     found = await both(api, f"{MAPS}/none", META + "Status")
     assert (found["code"], found["reason"]) == (404, "NotFound")
