@@ -54,7 +54,8 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     version, name = kind.resource.api_version, _list_kind(kind)
     if form.shape:
         version, name, long = f"meta.k8s.io/{form.version}", "PartialObjectMetadataList", long or kind.custom
-    size = await _size(_items(kind, entries, form), long)
+    items = _items(kind, entries, form)
+    size = await _size(items, long) if long or len(entries) > _SOME else sum(map(len, items))
     await _send(request, version, name, meta, size, _items(kind, entries, form), long=long)
 
 
