@@ -107,6 +107,17 @@ WEBHOOK_ANSWERS_BYTES = 12 << 20
 """Bytes of all webhooks' answers that are being read | none | as above, for the answer that goes beyond"""
 WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
+CONVERSION_BATCH_BYTES = 256 << 10
+"""Bytes of objects a conversion webhook is asked for at once, unless one is larger | one object | a list or watch goes on with the next"""
+CONVERSION_LINE_BYTES = 2 << 20
+"""Bytes of objects one definition's conversion webhook works on at once, each review as 64 KiB at least; a larger one alone | none
+| further ones wait in order, 30 s at most"""
+CONVERSION_HELD_BYTES = 4 << 20
+"""Bytes of objects to be written that wait for one definition's conversion webhook; a larger one alone | none | 429"""
+CONVERSION_KEPT_BYTES = 1 << 20
+"""Bytes of converted objects of one definition that are kept for further watchers | all of them | it is converted again"""
+CONVERSION_LIST_BYTES = 16 << 20
+"""Bytes of a list that are converted before the answer begins | all of it | what fails after that cuts the answer off"""
 PROBE_OUTPUT_BYTES = 10 << 10
 """Bytes of what a probe or hook said that are read and shown | 10 KiB | the rest is left out"""
 METRIC_SERIES = 4_000

@@ -3,6 +3,7 @@
 import random
 
 from kapi.admission.plugin import Reader
+from kapi.http.webhook_client import Locate, Unreachable
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -26,6 +27,20 @@ def resolve_endpoint(reader: Reader, namespace: str, name: str, port: int) -> tu
     if not ready:
         raise errors.ServiceUnavailable(f"no endpoints available for service {go_quote(name)}")
     return random.choice(ready)
+
+
+def locator(reader: Reader, service: Object | None) -> Locate | None:
+    """How a webhook client finds an endpoint of a clientConfig's Service; None where it has a URL."""
+    if service is None:
+        return None
+
+    async def locate() -> tuple[str, int]:
+        try:
+            return resolve_endpoint(reader, service["namespace"], service["name"], service.get("port") or 443)
+        except errors.StatusError as error:
+            raise Unreachable(error.message) from None
+
+    return locate
 
 
 def _slices(reader: Reader, namespace: str, name: str) -> list[Object]:

@@ -4,7 +4,7 @@ A selector turns an object that crosses into it to ADDED and one that leaves it 
 what the store keeps, and never made as a whole.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ import orjson
 from kapi import limits
 from kapi.api import chunked, reading, responses
 from kapi.api.request import Request
-from kapi.objects import errors
+from kapi.objects import errors, offload
 from kapi.objects.meta import Object
-from kapi.registry import encoding, table
-from kapi.registry.kind import Kind
+from kapi.registry import conversion, encoding, table
+from kapi.registry.kind import MARK, Kind
 from kapi.storage.collection import SHARE, Share
 from kapi.storage.entry import respliced
 from kapi.storage.store import Entry, Event
@@ -39,6 +39,7 @@ class Lines:
         self._kind, self._where, self._count, self._whole = kind, where, count, whole
         self._headed = True
         self.plain = not self.form.shape and self.form.media is responses.JSON
+        self._converts = kind.strategy.converter is not None
         self.alike = self.plain and where is None and not kind.converts
         """Whether whoever watches this kind without a selector sees the same."""
         if self.form.shape == "Table":
@@ -50,8 +51,23 @@ class Lines:
         return lines if self._whole else chunked.blocks(lines)
 
     def slow(self, share: Share) -> bool:
-        """Whether lines of these events are `made`, beside the event loop."""
+        """Whether lines of these events are not made at once: they are `made` beside the event loop, or a webhook is asked before."""
+        return self._large(share) or (self._converts and any(conversion.foreign(self._kind, entry) for entry in _states(share.events)))
+
+    def _large(self, share: Share) -> bool:
         return not self.plain and share.size >= limits.OFFLOAD_BYTES
+
+    async def prepared(self, share: Share) -> Iterator[bytes]:
+        """The pieces of slow events. Raises ConversionFailed."""
+        if self._converts:
+            found = {id(state): entry for state, entry in zip(*await self._converted(share.events), strict=True)}
+            events = [_restated(event, found) for event in share.events]
+            share = Share(share.interest, share.start, share.end, share.seen, events, share.size)
+        return await offload.run(self.made, share) if self._large(share) else self.of(share)
+
+    async def _converted(self, events: list[Event]) -> tuple[list[Entry], list[Entry]]:
+        states = list(_states(events))
+        return states, await conversion.recent(self._kind, states)
 
     def made(self, share: Share) -> Iterator[bytes]:
         """These events in pieces, all lines made; that of a large object in YAML is the same bytes for all who see it alike."""
@@ -100,7 +116,8 @@ class Lines:
         if not self._stored(entry):
             return chunked.cut(self._line(type_, entry, event))
         start = respliced(entry.body[:_SLICE], entry.revision, event.revision)
-        return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start)
+        end = entry.body.rindex(MARK) if self._kind.custom else len(entry.body) - 1
+        return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start, end)
 
     def _seen(self, event: Event) -> Seen | None:
         """None for one that the selector keeps from this watcher."""
@@ -126,6 +143,8 @@ class Lines:
         if not self._stored(entry):
             return self._shaped(type_, entry)
         head = self._kind.head
+        if self._kind.custom:
+            return b'{"type":"%s","object":%s}\n' % (type_.encode(), encoding.wire(self._kind, entry.body))
         if event is None or type_ != event.type:
             return b'{"type":"%s","object":%s%s}\n' % (type_.encode(), head, entry.body[1:])
         if event.lines is None:
@@ -181,6 +200,22 @@ class Lines:
         return self._encoded({"type": "ERROR", "object": error.status()})
 
 
+def _states(events: Iterable[Event]) -> Iterator[Entry]:
+    """The states of objects that these events tell of."""
+    for event in events:
+        yield event.entry
+        if event.previous is not None:
+            yield event.previous
+
+
+def _restated(event: Event, found: Mapping[int, Entry]) -> Event:
+    """The event with other states of its object."""
+    previous = found[id(event.previous)] if event.previous is not None else None
+    out = Event(event.type, found[id(event.entry)], previous, event.time)
+    out.revision = event.revision
+    return out
+
+
 class _Last(NamedTuple):
     """The YAML line that was made last, of what."""
 
@@ -205,13 +240,13 @@ def _yaml_line(type_: str, kind: Kind, entry: Entry) -> bytes:
     return line
 
 
-def _slices(head: bytes, body: bytes, start: bytes) -> Iterator[bytes]:
-    """The line of a stored object: head, body behind its brace, what closes both. `start` stands for the body's first slice."""
+def _slices(head: bytes, body: bytes, start: bytes, end: int) -> Iterator[bytes]:
+    """The line of a stored object: head, body behind its brace and up to `end`, what closes both. `start` is the body's first slice."""
     piece = head + start[1:]
-    for at in range(_SLICE, len(body), _SLICE):
+    for at in range(_SLICE, end, _SLICE):
         yield piece
-        piece = body[at : at + _SLICE]
-    yield piece + b"}\n"
+        piece = body[at : min(at + _SLICE, end)]
+    yield piece + b"}}\n"
 
 
 def _left(event: Event) -> Entry:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from kapi.api import unsent
 from kapi.api.eventlines import Lines
 from kapi.api.unsent import Connection, Held
-from kapi.objects import offload
 from kapi.storage.collection import SHARE, Share
 from kapi.storage.watch import Watch
 
@@ -49,7 +48,7 @@ class Following:
         self._deferred = self._resumed = False
         """Whether a large event waits for room; whether it was given some."""
         self._making: Share | None = None
-        """Events whose lines the task is to have made."""
+        """Events whose lines the task is to have made, or converted."""
         self._unfinished = self._marking = self._ended = False
         """Whether a line is written in part; whether a bookmark is due; whether there will be nothing more."""
         self._wrote = asyncio.get_running_loop().time()
@@ -116,7 +115,7 @@ class Following:
 
     async def _make(self, share: Share) -> None:
         """Have the lines of these events made, and stand in line again."""
-        self._rest = await offload.run(self._lines.made, share)
+        self._rest = await self._lines.prepared(share)
         self._making = None
         self._watch.again()
 

@@ -1,7 +1,8 @@
 """A request: the URL taken apart, headers and body at hand. Knows nothing of kinds."""
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from kapi import limits
@@ -149,6 +150,16 @@ class Request:
         if connection is not None:
             connection.set_turn(self.turn.ready)
         await self.turn.ready
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Within, others may work on large bodies: the request waits for somebody else. Raises TooMuch."""
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn.give_back()
+        yield
+        if turn is not None:
+            await self.take_turn(turn.size)
 
     def end_turn(self) -> None:
         """The work is done: what remains is to write the answer, and the body is not kept while a client takes that."""

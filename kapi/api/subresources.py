@@ -12,7 +12,7 @@ from kapi.api import options, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors, nested
 from kapi.objects.meta import Object
-from kapi.registry import binding, encoding, eviction, metadata, scale, table
+from kapi.registry import binding, conversion, encoding, eviction, metadata, scale, table
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest, WriteResult
@@ -52,7 +52,10 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
 
 async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
     what = writing.call(request, kind, {})
-    obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
+    entry = rest.get(kind, what.namespace, what.name)
+    if kind.strategy.converter is not None:
+        entry = await conversion.one(kind, entry)
+    obj = encoding.parse(kind, entry)
     await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
 
 

@@ -5,6 +5,7 @@ Bookmarks say how far a quiet watch has come.
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 
 from kapi.api import chunked, options, reading, responses, unsent
 from kapi.api.eventlines import Count, Lines
@@ -13,6 +14,8 @@ from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
 from kapi.objects import errors, integers
+from kapi.registry import conversion
+from kapi.registry.conversion_review import ConversionFailed
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 from kapi.storage.store import Entry
@@ -42,14 +45,17 @@ class Watching:
             await self._follow(send, at_once, deadline, since, initial)
         except (errors.Expired, errors.NotAcceptable) as error:
             await send(self.lines.error(error))
+        except ConversionFailed as error:
+            await send(self.lines.error(errors.internal(error.message)))
 
     async def _follow(
         self, send: Send, at_once: AtOnce | None, deadline: float, since: int, initial: list[Entry] | None
     ) -> None:
-        """Raises Expired, and NotAcceptable for an object that the media type has no form for."""
+        """Raises Expired, ConversionFailed, and NotAcceptable for an object that the media type has no form for."""
         if initial is not None:
             self.count(len(initial))
-            await chunked.write_all(self.lines.initial(initial), lambda block: False, send, long=not self.lines.plain)
+            async for entries in self._batches(initial):
+                await chunked.write_all(self.lines.initial(entries), lambda block: False, send, long=not self.lines.plain)
             if self.how.initial_events and self.how.bookmarks:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
@@ -59,6 +65,14 @@ class Watching:
             await following.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         finally:
             following.leave()
+
+    async def _batches(self, entries: list[Entry]) -> AsyncIterator[list[Entry]]:
+        """What there is, in this version."""
+        if self.kind.strategy.converter is None:
+            yield entries
+            return
+        async for batch in conversion.batches(self.kind, entries):
+            yield batch
 
     def _withdrawn(self) -> bool:
         return self.kind.strategy.withdrawn

@@ -32,7 +32,7 @@ def call(request: Request, kind: Kind, given: Object) -> Call:
     return Call(
         kind=kind, user=request.user, namespace=target.namespace if kind.resource.namespaced else "", name=target.name,
         subresource=target.subresource, dry_run="dryRun" in given, manager=given.get("fieldManager") or request.manager,
-        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings,
+        validation=given.get("fieldValidation", "Warn"), options=given, warnings=request.warnings, aside=request.aside,
     )  # fmt: skip
 
 
@@ -200,7 +200,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> WriteR
     def change(live: Object | None) -> Object:
         out = apply.apply(
             kind.schema, live, wanted, manager=what.manager, force=force, api_version=kind.resource.api_version, kind=kind.resource.kind,
-            subresource=what.subresource, reset=reset, stamp=time.stamp(),
+            subresource=what.subresource, reset=reset, stamp=time.stamp(), versions=what.versions,
         )  # fmt: skip
         metadata.check_namespace(out["metadata"], kind.resource.namespaced, what.namespace)
         if live is None and (uid := out["metadata"].get("uid")):

@@ -79,7 +79,7 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
     access = Access(authenticator, authorization, tokens)
     health, address = Health(store, catalogue, pki / "apiserver.crt"), advertised(settings)
     app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)), health, f"{address}:{settings.port}")
-    crds = CRDController(rest, catalogue)
+    crds = CRDController(rest, catalogue, caller)
     crds.load()
     app.metrics.most = settings.max_requests_inflight, settings.max_mutating_requests_inflight
     app.metrics.add(admission.phases, admission.durations)
@@ -96,7 +96,7 @@ def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
 
     def describe(key: str, obj: Object) -> dict[str, str]:
         if (fields := catalogue.kept.get("fields")) is None:
-            fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.fields for kind in catalogue if kind.strategy.fields}
+            fields = catalogue.kept["fields"] = {kind.collection: kind.strategy.index for kind in catalogue if kind.strategy.index}
         known = fields.get(collection_of(key))
         return {name: get(obj) for name, get in known.items()} if known else {}
 

@@ -15,14 +15,18 @@ from typing import Any, cast
 import orjson
 
 from kapi import logs
+from kapi.admission.plugin import Reader
+from kapi.admission.service_resolver import locator
 from kapi.apiserver import bootstrap, crd_finalizer
 from kapi.apiserver.bootstrap import LOOPBACK
 from kapi.apiserver.status_controllers import changed
+from kapi.http.webhook_client import WebhookClient
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import custom, encoding, naming
 from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
+from kapi.registry.conversion import ConversionWebhook
 from kapi.registry.custom import CustomStrategy, Source
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
@@ -67,8 +71,10 @@ class Known:
 class CRDController:
     """The standing work on definitions of one API server."""
 
-    def __init__(self, rest: Rest, catalogue: Catalogue) -> None:
+    def __init__(self, rest: Rest, catalogue: Catalogue, caller: WebhookClient) -> None:
+        """`caller` is closed by whoever passes it."""
         self.rest, self.store, self.catalogue = rest, rest.store, catalogue
+        self.caller, self.reader = caller, Reader(rest.store, catalogue)
         self.definitions = catalogue.by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         self.services = catalogue.by_kind("apiregistration.k8s.io/v1", "APIService")
         self._known: dict[str, Known] = {}
@@ -143,6 +149,7 @@ class CRDController:
             old, known.source = known.kinds, Source(known.source.entry)
             self._withdraw(known)
             known.sign, known.ending = sign, False
+            known.source.converter = self._converter(definition["spec"])
             known.kinds = custom.kinds_of(definition, known.source)
             known.versions = tuple(version["name"] for version in definition["spec"]["versions"] if version.get("served"))
             self._settle(known, old)
@@ -152,6 +159,14 @@ class CRDController:
             verbs = custom.ENDING_VERBS if ends else custom.VERBS
             known.kinds = {name: dataclasses.replace(kind, ending=ends, discovered=verbs) for name, kind in known.kinds.items()}
             self._add(known)
+
+    def _converter(self, spec: Object) -> ConversionWebhook | None:
+        """What converts between the versions of a definition, where that is a webhook."""
+        conversion = spec.get("conversion") or {}
+        if conversion.get("strategy") != "Webhook":
+            return None
+        webhook = conversion["webhook"]
+        return ConversionWebhook(webhook, self.caller, locator(self.reader, webhook["clientConfig"].get("service")))
 
     def _add(self, known: Known) -> None:
         """Put the served versions into the catalogue; built-in kinds stay as they are."""
@@ -174,10 +189,10 @@ class CRDController:
         since = known.revision if any(entry.revision <= known.revision for entry in entries) else 0
         for kind in known.kinds.values():
             cast(CustomStrategy, kind.strategy).since = since
-        fields = stored.strategy.fields
-        if fields or any(kind.strategy.fields for kind in old.values()):
+        fields = stored.strategy.index
+        if fields or any(kind.strategy.index for kind in old.values()):
             for entry in entries:
-                obj = encoding.parse(stored, entry)
+                obj = encoding.parse(stored, entry) if fields else {}
                 entry.fields = {name: get(obj) for name, get in fields.items()}
 
     def _withdraw(self, known: Known) -> None:
@@ -227,7 +242,7 @@ class CRDController:
             return
         assert self.definitions is not None
         known = self._known[key]
-        kind = next(iter(known.kinds.values()), None)
+        kind = next((kind for kind in known.kinds.values() if kind.stored == kind.resource.api_version), None)
         end = crd_finalizer.CRDFinalizer(self.rest, self.definitions, key.rpartition("/")[2], known.uid)
         task = self._ending[key] = asyncio.create_task(end.run(kind, overlaps=kind is not None and self._overlaps(kind)))
         task.add_done_callback(lambda done: self._ended(key, done))

@@ -4,6 +4,7 @@ The caller encodes requests, decodes responses, and looks up the endpoints of Se
 """
 
 import asyncio
+import base64
 import posixpath
 import socket
 import ssl
@@ -15,6 +16,7 @@ from kapi import limits
 from kapi.http import failures
 from kapi.http.client import Allowance, HttpTransport, Response
 from kapi.objects import urls
+from kapi.objects.meta import Object
 
 Locate = Callable[[], Awaitable[tuple[str, int]]]
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, */*", "User-Agent": "kube-apiserver-admission"}
@@ -40,6 +42,16 @@ class Target:
 
     url: str
     ca: str = ""
+
+    @classmethod
+    def of(cls, config: Object) -> "Target":
+        """The target of a clientConfig: its URL, or its Service as https://NAME.NAMESPACE.svc:PORT/PATH."""
+        ca = base64.b64decode(config.get("caBundle") or "").decode(errors="replace")
+        service = config.get("service")
+        if service is None:
+            return cls(config.get("url") or "", ca)
+        host = f"{service['name']}.{service['namespace']}.svc:{service.get('port') or 443}"
+        return cls(f"https://{host}/{(service.get('path') or '').lstrip('/')}", ca)
 
     @property
     def server(self) -> str:

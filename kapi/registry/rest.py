@@ -13,7 +13,7 @@ from kapi import limits
 from kapi.objects import errors, time
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
-from kapi.registry import encoding, metadata
+from kapi.registry import conversion, encoding, managers, metadata
 from kapi.registry.admission import Admission, AdmissionAttributes
 from kapi.registry.allocators import Allocators
 from kapi.registry.call import Call
@@ -63,7 +63,7 @@ class Rest:
         wanted = dict(equals or {})
         name = wanted.pop("metadata.name", "")
         known = bool(name) and (bool(namespace) or not kind.resource.namespaced)
-        field = next((field for field in wanted if field in kind.strategy.fields), "")
+        field = next((field for field in wanted if field in kind.strategy.index), "")
         return self.store.watch(kind.key(namespace, name) if known else kind.prefix(namespace), since, field, wanted.get(field, ""))
 
     # create -----------------------------------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Rest:
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
         if call.dry_run:
-            return WriteResult(await call.run(encoding.final, kind, obj), created=True)
+            return WriteResult(await self.final(call, obj), created=True)
         try:
             entry = await self.commit(call, key, obj, 0)
         except Mismatch as found:
@@ -162,9 +162,15 @@ class Rest:
 
     async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> WriteResult:
         kind = call.kind
+        stored = entry
+        if kind.strategy.converter is not None:
+            entry = await conversion.one(kind, entry, call)
         call.long = call.long or kind.strategy.long
         call.weigh(entry.body)
-        old, new = await call.run(self._apply_change, call, entry, change)
+        if kind.strategy.converter is None:
+            old, new = await call.run(self._apply_change, call, entry, change)
+        else:
+            old, new = await managers.settled(call, self._apply_change, call, entry, change)
         attrs = AdmissionAttributes.of(call, "UPDATE", new, old)
         await self.admission.mutate(attrs)
         new = attrs.new or new
@@ -175,7 +181,7 @@ class Rest:
         try:
             await call.run(self._validate_update, call, new, old, rules=_has_rules(kind))
             await self.admission.validate(attrs)
-            return await self._replace(call, entry, new, old)
+            return await self._replace(call, entry, new, old, stored.body)
         except BaseException:
             if release:
                 release()
@@ -224,7 +230,8 @@ class Rest:
         if strategy.generation and strategy.changed(new, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
-    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object) -> WriteResult:
+    async def _replace(self, call: Call, entry: Entry, new: Object, old: Object, stored: bytes) -> WriteResult:
+        """Write the changed object, unless nothing changed: not even (`stored`) the version it is stored in."""
         kind = call.kind
         call.empties.write_nulls(new)
         meta = new["metadata"]
@@ -238,12 +245,12 @@ class Rest:
             if not call.dry_run:
                 await self.store.commit(call.key, None, expect=entry.revision, labels={}, fields={})
                 self.allocators.release(kind, old)
-            return WriteResult(await call.run(encoding.final, kind, new), deleted=True)
+            return WriteResult(await self.final(call, new), deleted=True)
         meta["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if await call.run(managed.unchanged_but_times, new, old):
+        if kind.is_current(stored) and await call.run(managed.unchanged_but_times, new, old):
             return WriteResult(entry.body)
         if call.dry_run:
-            return WriteResult(await call.run(encoding.final, kind, new))
+            return WriteResult(await self.final(call, new))
         return WriteResult((await self.commit(call, call.key, new, entry.revision)).body)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
@@ -310,20 +317,38 @@ class Rest:
         managed.track(
             call.kind.schema, old, new, manager=call.manager, api_version=call.kind.resource.api_version,
             subresource=call.subresource, reset=reset, stamp="" if call.subresource == "scale" else time.stamp(),
+            versions=call.versions,
         )  # fmt: skip
 
     async def commit(self, call: Call, key: str, obj: Object, expect: int) -> Entry:
-        """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch."""
+        """Write an object as it is, if `key` still has the revision `expect`; every write ends here. Raises Mismatch.
+
+        The entry is in the version of the call's kind.
+        """
         kind = call.kind
-        stored = kind.strategy.to_storage(obj, kind.resource.api_version)
-        body = await call.run(encoding.body, stored) if call.long else encoding.body(stored)
+        if kind.strategy.converter is None:
+            stored = kind.strategy.to_storage(obj, kind.resource.api_version)
+        else:
+            stored = await conversion.stored(kind, obj, call)
+        body = await call.run(encoding.body, stored, kind.custom) if call.long else encoding.body(stored, kind.custom)
         if len(body) > limits.OBJECT_BYTES:
             raise errors.StatusError("etcdserver: request is too large", reason="")
         ttl = _EVENT_SECONDS if kind.collection == "/core/events/" else None
-        return await self.store.commit(
-            key, body, expect=expect, labels=obj["metadata"].get("labels") or {},
-            fields={name: get(stored) for name, get in kind.strategy.fields.items()}, ttl=ttl,
+        entry = await self.store.commit(
+            key, body, expect=expect, labels=stored["metadata"].get("labels") or {},
+            fields={name: get(stored) for name, get in kind.strategy.index.items()}, ttl=ttl,
         )  # fmt: skip
+        return entry if kind.strategy.converter is None else await conversion.one(kind, entry, call)
+
+    async def final(self, call: Call, obj: Object) -> bytes:
+        """The stored form's bytes of an object that is not stored, in the version of the call's kind or the stored one."""
+        kind = call.kind
+        if kind.strategy.converter is None:
+            return await call.run(encoding.final, kind, obj)
+        if call.dry_run:  # as far as it would go
+            target = conversion.sibling(kind, kind.stored.rpartition("/")[2])
+            obj = await conversion.to(kind, target, await conversion.stored(kind, obj, call), call)
+        return await call.run(encoding.unstored, kind, obj)
 
 
 STORAGE_PREFIXES = {

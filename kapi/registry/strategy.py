@@ -59,6 +59,8 @@ class Strategy:
     columns: Sequence[Column] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
     fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
+    indexed: Mapping[str, Callable[[Object], str]] | None = None
+    """Fields that are kept with an entry, where they are not `fields`: those of all versions, of the stored object."""
     selected_as: Mapping[str, str] = {}
     """Name in a selector -> name in `fields`, where a version of the kind has other names; those are then all it has."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()
@@ -71,6 +73,8 @@ class Strategy:
     """Whether DELETE answers with the object that is gone rather than with a Status."""
     scale: Paths = WORKLOAD
     """Where a Scale finds its fields."""
+    converter: object | None = None
+    """Of a custom kind: the webhook that converts between its versions (kapi.registry.conversion)."""
     withdrawn: bool = False
     """No longer served, or served by another schema: watches end."""
     long: bool = False
@@ -123,6 +127,11 @@ class Strategy:
 
     def mark_deleted(self, obj: Object) -> None:
         """What else changes when the object is first marked for deletion (a namespace becomes Terminating)."""
+
+    @property
+    def index(self) -> Mapping[str, Callable[[Object], str]]:
+        """What is kept with an entry for field selectors."""
+        return self.fields if self.indexed is None else self.indexed
 
     def row(self, obj: Object, now: float) -> list[Any]:
         """The cells of the object under `columns`; `now` is seconds since the epoch."""
