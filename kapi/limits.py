@@ -112,7 +112,7 @@ CONVERSION_BATCH_BYTES = 256 << 10
 CONVERSION_LINE_BYTES = 2 << 20
 """Bytes of objects one definition's conversion webhook works on at once, each review as 64 KiB at least; a larger one alone | none
 | further ones wait in order, 30 s at most"""
-CONVERSION_HELD_BYTES = 4 << 20
+CONVERSION_HELD_BYTES = 2 << 20
 """Bytes of objects to be written that wait for one definition's conversion webhook; a larger one alone | none | 429"""
 CONVERSION_KEPT_BYTES = 1 << 20
 """Bytes of converted objects of one definition that are kept for further watchers | all of them | it is converted again"""
