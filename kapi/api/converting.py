@@ -43,8 +43,10 @@ def _made(items: Items, entries: list[Entry]) -> list[bytes]:
     return list(items(entries))
 
 
-async def matching(kind: Kind, page: Page, where: Where, limit: int) -> Page:
-    """The page of what selectors choose, which look at converted objects."""
+async def matching(kind: Kind, page: Page, where: Where, limit: int, name: str) -> Page:
+    """The page of what selectors choose, which look at converted objects; `name`: the one name that they ask for, or ''."""
+    if name:
+        page = page._replace(entries=[entry for entry in page.entries if entry.key.endswith(f"/{name}")])
     found: list[Entry] = []
     size = 0
     begin = 0

@@ -144,7 +144,7 @@ async def matching(rest: Rest, kind: Kind, namespace: str, how: options.ListOpti
     """The page of what the selectors choose; many entries are looked at in turns."""
     where = how.where
     if where is not None and kind.strategy.converter is not None:
-        return await converting.matching(kind, rest.page(kind, namespace, how.name, **which), where, limit)
+        return await converting.matching(kind, rest.page(kind, namespace, how.name, **which), where, limit, how.name)
     if where is None or how.name:
         return rest.page(kind, namespace, how.name, limit=limit, equals=how.equals, where=where, **which)
     if limit:  # most pages are full after a few entries

@@ -59,6 +59,7 @@ from kapi.registry.kinds.storage import (
     VolumeAttachmentStrategy,
     VolumeAttributesClassStrategy,
 )
+from kapi.registry.kinds.storagemigration import StorageVersionMigrationStrategy
 from kapi.registry.strategy import Strategy
 
 STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
@@ -136,4 +137,5 @@ STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
     ("storage.k8s.io", "storageclasses"): StorageClassStrategy,
     ("storage.k8s.io", "volumeattachments"): VolumeAttachmentStrategy,
     ("storage.k8s.io", "volumeattributesclasses"): VolumeAttributesClassStrategy,
+    ("storagemigration.k8s.io", "storageversionmigrations"): StorageVersionMigrationStrategy,
 }
