@@ -62,7 +62,7 @@ def apply(
         fields = sets.prune(fields, path)
     others = [item for item in entries if item is not last]
     with _typed_live_object():
-        wanted = _merged_and_pruned(schema, before, applied, managed.entry(owner, api_version, fields, None), last, others, versions)
+        wanted = _merged_and_pruned(schema, before, applied, fields, last, others, versions)
         made = managed.Changes(schema, before, wanted, reset, api_version, None if live is None else versions)
         found = [(item, both) for item in others if (both := _conflict(item, made))]
         if found and not force:
@@ -90,21 +90,21 @@ def _bare(obj: Object) -> Object:
 
 def _conflict(item: Entry, made: Changes) -> FieldSet:
     """The fields of another manager that would change."""
-    both = made.of(item)
+    both = (made.changed,) if made.versions is None else made.of(item)
     return sets.intersection(item.get("fieldsV1") or {}, both[0]) if both is not None else {}
 
 
 def _merged_and_pruned(
-    schema: Schema, live: Object, applied: Object, own: Entry, last: Entry | None, others: list[Entry], versions: Versions | None
+    schema: Schema, live: Object, applied: Object, fields: FieldSet, last: Entry | None, others: list[Entry], versions: Versions | None
 ) -> Object:
     """Live and applied merged, without what this manager no longer applies. Shares values with both; metadata is a copy."""
     merged: Object = merging.merge(schema, {**live, "metadata": _bare(live)}, applied)
     before: FieldSet = (last or {}).get("fieldsV1") or {}
-    if last is not None and sets.difference(before, own["fieldsV1"]):
+    if last is not None and sets.difference(before, fields):
         if versions is None:
-            merged = _pruned(schema, merged, before, [item.get("fieldsV1") or {} for item in (own, *others)])
+            merged = _pruned(schema, merged, before, [fields, *(item.get("fieldsV1") or {} for item in others)])
         else:
-            merged = _pruned_in(versions, merged, last, [own, *others])
+            merged = _pruned_in(versions, merged, last, [{"apiVersion": merged["apiVersion"], "fieldsV1": fields}, *others])
     system = {key: value for key, value in live["metadata"].items() if key in _SYSTEM}
     return {**merged, "metadata": {**system, **(merged.get("metadata") or {})}}
 

@@ -36,21 +36,24 @@ class Versions(Protocol):
 class Changes:
     """What a write changed and removed: (changed, removed) fields."""
 
+    __slots__ = ("_known", "_new", "_old", "_reset", "changed", "removed", "versions")
+
     def __init__(
         self, schema: Schema, old: Object | None, new: Object, reset: Sequence[tuple[str, ...]], api_version: str, versions: Versions | None
     ) -> None:
         self.changed, self.removed = changes(schema, old, new, reset)
-        self._old, self._new, self._reset = old, new, reset
-        self._versions = versions
-        self._known: dict[str, tuple[FieldSet, FieldSet] | None] = {api_version: (self.changed, self.removed)}
+        self.versions = versions
+        if versions is not None:
+            self._old, self._new, self._reset = old, new, reset
+            self._known: dict[str, tuple[FieldSet, FieldSet] | None] = {api_version: (self.changed, self.removed)}
 
     def of(self, item: Entry) -> tuple[FieldSet, FieldSet] | None:
         """The same in the version of a manager's entry; None when that version is gone."""
-        if self._versions is None or self._old is None:
+        if self.versions is None or self._old is None:
             return self.changed, self.removed
         version = item["apiVersion"]
         if version not in self._known:
-            self._known[version] = self._in(version, self._versions, self._old)
+            self._known[version] = self._in(version, self.versions, self._old)
         return self._known[version]
 
     def _in(self, version: str, versions: Versions, old: Object) -> tuple[FieldSet, FieldSet] | None:
@@ -174,6 +177,8 @@ def _without(item: Entry, *gone: FieldSet) -> Entry | None:
 
 def remove_fields(entries: Iterable[Entry], gone: Changes) -> list[Entry]:
     """The entries without fields that have a new owner or were removed; empty entries are dropped."""
+    if gone.versions is None:
+        return [left for item in entries if (left := _without(item, gone.changed, gone.removed)) is not None]
     found = ((item, gone.of(item)) for item in entries)
     return [left for item, both in found if both is not None and (left := _without(item, *both)) is not None]
 
