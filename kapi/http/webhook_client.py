@@ -82,6 +82,15 @@ class Target:
             pass
         raise NoClient("unable to load root certificates: unable to parse bytes as PEM block")
 
+    @property
+    def ca_fault(self) -> str:
+        """Why the CA is none, '' when it is one."""
+        try:
+            _ = self.context
+        except NoClient as why:
+            return str(why)
+        return ""
+
     def path(self, seconds: int) -> str:
         """The path as Go's client cleans it, with the timeout as its query."""
         path = posixpath.normpath("/" + unquote(urlsplit(self.url).path).strip("/"))

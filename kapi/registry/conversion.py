@@ -39,7 +39,7 @@ class ConversionWebhook:
     def __init__(self, config: Object, client: WebhookClient, locate: Locate | None) -> None:
         """`config`: the `webhook` of spec.conversion."""
         self._target = Target.of(config["clientConfig"])
-        self._version = next(v for v in config["conversionReviewVersions"] if v in conversion_review.VERSIONS)
+        self._version = next((v for v in config["conversionReviewVersions"] if v in conversion_review.VERSIONS), "")
         self._client, self._locate = client, locate
         self._line = offload.Line(limits.CONVERSION_LINE_BYTES)
         self._held = 0
@@ -55,6 +55,8 @@ class ConversionWebhook:
         `make` returns the objects in the version of `source`, about `size` bytes, when it is their turn; `held` is what the caller keeps
         in memory until then. Raises ConversionFailed, offload.TooMuch.
         """
+        if not self._version:
+            raise ConversionFailed("no supported conversion review versions")
         with self._holding(held):
             try:
                 async with asyncio.timeout(SECONDS):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from kapi.http.webhook_client import Target
 from kapi.objects import conditions, urls
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -17,6 +18,9 @@ PROPOSAL = "see https://github.com/kubernetes/enhancements/pull/1111"
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 ESTABLISHED_CONDITION = {
     "type": "Established", "status": "True", "reason": "InitialNamesAccepted", "message": "the initial names have been accepted",
+}  # fmt: skip
+INVALID_CA_CONDITION = {
+    "type": "Established", "status": "False", "reason": "InvalidCABundle", "message": "The conversion webhook CABundle is invalid",
 }  # fmt: skip
 NOT_ESTABLISHED_CONDITION = {"type": "Established", "status": "False", "reason": "NotAccepted", "message": "not all names are accepted"}
 NAMES_ACCEPTED_CONDITION = {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": "no conflicts found"}
@@ -65,9 +69,16 @@ def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
     status["acceptedNames"] = accepted
     set_condition(status, conflict or NAMES_ACCEPTED_CONDITION)
     if not is_condition_true(definition, "Established"):
-        set_condition(status, NOT_ESTABLISHED_CONDITION if conflict else ESTABLISHED_CONDITION)
+        established = INVALID_CA_CONDITION if ca_fault(spec) else ESTABLISHED_CONDITION
+        set_condition(status, NOT_ESTABLISHED_CONDITION if conflict else established)
     _set_approval_condition(status, definition)
     return status
+
+
+def ca_fault(spec: Object) -> str:
+    """Why the CA of a definition's conversion webhook cannot be used, '' when it can or there is none."""
+    client = ((spec.get("conversion") or {}).get("webhook") or {}).get("clientConfig") or {}
+    return Target.of(client).ca_fault if client.get("caBundle") else ""
 
 
 def _conflict(wanted: Any, got: Any, used: set[str]) -> str:

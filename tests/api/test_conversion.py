@@ -18,13 +18,14 @@ from tests.api.converted import (
     V2,
     answering,
     convert,
+    converting,
     new_version,
     old_version,
     reviews,
     second,
     served,
 )
-from tests.api.customs import THINGS, controlled, define, definition, refusal, thing, turn_of_schema
+from tests.api.customs import THINGS, controlled, define, definition, refusal, thing, turn_of_schema, until
 from tests.api.test_watches import watched
 from tests.api.webhook import Webhook
 
@@ -337,3 +338,21 @@ async def test_metadata_is_put_back(api: Client, hook: Webhook) -> None:
     got = (await api.get(SECOND, "t", "default"))["metadata"]
     assert got == {**made["metadata"], "labels": {"new": "1"}}
 
+
+
+async def test_a_certificate_authority_that_is_none(api: Client, hook: Webhook) -> None:
+    """A definition waits for one; what is established keeps a good one."""
+    wanted = converting(hook)
+    client = wanted["spec"]["conversion"]["webhook"]["clientConfig"]
+    good, client["caBundle"] = client["caBundle"], "Cg=="
+    await api.create(CRDS, wanted)
+    told = await until(api, "things.example.com", "Established", "False", "InvalidCABundle")
+    assert told["message"] == "The conversion webhook CABundle is invalid"
+    mended = {"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": good}}}}}
+    await api.patch(CRDS, "things.example.com", mended)
+    await until(api, "things.example.com", "Established")
+    mended["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"] = "Cg=="
+    assert await refusal(api.patch(CRDS, "things.example.com", mended)) == (
+        422, 'CustomResourceDefinition.apiextensions.k8s.io "things.example.com" is invalid: spec.conversion.webhookClientConfig.caBundle: '
+        "Invalid value: []byte{0xa}: unable to load root certificates: unable to parse bytes as PEM block",
+    )  # fmt: skip

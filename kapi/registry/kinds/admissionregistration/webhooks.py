@@ -91,9 +91,9 @@ def _check_hook(hook: Part, mutating: bool) -> None:
     check_conditions(hook, admission.frame())
 
 
-def review_versions(e: Errors, at: str, versions: list[str]) -> None:
+def review_versions(e: Errors, at: str, versions: list[str], need: str = f"must specify one of {', '.join(REVIEW_VERSIONS)}") -> None:
     """admissionReviewVersions and conversionReviewVersions."""
-    if not e.need(at, versions, f"must specify one of {', '.join(REVIEW_VERSIONS)}"):
+    if not e.need(at, versions, need):
         return
     seen: set[str] = set()
     for i, version in enumerate(versions):

@@ -5,9 +5,10 @@ validates, so causes speak of spec.validation and spec.subresources there.
 """
 
 
+import base64
 from collections.abc import Iterator
 
-from kapi.objects import names
+from kapi.objects import causes, names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
@@ -79,6 +80,7 @@ class CustomResourceDefinitionStrategy(Strategy):
         if old is None and name and name != f"{spec['names']['plural']}.{spec['group']}":
             e.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
         _validate_spec(e, spec, before)
+        _validate_conversion(e, spec, old)
         if old is not None and before is not None:
             if naming.is_condition_true(old, "Established"):
                 e.immutable("spec.scope", spec["scope"], before["scope"])
@@ -162,7 +164,6 @@ def _validate_spec(e: Errors, spec: Object, old: Object | None) -> None:
         status = any((version.get("subresources") or {}).get("status") is not None for version in listed)
         first = {**shared, "name": listed[0]["name"]}
         _validate_parts(e, "spec", "spec.validation", first, status, spared, before)
-    _validate_conversion(e, spec.get("conversion") or {})
 
 
 def _validate_choice(e: Errors, versions: list[Object] | None, shared: Object) -> None:
@@ -334,8 +335,11 @@ def _validate_names(e: Errors, called: Object) -> None:
         _label(e, f"spec.names.categories[{i}]", name)
 
 
-def _validate_conversion(e: Errors, conversion: Object) -> None:
+def _validate_conversion(e: Errors, spec: Object, old: Object | None) -> None:
+    conversion = spec.get("conversion") or {}
     strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook")
+    if strategy != "None" and spec.get("preserveUnknownFields"):
+        e.invalid("spec.conversion.strategy", strategy, "must be None if spec.preserveUnknownFields is true")
     e.enum("spec.conversion.strategy", strategy, ("None", "Webhook"), need="")
     if strategy != "Webhook":
         text = "should not be set when strategy is not set to Webhook"
@@ -346,14 +350,28 @@ def _validate_conversion(e: Errors, conversion: Object) -> None:
         return
     client = (webhook or {}).get("clientConfig")
     if client is None:
-        e.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook, but not set")
+        e.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook")
     elif (client.get("url") is None) == (client.get("service") is None):
         e.required("spec.conversion.webhookClientConfig", "exactly one of url or service is required")
     elif client.get("url") is not None:
         webhooks.webhook_url(e, "spec.conversion.webhookClientConfig.url", client["url"])
     else:
         webhooks.webhook_service(e, "spec.conversion.webhookClientConfig.service", client["service"])
-    webhooks.review_versions(e, "spec.conversion.conversionReviewVersions", (webhook or {}).get("conversionReviewVersions") or [])
+    why = naming.ca_fault(spec)
+    if why and old is not None and naming.is_condition_true(old, "Established") and not naming.ca_fault(old["spec"]):
+        shown = ", ".join(map(hex, base64.b64decode((client or {})["caBundle"])))
+        e.append(causes.wrong("spec.conversion.webhookClientConfig.caBundle", f"[]byte{{{shown}}}: {why}"))
+    _validate_reviews(e, (webhook or {}).get("conversionReviewVersions") or [], old)
+
+
+def _validate_reviews(e: Errors, versions: list[str], old: Object | None) -> None:
+    """What versions a webhook takes; where it took none that is known, it need not now."""
+    found = Errors()
+    webhooks.review_versions(found, "spec.conversion.conversionReviewVersions", versions, "")
+    before = (((old or {}).get("spec", {}).get("conversion") or {}).get("webhook") or {}).get("conversionReviewVersions") or []
+    if before and not set(before) & set(webhooks.REVIEW_VERSIONS):
+        found[:] = [cause for cause in found if "must include at least one of" not in cause.message]
+    e += found
 
 
 def _validate_stored(e: Errors, stored: list[str], versions: list[Object]) -> None:
