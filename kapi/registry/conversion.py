@@ -23,7 +23,6 @@ from kapi.registry.call import Call
 from kapi.registry.conversion_review import ConversionFailed
 from kapi.registry.custom import CustomStrategy
 from kapi.registry.kind import Kind, stored_version
-from kapi.schema.structural import Structural
 from kapi.storage.entry import Entry
 
 Result = TypeVar("Result")
@@ -104,9 +103,19 @@ async def _worked(function: Callable[[], Result], size: int) -> Result:
 # entries --------------------------------------------------------------------------------------------------------------------------------
 
 
+class Converted(Entry):
+    """An entry that is what a version serves, whatever its revision."""
+
+    __slots__ = ()
+
+
 def foreign(kind: Kind, entry: Entry) -> bool:
-    """Whether a webhook has to convert the entry for this version."""
-    return kind.strategy.converter is not None and not entry.body.endswith(kind.foot) and _version(kind, entry) != kind.resource.version
+    """Whether the entry is not yet as this version serves it: a webhook has to convert it, or it was written under another schema."""
+    if kind.strategy.converter is None or type(entry) is Converted:
+        return False
+    return entry.revision <= _strategy(kind).since or (
+        not entry.body.endswith(kind.foot) and _version(kind, entry) != kind.resource.version
+    )
 
 
 def _version(kind: Kind, entry: Entry) -> str:
@@ -131,7 +140,11 @@ async def entries(kind: Kind, given: Sequence[Entry], held: int = 0) -> list[Ent
         if foreign(kind, entry):
             by_version.setdefault(_version(kind, entry), []).append(i)
     for version, places in by_version.items():
-        found = await _converted(kind, sibling(kind, version), [given[i] for i in places], held)
+        source, of_version = sibling(kind, version), [given[i] for i in places]
+        if source.resource == kind.resource:
+            found = await offload.run(_reread, kind, of_version)
+        else:
+            found = await _converted(kind, source, of_version, held)
         for i, entry in zip(places, found, strict=True):
             out[i] = entry
     return out
@@ -142,19 +155,28 @@ async def _converted(kind: Kind, source: Kind, given: list[Entry], held: int) ->
     order = iter(given)
 
     def make() -> list[bytes]:
-        return [encoding.wire(source, entry.body) for entry in given]
+        return [encoding.wire(source, entry.body) for entry in _reread(source, given)]
 
     def finish(obj: Object) -> Entry:
-        return _entry(kind, next(order), _schema(kind).prune(obj))
+        return _entry(kind, next(order), _strategy(kind).schema.prune(obj))
 
     size = sum(len(entry.body) for entry in given)
     return await asyncio.ensure_future(converter.convert(make, source.resource, kind.resource, finish, size, held))
 
 
+def _reread(kind: Kind, given: list[Entry]) -> list[Entry]:
+    """Entries of this version, those that were written under another schema as they are under this one."""
+    strategy = _strategy(kind)
+    return [
+        _entry(kind, entry, strategy.schema.read(encoding.served(kind, entry.obj), [])) if entry.revision <= strategy.since else entry
+        for entry in given
+    ]
+
+
 def _entry(kind: Kind, old: Entry, obj: Object) -> Entry:
     fields = {name: get(obj) for name, get in kind.strategy.fields.items()}
     labels = obj["metadata"].get("labels") or {}
-    return Entry(old.key, old.revision, old.created, encoding.unstored(kind, obj), labels, fields)
+    return Converted(old.key, old.revision, old.created, encoding.unstored(kind, obj), labels, fields)
 
 
 async def batches(kind: Kind, given: Sequence[Entry]) -> AsyncIterator[list[Entry]]:
@@ -213,7 +235,7 @@ async def to(target: Kind, source: Kind, obj: Object, call: Call | None = None, 
     """An object of one version in another, with the defaults of that one if it is to `fill`. Raises ConversionFailed, offload.TooMuch."""
     if source.resource.version == target.resource.version:
         return obj
-    raw, schema = orjson.dumps(obj), _schema(target)
+    raw, schema = orjson.dumps(obj), _strategy(target).schema
 
     def finish(made: Object) -> Object:
         out: Object = schema.read(made, []) if fill else schema.prune(made)
@@ -234,16 +256,16 @@ async def stored(kind: Kind, obj: Object, call: Call) -> Object:
 
 def versions(kind: Kind) -> Mapping[str, Kind]:
     """All versions of a custom kind by name, served or not."""
-    return cast(CustomStrategy, kind.strategy).source.kinds
+    return _strategy(kind).source.kinds
 
 
 def sibling(kind: Kind, version: str) -> Kind:
     """Another version of a custom kind. Raises StatusError where there is none."""
-    return cast(CustomStrategy, kind.strategy).sibling(version)
+    return _strategy(kind).sibling(version)
 
 
-def _schema(kind: Kind) -> Structural:
-    return cast(CustomStrategy, kind.strategy).schema
+def _strategy(kind: Kind) -> CustomStrategy:
+    return cast(CustomStrategy, kind.strategy)
 
 
 def _webhook(kind: Kind) -> ConversionWebhook:

@@ -1,6 +1,7 @@
 """Custom resources in versions that a webhook converts: everything a client can do, in either version."""
 
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -356,3 +357,26 @@ async def test_a_certificate_authority_that_is_none(api: Client, hook: Webhook) 
         422, 'CustomResourceDefinition.apiextensions.k8s.io "things.example.com" is invalid: spec.conversion.webhookClientConfig.caBundle: '
         "Invalid value: []byte{0xa}: unable to load root certificates: unable to parse bytes as PEM block",
     )  # fmt: skip
+
+
+async def test_objects_of_another_schema(api: Client, hook: Webhook) -> None:
+    """They are read again by the schema of the version they are in; no default of the other version is filled in."""
+    await served(api, hook)
+    await api.create(THINGS, thing("old", color="red"))
+    colored, shaded = deepcopy(old_version()), deepcopy(new_version())
+    properties = colored["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    other = shaded["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    properties["note"]["default"] = "n"
+    other["more"] = {"type": "string", "default": "m"}
+    await api.patch(CRDS, "things.example.com", {"spec": {"versions": [colored, shaded]}})
+    await turn_of_schema(api)
+    assert (await api.get(THINGS, "old", "default"))["spec"] == {"color": "red", "size": 1, "note": "n"}
+    for _ in range(2):
+        assert (await api.get(SECOND, "old", "default"))["spec"] == {"shade": "red", "count": 1, "note": "n"}
+        assert (await ask(api, "GET", f"{TWO}?labelSelector=!x")).json["items"][0]["spec"] == {"shade": "red", "count": 1, "note": "n"}
+    hook.asked.clear()
+    await ask(api, "GET", TWO)
+    assert hook.asked[0][1]["request"]["objects"][0]["spec"]["note"] == "n"
+    assert (await ask(api, "GET", ONE)).json["items"][0]["spec"]["note"] == "n"
+    async with watched(api, SECOND, version="0") as seen:
+        assert (await seen.next())[1]["spec"]["note"] == "n"
