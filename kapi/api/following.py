@@ -4,6 +4,7 @@ No task runs for that: the watch's own task only waits for what takes time, a cl
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
@@ -89,7 +90,9 @@ class Following:
             if self._failure:
                 raise self._failure
             if self._making is not None:
-                await self._make(self._making)
+                with contextlib.suppress(TimeoutError):  # a webhook converts, and may take longer than the watch lasts
+                    async with asyncio.timeout(end - loop.time()):
+                        await self._make(self._making)
             elif self._blocked:
                 await self._wait_for_client()
             elif quiet is not None and loop.time() >= self._wrote + quiet:

@@ -1,5 +1,6 @@
 """Custom resources in versions that a webhook converts: everything a client can do, in either version."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Any
@@ -380,3 +381,24 @@ async def test_objects_of_another_schema(api: Client, hook: Webhook) -> None:
     assert (await ask(api, "GET", ONE)).json["items"][0]["spec"]["note"] == "n"
     async with watched(api, SECOND, version="0") as seen:
         assert (await seen.next())[1]["spec"]["note"] == "n"
+
+
+@pytest.mark.slow
+async def test_a_watch_ends_in_time(api: Client, hook: Webhook) -> None:
+    """Also while a webhook is asked that does not answer."""
+    await served(api, hook)
+    since = (await api.create(THINGS, thing("a", color="red")))["metadata"]["resourceVersion"]
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Object) -> Object:
+        asked.set()
+        await never.wait()
+        return {}
+
+    hook.answers["/convert"] = wait
+    await api.patch(THINGS, "a", {"spec": {"color": "blue"}}, namespace="default")
+    async with asyncio.timeout(10):
+        stream = await api.stream("GET", TWO, watch=True, resourceVersion=since, timeoutSeconds=1)
+        assert [chunk async for chunk in stream if chunk] == []
+    assert asked.is_set()
+    never.set()
