@@ -74,7 +74,7 @@ class VersionedAttributes:
 
     async def _to(self, target: Kind, source: Kind, obj: Object) -> Object:
         try:
-            return await conversion.to(target, source, obj)
+            return await conversion.to(target, source, obj, self.attrs)
         except ConversionFailed as why:
             raise errors.internal(why.message) from None
 

@@ -80,7 +80,7 @@ async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     """A list of these entries in the form the client asked for."""
     if form.shape:
         head, items = _shaped(request, kind, meta, form)
-        if kind.strategy.converter is not None:
+        if await conversion.needed(kind, entries):
             await converting.send(request, kind, head, entries, items, form)
         else:
             await chunked.send(request, head, items(entries), form, long=_long(kind, entries))
@@ -109,7 +109,7 @@ async def send_list(request: Request, kind: Kind, entries: list[Entry], meta: Ob
     if kind.custom:
         meta.setdefault("continue", "")
     head = chunked.head(kind.list_kind or f"{kind.resource.kind}List", kind.resource.api_version, meta)
-    if kind.strategy.converter is not None:
+    if await conversion.needed(kind, entries):
         await converting.send(request, kind, head, entries, partial(encoding.items, kind), form)
         return
     items = encoding.items(kind, entries)

@@ -28,7 +28,7 @@ from kapi.registry.call import Call
 from kapi.registry.catalogue import Catalogue
 from kapi.registry.conversion import ConversionWebhook
 from kapi.registry.custom import CustomStrategy, Source
-from kapi.registry.kind import Kind
+from kapi.registry.kind import Kind, stored_version
 from kapi.registry.rest import Rest
 from kapi.storage.entry import Entry
 
@@ -66,6 +66,16 @@ class Known:
         """Not all of its names were accepted: when other definitions go, it may get them."""
         self.kinds: dict[str, Kind] = {}
         """By version, all of them; those in `versions` are in the catalogue."""
+
+
+def _fields(known: Known, stored: Kind, entry: Entry) -> dict[str, str]:
+    """The selectable fields of an entry: where a webhook converts, those of the version it is in."""
+    kind, getters = stored, stored.strategy.index
+    if stored.strategy.converter is not None:
+        kind = known.kinds.get((stored_version(entry.body) or stored.unmarked).rpartition("/")[2], stored)
+        getters = kind.strategy.fields
+    obj = encoding.parse(kind, entry) if getters else {}
+    return {name: get(obj) for name, get in getters.items()}
 
 
 class CRDController:
@@ -189,11 +199,9 @@ class CRDController:
         since = known.revision if any(entry.revision <= known.revision for entry in entries) else 0
         for kind in known.kinds.values():
             cast(CustomStrategy, kind.strategy).since = since
-        fields = stored.strategy.index
-        if fields or any(kind.strategy.index for kind in old.values()):
+        if any(kind.strategy.index for kind in (stored, *old.values())):
             for entry in entries:
-                obj = encoding.parse(stored, entry) if fields else {}
-                entry.fields = {name: get(obj) for name, get in fields.items()}
+                entry.fields = _fields(known, stored, entry)
 
     def _withdraw(self, known: Known) -> None:
         """Serve it no longer: requests find nothing, watches end."""

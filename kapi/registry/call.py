@@ -35,6 +35,8 @@ class RequestInfo:
     """Texts for Warning headers, added while the request is handled."""
     long: bool = False
     """Work on the object may block the event loop too long: it is done in a worker thread."""
+    aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """Within it, the request waits for somebody else, and others may have its turn to work on a large body."""
 
     async def run(self, function: Callable[..., Result], *args: Any, long: bool = False, rules: bool = False) -> Result:
         """The result of a function on the object; in a worker thread where the object, or the function (`long`), may take long.
@@ -56,8 +58,6 @@ class Call(RequestInfo):
     """fieldValidation: Ignore, Warn or Strict."""
     tracked: bool = True
     """Whether the pipeline updates managedFields; an apply has done so itself, a binding has no field manager."""
-    aside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """Within it, the request waits for somebody else, and others may have its turn to work on a large body."""
     versions: Versions | None = None
     """Where a webhook converts: the object in the versions of its managers."""
     empties: Empties = field(default_factory=Empties)

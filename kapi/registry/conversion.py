@@ -19,7 +19,7 @@ from kapi.objects import offload
 from kapi.objects.meta import Object
 from kapi.objects.resource import Resource
 from kapi.registry import conversion_review, encoding
-from kapi.registry.call import Call
+from kapi.registry.call import RequestInfo
 from kapi.registry.conversion_review import ConversionFailed
 from kapi.registry.custom import CustomStrategy
 from kapi.registry.kind import Kind, stored_version
@@ -28,6 +28,8 @@ from kapi.storage.entry import Entry
 Result = TypeVar("Result")
 SECONDS = 30
 """How long a webhook has for a conversion."""
+_LOOKED_AT = 10_000
+"""Entries that are looked at in one turn."""
 _LEAST = limits.CONVERSION_LINE_BYTES // 32
 """What a review counts for at least: so many are under way at once."""
 
@@ -122,7 +124,19 @@ def _version(kind: Kind, entry: Entry) -> str:
     return (stored_version(entry.body) or kind.unmarked).rpartition("/")[2]
 
 
-async def one(kind: Kind, entry: Entry, call: Call | None = None) -> Entry:
+async def needed(kind: Kind, given: Sequence[Entry]) -> bool:
+    """Whether any of these is `foreign`; many are looked at in turns."""
+    if kind.strategy.converter is None:
+        return False
+    for start in range(0, len(given), _LOOKED_AT):
+        if start:
+            await asyncio.sleep(0)
+        if any(foreign(kind, entry) for entry in given[start : start + _LOOKED_AT]):
+            return True
+    return False
+
+
+async def one(kind: Kind, entry: Entry, call: RequestInfo | None = None) -> Entry:
     """The entry in the version of `kind`. Raises ConversionFailed."""
     if not foreign(kind, entry):
         return entry
@@ -231,7 +245,7 @@ def _settle(known: _Known, promised: _Known, done: "asyncio.Task[list[Entry]]") 
 # objects --------------------------------------------------------------------------------------------------------------------------------
 
 
-async def to(target: Kind, source: Kind, obj: Object, call: Call | None = None, *, fill: bool = False) -> Object:
+async def to(target: Kind, source: Kind, obj: Object, call: RequestInfo | None = None, *, fill: bool = False) -> Object:
     """An object of one version in another, with the defaults of that one if it is to `fill`. Raises ConversionFailed, offload.TooMuch."""
     if source.resource.version == target.resource.version:
         return obj
@@ -249,7 +263,7 @@ async def to(target: Kind, source: Kind, obj: Object, call: Call | None = None, 
         return (await found)[0]
 
 
-async def stored(kind: Kind, obj: Object, call: Call) -> Object:
+async def stored(kind: Kind, obj: Object, call: RequestInfo) -> Object:
     """An object as it is written to the store. Raises ConversionFailed, offload.TooMuch."""
     return await to(sibling(kind, kind.stored.rpartition("/")[2]), kind, obj, call, fill=True)
 

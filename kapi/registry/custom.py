@@ -337,8 +337,10 @@ def kinds_of(definition: Object, source: Source) -> dict[str, Kind]:
     unmarked = (definition["status"].get("storedVersions") or [source.stored])[0]
     source.kinds = {version["name"]: _kind(spec, named, version, source, unmarked) for version in spec["versions"]}
     every = {name: get for kind in source.kinds.values() for name, get in kind.strategy.fields.items()}
+    if source.converter:  # a field of another version is in no stored object
+        every = dict(source.kinds[source.stored].strategy.fields)
     for kind in source.kinds.values():
-        kind.strategy.indexed = {} if source.converter else every
+        kind.strategy.indexed = every
     return source.kinds
 
 

@@ -63,7 +63,8 @@ class Rest:
         wanted = dict(equals or {})
         name = wanted.pop("metadata.name", "")
         known = bool(name) and (bool(namespace) or not kind.resource.namespaced)
-        field = next((field for field in wanted if field in kind.strategy.index), "")
+        indexed = kind.strategy.index if kind.strategy.converter is None else {}
+        field = next((field for field in wanted if field in indexed), "")
         return self.store.watch(kind.key(namespace, name) if known else kind.prefix(namespace), since, field, wanted.get(field, ""))
 
     # create -----------------------------------------------------------------------------------------------------------------------

@@ -60,7 +60,10 @@ class Strategy:
     fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
     indexed: Mapping[str, Callable[[Object], str]] | None = None
-    """Fields that are kept with an entry, where they are not `fields`: those of all versions, of the stored object."""
+    """Fields that are kept with an entry, where they are not `fields`: those of all versions, of the stored object.
+
+    Where a webhook converts, only those of the version that is stored.
+    """
     selected_as: Mapping[str, str] = {}
     """Name in a selector -> name in `fields`, where a version of the kind has other names; those are then all it has."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()

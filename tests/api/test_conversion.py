@@ -201,6 +201,16 @@ async def test_selecting(api: Client, hook: Webhook) -> None:
     assert [i["metadata"]["name"] for i in (await api.list(SECOND, labels="seen=blue"))["items"]] == ["blue"]
     assert [i["metadata"]["name"] for i in (await api.list(SECOND, fields="metadata.name=green"))["items"]] == ["green"]
     assert await refusal(api.list(SECOND, fields="spec.color=red")) == (400, "field label not supported: spec.color")
+    assert [i["metadata"]["name"] for i in (await api.list(THINGS, fields="spec.color=red"))["items"]] == ["red"]
+    assert await refusal(api.list(THINGS, fields="spec.shade=red")) == (400, "field label not supported: spec.shade")
+    async with watched(api, THINGS, version="0", fields="spec.color=red") as seen, watched(
+        api, SECOND, version="0", fields="spec.shade=red"
+    ) as second_seen:
+        assert [await seen.brief(), await second_seen.brief()] == ["ADDED red"] * 2
+        await api.patch(THINGS, "blue", {"spec": {"color": "red"}}, namespace="default")
+        assert [await seen.brief(), await second_seen.brief()] == ["ADDED blue"] * 2
+        await api.patch(THINGS, "blue", {"spec": {"color": "blue"}}, namespace="default")
+        assert [await seen.brief(), await second_seen.brief()] == ["DELETED blue"] * 2
     page = await ask(api, "GET", f"{TWO}?labelSelector=seen!=blue&limit=1")
     assert [i["metadata"]["name"] for i in page.json["items"]] == ["green"]
     more = await ask(api, "GET", f"{TWO}?labelSelector=seen!=blue&limit=1&continue={page.json['metadata']['continue']}")
