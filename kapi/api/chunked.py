@@ -18,7 +18,7 @@ from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import exchange, server
 from kapi.http.exchange import TURN
-from kapi.objects import nested, offload
+from kapi.objects import errors, nested, offload
 
 SIZE = 72 * 1024
 """Bytes a chunk: TLS out of Python is fastest near this size."""
@@ -123,15 +123,21 @@ def _readable(request: Request, head: bytes, items: Iterable[bytes], form: Form)
 
 
 async def send_batches(request: Request, head: bytes, made: list[bytes], more: AsyncIterator[list[bytes]], form: Form) -> None:
-    """The same of items of which only the first are made, and more come a few at a time while the answer is written."""
+    """The same of items of which only the first are made, and more come a few at a time while the answer is written.
+
+    Raises ConnectionResetError where no more can be made: there is no other way left to say so.
+    """
     supply = deque(made)
     made.clear()
     items = _taken(supply)
     chunks = _readable(request, head, items, form) or chain((head,), _joined(items), (_END + b"\n",))
     rest = iter(await _begin(request, chunks, form.media, ()))
     while True:
-        while len(supply) < 2 and (batch := await anext(more, None)):
-            supply += batch
+        try:
+            while len(supply) < 2 and (batch := await anext(more, None)):
+                supply += batch
+        except errors.StatusError as why:
+            raise ConnectionResetError(why.message) from None
         chunk = await offload.run(next, rest, None)
         if chunk is None:
             break

@@ -1,12 +1,16 @@
 """Custom resources in versions that a webhook converts: everything a client can do, in either version."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Any
 
+import orjson
 import pytest
+import yaml
 
+from kapi import limits
 from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.objects.meta import Object
@@ -412,3 +416,44 @@ async def test_a_watch_ends_in_time(api: Client, hook: Webhook) -> None:
         assert [chunk async for chunk in stream if chunk] == []
     assert asked.is_set()
     never.set()
+
+
+@pytest.fixture
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are long from a few objects on."""
+    monkeypatch.setattr(limits, "CONVERSION_BATCH_BYTES", 2000)
+    monkeypatch.setattr(limits, "CONVERSION_LIST_BYTES", 4000)
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+async def test_a_list_that_begins_before_its_end_is_converted(api: Client, hook: Webhook) -> None:
+    await served(api, hook)
+    for i in range(30):
+        await api.create(THINGS, thing(f"t{i:02}", color=f"c{i}"))
+    wanted = [f"c{i}" for i in range(30)]
+    assert [i["spec"]["shade"] for i in (await ask(api, "GET", TWO)).json["items"]] == wanted
+    assert len(reviews(hook)) > 5
+    assert [i["spec"]["shade"] for i in (await ask(api, "GET", f"{TWO}?pretty=true")).json["items"]] == wanted
+    text = (await ask(api, "GET", TWO, accept="application/yaml")).body
+    assert [i["spec"]["shade"] for i in yaml.safe_load(text)["items"]] == wanted
+    packed = await ask(api, "GET", TWO, accept_encoding="gzip")
+    body = gzip.decompress(packed.body) if packed.headers.get("content-encoding") == "gzip" else packed.body
+    assert [i["spec"]["shade"] for i in orjson.loads(body)["items"]] == wanted
+    assert [row["cells"][0] for row in (await ask(api, "GET", TWO, accept=TABLE)).json["rows"]] == [f"t{i:02}" for i in range(30)]
+    found = await ask(api, "GET", f"{TWO}?labelSelector=!x")
+    assert [i["spec"]["shade"] for i in found.json["items"]] == wanted
+
+
+@pytest.mark.usefixtures("few_at_a_time")
+async def test_a_list_that_fails(api: Client, hook: Webhook) -> None:
+    """At its beginning it is an error; later on the answer is cut off, and never looks whole."""
+    await served(api, hook)
+    for i in range(30):
+        await api.create(THINGS, thing(f"t{i:02}", color=f"c{i}"))
+    bad = "t01"
+    hook.answers["/convert"] = answering(lambda obj, wanted: obj if obj["metadata"]["name"] == bad else convert(obj, wanted))
+    assert (await ask(api, "GET", TWO)).code == 500
+    bad = "t25"
+    cut = await ask(api, "GET", TWO)
+    with pytest.raises(ValueError, match="unexpected end of data"):
+        orjson.loads(cut.body)

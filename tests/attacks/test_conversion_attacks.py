@@ -1,6 +1,7 @@
 """Conversion webhooks that attack the server which calls them, or are slow and dead while others are at work; and long lists to convert."""
 
 import base64
+import http.client
 import json
 import ssl
 import time
@@ -51,14 +52,15 @@ def thing(version: str, size: int = 10, **meta: Any) -> dict[str, Any]:
 
 
 class _Converting(BaseHTTPRequestHandler):
-    """Converts as the strategy None would."""
+    """Converts as the strategy None would, but what is marked as bad."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         request = asked["request"]
-        made = [{**obj, "apiVersion": request["desiredAPIVersion"]} for obj in request["objects"]]
+        wanted = request["desiredAPIVersion"]
+        made = [obj if "bad" in obj["metadata"].get("labels", {}) else {**obj, "apiVersion": wanted} for obj in request["objects"]]
         response = {"uid": request["uid"], "result": {"status": "Success"}, "convertedObjects": made}
         body = json.dumps({"apiVersion": asked["apiVersion"], "kind": asked["kind"], "response": response}).encode()
         self.send_response(200)
@@ -138,7 +140,11 @@ def test_a_long_list(victim: Victim, tls: TLS) -> None:
         cost.check()
         for accept in ("application/yaml", "application/json;as=Table;g=meta.k8s.io;v=v1"):
             assert victim.ask("GET", f"{NEW}?limit=20", headers={"Accept": accept})[0] == 200
-        assert victim.ask("DELETE", NEW)[0] == 200
+        patch = {"Content-Type": "application/merge-patch+json"}
+        assert victim.ask("PATCH", f"{OLD}/t990", {"metadata": {"labels": {"bad": ""}}}, headers=patch)[0] == 200
+        with pytest.raises(http.client.IncompleteRead):  # it has begun, and must not look whole
+            victim.ask("GET", NEW)
+        assert victim.ask("DELETE", OLD)[0] == 200
 
 
 __all__ = ["tls"]
