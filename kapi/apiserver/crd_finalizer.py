@@ -10,7 +10,7 @@ from kapi.apiserver.bootstrap import LOOPBACK
 from kapi.apiserver.status_controllers import changed
 from kapi.objects import errors
 from kapi.objects.meta import Object
-from kapi.registry import deletion, naming
+from kapi.registry import conversion, deletion, naming
 from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
@@ -50,7 +50,7 @@ class CRDFinalizer:
         while store.count(kind.collection):
             for entry in store.list(kind.collection).entries:
                 namespace, _, name = entry.key.removeprefix(kind.collection).rpartition("/")
-                await delete(self.rest, kind, namespace, name)
+                await delete(self.rest, conversion.own(kind, entry), namespace, name)
             if store.count(kind.collection):
                 await changed(store, store.revision, (kind.collection,))
 

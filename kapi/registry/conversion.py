@@ -273,6 +273,11 @@ def versions(kind: Kind) -> Mapping[str, Kind]:
     return _strategy(kind).source.kinds
 
 
+def own(kind: Kind, entry: Entry) -> Kind:
+    """The version an entry is in, which serves it without any webhook."""
+    return kind if kind.strategy.converter is None else versions(kind).get(_version(kind, entry), kind)
+
+
 def sibling(kind: Kind, version: str) -> Kind:
     """Another version of a custom kind. Raises StatusError where there is none."""
     return _strategy(kind).sibling(version)

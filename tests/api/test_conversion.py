@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from copy import deepcopy
 from typing import Any
 
@@ -457,3 +458,17 @@ async def test_a_list_that_fails(api: Client, hook: Webhook) -> None:
     cut = await ask(api, "GET", TWO)
     with pytest.raises(ValueError, match="unexpected end of data"):
         orjson.loads(cut.body)
+
+
+async def test_a_definition_ends_without_its_webhook(server: Server, api: Client, hook: Webhook) -> None:
+    await served(api, hook)
+    await api.create(THINGS, thing("a", color="red"))
+    await api.patch(CRDS, "things.example.com", {"spec": {"versions": [old_version(storage=False), new_version(storage=True)]}})
+    await turn_of_schema(api)
+    hook.answers["/convert"] = lambda request: {"result": {"status": "Failure"}}
+    await api.delete(CRDS, "things.example.com")
+    async with asyncio.timeout(5), aclosing(api.watch(CRDS, version="0", fields="metadata.name=things.example.com")) as events:  # type: ignore[type-var]
+        async for kind, _ in events:
+            if kind == "DELETED":
+                break
+    assert server.app.rest.store.count("/example.com/things/") == 0
