@@ -58,7 +58,7 @@ class ConversionWebhook:
         """
         if not self._version:
             raise ConversionFailed("no supported conversion review versions")
-        with self._holding(held):
+        with self._bounded(held):
             try:
                 async with asyncio.timeout(SECONDS):
                     return await self._in_turn(make, source, target, finish, size)
@@ -67,7 +67,7 @@ class ConversionWebhook:
         raise ConversionFailed(f"conversion webhook for {conversion_review.named(source)} failed: {why}")
 
     @contextmanager
-    def _holding(self, size: int) -> Iterator[None]:
+    def _bounded(self, size: int) -> Iterator[None]:
         if self._held and self._held + size > limits.CONVERSION_HELD_BYTES:
             raise offload.TooMuch
         self._held += size
