@@ -107,6 +107,24 @@ WEBHOOK_ANSWERS_BYTES = 12 << 20
 """Bytes of all webhooks' answers that are being read | none | as above, for the answer that goes beyond"""
 WEBHOOK_ANSWER_VALUES = 250_000
 """Values in a webhook's answer or in its patch, counted as brackets and commas | none | the answer is invalid; failurePolicy decides"""
+AGGREGATED_SECONDS = 60.0
+"""Seconds for a request that is passed on to another API server and is no watch or stream | 60 s (--request-timeout) | 504 Timeout"""
+AGGREGATED_CHECKS = 5
+"""APIServices whose servers are asked at once whether they are there | 5 (workers) | the others wait"""
+AGGREGATED_FETCHES = 4
+"""Documents of other API servers that are fetched at once | 2 (workers) | the others wait"""
+AGGREGATED_FETCH_SECONDS = 5.0
+"""Seconds to ask another API server for its discovery | 5 s | the check failed, its group version is stale"""
+AGGREGATED_OPENAPI_SECONDS = 60.0
+"""Seconds to get the OpenAPI document of another API server | 60 s (specDownloadTimeout) | it is left out, and tried again later"""
+AGGREGATED_DISCOVERY_BYTES = 1 << 20
+"""Bytes of a discovery document or OpenAPI index of another API server | none | its group version is stale; its documents are not listed"""
+AGGREGATED_OPENAPI_BYTES = 4 << 20
+"""Bytes of the OpenAPI 2 document of another API server | none | it is left out"""
+AGGREGATED_VALUES = 100_000
+"""Values in one of these documents, counted as brackets and commas | none | as above"""
+AGGREGATED_BYTES = 6 << 20
+"""Bytes that are kept of all these documents | none | what comes beyond is left out"""
 PROBE_OUTPUT_BYTES = 10 << 10
 """Bytes of what a probe or hook said that are read and shown | 10 KiB | the rest is left out"""
 METRIC_SERIES = 4_000

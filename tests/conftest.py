@@ -53,7 +53,7 @@ async def client(app: App) -> AsyncIterator[Client]:
 @pytest.fixture
 async def kept(server: Server, client: Client) -> AsyncIterator[Client]:
     """`client` of a server whose status controllers have gone round once."""
-    tasks = StatusControllers(server.app.rest, server.app.catalogue, server.health.parts).start()
+    tasks = StatusControllers(server.app.rest, server.app.catalogue, server.health.parts, server.app.aggregation).start()
     while any(map(server.health.parts.wrong, ("flow control kept", "API services kept", "identity kept"))):
         await turn()
     yield client

@@ -1,4 +1,7 @@
-"""Resolves a Service to a ready endpoint, as stock's ServiceResolver with aggregator routing: for webhooks."""
+"""Resolves a Service to a ready endpoint, as stock's ServiceResolver with aggregator routing: for webhooks and extension API servers.
+
+A Service of type ExternalName leads to its host, at the port that is asked for; that is stock's resolver without aggregator routing.
+"""
 
 import random
 
@@ -17,11 +20,11 @@ def resolve_endpoint(reader: Reader, namespace: str, name: str, port: int) -> tu
     if service is None:
         raise errors.NotFound(f"service {go_quote(name)} not found")
     spec = service.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return spec.get("externalName") or "", port
     chosen = next((p for p in spec.get("ports") or () if p["port"] == port), None)
     if chosen is None:
         raise errors.ServiceUnavailable(f"no service port {port} found for service {go_quote(name)}")
-    if spec.get("type") == "ExternalName":
-        return spec.get("externalName") or "", port
     ready = [found for slice_ in _slices(reader, namespace, name) for found in _ready(slice_, chosen.get("name") or "")]
     if not ready:
         raise errors.ServiceUnavailable(f"no endpoints available for service {go_quote(name)}")

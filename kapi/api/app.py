@@ -31,13 +31,14 @@ from kapi.api import (
     watching,
     writing,
 )  # fmt: skip
+from kapi.api.aggregation import Aggregation
 from kapi.api.healthz import Checks
 from kapi.api.kubelets import Kubelets
 from kapi.api.request import Receive, Request, Scope, Send, Target, target
 from kapi.http import server
 from kapi.objects import duration, errors, names, offload
 from kapi.objects.user import ANONYMOUS, MASTERS, Attributes
-from kapi.registry.catalogue import Catalogue
+from kapi.registry.catalogue import Catalogue, GroupVersion
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
@@ -54,9 +55,13 @@ _AUDIT = map(f"{os.getpid():08x}-{int(time.time()) & 0xFFFF:04x}-4000-8000-%012x
 class App:
     """One API server without its socket."""
 
-    def __init__(self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: Kubelets, checks: Checks, address: str = "") -> None:
+    def __init__(
+        self, rest: Rest, catalogue: Catalogue, access: Access, kubelets: Kubelets, checks: Checks, address: str,
+        aggregation: Aggregation,
+    ) -> None:  # fmt: skip
         """`checks` are those of its health; `address` is where clients reach this server, host:port: discovery tells."""
         self.rest, self.catalogue, self.access, self.kubelets = rest, catalogue, access, kubelets
+        self.aggregation = aggregation
         self.metrics = metrics.Metrics()
         self._logged_from = requestlog.threshold()
         self.infrastructure = infrastructure.application(rest.store, catalogue, self.metrics, checks, access.tokens, address)
@@ -105,6 +110,9 @@ class App:
             return
         if where is None:
             self._authorize(Attributes(request.user, request.method.lower(), path=request.path))
+            if self.aggregation.backends and (there := self.aggregation.at(request.path)):
+                await self._pass_on(request, where, there)
+                return
             request.scope[infrastructure.REQUEST] = request
             await self.infrastructure(request.scope, request.receive, request.send)
             return
@@ -112,8 +120,12 @@ class App:
         if len(request.scope["query_string"]) >= limits.OFFLOAD_QUERY:
             await offload.run(request.read_query)
         request.verb = verb(request, where)
-        request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
+        elsewhere = self.aggregation.backends and (where.group, where.version) in self.aggregation.backends
+        request.known = kind is not None and not elsewhere and (not where.subresource or where.subresource in kind.subresources)
         self._authorize(_attributes(request, where))
+        if elsewhere:
+            await self._pass_on(request, where, (where.group, where.version))
+            return
         if kind is None:
             await self._unknown(request, where)
             return
@@ -147,6 +159,14 @@ class App:
         self.metrics.authorized(decision.allowed, time.perf_counter() - began)
         if not decision.allowed:
             raise rbac.forbidden(asked, decision.reason)
+
+    async def _pass_on(self, request: Request, where: Target | None, there: GroupVersion) -> None:
+        """Let the server of another group version answer."""
+        if _is_long(request, where) or server.UPGRADE in (request.scope.get("extensions") or {}):
+            with _long_running(request, self):
+                await self.aggregation.pass_on(request, there, long=True)
+        else:
+            await self.aggregation.pass_on(request, there, long=False)
 
     async def _unknown(self, request: Request, where: Target) -> None:
         if where.version not in self.catalogue.groups().get(where.group, ()):

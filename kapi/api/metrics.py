@@ -75,7 +75,7 @@ class Metrics:
         self._allowed = Family("authorization_attempts_total", "Questions whether a user may.", ("result",))
         self._allowing = Histogram("authorization_duration_seconds", "Seconds to answer whether a user may.", ("result",), _ACCESS)
         self._lag = Histogram("kapi_event_loop_lag_seconds", "Seconds a timer came late because the event loop was held.", (), _HELD)
-        self._more: list[Histogram] = []
+        self._more: list[Family | Histogram] = []
         self._cells: dict[tuple[Key, int], _Counted] = {}
         self._counts: dict[Key, list[int]] = {}
         """Requests by the labels of apiserver_request_total."""
@@ -189,9 +189,9 @@ class Metrics:
         if self._ticking:
             loop.call_later(_TICK, self._tick, loop, now + _TICK)
 
-    def add(self, *histograms: Histogram) -> None:
+    def add(self, *more: Family | Histogram) -> None:
         """Show these as well."""
-        self._more += histograms
+        self._more += more
 
     # text ---------------------------------------------------------------------------------------------------------------------------
 

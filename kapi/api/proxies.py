@@ -53,10 +53,10 @@ async def answer(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue,
         await responses.send(request, 301, b"", b"text/plain", [(b"location", there.encode("latin-1"))])
         return
     led = links.Links(prefix(request), peer.authority, request.header(b"host"))
-    await relay.forward(request, peer, (path or "/") + query, lambda answer: _respond(request, answer, led))
+    await relay.forward(request, peer, (path or "/") + query, lambda answer: respond(request, answer, led))
 
 
-async def _respond(request: Request, answer: relay.Answer, led: links.Links) -> None:
+async def respond(request: Request, answer: relay.Answer, led: links.Links) -> None:
     """A backend's answer, its links led through the proxy."""
     headers = relay.kept(answer)
     given = dict(headers)

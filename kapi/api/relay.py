@@ -46,6 +46,8 @@ class Peer:
     tls: ssl.SSLContext | None = None
     name: str = ""
     """What the certificate must be for, where it is not `host`."""
+    identity: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers that tell it who asks. Such a peer is asked under its own address as Host, as a server rather than a page would be."""
 
     @property
     def authority(self) -> str:
@@ -64,7 +66,7 @@ class CutOff(ConnectionError):
     """The peer's answer ended too early: so must ours."""
 
 
-async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Raises NoAnswer."""
     name = (peer.name or peer.host) if peer.tls else None
     try:
@@ -91,7 +93,7 @@ def _connection_names(headers: Headers) -> set[bytes]:
 def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers, *, host: str = "") -> bytes:
     """A request's head for the peer: what the caller said, without what is between us and the caller; `host` where it is not the peer's."""
     given: Headers = request.scope["headers"]
-    gone = _HOP | _PRIVATE | _connection_names(given)
+    gone = _HOP | _PRIVATE | _connection_names(given) | {name for name, _ in peer.identity}
     lines = [f"{method} {path} HTTP/1.1".encode(), f"host: {host or peer.authority}".encode("latin-1")]
     for name, value in given:
         if name == b"sec-websocket-protocol":
@@ -100,7 +102,7 @@ def _head(request: Request, method: str, path: str, peer: Peer, extra: Headers, 
             lines.append(name + b": " + value)
     client = request.scope.get("client")
     seen = [value for name, value in given if name == b"x-forwarded-for"] + ([client[0].encode()] if client else [])
-    more = [(b"x-forwarded-for", b", ".join(seen)), (b"x-forwarded-uri", request.scope["raw_path"]), *extra]
+    more = [(b"x-forwarded-for", b", ".join(seen)), (b"x-forwarded-uri", request.scope["raw_path"]), *peer.identity, *extra]
     lines += [name + b": " + value for name, value in more]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -239,7 +241,7 @@ async def _asked(
     request: Request, peer: Peer, path: str, method: str, extra: Headers, host: str = ""
 ) -> AsyncIterator[tuple[Answer, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection on which the head of the request was sent, and what will be its answer. Raises NoAnswer."""
-    reader, writer = await _connect(peer)
+    reader, writer = await connect(peer)
     try:
         writer.write(_head(request, method, path, peer, extra, host=host))
         yield Answer(reader, method), reader, writer
@@ -259,7 +261,7 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
         extra.append((b"transfer-encoding", b"chunked"))
     elif length and not method:
         extra.append((b"content-length", length.encode()))
-    host = "" if method else request.header(b"host")
+    host = "" if method or peer.identity else request.header(b"host")
     async with _asked(request, peer, path, method or request.method, extra, host) as (answer, _, writer):
 
         async def work() -> None:
@@ -303,7 +305,8 @@ async def splice(request: Request, peer: Peer, path: str) -> None:
     """Ask the peer to upgrade; when it does, give the caller's connection to it, else pass its refusal on."""
     extra: Headers = [(b"connection", b"Upgrade"), (b"upgrade", request.header(b"upgrade").encode("latin-1"))]
     try:
-        async with _asked(request, peer, path, request.method, extra, request.header(b"host")) as (answer, reader, writer):
+        host = "" if peer.identity else request.header(b"host")
+        async with _asked(request, peer, path, request.method, extra, host) as (answer, reader, writer):
 
             async def work() -> None:
                 await answer.begin()

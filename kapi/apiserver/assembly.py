@@ -20,6 +20,8 @@ from kapi.access.escalation import Escalation
 from kapi.access.tokens import Settings as TokenSettings
 from kapi.access.tokens import Tokens
 from kapi.admission import chain
+from kapi.admission.plugin import Reader
+from kapi.api.aggregation import Aggregation, Identity
 from kapi.api.app import App, immediate
 from kapi.api.kubelets import Kubelets
 from kapi.apiserver import bootstrap
@@ -78,7 +80,8 @@ async def assemble(settings: Settings, pki: Path, store: Store | None = None) ->
         tokens.note_use = TokenUse(rest, secrets)
     access = Access(authenticator, authorization, tokens)
     health, address = Health(store, catalogue, pki / "apiserver.crt"), advertised(settings)
-    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)), health, f"{address}:{settings.port}")
+    front = _aggregation(store, catalogue, pki)
+    app = App(rest, catalogue, access, Kubelets(_kubelet_tls(pki)), health, f"{address}:{settings.port}", front)
     crds = CRDController(rest, catalogue)
     crds.load()
     app.metrics.most = settings.max_requests_inflight, settings.max_mutating_requests_inflight
@@ -101,6 +104,10 @@ def describer(catalogue: Catalogue) -> Callable[[str, Object], dict[str, str]]:
         return {name: get(obj) for name, get in known.items()} if known else {}
 
     return describe
+
+
+def _aggregation(store: Store, catalogue: Catalogue, pki: Path) -> Aggregation:
+    return Aggregation(Reader(store, catalogue), Identity(pki / "front-proxy-client.crt", pki / "front-proxy-client.key"))
 
 
 def _kubelet_tls(pki: Path) -> ssl.SSLContext:
@@ -130,7 +137,9 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
     await http.start(sockets)
     store, address = app.rest.store, ",".join(f"{host}:{settings.port}" for host in addresses(settings))
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
-    controllers = [*StatusControllers(app.rest, app.catalogue, made.health.parts).start(), asyncio.create_task(made.crds.run())]
+    status = StatusControllers(app.rest, app.catalogue, made.health.parts, app.aggregation)
+    app.metrics.add(status.availability.unavailable, status.availability.changes)
+    controllers = [*status.start(), asyncio.create_task(made.crds.run())]
     made.health.parts.goes_on("custom kinds", controllers[-1])
     try:
         yield made

@@ -17,12 +17,12 @@ import orjson
 from kapi import logs
 from kapi.apiserver import bootstrap, crd_finalizer
 from kapi.apiserver.bootstrap import LOOPBACK
-from kapi.apiserver.status_controllers import changed
+from kapi.apiserver.changes import changed
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import custom, encoding, naming
 from kapi.registry.call import Call
-from kapi.registry.catalogue import Catalogue
+from kapi.registry.catalogue import CUSTOM, Catalogue
 from kapi.registry.custom import CustomStrategy, Source
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 RETRY = 5.0
 """Seconds until a definition that could not be dealt with is looked at again."""
-GROUP_PRIORITY, VERSION_PRIORITY = 1000, 100
 
 
 @contextlib.contextmanager
@@ -254,5 +253,5 @@ class CRDController:
             if name not in served:
                 await crd_finalizer.delete(self.rest, self.services, "", name)
         for name in sorted(served.keys() - there):
-            obj = bootstrap.api_service(*served[name], "true", GROUP_PRIORITY, VERSION_PRIORITY)
+            obj = bootstrap.api_service(*served[name], "true", *CUSTOM)
             await bootstrap.create(self.rest, self.catalogue, obj)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 
 from kapi.apiserver.bootstrap import LOOPBACK
-from kapi.apiserver.status_controllers import changed
+from kapi.apiserver.changes import changed
 from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import deletion, naming

@@ -145,6 +145,9 @@ def aggregated(catalogue: Catalogue, core: bool, version: str) -> Object:
 
 
 def _discovered_version(catalogue: Catalogue, group: str, version: str) -> Object:
+    if there := catalogue.remotes.get((group, version)):
+        listed = orjson.loads(there.resources)
+        return {"version": version, **({"resources": listed} if listed else {}), "freshness": "Stale" if there.stale else "Current"}
     return {"version": version, "resources": [_discovered(kind) for kind in catalogue.kinds(group, version)], "freshness": "Current"}
 
 
