@@ -136,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     extension: Extension
 
+    def setup(self) -> None:
+        self.request.do_handshake()  # here, in the connection's own thread
+        super().setup()
+
     def log_message(self, format: str, *args: Any) -> None:
         return
 
@@ -256,7 +260,7 @@ def serving(pki: Path, directory: Path, host: str, port: int = 0, extension: Ext
     extension = extension or Extension()
     extension.closed = False
     now, ca_key, key = time.time(), making.new_key(), making.new_key()
-    extension.authority = making.authority(CertificateSpec("ca", "wardle", issuer=""), ca_key, now)
+    extension.authority = making.authority(CertificateSpec("ca", "fish", issuer=""), ca_key, now)
     spec = CertificateSpec("wardle", "wardle", usages=("server",), hosts=("wardle.default.svc",))
     (directory / "wardle.crt").write_bytes(making.certificate(spec, key, extension.authority, ca_key, now))
     (directory / "wardle.key").write_bytes(key)
@@ -265,7 +269,7 @@ def serving(pki: Path, directory: Path, host: str, port: int = 0, extension: Ext
     context.load_verify_locations(pki / "front-proxy-ca.crt")
     context.verify_mode = ssl.CERT_REQUIRED
     server = _Server((host, port), type("Handler", (_Handler,), {"extension": extension}))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     extension.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
