@@ -5,6 +5,7 @@ connection and echoes. What was asked of it comes to `asked`.
 """
 
 import base64
+import hashlib
 import json
 import ssl
 import threading
@@ -183,8 +184,19 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = _serve
 
     def _echo(self, protocol: str) -> None:
-        self.wfile.write(f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n".encode())
+        """Lines come back in capital letters; of a WebSocket the first message does."""
+        lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}"]
+        if key := self.headers.get("Sec-WebSocket-Key"):
+            digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+            lines.append(f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}")
+        self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         self.close_connection = True
+        if key:
+            length = self.rfile.read(2)[1] & 127
+            mask, masked = self.rfile.read(4), self.rfile.read(length)
+            shown = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked)).upper()
+            self.wfile.write(bytes((0x82, length)) + shown + b"\x88\0")
+            return
         while data := self.rfile.readline():
             self.wfile.write(data.upper())
 
