@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kapi.api import relay
 from kapi.api.relay import NoAnswer, Peer
-from kapi.http import failures, splicing
+from kapi.http import failures
 
 
 class Fetched(NamedTuple):
@@ -32,16 +32,16 @@ async def fetch(peer: Peer, path: str, accept: str, most: int, seconds: float, e
 
 async def _fetched(peer: Peer, path: str, accept: str, most: int, etag: str) -> Fetched:
     reader, writer = await relay.connect(peer)
+    answer = relay.Answer(reader, "GET")
     try:
         lines = [f"GET {path} HTTP/1.1".encode(), b"host: " + peer.authority.encode("latin-1"), b"connection: close"]
         lines += [b"accept: " + accept.encode()] * bool(accept) + [b"if-none-match: " + etag.encode("latin-1")] * bool(etag)
         lines += [name + b": " + value for name, value in peer.identity]
         writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
-        answer = relay.Answer(reader, "GET")
         await answer.begin()
         return Fetched(answer.status, dict(answer.headers), await _body(answer, most) if most else b"")
     finally:
-        splicing.close(writer)
+        relay.leave(answer, writer)
 
 
 async def _body(answer: relay.Answer, most: int) -> bytes:

@@ -242,11 +242,20 @@ async def _asked(
 ) -> AsyncIterator[tuple[Answer, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection on which the head of the request was sent, and what will be its answer. Raises NoAnswer."""
     reader, writer = await connect(peer)
+    answer = Answer(reader, method)
     try:
         writer.write(_head(request, method, path, peer, extra, host=host))
-        yield Answer(reader, method), reader, writer
+        yield answer, reader, writer
     finally:
+        leave(answer, writer)
+
+
+def leave(answer: Answer, writer: asyncio.StreamWriter) -> None:
+    """Close a connection that has served: nothing more is read of a peer that goes on sending, as TLS does while it says farewell."""
+    if answer.status == 101:
         splicing.close(writer)
+    else:
+        writer.transport.abort()
 
 
 async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method: str = "") -> None:

@@ -131,9 +131,11 @@ def _conditions(old: list[Object], found: Discovery, remaining: RemainingContent
     """The five conditions of a terminating namespace, with stock's reasons and messages."""
     left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remaining.counts.items()))
     finalized_content = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remaining.finalizers.items()))
-    failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remaining.failures)))
+    failed = ", ".join(f"{api}: stale GroupVersion discovery: {api}" for api in sorted(found.failed))
+    listed = f"{len(found.failed)} failing: unable to retrieve the complete list of server APIs: {failed}"
+    broken = ", ".join(sorted(set(remaining.failures)))
     problems = (
-        failed and f"Discovery failed for some groups, {len(found.failed)} failing: {failed}",
+        failed and f"Discovery failed for some groups, {listed}",
         "",
         broken and f"Failed to delete all resource types, {len(remaining.failures)} remaining: {broken}",
         left and f"Some resources are remaining: {left}",
