@@ -3,6 +3,7 @@
 import asyncio
 from typing import NamedTuple
 
+from kapi import limits
 from kapi.api import relay
 from kapi.api.relay import NoAnswer, Peer
 from kapi.http import failures
@@ -31,10 +32,10 @@ async def fetch(peer: Peer, path: str, accept: str, most: int, seconds: float, e
 
 
 async def _fetched(peer: Peer, path: str, accept: str, most: int, etag: str) -> Fetched:
-    reader, writer = await relay.connect(peer)
+    reader, writer = await relay.connect(peer, max(most, limits.PEER_BUFFER_BYTES))  # which is bounded below
     answer = relay.Answer(reader, "GET")
     try:
-        lines = [f"GET {path} HTTP/1.1".encode(), b"host: " + peer.authority.encode("latin-1"), b"connection: close"]
+        lines = [f"GET {path} HTTP/1.1".encode(), b"host: " + peer.authority.encode("latin-1")]
         lines += [b"accept: " + accept.encode()] * bool(accept) + [b"if-none-match: " + etag.encode("latin-1")] * bool(etag)
         lines += [name + b": " + value for name, value in peer.identity]
         writer.write(b"\r\n".join(lines) + b"\r\n\r\n")

@@ -66,13 +66,13 @@ class CutOff(ConnectionError):
     """The peer's answer ended too early: so must ours."""
 
 
-async def connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Raises NoAnswer."""
+async def connect(peer: Peer, buffer: int = limits.PEER_BUFFER_BYTES) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Reads so many bytes ahead at most. Raises NoAnswer."""
     name = (peer.name or peer.host) if peer.tls else None
     try:
         async with asyncio.timeout(limits.PEER_CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
-                peer.host, peer.port, ssl=peer.tls, limit=limits.PEER_BUFFER_BYTES // 2, server_hostname=name
+                peer.host, peer.port, ssl=peer.tls, limit=buffer // 2, server_hostname=name
             )
     except (OSError, TimeoutError) as why:
         raise NoAnswer(failures.message(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
@@ -258,6 +258,11 @@ def leave(answer: Answer, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
+def _closing(peer: Peer) -> Headers:
+    """Ask for one answer only, but not over TLS: where a slow caller makes us pause, the peer's farewell would cost us what is not read."""
+    return [] if peer.tls else [(b"connection", b"close")]
+
+
 async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method: str = "") -> None:
     """Ask the peer and give its answer to `send`, a coroutine function; with a `method` of its own the caller's body is not sent.
 
@@ -265,7 +270,7 @@ async def exchange(request: Request, peer: Peer, path: str, send: Any, *, method
     """
     length = request.header(b"content-length")
     chunked = not method and request.header(b"transfer-encoding") != ""
-    extra: Headers = [(b"connection", b"close")]
+    extra = _closing(peer)
     if chunked:
         extra.append((b"transfer-encoding", b"chunked"))
     elif length and not method:
@@ -287,7 +292,7 @@ async def stream(request: Request, peer: Peer, path: str, carry: Any, refuse: An
 
     Both are coroutine functions. Raises NoAnswer.
     """
-    async with _asked(request, peer, path, "GET", [(b"connection", b"close")]) as (answer, _, _):
+    async with _asked(request, peer, path, "GET", _closing(peer)) as (answer, _, _):
 
         async def work() -> None:
             await answer.begin()

@@ -41,7 +41,7 @@ class Merger:
             if self._own(new) is not None:
                 self._kinds.setdefault(new, []).extend(_kinds(orjson.loads(raw)))
             elif new not in self._added:
-                self._added[new] = orjson.dumps(remote.renamed(orjson.loads(raw), names))
+                self._added[new] = remote.encoded(remote.renamed(orjson.loads(raw), names)) if names else raw
         return names
 
     def _free(self, name: str, meant: Object, part: Remote) -> str:

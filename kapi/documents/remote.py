@@ -92,28 +92,50 @@ def openapi2(raw: bytes, group: str, version: str) -> tuple[dict[str, bytes], di
     Raises Junk. Parameters that the document shares are written where they are used.
     """
     document = _parsed(raw)
-    shared, types = _part(document, "parameters"), _part(document, "definitions")
+    shared, types = _Shared(_part(document, "parameters")), _part(document, "definitions")
     try:
         paths = {
-            path: _with_parameters(item, shared)
+            path: shared.written(item)
             for path, item in _part(document, "paths").items() if path.startswith(f"/apis/{group}/{version}/")
         }  # fmt: skip
         definitions = _needed(paths, types)
         found = _written("paths", paths), _written("definitions", definitions)
-        return *found, hashlib.sha512(repr(found).encode()).hexdigest()
     except RecursionError:
         raise Junk("it is nested too deeply") from None
+    digest = hashlib.sha512()
+    for section in found:
+        for name, written in section.items():
+            digest.update(b"%d %d " % (len(name), len(written)) + name.encode() + written)
+    return *found, digest.hexdigest()
 
 
-def _with_parameters(value: Any, shared: Object) -> Any:
-    if isinstance(value, list):
-        return [_with_parameters(one, shared) for one in value]
-    if not isinstance(value, dict):
-        return value
-    name = value.get("$ref")
-    if isinstance(name, str) and name.startswith(_PARAMETERS):
-        return _part(shared, name.removeprefix(_PARAMETERS))
-    return {key: _with_parameters(inner, shared) for key, inner in value.items()}
+class _Shared:
+    """The parameters a document shares, written where they are used, as long as that does not make too much of it."""
+
+    def __init__(self, given: Object) -> None:
+        self._given = given
+        self._sizes: dict[str, int] = {}
+        self._left = limits.AGGREGATED_OPENAPI_BYTES
+
+    def written(self, value: Any) -> Any:
+        """The value with parameters in place of references to them. Raises Junk."""
+        if isinstance(value, list):
+            return [self.written(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        name = value.get("$ref")
+        if isinstance(name, str) and name.startswith(_PARAMETERS):
+            return self._use(name.removeprefix(_PARAMETERS))
+        return {key: self.written(inner) for key, inner in value.items()}
+
+    def _use(self, name: str) -> Object:
+        found = _part(self._given, name)
+        if name not in self._sizes:
+            self._sizes[name] = len(orjson.dumps(found))
+        self._left -= self._sizes[name]
+        if self._left < 0:
+            raise Junk("its parameters are too much")
+        return found
 
 
 def _needed(paths: Object, types: Object) -> Object:
@@ -159,9 +181,14 @@ def _written(section: str, parts: Object) -> dict[str, bytes]:
     try:
         for _ in openapi_protobuf.chunks(Entry((section,), name, part) for name, part in parts.items()):
             continue
-        return {name: orjson.dumps(part) for name, part in parts.items()}
+        return {name: encoded(part) for name, part in parts.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as why:
         raise Junk(f"it is no OpenAPI: {why!r}") from None
+
+
+def encoded(value: Any) -> bytes:
+    """JSON to keep: orjson's own bytes have a kilobyte of room."""
+    return bytes(memoryview(orjson.dumps(value)))
 
 
 # JSON of strangers ----------------------------------------------------------------------------------------------------------------------
