@@ -95,9 +95,9 @@ def test_an_api_service_without_a_backend_keeps_namespaces(kubectl: Kubectl) -> 
         kubectl("create", "namespace", "hangs")
         kubectl("delete", "namespace", "hangs", "--wait=false")
         kubectl("wait", "namespace/hangs", "--for=condition=NamespaceDeletionDiscoveryFailure", "--timeout=20s")
-        where = '{.status.conditions[?(@.type=="NamespaceDeletionDiscoveryFailure")].message}'
+        message = '{.status.conditions[?(@.type=="NamespaceDeletionDiscoveryFailure")].message}'
         api = "external.metrics.k8s.io/v1beta1"
-        assert f"{INCOMPLETE.format(api)}stale GroupVersion discovery: {api}" in kubectl("get", "ns", "hangs", "-o", f"jsonpath={where}")
+        assert f"{INCOMPLETE.format(api)}stale GroupVersion discovery: {api}" in kubectl("get", "ns", "hangs", "-o", f"jsonpath={message}")
     finally:
         kubectl("delete", "apiservice", "v1beta1.external.metrics.k8s.io")
     kubectl("wait", "namespace/hangs", "--for=delete", "--timeout=30s")
