@@ -73,6 +73,7 @@ def endpoints(address: str, port: int) -> Iterator[Object]:
 
 
 def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
+    """Whom extension API servers trust, which is as it is now."""
     data = {"client-ca-file": client_ca}
     if front_proxy_ca:
         data |= {
@@ -82,6 +83,9 @@ def _authentication(client_ca: str, front_proxy_ca: str) -> Iterator[Object]:
         }  # fmt: skip
     meta = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+def _token_tracking() -> Iterator[Object]:
     meta = {"name": "kube-apiserver-legacy-service-account-token-tracking", "namespace": "kube-system"}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"since": time.stamp()[:10]}}
 
@@ -140,7 +144,8 @@ async def ensure(rest: Rest, catalogue: Catalogue, place: Place, done: Callable[
     await step("service", create, _service(place.service_cidr, place.port))
     await asyncio.gather(
         step("priority classes", create, _priorities()),
-        step("authentication", create, _authentication(place.client_ca, place.front_proxy_ca)),
+        step("authentication", _put, _authentication(place.client_ca, place.front_proxy_ca)),
+        step("token tracking", create, _token_tracking()),
         step("flow control", create, flows.objects()),
         step("API services", create, _api_services(catalogue)),
         step("endpoints", _put, endpoints(place.address, place.port)),

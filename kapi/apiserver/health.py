@@ -37,7 +37,7 @@ CHECKS = {
     _HOOK + "start-kube-apiserver-identity-lease-controller": "identity kept",
     _HOOK + "start-kube-apiserver-identity-lease-garbage-collector": "identity kept",
     _HOOK + "storage-readiness": "storage",
-    _HOOK + "start-legacy-token-tracking-controller": "authentication",
+    _HOOK + "start-legacy-token-tracking-controller": "token tracking",
     _HOOK + "start-service-ip-repair-controllers": "allocation",
     _HOOK + "rbac/bootstrap-roles": "roles",
     _HOOK + "scheduling/bootstrap-system-priority-classes": "priority classes",

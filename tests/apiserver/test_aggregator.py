@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kapi.api.app import App
-from kapi.apiserver import aggregator, availability
+from kapi.apiserver import aggregator, availability, bootstrap
+from kapi.apiserver.assembly import Server
 from kapi.client.client import Client
 from kapi.client.local import LocalTransport
 from kapi.documents import remote
@@ -214,3 +215,14 @@ async def test_a_deleted_api_service(kept: Client, wardle: Extension) -> None:
             await turn()
     assert GROUP not in [group["name"] for group in (await ask(client, "GET", "/apis")).json["groups"]]
     assert (await ask(client, "GET", f"{API}/flunders")).body == b"404 page not found\n"
+
+
+async def test_what_extension_servers_trust_is_kept_current(server: Server, client: Client, pki: Path) -> None:
+    where = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+    before = (await ask(client, "GET", where)).json
+    assert before["data"]["requestheader-client-ca-file"] == (pki / "front-proxy-ca.crt").read_text()
+    place = bootstrap.Place("192.0.2.9", 6443, "10.96.0.0/12", "new CA", "new front-proxy CA")
+    await bootstrap.ensure(server.app.rest, server.app.catalogue, place)
+    after = (await ask(client, "GET", where)).json["data"]
+    assert (after["client-ca-file"], after["requestheader-client-ca-file"]) == ("new CA", "new front-proxy CA")
+    assert after["requestheader-allowed-names"] == '["front-proxy-client"]'

@@ -198,6 +198,14 @@ def available(victim: Victim, tls: ssl.SSLContext) -> Iterator[Bad]:
         yield bad
 
 
+def test_only_registered_apis_are_labels(victim: Victim, available: Bad) -> None:
+    for i in range(50):
+        victim.ask("GET", f"{API}/things{i}/{i}/sub{i}")
+    metrics = victim.ask("GET", "/metrics")[1].decode()
+    assert f'aggregator_unavailable_apiservice{{name="v1.{GROUP}"}} 0' in metrics
+    assert "things" not in metrics
+
+
 @pytest.mark.parametrize("what", ENDLESS)
 def test_answers_without_end(victim: Victim, available: Bad, what: str) -> None:
     available.answers = {f"{API}/things": ENDLESS[what]}
