@@ -76,6 +76,8 @@ async def connect(peer: Peer, buffer: int = limits.PEER_BUFFER_BYTES) -> tuple[a
             )
     except (OSError, TimeoutError) as why:
         raise NoAnswer(failures.message(why, peer.name or peer.host, failures.address(peer.host, peer.port))) from None
+    except UnicodeError:  # a label of more than 63 characters
+        raise NoAnswer(f"dial tcp: lookup {peer.host}: no such host") from None
     if peer.tls:
         writer.transport.set_write_buffer_limits(high=1)  # beside the 64 KiB of what is below it
     sock = writer.get_extra_info("socket")

@@ -143,7 +143,12 @@ class Aggregator:
         failures = 0
         while True:
             source.due.clear()
-            failures = 0 if await self._refresh(backend, source) else failures + 1
+            try:
+                failures = 0 if await self._refresh(backend, source) else failures + 1
+            except Exception:
+                key = f"{backend.namespace}/{backend.name}"
+                log.exception("What a server says of its APIs could not be taken in, trying again", extra=logs.once(key, service=key))
+                failures += 1
             try:
                 async with asyncio.timeout(min(FIRST_RETRY * 2 ** min(failures - 1, 30), REFRESH) if failures else REFRESH):
                     await source.due.wait()

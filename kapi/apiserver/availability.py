@@ -5,11 +5,13 @@ could not be passed on to it. Source: kube-aggregator's availability controllers
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kapi import limits
+from kapi import limits, logs
 from kapi.api import fetching
 from kapi.api.aggregation import Aggregation, Backend
 from kapi.api.relay import NoAnswer, Peer
@@ -27,6 +29,8 @@ from kapi.registry.kind import Kind
 from kapi.registry.kinds import apiregistration as apiservice
 from kapi.registry.rest import Rest
 from kapi.storage.entry import Entry
+
+log = logging.getLogger(__name__)
 
 CHECKER = User("system:kube-aggregator", (MASTERS,))
 RECHECK = 30.0
@@ -63,6 +67,8 @@ class Availability:
             "aggregator_unavailable_apiservice_total", "How often APIServices became unavailable, by reason.", ("name", "reason")
         )
         self._checks: dict[str, _Check] = {}
+        self._local: dict[str, int] = {}
+        """Revisions of local APIServices that say what they should."""
         self._asking = asyncio.Semaphore(limits.AGGREGATED_CHECKS)
         aggregation.failed = lambda where: self._recheck(f"{where[1]}.{where[0]}")
 
@@ -88,10 +94,13 @@ class Availability:
         remote: set[tuple[str, str]] = set()
         listed = {entry.key.rpartition("/")[2]: entry for entry in self.store.list(apis.collection).entries}
         for name, entry in listed.items():
+            if self._local.get(name) == entry.revision:
+                continue
             service = entry.obj["spec"].get("service")
             if not service:
                 self._forget(name)
-                await self._say(apis, entry, apiservice.LOCAL)
+                if await self._say(apis, entry, apiservice.LOCAL):
+                    self._local[name] = entry.revision
                 continue
             where = service["namespace"], service["name"]
             remote.add(where)
@@ -104,7 +113,7 @@ class Availability:
             if rests_on != check.rests_on:
                 check.rests_on = rests_on
                 check.due.set()
-        for name in self._checks.keys() - listed.keys():
+        for name in (self._checks.keys() | self._local.keys()) - listed.keys():
             self._forget(name)
         return remote
 
@@ -115,6 +124,7 @@ class Availability:
         check = self._checks.pop(name, None)
         if check is not None and check.task is not None:
             check.task.cancel()
+        self._local.pop(name, None)
         self.unavailable.values.pop((name,), None)
 
     def _recheck(self, name: str) -> None:
@@ -130,14 +140,15 @@ class Availability:
             entry = self.store.get(apis.key("", name))
             if entry is None or not entry.obj["spec"].get("service"):
                 return
-            wanted = self._local_fault(entry.obj["spec"]["service"], services, slices)
-            if wanted is None:
-                async with self._asking:
-                    wanted = await self._asked(entry.obj["spec"])
-            check.failures = check.failures + 1 if wanted["reason"] == FAILED else 0
             try:
+                wanted = self._local_fault(entry.obj["spec"]["service"], services, slices)
+                if wanted is None:
+                    async with self._asking:
+                        wanted = await self._asked(entry.obj["spec"])
+                check.failures = check.failures + 1 if wanted["reason"] == FAILED else 0
                 await self._say(apis, entry, wanted)
-            except errors.StatusError:  # the disk may be full
+            except Exception:  # the disk may be full
+                log.exception("An APIService could not be checked, trying again", extra=logs.once(name, api=name))
                 check.failures += 1
             try:
                 async with asyncio.timeout(_pause(check.failures)):
@@ -184,20 +195,19 @@ class Availability:
                 task.cancel()
         return _unavailable(FAILED, fault)
 
-    async def _say(self, apis: Kind, entry: Entry, wanted: Object) -> None:
-        """Write the condition unless it says so already. Raises StatusError."""
+    async def _say(self, apis: Kind, entry: Entry, wanted: Object) -> bool:
+        """Write the condition unless it says so already; whether it does. Raises StatusError."""
         name = entry.key.rpartition("/")[2]
         self.unavailable.values[name,] = int(wanted["status"] != "True")
         old = conditions.find((entry.obj.get("status") or {}).get("conditions") or (), "Available")
         if old is not None and wanted.items() <= old.items():
-            return
+            return True
         if wanted["status"] != "True" and (old is None or old["status"] == "True"):
             self.changes.values[name, wanted["reason"]] += 1
         what = Call(kind=apis, user=LOOPBACK, name=name, subresource="status", manager="kube-apiserver")
-        try:
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
             await self.rest.update(what, partial(_changed, wanted))
-        except (errors.NotFound, errors.Conflict):
-            return
+        return False
 
 
 def _changed(wanted: Object, obj: Object) -> Object:

@@ -207,6 +207,26 @@ async def test_a_ca_that_is_none(kept: Client, wardle: Extension) -> None:
     assert plain(await ask(kept, "GET", API)) == (500, SAYS, text)
 
 
+async def test_a_host_name_that_is_none(kept: Client) -> None:
+    host = "a" * 100 + ".example"
+    meta = {"name": "wardle", "namespace": "default"}
+    spec = {"type": "ExternalName", "externalName": host}
+    await kept.create(Resource("", "v1", "services", "Service", True), {"metadata": meta, "spec": spec})
+    await kept.create(APIS, extension.api_service(443))
+    failed = await until(kept, APIS, NAME, "FailedDiscoveryCheck")
+    assert failed["message"].endswith(f"dial tcp: lookup {host}: no such host")
+
+
+async def test_a_service_of_any_type_is_asked(kept: Client, wardle: Extension) -> None:
+    """Without a slice there is no endpoint; only a ClusterIP's are looked at before that."""
+    meta = {"name": "wardle", "namespace": "default"}
+    spec = {"type": "NodePort", "ports": [{"port": 443}]}
+    await kept.create(Resource("", "v1", "services", "Service", True), {"metadata": meta, "spec": spec})
+    await kept.create(APIS, extension.api_service(443))
+    failed = await until(kept, APIS, NAME, "FailedDiscoveryCheck")
+    assert failed["message"] == 'no endpoints available for service "wardle"'
+
+
 async def test_a_deleted_api_service(kept: Client, wardle: Extension) -> None:
     client = await registered(kept, wardle)
     await client.delete(APIS, NAME)
