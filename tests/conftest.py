@@ -1,5 +1,6 @@
 """What many tests start from: a whole API server in this process, over a memory store, and a client of it without a socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -59,3 +60,6 @@ async def kept(server: Server, client: Client) -> AsyncIterator[Client]:
     yield client
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(3):  # connections that were under way are closed
+        await turn()

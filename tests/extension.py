@@ -71,9 +71,13 @@ class Extension:
             self.changed.wait_for(lambda: len(self.events) > number or self.closed)
             return self.events[number:]
 
+    def last(self, path: str) -> Asked:
+        """The last request for a path."""
+        return next(one for one in reversed(self.asked) if one.path.partition("?")[0] == path)
+
     def user(self, path: str) -> tuple[str, list[str]]:
         """(name, groups) of who last asked for a path."""
-        last = next(one for one in reversed(self.asked) if one.path.partition("?")[0] == path)
+        last = self.last(path)
         return last.headers["x-remote-user"][0], last.headers.get("x-remote-group", [])
 
 

@@ -88,9 +88,10 @@ class Aggregator:
                 self.look()
                 await changed(self.store, since, (self.apis.collection,))
         finally:
-            for source in self._sources.values():
-                if source.task is not None:
-                    source.task.cancel()
+            tasks = [source.task for source in self._sources.values() if source.task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def look(self) -> None:
         """Take in what changed of the APIServices."""

@@ -147,6 +147,7 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
         made.health.closing = True
         for task in controllers:
             task.cancel()
+        await asyncio.gather(*controllers, return_exceptions=True)
         await http.stop()
         await made.caller.close()
         await app.rest.store.close()

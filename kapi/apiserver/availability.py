@@ -86,8 +86,10 @@ class Availability:
                     rests_on += [self.services.key(namespace, name), self.slices.prefix(namespace)]
                 await changed(self.store, since, rests_on)
         finally:
+            tasks = [check.task for check in self._checks.values() if check.task is not None]
             for name in list(self._checks):
                 self._forget(name)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _once(self, apis: Kind, services: Kind, slices: Kind) -> set[tuple[str, str]]:
         """Bring local APIServices up to date and see to the checks of remote ones; the services they name."""

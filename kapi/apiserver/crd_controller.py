@@ -74,6 +74,8 @@ class CRDController:
         self._due: set[str] = set()
         """Definitions that changed and were not judged since, or could not be."""
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._registered: dict[str, int] = {}
+        """Revisions of APIServices that say what they should."""
 
     def load(self) -> None:
         """Serve what is established already; before the first request."""
@@ -242,6 +244,17 @@ class CRDController:
 
     # APIServices --------------------------------------------------------------------------------------------------------------------
 
+    async def _restore(self, entry: Entry, spec: Object) -> None:
+        """What is managed here says what it should, whoever changed it."""
+        assert self.services is not None
+        name = entry.key.rpartition("/")[2]
+        if entry.obj["spec"] == spec:
+            self._registered[name] = entry.revision
+            return
+        what = Call(kind=self.services, user=LOOPBACK, name=name, manager="kube-apiserver")
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            await self.rest.update(what, lambda obj: {**obj, "spec": spec})
+
     async def _register(self) -> None:
         """An APIService for each group version that a definition serves, and none for the others."""
         assert self.services is not None
@@ -252,6 +265,8 @@ class CRDController:
             there.add(name)
             if name not in served:
                 await crd_finalizer.delete(self.rest, self.services, "", name)
+            elif self._registered.get(name) != entry.revision:
+                await self._restore(entry, bootstrap.api_service(*served[name], "true", *CUSTOM)["spec"])
         for name in sorted(served.keys() - there):
             obj = bootstrap.api_service(*served[name], "true", *CUSTOM)
             await bootstrap.create(self.rest, self.catalogue, obj)

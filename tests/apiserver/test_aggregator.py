@@ -86,7 +86,7 @@ async def test_who_asks_is_told_and_nothing_else(kept: Client, wardle: Extension
     given = {"X_Remote_User": "eve", "X_Remote_Extra_Z": "z", "Authorization": "Bearer t", "X_Mine": "m", "Audit_Id": "q"}
     answer = await ask(client, "GET", f"{API}/namespaces/default/flunders?limit=5&resourceVersion=0&timeout=5s", **given)
     assert answer.code == 200
-    asked = wardle.asked[-1]
+    asked = wardle.last(f"{API}/namespaces/default/flunders")
     assert asked.path == f"{API}/namespaces/default/flunders?limit=5&resourceVersion=0&timeout=5s"
     assert {name: values for name, values in asked.headers.items() if name.startswith("x-remote")} == {
         "x-remote-user": ["jane"], "x-remote-group": ["system:masters", "system:authenticated"], "x-remote-uid": ["7"],
@@ -95,9 +95,10 @@ async def test_who_asks_is_told_and_nothing_else(kept: Client, wardle: Extension
     assert "authorization" not in asked.headers
     assert (asked.headers["x-mine"], asked.headers["audit-id"]) == (["m"], ["q"])
     assert asked.headers["host"] == [f"127.0.0.1:{wardle.port}"] or asked.headers["host"] == [f"localhost:{wardle.port}"]
-    await ask(client, "GET", API, Impersonate_User="joe", Impersonate_Group="g")
-    assert wardle.user(API) == ("joe", ["g", "system:authenticated"])
-    assert not any(name.startswith("impersonate") for name in wardle.asked[-1].headers)
+    document = f"/openapi/v3{API}"
+    await ask(client, "GET", document, Impersonate_User="joe", Impersonate_Group="g")
+    assert wardle.user(document) == ("joe", ["g", "system:authenticated"])
+    assert not any(name.startswith("impersonate") for name in wardle.last(document).headers)
 
 
 async def test_this_server_decides_who_may(kept: Client, wardle: Extension) -> None:
@@ -127,6 +128,17 @@ async def test_a_high_priority_comes_first(kept: Client, wardle: Extension) -> N
     await told(kept, "Current")
     groups = [group["name"] for group in (await ask(kept, "GET", "/apis")).json["groups"]]
     assert groups[:3] == ["apiregistration.k8s.io", GROUP, "apps"]
+
+
+async def test_priorities_of_our_own_count(kept: Client) -> None:
+    await kept.patch(APIS, "v1.batch", {"spec": {"groupPriorityMinimum": 17950}})
+    await kept.patch(APIS, "v1.autoscaling", {"spec": {"versionPriority": 99}})
+    async with asyncio.timeout(10):
+        while (groups := (await ask(kept, "GET", "/apis")).json["groups"])[1]["name"] != "batch":
+            await turn()
+        while (await ask(kept, "GET", "/apis/autoscaling")).json["preferredVersion"]["version"] != "v1":
+            await turn()
+    assert [group["name"] for group in groups[:3]] == ["apiregistration.k8s.io", "batch", "apps"]
 
 
 async def test_discovery_of_old_servers(kept: Client, wardle: Extension) -> None:

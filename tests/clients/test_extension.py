@@ -174,7 +174,7 @@ def test_an_upgrade_passes(wardle: Extension, cluster: Cluster, kubectl: Kubectl
             line.sendall(word)
             assert answer.readline() == word.upper()
     assert wardle.user(path)[0] == "admin"
-    assert wardle.asked[-1].path.endswith("attach?stdin=1")
+    assert wardle.last(path).path.endswith("attach?stdin=1")
 
 
 def test_a_websocket_passes(wardle: Extension, cluster: Cluster) -> None:
