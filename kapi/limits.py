@@ -267,6 +267,12 @@ REVIEW_SELECTOR_CHARACTERS = 8 << 10
 """Characters of an access review's field selector that are read | none | it selects nothing: the review asks about all objects"""
 QUOTED_TEXT = 32 << 10
 """Characters of a client's text that a message quotes | none | the rest is left out, an ellipsis stands for it"""
+QUOTED_VALUE = 256 << 10
+"""Bytes of an object or list, as JSON, or of a difference of two, that a message shows | none
+| the rest is left out, an ellipsis stands for it"""
+DIFFERENCE_LINES = 500
+"""Lines of two objects, as indented JSON from the first that differs, in which a message shows what changed | none
+| what differs behind them is not shown"""
 QUANTITY_DIGITS = 1_000
 """Digits of a quantity | none | it is no quantity: 400 BadRequest"""
 KEPT_TEXT = 1024
@@ -278,8 +284,8 @@ OFFLOAD_BYTES = 16 << 10
 OFFLOAD_COST = 16_000
 """Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
 WORKED_BYTES = 4 << 20
-"""Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone | none
-| further ones wait in order"""
+"""Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone. As many again of requests
+for which rules are evaluated or webhooks called | none | further ones wait in order"""
 OFFLOAD_THREADS = 2
 """Threads that work beside the event loop; expressions take all but one | GOMAXPROCS | further work waits"""
 

@@ -50,6 +50,10 @@ class Plugin:
         """Check the request after the kind's own validation; changes nothing. Raises StatusError."""
         return None
 
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        """Whether it may wait for a webhook or an expression; before the objects of the request are known."""
+        return False
+
 
 class Reader:
     """Looks up current objects in the store. Parsed objects are kept until the stored ones change."""

@@ -135,6 +135,9 @@ class Webhooks(Plugin):
             self._listed = listed
         return self._hooks
 
+    def waits(self, attrs: AdmissionAttributes) -> bool:
+        return self.handles("", attrs.kind.resource, "") and any(hook.criteria.concerns(attrs, self.catalogue) for hook in self.hooks())
+
     async def should_call(self, webhook: Webhook, attrs: AdmissionAttributes) -> Kind | None:
         """The kind to convert the object to, or None when the webhook does not match. Raises Forbidden when its matchConditions fail."""
         kind = webhook.criteria.matches(attrs, self.reader, self.catalogue)

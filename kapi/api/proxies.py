@@ -39,7 +39,7 @@ async def answer(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue,
     target = request.target
     assert target is not None
     scheme, name, port = _split(kind, target.name)
-    obj = encoding.parse(kind, rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
+    obj = await encoding.parsed(kind, rest.get(kind, target.namespace if kind.resource.namespaced else "", name))
     if kind.resource.plural == "nodes":
         peer = await _of_node(kubelets.peer(obj), scheme, port)
     elif kind.resource.plural == "pods":

@@ -12,7 +12,7 @@ from kapi import limits
 from kapi.api import chunked, continuing, options, responses
 from kapi.api.request import Request
 from kapi.api.responses import Form
-from kapi.objects import errors, integers, nested, offload, time
+from kapi.objects import errors, integers, offload, time
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.registry import encoding, table
@@ -47,7 +47,7 @@ async def send_stored(request: Request, code: int, kind: Kind, stored: bytes, fo
     if not form.shape:
         await responses.send_encoded(request, code, encoding.wire(kind, stored), form)
         return
-    obj = encoding.served(kind, nested.loads(stored))
+    obj = await encoding.loaded(kind, stored)
     if form.shape == "Table":
         meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         made = partial(table.table, kind, [obj], meta, include_object(request), version=form.version)

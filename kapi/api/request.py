@@ -123,9 +123,10 @@ class Request:
         """The last value of a header, by its lower-case name."""
         return next((v.decode("latin-1") for k, v in reversed(self.scope["headers"]) if k == name), "")
 
-    async def body(self, work: int = 0) -> bytes:
+    async def body(self, work: int = 0, waits: Callable[[], bool] = lambda: False) -> bytes:
         """The whole body, unpacked if it came as gzip; once it, or the object of so many bytes it is about, may be worked on.
 
+        `waits`: whether that includes waiting for rules or webhooks, asked for what is large.
         Raises RequestEntityTooLarge, Timeout, ConnectionError, TooMuch.
         """
         if self._body is None:
@@ -136,15 +137,15 @@ class Request:
             if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
             packed = self.header(b"content-encoding") == "gzip"
-            await self.take_turn(limits.REQUEST_BODY_BYTES if packed else max(work, len(raw)))
+            await self.take_turn(limits.REQUEST_BODY_BYTES if packed else max(work, len(raw)), waits)
             self._body = _unpacked(raw) if packed else raw
         return self._body
 
-    async def take_turn(self, size: int) -> None:
+    async def take_turn(self, size: int, waits: Callable[[], bool] = lambda: False) -> None:
         """Wait until as much as this may be worked on, which is at once for what is small. Raises TooMuch."""
         if self.turn is not None or size < limits.OFFLOAD_BYTES:
             return
-        self.turn = offload.Turn(size)
+        self.turn = offload.Turn(size, waits=waits())
         connection = self.scope["extensions"].get(server.CONNECTION)
         if connection is not None:
             connection.set_turn(self.turn.ready)

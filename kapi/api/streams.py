@@ -46,7 +46,7 @@ async def connect(request: Request, kind: Kind, rest: Rest, catalogue: Catalogue
     if request.target.subresource == "proxy":
         await proxies.answer(request, kind, rest, catalogue, kubelets)
         return
-    pod = encoding.parse(kind, rest.get(kind, request.target.namespace, request.target.name))
+    pod = await encoding.parsed(kind, rest.get(kind, request.target.namespace, request.target.name))
     find = partial(_kubelet, pod, rest, catalogue, kubelets)
     if request.target.subresource == "log":
         await _log(request, pod, find)

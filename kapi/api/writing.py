@@ -70,9 +70,12 @@ async def answer(request: Request, kind: Kind, written: WriteResult) -> None:
     await reading.send_stored(request, 201 if written.created else 200, kind, written.body, form)
 
 
-def _stored_bytes(rest: Rest, what: Call) -> int:
-    entry = rest.store.get(what.key)
-    return len(entry.body) if entry is not None else 0
+async def body_for(request: Request, rest: Rest, what: Call, operation: str = "UPDATE") -> bytes:
+    """The body of a write, once it and the object that it changes may be worked on. Raises what Request.body does."""
+    entry = rest.store.get(what.key) if what.name else None
+    raw = await request.body(len(entry.body) if entry is not None else 0, lambda: rest.waits(what, operation))
+    what.weigh(raw)
+    return raw
 
 
 async def create(request: Request, rest: Rest, kind: Kind) -> None:
@@ -85,8 +88,7 @@ async def _created(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     responses.negotiate(request.accept)
     given = options.write_options(request.query, "CreateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    raw = await request.body()
-    what.weigh(raw)
+    raw = await body_for(request, rest, what, "CREATE")
     obj = await what.run(decoded, raw, form, what) if what.long else decoded(raw, form, what)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     return await rest.create(what, obj)
@@ -101,8 +103,7 @@ async def _updated(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     form = media(request)
     given = options.write_options(request.query, "UpdateOptions") if request.scope["query_string"] else {}
     what = call(request, kind, given)
-    raw = await request.body(_stored_bytes(rest, what))
-    what.weigh(raw)
+    raw = await body_for(request, rest, what)
     obj = await what.run(decoded, raw, form, what)
     metadata.check_name(obj["metadata"], what.name)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
@@ -135,8 +136,7 @@ async def patched(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     type_ = patch_type(request, kind)
     given = options.write_options(request.query, "PatchOptions", apply=type_ == patching.APPLY, patch=True)
     what = call(request, kind, given)
-    raw = await request.body(_stored_bytes(rest, what))
-    what.weigh(raw)
+    raw = await body_for(request, rest, what)
     if type_ == patching.APPLY:
         return await _apply(rest, what, raw, bool(given.get("force")))
     return await rest.update(what, await what.run(patch_change, what, type_, raw))
@@ -247,13 +247,20 @@ async def delete(request: Request, rest: Rest, kind: Kind) -> None:
     """DELETE of one object: the object itself while it lives on, else a Status (or the object, for some kinds)."""
     given = options.delete_options(request.query, await delete_body(request))
     what = call(request, kind, given)
+    entry = rest.store.get(what.key)
+    await request.take_turn(len(entry.body) if entry is not None else 0, lambda: rest.waits(what, "DELETE"))
     written = await deletion.delete(rest, what, deletion_options(given))
     if written.deleted and not kind.strategy.returns_deleted:
-        meta = nested.loads(written.body)["metadata"]
-        await responses.send_object(request, 200, success(kind, what.name, meta["uid"]), responses.negotiate(request.accept))
+        uid = await what.run(_uid, written.body)
+        await responses.send_object(request, 200, success(kind, what.name, uid), responses.negotiate(request.accept))
         return
     code = 202 if not written.deleted and given.get("orphanDependents") is False else 200
     await reading.send_stored(request, code, kind, written.body, responses.negotiate(request.accept))
+
+
+def _uid(stored: bytes) -> str:
+    uid: str = nested.loads(stored)["metadata"]["uid"]
+    return uid
 
 
 def success(kind: Kind, name: str, uid: str) -> Object:
@@ -272,7 +279,9 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     page = await reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
     keys = iter([entry.key for entry in page.entries])
-    largest = max((len(entry.body) for entry in page.entries), default=1)
+    sizes = [len(entry.body) for entry in page.entries]
+    largest = max(sizes, default=1)
+    await request.take_turn(max(largest, min(sum(sizes), _PARALLEL_BYTES)), lambda: rest.waits(what, "DELETE"))
 
     failed: list[Exception] = []
 

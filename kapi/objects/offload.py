@@ -2,7 +2,7 @@
 
 Functions must work on their own values or only read shared ones; after awaiting, callers must read again what may have changed. Callers
 decide by size what is worth offloading. A request that has several functions run on one body takes a `Turn` for all of them: the number of
-bytes worked on at once bounds the memory they take.
+bytes worked on at once bounds the memory they take. Requests that have to wait meanwhile, for rules or webhooks, have a line of their own.
 """
 
 import asyncio
@@ -98,15 +98,17 @@ class _Line:
             self.waiting.popleft()
 
 
-_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[_Line, _Line]] = WeakKeyDictionary()
+"""Of requests that only work, and of those that wait for rules or webhooks."""
 
 
 class Turn:
     """A request's right to work on so many bytes, from when `ready` is done until it is given back."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, waits: bool = False) -> None:
+        """`waits`: rules are evaluated or webhooks called meanwhile, which may take seconds."""
         loop = asyncio.get_running_loop()
-        self._size, self._line = size, _lines.setdefault(loop, _Line())
+        self._size, self._line = size, _lines.setdefault(loop, (_Line(), _Line()))[waits]
         self.ready: asyncio.Future[None] = loop.create_future()
         self._line.waiting.append((size, self.ready))
         self._line.move()

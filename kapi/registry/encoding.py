@@ -5,7 +5,8 @@ from operator import attrgetter
 
 import orjson
 
-from kapi.objects import errors, nested
+from kapi import limits
+from kapi.objects import errors, nested, offload
 from kapi.objects.meta import Object
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry
@@ -66,6 +67,22 @@ def served(kind: Kind, stored: Object) -> Object:
 def parse(kind: Kind, entry: Entry) -> Object:
     """A fresh copy of the stored object, in the served version."""
     return served(kind, entry.obj)
+
+
+async def parsed(kind: Kind, entry: Entry) -> Object:
+    """The same, of a large object beside the event loop."""
+    return await loaded(kind, entry.body)
+
+
+async def loaded(kind: Kind, stored: bytes) -> Object:
+    """The same of a body."""
+    if len(stored) < limits.OFFLOAD_BYTES:
+        return _load(kind, stored)
+    return await offload.run(_load, kind, stored)
+
+
+def _load(kind: Kind, stored: bytes) -> Object:
+    return served(kind, nested.loads(stored))
 
 
 def final(kind: Kind, obj: Object) -> bytes:

@@ -66,6 +66,10 @@ class Rest:
         field = next((field for field in wanted if field in kind.strategy.fields), "")
         return self.store.watch(kind.key(namespace, name) if known else kind.prefix(namespace), since, field, wanted.get(field, ""))
 
+    def waits(self, call: Call, operation: str) -> bool:
+        """Whether a write may have to wait for others: for expressions of clients, which have one worker thread, or webhooks."""
+        return _has_rules(call.kind) or self.admission.waits(AdmissionAttributes.of(call, operation))
+
     # create -----------------------------------------------------------------------------------------------------------------------
 
     async def create(self, call: Call, obj: Object) -> WriteResult:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kapi import limits
-from tests.attacks.requests import MAPS, config_map, create
+from tests.attacks.requests import ANYTHING, MAPS, config_map, create, custom, define, properties
 from tests.attacks.test_websockets import FIN, TEXT, frame, opened
 from tests.attacks.victim import HELD, P99, Cost, Victim
 
@@ -130,6 +130,28 @@ def test_large_dry_runs(victim: Victim) -> None:
         cost.note = f"{codes.count(b'201')} done, {codes.count(b'429')} refused"
         assert set(codes) <= {b"201", b"429"}
         assert codes.count(b"201") >= len(codes) // 2
+
+
+def test_work_on_large_objects(victim: Victim) -> None:
+    """Whatever is done to a large object by a short request is done to a few at a time."""
+    schema = properties(spec={**ANYTHING, "properties": {"replicas": {"type": "integer"}}})
+    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    path = define(victim, "Scaled", schema, subresources={"scale": scale})
+    create(victim, path, custom("Scaled", "large", spec={"replicas": 1, **{f"k{i}": "v" for i in range(80_000)}}))
+    create(victim, MAPS, {**config_map("large"), "data": {f"k{i}": "v" for i in range(80_000)}})
+    merge = "Content-Type: application/merge-patch+json"
+    for what, method, at, body in (
+        ("changes of the scale", "PATCH", f"{path}/large/scale", b'{"spec":{"replicas":3}}'),
+        ("deletions", "DELETE", f"{MAPS}/large", b""),
+        ("deletions of the collection", "DELETE", path, b""),
+    ):
+        request = head(victim, method, f"{at}?dryRun=All", merge, f"Content-Length: {len(body)}") + body
+        with flood(victim, f"40 {what} of a large object at once") as (cost, stack):
+            asking = list(lines(victim, 40, stack))
+            for line in asking:
+                line.sendall(request)
+            assert {line.recv(1 << 12)[9:12] for line in asking} == {b"200"}
+        cost.check()
 
 
 @pytest.mark.parametrize(("changes", "size"), [(10, 500_000), (300, 5_000)])

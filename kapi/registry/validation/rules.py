@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kapi import limits
 from kapi.cel.types import DYN, Environment, Type
 from kapi.objects import causes, duration, integers, names
 from kapi.objects.errors import Cause, Causes
@@ -265,5 +266,18 @@ def shown(value: Any, default: str = "<none>") -> str:
 
 def difference(old: Any, new: Any) -> str:
     """The tail of a message that shows what changed: a line feed and the changed lines of both as JSON."""
-    texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines() for value in (old, new)]
-    return "\n" + "\n".join(list(difflib.unified_diff(texts[0], texts[1], lineterm=""))[2:]) + "\n"
+    texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).splitlines() for value in (old, new)]
+    first = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    before = max(0, first - _AROUND)
+    mine, theirs = ([causes.shortened(line) for line in text[before : first + limits.DIFFERENCE_LINES]] for text in texts)
+    hunks = (_moved(line, before) for line in difflib.unified_diff(mine, theirs, n=_AROUND, lineterm=""))
+    return "\n" + causes.shortened("\n".join(list(hunks)[2:]).encode()) + "\n"
+
+
+_AROUND = 3
+"""Unchanged lines shown around changed ones."""
+
+
+def _moved(line: str, by: int) -> str:
+    """A line of a difference; what says where a hunk begins counts so many lines before."""
+    return re.sub(r"([-+])(\d+)", lambda found: f"{found[1]}{int(found[2]) + by}", line) if line.startswith("@@") else line

@@ -7,6 +7,7 @@ validates, so causes speak of spec.validation and spec.subresources there.
 
 from collections.abc import Iterator
 
+from kapi import limits
 from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
@@ -31,6 +32,8 @@ SHARED = ("schema", "subresources", "additionalPrinterColumns", "selectableField
 SELECTABLE = ("string", "boolean", "integer")
 MOST_SELECTABLE = 8
 LONGEST_WARNING = 256
+_SHORTEST_VERSION = 150
+"""Characters that a version takes at least as JSON, as stock prints its own type."""
 ONLY_SCALARS = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
 
 
@@ -171,8 +174,10 @@ def _validate_choice(e: Errors, versions: list[Object] | None, shared: Object) -
         "must contain unique version names": len({version["name"] for version in listed}) < len(listed),
         "must have exactly one version marked as storage version": sum(bool(version["storage"]) for version in listed) != 1,
     }
-    if any(wrong.values()):  # what is shown may be large
-        shown = None if versions is None else [_shown_version(v, shared) for v in listed]
+    if any(wrong.values()):
+        left = custom_shown.room()
+        most = limits.QUOTED_VALUE // _SHORTEST_VERSION + 1
+        shown = None if versions is None else [_shown_version(v, shared, left) for v in listed[:most]]
         for why in (why for why, found in wrong.items() if found):
             e.invalid("spec.versions", shown, why)
 
@@ -194,11 +199,11 @@ def _shared(versions: list[Object]) -> Object:
     return {field: versions[0].get(field) for field in alike}
 
 
-def _shown_version(version: Object, shared: Object) -> Object:
-    """A version as stock prints its own type."""
+def _shown_version(version: Object, shared: Object, left: Iterator[int]) -> Object:
+    """A version as stock prints its own type; of schemas those nodes that are left of the room."""
     schema, scale = _openapi(version), (version.get("subresources") or {}).get("scale")
     own = {
-        "Schema": None if schema is None else {"OpenAPIV3Schema": custom_shown.shown(schema)},
+        "Schema": None if schema is None else {"OpenAPIV3Schema": custom_shown.shown(schema, left)},
         "Subresources": {"Status": (version.get("subresources") or {}).get("status"), "Scale": scale and _capital(scale)},
         "AdditionalPrinterColumns": [_capital(column) for column in version.get("additionalPrinterColumns") or ()] or None,
         "SelectableFields": [_capital(path) for path in version.get("selectableFields") or ()] or None,
