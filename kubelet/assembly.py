@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from kapi import logs
@@ -78,15 +79,16 @@ async def run(settings: Settings, client: Client, ready: Callable[[], None] = la
     """Run the kubelet (or the simulated ones) until cancelled; `ready` is called once the nodes are registered and their pods known."""
     if not settings.node_name and not settings.simulate:
         settings = replace(settings, node_name=machine.hostname())
-    async with asyncio.TaskGroup() as group:
-        if settings.simulate:
-            await _run_simulated(settings, client, group)
-        else:
-            await _run_real(settings, client, group)
-        ready()
+    with ExitStack() as sockets:  # which are bound before anything is served, and are not left open when that fails
+        async with asyncio.TaskGroup() as group:
+            if settings.simulate:
+                await _run_simulated(settings, client, group, sockets)
+            else:
+                await _run_real(settings, client, group, sockets)
+            ready()
 
 
-async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup, sockets: ExitStack) -> None:
     recorder = Recorder(client, "kubelet", host=settings.node_name)
     services = Informer(client, SERVICES, trim=_service)
     informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
@@ -105,7 +107,7 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     await kubelet.terminate_orphans(informer.items())
     if settings.port and settings.tls_cert_file:
         listen = _listen(settings, kubelet.node.addresses)
-        group.create_task(_serve(App(kubelet, client), listen, server.bound(listen)))
+        group.create_task(_serve(App(kubelet, client), listen, _bound(listen, sockets)))
     group.create_task(kubelet.node.run(kubelet.check_runtime))
     group.create_task(Housekeeping(settings, kubelet).run())
 
@@ -115,6 +117,10 @@ def _listen(settings: Settings, nodes: Iterable[str]) -> server.Listen:
     addresses = (settings.address,) if settings.address else tuple(nodes)
     authorities = (settings.client_ca_file,) if settings.client_ca_file else ()
     return server.Listen(addresses, settings.port, settings.tls_cert_file, settings.tls_private_key_file, authorities)
+
+
+def _bound(listen: server.Listen, sockets: ExitStack) -> list[socket.socket]:
+    return [sockets.enter_context(sock) for sock in server.bound(listen)]
 
 
 async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.socket]) -> None:
@@ -128,10 +134,10 @@ async def _serve(app: App | Nodes, listen: server.Listen, sockets: list[socket.s
         await kubelet_server.stop(0)
 
 
-async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup) -> None:
+async def _run_simulated(settings: Settings, client: Client, group: asyncio.TaskGroup, opened: ExitStack) -> None:
     """Simulated nodes share one server, on any free port if none is configured."""
     listen = _listen(settings, map(_simulated_address, range(max(1, settings.nodes)))) if settings.tls_cert_file else None
-    sockets = server.bound(listen) if listen else []
+    sockets = _bound(listen, opened) if listen else []
     settings = replace(settings, port=sockets[0].getsockname()[1] if sockets else 0)
     each = nodes(settings)
     recorder = Recorder(client, "kubelet")

@@ -121,12 +121,12 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
     sockets = server.bound(listen)
     try:
         made = await assemble(settings, pki)
+        app = made.app
+        http = server.Server(app, listen, immediate)
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
-    app = made.app
-    http = server.Server(app, listen, immediate)
     await http.start(sockets)
     store, address = app.rest.store, ",".join(f"{host}:{settings.port}" for host in addresses(settings))
     log.info("Serving", extra=logs.fields(address=address, storage=_place(settings), revision=store.revision, bytes=store.size()))
