@@ -46,7 +46,7 @@ HISTORY_BYTES = 24 << 20
 """Bytes of replaced and deleted states that are kept | none | the oldest go first"""
 WATCHES_UNSENT_BYTES = 16 << 20
 """Bytes that watchers' clients have yet to take, of all together: of events half written, and in buffers | none
-| large events wait, and the clients that are stalled are cut off"""
+| large events, and what watches begin with, wait; the clients that are stalled are cut off"""
 WATCH_STALLED_SECONDS = 2.0
 """Seconds a watcher's client may take nothing while there are too many bytes that clients have yet to take
 | 100 ms (the watch cache's time budget) | it is cut off, the one stalled for longest first"""
@@ -151,7 +151,8 @@ HEADER_BYTES = (1 << 20) + 4096
 """Bytes of a request's first line and headers | 1 MiB and 4 KiB (MaxHeaderBytes) | 431"""
 WAITING_BYTES = 128 << 20
 """Bytes that wait for all connections of a server: unfinished heads, bodies and messages, bodies that wait for their turn, answers that
-are not read, TLS's buffers of long ones; beside 64 KiB a connection | none: 3 MiB for each of 600 requests, and buffers
+are not read, TLS's buffers of long ones, old states of objects that answers list; beside 64 KiB a connection
+| none: 3 MiB for each of 600 requests, and buffers
 | of the user with most of them the largest: 429 with Retry-After: 1, of a WebSocket 1009; what is not read is cut"""
 WAITING_BYTES_OF_STRANGERS = 16 << 20
 """Bytes of these that wait for connections whose callers are not authenticated | none | the connections with most of them are closed"""

@@ -46,8 +46,16 @@ class Lines:
 
     def initial(self, entries: Iterable[Entry]) -> Iterator[bytes]:
         """What was there when the watch began, in pieces."""
-        lines = (self._line("ADDED", entry, None) for entry in entries)
-        return lines if self._whole else chunked.blocks(lines)
+        if self._whole:
+            return (self._line("ADDED", entry, None) for entry in entries)
+        return chunked.blocks(chain.from_iterable(map(self._added, entries)))
+
+    def _added(self, entry: Entry) -> Iterator[bytes]:
+        if len(entry.body) < chunked.SIZE:
+            return iter((self._line("ADDED", entry, None),))
+        if not self._stored(entry):
+            return chunked.cut(self._line("ADDED", entry, None))
+        return _slices(b'{"type":"ADDED","object":%s' % self._kind.head, entry.body, entry.body[:_SLICE])
 
     def slow(self, share: Share) -> bool:
         """Whether lines of these events are `made`, beside the event loop."""

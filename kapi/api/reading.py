@@ -10,6 +10,7 @@ import orjson
 
 from kapi import limits
 from kapi.api import chunked, continuing, options, responses
+from kapi.api.pinned import Keeping
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.objects import errors, integers, offload, time
@@ -71,7 +72,8 @@ async def list_(request: Request, rest: Rest, kind: Kind, namespace: str, how: o
     """Answer with a page of a list, made as it is sent."""
     form = responses.negotiate(request.accept)
     page = await page_of(rest, kind, namespace, how)
-    await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
+    with Keeping(request, rest.store, page.entries):
+        await send_page(request, kind, page.entries, list_meta(kind, namespace, how, page), form)
 
 
 async def send_page(request: Request, kind: Kind, entries: list[Entry], meta: Object, form: Form) -> None:

@@ -1,10 +1,12 @@
 """What watchers have yet to take, all together: bounded, however many there are and however slowly they read.
 
 A connection buffers some pieces, and an event that is half written stays in memory until its client has taken it. When that is too much,
-further large events wait, and clients that have taken nothing for a while are cut off, those first that have been slow for longest.
+further large events, and what a watch begins with, wait; clients that have taken nothing for a while are cut off, those first that have
+been slow for longest.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -96,6 +98,45 @@ class Unsent:
             self.free(one)
             one.cut()
         self._set_timer()
+
+
+class Start:
+    """The beginning of a watch, what was there before it: pieces that its client may take slowly."""
+
+    def __init__(self, send: Callable[[bytes], Awaitable[None]], connection: "Connection") -> None:
+        self._send, self._connection = send, connection
+        self._unsent = of_loop()
+        self._room: asyncio.Future[None] | None = None
+
+    def at_once(self, piece: bytes, write: Callable[[bytes], bool] | None) -> bool:
+        """Write it without waiting. False when the client, or others', have to be waited for."""
+        return write is not None and not self._unsent.full and write(piece)
+
+    async def send(self, piece: bytes) -> None:
+        """Write a piece when there is room for it and the client takes it."""
+        waits = self._unsent.full
+        if waits:
+            self._room = asyncio.get_running_loop().create_future()
+            self._unsent.defer(self)
+            await self._room
+        self._unsent.block(self, (-id(self), len(piece)))
+        if waits:
+            self._unsent.admit()
+        try:
+            await self._send(piece)
+        finally:
+            self._unsent.free(self)
+
+    def resume(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def cut(self) -> None:
+        self._connection.abort()
+
+    def leave(self) -> None:
+        """All is written, or the client is gone."""
+        self._unsent.leave(self)
 
 
 _all: WeakKeyDictionary[asyncio.AbstractEventLoop, Unsent] = WeakKeyDictionary()

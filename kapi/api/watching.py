@@ -9,6 +9,7 @@ import random
 from kapi.api import chunked, options, reading, responses, unsent
 from kapi.api.eventlines import Count, Lines
 from kapi.api.following import AtOnce, Client, Following, Send
+from kapi.api.pinned import Keeping
 from kapi.api.request import Request
 from kapi.api.responses import Form
 from kapi.http import server
@@ -47,18 +48,32 @@ class Watching:
         self, send: Send, at_once: AtOnce | None, deadline: float, since: int, initial: list[Entry] | None
     ) -> None:
         """Raises Expired, and NotAcceptable for an object that the media type has no form for."""
+        connection = unsent.connection(self.request)
         if initial is not None:
             self.count(len(initial))
-            await chunked.write_all(self.lines.initial(initial), lambda block: False, send, long=not self.lines.plain)
+            await self._begin(initial, send, at_once, connection)
             if self.how.initial_events and self.how.bookmarks:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
-        following = Following(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
+        following = Following(watch, self.lines, Client(send, at_once, connection), self._withdrawn)
         try:
             await following.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         finally:
             following.leave()
+
+    async def _begin(self, initial: list[Entry], send: Send, at_once: AtOnce | None, connection: unsent.Connection | None) -> None:
+        """Send what was there, piece by piece; it is the request's until then."""
+        lines, long = self.lines.initial(initial), not self.lines.plain
+        if connection is None:
+            await chunked.write_all(lines, lambda piece: False, send, long=long)
+            return
+        start = unsent.Start(send, connection)
+        with Keeping(self.request, self.rest.store, initial):
+            try:
+                await chunked.write_all(lines, lambda piece: start.at_once(piece, at_once), start.send, long=long)
+            finally:
+                start.leave()
 
     def _withdrawn(self) -> bool:
         return self.kind.strategy.withdrawn

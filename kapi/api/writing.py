@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from kapi import limits
 from kapi.api import options, reading, responses
+from kapi.api.pinned import Keeping
 from kapi.api.request import Request
 from kapi.objects import errors, nested, offload, time
 from kapi.objects.meta import Object
@@ -304,4 +305,5 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     if failed:
         raise failed[0]
     meta = reading.list_meta(kind, what.namespace, how, page)
-    await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))
+    with Keeping(request, rest.store, page.entries):
+        await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kapi import limits
-from kapi.http.allowance import Allowance
+from kapi.http.allowance import Allowance, Pinned
 
 log = logging.getLogger(__name__)
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -63,7 +63,7 @@ class Served(Protocol):
 class Connection:
     """One accepted socket, until it is closed."""
 
-    __slots__ = ("address", "served", "since", "sock", "table", "transport", "user")
+    __slots__ = ("address", "pinned", "served", "since", "sock", "table", "transport", "user")
 
     def __init__(self, sock: socket.socket, address: str, table: "Connections") -> None:
         self.sock, self.address, self.table = sock, address, table
@@ -72,6 +72,7 @@ class Connection:
         """The authenticated user; "" until the application has authenticated the caller."""
         self.transport: asyncio.Transport | None = None
         self.served: Served | None = None
+        self.pinned: Pinned | None = None
 
     def opened(self, transport: asyncio.Transport, served: Served | None = None) -> None:
         """The TLS handshake is complete: `abort` uses the transport from now on, not the socket below it."""
@@ -96,7 +97,7 @@ class Connection:
         return self.served is None or self.served.refuse()
 
     def closed(self) -> None:
-        self.served = self.transport = None
+        self.served = self.transport = self.pinned = None
         self.table.dropped(self)
 
     def abort(self) -> None:

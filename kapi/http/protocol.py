@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kapi import limits
 from kapi.http import heads
+from kapi.http.allowance import Pinned
 from kapi.http.connections import STALLED, Connection, Streams, buffered, unsent
 from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, LARGE, PIECE, SUBJECT, UPGRADE, Exchange, resumed
 from kapi.http.heads import Refused
@@ -110,6 +111,10 @@ class Protocol(HttpToolsProtocol):
         """The body of the request under way is complete, and waits for this."""
         if self._running is not None:
             self._running.turn = turn
+
+    def set_pinned(self, pinned: Pinned | None) -> None:
+        """What the response under way keeps in memory until it is written, beside its own bytes."""
+        self._connection.pinned = pinned
 
     def set_user(self, user: str) -> None:
         """The application has authenticated the caller."""

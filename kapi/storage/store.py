@@ -78,6 +78,8 @@ class Store:
         self._watchers = Turns()
         self._history: deque[tuple[Collection, Event]] = deque()
         self._history_bytes = 0
+        self.forgotten = 0
+        """Bytes of all states that were dropped so far, which may be kept by those who read them before."""
         self._expiries: list[tuple[float, str, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -293,6 +295,7 @@ class Store:
             if event.previous:
                 obsolete.append(event.previous.revision)
                 self._history_bytes -= len(event.previous.body)
+                self.forgotten += len(event.previous.body)
             if event.type == "DELETED":
                 obsolete.append(event.revision)
         if obsolete:

@@ -167,6 +167,43 @@ def test_unread_watches(victim: Victim, changes: int, size: int) -> None:
             assert victim.ask("PUT", f"{MAPS}/seen", obj)[0] == 200
 
 
+INITIAL = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+
+
+@pytest.mark.parametrize(("what", "query"), [("lists", ""), ("watches", INITIAL)])
+def test_old_states_that_unread_answers_list(victim: Victim, what: str, query: str) -> None:
+    """Each answer lists states that are replaced before it is read."""
+
+    def write(letter: str) -> None:
+        for number in range(20):
+            obj = {**config_map(f"old-{number}"), "data": {"text": letter * 1_000_000}}
+            assert victim.ask("PUT", f"{MAPS}/old-{number}", obj)[0] == 200
+
+    for number in range(20):
+        create(victim, MAPS, config_map(f"old-{number}"))
+    write("x")
+    write("y")  # what the store itself keeps of the past is there
+    with flood(victim, f"20 {what} that are not read while 20 MB change each time") as (_, stack):
+        for generation, line in enumerate(lines(victim, 20, stack)):
+            write(chr(97 + generation))
+            line.sendall(head(victim, "GET", f"{MAPS}?{query}"))
+            assert line.recv(1 << 12).startswith(b"HTTP/1.1 200 ")
+    for number in range(20):
+        victim.ask("DELETE", f"{MAPS}/old-{number}")
+
+
+def test_unread_beginnings_of_watches(victim: Victim) -> None:
+    for number in range(5):
+        create(victim, MAPS, {**config_map(f"first-{number}"), "data": {"text": "x" * 1_000_000}})
+    with flood(victim, "400 watches that do not read the 5 MB they begin with") as (_, stack):
+        watching = list(lines(victim, 400, stack))
+        for line in watching:
+            line.sendall(head(victim, "GET", f"{MAPS}?{INITIAL}"))
+        time.sleep(2 * limits.WATCH_STALLED_SECONDS)
+    for number in range(5):
+        victim.ask("DELETE", f"{MAPS}/first-{number}")
+
+
 def test_long_heads_of_watches(victim: Victim) -> None:
     with flood(victim, "300 watches with 1 MB of headers each") as (_, stack):
         for line in lines(victim, 300, stack):
