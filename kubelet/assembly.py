@@ -13,6 +13,7 @@ from kapi.client.client import Client
 from kapi.client.events import Recorder
 from kapi.client.informer import Informer
 from kapi.http import server
+from kapi.objects import together
 from kapi.objects.meta import Object
 from kapi.objects.resource import PODS, SERVICES
 from kubelet import machine, simulated
@@ -147,7 +148,7 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     group.create_task(recorder.run())
     for kubelet in kubelets.values():
         await kubelet.start()
-    await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
+    await together.run(kubelet.node.register() for kubelet in kubelets.values())
     group.create_task(informer.run())
     await informer.synced.wait()
     informer.add_handler(_pod_handler(kubelets.get))

@@ -4,7 +4,6 @@ Rules and selectors are in `matching`, the messages in `admission_review`, conne
 one after the other, and again by their reinvocationPolicy when the object changed after them; validating ones are called in parallel.
 """
 
-import asyncio
 import base64
 import logging
 from collections.abc import Awaitable, Callable
@@ -21,7 +20,7 @@ from kapi.admission.matching import GROUP, Criteria, is_exempt
 from kapi.admission.plugin import Authorizer, Plugin, Reader, forbidden
 from kapi.admission.service_resolver import resolve_endpoint
 from kapi.http.webhook_client import CallFailed, NoClient, Target, Unreachable, WebhookClient
-from kapi.objects import errors, patch
+from kapi.objects import errors, patch, together
 from kapi.objects.meta import Object
 from kapi.objects.quoting import go_quote
 from kapi.objects.resource import Resource
@@ -283,6 +282,4 @@ class ValidatingAdmissionWebhook(Webhooks):
         """Call all in parallel; of several errors the first in the order of webhooks is raised."""
         matching = [(webhook, kind) for webhook in hooks if (kind := await self.should_call(webhook, attrs)) is not None]
         calls = [self.call(webhook, attrs, VersionedAttributes(attrs, kind)) for webhook, kind in matching]
-        for result in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        await together.run(calls)

@@ -14,7 +14,7 @@ from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
 from kapi.http.client import HttpTransport
-from kapi.objects import errors
+from kapi.objects import errors, together
 from kapi.registry.kind import Kind
 from kapi.storage.store import Entry, Store
 
@@ -90,7 +90,7 @@ async def get(request: Request, checks: Checks, kind: Kind, name: str) -> None:
 async def list_(request: Request, checks: Checks, kind: Kind, how: options.ListOptions) -> None:
     """Answer with those that are selected."""
     form = responses.negotiate(request.accept)
-    entries = await asyncio.gather(*(_entry(checks, kind, name) for name in checks))
+    entries = await together.run(_entry(checks, kind, name) for name in checks)
     chosen = [entry for entry in entries if how.where is None or how.where(entry)]
     await reading.send_page(request, kind, chosen, {}, form)
 

@@ -11,7 +11,7 @@ from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.pinned import Keeping
 from kapi.api.request import Request
-from kapi.objects import errors, nested, offload, time
+from kapi.objects import errors, nested, offload, time, together
 from kapi.objects.meta import Object
 from kapi.registry import deletion, metadata
 from kapi.registry.call import Call
@@ -279,22 +279,23 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     what = call(request, kind, given)
     page = await reading.page_of(rest, kind, what.namespace, how)
     wanted = deletion_options(given)
-    keys = iter([entry.key for entry in page.entries])
+    keys = iter(enumerate([entry.key for entry in page.entries]))
     sizes = [len(entry.body) for entry in page.entries]
     largest = max(sizes, default=1)
     await request.take_turn(max(largest, min(sum(sizes), _PARALLEL_BYTES)), lambda: rest.waits(what, "DELETE"))
 
-    failed: list[Exception] = []
+    failed: dict[int, Exception] = {}
+    """By the place in the list: stock has one worker, which ends with the first."""
 
     async def some() -> None:
-        for key in keys:
+        for place, key in keys:
             namespace, _, name = key.removeprefix(kind.collection).rpartition("/")
             try:
                 await deletion.delete(rest, replace(what, namespace=namespace, name=name), wanted)
             except errors.NotFound:
                 pass
             except Exception as why:
-                failed.append(why)
+                failed[place] = why
             if failed:  # what has not been begun stays
                 return
             await asyncio.sleep(0)  # a dry run waits for nothing
@@ -303,7 +304,7 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
         for _ in range(min(_PARALLEL_DELETES, max(1, _PARALLEL_BYTES // largest))):
             group.create_task(some())
     if failed:
-        raise failed[0]
+        raise together.first([failed[place] for place in sorted(failed)])
     meta = reading.list_meta(kind, what.namespace, how, page)
     with Keeping(request, rest.store, page.entries):
         await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))

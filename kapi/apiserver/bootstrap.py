@@ -5,13 +5,12 @@ Made through the registry like anything else, when the server starts; what exist
 up to date by kapi.access.bootstrap's rule).
 """
 
-import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from kapi.access import bootstrap, flows
-from kapi.objects import errors, time
+from kapi.objects import errors, time, together
 from kapi.objects.meta import Object
 from kapi.objects.user import MASTERS, User
 from kapi.registry import encoding
@@ -133,19 +132,19 @@ async def ensure(rest: Rest, catalogue: Catalogue, place: Place, done: Callable[
     """Make what is missing, and bring the default roles and the address of this server up to date. `done` is told of each step."""
 
     async def step(name: str, how: Callable[[Rest, Catalogue, Object], Awaitable[None]], objects: Iterable[Object]) -> None:
-        await asyncio.gather(*(how(rest, catalogue, obj) for obj in objects))
+        await together.run(how(rest, catalogue, obj) for obj in objects)
         done(name)
 
     await step("namespaces", create, _namespaces())
     await step("service", create, _service(place.service_cidr, place.port))
-    await asyncio.gather(
+    await together.run((
         step("priority classes", create, _priorities()),
         step("authentication", create, _authentication(place.client_ca, place.front_proxy_ca)),
         step("flow control", create, flows.objects()),
         step("API services", create, _api_services(catalogue)),
         step("endpoints", _put, endpoints(place.address, place.port)),
         step("roles", _reconcile, bootstrap.objects()),
-    )
+    ))  # fmt: skip
 
 
 def _call(catalogue: Catalogue, obj: Object) -> Call:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from kapi.client import Controller
 from kapi.controllers.discovery import Discovery, discover
-from kapi.objects import conditions, errors, meta
+from kapi.objects import conditions, errors, meta, together
 from kapi.objects.meta import Object
 from kapi.objects.resource import NAMESPACES, PODS, Resource
 
@@ -86,7 +86,7 @@ class Namespaces(Controller):
                 async with limit:
                     await self._delete_all(resource, name, found, remaining)
 
-            await asyncio.gather(*(one(r) for r in resources if r != PODS))
+            await together.run(one(r) for r in resources if r != PODS)
         return remaining
 
     async def _delete_all(self, resource: Resource, namespace: str, found: Discovery, remaining: RemainingContent) -> None:

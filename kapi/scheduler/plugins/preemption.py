@@ -4,13 +4,12 @@ For each candidate node it removes all pods of lower priority, then reprieves as
 first). It chooses the candidate with the lowest `victim_cost`, nominates its node and deletes the victims in the background.
 """
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapi.objects import errors, time
+from kapi.objects import errors, time, together
 from kapi.objects.meta import Object
 from kapi.objects.resource import POD_DISRUPTION_BUDGETS, PODS
 from kapi.scheduler import matching
@@ -182,7 +181,7 @@ class DefaultPreemption(SchedulingPlugin):
         for waiting in list(self._handle.cluster.nominated.get(node.name, {}).values()):
             if waiting.priority < pod.priority:
                 await self._clear_nomination(waiting)
-        outcomes = await asyncio.gather(*(self._evict(pod, victim, node) for victim in victims))
+        outcomes = await together.run(self._evict(pod, victim, node) for victim in victims)
         self._preempting.discard(pod.uid)
         self._handle.activate(pod.key, all(outcomes))
 
