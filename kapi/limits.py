@@ -195,6 +195,8 @@ HEALTH_HEADER_BYTES = 64 * 1024
 
 WEBSOCKET_MESSAGE_BYTES = 8 << 20
 """Bytes of a WebSocket message | 32 MiB (x/net/websocket) | the WebSocket is closed with 1009"""
+WEBSOCKET_MESSAGE_FRAMES = 100_000
+"""Frames of a WebSocket message | none | the WebSocket is closed with 1009"""
 WEBSOCKET_CLOSING_BYTES = 1 << 20
 """Bytes that may still come on a WebSocket that says goodbye | none | the connection is cut"""
 SPDY_FRAME_BYTES = 1 << 20

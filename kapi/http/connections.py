@@ -96,6 +96,11 @@ class Connection:
     def refuse(self) -> bool:
         return self.served is None or self.served.refuse()
 
+    def ignore(self) -> None:
+        """What still comes will be thrown away: let the system take little of it, since TLS reads on until it is closed."""
+        with contextlib.suppress(OSError):  # it ended by itself
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
     def closed(self) -> None:
         self.served = self.transport = self.pinned = None
         self.table.dropped(self)
@@ -292,6 +297,10 @@ class Streams(asyncio.StreamReaderProtocol):
         super().data_received(data)
         self._buffered = max(self._buffered, buffered(data))
         self._connection.keeps(len(data))
+
+    def ignore(self) -> None:
+        """What still comes will be thrown away."""
+        self._connection.ignore()
 
     def pause_writing(self) -> None:
         super().pause_writing()

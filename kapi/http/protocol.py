@@ -195,6 +195,7 @@ class Protocol(HttpToolsProtocol):
     def _end(self) -> None:
         """Close the connection: what was written is sent, nothing more is read."""
         self.flow.pause_reading()
+        self._connection.ignore()
         self.transport.close()
         self.loop.call_later(limits.REFUSED_SECONDS, self.transport.abort)
 
