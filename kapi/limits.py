@@ -131,6 +131,8 @@ TCP_KEEPALIVE_SECONDS = 15
 SOCKET_RECEIVE_BYTES = 64 << 10
 """Bytes of a connection that the system keeps until they are read, so that not much of it is read in one turn of the event loop
 | 128 KiB and more (tcp_rmem) | the sender waits"""
+BODY_RECEIVE_BYTES = 256 << 10
+"""The same once an authenticated caller, 5 ms or more away, sends a body beyond 64 KiB | as above | the sender waits"""
 STREAM_RECEIVE_BYTES = 256 << 10
 """The same of an upgraded connection (exec, port-forward) | as above | the sender waits"""
 HANDSHAKE_SECONDS = 32.0
@@ -286,7 +288,7 @@ OFFLOAD_BYTES = 16 << 10
 """Bytes of a body or object from which it is worked on beside the event loop | none | it goes to a worker thread"""
 OFFLOAD_COST = 16_000
 """Cost units the rules of a kind may need at worst on the event loop | none | its objects go to a worker thread"""
-WORKED_BYTES = 4 << 20
+WORKED_BYTES = 3 << 20
 """Bytes of bodies and patched objects, each from OFFLOAD_BYTES, that are worked on at once; a larger one alone. As many again of requests
 for which rules are evaluated or webhooks called | none | further ones wait in order"""
 OFFLOAD_THREADS = 2

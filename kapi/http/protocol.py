@@ -44,6 +44,8 @@ class Protocol(HttpToolsProtocol):
         self._immediate, self._connection = immediate, connection
         self.user = ""
         """The authenticated user; "" until the application has authenticated the caller."""
+        self._wide = False
+        """Whether the system keeps more received bytes than at first."""
         self._buffered = 0
         """Bytes that TLS's buffers have grown by, for good."""
         self._running: Exchange | None = None
@@ -115,6 +117,12 @@ class Protocol(HttpToolsProtocol):
     def set_pinned(self, pinned: Pinned | None) -> None:
         """What the response under way keeps in memory until it is written, beside its own bytes."""
         self._connection.pinned = pinned
+
+    def widen(self) -> None:
+        """A large body is coming in: of a caller who is known and far away the system may keep more of it."""
+        if self.user and not self._wide:
+            self._wide = True
+            self._connection.widen()
 
     def set_user(self, user: str) -> None:
         """The application has authenticated the caller."""
