@@ -116,9 +116,12 @@ METRIC_SERIES = 4_000
 
 CONNECTIONS = 65_536
 """Connections of a server in all; fewer where the process may open fewer files | none
-| the oldest unauthenticated ones are closed, then the longest idle"""
+| the oldest unauthenticated ones are closed, then the longest idle, then those of a user beyond its share"""
 RESERVED_FILES = 128
 """Files of a process that connections never take | none | the oldest unauthenticated ones are closed, then the longest idle"""
+USERS_SHARING = 4
+"""The part of all connections that a user keeps when there are too many and all are busy with watches, streams and requests: one in so many
+| none | of the user with the most connections the oldest beyond it are closed"""
 UNAUTHENTICATED_CONNECTIONS = 1000
 """Connections whose caller is not authenticated yet; half of it from one address | none | the oldest are closed"""
 UNAUTHENTICATED_SECONDS = 0.5

@@ -1,8 +1,9 @@
 """The open connections of a server, and which are closed when there are too many: unauthenticated ones first, then idle ones.
 
 A connection is unauthenticated until the application knows its caller. Unauthenticated ones are few, and the oldest is closed first, of
-all or of an address that has half of them; then the one that has been idle longest. So a flood of connections takes neither the memory
-nor the file descriptors that the server needs to respond, to log and to open connections of its own.
+all or of an address that has half of them; then the one that has been idle longest; then those of a user who has more than a quarter of
+all. So a flood of connections takes neither the memory nor the file descriptors that the server needs to respond, to log and to open
+connections of its own.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import socket
 import ssl
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -165,14 +167,23 @@ class Connections:
         return next(iter(members)).since + limits.UNAUTHENTICATED_SECONDS - time.monotonic()
 
     def make_room(self, number: int = 1) -> bool:
-        """Close the oldest unauthenticated connections, else those that have been idle longest. False when there are neither."""
+        """Close the oldest unauthenticated connections, else those that have been idle longest, else the oldest of a user who has more
+        than its share. False when there are none of these."""
         oldest = list(itertools.islice(self._unauthenticated, number))
         if not oldest:
             idle = ((since, id(c), c) for c in self._authenticated if c.served is not None and (since := c.served.idle_since()) is not None)
-            oldest = [connection for _, _, connection in heapq.nsmallest(max(number, self._most // 100), idle)]
+            oldest = [connection for _, _, connection in heapq.nsmallest(max(number, self._most // 100), idle)] or self._of_largest(number)
         for connection in oldest:
             self._abort(connection)
         return bool(oldest)
+
+    def _of_largest(self, number: int) -> list[Connection]:
+        """The oldest connections of the user with the most, if they are more than its share of the table."""
+        user, has = max(Counter(c.user for c in self._authenticated).items(), key=lambda counted: counted[1], default=("", 0))
+        spare = min(max(number, self._most // 100), has - self._most // limits.USERS_SHARING)
+        if spare <= 0:
+            return []
+        return heapq.nsmallest(spare, (c for c in self._authenticated if c.user == user), key=lambda connection: connection.since)
 
     def _abort(self, connection: Connection) -> None:
         self.warn("%d connections, %d unauthenticated: the oldest is closed", len(self), len(self._unauthenticated))
