@@ -143,7 +143,7 @@ def test_large_objects_that_wait_for_rules(victim: Victim) -> None:
         waiting = sum(not one.done() for one in asked)
         cost.note = f"another's write: {1e3 * took:.0f} ms"
         assert waiting >= 5
-        assert took < 1.0
+        assert took < 3
         assert {one.result()[0] for one in asked} <= {422, 429}
     cost.check()
 
