@@ -24,7 +24,7 @@ from kapi.client import config, health
 from kapi.client.client import Client
 from kapi.documents import version
 from kapi.objects import errors
-from kapi.process import Failure, Run, notify_ready, private
+from kapi.process import Failure, Run, notify_ready, private, reason
 from kapi.settings.logs import configurable
 from kapi.settings.types import (
     CIDR,
@@ -74,7 +74,7 @@ async def client(kubeconfig: Path | None, agent: str) -> AsyncIterator[Client]:
     try:
         connected = config.connect(config.from_kubeconfig(kubeconfig or ""), agent=agent)
     except (OSError, config.ConfigError) as why:
-        raise Failure(f"There is no usable kubeconfig: {why}. Name one with --kubeconfig.") from None
+        raise Failure(f"There is no usable kubeconfig: {reason(why)}. Name one with --kubeconfig.") from None
     try:
         yield connected
     finally:
