@@ -59,7 +59,7 @@ def read(directory: Path) -> Identity | None:
         with open(directory / IDENTITY, "rb") as file:
             known = json.loads(file.read(limits.IDENTITY_BYTES))
         found = Identity(**{f.name: known[f.name] for f in fields(Identity) if f.name in known})
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     if not all(isinstance(getattr(found, f.name), f.type) for f in fields(Identity) if isinstance(f.type, type)):
         return None
