@@ -167,6 +167,15 @@ def test_paths_in_commands_are_quoted(scope: Scope, tmp_path: Path, monkeypatch:
     assert f"'{place}'" in limits.inodes(there).mend
 
 
+def test_some_ports_are_its_own_and_others_free(scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a simulated cluster, when one with containers is asked about."""
+    server = running.Running(7, "kapi simulated", scope.data_dir, False)
+    monkeypatch.setattr(network, "_listening", lambda: {scope.port: {"1"}})
+    monkeypatch.setattr(network, "_holder", lambda inodes: server)
+    monkeypatch.setattr(network, "running", lambda: [server])
+    assert network.ports(scope) == Finding("ok", f"{scope.port}: held by this cluster; 10250, 10257, 10259: free")
+
+
 def test_a_directory_whose_path_is_too_long(scope: Scope, tmp_path: Path) -> None:
     long = replace(scope, data_dir=tmp_path / ("d" * 100))
     assert cluster.directory(replace(long, simulate=True)).state == "ok"
