@@ -96,7 +96,8 @@ class App:
 
     async def _handle(self, request: Request, over_limit: bool) -> None:
         where = request.target = target(request.path)
-        if b"timeout=" in request.scope["query_string"]:
+        query: bytes = request.scope["query_string"]
+        if query and b"timeout=" in query:
             _check_deadline(request, where)
         self._identify(request)
         if over_limit and not _exempt(request, where):
@@ -109,7 +110,7 @@ class App:
             await self.infrastructure(request.scope, request.receive, request.send)
             return
         kind = self.catalogue.get(where.group, where.version, where.plural)
-        if len(request.scope["query_string"]) >= limits.OFFLOAD_QUERY:
+        if len(query) >= limits.OFFLOAD_QUERY:
             await offload.run(request.read_query)
         request.verb = verb(request, where)
         request.known = kind is not None and (not where.subresource or where.subresource in kind.subresources)
@@ -172,7 +173,8 @@ class App:
 
 def immediate(scope: Scope) -> bool:
     """Whether a request only looks something up: GET of objects and lists."""
-    if scope["method"] != "GET" or b"watch" in scope["query_string"] or server.UPGRADE in scope["extensions"]:
+    query = scope["query_string"]
+    if scope["method"] != "GET" or (query and b"watch" in query) or server.UPGRADE in scope["extensions"]:
         return False
     where = target(scope["path"])
     return where is not None and not where.subresource and not where.watch

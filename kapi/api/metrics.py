@@ -70,9 +70,7 @@ class Metrics:
         )  # fmt: skip
         self._events = Family("apiserver_watch_events_total", "Events written to watching clients.", ("group", "resource", "version"))
         self._users = Family("authenticated_user_requests", "Requests of users that were identified.", ("username",))
-        self._identified = Family("authentication_attempts", "Attempts to identify a user.", ("result",))
         self._identifying = Histogram("authentication_duration_seconds", "Seconds to identify a user.", ("result",), _ACCESS)
-        self._allowed = Family("authorization_attempts_total", "Questions whether a user may.", ("result",))
         self._allowing = Histogram("authorization_duration_seconds", "Seconds to answer whether a user may.", ("result",), _ACCESS)
         self._lag = Histogram("kapi_event_loop_lag_seconds", "Seconds a timer came late because the event loop was held.", (), _HELD)
         self._more: list[Histogram] = []
@@ -110,18 +108,14 @@ class Metrics:
 
     def identified(self, user: User | None, seconds: float) -> None:
         """It is known who asks, or it is not."""
-        result = ("success",) if user else ("failure",)
-        self._identified.values[result] += 1
-        self._identifying.cell(*result).observe(seconds)
+        self._identifying.cell("success" if user else "failure").observe(seconds)
         if user:
             name = user.name
             self._users.values[(name if name in _NAMED_USERS else "email_id" if "@" in name else "other",)] += 1
 
     def authorized(self, allowed: bool, seconds: float) -> None:
         """It is known whether they may."""
-        result = ("allowed",) if allowed else ("no-opinion",)
-        self._allowed.values[result] += 1
-        self._allowing.cell(*result).observe(seconds)
+        self._allowing.cell("allowed" if allowed else "no-opinion").observe(seconds)
 
     def deprecated(self, kind: Kind, subresource: str) -> None:
         """A deprecated API was asked for."""
@@ -133,7 +127,7 @@ class Metrics:
         self._inflight.values[("mutating",) if request.method in _MUTATING else ("readOnly",)] -= 1
         if request.target is None and request.path not in _HEALTH:
             return
-        asked = _asked(request, dry=b"dryRun=All" in request.scope["query_string"])
+        asked = _asked(request, dry=(query := request.scope["query_string"]) != b"" and b"dryRun=All" in query)
         found = self._cells.get((asked, request.code))
         if found is None:
             if len(self._cells) >= limits.METRIC_SERIES:
@@ -205,7 +199,9 @@ class Metrics:
         size.values[("",)] = store.size()
         parts: list[Family | Histogram] = [requests, self._inflight, self._long, self._ended, self._deprecated, self._events]
         parts += [*_stored(store, catalogue), size, build]
-        parts += [self._users, self._identified, self._identifying, self._allowed, self._allowing, self._durations]
+        identified = self._identifying.counted("authentication_attempts", "Attempts to identify a user.")
+        allowed = self._allowing.counted("authorization_attempts_total", "Questions whether a user may.")
+        parts += [self._users, identified, self._identifying, allowed, self._allowing, self._durations]
         return chain(_lines(parts), self._sli(), _lines((self._sizes, *self._more, self._lag)), metrics.process())
 
     def slis(self) -> Iterator[str]:

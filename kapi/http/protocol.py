@@ -24,8 +24,10 @@ from kapi.http.exchange import ANSWER, CERTIFICATE, CONNECTION, LARGE, PIECE, SU
 from kapi.http.heads import Refused
 
 _CHECKED = frozenset({b"host", b"expect", b"transfer-encoding"})
-_FEW, _SHORT, _SLASH = 100, 1000, ord("/")
+_FEW, _SHORT = 100, 1000
 """Requests with at most so many headers, and URLs so long without escapes, skip the further checks: nearly all do."""
+_SLASH, _PERCENT, _HASH = b"/%#"
+"""As integers, which are found in bytes without a detour (CPython first raises a TypeError inside for bytes in bytes)."""
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _DROPPED: Any = deque(maxlen=0)
 """In place of the headers, to drop trailers."""
@@ -242,11 +244,11 @@ class Protocol(HttpToolsProtocol):
         scope["method"] = parser.get_method().decode("ascii")
         if version != "1.1" or self._hosts != 1 or len(self.headers) > _FEW:
             heads.check(version, self._hosts, len(self.headers))
-        if len(url) > _SHORT or url[0] != _SLASH or b"%" in url or b"#" in url:
+        if len(url) > _SHORT or url[0] != _SLASH or _PERCENT in url or _HASH in url:
             url = heads.target(scope["method"], url)
         raw, _, scope["query_string"] = url.partition(b"?")
         scope["raw_path"] = raw
-        scope["path"] = unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
+        scope["path"] = unquote(raw.decode("ascii")) if _PERCENT in raw else raw.decode("ascii")
         self.headers = _DROPPED  # trailers are dropped
         self._head = False
         before, upgrade = self.cycle, parser.should_upgrade()

@@ -75,6 +75,7 @@ class Collection:
         """How many events were appended since the server started: equal to `end`, but a plain attribute, which is read on every request."""
         self.waiting = Waiting(name, turns)
         self._entries: dict[str, Entry] = {}
+        self.get: Callable[[str], Entry | None] = self._entries.get
         self._keys: list[str] = []
         self._events: list[Event] = []
         self._head = 0
@@ -173,9 +174,6 @@ class Collection:
             keys.append(key)
         else:
             keys.insert(bisect_left(keys, key), key)
-
-    def get(self, key: str) -> Entry | None:
-        return self._entries.get(key)
 
     def count(self, prefix: str) -> int:
         return bisect_left(self._keys, upper(prefix)) - bisect_left(self._keys, prefix)

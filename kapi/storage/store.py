@@ -112,8 +112,8 @@ class Store:
     # --- reading
 
     def get(self, key: str) -> Entry | None:
-        collection = self._collections.get(collection_of(key))
-        return collection.get(key) if collection else None
+        collection = self._collections.get(key[: key.index("/", key.index("/", 1) + 1) + 1])  # collection_of, many times a request
+        return collection.get(key) if collection is not None else None
 
     def list(
         self,
