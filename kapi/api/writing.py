@@ -107,7 +107,7 @@ async def _updated(request: Request, rest: Rest, kind: Kind) -> WriteResult:
     metadata.check_name(obj["metadata"], what.name)
     metadata.check_namespace(obj["metadata"], kind.resource.namespaced, what.namespace)
     make = (lambda: obj) if kind.strategy.create_on_update and not what.subresource else None
-    return await rest.update(what, lambda old: {**obj, "metadata": dict(obj["metadata"])}, create=make)
+    return await rest.update(what, lambda _: {**obj, "metadata": dict(obj["metadata"])}, create=make, replaces=True)
 
 
 # patches ----------------------------------------------------------------------------------------------------------------------------
@@ -146,12 +146,13 @@ def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str,
     """What a JSON, merge or strategic merge patch makes of an object: read as its type again."""
     parsed, warnings = patching.parse(raw, type_, what.validation)
     what.warnings += warnings
+    deep = nested.deep(raw)
 
     def merge(current: Object) -> Object:
         merged = patching.apply(schema, current, parsed, type_)
         what.empties.clear()
         obj, found = patching.result(
-            schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation, empties=what.empties
+            schema, merged, parsed, type_, api_version=api_version, kind=kind, validation=what.validation, empties=what.empties, deep=deep
         )
         what.warnings += found
         obj.setdefault("metadata", {})

@@ -145,9 +145,12 @@ class Rest:
     # update -----------------------------------------------------------------------------------------------------------------------
 
     async def update(
-        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True
+        self, call: Call, change: Change, *, create: Callable[[], Object] | None = None, unconditional: bool = True, replaces: bool = False
     ) -> WriteResult:
-        """Change the object named by `call`. `create` makes the object where there is none and the verb may create it."""
+        """Change the object named by `call`. `create` makes the object where there is none and the verb may create it.
+
+        `replaces`: `change` does not look at the current object, so that none is parsed for it.
+        """
         for _ in range(_RETRIES):
             entry = self.store.get(call.key)
             if entry is None:
@@ -155,16 +158,16 @@ class Rest:
                     raise errors.not_found(call.kind.resource.plural, call.kind.resource.group, call.name)
                 return await self.create(call, await call.run(create))
             try:
-                return await self._update(call, entry, change, unconditional)
+                return await self._update(call, entry, change, unconditional, replaces)
             except Mismatch:
                 continue
         raise errors.conflict(call.kind.resource.plural, call.kind.resource.group, call.name, errors.STALE)
 
-    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool) -> WriteResult:
+    async def _update(self, call: Call, entry: Entry, change: Change, unconditional: bool, replaces: bool) -> WriteResult:
         kind = call.kind
         call.long = call.long or kind.strategy.long
         call.weigh(entry.body)
-        old, new = await call.run(self._apply_change, call, entry, change)
+        old, new = await call.run(self._apply_change, call, entry, change, replaces)
         attrs = AdmissionAttributes.of(call, "UPDATE", new, old)
         await self.admission.mutate(attrs)
         new = attrs.new or new
@@ -181,10 +184,10 @@ class Rest:
                 release()
             raise
 
-    def _apply_change(self, call: Call, entry: Entry, change: Change) -> tuple[Object, Object]:
+    def _apply_change(self, call: Call, entry: Entry, change: Change, replaces: bool) -> tuple[Object, Object]:
         """(the object as it is, and as it is wanted)."""
         old = encoding.parse(call.kind, entry)
-        new = change(encoding.parse(call.kind, entry))
+        new = change({} if replaces else encoding.parse(call.kind, entry))
         default(call, new)
         self._check_uid(call, new, old)
         self._track_fields(call, old, new)

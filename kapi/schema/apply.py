@@ -93,7 +93,7 @@ def _merged_and_pruned(
     """Live and applied merged, without what this manager no longer applies. Shares values with both; metadata is a copy."""
     merged: Object = merging.merge(schema, {**live, "metadata": _bare(live)}, applied)
     before: FieldSet = (last or {}).get("fieldsV1") or {}
-    if sets.difference(before, fields):
+    if before != fields and sets.difference(before, fields):
         merged = _pruned(schema, merged, before, [fields, *(item.get("fieldsV1") or {} for item in others)])
     system = {key: value for key, value in live["metadata"].items() if key in _SYSTEM}
     return {**merged, "metadata": {**system, **(merged.get("metadata") or {})}}
@@ -117,7 +117,9 @@ def _entries(schema: Schema, live: Object | None, api_version: str, subresource:
     """The live entries; fields of an object without any belong to 'before-first-apply'."""
     if live is None:
         return []
-    entries = managed.reconciled(schema, managed.decode(live["metadata"].get("managedFields") or []))
+    entries = managed.decode(live["metadata"].get("managedFields") or [])
+    if not schema.name:  # the schema of a custom kind may have changed
+        entries = managed.reconciled(schema, entries)
     if entries:
         return entries
     fields = difference.created(schema, live)

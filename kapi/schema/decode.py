@@ -63,6 +63,17 @@ def read(value: Any, schema: Schema, empties: Empties | None = None) -> tuple[An
     return out, careful.strict
 
 
+def compiled_form(value: Any, schema: Schema, api_version: str, kind: str) -> Object | None:
+    """A copy of a parsed object of a built-in kind that is in the form stock writes; None for any other, which `decode` reads."""
+    if not schema.name or type(value) is not dict or value.get("kind") != kind or value.get("apiVersion") != api_version:
+        return None
+    try:
+        out: Object = _validator(schema.name)(value)
+    except compiled.Refused:
+        return None
+    return out
+
+
 def _read_custom(value: Any, schema: Structural) -> tuple[Object, list[str]]:
     """A custom object, pruned and with its defaults; unknown fields of its metadata are named first."""
     unknown: list[str] = []
