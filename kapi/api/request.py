@@ -65,7 +65,7 @@ class Request:
 
     __slots__ = (
         "_body", "_query", "accept", "audit_id", "authorization", "began", "cache", "code", "content_type", "encoding", "impersonates",
-        "known", "method", "path", "receive", "scope", "send", "size", "target", "turn", "user", "user_agent", "verb", "warnings",
+        "known", "method", "packed", "path", "receive", "scope", "send", "size", "target", "turn", "user", "user_agent", "verb", "warnings",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +73,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.accept = self.content_type = self.user_agent = self.authorization = self.audit_id = self.encoding = ""
-        self.impersonates = credentials = False
+        self.impersonates = self.packed = credentials = False
         for name, value in scope["headers"]:
             if name == b"authorization":
                 if not credentials:  # of several the first counts
@@ -88,6 +88,8 @@ class Request:
                 self.encoding = value.decode("latin-1")
             elif name == b"audit-id":
                 self.audit_id = value.decode("latin-1")
+            elif name == b"content-encoding":
+                self.packed = value == b"gzip"
             elif name.startswith(b"impersonate-"):
                 self.impersonates = True
         self.target: Target | None = None
@@ -135,9 +137,8 @@ class Request:
                 raise errors.Timeout("Timeout: request did not complete within the allotted timeout", {}) from None
             if len(raw) > limits.REQUEST_BODY_BYTES:
                 raise too_large()
-            packed = self.header(b"content-encoding") == "gzip"
-            await self.take_turn(limits.REQUEST_BODY_BYTES if packed else max(work, len(raw)))
-            self._body = _unpacked(raw) if packed else raw
+            await self.take_turn(limits.REQUEST_BODY_BYTES if self.packed else max(work, len(raw)))
+            self._body = _unpacked(raw) if self.packed else raw
         return self._body
 
     async def take_turn(self, size: int) -> None:
