@@ -244,6 +244,9 @@ def _where(out: ListOptions, kind: Kind, name: str) -> Callable[[Entry], bool] |
     in_key = [test for test in tests if test.field in _IN_KEY]
     if name:
         in_key.append(fields.Test("metadata.name", frozenset((name,))))
+    if len(stored) == 1 and not in_key and matches_labels is None:  # a node's pods
+        only, holds = stored[0].field, stored[0].holds
+        return lambda entry: holds(entry.fields.get(only, ""))
     namespaced = kind.resource.namespaced
 
     def test(entry: Entry) -> bool:
