@@ -11,6 +11,8 @@ from kapi.objects import names
 from kapi.objects.errors import Cause
 from kapi.objects.meta import Object
 from kapi.objects.user import User
+from kapi.registry import defaults
+from kapi.registry.defaults import Defaults
 from kapi.registry.scale import WORKLOAD, Paths
 
 
@@ -30,6 +32,10 @@ class Column(NamedTuple):
     format: str = ""
     source: str = ""
     """The field whose documentation describes the column (see kapi.schema.texts), instead of a description."""
+    path: str = ""
+    """The field that the cell shows, "spec.nodeName"; without one, `cells` of the Strategy makes the cell."""
+    absent: str = ""
+    """What the cell shows where the field is absent or empty."""
 
 
 _CREATED = "ObjectMeta.creationTimestamp"
@@ -56,6 +62,10 @@ class Strategy:
     """Whether PUT to an absent name creates."""
     unconditional_update: ClassVar[bool] = True
     """Whether PUT may leave out metadata.resourceVersion."""
+    defaults: Defaults = {}
+    """Values of fields that are absent, by path, e.g. {"spec.replicas": 1}; see kapi.registry.defaults."""
+    defaults_of_empty: Defaults = {}
+    """The same for fields that are no pointers in stock: "", 0 and [] are absent as well."""
     columns: Sequence[Column] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
     fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
@@ -77,7 +87,9 @@ class Strategy:
     """Checking an object may take long however small it is: that is done beside the event loop."""
 
     def default(self, obj: Object) -> None:
-        """Fill in what stock's defaulting functions fill in. Runs on whatever is to be written, before anything looks at it."""
+        """Set what stock's defaulting functions set, in place. Runs on all that is to be written, before anything looks at it."""
+        if self.defaults or self.defaults_of_empty:
+            defaults.fill(obj, self.defaults, self.defaults_of_empty)
 
     def prepare(self, new: Object, old: Object | None) -> None:
         """Set what the client may not choose on the main endpoint (beyond status and generation, done by the pipeline)."""

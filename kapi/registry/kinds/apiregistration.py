@@ -22,10 +22,7 @@ class APIServiceStrategy(RuledStrategy):
         "Name", "Service: The reference to the service that hosts this API endpoint.", "Available: Whether this service is available.",
         "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        if (service := obj["spec"].get("service")) is not None:
-            service.setdefault("port", 443)
+    defaults = {"spec.service.port": 443}
 
     def prepare(self, new: Object, old: Object | None) -> None:
         if old is None and new["spec"].get("service") is None:

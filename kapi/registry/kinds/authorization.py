@@ -1,4 +1,4 @@
-"""authorization.k8s.io: SubjectAccessReview, its local and self forms, SelfSubjectRulesReview. Validation only.
+"""authorization.k8s.io: SubjectAccessReview with its local and self forms. Validation only.
 
 None of them is stored: kapi.api fills in `status` from the authorizers of kapi.access and returns the object.
 """
@@ -56,10 +56,6 @@ class LocalAccessReviewStrategy(SubjectAccessReviewStrategy):
             new.e.invalid(wanted.path("namespace"), wanted.text("namespace"), "must match metadata.namespace")
         if "nonResourceAttributes" in spec:
             _refuse_path(spec, "disallowed on this kind of request")
-
-
-class RulesReviewStrategy(PlainStrategy):
-    """SelfSubjectRulesReview: lists what the caller may do in a namespace."""
 
 
 def _refuse_path(spec: Part, why: str) -> None:

@@ -39,12 +39,13 @@ class CertificateSigningRequestStrategy(RuledStrategy):
     name_check = staticmethod(names.path_segment)
     generation = False
     reset_fields = (("spec",),)
-    fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
+    fields = rules.selectable("spec.signerName")
     columns = rules.columns(
-        "Name", "Age", "SignerName=certificates.v1.CertificateSigningRequestSpec.signerName",
-        "Requestor=certificates.v1.CertificateSigningRequestSpec.request",
+        "Name", "Age", "SignerName@spec.signerName",
+        "Requestor@spec.username=certificates.v1.CertificateSigningRequestSpec.request",
         "RequestedDuration=certificates.v1.CertificateSigningRequestSpec.expirationSeconds",
         "Condition=certificates.v1.CertificateSigningRequestStatus.conditions",
+        of="certificates.v1.CertificateSigningRequest",
     )  # fmt: skip
 
     def prepare(self, new: Object, old: Object | None) -> None:
@@ -93,10 +94,8 @@ class CertificateSigningRequestStrategy(RuledStrategy):
             spec.at_least("expirationSeconds", SHORTEST, text)
 
     def cells(self, obj: Object) -> list[Any]:
-        spec, status = obj["spec"], obj.get("status") or {}
-        seconds = spec.get("expirationSeconds")
-        expiration = duration.human(seconds) if seconds is not None else "<none>"
-        return [spec.get("signerName", ""), spec.get("username", ""), expiration, _condition(status)]
+        seconds = obj["spec"].get("expirationSeconds")
+        return [duration.human(seconds) if seconds is not None else "<none>", _condition(obj.get("status") or {})]
 
 
 def _conditions(obj: Object) -> list[Object]:
@@ -152,8 +151,8 @@ def _labels(e: Errors, field: str, name: str) -> None:
 class ClusterTrustBundleStrategy(PlainStrategy):
     """certificates.k8s.io ClusterTrustBundle."""
 
-    fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
-    columns = rules.columns("Name", "SignerName")
+    fields = rules.selectable("spec.signerName")
+    columns = rules.columns("Name", "SignerName@spec.signerName|<none>")
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, meta = new.part("spec"), new.part("metadata")
@@ -173,22 +172,14 @@ class ClusterTrustBundleStrategy(PlainStrategy):
         if old is not None:
             new.e.immutable("spec.signerName", by, old["spec"].get("signerName") or "")
 
-    def cells(self, obj: Object) -> list[Any]:
-        return [obj["spec"].get("signerName") or "<none>"]
-
 
 class PodCertificateRequestStrategy(RuledStrategy):
     """certificates.k8s.io PodCertificateRequest."""
 
     generation = False
-    fields = {
-        "spec.signerName": lambda o: o["spec"].get("signerName") or "",
-        "spec.podName": lambda o: o["spec"].get("podName") or "",
-        "spec.nodeName": lambda o: o["spec"].get("nodeName") or "",
-    }
-
-    def default(self, obj: Object) -> None:
-        obj["spec"].setdefault("maxExpirationSeconds", 86400)
+    immutable = ("spec",)
+    fields = rules.selectable("spec.signerName", "spec.podName", "spec.nodeName")
+    defaults = {"spec.maxExpirationSeconds": 86400}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -202,5 +193,3 @@ class PodCertificateRequestStrategy(RuledStrategy):
                 new.e.too_long(spec.path(field), 128)
         if not SHORTEST_POD_CERTIFICATE <= spec.number("maxExpirationSeconds") <= LONGEST_POD_CERTIFICATE:
             spec.invalid("maxExpirationSeconds", f"must be in the range [{SHORTEST_POD_CERTIFICATE}, {LONGEST_POD_CERTIFICATE}]")
-        if old is not None:
-            new.immutable(old, "spec")

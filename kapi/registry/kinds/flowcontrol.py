@@ -20,7 +20,6 @@ URL_FAULTS: dict[str, Callable[[str], bool]] = {
     "must not contain double slash": lambda url: "//" in url,
     "wildcard can only do suffix matching": lambda url: "*" in url and not (url.endswith("/*") and url.count("*") == 1),
 }
-QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
 MOST_QUEUES, MOST_ENTROPY = 10_000_000, 60
 
 
@@ -28,14 +27,13 @@ class FlowSchemaStrategy(RuledStrategy):
     """flowcontrol.apiserver.k8s.io FlowSchema."""
 
     columns = rules.columns(
-        "Name", "PriorityLevel=flowcontrol.v1.PriorityLevelConfigurationReference.name",
-        "MatchingPrecedence#=flowcontrol.v1.FlowSchemaSpec.matchingPrecedence",
-        "DistinguisherMethod=flowcontrol.v1.FlowSchemaSpec.distinguisherMethod", "Age",
+        "Name", "PriorityLevel@spec.priorityLevelConfiguration.name",
+        "MatchingPrecedence#@spec.matchingPrecedence",
+        "DistinguisherMethod@spec.distinguisherMethod.type|<none>=flowcontrol.v1.FlowSchemaSpec.distinguisherMethod", "Age",
         "MissingPL: references a broken or non-existent PriorityLevelConfiguration",
+        of="flowcontrol.v1.FlowSchema",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj["spec"]["matchingPrecedence"] = obj["spec"].get("matchingPrecedence") or 1000
+    defaults_of_empty = {"spec.matchingPrecedence": 1000}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -48,12 +46,8 @@ class FlowSchemaStrategy(RuledStrategy):
             _check_rule(rule)
 
     def cells(self, obj: Object) -> list[Any]:
-        spec = obj["spec"]
         dangling = next((c for c in (obj.get("status") or {}).get("conditions") or () if c.get("type") == "Dangling"), None)
-        missing = "?" if dangling is None else str(dangling.get("status") == "True")
-        method = (spec.get("distinguisherMethod") or {}).get("type") or "<none>"
-        level = spec["priorityLevelConfiguration"]["name"]
-        return [level, spec["matchingPrecedence"], method, missing]
+        return ["?" if dangling is None else str(dangling.get("status") == "True")]
 
 
 def _check_precedence(spec: Part, name: str) -> None:
@@ -136,19 +130,20 @@ class PriorityLevelStrategy(RuledStrategy):
     """flowcontrol.apiserver.k8s.io PriorityLevelConfiguration."""
 
     columns = rules.columns(
-        "Name", "Type=flowcontrol.v1.PriorityLevelConfigurationSpec.type",
-        "NominalConcurrencyShares=flowcontrol.v1.LimitedPriorityLevelConfiguration.nominalConcurrencyShares",
-        "Queues=flowcontrol.v1.QueuingConfiguration.queues", "HandSize=flowcontrol.v1.QueuingConfiguration.handSize",
-        "QueueLengthLimit=flowcontrol.v1.QueuingConfiguration.queueLengthLimit", "Age",
+        "Name", "Type@spec.type",
+        "NominalConcurrencyShares@spec.limited.nominalConcurrencyShares|<none>",
+        "Queues@spec.limited.limitResponse.queuing.queues|<none>", "HandSize@spec.limited.limitResponse.queuing.handSize|<none>",
+        "QueueLengthLimit@spec.limited.limitResponse.queuing.queueLengthLimit|<none>", "Age",
+        of="flowcontrol.v1.PriorityLevelConfiguration",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        for kind, shares in (("limited", 30), ("exempt", 0)):
-            if (part := obj["spec"].get(kind)) is not None:
-                defaults = {"nominalConcurrencyShares": shares, "lendablePercent": 0}
-                part.update((field, value) for field, value in defaults.items() if part.get(field) is None)
-        if (queuing := ((obj["spec"].get("limited") or {}).get("limitResponse") or {}).get("queuing")) is not None:
-            queuing.update((field, value) for field, value in QUEUING.items() if not queuing.get(field))
+    defaults = {
+        "spec.limited.nominalConcurrencyShares": 30, "spec.limited.lendablePercent": 0,
+        "spec.exempt.nominalConcurrencyShares": 0, "spec.exempt.lendablePercent": 0,
+    }  # fmt: skip
+    defaults_of_empty = {
+        "spec.limited.limitResponse.queuing.handSize": 8, "spec.limited.limitResponse.queuing.queues": 64,
+        "spec.limited.limitResponse.queuing.queueLengthLimit": 50,
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")
@@ -165,12 +160,6 @@ class PriorityLevelStrategy(RuledStrategy):
                 spec.required("limited", "must not be empty when type is Limited")
         else:
             spec.unsupported("type", ("Exempt", "Limited"))
-
-    def cells(self, obj: Object) -> list[Any]:
-        limited = obj["spec"].get("limited") or {}
-        queuing = (limited.get("limitResponse") or {}).get("queuing") or {}
-        cells = [str(queuing.get(field, "<none>")) for field in ("queues", "handSize", "queueLengthLimit")]
-        return [obj["spec"]["type"], str(limited.get("nominalConcurrencyShares", "<none>")), *cells]
 
 
 def _check_exempt(exempt: Part) -> None:

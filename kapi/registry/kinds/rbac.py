@@ -63,9 +63,10 @@ class RoleBindingStrategy(PlainStrategy):
         "Name", "Role=rbac.v1.RoleBinding.roleRef", "Age", "Users+: Users in the roleBinding", "Groups+: Groups in the roleBinding",
         "ServiceAccounts+: ServiceAccounts in the roleBinding",
     )  # fmt: skip
+    defaults_of_empty = {"roleRef.apiGroup": GROUP}
 
     def default(self, obj: Object) -> None:
-        obj["roleRef"]["apiGroup"] = obj["roleRef"].get("apiGroup") or GROUP
+        super().default(obj)
         for subject in obj.get("subjects") or ():
             if not subject.get("apiGroup") and subject["kind"] in ("User", "Group"):
                 subject["apiGroup"] = GROUP

@@ -7,6 +7,7 @@ Rules of a field are in kapi.registry.validation.part, which shows how a kind is
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -221,22 +222,53 @@ def age(obj: Object, now: float) -> str:
     return duration.since(obj["metadata"].get("creationTimestamp"), now)
 
 
-def columns(*titles: str) -> tuple[Column, ...]:
+def value_at(obj: Object, path: str) -> Any:
+    """The value of the field at a path like "spec.nodeName"; None when it or an object on the way is absent."""
+    value: Any = obj
+    for step in path.split("."):
+        value = (value or {}).get(step)
+    return value
+
+
+def selectable(*paths: str) -> dict[str, Callable[[Object], str]]:
+    """Field selectors named after the fields they compare, for `Strategy.fields`: the text at each path."""
+    return {path: partial(_text_at, path) for path in paths}
+
+
+def _text_at(path: str, obj: Object) -> str:
+    return value_at(obj, path) or ""
+
+
+def columns(*titles: str, of: str = "") -> tuple[Column, ...]:
     """Columns by title: "Data#" is an integer, "Suspend!" a boolean, "Selector+" shows with -o wide only; Name and Age are the usual ones.
 
-    What describes it follows: a field, "Data=core.v1.ConfigMap.data", or a text, "Roles: The roles of the node".
+    The path of the field that the cell shows may follow, with what is shown without it: "Zone@spec.timeZone|<none>". Then what
+    describes the column: a field, "Data=core.v1.ConfigMap.data", or a text, "Roles: The roles of the node"; without either
+    the field at the path in the type `of`, "core.v1.Node".
     """
     known = {"Name": NAME_COLUMN, "Age": AGE_COLUMN}
-    return tuple(known.get(title) or _column(title) for title in titles)
+    return tuple(known.get(title) or _column(title, of) for title in titles)
 
 
-def _column(title: str) -> Column:
+def _column(title: str, of: str) -> Column:
     title, _, text = title.partition(": ")
     title, _, source = title.partition("=")
+    title, _, path = title.partition("@")
+    path, _, absent = path.partition("|")
     name = title.rstrip("+#!")
     type = "integer" if "#" in title else "boolean" if "!" in title else "string"
     format = "name" if name == "Name" else ""
-    return Column(name, type, text or f"{name} of the object.", int("+" in title), format, source)
+    if of and path and not source and not text:
+        source = f"{of}:{path}"
+    return Column(name, type, text or f"{name} of the object.", int("+" in title), format, source, path, absent)
+
+
+def field_cell(column: Column, obj: Object) -> Any:
+    """The cell of a column with a path: of a list or a map in a column of integers the number of items."""
+    value = value_at(obj, column.path)
+    if column.type == "integer":
+        return value if isinstance(value, int) else len(value or ())
+    return shown(value, column.absent)
 
 
 def label_cell(found: dict[str, str] | None) -> str:

@@ -297,13 +297,12 @@ def _deployment_strategy(strategy: Part) -> None:
 
 class ControllerRevisionStrategy(PlainStrategy):
     columns = COLUMNS["controllerrevisions"]
+    immutable = ("data",)
 
     def check(self, new: Part, old: Object | None) -> None:
         if "data" not in new:
             new.required("data", "data is mandatory")
         new.non_negative("revision")
-        if old is not None:
-            new.immutable(old, "data")
 
     def cells(self, obj: Object) -> list[Any]:
         owner = next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), None)

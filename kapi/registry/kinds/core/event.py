@@ -62,11 +62,10 @@ class EventStrategy(PlainStrategy):
         "Message=core.v1.Event.message", "First Seen+=core.v1.Event.firstTimestamp", "Count+=core.v1.Event.count",
         "Name+=ObjectMeta.name",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        for field, value in (("involvedObject", {}), ("source", {}), ("firstTimestamp", None), ("lastTimestamp", None),
-                             ("eventTime", None), ("reportingComponent", ""), ("reportingInstance", "")):  # fmt: skip
-            obj.setdefault(field, value)
+    defaults: Mapping[str, Any] = {
+        "involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None, "eventTime": None,
+        "reportingComponent": "", "reportingInstance": "",
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         _validate_old(new, "reportingComponent")
@@ -83,11 +82,9 @@ class NewEventStrategy(EventStrategy):
     selected_as: Mapping[str, str] = {
         field.replace("involvedObject", "regarding").replace("Component", "Controller"): field for field in FIELDS
     }
-
-    def default(self, obj: Object) -> None:
-        for field, value in (("regarding", {}), ("deprecatedSource", {}), ("deprecatedFirstTimestamp", None),
-                             ("deprecatedLastTimestamp", None), ("eventTime", None)):  # fmt: skip
-            obj.setdefault(field, value)
+    defaults = {
+        "regarding": {}, "deprecatedSource": {}, "deprecatedFirstTimestamp": None, "deprecatedLastTimestamp": None, "eventTime": None,
+    }  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
         event = Part(new.e, "", _renamed(new.obj, RENAMED))

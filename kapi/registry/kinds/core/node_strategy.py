@@ -10,7 +10,6 @@ from kapi.registry.validation.part import Part, RuledStrategy
 
 _KEPT = 'node updates may not change {} except from "" to valid'
 _ROLE, _ROLES = "kubernetes.io/role", "node-role.kubernetes.io/"
-_INFO = ("osImage", "kernelVersion", "containerRuntimeVersion")
 
 
 def _sync_ranges(spec: Object) -> None:
@@ -124,8 +123,5 @@ class NodeStrategy(RuledStrategy):
 
     def cells(self, obj: Object) -> list[Any]:
         status = obj.get("status") or {}
-        info = status.get("nodeInfo") or {}
-        return [
-            _condition(obj), _roles(obj["metadata"].get("labels") or {}), info.get("kubeletVersion") or "",
-            *(_address(status, kind) for kind in ("InternalIP", "ExternalIP")), *(info.get(name) or "<unknown>" for name in _INFO),
-        ]  # fmt: skip
+        addresses = (_address(status, kind) for kind in ("InternalIP", "ExternalIP"))
+        return [_condition(obj), _roles(obj["metadata"].get("labels") or {}), *addresses]

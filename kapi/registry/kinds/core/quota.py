@@ -43,12 +43,11 @@ class LimitRangeStrategy(PlainStrategy):
     """core/v1 LimitRange."""
 
     columns = (*rules.columns("Name"), Strategy.columns[1])
+    defaults = {"spec": {}, "spec.limits": None, "spec.limits[].type": ""}
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("limits", None)
-        for limit in spec["limits"] or ():
-            limit.setdefault("type", "")
+        super().default(obj)
+        for limit in obj["spec"]["limits"] or ():
             if limit["type"] == "Container":
                 _default_limit(limit)
 
@@ -122,13 +121,8 @@ class ResourceQuotaStrategy(RuledStrategy):
         "Name", "Request: Request represents a minimum amount of cpu/memory that a container may consume.",
         "Limit: Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.", "Age",
     )  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-        obj.setdefault("status", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
+    defaults = {"spec": {}, "status": {}}
+    initial_status = {}
 
     def check(self, new: Part, old: Object | None) -> None:
         spec = new.part("spec")

@@ -55,23 +55,24 @@ class ServiceStrategy(RuledStrategy):
     returns_deleted = True
     name_check = staticmethod(names.dns_label)
     generation = False
-    fields = {"spec.clusterIP": lambda o: o["spec"].get("clusterIP", ""), "spec.type": lambda o: o["spec"].get("type", "")}
+    fields = rules.selectable("spec.clusterIP", "spec.type")
     columns = rules.columns(
-        "Name", "Type=core.v1.ServiceSpec.type", "Cluster-IP=core.v1.ServiceSpec.clusterIP", "External-IP=core.v1.ServiceSpec.externalIPs",
+        "Name", "Type@spec.type", "Cluster-IP=core.v1.ServiceSpec.clusterIP", "External-IP=core.v1.ServiceSpec.externalIPs",
         "Port(s)=core.v1.ServiceSpec.ports", "Age", "Selector+=core.v1.ServiceSpec.selector",
+        of="core.v1.Service",
     )  # fmt: skip
+    defaults = {"spec": {}, "status": {}, "status.loadBalancer": {}}
+    defaults_of_empty = {"spec.sessionAffinity": "None", "spec.type": "ClusterIP", "spec.ports[].protocol": "TCP"}
 
     def default(self, obj: Object) -> None:
-        spec = obj.setdefault("spec", {})
-        for field, value in (("sessionAffinity", "None"), ("type", "ClusterIP")):
-            spec[field] = spec.get(field) or value
+        super().default(obj)
+        spec = obj["spec"]
         if spec["sessionAffinity"] == "None":
             spec.pop("sessionAffinityConfig", None)
         if spec["sessionAffinity"] == "ClientIP":
             config = spec.setdefault("sessionAffinityConfig", {})
             config.setdefault("clientIP", {}).setdefault("timeoutSeconds", AFFINITY_SECONDS)
         for port in spec.get("ports") or ():
-            port["protocol"] = port.get("protocol") or "TCP"
             port["targetPort"] = port.get("targetPort") or port.get("port", 0)
         if external(spec) and not spec.get("externalTrafficPolicy"):
             spec["externalTrafficPolicy"] = "Cluster"
@@ -79,8 +80,7 @@ class ServiceStrategy(RuledStrategy):
             spec.setdefault("internalTrafficPolicy", "Cluster")
         if balanced(spec):
             spec.setdefault("allocateLoadBalancerNodePorts", True)
-        points = obj.setdefault("status", {}).setdefault("loadBalancer", {})
-        for _, point in each("", points, "ingress"):
+        for _, point in each("", obj["status"]["loadBalancer"], "ingress"):
             if point.get("ip"):
                 point.setdefault("ipMode", "VIP")
 
@@ -130,7 +130,7 @@ class ServiceStrategy(RuledStrategy):
         spec = obj["spec"]
         ports = ",".join(_shown_port(p) for p in spec.get("ports") or ()) or "<none>"
         cluster_ip = (spec.get("clusterIPs") or ["<none>"])[0]
-        return [spec.get("type", ""), cluster_ip, _shown_external(obj), ports, rules.label_cell(spec.get("selector"))]
+        return [cluster_ip, _shown_external(obj), ports, rules.label_cell(spec.get("selector"))]
 
 
 def _shown_port(port: Object) -> str:

@@ -26,9 +26,7 @@ class IPAddressStrategy(PlainStrategy):
     columns = rules.columns(
         "Name", "ParentRef=networking.v1.IPAddressSpec.parentRef",
     )  # stock's rows have a third cell, the age, without a column  # fmt: skip
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
+    defaults = {"spec": {}}
 
     def check(self, new: Part, old: Object | None) -> None:
         """What an address belongs to; a change is refused as such, whatever its form."""
@@ -63,13 +61,8 @@ class ServiceCIDRStrategy(RuledStrategy):
 
     generation = False
     columns = rules.columns("Name", "CIDRs=networking.v1.ServiceCIDRSpec.cidrs", "Age")
-
-    def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
-        obj.setdefault("status", {})
-
-    def prepare(self, new: Object, old: Object | None) -> None:
-        new["status"] = (old or {}).get("status") or {}
+    defaults = {"spec": {}, "status": {}}
+    initial_status = {}
 
     def check(self, new: Part, old: Object | None) -> None:
         """A second range may be added to a single one; nothing else changes."""

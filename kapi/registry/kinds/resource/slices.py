@@ -28,10 +28,11 @@ class ResourceSliceStrategy(VersionedStrategy):
 
     returns_deleted = True
     status = False
-    fields = {"spec.nodeName": lambda o: o["spec"].get("nodeName") or "", "spec.driver": lambda o: o["spec"].get("driver") or ""}
+    fields = rules.selectable("spec.nodeName", "spec.driver")
     columns = rules.columns(
-        "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver=resource.v1.ResourceSliceSpec.driver",
-        "Pool=resource.v1.ResourcePool.name", "Age",
+        "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver@spec.driver",
+        "Pool@spec.pool.name", "Age",
+        of="resource.v1.ResourceSlice",
     )  # fmt: skip
 
     def check(self, new: Part, old: Object | None) -> None:
@@ -51,7 +52,7 @@ class ResourceSliceStrategy(VersionedStrategy):
 
     def cells(self, obj: Object) -> list[Any]:
         spec = obj["spec"]
-        return [spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>"), spec["driver"], spec["pool"]["name"]]
+        return [spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>")]
 
 
 def _check_pool(pool: Part) -> None:
