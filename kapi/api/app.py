@@ -336,12 +336,9 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     **{(sub, "get"): _get for sub in ("status", "approval", "ephemeralcontainers", "resize")},
     **{(sub, "update"): _plain(writing.update) for sub in ("status", "approval", "finalize", "ephemeralcontainers", "resize")},
     **{(sub, "patch"): _plain(writing.patch_) for sub in ("status", "approval", "ephemeralcontainers", "resize")},
-    **{
-        (sub, verb): _connect
-        for sub in ("log", "exec", "attach", "portforward", "proxy")
-        for verb in ("get", "create", "update", "patch", "delete")
-    },
-    **{("proxy", ""): _connect    },
+    ("log", "get"): _connect,
+    **{(sub, verb): _connect for sub in ("exec", "attach", "portforward") for verb in ("get", "create")},
+    **{("proxy", verb): _connect for verb in ("get", "create", "update", "patch", "delete", "")},
 }
 
 
