@@ -13,6 +13,7 @@ import orjson
 from kapi import limits
 from kapi.api import options, reading, responses
 from kapi.api.request import Request
+from kapi.http import failures
 from kapi.http.client import HttpTransport
 from kapi.objects import errors
 from kapi.registry.kind import Kind
@@ -57,10 +58,8 @@ async def probe(port: int) -> Health:
             status, body = await _answer(transport)
     except TimeoutError:
         why = "context deadline exceeded"
-    except ConnectionRefusedError:
-        why = f"dial tcp 127.0.0.1:{port}: connect: connection refused"
     except OSError as error:
-        why = str(error)
+        why = failures.message(error, "127.0.0.1", failures.address("127.0.0.1", port))
     else:
         well = 200 <= status < 400
         return well, body if well else f"HTTP probe failed with statuscode: {status}", ""

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from kapi import limits
 from kapi.http import failures
-from kapi.http.client import Allowance, HttpTransport, Response
+from kapi.http.client import HttpTransport, Response, ResponseBudget
 from kapi.objects import urls
 
 Locate = Callable[[], Awaitable[tuple[str, int]]]
@@ -102,7 +102,7 @@ class WebhookClient:
 
     def __init__(self) -> None:
         self._transports: dict[Target, tuple[HttpTransport, _Dial]] = {}
-        self._allowance = Allowance(limits.WEBHOOK_ANSWER_BYTES, limits.WEBHOOK_ANSWERS_BYTES)
+        self._budget = ResponseBudget(limits.WEBHOOK_ANSWER_BYTES, limits.WEBHOOK_ANSWERS_BYTES)
 
     async def post(self, target: Target, body: bytes, seconds: int, locate: Locate | None = None) -> Response:
         """(status, headers, body) of one POST, within `seconds`. Raises CallFailed, NoClient."""
@@ -124,7 +124,7 @@ class WebhookClient:
             if len(self._transports) >= _MAX_TARGETS:
                 await self._transports.pop(next(iter(self._transports)))[0].close()
             dial = _Dial(target, locate)
-            transport = HttpTransport(target.server, target.context, locate=dial.locate, retry_posts=True, allowance=self._allowance)
+            transport = HttpTransport(target.server, target.context, locate=dial.locate, retry_posts=True, budget=self._budget)
             known = self._transports[target] = transport, dial
         known[1].find = locate
         return known
