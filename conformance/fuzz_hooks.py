@@ -15,7 +15,7 @@ SECONDS = 10.0
 def answered(ctx: Any, response: Any, case: Any) -> None:
     """A failure is a Status (a page that is not there: a line of text), and never the server's own.
 
-    Stock answers a few refusals of an apply or a binding with 500 but no reason; those are no bugs.
+    Stock answers a few refusals of an apply or a binding with 500 but no reason; these are not faults.
     """
     assert response.elapsed < SECONDS, f"took {response.elapsed} s"
     if response.status_code < 400 or (response.status_code == 404 and response.headers["content-type"][0].startswith("text/plain")):

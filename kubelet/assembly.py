@@ -58,7 +58,7 @@ def simulated_kubelet(settings: Settings, client: Client, recorder: Recorder, in
 
 
 def _simulated_address(index: int) -> str:
-    """A loopback address of its own for each simulated node: the server tells by it which node is addressed. Only this machine reaches
+    """A loopback address of its own for each simulated node: the server finds the node by it. Only this machine reaches
     it."""
     return str(ipaddress.ip_address("127.1.0.1") + index)
 

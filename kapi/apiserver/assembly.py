@@ -48,7 +48,7 @@ class Server:
     crds: CRDController
     health: Health
     caller: WebhookClient
-    """Calls out to webhooks; closed by whoever serves."""
+    """The client of webhooks; closed when the server ends."""
 
 
 def _place(settings: Settings) -> str:
@@ -144,7 +144,7 @@ async def serving(settings: Settings, pki: Path) -> AsyncIterator[Server]:
 
 
 async def run(settings: Settings, pki: Path, ready: Callable[[], None]) -> None:
-    """Serve until cancelled; `ready` is called once /readyz says so."""
+    """Serve until cancelled; `ready` is called once /readyz returns 200."""
     async with serving(settings, pki) as made:
         await made.health.parts.settled()
         ready()

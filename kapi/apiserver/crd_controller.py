@@ -189,7 +189,7 @@ class CRDController:
                 self.catalogue.remove(resource.group, resource.version, resource.plural)
             self.store.wake_watchers(kind.collection)
 
-    # what is said of it -------------------------------------------------------------------------------------------------------------
+    # conditions ---------------------------------------------------------------------------------------------------------------------
 
     async def _accept(self, key: str, definition: Object) -> None:
         """Names and conditions of a definition; one that is on its way out is ended instead."""

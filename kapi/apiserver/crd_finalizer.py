@@ -1,6 +1,6 @@
 """The end of a CustomResourceDefinition: its objects are deleted, and when the last one is gone, so is its finalizer.
 
-Says on the definition how far it is. Source: apiextensions-apiserver's finalizer controller (v1.36).
+The condition Terminating shows its progress. Source: apiextensions-apiserver's finalizer controller (v1.36).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
 PATIENCE = 60.0
-"""Seconds after which a definition says that objects are still there."""
+"""Seconds after which the condition Terminating reports objects that still exist."""
 PROGRESS = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
 WAITING = ("True", "InstanceDeletionCheck", "could not confirm zero CustomResources remaining: context deadline exceeded")
 DONE = ("False", "InstanceDeletionCompleted", "removed all instances")

@@ -1,4 +1,4 @@
-"""The Lease that says that this API server is there (KEP-1965), renewed while it serves; Leases of servers long gone are taken away."""
+"""The identity Lease of this API server (KEP-1965), renewed while it serves; expired Leases of other servers are deleted."""
 
 import asyncio
 import base64
@@ -43,7 +43,7 @@ class IdentityLease:
             await self.renew()
 
     async def renew(self) -> None:
-        """Say once that this server is there, and forget those that are not."""
+        """Renew the Lease of this server once, and delete the expired ones of others."""
         await self._rest.update(self._call(self.name), self._renewed, create=lambda: self._renewed({}))
         for entry in self._rest.store.list(self._leases.prefix(NAMESPACE), equals=dict([LABEL])).entries:
             obj = entry.obj

@@ -102,7 +102,7 @@ class Compiler:
         return escaping.unescape(name) if inside.fields is not None else name
 
     def resolve(self, name: str, method: bool, args: Sequence[Code], at: int) -> Code:
-        """A call of whatever overloads take the arguments."""
+        """A call; the overload is chosen by the types of its arguments."""
         known = library()
         found, kind = [], None
         for overload in known.overloads.get((name, method), ()):

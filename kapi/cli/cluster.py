@@ -228,7 +228,7 @@ def _next_command(settings: Up) -> str:
 
 
 def _wait_in_foreground(settings: Up, started: list[foreground.Started]) -> int:
-    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended and nobody stopped the cluster."""
+    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended although the cluster was not stopped."""
     print("Press ctrl-C to stop.", flush=True)
     ended = asyncio.run(foreground.wait(started))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -242,7 +242,7 @@ def _wait_in_foreground(settings: Up, started: list[foreground.Started]) -> int:
 
 
 def _stop_rest(settings: Up, started: list[foreground.Started]) -> None:
-    """Stop what is left of the cluster, unless it is somebody else's by now."""
+    """Stop what is left of the cluster, unless another command has taken it over."""
     own = {one.pid for one in started if one.runs}
     if not settings.directory_exists("down"):
         if own.issuperset(pid for p in _running(settings) for pid in p.pids):

@@ -54,7 +54,7 @@ class ClientSettings:
     """A component that is a client of an API server."""
 
     kubeconfig: ExistingFile | None = None
-    """File that says where the API server is and who we are (default: $KUBECONFIG, then ~/.kube/config)."""
+    """File with the API server's address and the user's credentials (default: $KUBECONFIG, then ~/.kube/config)."""
 
 
 def standalone(name: str) -> type[Any]:

@@ -30,7 +30,7 @@ class Started:
         """Whether it ended with status 0, as it does after SIGTERM."""
         try:
             end = os.waitid(os.P_PIDFD, self.descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # somebody else has taken the status
+        except ChildProcessError:  # its status was collected elsewhere
             return False
         return end is not None and end.si_code == os.CLD_EXITED and end.si_status == 0
 

@@ -80,7 +80,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointSlices,
     Endpoints,
     EndpointMirrors,
-    GarbageCollector,  # last: it watches the metadata of what nobody else watches whole
+    GarbageCollector,  # last: it watches the metadata of resources that no other controller watches whole
 )
 
 

@@ -28,7 +28,7 @@ def type_name(kind: Kind, listed: bool = False) -> str:
 
 
 def types(kind: Kind, prefix: str, said: Texts) -> Iterator[tuple[str, Object]]:
-    """The definitions of a custom kind, its objects and its lists, with their names. `prefix` tells the version: V3 or V2."""
+    """The definitions of a custom kind, its objects and its lists, with their names. `prefix` is that of the version: V3 or V2."""
     yield type_name(kind), whole(kind, prefix, said)
     yield type_name(kind, True), _list(kind, prefix, said)
 
@@ -88,7 +88,7 @@ def _converted(given: Object, prefix: str, said: Texts) -> Object:
 
 
 def _reduced(given: Object) -> Object:
-    """One node without what version 2 cannot say."""
+    """One node without the keywords that OpenAPI v2 lacks."""
     out = {key: value for key, value in given.items() if key not in (*JUNCTORS, "nullable", "default")}
     nullable, open_ = given.get("nullable"), given.get(PRESERVE)
     if nullable or open_:

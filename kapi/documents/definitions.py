@@ -40,7 +40,7 @@ V3, V2 = "#/components/schemas/", "#/definitions/"
 
 
 class Definitions:
-    """Schemas in one of the two versions; `prefix` tells which: V3 or V2. `told`: which kinds are told of types that are EVERYWHERE."""
+    """Schemas of one OpenAPI version; `prefix` is V3 or V2. `told`: the kinds listed for types that are EVERYWHERE."""
 
     def __init__(self, prefix: str, said: Texts, told: Callable[[Object], bool] = bool) -> None:
         self.prefix, self.told = prefix, told
@@ -81,7 +81,7 @@ class Definitions:
         return out | {key: value for key, value in whole.items() if self.prefix == V3 or key in ("required", "x-kubernetes-unions")}
 
     def field(self, node: Schema, words: str, description: str, published: Object) -> Object:
-        """A property: its type, what is said of it, how it merges; `words` is its row in the table, `published` what is told beside it."""
+        """A property: its type, description and merge strategy; `words` is its row in the table, `published` what OpenAPI adds to it."""
         out = self._typed(node)
         more: Object = {"description": description} if description else {}
         for inner in ("items", "additionalProperties"):

@@ -151,7 +151,7 @@ def _types(
 
 
 def _told(name: str, custom: bool, kind: Object) -> bool:
-    """Whether the document tells of this kind of a type that is one everywhere: its own; those of custom kinds tell of all clients know."""
+    """Whether the document lists this kind for a type shared by all groups: only its own, but in documents of custom kinds all."""
     if custom:
         return kind["group"] not in SERVERS_OWN
     return not kind["group"] or f"apis/{kind['group']}/{kind['version']}" == name

@@ -233,7 +233,7 @@ def _tag(kind: Kind) -> str:
 
 
 def root(path: str) -> tuple[str, Object]:
-    """(path, path item) of what is no resource: "/api/", "/apis/", "/apis/apps/", "/apis/apps/v1/", "/version/"."""
+    """(path, path item) of paths that are not resources: "/api/", "/apis/", "/apis/apps/", "/apis/apps/v1/", "/version/"."""
     if item := OPENID.get(path.strip("/")):
         return path, item
     parts = path.strip("/").split("/")

@@ -130,7 +130,8 @@ class Rest:
     async def _insert(self, call: Call, obj: Object) -> WriteResult:
         kind, key = call.kind, call.key
         call.empties.write_nulls(obj)
-        if not call.dry_run and metadata.revision(obj["metadata"].pop("resourceVersion", "")):  # what is no number is as good as none
+        # a resourceVersion that is not a number counts as absent
+        if not call.dry_run and metadata.revision(obj["metadata"].pop("resourceVersion", "")):
             raise errors.StatusError("resourceVersion should not be set on objects to be created", reason="")
         if self.store.get(key) is not None:
             raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name)
@@ -247,7 +248,7 @@ class Rest:
         return WriteResult((await self.commit(call, call.key, new, entry.revision)).body)
 
     def _set_status(self, kind: Kind, obj: Object, status: Object | None) -> None:
-        """The status an object has when its writer has no say in it: the old one, or a blank."""
+        """The status of an object whose writer may not set it: the old one, or an empty one."""
         status = kind.blank_status() if status is None else status
         if status is None:
             obj.pop("status", None)
@@ -293,7 +294,7 @@ class Rest:
             raise errors.invalid(call.kind.resource.kind, call.kind.resource.group if group is None else group, call.name, causes)
 
     async def admit(self, call: Call, operation: str, new: Object | None = None, old: Object | None = None) -> None:
-        """Put through admission what is no create and no update. Raises whatever a plugin refuses with."""
+        """Run admission for a request that is neither a create nor an update. Raises the StatusError of the plugin that refuses it."""
         attrs = AdmissionAttributes.of(call, operation, new, old)
         await self.admission.mutate(attrs)
         await self.admission.validate(attrs)

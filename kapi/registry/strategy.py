@@ -65,7 +65,7 @@ class Strategy:
     defaults: Defaults = {}
     """Values of fields that are absent, by path, e.g. {"spec.replicas": 1}; see kapi.registry.defaults."""
     defaults_of_empty: Defaults = {}
-    """The same for fields that are no pointers in stock: "", 0 and [] are absent as well."""
+    """The same for fields that are not pointers in stock: "", 0 and [] are absent as well."""
     columns: Sequence[Column] = (NAME_COLUMN, Column("Created At", "date", source=_CREATED))
     fields: Mapping[str, Callable[[Object], str]] = {}
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
@@ -103,7 +103,7 @@ class Strategy:
     def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
         """The same for every subresource that updates the object: status, approval, finalize, ephemeralcontainers, resize.
 
-        Whatever the subresource may not change must be put back here; for status the pipeline has done so.
+        Fields that the subresource may not change are restored here; for status the pipeline has done so.
         """
         self.prepare_status(new, old)
 

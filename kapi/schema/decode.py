@@ -165,7 +165,7 @@ def options(raw: bytes, form: str, kind: str) -> Object:
 def decode_applied(raw: bytes, api_version: str, validation: str = "Warn", custom: bool = True) -> tuple[Object, list[str]]:
     """The partial object of an apply body (YAML, or JSON as a part of it), as it was written, and warnings. Raises BadRequest.
 
-    What the type says of it is found by kapi.schema.apply. Only objects of a `custom` kind may be nested deeply.
+    kapi.schema.apply validates it against the type. Only objects of a `custom` kind may be nested deeply.
     """
     value, strict = _applied(raw, validation, custom)
     if (given := value.get("apiVersion")) != api_version:

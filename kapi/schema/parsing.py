@@ -1,6 +1,6 @@
 """Text to JSON values: `plain` for speed, `exact` with all that a dict would lose (repeated keys, how numbers were written).
 
-YAML is read as sigs.k8s.io/yaml reads it: the first document, no dates, keys as texts. Types are no matter of this room.
+YAML is read as sigs.k8s.io/yaml reads it: the first document, no dates, keys as texts. Types are checked in kapi.schema.decode.
 """
 
 import json
@@ -55,7 +55,7 @@ def exact(raw: bytes, form: str, strict: list[str]) -> Any:
 
 
 def _sound(found: re.Match[str]) -> str:
-    """Half a surrogate pair is no character: Go reads it as U+FFFD."""
+    """Half a surrogate pair is not a character: Go decodes it as U+FFFD."""
     return found[0] if len(found[0]) != 6 else "\\ufffd"
 
 

@@ -33,7 +33,7 @@ _TOO_DEEP = "exceeded max depth"
 
 
 class Malformed(ValueError):
-    """Bytes that are no such message."""
+    """The bytes are not a message of the type."""
 
 
 class Envelope(NamedTuple):

@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscaler, served as autoscaling/v1 and v2 and kept as v2. Rules are those of v2, whatever the request spoke.
+"""HorizontalPodAutoscaler, served as autoscaling/v1 and v2 and kept as v2. Rules are those of v2 for requests of both versions.
 
 v1 knows one metric, the CPU; the others travel in annotations (see `v1_of`).
 """

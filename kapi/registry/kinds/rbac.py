@@ -1,4 +1,4 @@
-"""Roles and bindings of rbac.authorization.k8s.io. Whether someone may write them (no escalation) is kapi.access's to say."""
+"""Roles and bindings of rbac.authorization.k8s.io. kapi.access checks that writers hold what they grant."""
 
 from typing import Any, ClassVar
 

@@ -21,13 +21,13 @@ NO_TOKENS_IN_SECRETS = (
 
 
 def provisioner(e: Errors, field: str, name: str) -> None:
-    """A driver's name: qualified, whatever its case."""
+    """A driver's name: a qualified name in any case."""
     if e.need(field, name):
         e.qualified(field, name.lower())
 
 
 def driver_name(e: Errors, field: str, name: str) -> None:
-    """A CSI driver's: a subdomain, whatever its case, of at most 63 bytes."""
+    """The name of a CSI driver: a DNS subdomain in any case, at most 63 bytes."""
     if not e.need(field, name):
         return
     if len(name) > LONGEST_DRIVER:

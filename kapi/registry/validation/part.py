@@ -14,8 +14,8 @@ Adding a kind takes a strategy with columns and a `check`, in stock's order of r
             for lock in spec.parts("locks", most=8):  # a list of objects; lock.at is 'spec.locks[0]'
                 lock.need("key", "must have a key")
 
-An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. Of what is no field of an
-object (an item of a list, a key of a map) call `part.e` directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
+An absent text counts as "", a list as [], a number as 0; `"side" in spec` tells whether a pointer is set. For an item of a list or a key
+of a map, call `part.e` directly: `part.e.invalid(at, value, "must be even")`, see rules.py.
 """
 
 import re
@@ -36,7 +36,7 @@ from kapi.registry.validation.rules import Errors
 
 
 class Part:
-    """An object at a path. Rules that answer say whether there was nothing to find."""
+    """An object at a path. Rules that return a bool return True when they found no error."""
 
     __slots__ = ("at", "e", "obj")
 
@@ -267,8 +267,8 @@ def conditions(status: Part) -> None:
 
 
 class RuledStrategy(Strategy):
-    """A kind whose rules are one walk over the object. What a table can say is said there: defaults, cells that show a field, fields
-    that selectors may name (`fields = rules.selectable("spec.nodeName")`), and fields that no update may change."""
+    """A kind whose rules are one walk over the object. Tables hold the rest: defaults, cells that show a field, fields that selectors
+    may name (`fields = rules.selectable("spec.nodeName")`), fields that no update may change."""
 
     immutable: ClassVar[Sequence[str]] = ()
     """Paths of fields that stay as they were created; stock reports these changes behind all other errors."""

@@ -45,7 +45,7 @@ def _of_type(e: Errors, at: str, kind: str, wanted: str, field: str) -> None:
 
 
 def items_of_sets(at: str, schema: Object) -> list[Cause]:
-    """The items of sets must be atomic; causes show the items' list type, whatever they are."""
+    """The items of sets must be atomic; causes show the list type of the items in every case."""
     e = Errors()
     items = schema.get("items")
     if schema.get("type") == "array" and schema.get(LIST_TYPE) == "set" and isinstance(items, dict):

@@ -1,7 +1,7 @@
 """CustomResourceDefinition: the object itself. What it defines is made by kapi.registry.custom and served by kapi.apiserver.crd_controller.
 
 Stock moves what all versions have in common (schema, subresources, columns, selectable fields) to the top of the spec before it
-validates, so causes speak of spec.validation and spec.subresources there.
+validates, so the paths of causes are spec.validation and spec.subresources there.
 """
 
 

@@ -101,9 +101,9 @@ class TemplateStrategy(RuledStrategy):
     counters: tuple[str, ...] = ()
     """Numbers of the status that are never negative."""
     of_replicas: tuple[str, ...] = ()
-    """Those that are no greater than status.replicas."""
+    """Numbers of the status that may not exceed status.replicas."""
     of_ready = "readyReplicas"
-    """How stock calls the number that availableReplicas is no greater than."""
+    """Stock's name, in the message, for the number that availableReplicas may not exceed."""
 
     def name_warnings(self, new: Object, old: Object | None) -> list[str]:
         return pod_warnings.hostname(new, "Pod names and hostnames") if self.warns_of_name and old is None else []

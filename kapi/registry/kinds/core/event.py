@@ -1,7 +1,6 @@
 """Events, served by core/v1 and events.k8s.io/v1 and kept in the shape of core/v1.
 
-The newer API is strict about what an event must say and lets nothing but its series change; the older one asks only for matching
-namespaces.
+events.k8s.io requires more fields and allows only changes of the series; core requires only matching namespaces.
 """
 
 from collections.abc import Callable, Mapping

@@ -171,7 +171,7 @@ def _fits(scope: str, name: str) -> bool:
 
 
 def _scope(spec: Part, field: str, scope: str, named: tuple[str, Any], whole: Any) -> None:
-    """One scope in `field`, which must be known (`named`: where that is told, and what is shown) and fit all that is counted."""
+    """One scope in `field`: it must be known (`named`: path and value of that error) and apply to all counted resources."""
     if scope not in SCOPES:
         spec.e.invalid(*named, "unsupported scope")
     for name in spec.get("hard") or ():

@@ -215,7 +215,7 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
 
 
 def ingress_points(balancer: Part, old: Object) -> Iterator[Part]:
-    """The addresses and names of a load balancer. Each is given on once its address is checked: for what a kind has to say in between."""
+    """Validate the ingress points of a load balancer. Each is yielded after its IP, for the caller's rules, before its hostname."""
     before = (old.get("status") or {}).get("loadBalancer") or {}
     known = [point.get("ip") or "" for point in before.get("ingress") or ()]
     for point in balancer.parts("ingress"):
@@ -393,7 +393,7 @@ def _change(spec: Part, before: Object) -> None:
 
 
 def _released(spec: Part, before: Object, field: str, one: str) -> None:
-    """Stock shows addresses also where it speaks of the primary family, and points at the first family whichever changed."""
+    """Stock shows addresses also in errors of the primary family, and reports each changed family at the first."""
     new, old, ips = spec.items(field), before.get(field) or [], spec.items("clusterIPs")
     first = f"spec.{field}[0]"
     if len(new) == len(old):

@@ -29,7 +29,7 @@ class IPAddressStrategy(PlainStrategy):
     defaults = {"spec": {}}
 
     def check(self, new: Part, old: Object | None) -> None:
-        """What an address belongs to; a change is refused as such, whatever its form."""
+        """The object that an address belongs to; any change of it is refused."""
         spec, ref = new.part("spec"), new.part("spec").part("parentRef")
         if old is not None:
             new.part("metadata").filled("generateName", ip_name)

@@ -65,7 +65,7 @@ def _check_pool(pool: Part) -> None:
 
 
 def _node_fields(part: Part, flags: tuple[str, ...], no_name: str) -> list[str]:
-    """Which of the ways to name nodes are used; `no_name`: what is said of an empty one."""
+    """The fields that select nodes which are set; `no_name`: the message for an empty nodeName."""
     used: list[str] = []
     if part.text("nodeName"):
         used.append("nodeName")

@@ -1,6 +1,6 @@
 """The containers of a pod spec: regular, init (with sidecars) and ephemeral ones.
 
-`Context` carries what the rules need to know of the pod around them. Paths are built only where something is said or descended into.
+`Context` carries what the rules need to know of the pod around them. Paths are built only for errors and for nested rules.
 Resources, security contexts and probes have files of their own.
 """
 

@@ -340,7 +340,7 @@ def _allocated(status: Part, container: Object | None) -> None:
 
 
 def status(new: Part, old: Object) -> None:
-    """/status: what a node or controller may say of the pod."""
+    """Updates of /status, by the kubelet or a controller."""
     annotations(new, old)
     now, before, spec = new.part("status"), old.get("status") or {}, new.obj["spec"]
     _conditions(now)

@@ -84,7 +84,7 @@ def token_life(token: Part) -> None:
 
 def _token(volume: Part, token: Part) -> None:
     token_life(token)
-    here = Part(token.e, volume.at, token.obj)  # stock tells of the path at the volume
+    here = Part(token.e, volume.at, token.obj)  # stock reports the path at the volume
     if here.need("path"):
         unreserved(here, "path")
 
