@@ -37,10 +37,10 @@ def _steps(path: str) -> tuple[str, ...]:
 def _parents(obj: Object, path: str) -> list[tuple[Object, str]]:
     """Each object in `obj` that has or may have the field at the end of a path, with the field's name."""
     *way, field = _steps(path)
-    found = [obj]
+    parents = [obj]
     for step in way:
         if step.endswith("[]"):
-            found = [item for parent in found for item in parent.get(step[:-2]) or ()]
+            parents = [item for parent in parents for item in parent.get(step[:-2]) or ()]
         else:
-            found = [parent[step] for parent in found if parent.get(step) is not None]
-    return [(parent, field) for parent in found]
+            parents = [parent[step] for parent in parents if parent.get(step) is not None]
+    return [(parent, field) for parent in parents]

@@ -90,20 +90,20 @@ async def _update(rest: Rest, call: Call, entry: Entry, new: Object, old: Object
     return WriteResult((await rest.commit(call, call.key, new, entry.revision)).body)
 
 
-def _begin_graceful_deletion(wanted: int, meta: Object) -> int | None:
+def _begin_graceful_deletion(seconds: int, meta: Object) -> int | None:
     """Mark a graceful deletion. Returns its grace period in seconds, None when one as short has begun already."""
-    wanted = 1 if wanted < 0 else wanted
+    seconds = 1 if seconds < 0 else seconds
     if not meta.get("deletionTimestamp"):
-        _mark(meta, wanted)
-        return wanted
+        _mark(meta, seconds)
+        return seconds
     current = meta.get("deletionGracePeriodSeconds")
     if current is None:
         return 0
-    if wanted >= current:
+    if seconds >= current:
         return None
-    meta["deletionTimestamp"] = time.stamp(time.parse(meta["deletionTimestamp"]) - current + wanted)
-    meta["deletionGracePeriodSeconds"] = wanted
-    return wanted
+    meta["deletionTimestamp"] = time.stamp(time.parse(meta["deletionTimestamp"]) - current + seconds)
+    meta["deletionGracePeriodSeconds"] = seconds
+    return seconds
 
 
 def _mark(meta: Object, grace: int) -> None:

@@ -30,7 +30,7 @@ _PEM_TYPE = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 def pem_types(data: bytes) -> list[str]:
     """The kinds of blocks in a PEM text."""
-    return [found.decode() for found in _PEM_TYPE.findall(data)]
+    return [name.decode() for name in _PEM_TYPE.findall(data)]
 
 
 class CertificateSigningRequestStrategy(RuledStrategy):
@@ -67,7 +67,7 @@ class CertificateSigningRequestStrategy(RuledStrategy):
         status.pop("conditions", None)
         if conditions:
             status["conditions"] = conditions
-        _stamp(new, old)
+        _set_condition_times(new, old)
 
     def prepare_subresource(self, subresource: str, new: Object, old: Object) -> None:
         """/approval changes the conditions and nothing else."""
@@ -78,7 +78,7 @@ class CertificateSigningRequestStrategy(RuledStrategy):
         new["status"] = {k: v for k, v in (old.get("status") or {}).items() if k != "conditions"}
         if conditions:
             new["status"]["conditions"] = conditions
-        _stamp(new, old)
+        _set_condition_times(new, old)
 
     def check(self, new: Part, old: Object | None) -> None:
         spec, seen = new.part("spec"), set[str]()
@@ -102,7 +102,7 @@ def _conditions(obj: Object) -> list[Object]:
     return (obj.get("status") or {}).get("conditions") or []
 
 
-def _stamp(new: Object, old: Object) -> None:
+def _set_condition_times(new: Object, old: Object) -> None:
     """Conditions without times get them: of the last update now, of the transition when there was one."""
     since = {(c.get("type"), c.get("status")): c.get("lastTransitionTime") for c in _conditions(old)}
     now = time.stamp(time.now())

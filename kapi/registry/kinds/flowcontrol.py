@@ -93,7 +93,7 @@ def _check_account(account: Part) -> None:
     account.named("namespace", names.dns_label, "must specify namespace for service account")
 
 
-def _wild(rule: Part, field: str, what: str, needed: str) -> bool:
+def _check_wildcard(rule: Part, field: str, what: str, needed: str) -> bool:
     """'*' alone or others; False when there is nothing more to ask."""
     values = rule.items(field)
     if rule.need(field, needed) and len(values) > 1 and "*" in values:
@@ -102,17 +102,17 @@ def _wild(rule: Part, field: str, what: str, needed: str) -> bool:
 
 
 def _check_verbs(rule: Part) -> None:
-    if _wild(rule, "verbs", "verbs", "verbs must contain at least one value") and not set(rule.items("verbs")) <= set(VERBS):
+    if _check_wildcard(rule, "verbs", "verbs", "verbs must contain at least one value") and not set(rule.items("verbs")) <= set(VERBS):
         rule.e.unsupported(rule.path("verbs"), rule.items("verbs"), VERBS)
 
 
 def _check_resources(rule: Part) -> None:
     _check_verbs(rule)
-    _wild(rule, "apiGroups", "api groups", "resource rules must supply at least one api group")
-    _wild(rule, "resources", "resources", "resource rules must supply at least one resource")
+    _check_wildcard(rule, "apiGroups", "api groups", "resource rules must supply at least one api group")
+    _check_wildcard(rule, "resources", "resources", "resource rules must supply at least one resource")
     if not rule.items("namespaces") and rule.get("clusterScope"):
         return
-    if _wild(rule, "namespaces", "namespaces", "resource rules that are not cluster scoped must supply at least one namespace"):
+    if _check_wildcard(rule, "namespaces", "namespaces", "resource rules that are not cluster scoped must supply at least one namespace"):
         for at, namespace in rule.values("namespaces"):
             for message in names.dns_label(namespace):
                 rule.e.invalid(at, namespace, NAMESPACE_FORM + message)
@@ -120,7 +120,7 @@ def _check_resources(rule: Part) -> None:
 
 def _check_urls(rule: Part) -> None:
     _check_verbs(rule)
-    if _wild(rule, "nonResourceURLs", "non-resource URLs", "nonResourceURLs must contain at least one value"):
+    if _check_wildcard(rule, "nonResourceURLs", "non-resource URLs", "nonResourceURLs must contain at least one value"):
         for at, url in rule.values("nonResourceURLs"):
             if url != "/" and (fault := next((text for text, wrong in URL_FAULTS.items() if wrong(url)), None)):
                 rule.e.invalid(at, url, fault)
@@ -164,10 +164,10 @@ class PriorityLevelStrategy(RuledStrategy):
 
 def _check_exempt(exempt: Part) -> None:
     exempt.at_least("nominalConcurrencyShares", 0, "must be a non-negative integer")
-    _check_lent(exempt)
+    _check_lendable_percent(exempt)
 
 
-def _check_lent(part: Part) -> None:
+def _check_lendable_percent(part: Part) -> None:
     if not 0 <= part.number("lendablePercent") <= 100:
         part.invalid("lendablePercent", "must be between 0 and 100, inclusive")
 
@@ -185,7 +185,7 @@ def _check_limited(limited: Part) -> None:
             response.required("queuing", "must not be empty if limited.limitResponse.type is Limited")
     else:
         response.unsupported("type", ("Queue", "Reject"))
-    _check_lent(limited)
+    _check_lendable_percent(limited)
     limited.at_least("borrowingLimitPercent", 0, "if specified, must be a non-negative integer")
 
 

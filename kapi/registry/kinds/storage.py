@@ -79,19 +79,19 @@ class StorageClassStrategy(PlainStrategy):
 def _check_topologies(new: Part) -> None:
     known: list[dict[str, frozenset[str]]] = [{} for _ in new.items("allowedTopologies")]
     for term in new.parts("allowedTopologies"):
-        found: dict[str, frozenset[str]] = {}
+        values: dict[str, frozenset[str]] = {}
         for part in term.parts("matchLabelExpressions"):
             seen: set[str] = set()
             part.need("values")
             part.each("values", seen=seen)
             part.checked("key", names.label_key)
-            if (key := part.text("key")) in found:
+            if (key := part.text("key")) in values:
                 part.e.duplicate(part.path("key"), key)
-            found[key] = frozenset(seen)
+            values[key] = frozenset(seen)
         for other in known:
-            if other == found:
+            if other == values:
                 term.e.duplicate(term.path("matchLabelExpressions"), "")
-        known.append(found)
+        known.append(values)
 
 
 class CSIDriverStrategy(PlainStrategy):

@@ -271,9 +271,9 @@ def field_cell(column: Column, obj: Object) -> Any:
     return shown(value, column.absent)
 
 
-def label_cell(found: dict[str, str] | None) -> str:
+def label_cell(values: dict[str, str] | None) -> str:
     """Labels or a selector of labels: 'a=b,c=d'."""
-    return ",".join(f"{key}={found[key]}" for key in sorted(found)) if found else "<none>"
+    return ",".join(f"{key}={values[key]}" for key in sorted(values)) if values else "<none>"
 
 
 def selector_cell(selector: Object | None) -> str:

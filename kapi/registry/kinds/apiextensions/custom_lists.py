@@ -36,11 +36,11 @@ def validate(e: Errors, at: str, schema: Object, *, sets: bool = True, keys: boo
         e += map_keys(at, schema)
 
 
-def _of_type(e: Errors, at: str, kind: str, wanted: str, field: str) -> None:
-    text = f"must be {wanted} if {field} is specified"
+def _of_type(e: Errors, at: str, kind: str, expected: str, field: str) -> None:
+    text = f"must be {expected} if {field} is specified"
     if not kind:
         e.required(f"{at}.type", text)
-    elif kind != wanted:
+    elif kind != expected:
         e.invalid(f"{at}.type", kind, text)
 
 

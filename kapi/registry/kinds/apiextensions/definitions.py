@@ -104,20 +104,20 @@ class CustomResourceDefinitionStrategy(Strategy):
             naming.set_condition(status, {"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending", "message": PENDING})
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        found: dict[str, None] = {}
+        formats: dict[str, None] = {}
         for version in new["spec"].get("versions") or ():
-            _unknown_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, found)
-        return [f"unrecognized format {go_quote(name)}" for name in found]
+            _unknown_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, formats)
+        return [f"unrecognized format {go_quote(name)}" for name in formats]
 
 
-def _unknown_formats(schema: Object, found: dict[str, None]) -> None:
+def _unknown_formats(schema: Object, formats: dict[str, None]) -> None:
     name = schema.get("format") or ""
     if name and name.replace("-", "") not in FORMATS and name not in FORMATS:
-        found[name] = None
+        formats[name] = None
     parts = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
     for part in parts:
         if isinstance(part, dict):
-            _unknown_formats(part, found)
+            _unknown_formats(part, formats)
 
 
 # rules ----------------------------------------------------------------------------------------------------------------------------
@@ -184,8 +184,8 @@ def _label(e: Errors, field: str, text: str) -> None:
 
 
 def _openapi(version: Object) -> Object | None:
-    found: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
-    return found
+    schema: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return schema
 
 
 def _shared(versions: list[Object]) -> Object:
@@ -361,12 +361,12 @@ def _validate_stored(e: Errors, stored: list[str], versions: list[Object]) -> No
     if not stored:
         e.invalid(at, None, "must have at least one stored version")
         return
-    left = dict.fromkeys(stored)
+    missing = dict.fromkeys(stored)
     for version in versions:
-        if version["storage"] and version["name"] not in left:
+        if version["storage"] and version["name"] not in missing:
             e.invalid(at, stored, f"must have the storage version {version['name']}")
-        left.pop(version["name"], None)
-    for name in left:
+        missing.pop(version["name"], None)
+    for name in missing:
         why = (f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage "
                f"migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions")  # fmt: skip
         e.invalid(f"{at}[{len(stored) - 1 - stored[::-1].index(name)}]", name, why)

@@ -52,9 +52,9 @@ class NamespaceStrategy(RuledStrategy):
 
     def check_status(self, new: Part, old: Object) -> None:
         phase = new.part("status").text("phase")
-        wanted, word = ("Terminating", "not ") if new.obj["metadata"].get("deletionTimestamp") else ("Active", "")
-        if phase != wanted:
-            new.e.invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {word}empty")
+        expected, word = ("Terminating", "not ") if new.obj["metadata"].get("deletionTimestamp") else ("Active", "")
+        if phase != expected:
+            new.e.invalid("status.Phase", phase, f"may only be '{expected}' if `deletionTimestamp` is {word}empty")
 
     def validate_subresource(self, subresource: str, new: Object, old: Object) -> list[Cause]:
         if subresource != "finalize":

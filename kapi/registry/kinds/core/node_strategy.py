@@ -47,7 +47,7 @@ def _change(new: Part, old: Object) -> None:
         if pair in seen:
             new.e.duplicate(address.at, internal.to_internal("NodeAddress", address.obj))
         seen.add(pair)
-    _ranges_stay(spec, before.get("podCIDRs") or [])
+    _validate_pod_cidrs_unchanged(spec, before.get("podCIDRs") or [])
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         spec.forbidden("providerID", _KEPT.format("providerID"))
     placement.taints(spec, "metadata.taints")
@@ -55,7 +55,7 @@ def _change(new: Part, old: Object) -> None:
         spec.forbidden("externalID", "may not be updated")
 
 
-def _ranges_stay(spec: Part, old: list[str]) -> None:
+def _validate_pod_cidrs_unchanged(spec: Part, old: list[str]) -> None:
     """One cause for each range that differs, or one when their number does, as in stock."""
     new = spec.items("podCIDRs")
     differ = sum(a != b for a, b in zip(new, old, strict=True)) if len(new) == len(old) else 1
@@ -72,10 +72,10 @@ def _condition(node: Object) -> str:
     return ",".join(words)
 
 
-def _roles(found: dict[str, str]) -> str:
-    roles = {key[len(_ROLES) :] for key in found if key.startswith(_ROLES) and key != _ROLES}
-    if found.get(_ROLE):
-        roles.add(found[_ROLE])
+def _roles(labels: dict[str, str]) -> str:
+    roles = {key[len(_ROLES) :] for key in labels if key.startswith(_ROLES) and key != _ROLES}
+    if labels.get(_ROLE):
+        roles.add(labels[_ROLE])
     return ",".join(sorted(roles)) or "<none>"
 
 

@@ -132,17 +132,17 @@ def _check_affinity(spec: Part) -> None:
 
 
 def _check_source(spec: Part) -> None:
-    found = [source for source in SOURCES if source in spec]
-    for source in found[:1]:
+    sources = [source for source in SOURCES if source in spec]
+    for source in sources[:1]:
         if source == "local":
             _check_local(spec)
         elif source == "csi":
             _check_csi(spec.part("csi"))
         else:
             volumes.source(spec, source)
-    for source in found[1:]:
+    for source in sources[1:]:
         spec.forbidden("cephFS" if source == "cephfs" else source, "may not specify more than 1 volume type")
-    if not found:
+    if not sources:
         spec.e.required(spec.at, "must specify a volume type")
 
 
@@ -249,13 +249,13 @@ def _check_claim_change(e: Errors, new: Object, old: Object) -> None:
     spec, before = dict(new["spec"]), dict(old["spec"])
     if not before.get("volumeName") and spec.get("volumeName"):
         before["volumeName"] = spec["volumeName"]
-    wanted, had = _storage(new, "spec", "storage"), _storage(old, "spec", "storage")
+    size, old_size = _storage(new, "spec", "storage"), _storage(old, "spec", "storage")
     if (new.get("status") or {}).get("phase") == "Bound" and (spec.get("resources") or {}).get("requests") is not None:
-        spec["resources"] = {**spec["resources"], "requests": {**spec["resources"]["requests"], "storage": had}}
+        spec["resources"] = {**spec["resources"], "requests": {**spec["resources"]["requests"], "storage": old_size}}
     if spec.get("volumeAttributesClassName") and (new.get("status") or {}).get("phase") == "Bound":
         spec["volumeAttributesClassName"] = before["volumeAttributesClassName"] = ""
     if spec != before:
         e.forbidden("spec", CLAIM_FROZEN + rules.difference(before, spec))
-    if quantity.compare(wanted, had) < 0 and quantity.compare(wanted, _storage(old, "status", "storage")) <= 0:
+    if quantity.compare(size, old_size) < 0 and quantity.compare(size, _storage(old, "status", "storage")) <= 0:
         e.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
     e.immutable("volumeMode", new["spec"].get("volumeMode"), old["spec"].get("volumeMode"))

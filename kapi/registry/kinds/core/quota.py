@@ -161,7 +161,7 @@ def _amounts(part: Part, field: str) -> None:
         amount(part.e, at, name, value)
 
 
-def _fits(scope: str, name: str) -> bool:
+def _applies_to(scope: str, name: str) -> bool:
     """Whether a scope applies to a resource."""
     if scope == "BestEffort":
         return name == "pods"
@@ -175,7 +175,7 @@ def _scope(spec: Part, field: str, scope: str, named: tuple[str, Any], whole: An
     if scope not in SCOPES:
         spec.e.invalid(*named, "unsupported scope")
     for name in spec.get("hard") or ():
-        if standard(name) and not _fits(scope, name):
+        if standard(name) and not _applies_to(scope, name):
             spec.e.invalid(spec.path(field), whole, "unsupported scope applied to resource")
 
 

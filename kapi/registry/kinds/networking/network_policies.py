@@ -13,8 +13,8 @@ WAYS = (("ingress", "from"), ("egress", "to"))
 def _blocks(policy: Object) -> set[str]:
     """All CIDRs of a policy: invalid ones that it had before are allowed (ratcheting)."""
     spec = policy.get("spec") or {}
-    found = [peer.get("ipBlock") or {} for way, peers in WAYS for rule in spec.get(way) or () for peer in rule.get(peers) or ()]
-    return {cidr for block in found for cidr in (block.get("cidr") or "", *(block.get("except") or ()))}
+    blocks = [peer.get("ipBlock") or {} for way, peers in WAYS for rule in spec.get(way) or () for peer in rule.get(peers) or ()]
+    return {cidr for block in blocks for cidr in (block.get("cidr") or "", *(block.get("except") or ()))}
 
 
 class NetworkPolicyStrategy(RuledStrategy):

@@ -71,8 +71,8 @@ class ServiceCIDRStrategy(RuledStrategy):
         if old is not None and counts not in ((1, 2), (counts[0], counts[0])):
             spec.invalid("cidrs", rules.IMMUTABLE)
             return
-        for (at, mine), theirs in zip(spec.values("cidrs"), before, strict=False):
-            new.e.immutable(at, mine, theirs)
+        for (at, cidr), old_cidr in zip(spec.values("cidrs"), before, strict=False):
+            new.e.immutable(at, cidr, old_cidr)
         if old is None or counts == (1, 2):
             _ranges(new.e, spec.path("cidrs"), spec.items("cidrs"))
 

@@ -86,11 +86,11 @@ def _node_fields(part: Part, flags: tuple[str, ...], no_name: str) -> list[str]:
     return used
 
 
-def _check_one(part: Part, used: list[str], wanted: str, more: str = "") -> None:
+def _check_one(part: Part, used: list[str], message: str, more: str = "") -> None:
     if not used:
-        part.e.required(part.at, wanted)
+        part.e.required(part.at, message)
     elif len(used) > 1:
-        part.e.invalid(part.at, "{" + ", ".join(f"`{field}`" for field in used) + "}", wanted + more)
+        part.e.invalid(part.at, "{" + ", ".join(f"`{field}`" for field in used) + "}", message + more)
 
 
 def _check_nodes(spec: Part) -> None:
@@ -117,8 +117,8 @@ def _check_device(device: Part, selective: bool) -> None:
         consumed.named("counterSet", names.dns_label)
         _check_counters(consumed)
     if selective:
-        wanted = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` {PER_DEVICE}"
-        _check_one(device, _node_fields(device, ("allNodes",), "must not be empty"), wanted)
+        message = f"exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` {PER_DEVICE}"
+        _check_one(device, _node_fields(device, ("allNodes",), "must not be empty"), message)
     elif any(field in device for field in ("nodeName", "nodeSelector", "allNodes")):
         text = f"`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` {PER_DEVICE}"
         device.e.invalid(device.at, None, text)
