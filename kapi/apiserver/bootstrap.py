@@ -184,6 +184,6 @@ async def _reconcile(rest: Rest, catalogue: Catalogue, obj: Object) -> None:
     if entry is None:
         await create(rest, catalogue, obj)
         return
-    wanted = bootstrap.reconciled(encoding.parse(call.kind, entry), obj)
-    if wanted is not None:
-        await rest.update(call, lambda old: wanted)
+    reconciled = bootstrap.reconciled(encoding.parse(call.kind, entry), obj)
+    if reconciled is not None:
+        await rest.update(call, lambda old: reconciled)

@@ -142,9 +142,9 @@ class NodeLifecycle(Controller):
         self.record_event(node, reason, f"Node {meta.name(node)} {what}")
 
     async def _taint(self, node: Object) -> None:
-        wanted = taints(node, evict=self._evicting)
-        if wanted != (node["spec"].get("taints") or []):
-            patch = {"metadata": {"resourceVersion": meta.resource_version(node)}, "spec": {"taints": wanted or None}}
+        desired = taints(node, evict=self._evicting)
+        if desired != (node["spec"].get("taints") or []):
+            patch = {"metadata": {"resourceVersion": meta.resource_version(node)}, "spec": {"taints": desired or None}}
             await self.client.patch(NODES, meta.name(node), patch)
 
     async def _mark_pods_not_ready(self, node: Object) -> None:

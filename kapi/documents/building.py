@@ -52,9 +52,9 @@ def _forget_failed(kept: dict[Any, Any], key: Hashable, done: asyncio.Task[Any])
 
 
 async def _made(catalogue: Catalogue, key: Hashable, work: Callable[[Catalogue], Awaitable[Result]]) -> Result:
-    asked = catalogue.generation
+    generation = catalogue.generation
     async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        if asked == catalogue.generation:
+        if generation == catalogue.generation:
             return await work(catalogue.copy())
     return await shared(catalogue, key, work)  # the catalogue has changed: share the run for the new one
 

@@ -120,8 +120,8 @@ def _merging(node: Schema, words: str) -> Object:
         out["x-kubernetes-list-type"] = node.list_type
     if node.keys:
         out["x-kubernetes-list-map-keys"] = list(node.keys)
-    if found := re.search(r"map=(atomic|granular)", words):
-        out["x-kubernetes-map-type"] = found[1]
+    if match := re.search(r"map=(atomic|granular)", words):
+        out["x-kubernetes-map-type"] = match[1]
     if node.patch_strategy:
         out["x-kubernetes-patch-strategy"] = ",".join(sorted(node.patch_strategy, key=["merge", "retainKeys", "replace"].index))
     if node.patch_key:

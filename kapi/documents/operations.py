@@ -201,8 +201,8 @@ def _spoken(kind: Kind, sub: str) -> tuple[str, str, str]:
 def types(item: Object) -> set[str]:
     """Definition names of what the operations of a plain path item take and give."""
     bodies = [body for operation in item.values() for body in (operation.get("requestBody"), *operation["responses"].values()) if body]
-    found = (content["schema"].get("$ref", "") for body in bodies for content in body.get("content", {}).values())
-    return {reference.removeprefix(V3) for reference in found if reference}
+    references = (content["schema"].get("$ref", "") for body in bodies for content in body.get("content", {}).values())
+    return {reference.removeprefix(V3) for reference in references if reference}
 
 
 def _words(group: str) -> list[str]:
@@ -249,13 +249,13 @@ def root(path: str) -> tuple[str, Object]:
         "APIGroup": (f"get{head}APIGroup", _lower(words)),
     }.get(type_, (f"get{head}{version}APIResources", f"{_lower(words)}_{'_'.join(parts[2:])}"))
     what = {"APIVersions": "available API versions", "APIGroupList": "available API versions", "APIGroup": "information of a group"}
-    said = what.get(type_, "available resources") if type_ else "the version information for this server"
-    return path, _root(tag, name, f"get {said}", META + type_ if type_ else INFO, MEDIA if type_ else (JSON,))
+    description = what.get(type_, "available resources") if type_ else "the version information for this server"
+    return path, _root(tag, name, f"get {description}", META + type_ if type_ else INFO, MEDIA if type_ else (JSON,))
 
 
-def _root(tag: str, name: str, said: str, type_: str, media: Iterable[str]) -> Object:
+def _root(tag: str, name: str, description: str, type_: str, media: Iterable[str]) -> Object:
     responses = {"200": {"description": SAID["200"], "content": _content(type_, media)}, "401": {"description": SAID["401"]}}
-    return {"get": {"tags": [tag], "description": said, "operationId": name, "parameters": [], "responses": responses}}
+    return {"get": {"tags": [tag], "description": description, "operationId": name, "parameters": [], "responses": responses}}
 
 
 OPENID = {
