@@ -141,12 +141,12 @@ class App:
             user = impersonate(user, request.scope["headers"], self.access.authorizer)
         request.user = user
 
-    def _authorize(self, asked: Attributes) -> None:
+    def _authorize(self, attributes: Attributes) -> None:
         began = time.perf_counter()
-        decision = self.access.authorizer.authorize(asked)
+        decision = self.access.authorizer.authorize(attributes)
         self.metrics.authorized(decision.allowed, time.perf_counter() - began)
         if not decision.allowed:
-            raise rbac.forbidden(asked, decision.reason)
+            raise rbac.forbidden(attributes, decision.reason)
 
     async def _unknown(self, request: Request, where: Target) -> None:
         if where.version not in self.catalogue.groups().get(where.group, ()):

@@ -120,11 +120,11 @@ def _split(kind: Kind, text: str) -> tuple[str, str, str]:
 
 def proxyable(text: str) -> str:
     """The address to connect to. Raises BadRequest unless Go calls it global unicast: no loopback, link-local, multicast, 0.0.0.0."""
-    found = names.parse_ip(text)
-    found = getattr(found, "ipv4_mapped", None) or found
-    if found is None or found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or found == _BROADCAST:
+    ip = names.parse_ip(text)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip is None or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip == _BROADCAST:
         raise errors.BadRequest("address not allowed")
-    return str(found)
+    return str(ip)
 
 
 @cache
@@ -212,6 +212,6 @@ def _is_pod(rest: Rest, pods: Kind, namespace: str, endpoint: Object, address: s
 
 
 def _kind(catalogue: Catalogue, resource: Resource) -> Kind:
-    found = catalogue.get(resource.group, resource.version, resource.plural)
-    assert found is not None
-    return found
+    kind = catalogue.get(resource.group, resource.version, resource.plural)
+    assert kind is not None
+    return kind

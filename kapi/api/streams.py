@@ -58,17 +58,17 @@ async def _admit(request: Request, rest: Rest, kind: Kind) -> None:
     """Put a CONNECT through admission; its object is the options, e.g. {"kind": "PodExecOptions", "stdin": True, "command": ["ls"], …}."""
     target = request.target
     assert target is not None
-    asked: Object = {"kind": subresource_kind(kind, target.subresource)[2], "apiVersion": kind.resource.api_version}
+    options: Object = {"kind": subresource_kind(kind, target.subresource)[2], "apiVersion": kind.resource.api_version}
     for key, value in urls.parameters(request.scope["query_string"]):
         if key in _STREAMS:
-            asked[key] = value.lower() in _TRUE
+            options[key] = value.lower() in _TRUE
         elif key in _REPEATED:
-            asked.setdefault(key, []).append(integers.parse(value) if value.isascii() and value.isdecimal() and key == "ports" else value)
+            options.setdefault(key, []).append(integers.parse(value) if value.isascii() and value.isdecimal() and key == "ports" else value)
         elif key == "container":
-            asked[key] = value
+            options[key] = value
     if target.subresource == "proxy":
-        asked["path"] = "/" + target.rest
-    await rest.admit(writing.call(request, kind, {}), "CONNECT", asked)
+        options["path"] = "/" + target.rest
+    await rest.admit(writing.call(request, kind, {}), "CONNECT", options)
 
 
 def _kubelet(pod: Object, rest: Rest, catalogue: Catalogue, kubelets: Kubelets) -> Peer | None:
