@@ -9,7 +9,7 @@ from typing import Any
 
 from kapi import limits
 from kapi.cel import escaping, formatting, macros, standard, syntax, types, values
-from kapi.cel.compiler import JUDGING, PARSING, Compiler, Scope
+from kapi.cel.compiler import PARSING, VALIDATING, Compiler, Scope
 from kapi.cel.evaluating import Code, Frame, Program, chosen, decided, entered, truth
 from kapi.cel.library import library
 from kapi.cel.syntax import Call, Ident, ListOf, Literal, MapOf, Maybe, Message, Node, Select
@@ -149,7 +149,7 @@ def _check_format(compiler: Compiler, node: Call) -> None:
         try:
             formatting.check(pattern, listed.items, lambda part: compiler.kinds[id(part)])
         except formatting.FormatFault as fault:
-            compiler.fault(str(fault), node.at if fault.part is None else fault.part.at, JUDGING)
+            compiler.fault(str(fault), node.at if fault.part is None else fault.part.at, VALIDATING)
 
 
 def _check_literal(compiler: Compiler, node: Call) -> None:
@@ -159,7 +159,7 @@ def _check_literal(compiler: Compiler, node: Call) -> None:
         try:
             check(value)
         except EvaluationError:
-            compiler.fault(f"invalid {node.name} argument", last.at, JUDGING)
+            compiler.fault(f"invalid {node.name} argument", last.at, VALIDATING)
 
 
 def _logic(compiler: Compiler, node: Call, scope: Scope) -> Code:
@@ -182,7 +182,7 @@ def _conditional(compiler: Compiler, node: Call, scope: Scope) -> Code:
 def _list(compiler: Compiler, node: ListOf, scope: Scope) -> Code:
     parts = [(isinstance(item, Maybe), compiler.code(item.value if isinstance(item, Maybe) else item, scope)) for item in node.items]
     kinds = [_inside(code.type) if maybe else code.type for maybe, code in parts]
-    _alike(compiler, kinds, node.items, node)
+    _check_element_types(compiler, kinds, node.items, node)
     constant = all(code.constant and not maybe for maybe, code in parts)
     runs = [(maybe, code.run) for maybe, code in parts]
     plain = [run for _, run in runs]
@@ -204,7 +204,7 @@ def _inside(kind: Type) -> Type:
     return kind.params[0] if kind.name == "optional_type" and kind.params else DYN
 
 
-def _alike(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], whole: Node) -> None:
+def _check_element_types(compiler: Compiler, kinds: Sequence[Type], nodes: Sequence[Node], whole: Node) -> None:
     """Elements of a literal must be of one type."""
     for kind, node in zip(kinds, nodes, strict=True):
         if not types.same(kinds[0], kind):
@@ -217,8 +217,8 @@ def _map(compiler: Compiler, node: MapOf, scope: Scope) -> Code:
         maybe = isinstance(key, Maybe)
         parts.append((maybe, compiler.code(key.value if isinstance(key, Maybe) else key, scope), compiler.code(value, scope)))
     kinds = [_inside(value.type) if maybe else value.type for maybe, _, value in parts]
-    _alike(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries], node)
-    _alike(compiler, kinds, [value for _, value in node.entries], node)
+    _check_element_types(compiler, [key.type for _, key, _ in parts], [key for key, _ in node.entries], node)
+    _check_element_types(compiler, kinds, [value for _, value in node.entries], node)
     runs = [(maybe, key.run, value.run) for maybe, key, value in parts]
     kind = map_of(types.join(key.type for _, key, _ in parts), types.join(kinds))
     constant = all(key.constant and value.constant and not maybe for maybe, key, value in parts)

@@ -130,8 +130,8 @@ def lines(report: repair.Report) -> list[str]:
     """The report of a repair as sentences."""
     out = [f"Repaired: {report.objects} objects are whole. The original is kept in {report.directory}."]
     for damage in report.damaged[:_SHOWN]:
-        fate = f"went back to its state of revision {damage.older}" if damage.older else "is set aside"
-        out.append(f"  {damage.key} (revision {damage.revision}) {fate}: {damage.why}; its bytes are in {damage.file}.")
+        outcome = f"went back to its state of revision {damage.older}" if damage.older else "is set aside"
+        out.append(f"  {damage.key} (revision {damage.revision}) {outcome}: {damage.why}; its bytes are in {damage.file}.")
     if len(report.damaged) > _SHOWN:
         out.append(f"  {len(report.damaged) - _SHOWN} more are listed in {report.directory}/report.json.")
     if report.newest < report.acknowledged:

@@ -187,8 +187,8 @@ class Deployments(Workload):
         await self.update_status(deployment, progress.status(deployment, sets, newest))
 
     async def _resize(self, deployment: Object, old: list[Object], newest: Object | None) -> None:
-        everyone = [*old, newest] if newest is not None else old
-        active = [rs for rs in everyone if rollout.replicas(rs) > 0]
+        replica_sets = [*old, newest] if newest is not None else old
+        active = [rs for rs in replica_sets if rollout.replicas(rs) > 0]
         replicas = rollout.replicas(deployment)
         if len(active) <= 1:
             target = active[0] if active else newest or (rollout.by_age(old)[-1] if old else None)

@@ -54,13 +54,13 @@ def limits(deployment: Object) -> tuple[int, int]:
     return surge, min(unavailable, desired)
 
 
-def new_replicas(deployment: Object, everyone: Sequence[Object], newest: Object | None) -> int:
+def new_replicas(deployment: Object, replica_sets: Sequence[Object], newest: Object | None) -> int:
     """The replicas that the newest ReplicaSet (None: not created yet) may have now; it is not scaled down here."""
     desired = replicas(deployment)
     if not rolling(deployment):
         return desired
     have = replicas(newest) if newest is not None else 0
-    budget = desired + limits(deployment)[0] - total(everyone)
+    budget = desired + limits(deployment)[0] - total(replica_sets)
     return have + min(budget, desired - have) if budget > 0 else have
 
 
@@ -80,11 +80,11 @@ def old_steps(deployment: Object, old: Sequence[Object], newest: Object) -> dict
         unhealthy = min(budget, max(sizes[meta.name(rs)] - available(rs), 0))
         sizes[meta.name(rs)] -= unhealthy
         budget -= unhealthy
-    spare = sum(available(rs) for rs in [*old, newest]) - floor
+    surplus_available = sum(available(rs) for rs in [*old, newest]) - floor
     for rs in by_age(old):
-        down = min(sizes[meta.name(rs)], max(spare, 0))
+        down = min(sizes[meta.name(rs)], max(surplus_available, 0))
         sizes[meta.name(rs)] -= down
-        spare -= down
+        surplus_available -= down
     return {meta.name(rs): sizes[meta.name(rs)] for rs in old if sizes[meta.name(rs)] != replicas(rs)}
 
 

@@ -42,9 +42,9 @@ V3, V2 = "#/components/schemas/", "#/definitions/"
 class Definitions:
     """Schemas of one OpenAPI version; `prefix` is V3 or V2. `told`: the kinds listed for types that are EVERYWHERE."""
 
-    def __init__(self, prefix: str, said: Texts, told: Callable[[Object], bool] = bool) -> None:
+    def __init__(self, prefix: str, descriptions: Texts, told: Callable[[Object], bool] = bool) -> None:
         self.prefix, self.told = prefix, told
-        self.said = said
+        self.descriptions = descriptions
         self._published = tables.published()["types"]
         self._needed: list[str] = []
 
@@ -59,14 +59,14 @@ class Definitions:
 
     def whole(self, name: str) -> Object:
         """One definition."""
-        node, said, published = builtin.schema(name), self.said.get(name, {}), self._published.get(name, {})
-        out: Object = {"description": said["description"]} if "description" in said else {}
+        node, descriptions, published = builtin.schema(name), self.descriptions.get(name, {}), self._published.get(name, {})
+        out: Object = {"description": descriptions["description"]} if "description" in descriptions else {}
         special = (WHOLE if self.prefix == V3 else WHOLE_V2).get(node.type)
         if special is not None or node.type == "any" or name in FREE:
             return out | (special or ({"type": "object"} if name in FREE else {}))
         out["type"] = "object"
         if node.fields:
-            described, words = said.get("properties", {}), tables.types()[name]
+            described, words = descriptions.get("properties", {}), tables.types()[name]
             out["properties"] = {
                 field: self.field(inner, words[field], described.get(field, {}).get("description", ""), published.get(field, {}))
                 for field, inner in sorted(node.fields.items())

@@ -56,7 +56,7 @@ METHODS = {"get": "get", "update": "put", "patch": "patch", "delete": "delete", 
 NAMES = {"get": "read", "update": "replace", "patch": "patch", "delete": "delete", "create": "create"}
 QUERIES = {"get": ("pretty",), "update": WRITE, "patch": (*WRITE, "force"), "create": WRITE, "delete": DELETE}
 CODES = {"post": ("200", "201", "202"), "put": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202")}
-SAID = {"200": "OK", "201": "Created", "202": "Accepted", "401": "Unauthorized"}
+STATUS_TEXT = {"200": "OK", "201": "Created", "202": "Accepted", "401": "Unauthorized"}
 ACTIONS = {
     "get": "read the specified {}", "put": "replace the specified {}", "patch": "partially update the specified {}",
     "delete": "delete a {}", "post": "create a {}", "list": "list or watch objects of kind {}",
@@ -167,8 +167,8 @@ def _operation(
         media = (*media, JSON + STREAM, PROTOBUF + STREAM)
     shown = ("*/*",) if action == "connect" else ("text/plain", *media) if not answer else media
     codes = ("200",) if kind.custom and action == "patch" else CODES.get(action, ("200",))
-    out["responses"] = {code: {"description": SAID[code], "content": _content(answer, shown)} for code in codes}
-    out["responses"]["401"] = {"description": SAID["401"]}
+    out["responses"] = {code: {"description": STATUS_TEXT[code], "content": _content(answer, shown)} for code in codes}
+    out["responses"]["401"] = {"description": STATUS_TEXT["401"]}
     out["x-kubernetes-action"] = action
     out["x-kubernetes-group-version-kind"] = {"group": group, "version": version, "kind": own}
     return out
@@ -254,7 +254,7 @@ def root(path: str) -> tuple[str, Object]:
 
 
 def _root(tag: str, name: str, description: str, type_: str, media: Iterable[str]) -> Object:
-    responses = {"200": {"description": SAID["200"], "content": _content(type_, media)}, "401": {"description": SAID["401"]}}
+    responses = {"200": {"description": STATUS_TEXT["200"], "content": _content(type_, media)}, "401": {"description": STATUS_TEXT["401"]}}
     return {"get": {"tags": [tag], "description": description, "operationId": name, "parameters": [], "responses": responses}}
 
 

@@ -203,9 +203,9 @@ def service_ports(service: Object, slices: Sequence[Object], location: NodeLocat
         facts = _facts(service, family)
         for port in spec.get("ports") or ():
             name = port.get("name") or ""
-            everyone = endpoints(slices, family, name, location)
-            anywhere = hinted(usable(everyone), location)
-            here = usable([e for e in everyone if e.local])
+            all_endpoints = endpoints(slices, family, name, location)
+            anywhere = hinted(usable(all_endpoints), location)
+            here = usable([e for e in all_endpoints if e.local])
             ports.append(
                 ServicePort(
                     meta["namespace"],

@@ -241,7 +241,7 @@ class _Body:
         except DecodeError as found:
             raise self.refused(str(found)) from None
         self.empties = careful.empties
-        warnings = self.judged(careful.strict, validation)
+        warnings = self.strict_warnings(careful.strict, validation)
         if self.found != self.wanted:
             raise self._converting()
         return {**obj, "kind": self.wanted[1], "apiVersion": self.wanted[0]}, warnings
@@ -264,7 +264,7 @@ class _Body:
             obj, unknown = _read_custom(obj, schema)
         except DecodeError as found:
             raise self.refused(str(found)) from None
-        return obj, self.judged([*strict, *unknown], validation)
+        return obj, self.strict_warnings([*strict, *unknown], validation)
 
     def parsed(self, strict: list[str]) -> Any:
         try:
@@ -307,7 +307,7 @@ class _Body:
             return BadRequest(f"the API version in the data ({api_version}) does not match the expected API version ({wanted})")
         return self.refused(f"converting ({version}.{kind}) to ({package[1]}.{wanted_kind}): unknown conversion")
 
-    def judged(self, strict: list[str], validation: str) -> list[str]:
+    def strict_warnings(self, strict: list[str], validation: str) -> list[str]:
         """Warnings for what strict decoding rejects; raises BadRequest under fieldValidation=Strict."""
         if strict and validation == "Strict":
             raise self.refused("strict decoding error: " + ", ".join(strict))
