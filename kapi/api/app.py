@@ -1,8 +1,8 @@
 """The application: an ASGI callable. A request runs through one visible route:
 
 identify -> impersonate -> authorize -> dispatch by (verb, subresource) -> answer; every failure becomes a Status here and nowhere else.
-Resource requests take the short way; everything that is no resource (health, version, discovery, OpenAPI, metrics) is a Starlette
-router behind it, in kapi.api.infrastructure.
+Requests for paths that are not resources (health, version, discovery, OpenAPI, metrics) are dispatched by a Starlette router, in
+kapi.api.infrastructure.
 """
 
 import asyncio
@@ -179,7 +179,7 @@ def immediate(scope: Scope) -> bool:
 
 
 def _check_deadline(request: Request, where: Target | None) -> None:
-    """Raises BadRequest for a `timeout` that is no duration, of requests that end by themselves; who asks does not matter."""
+    """Raises BadRequest for an invalid `timeout` of a request that is not long-running; checked before authentication, as in stock."""
     if (text := request.query.get("timeout")) and not _is_long(request, where):
         try:
             duration.parse(text)

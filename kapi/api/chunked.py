@@ -1,6 +1,6 @@
 """Long answers in chunks: a list of any size takes the memory of a few chunks, and lets others have the event loop between them.
 
-What is written are whole JSON items; whoever lists makes them one at a time. Short answers go out at once, as all others do.
+The chunks are whole JSON items, encoded one at a time. Short responses are sent at once, as all others are.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ from kapi.registry.kind import Kind
 from kapi.storage.store import Entry, Store
 
 Health = tuple[bool, str, str]
-"""Whether it is healthy, what it says, and what went wrong."""
+"""Whether it is healthy, its message, and the error."""
 Checks = dict[str, Callable[[], Awaitable[Health]]]
 _PORTS = {"scheduler": 10259, "controller-manager": 10257}
 
@@ -48,7 +48,7 @@ def _prober(port: int) -> Callable[[], Awaitable[Health]]:
 
 
 async def probe(port: int) -> Health:
-    """What the health port of a component on this machine says, whatever certificate it shows."""
+    """The answer of a component's health port on this machine; its certificate is not verified."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     server = f"https://127.0.0.1:{port}"

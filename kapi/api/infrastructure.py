@@ -1,4 +1,4 @@
-"""Everything an API server answers that is no resource: health, version, metrics, discovery, OpenAPI, keys. Starlette finds the way.
+"""Paths that are not resources: health, version, metrics, discovery, OpenAPI, keys; a Starlette router dispatches them.
 
 Discovery, OpenAPI and health are made by their own modules; here they only find their way out.
 """

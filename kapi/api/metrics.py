@@ -247,7 +247,7 @@ def _stored(store: Store, catalogue: Catalogue) -> tuple[Family, Family]:
 
 
 UNKNOWN: Key = ("apiserver", "", "", "", "", "", "OTHER", "")
-"""What is counted for requests that are for nothing that is served: what clients make up is nobody's label."""
+"""The labels of requests for resources that are not served: made-up names must not become labels."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 

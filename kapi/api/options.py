@@ -162,7 +162,7 @@ class ListOptions:
     watch: bool = False
     bookmarks: bool = False
     initial_events: bool | None = None
-    """Whether a watch begins with what is there: as it is told to, or (None) as its resourceVersion has it."""
+    """Whether a watch begins with the existing objects: sendInitialEvents, or (None) as resourceVersion decides."""
     timeout: int | None = None
     where: Callable[[Entry], bool] | None = field(default=None)
     """The selectors as a test of an entry; None where everything matches."""
@@ -224,7 +224,7 @@ _UNKNOWN_FIELDS = {
 
 
 def unknown_field(kind: Kind, key: str) -> str:
-    """What stock says of a field selector it does not know."""
+    """Stock's error for an unsupported field selector."""
     resource = kind.resource
     usual = "field label not supported: {key}" if kind.strategy.fields or kind.custom else _UNKNOWN_FIELDS["replicasets"]
     return _UNKNOWN_FIELDS.get(resource.plural, usual).format(key=key, api=resource.api_version, kind=resource.kind)

@@ -203,7 +203,7 @@ def _endpoints(rest: Rest, slices: Kind, namespace: str, service: str, port: str
 
 
 def _is_pod(rest: Rest, pods: Kind, namespace: str, endpoint: Object, address: str) -> bool:
-    """Whether an endpoint's address is that of the pod it names: anybody may write endpoints."""
+    """Whether an endpoint's address is that of the pod it names: endpoints can be written by users."""
     named = endpoint.get("targetRef") or {}
     if named.get("namespace") != namespace or not named.get("name"):
         return False

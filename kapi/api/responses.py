@@ -185,12 +185,12 @@ async def send_text(request: Request, code: int, text: str) -> None:
 
 
 async def send_missing(request: Request) -> None:
-    """What stock says of a path where nothing is."""
+    """Stock's response for an unknown path."""
     await send_text(request, 404, "404 page not found\n")
 
 
 async def send_too_many(request: Request) -> None:
-    """What stock says when as many requests are under way as may be."""
+    """Stock's response when too many requests are in flight."""
     headers = [(b"x-content-type-options", b"nosniff"), (b"retry-after", b"1")]
     await send(request, 429, b"Too many requests, please try again later.\n", b"text/plain; charset=utf-8", headers)
 

@@ -152,7 +152,7 @@ async def _accepted(request: Request, subprotocols: Sequence[str] | None = None)
 
 
 async def _until_closed(socket: "websocket.WebSocket", sending: Coroutine[Any, Any, None]) -> None:
-    """Send to a client that has nothing to say but goodbye, then close."""
+    """Send to a client from which only a close is expected, then close."""
 
     async def listen() -> None:
         async for _ in socket.messages():
@@ -172,7 +172,7 @@ async def _until_closed(socket: "websocket.WebSocket", sending: Coroutine[Any, A
 
 
 async def _pass_on(request: Request, answer: relay.Answer, *, headers: relay.Headers) -> None:
-    """A kubelet's answer with logs, or what it says instead."""
+    """A kubelet's response with logs, or its error."""
     if answer.status < 400:
         await relay.respond(request, answer, headers)
         return

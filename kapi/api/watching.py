@@ -1,6 +1,6 @@
-"""Watch: events from a revision on, as lines (`eventlines`) that are written in turns (`following`).
+"""WATCH: the events after a revision, encoded as lines (`eventlines`) and written in turns (`following`).
 
-Bookmarks say how far a quiet watch has come.
+Bookmarks tell the client the revision of a watch without events.
 """
 
 import asyncio

@@ -143,7 +143,7 @@ async def patched(request: Request, rest: Rest, kind: Kind) -> WriteResult:
 
 
 def merger(what: Call, type_: str, raw: bytes, schema: Schema, api_version: str, kind: str) -> Callable[[Object], Object]:
-    """What a JSON, merge or strategic merge patch makes of an object: read as its type again."""
+    """A function that applies a JSON, merge or strategic merge patch to an object and decodes the result as its type."""
     parsed, warnings = patching.parse(raw, type_, what.validation)
     what.warnings += warnings
 
@@ -179,7 +179,7 @@ async def _apply(rest: Rest, what: Call, raw: bytes, force: bool) -> WriteResult
     wanted, warnings = await what.run(decode.decode_applied, raw, kind.resource.api_version, what.validation, kind.custom)
     what.warnings += warnings
     meta = wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
-    if isinstance(meta, dict):  # anything else is refused with the other fields that are not what the type says
+    if isinstance(meta, dict):  # other values are rejected with the other fields of a wrong type
         if meta.get("managedFields"):
             raise errors.BadRequest("metadata.managedFields must be nil")
         metadata.check_name(wanted["metadata"], what.name)
@@ -212,7 +212,7 @@ async def applied(rest: Rest, what: Call, wanted: Object, force: bool) -> WriteR
 
 
 def _typed(merged: Object, wanted: Object, what: Call) -> Object:
-    """What an apply made, read as its type. Raises StatusError for texts that are no quantity, time and so on."""
+    """The result of an apply, decoded as its type. Raises StatusError for strings that are not a valid quantity, time and so on."""
     what.empties.clear()
     try:
         obj: Object = decode.read(merged, what.kind.schema, what.empties)[0]

@@ -1,4 +1,4 @@
-"""The end of a CustomResourceDefinition: its objects are deleted, and when the last one is gone, so is its finalizer.
+"""Finalizes a CustomResourceDefinition: deletes its objects, and removes its finalizer when the last one is gone.
 
 The condition Terminating shows its progress. Source: apiextensions-apiserver's finalizer controller (v1.36).
 """
@@ -15,7 +15,7 @@ from kapi.registry.call import Call
 from kapi.registry.kind import Kind
 from kapi.registry.rest import Rest
 
-PATIENCE = 60.0
+DELETION_TIMEOUT = 60.0
 """Seconds after which the condition Terminating reports objects that still exist."""
 PROGRESS = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
 WAITING = ("True", "InstanceDeletionCheck", "could not confirm zero CustomResources remaining: context deadline exceeded")
@@ -25,7 +25,7 @@ NEVER = ("False", "NeverEstablished", "resource was never established")
 
 
 class CRDFinalizer:
-    """The end of one definition; of no other that has its name later."""
+    """Finalizes the definition with this uid; a later one of the same name is left alone."""
 
     def __init__(self, rest: Rest, definitions: Kind, name: str, uid: str) -> None:
         self.rest, self.definitions, self.name, self.uid = rest, definitions, name, uid
@@ -33,16 +33,16 @@ class CRDFinalizer:
     async def run(self, kind: Kind | None, overlaps: bool = False) -> None:
         """`kind` is one of its kinds, None when it never had any; `overlaps`: its objects are those of a built-in kind, and stay."""
         if kind is None or overlaps:
-            await self._say(OVERLAPPING if overlaps else NEVER, last=True)
+            await self._set_condition(OVERLAPPING if overlaps else NEVER, last=True)
             return
-        await self._say(PROGRESS)
+        await self._set_condition(PROGRESS)
         while self.rest.store.count(kind.collection):
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(DELETION_TIMEOUT):
                     await self._empty(kind)
             except TimeoutError:
-                await self._say(WAITING)
-        await self._say(DONE, last=True)
+                await self._set_condition(WAITING)
+        await self._set_condition(DONE, last=True)
 
     async def _empty(self, kind: Kind) -> None:
         """Delete every object, and wait until none is left."""
@@ -54,9 +54,9 @@ class CRDFinalizer:
             if store.count(kind.collection):
                 await changed(store, store.revision, (kind.collection,))
 
-    async def _say(self, said: tuple[str, str, str], last: bool = False) -> None:
-        """Set the Terminating condition; the `last` one lets go of the definition."""
-        status, reason, message = said
+    async def _set_condition(self, condition: tuple[str, str, str], last: bool = False) -> None:
+        """Set the Terminating condition; with `last`, remove the finalizer as well."""
+        status, reason, message = condition
 
         def change(obj: Object) -> Object:
             if obj["metadata"]["uid"] != self.uid:

@@ -18,7 +18,7 @@ from kapi.registry.rest import Rest
 NAMESPACE = "kube-system"
 LABEL = ("apiserver.kubernetes.io/identity", "kube-apiserver")
 SECONDS = 3600
-"""How long a server counts as there without a sign of it."""
+"""Seconds after its last renewal at which a Lease has expired."""
 _RENEW_SECONDS = 600.0
 
 
@@ -37,7 +37,7 @@ class IdentityLease:
         self._holder = f"{self.name}_{uuid.uuid4()}"
 
     async def keep(self) -> None:
-        """Renew it again and again."""
+        """Renew the Lease every ten minutes until cancelled."""
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             await self.renew()

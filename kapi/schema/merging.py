@@ -1,6 +1,6 @@
-"""The pieces of server-side apply on objects: is a configuration well-formed, lay it over the live object, cut fields out.
+"""The steps of server-side apply on objects: validate the applied configuration, merge it into the live object, remove fields.
 
-Nothing given is changed: results share what stayed the same. Sets are those of kapi.schema.fieldset.
+Arguments are never changed; results share the unchanged parts. Sets are those of kapi.schema.fieldset.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _NUMBERS = frozenset({"int32", "int64", "number"})
 _TEXTS = frozenset({"string", "bytes", "time", "microtime", "duration"})
 
 
-# is it well-formed? -------------------------------------------------------------------------------------------------------------
+# validation ---------------------------------------------------------------------------------------------------------------------
 
 
 def check(schema: Schema, value: Any, path: str = "") -> list[str]:
@@ -84,11 +84,11 @@ def _no_key(schema: Schema, item: Any) -> str:
     return f'associative list with keys has an element that omits key field "{schema.keys[0]}" (and doesn\'t have default value)'
 
 
-# lay one over the other ---------------------------------------------------------------------------------------------------------
+# merging ------------------------------------------------------------------------------------------------------------------------
 
 
 def merge(schema: Schema, live: Any, applied: Any) -> Any:
-    """The live value with the applied one laid over it; null clears, but in custom objects, where it is a value."""
+    """The applied value merged into the live one; null removes a field, except in custom objects, where it is a value."""
     if isinstance(live, dict) and isinstance(applied, dict) and live and granular(schema, applied):
         return _merge_maps(schema, live, applied)
     if isinstance(live, list) and isinstance(applied, list) and live and granular(schema, applied):
