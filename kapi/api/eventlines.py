@@ -31,26 +31,26 @@ Seen = tuple[str, Entry, Event]
 
 
 class Lines:
-    """Encodes the events of one watch. `whole`: each piece is one line, however long."""
+    """How one watch's events are written. `whole`: pieces are whole lines, however long."""
 
     def __init__(self, request: Request, kind: Kind, where: Where | None, count: Count, *, whole: bool) -> None:
-        """`count` is called with the number of events that are encoded."""
+        """`count` is told of every event."""
         self.form = responses.negotiate(request.accept.replace(";stream=watch", ""))
         self._kind, self._where, self._count, self._whole = kind, where, count, whole
         self._headed = True
         self.plain = not self.form.shape and self.form.media is responses.JSON
         self.alike = self.plain and where is None and not kind.converts
-        """Whether the bytes are those of every other watch of this kind without a selector."""
+        """Whether whoever watches this kind without a selector sees the same."""
         if self.form.shape == "Table":
             self._include = reading.include_object(request)
 
     def initial(self, entries: Iterable[Entry]) -> Iterator[bytes]:
-        """The objects that existed when the watch began, in pieces."""
+        """What was there when the watch began, in pieces."""
         lines = (self._line("ADDED", entry, None) for entry in entries)
         return lines if self._whole else chunked.blocks(lines)
 
     def slow(self, share: Share) -> bool:
-        """Whether the lines of these events are made by `made`, in a worker thread."""
+        """Whether lines of these events are `made`, beside the event loop."""
         return not self.plain and share.size >= limits.OFFLOAD_BYTES
 
     def made(self, share: Share) -> Iterator[bytes]:
@@ -72,7 +72,7 @@ class Lines:
         return iter((block,))
 
     def _cut_up(self, events: list[Event]) -> Iterator[bytes]:
-        """Pieces of events in reverse order of the list, which is emptied: a partly written event keeps no other in memory."""
+        """The last of the list is the first. The list is used up: an event that is half written keeps no other in memory."""
         block: list[bytes] = []
         size = 0
         while events:
@@ -103,7 +103,7 @@ class Lines:
         return _slices(b'{"type":"%s","object":%s' % (type_.encode(), self._kind.head), entry.body, start)
 
     def _seen(self, event: Event) -> Seen | None:
-        """The event for this watcher; None where the selector excludes it."""
+        """None for one that the selector keeps from this watcher."""
         where = self._where
         if where is None:
             return event.type, event.entry, event
@@ -116,11 +116,11 @@ class Lines:
         return "DELETED", event.entry if event.type == "DELETED" else event.previous or event.entry, event
 
     def _stored(self, entry: Entry) -> bool:
-        """Whether the object is sent as it is stored."""
+        """Whether the object goes out as the store keeps it."""
         return self.plain and not (self._kind.converts and self._kind.differs(entry.body))
 
     def _line(self, type_: str, entry: Entry, event: Event | None) -> bytes:
-        """One event's line; cached on the event when it is the same for every watcher of this kind."""
+        """One event's line; kept with the event when it reads the same for every watcher of this kind."""
         if event is not None and entry.revision != event.revision:
             entry = _left(event)
         if not self._stored(entry):
@@ -153,7 +153,7 @@ class Lines:
         return orjson.dumps(event) + b"\n"
 
     def bookmark(self, revision: int, *, ended: bool = False) -> bytes:
-        """The line of a bookmark: all events up to `revision` were sent. `ended`: it is the one after the initial objects."""
+        """Everything up to `revision` was said. `ended`: what was there when the watch began is."""
         meta: Object = {"resourceVersion": str(revision), **({} if self._kind.custom else {"creationTimestamp": None})}
         if ended:
             meta["annotations"] = {_INITIAL_EVENTS_END: "true"}
@@ -177,12 +177,12 @@ class Lines:
         return self._encoded({"type": "BOOKMARK", "object": obj})
 
     def error(self, error: errors.StatusError) -> bytes:
-        """The last line of a watch that ends with an error."""
+        """The last line of a watch that cannot go on."""
         return self._encoded({"type": "ERROR", "object": error.status()})
 
 
 class _Last(NamedTuple):
-    """The YAML line that was made last, and what it was made of."""
+    """The YAML line that was made last, of what."""
 
     type: str
     kind: Kind
@@ -192,7 +192,7 @@ class _Last(NamedTuple):
 
 
 _last: list[_Last] = []
-"""At most one: watchers receive an event one after the other."""
+"""One at most: watchers are told of an event one after the other."""
 
 
 def _yaml_line(type_: str, kind: Kind, entry: Entry) -> bytes:

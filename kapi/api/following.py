@@ -49,7 +49,7 @@ class Following:
         self._deferred = self._resumed = False
         """Whether a large event waits for free memory; whether it may be written now."""
         self._making: Share | None = None
-        """Events whose lines the task has to make in a worker thread."""
+        """Events whose lines the task is to have made."""
         self._unfinished = self._marking = self._ended = False
         """Whether a line is partly written; whether a bookmark is due; whether there will be no further event."""
         self._wrote = asyncio.get_running_loop().time()
@@ -115,7 +115,7 @@ class Following:
             self._called.set_result(None)
 
     async def _make(self, share: Share) -> None:
-        """Make the lines of these events in a worker thread, then queue the watcher again."""
+        """Have the lines of these events made, and stand in line again."""
         self._rest = await offload.run(self._lines.made, share)
         self._making = None
         self._watch.again()

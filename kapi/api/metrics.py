@@ -133,29 +133,29 @@ class Metrics:
         self._inflight.values[("mutating",) if request.method in _MUTATING else ("readOnly",)] -= 1
         if request.target is None and request.path not in _HEALTH:
             return
-        key = _asked(request, dry=b"dryRun=All" in request.scope["query_string"])
-        counted = self._cells.get((key, request.code))
-        if counted is None:
+        asked = _asked(request, dry=b"dryRun=All" in request.scope["query_string"])
+        found = self._cells.get((asked, request.code))
+        if found is None:
             if len(self._cells) >= limits.METRIC_SERIES:
-                key = UNKNOWN
-            counted = self._cells[key, request.code] = self._cell(key, request.code)
-        count, cell, sizes = counted
+                asked = UNKNOWN
+            found = self._cells[asked, request.code] = self._cell(asked, request.code)
+        count, cell, sizes = found
         count[0] += 1
         if cell is not None:
             cell.observe(time.perf_counter() - request.began)
             if sizes is not None:
                 sizes.observe(request.size)
 
-    def _cell(self, key: Key, code: int) -> _Counted:
-        count = self._counts.setdefault((str(code), *key), [0])
-        verb = key[6]
-        seconds = None if verb in ("WATCH", "CONNECT") else self._durations.cell(*key)
-        return _Counted(count, seconds, self._sizes.cell(key[0], *key[2:]) if verb in ("GET", "LIST") else None)
+    def _cell(self, asked: Key, code: int) -> _Counted:
+        count = self._counts.setdefault((str(code), *asked), [0])
+        verb = asked[6]
+        seconds = None if verb in ("WATCH", "CONNECT") else self._durations.cell(*asked)
+        return _Counted(count, seconds, self._sizes.cell(asked[0], *asked[2:]) if verb in ("GET", "LIST") else None)
 
     def ended(self, request: Request, code: int) -> None:
         """A request was given up in self-defense."""
-        key = _asked(request)
-        self._ended.values[(str(code), key[0], *key[2:])] += 1
+        asked = _asked(request)
+        self._ended.values[(str(code), asked[0], *asked[2:])] += 1
 
     @contextmanager
     def running_long(self, request: Request) -> Iterator[None]:
@@ -247,7 +247,7 @@ def _stored(store: Store, catalogue: Catalogue) -> tuple[Family, Family]:
 
 
 UNKNOWN: Key = ("apiserver", "", "", "", "", "", "OTHER", "")
-"""The labels of requests for resources that are not served: made-up names must not become labels."""
+"""What is counted for requests that are for nothing that is served: what clients make up is nobody's label."""
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 

@@ -45,7 +45,7 @@ class Peer:
     port: int
     tls: ssl.SSLContext | None = None
     name: str = ""
-    """The name in the peer's certificate, where it is not `host`."""
+    """What the certificate must be for, where it is not `host`."""
 
     @property
     def authority(self) -> str:
@@ -238,7 +238,7 @@ async def _while_wanted(request: Request, work: Coroutine[Any, Any, None], write
 async def _asked(
     request: Request, peer: Peer, path: str, method: str, extra: Headers, host: str = ""
 ) -> AsyncIterator[tuple[Answer, asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection on which the header block was sent, with the response to read. Raises NoAnswer."""
+    """A connection on which the head of the request was sent, and what will be its answer. Raises NoAnswer."""
     reader, writer = await _connect(peer)
     try:
         writer.write(_head(request, method, path, peer, extra, host=host))

@@ -1,7 +1,7 @@
 """Bounds the memory of events that slow watch clients have not read, for all watches together.
 
-A connection buffers some pieces, and a partly written event stays in memory until its client has read it. Above the bound, further large
-events wait, and clients that have read nothing for a while are disconnected, those first that have been slow for longest.
+A connection buffers some pieces, and an event that is half written stays in memory until its client has taken it. When that is too much,
+further large events wait, and clients that have taken nothing for a while are cut off, those first that have been slow for longest.
 """
 
 import asyncio

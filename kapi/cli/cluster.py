@@ -228,7 +228,7 @@ def _next_command(settings: Up) -> str:
 
 
 def _wait_in_foreground(settings: Up, started: list[foreground.Started]) -> int:
-    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended although the cluster was not stopped."""
+    """Wait for a signal and stop the cluster, or for its end. Raises Failure when a process ended and nobody stopped the cluster."""
     print("Press ctrl-C to stop.", flush=True)
     ended = asyncio.run(foreground.wait(started))
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -54,10 +54,10 @@ class Namespaces(Controller):
         if namespace is None or not list(self._terminating_keys(namespace)):
             self._attempts.pop(key, None)
             return None
-        discovery = await discover(self.client)
-        remaining = await self._delete_content(key, discovery)
-        new = _conditions(meta.path(namespace, "status", "conditions") or [], discovery, remaining)
-        if remaining.counts or remaining.failures or discovery.failed:
+        found = await discover(self.client)
+        remaining = await self._delete_content(key, found)
+        new = _conditions(meta.path(namespace, "status", "conditions") or [], found, remaining)
+        if remaining.counts or remaining.failures or found.failed:
             await self._report(namespace, new)
             self._attempts[key] += 1
             return float(min(INITIAL_BACKOFF * 2 ** self._attempts[key], MAX_BACKOFF))
@@ -73,28 +73,28 @@ class Namespaces(Controller):
         status = {**(namespace.get("status") or {}), "phase": "Terminating", "conditions": new}
         return await self.put_status(NAMESPACES, namespace, status)
 
-    async def _delete_content(self, name: str, discovery: Discovery) -> RemainingContent:
+    async def _delete_content(self, name: str, found: Discovery) -> RemainingContent:
         """Delete the content. Other kinds are deleted only when no pods are left, because pods may use them."""
         remaining = RemainingContent()
-        resources = [r for r in discovery.able("list", "delete") if r.namespaced]
+        resources = [r for r in found.able("list", "delete") if r.namespaced]
         if PODS in resources:
-            await self._delete_all(PODS, name, discovery, remaining)
+            await self._delete_all(PODS, name, found, remaining)
         if not remaining.counts and not remaining.failures:
             limit = asyncio.Semaphore(CONCURRENCY)
 
             async def one(resource: Resource) -> None:
                 async with limit:
-                    await self._delete_all(resource, name, discovery, remaining)
+                    await self._delete_all(resource, name, found, remaining)
 
             await asyncio.gather(*(one(r) for r in resources if r != PODS))
         return remaining
 
-    async def _delete_all(self, resource: Resource, namespace: str, discovery: Discovery, remaining: RemainingContent) -> None:
+    async def _delete_all(self, resource: Resource, namespace: str, found: Discovery, remaining: RemainingContent) -> None:
         try:
             listed = await self.client.list(resource, namespace, metadata=True)
             if not listed.get("items"):
                 return
-            if resource in discovery.able("deletecollection"):
+            if resource in found.able("deletecollection"):
                 await self.client.delete_collection(resource, namespace, propagation="Background")
             else:
                 for item in listed["items"]:
@@ -127,13 +127,13 @@ _CONDITION_TEXTS = (
 """(type, reason if True, reason if False, message if False)."""
 
 
-def _conditions(old: list[Object], discovery: Discovery, remaining: RemainingContent) -> list[Object]:
+def _conditions(old: list[Object], found: Discovery, remaining: RemainingContent) -> list[Object]:
     """The five conditions of a terminating namespace, with stock's reasons and messages."""
     left = ", ".join(f"{what} has {count} resource instances" for what, count in sorted(remaining.counts.items()))
     finalized_content = ", ".join(f"{what} in {count} resource instances" for what, count in sorted(remaining.finalizers.items()))
-    failed, broken = ", ".join(discovery.failed), ", ".join(sorted(set(remaining.failures)))
+    failed, broken = ", ".join(found.failed), ", ".join(sorted(set(remaining.failures)))
     problems = (
-        failed and f"Discovery failed for some groups, {len(discovery.failed)} failing: {failed}",
+        failed and f"Discovery failed for some groups, {len(found.failed)} failing: {failed}",
         "",
         broken and f"Failed to delete all resource types, {len(remaining.failures)} remaining: {broken}",
         left and f"Some resources are remaining: {left}",

@@ -40,7 +40,7 @@ Parts = dict[str, orjson.Fragment]
 
 
 def loads(raw: bytes) -> Any:
-    """The value of JSON written by kapi, with leaves."""
+    """The value of bytes that were written here."""
     if _MARK not in raw:
         return orjson.loads(raw)
     shallow, parts = _parted(raw, _marked(raw))

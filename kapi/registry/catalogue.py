@@ -14,7 +14,6 @@ from kapi.registry import runtime_config
 from kapi.registry.kind import Kind
 from kapi.registry.kinds import STRATEGIES
 from kapi.registry.strategy import Strategy
-from kapi.registry.validation.part import PlainStrategy
 from kapi.schema import builtin
 from openapi import tables
 
@@ -30,6 +29,13 @@ SUBRESOURCE_KINDS: dict[str, GroupVersionKind] = {
     "portforward": ("", "", "PodPortForwardOptions"),
 }
 """(group, version, kind) of a subresource's objects where it is not its parent's; group and version "" mean the parent's own."""
+
+
+class Bare(Strategy):
+    """A kind without a spec and status of its own."""
+
+    status = False
+    generation = False
 
 
 class Catalogue:
@@ -133,7 +139,7 @@ def _kind(row: Mapping[str, Any], strategies: Mapping[tuple[str, str], type[Stra
     group, version, plural, kind = (str(row[key]) for key in ("group", "version", "plural", "kind"))
     subs: dict[str, str] = row["subresources"]
     stored = str(row.get("stored", ""))
-    plain = Strategy if "status" in subs else PlainStrategy
+    plain = Strategy if "status" in subs else Bare
     return Kind(
         resource=Resource(group, version, plural, kind, bool(row["namespaced"])),
         schema_of=partial(builtin.schema, builtin.named(group, version, kind)),

@@ -35,8 +35,8 @@ def _ignores_budgets(pod: Object) -> bool:
 
 def _matching_budgets(rest: Rest, call: Call, budgets: Kind, pod: Object) -> list[Object]:
     own = pod["metadata"].get("labels") or {}
-    listed = (encoding.parse(budgets, e) for e in rest.page(budgets, call.namespace).entries)
-    return [b for b in listed if labels.from_object(b["spec"].get("selector")).matches(own)]
+    found = (encoding.parse(budgets, e) for e in rest.page(budgets, call.namespace).entries)
+    return [b for b in found if labels.from_object(b["spec"].get("selector")).matches(own)]
 
 
 def _ready(pod: Object) -> bool:
@@ -76,7 +76,7 @@ def _too_many(why: str, seconds: int) -> errors.TooManyRequests:
 
 async def _decrement_budget(rest: Rest, call: Call, budgets: Kind, name: str, pod: str) -> None:
     """Count the eviction in the budget's status, so that the next one sees it before the controller does."""
-    status_call = Call(kind=budgets, user=call.user, namespace=call.namespace, name=name, subresource="status", tracked=False)
+    mine = Call(kind=budgets, user=call.user, namespace=call.namespace, name=name, subresource="status", tracked=False)
     for _ in range(_TRIES):
         entry = rest.get(budgets, call.namespace, name)
         budget = encoding.parse(budgets, entry)
@@ -87,7 +87,7 @@ async def _decrement_budget(rest: Rest, call: Call, budgets: Kind, name: str, po
         status["disruptionsAllowed"] -= 1
         status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: time.stamp()}
         try:
-            await rest.commit(status_call, status_call.key, budget, entry.revision)
+            await rest.commit(mine, mine.key, budget, entry.revision)
         except Mismatch:
             continue
         return

@@ -26,8 +26,8 @@ _REASONS = {"plural": "PluralConflict", "singular": "SingularConflict", "shortNa
 
 def is_condition_true(definition: Object, condition: str) -> bool:
     """Whether a condition is True."""
-    entry = conditions.find((definition.get("status") or {}).get("conditions") or (), condition)
-    return entry is not None and entry.get("status") == "True"
+    found = conditions.find((definition.get("status") or {}).get("conditions") or (), condition)
+    return found is not None and found.get("status") == "True"
 
 
 def set_condition(status: Object, condition: Object) -> None:
@@ -44,7 +44,7 @@ def taken_names(names: Object) -> tuple[set[str], set[str]]:
 def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
     """The status with acceptedNames and conditions; `others` are the acceptedNames of the other definitions of the group."""
     spec, status = definition["spec"], {**(definition.get("status") or {})}
-    requested, got = spec["names"], status.get("acceptedNames") or {"plural": "", "kind": ""}
+    wanted, got = spec["names"], status.get("acceptedNames") or {"plural": "", "kind": ""}
     resources: set[str] = set()
     kinds: set[str] = set()
     for names in (*others, got):
@@ -54,14 +54,14 @@ def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
     conflict: Object = {}
     accepted: Object = {}
     for field, used in (("plural", resources), ("singular", resources), ("shortNames", resources), ("kind", kinds), ("listKind", kinds)):
-        why = _conflict(requested.get(field), got.get(field), used)
+        why = _conflict(wanted.get(field), got.get(field), used)
         if why:
             conflict = {"type": "NamesAccepted", "status": "False", "reason": _REASONS[field], "message": why}
-        value = got.get(field) if why else requested.get(field)
+        value = got.get(field) if why else wanted.get(field)
         if value or field in ("plural", "kind"):
             accepted[field] = value or ""
-    if requested.get("categories"):
-        accepted["categories"] = requested["categories"]
+    if wanted.get("categories"):
+        accepted["categories"] = wanted["categories"]
     status["acceptedNames"] = accepted
     set_condition(status, conflict or NAMES_ACCEPTED_CONDITION)
     if not is_condition_true(definition, "Established"):
@@ -70,14 +70,14 @@ def calculate_status(definition: Object, others: Iterable[Object]) -> Object:
     return status
 
 
-def _conflict(requested: Any, accepted: Any, used: set[str]) -> str:
+def _conflict(wanted: Any, got: Any, used: set[str]) -> str:
     """Why a name is not accepted, '' when it is."""
-    if requested == accepted:
+    if wanted == got:
         return ""
-    if isinstance(requested, list):
-        why = [f"{go_quote(name)} is already in use" for name in requested if name not in (accepted or ()) and name in used]
+    if isinstance(wanted, list):
+        why = [f"{go_quote(name)} is already in use" for name in wanted if name not in (got or ()) and name in used]
         return why[0] if len(why) == 1 else f"[{', '.join(why)}]" if why else ""
-    return f"{go_quote(requested)} is already in use" if requested in used else ""
+    return f"{go_quote(wanted)} is already in use" if wanted in used else ""
 
 
 # protected groups: *.k8s.io --------------------------------------------------------------------------------------------------------

@@ -139,8 +139,8 @@ class Rest:
             return WriteResult(await call.run(encoding.final, kind, obj), created=True)
         try:
             entry = await self.commit(call, key, obj, 0)
-        except Mismatch as mismatch:
-            raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from mismatch
+        except Mismatch as found:
+            raise errors.already_exists(kind.resource.plural, kind.resource.group, call.name) from found
         return WriteResult(entry.body, created=True)
 
     # update -----------------------------------------------------------------------------------------------------------------------
@@ -256,13 +256,13 @@ class Rest:
             obj["status"] = status
 
     def _check_version(self, call: Call, new: Object, old: Object, unconditional: bool) -> None:
-        sent = new["metadata"].get("resourceVersion")
+        wanted = new["metadata"].get("resourceVersion")
         resource = call.kind.resource
-        if not sent or sent == "0":
+        if not wanted or wanted == "0":
             if not (unconditional and call.kind.strategy.unconditional_update):
                 cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
                 raise errors.invalid(resource.plural, resource.group, call.name, [cause])
-        elif sent != old["metadata"]["resourceVersion"]:
+        elif wanted != old["metadata"]["resourceVersion"]:
             raise errors.conflict(resource.plural, resource.group, call.name, errors.STALE)
 
     def _check_uid(self, call: Call, new: Object, old: Object) -> None:

@@ -54,10 +54,10 @@ def _at(obj: Object, path: Path) -> tuple[Any, str]:
 _GO = {"string": "string", "bool": "bool", "number": "float64", "array": "[]interface {}", "object": "map[string]interface {}"}
 
 
-def _accessor(path: Path, value: Any, expected: str) -> str:
+def _accessor(path: Path, value: Any, wanted: str) -> str:
     shown = str(value).lower() if isinstance(value, bool) else value
     is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return f".{'.'.join(path)} accessor error: {shown} is of the type {'int64' if is_integer else _GO[go_kind(value)]}, expected {expected}"
+    return f".{'.'.join(path)} accessor error: {shown} is of the type {'int64' if is_integer else _GO[go_kind(value)]}, expected {wanted}"
 
 
 def of(obj: Object, paths: Paths = WORKLOAD) -> Object:

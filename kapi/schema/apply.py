@@ -102,12 +102,12 @@ def _merged_and_pruned(
 def _pruned(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
     """Remove the fields of `last` that nobody owns now."""
     structs = merging.with_structs
-    all_owned: FieldSet = {}
+    everyone: FieldSet = {}
     for fields in owned:
-        all_owned = sets.union(all_owned, fields)
+        everyone = sets.union(everyone, fields)
     whole = structs(schema, sets.to_field_set(schema, merged))
     rest = merging.remove(schema, merged, structs(schema, last)) or {}
-    kept = sets.union(structs(schema, sets.to_field_set(schema, rest)), structs(schema, all_owned))
+    kept = sets.union(structs(schema, sets.to_field_set(schema, rest)), structs(schema, everyone))
     rest = merging.remove(schema, merged, sets.difference(whole, kept)) or {}
     dangling = sets.difference(whole, structs(schema, sets.to_field_set(schema, rest)))
     return merging.remove(schema, merged, sets.intersection(dangling, structs(schema, last))) or {}

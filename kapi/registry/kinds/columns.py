@@ -1,6 +1,6 @@
 """The columns of the tables of pods, workloads, jobs, nodes and namespaces; `COLUMNS["pods"]`.
 
-The fields whose documentation describes them, or a few words: see rules.columns.
+Other kinds have theirs in their Strategy. What a column is made of: see rules.columns.
 """
 
 from kapi.registry.validation import rules

@@ -54,8 +54,8 @@ class StorageClassStrategy(PlainStrategy):
 
     returns_deleted = True
     columns = rules.columns(
-        "Name", "Provisioner@provisioner", "ReclaimPolicy@reclaimPolicy",
-        "VolumeBindingMode@volumeBindingMode", "AllowVolumeExpansion@allowVolumeExpansion|false",
+        "Name", "Provisioner@provisioner", "ReclaimPolicy@reclaimPolicy|Delete",
+        "VolumeBindingMode@volumeBindingMode|Immediate", "AllowVolumeExpansion@allowVolumeExpansion|false",
         "Age",
         of="storage.v1.StorageClass",
     )  # fmt: skip
