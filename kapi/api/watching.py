@@ -1,4 +1,4 @@
-"""WATCH: the events after a revision, encoded as lines (`eventlines`) and written in turns (`following`).
+"""WATCH: the events after a revision, encoded as lines (`eventlines`) and written in turns (`watch_writer`).
 
 Bookmarks tell the client the revision of a watch without events.
 """
@@ -8,9 +8,9 @@ import random
 
 from kapi.api import chunked, options, reading, responses, unsent
 from kapi.api.eventlines import Count, Lines
-from kapi.api.following import AtOnce, Client, Following, Send
 from kapi.api.request import Request
 from kapi.api.responses import Form
+from kapi.api.watch_writer import AtOnce, Client, Following, Send
 from kapi.http import server
 from kapi.objects import errors, integers
 from kapi.registry.kind import Kind
