@@ -31,7 +31,7 @@ class Client(NamedTuple):
     """None for a client inside this process."""
 
 
-class Following:
+class WatchWriter:
     """One watch that is written to its client, from its creation until `leave`."""
 
     def __init__(self, watch: Watch, lines: Lines, client: Client, withdrawn: Callable[[], bool]) -> None:

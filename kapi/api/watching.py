@@ -10,7 +10,7 @@ from kapi.api import chunked, options, reading, responses, unsent
 from kapi.api.eventlines import Count, Lines
 from kapi.api.request import Request
 from kapi.api.responses import Form
-from kapi.api.watch_writer import AtOnce, Client, Following, Send
+from kapi.api.watch_writer import AtOnce, Client, Send, WatchWriter
 from kapi.http import server
 from kapi.objects import errors, integers
 from kapi.registry.kind import Kind
@@ -54,11 +54,11 @@ class Watching:
                 await send(self.lines.bookmark(since, ended=True))
         await send(b"")
         watch = self.rest.watch(self.kind, self.namespace, since, self.how.by_field.equals if self.how.by_field else None)
-        following = Following(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
+        writer = WatchWriter(watch, self.lines, Client(send, at_once, unsent.connection(self.request)), self._withdrawn)
         try:
-            await following.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
+            await writer.run(deadline - asyncio.get_running_loop().time(), _BOOKMARK_SECONDS if self.how.bookmarks else None)
         finally:
-            following.leave()
+            writer.leave()
 
     def _withdrawn(self) -> bool:
         return self.kind.strategy.withdrawn
