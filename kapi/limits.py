@@ -251,6 +251,8 @@ PATCH_COPY_BYTES = 3 << 20
 """Bytes all copy operations of a JSON patch make | 3 MiB (JSONPatchMaxCopyBytes) | 422 Invalid"""
 POINTER_STEPS = 1_000
 """Steps of a JSON pointer, more than a document has levels | none | 422 Invalid: the path is missing"""
+PODS_CHECKED = 3000
+"""Pods that are checked when a namespace gets a stricter Pod Security Standard | 3,000, and 1 s | a warning says so"""
 EXPRESSION_COST = 1_000_000
 """Cost units of one evaluation of an expression | 1,000,000 (PerCallLimit) | the evaluation is an error"""
 RULES_COST = 10_000_000

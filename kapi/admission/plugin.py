@@ -4,7 +4,7 @@ A plugin overrides `handles`, and `mutate`, `check` or `validate`. `mutate` and 
 nothing to await.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from kapi.objects import errors
@@ -99,6 +99,10 @@ class Reader:
             return objects
 
         return now
+
+    def entries(self, resource: Resource, namespace: str) -> Sequence[Entry]:
+        """The stored entries in a namespace; for those that are many and looked at in turns."""
+        return self.store.list(self.prefix(resource, namespace)).entries
 
     def list(self, resource: Resource, namespace: str = "") -> list[Object]:
         """All objects of the resource (in a namespace); callers must not change them. Short lists are kept until one of them changes."""
