@@ -1,4 +1,4 @@
-"""Assembles a kubelet from its settings and runs it: one real node, or many simulated ones that share one watch of pods."""
+"""Assembles a kubelet from its settings and runs it: one real node, or many simulated ones that share their watches."""
 
 import asyncio
 import ipaddress
@@ -13,7 +13,7 @@ from kapi.client.events import Recorder
 from kapi.client.informer import Informer
 from kapi.http import server
 from kapi.objects.meta import Object
-from kapi.objects.resource import PODS, SERVICES
+from kapi.objects.resource import NODES, PODS, SERVICES
 from kubelet import machine, simulated
 from kubelet.handlers import RealHandlers
 from kubelet.housekeeping import Housekeeping
@@ -90,9 +90,11 @@ async def _run_real(settings: Settings, client: Client, group: asyncio.TaskGroup
     recorder = Recorder(client, "kubelet", host=settings.node_name)
     services = Informer(client, SERVICES, trim=_service)
     informer = Informer(client, PODS, fields=f"spec.nodeName={settings.node_name}")
+    node_informer = Informer(client, NODES, fields=f"metadata.name={settings.node_name}")
     kubelet = real(settings, client, recorder, services)
     await kubelet.start()
-    for component in (recorder, kubelet, services, informer):
+    node_informer.add_handler(_node_handler(lambda name: kubelet))
+    for component in (recorder, kubelet, services, informer, node_informer):
         group.create_task(component.run())
     if settings.pod_manifest_path:
         manifests = Manifests(settings, settings.pod_manifest_path, client, kubelet)
@@ -138,11 +140,14 @@ async def _run_simulated(settings: Settings, client: Client, group: asyncio.Task
     kubelets = {one.node_name: simulated_kubelet(one, client, recorder.named("kubelet", one.node_name), i) for i, one in enumerate(each)}
     several = len(each) > 1
     informer = Informer(client, PODS, fields="" if several else f"spec.nodeName={each[0].node_name}")
+    node_informer = Informer(client, NODES, fields="" if several else f"metadata.name={each[0].node_name}")
+    node_informer.add_handler(_node_handler(kubelets.get))
     group.create_task(recorder.run())
     for kubelet in kubelets.values():
         await kubelet.start()
     await asyncio.gather(*(kubelet.node.register() for kubelet in kubelets.values()))
     group.create_task(informer.run())
+    group.create_task(node_informer.run())
     await informer.synced.wait()
     informer.add_handler(_pod_handler(kubelets.get))
     if listen:
@@ -166,6 +171,16 @@ def _pod_handler(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Objec
         if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
             kubelet.drop(old)
         kubelet.put(new)
+
+    return handle
+
+
+def _node_handler(kubelet_of: Callable[[str], Kubelet | None]) -> Callable[[Object | None, Object | None], None]:
+    """An informer's handler that passes each node to its kubelet."""
+
+    def handle(old: Object | None, new: Object | None) -> None:
+        if new is not None and (kubelet := kubelet_of(new["metadata"]["name"])):
+            kubelet.node.observe(new)
 
     return handle
 

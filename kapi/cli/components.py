@@ -261,7 +261,7 @@ async def simulated_cluster(settings: Any, ready: Callable[[], None]) -> None:
             root_dir=settings.data_dir.absolute() / "kubelet", pod_cidr=settings.pod_cidr,
             tls_cert_file=pki / "apiserver.crt", tls_private_key_file=pki / "apiserver.key", client_ca_file=pki / "ca.crt",
         )  # fmt: skip
-        authority = controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text())
+        authority = controller_room.with_keys(controller_room.Settings(cluster_ca=(pki / "ca.crt").read_text()), pki)
         async with server_room.serving(served, pki) as server, asyncio.TaskGroup() as group:
             parts = {
                 "scheduler": scheduler_room.run(local(server.app, "kube-scheduler"), scheduler_room.Settings()),
