@@ -17,6 +17,7 @@ from kapi.objects import errors
 from kapi.objects.meta import Object
 from kapi.registry import encoding, table
 from kapi.registry.kind import Kind
+from kapi.schema import decode
 from kapi.storage.collection import SHARE, Share
 from kapi.storage.entry import respliced
 from kapi.storage.store import Entry, Event
@@ -140,9 +141,7 @@ class Lines:
             return _yaml_line(type_, self._kind, entry)
         obj: Object = encoding.parse(self._kind, entry)
         if self.form.shape == "Table":
-            meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-            obj = table.table(self._kind, [obj], meta, self._include, version=self.form.version, headed=self._headed)
-            self._headed = False
+            obj = self._table(obj)
         elif self.form.shape:
             obj = table.partial(obj, self.form.version)
         return self._encoded({"type": type_, "object": obj})
@@ -154,27 +153,29 @@ class Lines:
 
     def bookmark(self, revision: int, *, ended: bool = False) -> bytes:
         """Everything up to `revision` was said. `ended`: what was there when the watch began is."""
-        meta: Object = {"resourceVersion": str(revision), **({} if self._kind.custom else {"creationTimestamp": None})}
+        meta: Object = {"resourceVersion": str(revision)}
         if ended:
             meta["annotations"] = {_INITIAL_EVENTS_END: "true"}
-        resource = self._kind.resource
-        obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+        obj = self._empty(meta)
         if self.form.shape == "Table":
-            rows = (
-                [{"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}]
-                if ended
-                else []
-            )
-            obj = {
-                "kind": "Table",
-                "apiVersion": f"meta.k8s.io/{self.form.version}",
-                "metadata": meta,
-                "columnDefinitions": None,
-                "rows": rows,
-            }
+            obj = self._table({**obj, "metadata": {"name": "", **meta}})
+            if shown := obj["rows"][0]["object"]:
+                shown["metadata"] = meta
         elif self.form.shape:
             obj = table.partial(obj, self.form.version)
         return self._encoded({"type": "BOOKMARK", "object": obj})
+
+    def _empty(self, meta: Object) -> Object:
+        """An object of this kind that has metadata only, as Go writes it."""
+        kind, resource = self._kind, self._kind.resource
+        bare: Object = {"metadata": meta} if kind.custom else decode.read({"metadata": meta}, kind.schema)[0]
+        return {"kind": resource.kind, "apiVersion": resource.api_version, **bare}
+
+    def _table(self, obj: Object) -> Object:
+        """A Table of one row; columns are described in the first."""
+        meta, headed = {"resourceVersion": obj["metadata"]["resourceVersion"]}, self._headed
+        self._headed = False
+        return table.table(self._kind, [obj], meta, self._include, version=self.form.version, headed=headed)
 
     def error(self, error: errors.StatusError) -> bytes:
         """The last line of a watch that cannot go on."""

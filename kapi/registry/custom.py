@@ -71,6 +71,7 @@ class CustomStrategy(Strategy):
         self.scale = _paths(subresources.get("scale"))
         self.columns = _columns(version.get("additionalPrinterColumns"))
         self.paths = [column["jsonPath"] for column in version.get("additionalPrinterColumns") or ()]
+        self.selects_namespace = resource.namespaced
         self.fields = {path["jsonPath"].removeprefix("."): _getter(path["jsonPath"]) for path in version.get("selectableFields") or ()}
         self.since = 0
         """Objects of this revision and older were written under another schema, and are read again by this one."""

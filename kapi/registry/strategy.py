@@ -61,6 +61,8 @@ class Strategy:
     """Field selectors beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": lambda pod: ...}."""
     selected_as: Mapping[str, str] = {}
     """Name in a selector -> name in `fields`, where a version of the kind has other names; those are then all it has."""
+    selects_namespace: bool = True
+    """Whether metadata.namespace is a field to select by."""
     reset_fields: ClassVar[Sequence[tuple[str, ...]]] = ()
     """Paths the main endpoint resets besides status: never owned by its field managers, e.g. (("spec", "x"),)."""
     status_reset_fields: ClassVar[Sequence[tuple[str, ...]]] = (("spec",),)

@@ -113,7 +113,7 @@ async def test_a_new_schema_holds_at_once(api: Client) -> None:
     await define(api, definition(version(spec={"type": "object", "properties": {"size": {"type": "integer"}, "old": {"type": "string"}}})))
     await api.create(THINGS, thing(size=1, old="x"))
     async with aclosing(api.watch(THINGS, version="0")) as events:  # type: ignore[type-var]
-        await anext(events)
+        assert [(await anext(events))[0] for _ in range(2)] == ["ADDED", "BOOKMARK"]
         new = version(spec={"type": "object", "properties": {"size": {"type": "integer"}, "new": {"type": "string", "default": "y"}}})
         await api.patch(CRDS, "things.example.com", {"spec": {"versions": [new]}})
         with pytest.raises(StopAsyncIteration):

@@ -39,6 +39,7 @@ class CertificateSigningRequestStrategy(RuledStrategy):
     name_check = staticmethod(names.path_segment)
     generation = False
     reset_fields = (("spec",),)
+    selects_namespace = False
     fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
     columns = rules.columns(
         "Name", "Age", "SignerName=certificates.v1.CertificateSigningRequestSpec.signerName",
@@ -152,6 +153,7 @@ def _labels(e: Errors, field: str, name: str) -> None:
 class ClusterTrustBundleStrategy(PlainStrategy):
     """certificates.k8s.io ClusterTrustBundle."""
 
+    selects_namespace = False
     fields = {"spec.signerName": lambda o: o["spec"].get("signerName", "")}
     columns = rules.columns("Name", "SignerName")
 
@@ -181,6 +183,7 @@ class PodCertificateRequestStrategy(RuledStrategy):
     """certificates.k8s.io PodCertificateRequest."""
 
     generation = False
+    selects_namespace = False
     fields = {
         "spec.signerName": lambda o: o["spec"].get("signerName") or "",
         "spec.podName": lambda o: o["spec"].get("podName") or "",

@@ -83,7 +83,8 @@ class StorageClassStrategy(PlainStrategy):
         return [name + (" (default)" if any(annotations.get(key) == "true" for key in DEFAULT_CLASS) else ""), *cells]
 
     def cells(self, obj: Object) -> list[Any]:
-        return [obj["provisioner"], obj["reclaimPolicy"], obj["volumeBindingMode"], rules.shown(bool(obj.get("allowVolumeExpansion")))]
+        chosen = obj.get("reclaimPolicy") or "Delete", obj.get("volumeBindingMode") or "Immediate"
+        return [obj["provisioner"], *chosen, rules.shown(bool(obj.get("allowVolumeExpansion")))]
 
 
 def _check_topologies(new: Part) -> None:

@@ -26,6 +26,7 @@ class NamespaceStrategy(RuledStrategy):
     name_check = staticmethod(names.dns_label)
     generation = False
     columns = COLUMNS["namespaces"]
+    selects_namespace = False
     fields = {"status.phase": lambda obj: str((obj.get("status") or {}).get("phase") or "")}
 
     def default(self, obj: Object) -> None:

@@ -90,6 +90,7 @@ class NodeStrategy(RuledStrategy):
     generation = False
     reset_fields = (("status",),)
     columns = COLUMNS["nodes"]
+    selects_namespace = False
     fields = {"spec.unschedulable": lambda obj: str(bool((obj.get("spec") or {}).get("unschedulable"))).lower()}
 
     def default(self, obj: Object) -> None:

@@ -28,6 +28,7 @@ class ResourceSliceStrategy(VersionedStrategy):
 
     returns_deleted = True
     status = False
+    selects_namespace = False
     fields = {"spec.nodeName": lambda o: o["spec"].get("nodeName") or "", "spec.driver": lambda o: o["spec"].get("driver") or ""}
     columns = rules.columns(
         "Name", "Node=resource.v1.ResourceSliceSpec.nodeName", "Driver=resource.v1.ResourceSliceSpec.driver",

@@ -79,6 +79,8 @@ class PodStrategy(RuledStrategy):
         **{f"status.{name}": _field("status", name) for name in ("phase", "nominatedNodeName")},
         "status.podIP": _pod_ip,
     }
+    selected_as = {**{name: name for name in fields}, "spec.host": "spec.nodeName", "status.podIPs": "status.podIPs"}
+    """spec.host is what clients of before v1 say; every pod's podIPs are empty to selectors."""
     status_reset_fields = (("spec",), ("metadata", "deletionTimestamp"), ("metadata", "ownerReferences"))
     graceful = True
     returns_deleted = True
