@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from kapi.access.tokens import Tokens
-from kapi.api import options, responses, writing
+from kapi.api import options, reading, responses, writing
 from kapi.api.request import Request
 from kapi.objects import causes, errors, nested
 from kapi.objects.meta import Object
@@ -53,7 +53,19 @@ def _decoded(raw: bytes, form: str, what: Call, group: str, version: str, kind: 
 async def get_scale(request: Request, rest: Rest, kind: Kind) -> None:
     what = writing.call(request, kind, {})
     obj = encoding.parse(kind, rest.get(kind, what.namespace, what.name))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
+    await _send_scale(request, kind, obj)
+
+
+async def _send_scale(request: Request, kind: Kind, obj: Object) -> None:
+    """The Scale of an object in the form the client asked for."""
+    made, form = scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept)
+    if form.shape == "Table":
+        made = table.scale(kind, made, reading.include_object(request), form.version)
+    elif form.shape == "PartialObjectMetadata":
+        made = table.partial(made, form.version)
+    elif form.shape:
+        raise errors.NotAcceptable("406: Not Acceptable", {})
+    await responses.send_object(request, 200, made, form)
 
 
 async def put_scale(request: Request, rest: Rest, kind: Kind) -> None:
@@ -114,8 +126,7 @@ async def _write_scale(request: Request, rest: Rest, what: Call, wanted: Any) ->
 
 
 async def _answer_scale(request: Request, kind: Kind, written: WriteResult) -> None:
-    obj = encoding.served(kind, nested.loads(written.body))
-    await responses.send_object(request, 200, scale.of(obj, kind.strategy.scale), responses.negotiate(request.accept))
+    await _send_scale(request, kind, encoding.served(kind, nested.loads(written.body)))
 
 
 # pods -------------------------------------------------------------------------------------------------------------------------------

@@ -295,4 +295,4 @@ async def delete_collection(request: Request, rest: Rest, kind: Kind) -> None:
     if failed:
         raise failed[0]
     meta = reading.list_meta(kind, what.namespace, how, page)
-    await reading.send_list(request, kind, page.entries, meta, responses.negotiate(request.accept))
+    await reading.send_page(request, kind, page.entries, meta, responses.negotiate(request.accept))

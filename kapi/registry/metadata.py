@@ -36,6 +36,16 @@ def revision(text: str) -> int:
     return int(digits) if _DIGITS.fullmatch(digits) and int(digits) < 1 << 64 else 0
 
 
+def version_of(meta: Object) -> int:
+    """The resourceVersion of an update, 0 for none. Raises StatusError in the words of Go for what is no number."""
+    text = meta.get("resourceVersion") or "0"
+    number = revision(text)
+    if not number and text.strip("0"):
+        why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+        raise errors.StatusError(f"strconv.ParseUint: parsing {go_quote(text)}: {why}", reason="")
+    return number
+
+
 def check_namespace(meta: Object, namespaced: bool, namespace: str) -> None:
     """Set the object's namespace to the request's. Raises BadRequest for another one."""
     sent = meta.get("namespace")

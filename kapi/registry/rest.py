@@ -153,7 +153,9 @@ class Rest:
             if entry is None:
                 if create is None:
                     raise errors.not_found(call.kind.resource.plural, call.kind.resource.group, call.name)
-                return await self.create(call, await call.run(create))
+                made = await call.run(create)
+                metadata.version_of(made["metadata"])
+                return await self.create(call, made)
             try:
                 return await self._update(call, entry, change, unconditional)
             except Mismatch:
@@ -255,13 +257,13 @@ class Rest:
             obj["status"] = status
 
     def _check_version(self, call: Call, new: Object, old: Object, unconditional: bool) -> None:
-        wanted = new["metadata"].get("resourceVersion")
+        wanted = metadata.version_of(new["metadata"])
         resource = call.kind.resource
-        if not wanted or wanted == "0":
+        if not wanted:
             if not (unconditional and call.kind.strategy.unconditional_update):
                 cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
                 raise errors.invalid(resource.plural, resource.group, call.name, [cause])
-        elif wanted != old["metadata"]["resourceVersion"]:
+        elif wanted != int(old["metadata"]["resourceVersion"]):
             raise errors.conflict(resource.plural, resource.group, call.name, errors.STALE)
 
     def _check_uid(self, call: Call, new: Object, old: Object) -> None:

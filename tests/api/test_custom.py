@@ -105,6 +105,11 @@ async def test_scale(api: Client) -> None:
     await api.patch(THINGS, "t", {"status": {"size": 2, "selector": "a=b"}}, namespace="default", subresource="status")
     found = await api.get(THINGS, "t", "default", subresource="scale")
     assert (found["spec"], found["status"]) == ({"replicas": 3}, {"replicas": 2, "selector": "a=b"})
+    shown = (await ask(api, "GET", f"{PATH}/t/scale", accept=TABLE)).json
+    assert [(c["type"], c["description"]) for c in shown["columnDefinitions"][1:3]] == [
+        ("integer", "Number of desired replicas"), ("integer", "Number of actual replicas"),
+    ]  # fmt: skip
+    assert (shown["columnDefinitions"][3]["type"], shown["rows"][0]["cells"][:3]) == ("date", ["t", 3, 2])
     await api.patch(THINGS, "t", {"spec": {"replicas": 7}}, namespace="default", subresource="scale")
     assert (await api.get(THINGS, "t", "default"))["spec"]["size"] == 7
 

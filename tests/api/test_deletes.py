@@ -8,7 +8,7 @@ from kapi.client.client import Client
 from kapi.objects import errors, time
 from kapi.objects.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
 from kapi.registry.kinds import STRATEGIES
-from tests.api.asking import MAPS, ask, config_map, deployment, pod
+from tests.api.asking import MAPS, TABLE, ask, config_map, deployment, pod
 from tests.api.asking import PODS as POD_PATH
 from tests.messages import envelope, field
 
@@ -164,6 +164,13 @@ async def test_a_collection(client: Client) -> None:
     assert gone["kind"] == "ConfigMapList"
     assert [i["metadata"]["name"] for i in gone["items"]] == ["m1", "m3"]
     assert [i["metadata"]["name"] for i in (await client.list(CONFIG_MAPS, "default"))["items"]] == ["m0", "m2"]
+
+
+async def test_a_collection_as_a_table(client: Client) -> None:
+    for name in ("a", "b"):
+        await client.create(CONFIG_MAPS, config_map(name))
+    gone = (await ask(client, "DELETE", MAPS, accept=TABLE)).json
+    assert (gone["kind"], [row["cells"][0] for row in gone["rows"]]) == ("Table", ["a", "b"])
 
 
 async def test_a_collection_with_finalizers(client: Client) -> None:
