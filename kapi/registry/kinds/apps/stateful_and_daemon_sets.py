@@ -51,6 +51,7 @@ def _with_claims(part: Object, claims: list[Object]) -> Object:
 
 class StatefulSetStrategy(TemplateStrategy):
     warns_of_name = False
+    name_check = staticmethod(names.dns_label)
     columns = COLUMNS["statefulsets"]
     of_replicas = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
     counters = ("replicas", *of_replicas, "observedGeneration", "collisionCount")

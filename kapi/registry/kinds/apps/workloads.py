@@ -301,6 +301,8 @@ class ControllerRevisionStrategy(PlainStrategy):
     def check(self, new: Part, old: Object | None) -> None:
         if "data" not in new:
             new.required("data", "data is mandatory")
+        elif old is None and not isinstance(new.get("data"), dict):
+            new.invalid("data", "must be a valid JSON object")
         new.non_negative("revision")
         if old is not None:
             new.immutable(old, "data")
